@@ -1,0 +1,28 @@
+"""Driftline watches machine-learning models in production.
+
+The public names are imported when they are first used, so that ``import driftline`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from driftline.client import Monitor
+    from driftline.errors import DriftlineError
+    from driftline.service.check import check
+
+_HOMES = {"Monitor": "driftline.client", "check": "driftline.service.check", "DriftlineError": "driftline.errors"}
+
+__all__ = ["DriftlineError", "Monitor", "check"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'driftline' has no attribute {name!r}; public: {', '.join(sorted(_HOMES))}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

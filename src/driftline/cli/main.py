@@ -1,0 +1,62 @@
+"""``driftline``: parse, call, print. Commands are imported only when they are called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from driftline.errors import DriftlineError, UnknownNameError
+
+COMMANDS = {
+    "watch": "Run a script that returns a score, on a schedule; log it and alert.",
+    "check": "Compare a current file with a reference: one verdict, one exit code.",
+    "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
+    "demo": "Replay a real incident through a real service, in under a minute.",
+}
+"""Each command is the click command ``command`` in the module ``driftline.cli.<name>``; its first line of help is here."""
+
+OK, ALERTS, USAGE = 0, 1, 2
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            raise UnknownNameError("command", cmd_name, COMMANDS)
+        command = importlib.import_module(f"driftline.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="driftline", message="%(prog)s %(version)s")
+def root() -> None:
+    """Driftline watches machine-learning models in production."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit with 0 fine, 1 alerts found, 2 bad usage or bad input (one line on stderr)."""
+    try:
+        code = root.main(arguments, prog_name="driftline", standalone_mode=False)
+    except click.ClickException as error:
+        fail(error.format_message())
+    except click.Abort:
+        sys.exit(130)
+    except DriftlineError as error:
+        fail(str(error))
+    sys.exit(code if isinstance(code, int) else OK)
+
+
+def fail(message: str) -> None:
+    """Print one line on stderr and exit with 2."""
+    print("driftline: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(USAGE)

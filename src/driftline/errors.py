@@ -1,0 +1,111 @@
+"""Every error that Driftline raises on purpose.
+
+::
+
+    DriftlineError
+    ├── UsageError (ValueError)         an argument, option or name that does not fit
+    │   ├── UnknownNameError            a name that is not in the table of known names
+    │   └── ConfigError                 a mistake in driftline.yaml: file, line, key
+    ├── DataError (ValueError)          a file, frame or batch that cannot be read as what it should be
+    │   └── EventError                  one or more refused rows, each with index, field and reason
+    ├── CodecError (ValueError)         bytes that are not a state of ours
+    ├── MergeError (ValueError)         two states that do not belong together
+    ├── StorageError (RuntimeError)     the database or the log cannot be read or written
+    └── UnavailableError (ConnectionError)  a server that does not answer
+
+The text of an error says what came, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class DriftlineError(Exception):
+    """Base of all errors raised by Driftline on purpose."""
+
+
+class UsageError(DriftlineError, ValueError):
+    """An argument, option or name that does not fit."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not in the table of known names.
+
+    >>> raise UnknownNameError("statistic", "pis", ["psi", "js"])
+    Traceback (most recent call last):
+    ...
+    driftline.errors.UnknownNameError: unknown statistic 'pis'; known: js, psi. Did you mean 'psi'?
+    """
+
+    def __init__(self, what: str, came: str, known: Iterable[str]) -> None:
+        self.what, self.came, self.known = what, came, tuple(sorted(known))
+        super().__init__(
+            f"unknown {what} {came!r}; known: {', '.join(self.known) or 'none'}.{did_you_mean(came, self.known)}"
+        )
+
+
+class ConfigError(UsageError):
+    """A mistake in a configuration file.
+
+    Attributes: ``path`` of the file, ``line`` (1-based, None where unknown), ``key`` as a dotted path.
+    """
+
+    def __init__(self, reason: str, *, path: Path | None = None, line: int | None = None, key: str = "") -> None:
+        self.reason, self.path, self.line, self.key = reason, path, line, key
+        place = ":".join(str(part) for part in (path, line) if part is not None)
+        super().__init__(": ".join(part for part in (place, key, reason) if part))
+
+
+class DataError(DriftlineError, ValueError):
+    """A file, frame or batch that cannot be read as what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """Why one row of a batch was refused: its 0-based index, the field (dotted) and the reason in words."""
+
+    index: int
+    field: str
+    reason: str
+
+
+class EventError(DataError):
+    """One or more rows of a batch were refused; the batch was not taken."""
+
+    def __init__(self, rows: Sequence[RefusedRow]) -> None:
+        self.rows = tuple(rows)
+        first = self.rows[0]
+        more = f" (and {len(self.rows) - 1} more rows)" if len(self.rows) > 1 else ""
+        super().__init__(f"row {first.index}, {first.field}: {first.reason}{more}")
+
+
+class CodecError(DriftlineError, ValueError):
+    """Bytes that are not an encoded state, or of a version that this release does not know."""
+
+
+class MergeError(DriftlineError, ValueError):
+    """Two states that do not belong together, such as sketches on different grids."""
+
+
+class StorageError(DriftlineError, RuntimeError):
+    """The database or the event log cannot be read or written."""
+
+
+class UnavailableError(DriftlineError, ConnectionError):
+    """A server that does not answer."""
+
+
+def did_you_mean(came: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known name, or nothing.
+
+    >>> did_you_mean("acuracy", ["accuracy", "recall"])
+    " Did you mean 'accuracy'?"
+    >>> did_you_mean("zzz", ["accuracy"])
+    ''
+    """
+    near = difflib.get_close_matches(came, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,23 @@
+"""The one value that every statistic returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number with an interval and a count; or, when it could not be had, a reason.
+
+    ``value``, ``low`` and ``high`` are finite or None; ``low <= value <= high`` when all are there. ``n`` is how many
+    rows it rests on. ``confidence`` is the two-sided level of the interval, in (0, 1). ``problem`` says in words why
+    ``value`` is None; it is empty when there is a value.
+    """
+
+    name: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    confidence: float = 0.95
+    problem: str = ""

@@ -56,7 +56,8 @@ def _is_array(kind: Any) -> bool:
 
 def _dtype(kind: Any) -> np.dtype[Any]:
     scalar = typing.get_args(typing.get_args(kind)[1])[0]
-    return np.dtype(scalar).newbyteorder("<")
+    dtype: np.dtype[Any] = np.dtype(scalar).newbyteorder("<")
+    return dtype
 
 
 def _members(kind: Any) -> tuple[Any, ...] | None:
@@ -119,7 +120,7 @@ def _state(plain: Any, kind: Any) -> Any:
 def _union_member(plain: Any, members: tuple[Any, ...]) -> Any:
     if plain is None and type(None) in members:
         return None
-    states = {member.__name__: member for member in members if dataclasses.is_dataclass(member)}
+    states: dict[str, Any] = {m.__name__: m for m in members if dataclasses.is_dataclass(m) and isinstance(m, type)}
     if len(states) > 1:
         name, inner = _expect(plain, list)
         if name not in states:

@@ -1,0 +1,182 @@
+"""The canonical frame: one layout of rows for files, the event log and windows.
+
+Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and where there are any ``id``, ``time`` (UTC),
+``version``, ``latency_seconds``. Class names are texts; numeric features and regression targets are float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from driftline.errors import DataError, UnknownNameError
+from driftline.events import Kind, Schema, Task, class_name, positive_class
+
+FEATURE = "feature."
+SCORE = "score."
+_INFERRED_CLASSES_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column of a file plays which part. ``features`` None means: every column that plays no other part.
+
+    ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column.
+    """
+
+    id: str | None = None
+    time: str | None = None
+    version: str | None = None
+    prediction: str | None = None
+    score: str | Mapping[str, str] | None = None
+    label: str | None = None
+    features: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = field(default=())
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that play a part other than feature: column name to part."""
+        roles = {
+            column: part
+            for part in ("id", "time", "version", "prediction", "label")
+            if (column := getattr(self, part)) is not None
+        }
+        scores = {"": self.score} if isinstance(self.score, str) else (self.score or {})
+        return roles | {column: "score" for column in scores.values()}
+
+
+def kind_of(dtype: pl.DataType) -> Kind:
+    """How a column of a Polars type is profiled.
+
+    >>> kind_of(pl.Int8()), kind_of(pl.Boolean()), kind_of(pl.Date()), kind_of(pl.List(pl.Int8))
+    (<Kind.NUMERIC: 'numeric'>, <Kind.CATEGORICAL: 'categorical'>, <Kind.DATETIME: 'datetime'>, <Kind.UNSUPPORTED: 'unsupported'>)
+    """
+    if dtype.is_numeric():
+        return Kind.NUMERIC
+    if dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum):
+        return Kind.CATEGORICAL
+    return Kind.DATETIME if dtype.is_temporal() else Kind.UNSUPPORTED
+
+
+def feature_columns(frame_schema: Mapping[str, pl.DataType], columns: Columns) -> tuple[str, ...]:
+    """The columns of a file that are features, in the file's order; every named column must be there."""
+    for column in (*columns.roles, *(columns.features or ())):
+        if column not in frame_schema:
+            raise UnknownNameError("column", column, frame_schema)
+    if columns.features is not None:
+        return columns.features
+    taken = {*columns.roles, *columns.ignore}
+    return tuple(name for name in frame_schema if name not in taken)
+
+
+def infer_schema(
+    frame: pl.DataFrame,
+    columns: Columns,
+    *,
+    task: Task | None = None,
+    positive: str | None = None,
+) -> Schema:
+    """Infer a model's schema from its reference rows: kinds from types, classes from labels, predictions and scores.
+
+    Without ``task``: a float label or prediction means regression, two classes binary, else multiclass.
+    """
+    features = {name: kind_of(frame.schema[name]) for name in feature_columns(frame.schema, columns)}
+    targets = [column for column in (columns.label, columns.prediction) if column is not None]
+    if task is None:
+        task = _infer_task(frame, columns, targets)
+    if task is Task.REGRESSION:
+        return Schema(task, features)
+    classes: set[str] = set(columns.score) if isinstance(columns.score, Mapping) else set()
+    for column in targets:
+        classes |= {class_name(value) for value in frame[column].drop_nulls().unique().to_list()}
+    if len(classes) > _INFERRED_CLASSES_LIMIT:
+        raise DataError(
+            f"{len(classes)} classes in {', '.join(targets)}; at most {_INFERRED_CLASSES_LIMIT} are taken. "
+            "Is this a regression? Then say task: regression"
+        )
+    if task is Task.BINARY:
+        if len(classes) > 2:
+            raise DataError(
+                f"{len(classes)} classes ({', '.join(sorted(classes)[:5])} …) in {', '.join(targets)}; a binary model "
+                "has two. Say task: multiclass, or name the columns of the predicted class"
+            )
+        if positive is not None and class_name(positive) not in classes:
+            raise UnknownNameError("class", class_name(positive), classes)
+        return Schema(
+            task, features, tuple(sorted(classes)), class_name(positive) if positive else positive_class(classes)
+        )
+    return Schema(task, features, tuple(sorted(classes)))
+
+
+def _infer_task(frame: pl.DataFrame, columns: Columns, targets: list[str]) -> Task:
+    if isinstance(columns.score, str):
+        return Task.BINARY
+    distinct: set[str] = set()
+    for column in targets:
+        values = frame[column].drop_nulls().unique()
+        if values.dtype.is_float() and not bool((values == values.round()).all()):
+            return Task.REGRESSION
+        if values.dtype.is_numeric() and len(values) > 20:
+            return Task.REGRESSION
+        distinct |= {class_name(value) for value in values.to_list()}
+    return Task.BINARY if len(distinct) <= 2 else Task.MULTICLASS
+
+
+def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataFrame:
+    """Return a file's rows in the canonical layout; columns that play no part are left out.
+
+    A column of another type than the schema's is cast, and what does not cast becomes null: a mistyped value is missing.
+    Columns that the file lacks are left out too: the profile then lacks them, which is a finding.
+    """
+    present = frame.columns
+    parts: list[pl.Expr] = []
+    for name, kind in schema.features.items():
+        if name in present:
+            parts.append(_typed(name, frame.schema[name], kind).alias(FEATURE + name))
+    target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
+    for column, part in ((columns.prediction, "prediction"), (columns.label, "label")):
+        if column is not None and column in present:
+            parts.append(_typed(column, frame.schema[column], target).alias(part))
+    for name, column in _score_columns(columns, schema).items():
+        if column in present:
+            score = pl.col(column).cast(pl.Float64, strict=False)
+            parts.append(pl.when(score.is_between(0.0, 1.0)).then(score).alias(SCORE + name))
+    for column, part in ((columns.id, "id"), (columns.version, "version")):
+        if column is not None and column in present:
+            parts.append(pl.col(column).cast(pl.String).alias(part))
+    if columns.time is not None and columns.time in present:
+        parts.append(_utc(columns.time, frame.schema[columns.time]).alias("time"))
+    return frame.select(parts)
+
+
+def _score_columns(columns: Columns, schema: Schema) -> dict[str, str]:
+    if isinstance(columns.score, str):
+        return {schema.positive: columns.score} if schema.positive is not None else {}
+    return {class_name(name): column for name, column in (columns.score or {}).items()}
+
+
+def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
+    column = pl.col(name)
+    if kind is Kind.NUMERIC:
+        return column.cast(pl.Float64, strict=False) if not dtype.is_nested() else pl.lit(None, pl.Float64)
+    if kind is Kind.CATEGORICAL:
+        if dtype == pl.Boolean:
+            column = column.cast(pl.Int8)
+        elif dtype.is_float():
+            whole = column.cast(pl.Int64, strict=False)
+            return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
+        return column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)
+    return column
+
+
+def _utc(name: str, dtype: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if dtype == pl.String:
+        return column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
+    if dtype.is_numeric():
+        return (column * 1_000_000).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

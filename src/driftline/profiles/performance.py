@@ -1,0 +1,200 @@
+"""What labelled rows say about a model, as sums and counts that merge: every measure and interval comes from these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.errors import MergeError
+from driftline.sketches import ExactSum, Grid, GridSketch, Moments
+from driftline.sketches.moments import LARGEST
+
+SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+"""Probabilities are kept this far from 0 and 1 in the log loss, as scikit-learn does for float64."""
+
+
+def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return log(p / (1 - p)), with 0 and 1 at the ends of the grid: scores near both ends keep their resolution."""
+    with np.errstate(divide="ignore"):
+        odds: npt.NDArray[np.float64] = np.log(probabilities) - np.log1p(-probabilities)
+    return np.clip(odds, -LARGEST, LARGEST)
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePair:
+    """The scores of one class, by their logit: of rows whose label is that class, and of the others."""
+
+    positives: GridSketch = field(default_factory=GridSketch)
+    negatives: GridSketch = field(default_factory=GridSketch)
+
+    def merge(self, other: ScorePair) -> ScorePair:
+        """Return the scores of both sets of rows."""
+        return ScorePair(self.positives.merge(other.positives), self.negatives.merge(other.negatives))
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """Labelled rows of a binary or multiclass model.
+
+    ``confusion`` counts (label, prediction) pairs, in order of name. ``scores`` has a pair a class, for rows with a
+    score. ``log_loss`` are the moments of -ln p(label), for rows that score their label.
+    """
+
+    confusion: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    scores: Mapping[str, ScorePair] = field(default_factory=dict)
+    log_loss: Moments = field(default_factory=Moments)
+
+    @classmethod
+    def of(
+        cls,
+        labels: pl.Series,
+        predictions: pl.Series,
+        scores: Mapping[str, pl.Series] | None = None,
+        *,
+        positive: str | None = None,
+    ) -> Classification:
+        """Count class names, shape (n,), and probabilities a class, each shape (n,) in [0, 1] or null.
+
+        Rows without a label or a prediction are left out. With ``positive`` (binary) and only its score, the other
+        class has one minus that.
+        """
+        there = labels.is_not_null() & predictions.is_not_null()
+        labels, predictions = labels.filter(there), predictions.filter(there)
+        scores = {name: series.filter(there) for name, series in (scores or {}).items()}
+        counted = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
+        confusion = {(label, prediction): int(count) for label, prediction, count in sorted(counted.rows())}
+        label_score = _score_of_label(labels, scores, positive)
+        known = label_score[np.isfinite(label_score)]
+        losses = -np.log(np.clip(known, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+        return cls(
+            confusion=confusion,
+            scores={name: _score_pair(labels, name, scores[name]) for name in sorted(scores)},
+            log_loss=Moments.of(losses),
+        )
+
+    def merge(self, other: Classification) -> Classification:
+        """Return the counts of both sets of rows."""
+        pairs = sorted(self.confusion.keys() | other.confusion.keys())
+        names = sorted(self.scores.keys() | other.scores.keys())
+        return Classification(
+            confusion={pair: self.confusion.get(pair, 0) + other.confusion.get(pair, 0) for pair in pairs},
+            scores={
+                name: self.scores.get(name, ScorePair()).merge(other.scores.get(name, ScorePair())) for name in names
+            },
+            log_loss=self.log_loss.merge(other.log_loss),
+        )
+
+    @property
+    def count(self) -> int:
+        """How many labelled rows."""
+        return sum(self.confusion.values())
+
+
+def _score_pair(labels: pl.Series, name: str, scores: pl.Series) -> ScorePair:
+    known = scores.is_not_null()
+    is_class = (labels.filter(known) == name).to_numpy()
+    logits = logit(scores.filter(known).to_numpy())
+    return ScorePair(GridSketch.of(logits[is_class]), GridSketch.of(logits[~is_class]))
+
+
+def _score_of_label(
+    labels: pl.Series, scores: Mapping[str, pl.Series], positive: str | None
+) -> npt.NDArray[np.float64]:
+    """The probability that each row gave to its own label; NaN where it gave none."""
+    of_label = np.full(len(labels), np.nan)
+    for name, series in scores.items():
+        mine = (labels == name).to_numpy()
+        probabilities = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        of_label[mine] = probabilities[mine]
+        if name == positive and len(scores) == 1:
+            of_label[~mine] = 1.0 - probabilities[~mine]
+    return of_label
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """Labelled rows of a regression model: sums of the error e = prediction - label and of t = label - ``centre``.
+
+    The higher and mixed sums give the intervals of RMSE and R² by the delta method. ``residuals`` are the errors on the
+    grid (0, 1). ``centre`` comes from the reference and is part of the identity.
+    """
+
+    centre: float = 0.0
+    errors: Moments = field(default_factory=Moments)
+    absolute: ExactSum = field(default_factory=ExactSum)
+    errors_fourth: ExactSum = field(default_factory=ExactSum)
+    targets: Moments = field(default_factory=Moments)
+    targets_third: ExactSum = field(default_factory=ExactSum)
+    targets_fourth: ExactSum = field(default_factory=ExactSum)
+    squares_by_target: ExactSum = field(default_factory=ExactSum)
+    squares_by_target_square: ExactSum = field(default_factory=ExactSum)
+    residuals: GridSketch = field(default_factory=GridSketch)
+
+    @classmethod
+    def of(cls, labels: pl.Series, predictions: pl.Series, *, centre: float = 0.0) -> Regression:
+        """Sum up numbers, each shape (n,). Rows without a finite label and prediction are left out."""
+        y = labels.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        p = predictions.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        there = np.isfinite(y) & np.isfinite(p)
+        if not there.any():
+            return cls()
+        with np.errstate(over="ignore"):
+            e = np.clip(p[there] - y[there], -LARGEST, LARGEST)
+            t = np.clip(y[there] - centre, -LARGEST, LARGEST)
+        e2, t2 = e * e, t * t
+        return cls(
+            centre=centre,
+            errors=Moments.of(e),
+            absolute=ExactSum.of(np.abs(e)),
+            errors_fourth=ExactSum.of(e2 * e2),
+            targets=Moments.of(t),
+            targets_third=ExactSum.of(t2 * t),
+            targets_fourth=ExactSum.of(t2 * t2),
+            squares_by_target=ExactSum.of(e2 * t),
+            squares_by_target_square=ExactSum.of(e2 * t2),
+            residuals=GridSketch.of(e, Grid()),
+        )
+
+    def merge(self, other: Regression) -> Regression:
+        """Return the sums of both sets of rows."""
+        if not self.count:
+            return other
+        if not other.count:
+            return self
+        if self.centre != other.centre:
+            raise MergeError(f"sums around different centres do not merge: {self.centre} and {other.centre}")
+        return Regression(
+            centre=self.centre,
+            errors=self.errors.merge(other.errors),
+            absolute=self.absolute.merge(other.absolute),
+            errors_fourth=self.errors_fourth.merge(other.errors_fourth),
+            targets=self.targets.merge(other.targets),
+            targets_third=self.targets_third.merge(other.targets_third),
+            targets_fourth=self.targets_fourth.merge(other.targets_fourth),
+            squares_by_target=self.squares_by_target.merge(other.squares_by_target),
+            squares_by_target_square=self.squares_by_target_square.merge(other.squares_by_target_square),
+            residuals=self.residuals.merge(other.residuals),
+        )
+
+    @property
+    def count(self) -> int:
+        """How many labelled rows."""
+        return self.errors.count
+
+
+Performance = Classification | Regression
+
+
+def merge_performance(a: Performance | None, b: Performance | None) -> Performance | None:
+    """Merge two performances of one model; None is the identity."""
+    if a is None or b is None:
+        return a if b is None else b
+    if isinstance(a, Classification) and isinstance(b, Classification):
+        return a.merge(b)
+    if isinstance(a, Regression) and isinstance(b, Regression):
+        return a.merge(b)
+    raise MergeError("a classification and a regression are not the performance of one model")

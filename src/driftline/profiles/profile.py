@@ -1,0 +1,63 @@
+"""Profiles of many columns, and of all that is known of one window of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driftline.profiles.column import CategoricalColumn, Column, NumericColumn, merge_columns
+from driftline.profiles.performance import Classification, Regression, merge_performance
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Column profiles by name, in order of name. A column that a part does not have adds nothing to the whole."""
+
+    rows: int = 0
+    columns: Mapping[str, NumericColumn | CategoricalColumn] = field(default_factory=dict)
+
+    def merge(self, other: Profile) -> Profile:
+        """Return the profile of both sets of rows."""
+        columns: dict[str, Column] = {}
+        for name in sorted(self.columns.keys() | other.columns.keys()):
+            mine, theirs = self.columns.get(name), other.columns.get(name)
+            if mine is not None and theirs is not None:
+                columns[name] = merge_columns(mine, theirs)
+            else:
+                there = mine if mine is not None else theirs
+                assert there is not None
+                columns[name] = there
+        return Profile(self.rows + other.rows, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowProfile:
+    """All that is known of a set of rows of one model: a window, a reference file, a segment.
+
+    ``features`` has the model's inputs; ``outputs`` its ``prediction``, ``score.<class>`` and ``latency_seconds``;
+    ``labels`` the column ``label`` of the labelled rows; ``performance`` is None until a row is labelled.
+    """
+
+    features: Profile = field(default_factory=Profile)
+    outputs: Profile = field(default_factory=Profile)
+    labels: Profile = field(default_factory=Profile)
+    performance: Classification | Regression | None = None
+
+    def merge(self, other: WindowProfile) -> WindowProfile:
+        """Return the profile of both sets of rows."""
+        return WindowProfile(
+            self.features.merge(other.features),
+            self.outputs.merge(other.outputs),
+            self.labels.merge(other.labels),
+            merge_performance(self.performance, other.performance),
+        )
+
+    @property
+    def predictions(self) -> int:
+        """How many predictions."""
+        return self.outputs.rows
+
+    @property
+    def labelled(self) -> int:
+        """How many of them have a label."""
+        return self.labels.rows

@@ -1,0 +1,41 @@
+"""Rules and what they say: rule and measure -> verdict; verdicts -> alerts. Pure: no input, no output, no clock."""
+
+from driftline.rules.expression import parse_expression
+from driftline.rules.history import (
+    AlertMachine,
+    AlertSpan,
+    AlertState,
+    JudgedWindow,
+    Transition,
+    TransitionKind,
+    alerts_of,
+    pending,
+)
+from driftline.rules.reconcile import Change, ChangeKind, Status, StoredAlert, apply, reconcile
+from driftline.rules.rule import Rule, Severity, number_text
+from driftline.rules.verdict import State, Verdict, interval_confidence, judge
+
+__all__ = [
+    "AlertMachine",
+    "AlertSpan",
+    "AlertState",
+    "Change",
+    "ChangeKind",
+    "JudgedWindow",
+    "Rule",
+    "Severity",
+    "State",
+    "Status",
+    "StoredAlert",
+    "Transition",
+    "TransitionKind",
+    "Verdict",
+    "alerts_of",
+    "apply",
+    "interval_confidence",
+    "judge",
+    "number_text",
+    "parse_expression",
+    "pending",
+    "reconcile",
+]

@@ -1,0 +1,168 @@
+"""Late labels judge windows again: what has to happen to the stored alerts so that they say what is known now.
+
+The two sides are compared as spans of event time, ``[first breach, end of last breach)``. A stored alert and a span of
+the same rule are the same alert when they overlap; the oldest are matched first, each once, live alerts before
+corrected ones (so that a second reconciliation finds the same pairs and nothing to do).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from driftline.events import Window
+from driftline.rules.history import AlertSpan
+
+
+class Status(enum.StrEnum):
+    """What a stored alert is: still going on, over, or never true by what is known now."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    CORRECTED = "corrected"
+
+
+class ChangeKind(enum.StrEnum):
+    """What happens to a stored alert. All but *updated* are worth a word to people."""
+
+    FIRED = "fired"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+    CORRECTED = "corrected"
+    UPDATED = "updated"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAlert:
+    """What `reconcile` has to know of an alert in the store; ``started`` and ``last_end`` are its span, aware UTC."""
+
+    id: str
+    rule: str
+    status: Status
+    started: datetime
+    last_end: datetime
+
+    @property
+    def window(self) -> Window:
+        """The event time from the first breach to the end of the last."""
+        return Window(self.started, self.last_end)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to do. ``alert`` is None for an alert that is not stored yet, ``span`` None for a corrected one.
+
+    A change with a span moves the stored alert onto it. A span that both starts and ends gives two changes, *fired*
+    (or *reopened*) and then *resolved*, of which the second belongs to the same alert.
+    """
+
+    kind: ChangeKind
+    alert: str | None
+    span: AlertSpan | None
+    reason: str
+
+
+def reconcile(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan]) -> list[Change]:
+    """Return the changes that bring stored alerts to what the spans say: corrections first, then by time.
+
+    Laws: after `apply`, every span has exactly one alert that is not corrected, and `reconcile` returns nothing.
+    """
+    ordered = sorted(spans, key=lambda span: span.window)
+    pairs = _match(stored, ordered)
+    matched = {alert.id for alert in pairs.values()}
+    changes = [
+        Change(ChangeKind.CORRECTED, alert.id, None, _why_corrected(alert, ordered))
+        for alert in _oldest_first(stored)
+        if alert.status is not Status.CORRECTED and alert.id not in matched
+    ]
+    for index, span in enumerate(ordered):
+        changes += _changes(pairs.get(index), span)
+    return changes
+
+
+def apply(
+    stored: Sequence[StoredAlert], changes: Sequence[Change], new_id: Callable[[], str]
+) -> list[StoredAlert]:
+    """Return the stored alerts after the changes; a store does the same with its rows."""
+    alerts = {alert.id: alert for alert in stored}
+    last_id = ""
+    for change in changes:
+        if change.span is None:
+            assert change.alert is not None  # only a stored alert is corrected
+            alerts[change.alert] = replace(alerts[change.alert], status=Status.CORRECTED)
+            continue
+        if change.kind is ChangeKind.FIRED:
+            last_id = new_id()
+        key = change.alert if change.alert is not None else last_id
+        window = change.span.window
+        status = _status_after(change, alerts.get(key))
+        alerts[key] = StoredAlert(key, change.span.rule.name, status, window.start, window.end)
+    return list(alerts.values())
+
+
+def _oldest_first(stored: Sequence[StoredAlert]) -> list[StoredAlert]:
+    return sorted(stored, key=lambda alert: (alert.started, alert.last_end, alert.id))
+
+
+def _match(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan]) -> dict[int, StoredAlert]:
+    """The stored alert of each span, by the span's index."""
+    pairs: dict[int, StoredAlert] = {}
+    live = [alert for alert in _oldest_first(stored) if alert.status is not Status.CORRECTED]
+    dead = [alert for alert in _oldest_first(stored) if alert.status is Status.CORRECTED]
+    for candidates in (live, dead):
+        for index, span in enumerate(spans):
+            if index in pairs:
+                continue
+            same = next((alert for alert in candidates if _same(alert, span)), None)
+            if same is not None:
+                pairs[index] = same
+                candidates.remove(same)
+    return pairs
+
+
+def _same(alert: StoredAlert, span: AlertSpan) -> bool:
+    return alert.rule == span.rule.name and alert.window.overlaps(span.window)
+
+
+def _why_corrected(alert: StoredAlert, spans: Sequence[AlertSpan]) -> str:
+    if any(_same(alert, span) for span in spans):
+        return "judged again, its windows belong to another alert that began earlier"
+    return "judged again by what is known now, its windows are no longer a breach"
+
+
+def _changes(alert: StoredAlert | None, span: AlertSpan) -> list[Change]:
+    if alert is None:
+        return [Change(ChangeKind.FIRED, None, span, span.verdict.reason), *_resolved(None, span)]
+    if alert.status is Status.CORRECTED:
+        reason = f"judged again, it is a breach after all: {span.verdict.reason}"
+        return [Change(ChangeKind.REOPENED, alert.id, span, reason), *_resolved(alert.id, span)]
+    if alert.status is Status.FIRING and not span.firing:
+        return _resolved(alert.id, span)
+    if alert.status is Status.RESOLVED and span.firing:
+        reason = f"judged again, it has not ended: {span.verdict.reason}"
+        return [Change(ChangeKind.REOPENED, alert.id, span, reason)]
+    if alert.window != span.window:
+        return [Change(ChangeKind.UPDATED, alert.id, span, _moved(span.window))]
+    return []
+
+
+def _resolved(alert: str | None, span: AlertSpan) -> list[Change]:
+    if span.ended is None:
+        return []
+    return [
+        Change(ChangeKind.RESOLVED, alert, span, f"the window of {span.ended.start.isoformat()} is ok again")
+    ]
+
+
+def _moved(window: Window) -> str:
+    return f"it now reaches from {window.start.isoformat()} to {window.end.isoformat()}"
+
+
+def _status_after(change: Change, before: StoredAlert | None) -> Status:
+    if change.kind is ChangeKind.RESOLVED:
+        return Status.RESOLVED
+    if change.kind is ChangeKind.UPDATED and before is not None:
+        return before.status
+    return Status.FIRING

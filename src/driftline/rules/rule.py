@@ -1,0 +1,135 @@
+"""A rule: which measure, on which side of which threshold, for how many windows, and how much it matters."""
+
+from __future__ import annotations
+
+import enum
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from driftline.errors import UsageError
+
+MEASURE_NAME = re.compile(r"[A-Za-z_][\w.]*")
+"""What a measure may be called in a rule."""
+
+
+class Severity(enum.StrEnum):
+    """How much an alert matters, the most urgent first: wake somebody, look today, for the record."""
+
+    PAGE = "page"
+    WARNING = "warning"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for the most urgent; sort by it.
+
+        >>> sorted([Severity.INFO, Severity.PAGE], key=lambda severity: severity.rank)
+        [<Severity.PAGE: 'page'>, <Severity.INFO: 'info'>]
+        """
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Alert when a measure lies below, or above, a threshold in ``for_windows`` judged windows in a row.
+
+    Exactly one of ``below`` and ``above`` is given; the threshold itself is fine, unless ``inclusive`` (``<=``, ``>=``)
+    makes it a breach too. ``confidence`` in (0.5, 1) is the one-sided level of the bound that has to lie beyond the
+    threshold: 0.95 means that a model whose true measure is at the threshold is called breaching in at most 5 % of
+    windows. A window of fewer than ``min_samples`` rows is not judged.
+
+    >>> rule = Rule("accuracy-low", "accuracy", below=0.75, for_windows=2, severity=Severity.PAGE)
+    >>> rule.condition, rule.title
+    ('accuracy < 0.75', 'Model accuracy below threshold!')
+    """
+
+    name: str
+    measure: str
+    below: float | None = None
+    above: float | None = None
+    for_windows: int = 1
+    severity: Severity = Severity.WARNING
+    confidence: float = 0.95
+    min_samples: int = 1
+    inclusive: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise UsageError("a rule came without a name; give it one, such as 'accuracy-low'")
+        if not MEASURE_NAME.fullmatch(self.measure):
+            raise UsageError(
+                f"rule {self.name!r}: {self.measure!r} is not the name of a measure; "
+                "it starts with a letter and goes on with letters, digits, _ and ., such as 'accuracy'"
+            )
+        if (self.below is None) == (self.above is None):
+            came = "neither" if self.below is None else "both"
+            raise UsageError(f"rule {self.name!r}: {came} of `below` and `above` came; give exactly one")
+        if not math.isfinite(self.threshold):
+            raise UsageError(
+                f"rule {self.name!r}: the threshold came as {self.threshold}; it is a finite number"
+            )
+        if self.for_windows < 1:
+            raise UsageError(f"rule {self.name!r}: for_windows came as {self.for_windows}; it is 1 or more")
+        if self.severity not in list(Severity):
+            known = ", ".join(Severity)
+            raise UsageError(f"rule {self.name!r}: severity came as {self.severity!r}; it is one of {known}")
+        object.__setattr__(self, "severity", Severity(self.severity))
+        if not 0.5 < self.confidence < 1:
+            raise UsageError(
+                f"rule {self.name!r}: confidence came as {self.confidence}; it lies between 0.5 and 1, such as 0.95"
+            )
+        if self.min_samples < 0:
+            raise UsageError(f"rule {self.name!r}: min_samples came as {self.min_samples}; it is 0 or more")
+
+    @property
+    def comparison(self) -> Literal["below", "above"]:
+        """On which side of the threshold a breach lies."""
+        return "below" if self.below is not None else "above"
+
+    @property
+    def threshold(self) -> float:
+        """The number that the measure is compared with."""
+        number = self.below if self.below is not None else self.above
+        assert number is not None  # __post_init__
+        return number
+
+    @property
+    def operator(self) -> str:
+        """``<``, ``<=``, ``>`` or ``>=``."""
+        return ("<" if self.comparison == "below" else ">") + ("=" if self.inclusive else "")
+
+    @property
+    def title(self) -> str:
+        """What stands in the first line of an alert; the same for every value, so that alerts group."""
+        return f"Model {self.measure} {self.comparison} threshold!"
+
+    @property
+    def condition(self) -> str:
+        """The breach of one window as an expression."""
+        return f"{self.measure} {self.operator} {number_text(self.threshold)}"
+
+    @property
+    def expression(self) -> str:
+        """The whole rule as an expression, as `parse_expression` reads it.
+
+        >>> Rule("recall-low", "recall", below=0.6, for_windows=3).expression
+        'recall < 0.6 for 3'
+        """
+        return self.condition + (f" for {self.for_windows}" if self.for_windows > 1 else "")
+
+    def breached_by(self, number: float) -> bool:
+        """Whether a number lies beyond the threshold."""
+        if number == self.threshold:
+            return self.inclusive
+        return (number < self.threshold) == (self.comparison == "below")
+
+
+def number_text(number: float) -> str:
+    """Return the shortest text that reads back as the same number.
+
+    >>> number_text(0.75), number_text(5.0), number_text(1e-9)
+    ('0.75', '5', '1e-09')
+    """
+    return repr(float(number)).removesuffix(".0")

@@ -1,0 +1,100 @@
+"""The verdict on one window: a rule and a measure in, a state with its reason out."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass
+
+from driftline.errors import UsageError
+from driftline.rules.rule import Rule, number_text
+from driftline.statistics.measure import Measure
+
+
+class State(enum.StrEnum):
+    """What a rule says of one window."""
+
+    OK = "ok"
+    BREACH = "breach"
+    NODATA = "nodata"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rule says of one measure. ``value``, ``low`` and ``high`` are finite or None; ``reason`` is in words."""
+
+    rule: str
+    state: State
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    threshold: float
+    reason: str
+
+
+def interval_confidence(rule: Rule) -> float:
+    """Return the two-sided confidence of the interval whose one bound is the rule's one-sided bound.
+
+    >>> round(interval_confidence(Rule("a", "accuracy", below=0.75, confidence=0.95)), 12)
+    0.9
+    """
+    return 1 - 2 * (1 - rule.confidence)
+
+
+def judge(rule: Rule, measure: Measure) -> Verdict:
+    """Judge a measure by the bound of its interval: a breach is what chance does not explain.
+
+    ``below`` is a breach when the upper bound lies under the threshold, ``above`` when the lower bound lies over it;
+    the interval is of `interval_confidence`. A value without an interval is compared itself. Without a finite value,
+    or with fewer rows than ``min_samples``, the verdict is *nodata*.
+
+    >>> accuracy = Measure("accuracy", 0.70, low=0.66, high=0.74, n=400, confidence=0.9)
+    >>> judge(Rule("low", "accuracy", below=0.75), accuracy).reason
+    'accuracy is 0.7; its upper bound 0.74 (95 %, n = 400) lies below 0.75'
+    """
+    value, low, high = _finite(measure.value), _finite(measure.low), _finite(measure.high)
+    if problem := _no_data(rule, measure, value):
+        return Verdict(rule.name, State.NODATA, value, low, high, measure.n, rule.threshold, problem)
+    assert value is not None
+    bound = high if rule.comparison == "below" else low
+    if bound is not None and not math.isclose(measure.confidence, interval_confidence(rule), abs_tol=1e-9):
+        raise UsageError(
+            f"rule {rule.name!r}: {measure.name} came with an interval of confidence {measure.confidence:g}; "
+            f"judge takes interval_confidence(rule) = {interval_confidence(rule):g}; ask the statistics for that"
+        )
+    breach = rule.breached_by(value if bound is None else bound)
+    reason = _reason(rule, measure, value, bound)
+    return Verdict(
+        rule.name, State.BREACH if breach else State.OK, value, low, high, measure.n, rule.threshold, reason
+    )
+
+
+def _finite(number: float | None) -> float | None:
+    return float(number) if number is not None and math.isfinite(number) else None
+
+
+def _no_data(rule: Rule, measure: Measure, value: float | None) -> str:
+    if value is None:
+        return f"{rule.measure} cannot be had: {measure.problem or 'no finite value came'}"
+    if measure.n < rule.min_samples:
+        return f"{rule.measure} rests on {measure.n} rows; this rule judges from {rule.min_samples} on"
+    return ""
+
+
+def _reason(rule: Rule, measure: Measure, value: float, bound: float | None) -> str:
+    def shown(number: float) -> str:
+        short = f"{number:.4g}"
+        return short if number == rule.threshold or float(short) != rule.threshold else number_text(number)
+
+    threshold, at = number_text(rule.threshold), "at or " if rule.inclusive else ""
+    beyond = f"{at}{rule.comparison} {threshold}"
+    if bound is None:
+        return f"{rule.measure} is {shown(value)}, {'' if rule.breached_by(value) else 'not '}{beyond}"
+    side = "upper" if rule.comparison == "below" else "lower"
+    level = f"{side} bound {shown(bound)} ({100 * rule.confidence:g} %, n = {measure.n})"
+    if rule.breached_by(bound):
+        return f"{rule.measure} is {shown(value)}; its {level} lies {beyond}"
+    if rule.breached_by(value):
+        return f"{rule.measure} is {shown(value)}, {beyond}, but chance may explain it: its {level} is not"
+    return f"{rule.measure} is {shown(value)}, not {beyond}"

@@ -1,0 +1,1 @@
+"""What must outlive the process: the inbox and the state (SQL), and the event log (Delta Lake)."""

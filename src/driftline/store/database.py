@@ -1,0 +1,50 @@
+"""Opens the state database and brings it to this release's tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util.exc import CommandError
+
+from driftline.errors import StorageError
+
+_BUSY_SECONDS = 30
+
+
+def open_database(url: str) -> sa.Engine:
+    """Open the database, creating it where it is a file that does not exist, and migrate it to the newest tables."""
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediately)
+    try:
+        if engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+        migrate(engine)
+    except (sa.exc.DBAPIError, OSError, CommandError) as error:
+        raise StorageError(f"the database {url} cannot be opened: {error}") from error
+    return engine
+
+
+def migrate(engine: sa.Engine) -> None:
+    """Apply the migrations that the database has not seen."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk before it returns: 202 means durable
+
+
+def _begin_immediately(connection: sa.Connection) -> None:
+    """Take the write lock at once: a read that later turns into a write could fail half way."""
+    readonly = connection.get_execution_options().get("readonly", False)
+    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")

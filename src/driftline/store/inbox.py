@@ -1,0 +1,175 @@
+"""The inbox: a batch is durable here before it is acknowledged, and leaves when the log and the state have it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+
+from driftline.errors import RefusedRow, UsageError
+from driftline.events import Label, Prediction
+from driftline.store.state import count
+from driftline.store.tables import INBOX, QUARANTINE, RECEIPTS
+
+Kind = Literal["predictions", "labels"]
+
+_PREDICTIONS = msgspec.msgpack.Decoder(list[Prediction])
+_LABELS = msgspec.msgpack.Decoder(list[Label])
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one request brought: checked events, rows set aside, and the sender's key, if there is one."""
+
+    model: str
+    kind: Kind
+    arrived_at: datetime
+    events: Sequence[Prediction] | Sequence[Label]
+    refused: Sequence[tuple[RefusedRow, Any]] = ()
+    key: str | None = None
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """A durable batch that waits to be worked in; ``seq`` grows with arrival."""
+
+    seq: int
+    kind: Kind
+    arrived_at: datetime
+    predictions: list[Prediction]
+    labels: list[Label]
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """A refused row with its reason; ``row`` is the JSON as it came."""
+
+    arrived_at: datetime
+    kind: str
+    index: int
+    field: str
+    reason: str
+    row: msgspec.Raw
+
+
+class Inbox:
+    """The durable queue between the HTTP routes and the worker."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def accept(self, delivery: Delivery) -> int:
+        """Store a delivery and return how many events were accepted; when this returns they are on the disk.
+
+        A key that was seen before with the same body returns the earlier answer and stores nothing.
+        """
+        digest = hashlib.sha256(delivery.body).digest()
+        with self._engine.begin() as connection:
+            if delivery.key is not None:
+                earlier = connection.execute(
+                    sa.select(RECEIPTS.c.digest, RECEIPTS.c.accepted).where(
+                        RECEIPTS.c.model == delivery.model,
+                        RECEIPTS.c.kind == delivery.kind,
+                        RECEIPTS.c.key == delivery.key,
+                    )
+                ).one_or_none()
+                if earlier is not None:
+                    if earlier.digest != digest:
+                        raise UsageError(
+                            f"Idempotency-Key {delivery.key!r} came before with another body; use a new key for new rows"
+                        )
+                    return int(earlier.accepted)
+                connection.execute(
+                    RECEIPTS.insert().values(
+                        model=delivery.model,
+                        kind=delivery.kind,
+                        key=delivery.key,
+                        digest=digest,
+                        accepted=len(delivery.events),
+                        arrived_at=delivery.arrived_at,
+                    )
+                )
+            if delivery.events:
+                connection.execute(
+                    INBOX.insert().values(
+                        model=delivery.model,
+                        kind=delivery.kind,
+                        arrived_at=delivery.arrived_at,
+                        events=len(delivery.events),
+                        body=msgspec.msgpack.encode(delivery.events),
+                    )
+                )
+            _set_aside(connection, delivery)
+        return len(delivery.events)
+
+    def refuse(self, model: str, reasons: Sequence[str]) -> None:
+        """Count rows that were refused with their batch, by reason; they are the sender's to send again."""
+        with self._engine.begin() as connection:
+            for reason in set(reasons):
+                count(connection, model, "invalid_events", reason, reasons.count(reason))
+
+    def take(self, model: str, *, most_events: int) -> list[InboxRow]:
+        """Return the oldest batches of a model, at least one if there is any, up to about ``most_events`` events."""
+        rows: list[InboxRow] = []
+        events = 0
+        with self._engine.connect().execution_options(readonly=True) as connection:
+            found = connection.execute(
+                sa.select(INBOX.c.seq, INBOX.c.kind, INBOX.c.arrived_at, INBOX.c.events, INBOX.c.body)
+                .where(INBOX.c.model == model)
+                .order_by(INBOX.c.seq)
+                .limit(1000)
+            )
+            for row in found:
+                if rows and events + row.events > most_events:
+                    break
+                events += row.events
+                predictions = _PREDICTIONS.decode(row.body) if row.kind == "predictions" else []
+                labels = _LABELS.decode(row.body) if row.kind == "labels" else []
+                rows.append(InboxRow(row.seq, row.kind, row.arrived_at, predictions, labels))
+        return rows
+
+    def waiting_events(self) -> dict[str, int]:
+        """How many events wait in the inbox, by model; models without any are left out."""
+        with self._engine.connect().execution_options(readonly=True) as connection:
+            found = connection.execute(
+                sa.select(INBOX.c.model, sa.func.sum(INBOX.c.events)).group_by(INBOX.c.model)
+            )
+            return {model: int(events) for model, events in found}
+
+    def quarantined(self, model: str, *, most: int) -> list[QuarantinedRow]:
+        """Return the newest rows that were set aside, newest first."""
+        with self._engine.connect().execution_options(readonly=True) as connection:
+            found = connection.execute(
+                sa.select(QUARANTINE).where(QUARANTINE.c.model == model).order_by(QUARANTINE.c.id.desc()).limit(most)
+            )
+            return [
+                QuarantinedRow(row.arrived_at, row.kind, row.row_index, row.field, row.reason, msgspec.Raw(row.row))
+                for row in found
+            ]
+
+
+def done(connection: sa.Connection, rows: Sequence[InboxRow]) -> None:
+    """Remove batches from the inbox, in the transaction that brings their effect into the state."""
+    connection.execute(INBOX.delete().where(INBOX.c.seq.in_([row.seq for row in rows])))
+
+
+def _set_aside(connection: sa.Connection, delivery: Delivery) -> None:
+    for refused, row in delivery.refused:
+        connection.execute(
+            QUARANTINE.insert().values(
+                model=delivery.model,
+                kind=delivery.kind,
+                arrived_at=delivery.arrived_at,
+                row_index=refused.index,
+                field=refused.field,
+                reason=refused.reason,
+                row=msgspec.json.encode(row),
+            )
+        )
+        count(connection, delivery.model, "invalid_events", f"{delivery.kind}.{refused.field}", 1)

@@ -1,0 +1,175 @@
+"""The event log: what is true of one model, in two append-only Delta tables, readable by Spark, DuckDB and Polars.
+
+``predictions`` has the canonical columns of `driftline.profiles.frame` with ``window_start``; ``labels`` has ``id``,
+``label``, ``time`` and the ``prediction_time`` and ``window_start`` of the prediction that it belongs to (a label enters
+the log when its prediction is there). Every row carries ``seq``, the inbox row that caused it; the newest label of an id
+counts. Each append records the highest ``seq`` in the table's own transaction, so that a drain that is repeated after a
+crash appends nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from driftline.errors import StorageError
+from driftline.events import Kind, Label, Prediction, Schema, Task
+from driftline.profiles.frame import FEATURE, SCORE
+
+_APPLICATION = "driftline-inbox"
+_COMPACT_EVERY = 50
+_TIME = pl.Datetime("us", "UTC")
+
+Table = Literal["predictions", "labels"]
+
+
+class LoggedPrediction(msgspec.Struct, frozen=True):
+    """A prediction with the inbox row that brought it and the start of its window."""
+
+    seq: int
+    window_start: datetime
+    prediction: Prediction
+
+
+class LoggedLabel(msgspec.Struct, frozen=True):
+    """A label with the inbox row that caused it to be logged, and where its prediction lies."""
+
+    seq: int
+    window_start: datetime
+    prediction_time: datetime
+    label: Label
+
+
+class EventLog:
+    """The log of one model in a folder. One writer at a time: the worker."""
+
+    def __init__(self, folder: Path, schema: Schema) -> None:
+        self._folder, self._schema = folder, schema
+        self._tables: dict[Table, DeltaTable] = {}
+        self._target = pl.Float64 if schema.task is Task.REGRESSION else pl.String
+
+    def last_seq(self, table: Table) -> int:
+        """The highest inbox row that the table holds or has passed; 0 when it is new."""
+        opened = self._open(table)
+        return (opened.transaction_version(_APPLICATION) or 0) if opened is not None else 0
+
+    def append_predictions(self, rows: Sequence[LoggedPrediction], *, through: int) -> None:
+        """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
+        last = self.last_seq("predictions")
+        rows = [row for row in rows if row.seq > last]
+        features = self._schema.features
+        classes = sorted({*self._schema.classes, *(name for row in rows for name in row.prediction.score)})
+        events = [row.prediction for row in rows]
+        frame = pl.DataFrame(
+            {
+                "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
+                "window_start": pl.Series([row.window_start for row in rows], dtype=_TIME),
+                "id": pl.Series([event.id for event in events], dtype=pl.String),
+                "time": pl.Series([event.time for event in events], dtype=_TIME),
+                "version": pl.Series([event.version for event in events], dtype=pl.String),
+                "prediction": pl.Series([event.prediction for event in events], dtype=self._target),
+                "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
+            }
+            | {
+                FEATURE + name: pl.Series(
+                    [event.features[name] for event in events],
+                    dtype=pl.Float64 if kind is Kind.NUMERIC else pl.String,
+                )
+                for name, kind in features.items()
+            }
+            | {
+                SCORE + name: pl.Series([event.score.get(name) for event in events], dtype=pl.Float64)
+                for name in classes
+            }
+        )
+        self._append("predictions", frame, through)
+
+    def append_labels(self, rows: Sequence[LoggedLabel], *, through: int) -> None:
+        """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
+        last = self.last_seq("labels")
+        rows = [row for row in rows if row.seq > last]
+        frame = pl.DataFrame(
+            {
+                "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
+                "window_start": pl.Series([row.window_start for row in rows], dtype=_TIME),
+                "prediction_time": pl.Series([row.prediction_time for row in rows], dtype=_TIME),
+                "id": pl.Series([row.label.id for row in rows], dtype=pl.String),
+                "time": pl.Series([row.label.time for row in rows], dtype=_TIME),
+                "label": pl.Series([row.label.label for row in rows], dtype=self._target),
+            }
+        )
+        self._append("labels", frame, through)
+
+    def window_rows(self, start: datetime, version: str, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return a window's predictions of one version, each with its newest label or null, in the order of the log.
+
+        ``columns`` narrows what is read of the predictions, for a caller that needs only some.
+        """
+        predictions = self._open("predictions")
+        if predictions is None:
+            return pl.DataFrame()
+        mine = pl.scan_delta(predictions).filter(window_start=start, version=version)
+        if columns is not None:
+            there = set(mine.collect_schema().names())
+            mine = mine.select("id", *(name for name in columns if name in there))
+        labels = self._open("labels")
+        if labels is None:
+            return mine.with_columns(label=pl.lit(None, self._target)).collect()
+        newest = (
+            pl.scan_delta(labels)
+            .filter(window_start=start)
+            .sort("seq", maintain_order=True)
+            .unique("id", keep="last", maintain_order=True)
+            .select("id", "label")
+        )
+        return mine.join(newest, on="id", how="left", maintain_order="left").collect()
+
+    def windows(self) -> list[tuple[datetime, str]]:
+        """Every (window start, version) that the log has predictions of, in order."""
+        predictions = self._open("predictions")
+        if predictions is None:
+            return []
+        found = pl.scan_delta(predictions).select("window_start", "version").unique().collect()
+        return sorted((start, version) for start, version in found.rows())
+
+    def count(self, table: Table) -> int:
+        """How many rows the table has."""
+        opened = self._open(table)
+        return 0 if opened is None else int(pl.scan_delta(opened).select(pl.len()).collect().item())
+
+    def _append(self, table: Table, frame: pl.DataFrame, through: int) -> None:
+        if not len(frame):
+            return
+        opened = self._open(table)
+        try:
+            write_deltalake(
+                opened if opened is not None else str(self._folder / table),
+                frame,
+                mode="append",
+                schema_mode="merge",
+                commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, through)]),
+            )
+            opened = self._open(table)
+            if opened is not None:
+                opened.update_incremental()
+                if opened.version() % _COMPACT_EVERY == _COMPACT_EVERY - 1:
+                    opened.optimize.compact()
+        except (DeltaError, OSError) as error:
+            raise StorageError(f"the event log in {self._folder / table} cannot be written: {error}") from error
+
+    def _open(self, table: Table) -> DeltaTable | None:
+        if table not in self._tables:
+            try:
+                self._tables[table] = DeltaTable(str(self._folder / table))
+            except TableNotFoundError:
+                return None
+            except (DeltaError, OSError) as error:
+                raise StorageError(f"the event log in {self._folder / table} cannot be read: {error}") from error
+        return self._tables[table]

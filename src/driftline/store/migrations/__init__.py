@@ -1,0 +1,1 @@
+"""Numbered migrations of the state database, applied when it is opened."""

@@ -1,0 +1,457 @@
+"""The state: what is known of each model now, and what was known then. Every statement on it stands here.
+
+Readers open a transaction of their own; what the worker changes together it changes in one `State.work`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from driftline.events import Label, Window
+from driftline.store.tables import (
+    ALERTS,
+    COUNTERS,
+    JUDGEMENTS,
+    MODELS,
+    NOTIFICATIONS,
+    PREDICTIONS,
+    TRANSITIONS,
+    WAITING_LABELS,
+    WINDOWS,
+)
+
+_PARAMETERS = 500  # ids in one statement: below every database's limit
+_LABEL = msgspec.msgpack.Decoder(str | float)
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What is stored of a model itself; ``schema`` and ``reference`` are encoded states."""
+
+    model: str
+    fingerprint: bytes
+    schema: bytes
+    reference: bytes
+    watermark: datetime | None
+    latency: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPrediction:
+    """Where a prediction lies, and its label as known now (None while it is not known)."""
+
+    time: datetime
+    window_start: datetime
+    label: str | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One window of one version. ``profile`` is the encoded `WindowProfile`."""
+
+    model: str
+    start: datetime
+    version: str
+    end: datetime
+    predictions: int
+    labelled: int
+    profile: bytes
+    labels_changed: bool
+    settled: bool
+
+    @property
+    def window(self) -> Window:
+        """The span of event time."""
+        return Window(self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a rule said of a window at a moment. ``current`` is what is known now; the others, what was known then."""
+
+    model: str
+    rule: str
+    window_start: datetime
+    window_end: datetime
+    judged_at: datetime
+    state: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    threshold: float
+    reason: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """An alert. Value, interval and n are as they were known when it fired; ``findings`` is JSON of what changed."""
+
+    id: str
+    model: str
+    rule: str
+    measure: str
+    severity: str
+    title: str
+    status: str
+    started_at: datetime
+    last_end: datetime
+    window_start: datetime
+    window_end: datetime
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    threshold: float
+    worst: float | None
+    findings: bytes
+    fired_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionRow:
+    """One step in an alert's life, with its reason in words."""
+
+    alert: str
+    at: datetime
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRow:
+    """A message to a channel that waits to be delivered; ``body`` is JSON."""
+
+    id: int
+    channel: str
+    alert: str
+    body: bytes
+    attempts: int
+    due_at: datetime
+    last_error: str
+    state: str
+
+
+class State:
+    """The state database of all models."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def work(self) -> Iterator[Work]:
+        """Open a transaction that may write; it commits at the end or leaves no trace."""
+        with self._engine.begin() as connection:
+            yield Work(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Work]:
+        """Open a transaction that sees one moment and holds nobody up."""
+        with self._engine.connect().execution_options(readonly=True) as connection:
+            yield Work(connection)
+
+
+class Work:
+    """The statements, within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+
+    # ---- models -----------------------------------------------------------------------------------------------------
+
+    def model(self, model: str) -> ModelRow | None:
+        """What is stored of a model, if anything."""
+        row = self.connection.execute(sa.select(MODELS).where(MODELS.c.model == model)).one_or_none()
+        return None if row is None else _as(ModelRow, row)
+
+    def put_model(self, row: ModelRow) -> None:
+        """Store a model, new or changed."""
+        self._put(MODELS, row)
+
+    # ---- predictions and labels -------------------------------------------------------------------------------------
+
+    def known_predictions(self, model: str, ids: Iterable[str]) -> dict[str, KnownPrediction]:
+        """Those of the ids that are known predictions."""
+        known: dict[str, KnownPrediction] = {}
+        for some in _batches(ids):
+            found = self.connection.execute(
+                sa.select(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.id.in_(some))
+            )
+            for row in found:
+                label = None if row.label is None else _LABEL.decode(row.label)
+                known[row.id] = KnownPrediction(row.time, row.window_start, label)
+        return known
+
+    def put_predictions(self, model: str, known: Mapping[str, KnownPrediction]) -> None:
+        """Store predictions, new or with another label."""
+        if known:
+            statement = upsert(PREDICTIONS)
+            self.connection.execute(
+                statement.on_conflict_do_update(set_={"label": statement.excluded.label}),
+                [
+                    {
+                        "model": model,
+                        "id": id,
+                        "time": one.time,
+                        "window_start": one.window_start,
+                        "label": None if one.label is None else msgspec.msgpack.encode(one.label),
+                    }
+                    for id, one in known.items()
+                ],
+            )
+
+    def waiting_labels(self, model: str, ids: Iterable[str]) -> dict[str, Label]:
+        """Those of the ids whose label came before their prediction."""
+        waiting: dict[str, Label] = {}
+        for some in _batches(ids):
+            found = self.connection.execute(
+                sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(some))
+            )
+            waiting |= {row.id: Label(id=row.id, label=_LABEL.decode(row.label), time=row.time) for row in found}
+        return waiting
+
+    def put_waiting_labels(self, model: str, labels: Mapping[str, Label]) -> None:
+        """Keep labels until their predictions come; a newer label of an id replaces the older."""
+        if labels:
+            statement = upsert(WAITING_LABELS)
+            self.connection.execute(
+                statement.on_conflict_do_update(
+                    set_={"label": statement.excluded.label, "time": statement.excluded.time}
+                ),
+                [
+                    {"model": model, "id": id, "time": one.time, "label": msgspec.msgpack.encode(one.label)}
+                    for id, one in labels.items()
+                ],
+            )
+
+    def drop_waiting_labels(self, model: str, ids: Iterable[str]) -> None:
+        """Forget labels that have found their prediction."""
+        for some in _batches(ids):
+            self.connection.execute(
+                WAITING_LABELS.delete().where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(some))
+            )
+
+    def count_waiting_labels(self, model: str) -> int:
+        """How many labels wait for their prediction."""
+        statement = sa.select(sa.func.count()).select_from(WAITING_LABELS).where(WAITING_LABELS.c.model == model)
+        return int(self.connection.execute(statement).scalar_one())
+
+    # ---- counters ---------------------------------------------------------------------------------------------------
+
+    def count(self, model: str, name: str, key: str, by: int) -> None:
+        """Add to a counter; counters only grow."""
+        count(self.connection, model, name, key, by)
+
+    def counters(self, model: str) -> dict[tuple[str, str], int]:
+        """All counters of a model, by name and key."""
+        found = self.connection.execute(sa.select(COUNTERS).where(COUNTERS.c.model == model))
+        return {(row.name, row.key): row.value for row in found}
+
+    # ---- windows ----------------------------------------------------------------------------------------------------
+
+    def windows(
+        self,
+        model: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: str | None = None,
+    ) -> list[WindowRow]:
+        """Windows in order of time: those that start in [start, end), of one version or all."""
+        statement = sa.select(WINDOWS).where(WINDOWS.c.model == model).order_by(WINDOWS.c.start, WINDOWS.c.version)
+        if start is not None:
+            statement = statement.where(WINDOWS.c.start >= start)
+        if end is not None:
+            statement = statement.where(WINDOWS.c.start < end)
+        if version is not None:
+            statement = statement.where(WINDOWS.c.version == version)
+        return [_as(WindowRow, row) for row in self.connection.execute(statement)]
+
+    def window(self, model: str, start: datetime) -> list[WindowRow]:
+        """The versions of one window."""
+        statement = sa.select(WINDOWS).where(WINDOWS.c.model == model, WINDOWS.c.start == start)
+        return [_as(WindowRow, row) for row in self.connection.execute(statement.order_by(WINDOWS.c.version))]
+
+    def newest_settled_start(self, model: str) -> datetime | None:
+        """The start of the newest window that has been judged; None before there is one."""
+        statement = sa.select(sa.func.max(WINDOWS.c.start)).where(WINDOWS.c.model == model, WINDOWS.c.settled)
+        found: datetime | None = self.connection.execute(statement).scalar_one()
+        return found
+
+    def unsettled_starts(self, model: str) -> list[datetime]:
+        """The starts of the windows that may have to be judged (again), in order."""
+        statement = (
+            sa.select(WINDOWS.c.start)
+            .where(WINDOWS.c.model == model, sa.not_(WINDOWS.c.settled))
+            .distinct()
+            .order_by(WINDOWS.c.start)
+        )
+        return list(self.connection.execute(statement).scalars())
+
+    def windows_with_changed_labels(self, model: str) -> list[WindowRow]:
+        """The windows whose labelled part is older than the log."""
+        statement = sa.select(WINDOWS).where(WINDOWS.c.model == model, WINDOWS.c.labels_changed)
+        return [_as(WindowRow, row) for row in self.connection.execute(statement.order_by(WINDOWS.c.start))]
+
+    def mark_labels_changed(self, model: str, start: datetime) -> None:
+        """Say that a window has labels that its profile does not have yet."""
+        self.connection.execute(
+            WINDOWS.update()
+            .where(WINDOWS.c.model == model, WINDOWS.c.start == start)
+            .values(labels_changed=True, settled=False)
+        )
+
+    def mark_settled(self, model: str, start: datetime) -> None:
+        """Say that a window has been judged on all that is known."""
+        self.connection.execute(
+            WINDOWS.update().where(WINDOWS.c.model == model, WINDOWS.c.start == start).values(settled=True)
+        )
+
+    def unsettle_all(self, model: str) -> None:
+        """Have every window judged again, after the rules have changed."""
+        self.connection.execute(WINDOWS.update().where(WINDOWS.c.model == model).values(settled=False))
+
+    def put_window(self, row: WindowRow) -> None:
+        """Store a window, new or changed."""
+        self._put(WINDOWS, row)
+
+    def drop_windows(self, model: str) -> None:
+        """Forget all windows of a model, to rebuild them from the log."""
+        self.connection.execute(WINDOWS.delete().where(WINDOWS.c.model == model))
+
+    # ---- judgements and alerts --------------------------------------------------------------------------------------
+
+    def judgements(self, model: str, *, rule: str | None = None, current: bool = True) -> list[Judgement]:
+        """Judgements in order of window and of moment: what is known now, or with ``current=False`` all of them."""
+        statement = sa.select(JUDGEMENTS).where(JUDGEMENTS.c.model == model)
+        if rule is not None:
+            statement = statement.where(JUDGEMENTS.c.rule == rule)
+        if current:
+            statement = statement.where(JUDGEMENTS.c.current)
+        statement = statement.order_by(JUDGEMENTS.c.window_start, JUDGEMENTS.c.id)
+        return [_as(Judgement, row) for row in self.connection.execute(statement)]
+
+    def put_judgement(self, row: Judgement) -> None:
+        """Store what is known now; what was known before stays, no longer current."""
+        self.connection.execute(
+            JUDGEMENTS.update()
+            .where(
+                JUDGEMENTS.c.model == row.model,
+                JUDGEMENTS.c.rule == row.rule,
+                JUDGEMENTS.c.window_start == row.window_start,
+                JUDGEMENTS.c.current,
+            )
+            .values(current=False)
+        )
+        self.connection.execute(JUDGEMENTS.insert().values(_values(row)))
+
+    def retire_judgements(self, model: str, rules: Iterable[str]) -> None:
+        """Make the judgements of rules that are no longer configured a thing of the past."""
+        self.connection.execute(
+            JUDGEMENTS.update()
+            .where(JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule.not_in(list(rules)), JUDGEMENTS.c.current)
+            .values(current=False)
+        )
+
+    def alerts(self, model: str | None = None, *, rule: str | None = None, status: str | None = None) -> list[AlertRow]:
+        """Alerts, the newest window first."""
+        statement = sa.select(ALERTS).order_by(ALERTS.c.window_start.desc(), ALERTS.c.id)
+        if model is not None:
+            statement = statement.where(ALERTS.c.model == model)
+        if rule is not None:
+            statement = statement.where(ALERTS.c.rule == rule)
+        if status is not None:
+            statement = statement.where(ALERTS.c.status == status)
+        return [_as(AlertRow, row) for row in self.connection.execute(statement)]
+
+    def put_alert(self, row: AlertRow) -> None:
+        """Store an alert, new or changed."""
+        self._put(ALERTS, row)
+
+    def add_transition(self, row: TransitionRow) -> None:
+        """Store a step in an alert's life."""
+        self.connection.execute(TRANSITIONS.insert().values(_values(row)))
+
+    def transitions(self, alerts: Iterable[str]) -> dict[str, list[TransitionRow]]:
+        """The steps of each alert, oldest first."""
+        steps: dict[str, list[TransitionRow]] = {}
+        for some in _batches(alerts):
+            statement = sa.select(TRANSITIONS).where(TRANSITIONS.c.alert.in_(some)).order_by(TRANSITIONS.c.id)
+            for row in self.connection.execute(statement):
+                steps.setdefault(row.alert, []).append(_as(TransitionRow, row))
+        return steps
+
+    # ---- notifications ----------------------------------------------------------------------------------------------
+
+    def add_notification(self, channel: str, alert: str, body: bytes, due_at: datetime) -> None:
+        """Put a message into the outbox, in the transaction that changed the alert."""
+        self.connection.execute(
+            NOTIFICATIONS.insert().values(
+                channel=channel, alert=alert, body=body, attempts=0, due_at=due_at, last_error="", state="waiting"
+            )
+        )
+
+    def next_notifications(self, channels: Iterable[str]) -> list[NotificationRow]:
+        """The oldest waiting message of each channel: a channel's messages go out in order."""
+        oldest = (
+            sa.select(sa.func.min(NOTIFICATIONS.c.id))
+            .where(NOTIFICATIONS.c.state == "waiting", NOTIFICATIONS.c.channel.in_(list(channels)))
+            .group_by(NOTIFICATIONS.c.channel)
+        )
+        found = self.connection.execute(sa.select(NOTIFICATIONS).where(NOTIFICATIONS.c.id.in_(oldest)))
+        return [_as(NotificationRow, row) for row in found]
+
+    def put_notification(self, row: NotificationRow) -> None:
+        """Store what became of a delivery."""
+        self.connection.execute(
+            NOTIFICATIONS.update()
+            .where(NOTIFICATIONS.c.id == row.id)
+            .values(attempts=row.attempts, due_at=row.due_at, last_error=row.last_error, state=row.state)
+        )
+
+    def count_notifications(self) -> dict[tuple[str, str], int]:
+        """How many messages there are, by channel and state."""
+        statement = sa.select(NOTIFICATIONS.c.channel, NOTIFICATIONS.c.state, sa.func.count()).group_by(
+            NOTIFICATIONS.c.channel, NOTIFICATIONS.c.state
+        )
+        return {(channel, state): int(number) for channel, state, number in self.connection.execute(statement)}
+
+    def _put(self, table: sa.Table, row: Any) -> None:
+        statement = upsert(table).values(_values(row))
+        keys = {column.name for column in table.primary_key}
+        changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+        self.connection.execute(statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed))
+
+
+def count(connection: sa.Connection, model: str, name: str, key: str, by: int) -> None:
+    """Add to a counter; counters only grow."""
+    if by:
+        statement = upsert(COUNTERS).values(model=model, name=name, key=key, value=by)
+        connection.execute(statement.on_conflict_do_update(set_={"value": COUNTERS.c.value + by}))
+
+
+def _batches(ids: Iterable[str]) -> Iterator[Sequence[str]]:
+    all_of_them = list(ids)
+    for start in range(0, len(all_of_them), _PARAMETERS):
+        yield all_of_them[start : start + _PARAMETERS]
+
+
+def _as(kind: type[_Row], row: sa.Row[Any]) -> _Row:
+    mapping = row._mapping
+    return kind(**{field.name: mapping[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def _values(row: Any) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(row)}

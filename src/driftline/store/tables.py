@@ -1,0 +1,191 @@
+"""The tables of the state database. `driftline.store.migrations` creates them; a test holds the two together.
+
+Times are stored as whole microseconds since 1970 (`Moment`), so that SQLite and PostgreSQL keep and compare them alike.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """An aware moment in UTC, as whole microseconds since 1970."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+METADATA = sa.MetaData()
+_SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+INBOX = sa.Table(
+    "inbox",
+    METADATA,
+    sa.Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),  # predictions | labels
+    sa.Column("arrived_at", Moment, nullable=False),
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of checked events
+    sa.Index("inbox_by_model", "model", "seq"),
+    sqlite_autoincrement=True,  # a number is never given twice, even after the newest row is gone
+)
+
+RECEIPTS = sa.Table(
+    "receipts",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),  # the sender's Idempotency-Key
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("accepted", sa.Integer, nullable=False),
+    sa.Column("arrived_at", Moment, nullable=False),
+)
+
+QUARANTINE = sa.Table(
+    "quarantine",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String, nullable=False, index=True),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("arrived_at", Moment, nullable=False),
+    sa.Column("row_index", sa.Integer, nullable=False),
+    sa.Column("field", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("row", sa.LargeBinary, nullable=False),  # JSON as it came
+)
+
+PREDICTIONS = sa.Table(
+    "predictions",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("time", Moment, nullable=False),
+    sa.Column("window_start", Moment, nullable=False),
+    sa.Column("label", sa.LargeBinary),  # MessagePack of the label known now; null while it is not known
+    sqlite_with_rowid=False,
+)
+
+WAITING_LABELS = sa.Table(
+    "waiting_labels",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("time", Moment, nullable=False),
+    sa.Column("label", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+MODELS = sa.Table(
+    "models",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what the profiles depend on; another one: rebuild
+    sa.Column("schema", sa.LargeBinary, nullable=False),
+    sa.Column("reference", sa.LargeBinary, nullable=False),
+    sa.Column("watermark", Moment),  # the latest event time seen
+    sa.Column("latency", sa.LargeBinary),
+)
+
+COUNTERS = sa.Table(
+    "counters",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("key", sa.String, primary_key=True),  # version, reason, channel, or empty
+    sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+WINDOWS = sa.Table(
+    "windows",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("start", Moment, primary_key=True),
+    sa.Column("version", sa.String, primary_key=True),
+    sa.Column("end", Moment, nullable=False),
+    sa.Column("predictions", sa.BigInteger, nullable=False),
+    sa.Column("labelled", sa.BigInteger, nullable=False),
+    sa.Column("profile", sa.LargeBinary, nullable=False),
+    sa.Column("labels_changed", sa.Boolean, nullable=False),  # the labelled part is older than the log
+    sa.Column("settled", sa.Boolean, nullable=False),  # closed, labels in or overdue, judged since the last change
+)
+
+JUDGEMENTS = sa.Table(
+    "judgements",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("rule", sa.String, nullable=False),
+    sa.Column("window_start", Moment, nullable=False),
+    sa.Column("window_end", Moment, nullable=False),
+    sa.Column("judged_at", Moment, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("value", sa.Float),
+    sa.Column("low", sa.Float),
+    sa.Column("high", sa.Float),
+    sa.Column("n", sa.BigInteger, nullable=False),
+    sa.Column("threshold", sa.Float, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("current", sa.Boolean, nullable=False),  # what is known now; the others are what was known then
+    sa.Index("judgements_by_window", "model", "rule", "window_start"),
+)
+
+ALERTS = sa.Table(
+    "alerts",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("model", sa.String, nullable=False, index=True),
+    sa.Column("rule", sa.String, nullable=False),
+    sa.Column("measure", sa.String, nullable=False),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("status", sa.String, nullable=False),  # firing | resolved | corrected
+    sa.Column("started_at", Moment, nullable=False),  # event time: start of the first bad window
+    sa.Column("last_end", Moment, nullable=False),  # event time: end of the last bad window
+    sa.Column("window_start", Moment, nullable=False),  # the window at which it fired
+    sa.Column("window_end", Moment, nullable=False),
+    sa.Column("value", sa.Float),  # as it was known when it fired
+    sa.Column("low", sa.Float),
+    sa.Column("high", sa.Float),
+    sa.Column("n", sa.BigInteger, nullable=False),
+    sa.Column("threshold", sa.Float, nullable=False),
+    sa.Column("worst", sa.Float),
+    sa.Column("findings", sa.LargeBinary, nullable=False),  # JSON: what changed, what did not
+    sa.Column("fired_at", Moment, nullable=False),  # wall-clock time
+    sa.Column("ended_at", Moment),
+)
+
+TRANSITIONS = sa.Table(
+    "transitions",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("alert", sa.String, nullable=False, index=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+)
+
+NOTIFICATIONS = sa.Table(
+    "notifications",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("alert", sa.String, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # JSON
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", Moment, nullable=False),
+    sa.Column("last_error", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),  # waiting | delivered | given_up
+    sa.Index("notifications_by_state", "state", "channel", "id"),
+)

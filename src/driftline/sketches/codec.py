@@ -8,6 +8,7 @@ the annotated types and then by the class itself; nothing is ever imported or ex
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import types
 import typing
@@ -84,6 +85,8 @@ def _plain(value: Any, kind: Any) -> Any:
     if origin is Mapping:
         key_kind, item_kind = typing.get_args(kind)
         return [[_plain(key, key_kind), _plain(item, item_kind)] for key, item in value.items()]
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return value.value
     if kind is int and not -(2**63) <= value < 2**63:
         return value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
     return value
@@ -112,6 +115,8 @@ def _state(plain: Any, kind: Any) -> Any:
         key_kind, item_kind = typing.get_args(kind)
         pairs = [_expect(pair, list) for pair in _expect(plain, list)]
         return {_state(key, key_kind): _state(item, item_kind) for key, item in pairs}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind(plain)
     if kind is int and isinstance(plain, bytes):
         return int.from_bytes(plain, "little", signed=True)
     return _expect(plain, kind)

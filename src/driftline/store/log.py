@@ -1,8 +1,7 @@
 """The event log: what is true of one model, in two append-only Delta tables, readable by Spark, DuckDB and Polars.
 
-``predictions`` has the canonical columns of `driftline.profiles.frame` with ``window_start``; ``labels`` has ``id``,
-``label``, ``time`` and the ``prediction_time`` and ``window_start`` of the prediction that it belongs to (a label enters
-the log when its prediction is there). Every row carries ``seq``, the inbox row that caused it; the newest label of an id
+``predictions`` has the canonical columns of `driftline.profiles.frame`; ``labels`` has ``id``, ``label``, ``time`` and
+the ``prediction_time`` of the prediction that it belongs to (a label enters the log when its prediction is there). Every row carries ``seq``, the inbox row that caused it; the newest label of an id
 counts. Each append records the highest ``seq`` in the table's own transaction, so that a drain that is repeated after a
 crash appends nothing twice.
 """
@@ -20,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from driftline.errors import StorageError
-from driftline.events import Kind, Label, Prediction, Schema, Task
+from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.profiles.frame import FEATURE, SCORE
 
 _APPLICATION = "driftline-inbox"
@@ -31,20 +30,39 @@ Table = Literal["predictions", "labels"]
 
 
 class LoggedPrediction(msgspec.Struct, frozen=True):
-    """A prediction with the inbox row that brought it and the start of its window."""
+    """A prediction with the inbox row that brought it."""
 
     seq: int
-    window_start: datetime
     prediction: Prediction
 
 
 class LoggedLabel(msgspec.Struct, frozen=True):
-    """A label with the inbox row that caused it to be logged, and where its prediction lies."""
+    """A label with the inbox row that caused it to be logged, and the time of its prediction."""
 
     seq: int
-    window_start: datetime
     prediction_time: datetime
     label: Label
+
+
+def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.DataFrame:
+    """Return predictions as rows of the log, in the canonical layout."""
+    classes = sorted({*schema.classes, *(name for row in rows for name in row.prediction.score)})
+    events = [row.prediction for row in rows]
+    target = pl.Float64 if schema.task is Task.REGRESSION else pl.String
+    columns = {
+        "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
+        "id": pl.Series([event.id for event in events], dtype=pl.String),
+        "time": pl.Series([event.time for event in events], dtype=_TIME),
+        "version": pl.Series([event.version for event in events], dtype=pl.String),
+        "prediction": pl.Series([event.prediction for event in events], dtype=target),
+        "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
+    }
+    for name, kind in schema.features.items():
+        dtype = pl.Float64 if kind is Kind.NUMERIC else pl.String
+        columns[FEATURE + name] = pl.Series([event.features[name] for event in events], dtype=dtype)
+    for name in classes:
+        columns[SCORE + name] = pl.Series([event.score.get(name) for event in events], dtype=pl.Float64)
+    return pl.DataFrame(columns)
 
 
 class EventLog:
@@ -64,31 +82,7 @@ class EventLog:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
         last = self.last_seq("predictions")
         rows = [row for row in rows if row.seq > last]
-        features = self._schema.features
-        classes = sorted({*self._schema.classes, *(name for row in rows for name in row.prediction.score)})
-        events = [row.prediction for row in rows]
-        frame = pl.DataFrame(
-            {
-                "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
-                "window_start": pl.Series([row.window_start for row in rows], dtype=_TIME),
-                "id": pl.Series([event.id for event in events], dtype=pl.String),
-                "time": pl.Series([event.time for event in events], dtype=_TIME),
-                "version": pl.Series([event.version for event in events], dtype=pl.String),
-                "prediction": pl.Series([event.prediction for event in events], dtype=self._target),
-                "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
-            }
-            | {
-                FEATURE + name: pl.Series(
-                    [event.features[name] for event in events],
-                    dtype=pl.Float64 if kind is Kind.NUMERIC else pl.String,
-                )
-                for name, kind in features.items()
-            }
-            | {
-                SCORE + name: pl.Series([event.score.get(name) for event in events], dtype=pl.Float64)
-                for name in classes
-            }
-        )
+        frame = predictions_frame(rows, self._schema)
         self._append("predictions", frame, through)
 
     def append_labels(self, rows: Sequence[LoggedLabel], *, through: int) -> None:
@@ -98,7 +92,6 @@ class EventLog:
         frame = pl.DataFrame(
             {
                 "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
-                "window_start": pl.Series([row.window_start for row in rows], dtype=_TIME),
                 "prediction_time": pl.Series([row.prediction_time for row in rows], dtype=_TIME),
                 "id": pl.Series([row.label.id for row in rows], dtype=pl.String),
                 "time": pl.Series([row.label.time for row in rows], dtype=_TIME),
@@ -107,7 +100,7 @@ class EventLog:
         )
         self._append("labels", frame, through)
 
-    def window_rows(self, start: datetime, version: str, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    def window_rows(self, window: Window, version: str, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return a window's predictions of one version, each with its newest label or null, in the order of the log.
 
         ``columns`` narrows what is read of the predictions, for a caller that needs only some.
@@ -115,7 +108,8 @@ class EventLog:
         predictions = self._open("predictions")
         if predictions is None:
             return pl.DataFrame()
-        mine = pl.scan_delta(predictions).filter(window_start=start, version=version)
+        inside = (pl.col("time") >= window.start) & (pl.col("time") < window.end)
+        mine = pl.scan_delta(predictions).filter(inside, version=version)
         if columns is not None:
             there = set(mine.collect_schema().names())
             mine = mine.select("id", *(name for name in columns if name in there))
@@ -124,20 +118,25 @@ class EventLog:
             return mine.with_columns(label=pl.lit(None, self._target)).collect()
         newest = (
             pl.scan_delta(labels)
-            .filter(window_start=start)
+            .filter((pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end))
             .sort("seq", maintain_order=True)
             .unique("id", keep="last", maintain_order=True)
             .select("id", "label")
         )
         return mine.join(newest, on="id", how="left", maintain_order="left").collect()
 
-    def windows(self) -> list[tuple[datetime, str]]:
-        """Every (window start, version) that the log has predictions of, in order."""
+    def times_and_versions(self) -> list[tuple[datetime, str]]:
+        """Every (time, version) that the log has predictions of, in order."""
         predictions = self._open("predictions")
         if predictions is None:
             return []
-        found = pl.scan_delta(predictions).select("window_start", "version").unique().collect()
-        return sorted((start, version) for start, version in found.rows())
+        found = pl.scan_delta(predictions).select("time", "version").unique().collect()
+        return sorted(found.rows())
+
+    def prediction_columns(self) -> list[str]:
+        """The columns of the predictions table; none before the first prediction."""
+        predictions = self._open("predictions")
+        return [] if predictions is None else [one.name for one in predictions.schema().fields]
 
     def count(self, table: Table) -> int:
         """How many rows the table has."""

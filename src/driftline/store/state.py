@@ -23,10 +23,14 @@ from driftline.store.tables import (
     MODELS,
     NOTIFICATIONS,
     PREDICTIONS,
+    SUMMARIES,
     TRANSITIONS,
     WAITING_LABELS,
     WINDOWS,
 )
+
+ALL_VERSIONS = "*"
+"""Stands for all versions together, where one version's name could stand."""
 
 _PARAMETERS = 500  # ids in one statement: below every database's limit
 _LABEL = msgspec.msgpack.Decoder(str | float)
@@ -40,6 +44,7 @@ class ModelRow:
 
     model: str
     fingerprint: bytes
+    rules: bytes
     schema: bytes
     reference: bytes
     watermark: datetime | None
@@ -48,10 +53,9 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class KnownPrediction:
-    """Where a prediction lies, and its label as known now (None while it is not known)."""
+    """When a prediction was made, and its label as known now (None while it is not known)."""
 
     time: datetime
-    window_start: datetime
     label: str | float | None
 
 
@@ -191,7 +195,7 @@ class Work:
             )
             for row in found:
                 label = None if row.label is None else _LABEL.decode(row.label)
-                known[row.id] = KnownPrediction(row.time, row.window_start, label)
+                known[row.id] = KnownPrediction(row.time, label)
         return known
 
     def put_predictions(self, model: str, known: Mapping[str, KnownPrediction]) -> None:
@@ -205,7 +209,6 @@ class Work:
                         "model": model,
                         "id": id,
                         "time": one.time,
-                        "window_start": one.window_start,
                         "label": None if one.label is None else msgspec.msgpack.encode(one.label),
                     }
                     for id, one in known.items()
@@ -330,14 +333,49 @@ class Work:
     def drop_windows(self, model: str) -> None:
         """Forget all windows of a model, to rebuild them from the log."""
         self.connection.execute(WINDOWS.delete().where(WINDOWS.c.model == model))
+        self.connection.execute(SUMMARIES.delete().where(SUMMARIES.c.model == model))
+
+    def put_summary(self, model: str, start: datetime, version: str, body: bytes) -> None:
+        """Store what people are shown of a window; version ``*`` is all versions together."""
+        statement = upsert(SUMMARIES).values(model=model, start=start, version=version, body=body)
+        self.connection.execute(statement.on_conflict_do_update(set_={"body": statement.excluded.body}))
+
+    def summaries(
+        self, model: str, *, start: datetime | None = None, end: datetime | None = None, version: str = ALL_VERSIONS
+    ) -> list[bytes]:
+        """What people are shown of the windows that start in [start, end), in order of time."""
+        statement = (
+            sa.select(SUMMARIES.c.body)
+            .where(SUMMARIES.c.model == model, SUMMARIES.c.version == version)
+            .order_by(SUMMARIES.c.start)
+        )
+        if start is not None:
+            statement = statement.where(SUMMARIES.c.start >= start)
+        if end is not None:
+            statement = statement.where(SUMMARIES.c.start < end)
+        return list(self.connection.execute(statement).scalars())
+
+    def count_windows(self, model: str) -> int:
+        """How many windows a model has."""
+        statement = sa.select(sa.func.count(WINDOWS.c.start.distinct())).where(WINDOWS.c.model == model)
+        return int(self.connection.execute(statement).scalar_one())
+
+    def versions(self, model: str) -> list[str]:
+        """The versions that have made predictions, in order of name."""
+        statement = sa.select(WINDOWS.c.version).where(WINDOWS.c.model == model).distinct()
+        return sorted(self.connection.execute(statement).scalars())
 
     # ---- judgements and alerts --------------------------------------------------------------------------------------
 
-    def judgements(self, model: str, *, rule: str | None = None, current: bool = True) -> list[Judgement]:
+    def judgements(
+        self, model: str, *, rule: str | None = None, window_start: datetime | None = None, current: bool = True
+    ) -> list[Judgement]:
         """Judgements in order of window and of moment: what is known now, or with ``current=False`` all of them."""
         statement = sa.select(JUDGEMENTS).where(JUDGEMENTS.c.model == model)
         if rule is not None:
             statement = statement.where(JUDGEMENTS.c.rule == rule)
+        if window_start is not None:
+            statement = statement.where(JUDGEMENTS.c.window_start == window_start)
         if current:
             statement = statement.where(JUDGEMENTS.c.current)
         statement = statement.order_by(JUDGEMENTS.c.window_start, JUDGEMENTS.c.id)

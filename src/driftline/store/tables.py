@@ -72,7 +72,6 @@ PREDICTIONS = sa.Table(
     sa.Column("model", sa.String, primary_key=True),
     sa.Column("id", sa.String, primary_key=True),
     sa.Column("time", Moment, nullable=False),
-    sa.Column("window_start", Moment, nullable=False),
     sa.Column("label", sa.LargeBinary),  # MessagePack of the label known now; null while it is not known
     sqlite_with_rowid=False,
 )
@@ -92,6 +91,7 @@ MODELS = sa.Table(
     METADATA,
     sa.Column("model", sa.String, primary_key=True),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what the profiles depend on; another one: rebuild
+    sa.Column("rules", sa.LargeBinary, nullable=False),  # likewise of the rules; another one: judge again
     sa.Column("schema", sa.LargeBinary, nullable=False),
     sa.Column("reference", sa.LargeBinary, nullable=False),
     sa.Column("watermark", Moment),  # the latest event time seen
@@ -119,6 +119,15 @@ WINDOWS = sa.Table(
     sa.Column("profile", sa.LargeBinary, nullable=False),
     sa.Column("labels_changed", sa.Boolean, nullable=False),  # the labelled part is older than the log
     sa.Column("settled", sa.Boolean, nullable=False),  # closed, labels in or overdue, judged since the last change
+)
+
+SUMMARIES = sa.Table(
+    "summaries",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("start", Moment, primary_key=True),
+    sa.Column("version", sa.String, primary_key=True),  # "*": all versions together
+    sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of what people are shown of the window
 )
 
 JUDGEMENTS = sa.Table(

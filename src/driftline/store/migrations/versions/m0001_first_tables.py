@@ -79,6 +79,7 @@ def upgrade() -> None:
         "models",
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("rules", sa.LargeBinary(), nullable=False),
         sa.Column("schema", sa.LargeBinary(), nullable=False),
         sa.Column("reference", sa.LargeBinary(), nullable=False),
         sa.Column("watermark", sa.BigInteger(), nullable=True),
@@ -103,7 +104,6 @@ def upgrade() -> None:
         sa.Column("model", sa.String(), nullable=False),
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("time", sa.BigInteger(), nullable=False),
-        sa.Column("window_start", sa.BigInteger(), nullable=False),
         sa.Column("label", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("model", "id"),
         sqlite_with_rowid=False,
@@ -130,6 +130,14 @@ def upgrade() -> None:
         sa.Column("accepted", sa.Integer(), nullable=False),
         sa.Column("arrived_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("model", "kind", "key"),
+    )
+    op.create_table(
+        "summaries",
+        sa.Column("model", sa.String(), nullable=False),
+        sa.Column("start", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "start", "version"),
     )
     op.create_table(
         "transitions",

@@ -1,0 +1,73 @@
+"""What changed and what did not, in words: the reason that an alert gives beside its number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_MOST_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFinding:
+    """What a comparison with the reference found in one column. ``judged`` is False where it could not be compared."""
+
+    judged: bool
+    drifted: bool
+    changes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The state of a model's columns in one window, in sentences, and as lists for programs."""
+
+    inputs_changed: tuple[str, ...]
+    inputs_stable: tuple[str, ...]
+    inputs_not_judged: tuple[str, ...]
+    sentences: tuple[str, ...]
+
+
+def findings_of(
+    inputs: Mapping[str, ColumnFinding], prediction: ColumnFinding | None, label: ColumnFinding | None
+) -> Findings:
+    """Say what changed: inputs first, then what the model made of them, then what turned out to be true.
+
+    >>> rain = ColumnFinding(True, True, ("rain 52 % → 0 % (gone)",), "")
+    >>> wind = ColumnFinding(True, False, (), "")
+    >>> for sentence in findings_of({"wind": wind}, None, rain).sentences:
+    ...     print(sentence)
+    Inputs stable: wind.
+    Labels changed: rain 52 % → 0 % (gone).
+    """
+    changed = tuple(name for name, one in inputs.items() if one.judged and one.drifted)
+    stable = tuple(name for name, one in inputs.items() if one.judged and not one.drifted)
+    unknown = tuple(name for name, one in inputs.items() if not one.judged)
+    sentences = [_changed_input(name, inputs[name]) for name in changed[:_MOST_NAMES]]
+    if len(changed) > _MOST_NAMES:
+        sentences.append(f"{len(changed) - _MOST_NAMES} more inputs changed.")
+    if stable:
+        sentences.append(f"{'Other inputs' if changed else 'Inputs'} stable: {_names(stable)}.")
+    if unknown:
+        sentences.append(f"Inputs not judged: {_names(unknown)} ({inputs[unknown[0]].reason}).")
+    sentences += _about("Predictions", prediction) + _about("Labels", label)
+    return Findings(changed, stable, unknown, tuple(sentences))
+
+
+def _changed_input(name: str, finding: ColumnFinding) -> str:
+    return f"Input {name} changed: {', '.join(finding.changes) or finding.reason}."
+
+
+def _about(what: str, finding: ColumnFinding | None) -> list[str]:
+    if finding is None:
+        return []
+    if not finding.judged:
+        return [f"{what} not judged ({finding.reason})."]
+    if finding.drifted:
+        return [f"{what} changed: {', '.join(finding.changes) or finding.reason}."]
+    return [f"{what} stable."]
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMES])
+    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"

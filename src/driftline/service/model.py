@@ -1,0 +1,98 @@
+"""One monitored model as the service holds it: its configuration, schema, reference and event log."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from driftline.errors import ConfigError
+from driftline.events import Schema, Task
+from driftline.profiles import Reference, canonical, infer_schema
+from driftline.service.config import Config, ModelConfig
+from driftline.sketches import decode, encode
+from driftline.store.files import read_rows
+from driftline.store.log import EventLog
+from driftline.store.state import ModelRow, State
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoredModel:
+    """A model with all that is needed to work its events in and to judge its windows."""
+
+    config: ModelConfig
+    schema: Schema
+    reference: Reference
+    log: EventLog
+    rebuild: bool
+    """Whether what the profiles depend on has changed since they were stored, so that they must come from the log anew."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+
+def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredModel:
+    """Read or recall the reference, store what is new, and open the log.
+
+    The reference profile is computed once: again only when its file or what it depends on has changed.
+    """
+    fingerprint, rules = _fingerprint(config), _digest(msgspec.json.encode(config.rules))
+    with state.read() as read:
+        stored = read.model(config.name)
+    if stored is not None and stored.fingerprint == fingerprint:
+        schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
+    else:
+        schema, reference = _read_reference(config)
+    rebuild = stored is not None and stored.fingerprint != fingerprint
+    if stored is None or rebuild or stored.rules != rules:
+        with state.work() as work:
+            work.put_model(
+                ModelRow(
+                    model=config.name,
+                    fingerprint=fingerprint if not rebuild else b"",  # known as done only after the rebuild
+                    rules=rules,
+                    schema=encode(schema),
+                    reference=encode(reference),
+                    watermark=stored.watermark if stored is not None else None,
+                    latency=stored.latency if stored is not None else None,
+                )
+            )
+            work.retire_judgements(config.name, [rule.name for rule in config.rules])
+            work.unsettle_all(config.name)
+    return MonitoredModel(
+        config, schema, reference, EventLog(Path(whole.storage) / "log" / config.name, schema), rebuild
+    )
+
+
+def remember_fingerprint(model: MonitoredModel, state: State) -> None:
+    """Say that the stored profiles are those of the present reference and windows."""
+    with state.work() as work:
+        stored = work.model(model.name)
+        assert stored is not None  # open_model stores it
+        work.put_model(replace(stored, fingerprint=_fingerprint(model.config)))
+
+
+def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
+    columns = config.columns
+    rows = read_rows(config.reference)
+    schema = infer_schema(rows, columns, task=config.task, positive=config.positive)
+    if schema.task is not Task.REGRESSION and len(schema.classes) < 2 and columns.label is not None:
+        raise ConfigError(
+            f"the reference {config.reference} has fewer than two classes in {columns.label!r}; "
+            "a classifier's reference shows each class",
+            key=f"models.{config.name}.reference",
+        )
+    return schema, Reference.of(canonical(rows, columns, schema), schema)
+
+
+def _fingerprint(config: ModelConfig) -> bytes:
+    parts = (config.columns, config.task, config.positive, config.window, _digest(config.reference.read_bytes()))
+    return _digest(repr(parts).encode())
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

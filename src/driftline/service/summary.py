@@ -1,0 +1,124 @@
+"""What people are shown of a window: computed once when the window is judged, then only read.
+
+The API's JSON, the page and the metrics are all made of these values, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from driftline.events import Window
+from driftline.profiles import Reference, WindowProfile
+from driftline.profiles.column import Column
+from driftline.statistics import Measure
+from driftline.statistics.drift import ColumnDrift, compare_columns
+from driftline.statistics.performance import label_coverage, measures
+
+Stage = Literal["open", "waiting for labels", "judged"]
+"""A window is open until event time has passed its end, then waits for its labels, then is judged."""
+
+FEATURE_PREFIX = "feature."
+
+
+class MeasureView(msgspec.Struct, frozen=True):
+    """A measure as shown: value and interval (95 %, two-sided) or null with the problem in words."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    problem: str = ""
+
+
+class DriftView(msgspec.Struct, frozen=True):
+    """How far a column is from the reference; ``changes`` in words, the largest first."""
+
+    measure: str
+    value: float | None
+    threshold: float
+    drifted: bool
+    p_value: float | None
+    reason: str
+    changes: tuple[str, ...]
+    missing_reference: float
+    missing_current: float
+
+
+class WindowSummary(msgspec.Struct, frozen=True):
+    """One window of one version, or of all versions together (``*``)."""
+
+    start: datetime
+    end: datetime
+    version: str
+    stage: Stage
+    predictions: int
+    labelled: int
+    coverage: MeasureView
+    performance: dict[str, MeasureView]
+    drift: dict[str, DriftView]  # by feature
+    prediction_drift: DriftView | None
+    label_drift: DriftView | None
+
+
+def summarize(
+    window: Window,
+    version: str,
+    stage: Stage,
+    profile: WindowProfile,
+    reference: Reference,
+    *,
+    positive: str | None,
+) -> WindowSummary:
+    """Make the summary of a window's profile."""
+    drift = {name: _drift_view(one) for name, one in compare(reference.profile, profile).items()}
+    features = {name: one for name, one in drift.items() if name.startswith(FEATURE_PREFIX)}
+    return WindowSummary(
+        start=window.start,
+        end=window.end,
+        version=version,
+        stage=stage,
+        predictions=profile.predictions,
+        labelled=profile.labelled,
+        coverage=_measure_view(label_coverage(profile.labelled, profile.predictions)),
+        performance={
+            name: _measure_view(one) for name, one in measures(profile.performance, positive=positive).items()
+        },
+        drift={name.removeprefix(FEATURE_PREFIX): one for name, one in features.items()},
+        prediction_drift=drift.get("prediction"),
+        label_drift=drift.get("label"),
+    )
+
+
+def compare(reference: WindowProfile, current: WindowProfile) -> dict[str, ColumnDrift]:
+    """Compare features (``feature.<name>``), the prediction and the label of two profiles, as one family of tests."""
+    return compare_columns(_columns(reference), _columns(current, like=reference))
+
+
+def _columns(profile: WindowProfile, *, like: WindowProfile | None = None) -> Mapping[str, Column]:
+    columns = {FEATURE_PREFIX + name: column for name, column in profile.features.columns.items()}
+    for group, name in ((profile.outputs, "prediction"), (profile.labels, "label")):
+        if name in group.columns and (like is None or name in like.outputs.columns or name in like.labels.columns):
+            columns[name] = group.columns[name]
+    return columns
+
+
+def _measure_view(measure: Measure) -> MeasureView:
+    return MeasureView(measure.value, measure.low, measure.high, measure.n, measure.problem)
+
+
+def _drift_view(drift: ColumnDrift) -> DriftView:
+    return DriftView(
+        measure=drift.measure,
+        value=drift.value,
+        threshold=drift.threshold,
+        drifted=drift.drifted,
+        p_value=drift.p_value,
+        reason=drift.reason or drift.problem,
+        changes=tuple(drift.changes),
+        missing_reference=drift.missing_reference,
+        missing_current=drift.missing_current,
+    )

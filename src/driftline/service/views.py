@@ -1,0 +1,229 @@
+"""What the API, the page and the metrics show: read models made from the state, and from nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from driftline.errors import UnknownNameError
+from driftline.rules import Rule
+from driftline.rules.findings import Findings
+from driftline.service.config import Config, ModelConfig
+from driftline.service.summary import WindowSummary
+from driftline.store.inbox import Inbox
+from driftline.store.state import ALL_VERSIONS, AlertRow, Judgement, State, TransitionRow, Work
+
+_summary = msgspec.msgpack.Decoder(WindowSummary)
+_findings = msgspec.json.Decoder(Findings | None)
+
+
+class ModelView(msgspec.Struct, frozen=True):
+    """One model at a glance. ``waiting_events`` are durable but not worked in yet."""
+
+    name: str
+    task: str
+    predictions: int
+    labels: int
+    corrected_labels: int
+    duplicate_events: int
+    invalid_events: int
+    waiting_labels: int
+    waiting_events: int
+    windows: int
+    watermark: datetime | None
+    firing: int
+    versions: list[str]
+    rules: list[str]
+
+
+class VerdictView(msgspec.Struct, frozen=True):
+    """What a rule says of a window now; value and bounds are those the rule judged by (its own confidence)."""
+
+    rule: str
+    state: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    threshold: float
+    reason: str
+    judged_at: datetime
+
+
+class WindowView(msgspec.Struct, frozen=True):
+    """One window with its verdicts."""
+
+    summary: WindowSummary
+    verdicts: list[VerdictView]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A half-open span of event time, UTC."""
+
+    start: datetime
+    end: datetime
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """One step in an alert's life, wall-clock time."""
+
+    at: datetime
+    kind: str
+    reason: str
+
+
+class AlertView(msgspec.Struct, frozen=True):
+    """An alert: ``value`` as it was known when it fired, ``value_now`` as it is known for the same window today."""
+
+    id: str
+    model: str
+    rule: str
+    measure: str
+    severity: str
+    title: str
+    status: Literal["firing", "resolved", "corrected"]
+    window: Span
+    span: Span
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    threshold: float
+    worst: float | None
+    value_now: float | None
+    fired_at: datetime
+    ended_at: datetime | None
+    findings: Findings | None
+    history: list[StepView]
+
+
+class Views:
+    """Reads the state for people and programs."""
+
+    def __init__(self, config: Config, tasks: dict[str, str], state: State, inbox: Inbox) -> None:
+        self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
+
+    def model_config(self, model: str) -> ModelConfig:
+        """The configuration of a model; an unknown one is an error that names the known."""
+        if model not in self._config.models:
+            raise UnknownNameError("model", model, self._config.models)
+        return self._config.models[model]
+
+    def models(self) -> list[ModelView]:
+        """All models, in the order of the configuration."""
+        waiting = self._inbox.waiting_events()
+        with self._state.read() as read:
+            return [self._model(read, name, waiting.get(name, 0)) for name in self._config.models]
+
+    def model(self, model: str) -> ModelView:
+        """One model."""
+        self.model_config(model)
+        with self._state.read() as read:
+            return self._model(read, model, self._inbox.waiting_events().get(model, 0))
+
+    def windows(
+        self,
+        model: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: str | None = None,
+    ) -> list[WindowView]:
+        """The windows that start in [start, end), in order of time; of one version or of all together."""
+        self.model_config(model)
+        with self._state.read() as read:
+            bodies = read.summaries(model, start=start, end=end, version=version or ALL_VERSIONS)
+            verdicts: dict[datetime, list[VerdictView]] = {}
+            for one in read.judgements(model):
+                verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
+        summaries = [_summary.decode(body) for body in bodies]
+        return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
+
+    def alerts(self, model: str | None = None, *, status: str | None = None) -> list[AlertView]:
+        """Alerts, the newest window first."""
+        if model is not None:
+            self.model_config(model)
+        with self._state.read() as read:
+            rows = read.alerts(model, status=status)
+            steps = read.transitions(row.id for row in rows)
+            now = {
+                (name, one.rule, one.window_start): one.value
+                for name in {row.model for row in rows}
+                for one in read.judgements(name)
+            }
+        return [
+            _alert_view(row, steps.get(row.id, []), now.get((row.model, row.rule, row.window_start))) for row in rows
+        ]
+
+    def _model(self, read: Work, name: str, waiting_events: int) -> ModelView:
+        stored = read.model(name)
+        totals: dict[str, int] = {}
+        for (counter, _), value in read.counters(name).items():
+            totals[counter] = totals.get(counter, 0) + value
+        rules: tuple[Rule, ...] = self._config.models[name].rules
+        return ModelView(
+            name=name,
+            task=self._tasks[name],
+            predictions=totals.get("predictions", 0),
+            labels=totals.get("labels", 0),
+            corrected_labels=totals.get("corrected_labels", 0),
+            duplicate_events=totals.get("duplicate_events", 0),
+            invalid_events=totals.get("invalid_events", 0),
+            waiting_labels=read.count_waiting_labels(name),
+            waiting_events=waiting_events,
+            windows=read.count_windows(name),
+            watermark=stored.watermark if stored is not None else None,
+            firing=len(read.alerts(name, status="firing")),
+            versions=read.versions(name),
+            rules=[rule.expression for rule in rules],
+        )
+
+
+def _verdict_view(one: Judgement) -> VerdictView:
+    return VerdictView(
+        one.rule, one.state, one.value, one.low, one.high, one.n, one.threshold, one.reason, one.judged_at
+    )
+
+
+def _alert_view(row: AlertRow, steps: list[TransitionRow], value_now: float | None) -> AlertView:
+    return alert_view(row, [StepView(step.at, step.kind, step.reason) for step in steps], value_now)
+
+
+def alert_view(row: AlertRow, history: list[StepView], value_now: float | None) -> AlertView:
+    """Make the view of an alert."""
+    return AlertView(
+        id=row.id,
+        model=row.model,
+        rule=row.rule,
+        measure=row.measure,
+        severity=row.severity,
+        title=row.title,
+        status=msgspec.convert(row.status, Literal["firing", "resolved", "corrected"]),
+        window=Span(row.window_start, row.window_end),
+        span=Span(row.started_at, row.last_end),
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        n=row.n,
+        threshold=row.threshold,
+        worst=row.worst,
+        value_now=value_now,
+        fired_at=row.fired_at,
+        ended_at=row.ended_at,
+        findings=_findings.decode(row.findings),
+        history=history,
+    )
+
+
+def describe_alert(alert: AlertView) -> list[str]:
+    """Say an alert in a few lines of plain text: title, number, reason."""
+    value = "no value" if alert.value is None else f"{alert.value:.3g}"
+    interval = "" if alert.low is None or alert.high is None else f" [{alert.low:.3g}, {alert.high:.3g}]"
+    lines = [
+        alert.title,
+        f"{alert.model}: {alert.rule}: {alert.measure} {value}{interval}, n = {alert.n}, threshold {alert.threshold:g}, "
+        f"window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
+    ]
+    return lines + (list(alert.findings.sentences) if alert.findings is not None else [])

@@ -1,0 +1,353 @@
+"""Distances and tests between two profiles of one column, on cells that the reference alone decides.
+
+Both columns become counts on common *cells*: the cells of the grid with one more at each end for infinities, or the
+categories. PSI, Jensen-Shannon, Hellinger, total variation and chi-squared use at most 64 *bins* of cells: at the reference's
+quantiles, with an own bin for an atom (a value with over 4 % of the reference), for each outside range, for what is missing
+and for what the reference never had. No bin moves with the current data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.errors import MergeError
+from driftline.profiles import CategoricalColumn, Column, NumericColumn
+from driftline.sketches import Grid, GridSketch
+from driftline.sketches.grid import CELLS
+from driftline.statistics.special import chi_squared_sf, kolmogorov_sf
+
+BINS_LIMIT = 64
+ATOM_SHARE = 0.04
+CAP_SPREADS = 100.0
+"""Values are taken as at most this many spreads from the reference's median in the Wasserstein distance."""
+
+_QUANTILE_BINS = 56  # with at most 24 atoms, 2 outside ranges, missing and unseen this stays within BINS_LIMIT
+_ROWS_A_BIN = 20
+_PSEUDO_COUNT = 0.5
+_EXPECTED_LEAST = 5.0
+_GROUPS_ORDERED, _GROUPS_UNORDERED = 40, 150
+_LOWEST, _HIGHEST = 0x0080, 0xFF7F  # the cells of the smallest and the largest finite float32
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Counts of the reference and the current rows on common bins, shape (k,), and on the finest cells, shape (c,).
+
+    The last bin holds the rows without a value; no cell does. ``ordered`` cells are numbers; others are categories.
+    ``positions`` are the cells' centres in spreads of the reference from its median, capped, shape (c,); empty for
+    categories and for a reference without spread. ``capped`` says that some value lies further out than `CAP_SPREADS`.
+    ``unseen`` is the share of the current rows, 0 to 1, in categories that the reference never had, beyond what is to be
+    expected of its rare ones.
+    """
+
+    reference: _Floats
+    current: _Floats
+    reference_cells: _Floats
+    current_cells: _Floats
+    positions: _Floats
+    ordered: bool = True
+    capped: bool = False
+    unseen: float = 0.0
+
+
+def pair(reference: Column, current: Column) -> Pair:
+    """Put two profiles of one column on common bins; raise `MergeError` when they cannot be."""
+    if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
+        return _numeric_pair(reference, current)
+    if isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
+        return _categorical_pair(reference, current)
+    raise MergeError(f"a {type(reference).__name__} and a {type(current).__name__} are not profiles of one column")
+
+
+def _numeric_pair(reference: NumericColumn, current: NumericColumn) -> Pair:
+    if reference.sketch.count and current.sketch.count and reference.sketch.grid != current.sketch.grid:
+        raise MergeError("the two columns are on different grids; profile the current rows on the reference's")
+    # cell numbers move up by one, to make room for minus infinity at 0 and plus infinity at the end
+    cells = np.union1d(reference.sketch.cells, current.sketch.cells).astype(np.int64) + 1
+    p, q = _on_cells(reference, cells), _on_cells(current, cells)
+    cells = np.concatenate([[0], cells, [CELLS + 1]])
+    there = (p + q) > 0
+    cells, p, q = cells[there], p[there], q[there]
+    bins = _bins(p)
+    size = int(bins.max()) + 1 if len(bins) else 0
+    positions, capped = _positions(reference, cells)
+    return Pair(
+        np.append(np.bincount(bins, p, size), reference.missing + reference.nan),
+        np.append(np.bincount(bins, q, size), current.missing + current.nan),
+        p,
+        q,
+        positions,
+        capped=capped,
+    )
+
+
+def _on_cells(column: NumericColumn, cells: _Ints) -> _Floats:
+    dense = np.zeros(len(cells) + 2)
+    dense[np.searchsorted(cells, column.sketch.cells.astype(np.int64) + 1) + 1] = column.sketch.counts
+    dense[0], dense[-1] = column.negative_infinite, column.positive_infinite
+    return dense
+
+
+def _bins(p: _Floats) -> _Ints:
+    """The bin of each cell, ascending from 0, from the reference's counts on ordered cells alone."""
+    total = p.sum()
+    if not total:
+        return np.zeros(len(p), np.int64)
+    wanted = int(np.clip(total // _ROWS_A_BIN, 4, _QUANTILE_BINS))
+    seen = np.flatnonzero(p)
+    inside = (np.arange(len(p)) >= seen[0]) & (np.arange(len(p)) <= seen[-1])
+    atom = p > ATOM_SHARE * total
+    # stretches of neighbouring cells that share a bin or more: below, between atoms, above; each atom is one
+    starts = np.ones(len(p), bool)
+    starts[1:] = atom[1:] | atom[:-1] | (inside[1:] != inside[:-1])
+    stretch = np.cumsum(starts) - 1
+    mass = np.bincount(stretch, p)
+    pieces = np.maximum(np.round(mass * wanted / total), 1)
+    pieces[stretch[atom]] = 1
+    before = np.cumsum(p) - p
+    first = np.minimum.reduceat(before, np.flatnonzero(starts))
+    share = (before + p / 2 - first[stretch]) / np.maximum(mass, 1)[stretch]
+    piece = np.minimum(np.floor(share * pieces[stretch]), pieces[stretch] - 1)
+    return np.unique(stretch * (_QUANTILE_BINS + 1) + piece, return_inverse=True)[1].astype(np.int64)
+
+
+def _positions(reference: NumericColumn, cells: _Ints) -> tuple[_Floats, bool]:
+    spread = spread_of(reference)
+    sketch = reference.sketch
+    if not spread:
+        return np.empty(0), False
+    plain = Grid()  # in units of the grid nothing overflows
+    median = float(plain.centres(sketch.cells[[_at_rank(sketch, 0.5)]])[0])
+    infinite = np.where(cells == 0, -np.inf, np.where(cells == CELLS + 1, np.inf, 0.0))
+    centres = np.where(infinite == 0, plain.centres(np.clip(cells - 1, _LOWEST, _HIGHEST)), infinite)
+    with np.errstate(over="ignore"):
+        positions = (centres - median) / (spread / sketch.grid.scale)
+    return np.clip(positions, -CAP_SPREADS, CAP_SPREADS), bool((np.abs(positions) > CAP_SPREADS).any())
+
+
+def _at_rank(sketch: GridSketch, q: float) -> int:
+    return min(int(np.searchsorted(np.cumsum(sketch.counts), q * sketch.count)), len(sketch.cells) - 1)
+
+
+def spread_of(column: NumericColumn) -> float:
+    """Half the 16-84 % range, or the standard deviation where that is 0; 0 for a constant or empty column."""
+    sketch = column.sketch
+    if not sketch.count or column.smallest == column.largest:
+        return 0.0
+    low, high = _at_rank(sketch, 0.16), _at_rank(sketch, 0.84)
+    if low != high:
+        ends = Grid().centres(sketch.cells[[low, high]])
+        with np.errstate(over="ignore"):
+            spread = float((ends[1] - ends[0]) / 2 * sketch.grid.scale)
+        return spread if np.isfinite(spread) else 0.0
+    return column.sd or 0.0
+
+
+def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) -> Pair:
+    """A bin for each of the reference's most common categories, one for its others, one for new ones, one for missing."""
+    mine, theirs = reference.categories.counts, current.categories.counts
+    names = sorted(mine, key=lambda name: (-mine[name], name))
+    own, rest = names[: BINS_LIMIT - 3], names[BINS_LIMIT - 3 :]
+    known = [theirs.get(name, 0) for name in own]
+    unseen = _surprising(reference, current)
+    p = [*(mine[name] for name in own), sum(mine[name] for name in rest), 0, reference.missing]
+    q = [*known, current.categories.count - sum(known) - unseen, unseen, current.missing]
+    every = sorted(mine.keys() | theirs.keys())
+    return Pair(
+        np.array(p, float),
+        np.array(q, float),
+        np.array([mine.get(name, 0) for name in every], float),
+        np.array([theirs.get(name, 0) for name in every], float),
+        np.empty(0),
+        ordered=False,
+        unseen=unseen / current.rows if current.rows else 0.0,
+    )
+
+
+def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> float:
+    """How many current rows are of a category that the reference never had, beyond what its rare ones let expect.
+
+    A share f1/n of fresh rows is of a new category when f1 of the reference's n rows are alone in theirs (Good 1953);
+    what is within three standard errors of that is counted with the rare ones.
+    """
+    mine = reference.categories.counts
+    new = sum(count for name, count in current.categories.counts.items() if name not in mine)
+    n, m = sum(mine.values()), current.categories.count
+    if not n or not new:
+        return float(new)
+    expected = m * sum(1 for count in mine.values() if count == 1) / n
+    return max(new - expected - 3 * float(np.sqrt(expected * (1 + m / n))), 0.0)
+
+
+# ---- shares ---------------------------------------------------------------------------------------------------------
+
+
+def _used(pair: Pair) -> tuple[_Floats, _Floats] | None:
+    """The bins that hold anything; None unless both sides have rows."""
+    used = (pair.reference + pair.current) > 0
+    p, q = pair.reference[used], pair.current[used]
+    return (p, q) if p.sum() and q.sum() else None
+
+
+def psi_raw(pair: Pair) -> float | None:
+    """Population stability index Σ(p - q) ln(p / q), in nats, with Jeffreys' ½ a bin in both; 0 or more.
+
+    None when either side has no rows.
+    """
+    if (counts := _used(pair)) is None:
+        return None
+    p, q = (side + _PSEUDO_COUNT for side in counts)
+    p, q = p / p.sum(), q / q.sum()
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def psi(pair: Pair) -> float | None:
+    """`psi_raw` less what it is expected to be without any drift, (K - 1)(1/n + 1/m), and 0 at least."""
+    if (counts := _used(pair)) is None or (raw := psi_raw(pair)) is None:
+        return None
+    p, q = counts
+    return max(raw - (len(p) - 1) * float(1 / p.sum() + 1 / q.sum()), 0.0)
+
+
+def jensen_shannon_raw(pair: Pair) -> float | None:
+    """Jensen-Shannon distance: the root of the divergence in bits, in [0, 1] (Lin 1991; Endres & Schindelin 2003)."""
+    divergence = _jensen_shannon_divergence(pair)
+    return None if divergence is None else float(np.sqrt(divergence))
+
+
+def jensen_shannon(pair: Pair) -> float | None:
+    """The distance after the divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in [0, 1]."""
+    divergence = _jensen_shannon_divergence(pair)
+    if (counts := _used(pair)) is None or divergence is None:
+        return None
+    p, q = counts
+    bias = (len(p) - 1) / (8 * np.log(2)) * (1 / p.sum() + 1 / q.sum())
+    return float(np.sqrt(max(divergence - bias, 0.0)))
+
+
+def _jensen_shannon_divergence(pair: Pair) -> float | None:
+    if (counts := _used(pair)) is None:
+        return None
+    p, q = (side / side.sum() for side in counts)
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0, p * np.log2(p / middle), 0.0) + np.where(q > 0, q * np.log2(q / middle), 0.0)
+    return min(max(float(terms.sum()) / 2, 0.0), 1.0)
+
+
+def hellinger(pair: Pair) -> float | None:
+    """Hellinger distance √(½ Σ(√p - √q)²), in [0, 1]; not corrected for the size of the samples."""
+    if (counts := _used(pair)) is None:
+        return None
+    p, q = (side / side.sum() for side in counts)
+    return min(float(np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum() / 2)), 1.0)
+
+
+def total_variation(pair: Pair) -> float | None:
+    """Total variation ½ Σ|p - q|, in [0, 1]: the share of rows that would have to move; not corrected for size."""
+    if (counts := _used(pair)) is None:
+        return None
+    p, q = (side / side.sum() for side in counts)
+    return min(float(np.abs(p - q).sum() / 2), 1.0)
+
+
+# ---- order ----------------------------------------------------------------------------------------------------------
+
+
+def _cumulated(pair: Pair) -> tuple[_Floats, _Floats] | None:
+    p, q = pair.reference_cells, pair.current_cells
+    if not (pair.ordered and p.sum() and q.sum()):
+        return None
+    return np.cumsum(p) / p.sum(), np.cumsum(q) / q.sum()
+
+
+def kolmogorov_smirnov(pair: Pair) -> float | None:
+    """Largest gap between the two distribution functions at the cells' edges, in [0, 1]; infinities take part.
+
+    At most the mass of the largest cell below the gap between the values themselves. None for categories, or when
+    either side has no values.
+    """
+    if (cumulated := _cumulated(pair)) is None:
+        return None
+    return min(float(np.abs(cumulated[0] - cumulated[1]).max()), 1.0)
+
+
+def wasserstein(pair: Pair) -> float | None:
+    """Wasserstein-1 distance of the finite values in spreads of the reference: how far a value moves on average.
+
+    Infinities count as `CAP_SPREADS`, the furthest that any value counts for. None for categories, for a reference
+    without spread, or when either side has no values.
+    """
+    if not len(pair.positions) or (cumulated := _cumulated(pair)) is None:
+        return None
+    return float((np.abs(cumulated[0] - cumulated[1])[:-1] * np.diff(pair.positions)).sum())
+
+
+# ---- chance ---------------------------------------------------------------------------------------------------------
+
+
+def chi_squared_p(pair: Pair) -> float | None:
+    """P-value of the chi-squared test that both sides come from one distribution; None when either side has no rows.
+
+    Cells are pooled, numbers with their neighbours and categories smallest first, until each group expects 5 rows on both
+    sides and there are not too many groups. The groups depend on the two sides' sum alone, as the permutation of rows
+    between the sides does: bins at the reference's quantiles would not be a fair test, as they hold the reference's
+    counts fixed (1,000 against 100 rows of one distribution then have p < 0.01 in half of all cases). 1 when one group is
+    left.
+    """
+    p = np.append(pair.reference_cells, pair.reference[-1])
+    q = np.append(pair.current_cells, pair.current[-1])
+    n, m = float(p.sum()), float(q.sum())
+    if not (n and m):
+        return None
+    if not pair.ordered:
+        order = np.argsort(p + q, kind="stable")
+        p, q = p[order], q[order]
+    smaller = min(n, m)
+    most = _GROUPS_ORDERED if pair.ordered else _GROUPS_UNORDERED
+    groups = _pooled((p + q) * (smaller / (n + m)), max(_EXPECTED_LEAST, smaller / most))
+    a, b = np.bincount(groups, p), np.bincount(groups, q)
+    if len(a) < 2:
+        return 1.0
+    statistic = float((((np.sqrt(m / n) * a - np.sqrt(n / m) * b) ** 2) / (a + b)).sum())
+    return chi_squared_sf(statistic, len(a) - 1)
+
+
+def _pooled(sizes: _Floats, least: float) -> _Ints:
+    """Number neighbours from 0 so that each group's sizes add up to ``least``; what is left joins the last group."""
+    groups, group, size = np.zeros(len(sizes), np.int64), 0, 0.0
+    for at, more in enumerate(sizes.tolist()):
+        groups[at] = group
+        size += more
+        if size >= least:
+            group, size = group + 1, 0.0
+    return np.minimum(groups, max(group - 1, 0))
+
+
+def kolmogorov_smirnov_p(pair: Pair) -> float | None:
+    """Asymptotic p-value of the KS distance with Stephens' (1970) correction; on the safe side where values are tied."""
+    distance = kolmogorov_smirnov(pair)
+    if distance is None:
+        return None
+    n, m = float(pair.reference_cells.sum()), float(pair.current_cells.sum())
+    root = float(np.sqrt(n * m / (n + m)))
+    return kolmogorov_sf((root + 0.12 + 0.11 / root) * distance)
+
+
+DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
+    "js": jensen_shannon,
+    "psi": psi,
+    "psi_raw": psi_raw,
+    "hellinger": hellinger,
+    "tv": total_variation,
+    "ks": kolmogorov_smirnov,
+    "wasserstein": wasserstein,
+}
+"""Every distance by name; None where it has no meaning for a column."""

@@ -1,0 +1,318 @@
+"""Which columns differ between a reference and a current set of rows: by more than chance and by more than a trifle.
+
+Chapter 3 of the statistics notes. A column has *drifted* when both hold: its p-value, adjusted by Holm (1979) over all
+columns, is below ``Floors.chance``, and an effect reaches its floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from driftline.errors import MergeError
+from driftline.profiles import CategoricalColumn, Column, NumericColumn
+from driftline.sketches import Grid
+from driftline.statistics.distances import (
+    CAP_SPREADS,
+    DISTANCES,
+    Pair,
+    chi_squared_p,
+    kolmogorov_smirnov_p,
+    pair,
+    spread_of,
+)
+
+_STRUCTURAL_SEVERITY = 1e6
+_IDENTIFIER_SHARE = 0.9
+_CHANGES_SHOWN = 4
+_CHANGE_LEAST = 0.01
+_SPREAD_RATIO = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """What is a trifle and what is chance.
+
+    ``js`` distance in [0, 1]; ``wasserstein`` in spreads of the reference; ``missing`` as a change of share (0.05 are
+    5 points) by at least ``missing_factor``; ``unseen`` as a share of the current rows; ``chance`` is the adjusted
+    p-value below which a difference is no chance; columns with fewer than ``rows`` rows are not judged.
+    """
+
+    js: float = 0.10
+    wasserstein: float = 0.10
+    missing: float = 0.05
+    missing_factor: float = 2.0
+    unseen: float = 0.01
+    chance: float = 0.01
+    rows: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """How one column differs from its reference.
+
+    ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value`` is what it
+    came to and ``threshold`` its floor; both None where nothing could be measured, and then ``problem`` says why. A
+    column that is gone or changed its kind has a problem *and* has drifted. ``p_value`` is adjusted over all columns.
+    ``reason`` says in words which condition decided, ``changes`` what changed. Shares are 0 to 1, of all rows.
+    """
+
+    column: str
+    kind: str
+    measure: str = ""
+    value: float | None = None
+    threshold: float | None = None
+    drifted: bool = False
+    p_value: float | None = None
+    problem: str = ""
+    reason: str = ""
+    missing_reference: float | None = None
+    missing_current: float | None = None
+    rows_reference: int = 0
+    rows_current: int = 0
+    unseen: float = 0.0
+    distances: Mapping[str, float | None] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+    @property
+    def severity(self) -> float:
+        """Value over threshold; very large for a column that is gone or changed its kind, 0 where nothing speaks."""
+        if self.value is None or not self.threshold:
+            return _STRUCTURAL_SEVERITY if self.drifted else 0.0
+        return self.value / self.threshold
+
+
+def worst_first(drifts: Iterable[ColumnDrift]) -> list[ColumnDrift]:
+    """Drifted columns first, each part by falling severity, then by name."""
+    return sorted(drifts, key=lambda drift: (not drift.drifted, -drift.severity, drift.column))
+
+
+def compare_columns(
+    reference: Mapping[str, Column], current: Mapping[str, Column], floors: Floors | None = None
+) -> dict[str, ColumnDrift]:
+    """Compare the columns of two profiles, in order of the reference, then new ones; nothing is ever raised or NaN."""
+    floors = floors or Floors()
+    found = {name: _compare(name, column, current.get(name), floors) for name, column in reference.items()}
+    for name, column in current.items():
+        if name not in reference:
+            found[name] = replace(
+                _blank(name, None, column), problem="is not in the reference, so there is nothing to compare with"
+            )
+    adjusted = _holm({name: drift.p_value for name, drift in found.items() if drift.p_value is not None})
+    return {
+        name: _judged(drift, adjusted[name], len(adjusted), floors) if name in adjusted else drift
+        for name, drift in found.items()
+    }
+
+
+def _compare(name: str, reference: Column, current: Column | None, floors: Floors) -> ColumnDrift:
+    """Measure one column; the p-value is its own, and the verdict is open."""
+    blank = _blank(name, reference, current)
+    if current is None:
+        problem = "is gone: the reference has this column, the current rows do not"
+        return replace(blank, drifted=True, problem=problem, reason=problem)
+    if type(current) is not type(reference):
+        problem = f"changed its kind: {_kind(reference)} in the reference, {_kind(current)} now"
+        return replace(blank, drifted=True, problem=problem, reason=problem)
+    for side, rows in (("reference", reference.rows), ("current", current.rows)):
+        if rows < floors.rows:
+            problem = f"{rows} rows in the {side} data; at least {floors.rows} are needed to judge"
+            return replace(blank, problem=problem)
+    if _is_identifier(reference):
+        return replace(blank, problem="nearly every value is another text: an identifier or free text is not compared")
+    try:
+        both = pair(reference, current)
+    except MergeError as error:
+        return replace(blank, problem=str(error))
+    chances = [p for p in (chi_squared_p(both), kolmogorov_smirnov_p(both)) if p is not None]
+    measured = replace(
+        blank,
+        p_value=min(min(chances) * len(chances), 1.0) if chances else None,
+        unseen=both.unseen,
+        distances={distance: function(both) for distance, function in DISTANCES.items()},
+        changes=_changes(reference, current, both),
+    )
+    measure, value, threshold = _speaker(measured, floors)
+    return replace(measured, measure=measure, value=value, threshold=threshold)
+
+
+def _blank(name: str, reference: Column | None, current: Column | None) -> ColumnDrift:
+    there = reference if reference is not None else current
+    assert there is not None
+    return ColumnDrift(
+        name,
+        _kind(there),
+        missing_reference=_missing(reference),
+        missing_current=_missing(current),
+        rows_reference=reference.rows if reference is not None else 0,
+        rows_current=current.rows if current is not None else 0,
+    )
+
+
+def _kind(column: Column) -> str:
+    return "numeric" if isinstance(column, NumericColumn) else "categorical"
+
+
+def _missing(column: Column | None) -> float | None:
+    return column.absent / column.rows if column is not None and column.rows else None
+
+
+def _is_identifier(column: Column) -> bool:
+    if not isinstance(column, CategoricalColumn):
+        return False
+    return len(column.categories.counts) > _IDENTIFIER_SHARE * max(column.categories.count, 1)
+
+
+def _speaker(drift: ColumnDrift, floors: Floors) -> tuple[str, float | None, float | None]:
+    """The measure that speaks for a column: its own one, unless only another one reaches its floor."""
+    before, after = drift.missing_reference or 0.0, drift.missing_current or 0.0
+    factor = max(before, after) >= floors.missing_factor * min(before, after)
+    candidates = [
+        ("wasserstein", drift.distances["wasserstein"], floors.wasserstein),
+        ("js", drift.distances["js"], floors.js),
+        ("missing", abs(after - before) if factor else None, floors.missing),
+        ("unseen", drift.unseen, floors.unseen),
+    ]
+    there = [(name, value, floor) for name, value, floor in candidates if value is not None]
+    if not there or drift.distances["js"] is None:
+        return "js", None, floors.js
+    name, value, floor = there[0]
+    if value >= floor:
+        return name, value, floor
+    name, value, floor = max(there[1:], key=lambda item: item[1] / item[2], default=there[0])
+    return (name, value, floor) if value >= floor else there[0]
+
+
+def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) -> ColumnDrift:
+    if drift.value is None or drift.threshold is None:
+        return replace(drift, p_value=p_value)
+    chance, trifle = p_value >= floors.chance, drift.value < drift.threshold
+    size = f"{_MEASURE_WORDS[drift.measure]} {drift.value:.2f}"
+    odds = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    over = f" over {columns} columns" if columns > 1 else ""
+    if chance and trifle:
+        reason = f"{size} is below {drift.threshold:.2f}, and chance explains it ({odds}{over})"
+    elif chance:
+        reason = f"{size} is at or above {drift.threshold:.2f}, but chance explains it ({odds}{over})"
+    elif trifle:
+        reason = f"not chance ({odds}{over}), but a trifle: {size} is below {drift.threshold:.2f}"
+    else:
+        reason = f"{size} is at or above {drift.threshold:.2f}, and it is not chance ({odds}{over})"
+    return replace(drift, p_value=p_value, drifted=not (chance or trifle), reason=reason)
+
+
+_MEASURE_WORDS = {
+    "wasserstein": "a shift of (in spreads)",
+    "js": "a Jensen-Shannon distance of",
+    "missing": "a change of the missing share of",
+    "unseen": "a share of new categories of",
+}
+
+
+def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's (1979) step-down adjustment: no more than `chance` of a false finding among all columns together."""
+    adjusted: dict[str, float] = {}
+    least = 0.0
+    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        least = max(least, min(p_values[name] * (len(p_values) - rank), 1.0))
+        adjusted[name] = least
+    return adjusted
+
+
+# ---- in words -------------------------------------------------------------------------------------------------------
+
+
+def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
+    words: list[str] = []
+    before, after = _missing(reference) or 0.0, _missing(current) or 0.0
+    if abs(after - before) >= _CHANGE_LEAST:
+        words.append(f"missing {percent(before)} → {percent(after)}")
+    if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
+        words += _number_changes(reference, current, both)
+    elif isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
+        words += _category_changes(reference, current)
+    return tuple(words)
+
+
+def _category_changes(reference: CategoricalColumn, current: CategoricalColumn) -> list[str]:
+    if not (reference.categories.count and current.categories.count):
+        return []
+    mine, theirs = reference.categories, current.categories
+    names = sorted(mine.counts.keys() | theirs.counts.keys())
+    shares = sorted(((mine.share(name), theirs.share(name), name) for name in names), key=lambda s: -abs(s[1] - s[0]))
+    return [
+        f"{name} {percent(before)} → {percent(after)}{' (new)' if not before else ' (gone)' if not after else ''}"
+        for before, after, name in shares[:_CHANGES_SHOWN]
+        if abs(after - before) >= _CHANGE_LEAST
+    ]
+
+
+def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair) -> list[str]:
+    words: list[str] = []
+    infinite = [
+        (column.positive_infinite + column.negative_infinite) / column.rows for column in (reference, current)
+    ]
+    if abs(infinite[1] - infinite[0]) >= _CHANGE_LEAST / 10:
+        words.append(f"infinite {percent(infinite[0])} → {percent(infinite[1])}")
+    if not (reference.sketch.count and current.sketch.count):
+        return words
+    spread, wide = spread_of(reference), spread_of(current)
+    before, after = _median(reference), _median(current)
+    moved = abs(after - before) > 0.05 * spread if spread else after != before
+    if moved and number(before) != number(after):
+        words.append(f"median {number(before)} → {number(after)}")
+    if spread and wide and not 1 / _SPREAD_RATIO <= wide / spread <= _SPREAD_RATIO:
+        words.append(f"spread {number(spread)} → {number(wide)}")
+    elif bool(spread) != bool(wide):
+        words.append(f"now constant at {number(after)}" if spread else f"was constant at {number(before)}")
+    if both.capped and _far(current, reference, spread) and current.largest is not None:
+        words.append(f"values from {number(current.smallest or 0.0)} to {number(current.largest)}")
+    return words
+
+
+def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> bool:
+    """Whether current values lie beyond the cap and beyond everything in the reference."""
+    assert current.smallest is not None and current.largest is not None
+    assert reference.smallest is not None and reference.largest is not None
+    middle = _median(reference)
+    high = max(reference.largest, middle + CAP_SPREADS * spread)
+    low = min(reference.smallest, middle - CAP_SPREADS * spread)
+    return current.largest > high or current.smallest < low
+
+
+def _median(column: NumericColumn) -> float:
+    """The median as the edge of its cell nearer to the grid's centre: exact for whole numbers on the plain grid."""
+    sketch = column.sketch
+    assert column.smallest is not None and column.largest is not None
+    at = int(np.searchsorted(np.cumsum(sketch.counts), sketch.count / 2))
+    cell, plain = sketch.cells[at : at + 1], Grid()
+    edge = max(float(plain.lower_edges(cell)[0]), 0.0) or min(float(plain.upper_edges(cell)[0]), 0.0)
+    return min(max(edge * sketch.grid.scale + sketch.grid.centre, column.smallest), column.largest)
+
+
+def percent(share: float) -> str:
+    """A share in words.
+
+    >>> percent(0), percent(0.0004), percent(0.031), percent(0.524), percent(0.9996), percent(1)
+    ('0 %', '<0.1 %', '3.1 %', '52 %', '99.9 %', '100 %')
+    """
+    if share <= 0 or share >= 1:
+        return "0 %" if share <= 0 else "100 %"
+    if share < 0.001:
+        return "<0.1 %"
+    if share >= 0.995:
+        return f"{min(share * 100, 99.9):.1f} %"
+    return f"{share * 100:.1f} %" if share < 0.0995 else f"{share * 100:.0f} %"
+
+
+def number(value: float) -> str:
+    """A number for people, to about four digits.
+
+    >>> number(4.05), number(-0.000123456), number(31536000.0), number(0.0), number(2e300)
+    ('4.05', '-0.0001235', '31,536,000', '0', '2e+300')
+    """
+    if 1e4 <= abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
@@ -14,3 +15,9 @@ def now() -> datetime:
 def monotonic_seconds() -> float:
     """Seconds that never run backwards, for measuring spans."""
     return time.monotonic()
+
+
+def steady() -> Callable[[], datetime]:
+    """Return a clock that starts at the present moment and then never jumps: for schedules and spans."""
+    began, origin = now(), monotonic_seconds()
+    return lambda: began + timedelta(seconds=monotonic_seconds() - origin)

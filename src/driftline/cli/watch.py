@@ -1,0 +1,137 @@
+"""``driftline watch``: a schedule around a function that returns a score."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+from driftline.cli.main import ALERTS, OK
+from driftline.errors import UsageError
+from driftline.events import parse_duration
+from driftline.rules import parse_expression
+from driftline.service import clock
+from driftline.service.target import load_target
+from driftline.service.watch import Evaluation, StopSignal, Watching, watch
+from driftline.service.watch_report import WatchMetrics, document, introduction, lines_of, serve_metrics
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--every", default="1h", show_default=True, help="Time between two evaluations: 30s, 5min, 1h, 1d."
+)
+@click.option(
+    "--alert",
+    "alerts",
+    multiple=True,
+    metavar="EXPR",
+    help="'accuracy < 0.75', 'recall < 60% for 3'. May be repeated.",
+)
+@click.option(
+    "--count", type=click.IntRange(min=1), help="End after so many evaluations; exit 1 if an alert fired."
+)
+@click.option("--name", help="The name of the model; the name of the file otherwise.")
+@click.option("--model-version", default="", help="The version of the model, for the metrics.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve /metrics.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free port."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on stdout at the end; needs --count."
+)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Show the traceback of an evaluation that fails, on stderr."
+)
+def command(
+    target: str,
+    every: str,
+    alerts: tuple[str, ...],
+    count: int | None,
+    name: str | None,
+    model_version: str,
+    host: str,
+    port: int,
+    as_json: bool,
+    verbose: bool,
+) -> int:
+    """Run a script that returns a score, on a schedule; log it and alert.
+
+    TARGET is FILE.py:FUNCTION or MODULE:FUNCTION. The function takes no arguments and returns a number
+    (accuracy), a mapping of measures, or (y_true, y_pred).
+    """
+    span = parse_duration(every)
+    if not span:
+        raise UsageError(f"--every came as {every!r}; it is longer than nothing, such as '1h'")
+    if as_json and count is None:
+        raise UsageError(
+            "--json writes one document at the end, and without --count there is no end; add --count N"
+        )
+    rules = list(dict.fromkeys(parse_expression(text, min_samples=0) for text in alerts))
+    stop = StopSignal()
+    stop.install()
+    told: list[Evaluation] = []
+    with _output(as_json):
+        found = load_target(target)
+        watching = Watching.of(name or found.model, rules, span, model_version)
+        metrics = WatchMetrics(watching)
+        server = serve_metrics(metrics, host, port)
+        try:
+            _say(introduction(watching, target, server.url))
+            run = watch(
+                found.function, watching, now=clock.now, steady=clock.steady(), stop=stop, count=count
+            )
+            for watching, evaluation in run:
+                metrics.watching = watching
+                _say(lines_of(evaluation))
+                if verbose and evaluation.outcome.traceback:
+                    print(evaluation.outcome.traceback, end="", file=sys.stderr, flush=True)
+                if as_json:
+                    told.append(evaluation)
+        finally:
+            server.close()
+    if as_json:
+        print(json.dumps(document(watching, told), indent=2, allow_nan=False))
+    return _exit_code(watching) if count is not None else OK
+
+
+def _exit_code(watching: Watching) -> int:
+    if watching.fired:
+        return ALERTS
+    for monitor in watching.monitors:
+        if watching.evaluations and not monitor.judged and monitor.verdict is not None:
+            raise UsageError(
+                f"the alert {monitor.rule.expression!r} was never judged: {monitor.verdict.reason}"
+            )
+    return OK
+
+
+def _say(lines: list[str]) -> None:
+    print("\n".join(lines), flush=True)
+
+
+@contextlib.contextmanager
+def _output(as_json: bool) -> Iterator[None]:
+    """Let no character that the terminal lacks stop us; with --json, send all that is printed to stderr.
+
+    The file descriptor itself is turned round, because the watched function may start programs that print.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -5,6 +5,7 @@
     DriftlineError
     ├── UsageError (ValueError)         an argument, option or name that does not fit
     │   ├── UnknownNameError            a name that is not in the table of known names
+    │   ├── ConflictError               a key or id that came before with another meaning
     │   └── ConfigError                 a mistake in driftline.yaml: file, line, key
     ├── DataError (ValueError)          a file, frame or batch that cannot be read as what it should be
     │   └── EventError                  one or more refused rows, each with index, field and reason
@@ -46,6 +47,10 @@ class UnknownNameError(UsageError):
         super().__init__(
             f"unknown {what} {came!r}; known: {', '.join(self.known) or 'none'}.{did_you_mean(came, self.known)}"
         )
+
+
+class ConflictError(UsageError):
+    """A key or id that came before with another meaning."""
 
 
 class ConfigError(UsageError):

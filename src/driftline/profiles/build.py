@@ -20,12 +20,12 @@ def profile_rows(rows: pl.DataFrame, schema: Schema, grids: Mapping[str, Grid]) 
         return WindowProfile()
     target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
     scores = [name for name in rows.columns if name.startswith(SCORE)]
-    outputs = {name: Kind.NUMERIC for name in ("latency_seconds", *scores)} | {"prediction": target}
+    outputs = {"latency_seconds": Kind.NUMERIC, "prediction": target}
     features = {FEATURE + name: kind for name, kind in schema.features.items()}
     labelled = rows.filter(pl.col("label").is_not_null()) if "label" in rows.columns else rows.clear()
     return WindowProfile(
         features=_profile(rows, features.items(), grids, prefix=FEATURE),
-        outputs=_profile(rows, outputs.items(), grids),
+        outputs=_with_scores(_profile(rows, outputs.items(), grids), rows, scores),
         labels=_profile(labelled, [("label", target)], grids) if len(labelled) else Profile(),
         performance=_performance(labelled, schema, scores, grids),
     )
@@ -45,6 +45,13 @@ def _profile(
     return Profile(len(rows), columns)
 
 
+def _with_scores(outputs: Profile, rows: pl.DataFrame, scores: list[str]) -> Profile:
+    """Add the scores that were given. Only those: which classes a batch names must not change the whole."""
+    given = {name: rows[name].drop_nulls() for name in scores}
+    columns = {name: NumericColumn.of(values) for name, values in given.items() if len(values)}
+    return Profile(outputs.rows, dict(sorted({**outputs.columns, **columns}.items())))
+
+
 def _performance(
     labelled: pl.DataFrame, schema: Schema, scores: list[str], grids: Mapping[str, Grid]
 ) -> Classification | Regression | None:
@@ -56,6 +63,6 @@ def _performance(
     return Classification.of(
         labelled["label"],
         labelled["prediction"],
-        {name.removeprefix(SCORE): labelled[name] for name in scores},
+        {name.removeprefix(SCORE): labelled[name] for name in scores if labelled[name].count()},
         positive=schema.positive,
     )

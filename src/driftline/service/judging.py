@@ -202,8 +202,8 @@ def _as_stored(row: AlertRow) -> StoredAlert:
 
 
 def _new_alert(model: MonitoredModel, work: Work, id: str, span: AlertSpan, now: datetime) -> AlertRow:
-    summaries = work.summaries(model.name, start=span.fired.start, end=span.fired.end)
-    findings = [explain(msgspec.msgpack.decode(body, type=WindowSummary)) for body in summaries]
+    summary = work.summary(model.name, span.fired.start)
+    findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary)) if summary is not None else None
     return AlertRow(
         id=id,
         model=model.name,
@@ -222,7 +222,7 @@ def _new_alert(model: MonitoredModel, work: Work, id: str, span: AlertSpan, now:
         n=span.verdict.n,
         threshold=span.verdict.threshold,
         worst=span.worst.value,
-        findings=msgspec.json.encode(findings[0] if findings else None),
+        findings=msgspec.json.encode(findings),
         fired_at=now,
         ended_at=None,
     )

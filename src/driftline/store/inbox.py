@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
-from driftline.errors import RefusedRow, UsageError
+from driftline.errors import ConflictError, RefusedRow
 from driftline.events import Label, Prediction
 from driftline.store.state import count
 from driftline.store.tables import INBOX, QUARANTINE, RECEIPTS
@@ -81,7 +81,7 @@ class Inbox:
                 ).one_or_none()
                 if earlier is not None:
                     if earlier.digest != digest:
-                        raise UsageError(
+                        raise ConflictError(
                             f"Idempotency-Key {delivery.key!r} came before with another body; use a new key for new rows"
                         )
                     return int(earlier.accepted)

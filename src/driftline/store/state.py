@@ -340,6 +340,15 @@ class Work:
         statement = upsert(SUMMARIES).values(model=model, start=start, version=version, body=body)
         self.connection.execute(statement.on_conflict_do_update(set_={"body": statement.excluded.body}))
 
+    def summary(self, model: str, start: datetime, version: str = ALL_VERSIONS) -> bytes | None:
+        """What people are shown of one window."""
+        found: bytes | None = self.connection.execute(
+            sa.select(SUMMARIES.c.body).where(
+                SUMMARIES.c.model == model, SUMMARIES.c.start == start, SUMMARIES.c.version == version
+            )
+        ).scalar_one_or_none()
+        return found
+
     def summaries(
         self, model: str, *, start: datetime | None = None, end: datetime | None = None, version: str = ALL_VERSIONS
     ) -> list[bytes]:

@@ -1,0 +1,253 @@
+"""The HTTP surface: events in, answers out. Bodies are read raw and checked by `driftline.events`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from driftline.errors import (
+    ConflictError,
+    DataError,
+    DriftlineError,
+    EventError,
+    StorageError,
+    UnknownNameError,
+    UsageError,
+)
+from driftline.events import parse_labels, parse_predictions, require_all_good
+from driftline.export.prometheus import ServiceCollector
+from driftline.service import clock
+from driftline.service.batches import UnsupportedTypeError, rows_of
+from driftline.service.metrics import snapshot
+from driftline.service.runtime import Service
+from driftline.store.inbox import Delivery
+
+BODY_LIMIT_BYTES = 32 * 2**20
+QUEUE_LIMIT_EVENTS = 5_000_000
+_ROWS_SHOWN = 100
+_PAGE_LIMIT = 1000
+
+Kind = Literal["predictions", "labels"]
+
+
+class BodyTooLargeError(UsageError):
+    """A body over the limit."""
+
+
+class QueueFullError(StorageError):
+    """The inbox holds more than the worker can catch up with."""
+
+
+def create_app(service: Service) -> FastAPI:
+    """Build the application around a service; the caller starts and stops the service."""
+    app = FastAPI(
+        title="Driftline",
+        version=importlib.metadata.version("driftline"),
+        description="Monitoring of machine-learning models: events in, labels late, alerts out.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.include_router(_events(service))
+    app.include_router(_answers(service))
+    app.include_router(_operations(service))
+    for kind in (DriftlineError, sa.exc.SQLAlchemyError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _answer_error)
+    return app
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+# ---- events ---------------------------------------------------------------------------------------------------------
+
+
+def _events(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
+
+    def route(kind: Kind) -> Callable[..., Awaitable[Response]]:
+        async def post(
+            model: str, request: Request, on_error: Literal["refuse", "quarantine"] = "refuse"
+        ) -> Response:
+            service.views.model_config(model)
+            body = await _body(request)
+            accepted, set_aside = await run_in_threadpool(
+                _accept,
+                service,
+                model,
+                kind,
+                body,
+                content_type=request.headers.get("content-type", ""),
+                key=request.headers.get("idempotency-key"),
+                quarantine=on_error == "quarantine",
+            )
+            service.wake()
+            return _json({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
+
+        return post
+
+    for kind in ("predictions", "labels"):
+        router.add_api_route(
+            f"/{kind}",
+            route(kind),
+            methods=["POST"],
+            status_code=202,
+            summary=f"Take {kind}; 202 only after they are durable.",
+            name=f"post_{kind}",
+        )
+    return router
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedTypeError(
+            f"Content-Encoding {request.headers['content-encoding']!r} came; send the body as it is"
+        )
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_LIMIT_BYTES:
+            raise BodyTooLargeError(f"the body is over {BODY_LIMIT_BYTES} bytes; send smaller batches")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _accept(
+    service: Service, model: str, kind: Kind, body: bytes, *, content_type: str, key: str | None, quarantine: bool
+) -> tuple[int, int]:
+    """Check a body and make it durable; return how many rows were accepted and how many set aside."""
+    if service.inbox.waiting_events().get(model, 0) > QUEUE_LIMIT_EVENTS:
+        raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be worked in; try again later")
+    arrived = clock.now()
+    schema = service.models[model].schema
+    try:
+        rows = rows_of(body, content_type)
+        parse = parse_predictions if kind == "predictions" else parse_labels
+        parsed = parse(rows, schema, arrived=arrived)
+        if not quarantine:
+            require_all_good(parsed)
+    except EventError as error:
+        service.inbox.refuse(model, [f"{kind}.{row.field}" for row in error.rows])
+        raise
+    delivery = Delivery(model, kind, arrived, parsed.good, parsed.refused, key, body)
+    return service.inbox.accept(delivery), len(parsed.refused)
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+def _answers(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", tags=["answers"])
+
+    @router.get("/models", summary="All models at a glance.")
+    def models() -> Response:
+        return _json({"models": service.views.models()})
+
+    @router.get("/models/{model}", summary="One model at a glance.")
+    def model(model: str) -> Response:
+        return _json(service.views.model(model))
+
+    @router.get("/models/{model}/windows", summary="Windows with measures, drift and verdicts, in order of time.")
+    def windows(
+        model: str, start: datetime | None = None, end: datetime | None = None, version: str | None = None
+    ) -> Response:
+        for name, moment in (("start", start), ("end", end)):
+            if moment is not None and moment.tzinfo is None:
+                raise UsageError(f"{name}={moment.isoformat()} came without a time zone; add one, such as 'Z' for UTC")
+        found = service.views.windows(model, start=start, end=end, version=version)
+        return _json({"model": model, "windows": [_flat(one) for one in found]})
+
+    @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
+    def model_alerts(model: str, status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
+        return _json({"alerts": service.views.alerts(model, status=status)})
+
+    @router.get("/models/{model}/quarantine", summary="Rows that were set aside, newest first.")
+    def quarantine(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
+        service.views.model_config(model)
+        return _json({"rows": service.inbox.quarantined(model, most=limit)})
+
+    @router.get("/alerts", summary="The alerts of all models, the newest window first.")
+    def alerts(status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
+        return _json({"alerts": service.views.alerts(status=status)})
+
+    return router
+
+
+def _flat(window: Any) -> dict[str, Any]:
+    return {**msgspec.to_builtins(window.summary), "verdicts": window.verdicts}
+
+
+# ---- operations -----------------------------------------------------------------------------------------------------
+
+
+def _operations(service: Service) -> APIRouter:
+    router = APIRouter(tags=["operations"])
+    registry = CollectorRegistry()
+    registry.register(ServiceCollector(lambda: snapshot(service.config, service.state, service.inbox)))
+
+    @router.get("/health", summary="Whether the process answers.")
+    def health() -> Response:
+        return _json({"status": "ok"})
+
+    @router.get("/ready", summary="Whether events are worked in.")
+    def ready() -> Response:
+        problems = dict(service.problems)
+        waiting = service.inbox.waiting_events()
+        body = {"ready": not problems, "problems": problems, "waiting_events": waiting}
+        return _json(body, 503 if problems else 200)
+
+    @router.get("/metrics", summary="The Prometheus exposition.")
+    def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})
+
+    return router
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
+
+_STATUS: dict[type[Exception], int] = {
+    EventError: 422,
+    ConflictError: 409,
+    BodyTooLargeError: 413,
+    UnsupportedTypeError: 415,
+    UnknownNameError: 404,
+    DataError: 400,
+    UsageError: 400,
+    StorageError: 503,
+    sa.exc.SQLAlchemyError: 503,
+}
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Answer with what came, what is allowed and what to do: ``{"error": {"type", "message", "rows"}}``."""
+    body: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    headers: dict[str, str] = {}
+    if isinstance(error, HTTPException):
+        status, body["message"] = error.status_code, str(error.detail)
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        status, body["message"] = 400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    else:
+        status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    if isinstance(error, EventError):
+        body["rows"] = error.rows[:_ROWS_SHOWN]
+        body["refused"] = len(error.rows)
+    if status == 503:
+        headers["Retry-After"] = "1"
+    return Response(
+        msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers
+    )

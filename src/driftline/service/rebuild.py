@@ -1,0 +1,60 @@
+"""Recomputes every window of a model from the log, and says where the stored state differed: it must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from driftline.profiles import WindowProfile, profile_rows
+from driftline.service.model import MonitoredModel
+from driftline.sketches import encode
+from driftline.store.state import State, WindowRow
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """How many windows the log has, and the starts of those whose stored profile was not the same to the byte."""
+
+    windows: int
+    differing: tuple[datetime, ...]
+
+
+def rebuild(
+    model: MonitoredModel, state: State, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Rebuilt:
+    """Replace all windows of a model by what the log says. The worker must not run meanwhile.
+
+    ``progress`` is told how many windows are done, of how many.
+    """
+    spec = model.config.window
+    keys = sorted({(spec.window_of(time), version) for time, version in model.log.times_and_versions()})
+    with state.read() as read:
+        stored = {(row.window, row.version): row.profile for row in read.windows(model.name)}
+    rows: list[WindowRow] = []
+    for index, (window, version) in enumerate(keys):
+        progress(index, len(keys))
+        profile = profile_rows(model.log.window_rows(window, version), model.schema, model.reference.grids)
+        rows.append(_row(model.name, version, profile, window.start, window.end))
+    progress(len(keys), len(keys))
+    fresh = {(row.window, row.version): row.profile for row in rows}
+    differing = {window.start for window, version in fresh.keys() | stored.keys() if fresh.get((window, version)) != stored.get((window, version))}
+    with state.work() as work:
+        work.drop_windows(model.name)
+        for row in rows:
+            work.put_window(row)
+    return Rebuilt(len(rows), tuple(sorted(differing)))
+
+
+def _row(model: str, version: str, profile: WindowProfile, start: datetime, end: datetime) -> WindowRow:
+    return WindowRow(
+        model=model,
+        start=start,
+        version=version,
+        end=end,
+        predictions=profile.predictions,
+        labelled=profile.labelled,
+        profile=encode(profile),
+        labels_changed=False,
+        settled=False,
+    )

@@ -1,0 +1,303 @@
+"""The law of states, for every state there is: any split of the rows, merged in any order, has the same bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.errors import CodecError, DriftlineError
+from driftline.events import Kind, Schema, Task
+from driftline.profiles import (
+    CategoricalColumn,
+    Classification,
+    NumericColumn,
+    Profile,
+    Regression,
+    ScorePair,
+    WindowProfile,
+    profile_rows,
+)
+from driftline.sketches import CategoryCounts, ExactSum, Grid, GridSketch, Moments, decode, encode
+
+GRID = Grid(centre=2.5, scale=0.5)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+ANY_FLOATS = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, -0.0, 1.0, 5.0, 1e308, -1e308, 5e-324]))
+NAMES = st.sampled_from(["rain", "sun", "fog", "", "ünï", "0", "1"])
+PROBABILITIES = st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0]))
+
+
+def floats(rows: list[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.array(rows, np.float64)
+
+
+def series(rows: list[Any], dtype: Any) -> pl.Series:
+    return pl.Series("x", rows, dtype=dtype, strict=False)
+
+
+def classification(rows: list[Any]) -> Classification:
+    return Classification.of(
+        series([row[0] for row in rows], pl.String),
+        series([row[1] for row in rows], pl.String),
+        {"rain": series([row[2] for row in rows], pl.Float64), "sun": series([row[3] for row in rows], pl.Float64)},
+    )
+
+
+def regression(rows: list[Any]) -> Regression:
+    labels, predictions = (series([row[at] for row in rows], pl.Float64) for at in (0, 1))
+    return Regression.of(labels, predictions, centre=2.5)
+
+
+def profile(rows: list[Any]) -> Profile:
+    columns = {
+        "name": CategoricalColumn.of(series([row[0] for row in rows], pl.String)),
+        "number": NumericColumn.of(series([row[1] for row in rows], pl.Float64), GRID),
+    }
+    return Profile(len(rows), columns) if rows else Profile()
+
+
+def window(rows: list[Any]) -> WindowProfile:
+    features = {"name": Kind.CATEGORICAL, "number": Kind.NUMERIC}
+    schema = Schema(Task.BINARY, features, ("rain", "sun"), "rain")
+    frame = pl.DataFrame(
+        {
+            "feature.name": series([row[0] for row in rows], pl.String),
+            "feature.number": series([row[1] for row in rows], pl.Float64),
+            "prediction": series([row[2] for row in rows], pl.String),
+            "label": series([row[3] for row in rows], pl.String),
+            "score.rain": series([row[4] for row in rows], pl.Float64),
+            "latency_seconds": series([row[5] for row in rows], pl.Float64),
+        }
+    )
+    return profile_rows(frame, schema, {"feature.number": GRID})
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: type
+    make: Callable[[list[Any]], Any]
+    row: st.SearchStrategy[Any]
+
+
+MAYBE_NAMES = st.one_of(st.none(), NAMES)
+CLASSES = st.sampled_from(["rain", "sun"])
+CASES = [
+    Case(ExactSum, lambda rows: ExactSum.of(floats(rows)), FLOATS),
+    Case(Moments, lambda rows: Moments.of(floats(rows)), FLOATS),
+    Case(GridSketch, lambda rows: GridSketch.of(floats(rows), GRID), FLOATS),
+    Case(CategoryCounts, CategoryCounts.of, st.tuples(NAMES, st.integers(0, 5))),
+    Case(NumericColumn, lambda rows: NumericColumn.of(series(rows, pl.Float64), GRID), ANY_FLOATS),
+    Case(CategoricalColumn, lambda rows: CategoricalColumn.of(series(rows, pl.String)), MAYBE_NAMES),
+    Case(
+        ScorePair,
+        lambda rows: ScorePair(
+            GridSketch.of(floats([x for x, good in rows if good])),
+            GridSketch.of(floats([x for x, good in rows if not good])),
+        ),
+        st.tuples(FLOATS, st.booleans()),
+    ),
+    Case(
+        Classification,
+        classification,
+        st.tuples(MAYBE_NAMES, MAYBE_NAMES, PROBABILITIES, PROBABILITIES),
+    ),
+    Case(Regression, regression, st.tuples(ANY_FLOATS, ANY_FLOATS)),
+    Case(Profile, profile, st.tuples(MAYBE_NAMES, ANY_FLOATS)),
+    Case(
+        WindowProfile,
+        window,
+        st.tuples(
+            MAYBE_NAMES,
+            ANY_FLOATS,
+            CLASSES,
+            st.one_of(st.none(), CLASSES),
+            PROBABILITIES,
+            st.one_of(st.none(), st.floats(0, 10)),
+        ),
+    ),
+]
+every_state = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind.__name__)
+
+
+@every_state
+@given(data=st.data())
+def test_any_split_merged_in_any_order_has_the_same_bytes(case: Case, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(case.row, max_size=30))
+    places = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
+    parts = [case.make([row for row, place in zip(rows, places, strict=True) if place == at]) for at in range(4)]
+    order = data.draw(st.permutations(parts))
+    whole = case.make(rows)
+    left = reduce(lambda a, b: a.merge(b), order)
+    right = order[0].merge(order[1].merge(order[2].merge(order[3])))
+    assert encode(left) == encode(whole)
+    assert encode(right) == encode(whole)
+
+
+@every_state
+@given(data=st.data())
+def test_the_no_argument_constructor_is_the_identity(case: Case, data: st.DataObject) -> None:
+    state = case.make(data.draw(st.lists(case.row, max_size=20)))
+    assert encode(case.kind().merge(state)) == encode(state)
+    assert encode(state.merge(case.kind())) == encode(state)
+
+
+@every_state
+def test_no_rows_give_a_state_that_adds_nothing(case: Case) -> None:
+    assert encode(case.make([]).merge(case.kind())) == encode(case.kind().merge(case.make([])))
+
+
+@every_state
+@given(data=st.data())
+def test_the_codec_gives_back_an_equal_state(case: Case, data: st.DataObject) -> None:
+    state = case.make(data.draw(st.lists(case.row, max_size=20)))
+    back = decode(encode(state), case.kind)
+    assert back == state
+    assert encode(back) == encode(state)
+
+
+# ---- hostile bytes --------------------------------------------------------------------------------------------------
+
+
+def refused_or_a_state(data: bytes, kind: type) -> None:
+    """Decoding strangers' bytes gives a state of the kind or `CodecError`, and nothing else."""
+    try:
+        state = decode(data, kind)
+    except CodecError:
+        return
+    assert isinstance(state, kind)
+
+
+@every_state
+@given(data=st.data())
+def test_truncated_bytes_are_refused(case: Case, data: st.DataObject) -> None:
+    whole = encode(case.make(data.draw(st.lists(case.row, max_size=5))))
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(CodecError):
+        decode(whole[:cut], case.kind)
+
+
+@every_state
+@given(data=st.data())
+def test_damaged_bytes_are_a_codec_error_or_a_state(case: Case, data: st.DataObject) -> None:
+    whole = bytearray(encode(case.make(data.draw(st.lists(case.row, max_size=5)))))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(4, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    refused_or_a_state(bytes(whole), case.kind)
+
+
+@every_state
+@given(noise=st.binary(max_size=60))
+def test_random_bytes_are_a_codec_error_or_a_state(case: Case, noise: bytes) -> None:
+    with pytest.raises(CodecError):
+        decode(noise if not noise.startswith(b"DLS\x01") else b"", case.kind)
+    refused_or_a_state(b"DLS\x01" + noise, case.kind)
+
+
+@every_state
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xdd\xff\xff\xff\xff",  # an array of four thousand million
+        b"\xc6\xff\xff\xff\xff",  # as many bytes
+        b"\x91" * 5000 + b"\xc0",  # nested five thousand deep
+        b"\xdf\xff\xff\xff\xff",  # a mapping of as many
+        b"\xc0",
+        b"\x90",
+        b"",
+    ],
+    ids=["huge array", "huge bytes", "deep", "huge map", "nil", "empty array", "nothing"],
+)
+def test_impossible_lengths_and_depths_are_refused(case: Case, body: bytes) -> None:
+    with pytest.raises(CodecError):
+        decode(b"DLS\x01" + body, case.kind)
+
+
+@every_state
+def test_a_state_of_another_class_is_refused(case: Case) -> None:
+    other = Moments if case.kind is not Moments else Regression
+    with pytest.raises(CodecError):
+        decode(encode(other()), case.kind)
+
+
+def test_an_unknown_version_says_so() -> None:
+    with pytest.raises(CodecError, match="version 9.*upgrade"):
+        decode(b"DLS\x09\x90", Moments)
+
+
+@given(st.lists(st.tuples(ANY_FLOATS, ANY_FLOATS), max_size=10), st.integers(0, 2**64))
+def test_a_decoded_state_merges_or_says_why_not(rows: list[Any], seed: int) -> None:
+    """What passes the codec after damage may be merged: the worst that happens is an error of ours."""
+    whole = bytearray(encode(regression(rows)))
+    rng = np.random.default_rng(seed)
+    whole[int(rng.integers(4, len(whole)))] = int(rng.integers(0, 256))
+    try:
+        state = decode(bytes(whole), Regression)
+        state.merge(regression(rows))
+    except DriftlineError:
+        pass
+
+
+# ---- what the sketches promise --------------------------------------------------------------------------------------
+
+
+@given(st.lists(FLOATS, max_size=50))
+def test_an_exact_sum_is_fsum(values: list[float]) -> None:
+    try:
+        expected = math.fsum(values)
+    except OverflowError:  # fsum gives up on intermediate overflow; the exact sum does not
+        return
+    assert ExactSum.of(floats(values)).value == expected
+
+
+@given(st.lists(st.floats(-1e30, 1e30), min_size=2, max_size=50))
+def test_moments_agree_with_numpy(values: list[float]) -> None:
+    moments = Moments.of(floats(values))
+    scale = float(np.abs(values).max()) or 1.0
+    assert moments.mean is not None and moments.variance is not None
+    assert moments.mean == pytest.approx(float(np.mean(values)), rel=1e-12, abs=1e-12 * scale)
+    assert moments.variance == pytest.approx(float(np.var(values, ddof=1)), rel=1e-9, abs=1e-12 * scale**2)
+
+
+GRIDS = st.builds(Grid, st.floats(-1e6, 1e6), st.sampled_from([0.001, 0.5, 1.0, 3.0, 1024.0]))
+
+
+@given(GRIDS, st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=60), st.floats(0, 1))
+def test_a_quantile_is_within_one_cell(grid: Grid, values: list[float], q: float) -> None:
+    found = GridSketch.of(floats(values), grid).quantile(q)
+    rank = max(math.ceil(q * len(values)) - 1, 0)
+    exact = sorted(values)[rank]
+    width = max(abs(exact - grid.centre) * 2**-7, 1e-37 * grid.scale)
+    rounding = 1e-6 * (abs(exact) + abs(grid.centre))
+    assert found is not None
+    assert abs(found - exact) <= width * 1.01 + rounding
+
+
+@given(GRIDS, st.floats(), st.floats())
+def test_cells_are_in_order_of_the_values(grid: Grid, a: float, b: float) -> None:
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return
+    low, high = grid.cells_of(floats([min(a, b), max(a, b)])).tolist()
+    assert low <= high
+
+
+@given(st.floats(-1e37, 1e37))
+def test_a_value_lies_in_its_cell(value: float) -> None:
+    grid = Grid()
+    cell = grid.cells_of(floats([value]))
+    single = float(np.float32(value))
+    assert grid.lower_edges(cell)[0] <= single <= grid.upper_edges(cell)[0]
+
+
+@settings(max_examples=20)
+@given(st.permutations(range(257)))
+def test_whole_numbers_to_256_have_a_cell_each(numbers: list[int]) -> None:
+    both = floats([*numbers, *(-n for n in numbers)])
+    assert len(GridSketch.of(both).cells) == 2 * 257 - 1

@@ -118,9 +118,9 @@ def positive_class(classes: Iterable[str]) -> str | None:
 
 # ---- windows --------------------------------------------------------------------------------------------------------
 
-_LENGTH = re.compile(r"(?P<count>[1-9]\d{0,4})(?P<unit>min|mo|h|d|w)")
+_LENGTH = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>min|mo|h|d|w)")
 _UNIT_WORDS = {"min": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month"}
-_DURATION = re.compile(r"(?P<count>\d{1,6}(\.\d+)?)(?P<unit>ms|s|min|h|d|w)")
+_DURATION = re.compile(r"(?P<count>[0-9]{1,6}(\.[0-9]+)?)(?P<unit>ms|s|min|h|d|w)")
 _DURATION_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -257,6 +257,10 @@ class ParsedLabels:
     refused: tuple[tuple[RefusedRow, Any], ...]
 
 
+_TOO_LARGE = "holds a whole number with more digits than can be read; allowed are numbers that fit a float"
+"""JSON's whole numbers are unbounded: one of 400 digits is no float, one of 5,000 not even a text."""
+
+
 class _Refusal(Exception):
     """Carries field and reason of one bad row to the loop that collects them."""
 
@@ -274,6 +278,8 @@ def parse_predictions(rows: Sequence[Any], schema: Schema, *, arrived: datetime)
             good.append(_prediction(row, schema, arrived))
         except _Refusal as refusal:
             refused.append((RefusedRow(index, refusal.field, refusal.reason), row))
+        except (OverflowError, ValueError):
+            refused.append((RefusedRow(index, "", _TOO_LARGE), row))
     return ParsedPredictions(tuple(good), tuple(refused))
 
 
@@ -293,6 +299,8 @@ def parse_labels(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> P
             )
         except _Refusal as refusal:
             refused.append((RefusedRow(index, refusal.field, refusal.reason), row))
+        except (OverflowError, ValueError):
+            refused.append((RefusedRow(index, "", _TOO_LARGE), row))
     return ParsedLabels(tuple(good), tuple(refused))
 
 
@@ -329,7 +337,7 @@ _Raw = TypeVar("_Raw", _RawPrediction, _RawLabel)
 
 def _convert(row: Any, kind: type[_Raw]) -> _Raw:
     if not isinstance(row, dict):
-        raise _Refusal("", f"came {type(row).__name__}; a row is a JSON object with {_fields_of(kind)}")
+        raise _Refusal("", f"came {_short(row)}; a row is a JSON object with {_fields_of(kind)}")
     try:
         return msgspec.convert(row, kind)
     except msgspec.ValidationError as error:
@@ -392,7 +400,10 @@ def _target(value: str | float | bool, name: Literal["prediction", "label"], sch
     if schema.task is Task.REGRESSION:
         if isinstance(value, (str, bool)):
             raise _Refusal(name, f"came {value!r}; a regression model takes a number")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         if not math.isfinite(number):
             raise _Refusal(name, f"came {value!r}; allowed is a finite number")
         return number
@@ -438,7 +449,7 @@ def _feature(value: Any, name: str, kind: Kind) -> float | str | None:
         try:
             return float(value)
         except OverflowError:
-            return math.copysign(math.inf, value)
+            return math.inf if value > 0 else -math.inf
     if isinstance(value, (dict, list)):
         raise _Refusal(f"features.{name}", f"came {_short(value)}; this feature is categorical: a text, number or null")
     return _text(class_name(value), f"features.{name}")

@@ -1,0 +1,293 @@
+"""What comes in: windows that tile time, one spelling of classes, and refusals that name row, field and reason."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.errors import EventError, UsageError
+from driftline.events import (
+    Kind,
+    Schema,
+    Task,
+    Window,
+    WindowSpec,
+    class_name,
+    parse_duration,
+    parse_labels,
+    parse_predictions,
+    positive_class,
+    require_all_good,
+)
+
+ZONES = st.sampled_from(["UTC", "America/Los_Angeles", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
+LENGTHS = st.sampled_from(["1min", "15min", "1h", "7h", "1d", "2d", "1w", "2w", "1mo", "5mo"])
+SPECS = st.builds(WindowSpec, LENGTHS, ZONES)
+MOMENTS = st.datetimes(datetime(1950, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))
+
+
+# ---- windows --------------------------------------------------------------------------------------------------------
+
+
+@given(SPECS, MOMENTS)
+def test_a_window_holds_its_moment_and_is_the_window_of_all_in_it(spec: WindowSpec, time: datetime) -> None:
+    window = spec.window_of(time)
+    assert window.start <= time < window.end
+    assert spec.window_of(window.start) == window
+    assert spec.window_of(window.end - timedelta(microseconds=1)) == window
+
+
+@given(SPECS, MOMENTS)
+def test_windows_tile_time_half_open(spec: WindowSpec, time: datetime) -> None:
+    window = spec.window_of(time)
+    after = spec.window_of(window.end)
+    before = spec.window_of(window.start - timedelta(microseconds=1))
+    assert after.start == window.end
+    assert before.end == window.start
+    assert not window.overlaps(after)
+    assert window.overlaps(window)
+
+
+@given(SPECS, st.lists(MOMENTS, max_size=20))
+def test_starts_of_many_are_the_starts_of_each(spec: WindowSpec, times: list[datetime]) -> None:
+    assert spec.starts_of(times) == [spec.window_of(time).start for time in times]
+
+
+@given(SPECS, MOMENTS, ZONES)
+def test_the_zone_in_which_a_moment_is_written_does_not_matter(spec: WindowSpec, time: datetime, zone: str) -> None:
+    assert spec.window_of(time.astimezone(ZoneInfo(zone))) == spec.window_of(time)
+
+
+@pytest.mark.parametrize(
+    ("day", "hours"), [("2013-03-10", 23), ("2013-11-03", 25), ("2013-04-04", 24)], ids=["spring", "autumn", "plain"]
+)
+def test_the_day_on_which_the_clocks_change_is_one_window(day: str, hours: int) -> None:
+    zone = ZoneInfo("America/Los_Angeles")
+    noon = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=zone)
+    window = WindowSpec("1d", "America/Los_Angeles").window_of(noon)
+    assert window.end - window.start == timedelta(hours=hours)
+    assert window.start.astimezone(zone).isoformat()[:16] == f"{day}T00:00"
+
+
+def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
+    thursday = datetime(2013, 4, 4, 12, tzinfo=UTC)
+    assert WindowSpec("1w").window_of(thursday).start == datetime(2013, 4, 1, tzinfo=UTC)
+    assert WindowSpec("1mo").window_of(thursday) == Window(
+        datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 5, 1, tzinfo=UTC)
+    )
+    assert WindowSpec("1mo").window_of(datetime(2013, 12, 31, tzinfo=UTC)).end == datetime(2014, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("length", ["", "0d", "1y", "d", "1.5h", "-1d", "1 d", "1D", "999999d"])
+def test_a_length_that_is_none_is_refused_in_words(length: str) -> None:
+    with pytest.raises(UsageError, match="is not a length; write a number and one of"):
+        WindowSpec(length)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../../etc/passwd", "a\x00b", "/etc/localtime"])
+def test_an_unknown_zone_is_refused_in_words(zone: str) -> None:
+    with pytest.raises(UsageError, match="is not known; write a name such as"):
+        WindowSpec("1d", zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("5min", 300), ("1.5h", 5400), ("7d", 604800), ("2w", 1209600), ("250ms", 0.25)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "1", "-1h", "1 fortnight", "1e3s", "١h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a duration"):
+        parse_duration(text)
+
+
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(True, "1"), (1, "1"), (1.0, "1"), ("1", "1"), (False, "0"), (0.5, "0.5"), ("rain", "rain"), (-3.0, "-3"), ("", "")],
+)
+def test_one_class_has_one_spelling(value: object, name: str) -> None:
+    assert class_name(value) == name
+
+
+@given(st.one_of(st.booleans(), st.integers(), st.floats(), st.text()))
+def test_the_spelling_of_a_spelling_is_itself(value: object) -> None:
+    assert class_name(class_name(value)) == class_name(value)
+
+
+@given(st.lists(st.text(max_size=5), max_size=6))
+def test_the_positive_class_does_not_depend_on_order(names: list[str]) -> None:
+    positive = positive_class(names)
+    assert positive == positive_class(reversed(names))
+    assert (positive is None) == (not names)
+    assert positive is None or positive in names
+
+
+def test_only_binary_models_have_a_positive_class() -> None:
+    with pytest.raises(UsageError, match="only binary has one"):
+        Schema(Task.MULTICLASS, positive="rain")
+
+
+# ---- parsing --------------------------------------------------------------------------------------------------------
+
+NOW = datetime(2013, 4, 4, 12, tzinfo=UTC)
+FEATURES = {"wind": Kind.NUMERIC, "sky": Kind.CATEGORICAL}
+BINARY = Schema(Task.BINARY, FEATURES, ("no", "yes"), "yes")
+MULTICLASS = Schema(Task.MULTICLASS, FEATURES, ("fog", "rain", "sun"))
+REGRESSION = Schema(Task.REGRESSION, FEATURES)
+SCHEMAS = st.sampled_from([BINARY, MULTICLASS, REGRESSION, Schema(Task.BINARY)])
+GOOD = {
+    "id": "a",
+    "time": "2013-04-04T11:00:00-07:00",
+    "version": 2,
+    "features": {"wind": 4, "sky": True},
+    "prediction": "yes",
+    "score": 0.75,
+    "latency_seconds": 0.01,
+}
+
+
+def test_a_good_row_is_checked_and_made_plain() -> None:
+    parsed = parse_predictions([GOOD], BINARY, arrived=NOW)
+    (row,) = parsed.good
+    assert not parsed.refused
+    assert (row.id, row.time, row.version) == ("a", datetime(2013, 4, 4, 18, tzinfo=UTC), "2")
+    assert row.features == {"wind": 4.0, "sky": "1"}
+    assert (row.prediction, row.score, row.latency_seconds) == ("yes", {"yes": 0.75}, 0.01)
+    require_all_good(parsed)
+
+
+def test_what_is_left_out_is_filled_in() -> None:
+    first, second = parse_predictions([{"prediction": 1.0}, {"prediction": True}], MULTICLASS, arrived=NOW).good
+    assert first.id != second.id
+    assert (first.time, first.version, first.score, first.latency_seconds) == (NOW, "", {}, None)
+    assert first.features == {"wind": None, "sky": None}
+    assert first.prediction == second.prediction == "1"
+
+
+def test_seconds_since_1970_are_a_time() -> None:
+    (row,) = parse_predictions([{"prediction": "sun", "time": 86400.5}], MULTICLASS, arrived=NOW).good
+    assert row.time == datetime(1970, 1, 2, 0, 0, 0, 500000, tzinfo=UTC)
+
+
+def test_a_number_too_large_for_a_float_is_infinite() -> None:
+    (row,) = parse_predictions(
+        [{"prediction": "sun", "features": {"wind": -(10**400)}}], MULTICLASS, arrived=NOW
+    ).good
+    assert row.features["wind"] == -math.inf
+
+
+MISTAKES = {
+    "not an object": ([1, 2], "", "a row is a JSON object"),
+    "no prediction": ({"prediction": ...}, "prediction", "is missing"),
+    "null prediction": ({"prediction": None}, "prediction", "Expected"),
+    "unknown field": ({"predicton": 1}, "predicton", "is not a known field"),
+    "features a list": ({"features": []}, "features", "Expected"),
+    "unknown feature": ({"features": {"wnd": 1}}, "features.wnd", "Did you mean 'wind'?"),
+    "text in a number": ({"features": {"wind": "4"}}, "features.wind", "numeric"),
+    "bool in a number": ({"features": {"wind": True}}, "features.wind", "numeric"),
+    "list in a category": ({"features": {"sky": [1]}}, "features.sky", "categorical"),
+    "long text": ({"features": {"sky": "x" * 4097}}, "features.sky", "at most 4096"),
+    "NUL": ({"features": {"sky": "a\x00"}}, "features.sky", "NUL"),
+    "half a surrogate": ({"features": {"sky": "\ud800"}}, "features.sky", "surrogate"),
+    "empty id": ({"id": ""}, "id", "is empty"),
+    "long id": ({"id": "x" * 257}, "id", "at most 256"),
+    "id a list": ({"id": ["a"]}, "id", "Expected"),
+    "no such time": ({"time": "yesterday"}, "time", "RFC 3339"),
+    "time without zone": ({"time": "2013-04-04T12:00:00"}, "time", "without a time zone"),
+    "time far off": ({"time": 1e300}, "time", "RFC 3339"),
+    "future": ({"time": "2013-04-06T12:00:00Z"}, "time", "check the clock"),
+    "before 1900": ({"time": "1899-01-01T00:00:00Z"}, "time", "before 1900"),
+    "unknown class": ({"prediction": "maybe"}, "prediction", "no, yes"),
+    "score too high": ({"score": 1.5}, "score.yes", "probability"),
+    "score NaN": ({"score": math.nan}, "score.yes", "probability"),
+    "score a text": ({"score": "high"}, "score", "Expected"),
+    "negative latency": ({"latency_seconds": -1}, "latency_seconds", "0 or more"),
+    "infinite latency": ({"latency_seconds": math.inf}, "latency_seconds", "finite"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_refused_with_index_field_and_reason(mistake: str) -> None:
+    change, field, words = MISTAKES[mistake]
+    bad: Any = {k: v for k, v in {**GOOD, **change}.items() if v is not ...} if isinstance(change, dict) else change
+    parsed = parse_predictions([GOOD, bad, GOOD], BINARY, arrived=NOW)
+    assert len(parsed.good) == 2
+    ((refused, raw),) = parsed.refused
+    assert (refused.index, refused.field) == (1, field)
+    assert words in refused.reason
+    assert raw is bad
+    with pytest.raises(EventError, match="row 1"):
+        require_all_good(parsed)
+
+
+@pytest.mark.parametrize("field", ["id", "time", "version", "prediction", "score", "latency_seconds", "label", "wind"])
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+@pytest.mark.parametrize("schema", [BINARY, MULTICLASS, REGRESSION])
+def test_whole_numbers_of_many_digits_break_nothing(schema: Schema, digits: int, field: str) -> None:
+    for number in (10**digits, -(10**digits)):
+        row = {"prediction": 1, field: number} if field != "wind" else {"prediction": 1, "features": {"wind": number}}
+        for parsed in (
+            parse_predictions([row], schema, arrived=NOW),
+            parse_labels([{"id": 1, "label": 1, field: number}], schema, arrived=NOW),
+        ):
+            assert len(parsed.good) + len(parsed.refused) == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "row", "field", "words"),
+    [
+        (REGRESSION, {"prediction": "high"}, "prediction", "takes a number"),
+        (REGRESSION, {"prediction": True}, "prediction", "takes a number"),
+        (REGRESSION, {"prediction": math.inf}, "prediction", "finite"),
+        (REGRESSION, {"prediction": 1, "score": 0.5}, "score", "which has none"),
+        (MULTICLASS, {"prediction": math.nan}, "prediction", "name of a class"),
+        (MULTICLASS, {"prediction": "sun", "score": 0.5}, "score", "object of class and probability"),
+        (Schema(Task.BINARY), {"prediction": 1, "score": 0.5}, "score", "configure `positive`"),
+    ],
+)
+def test_what_a_task_does_not_take_is_refused(schema: Schema, row: Any, field: str, words: str) -> None:
+    ((refused, _),) = parse_predictions([row], schema, arrived=NOW).refused
+    assert refused.field == field
+    assert words in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [({"label": "yes"}, "id"), ({"id": 1}, "label"), ({"id": 1, "label": "?"}, "label"), (None, ""), ("x", "")],
+)
+def test_bad_labels_are_refused(row: Any, field: str) -> None:
+    parsed = parse_labels([row, {"id": 7, "label": "no"}], BINARY, arrived=NOW)
+    assert [(label.id, label.label, label.time) for label in parsed.good] == [("7", "no", NOW)]
+    assert parsed.refused[0][0].field == field
+    assert parsed.refused[0][0].reason
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=8,
+)
+NEAR_ROWS = st.dictionaries(
+    st.sampled_from(["id", "time", "version", "features", "prediction", "score", "latency_seconds", "label", "x"]),
+    st.one_of(JSON, st.dictionaries(st.sampled_from(["wind", "sky", "yes", "no"]), JSON, max_size=3)),
+)
+
+
+@given(SCHEMAS, st.lists(st.one_of(JSON, NEAR_ROWS), max_size=4))
+def test_no_json_whatever_does_more_than_be_refused(schema: Schema, rows: list[Any]) -> None:
+    for parsed in (parse_predictions(rows, schema, arrived=NOW), parse_labels(rows, schema, arrived=NOW)):
+        assert len(parsed.good) + len(parsed.refused) == len(rows)
+        assert all(refused.reason for refused, _ in parsed.refused)
+        assert [refused.index for refused, _ in parsed.refused] == sorted({r.index for r, _ in parsed.refused})
+        assert all(row.time.tzinfo is UTC for row in parsed.good)

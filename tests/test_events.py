@@ -103,7 +103,7 @@ def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text).total_seconds() == seconds
 
 
-@pytest.mark.parametrize("text", ["", "h", "1", "-1h", "1 fortnight", "1e3s", "١h"])
+@pytest.mark.parametrize("text", ["", "h", "1", "-1h", "1 fortnight", "1e3s", "\u0661h"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not a duration"):
         parse_duration(text)
@@ -114,7 +114,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [(True, "1"), (1, "1"), (1.0, "1"), ("1", "1"), (False, "0"), (0.5, "0.5"), ("rain", "rain"), (-3.0, "-3"), ("", "")],
+    [(True, "1"), (1, "1"), (1.0, "1"), ("1", "1"), (False, "0"), (0.5, "0.5"), ("rain", "rain"), (-3.0, "-3")],
 )
 def test_one_class_has_one_spelling(value: object, name: str) -> None:
     assert class_name(value) == name

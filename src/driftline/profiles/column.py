@@ -37,6 +37,8 @@ class NumericColumn:
         grid = grid or Grid()
         there = values.cast(pl.Float64).drop_nulls().to_numpy()
         finite: npt.NDArray[np.float64] = there[np.isfinite(there)]
+        with np.errstate(over="ignore"):  # the moments cap what is too far out
+            from_centre = finite - grid.centre
         return cls(
             rows=len(values),
             missing=len(values) - len(there),
@@ -46,7 +48,7 @@ class NumericColumn:
             smallest=float(finite.min()) + 0.0 if len(finite) else None,
             largest=float(finite.max()) + 0.0 if len(finite) else None,
             sketch=GridSketch.of(finite, grid),
-            moments=Moments.of(finite - grid.centre),
+            moments=Moments.of(from_centre),
         )
 
     def merge(self, other: NumericColumn) -> NumericColumn:

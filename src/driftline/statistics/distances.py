@@ -8,6 +8,7 @@ and for what the reference never had. No bin moves with the current data.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ _ROWS_A_BIN = 20
 _PSEUDO_COUNT = 0.5
 _EXPECTED_LEAST = 5.0
 _GROUPS_ORDERED, _GROUPS_UNORDERED = 40, 150
+_MILLION = math.log(1e6)
 _LOWEST, _HIGHEST = 0x0080, 0xFF7F  # the cells of the smallest and the largest finite float32
 
 _Floats = npt.NDArray[np.float64]
@@ -175,15 +177,17 @@ def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> flo
     """How many current rows are of a category that the reference never had, beyond what its rare ones let expect.
 
     A share f1/n of fresh rows is of a new category when f1 of the reference's n rows are alone in theirs (Good 1953);
-    what is within three standard errors of that is counted with the rare ones.
+    what is within three standard errors of that is counted with the rare ones. A new category with so many rows that the
+    reference would have had some, but for a chance of about one in a million, is always a surprise.
     """
     mine = reference.categories.counts
-    new = sum(count for name, count in current.categories.counts.items() if name not in mine)
+    new = [count for name, count in current.categories.counts.items() if name not in mine]
     n, m = sum(mine.values()), current.categories.count
     if not n or not new:
-        return float(new)
+        return float(sum(new))
+    loud = sum(count for count in new if count * math.log1p(n / m) > _MILLION)
     expected = m * sum(1 for count in mine.values() if count == 1) / n
-    return max(new - expected - 3 * float(np.sqrt(expected * (1 + m / n))), 0.0)
+    return loud + max(sum(new) - loud - expected - 3 * math.sqrt(expected * (1 + m / n)), 0.0)
 
 
 # ---- shares ---------------------------------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def kolmogorov_sf(x: float) -> float:
     >>> round(kolmogorov_sf(1.358099), 5)
     0.05
     """
-    if x <= 0:
+    if x < 0.05:  # below 1e-200 away from 1, and the series would divide by 0
         return 1.0
     if x < 1:  # the dual series converges quickly here
         factor = math.sqrt(2 * math.pi) / x

@@ -1,0 +1,185 @@
+"""The verdict on columns: both conditions, in words, for whatever a column may hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.profiles import CategoricalColumn, Column, NumericColumn
+from driftline.profiles.reference import grid_for
+from driftline.statistics import ColumnDrift, Floors, compare_columns, worst_first
+
+RNG = np.random.default_rng(12)
+NORMAL = RNG.normal(10, 2, 1000)
+SKY = RNG.choice(["rain", "sun", "fog"], 1000, p=[0.52, 0.47, 0.01])
+
+
+def column(values: Any, like: Any = None) -> Column:
+    series = pl.Series(values, strict=False)
+    if series.dtype == pl.String:
+        return CategoricalColumn.of(series)
+    return NumericColumn.of(series, grid_for(pl.Series(values if like is None else like, strict=False)))
+
+
+def drift(reference: Any, current: Any) -> ColumnDrift:
+    return compare_columns({"x": column(reference)}, {"x": column(current, reference)})["x"]
+
+
+def sound(found: ColumnDrift) -> None:
+    json.dumps({**asdict(found), "severity": found.severity}, allow_nan=False)
+    assert found.problem or found.reason
+    assert (found.value is None) <= bool(found.problem)
+    assert not (found.drifted and not found.reason)
+    if found.drifted and found.value is not None:
+        assert found.threshold is not None and found.value >= found.threshold
+
+
+def test_a_real_change_has_drifted_and_says_what_changed() -> None:
+    found = drift(SKY, RNG.choice(["sun", "fog", "snow"], 1000, p=[0.5, 0.47, 0.03]))
+    assert (found.drifted, found.measure) == (True, "js")
+    assert found.changes[0].startswith("rain ") and found.changes[0].endswith("→ 0 % (gone)")
+    assert any(change.startswith("snow 0 % → ") and change.endswith("(new)") for change in found.changes)
+    assert "it is not chance (p < 0.001)" in found.reason
+
+
+def test_a_shift_is_told_in_spreads_and_medians() -> None:
+    found = drift(NORMAL, NORMAL + 4)
+    assert (found.drifted, found.measure) == (True, "wasserstein")
+    assert found.value == pytest.approx(2.0, rel=0.1)
+    assert found.changes[0].startswith("median ")
+
+
+def test_a_trifle_is_no_drift_however_sure() -> None:
+    found = drift(RNG.normal(10, 2, 100_000), RNG.normal(10.1, 2, 100_000))
+    assert not found.drifted
+    assert found.p_value is not None and found.p_value < 1e-6
+    assert found.reason.startswith("not chance") and "a trifle" in found.reason
+
+
+def test_chance_is_no_drift_however_large() -> None:
+    found = drift(NORMAL[:35], NORMAL[35:70])
+    assert not found.drifted
+    assert found.value is not None and found.threshold is not None and found.value >= found.threshold
+    assert "but chance explains it" in found.reason
+
+
+def test_values_that_go_missing_are_a_drift_of_their_own() -> None:
+    found = drift(NORMAL.tolist(), [*NORMAL[:850].tolist(), *[None] * 150])
+    assert (found.drifted, found.missing_reference, found.missing_current) == (True, 0.0, 0.15)
+    assert "missing 0 % → 15 %" in found.changes
+
+
+def test_holm_makes_a_finding_among_many_columns_harder() -> None:
+    pair = {"x": column(NORMAL[:60])}, {"x": column(NORMAL[60:120] + 0.9, NORMAL[:60])}
+    alone = compare_columns(*pair)["x"]
+    noise = {f"n{i}": column(NORMAL[i * 10 : i * 10 + 60]) for i in range(60)}
+    among = compare_columns({**pair[0], **noise}, {**pair[1], **noise})["x"]
+    assert alone.p_value is not None and among.p_value is not None
+    assert among.p_value == pytest.approx(min(alone.p_value * 61, 1.0))
+
+
+def test_fewer_than_30_rows_are_no_data() -> None:
+    found = drift(NORMAL[:29], NORMAL[:500] + 100)
+    assert not found.drifted
+    assert found.problem == "29 rows in the reference data; at least 30 are needed to judge"
+
+
+def test_a_column_that_is_gone_has_drifted_and_a_new_one_has_not() -> None:
+    found = compare_columns({"old": column(NORMAL)}, {"new": column(NORMAL)})
+    assert found["old"].drifted and "is gone" in found["old"].reason
+    assert not found["new"].drifted and "not in the reference" in found["new"].problem
+
+
+def test_a_column_that_changed_its_kind_has_drifted() -> None:
+    found = drift(NORMAL, SKY.tolist())
+    assert found.drifted and found.value is None
+    assert found.reason == "changed its kind: numeric in the reference, categorical now"
+
+
+def test_identifiers_are_not_compared() -> None:
+    found = drift([f"u{i}" for i in range(100)], [f"v{i}" for i in range(100)])
+    assert not found.drifted and "identifier" in found.problem
+
+
+def test_rare_categories_that_come_and_go_are_no_drift() -> None:
+    names = RNG.zipf(1.4, 4000).astype(str)
+    assert not drift(names[:2000], names[2000:]).drifted
+
+
+def test_a_category_that_spreads_is_drift_among_many() -> None:
+    names = RNG.zipf(1.4, 4000).astype(str)
+    current = np.where(RNG.random(2000) < 0.1, "never before", names[2000:])
+    found = drift(names[:2000], current)
+    assert found.drifted and found.unseen > 0.01
+
+
+BROKEN: dict[str, tuple[list[Any], list[Any], bool]] = {
+    "constant": ([3.0] * 50, [3.0] * 50, False),
+    "constant moved": ([3.0] * 50, [4.0] * 50, True),
+    "becomes constant": (NORMAL.tolist(), [10.0] * 500, True),
+    "was constant": ([10.0] * 500, NORMAL.tolist(), True),
+    "all missing": ([None] * 50, [None] * 50, False),
+    "goes missing": (NORMAL.tolist(), [None] * 500, True),
+    "comes back": ([None] * 500, NORMAL.tolist(), True),
+    "infinite": ([float("inf")] * 50, [float("inf")] * 50, False),
+    "becomes infinite": (NORMAL.tolist(), [float("inf")] * 500, True),
+    "changes sign of infinity": ([float("inf")] * 50, [float("-inf")] * 50, True),
+    "NaN": ([float("nan")] * 50, [float("nan")] * 50, False),
+    "becomes NaN": (NORMAL.tolist(), [float("nan")] * 50, True),
+    "huge": ([1e308, -1e308] * 50, [1e308, -1e308] * 50, False),
+    "subnormal": ([5e-324, 0.0] * 50, [5e-324, 0.0] * 50, False),
+    "units": (NORMAL.tolist(), (NORMAL * 1000).tolist(), True),
+    "one other value": ([0.0] * 999 + [1.0], [0.0] * 1000, False),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_columns_have_a_verdict_or_a_reason(case: str) -> None:
+    reference, current, drifted = BROKEN[case]
+    a, b = (pl.Series(values, dtype=pl.Float64) for values in (reference, current))
+    grid = grid_for(a)
+    found = compare_columns({"x": NumericColumn.of(a, grid)}, {"x": NumericColumn.of(b, grid)})["x"]
+    sound(found)
+    assert found.drifted is drifted
+
+
+ANY = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, 1.0, 1e308, -1e308, 5e-324]))
+
+
+@settings(max_examples=150)
+@given(st.lists(ANY, max_size=70), st.lists(ANY, max_size=70), st.integers(0, 40))
+def test_no_columns_whatever_break_it(reference: list[Any], current: list[Any], repeat: int) -> None:
+    a, b = (pl.Series(values * (repeat + 1), dtype=pl.Float64) for values in (reference, current))
+    grid = grid_for(a)
+    sound(compare_columns({"x": NumericColumn.of(a, grid)}, {"x": NumericColumn.of(b, grid)})["x"])
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=3)), max_size=70), st.lists(st.text(max_size=3), max_size=70))
+def test_no_names_whatever_break_it(reference: list[Any], current: list[Any]) -> None:
+    a, b = (CategoricalColumn.of(pl.Series(values, dtype=pl.String)) for values in (reference, current))
+    sound(compare_columns({"x": a}, {"x": b})["x"])
+
+
+def test_an_empty_profile_has_a_reason() -> None:
+    found = compare_columns({"x": NumericColumn()}, {"x": NumericColumn()})["x"]
+    assert found.problem.startswith("0 rows")
+
+
+def test_worst_first() -> None:
+    found = compare_columns(
+        {"mild": column(NORMAL), "bad": column(NORMAL), "gone": column(NORMAL), "same": column(NORMAL)},
+        {"mild": column(NORMAL + 1, NORMAL), "bad": column(NORMAL + 9, NORMAL), "same": column(NORMAL)},
+    )
+    assert [drift.column for drift in worst_first(found.values())] == ["gone", "bad", "mild", "same"]
+
+
+def test_the_floors_are_the_callers() -> None:
+    reference, current = {"x": column(NORMAL)}, {"x": column(NORMAL + 4, NORMAL)}
+    assert not compare_columns(reference, current, Floors(wasserstein=9.0, js=1.0))["x"].drifted

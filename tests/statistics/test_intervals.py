@@ -1,0 +1,158 @@
+"""Special functions against SciPy; intervals against their definitions and against seeded simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from driftline.profiles import Classification, Regression
+from driftline.statistics import difference, measures, wilson
+from driftline.statistics.intervals import log_delta, logit_delta, student
+from driftline.statistics.special import chi_squared_sf, kolmogorov_sf, normal_quantile, t_quantile
+
+CONFIDENCES = st.floats(0.5, 0.9999)
+
+
+@given(CONFIDENCES, st.integers(1, 2000))
+def test_t_quantile_is_scipys(confidence: float, dof: int) -> None:
+    assert t_quantile(confidence, dof) == pytest.approx(stats.t.ppf((1 + confidence) / 2, dof), rel=1e-8)
+
+
+@given(CONFIDENCES)
+def test_normal_quantile_is_scipys(confidence: float) -> None:
+    assert normal_quantile(confidence) == pytest.approx(special.ndtri((1 + confidence) / 2), rel=1e-9)
+
+
+@given(st.floats(0, 3000), st.integers(1, 200))
+def test_chi_squared_is_scipys(x: float, dof: int) -> None:
+    assert chi_squared_sf(x, dof) == pytest.approx(stats.chi2.sf(x, dof), rel=1e-8, abs=1e-150)
+
+
+@given(st.floats(0, 10))
+def test_kolmogorov_is_scipys(x: float) -> None:
+    assert kolmogorov_sf(x) == pytest.approx(special.kolmogorov(x), rel=1e-6, abs=1e-14)
+
+
+@given(st.integers(1, 10**9), st.data(), CONFIDENCES)
+def test_wilson_is_scipys_and_holds_its_share(n: int, data: st.DataObject, confidence: float) -> None:
+    successes = data.draw(st.integers(0, n))
+    low, high = wilson(successes, n, confidence)
+    expected = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    assert (low, high) == (pytest.approx(expected.low, abs=1e-9), pytest.approx(expected.high, abs=1e-9))
+    assert 0 <= low <= successes / n <= high <= 1
+
+
+@given(st.floats(1e-9, 1 - 1e-9), st.floats(0, 1e6), CONFIDENCES)
+def test_the_logit_scale_stays_inside(value: float, error: float, confidence: float) -> None:
+    low, high = logit_delta(value, error, confidence)
+    assert 0 <= low <= value <= high <= 1
+
+
+@given(st.floats(1e-30, 1e30), st.floats(0, 1e30), st.integers(2, 10**6))
+def test_the_log_scale_stays_above_0(value: float, error: float, n: int) -> None:
+    low, high = log_delta(value, error, n)
+    assert 0 <= low <= value <= high < math.inf
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
+def test_the_mean_has_students_interval(values: list[float]) -> None:
+    sd = float(np.std(values, ddof=1))
+    low, high = student(float(np.mean(values)), sd, len(values))
+    if sd > 1e-6:
+        expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        scale = 1e-7 * float(np.abs(values).max() + 1)
+        assert (low, high) == (pytest.approx(expected.low, abs=scale), pytest.approx(expected.high, abs=scale))
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.data())
+def test_a_difference_turns_round(n: int, m: int, data: st.DataObject) -> None:
+    a, b = data.draw(st.integers(0, n)), data.draw(st.integers(0, m))
+    first, second = (a / n, *wilson(a, n)), (b / m, *wilson(b, m))
+    there, back = difference(first, second), difference(second, first)
+    assert (there.low, there.high) == (pytest.approx(-back.high), pytest.approx(-back.low))
+    assert there.low <= a / n - b / m <= there.high
+
+
+# ---- coverage: how often the interval holds the truth, by simulation -------------------------------------------------
+
+RUNS = 400
+
+
+def covered(draw, name: str, truth: float, *, positive: str | None = None) -> float:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(20130404)
+    hits = 0
+    for _ in range(RUNS):
+        measure = measures(draw(rng), confidence=0.95, positive=positive)[name]
+        assert measure.low is not None and measure.high is not None
+        hits += measure.low <= truth <= measure.high
+    return hits / RUNS
+
+
+def confused(shares: dict[tuple[str, str], float], n: int):  # type: ignore[no-untyped-def]
+    pairs, chances = list(shares), list(shares.values())
+
+    def draw(rng: np.random.Generator) -> Classification:
+        counts = rng.multinomial(n, chances).tolist()
+        return Classification({pair: count for pair, count in zip(pairs, counts, strict=True) if count})
+
+    return draw
+
+
+def true_measures(shares: dict[tuple[str, str], float], positive: str | None) -> dict[str, float]:
+    exact = Classification({pair: round(share * 10**9) for pair, share in shares.items()})
+    return {name: measure.value or 0.0 for name, measure in measures(exact, positive=positive).items()}
+
+
+BINARY = {("1", "1"): 0.12, ("1", "0"): 0.05, ("0", "1"): 0.08, ("0", "0"): 0.75}
+THREE = {
+    ("a", "a"): 0.40, ("a", "b"): 0.05, ("a", "c"): 0.02,
+    ("b", "a"): 0.04, ("b", "b"): 0.25, ("b", "c"): 0.04,
+    ("c", "a"): 0.03, ("c", "b"): 0.02, ("c", "c"): 0.15,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [60, 500])
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1"])
+@pytest.mark.parametrize(("shares", "positive"), [(BINARY, "1"), (BINARY, None), (THREE, None)])
+def test_classification_intervals_cover(
+    name: str, n: int, shares: dict[tuple[str, str], float], positive: str | None
+) -> None:
+    truth = true_measures(shares, positive)[name]
+    assert 0.92 <= covered(confused(shares, n), name, truth, positive=positive) <= 0.985
+
+
+def scored(n: int, shift: float):  # type: ignore[no-untyped-def]
+    def draw(rng: np.random.Generator) -> Classification:
+        label = np.r_[np.ones(n // 3, int), np.zeros(n - n // 3, int)]
+        logits = rng.normal(size=n) + shift * label
+        texts = pl.Series(label.astype(str))
+        return Classification.of(texts, texts, {"1": pl.Series(special.expit(logits))}, positive="1")
+
+    return draw
+
+
+@pytest.mark.parametrize(("n", "shift"), [(60, 1.0), (300, 1.0), (300, 3.0)])
+def test_the_auc_interval_covers(n: int, shift: float) -> None:
+    truth = float(special.ndtr(shift / math.sqrt(2)))
+    assert 0.92 <= covered(scored(n, shift), "roc_auc", truth, positive="1") <= 0.985
+
+
+def regressed(n: int):  # type: ignore[no-untyped-def]
+    def draw(rng: np.random.Generator) -> Regression:
+        label = rng.normal(5, 2, n)
+        return Regression.of(pl.Series(label), pl.Series(label + rng.normal(0, 1, n)), centre=3.0)
+
+    return draw
+
+
+@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize(("name", "truth"), [("mae", math.sqrt(2 / math.pi)), ("rmse", 1.0), ("r2", 0.75)])
+def test_regression_intervals_cover(name: str, truth: float, n: int) -> None:
+    least = 0.92 if n > 40 else 0.90  # the delta method needs rows: 40 of them cover about 0.92
+    assert least <= covered(regressed(n), name, truth) <= 0.985

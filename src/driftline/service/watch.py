@@ -18,7 +18,6 @@ from typing import Protocol
 from driftline.errors import DriftlineError, did_you_mean
 from driftline.rules import (
     AlertMachine,
-    AlertState,
     Rule,
     State,
     Transition,
@@ -112,14 +111,9 @@ class Monitor:
         return self.machine.rule
 
     @property
-    def state(self) -> str:
-        """``firing``, ``pending``, ``nodata`` or ``ok``."""
-        if self.machine.state in (AlertState.FIRING, AlertState.PENDING):
-            return self.machine.state.value
-        return "nodata" if self.verdict is None or self.verdict.state is State.NODATA else "ok"
-
-
-MONITOR_STATES = ("ok", "pending", "firing", "nodata")
+    def state(self) -> State:
+        """The last verdict; *nodata* before the first."""
+        return self.verdict.state if self.verdict is not None else State.NODATA
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from driftline.rules import (
     Verdict,
     number_text,
 )
-from driftline.service.watch import FAILED, MONITOR_STATES, Evaluation, Monitor, Watching
+from driftline.service.watch import FAILED, Evaluation, Monitor, Watching
 
 # ---- people ------------------------------------------------------------------------------------------------
 
@@ -33,9 +33,9 @@ def shown(number: float) -> str:
     >>> [shown(x) for x in (0.72, 2 / 3, 1.0, 12345.67, 1e-9)]
     ['0.72', '0.6667', '1.0', '12346', '1e-09']
     """
-    if 1e4 <= abs(number) < 1e15:
-        return f"{number:.0f}"
     text = f"{number:.4g}"
+    if "e+" in text and abs(number) < 1e15:
+        return f"{number:.0f}"
     return text + ".0" if text.lstrip("-").isdigit() else text
 
 
@@ -121,7 +121,8 @@ def duration_text(span: timedelta) -> str:
         if not span % length:
             return f"{span // length}{unit}"
     minutes, rest = divmod(span, timedelta(minutes=1))
-    return f"{minutes}min" if not rest and minutes else f"{number_text(span.total_seconds())}s"
+    seconds = f"{span.total_seconds():.6f}".rstrip("0").rstrip(".")
+    return f"{seconds}s" if rest else f"{minutes}min"
 
 
 # ---- telling programs --------------------------------------------------------------------------------------
@@ -151,7 +152,12 @@ def _evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
             for one in evaluation.measures
         },
         "monitors": [
-            {"rule": monitor.rule.name, "state": monitor.state, "reason": monitor.verdict.reason}
+            {
+                "rule": monitor.rule.name,
+                "state": monitor.state.value,
+                "alert": monitor.machine.state.value,
+                "reason": monitor.verdict.reason,
+            }
             for monitor, _ in evaluation.monitors
             if monitor.verdict is not None
         ],
@@ -206,12 +212,12 @@ class WatchMetrics(Collector):
         yield alerts
         states = GaugeMetricFamily(
             "driftline_monitor_state",
-            "1 for the state that a monitor is in.",
+            "1 for the state that a rule is in, 0 for the others.",
             labels=["model", "monitor", "state"],
         )
         for monitor in now.monitors:
-            for state in MONITOR_STATES:
-                states.add_metric([now.model, monitor.rule.name, state], float(monitor.state == state))
+            for state in State:
+                states.add_metric([now.model, monitor.rule.name, state.value], float(monitor.state is state))
         yield states
         yield from _evaluations(now)
 

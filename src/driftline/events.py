@@ -198,6 +198,19 @@ class WindowSpec:
             datetime(*after, tzinfo=zone).astimezone(UTC),
         )
 
+    def months_of(self, window: Window) -> tuple[int, ...]:
+        """The calendar months, 1 to 12, that a window touches in the time zone.
+
+        >>> spec = WindowSpec("1mo", "America/Los_Angeles")
+        >>> spec.months_of(spec.window_of(datetime(2013, 4, 4, tzinfo=UTC)))
+        (4,)
+        """
+        zone = ZoneInfo(self.timezone)
+        first = window.start.astimezone(zone)
+        last = (window.end - timedelta(microseconds=1)).astimezone(zone)
+        count = min((last.year - first.year) * 12 + last.month - first.month + 1, 12)
+        return tuple((first.month - 1 + step) % 12 + 1 for step in range(count))
+
     def starts_of(self, times: Sequence[datetime]) -> list[datetime]:
         """Return the start of the window of each moment; runs of moments in one window are cheap."""
         starts: list[datetime] = []

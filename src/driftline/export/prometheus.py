@@ -33,14 +33,14 @@ class DriftSample(NamedTuple):
     feature: str
     method: str
     score: float | None
-    threshold: float
+    threshold: float | None
 
 
 class LatencyCounts(NamedTuple):
-    """Predictions by latency: cumulative counts at each bucket's upper edge, the count and the sum of all, in seconds."""
+    """Predictions by latency: cumulative counts at each bucket's upper edge, how many there are and their sum, in seconds."""
 
     at_most: Sequence[int]
-    count: int
+    total: int
     sum_seconds: float
 
 
@@ -168,7 +168,8 @@ def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     for one in models:
         for sample in one.drift:
             key = (one.model, sample.version, sample.feature, sample.method)
-            threshold.add_metric(key, sample.threshold)
+            if sample.threshold is not None:
+                threshold.add_metric(key, sample.threshold)
             if sample.score is not None:
                 score.add_metric(key, sample.score)
         for feature, share in one.missing.items():
@@ -199,7 +200,7 @@ def _latency(models: Sequence[ModelMetrics]) -> Metric:
     edges = [str(edge) for edge in LATENCY_BUCKETS_SECONDS]
     for one in models:
         if one.latency is not None:
-            buckets = [*zip(edges, map(float, one.latency.at_most), strict=True), ("+Inf", float(one.latency.count))]
+            buckets = [*zip(edges, map(float, one.latency.at_most), strict=True), ("+Inf", float(one.latency.total))]
             family.add_metric((one.model,), buckets, one.latency.sum_seconds)
     return family
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import polars as pl
 from driftline.events import Kind, Schema, Task
 from driftline.profiles.build import profile_rows
 from driftline.profiles.frame import FEATURE
-from driftline.profiles.profile import WindowProfile
+from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
 
 _EXACT_INTEGERS = 256  # whole numbers up to here have a cell of their own on the plain grid
@@ -21,19 +22,38 @@ _SAMPLE_ROWS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The profile of the reference rows and the grids that every later profile of the model is counted on."""
+    """The profile of the reference rows and the grids that every later profile of the model is counted on.
+
+    ``months`` has the features of each calendar month (1 to 12) where the reference has a yearly season; otherwise it is
+    empty.
+    """
 
     grids: Mapping[str, Grid] = field(default_factory=dict)
     profile: WindowProfile = field(default_factory=WindowProfile)
+    months: Mapping[int, Profile] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rows: pl.DataFrame, schema: Schema) -> Reference:
-        """Choose the grids from canonical rows and profile them."""
+    def of(cls, rows: pl.DataFrame, schema: Schema, *, season_timezone: str | None = None) -> Reference:
+        """Choose the grids from canonical rows and profile them; with a time zone, each calendar month apart too."""
         numeric = [FEATURE + name for name, kind in schema.features.items() if kind is Kind.NUMERIC]
         if schema.task is Task.REGRESSION:
             numeric += ["prediction", "label"]
         grids = {name: grid_for(rows[name]) for name in sorted(numeric) if name in rows.columns}
-        return cls(grids, profile_rows(rows, schema, grids))
+        months: dict[int, Profile] = {}
+        if season_timezone is not None:
+            month = rows["time"].dt.convert_time_zone(season_timezone).dt.month()
+            for number in sorted(month.drop_nulls().unique().to_list()):
+                months[number] = profile_rows(rows.filter(month == number), schema, grids).features
+        return cls(grids, profile_rows(rows, schema, grids), months)
+
+    def features_in_season(self, months: Iterable[int]) -> Profile:
+        """What the features of rows from some calendar months are compared with: those months and their neighbours.
+
+        Without a season, or where the reference has no such months: all of the reference.
+        """
+        wanted = {(month + step - 1) % 12 + 1 for month in months for step in (-1, 0, 1)}
+        there = [profile for month, profile in self.months.items() if month in wanted]
+        return reduce(Profile.merge, there) if there else self.profile.features
 
 
 def grid_for(values: pl.Series) -> Grid:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from driftline.errors import DataError, EventError, RefusedRow, UsageError
+from driftline.errors import DataError, UsageError
 
 JSON, NDJSON, ARROW = "application/json", "application/x-ndjson", "application/vnd.apache.arrow.stream"
 _KINDS = {
@@ -26,10 +26,7 @@ class UnsupportedTypeError(UsageError):
 
 
 def rows_of(body: bytes, content_type: str) -> list[Any]:
-    """Decode a body into rows, which are checked later; raise `DataError` for a body that is broken as a whole.
-
-    A broken line of NDJSON is an `EventError` with its index: the others may be fine.
-    """
+    """Decode a body into rows, which are checked later; raise `DataError` for a body that is broken as a whole."""
     kind = _KINDS.get(content_type.split(";")[0].strip().lower())
     if kind is None:
         came = content_type or "no Content-Type"
@@ -50,18 +47,15 @@ def rows_of(body: bytes, content_type: str) -> list[Any]:
 
 
 def _lines(body: bytes) -> list[Any]:
-    rows: list[Any] = []
-    broken: list[RefusedRow] = []
-    for line in body.splitlines():
-        if line.strip():
-            try:
-                rows.append(msgspec.json.decode(line))
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                broken.append(RefusedRow(len(rows), "", f"the line is not JSON: {error}"))
-                rows.append(None)
-    if broken:
-        raise EventError(broken)
-    return rows
+    return [_line(line) for line in body.splitlines() if line.strip()]
+
+
+def _line(line: bytes) -> Any:
+    """One row; a line that is not JSON stays the text that it is, which is refused with its index like any bad row."""
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return line.decode(errors="replace")
 
 
 def _arrow_rows(body: bytes) -> list[Any]:

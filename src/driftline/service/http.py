@@ -206,7 +206,7 @@ def _operations(service: Service) -> APIRouter:
     def ready() -> Response:
         problems = dict(service.problems)
         waiting = service.inbox.waiting_events()
-        body = {"ready": not problems, "problems": problems, "waiting_events": waiting}
+        body = {"ready": not problems, "problems": problems, "waiting_events": waiting, "idle": service.idle}
         return _json(body, 503 if problems else 200)
 
     @router.get("/metrics", summary="The Prometheus exposition.")

@@ -100,7 +100,7 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State) -> int:
     rows = inbox.take(model.name, most_events=MOST_EVENTS)
     if not rows:
         return 0
-    ids = {event.id for row in rows for event in (*row.predictions, *row.labels)}
+    ids = {one.id for row in rows for one in row.predictions} | {one.id for row in rows for one in row.labels}
     with state.read() as read:
         known, waiting = read.known_predictions(model.name, ids), read.waiting_labels(model.name, ids)
     plan = make_plan(rows, known, waiting, accepted_for=model.config.labels.accepted_for)

@@ -118,8 +118,11 @@ def _judge_window(
     stage = stage_of(window, rows, watermark, model)
     profiles = {row.version: decode(row.profile, WindowProfile) for row in rows}
     whole = reduce(WindowProfile.merge, profiles.values())
+    months = model.config.window.months_of(window)
     for version, profile in {**profiles, ALL_VERSIONS: whole}.items():
-        summary = summarize(window, version, stage, profile, model.reference, positive=model.schema.positive)
+        summary = summarize(
+            window, version, stage, profile, model.reference, months=months, positive=model.schema.positive
+        )
         work.put_summary(model.name, start, version, _summary.encode(summary))
     if stage != "judged":
         return set()

@@ -65,7 +65,11 @@ def _model(read: Work, model: str, queued: int) -> ModelMetrics:
             for one in summaries
             for feature, view in one.drift.items()
         ],
-        missing={feature: view.missing_current for feature, view in (whole.drift if whole else {}).items()},
+        missing={
+            feature: view.missing_current
+            for feature, view in (whole.drift if whole else {}).items()
+            if view.missing_current is not None
+        },
         label_coverage=whole.coverage.value if whole else None,
         window_end_timestamp_seconds=whole.end.timestamp() if whole else None,
         alerts={severity.value: firing.count(severity.value) for severity in Severity},

@@ -86,11 +86,12 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
             "a classifier's reference shows each class",
             key=f"models.{config.name}.reference",
         )
-    return schema, Reference.of(canonical(rows, columns, schema), schema)
+    season_timezone = config.window.timezone if config.season == "yearly" else None
+    return schema, Reference.of(canonical(rows, columns, schema), schema, season_timezone=season_timezone)
 
 
 def _fingerprint(config: ModelConfig) -> bytes:
-    parts = (config.columns, config.task, config.positive, config.window, _digest(config.reference.read_bytes()))
+    parts = (config.columns, config.task, config.positive, config.window, config.season, _digest(config.reference.read_bytes()))
     return _digest(repr(parts).encode())
 
 

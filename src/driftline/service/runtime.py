@@ -21,7 +21,7 @@ from driftline.service import clock
 from driftline.service.config import Config
 from driftline.service.ingest import drain
 from driftline.service.judging import AlertEvent, judge_windows, refresh_labels
-from driftline.service.model import MonitoredModel, open_model, remember_fingerprint
+from driftline.service.model import open_model, remember_fingerprint
 from driftline.service.rebuild import rebuild
 from driftline.service.views import StepView, Views, alert_view, describe_alert
 from driftline.store.database import open_database
@@ -65,6 +65,12 @@ class Service:
             self._severities[name] = frozenset(severity.value for severity in one.severity)
         self._new_messages = {name: threading.Event() for name in self._channels}
         self._threads: list[threading.Thread] = []
+        self._passed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was accepted so far is worked in and judged."""
+        return self._passed and not self._wake.is_set()
 
     def start(self) -> None:
         """Start the worker and one delivery thread a channel."""
@@ -95,12 +101,14 @@ class Service:
 
     def _run_worker(self) -> None:
         while not self._stopping.is_set():
+            self._passed = False  # before the bell is reset: `idle` must not be true in between
             self._wake.clear()
-            for name, model in self.models.items():
-                self._work(name, model)
+            for name in self.models:
+                self._work(name)
+            self._passed = not self.problems
             self._wake.wait(AFTER_TROUBLE_SECONDS if self.problems else IDLE_SECONDS)
 
-    def _work(self, name: str, model: MonitoredModel) -> None:
+    def _work(self, name: str) -> None:
         """Do all that there is to do for one model; trouble with one model must not stop the others."""
         try:
             self._work_once(name)

@@ -5,14 +5,14 @@ The API's JSON, the page and the metrics are all made of these values, so that t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from driftline.events import Window
-from driftline.profiles import Reference, WindowProfile
+from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.statistics import Measure
 from driftline.statistics.drift import ColumnDrift, compare_columns
@@ -39,13 +39,13 @@ class DriftView(msgspec.Struct, frozen=True):
 
     measure: str
     value: float | None
-    threshold: float
+    threshold: float | None
     drifted: bool
     p_value: float | None
     reason: str
     changes: tuple[str, ...]
-    missing_reference: float
-    missing_current: float
+    missing_reference: float | None
+    missing_current: float | None
 
 
 class WindowSummary(msgspec.Struct, frozen=True):
@@ -71,10 +71,11 @@ def summarize(
     profile: WindowProfile,
     reference: Reference,
     *,
+    months: Sequence[int],
     positive: str | None,
 ) -> WindowSummary:
-    """Make the summary of a window's profile."""
-    drift = {name: _drift_view(one) for name, one in compare(reference.profile, profile).items()}
+    """Make the summary of a window's profile; ``months`` are the calendar months that the window touches."""
+    drift = {name: _drift_view(one) for name, one in compare(reference, profile, months).items()}
     features = {name: one for name, one in drift.items() if name.startswith(FEATURE_PREFIX)}
     return WindowSummary(
         start=window.start,
@@ -93,15 +94,23 @@ def summarize(
     )
 
 
-def compare(reference: WindowProfile, current: WindowProfile) -> dict[str, ColumnDrift]:
-    """Compare features (``feature.<name>``), the prediction and the label of two profiles, as one family of tests."""
-    return compare_columns(_columns(reference), _columns(current, like=reference))
+def compare(reference: Reference, current: WindowProfile, months: Sequence[int]) -> dict[str, ColumnDrift]:
+    """Compare features (``feature.<name>``), the prediction and the label with the reference, as one family of tests.
+
+    Features are compared in season, where the reference has one. Predictions and labels are compared with all of it:
+    what a model learned to expect does not change with the month. Labels are compared only once there are some.
+    """
+    then = _columns(reference.features_in_season(months), reference.profile)
+    now = _columns(current.features, current)
+    targets = {"prediction", "label"}
+    shared = {name: column for name, column in then.items() if name in now or name not in targets}
+    return compare_columns(shared, {name: column for name, column in now.items() if name in then or name not in targets})
 
 
-def _columns(profile: WindowProfile, *, like: WindowProfile | None = None) -> Mapping[str, Column]:
-    columns = {FEATURE_PREFIX + name: column for name, column in profile.features.columns.items()}
+def _columns(features: Profile, profile: WindowProfile) -> dict[str, Column]:
+    columns = {FEATURE_PREFIX + name: column for name, column in features.columns.items()}
     for group, name in ((profile.outputs, "prediction"), (profile.labels, "label")):
-        if name in group.columns and (like is None or name in like.outputs.columns or name in like.labels.columns):
+        if name in group.columns:
             columns[name] = group.columns[name]
     return columns
 

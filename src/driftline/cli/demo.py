@@ -1,0 +1,99 @@
+"""``driftline demo``."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from driftline.demo.story import Story, play, prepare, serving
+from driftline.demo.weather import TRAINED_ON
+
+_BAR_WIDTH = 30
+
+
+@click.command("demo")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--exit", "then_exit", is_flag=True, help="End after the replay instead of serving on.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout after the replay.")
+@click.option("--webhook", metavar="URL", help="Send the alerts there too.")
+@click.option("--data", type=click.Path(path_type=Path), help="A new folder to keep everything in.")
+def command(port: int, then_exit: bool, as_json: bool, webhook: str | None, data: Path | None) -> int:
+    """Replay a real incident through a real service, in under a minute.
+
+    In April 2013 a published table of Seattle's weather stopped saying "rain". A model trained on 2012 is served, three
+    years are replayed over HTTP with late labels, and at the end the corrected labels arrive.
+    """
+    if data is not None:
+        if data.exists() and any(data.iterdir()):
+            raise click.BadParameter(f"{data} is not empty; name a new folder", param_hint="--data")
+        data.mkdir(parents=True, exist_ok=True)
+        return _run(data, port, then_exit, as_json, webhook)
+    with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
+        return _run(Path(folder), port, then_exit, as_json, webhook)
+
+
+def _run(folder: Path, port: int, then_exit: bool, as_json: bool, webhook: str | None) -> int:
+    console = Console(stderr=as_json, highlight=False, soft_wrap=False)
+    console.print(f"[bold]1[/] Training a random forest on Seattle's weather of {TRAINED_ON} …")
+    config, model = prepare(folder, webhook)
+    with serving(config, port, lambda line: console.print(Text(line))) as server:
+        console.print(f"[bold]2[/] Serving it: [bold]{server.address}[/]   rules and columns: {config}")
+        console.print("[bold]3[/] Replaying 2013 to 2015 over HTTP, labels 1 to 5 days late.\n")
+        columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("days", total=None)
+
+            def chapter(_: str) -> None:
+                console.print("\n[bold]4[/] The corrected labels arrive; windows are judged again.\n")
+
+            story = play(
+                server.address, model, lambda done, of: bar.update(task, completed=done, total=of), chapter
+            )
+        summary = story.summary(server.address)
+        _tell_story(console, story, summary)
+        if as_json:
+            click.echo(json.dumps(summary))
+            sys.stdout.flush()
+        if not then_exit:
+            console.print(f"\nServing on at [bold]{summary['url']}[/] and {server.address}/metrics. Ctrl-C ends it.")
+            _wait_for_signal()
+    return 0
+
+
+def _tell_story(console: Console, story: Story, summary: dict[str, Any]) -> None:
+    after = {one["start"]: one for one in story.windows_corrected}
+    console.print("\n  month    accuracy then                             with corrected labels")
+    for window in story.windows:
+        then, now = _accuracy(window), _accuracy(after[window["start"]])
+        breach = any(one["state"] == "breach" for one in window["verdicts"])
+        bar = "█" * round((then or 0) * _BAR_WIDTH)
+        style = "red" if breach else "green"
+        month = window["end"][:7] if window["start"][8:10] > "15" else window["start"][:7]
+        console.print(f"  {month}  {then:.2f} [{style}]{bar:<{_BAR_WIDTH}}[/] {'⚠️' if breach else '  '}   {now:.2f}")
+    first = summary["first_alert"]
+    console.print(
+        f"\n  {summary['events']} predictions, {summary['labels']} labels, {summary['corrections']} corrected; "
+        f"{summary['windows']} windows.\n  First alert: {first['window']['start'][:10]}, accuracy {first['value']:.2f} "
+        f"(threshold {first['threshold']}). Worst month: {summary['worst_accuracy']:.2f}.\n"
+        f"  {summary['alerts']} alerts, {summary['corrected']} of them corrected by the late labels."
+    )
+
+
+def _accuracy(window: dict[str, Any]) -> float | None:
+    value: float | None = window["performance"].get("accuracy", {}).get("value")
+    return value
+
+
+def _wait_for_signal(signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.sigwait(signals)

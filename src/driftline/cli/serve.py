@@ -1,0 +1,26 @@
+"""``driftline serve``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from driftline.service.config import load
+from driftline.service.server import Server, listen
+
+
+@click.command("serve")
+@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Folder for events and state, instead of `storage`.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def command(config_path: Path, data: Path | None, host: str, port: int) -> None:
+    """Take events over HTTP; judge windows, alert, expose /metrics and a page."""
+    config = load(config_path)
+    if data is not None:
+        config = config.at(data)
+    server = Server(config, listen(host, port), tell=click.echo)
+    click.echo(f"Driftline serves {', '.join(config.models)} at {server.address}")
+    click.echo(f"  metrics {server.address}/metrics\n  API     {server.address}/api/docs\n  data    {config.storage}")
+    server.run()

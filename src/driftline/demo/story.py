@@ -1,0 +1,109 @@
+"""The demo from end to end: train, serve, replay the incident, then let the corrected labels arrive."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from driftline.demo.replay import MODEL, Replay
+from driftline.demo.weather import Day, WeatherModel, days_after_training
+from driftline.service.config import load
+from driftline.service.server import Server, listen
+
+CORRECTED_ON = date(2016, 2, 1)
+"""The day, in the replay's time, on which the corrected labels arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What came of the replay. ``windows`` are the API's windows before the corrections, ``windows_corrected`` after."""
+
+    events: int
+    labels: int
+    corrections: int
+    windows: list[dict[str, Any]]
+    windows_corrected: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
+    alerts_corrected: list[dict[str, Any]]
+
+    def summary(self, address: str) -> dict[str, Any]:
+        """The JSON document of ``driftline demo --json``."""
+        performance = [one for one in self.alerts if one["measure"] == "accuracy"]
+        first = min(performance, key=lambda one: one["window"]["start"], default=None)
+        return {
+            "model": MODEL,
+            "events": self.events,
+            "labels": self.labels,
+            "windows": len(self.windows),
+            "first_alert": None
+            if first is None
+            else {name: first[name] for name in ("rule", "measure", "value", "threshold", "window")},
+            "worst_accuracy": min(
+                one["performance"]["accuracy"]["value"] for one in self.windows if "accuracy" in one["performance"]
+            ),
+            "alerts": len(self.alerts_corrected),
+            "corrected": sum(one["status"] == "corrected" for one in self.alerts_corrected),
+            "corrections": self.corrections,
+            "url": f"{address}/models/{MODEL}",
+        }
+
+
+def prepare(folder: Path, webhook: str | None) -> tuple[Path, WeatherModel]:
+    """Train the model and write its reference and the configuration into a folder; return the configuration's path."""
+    model = WeatherModel()
+    model.reference().write_parquet(folder / "reference.parquet")
+    config = folder / "driftline.yaml"
+    shutil.copyfile(Path(__file__).parent / "driftline.yaml", config)
+    if webhook is not None:
+        with config.open("a") as file:
+            file.write(f'notify:\n  - {{webhook: "{webhook}"}}\n')
+    return config, model
+
+
+@contextmanager
+def serving(config: Path, port: int, tell: Callable[[str], None]) -> Iterator[Server]:
+    """Serve a configuration on loopback while the block runs."""
+    server = Server(load(config), listen("127.0.0.1", port), tell)
+    thread = threading.Thread(target=server.run, name="driftline-http")
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
+
+
+def play(address: str, model: WeatherModel, progress: Callable[[int, int], None], chapter: Callable[[str], None]) -> Story:
+    """Replay the incident through the service at an address, then send the corrections."""
+    days: list[Day] = days_after_training()
+    replay = Replay(address, model)
+    try:
+        replay.run(days, lambda done: progress(done, len(days)))
+        windows, alerts = _get(address, "windows"), _get(address, "alerts")
+        totals = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False).json()
+        chapter("correcting")
+        corrections = replay.correct(days, CORRECTED_ON)
+    finally:
+        replay.close()
+    return Story(
+        events=totals["predictions"],
+        labels=totals["labels"],
+        corrections=corrections,
+        windows=windows,
+        windows_corrected=_get(address, "windows"),
+        alerts=alerts,
+        alerts_corrected=_get(address, "alerts"),
+    )
+
+
+def _get(address: str, what: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{address}/api/v1/models/{MODEL}/{what}", trust_env=False).json()[what]
+    return found

@@ -1,0 +1,86 @@
+"""The weather of Seattle, and a model of it: trained on 2012, so that it knows nothing of what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from driftline.errors import UsageError
+
+FEATURES = ("precipitation", "temp_max", "temp_min", "wind")
+TRAINED_ON = 2012
+_FOLDS = 5
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """One day: what is measured, the label that was published, and the label as it was corrected later."""
+
+    date: date
+    features: Mapping[str, float]
+    weather: str
+    corrected: str
+
+
+def read_weather() -> pl.DataFrame:
+    """The four years, one row a day. Where they come from: ``PROVENANCE.md`` beside the file."""
+    return pl.read_parquet(Path(__file__).parent / "seattle_weather.parquet")
+
+
+def days_after_training() -> list[Day]:
+    """The days of 2013 to 2015, in order."""
+    rows = read_weather().filter(pl.col("date").dt.year() > TRAINED_ON).sort("date")
+    return [
+        Day(
+            date=row["date"].date(),
+            features={name: row[name] for name in FEATURES},
+            weather=row["weather"],
+            corrected=row["weather_corrected"],
+        )
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+class WeatherModel:
+    """A random forest on the four measurements of a day."""
+
+    def __init__(self) -> None:
+        try:
+            from sklearn.ensemble import RandomForestClassifier
+        except ImportError as error:
+            raise UsageError(
+                "the demo trains a scikit-learn model, which is not installed; run: pip install 'driftline[demo]'"
+            ) from error
+        self._rows = read_weather().filter(pl.col("date").dt.year() == TRAINED_ON)
+        self._forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=_SEED)
+        self._inputs = self._rows.select(FEATURES).to_numpy()
+        self._targets = self._rows["weather"].to_list()
+        self._forest.fit(self._inputs, self._targets)
+        self.classes: tuple[str, ...] = tuple(str(name) for name in self._forest.classes_)
+
+    def predict(self, features: Mapping[str, float]) -> tuple[str, dict[str, float]]:
+        """Return the most likely weather and the probability of each."""
+        row = np.array([[features[name] for name in FEATURES]])
+        shares = self._forest.predict_proba(row)[0]
+        return self.classes[int(np.argmax(shares))], dict(zip(self.classes, map(float, shares), strict=True))
+
+    def reference(self) -> pl.DataFrame:
+        """The year of training with out-of-fold predictions: what the model does on days that it was not fitted to."""
+        from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+        folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=_SEED)
+        shares: Any = cross_val_predict(
+            self._forest, self._inputs, self._targets, cv=folds, method="predict_proba"
+        )
+        predicted = [self.classes[index] for index in np.argmax(shares, axis=1)]
+        return self._rows.select("date", *FEATURES, "weather").with_columns(
+            pl.Series("prediction", predicted),
+            *(pl.Series(f"p_{name}", shares[:, index]) for index, name in enumerate(self.classes)),
+        )

@@ -1,0 +1,58 @@
+"""Runs a service behind uvicorn until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from driftline.errors import UsageError
+from driftline.service.config import Config
+from driftline.service.http import create_app
+from driftline.service.runtime import Service
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket; port 0 takes a free one."""
+    if host not in _LOOPBACK:
+        raise UsageError(
+            f"host {host!r} came; this release has no access control yet and listens on {', '.join(_LOOPBACK)} only; "
+            "put a proxy that asks for credentials in front of it"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port, or 0") from error
+    listener.listen(128)
+    return listener
+
+
+class Server:
+    """A service that answers on a socket. `run` blocks until SIGTERM or SIGINT (in the main thread) or `stop`."""
+
+    def __init__(self, config: Config, listener: socket.socket, tell: Callable[[str], None]) -> None:
+        self._service = Service(config, tell)
+        self._listener = listener
+        app = create_app(self._service)
+        self._uvicorn = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        host, port = listener.getsockname()[:2]
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def run(self) -> None:
+        """Work events in and answer requests until told to stop; then finish the batch at hand."""
+        self._service.start()
+        try:
+            self._uvicorn.run(sockets=[self._listener])
+        finally:
+            self._service.stop()
+
+    def stop(self) -> None:
+        """Have `run` return soon."""
+        self._uvicorn.should_exit = True

@@ -11,6 +11,7 @@
     │   └── EventError                  one or more refused rows, each with index, field and reason
     ├── CodecError (ValueError)         bytes that are not a state of ours
     ├── MergeError (ValueError)         two states that do not belong together
+    ├── AlertsFound (RuntimeError)      a check found alerts, and was asked to raise for them
     ├── StorageError (RuntimeError)     the database or the log cannot be read or written
     └── UnavailableError (ConnectionError)  a server that does not answer
 
@@ -94,6 +95,15 @@ class CodecError(DriftlineError, ValueError):
 
 class MergeError(DriftlineError, ValueError):
     """Two states that do not belong together, such as sketches on different grids."""
+
+
+class AlertsFound(DriftlineError, RuntimeError):
+    """A check found alerts, and was asked to raise for them; ``alerts`` has their texts, worst first."""
+
+    def __init__(self, alerts: Sequence[str]) -> None:
+        self.alerts = tuple(alerts)
+        more = f" (and {len(self.alerts) - 1} more)" if len(self.alerts) > 1 else ""
+        super().__init__(f"{self.alerts[0]}{more}")
 
 
 class StorageError(DriftlineError, RuntimeError):

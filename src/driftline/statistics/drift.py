@@ -189,7 +189,7 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) ->
     if drift.value is None or drift.threshold is None:
         return replace(drift, p_value=p_value)
     chance, trifle = p_value >= floors.chance, drift.value < drift.threshold
-    size = f"{_MEASURE_WORDS[drift.measure]} {drift.value:.2f}"
+    size = _MEASURE_WORDS[drift.measure].format(drift.value)
     odds = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
     over = f" over {columns} columns" if columns > 1 else ""
     if chance and trifle:
@@ -204,10 +204,10 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) ->
 
 
 _MEASURE_WORDS = {
-    "wasserstein": "a shift of (in spreads)",
-    "js": "a Jensen-Shannon distance of",
-    "missing": "a change of the missing share of",
-    "unseen": "a share of new categories of",
+    "wasserstein": "a shift of {:.2f} spreads",
+    "js": "a Jensen-Shannon distance of {:.2f}",
+    "missing": "a change of the missing share by {:.2f}",
+    "unseen": "a share of {:.2f} in new categories",
 }
 
 
@@ -308,11 +308,11 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number for people, to about four digits.
+    """A number for people, to about three digits.
 
     >>> number(4.05), number(-0.000123456), number(31536000.0), number(0.0), number(2e300)
-    ('4.05', '-0.0001235', '31,536,000', '0', '2e+300')
+    ('4.05', '-0.000123', '31,536,000', '0', '2e+300')
     """
-    if 1e4 <= abs(value) < 1e15:
+    if 999.5 <= abs(value) < 1e15:
         return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:.3g}"

@@ -1,0 +1,89 @@
+"""One self-contained page of a check: inline styles and SVG, no scripts, nothing from the network."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from driftline.profiles import CategoricalColumn, Column, NumericColumn
+from driftline.statistics.drift import number, percent
+
+_NUMBER_BARS = 24
+_CATEGORY_BARS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Shares of both sides, 0 to 1, in named bars; ``ends`` are the names at the two ends of an axis of numbers."""
+
+    names: tuple[str, ...]
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
+    ends: tuple[str, str] | None = None
+
+    @property
+    def tallest(self) -> float:
+        """The largest share of all, above 0."""
+        return max(*self.reference, *self.current, 1e-9)
+
+
+def bars_of(reference: Column | None, current: Column | None) -> Bars | None:
+    """Bars of two profiles of one column; None where there is nothing to draw."""
+    if isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
+        return _category_bars(reference, current)
+    if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
+        return _number_bars(reference, current)
+    return None
+
+
+def _category_bars(reference: CategoricalColumn, current: CategoricalColumn) -> Bars | None:
+    mine, theirs = reference.categories, current.categories
+    names = sorted(mine.counts.keys() | theirs.counts.keys(), key=lambda n: (-max(mine.share(n), theirs.share(n)), n))
+    shown = names[:_CATEGORY_BARS]
+    if not shown:
+        return None
+    sides = [[side.share(name) for name in shown] for side in (mine, theirs)]
+    if len(names) > len(shown):
+        rest = [max((1.0 if side.count else 0.0) - sum(shares), 0.0) for side, shares in zip((mine, theirs), sides, strict=True)]
+        shown = [*shown, f"{len(names) - len(shown)} others"]
+        sides = [[*shares, more] for shares, more in zip(sides, rest, strict=True)]
+    return Bars(tuple(shown), tuple(sides[0]), tuple(sides[1]))
+
+
+def _number_bars(reference: NumericColumn, current: NumericColumn) -> Bars | None:
+    ends = [side.sketch.quantile(q) for side in (reference, current) for q in (0.01, 0.99) if side.sketch.count]
+    if not ends:
+        return None
+    low, high = min(end for end in ends if end is not None), max(end for end in ends if end is not None)
+    with np.errstate(over="ignore", invalid="ignore"):
+        span = high - low
+    if not (np.isfinite(span) and span > 0):
+        low, span = low - 0.5, 1.0
+    sides = []
+    for side in (reference, current):
+        centres = side.sketch.grid.centres(side.sketch.cells)
+        place = np.clip(np.nan_to_num((centres - low) / span) * _NUMBER_BARS, 0, _NUMBER_BARS - 1).astype(int)
+        counts = np.bincount(place, side.sketch.counts, _NUMBER_BARS)
+        sides.append(tuple((counts / max(side.sketch.count, 1)).tolist()))
+    edges = np.linspace(low, low + span, _NUMBER_BARS + 1).tolist()
+    names = tuple(f"{number(a)} to {number(b)}" for a, b in itertools.pairwise(edges))
+    return Bars(names, sides[0], sides[1], (number(edges[0]), number(edges[-1])))
+
+
+def render(document: Mapping[str, Any], profiles: Mapping[str, tuple[Column | None, Column | None]]) -> str:
+    """The page of a report: its JSON document and the profiles of its columns."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("driftline.export", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": number}
+    charts = {name: bars for name, (before, now) in profiles.items() if (bars := bars_of(before, now)) is not None}
+    return environment.get_template("report.html").render(report=document, charts=charts)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
@@ -34,6 +37,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+class _Uvicorn(uvicorn.Server):
+    """uvicorn that leaves signals to `Server`: on its own it ends the process by the signal again, after its shutdown."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 class Server:
     """A service that answers on a socket. `run` blocks until SIGTERM or SIGINT (in the main thread) or `stop`."""
 
@@ -41,12 +53,15 @@ class Server:
         self._service = Service(config, tell)
         self._listener = listener
         app = create_app(self._service)
-        self._uvicorn = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        self._uvicorn = _Uvicorn(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
         host, port = listener.getsockname()[:2]
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def run(self) -> None:
         """Work events in and answer requests until told to stop; then finish the batch at hand."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda _number, _frame: self.stop())
         self._service.start()
         try:
             self._uvicorn.run(sockets=[self._listener])
@@ -54,5 +69,6 @@ class Server:
             self._service.stop()
 
     def stop(self) -> None:
-        """Have `run` return soon."""
+        """Have `run` return soon; said twice, at once."""
+        self._uvicorn.force_exit = self._uvicorn.should_exit
         self._uvicorn.should_exit = True

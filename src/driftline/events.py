@@ -317,6 +317,14 @@ def parse_labels(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> P
     return ParsedLabels(tuple(good), tuple(refused))
 
 
+def event_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of one row of ``predictions`` and of ``labels``, for the description of the API."""
+    return {
+        "predictions": msgspec.json.schema(_RawPrediction)["$defs"]["_RawPrediction"] | {"title": "Prediction"},
+        "labels": msgspec.json.schema(_RawLabel)["$defs"]["_RawLabel"] | {"title": "Label"},
+    }
+
+
 def require_all_good(parsed: ParsedPredictions | ParsedLabels) -> None:
     """Raise `EventError` with every refused row, if there is one."""
     if parsed.refused:

@@ -64,6 +64,8 @@ def _number_bars(reference: NumericColumn, current: NumericColumn) -> Bars | Non
         span = high - low
     if not (np.isfinite(span) and span > 0):
         low, span = low - 0.5, 1.0
+    if abs(low) < span * 1e-6:
+        low = 0.0
     sides = []
     for side in (reference, current):
         centres = side.sketch.grid.centres(side.sketch.cells)

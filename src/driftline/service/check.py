@@ -37,6 +37,8 @@ LARGEST_FALL: Mapping[str, float] = {"accuracy": 0.02, "roc_auc": 0.02, "mae": 0
 
 _SURE = 0.99
 _COUNTER_ROWS = 30
+_DATES_LOOKED_AT = 1000
+_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
 
 
 def check(
@@ -235,7 +237,8 @@ def _set_aside(before: pl.DataFrame, now: pl.DataFrame, schema: Schema, floors: 
         )
         if change := _changed_kind(kind, now[name]):
             found[name] = replace(drift, drifted=True, problem=change, reason=change)
-        elif kind is Kind.DATETIME:
+        elif kind is Kind.DATETIME or _are_dates(before[name]):
+            drift = replace(drift, kind=Kind.DATETIME.value)
             problem = "dates and times are not compared; name the time of the rows as the time column"
             found[name] = _missing_judged(replace(drift, problem=problem), before, now, floors)
         elif kind is Kind.UNSUPPORTED:
@@ -263,6 +266,14 @@ def _changed_kind(kind: Kind, values: pl.Series) -> str:
     elif kind in profiled and came in profiled:
         return ""
     return f"changed its kind: {kind.value} in the reference, {came.value} now"
+
+
+def _are_dates(values: pl.Series) -> bool:
+    """Whether texts are dates: every day is a new category, and says nothing about drift."""
+    if values.dtype != pl.String:
+        return False
+    first = values.drop_nulls().head(_DATES_LOOKED_AT)
+    return first.len() > 0 and bool(first.str.contains(_DATE).all())
 
 
 def _is_counter(values: pl.Series) -> bool:

@@ -25,10 +25,10 @@ from driftline.errors import (
     UnknownNameError,
     UsageError,
 )
-from driftline.events import parse_labels, parse_predictions, require_all_good
+from driftline.events import event_schemas, parse_labels, parse_predictions, require_all_good
 from driftline.export.prometheus import ServiceCollector
 from driftline.service import clock
-from driftline.service.batches import UnsupportedTypeError, rows_of
+from driftline.service.batches import ARROW, JSON, NDJSON, UnsupportedTypeError, rows_of
 from driftline.service.metrics import snapshot
 from driftline.service.runtime import Service
 from driftline.store.inbox import Delivery
@@ -98,6 +98,7 @@ def _events(service: Service) -> APIRouter:
 
         return post
 
+    schemas = event_schemas()
     for kind in ("predictions", "labels"):
         router.add_api_route(
             f"/{kind}",
@@ -106,8 +107,16 @@ def _events(service: Service) -> APIRouter:
             status_code=202,
             summary=f"Take {kind}; 202 only after they are durable.",
             name=f"post_{kind}",
+            openapi_extra=_request_body(schemas[kind]),
         )
     return router
+
+
+def _request_body(row: dict[str, Any]) -> dict[str, Any]:
+    """The description of a body: it is read raw, so that FastAPI does not know it."""
+    rows = {"type": "array", "items": row}
+    content = {JSON: {"schema": rows}, NDJSON: {"schema": row}, ARROW: {"schema": {"type": "string", "format": "binary"}}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 async def _body(request: Request) -> bytes:

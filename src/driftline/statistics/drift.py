@@ -232,21 +232,24 @@ def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
     if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
         words += _number_changes(reference, current, both)
     elif isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
-        words += _category_changes(reference, current)
+        words += _category_changes(reference, current, both.unseen)
     return tuple(words)
 
 
-def _category_changes(reference: CategoricalColumn, current: CategoricalColumn) -> list[str]:
+def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, unseen: float) -> list[str]:
     if not (reference.categories.count and current.categories.count):
         return []
     mine, theirs = reference.categories, current.categories
     names = sorted(mine.counts.keys() | theirs.counts.keys())
     shares = sorted(((mine.share(name), theirs.share(name), name) for name in names), key=lambda s: -abs(s[1] - s[0]))
-    return [
+    shown = [share for share in shares[:_CHANGES_SHOWN] if abs(share[1] - share[0]) >= _CHANGE_LEAST]
+    words = [
         f"{name} {percent(before)} → {percent(after)}{' (new)' if not before else ' (gone)' if not after else ''}"
-        for before, after, name in shares[:_CHANGES_SHOWN]
-        if abs(after - before) >= _CHANGE_LEAST
+        for before, after, name in shown
     ]
+    if unseen - sum(after for before, after, _ in shown if not before) >= _CHANGE_LEAST:
+        words.append(f"{percent(unseen)} in new categories")
+    return words
 
 
 def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair) -> list[str]:
@@ -267,6 +270,9 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
         words.append(f"spread {number(spread)} → {number(wide)}")
     elif bool(spread) != bool(wide):
         words.append(f"now constant at {number(after)}" if spread else f"was constant at {number(before)}")
+    was, became = reference.mean or 0.0, current.mean or 0.0
+    if not words and spread and abs(became - was) > 0.05 * spread:
+        words.append(f"mean {number(was)} → {number(became)}")
     if both.capped and _far(current, reference, spread) and current.largest is not None:
         words.append(f"values from {number(current.smallest or 0.0)} to {number(current.largest)}")
     return words

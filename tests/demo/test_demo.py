@@ -1,0 +1,183 @@
+"""The main job, as a user runs it: the incident of April 2013 out of the data, over HTTP, in one process that serves on."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
+
+from driftline.demo.weather import read_weather
+
+MODEL = "seattle-weather"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo that has told its story and serves on."""
+
+    summary: dict[str, Any]
+    told: str
+    address: str
+    data: Path
+    messages: list[dict[str, Any]]
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.address + path, timeout=30, trust_env=False)
+
+    def api(self, what: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/api/v1/models/{MODEL}/{what}").json()[what]
+        return found
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    messages: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            messages.append({"key": self.headers["Idempotency-Key"], **json.loads(body)})
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", messages
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def demo(
+    tmp_path_factory: pytest.TempPathFactory, receiver: tuple[str, list[dict[str, Any]]]
+) -> Iterator[Demo]:
+    """``driftline demo --json`` with a webhook, while it serves on; ended by SIGTERM, which must end it with 0."""
+    data = tmp_path_factory.mktemp("demo") / "kept"
+    told = (data.parent / "told.txt").open("w+")
+    url, messages = receiver
+    command = [sys.executable, "-m", "driftline", "demo", "--json", "--port", "0", "--data", str(data), "--webhook", url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        told.seek(0)
+        text = told.read()
+        assert line, text
+        summary = json.loads(line)
+        yield Demo(summary, text, re.sub("/models/.*", "", summary["url"]), data, messages)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        assert process.stdout.read() == ""  # one JSON document, and nothing else
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_summary_has_what_the_contract_names(demo: Demo) -> None:
+    assert set(demo.summary) >= {
+        "model", "events", "labels", "windows", "first_alert", "worst_accuracy", "alerts", "corrected", "url",
+    }  # fmt: skip
+    assert (demo.summary["model"], demo.summary["events"], demo.summary["windows"]) == (MODEL, 1095, 36)
+    assert demo.summary["labels"] == 1095
+    assert set(demo.summary["first_alert"]) == {"rule", "measure", "value", "threshold", "window"}
+
+
+def test_the_first_alert_is_that_of_april_2013(demo: Demo) -> None:
+    first = demo.summary["first_alert"]
+    assert first["measure"] == "accuracy"
+    assert first["window"]["start"] <= "2013-04-04" < first["window"]["end"]
+    assert first["value"] < first["threshold"]
+    assert demo.summary["worst_accuracy"] < 0.3
+    assert min(alert["window"]["start"] for alert in demo.api("alerts")) == first["window"]["start"]
+
+
+def test_it_says_what_changed_and_what_did_not(demo: Demo) -> None:
+    [first] = [alert for alert in demo.api("alerts") if alert["window"]["start"].startswith("2013-04")]
+    told = " ".join(first["findings"]["sentences"])
+    assert first["findings"]["inputs_stable"] == ["precipitation", "temp_max", "temp_min", "wind"]
+    assert "rain 52 % → 0 % (gone)" in told
+    assert re.search(r"fog 1\.\d % → \d\d %", told)
+    assert "⚠️ Alert: Model accuracy below threshold!" in demo.told
+    assert "Inputs stable: precipitation, temp_max, temp_min, wind." in demo.told
+
+
+def test_the_corrected_labels_correct_the_alert(demo: Demo) -> None:
+    assert demo.summary["corrected"] > 0
+    [first] = [alert for alert in demo.api("alerts") if alert["window"]["start"].startswith("2013-04")]
+    assert first["status"] == "corrected"
+    assert first["value"] < 0.75 < first["value_now"]
+    assert [step["kind"] for step in first["history"]][-1] == "corrected"
+
+
+def test_the_webhook_got_each_word_once_and_in_order(demo: Demo) -> None:
+    events = [message["event"] for message in demo.messages]
+    assert events[:2] == ["fired", "resolved"]
+    assert events.count("corrected") == demo.summary["corrected"]
+    assert demo.messages[0]["alert"]["title"] == "Model accuracy below threshold!"
+    assert "⚠️ Alert: Model accuracy below threshold!" in demo.messages[0]["text"]
+    assert len({message["key"] for message in demo.messages}) == len(demo.messages)
+
+
+def test_scikit_learn_the_api_the_page_and_the_metrics_agree(demo: Demo) -> None:
+    predictions = pl.read_delta(str(demo.data / "data" / "log" / MODEL / "predictions"))
+    truth = read_weather().select(
+        id=pl.format("seattle-{}", pl.col("date").dt.date()), label="weather_corrected", month=pl.col("date").dt.strftime("%Y-%m")
+    )
+    rows = predictions.join(truth, on="id")
+    assert len(rows) == 1095
+    windows = demo.api("windows")
+    classes = ["drizzle", "fog", "rain", "snow", "sun"]
+    for window in windows:
+        month = rows.filter(month=window["start"][:7])
+        label, said = month["label"].to_list(), month["prediction"].to_list()
+        known = {name: view["value"] for name, view in window["performance"].items()}
+        assert known["accuracy"] == pytest.approx(accuracy_score(label, said), abs=1e-9)
+        assert known["precision"] == pytest.approx(precision_score(label, said, average="macro", zero_division=0), abs=1e-9)
+        assert known["recall"] == pytest.approx(recall_score(label, said, average="macro", zero_division=0), abs=1e-9)
+        assert known["f1"] == pytest.approx(f1_score(label, said, average="macro", zero_division=0), abs=1e-9)
+        scores = month.select(f"score.{name}" for name in classes).to_numpy()
+        assert known["log_loss"] == pytest.approx(log_loss(label, scores, labels=classes), rel=1e-9)
+    newest = windows[-1]["performance"]["accuracy"]["value"]
+    families = text_string_to_metric_families(demo.get("/metrics").text)
+    [exposed] = [
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "driftline_performance" and sample.labels["metric"] == "accuracy"
+    ]
+    assert exposed == pytest.approx(newest, abs=1e-9)
+
+
+def test_an_input_that_is_out_of_season_is_called_so_and_one_in_season_is_not(demo: Demo) -> None:
+    by_month = {window["start"][:7]: window for window in demo.api("windows")}
+    assert not any(view["drifted"] for view in by_month["2013-01"]["drift"].values())
+    assert by_month["2013-06"]["drift"]["temp_max"]["drifted"]  # June 2012 was cold
+
+
+def test_what_it_kept_can_be_served_again_and_rebuilt_to_the_byte(demo: Demo, tmp_path: Path) -> None:
+    """The demo holds its folder's lock, so that a rebuild beside it is refused in one line."""
+    result = subprocess.run(
+        [sys.executable, "-m", "driftline", "rebuild", MODEL, "--config", str(demo.data / "driftline.yaml")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "in use by another driftline" in result.stderr

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
@@ -263,18 +263,19 @@ def line_chart(
     levels: Sequence[Level] = (),
     shades: Sequence[Shade] = (),
     bounds: tuple[float | None, float | None] = (None, None),
+    whole: bool = False,
     height: float = 240.0,
 ) -> Markup:
     """Draw values over time with their interval as a band; nothing for no points. ``name`` makes ids unique on a page.
 
-    ``bounds`` are what the measure cannot leave: the axis ends there at the latest. ``label`` says it to those who
-    hear the page.
+    ``bounds`` are what the measure cannot leave: the axis ends there at the latest, and with ``whole`` exactly there.
+    ``label`` says it to those who hear the page.
     """
     if not points:
         return Markup("")
     stretch = dict(zip((id(point) for point in points), _stretches(points), strict=True))
     shown = thin(points)
-    frame = _frame(points, levels, bounds, height)
+    frame = _frame(points, levels, bounds, height, whole=whole)
     lines = _lines(shown, [stretch[id(point)] for point in shown], frame)
     drawing = element(
         "svg",
@@ -305,7 +306,7 @@ def line_chart(
 
 
 def _frame(
-    points: Sequence[Point], levels: Sequence[Level], bounds: tuple[float | None, float | None], height: float
+    points: Sequence[Point], levels: Sequence[Level], bounds: tuple[float | None, float | None], height: float, *, whole: bool
 ) -> _Frame:
     seen = [
         value
@@ -315,6 +316,7 @@ def _frame(
     ]
     seen += [value for value in (_finite(level.value) for level in levels) if value is not None]
     least, most = bounds
+    seen += [end for end in bounds if whole and end is not None]
     low, high = min(seen, default=least or 0.0), max(seen, default=1.0 if most is None else most)
     if low == high and (least is not None or most is not None):
         low, high = low if least is None else min(low, least), high if most is None else max(high, most)
@@ -509,13 +511,3 @@ def interval_bar(
     ]
     return element("svg", element("title", label), *parts, class_="bar", width="100%", height=48.0, role="img", aria_label=label)
 
-
-def without_repeats(point: Point) -> Point:
-    """The point without a value of then that is the value of now.
-
-    >>> from datetime import UTC
-    >>> at = datetime(2013, 4, 1, tzinfo=UTC)
-    >>> without_repeats(Point(at, at, 0.3, None, None, "", then=0.3)).then is None
-    True
-    """
-    return replace(point, then=None) if point.then == point.value else point

@@ -1,0 +1,85 @@
+// Fetches the page again every few seconds and swaps its <main>, keeping what the reader has open, focused and scrolled
+// to; and says what a point of a chart means. Without this script the page is complete, it only does not move.
+"use strict";
+(() => {
+  const live = document.getElementById("live");
+  const main = document.getElementById("main");
+  const milliseconds = 1000 * Number(document.body.dataset.refreshSeconds);
+  const clock = () => new Date().toTimeString().slice(0, 8);
+  let shown = null;
+
+  const say = (text, lost) => {
+    live.textContent = text;
+    live.classList.toggle("lost", lost);
+  };
+
+  const swap = (text) => {
+    const page = new DOMParser().parseFromString(text, "text/html");
+    const fresh = page.getElementById("main");
+    if (!fresh) throw new Error("not a page");
+    const before = new Map([...main.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
+    const scrolled = [...main.querySelectorAll(".scroll[id]")].map((one) => [one.id, one.scrollLeft, one.scrollTop]);
+    const focused = main.contains(document.activeElement) ? place(document.activeElement) : null;
+    const top = window.scrollY;
+    for (const one of fresh.querySelectorAll("details[id]")) if (before.has(one.id)) one.open = before.get(one.id);
+    main.replaceChildren(...fresh.childNodes);
+    document.title = page.title;
+    for (const [id, left, down] of scrolled) {
+      const one = document.getElementById(id);
+      if (one) [one.scrollLeft, one.scrollTop] = [left, down];
+    }
+    if (focused) focused()?.focus({ preventScroll: true });
+    window.scrollTo(window.scrollX, top);
+  };
+
+  // How to find an element again: by its id, or as the summary of its details.
+  const place = (one) => {
+    const owner = one.id ? one : one.closest("[id]");
+    const path = one === owner ? null : one.tagName.toLowerCase();
+    return () => {
+      const again = document.getElementById(owner.id);
+      return path && again ? again.querySelector(path) : again;
+    };
+  };
+
+  const refresh = async () => {
+    if (!document.hidden && !String(getSelection())) {
+      try {
+        const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
+        if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
+        const text = await answer.text();
+        if (text !== shown) swap(text);
+        shown = text;
+        say(`Live · ${clock()}`, false);
+      } catch {
+        if (!live.classList.contains("lost")) say(`No answer since ${clock()}: this is what was known then`, true);
+      }
+    }
+    setTimeout(refresh, milliseconds);
+  };
+
+  // ---- charts: one stop of the tab key each, arrow keys from window to window, and the words below ----
+  const tell = (target) => {
+    const hit = target.closest?.(".hit");
+    const figure = target.closest?.("figure.chart");
+    const readout = figure?.querySelector(".readout");
+    if (readout && hit) readout.textContent = hit.getAttribute("aria-label");
+  };
+  main.addEventListener("pointerover", (event) => tell(event.target));
+  main.addEventListener("focusin", (event) => tell(event.target));
+  main.addEventListener("keydown", (event) => {
+    const hit = event.target.closest?.(".hit");
+    if (!hit) return;
+    const all = [...hit.parentNode.querySelectorAll(".hit")];
+    const at = all.indexOf(hit);
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined || !all[to]) return;
+    event.preventDefault();
+    hit.setAttribute("tabindex", "-1");
+    all[to].setAttribute("tabindex", "0");
+    all[to].focus();
+  });
+
+  say(`Live · ${clock()}`, false);
+  setTimeout(refresh, milliseconds);
+})();

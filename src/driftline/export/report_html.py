@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,8 +78,8 @@ def _number_bars(reference: NumericColumn, current: NumericColumn) -> Bars | Non
     return Bars(names, sides[0], sides[1], (number(edges[0]), number(edges[-1])))
 
 
-def render(document: Mapping[str, Any], profiles: Mapping[str, tuple[Column | None, Column | None]]) -> str:
-    """The page of a report: its JSON document and the profiles of its columns."""
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("driftline.export", "templates"),
         autoescape=True,
@@ -86,6 +87,11 @@ def render(document: Mapping[str, Any], profiles: Mapping[str, tuple[Column | No
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "number": number}
+    environment.filters |= {"percent": percent}
+    return environment.get_template("report.html")
+
+
+def render(document: Mapping[str, Any], profiles: Mapping[str, tuple[Column | None, Column | None]]) -> str:
+    """The page of a report: its JSON document and the profiles of its columns."""
     charts = {name: bars for name, (before, now) in profiles.items() if (bars := bars_of(before, now)) is not None}
-    return environment.get_template("report.html").render(report=document, charts=charts)
+    return _template().render(report=document, charts=charts)

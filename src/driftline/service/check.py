@@ -35,6 +35,7 @@ __all__ = ["Alert", "ColumnReport", "Report", "check"]
 LARGEST_FALL: Mapping[str, float] = {"accuracy": 0.02, "roc_auc": 0.02, "mae": 0.05}
 """Measures that are judged against the reference's own, and how much worse is no trifle: points; for MAE a share of it."""
 
+_PROFILED = (Kind.NUMERIC, Kind.CATEGORICAL)
 _SURE = 0.99
 _COUNTER_ROWS = 30
 _DATES_LOOKED_AT = 1000
@@ -149,6 +150,11 @@ def _require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) 
     for name in (*columns.roles, *(columns.features or ()), *columns.ignore):
         if name not in known:
             raise UnknownNameError("column", name, known)
+    for name, part in columns.roles.items():
+        for frame in (before, now):
+            dtype = frame.schema.get(name, pl.Null())
+            if part in ("prediction", "label", "score") and dtype != pl.Null and kind_of(dtype) not in _PROFILED:
+                raise DataError(f"the {part} column {name!r} is of type {dtype}; allowed are numbers, texts and booleans")
     if not set(before.columns) & set(now.columns):
         raise DataError(
             f"the two have no column in common: the reference has {_some(before.columns)}; the current rows "
@@ -226,7 +232,7 @@ def _set_aside(before: pl.DataFrame, now: pl.DataFrame, schema: Schema, floors: 
     for name, kind in schema.features.items():
         if name not in now.columns:
             problem = "is gone: the reference has this column, the current rows do not"
-            if kind in (Kind.NUMERIC, Kind.CATEGORICAL):
+            if kind in _PROFILED:
                 continue
             found[name] = ColumnDrift(
                 name, kind.value, drifted=True, problem=problem, reason=problem, missing_reference=_nulls(before, name)
@@ -255,7 +261,6 @@ def _nulls(frame: pl.DataFrame, name: str) -> float:
 
 def _changed_kind(kind: Kind, values: pl.Series) -> str:
     came = kind_of(values.dtype)
-    profiled = (Kind.NUMERIC, Kind.CATEGORICAL)
     if came is kind:
         return ""
     if kind is Kind.NUMERIC and came is Kind.CATEGORICAL and values.dtype != pl.Boolean:
@@ -263,7 +268,7 @@ def _changed_kind(kind: Kind, values: pl.Series) -> str:
         numbers = values.cast(pl.String).cast(pl.Float64, strict=False)
         if not there or numbers.null_count() < values.len():
             return ""
-    elif kind in profiled and came in profiled:
+    elif kind in _PROFILED and came in _PROFILED:
         return ""
     return f"changed its kind: {kind.value} in the reference, {came.value} now"
 
@@ -307,7 +312,8 @@ def _missing_judged(drift: ColumnDrift, before: pl.DataFrame, now: pl.DataFrame,
         value=abs(became - was),
         threshold=floors.missing,
         drifted=True,
-        reason=f"a change of the missing share of {abs(became - was):.2f} is at or above {floors.missing:.2f}",
+        problem="",
+        reason=f"a change of the missing share by {abs(became - was):.2f} is at or above {floors.missing:.2f}",
         changes=(words,),
     )
 

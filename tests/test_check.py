@@ -1,0 +1,460 @@
+"""`driftline check` as its users meet it: files in, a verdict, an exit code, JSON to the letter, one page."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import os
+import subprocess
+import sys
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+import driftline
+from driftline.errors import AlertsFound, DataError, DriftlineError, UnknownNameError, UsageError
+from driftline.statistics import Floors
+
+ROWS = 600
+
+
+def rows(seed: int = 0, *, shift: float = 0.0, sure: float = 0.85) -> pl.DataFrame:
+    """Rows of a binary model: two features, a label, a prediction that is right in about ``sure`` of them, a score."""
+    rng = np.random.default_rng(seed)
+    label = rng.random(ROWS) < 0.4
+    prediction = np.where(rng.random(ROWS) < sure, label, ~label)
+    score = np.clip(np.where(prediction, 0.7, 0.3) + rng.normal(0, 0.1, ROWS), 0.001, 0.999)
+    return pl.DataFrame(
+        {
+            "when": [datetime(2013, 4, 4) + timedelta(hours=i) for i in range(ROWS)],
+            "wind": rng.normal(4 + shift, 1, ROWS),
+            "sky": rng.choice(["rain", "sun", "fog"], ROWS, p=[0.5, 0.45, 0.05]),
+            "y": label.astype(int),
+            "p": prediction.astype(int),
+            "s": score,
+        }
+    )
+
+
+BINARY: dict[str, Any] = {"prediction": "p", "label": "y", "score": "s", "time": "when"}
+OPTIONS = ["--prediction", "p", "--label", "y", "--score", "s", "--time", "when"]
+
+
+# ---- the command line -----------------------------------------------------------------------------------------------
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-m", "driftline", "check", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        cwd=cwd,
+        timeout=60,
+    )
+
+
+def written(folder: Path, reference: pl.DataFrame, current: pl.DataFrame) -> tuple[Path, Path]:
+    paths = folder / "reference.parquet", folder / "current.csv"
+    reference.write_parquet(paths[0])
+    current.write_csv(paths[1])
+    return paths
+
+
+def test_all_is_well_exits_with_0(tmp_path: Path) -> None:
+    done = run(*written(tmp_path, rows(1), rows(2)), *OPTIONS)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("OK: no alert\n600 current rows against 600 of the reference")
+    assert "accuracy" in done.stdout
+
+
+def test_an_alert_exits_with_1_and_says_what_changed(tmp_path: Path) -> None:
+    done = run(*written(tmp_path, rows(1), rows(2, shift=2.0, sure=0.6)), *OPTIONS)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("ALERT: ")
+    assert "accuracy fell from 0.8" in done.stdout
+    assert "shift 1." in done.stdout and "median 4" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "\x1b" not in done.stdout
+
+
+def test_json_is_one_document_of_the_contract(tmp_path: Path) -> None:
+    done = run(*written(tmp_path, rows(1), rows(2, shift=2.0)), *OPTIONS, "--json")
+    document = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert done.returncode == 1
+    assert document["verdict"] == "alert"
+    assert document["rows"] == {"reference": ROWS, "current": ROWS}
+    worst = document["columns"][0]
+    assert (worst["column"], worst["kind"], worst["role"]) == ("wind", "numeric", "feature")
+    assert {"measure", "value", "threshold", "drifted"} <= worst["drift"].keys()
+    assert worst["drift"]["measure"] == "wasserstein"
+    assert worst["drift"]["value"] > worst["drift"]["threshold"] == 0.1
+    assert worst["drift"]["drifted"] is True
+    assert worst["missing"] == {"reference": 0.0, "current": 0.0}
+    assert {column["column"] for column in document["columns"]} == {"wind", "sky", "y", "p", "s"}
+    accuracy = document["performance"]["accuracy"]
+    assert {"value", "low", "high", "n"} <= accuracy.keys()
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"]
+    assert accuracy["n"] == ROWS
+    assert [alert["column"] for alert in document["alerts"]] == ["wind"]
+    assert {"kind", "column", "measure", "value", "threshold", "message"} == document["alerts"][0].keys()
+
+
+def test_without_labels_performance_is_null(tmp_path: Path) -> None:
+    document = json.loads(run(*written(tmp_path, rows(1), rows(2)), "--time", "when", "--json").stdout)
+    assert document["performance"] is None
+    assert document["verdict"] == "ok"
+
+
+MISTAKES: dict[str, tuple[list[str], str]] = {
+    "no such file": (["nothing.parquet", "good.csv"], "nothing.parquet: there is no such file"),
+    "unknown type": (["good.xlsx", "good.csv"], "files of type '.xlsx' are not read; allowed are .parquet"),
+    "empty file": (["good.csv", "empty.csv"], "empty.csv is empty"),
+    "no rows": (["good.csv", "header.csv"], "header.csv has no rows"),
+    "broken Parquet": (["broken.parquet", "good.csv"], "broken.parquet cannot be read"),
+    "ragged CSV": (["good.csv", "ragged.csv"], "ragged.csv cannot be read"),
+    "not UTF-8": (["good.csv", "latin.csv"], "latin.csv cannot be read"),
+    "duplicate columns": (["good.csv", "twice.csv"], "the column 'wind' comes more than once"),
+    "nothing in common": (["good.csv", "other.csv"], "no column in common"),
+    "a plain folder": (["good.csv", "folder"], "folder without a Delta Lake table"),
+    "unknown column": (["good.csv", "good.csv", "--label", "wnd"], "unknown column 'wnd'; known: sky, wind. Did you"),
+    "unknown task": (["good.csv", "good.csv", "--task", "binry"], "Did you mean 'binary'?"),
+    "three classes in binary": (["good.csv", "good.csv", "--task", "binary", "--label", "sky"], "a binary model"),
+    "unknown class": (["two.csv", "two.csv", "--label", "y", "--positive", "maybe"], "unknown class 'maybe'"),
+    "score twice": (["good.csv", "good.csv", "--score", "a", "--score", "b"], "CLASS=COLUMN"),
+    "model without config": (["good.csv", "good.csv", "--model", "m"], "add --config"),
+    "config that is not there": (["good.csv", "good.csv", "--config", "no.yaml"], "there is no such file"),
+    "one file": (["good.csv"], "CURRENT"),
+    "unwritable page": (["good.csv", "good.csv", "--html", "no/such/folder.html"], "cannot be written"),
+}
+
+
+@pytest.fixture(scope="module")
+def mistakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mistakes")
+    good = "wind,sky\n" + "\n".join(f"{i % 7}.5,{'rain' if i % 2 else 'sun' if i % 3 else 'fog'}" for i in range(90)) + "\n"
+    texts = {
+        "good.csv": good,
+        "good.xlsx": "x",
+        "empty.csv": "",
+        "header.csv": "wind,sky\n",
+        "broken.parquet": "PAR1 this is none",
+        "ragged.csv": good + "1,2,3,4\n",
+        "twice.csv": "wind,wind\n1,2\n",
+        "other.csv": "humidity\n1\n",
+        "two.csv": "y\n" + "yes\nno\n" * 40,
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    (folder / "latin.csv").write_bytes(good.encode() + "1,grün\n".encode("latin-1"))
+    (folder / "folder").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exits_with_2(mistake: str, mistakes: Path) -> None:
+    arguments, words = MISTAKES[mistake]
+    done = run(*arguments, cwd=mistakes)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.startswith("driftline: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_columns_and_task_come_from_the_configuration(tmp_path: Path) -> None:
+    paths = written(tmp_path, rows(1), rows(2))
+    (tmp_path / "driftline.yaml").write_text(
+        "models:\n  m:\n    task: binary\n    reference: {path: reference.parquet}\n"
+        "    columns: {time: when, prediction: p, label: y, score: s}\n"
+    )
+    done = run(*paths, "--config", tmp_path / "driftline.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["performance"]["roc_auc"]["value"] > 0.7
+    assert "unknown model 'n'" in run(*paths, "--config", tmp_path / "driftline.yaml", "--model", "n").stderr
+
+
+def test_names_in_a_terminal_move_no_cursor(tmp_path: Path) -> None:
+    name = "a\x1b[2Jb\nc\x07"
+    reference = pl.DataFrame({name: [1.0, 2.0] * 50})
+    done = run(*written(tmp_path, reference, reference.select(pl.all() + 10.0)))
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout and "\x07" not in done.stdout
+
+
+# ---- Python ---------------------------------------------------------------------------------------------------------
+
+
+def test_performance_is_scikit_learns() -> None:
+    current = rows(2)
+    report = driftline.check(rows(1), current, **BINARY)
+    y, p, s = (current[name].to_numpy() for name in "yps")
+    assert report.performance is not None
+    found = {name: measure.value for name, measure in report.performance.items()}
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(y, p), abs=1e-9)
+    assert found["precision"] == pytest.approx(metrics.precision_score(y, p), abs=1e-9)
+    assert found["recall"] == pytest.approx(metrics.recall_score(y, p), abs=1e-9)
+    assert found["f1"] == pytest.approx(metrics.f1_score(y, p), abs=1e-9)
+    assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(y, s), abs=2e-3)
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(y, s), abs=1e-9)
+
+
+def test_multiclass_and_regression() -> None:
+    rng = np.random.default_rng(3)
+    names = np.array(["fog", "rain", "sun"])
+    y = rng.integers(0, 3, ROWS)
+    p = np.where(rng.random(ROWS) < 0.8, y, rng.integers(0, 3, ROWS))
+    frame = pl.DataFrame({"y": names[y], "p": names[p], "x": rng.random(ROWS)})
+    report = driftline.check(frame, frame, prediction="p", label="y")
+    assert report.performance is not None
+    assert report.performance["f1"].value == pytest.approx(metrics.f1_score(y, p, average="macro"), abs=1e-9)
+    z = rng.normal(10, 3, ROWS)
+    q = z + rng.normal(0, 1, ROWS)
+    numbers = pl.DataFrame({"z": z, "q": q})
+    report = driftline.check(numbers, numbers, prediction="q", label="z", task="regression")
+    assert report.performance is not None
+    assert report.performance["mae"].value == pytest.approx(metrics.mean_absolute_error(z, q), rel=1e-9)
+    assert report.verdict == "ok"
+    worse = driftline.check(numbers, numbers.with_columns(pl.col("q") * 1.3), prediction="q", label="z")
+    assert any(alert.measure == "mae" for alert in worse.alerts)
+
+
+def frames(frame: pl.DataFrame, kind: str, folder: Path) -> Any:
+    if kind in ("parquet", "csv", "ndjson", "arrow"):
+        path = folder / f"rows.{kind}"
+        writer = {"parquet": "write_parquet", "csv": "write_csv", "ndjson": "write_ndjson", "arrow": "write_ipc"}[kind]
+        getattr(frame, writer)(path)
+        return path
+    if kind == "delta":
+        frame.write_delta(folder / "delta")
+        return str(folder / "delta")
+    if kind == "lazy":
+        return frame.lazy()
+    plain = frame.to_dict(as_series=False)
+    return {"pandas": pd.DataFrame, "arrow table": pa.table}.get(kind, pl.DataFrame)(plain)
+
+
+@pytest.mark.parametrize(
+    "kind", ["polars", "lazy", "pandas", "arrow table", "parquet", "csv", "ndjson", "arrow", "delta"]
+)
+def test_every_kind_of_rows_has_the_same_report(kind: str, tmp_path: Path) -> None:
+    reference, current = rows(1), rows(2, shift=1.0)
+    if kind == "ndjson":  # which has no times
+        reference, current = (frame.with_columns(pl.col("when").cast(pl.String)) for frame in (reference, current))
+    expected = driftline.check(reference, current, **BINARY).to_dict()
+    (tmp_path / "now").mkdir()
+    found = driftline.check(frames(reference, kind, tmp_path), frames(current, kind, tmp_path / "now"), **BINARY)
+    assert found.to_dict() == expected
+
+
+def test_pandas_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, requested_schema: object = None) -> object:
+        raise ImportError("pyarrow is not installed")
+
+    reference, current = (frame.with_columns(pl.lit(None).alias("gone")) for frame in (rows(1), rows(2)))
+    expected = driftline.check(reference, current, **BINARY).to_dict()
+    monkeypatch.setattr(pd.DataFrame, "__arrow_c_stream__", refuse)
+    plain = [pd.DataFrame(frame.to_dict(as_series=False)) for frame in (reference, current)]
+    assert driftline.check(*plain, **BINARY).to_dict() == expected
+
+
+def test_raise_for_alerts() -> None:
+    driftline.check(rows(1), rows(2), **BINARY).raise_for_alerts()
+    with pytest.raises(AlertsFound, match="wind has drifted"):
+        driftline.check(rows(1), rows(2, shift=3.0), **BINARY).raise_for_alerts()
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(42, UsageError), ([1, 2], UsageError), (pl.DataFrame(), DataError), (pl.DataFrame({"x": []}), DataError)],
+)
+def test_what_is_not_rows_is_refused(value: Any, error: type[DriftlineError]) -> None:
+    with pytest.raises(error):
+        driftline.check(value, rows())
+    with pytest.raises(error):
+        driftline.check(rows(), value)
+
+
+def test_a_column_that_is_in_neither_is_unknown() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'wind'"):
+        driftline.check(rows(1), rows(2), label="wnd")
+
+
+def test_late_labels_are_no_drift() -> None:
+    current = rows(2)
+    half = current.with_columns(pl.when(pl.int_range(ROWS) < 300).then(pl.col("y")))
+    report = driftline.check(rows(1), half, **BINARY)
+    assert report.verdict == "ok"
+    assert report.performance is not None and report.performance["accuracy"].n == 300
+    assert report.label_coverage is not None and report.label_coverage.value == 0.5
+    assert report.columns["y"].missing.current == 0.5
+    for none in (current.drop("y"), current.with_columns(pl.lit(None).alias("y"))):
+        report = driftline.check(rows(1), none, **BINARY)
+        assert (report.verdict, report.performance) == ("ok", None)
+        assert "no current row has a label" in report.columns["y"].problem
+
+
+def test_an_unlabelled_reference_is_enough_to_measure() -> None:
+    report = driftline.check(rows(1).drop("y"), rows(2, sure=0.5), **BINARY)
+    assert report.performance is not None and report.performance["accuracy"].value is not None
+    assert report.reference_performance is None
+    assert not [alert for alert in report.alerts if alert.kind == "performance"]
+
+
+def test_performance_that_falls_by_chance_or_by_a_trifle_is_no_alert() -> None:
+    fallen = driftline.check(rows(1), rows(2, sure=0.7), **BINARY)
+    assert [a.measure for a in fallen.alerts if a.kind == "performance"] == ["accuracy", "roc_auc"]
+    few = rows(2, sure=0.7).head(40)
+    assert not [a for a in driftline.check(rows(1).head(40), few, **BINARY).alerts if a.kind == "performance"]
+
+
+# ---- broken columns -------------------------------------------------------------------------------------------------
+
+N = 120
+BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
+    "same": ([1.5, 2.5, 3.5] * 40, [1.5, 2.5, 3.5] * 40, False, "below 0.10"),
+    "constant": ([7] * N, [7] * N, False, "below 0.10"),
+    "constant changes": ([7] * N, [8] * N, True, "not chance"),
+    "all null": ([None] * N, [None] * N, False, "below 0.10"),
+    "goes null": ([1.0, 2.0] * 60, [None] * N, True, "not chance"),
+    "comes from null": ([None] * N, [1.0, 2.0] * 60, True, "not chance"),
+    "infinite": ([float("inf"), 1.0] * 60, [float("-inf"), 1.0] * 60, True, "not chance"),
+    "not a number": ([1.0, 2.0] * 60, [float("nan"), 2.0] * 60, True, "not chance"),
+    "numbers become texts": ([1.0, 2.0] * 60, ["a", "b"] * 60, True, "changed its kind: numeric"),
+    "numbers as texts": ([1.0, 2.0] * 60, ["1.0", "2.0"] * 60, False, "below 0.10"),
+    "some texts": ([1.0, 2.0] * 60, ["1.0", "N.N."] * 60, True, "not chance"),
+    "texts become numbers": (["a", "b"] * 60, [1, 2] * 60, True, "not chance"),
+    "booleans as numbers": ([True, False] * 60, [1, 0] * 60, False, "below 0.10"),
+    "numbers become dates": ([1, 2] * 60, [date(2013, 4, 4)] * N, True, "changed its kind: numeric"),
+    "dates": ([date(2013, 4, 4)] * N, [date(2014, 4, 4)] * N, False, "dates and times are not compared"),
+    "dates as texts": (["2013-04-04"] * N, ["2014-04-04"] * N, False, "dates and times are not compared"),
+    "dates go missing": ([date(2013, 4, 4)] * N, [None] * 110 + [date(2013, 4, 4)] * 10, True, "missing share"),
+    "lists": ([[1], [2]] * 60, [[3], [4]] * 60, False, "are not compared"),
+    "lists become numbers": ([[1], [2]] * 60, [1, 2] * 60, True, "changed its kind: unsupported"),
+    "structs": ([{"a": 1}] * N, [{"a": 2}] * N, False, "are not compared"),
+    "bytes": ([b"a"] * N, [b"b"] * N, False, "are not compared"),
+    "identifiers": ([f"u{i}" for i in range(N)], [f"v{i}" for i in range(N)], False, "identifier"),
+    "row numbers": (list(range(N)), list(range(N, 2 * N)), False, "counts the rows"),
+    "long whole numbers": ([2**60, 2**60 + 1] * 60, [2**60, 2**60 + 1] * 60, False, "below 0.10"),
+    "empty texts": (["", "a"] * 60, ["", "b"] * 60, True, "not chance"),
+    "few": ([1.0] * 20, [9.0] * N, False, "at least 30 are needed"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_column_has_a_verdict_and_a_reason_and_the_others_go_on(case: str) -> None:
+    reference, current, drifted, words = BROKEN[case]
+    if len(reference) == len(current):
+        good = {"good": ["x", "y"] * (len(reference) // 2)}
+    else:
+        good = {}
+    report = driftline.check(
+        pl.DataFrame({"x": reference, **good}, strict=False), pl.DataFrame({"x": current, **good}, strict=False)
+    )
+    json.loads(report.to_json())
+    report.to_html()
+    found = report.columns["x"]
+    assert (found.drift is not None and found.drift.drifted) is drifted
+    assert words in (found.problem or (found.drift.reason if found.drift else ""))
+    assert (report.verdict == "alert") is drifted
+    if good:
+        assert report.columns["good"].drift is not None
+
+
+def test_a_column_that_is_gone_and_one_that_is_new() -> None:
+    report = driftline.check(rows(1).drop("sky"), rows(2).drop("wind"), time="when")
+    gone, new = report.columns["wind"], report.columns["sky"]
+    assert gone.drift is not None and gone.drift.drifted and "is gone" in gone.problem
+    assert new.drift is None and "is not in the reference" in new.problem
+    assert [alert.column for alert in report.alerts] == ["wind"]
+
+
+def test_floors_and_choice_of_columns() -> None:
+    before, now = rows(1), rows(2, shift=3.0)
+    assert driftline.check(before, now, time="when", floors=Floors(wasserstein=9, js=1)).verdict == "ok"
+    assert driftline.check(before, now, features=["sky"]).columns.keys() == {"sky"}
+    assert "wind" not in driftline.check(before, now, ignore=["wind"]).columns
+
+
+VALUES = st.one_of(
+    st.lists(st.one_of(st.none(), st.integers(-5, 5)), min_size=1, max_size=50),
+    st.lists(st.one_of(st.none(), st.floats()), min_size=1, max_size=50),
+    st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1, max_size=50),
+    st.lists(st.one_of(st.none(), st.booleans()), min_size=1, max_size=50),
+    st.lists(st.one_of(st.none(), st.dates()), min_size=1, max_size=50),
+    st.lists(st.lists(st.integers(0, 3), max_size=2), min_size=1, max_size=50),
+    st.lists(st.none(), min_size=1, max_size=50),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(VALUES, VALUES, st.sampled_from(["feature", "label", "prediction", "score"]), st.booleans())
+def test_whatever_a_column_holds_there_is_a_report_or_an_error_of_ours(
+    reference: list[Any], current: list[Any], role: str, both: bool
+) -> None:
+    options: dict[str, Any] = {} if role == "feature" else {role: "x"}
+    before = pl.DataFrame({"x": reference, "p": ["a"] * len(reference)}, strict=False)
+    now = pl.DataFrame({"x": current, "p": ["a"] * len(current)}, strict=False)
+    if both and role != "prediction":
+        options["prediction"] = "p"
+    try:
+        report = driftline.check(before, now, **options)
+    except DriftlineError:
+        return
+    json.loads(report.to_json())
+    report.to_html()
+
+
+# ---- the page -------------------------------------------------------------------------------------------------------
+
+
+class _Page(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_one_file_that_loads_and_runs_nothing(tmp_path: Path) -> None:
+    hostile = "<script>alert(1)</script>'\"&{{ 7*7 }}"
+    reference = rows(1).with_columns(pl.lit(hostile).alias(hostile), pl.col("sky").alias('"><img src=x onerror=y>'))
+    current = rows(2, shift=2.0).with_columns(pl.lit(hostile + "2").alias(hostile), pl.col("sky").alias('"><img src=x onerror=y>'))
+    done = run(
+        *[p for p in _parquets(tmp_path, reference, current)], *OPTIONS, "--html", tmp_path / "report.html"
+    )
+    assert done.returncode == 1, done.stderr
+    page = _Page()
+    page.feed((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert not {"script", "img", "link", "iframe", "object", "form"} & {tag for tag, _ in page.tags}
+    assert not any(name.startswith("on") or name in ("src", "href") for _, attrs in page.tags for name in attrs)
+    assert hostile in page.text
+    assert "wind has drifted" in page.text
+    assert any(tag == "svg" for tag, _ in page.tags)
+
+
+def _parquets(folder: Path, *frames: pl.DataFrame) -> list[Path]:
+    paths = [folder / f"{at}.parquet" for at in range(len(frames))]
+    for frame, path in zip(frames, paths, strict=True):
+        frame.write_parquet(path)
+    return paths
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own() -> None:
+    shown = driftline.check(rows(1), rows(2))._repr_html_()
+    assert shown.startswith("<iframe srcdoc=") and "<html" not in shown

@@ -169,7 +169,8 @@ def _print_columns(console: Console, report: Report) -> None:
     if len(shown) > _ROWS_SHOWN:
         console.print(f"and {len(shown) - _ROWS_SHOWN} more; --json and --html have them all")
     if quiet:
-        console.print(f"{'' if not shown else 'The other '}{quiet} column{'s' if quiet > 1 else ''}: no drift")
+        count = "column" if quiet == 1 and shown else "1 column" if quiet == 1 else f"{quiet} columns"
+        console.print(f"{'The other ' if shown else ''}{count}: no drift")
 
 
 def _drift(column: ColumnReport) -> str:

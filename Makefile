@@ -1,0 +1,81 @@
+# `make` or `make help` lists what there is. Everything lives in .venv, installed from hashes.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 /usr/bin/python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+JOBS ?= 2
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
+SELF := $(PIP) --no-build-isolation --no-deps --editable .
+ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
+APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
+
+.PHONY: help demo test lint format lock changelog clean system-packages
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/demo.stamp ## replay a real incident (ARGS="--exit --json" passes options on)
+	@$(BIN)/driftline demo $(ARGS)
+
+test: .venv/dev.stamp system-packages ## run all tests, examples and documentation (ARGS="-k name" selects)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: .venv/dev.stamp ## ruff, mypy, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev.stamp ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# --no-config and --no-emit-*: a lock names no registry and no machine's path. ARGS=--upgrade takes newer versions.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
+
+lock: .venv/dev.stamp ## write requirements/*.lock anew from pyproject.toml
+	$(UV_COMPILE) pyproject.toml --extra demo --group dev --output-file requirements/dev.lock
+	$(UV_COMPILE) pyproject.toml --extra demo --group build --constraint requirements/dev.lock \
+		--output-file requirements/demo.lock
+
+changelog: .venv/dev.stamp ## show the next release's entry
+	@$(BIN)/towncrier build --draft
+
+clean: ## remove the environment and everything made
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are newer than what was installed from; the second run has nothing to do. dev holds all that demo does.
+.venv/bin/pip:
+	@test -n "$(PYTHON)" || { echo "Driftline needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		if test -n "$(ROOT)"; then apt-get update --quiet; $(APT) python3-venv; \
+		else echo "$(PYTHON) cannot make environments: apt-get install python3-venv" >&2; exit 2; fi
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: requirements/demo.lock pyproject.toml | .venv/bin/pip
+	@echo "Installing Driftline into .venv …"
+	@$(PIP) --require-hashes --requirement requirements/demo.lock
+	@$(SELF)
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.lock pyproject.toml | .venv/bin/pip
+	@echo "Installing Driftline and what its tests need into .venv …"
+	@$(PIP) --require-hashes --requirement requirements/dev.lock
+	@$(SELF)
+	@touch .venv/demo.stamp $@
+
+# Chromium shows the page to the tests; the fonts are those that the page asks for.
+system-packages:
+	@if ! command -v chromium >/dev/null || ! test -d /usr/share/fonts/truetype/liberation; then \
+		if test -n "$(ROOT)"; then apt-get update --quiet; $(APT) chromium fonts-liberation; \
+		else echo "Missing: apt-get install chromium fonts-liberation" >&2; exit 2; fi; fi

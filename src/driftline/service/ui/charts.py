@@ -329,7 +329,7 @@ def _frame(
 
 
 def _value_axis(frame: _Frame) -> Iterator[Markup]:
-    for tick in nice_ticks(frame.low, frame.high):
+    for tick in nice_ticks(frame.low, frame.high, most=max(3, min(6, round(frame.height / 36)))):
         if not frame.low <= tick <= frame.high:
             continue
         y = frame.down(tick)

@@ -66,7 +66,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         rows = [_index_row(views, one, alerts) for one in views.models()]
         return _html(request, render(request, "index.html", rows=rows))
 
-    @router.get("/models/{model}", name="page_model")
+    @router.get("/models/{model:path}", name="page_model")
     def model(request: Request, model: str) -> Response:
         try:
             config = views.model_config(model)

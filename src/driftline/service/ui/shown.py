@@ -22,6 +22,7 @@ ERRORS = frozenset({"log_loss", "mae", "rmse"})
 SMALLER_HEIGHT = 150.0
 COVERAGE_HEIGHT = 90.0
 _SPARK_WINDOWS = 60
+_DOT = " · "
 
 Tone = Literal["page", "warning", "info", "ok", "unknown", "pending", "resolved", "corrected"]
 
@@ -317,7 +318,10 @@ def _chart(
 ) -> Chart:
     names = {rule.name for rule in rules}
     then = {one.window.start: one.value for one in alerts if one.value != one.value_now}
-    points = [_point(measure, one, read(one.summary), names, then.get(one.summary.start), zone) for one in windows]
+    points = [
+        _point(measure, one, read(one.summary), names, then.get(one.summary.start), zone, _covering(one.summary, alerts))
+        for one in windows
+    ]
     levels = [charts.Level(rule.threshold, f"threshold {number_text(rule.threshold)}") for rule in rules]
     levels = list({level.value: level for level in levels}.values())
     shades = [_shade(one, zone) for one in alerts]
@@ -342,14 +346,14 @@ def _chart(
 
 
 def _said(points: Sequence[charts.Point]) -> str:
-    known = [point for point in points if point.value is not None]
-    if not known:
-        return "No value yet."
-    values = [point.value for point in known if point.value is not None]
-    newest = known[-1].label.split(" · ")[0]
+    values = [(point.value, point) for point in points if point.value is not None and point.kind != "provisional"]
+    if not values:
+        return "No judged window has a value yet."
+    newest, at = values[-1]
+    low, high = min(value for value, _ in values), max(value for value, _ in values)
     return (
-        f"Newest {words.number(values[-1])} ({newest}); lowest {words.number(min(values))}, "
-        f"highest {words.number(max(values))} in {len(values)} windows."
+        f"Newest judged {words.number(newest)} ({at.label.split(_DOT)[0]}); lowest {words.number(low)}, "
+        f"highest {words.number(high)} in {len(values)} judged window{'s' if len(values) > 1 else ''}."
     )
 
 
@@ -379,6 +383,7 @@ def _point(
     rules: set[str],
     then: float | None,
     zone: ZoneInfo,
+    covering: Sequence[AlertView],
 ) -> charts.Point:
     one = window.summary
     verdicts = [verdict for verdict in window.verdicts if verdict.rule in rules]
@@ -395,6 +400,7 @@ def _point(
         parts.append(one.stage)
     elif verdicts:
         parts.append("breach" if breach else verdicts[0].state.replace("nodata", "not judged"))
+    parts += [f"alert {alert.rule}, {alert.status}" for alert in covering]
     if then is not None and then != view.value:
         parts.append(f"known when the alert fired: {words.number(then)}")
     return charts.Point(
@@ -403,10 +409,14 @@ def _point(
         value=view.value,
         low=view.low,
         high=view.high,
-        label=" · ".join(parts),
+        label=_DOT.join(parts),
         kind="provisional" if one.stage != "judged" else "breach" if breach else "judged",
         then=then if then != view.value else None,
     )
+
+
+def _covering(window: WindowSummary, alerts: Sequence[AlertView]) -> list[AlertView]:
+    return [one for one in alerts if one.span.start <= window.start < one.span.end]
 
 
 def _shade(alert: AlertView, zone: ZoneInfo) -> charts.Shade:

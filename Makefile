@@ -1,67 +1,81 @@
-# Driftline for those who work on it. `make demo` and `make test` set up whatever they need, from nothing.
-
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := .venv
-BIN := $(VENV)/bin
-SOURCES := pyproject.toml
-ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
-
+# `make` or `make help` lists what there is. Everything lives in .venv, installed from hashes.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock changelog clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
 
-help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 /usr/bin/python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+JOBS ?= 2
+ARGS ?=
 
-demo: $(VENV)/.demo ## set up and replay a real incident (ARGS="--exit --json" passes options on)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
+SELF := $(PIP) --no-build-isolation --no-deps --editable .
+ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
+APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
+
+.PHONY: help demo test lint format lock changelog clean system-packages
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/demo.stamp ## replay a real incident (ARGS="--exit --json" passes options on)
 	@$(BIN)/driftline demo $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.browser ## set up, run all tests (ARGS="tests/rules -k life" for some)
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+test: .venv/dev.stamp system-packages ## run all tests, examples and documentation (ARGS="-k name" selects)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-lint: $(VENV)/.dev ## style, types, layers
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+lint: .venv/dev.stamp ## ruff, mypy, import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev ## put everything into shape
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+format: .venv/dev.stamp ## mend what ruff can mend by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
 
-lock: $(VENV)/.dev ## resolve the locks anew (hashes, no addresses)
-	$(BIN)/uv pip compile $(LOCK) --extra demo --group build -o requirements/demo.lock
-	$(BIN)/uv pip compile $(LOCK) --extra demo --group dev -o requirements/dev.lock
-LOCK := pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# --no-config and --no-emit-*: a lock names no registry and no machine's path. ARGS=--upgrade takes newer versions.
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-config --no-header --no-annotate --no-emit-index-url --no-emit-find-links $(ARGS)
 
-changelog: $(VENV)/.dev ## what the next release will say
-	$(BIN)/towncrier build --draft
+lock: .venv/dev.stamp ## write requirements/*.lock anew from pyproject.toml
+	$(UV_COMPILE) pyproject.toml --extra demo --group dev --output-file requirements/dev.lock
+	$(UV_COMPILE) pyproject.toml --extra demo --group build --constraint requirements/dev.lock \
+		--output-file requirements/demo.lock
 
-clean: ## remove what was made here
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage dist
+changelog: .venv/dev.stamp ## show the next release's entry
+	@$(BIN)/towncrier build --draft
 
-$(VENV)/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { [ -n "$(ROOT)" ] && apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends python3-venv; } || \
-	  { echo "Python's venv module is missing; install it: apt-get install python3-venv" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+clean: ## remove the environment and everything made
+	rm -rf .venv build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are newer than what was installed from; the second run has nothing to do. dev holds all that demo does.
+.venv/bin/pip:
+	@test -n "$(PYTHON)" || { echo "Driftline needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		if test -n "$(ROOT)"; then apt-get update --quiet; $(APT) python3-venv; \
+		else echo "$(PYTHON) cannot make environments: apt-get install python3-venv" >&2; exit 2; fi
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: requirements/demo.lock pyproject.toml | .venv/bin/pip
+	@echo "Installing Driftline into .venv …"
+	@$(PIP) --require-hashes --requirement requirements/demo.lock
+	@$(SELF)
 	@touch $@
 
-# The development environment holds all that the demo needs, so that one serves for both.
-$(VENV)/.demo: $(VENV)/.made requirements/demo.lock $(SOURCES)
-	@[ -e $(VENV)/.dev ] || $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/demo.lock
-	@[ -e $(VENV)/.dev ] || $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
-	@touch $@
+.venv/dev.stamp: requirements/dev.lock pyproject.toml | .venv/bin/pip
+	@echo "Installing Driftline and what its tests need into .venv …"
+	@$(PIP) --require-hashes --requirement requirements/dev.lock
+	@$(SELF)
+	@touch .venv/demo.stamp $@
 
-$(VENV)/.dev: $(VENV)/.made requirements/dev.lock $(SOURCES)
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
-	@touch $@
-
-# The tests that look at the page need a real browser.
-$(VENV)/.browser: $(VENV)/.made
-	@command -v chromium >/dev/null || { [ -n "$(ROOT)" ] && apt-get update -qq && \
-	  apt-get install -y -qq --no-install-recommends chromium fonts-liberation >/dev/null; } || \
-	  { echo "The page's tests need chromium; install it: apt-get install chromium" >&2; exit 2; }
-	@touch $@
+# Chromium shows the page to the tests; the fonts are those that the page asks for.
+system-packages:
+	@if ! command -v chromium >/dev/null || ! test -d /usr/share/fonts/truetype/liberation; then \
+		if test -n "$(ROOT)"; then apt-get update --quiet; $(APT) chromium fonts-liberation; \
+		else echo "Missing: apt-get install chromium fonts-liberation" >&2; exit 2; fi; fi

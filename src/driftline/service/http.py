@@ -31,6 +31,7 @@ from driftline.service import clock
 from driftline.service.batches import ARROW, JSON, NDJSON, UnsupportedTypeError, rows_of
 from driftline.service.metrics import snapshot
 from driftline.service.runtime import Service
+from driftline.service.ui.pages import pages
 from driftline.store.inbox import Delivery
 
 BODY_LIMIT_BYTES = 32 * 2**20
@@ -62,6 +63,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(_events(service))
     app.include_router(_answers(service))
     app.include_router(_operations(service))
+    app.include_router(pages(service.views))
     for kind in (DriftlineError, sa.exc.SQLAlchemyError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
     return app

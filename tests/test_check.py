@@ -28,7 +28,9 @@ ROWS = 600
 
 
 def rows(seed: int = 0, *, shift: float = 0.0, sure: float = 0.85) -> pl.DataFrame:
-    """Rows of a binary model: two features, a label, a prediction that is right in about ``sure`` of them, a score."""
+    """Rows of a binary model: two features, a label, a prediction that is right in about ``sure`` of them, a
+    score.
+    """
     rng = np.random.default_rng(seed)
     label = rng.random(ROWS) < 0.4
     prediction = np.where(rng.random(ROWS) < sure, label, ~label)
@@ -49,7 +51,7 @@ BINARY: dict[str, Any] = {"prediction": "p", "label": "y", "score": "s", "time":
 OPTIONS = ["--prediction", "p", "--label", "y", "--score", "s", "--time", "when"]
 
 
-# ---- the command line -----------------------------------------------------------------------------------------------
+# ---- the command line --------------------------------------------------------------------------------------
 
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -57,6 +59,7 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
     return subprocess.run(
         [sys.executable, "-m", "driftline", "check", *map(str, arguments)],
         capture_output=True,
+        check=False,
         text=True,
         encoding="utf-8",
         env=environment,
@@ -128,9 +131,15 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "duplicate columns": (["good.csv", "twice.csv"], "the column 'wind' comes more than once"),
     "nothing in common": (["good.csv", "other.csv"], "no column in common"),
     "a plain folder": (["good.csv", "folder"], "folder without a Delta Lake table"),
-    "unknown column": (["good.csv", "good.csv", "--label", "wnd"], "unknown column 'wnd'; known: sky, wind. Did you"),
+    "unknown column": (
+        ["good.csv", "good.csv", "--label", "wnd"],
+        "unknown column 'wnd'; known: sky, wind. Did you",
+    ),
     "unknown task": (["good.csv", "good.csv", "--task", "binry"], "Did you mean 'binary'?"),
-    "three classes in binary": (["good.csv", "good.csv", "--task", "binary", "--label", "sky"], "a binary model"),
+    "three classes in binary": (
+        ["good.csv", "good.csv", "--task", "binary", "--label", "sky"],
+        "a binary model",
+    ),
     "unknown class": (["two.csv", "two.csv", "--label", "y", "--positive", "maybe"], "unknown class 'maybe'"),
     "score twice": (["good.csv", "good.csv", "--score", "a", "--score", "b"], "CLASS=COLUMN"),
     "model without config": (["good.csv", "good.csv", "--model", "m"], "add --config"),
@@ -143,7 +152,11 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 @pytest.fixture(scope="module")
 def mistakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mistakes")
-    good = "wind,sky\n" + "\n".join(f"{i % 7}.5,{'rain' if i % 2 else 'sun' if i % 3 else 'fog'}" for i in range(90)) + "\n"
+    good = (
+        "wind,sky\n"
+        + "\n".join(f"{i % 7}.5,{'rain' if i % 2 else 'sun' if i % 3 else 'fog'}" for i in range(90))
+        + "\n"
+    )
     texts = {
         "good.csv": good,
         "good.xlsx": "x",
@@ -192,7 +205,7 @@ def test_names_in_a_terminal_move_no_cursor(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout and "\x07" not in done.stdout
 
 
-# ---- Python ---------------------------------------------------------------------------------------------------------
+# ---- Python ------------------------------------------------------------------------------------------------
 
 
 def test_performance_is_scikit_learns() -> None:
@@ -232,7 +245,12 @@ def test_multiclass_and_regression() -> None:
 def frames(frame: pl.DataFrame, kind: str, folder: Path) -> Any:
     if kind in ("parquet", "csv", "ndjson", "arrow"):
         path = folder / f"rows.{kind}"
-        writer = {"parquet": "write_parquet", "csv": "write_csv", "ndjson": "write_ndjson", "arrow": "write_ipc"}[kind]
+        writer = {
+            "parquet": "write_parquet",
+            "csv": "write_csv",
+            "ndjson": "write_ndjson",
+            "arrow": "write_ipc",
+        }[kind]
         getattr(frame, writer)(path)
         return path
     if kind == "delta":
@@ -276,7 +294,12 @@ def test_raise_for_alerts() -> None:
 
 @pytest.mark.parametrize(
     ("value", "error"),
-    [(42, UsageError), ([1, 2], UsageError), (pl.DataFrame(), DataError), (pl.DataFrame({"x": []}), DataError)],
+    [
+        (42, UsageError),
+        ([1, 2], UsageError),
+        (pl.DataFrame(), DataError),
+        (pl.DataFrame({"x": []}), DataError),
+    ],
 )
 def test_what_is_not_rows_is_refused(value: Any, error: type[DriftlineError]) -> None:
     with pytest.raises(error):
@@ -318,7 +341,7 @@ def test_performance_that_falls_by_chance_or_by_a_trifle_is_no_alert() -> None:
     assert not [a for a in driftline.check(rows(1).head(40), few, **BINARY).alerts if a.kind == "performance"]
 
 
-# ---- broken columns -------------------------------------------------------------------------------------------------
+# ---- broken columns ----------------------------------------------------------------------------------------
 
 N = 120
 BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
@@ -338,7 +361,12 @@ BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
     "numbers become dates": ([1, 2] * 60, [date(2013, 4, 4)] * N, True, "changed its kind: numeric"),
     "dates": ([date(2013, 4, 4)] * N, [date(2014, 4, 4)] * N, False, "dates and times are not compared"),
     "dates as texts": (["2013-04-04"] * N, ["2014-04-04"] * N, False, "dates and times are not compared"),
-    "dates go missing": ([date(2013, 4, 4)] * N, [None] * 110 + [date(2013, 4, 4)] * 10, True, "missing share"),
+    "dates go missing": (
+        [date(2013, 4, 4)] * N,
+        [None] * 110 + [date(2013, 4, 4)] * 10,
+        True,
+        "missing share",
+    ),
     "lists": ([[1], [2]] * 60, [[3], [4]] * 60, False, "are not compared"),
     "lists become numbers": ([[1], [2]] * 60, [1, 2] * 60, True, "changed its kind: unsupported"),
     "structs": ([{"a": 1}] * N, [{"a": 2}] * N, False, "are not compared"),
@@ -354,12 +382,10 @@ BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_column_has_a_verdict_and_a_reason_and_the_others_go_on(case: str) -> None:
     reference, current, drifted, words = BROKEN[case]
-    if len(reference) == len(current):
-        good = {"good": ["x", "y"] * (len(reference) // 2)}
-    else:
-        good = {}
+    good = {"good": ["x", "y"] * (len(reference) // 2)} if len(reference) == len(current) else {}
     report = driftline.check(
-        pl.DataFrame({"x": reference, **good}, strict=False), pl.DataFrame({"x": current, **good}, strict=False)
+        pl.DataFrame({"x": reference, **good}, strict=False),
+        pl.DataFrame({"x": current, **good}, strict=False),
     )
     json.loads(report.to_json())
     report.to_html()
@@ -415,7 +441,7 @@ def test_whatever_a_column_holds_there_is_a_report_or_an_error_of_ours(
     report.to_html()
 
 
-# ---- the page -------------------------------------------------------------------------------------------------------
+# ---- the page ----------------------------------------------------------------------------------------------
 
 
 class _Page(html.parser.HTMLParser):
@@ -434,10 +460,10 @@ class _Page(html.parser.HTMLParser):
 def test_the_page_is_one_file_that_loads_and_runs_nothing(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>'\"&{{ 7*7 }}"
     reference = rows(1).with_columns(pl.lit(hostile).alias(hostile), pl.col("sky").alias('"><img src=x onerror=y>'))
-    current = rows(2, shift=2.0).with_columns(pl.lit(hostile + "2").alias(hostile), pl.col("sky").alias('"><img src=x onerror=y>'))
-    done = run(
-        *[p for p in _parquets(tmp_path, reference, current)], *OPTIONS, "--html", tmp_path / "report.html"
+    current = rows(2, shift=2.0).with_columns(
+        pl.lit(hostile + "2").alias(hostile), pl.col("sky").alias('"><img src=x onerror=y>')
     )
+    done = run(*_parquets(tmp_path, reference, current), *OPTIONS, "--html", tmp_path / "report.html")
     assert done.returncode == 1, done.stderr
     page = _Page()
     page.feed((tmp_path / "report.html").read_text(encoding="utf-8"))

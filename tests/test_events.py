@@ -1,4 +1,6 @@
-"""What comes in: windows that tile time, one spelling of classes, and refusals that name row, field and reason."""
+"""What comes in: windows that tile time, one spelling of classes, and refusals that name row, field and
+reason.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ SPECS = st.builds(WindowSpec, LENGTHS, ZONES)
 MOMENTS = st.datetimes(datetime(1950, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))
 
 
-# ---- windows --------------------------------------------------------------------------------------------------------
+# ---- windows -----------------------------------------------------------------------------------------------
 
 
 @given(SPECS, MOMENTS)
@@ -65,7 +67,9 @@ def test_the_zone_in_which_a_moment_is_written_does_not_matter(spec: WindowSpec,
 
 
 @pytest.mark.parametrize(
-    ("day", "hours"), [("2013-03-10", 23), ("2013-11-03", 25), ("2013-04-04", 24)], ids=["spring", "autumn", "plain"]
+    ("day", "hours"),
+    [("2013-03-10", 23), ("2013-11-03", 25), ("2013-04-04", 24)],
+    ids=["spring", "autumn", "plain"],
 )
 def test_the_day_on_which_the_clocks_change_is_one_window(day: str, hours: int) -> None:
     zone = ZoneInfo("America/Los_Angeles")
@@ -97,7 +101,8 @@ def test_an_unknown_zone_is_refused_in_words(zone: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("5min", 300), ("1.5h", 5400), ("7d", 604800), ("2w", 1209600), ("250ms", 0.25)]
+    ("text", "seconds"),
+    [("30s", 30), ("5min", 300), ("1.5h", 5400), ("7d", 604800), ("2w", 1209600), ("250ms", 0.25)],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text).total_seconds() == seconds
@@ -109,12 +114,21 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         parse_duration(text)
 
 
-# ---- classes --------------------------------------------------------------------------------------------------------
+# ---- classes -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("value", "name"),
-    [(True, "1"), (1, "1"), (1.0, "1"), ("1", "1"), (False, "0"), (0.5, "0.5"), ("rain", "rain"), (-3.0, "-3")],
+    [
+        (True, "1"),
+        (1, "1"),
+        (1.0, "1"),
+        ("1", "1"),
+        (False, "0"),
+        (0.5, "0.5"),
+        ("rain", "rain"),
+        (-3.0, "-3"),
+    ],
 )
 def test_one_class_has_one_spelling(value: object, name: str) -> None:
     assert class_name(value) == name
@@ -138,7 +152,7 @@ def test_only_binary_models_have_a_positive_class() -> None:
         Schema(Task.MULTICLASS, positive="rain")
 
 
-# ---- parsing --------------------------------------------------------------------------------------------------------
+# ---- parsing -----------------------------------------------------------------------------------------------
 
 NOW = datetime(2013, 4, 4, 12, tzinfo=UTC)
 FEATURES = {"wind": Kind.NUMERIC, "sky": Kind.CATEGORICAL}
@@ -181,9 +195,7 @@ def test_seconds_since_1970_are_a_time() -> None:
 
 
 def test_a_number_too_large_for_a_float_is_infinite() -> None:
-    (row,) = parse_predictions(
-        [{"prediction": "sun", "features": {"wind": -(10**400)}}], MULTICLASS, arrived=NOW
-    ).good
+    (row,) = parse_predictions([{"prediction": "sun", "features": {"wind": -(10**400)}}], MULTICLASS, arrived=NOW).good
     assert row.features["wind"] == -math.inf
 
 
@@ -264,7 +276,13 @@ def test_what_a_task_does_not_take_is_refused(schema: Schema, row: Any, field: s
 
 @pytest.mark.parametrize(
     ("row", "field"),
-    [({"label": "yes"}, "id"), ({"id": 1}, "label"), ({"id": 1, "label": "?"}, "label"), (None, ""), ("x", "")],
+    [
+        ({"label": "yes"}, "id"),
+        ({"id": 1}, "label"),
+        ({"id": 1, "label": "?"}, "label"),
+        (None, ""),
+        ("x", ""),
+    ],
 )
 def test_bad_labels_are_refused(row: Any, field: str) -> None:
     parsed = parse_labels([row, {"id": 7, "label": "no"}], BINARY, arrived=NOW)

@@ -1,4 +1,6 @@
-"""The law of states, for every state there is: any split of the rows, merged in any order, has the same bytes."""
+"""The law of states, for every state there is: any split of the rows, merged in any order, has the same
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ def classification(rows: list[Any]) -> Classification:
     return Classification.of(
         series([row[0] for row in rows], pl.String),
         series([row[1] for row in rows], pl.String),
-        {"rain": series([row[2] for row in rows], pl.Float64), "sun": series([row[3] for row in rows], pl.Float64)},
+        {
+            "rain": series([row[2] for row in rows], pl.Float64),
+            "sun": series([row[3] for row in rows], pl.Float64),
+        },
     )
 
 
@@ -163,7 +168,7 @@ def test_the_codec_gives_back_an_equal_state(case: Case, data: st.DataObject) ->
     assert encode(back) == encode(state)
 
 
-# ---- hostile bytes --------------------------------------------------------------------------------------------------
+# ---- hostile bytes -----------------------------------------------------------------------------------------
 
 
 def refused_or_a_state(data: bytes, kind: type) -> None:
@@ -228,7 +233,7 @@ def test_a_state_of_another_class_is_refused(case: Case) -> None:
 
 
 def test_an_unknown_version_says_so() -> None:
-    with pytest.raises(CodecError, match="version 9.*upgrade"):
+    with pytest.raises(CodecError, match=r"version 9.*upgrade"):
         decode(b"DLS\x09\x90", Moments)
 
 
@@ -245,7 +250,7 @@ def test_a_decoded_state_merges_or_says_why_not(rows: list[Any], seed: int) -> N
         pass
 
 
-# ---- what the sketches promise --------------------------------------------------------------------------------------
+# ---- what the sketches promise -----------------------------------------------------------------------------
 
 
 @given(st.lists(FLOATS, max_size=50))

@@ -161,7 +161,10 @@ def test_no_columns_whatever_break_it(reference: list[Any], current: list[Any], 
     sound(compare_columns({"x": NumericColumn.of(a, grid)}, {"x": NumericColumn.of(b, grid)})["x"])
 
 
-@given(st.lists(st.one_of(st.none(), st.text(max_size=3)), max_size=70), st.lists(st.text(max_size=3), max_size=70))
+@given(
+    st.lists(st.one_of(st.none(), st.text(max_size=3)), max_size=70),
+    st.lists(st.text(max_size=3), max_size=70),
+)
 def test_no_names_whatever_break_it(reference: list[Any], current: list[Any]) -> None:
     a, b = (CategoricalColumn.of(pl.Series(values, dtype=pl.String)) for values in (reference, current))
     sound(compare_columns({"x": a}, {"x": b})["x"])

@@ -67,7 +67,10 @@ def test_the_mean_has_students_interval(values: list[float]) -> None:
     if sd > 1e-6:
         expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
         scale = 1e-7 * float(np.abs(values).max() + 1)
-        assert (low, high) == (pytest.approx(expected.low, abs=scale), pytest.approx(expected.high, abs=scale))
+        assert (low, high) == (
+            pytest.approx(expected.low, abs=scale),
+            pytest.approx(expected.high, abs=scale),
+        )
 
 
 @given(st.integers(1, 500), st.integers(1, 500), st.data())
@@ -79,7 +82,7 @@ def test_a_difference_turns_round(n: int, m: int, data: st.DataObject) -> None:
     assert there.low <= a / n - b / m <= there.high
 
 
-# ---- coverage: how often the interval holds the truth, by simulation -------------------------------------------------
+# ---- coverage: how often the interval holds the truth, by simulation ---------------------------------------
 
 RUNS = 400
 

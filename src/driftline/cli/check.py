@@ -18,6 +18,7 @@ from driftline.cli.main import ALERTS, OK
 from driftline.errors import ConfigError, UnknownNameError, UsageError
 from driftline.service.check import check
 from driftline.service.check_report import ColumnReport, Report
+from driftline.service.config import load
 from driftline.statistics import Measure
 from driftline.statistics.drift import percent
 
@@ -42,7 +43,12 @@ _SHORT = {"wasserstein": "shift"}
 @click.option("--id", "identifier", metavar="C", help="The column that identifies a row; it is not compared.")
 @click.option("--ignore", metavar="C", multiple=True, help="A column to leave out. May be repeated.")
 @click.option("--positive", metavar="CLASS", help="The class that precision, recall, F1 and ROC AUC speak of.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="F", help="Take columns and task from driftline.yaml.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Take columns and task from driftline.yaml.",
+)
 @click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="F", help="Write the report as one HTML file.")
@@ -59,8 +65,8 @@ def command(
 ) -> int:
     """Compare a current file with a reference: one verdict, one exit code.
 
-    REFERENCE and CURRENT are Parquet, CSV, Arrow IPC or NDJSON files, or folders of Delta Lake. Exits with 0 when all
-    is well, 1 when there are alerts, 2 when the input cannot be used.
+    REFERENCE and CURRENT are Parquet, CSV, Arrow IPC or NDJSON files, or folders of Delta Lake. Exits with 0
+    when all is well, 1 when there are alerts, 2 when the input cannot be used.
     """
     given = {**options, "id": identifier, "score": _score(scores)}
     settings = _configured(config, model)
@@ -94,8 +100,6 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         if name is not None:
             raise UsageError("--model names a model of a configuration; add --config F")
         return {}
-    from driftline.service.config import load
-
     models = load(path).models
     if name is None and len(models) != 1:
         raise ConfigError(f"has {len(models)} models ({', '.join(models)}); name one with --model", path=path)
@@ -125,7 +129,7 @@ def _progress(words: str) -> Iterator[None]:
         yield
 
 
-# ---- the report in a terminal ---------------------------------------------------------------------------------------
+# ---- the report in a terminal ------------------------------------------------------------------------------
 
 
 def _print(report: Report, html: Path | None) -> None:
@@ -226,6 +230,4 @@ def _print_performance(console: Console, report: Report) -> None:
 
 def _clean(text: str, *, keep: str = "") -> str:
     """Names come from strangers: nothing in them moves the cursor or rings the bell."""
-    return "".join(
-        letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
+    return "".join(letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text)

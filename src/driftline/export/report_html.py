@@ -20,7 +20,9 @@ _CATEGORY_BARS = 12
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Shares of both sides, 0 to 1, in named bars; ``ends`` are the names at the two ends of an axis of numbers."""
+    """Shares of both sides, 0 to 1, in named bars; ``ends`` are the names at the two ends of an axis of
+    numbers.
+    """
 
     names: tuple[str, ...]
     reference: tuple[float, ...]
@@ -50,7 +52,10 @@ def _category_bars(reference: CategoricalColumn, current: CategoricalColumn) -> 
         return None
     sides = [[side.share(name) for name in shown] for side in (mine, theirs)]
     if len(names) > len(shown):
-        rest = [max((1.0 if side.count else 0.0) - sum(shares), 0.0) for side, shares in zip((mine, theirs), sides, strict=True)]
+        rest = [
+            max((1.0 if side.count else 0.0) - sum(shares), 0.0)
+            for side, shares in zip((mine, theirs), sides, strict=True)
+        ]
         shown = [*shown, f"{len(names) - len(shown)} others"]
         sides = [[*shares, more] for shares, more in zip(sides, rest, strict=True)]
     return Bars(tuple(shown), tuple(sides[0]), tuple(sides[1]))

@@ -1,4 +1,6 @@
-"""``driftline.check``: two sets of rows, one verdict. The same core as the service: schema, reference, profile, statistics."""
+"""``driftline.check``: two sets of rows, one verdict. The same core as the service: schema, reference,
+profile, statistics.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ import polars.selectors as cs
 
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import Kind, Schema, Task, class_name
-from driftline.profiles import Column, Columns, Reference, WindowProfile, canonical, infer_schema, profile_rows
+from driftline.profiles import (
+    Column,
+    Columns,
+    Reference,
+    WindowProfile,
+    canonical,
+    infer_schema,
+    profile_rows,
+)
 from driftline.profiles.frame import SCORE, feature_columns, kind_of
 from driftline.service.check_report import Alert, ColumnReport, Missing, Report, RowCounts
 from driftline.statistics import (
@@ -33,7 +43,9 @@ from driftline.store.files import read_rows
 __all__ = ["Alert", "ColumnReport", "Report", "check"]
 
 LARGEST_FALL: Mapping[str, float] = {"accuracy": 0.02, "roc_auc": 0.02, "mae": 0.05}
-"""Measures that are judged against the reference's own, and how much worse is no trifle: points; for MAE a share of it."""
+"""Measures that are judged against the reference's own, and how much worse is no trifle: points; for MAE a
+share of it.
+"""
 
 _PROFILED = (Kind.NUMERIC, Kind.CATEGORICAL)
 _SURE = 0.99
@@ -57,11 +69,13 @@ def check(
     positive: object = None,
     floors: Floors | None = None,
 ) -> Report:
-    """Compare current rows with reference rows: a Polars or pandas frame, anything with ``__arrow_c_stream__``, or a path.
+    """Compare current rows with reference rows: a Polars or pandas frame, anything with
+    ``__arrow_c_stream__``, or a path.
 
-    Every column is compared that plays no other part, unless ``features`` names them. ``score`` is the column of the
-    positive class's probability, or a mapping of class to column. An alert is a column that has drifted, by more than
-    chance and more than a trifle (``floors``), or accuracy, ROC AUC or MAE significantly worse than on the reference.
+    Every column is compared that plays no other part, unless ``features`` names them. ``score`` is the column
+    of the positive class's probability, or a mapping of class to column. An alert is a column that has
+    drifted, by more than chance and more than a trifle (``floors``), or accuracy, ROC AUC or MAE
+    significantly worse than on the reference.
 
     >>> rows = pl.DataFrame({"wind": [float(i % 7) for i in range(100)]})
     >>> check(rows, rows).verdict
@@ -81,16 +95,14 @@ def check(
     before, now = _without_untyped(before, now)
     schema = _schema(before, now, columns, _task(task), None if positive is None else class_name(positive))
     aside = _set_aside(before, now, schema, floors or Floors())
-    compared = replace(
-        schema, features={name: kind for name, kind in schema.features.items() if name not in aside}
-    )
+    compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
     whole = Reference.of(canonical(before, columns, compared), compared)
     profile = profile_rows(canonical(now, columns, compared), compared, whole.grids)
     sides = _Sides(before, now, columns, compared, whole.profile, profile)
     return _report(sides, schema, aside, floors)
 
 
-# ---- rows in --------------------------------------------------------------------------------------------------------
+# ---- rows in -----------------------------------------------------------------------------------------------
 
 
 def _frame(rows: Any, side: str) -> pl.DataFrame:
@@ -121,8 +133,8 @@ def _from_memory(rows: Any) -> pl.DataFrame:
     except ImportError:  # pandas hands out Arrow only where pyarrow is installed
         return pl.DataFrame([_pandas_column(str(name), rows[name]) for name in rows.columns])
     raise UsageError(
-        f"a {type(rows).__name__} came; allowed are a Polars or pandas DataFrame, anything with __arrow_c_stream__, "
-        "or the path of a file"
+        f"a {type(rows).__name__} came; allowed are a Polars or pandas DataFrame, "
+        "anything with __arrow_c_stream__, or the path of a file"
     )
 
 
@@ -133,7 +145,9 @@ def _pandas_column(name: str, column: Any) -> pl.Series:
         return series.fill_nan(None) if series.dtype.is_float() else series
     missing = column.isna().to_numpy()
     return pl.Series(
-        name, [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)], strict=False
+        name,
+        [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)],
+        strict=False,
     )
 
 
@@ -154,7 +168,9 @@ def _require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) 
         for frame in (before, now):
             dtype = frame.schema.get(name, pl.Null())
             if part in ("prediction", "label", "score") and dtype != pl.Null and kind_of(dtype) not in _PROFILED:
-                raise DataError(f"the {part} column {name!r} is of type {dtype}; allowed are numbers, texts and booleans")
+                raise DataError(
+                    f"the {part} column {name!r} is of type {dtype}; allowed are numbers, texts and booleans"
+                )
     if not set(before.columns) & set(now.columns):
         raise DataError(
             f"the two have no column in common: the reference has {_some(before.columns)}; the current rows "
@@ -212,7 +228,9 @@ def _schema(
         cs.boolean().cast(pl.Int8),
         cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String),
     )
-    parts = [frame.select(name for name in targets if name in frame.columns).with_columns(*plain) for frame in (before, now)]
+    parts = [
+        frame.select(name for name in targets if name in frame.columns).with_columns(*plain) for frame in (before, now)
+    ]
     try:
         both = pl.concat(parts, how="diagonal_relaxed")
     except pl.exceptions.PolarsError:  # as unlike as a date and a number
@@ -223,7 +241,7 @@ def _schema(
     return replace(infer_schema(both, roles, task=task, positive=positive), features=features)
 
 
-# ---- columns that are not compared ----------------------------------------------------------------------------------
+# ---- columns that are not compared -------------------------------------------------------------------------
 
 
 def _set_aside(before: pl.DataFrame, now: pl.DataFrame, schema: Schema, floors: Floors) -> dict[str, ColumnDrift]:
@@ -235,12 +253,15 @@ def _set_aside(before: pl.DataFrame, now: pl.DataFrame, schema: Schema, floors: 
             if kind in _PROFILED:
                 continue
             found[name] = ColumnDrift(
-                name, kind.value, drifted=True, problem=problem, reason=problem, missing_reference=_nulls(before, name)
+                name,
+                kind.value,
+                drifted=True,
+                problem=problem,
+                reason=problem,
+                missing_reference=_nulls(before, name),
             )
             continue
-        drift = ColumnDrift(
-            name, kind.value, missing_reference=_nulls(before, name), missing_current=_nulls(now, name)
-        )
+        drift = ColumnDrift(name, kind.value, missing_reference=_nulls(before, name), missing_current=_nulls(now, name))
         if change := _changed_kind(kind, now[name]):
             found[name] = replace(drift, drifted=True, problem=change, reason=change)
         elif kind is Kind.DATETIME or _are_dates(before[name]):
@@ -282,11 +303,14 @@ def _are_dates(values: pl.Series) -> bool:
 
 
 def _is_counter(values: pl.Series) -> bool:
-    """Whether whole numbers count the rows: without a gap or a repetition, or each greater than the one before."""
+    """Whether whole numbers count the rows: without a gap or a repetition, or each greater than the one
+    before.
+    """
     if not values.dtype.is_integer() or values.null_count() or values.len() < _COUNTER_ROWS:
         return False
     low, high = values.min(), values.max()
-    assert isinstance(low, int) and isinstance(high, int)
+    assert isinstance(low, int)
+    assert isinstance(high, int)
     if high - low + 1 < values.len():
         return False
     if high - low + 1 == values.len() and values.n_unique() == values.len():
@@ -318,7 +342,7 @@ def _missing_judged(drift: ColumnDrift, before: pl.DataFrame, now: pl.DataFrame,
     )
 
 
-# ---- the report -----------------------------------------------------------------------------------------------------
+# ---- the report --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,9 +386,11 @@ def _report(sides: _Sides, schema: Schema, aside: Mapping[str, ColumnDrift], flo
         reference.pop(label, None)
         current.pop(label, None)
     taken = {*sides.columns.roles, *sides.columns.ignore}
-    new = [] if sides.columns.features is not None else [
-        name for name in sides.now.columns if name not in taken and name not in schema.features
-    ]
+    new = (
+        []
+        if sides.columns.features is not None
+        else [name for name in sides.now.columns if name not in taken and name not in schema.features]
+    )
     drifts = compare_columns(reference, current, floors) | dict(aside) | {name: _new(sides.now, name) for name in new}
     if label is not None and unlabelled is not None:
         drifts[label] = unlabelled
@@ -404,13 +430,22 @@ def _column(drift: ColumnDrift, sides: _Sides) -> ColumnReport:
     missing = Missing(drift.missing_reference, drift.missing_current)
     if role == "label":
         missing = Missing(
-            *(_nulls(frame, drift.column) if drift.column in frame.columns else None for frame in (sides.before, sides.now))
+            *(
+                _nulls(frame, drift.column) if drift.column in frame.columns else None
+                for frame in (sides.before, sides.now)
+            )
         )
     measured = drift.value is not None or drift.drifted
     changes = drift.changes if drift.drifted or (drift.p_value is not None and drift.p_value < 0.01) else ()
     mistyped = _mistyped(drift, sides)
     return ColumnReport(
-        drift.column, role, drift.kind, drift if measured else None, missing, drift.problem, (*mistyped, *changes)
+        drift.column,
+        role,
+        drift.kind,
+        drift if measured else None,
+        missing,
+        drift.problem,
+        (*mistyped, *changes),
     )
 
 
@@ -444,7 +479,9 @@ def _drift_alerts(columns: Mapping[str, ColumnReport]) -> list[Alert]:
 
 
 def _performance_alerts(sides: _Sides, schema: Schema) -> list[Alert]:
-    """Measures that are worse than on the reference: beyond chance (the interval of the difference) and beyond a trifle."""
+    """Measures that are worse than on the reference: beyond chance (the interval of the difference) and
+    beyond a trifle.
+    """
     before, now = (
         measures(profile.performance, confidence=_SURE, positive=schema.positive)
         for profile in (sides.reference, sides.current)

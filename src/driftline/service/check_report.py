@@ -35,7 +35,8 @@ class Missing:
 class ColumnReport:
     """One column of the files. ``drift`` is None where nothing could be measured, and ``problem`` says why.
 
-    ``role`` is feature, prediction, score or label; ``kind`` is numeric, categorical, datetime or unsupported.
+    ``role`` is feature, prediction, score or label; ``kind`` is numeric, categorical, datetime or
+    unsupported.
     """
 
     column: str
@@ -64,7 +65,8 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answer of a check. ``columns`` are worst first; ``performance`` is None without labels and predictions.
+    """The answer of a check. ``columns`` are worst first; ``performance`` is None without labels and
+    predictions.
 
     ``reference_performance`` has the same measures of the reference rows, where those are labelled.
     """

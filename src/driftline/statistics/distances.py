@@ -1,9 +1,10 @@
 """Distances and tests between two profiles of one column, on cells that the reference alone decides.
 
-Both columns become counts on common *cells*: the cells of the grid with one more at each end for infinities, or the
-categories. PSI, Jensen-Shannon, Hellinger, total variation and chi-squared use at most 64 *bins* of cells: at the reference's
-quantiles, with an own bin for an atom (a value with over 4 % of the reference), for each outside range, for what is missing
-and for what the reference never had. No bin moves with the current data.
+Both columns become counts on common *cells*: the cells of the grid with one more at each end for infinities,
+or the categories. PSI, Jensen-Shannon, Hellinger and total variation use at most 64 *bins* of
+cells: at the reference's quantiles, with an own bin for an atom (a value with over 4 % of the reference), for
+each outside range, for what is missing and for what the reference never had. No bin moves with the current
+data.
 """
 
 from __future__ import annotations
@@ -40,13 +41,14 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """Counts of the reference and the current rows on common bins, shape (k,), and on the finest cells, shape (c,).
+    """Counts of the reference and the current rows on common bins, shape (k,), and on the finest cells, shape
+    (c,).
 
-    The last bin holds the rows without a value; no cell does. ``ordered`` cells are numbers; others are categories.
-    ``positions`` are the cells' centres in spreads of the reference from its median, capped, shape (c,); empty for
-    categories and for a reference without spread. ``capped`` says that some value lies further out than `CAP_SPREADS`.
-    ``unseen`` is the share of the current rows, 0 to 1, in categories that the reference never had, beyond what is to be
-    expected of its rare ones.
+    The last bin holds the rows without a value; no cell does. ``ordered`` cells are numbers; others are
+    categories. ``positions`` are the cells' centres in spreads of the reference from its median, capped,
+    shape (c,); empty for categories and for a reference without spread. ``capped`` says that some value lies
+    further out than `CAP_SPREADS`. ``unseen`` is the share of the current rows, 0 to 1, in categories that
+    the reference never had, beyond what is to be expected of its rare ones.
     """
 
     reference: _Floats
@@ -153,7 +155,9 @@ def spread_of(column: NumericColumn) -> float:
 
 
 def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) -> Pair:
-    """A bin for each of the reference's most common categories, one for its others, one for new ones, one for missing."""
+    """A bin for each of the reference's most common categories, one for its others, one for new ones, one for
+    missing.
+    """
     mine, theirs = reference.categories.counts, current.categories.counts
     names = sorted(mine, key=lambda name: (-mine[name], name))
     own, rest = names[: BINS_LIMIT - 3], names[BINS_LIMIT - 3 :]
@@ -174,11 +178,13 @@ def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) 
 
 
 def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> float:
-    """How many current rows are of a category that the reference never had, beyond what its rare ones let expect.
+    """How many current rows are of a category that the reference never had, beyond what its rare ones let
+    expect.
 
-    A share f1/n of fresh rows is of a new category when f1 of the reference's n rows are alone in theirs (Good 1953);
-    what is within three standard errors of that is counted with the rare ones. A new category with so many rows that the
-    reference would have had some, but for a chance of about one in a million, is always a surprise.
+    A share f1/n of fresh rows is of a new category when f1 of the reference's n rows are alone in theirs
+    (Good 1953); what is within three standard errors of that is counted with the rare ones. A new category
+    with so many rows that the reference would have had some, but for a chance of about one in a million, is
+    always a surprise.
     """
     mine = reference.categories.counts
     new = [count for name, count in current.categories.counts.items() if name not in mine]
@@ -190,7 +196,7 @@ def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> flo
     return loud + max(sum(new) - loud - expected - 3 * math.sqrt(expected * (1 + m / n)), 0.0)
 
 
-# ---- shares ---------------------------------------------------------------------------------------------------------
+# ---- shares ------------------------------------------------------------------------------------------------
 
 
 def _used(pair: Pair) -> tuple[_Floats, _Floats] | None:
@@ -221,13 +227,17 @@ def psi(pair: Pair) -> float | None:
 
 
 def jensen_shannon_raw(pair: Pair) -> float | None:
-    """Jensen-Shannon distance: the root of the divergence in bits, in [0, 1] (Lin 1991; Endres & Schindelin 2003)."""
+    """Jensen-Shannon distance: the root of the divergence in bits, in [0, 1] (Lin 1991; Endres & Schindelin
+    2003).
+    """
     divergence = _jensen_shannon_divergence(pair)
     return None if divergence is None else float(np.sqrt(divergence))
 
 
 def jensen_shannon(pair: Pair) -> float | None:
-    """The distance after the divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in [0, 1]."""
+    """The distance after the divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in
+    [0, 1].
+    """
     divergence = _jensen_shannon_divergence(pair)
     if (counts := _used(pair)) is None or divergence is None:
         return None
@@ -255,14 +265,16 @@ def hellinger(pair: Pair) -> float | None:
 
 
 def total_variation(pair: Pair) -> float | None:
-    """Total variation ½ Σ|p - q|, in [0, 1]: the share of rows that would have to move; not corrected for size."""
+    """Total variation ½ Σ|p - q|, in [0, 1]: the share of rows that would have to move; not corrected for
+    size.
+    """
     if (counts := _used(pair)) is None:
         return None
     p, q = (side / side.sum() for side in counts)
     return min(float(np.abs(p - q).sum() / 2), 1.0)
 
 
-# ---- order ----------------------------------------------------------------------------------------------------------
+# ---- order -------------------------------------------------------------------------------------------------
 
 
 def _cumulated(pair: Pair) -> tuple[_Floats, _Floats] | None:
@@ -273,10 +285,11 @@ def _cumulated(pair: Pair) -> tuple[_Floats, _Floats] | None:
 
 
 def kolmogorov_smirnov(pair: Pair) -> float | None:
-    """Largest gap between the two distribution functions at the cells' edges, in [0, 1]; infinities take part.
+    """Largest gap between the two distribution functions at the cells' edges, in [0, 1]; infinities take
+    part.
 
-    At most the mass of the largest cell below the gap between the values themselves. None for categories, or when
-    either side has no values.
+    At most the mass of the largest cell below the gap between the values themselves. None for categories, or
+    when either side has no values.
     """
     if (cumulated := _cumulated(pair)) is None:
         return None
@@ -284,27 +297,29 @@ def kolmogorov_smirnov(pair: Pair) -> float | None:
 
 
 def wasserstein(pair: Pair) -> float | None:
-    """Wasserstein-1 distance of the finite values in spreads of the reference: how far a value moves on average.
+    """Wasserstein-1 distance of the finite values in spreads of the reference: how far a value moves on
+    average.
 
-    Infinities count as `CAP_SPREADS`, the furthest that any value counts for. None for categories, for a reference
-    without spread, or when either side has no values.
+    Infinities count as `CAP_SPREADS`, the furthest that any value counts for. None for categories, for a
+    reference without spread, or when either side has no values.
     """
     if not len(pair.positions) or (cumulated := _cumulated(pair)) is None:
         return None
     return float((np.abs(cumulated[0] - cumulated[1])[:-1] * np.diff(pair.positions)).sum())
 
 
-# ---- chance ---------------------------------------------------------------------------------------------------------
+# ---- chance ------------------------------------------------------------------------------------------------
 
 
 def chi_squared_p(pair: Pair) -> float | None:
-    """P-value of the chi-squared test that both sides come from one distribution; None when either side has no rows.
+    """P-value of the chi-squared test that both sides come from one distribution; None when either side has
+    no rows.
 
-    Cells are pooled, numbers with their neighbours and categories smallest first, until each group expects 5 rows on both
-    sides and there are not too many groups. The groups depend on the two sides' sum alone, as the permutation of rows
-    between the sides does: bins at the reference's quantiles would not be a fair test, as they hold the reference's
-    counts fixed (1,000 against 100 rows of one distribution then have p < 0.01 in half of all cases). 1 when one group is
-    left.
+    Cells are pooled, numbers with their neighbours and categories smallest first, until each group expects 5
+    rows on both sides and there are not too many groups. The groups depend on the two sides' sum alone, as
+    the permutation of rows between the sides does: bins at the reference's quantiles would not be a fair
+    test, as they hold the reference's counts fixed (1,000 against 100 rows of one distribution then have p <
+    0.01 in half of all cases). 1 when one group is left.
     """
     p = np.append(pair.reference_cells, pair.reference[-1])
     q = np.append(pair.current_cells, pair.current[-1])
@@ -325,7 +340,9 @@ def chi_squared_p(pair: Pair) -> float | None:
 
 
 def _pooled(sizes: _Floats, least: float) -> _Ints:
-    """Number neighbours from 0 so that each group's sizes add up to ``least``; what is left joins the last group."""
+    """Number neighbours from 0 so that each group's sizes add up to ``least``; what is left joins the last
+    group.
+    """
     groups, group, size = np.zeros(len(sizes), np.int64), 0, 0.0
     for at, more in enumerate(sizes.tolist()):
         groups[at] = group
@@ -336,7 +353,9 @@ def _pooled(sizes: _Floats, least: float) -> _Ints:
 
 
 def kolmogorov_smirnov_p(pair: Pair) -> float | None:
-    """Asymptotic p-value of the KS distance with Stephens' (1970) correction; on the safe side where values are tied."""
+    """Asymptotic p-value of the KS distance with Stephens' (1970) correction; on the safe side where values
+    are tied.
+    """
     distance = kolmogorov_smirnov(pair)
     if distance is None:
         return None

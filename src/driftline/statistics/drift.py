@@ -1,7 +1,8 @@
-"""Which columns differ between a reference and a current set of rows: by more than chance and by more than a trifle.
+"""Which columns differ between a reference and a current set of rows: by more than chance and by more than a
+trifle.
 
-Chapter 3 of the statistics notes. A column has *drifted* when both hold: its p-value, adjusted by Holm (1979) over all
-columns, is below ``Floors.chance``, and an effect reaches its floor.
+Chapter 3 of the statistics notes. A column has *drifted* when both hold: its p-value, adjusted by Holm (1979)
+over all columns, is below ``Floors.chance``, and an effect reaches its floor.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ _SPREAD_RATIO = 1.1
 class Floors:
     """What is a trifle and what is chance.
 
-    ``js`` distance in [0, 1]; ``wasserstein`` in spreads of the reference; ``missing`` as a change of share (0.05 are
-    5 points) by at least ``missing_factor``; ``unseen`` as a share of the current rows; ``chance`` is the adjusted
-    p-value below which a difference is no chance; columns with fewer than ``rows`` rows are not judged.
+    ``js`` distance in [0, 1]; ``wasserstein`` in spreads of the reference; ``missing`` as a change of share
+    (0.05 are 5 points) by at least ``missing_factor``; ``unseen`` as a share of the current rows; ``chance``
+    is the adjusted p-value below which a difference is no chance; columns with fewer than ``rows`` rows are
+    not judged.
     """
 
     js: float = 0.10
@@ -53,10 +55,11 @@ class Floors:
 class ColumnDrift:
     """How one column differs from its reference.
 
-    ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value`` is what it
-    came to and ``threshold`` its floor; both None where nothing could be measured, and then ``problem`` says why. A
-    column that is gone or changed its kind has a problem *and* has drifted. ``p_value`` is adjusted over all columns.
-    ``reason`` says in words which condition decided, ``changes`` what changed. Shares are 0 to 1, of all rows.
+    ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value``
+    is what it came to and ``threshold`` its floor; both None where nothing could be measured, and then
+    ``problem`` says why. A column that is gone or changed its kind has a problem *and* has drifted.
+    ``p_value`` is adjusted over all columns. ``reason`` says in words which condition decided, ``changes``
+    what changed. Shares are 0 to 1, of all rows.
     """
 
     column: str
@@ -78,7 +81,9 @@ class ColumnDrift:
 
     @property
     def severity(self) -> float:
-        """Value over threshold; very large for a column that is gone or changed its kind, 0 where nothing speaks."""
+        """Value over threshold; very large for a column that is gone or changed its kind, 0 where nothing
+        speaks.
+        """
         if self.value is None or not self.threshold:
             return _STRUCTURAL_SEVERITY if self.drifted else 0.0
         return self.value / self.threshold
@@ -92,13 +97,16 @@ def worst_first(drifts: Iterable[ColumnDrift]) -> list[ColumnDrift]:
 def compare_columns(
     reference: Mapping[str, Column], current: Mapping[str, Column], floors: Floors | None = None
 ) -> dict[str, ColumnDrift]:
-    """Compare the columns of two profiles, in order of the reference, then new ones; nothing is ever raised or NaN."""
+    """Compare the columns of two profiles, in order of the reference, then new ones; nothing is ever raised
+    or NaN.
+    """
     floors = floors or Floors()
     found = {name: _compare(name, column, current.get(name), floors) for name, column in reference.items()}
     for name, column in current.items():
         if name not in reference:
             found[name] = replace(
-                _blank(name, None, column), problem="is not in the reference, so there is nothing to compare with"
+                _blank(name, None, column),
+                problem="is not in the reference, so there is nothing to compare with",
             )
     adjusted = _holm({name: drift.p_value for name, drift in found.items() if drift.p_value is not None})
     return {
@@ -212,7 +220,9 @@ _MEASURE_WORDS = {
 
 
 def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's (1979) step-down adjustment: no more than `chance` of a false finding among all columns together."""
+    """Holm's (1979) step-down adjustment: no more than `chance` of a false finding among all columns
+    together.
+    """
     adjusted: dict[str, float] = {}
     least = 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
@@ -221,7 +231,7 @@ def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return adjusted
 
 
-# ---- in words -------------------------------------------------------------------------------------------------------
+# ---- in words ----------------------------------------------------------------------------------------------
 
 
 def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
@@ -243,10 +253,10 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
     names = sorted(mine.counts.keys() | theirs.counts.keys())
     shares = sorted(((mine.share(name), theirs.share(name), name) for name in names), key=lambda s: -abs(s[1] - s[0]))
     shown = [share for share in shares[:_CHANGES_SHOWN] if abs(share[1] - share[0]) >= _CHANGE_LEAST]
-    words = [
-        f"{name} {percent(before)} → {percent(after)}{' (new)' if not before else ' (gone)' if not after else ''}"
-        for before, after, name in shown
-    ]
+    words = []
+    for before, after, name in shown:
+        mark = " (new)" if not before else " (gone)" if not after else ""
+        words.append(f"{name} {percent(before)} → {percent(after)}{mark}")
     if unseen - sum(after for before, after, _ in shown if not before) >= _CHANGE_LEAST:
         words.append(f"{percent(unseen)} in new categories")
     return words
@@ -254,9 +264,7 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
 
 def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair) -> list[str]:
     words: list[str] = []
-    infinite = [
-        (column.positive_infinite + column.negative_infinite) / column.rows for column in (reference, current)
-    ]
+    infinite = [(column.positive_infinite + column.negative_infinite) / column.rows for column in (reference, current)]
     if abs(infinite[1] - infinite[0]) >= _CHANGE_LEAST / 10:
         words.append(f"infinite {percent(infinite[0])} → {percent(infinite[1])}")
     if not (reference.sketch.count and current.sketch.count):
@@ -280,8 +288,10 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
 
 def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> bool:
     """Whether current values lie beyond the cap and beyond everything in the reference."""
-    assert current.smallest is not None and current.largest is not None
-    assert reference.smallest is not None and reference.largest is not None
+    assert current.smallest is not None
+    assert current.largest is not None
+    assert reference.smallest is not None
+    assert reference.largest is not None
     middle = _median(reference)
     high = max(reference.largest, middle + CAP_SPREADS * spread)
     low = min(reference.smallest, middle - CAP_SPREADS * spread)
@@ -289,9 +299,12 @@ def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> boo
 
 
 def _median(column: NumericColumn) -> float:
-    """The median as the edge of its cell nearer to the grid's centre: exact for whole numbers on the plain grid."""
+    """The median as the edge of its cell nearer to the grid's centre: exact for whole numbers on the plain
+    grid.
+    """
     sketch = column.sketch
-    assert column.smallest is not None and column.largest is not None
+    assert column.smallest is not None
+    assert column.largest is not None
     at = int(np.searchsorted(np.cumsum(sketch.counts), sketch.count / 2))
     cell, plain = sketch.cells[at : at + 1], Grid()
     edge = max(float(plain.lower_edges(cell)[0]), 0.0) or min(float(plain.upper_edges(cell)[0]), 0.0)

@@ -19,7 +19,8 @@ class Interval(NamedTuple):
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion, ``0 <= successes <= n``, ``n > 0`` (Brown, Cai & DasGupta 2001).
+    """Wilson's score interval of a proportion, ``0 <= successes <= n``, ``n > 0`` (Brown, Cai & DasGupta
+    2001).
 
     Fractions are allowed: an effective number of trials need not be whole.
 
@@ -34,7 +35,7 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
 
 
 def student(mean: float, sd: float, n: int, confidence: float = 0.95, *, least: float = -_LARGEST) -> Interval:
-    """Mean ± t·sd/√n for n >= 2 values, cut off at ``least``, the smallest value that the quantity can take."""
+    """Mean ± t·sd/√n for n >= 2 values, cut off at ``least``, the smallest value that there can be."""
     half = t_quantile(confidence, n - 1) * sd / math.sqrt(n)
     return Interval(max(mean - half, least), mean + half)
 
@@ -47,18 +48,18 @@ def logit_delta(value: float, error: float, confidence: float = 0.95) -> Interva
 
 
 def log_delta(value: float, error: float, n: int, confidence: float = 0.95) -> Interval:
-    """Delta method on the log scale with Student's t, for a value above 0 from n >= 2 rows with its standard error."""
+    """Delta method on the log scale with Student's t, for a value above 0 from n >= 2 rows with its standard
+    error.
+    """
     ratio = math.exp(min(t_quantile(confidence, n - 1) * error / value, _LARGEST_EXPONENT))
     return Interval(value / ratio, min(value * ratio, _LARGEST))
 
 
-def difference(
-    first: tuple[float, float, float], second: tuple[float, float, float]
-) -> Interval:
+def difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> Interval:
     """Interval of ``first - second`` from (value, low, high) of each, independent of one another.
 
-    With Wilson bounds this is Newcombe's (1998) interval, method 10, for the difference of two proportions; for others
-    it is the recovery of variances from limits (Zou & Donner 2008).
+    With Wilson bounds this is Newcombe's (1998) interval, method 10, for the difference of two proportions;
+    for others it is the recovery of variances from limits (Zou & Donner 2008).
 
     >>> [round(bound, 4) for bound in difference((56 / 70, *wilson(56, 70)), (48 / 80, *wilson(48, 80)))]
     [0.0524, 0.3339]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Measure:
     """A number with an interval and a count; or, when it could not be had, a reason.
 
-    ``value``, ``low`` and ``high`` are finite or None; ``low <= value <= high`` when all are there. ``n`` is how many
-    rows it rests on. ``confidence`` is the two-sided level of the interval, in (0, 1). ``problem`` says in words why
-    ``value`` is None; it is empty when there is a value.
+    ``value``, ``low`` and ``high`` are finite or None; ``low <= value <= high`` when all are there. ``n`` is
+    how many rows it rests on. ``confidence`` is the two-sided level of the interval, in (0, 1). ``problem``
+    says in words why ``value`` is None; it is empty when there is a value.
     """
 
     name: str

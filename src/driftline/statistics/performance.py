@@ -1,8 +1,10 @@
-"""How well a model did on labelled rows: each measure with its interval and count, or with the reason why not.
+"""How well a model did on labelled rows: each measure with its interval and count, or with the reason why
+not.
 
-Formulas: chapter 1 of the statistics notes. Classification is binary with a ``positive`` class, and otherwise the macro
-average over the classes, as scikit-learn has it: over every class that occurs as a label or a prediction, where a class
-whose precision, recall or F1 is undefined adds 0. For a binary model an undefined measure has no value but a reason.
+Formulas: chapter 1 of the statistics notes. Classification is binary with a ``positive`` class, and otherwise
+the macro average over the classes, as scikit-learn has it: over every class that occurs as a label or a
+prediction, where a class whose precision, recall or F1 is undefined adds 0. For a binary model an undefined
+measure has no value but a reason.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class _Question(NamedTuple):
         return Measure(self.name, value, low, high, n, self.confidence)
 
 
-# ---- classification -------------------------------------------------------------------------------------------------
+# ---- classification ----------------------------------------------------------------------------------------
 
 
 def accuracy(performance: Classification, ask: _Question) -> Measure:
@@ -72,8 +74,9 @@ def recall(performance: Classification, ask: _Question) -> Measure:
 def f1(performance: Classification, ask: _Question) -> Measure:
     """Harmonic mean of precision and recall; ``n`` are the rows labelled or predicted as the class.
 
-    With J = TP / (TP + FP + FN), which is a plain proportion, F1 = 2 J / (1 + J): Wilson's interval of J, transformed, is
-    the delta method on the multinomial made right at both ends. The macro average uses the delta method itself.
+    With J = TP / (TP + FP + FN), which is a plain proportion, F1 = 2 J / (1 + J): Wilson's interval of J,
+    transformed, is the delta method on the multinomial made right at both ends. The macro average uses the
+    delta method itself.
     """
     if ask.positive is None:
         return _macro(performance, ask, 0.5, 0.5)
@@ -104,9 +107,9 @@ def _share(hits: int, n: int, ask: _Question, labelled: int, undefined: str) -> 
 def _macro(performance: Classification, ask: _Question, label_weight: float, prediction_weight: float) -> Measure:
     """Mean over classes of hits / (label_weight · labelled + prediction_weight · predicted).
 
-    Weights (1, 0) give recall, (0, 1) precision, (½, ½) F1. The delta method on the multinomial: with cell shares p and
-    gradient g the variance is Σ p g² / n, because Σ p g = 0 for a ratio. At 0 and 1, where that is 0, Wilson's interval
-    with as many trials as give the mean of the classes' shares the same variance.
+    Weights (1, 0) give recall, (0, 1) precision, (½, ½) F1. The delta method on the multinomial: with cell
+    shares p and gradient g the variance is Σ p g² / n, because Σ p g = 0 for a ratio. At 0 and 1, where that
+    is 0, Wilson's interval with as many trials as give the mean of the classes' shares the same variance.
     """
     n = performance.count
     if not n:
@@ -132,11 +135,12 @@ def _macro(performance: Classification, ask: _Question, label_weight: float, pre
 
 
 def roc_auc(performance: Classification, ask: _Question) -> Measure:
-    """Chance that a row of the class scores above one that is not, ties counting half; DeLong (1988) from the grids.
+    """Chance that a row of the class scores above one that is not, ties counting half; DeLong (1988) from the
+    grids.
 
-    Scores within one cell of the grid (2^-7 of their logit) count as ties. Multiclass: the mean of one-vs-rest over the
-    classes that have both; as its classes share rows in a way that the grids do not keep, its interval takes them as
-    fully correlated, which is on the safe side.
+    Scores within one cell of the grid (2^-7 of their logit) count as ties. Multiclass: the mean of
+    one-vs-rest over the classes that have both; as its classes share rows in a way that the grids do not
+    keep, its interval takes them as fully correlated, which is on the safe side.
     """
     if not performance.count:
         return ask.no(NO_LABELS)
@@ -159,10 +163,13 @@ def roc_auc(performance: Classification, ask: _Question) -> Measure:
 
 
 def _delong(pair: ScorePair) -> tuple[float, float]:
-    """AUC and its standard error; with one row of a class, or all scores tied, that of Hanley & McNeil (1982)."""
+    """AUC and its standard error; with one row of a class, or all scores tied, that of Hanley & McNeil
+    (1982).
+    """
     cells = np.union1d(pair.positives.cells, pair.negatives.cells)
-    positives, negatives = _dense(pair.positives.cells, pair.positives.counts, cells), _dense(
-        pair.negatives.cells, pair.negatives.counts, cells
+    positives, negatives = (
+        _dense(pair.positives.cells, pair.positives.counts, cells),
+        _dense(pair.negatives.cells, pair.negatives.counts, cells),
     )
     m, n = positives.sum(), negatives.sum()
     beaten = (np.cumsum(negatives) - negatives / 2) / n  # share of negatives below a positive in this cell
@@ -185,7 +192,9 @@ def _dense(cells: npt.NDArray[np.uint16], counts: npt.NDArray[np.int64], among: 
 
 
 def log_loss(performance: Classification, ask: _Question) -> Measure:
-    """Mean of -ln of the probability given to the true class, in nats, of the rows that have one; mean ± t·sd/√n."""
+    """Mean of -ln of the probability given to the true class, in nats, of the rows that have one; mean ±
+    t·sd/√n.
+    """
     losses = performance.log_loss
     if not performance.count:
         return ask.no(NO_LABELS)
@@ -193,12 +202,10 @@ def log_loss(performance: Classification, ask: _Question) -> Measure:
         return ask.no(NO_SCORES)
     if losses.sd is None:
         return ask.no(ONE_ROW, losses.count)
-    return ask.yes(
-        losses.mean, student(losses.mean, losses.sd, losses.count, ask.confidence, least=0.0), losses.count
-    )
+    return ask.yes(losses.mean, student(losses.mean, losses.sd, losses.count, ask.confidence, least=0.0), losses.count)
 
 
-# ---- regression -----------------------------------------------------------------------------------------------------
+# ---- regression --------------------------------------------------------------------------------------------
 
 
 def mae(performance: Regression, ask: _Question) -> Measure:
@@ -227,10 +234,11 @@ def rmse(performance: Regression, ask: _Question) -> Measure:
 
 
 def r2(performance: Regression, ask: _Question) -> Measure:
-    """Share of the labels' variance that the predictions explain; 1 at most, below 0 for worse than their mean.
+    """Share of the labels' variance that the predictions explain; 1 at most, below 0 for worse than their
+    mean.
 
-    Delta method from the joint moments of e = prediction - label and u = label - mean: 1 - R² = E[e²] / E[u²] varies as
-    (e² - (1 - R²) u²) / E[u²]. On the log scale of 1 - R², so that the interval stays below 1.
+    Delta method from the joint moments of e = prediction - label and u = label - mean: 1 - R² = E[e²] / E[u²]
+    varies as (e² - (1 - R²) u²) / E[u²]. On the log scale of 1 - R², so that the interval stays below 1.
     """
     n = performance.count
     if n < 2:
@@ -260,7 +268,7 @@ def r2(performance: Regression, ask: _Question) -> Measure:
     return ask.yes(1 - ratio, Interval(1 - bounds.high, 1 - bounds.low), n)
 
 
-# ---- the table ------------------------------------------------------------------------------------------------------
+# ---- the table ---------------------------------------------------------------------------------------------
 
 CLASSIFICATION: Mapping[str, Callable[[Classification, _Question], Measure]] = {
     "accuracy": accuracy,
@@ -290,8 +298,8 @@ def measures(
 ) -> dict[str, Measure]:
     """Every measure of a performance, by name, with its two-sided interval; empty where nothing is labelled.
 
-    ``positive`` makes precision, recall, F1 and ROC AUC those of that class; without it they are macro averages. A
-    measure that cannot be had is there all the same, with a ``problem`` in words and no value.
+    ``positive`` makes precision, recall, F1 and ROC AUC those of that class; without it they are macro
+    averages. A measure that cannot be had is there all the same, with a ``problem`` in words and no value.
 
     >>> measures(Classification({("0", "0"): 5, ("1", "0"): 1, ("1", "1"): 4}))["accuracy"].value
     0.9

@@ -1,7 +1,9 @@
-"""The few special functions that intervals and tests need, for whole degrees of freedom, without importing SciPy.
+"""The few special functions that intervals and tests need, for whole degrees of freedom, without importing
+SciPy.
 
-Importing ``scipy.special`` costs about 0.4 s, more than a whole ``driftline check`` of a small file. For whole degrees of
-freedom all of these are finite sums (Abramowitz & Stegun 1964, 26.4 and 26.7); ``tests/statistics`` holds them to SciPy.
+Importing ``scipy.special`` costs about 0.4 s, more than a whole ``driftline check`` of a small file. For
+whole degrees of freedom all of these are finite sums (Abramowitz & Stegun 1964, 26.4 and 26.7);
+``tests/statistics`` holds them to SciPy.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ def _t_inside(t: float, dof: int) -> float:
 
 
 def chi_squared_sf(x: float, dof: int) -> float:
-    """P(X > x) for chi-squared with a whole number of degrees of freedom, 1 or more (Abramowitz & Stegun 26.4.4-5).
+    """P(X > x) for chi-squared with a whole number of degrees of freedom, 1 or more (Abramowitz & Stegun
+    26.4.4-5).
 
     >>> round(chi_squared_sf(3.841459, 1), 6)
     0.05

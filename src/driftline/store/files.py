@@ -1,4 +1,6 @@
-"""Reads the files that people have: Parquet, CSV, Arrow IPC, newline-delimited JSON, and folders of Delta Lake."""
+"""Reads the files that people have: Parquet, CSV, Arrow IPC, newline-delimited JSON, and folders of Delta
+Lake.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +35,17 @@ def _separated(separator: str) -> Callable[[Path], pl.DataFrame]:
         for name in frame.columns:
             found = _DUPLICATED.fullmatch(name)
             if found and found["name"] in frame.columns:
-                raise DataError(f"{path}: the column {found['name']!r} comes more than once; give each a name of its own")
+                raise DataError(
+                    f"{path}: the column {found['name']!r} comes more than once; give each a name of its own"
+                )
         return frame
 
     return read
 
 
 def _delta(path: Path) -> pl.DataFrame:
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
+    from deltalake import DeltaTable  # noqa: PLC0415 - heavy, and only for folders
+    from deltalake.exceptions import DeltaError  # noqa: PLC0415
 
     try:
         return pl.read_delta(DeltaTable(path))
@@ -63,7 +67,9 @@ READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
 
 
 def read_rows(path: Path) -> pl.DataFrame:
-    """Read a whole file; raise `UsageError` for one that is not there or not known, `DataError` for a broken one."""
+    """Read a whole file; raise `UsageError` for one that is not there or not known, `DataError` for a broken
+    one.
+    """
     if not path.exists():
         raise UsageError(f"{path}: there is no such file")
     reader: Callable[[Path], pl.DataFrame]

@@ -108,11 +108,22 @@ def drift(value: float, threshold: float, measure: str, changes: Sequence[str] =
     """A comparison with the reference."""
     drifted = bool(changes)
     return DriftView(
-        measure, value, threshold, drifted, 1e-6 if drifted else 0.31, reason or _WHY[drifted], tuple(changes), 0.0, 0.0
+        measure,
+        value,
+        threshold,
+        drifted,
+        1e-6 if drifted else 0.31,
+        reason or _WHY[drifted],
+        tuple(changes),
+        0.0,
+        0.0,
     )
 
 
-_WHY = {True: "js 0.39 is over 0.1 and chance does not explain it (p < 0.001)", False: "within what chance explains"}
+_WHY = {
+    True: "js 0.39 is over 0.1 and chance does not explain it (p < 0.001)",
+    False: "within what chance explains",
+}
 
 
 def window_view(
@@ -167,10 +178,7 @@ def window_view(
     verdicts = [verdict(one, accuracy, n) for one in rules] if stage == "judged" else []
     return WindowView(
         summary,
-        [
-            VerdictView(v.rule, v.state.value, v.value, v.low, v.high, v.n, v.threshold, v.reason, NOW)
-            for v in verdicts
-        ],
+        [VerdictView(v.rule, v.state.value, v.value, v.low, v.high, v.n, v.threshold, v.reason, NOW) for v in verdicts],
     )
 
 
@@ -231,7 +239,9 @@ def _alert(rule: Rule, span: AlertSpan, view: WindowView, at: int) -> AlertView:
     )
 
 
-def corrected(alert: AlertView, value_now: float | None, status: Literal["corrected", "resolved"] = "corrected") -> AlertView:
+def corrected(
+    alert: AlertView, value_now: float | None, status: Literal["corrected", "resolved"] = "corrected"
+) -> AlertView:
     """An alert after the corrected labels have come."""
     reason = "judged again by what is known now, its windows are no longer a breach"
     later = NOW + timedelta(minutes=1)

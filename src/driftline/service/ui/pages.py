@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request, Response
 from driftline.errors import UnknownNameError
 from driftline.service.config import ModelConfig
 from driftline.service.ui import shown, words
+from driftline.service.ui.state import Headline, headline
 from driftline.service.views import AlertView, ModelView, WindowView
 
 REFRESH_SECONDS = 5.0
@@ -87,13 +88,11 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
     return router
 
 
-def _index_row(
-    views: Views, view: ModelView, firing: Sequence[AlertView]
-) -> tuple[ModelView, ZoneInfo, shown.Headline]:
+def _index_row(views: Views, view: ModelView, firing: Sequence[AlertView]) -> tuple[ModelView, ZoneInfo, Headline]:
     config = views.model_config(view.name)
     recent = _windows(views, view, config, most=3) if view.predictions else []
     mine = [one for one in firing if one.model == view.name]
-    return view, ZoneInfo(config.window.timezone), shown.headline(view, config.rules, recent, mine)
+    return view, ZoneInfo(config.window.timezone), headline(view, config.rules, recent, mine)
 
 
 def _windows(
@@ -129,7 +128,7 @@ def _renderer(refresh_seconds: float) -> _Render:
         share=words.share,
         exact=_exact,
         segment=lambda text: quote(text, safe=""),
-        moment=shown.moment_or_dash,
+        moment=words.moment_or_dash,
         iso=lambda time: time.isoformat(),
     )
 

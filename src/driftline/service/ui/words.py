@@ -79,7 +79,11 @@ def span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
     ('Apr to Jun 2013', '4 Apr 2013, 10:00 to 11:00')
     """
     first, after = start.astimezone(zone), end.astimezone(zone)
-    if (first.hour, first.minute, first.second) != (0, 0, 0) or (after.hour, after.minute, after.second) != (0, 0, 0):
+    if (first.hour, first.minute, first.second) != (0, 0, 0) or (after.hour, after.minute, after.second) != (
+        0,
+        0,
+        0,
+    ):
         until = f"{after:%H:%M}" if first.date() == after.date() else f"{day(after)}, {after:%H:%M}"
         return f"{day(first)}, {first:%H:%M} to {until}"
     last = after - timedelta(days=1)
@@ -109,3 +113,17 @@ def duration(length: timedelta) -> str:
         if seconds and seconds % unit == 0:
             return f"{seconds // unit} {name}{'s' if seconds > unit else ''}"
     return f"{seconds} seconds"
+
+
+def from_to(low: float, high: float) -> str:
+    """Two ends.
+
+    >>> from_to(0.1666, 0.5)
+    '0.1666 to 0.5'
+    """
+    return f"{number(low)} to {number(high)}"
+
+
+def moment_or_dash(time: datetime | None, zone: ZoneInfo) -> str:
+    """A moment, or a dash where there is none."""
+    return NOTHING if time is None else moment(time, zone)

@@ -1,0 +1,41 @@
+"""SVG elements as text, and what can be drawn."""
+
+from __future__ import annotations
+
+import math
+
+from markupsafe import Markup, escape
+
+LARGEST = 1e300
+"""Further out, a difference of two values is no longer a number."""
+
+
+def element(name: str, *children: str, **attributes: str | float | None) -> Markup:
+    """Return an SVG element; attributes of None are left out, ``class_`` is class and ``_`` in names is ``-``.
+
+    >>> element("text", "a < b", class_="tick", text_anchor="end", x=1.50004)
+    Markup('<text class="tick" text-anchor="end" x="1.5">a &lt; b</text>')
+    """
+    parts = [
+        f' {key.rstrip("_").replace("_", "-") if key != "viewBox" else key}="{_attribute(value)}"'
+        for key, value in attributes.items()
+        if value is not None
+    ]
+    inner = "".join(str(escape(child)) for child in children)
+    return Markup(f"<{name}{''.join(parts)}>{inner}</{name}>")  # every part is escaped above
+
+
+def _attribute(value: str | float) -> str:
+    return str(escape(value)) if isinstance(value, str) else coordinate(value)
+
+
+def coordinate(value: float) -> str:
+    """A number with as many of two digits after the point as it needs."""
+    return f"{value:.2f}".rstrip("0").rstrip(".") or "0"
+
+
+def finite(value: float | None) -> float | None:
+    """The value within what can be drawn, or None where there is none."""
+    if value is None or not math.isfinite(value):
+        return None
+    return max(-LARGEST, min(LARGEST, float(value)))

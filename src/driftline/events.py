@@ -165,7 +165,9 @@ class WindowSpec:
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError) as error:
-            raise UsageError(f"time zone {self.timezone!r} is not known; write a name such as 'Europe/Berlin'") from error
+            raise UsageError(
+                f"time zone {self.timezone!r} is not known; write a name such as 'Europe/Berlin'"
+            ) from error
 
     @property
     def _count_and_unit(self) -> tuple[int, str]:
@@ -400,10 +402,7 @@ def _time(value: str | float | None, arrived: datetime) -> datetime:
     if value is None:
         return arrived
     try:
-        if isinstance(value, str):
-            time = msgspec.convert(value, datetime)
-        else:
-            time = datetime.fromtimestamp(value, UTC)
+        time = msgspec.convert(value, datetime) if isinstance(value, str) else datetime.fromtimestamp(value, UTC)
     except (msgspec.ValidationError, ValueError, OverflowError, OSError):
         reason = f"came {value!r}; allowed is RFC 3339 such as '2013-04-04T12:00:00Z', or seconds since 1970"
         raise _Refusal("time", reason) from None
@@ -411,7 +410,9 @@ def _time(value: str | float | None, arrived: datetime) -> datetime:
         raise _Refusal("time", f"came {value!r} without a time zone; add one, such as 'Z' for UTC")
     time = time.astimezone(UTC)
     if time > arrived + FUTURE_TOLERANCE:
-        raise _Refusal("time", f"{value} lies more than a day after its arrival ({arrived.isoformat()}); check the clock")
+        raise _Refusal(
+            "time", f"{value} lies more than a day after its arrival ({arrived.isoformat()}); check the clock"
+        )
     if time.year < 1900:
         raise _Refusal("time", f"came {value!r}; times before 1900 are not taken")
     return time

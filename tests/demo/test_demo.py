@@ -1,4 +1,4 @@
-"""The main job, as a user runs it: the incident of April 2013 out of the data, over HTTP, in one process that serves on."""
+"""The main job, as a user runs it: the incident of April 2013 out of the data, over HTTP, in one process."""
 
 from __future__ import annotations
 
@@ -64,14 +64,24 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 @pytest.fixture(scope="module")
-def demo(
-    tmp_path_factory: pytest.TempPathFactory, receiver: tuple[str, list[dict[str, Any]]]
-) -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory, receiver: tuple[str, list[dict[str, Any]]]) -> Iterator[Demo]:
     """``driftline demo --json`` with a webhook, while it serves on; ended by SIGTERM, which must end it with 0."""
     data = tmp_path_factory.mktemp("demo") / "kept"
     told = (data.parent / "told.txt").open("w+")
     url, messages = receiver
-    command = [sys.executable, "-m", "driftline", "demo", "--json", "--port", "0", "--data", str(data), "--webhook", url]
+    command = [
+        sys.executable,
+        "-m",
+        "driftline",
+        "demo",
+        "--json",
+        "--port",
+        "0",
+        "--data",
+        str(data),
+        "--webhook",
+        url,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True)
     try:
         assert process.stdout is not None
@@ -137,7 +147,9 @@ def test_the_webhook_got_each_word_once_and_in_order(demo: Demo) -> None:
 def test_scikit_learn_the_api_the_page_and_the_metrics_agree(demo: Demo) -> None:
     predictions = pl.read_delta(str(demo.data / "data" / "log" / MODEL / "predictions"))
     truth = read_weather().select(
-        id=pl.format("seattle-{}", pl.col("date").dt.date()), label="weather_corrected", month=pl.col("date").dt.strftime("%Y-%m")
+        id=pl.format("seattle-{}", pl.col("date").dt.date()),
+        label="weather_corrected",
+        month=pl.col("date").dt.strftime("%Y-%m"),
     )
     rows = predictions.join(truth, on="id")
     assert len(rows) == 1095
@@ -148,7 +160,9 @@ def test_scikit_learn_the_api_the_page_and_the_metrics_agree(demo: Demo) -> None
         label, said = month["label"].to_list(), month["prediction"].to_list()
         known = {name: view["value"] for name, view in window["performance"].items()}
         assert known["accuracy"] == pytest.approx(accuracy_score(label, said), abs=1e-9)
-        assert known["precision"] == pytest.approx(precision_score(label, said, average="macro", zero_division=0), abs=1e-9)
+        assert known["precision"] == pytest.approx(
+            precision_score(label, said, average="macro", zero_division=0), abs=1e-9
+        )
         assert known["recall"] == pytest.approx(recall_score(label, said, average="macro", zero_division=0), abs=1e-9)
         assert known["f1"] == pytest.approx(f1_score(label, said, average="macro", zero_division=0), abs=1e-9)
         scores = month.select(f"score.{name}" for name in classes).to_numpy()

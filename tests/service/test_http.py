@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -26,9 +25,9 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 @pytest.fixture
-def client(service: Service) -> Iterator[TestClient]:
+def client(service: Service) -> TestClient:
     service.start()
-    yield TestClient(create_app(service), raise_server_exceptions=False)
+    return TestClient(create_app(service), raise_server_exceptions=False)
 
 
 def settle(client: TestClient) -> None:
@@ -179,7 +178,9 @@ def test_a_broken_body_is_refused_as_a_whole(
     assert accepted(client) == 0
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_over_the_limit_is_refused_before_it_is_read(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http, "BODY_LIMIT_BYTES", 100)
     answer = client.post(PREDICTIONS, json=[good()])
     assert (answer.status_code, answer.json()["error"]["type"]) == (413, "BodyTooLargeError")

@@ -1,4 +1,4 @@
-"""A real process, killed with SIGKILL again and again while it is sent events: 202 means durable, and nothing counts twice."""
+"""A real process, killed with SIGKILL again and again while it is sent events: 202 means durable, nothing twice."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_port_that_is_taken_and_a_broken_configuration_are_one_line_and_exit_2
         other = write_config(tmp_path / "other")
         port = address.rsplit(":", 1)[1]
         taken = _run("--config", str(other), "--port", port)
-        outside = _run("--config", str(other), "--host", "0.0.0.0")  # noqa: S104 - it is refused
+        outside = _run("--config", str(other), "--host", "0.0.0.0")
         same = _run("--config", str(config), "--port", "0")
     config.write_text("models: {churn: {referense: 1}}")
     broken = _run("--config", str(config))

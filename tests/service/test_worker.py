@@ -191,7 +191,9 @@ def test_another_window_length_rebuilds_the_windows_from_the_log(tmp_path: Path)
     again.stop()
 
 
-def test_another_reference_is_read_again_and_the_same_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_reference_is_read_again_and_the_same_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write_config(tmp_path)
     first = Service(load(path))
     reference = first.models[MODEL].reference

@@ -26,7 +26,7 @@ class Channel(Protocol):
 
 
 def wait_seconds(attempts: int, rng: random.Random) -> float:
-    """How long to wait after a number of failed attempts: doubling up to five minutes, spread over [half, all] of it."""
+    """How long to wait after a number of failed attempts: doubling up to five minutes, spread over its upper half."""
     full = min(FIRST_WAIT_SECONDS * 2.0 ** min(attempts - 1, 30), LONGEST_WAIT_SECONDS)
     return full * rng.uniform(0.5, 1.0)
 

@@ -56,9 +56,7 @@ def _run(folder: Path, port: int, then_exit: bool, as_json: bool, webhook: str |
             def chapter(_: str) -> None:
                 console.print("\n[bold]4[/] The corrected labels arrive; windows are judged again.\n")
 
-            story = play(
-                server.address, model, lambda done, of: bar.update(task, completed=done, total=of), chapter
-            )
+            story = play(server.address, model, lambda done, of: bar.update(task, completed=done, total=of), chapter)
         summary = story.summary(server.address)
         _tell_story(console, story, summary)
         if as_json:

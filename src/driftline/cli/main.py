@@ -16,7 +16,7 @@ COMMANDS = {
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "demo": "Replay a real incident through a real service, in under a minute.",
 }
-"""Each command is the click command ``command`` in the module ``driftline.cli.<name>``; its first line of help is here."""
+"""Each command is ``command`` in the module ``driftline.cli.<name>``; its first line of help is here."""
 
 OK, ALERTS, USAGE = 0, 1, 2
 

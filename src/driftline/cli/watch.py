@@ -23,9 +23,7 @@ from driftline.service.watch_report import WatchMetrics, document, introduction,
 
 @click.command()
 @click.argument("target")
-@click.option(
-    "--every", default="1h", show_default=True, help="Time between two evaluations: 30s, 5min, 1h, 1d."
-)
+@click.option("--every", default="1h", show_default=True, help="Time between two evaluations: 30s, 5min, 1h, 1d.")
 @click.option(
     "--alert",
     "alerts",
@@ -33,21 +31,13 @@ from driftline.service.watch_report import WatchMetrics, document, introduction,
     metavar="EXPR",
     help="'accuracy < 0.75', 'recall < 60% for 3'. May be repeated.",
 )
-@click.option(
-    "--count", type=click.IntRange(min=1), help="End after so many evaluations; exit 1 if an alert fired."
-)
+@click.option("--count", type=click.IntRange(min=1), help="End after so many evaluations; exit 1 if an alert fired.")
 @click.option("--name", help="The name of the model; the name of the file otherwise.")
 @click.option("--model-version", default="", help="The version of the model, for the metrics.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve /metrics.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free port."
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="One JSON document on stdout at the end; needs --count."
-)
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Show the traceback of an evaluation that fails, on stderr."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free port.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout at the end; needs --count.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an evaluation that fails, on stderr.")
 def command(
     target: str,
     every: str,
@@ -69,9 +59,7 @@ def command(
     if not span:
         raise UsageError(f"--every came as {every!r}; it is longer than nothing, such as '1h'")
     if as_json and count is None:
-        raise UsageError(
-            "--json writes one document at the end, and without --count there is no end; add --count N"
-        )
+        raise UsageError("--json writes one document at the end, and without --count there is no end; add --count N")
     rules = list(dict.fromkeys(parse_expression(text, min_samples=0) for text in alerts))
     stop = StopSignal()
     stop.install()
@@ -83,9 +71,7 @@ def command(
         server = serve_metrics(metrics, host, port)
         try:
             _say(introduction(watching, target, server.url))
-            run = watch(
-                found.function, watching, now=clock.now, steady=clock.steady(), stop=stop, count=count
-            )
+            run = watch(found.function, watching, now=clock.now, steady=clock.steady(), stop=stop, count=count)
             for watching, evaluation in run:
                 metrics.watching = watching
                 _say(lines_of(evaluation))
@@ -105,9 +91,7 @@ def _exit_code(watching: Watching) -> int:
         return ALERTS
     for monitor in watching.monitors:
         if watching.evaluations and not monitor.judged and monitor.verdict is not None:
-            raise UsageError(
-                f"the alert {monitor.rule.expression!r} was never judged: {monitor.verdict.reason}"
-            )
+            raise UsageError(f"the alert {monitor.rule.expression!r} was never judged: {monitor.verdict.reason}")
     return OK
 
 

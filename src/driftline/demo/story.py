@@ -81,7 +81,9 @@ def serving(config: Path, port: int, tell: Callable[[str], None]) -> Iterator[Se
         thread.join()
 
 
-def play(address: str, model: WeatherModel, progress: Callable[[int, int], None], chapter: Callable[[str], None]) -> Story:
+def play(
+    address: str, model: WeatherModel, progress: Callable[[int, int], None], chapter: Callable[[str], None]
+) -> Story:
     """Replay the incident through the service at an address, then send the corrections."""
     days: list[Day] = days_after_training()
     replay = Replay(address, model)

@@ -76,9 +76,7 @@ class WeatherModel:
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
         folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=_SEED)
-        shares: Any = cross_val_predict(
-            self._forest, self._inputs, self._targets, cv=folds, method="predict_proba"
-        )
+        shares: Any = cross_val_predict(self._forest, self._inputs, self._targets, cv=folds, method="predict_proba")
         predicted = [self.classes[index] for index in np.argmax(shares, axis=1)]
         return self._rows.select("date", *FEATURES, "weather").with_columns(
             pl.Series("prediction", predicted),

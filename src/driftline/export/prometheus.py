@@ -1,7 +1,7 @@
 """The metrics of a service in the vocabulary that Prometheus, its alert rules and the dashboards rely on.
 
-One collector reads a snapshot of the state at each scrape: no gauge can outlive what it speaks of, and there is nothing to
-keep in step. A value that could not be had is absent, never NaN. Values never stand in labels.
+One collector reads a snapshot of the state at each scrape: no gauge can outlive what it speaks of, and there is
+nothing to keep in step. A value that could not be had is absent, never NaN. Values never stand in labels.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DriftSample(NamedTuple):
 
 
 class LatencyCounts(NamedTuple):
-    """Predictions by latency: cumulative counts at each bucket's upper edge, how many there are and their sum, in seconds."""
+    """Predictions by latency: cumulative counts at each bucket's upper edge, their number, and their sum in seconds."""
 
     at_most: Sequence[int]
     total: int

@@ -1,7 +1,7 @@
 """The canonical frame: one layout of rows for files, the event log and windows.
 
-Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and where there are any ``id``, ``time`` (UTC),
-``version``, ``latency_seconds``. Class names are texts; numeric features and regression targets are float64.
+Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and where there are any ``id``, ``time``
+(UTC), ``version``, ``latency_seconds``. Class names are texts; numeric features and regression targets are float64.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ class Columns:
             if (column := getattr(self, part)) is not None
         }
         scores = {"": self.score} if isinstance(self.score, str) else (self.score or {})
-        return roles | {column: "score" for column in scores.values()}
+        return roles | dict.fromkeys(scores.values(), "score")
 
 
 def kind_of(dtype: pl.DataType) -> Kind:
     """How a column of a Polars type is profiled.
 
-    >>> kind_of(pl.Int8()), kind_of(pl.Boolean()), kind_of(pl.Date()), kind_of(pl.List(pl.Int8))
-    (<Kind.NUMERIC: 'numeric'>, <Kind.CATEGORICAL: 'categorical'>, <Kind.DATETIME: 'datetime'>, <Kind.UNSUPPORTED: 'unsupported'>)
+    >>> [kind_of(dtype).value for dtype in (pl.Int8(), pl.Boolean(), pl.Date(), pl.List(pl.Int8))]
+    ['numeric', 'categorical', 'datetime', 'unsupported']
     """
     if dtype.is_numeric():
         return Kind.NUMERIC
@@ -127,7 +127,7 @@ def _infer_task(frame: pl.DataFrame, columns: Columns, targets: list[str]) -> Ta
 def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataFrame:
     """Return a file's rows in the canonical layout; columns that play no part are left out.
 
-    A column of another type than the schema's is cast, and what does not cast becomes null: a mistyped value is missing.
+    A column of another type than the schema's is cast; what does not cast becomes null: a mistyped value is missing.
     Columns that the file lacks are left out too: the profile then lacks them, which is a finding.
     """
     present = frame.columns

@@ -24,8 +24,8 @@ _SAMPLE_ROWS = 100_000
 class Reference:
     """The profile of the reference rows and the grids that every later profile of the model is counted on.
 
-    ``months`` has the features of each calendar month (1 to 12) where the reference has a yearly season; otherwise it is
-    empty.
+    ``months`` has the features of each calendar month (1 to 12) where the reference has a yearly season; otherwise it
+    is empty.
     """
 
     grids: Mapping[str, Grid] = field(default_factory=dict)

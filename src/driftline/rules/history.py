@@ -124,9 +124,7 @@ def pending(rule: Rule, judged: Sequence[JudgedWindow]) -> JudgedWindow | None:
     return streak[0] if machine.state is AlertState.PENDING else None
 
 
-def _replay(
-    rule: Rule, judged: Sequence[JudgedWindow]
-) -> tuple[list[AlertSpan], AlertMachine, list[JudgedWindow]]:
+def _replay(rule: Rule, judged: Sequence[JudgedWindow]) -> tuple[list[AlertSpan], AlertMachine, list[JudgedWindow]]:
     """Fold the machine over the windows: the alerts, its state at the end, and the breaches of the last streak."""
     for earlier, later in itertools.pairwise(judged):
         if not earlier.window.start < later.window.start:
@@ -159,6 +157,4 @@ def _span(rule: Rule, streak: Sequence[JudgedWindow], fired: JudgedWindow, ended
         return -value if rule.comparison == "below" else value
 
     worst = max(streak, key=badness)  # the first of equals
-    return AlertSpan(
-        rule, streak[0].window, fired.window, ended, streak[-1].window, fired.verdict, worst.verdict
-    )
+    return AlertSpan(rule, streak[0].window, fired.window, ended, streak[-1].window, fired.verdict, worst.verdict)

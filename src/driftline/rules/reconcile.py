@@ -82,9 +82,7 @@ def reconcile(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan]) -> list
     return changes
 
 
-def apply(
-    stored: Sequence[StoredAlert], changes: Sequence[Change], new_id: Callable[[], str]
-) -> list[StoredAlert]:
+def apply(stored: Sequence[StoredAlert], changes: Sequence[Change], new_id: Callable[[], str]) -> list[StoredAlert]:
     """Return the stored alerts after the changes; a store does the same with its rows."""
     alerts = {alert.id: alert for alert in stored}
     last_id = ""
@@ -151,13 +149,11 @@ def _changes(alert: StoredAlert | None, span: AlertSpan) -> list[Change]:
 def _resolved(alert: str | None, span: AlertSpan) -> list[Change]:
     if span.ended is None:
         return []
-    return [
-        Change(ChangeKind.RESOLVED, alert, span, f"the window of {span.ended.start.isoformat()} is ok again")
-    ]
+    return [Change(ChangeKind.RESOLVED, alert, span, f"the window from {_moment(span.ended.start)} is ok again")]
 
 
 def _moved(window: Window) -> str:
-    return f"it now reaches from {window.start.isoformat()} to {window.end.isoformat()}"
+    return f"it now reaches from {_moment(window.start)} to {_moment(window.end)}"
 
 
 def _status_after(change: Change, before: StoredAlert | None) -> Status:
@@ -166,3 +162,7 @@ def _status_after(change: Change, before: StoredAlert | None) -> Status:
     if change.kind is ChangeKind.UPDATED and before is not None:
         return before.status
     return Status.FIRING
+
+
+def _moment(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M} UTC"

@@ -67,9 +67,7 @@ class Rule:
             came = "neither" if self.below is None else "both"
             raise UsageError(f"rule {self.name!r}: {came} of `below` and `above` came; give exactly one")
         if not math.isfinite(self.threshold):
-            raise UsageError(
-                f"rule {self.name!r}: the threshold came as {self.threshold}; it is a finite number"
-            )
+            raise UsageError(f"rule {self.name!r}: the threshold came as {self.threshold}; it is a finite number")
         if self.for_windows < 1:
             raise UsageError(f"rule {self.name!r}: for_windows came as {self.for_windows}; it is 1 or more")
         if self.severity not in list(Severity):

@@ -65,9 +65,7 @@ def judge(rule: Rule, measure: Measure) -> Verdict:
         )
     breach = rule.breached_by(value if bound is None else bound)
     reason = _reason(rule, measure, value, bound)
-    return Verdict(
-        rule.name, State.BREACH if breach else State.OK, value, low, high, measure.n, rule.threshold, reason
-    )
+    return Verdict(rule.name, State.BREACH if breach else State.OK, value, low, high, measure.n, rule.threshold, reason)
 
 
 def _finite(number: float | None) -> float | None:

@@ -27,10 +27,12 @@ class UnsupportedTypeError(UsageError):
 
 def rows_of(body: bytes, content_type: str) -> list[Any]:
     """Decode a body into rows, which are checked later; raise `DataError` for a body that is broken as a whole."""
-    kind = _KINDS.get(content_type.split(";")[0].strip().lower())
+    kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
     if kind is None:
         came = content_type or "no Content-Type"
-        raise UnsupportedTypeError(f"{came} came; allowed are {JSON}, {NDJSON} and {ARROW}; set the Content-Type header")
+        raise UnsupportedTypeError(
+            f"{came} came; allowed are {JSON}, {NDJSON} and {ARROW}; set the Content-Type header"
+        )
     if kind == ARROW:
         return _arrow_rows(body)
     try:

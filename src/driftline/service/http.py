@@ -80,9 +80,7 @@ def _events(service: Service) -> APIRouter:
     router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
 
     def route(kind: Kind) -> Callable[..., Awaitable[Response]]:
-        async def post(
-            model: str, request: Request, on_error: Literal["refuse", "quarantine"] = "refuse"
-        ) -> Response:
+        async def post(model: str, request: Request, on_error: Literal["refuse", "quarantine"] = "refuse") -> Response:
             service.views.model_config(model)
             body = await _body(request)
             accepted, set_aside = await run_in_threadpool(
@@ -117,7 +115,11 @@ def _events(service: Service) -> APIRouter:
 def _request_body(row: dict[str, Any]) -> dict[str, Any]:
     """The description of a body: it is read raw, so that FastAPI does not know it."""
     rows = {"type": "array", "items": row}
-    content = {JSON: {"schema": rows}, NDJSON: {"schema": row}, ARROW: {"schema": {"type": "string", "format": "binary"}}}
+    content = {
+        JSON: {"schema": rows},
+        NDJSON: {"schema": row},
+        ARROW: {"schema": {"type": "string", "format": "binary"}},
+    }
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -259,6 +261,4 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         body["refused"] = len(error.rows)
     if status == 503:
         headers["Retry-After"] = "1"
-    return Response(
-        msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers
-    )
+    return Response(msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers)

@@ -50,8 +50,8 @@ def make_plan(
 ) -> Plan:
     """Decide, in the order of arrival, what each event does. Pure: the same rows on the same state give the same plan.
 
-    The first prediction of an id counts, later ones are duplicates. The newest label of an id counts; one that says what
-    is known already is a duplicate. A label more than ``accepted_for`` after its prediction is too late.
+    The first prediction of an id counts, later ones are duplicates. The newest label of an id counts; one that says
+    what is known already is a duplicate. A label more than ``accepted_for`` after its prediction is too late.
     """
     plan = Plan()
     known, waiting = dict(known), dict(waiting)
@@ -80,9 +80,7 @@ def make_plan(
     return plan
 
 
-def _take_label(
-    plan: Plan, known: dict[str, KnownPrediction], seq: int, label: Label, accepted_for: timedelta
-) -> None:
+def _take_label(plan: Plan, known: dict[str, KnownPrediction], seq: int, label: Label, accepted_for: timedelta) -> None:
     prediction = known[label.id]
     if label.time - prediction.time > accepted_for:
         plan.count("invalid_events", "label.too_late")
@@ -144,9 +142,7 @@ def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], 
     return {(spec.window_of(start), version): part for (start, version), part in parts.items()}
 
 
-def _merge_into_window(
-    work: Work, model: MonitoredModel, window: Window, version: str, profile: WindowProfile
-) -> None:
+def _merge_into_window(work: Work, model: MonitoredModel, window: Window, version: str, profile: WindowProfile) -> None:
     stored = next((row for row in work.window(model.name, window.start) if row.version == version), None)
     if stored is not None:
         profile = decode(stored.profile, WindowProfile).merge(profile)

@@ -24,7 +24,6 @@ from driftline.rules import (
     ChangeKind,
     JudgedWindow,
     Rule,
-    State as VerdictState,
     Status,
     StoredAlert,
     Verdict,
@@ -32,6 +31,9 @@ from driftline.rules import (
     interval_confidence,
     judge,
     reconcile,
+)
+from driftline.rules import (
+    State as VerdictState,
 )
 from driftline.rules.findings import ColumnFinding, Findings, findings_of
 from driftline.service.model import MonitoredModel
@@ -59,14 +61,10 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
         rows = read.windows_with_changed_labels(model.name)
     for row in rows:
         fresh = labelled_part(model, row.window, row.version)
-        profile = replace(
-            decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance
-        )
+        profile = replace(decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance)
         with state.work() as work:
             work.put_window(
-                replace(
-                    row, profile=encode(profile), labelled=profile.labelled, labels_changed=False, settled=False
-                )
+                replace(row, profile=encode(profile), labelled=profile.labelled, labels_changed=False, settled=False)
             )
 
 
@@ -109,9 +107,7 @@ def stage_of(window: Window, rows: Sequence[WindowRow], watermark: datetime, mod
     return "judged" if complete or overdue else "waiting for labels"
 
 
-def _judge_window(
-    model: MonitoredModel, work: Work, start: datetime, watermark: datetime, now: datetime
-) -> set[str]:
+def _judge_window(model: MonitoredModel, work: Work, start: datetime, watermark: datetime, now: datetime) -> set[str]:
     """Judge one window if it is due, store what people are shown of it, and return the rules whose verdict changed."""
     rows = work.window(model.name, start)
     window = rows[0].window
@@ -119,11 +115,15 @@ def _judge_window(
     profiles = {row.version: decode(row.profile, WindowProfile) for row in rows}
     whole = reduce(WindowProfile.merge, profiles.values())
     months = model.config.window.months_of(window)
-    for version, profile in {**profiles, ALL_VERSIONS: whole}.items():
+    parts = profiles if len(profiles) > 1 else {}
+    for version, profile in {**parts, ALL_VERSIONS: whole}.items():
         summary = summarize(
             window, version, stage, profile, model.reference, months=months, positive=model.schema.positive
         )
         work.put_summary(model.name, start, version, _summary.encode(summary))
+        if not parts:  # one version is all there is
+            [only] = profiles
+            work.put_summary(model.name, start, only, _summary.encode(msgspec.structs.replace(summary, version=only)))
     if stage != "judged":
         return set()
     work.mark_settled(model.name, start)
@@ -194,9 +194,7 @@ def _alert_id(model: str, rule: str, started: datetime, now: datetime) -> str:
 
 
 def _judged(one: Judgement) -> JudgedWindow:
-    verdict = Verdict(
-        one.rule, VerdictState(one.state), one.value, one.low, one.high, one.n, one.threshold, one.reason
-    )
+    verdict = Verdict(one.rule, VerdictState(one.state), one.value, one.low, one.high, one.n, one.threshold, one.reason)
     return JudgedWindow(Window(one.window_start, one.window_end), verdict)
 
 

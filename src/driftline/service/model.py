@@ -27,7 +27,7 @@ class MonitoredModel:
     reference: Reference
     log: EventLog
     rebuild: bool
-    """Whether what the profiles depend on has changed since they were stored, so that they must come from the log anew."""
+    """Whether what the profiles depend on has changed since they were stored: they must come from the log anew."""
 
     @property
     def name(self) -> str:
@@ -91,7 +91,14 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
 
 
 def _fingerprint(config: ModelConfig) -> bytes:
-    parts = (config.columns, config.task, config.positive, config.window, config.season, _digest(config.reference.read_bytes()))
+    parts = (
+        config.columns,
+        config.task,
+        config.positive,
+        config.window,
+        config.season,
+        _digest(config.reference.read_bytes()),
+    )
     return _digest(repr(parts).encode())
 
 

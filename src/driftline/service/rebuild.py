@@ -38,7 +38,11 @@ def rebuild(
         rows.append(_row(model.name, version, profile, window.start, window.end))
     progress(len(keys), len(keys))
     fresh = {(row.window, row.version): row.profile for row in rows}
-    differing = {window.start for window, version in fresh.keys() | stored.keys() if fresh.get((window, version)) != stored.get((window, version))}
+    differing = {
+        window.start
+        for window, version in fresh.keys() | stored.keys()
+        if fresh.get((window, version)) != stored.get((window, version))
+    }
     with state.work() as work:
         work.drop_windows(model.name)
         for row in rows:

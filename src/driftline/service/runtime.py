@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import random
+import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +31,7 @@ from driftline.store.state import State, Work
 
 IDLE_SECONDS = 1.0
 AFTER_TROUBLE_SECONDS = 2.0
+_WIDTH = 79  # of lines for people: a terminal has 80 columns
 _LOG = logging.getLogger("driftline")
 
 _MARKS = {
@@ -87,7 +89,7 @@ class Service:
         self._wake.set()
 
     def stop(self) -> None:
-        """End the worker after the batch it is at; what waits in the inbox or the outbox is done after the next start."""
+        """End the worker after the batch it is at; what waits in inbox and outbox is done after the next start."""
         self._stopping.set()
         self._wake.set()
         for event in self._new_messages.values():
@@ -144,7 +146,8 @@ class Service:
             channel.set()
         first, *more = describe_alert(alert_view(event.alert, [], None))
         lines = more if event.kind in (ChangeKind.FIRED, ChangeKind.REOPENED) else [*more[:1], event.reason]
-        self._tell("\n".join([_MARKS[event.kind] + first, *(f"   {line}" for line in lines)]))
+        wrapped = (textwrap.fill(line, _WIDTH, initial_indent="   ", subsequent_indent="     ") for line in lines)
+        self._tell("\n".join([_MARKS[event.kind] + first, *wrapped]))
 
     # ---- deliveries -------------------------------------------------------------------------------------------------
 

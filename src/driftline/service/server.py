@@ -32,13 +32,15 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise UsageError(f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port, or 0") from error
+        raise UsageError(
+            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port, or 0"
+        ) from error
     listener.listen(128)
     return listener
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn that leaves signals to `Server`: on its own it ends the process by the signal again, after its shutdown."""
+    """uvicorn that leaves signals to `Server`; its own way ends the process by the signal again, after its shutdown."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -104,7 +104,9 @@ def compare(reference: Reference, current: WindowProfile, months: Sequence[int])
     now = _columns(current.features, current)
     targets = {"prediction", "label"}
     shared = {name: column for name, column in then.items() if name in now or name not in targets}
-    return compare_columns(shared, {name: column for name, column in now.items() if name in then or name not in targets})
+    return compare_columns(
+        shared, {name: column for name, column in now.items() if name in then or name not in targets}
+    )
 
 
 def _columns(features: Profile, profile: WindowProfile) -> dict[str, Column]:

@@ -39,8 +39,7 @@ def load_target(text: str) -> Target:
     place, colon, name = text.rpartition(":")
     if not (colon and place and name):
         raise UsageError(
-            f"{text!r} does not name a function; "
-            "write FILE.py:FUNCTION or MODULE:FUNCTION, such as 'model.py:evaluate'"
+            f"{text!r} does not name a function; write FILE.py:FUNCTION or MODULE:FUNCTION, such as 'model.py:evaluate'"
         )
     is_file = place.endswith(".py") or "/" in place or Path(place).is_file()
     module = _load_file(Path(place)) if is_file else _load_module(place)
@@ -108,9 +107,7 @@ def _function(module: ModuleType, place: str, name: str) -> Callable[[], object]
             f"{name!r} in {place} is a value ({kind}), not a function; wrap it: def evaluate(): return {name}"
         )
     if inspect.iscoroutinefunction(function):
-        raise UsageError(
-            f"{name!r} in {place} is async; give a plain function that calls asyncio.run({name}())"
-        )
+        raise UsageError(f"{name!r} in {place} is async; give a plain function that calls asyncio.run({name}())")
     if needed := _needed(function):
         raise UsageError(
             f"{name!r} in {place} needs arguments ({', '.join(needed)}), but watch calls it without any; "
@@ -131,9 +128,7 @@ def _needed(function: Callable[..., object]) -> list[str]:
 
 # ---- reading what it returns -------------------------------------------------------------------------------
 
-ALLOWED = (
-    "return a number (accuracy), a mapping such as {'accuracy': 0.9, 'recall': 0.8}, or (y_true, y_pred)"
-)
+ALLOWED = "return a number (accuracy), a mapping such as {'accuracy': 0.9, 'recall': 0.8}, or (y_true, y_pred)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +163,7 @@ def read_result(result: object) -> Measured:
         if not result:
             raise DataError(f"the function returned an empty mapping; {ALLOWED}")
         return Measured({_measure_name(name): _number(value, str(name)) for name, value in result.items()})
-    if (
-        isinstance(result, (tuple, list))
-        and len(result) == 2
-        and not any(_is_number(each) for each in result)
-    ):
+    if isinstance(result, (tuple, list)) and len(result) == 2 and not any(_is_number(each) for each in result):
         return _read_rows(_values(result[0], "y_true"), _values(result[1], "y_pred"))
     if not _is_number(result):
         raise DataError(f"the function returned {_short(result)}; {ALLOWED}")
@@ -181,9 +172,7 @@ def read_result(result: object) -> Measured:
 
 def _is_number(value: object) -> bool:
     """Whether a value is one number: int, float, a NumPy scalar, an array or tensor without a dimension."""
-    return (
-        hasattr(type(value), "__float__") and getattr(value, "ndim", 0) == 0 and not isinstance(value, bool)
-    )
+    return hasattr(type(value), "__float__") and getattr(value, "ndim", 0) == 0 and not isinstance(value, bool)
 
 
 def _number(value: Any, name: str) -> float:
@@ -201,9 +190,7 @@ def _number(value: Any, name: str) -> float:
 
 def _measure_name(name: object) -> str:
     if not isinstance(name, str) or not MEASURE_NAME.fullmatch(name):
-        raise DataError(
-            f"{_short(name)} is no name of a measure; write letters, digits, _ and ., such as 'roc_auc'"
-        )
+        raise DataError(f"{_short(name)} is no name of a measure; write letters, digits, _ and ., such as 'roc_auc'")
     return name
 
 
@@ -211,13 +198,10 @@ def _values(column: Any, name: str) -> list[Any]:
     """The values of a list, NumPy array, pandas or Polars series as plain Python values; NaN becomes None."""
     if getattr(column, "ndim", 1) != 1:
         raise DataError(
-            f"{name} came with {column.ndim} dimensions; "
-            "give one label a row, such as y.ravel() or y.argmax(axis=1)"
+            f"{name} came with {column.ndim} dimensions; give one label a row, such as y.ravel() or y.argmax(axis=1)"
         )
     if isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Iterable):
-        raise DataError(
-            f"{name} came as {_short(column)}; give a list, a NumPy array, or a pandas or Polars series"
-        )
+        raise DataError(f"{name} came as {_short(column)}; give a list, a NumPy array, or a pandas or Polars series")
     plain: Any = column.tolist() if hasattr(column, "tolist") else list(column)
     return [_plain(value) for value in plain]
 
@@ -237,20 +221,15 @@ def _read_rows(labels: list[Any], predictions: list[Any]) -> Measured:
 
     if len(labels) != len(predictions):
         raise DataError(
-            f"y_true has {len(labels)} rows and y_pred has {len(predictions)}; "
-            "both have one value for each row"
+            f"y_true has {len(labels)} rows and y_pred has {len(predictions)}; both have one value for each row"
         )
     pairs = [(y, p) for y, p in zip(labels, predictions, strict=True) if y is not None and p is not None]
     if not pairs:
-        raise DataError(
-            f"none of {len(labels)} rows has both a label and a prediction; there is nothing to evaluate"
-        )
+        raise DataError(f"none of {len(labels)} rows has both a label and a prediction; there is nothing to evaluate")
     if all(_names_class(value) for pair in pairs for value in pair):
         y, p = (pl.Series([class_name(pair[side]) for pair in pairs], dtype=pl.String) for side in (0, 1))
         return Measured(rows=Classification.of(y, p), positive=_positive({*y, *p}))
-    if wrong := [
-        value for pair in pairs for value in pair if not _is_number(value) or not math.isfinite(value)
-    ]:
+    if wrong := [value for pair in pairs for value in pair if not _is_number(value) or not math.isfinite(value)]:
         raise DataError(
             f"y_true and y_pred hold {_short(wrong[0])} beside numbers; "
             "give class names (text, bool, int) or finite numbers"

@@ -218,12 +218,12 @@ def alert_view(row: AlertRow, history: list[StepView], value_now: float | None) 
 
 
 def describe_alert(alert: AlertView) -> list[str]:
-    """Say an alert in a few lines of plain text: title, number, reason."""
+    """Say an alert in lines of plain text: title; where and when; number; then what changed and what did not."""
     value = "no value" if alert.value is None else f"{alert.value:.3g}"
     interval = "" if alert.low is None or alert.high is None else f" [{alert.low:.3g}, {alert.high:.3g}]"
     lines = [
         alert.title,
-        f"{alert.model}: {alert.rule}: {alert.measure} {value}{interval}, n = {alert.n}, threshold {alert.threshold:g}, "
-        f"window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
+        f"{alert.model}: {alert.rule}: window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
+        f"{alert.measure} {value}{interval}, n = {alert.n}, threshold {alert.threshold:g}",
     ]
     return lines + (list(alert.findings.sentences) if alert.findings is not None else [])

@@ -53,10 +53,7 @@ def introduction(watching: Watching, name: str, url: str) -> list[str]:
 def lines_of(evaluation: Evaluation) -> list[str]:
     """Return what a person reads of one evaluation."""
     outcome = evaluation.outcome
-    lines = [
-        f"Model {one.name}: {_with_interval(one.value, one.low, one.high, one.n)}"
-        for one in evaluation.measures
-    ]
+    lines = [f"Model {one.name}: {_with_interval(one.value, one.low, one.high, one.n)}" for one in evaluation.measures]
     if outcome.skipped:
         runs = "1 run was" if outcome.skipped == 1 else f"{outcome.skipped} runs were"
         lines.insert(0, f"({runs} skipped: the evaluation before took longer than the time between two)")
@@ -201,12 +198,8 @@ class WatchMetrics(Collector):
         """Yield the metrics; a value that is not known has no series."""
         now = self.watching
         yield from _performance(now)
-        firing = [
-            monitor.rule.severity for monitor in now.monitors if monitor.machine.state is AlertState.FIRING
-        ]
-        alerts = GaugeMetricFamily(
-            "driftline_alerts", "Alerts that are firing.", labels=["model", "severity"]
-        )
+        firing = [monitor.rule.severity for monitor in now.monitors if monitor.machine.state is AlertState.FIRING]
+        alerts = GaugeMetricFamily("driftline_alerts", "Alerts that are firing.", labels=["model", "severity"])
         for severity in Severity:
             alerts.add_metric([now.model, severity.value], firing.count(severity))
         yield alerts

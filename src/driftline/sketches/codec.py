@@ -1,7 +1,7 @@
 """States to bytes and back: versioned, reproducible, and safe to read from strangers.
 
-The layout is MessagePack behind a header of magic and version. A dataclass is the array of its fields, a mapping an array
-of pairs, an array its little-endian bytes; a member of a union carries its class name. What is read is checked against
+The layout is MessagePack behind a header of magic and version. A dataclass is the array of its fields, a mapping an
+array of pairs, an array its little-endian bytes; a member of a union carries its class name. What is read is checked against
 the annotated types and then by the class itself; nothing is ever imported or executed on behalf of the bytes.
 """
 
@@ -100,9 +100,7 @@ def _state(plain: Any, kind: Any) -> Any:
         values = _expect(plain, list)
         if len(values) != len(fields):
             raise CodecError(f"{len(values)} fields came for {kind}, which has {len(fields)}")
-        return typing.cast(type, kind)(
-            *[_state(value, hint) for value, (_, hint) in zip(values, fields, strict=True)]
-        )
+        return typing.cast(type, kind)(*[_state(value, hint) for value, (_, hint) in zip(values, fields, strict=True)])
     if _is_array(kind):
         dtype = _dtype(kind)
         return np.frombuffer(_expect(plain, bytes), dtype).astype(dtype.newbyteorder("="))

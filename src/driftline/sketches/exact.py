@@ -2,7 +2,7 @@
 
 A float64 is an integer times a power of two, so a sum of floats is an integer too, in units of the smallest
 subnormal. Python's integers hold it exactly; NumPy adds the mantissas of equal exponents beforehand. This is the small
-"superaccumulator" of Kulisch (2008); it is what lets a profile merged from parts have the same bytes as one made at once.
+"superaccumulator" of Kulisch (2008); it lets a profile merged from parts have the same bytes as one made at once.
 """
 
 from __future__ import annotations

@@ -35,9 +35,7 @@ class Moments:
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both sets of values together."""
-        return Moments(
-            self.count + other.count, self.total.merge(other.total), self.squares.merge(other.squares)
-        )
+        return Moments(self.count + other.count, self.total.merge(other.total), self.squares.merge(other.squares))
 
     @property
     def mean(self) -> float | None:

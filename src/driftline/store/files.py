@@ -44,8 +44,8 @@ def _separated(separator: str) -> Callable[[Path], pl.DataFrame]:
 
 
 def _delta(path: Path) -> pl.DataFrame:
-    from deltalake import DeltaTable  # noqa: PLC0415 - heavy, and only for folders
-    from deltalake.exceptions import DeltaError  # noqa: PLC0415
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
 
     try:
         return pl.read_delta(DeltaTable(path))

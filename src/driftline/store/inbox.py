@@ -82,7 +82,7 @@ class Inbox:
                 if earlier is not None:
                     if earlier.digest != digest:
                         raise ConflictError(
-                            f"Idempotency-Key {delivery.key!r} came before with another body; use a new key for new rows"
+                            f"Idempotency-Key {delivery.key!r} came before with another body; take a new key"
                         )
                     return int(earlier.accepted)
                 connection.execute(
@@ -137,9 +137,7 @@ class Inbox:
     def waiting_events(self) -> dict[str, int]:
         """How many events wait in the inbox, by model; models without any are left out."""
         with self._engine.connect().execution_options(readonly=True) as connection:
-            found = connection.execute(
-                sa.select(INBOX.c.model, sa.func.sum(INBOX.c.events)).group_by(INBOX.c.model)
-            )
+            found = connection.execute(sa.select(INBOX.c.model, sa.func.sum(INBOX.c.events)).group_by(INBOX.c.model))
             return {model: int(events) for model, events in found}
 
     def quarantined(self, model: str, *, most: int) -> list[QuarantinedRow]:

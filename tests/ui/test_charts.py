@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -91,7 +92,7 @@ def test_every_window_can_be_pointed_at_and_has_a_mark_exactly_if_it_has_a_value
 def test_a_line_joins_exactly_the_neighbours_that_have_values(series: list[float | None]) -> None:
     root = drawn(points(series))
     joined = sum(path.get("d", "").count("M") for path in of_class(root, "line"))
-    assert joined == sum(a is not None and b is not None for a, b in zip(series, series[1:], strict=False))
+    assert joined == sum(a is not None and b is not None for a, b in pairwise(series))
 
 
 def test_a_missing_window_parts_the_line() -> None:
@@ -184,7 +185,9 @@ def test_ticks_are_few_evenly_spaced_and_reach_around(one: float, other: float) 
     assert ticks[0] <= low + slack and ticks[-1] >= high - slack
 
 
-@given(st.datetimes(datetime(1980, 1, 1), datetime(2090, 1, 1)), st.timedeltas(timedelta(minutes=1), timedelta(days=9000)))
+@given(
+    st.datetimes(datetime(1980, 1, 1), datetime(2090, 1, 1)), st.timedeltas(timedelta(minutes=1), timedelta(days=9000))
+)
 def test_time_ticks_are_few_in_order_and_within(first: datetime, length: timedelta) -> None:
     start = first.replace(tzinfo=UTC)
     ticks = [at for at, _ in time_ticks(start, start + length, ZONE)]

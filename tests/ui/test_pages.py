@@ -7,8 +7,11 @@ import math
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -33,11 +36,13 @@ from tests.ui.fabricate import (
 
 PAGE = f"/models/{MODEL}"
 
+_View = TypeVar("_View", bound=msgspec.Struct)
 
-def client(views: Fake) -> TestClient:
+
+def client(views: Fake, root_path: str = "") -> TestClient:
     app = FastAPI()
     app.include_router(pages(views))
-    return TestClient(app)
+    return TestClient(app, root_path=root_path)
 
 
 class Elements(html.parser.HTMLParser):
@@ -99,7 +104,7 @@ def test_a_past_alert_says_what_changed() -> None:
 def test_the_table_has_every_digit_of_every_window() -> None:
     views = firing()
     seen = page(views)
-    rows = [one for one in seen.having("data-window-start")]
+    rows = seen.having("data-window-start")
     windows = views.of_windows[MODEL]
     assert [row["data-window-start"] for row in rows] == [one.summary.start.isoformat() for one in windows[::-1]]
     assert {row["data-stage"] for row in rows} == {"judged", "waiting for labels", "open"}
@@ -132,7 +137,9 @@ def test_each_verdict_stands_with_its_reason() -> None:
 def test_a_window_without_a_value_gives_its_reason_on_the_chart() -> None:
     labels = [one["aria-label"] for one in page(firing()).having("aria-label", "tabindex")]
     assert any("May 2014 · accuracy: no value, no labelled rows" in one for one in labels)
-    assert any("Apr 2013 · accuracy 0.3 · 95 % interval" in one and "n = 30" in one and "breach" in one for one in labels)
+    assert any(
+        "Apr 2013 · accuracy 0.3 · 95 % interval" in one and "n = 30" in one and "breach" in one for one in labels
+    )
 
 
 def test_a_corrected_alert_shows_then_and_now() -> None:
@@ -145,7 +152,9 @@ def test_a_corrected_alert_shows_then_and_now() -> None:
     assert first.value is not None and first.value_now is not None
     assert "accuracy 0.3 then, 0.776 now" in words
     assert repr(first.value_now) in {one["data-value-now"] for one in seen.having("data-value-now")}
-    assert sum(attributes.get("class") == "then" and "cy" in attributes for _, attributes in seen.found) == 4
+    assert (
+        sum(attributes.get("class") == "then" and "%" in attributes.get("cx", "") for _, attributes in seen.found) == 4
+    )
     assert "no longer a breach" in words
     assert "⚠️ Alert" not in words
 
@@ -162,13 +171,12 @@ def test_drift_names_measure_value_threshold_and_words() -> None:
 def test_a_column_that_was_not_judged_says_why() -> None:
     views = healthy()
     last = views.of_windows[MODEL][-1].summary
-    last.drift["wind"] = replace_drift(last.drift["wind"], value=None, reason="the current window has no rows")
+    last.drift["wind"] = with_values(last.drift["wind"], value=None, reason="the current window has no rows")
     assert "not judged" in (words := plain(page(views).words)) and "the current window has no rows" in words
 
 
-def replace_drift(view: object, **changes: object) -> object:
-    values = {name: getattr(view, name) for name in view.__struct_fields__}  # type: ignore[attr-defined]
-    return type(view)(**{**values, **changes})
+def with_values(view: _View, **changes: Any) -> _View:
+    return type(view)(**{**{name: getattr(view, name) for name in view.__struct_fields__}, **changes})
 
 
 # ---- the state in words, where little is known ----------------------------------------------------------------------
@@ -247,9 +255,7 @@ def test_the_same_page_is_not_sent_twice() -> None:
 
 
 def test_behind_a_prefix_links_go_through_it() -> None:
-    app = FastAPI(root_path="/monitor")
-    app.include_router(pages(healthy()))
-    seen = Elements(TestClient(app, root_path="/monitor").get(PAGE).text)
+    seen = Elements(client(healthy(), root_path="/monitor").get(PAGE).text)
     links = [one.get("href") or one["src"] for one in seen.having("href") + seen.having("src")]
     assert links and all(link.startswith(("/monitor/", "#", "?")) for link in links)
 
@@ -301,7 +307,7 @@ def test_ids_are_unique_headings_in_order_and_drawings_named() -> None:
         assert len(ids) == len(set(ids))
         levels = [int(tag[1]) for tag, _ in seen.found if re.fullmatch(r"h[1-6]", tag)]
         assert levels[0] == 1 and levels.count(1) == 1
-        assert all(later - earlier <= 1 for earlier, later in zip(levels, levels[1:], strict=False))
+        assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
         for tag, attributes in seen.found:
             if tag == "svg" and attributes.get("aria-hidden") != "true" and attributes.get("class") != "diamond":
                 assert attributes.get("role") in ("img", "group") and attributes.get("aria-label")
@@ -358,7 +364,7 @@ def test_windows_of_an_hour_are_said_with_their_hours() -> None:
     summary = made.of_windows[MODEL][0].summary
     start = datetime.fromisoformat("2013-04-04T17:00:00+00:00")
     made.of_windows[MODEL][0] = type(made.of_windows[MODEL][0])(
-        replace_drift(summary, start=start, end=start + timedelta(hours=1)),  # type: ignore[arg-type]
+        with_values(summary, start=start, end=start + timedelta(hours=1)),
         made.of_windows[MODEL][0].verdicts,
     )
     assert "4 Apr 2013, 10:00 to 11:00" in page(made).words

@@ -11,6 +11,7 @@ from driftline.service.ui.svg import LARGEST
 from driftline.service.ui.words import MONTHS
 
 _MOST_TICKS = 12
+_SMALLEST = 1e-200  # below it, steps are no longer numbers that can be told apart
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -22,11 +23,11 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     [2.0, 2.5, 3.0, 3.5, 4.0]
     """
     low, high = max(-LARGEST, low), min(LARGEST, high)
-    if not high > low or high - low < 1e-9 * max(abs(low), abs(high)):
-        around = abs(low) / 3 or 1.0
+    if not high - low > max(1e-9 * max(abs(low), abs(high)), _SMALLEST):
+        around = abs(low) / 3 if abs(low) > 1e9 * _SMALLEST else 1.0
         low, high = low - around, high + around
     raw = (high - low) / max(most - 1, 1)
-    power = 10.0 ** math.floor(math.log10(raw)) if raw > 1e-300 else 1e-300
+    power = 10.0 ** math.floor(math.log10(raw))
     for times in (1.0, 2.0, 2.5, 5.0, 10.0, 20.0):
         step = times * power
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -31,7 +31,7 @@ lint: .venv/dev.stamp ## ruff, mypy, import-linter
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: .venv/dev.stamp ## mend what ruff can mend by itself
 	$(BIN)/ruff check --fix

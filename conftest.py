@@ -1,0 +1,93 @@
+"""Runs what the documentation shows: the ```python and ```console blocks of README.md and docs/**/*.md.
+
+Each page has one temporary directory and one Python namespace; its blocks run there from top to bottom. Of a console
+block the lines `$ driftline …` run, and what they print is compared with what stands below them (`...` stands for
+anything). Without output below, only the exit code counts. It must be 0; 1 (alerts found) will do where the output
+that says so is shown; any other is shown by `; echo $?`. Blocks of other languages are not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+# Alembic runs this file; it cannot be imported.
+collect_ignore = ["src/driftline/store/migrations/env.py"]
+
+
+def commands(block: str) -> list[tuple[str, str]]:
+    """Split a console block into commands, each with the output shown below it, or with nothing."""
+    found: list[tuple[str, str]] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        elif found:
+            command, output = found[-1]
+            more = command.endswith("\\") and not output
+            found[-1] = (f"{command}\n{line}", "") if more else (command, f"{output}{line}\n")
+    return found
+
+
+def run_console(example: Example) -> str | None:
+    """Run a block's commands; return what differs, or None."""
+    for command, shown in commands(example.parsed):
+        if not command.startswith("driftline "):
+            continue
+        done = subprocess.run(
+            ["bash", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        if done.returncode not in ((0, 1) if shown else (0,)):
+            return f"$ {command}\nexit code {done.returncode}:\n{done.stdout}"
+        if shown and not doctest.OutputChecker().check_output(shown, done.stdout, doctest.ELLIPSIS):
+            return f"$ {command}\nthe page shows:\n{shown}\nit printed:\n{done.stdout}"
+    return None
+
+
+def enter(namespace: dict[str, Any]) -> None:
+    """Move into a directory of the page's own, with this environment's `driftline` on the path."""
+    leave = namespace["_leave"] = contextlib.ExitStack()
+    folder = leave.enter_context(tempfile.TemporaryDirectory(prefix="driftline-page-", ignore_cleanup_errors=True))
+    leave.enter_context(contextlib.chdir(folder))
+    patch = leave.enter_context(pytest.MonkeyPatch.context())
+    patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    patch.delenv("COLUMNS", raising=False)
+    leave.callback(end_processes, set(psutil.Process().children()))
+
+
+def end_processes(before: set[psutil.Process]) -> None:
+    """End what a page started and, because a block failed, did not end."""
+    started = set(psutil.Process().children()) - before
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(started, timeout=10)
+
+
+def leave(namespace: dict[str, Any]) -> None:
+    """Undo `enter`."""
+    namespace["_leave"].close()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console)],
+    patterns=["docs/*.md", "README.md"],
+    setup=enter,
+    teardown=leave,
+).pytest()

@@ -1,0 +1,174 @@
+"""What must hold of the repository as a whole."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "driftline"
+LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+PIN = re.compile(r"^(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[^ ;]+)( ; [^\\]+)? \\$")
+HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
+
+
+def pins(lock: Path) -> set[tuple[str, str]]:
+    found = (PIN.match(line) for line in lock.read_text().splitlines())
+    return {(one["name"], one["version"]) for one in found if one}
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_a_lock_holds_pins_and_hashes_and_nothing_else(lock: Path) -> None:
+    """So neither a registry's address nor a path of somebody's machine is in it."""
+    lines = lock.read_text().splitlines()
+    assert pins(lock)
+    for line, following in pairwise([*lines, ""]):
+        assert PIN.match(line) or HASH.match(line), line
+        if PIN.match(line):
+            assert HASH.match(following), f"{line} has no hash"
+
+
+def test_the_tests_run_with_the_versions_that_the_demo_runs_with() -> None:
+    assert pins(ROOT / "requirements" / "demo.lock") <= pins(ROOT / "requirements" / "dev.lock")
+
+
+def test_the_base_install_stays_light() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[<>=!~\[; ]", one)[0].lower() for one in wanted}
+    assert not names & {"pandas", "pyarrow", "scikit-learn"}
+
+
+def test_no_lock_of_uv_is_committed() -> None:
+    """It holds the address of the registry that it was made with."""
+    assert not (ROOT / "uv.lock").exists()
+
+
+def test_every_package_stands_in_the_layer_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [one["layers"] for one in contracts if one["type"] == "layers"]
+    contracted = {name.strip(" ()") for line in layers for name in line.split("|")}
+    there = {one.stem for one in PACKAGE.glob("*.py")} | {one.parent.name for one in PACKAGE.glob("*/__init__.py")}
+    assert there - {"__init__", "__main__"} <= contracted
+    assert not any("ignore_imports" in one for one in contracts)
+
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, socket, sys, threading
+
+def refuse(*_, **__):
+    raise AssertionError("a module opens a socket when it is imported")
+
+socket.socket.connect = socket.socket.bind = socket.create_connection = socket.getaddrinfo = refuse
+import driftline
+
+there = [one.name for one in pkgutil.walk_packages(driftline.__path__, "driftline.")]
+names = [name for name in there if name not in ("driftline.__main__", "driftline.store.migrations.env")]
+for name in names:
+    importlib.import_module(name)
+print(json.dumps({"names": names, "threads": [one.name for one in threading.enumerate()]}))
+"""
+
+
+def python(script: str) -> str:
+    """Run a script with an empty environment; return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", script], env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_importing_opens_no_socket_needs_no_environment_and_starts_no_thread() -> None:
+    told = json.loads(python(IMPORT_ALL))
+    assert {"driftline.client", "driftline.cli.main", "driftline.service.runtime"} <= set(told["names"])
+    assert told["threads"] == ["MainThread"]
+
+
+def test_importing_driftline_imports_nothing_heavy() -> None:
+    loaded = python("import sys, driftline; print(*{name.partition('.')[0] for name in sys.modules})").split()
+    assert "driftline" in loaded
+    assert not {"polars", "numpy", "fastapi", "scipy", "sqlalchemy", "httpx", "deltalake"} & set(loaded)
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert (PACKAGE / "py.typed").exists()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ +(.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        leads_to = (page.parent / path).resolve() if path else page
+        assert leads_to.exists(), f"{page.name} links to {target}"
+        if anchor and leads_to.suffix == ".md":
+            assert anchor in anchors(leads_to), f"{page.name} links to {target}"
+
+
+def test_every_page_can_be_reached_from_the_front() -> None:
+    seen, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in seen or page.suffix != ".md" or not page.exists():
+            continue
+        seen.add(page)
+        ahead += [(page.parent / one).resolve() for one in re.findall(r"\]\(([^)\s#:]+)", page.read_text())]
+    assert set(PAGES) <= seen
+
+
+PAGE = """\
+```python
+from pathlib import Path
+
+Path("here.txt").touch()
+```
+
+```console
+$ driftline --version
+driftline ...
+$ driftline {command}
+{shown}$ make demo
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "shown", "passes"),
+    [
+        ("--version", "", True),
+        ("--version", "dri...\n", True),
+        ("--version; ls", "...\nhere.txt\n", True),
+        ("--version", "driftline 9\n", False),
+        ("nothing", "", False),
+        ("nothing", "...\n", False),
+        ("nothing; echo $?", "driftline: ...\n2\n", True),
+    ],
+)
+def test_pages_are_held_to_what_they_show(tmp_path: Path, command: str, shown: str, passes: bool) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (tmp_path / "README.md").write_text(PAGE.format(command=command, shown=shown))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "README.md"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ("2 passed" in done.stdout) if passes else ("1 failed, 1 passed" in done.stdout), done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -184,14 +185,12 @@ def test_an_input_that_is_out_of_season_is_called_so_and_one_in_season_is_not(de
     assert by_month["2013-06"]["drift"]["temp_max"]["drifted"]  # June 2012 was cold
 
 
-def test_what_it_kept_can_be_served_again_and_rebuilt_to_the_byte(demo: Demo, tmp_path: Path) -> None:
-    """The demo holds its folder's lock, so that a rebuild beside it is refused in one line."""
-    result = subprocess.run(
-        [sys.executable, "-m", "driftline", "rebuild", MODEL, "--config", str(demo.data / "driftline.yaml")],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert "in use by another driftline" in result.stderr
+def test_what_it_kept_is_what_the_log_says_to_the_byte(demo: Demo, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "driftline", "rebuild", MODEL, "--config", str(demo.data / "driftline.yaml")]
+    beside = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert beside.returncode == 2
+    assert "in use by another driftline" in beside.stderr
+    shutil.copytree(demo.data / "data", tmp_path / "copy")
+    copied = [*command, "--data", str(tmp_path / "copy"), "--json"]
+    result = subprocess.run(copied, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, json.loads(result.stdout)) == (0, {"model": MODEL, "windows": 36, "differing": []})

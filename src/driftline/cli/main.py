@@ -14,6 +14,7 @@ COMMANDS = {
     "watch": "Run a script that returns a score, on a schedule; log it and alert.",
     "check": "Compare a current file with a reference: one verdict, one exit code.",
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
+    "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
     "demo": "Replay a real incident through a real service, in under a minute.",
 }
 """Each command is ``command`` in the module ``driftline.cli.<name>``; its first line of help is here."""

@@ -299,6 +299,9 @@ def test_health_and_readiness_and_the_api_description(client: TestClient) -> Non
     paths = client.get("/api/openapi.json").json()["paths"]
     assert "/api/v1/models/{model}/predictions" in paths
     assert "/api/v1/models/{model}/windows" in paths
+    page = client.get("/api/docs").text
+    assert all(path in page for path in paths)
+    assert "latency_seconds" in page and "://" not in page.replace("http://www.w3.org", "")
 
 
 def test_trouble_in_the_worker_is_shown_and_the_events_are_kept(

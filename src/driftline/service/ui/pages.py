@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request, Response
 from driftline.errors import UnknownNameError
 from driftline.service.config import ModelConfig
 from driftline.service.ui import shown, words
+from driftline.service.ui.reference import operations
 from driftline.service.ui.state import Headline, headline
 from driftline.service.views import AlertView, ModelView, WindowView
 
@@ -56,7 +57,7 @@ class Views(Protocol):
 
 
 def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
-    """Return the routes ``/``, ``/models/{model}`` and ``/static/{path}``."""
+    """Return the routes ``/``, ``/models/{model}``, ``/api/docs`` and ``/static/{path}``."""
     router = APIRouter(include_in_schema=False)
     render = _renderer(refresh_seconds)
     files = {file.name: file.read_bytes() for file in sorted((_HERE / "static").iterdir()) if file.suffix in _TYPES}
@@ -78,6 +79,10 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         windows = _windows(views, view, config, everything=request.query_params.get("windows") == "all")
         page = shown.model_page(view, config, windows, views.alerts(model))
         return _html(request, render(request, "model.html", page=page, zone=page.zone))
+
+    @router.get("/api/docs", name="page_api")
+    def api(request: Request) -> Response:
+        return _html(request, render(request, "api.html", groups=operations(request.app.openapi())))
 
     @router.get("/static/{path:path}", name="page_static")
     def static(request: Request, path: str) -> Response:

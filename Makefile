@@ -57,19 +57,19 @@ clean: ## remove the environment and everything made
 .venv/bin/pip:
 	@test -n "$(PYTHON)" || { echo "Driftline needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		if test -n "$(ROOT)"; then apt-get update --quiet; $(APT) python3-venv; \
+		if test -n "$(ROOT)"; then { apt-get update --quiet; $(APT) python3-venv; } >&2; \
 		else echo "$(PYTHON) cannot make environments: apt-get install python3-venv" >&2; exit 2; fi
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
 
 .venv/demo.stamp: requirements/demo.lock pyproject.toml | .venv/bin/pip
-	@echo "Installing Driftline into .venv …"
+	@echo "Installing Driftline into .venv …" >&2
 	@$(PIP) --require-hashes --requirement requirements/demo.lock
 	@$(SELF)
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.lock pyproject.toml | .venv/bin/pip
-	@echo "Installing Driftline and what its tests need into .venv …"
+	@echo "Installing Driftline and what its tests need into .venv …" >&2
 	@$(PIP) --require-hashes --requirement requirements/dev.lock
 	@$(SELF)
 	@touch .venv/demo.stamp $@
@@ -77,5 +77,5 @@ clean: ## remove the environment and everything made
 # Chromium shows the page to the tests; the fonts are those that the page asks for.
 system-packages:
 	@if ! command -v chromium >/dev/null || ! test -d /usr/share/fonts/truetype/liberation; then \
-		if test -n "$(ROOT)"; then apt-get update --quiet; $(APT) chromium fonts-liberation; \
+		if test -n "$(ROOT)"; then { apt-get update --quiet; $(APT) chromium fonts-liberation; } >&2; \
 		else echo "Missing: apt-get install chromium fonts-liberation" >&2; exit 2; fi; fi

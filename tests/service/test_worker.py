@@ -140,6 +140,15 @@ def test_a_label_that_is_too_late_is_counted_and_changes_nothing(service: Servic
     assert (view.labels, view.invalid_events) == (0, 1)
 
 
+def test_a_label_whose_prediction_never_comes_is_given_up_in_the_end(service: Service) -> None:
+    deliver(service, "labels", [label("lost", 0.0, truth=1)])
+    work(service)
+    deliver(service, "predictions", [prediction("much later", 31.0, said=1)])
+    work(service)
+    view = service.views.model(MODEL)
+    assert (view.waiting_labels, view.invalid_events) == (0, 1)
+
+
 def test_an_idempotency_key_gives_the_first_answer_and_stores_nothing_twice(service: Service) -> None:
     rows = [prediction("a", 0.0, said=1)]
     assert deliver(service, "predictions", rows, key="k") == 1

@@ -115,7 +115,9 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State) -> int:
             work.mark_labels_changed(model.name, start)
         for (name, key), by in plan.counts.items():
             work.count(model.name, name, key, by)
-        _update_model(work, model, plan, profiles)
+        watermark = _update_model(work, model, plan, profiles)
+        stale = work.drop_stale_labels(model.name, watermark - model.config.labels.accepted_for)
+        work.count(model.name, "invalid_events", "label.no_prediction", stale)
         done(work.connection, rows)
     return len(rows)
 
@@ -163,7 +165,8 @@ def _merge_into_window(work: Work, model: MonitoredModel, window: Window, versio
 
 def _update_model(
     work: Work, model: MonitoredModel, plan: Plan, profiles: Mapping[tuple[Window, str], WindowProfile]
-) -> None:
+) -> datetime:
+    """Store the watermark and the latencies; return the watermark."""
     stored = work.model(model.name)
     assert stored is not None  # open_model stores it
     latency = decode(stored.latency, NumericColumn) if stored.latency else NumericColumn()
@@ -171,5 +174,7 @@ def _update_model(
         seconds = profile.outputs.columns.get("latency_seconds")
         if isinstance(seconds, NumericColumn):
             latency = latency.merge(seconds)
-    moments = [moment for moment in (stored.watermark, plan.watermark) if moment is not None]
-    work.put_model(replace(stored, watermark=max(moments, default=None), latency=encode(latency)))
+    assert plan.watermark is not None  # an inbox row has at least one event
+    watermark = max(stored.watermark or plan.watermark, plan.watermark)
+    work.put_model(replace(stored, watermark=watermark, latency=encode(latency)))
+    return watermark

@@ -1,13 +1,12 @@
-"""Judges windows: brings their labelled part up to date with the log, applies the rules, and moves the alerts.
+"""Judges windows: brings their labelled part up to date with the log, and applies the rules.
 
 Everything here can be repeated, and is: a late or corrected label opens its window again, and what the rules say of the
-whole history then decides which alerts stand.
+whole history then decides which alerts stand (`driftline.service.alerting`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
@@ -18,41 +17,16 @@ import polars as pl
 from driftline.events import Window
 from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import SCORE
-from driftline.rules import (
-    AlertSpan,
-    Change,
-    ChangeKind,
-    JudgedWindow,
-    Rule,
-    Status,
-    StoredAlert,
-    Verdict,
-    alerts_of,
-    interval_confidence,
-    judge,
-    reconcile,
-)
-from driftline.rules import (
-    State as VerdictState,
-)
-from driftline.rules.findings import ColumnFinding, Findings, findings_of
+from driftline.rules import Rule, Verdict, interval_confidence, judge
+from driftline.service.alerting import AlertEvent, move_alerts
 from driftline.service.model import MonitoredModel
-from driftline.service.summary import DriftView, Stage, WindowSummary, summarize
+from driftline.service.summary import Stage, WindowSummary, summarize
 from driftline.sketches import decode, encode
 from driftline.statistics import Measure
 from driftline.statistics.performance import label_coverage, measures
-from driftline.store.state import ALL_VERSIONS, AlertRow, Judgement, State, TransitionRow, WindowRow, Work
+from driftline.store.state import ALL_VERSIONS, Judgement, State, WindowRow, Work
 
 _summary = msgspec.msgpack.Encoder()
-
-
-@dataclass(frozen=True, slots=True)
-class AlertEvent:
-    """Something in an alert's life that people want to hear of."""
-
-    kind: ChangeKind
-    alert: AlertRow
-    reason: str
 
 
 def refresh_labels(model: MonitoredModel, state: State) -> None:
@@ -79,20 +53,26 @@ def labelled_part(model: MonitoredModel, window: Window, version: str) -> Window
 def judge_windows(
     model: MonitoredModel, state: State, now: datetime, announce: Callable[[Work, AlertEvent], None]
 ) -> list[AlertEvent]:
-    """Judge what may have changed, in one transaction; ``announce`` puts each event into the outbox within it."""
+    """Judge what may have changed and move the alerts; ``announce`` puts each event into the outbox.
+
+    Windows are assessed first, on what only the worker changes; then all is written in one short transaction.
+    """
     with state.read() as read:
-        starts = read.unsettled_starts(model.name)
         stored = read.model(model.name)
-    if not starts or stored is None or stored.watermark is None:
+        if stored is None or stored.watermark is None:
+            return []
+        rows = [read.window(model.name, start) for start in read.unsettled_starts(model.name)]
+    assessments = [_assess(model, versions, stored.watermark, now) for versions in rows]
+    if not assessments:
         return []
     events: list[AlertEvent] = []
     with state.work() as work:
         changed: set[str] = set()
-        for start in starts:
-            changed |= _judge_window(model, work, start, stored.watermark, now)
+        for assessment in assessments:
+            changed |= _store(model.name, work, assessment)
         for rule in model.config.rules:
             if rule.name in changed:
-                events += _move_alerts(model, work, rule, now)
+                events += move_alerts(model.name, work, rule, now)
         for event in events:
             announce(work, event)
     return events
@@ -107,34 +87,50 @@ def stage_of(window: Window, rows: Sequence[WindowRow], watermark: datetime, mod
     return "judged" if complete or overdue else "waiting for labels"
 
 
-def _judge_window(model: MonitoredModel, work: Work, start: datetime, watermark: datetime, now: datetime) -> set[str]:
-    """Judge one window if it is due, store what people are shown of it, and return the rules whose verdict changed."""
-    rows = work.window(model.name, start)
+@dataclass(frozen=True, slots=True)
+class _Assessment:
+    """What is to be stored of a window: summaries by version, and what the rules say of it, once it is due."""
+
+    start: datetime
+    stage: Stage
+    summaries: Mapping[str, WindowSummary]
+    judgements: Sequence[Judgement]
+
+
+def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetime, now: datetime) -> _Assessment:
     window = rows[0].window
     stage = stage_of(window, rows, watermark, model)
     profiles = {row.version: decode(row.profile, WindowProfile) for row in rows}
     whole = reduce(WindowProfile.merge, profiles.values())
-    months = model.config.window.months_of(window)
-    parts = profiles if len(profiles) > 1 else {}
-    for version, profile in {**parts, ALL_VERSIONS: whole}.items():
-        summary = summarize(
-            window, version, stage, profile, model.reference, months=months, positive=model.schema.positive
-        )
-        work.put_summary(model.name, start, version, _summary.encode(summary))
-        if not parts:  # one version is all there is
-            [only] = profiles
-            work.put_summary(model.name, start, only, _summary.encode(msgspec.structs.replace(summary, version=only)))
-    if stage != "judged":
-        return set()
-    work.mark_settled(model.name, start)
-    earlier = {one.rule: one for one in work.judgements(model.name, window_start=start)}
+    months, positive = model.config.window.months_of(window), model.schema.positive
+
+    def summary(version: str, profile: WindowProfile) -> WindowSummary:
+        return summarize(window, version, stage, profile, model.reference, months=months, positive=positive)
+
+    summaries = {ALL_VERSIONS: summary(ALL_VERSIONS, whole)}
+    if len(profiles) == 1:  # one version is all there is
+        summaries |= {only: msgspec.structs.replace(summaries[ALL_VERSIONS], version=only) for only in profiles}
+    else:
+        summaries |= {version: summary(version, profile) for version, profile in profiles.items()}
+    due = model.config.rules if stage == "judged" else ()
+    verdicts = [judge(rule, measure_for(rule, whole, positive)) for rule in due]
+    judgements = [_judgement(model.name, window, verdict, now) for verdict in verdicts]
+    return _Assessment(window.start, stage, summaries, judgements)
+
+
+def _store(model: str, work: Work, assessment: _Assessment) -> set[str]:
+    """Store an assessment and return the rules whose verdict is another than before."""
+    for version, summary in assessment.summaries.items():
+        work.put_summary(model, assessment.start, version, _summary.encode(summary))
+    if assessment.stage == "judged":
+        work.mark_settled(model, assessment.start)
+    earlier = {one.rule: one for one in work.judgements(model, window_start=assessment.start)}
     changed: set[str] = set()
-    for rule in model.config.rules:
-        judgement = _judgement(model.name, window, judge(rule, measure_for(rule, whole, model.schema.positive)), now)
-        before = earlier.get(rule.name)
-        if before is None or replace(before, judged_at=now) != judgement:
+    for judgement in assessment.judgements:
+        before = earlier.get(judgement.rule)
+        if before is None or replace(before, judged_at=judgement.judged_at) != judgement:
             work.put_judgement(judgement)
-            changed.add(rule.name)
+            changed.add(judgement.rule)
     return changed
 
 
@@ -144,7 +140,8 @@ def measure_for(rule: Rule, profile: WindowProfile, positive: str | None) -> Mea
     if rule.measure == "label_coverage":
         return label_coverage(profile.labelled, profile.predictions, confidence=confidence)
     found = measures(profile.performance, confidence=confidence, positive=positive)
-    return found.get(rule.measure, Measure(rule.measure, confidence=confidence, problem="no labelled rows"))
+    problem = "no labelled rows" if profile.performance is None else "this model's task does not have it"
+    return found.get(rule.measure, Measure(rule.measure, confidence=confidence, problem=problem))
 
 
 def _judgement(model: str, window: Window, verdict: Verdict, now: datetime) -> Judgement:
@@ -163,94 +160,3 @@ def _judgement(model: str, window: Window, verdict: Verdict, now: datetime) -> J
         reason=verdict.reason,
         current=True,
     )
-
-
-# ---- alerts ---------------------------------------------------------------------------------------------------------
-
-
-def _move_alerts(model: MonitoredModel, work: Work, rule: Rule, now: datetime) -> list[AlertEvent]:
-    judged = [_judged(one) for one in work.judgements(model.name, rule=rule.name)]
-    stored = {row.id: row for row in work.alerts(model.name, rule=rule.name)}
-    changes = reconcile([_as_stored(row) for row in stored.values()], alerts_of(rule, judged))
-    events: list[AlertEvent] = []
-    newest = ""
-    for change in changes:
-        if change.kind is ChangeKind.FIRED:
-            assert change.span is not None  # an alert fires over a span
-            newest = _alert_id(model.name, rule.name, change.span.started.start, now)
-            stored[newest] = _new_alert(model, work, newest, change.span, now)
-        alert = _changed(stored[change.alert or newest], change, now)
-        stored[alert.id] = alert
-        work.put_alert(alert)
-        work.add_transition(TransitionRow(alert.id, now, change.kind.value, change.reason))
-        if change.kind is not ChangeKind.UPDATED:
-            events.append(AlertEvent(change.kind, alert, change.reason))
-    return events
-
-
-def _alert_id(model: str, rule: str, started: datetime, now: datetime) -> str:
-    text = f"{model}\n{rule}\n{started.isoformat()}\n{now.isoformat()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _judged(one: Judgement) -> JudgedWindow:
-    verdict = Verdict(one.rule, VerdictState(one.state), one.value, one.low, one.high, one.n, one.threshold, one.reason)
-    return JudgedWindow(Window(one.window_start, one.window_end), verdict)
-
-
-def _as_stored(row: AlertRow) -> StoredAlert:
-    return StoredAlert(row.id, row.rule, Status(row.status), row.started_at, row.last_end)
-
-
-def _new_alert(model: MonitoredModel, work: Work, id: str, span: AlertSpan, now: datetime) -> AlertRow:
-    summary = work.summary(model.name, span.fired.start)
-    findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary)) if summary is not None else None
-    return AlertRow(
-        id=id,
-        model=model.name,
-        rule=span.rule.name,
-        measure=span.rule.measure,
-        severity=span.rule.severity.value,
-        title=span.rule.title,
-        status=Status.FIRING.value,
-        started_at=span.started.start,
-        last_end=span.last.end,
-        window_start=span.fired.start,
-        window_end=span.fired.end,
-        value=span.verdict.value,
-        low=span.verdict.low,
-        high=span.verdict.high,
-        n=span.verdict.n,
-        threshold=span.verdict.threshold,
-        worst=span.worst.value,
-        findings=msgspec.json.encode(findings),
-        fired_at=now,
-        ended_at=None,
-    )
-
-
-def _changed(alert: AlertRow, change: Change, now: datetime) -> AlertRow:
-    if change.span is None:
-        return replace(alert, status=Status.CORRECTED.value, ended_at=now)
-    firing = change.span.firing
-    return replace(
-        alert,
-        status=(Status.FIRING if firing else Status.RESOLVED).value,
-        started_at=change.span.started.start,
-        last_end=change.span.last.end,
-        worst=change.span.worst.value,
-        ended_at=None if firing else (alert.ended_at or now),
-    )
-
-
-def explain(summary: WindowSummary) -> Findings:
-    """Say what changed in a window against the reference, and what did not."""
-    return findings_of(
-        {name: _finding(view) for name, view in summary.drift.items()},
-        _finding(summary.prediction_drift) if summary.prediction_drift is not None else None,
-        _finding(summary.label_drift) if summary.label_drift is not None else None,
-    )
-
-
-def _finding(view: DriftView) -> ColumnFinding:
-    return ColumnFinding(view.drifted or view.value is not None, view.drifted, view.changes, view.reason)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import logging
 import random
 import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
@@ -19,9 +21,10 @@ from driftline.alerts.delivery import Channel, channels_for, deliver_next
 from driftline.errors import StorageError, UsageError
 from driftline.rules import ChangeKind
 from driftline.service import clock
+from driftline.service.alerting import AlertEvent
 from driftline.service.config import Config
 from driftline.service.ingest import drain
-from driftline.service.judging import AlertEvent, judge_windows, refresh_labels
+from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.model import open_model, remember_fingerprint
 from driftline.service.rebuild import rebuild
 from driftline.service.views import StepView, Views, alert_view, describe_alert
@@ -30,6 +33,10 @@ from driftline.store.inbox import Inbox
 from driftline.store.state import State, Work
 
 IDLE_SECONDS = 1.0
+TIDY_EVERY = timedelta(hours=1)
+RECEIPTS_KEPT = timedelta(days=7)
+"""How long an Idempotency-Key is remembered."""
+
 AFTER_TROUBLE_SECONDS = 2.0
 _WIDTH = 79  # of lines for people: a terminal has 80 columns
 _LOG = logging.getLogger("driftline")
@@ -102,25 +109,30 @@ class Service:
     # ---- worker -----------------------------------------------------------------------------------------------------
 
     def _run_worker(self) -> None:
+        tidied = clock.now() - TIDY_EVERY
         while not self._stopping.is_set():
             self._passed = False  # before the bell is reset: `idle` must not be true in between
             self._wake.clear()
             for name in self.models:
-                self._work(name)
+                self._guard(name, functools.partial(self._work, name))
+            if (now := clock.now()) - tidied >= TIDY_EVERY:
+                self._guard("receipts", functools.partial(self.inbox.forget_receipts, now - RECEIPTS_KEPT))
+                tidied = now
             self._passed = not self.problems
             self._wake.wait(AFTER_TROUBLE_SECONDS if self.problems else IDLE_SECONDS)
 
-    def _work(self, name: str) -> None:
-        """Do all that there is to do for one model; trouble with one model must not stop the others."""
+    def _guard(self, name: str, step: Callable[[], None]) -> None:
+        """Take a step; trouble with one model must not stop the others."""
         try:
-            self._work_once(name)
+            step()
         except Exception as error:  # noqa: BLE001 - whatever it is: show it, keep the events, try again
             self.problems[name] = f"{type(error).__name__}: {error}"
-            _LOG.exception("model %s: its events wait in the inbox; trying again", name)
+            _LOG.exception("%s: what has arrived is kept; trying again", name)
         else:
             self.problems.pop(name, None)
 
-    def _work_once(self, name: str) -> None:
+    def _work(self, name: str) -> None:
+        """Do all that there is to do for one model."""
         model = self.models[name]
         if model.rebuild:
             rebuild(model, self.state)

@@ -91,7 +91,7 @@ def evaluate(
         measured = read_result(function())
     except DriftlineError as error:
         failure = " ".join(str(error).split())
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's function: whatever it raises is its event
         failure = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         trace = traceback.format_exc()
     return Outcome(now(), (steady() - began).total_seconds(), measured, failure, trace, skipped)

@@ -108,6 +108,11 @@ class Inbox:
             _set_aside(connection, delivery)
         return len(delivery.events)
 
+    def forget_receipts(self, before: datetime) -> None:
+        """Forget the keys of deliveries that arrived before a moment: nobody sends those again."""
+        with self._engine.begin() as connection:
+            connection.execute(RECEIPTS.delete().where(RECEIPTS.c.arrived_at < before))
+
     def refuse(self, model: str, reasons: Sequence[str]) -> None:
         """Count rows that were refused with their batch, by reason; they are the sender's to send again."""
         with self._engine.begin() as connection:

@@ -1,9 +1,9 @@
 """The event log: what is true of one model, in two append-only Delta tables, readable by Spark, DuckDB and Polars.
 
 ``predictions`` has the canonical columns of `driftline.profiles.frame`; ``labels`` has ``id``, ``label``, ``time`` and
-the ``prediction_time`` of the prediction that it belongs to (a label enters the log when its prediction is there). Every
-row carries ``seq``, the inbox row that caused it; the newest label of an id counts. Each append records the highest
-``seq`` in the table's own transaction, so that a drain that is repeated after a crash appends nothing twice.
+the ``prediction_time`` of the prediction that it belongs to (a label enters the log when its prediction is there).
+Every row carries ``seq``, the inbox row that caused it; the newest label of an id counts. Each append records the
+highest ``seq`` in the table's own transaction, so that a drain that is repeated after a crash appends nothing twice.
 """
 
 from __future__ import annotations
@@ -160,6 +160,7 @@ class EventLog:
                 opened.update_incremental()
                 if opened.version() % _COMPACT_EVERY == _COMPACT_EVERY - 1:
                     opened.optimize.compact()
+                    opened.vacuum(dry_run=False)  # of files that no version of the last week needs
         except (DeltaError, OSError) as error:
             raise StorageError(f"the event log in {self._folder / table} cannot be written: {error}") from error
 

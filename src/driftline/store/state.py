@@ -246,6 +246,12 @@ class Work:
                 WAITING_LABELS.delete().where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(some))
             )
 
+    def drop_stale_labels(self, model: str, before: datetime) -> int:
+        """Forget labels of before a moment that still wait for their prediction; return how many."""
+        return self.connection.execute(
+            WAITING_LABELS.delete().where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.time < before)
+        ).rowcount
+
     def count_waiting_labels(self, model: str) -> int:
         """How many labels wait for their prediction."""
         statement = sa.select(sa.func.count()).select_from(WAITING_LABELS).where(WAITING_LABELS.c.model == model)

@@ -1,0 +1,125 @@
+"""Moves a model's stored alerts to what the verdicts on all its windows amount to, and says what that changed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from driftline.events import Window
+from driftline.rules import (
+    AlertSpan,
+    Change,
+    ChangeKind,
+    JudgedWindow,
+    Rule,
+    Status,
+    StoredAlert,
+    Verdict,
+    alerts_of,
+    reconcile,
+)
+from driftline.rules import State as VerdictState
+from driftline.rules.findings import ColumnFinding, Findings, findings_of
+from driftline.service.summary import DriftView, WindowSummary
+from driftline.store.state import AlertRow, Judgement, TransitionRow, Work
+
+
+@dataclass(frozen=True, slots=True)
+class AlertEvent:
+    """Something in an alert's life that people want to hear of."""
+
+    kind: ChangeKind
+    alert: AlertRow
+    reason: str
+
+
+def move_alerts(model: str, work: Work, rule: Rule, now: datetime) -> list[AlertEvent]:
+    """Reconcile a rule's alerts with its verdicts; return what people want to hear of, in order."""
+    judged = [_judged(one) for one in work.judgements(model, rule=rule.name)]
+    stored = {row.id: row for row in work.alerts(model, rule=rule.name)}
+    changes = reconcile([_as_stored(row) for row in stored.values()], alerts_of(rule, judged))
+    events: list[AlertEvent] = []
+    newest = ""
+    for change in changes:
+        if change.kind is ChangeKind.FIRED:
+            assert change.span is not None  # an alert fires over a span
+            newest = _alert_id(model, rule.name, change.span.started.start, now)
+            stored[newest] = _new_alert(model, work, newest, change.span, now)
+        alert = _changed(stored[change.alert or newest], change, now)
+        stored[alert.id] = alert
+        work.put_alert(alert)
+        work.add_transition(TransitionRow(alert.id, now, change.kind.value, change.reason))
+        if change.kind is not ChangeKind.UPDATED:
+            events.append(AlertEvent(change.kind, alert, change.reason))
+    return events
+
+
+def _alert_id(model: str, rule: str, started: datetime, now: datetime) -> str:
+    text = f"{model}\n{rule}\n{started.isoformat()}\n{now.isoformat()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _judged(one: Judgement) -> JudgedWindow:
+    verdict = Verdict(one.rule, VerdictState(one.state), one.value, one.low, one.high, one.n, one.threshold, one.reason)
+    return JudgedWindow(Window(one.window_start, one.window_end), verdict)
+
+
+def _as_stored(row: AlertRow) -> StoredAlert:
+    return StoredAlert(row.id, row.rule, Status(row.status), row.started_at, row.last_end)
+
+
+def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime) -> AlertRow:
+    summary = work.summary(model, span.fired.start)
+    findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary)) if summary is not None else None
+    return AlertRow(
+        id=id,
+        model=model,
+        rule=span.rule.name,
+        measure=span.rule.measure,
+        severity=span.rule.severity.value,
+        title=span.rule.title,
+        status=Status.FIRING.value,
+        started_at=span.started.start,
+        last_end=span.last.end,
+        window_start=span.fired.start,
+        window_end=span.fired.end,
+        value=span.verdict.value,
+        low=span.verdict.low,
+        high=span.verdict.high,
+        n=span.verdict.n,
+        threshold=span.verdict.threshold,
+        worst=span.worst.value,
+        findings=msgspec.json.encode(findings),
+        fired_at=now,
+        ended_at=None,
+    )
+
+
+def _changed(alert: AlertRow, change: Change, now: datetime) -> AlertRow:
+    if change.span is None:
+        return replace(alert, status=Status.CORRECTED.value, ended_at=now)
+    firing = change.span.firing
+    return replace(
+        alert,
+        status=(Status.FIRING if firing else Status.RESOLVED).value,
+        started_at=change.span.started.start,
+        last_end=change.span.last.end,
+        worst=change.span.worst.value,
+        ended_at=None if firing else (alert.ended_at or now),
+    )
+
+
+def explain(summary: WindowSummary) -> Findings:
+    """Say what changed in a window against the reference, and what did not."""
+    return findings_of(
+        {name: _finding(view) for name, view in summary.drift.items()},
+        _finding(summary.prediction_drift) if summary.prediction_drift is not None else None,
+        _finding(summary.label_drift) if summary.label_drift is not None else None,
+    )
+
+
+def _finding(view: DriftView) -> ColumnFinding:
+    return ColumnFinding(view.drifted or view.value is not None, view.drifted, view.changes, view.reason)

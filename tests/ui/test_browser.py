@@ -158,6 +158,18 @@ def test_a_chart_is_read_with_the_pointer(browser: Browser) -> None:
         expect(page.locator("#chart-accuracy .readout")).to_contain_text("Apr 2013 · accuracy 0.3")
 
 
+def test_it_does_not_move_under_a_selection(browser: Browser) -> None:
+    views = healthy()
+    with served(views, refresh_seconds=0.2) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        page.evaluate("getSelection().selectAllChildren(document.getElementById('name'))")
+        expect(page.locator("#live")).to_contain_text("Paused")
+        views.add(firing())
+        page.wait_for_timeout(600)
+        expect(page.locator("#state")).to_contain_text("All well")
+        page.evaluate("getSelection().removeAllRanges()")
+        expect(page.locator("#state")).to_contain_text("Firing")
+
+
 def test_a_server_that_is_gone_is_said(browser: Browser) -> None:
     context = browser.new_context()
     page = context.new_page()

@@ -150,7 +150,7 @@ def test_a_corrected_alert_shows_then_and_now() -> None:
     assert {one["data-status"] for one in seen.having("data-alert", "data-status")} == {"corrected"}
     first = views.of_alerts[MODEL][-1]
     assert first.value is not None and first.value_now is not None
-    assert "accuracy 0.3 then, 0.776 now" in words
+    assert "accuracy in Apr 2013: 0.3 then, 0.776 now" in words
     assert repr(first.value_now) in {one["data-value-now"] for one in seen.having("data-value-now")}
     assert (
         sum(attributes.get("class") == "then" and "%" in attributes.get("cx", "") for _, attributes in seen.found) == 4
@@ -164,8 +164,15 @@ def test_drift_names_measure_value_threshold_and_words() -> None:
     columns = [one["data-column"] for one in seen.having("data-column")]
     assert sorted(columns[:4]) == ["precipitation", "temp_max", "temp_min", "wind"]
     assert columns[4:] == ["prediction", "label"]
-    assert "threshold 0.2, p 0.31" in plain(seen.words)
+    assert "threshold 0.2, p = 0.31" in plain(seen.words)
     assert {"data-value", "data-threshold"} <= seen.having("data-threshold")[0].keys()
+
+
+def test_well_and_drifted_is_said() -> None:
+    views = healthy()
+    last = views.of_windows[MODEL][-1].summary
+    last.drift["wind"] = with_values(last.drift["wind"], drifted=True)
+    assert "All well Every rule holds in the newest judged window. 1 of 6 columns drifted" in plain(page(views).words)
 
 
 def test_a_column_that_was_not_judged_says_why() -> None:

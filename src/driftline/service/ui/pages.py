@@ -21,7 +21,7 @@ from driftline.service.ui.state import Headline, headline
 from driftline.service.views import AlertView, ModelView, WindowView
 
 REFRESH_SECONDS = 5.0
-WINDOWS_SHOWN = 240
+WINDOWS_SHOWN = 120
 """The page shows this many of the newest windows, unless it is asked for all of them."""
 
 HEADERS = {
@@ -131,6 +131,7 @@ def _renderer(refresh_seconds: float) -> _Render:
         count=words.count,
         number=words.number,
         share=words.share,
+        chance=words.chance,
         exact=_exact,
         segment=lambda text: quote(text, safe=""),
         moment=words.moment_or_dash,

@@ -41,8 +41,9 @@ def sparkline(values: Sequence[float | None], *, marked: Sequence[bool], level: 
     if line is not None:
         y = place(0, line)[1]
         parts.insert(0, element("line", class_="threshold", x1=0.0, x2=SPARK_WIDTH, y1=y, y2=y))
+    newest = max(index for index, value in enumerate(numbers) if value is not None)
     for index, (value, mark) in enumerate(zip(numbers, marked, strict=True)):
-        if value is not None and (mark or index == len(numbers) - 1):
+        if value is not None and (mark or index == newest):
             x, y = place(index, value)
             parts.append(element("circle", class_="breach" if mark else "value", cx=x, cy=y, r=2.2))
     return element(

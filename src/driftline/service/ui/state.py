@@ -54,7 +54,15 @@ def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
     if silent:
         reason = said[silent[0].name].reason if silent[0].name in said else "it has not been judged yet"
         return Headline("unknown", "Not known", f"{silent[0].expression}: {reason}.")
-    return Headline("ok", "All well", "Every rule holds in the newest judged window.")
+    return Headline("ok", "All well", f"Every rule holds in the newest judged window.{_drifted(window)}")
+
+
+def _drifted(window: WindowView) -> str:
+    """How many columns drifted: no rule speaks of them, and yet it is worth a look."""
+    one = window.summary
+    columns = [*one.drift.values(), one.prediction_drift, one.label_drift]
+    drifted = sum(column is not None and column.drifted for column in columns)
+    return f" {drifted} of {len(columns)} columns drifted from the reference." if drifted else ""
 
 
 def severity(name: str) -> Tone:

@@ -39,6 +39,15 @@ def share(value: float | None) -> str:
     return f"{100 * value:.3g} %" if value >= 0.1 else f"{100 * value:.2g} %"
 
 
+def chance(p_value: float) -> str:
+    """A p-value, as exactly as anybody should read it.
+
+    >>> chance(2e-8), chance(0.9153), chance(0.0412), chance(1.0)
+    ('p < 0.001', 'p = 0.92', 'p = 0.041', 'p = 1')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
 def count(value: int) -> str:
     """A whole number with separators.
 

@@ -43,7 +43,9 @@
   };
 
   const refresh = async () => {
-    if (!document.hidden && !String(getSelection())) {
+    if (String(getSelection())) {
+      say("Paused while text is selected", false);
+    } else if (!document.hidden) {
       try {
         const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
         if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));

@@ -286,9 +286,9 @@ def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> 
 
 
 def _room(points: Sequence[Point], frame: _Frame, y: float, *, right: bool) -> float:
-    """How far the nearest value lies from a height, in pixels, among the fifth of the points at one end."""
+    """How far the nearest value lies from a height, in pixels, among the points at one end."""
     values = [
-        finite(point.value) for point in points if (frame.middle(point) >= 80 if right else frame.middle(point) <= 20)
+        finite(point.value) for point in points if (frame.middle(point) >= 88 if right else frame.middle(point) <= 12)
     ]
     return min((abs(frame.down(value) - y) for value in values if value is not None), default=frame.height)
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
     "demo": "Replay a real incident through a real service, in under a minute.",
+    "schema": "Print the JSON Schema of driftline.yaml, for editors and other checkers.",
 }
 """Each command is ``command`` in the module ``driftline.cli.<name>``; its first line of help is here."""
 

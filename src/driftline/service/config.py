@@ -218,7 +218,7 @@ def _without_null(schema: Any) -> Any:
         return [_without_null(item) for item in schema if item != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
-    found = {key: _without_null(value) for key, value in schema.items() if (key, value) != ("default", None)}
+    found = {key: _without_null(value) for key, value in schema.items() if value is not None}
     if len(found.get("anyOf", ())) == 1:
         found |= found.pop("anyOf")[0]
     return found

@@ -1,0 +1,15 @@
+"""``driftline schema``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from driftline.service.config import json_schema
+
+
+@click.command("schema")
+def command() -> None:
+    """Print the JSON Schema of driftline.yaml, for editors and other checkers."""
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -59,17 +59,19 @@ class WeatherModel:
                 "the demo trains a scikit-learn model, which is not installed; run: pip install 'driftline[demo]'"
             ) from error
         self._rows = read_weather().filter(pl.col("date").dt.year() == TRAINED_ON)
-        self._forest = RandomForestClassifier(100, min_samples_leaf=3, random_state=_SEED)
+        self._forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=_SEED)
         self._inputs = self._rows.select(FEATURES).to_numpy()
         self._targets = self._rows["weather"].to_list()
         self._forest.fit(self._inputs, self._targets)
         self.classes: tuple[str, ...] = tuple(str(name) for name in self._forest.classes_)
 
-    def predict(self, features: Mapping[str, float]) -> tuple[str, dict[str, float]]:
-        """Return the most likely weather and the probability of each."""
-        row = np.array([[features[name] for name in FEATURES]])
-        shares = self._forest.predict_proba(row)[0]
-        return self.classes[int(np.argmax(shares))], dict(zip(self.classes, map(float, shares), strict=True))
+    def predict(self, days: Sequence[Day]) -> list[tuple[str, dict[str, float]]]:
+        """Return the most likely weather of each day, and the probability of each weather."""
+        inputs = np.array([[day.features[name] for name in FEATURES] for day in days])
+        shares = self._forest.predict_proba(inputs)
+        return [
+            (self.classes[int(np.argmax(row))], dict(zip(self.classes, map(float, row), strict=True))) for row in shares
+        ]
 
     def reference(self) -> pl.DataFrame:
         """The year of training with out-of-fold predictions: what the model does on days that it was not fitted to."""

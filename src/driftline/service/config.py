@@ -194,7 +194,8 @@ def load(path: Path) -> Config:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise file.error((), f"the file is not UTF-8: byte {error.start} is wrong; save it as UTF-8", line) from error
+        reason = f"the byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        raise file.error((), reason, line) from error
     return parse(text, path)
 
 
@@ -255,8 +256,8 @@ class _Loader(yaml.SafeLoader):
 _SCALARS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "null": (r"~|null|Null|NULL|", lambda _: None),
     "bool": (r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
-    "int": (r"-?(0|[1-9][0-9]*)", int),
-    "float": (r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+)", float),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", int),
+    "float": (r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)", float),
     "str": (r"", str),
 }
 _TAG = "tag:yaml.org,2002:"

@@ -59,8 +59,8 @@ class Service:
         self.config = config
         self._tell = tell
         self._lock = _lock(Path(config.storage))
-        engine = open_database(config.database)
-        self.state, self.inbox = State(engine), Inbox(engine)
+        self.inbox = Inbox(open_database(config.database))  # synced: 202 means durable
+        self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
         self.models = {name: open_model(one, config, self.state) for name, one in config.models.items()}
         tasks = {name: model.schema.task.value for name, model in self.models.items()}
         self.views = Views(config, tasks, self.state, self.inbox)

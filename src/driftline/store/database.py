@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from driftline.errors import StorageError
 _BUSY_SECONDS = 30
 
 
-def open_database(url: str) -> sa.Engine:
-    """Open the database, creating it where it is a file that does not exist, and migrate it to the newest tables."""
+def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
+    """Open the database, creating it where it is a file that does not exist, and migrate it to the newest tables.
+
+    With ``sync_commits`` a commit is on the disk before it returns. Without, the newest commits may be undone, in
+    order, by a power failure (not by the end of the process): enough for what can be done again from what was synced.
+    """
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
-    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "connect", functools.partial(_prepare_sqlite, "FULL" if sync_commits else "NORMAL"))
     sa.event.listen(engine, "begin", _begin_immediately)
     try:
         if engine.url.database:
@@ -38,10 +43,10 @@ def migrate(engine: sa.Engine) -> None:
         command.upgrade(config, "head")
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk before it returns: 202 means durable
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
 
 
 def _begin_immediately(connection: sa.Connection) -> None:

@@ -24,7 +24,7 @@ CORRECTED_ON = date(2016, 2, 1)
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What came of the replay. ``windows`` are the API's windows before the corrections, ``windows_corrected`` after."""
+    """What came of the replay: the API's windows and alerts before the corrections, and after."""
 
     events: int
     labels: int

@@ -1,0 +1,36 @@
+"""What comes in: predictions and labels, the schema that they are checked against, and windows of event time.
+
+Rows are parsed and checked here, once, at the edge; everything behind this package trusts them.
+"""
+
+from driftline.events.parsing import (
+    Label,
+    ParsedLabels,
+    ParsedPredictions,
+    Prediction,
+    event_schemas,
+    parse_labels,
+    parse_predictions,
+    require_all_good,
+)
+from driftline.events.schema import Kind, Schema, Task, class_name, positive_class
+from driftline.events.windows import Window, WindowSpec, parse_duration
+
+__all__ = [
+    "Kind",
+    "Label",
+    "ParsedLabels",
+    "ParsedPredictions",
+    "Prediction",
+    "Schema",
+    "Task",
+    "Window",
+    "WindowSpec",
+    "class_name",
+    "event_schemas",
+    "parse_duration",
+    "parse_labels",
+    "parse_predictions",
+    "positive_class",
+    "require_all_good",
+]

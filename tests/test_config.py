@@ -21,7 +21,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from driftline.errors import ConfigError
+from driftline.errors import ConfigError, UsageError
 from driftline.events import Task, WindowSpec
 from driftline.profiles import Columns
 from driftline.rules import Rule, Severity
@@ -43,7 +43,7 @@ def schema_says(data: bytes) -> str:
     """What the schema says of a file, read by another reader than ours."""
     try:
         plain = yaml.safe_load(data.decode())
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, KeyError):  # the last two: PyYAML's own, for tags that do not fit
         return "cannot see it"
     return "takes it" if VALIDATOR.is_valid(plain) else "refuses it"
 
@@ -163,6 +163,18 @@ def test_a_number_is_a_number_in_every_spelling(written: str) -> None:
     assert parse(text, PATH).models["churn"].rules[0].above == 0.001
 
 
+@pytest.mark.parametrize("name", ["2.10", "true", "2012", "2012-01-01", "007"])
+def test_the_name_of_a_model_is_the_text_that_stands_there(name: str) -> None:
+    assert list(parse(SMALL.replace("churn", name), PATH).models) == [name]
+
+
+def test_another_folder_takes_events_and_state() -> None:
+    config = parse(SMALL + "storage: a\ndatabase: sqlite:///b.db\n", PATH).at(Path("c"))
+    assert (config.storage, config.database) == (Path("c"), "sqlite:///c/state.db")
+    with pytest.raises(UsageError, match=r"'c\?d' has a `\?`"):
+        config.at(Path("c?d"))
+
+
 def test_anchors_and_a_byte_order_mark_are_taken(tmp_path: Path) -> None:
     path = tmp_path / "driftline.yaml"
     path.write_text("models:\n  a: &a\n    reference: {path: r}\n  b: *a\n", encoding="utf-8-sig")
@@ -210,8 +222,9 @@ def places(plain: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @given(st.text())
 @example("a\0b")
-@example("[" * 5000)
-@example("- " * 5000)
+@example("[" * 500_000)
+@example("{a: " * 200_000)
+@example("- " * 500_000)
 @example("\ud800")
 @example("? [a]\n: 1")
 @example("&a [*a]")
@@ -274,24 +287,69 @@ def schema_keys(schema: dict[str, Any], at: str = "") -> list[tuple[str, dict[st
     return found
 
 
-def rows() -> dict[str, str]:
-    """The page's table: key to default as it is shown."""
-    return dict(re.findall(r"^\| `(\S+)` \| (.*?) ?\|", PAGE.partition("## Measures")[0], flags=re.MULTILINE))
+def required_keys(schema: dict[str, Any], at: str = "") -> set[str]:
+    """Every key that has to be there, if the section around it is."""
+    if "$ref" in schema:
+        schema = schema | SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    found = {f"{at}.{name}".removeprefix(".") for name in schema.get("required", ())}
+    for name, inner in schema.get("properties", {}).items():
+        found |= required_keys(inner, f"{at}.{name}".removeprefix("."))
+    if isinstance(schema.get("additionalProperties"), dict):
+        found |= required_keys(schema["additionalProperties"], at + ".*")
+    return found | (required_keys(schema["items"], at + "[]") if "items" in schema else set())
+
+
+REQUIRED = required_keys(SCHEMA)
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """The page's tables: the whole key to type and default as they are shown; a heading may name the section."""
+    found, section = {}, ""
+    for line in PAGE.splitlines():
+        if line.startswith("### "):
+            section = "".join(f"{name}." for name in re.findall(r"`(.+)`", line))
+        elif row := re.match(r"\| `(\S+)` \| ([\w ,]+) \| (.*?) ?\| .*\|$", line):
+            assert f"{section}{row[1]}" not in found
+            found[section + row[1]] = (row[2], row[3])
+    return found
+
+
+TYPES = {
+    "string": "text",
+    "number": "number",
+    "integer": "whole number",
+    "boolean": "truth value",
+    "array": "list",
+    "object": "mapping",
+}
+
+
+def type_words(schema: dict[str, Any]) -> str:
+    """A schema's type as the page has it."""
+    if "$ref" in schema:
+        return type_words(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]])
+    if "enum" in schema:
+        return "one of"
+    if "anyOf" not in schema:
+        return TYPES[schema["type"]]
+    *some, last = dict.fromkeys(type_words(one).removeprefix("whole ") for one in schema["anyOf"])
+    return f"{', '.join(some)} or {last}" if some else last
 
 
 def test_the_page_has_every_key_of_the_schema_and_no_other() -> None:
     assert set(rows()) == {key for key, _ in schema_keys(SCHEMA)}
 
 
-def test_the_page_has_every_default_of_the_schema() -> None:
+def test_the_page_has_every_type_and_default_of_the_schema() -> None:
+    severities = parse(SMALL + "notify: [{webhook: 'http://a'}]", PATH).notify[0].severity
     for key, inner in schema_keys(SCHEMA):
         default = inner.get("default")
         shown = "" if default is None or isinstance(default, dict) or default == [] else f"`{default}`"
+        if key in REQUIRED:
+            shown = "needed"
         if key == "notify[].severity":
-            shown = ", ".join(
-                f"`{one}`" for one in parse(SMALL + "notify: [{webhook: 'http://a'}]", PATH).notify[0].severity
-            )
-        assert rows()[key] == shown, key
+            shown = ", ".join(f"`{one}`" for one in severities)
+        assert rows()[key] == (type_words(inner), shown), key
 
 
 def test_the_page_has_every_measure_and_every_key_to_come() -> None:

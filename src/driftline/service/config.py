@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ _Key = tuple[str, ...]
 FILE_LIMIT_BYTES = 2**20
 _NODE_LIMIT = 100_000  # aliases may multiply nodes without end
 _DEPTH_LIMIT = 20
+_TOO_DEEP = "the file is nested too deeply, or repeats itself by aliases"
 _LONGEST = timedelta(days=36_600)  # a century: longer ones are typing errors, and leave the calendar
 
 COMMON_MEASURES = ("label_coverage",)
@@ -42,6 +43,7 @@ Season = Literal["yearly"]
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, Meta(min_length=1)]
+Short = Annotated[str, Meta(min_length=1, max_length=100)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 _ONE_THRESHOLD = {
@@ -64,8 +66,8 @@ class ColumnsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How long a window waits for its last labels, and how late a label is still taken."""
 
-    expected_within: Text = "7d"
-    accepted_for: Text = "90d"
+    expected_within: Short = "7d"
+    accepted_for: Short = "90d"
 
 
 class ReferenceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -78,8 +80,8 @@ class ReferenceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"for_windows": "for"}):
     """One alert rule: a measure, and a threshold on exactly one side of it."""
 
-    name: Text
-    measure: Text
+    name: Short
+    measure: Short
     below: float | None = None
     above: float | None = None
     for_windows: Count = 1
@@ -101,8 +103,8 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     task: Task | None = None
     columns: ColumnsSection = ColumnsSection()
     positive: Text | int | float | bool | None = None
-    window: Text = "1d"
-    timezone: Text = "UTC"
+    window: Short = "1d"
+    timezone: Short = "UTC"
     labels: LabelsSection = LabelsSection()
     alerts: AlertsSection = AlertsSection()
 
@@ -130,7 +132,9 @@ NOT_YET: Mapping[type, tuple[str, ...]] = {
     AlertsSection: ("budget",),
     NotifySection: ("alertmanager", "slack"),
 }
-"""Keys of the design that this release does not have."""
+"""Keys of the design that this release does not have, by the section that they will stand in."""
+
+_TO_COME = frozenset(name for names in NOT_YET.values() for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ class Config:
 
     def at(self, folder: Path) -> Config:
         """The same, with events and state in another folder."""
-        return replace(self, storage=folder, database=_sqlite(folder))
+        return replace(self, storage=folder, database=_sqlite(folder / "state.db"))
 
 
 def load(path: Path) -> Config:
@@ -225,8 +229,11 @@ def _without_null(schema: Any) -> Any:
     return found
 
 
-def _sqlite(folder: Path) -> str:
-    return f"sqlite:///{folder / 'state.db'}"
+def _sqlite(file: Path) -> str:
+    for part in file.parts:
+        if "?" in part:
+            raise UsageError(f"{_shown(part)} has a `?`, at which the address of the database would end; rename it")
+    return f"sqlite:///{file}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +258,15 @@ class _Loader(yaml.SafeLoader):
     """Plain words mean what they do in YAML 1.2: ``yes`` and dates are texts, ``1e-3`` is a number, ``010`` a text."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  # as PyYAML has it
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEPTH_LIMIT and parent is not None:
+            raise yaml.composer.ComposerError(problem=_TOO_DEEP, problem_mark=parent.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _SCALARS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
@@ -258,7 +274,7 @@ _SCALARS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "bool": (r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
     "int": (r"[-+]?(0|[1-9][0-9]*)", int),
     "float": (r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)", float),
-    "str": (r"", str),
+    "str": (r".*", str),
 }
 _TAG = "tag:yaml.org,2002:"
 for _name, (_pattern, _) in list(_SCALARS.items())[:-1]:
@@ -282,8 +298,6 @@ class _Reader:
             raise self._broken(error) from error
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             raise self._file.error((), f"this is not YAML: {_shown(str(error))}") from error
-        except RecursionError:
-            raise self._file.error((), "the file is nested too deeply") from None
         if root is None:
             raise self._file.error((), "the file is empty; it starts with `models:`")
         if not isinstance(root, yaml.MappingNode):
@@ -294,6 +308,8 @@ class _Reader:
     def _broken(self, error: yaml.MarkedYAMLError) -> ConfigError:
         problem = "; ".join(part for part in (error.problem, error.context) if part)
         mark = error.problem_mark or error.context_mark
+        if problem == _TOO_DEEP:
+            return self._file.error((), problem, mark.line + 1 if mark else None)
         if "'\\t'" in problem:
             problem = "a line is indented with a tab; indent with spaces"
         elif "found another document" in problem:
@@ -303,7 +319,7 @@ class _Reader:
     def _plain(self, node: yaml.Node, key: _Key) -> Any:
         self._nodes += 1
         if self._nodes > _NODE_LIMIT or len(key) > _DEPTH_LIMIT:
-            raise self._file.error((), "the file is nested too deeply or repeats itself by aliases", _line(node))
+            raise self._file.error((), _TOO_DEEP, _line(node))
         self._file.lines.setdefault(key, _line(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, key)
@@ -314,6 +330,8 @@ class _Reader:
         found: dict[str, Any] = {}
         for name_node, value_node in node.value:
             name = self._name(name_node, key)
+            if name == "<<" and name_node.style is None:
+                raise self._file.error((*key, name), "keys are not merged here; write them out", _line(name_node))
             if name in found:
                 raise self._file.error((*key, name), "the key came before; give it once", _line(name_node))
             self._file.lines[*key, name] = _line(name_node)
@@ -321,11 +339,12 @@ class _Reader:
         return found
 
     def _name(self, node: yaml.Node, key: _Key) -> str:
-        """A key is a text; as the name of a class ``true`` and ``1.0`` are spelled as the class is."""
+        """A key is the text that stands there; as the name of a class ``true`` and ``1.0`` are spelled as it is."""
         if not isinstance(node, yaml.ScalarNode):
             raise self._file.error(key, "a list or mapping came as a key; a key is a text", _line(node))
         value = self._scalar(node, key)
-        return class_name(value) if isinstance(value, (bool, float)) else str(node.value)
+        is_class = key[-2:] == ("columns", "score") and isinstance(value, (bool, float))
+        return class_name(value) if is_class else str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode, key: _Key) -> Any:
         name = node.tag.removeprefix(_TAG)
@@ -333,11 +352,12 @@ class _Reader:
             raise self._file.error(key, f"the tag {_shown(node.tag)} is not taken; leave it out", _line(node))
         try:
             node.value.encode()
-            if "\0" in node.value:
+            pattern, make = _SCALARS[name]
+            if "\0" in node.value or not re.fullmatch(pattern, node.value, re.DOTALL):
                 raise ValueError
-            return _SCALARS[name][1](node.value)
+            return make(node.value)
         except ValueError:
-            words = {"int": "number", "float": "number"}.get(name, "text")
+            words = {"int": "number", "float": "number", "bool": "truth value", "null": "null"}.get(name, "text")
             raise self._file.error(
                 key, f"{_shown(node.value)} is not a {words} that can be taken", _line(node)
             ) from None
@@ -350,16 +370,16 @@ def _line(node: yaml.Node) -> int:
 # ---- plain values against the table of keys ----------------------------------------------------------------
 
 
-def _check(file: _File, value: Any, kind: kinds.Type, key: _Key) -> None:
-    """Raise for the first value that is not what the table of keys says."""
+def _check(file: _File, value: Any, kind: kinds.Type, key: _Key, known: kinds.Field | None = None) -> None:
+    """Raise for the first value that is not what the table of keys says; ``known`` is the row of a known key."""
     kind = _alternative(value, kind)
     if not _fits(value, kind):
-        raise file.error(key, _misfit(value, kind, key))
+        raise file.error(key, _misfit(value, kind, known))
     if isinstance(kind, kinds.StructType):
         _check_names(file, value, kind, key)
-        for known in kind.fields:
-            if known.encode_name in value:
-                _check(file, value[known.encode_name], known.type, (*key, known.encode_name))
+        for one in kind.fields:
+            if one.encode_name in value:
+                _check(file, value[one.encode_name], one.type, (*key, one.encode_name), one)
     elif isinstance(kind, kinds.DictType):
         for name, inner in value.items():
             if not _fits(name, kind.key_type):
@@ -384,7 +404,7 @@ def _alternative(value: Any, kind: kinds.Type) -> kinds.Type:
 def _check_names(file: _File, value: Mapping[str, Any], kind: kinds.StructType, key: _Key) -> None:
     known = [one.encode_name for one in kind.fields]
     for name in value:
-        if name in NOT_YET.get(kind.cls, ()):
+        if name not in known and name in _TO_COME:
             raise file.error((*key, name), "is not available in this release; leave it out")
         if name not in known:
             hint = did_you_mean(name, known)
@@ -397,7 +417,7 @@ def _check_names(file: _File, value: Mapping[str, Any], kind: kinds.StructType, 
 def _fits(value: Any, kind: kinds.Type) -> bool:
     match kind:
         case kinds.StrType():
-            return isinstance(value, str) and len(value) >= (kind.min_length or 0) and _matches(value, kind.pattern)
+            return isinstance(value, str) and _long_enough(value, kind) and _matches(value, kind.pattern)
         case kinds.BoolType():
             return isinstance(value, bool)
         case kinds.IntType():
@@ -407,13 +427,17 @@ def _fits(value: Any, kind: kinds.Type) -> bool:
         case kinds.EnumType() | kinds.LiteralType():
             return isinstance(value, str) and value in _choices(kind)
         case kinds.ListType():
-            return isinstance(value, list) and len(value) >= (kind.min_length or 0)
+            return isinstance(value, list) and _long_enough(value, kind)
         case kinds.DictType():
-            return isinstance(value, dict) and len(value) >= (kind.min_length or 0)
+            return isinstance(value, dict) and _long_enough(value, kind)
         case kinds.StructType():
             return isinstance(value, dict)
         case _:
             return False
+
+
+def _long_enough(value: Sized, kind: kinds.StrType | kinds.ListType | kinds.DictType) -> bool:
+    return (kind.min_length or 0) <= len(value) <= (sys.maxsize if kind.max_length is None else kind.max_length)
 
 
 def _matches(text: str, pattern: str | None) -> bool:
@@ -434,21 +458,25 @@ def _choices(kind: kinds.EnumType | kinds.LiteralType) -> list[str]:
     return [str(one) for one in (kind.values if isinstance(kind, kinds.LiteralType) else kind.cls)]
 
 
-def _misfit(value: Any, kind: kinds.Type, key: _Key) -> str:
-    if value is None:
-        return f"came empty; allowed is {_words(kind)}, or leave the key out"
-    hint = ""
-    if isinstance(kind, (kinds.EnumType, kinds.LiteralType)) and isinstance(value, str):
-        hint = "." + did_you_mean(value, _choices(kind))
+def _misfit(value: Any, kind: kinds.Type, known: kinds.Field | None) -> str:
+    came, hint = "empty" if value is None else _shown(value), ""
+    if value is None and known is not None and not known.required:
+        hint = ", or leave the key out"
+    elif isinstance(kind, (kinds.EnumType, kinds.LiteralType)) and isinstance(value, str):
+        near = did_you_mean(value, _choices(kind))
+        hint = f".{near}" if near else ""
     elif isinstance(kind, kinds.StrType) and isinstance(value, (bool, int, float)):
+        such = known.default if known is not None else None
+        if isinstance(such, str):
+            return f"came {came}; allowed is a text such as {such!r}"
         hint = "; put it in quotes"
-    return f"came {_shown(value)}; allowed is {_words(kind)}{hint}".removesuffix(".")
+    return f"came {came}; allowed is {_words(kind)}{hint}"
 
 
 def _words(kind: kinds.Type) -> str:
     match kind:
-        case kinds.StrType(pattern=str()):
-            return "a small letter or digit, then up to 63 small letters, digits and . _ -"
+        case kinds.StrType():
+            return _text_words(kind)
         case kinds.IntType(ge=int()):
             return f"a whole number from {kind.ge} to {kind.le}"
         case kinds.FloatType(gt=float()):
@@ -460,14 +488,20 @@ def _words(kind: kinds.Type) -> str:
         case kinds.EnumType() | kinds.LiteralType():
             return ", ".join(_choices(kind))
         case kinds.ListType() | kinds.DictType():
-            name = "list" if isinstance(kind, kinds.ListType) else "mapping"
-            return f"a {name} of at least {kind.min_length}" if kind.min_length else f"a {name}"
+            name, inner = ("list", "item") if isinstance(kind, kinds.ListType) else ("mapping", "key")
+            return f"a {name} of at least one {inner}" if kind.min_length else f"a {name}"
         case kinds.StructType():
             return "a mapping"
         case kinds.UnionType():
             return " or ".join(dict.fromkeys(_words(one) for one in kind.types))
         case _:
-            return "a text"
+            return str(kind)
+
+
+def _text_words(kind: kinds.StrType) -> str:
+    if kind.pattern is not None:
+        return "a small letter or digit, then up to 63 small letters, digits and . _ -"
+    return f"a text of 1 to {kind.max_length} characters" if kind.max_length is not None else "a text"
 
 
 def _shown(value: Any) -> str:
@@ -509,7 +543,7 @@ class _Builder:
             positive=None if section.positive is None else class_name(section.positive),
             window=self._window(key, section),
             labels=self._labels((*key, "labels"), section.labels),
-            reference=self._folder / section.reference.path,
+            reference=self._folder / self._local((*key, "reference", "path"), section.reference.path),
             season=section.reference.season,
             rules=self._rules((*key, "alerts", "rules"), section.alerts.rules, section.task),
         )
@@ -574,6 +608,9 @@ class _Builder:
         found: list[Rule] = []
         for index, section in enumerate(sections):
             at = (*key, str(index))
+            if not section.name.isprintable() or section.name != section.name.strip():
+                reason = f"came {_shown(section.name)}; allowed is a text that can be seen, without spaces around it"
+                raise self._file.error((*at, "name"), reason)
             if section.name in [rule.name for rule in found]:
                 raise self._file.error((*at, "name"), f"{_shown(section.name)} came before; name it apart")
             found.append(self._rule(at, section, task))
@@ -605,16 +642,11 @@ class _Builder:
         return NotifyConfig(section.webhook, tuple(section.severity))
 
     def _storage(self, storage: str) -> Path:
-        if "://" in storage:
-            scheme = storage.partition("://")[0]
-            raise self._file.error(
-                ("storage",), f"{_shown(scheme)} is not available in this release; allowed is a folder"
-            )
-        return self._folder / storage
+        return self._folder / self._local(("storage",), storage)
 
     def _database(self, database: str | None, storage: Path) -> str:
         if database is None:
-            return _sqlite(storage)
+            return self._checked(("storage",), lambda: _sqlite(storage / "state.db"))
         # An address may hold a password: messages do not repeat it.
         scheme, found, name = database.partition(":///")
         if scheme != "sqlite" or not found:
@@ -624,7 +656,19 @@ class _Builder:
             )
         if not name or name == ":memory:" or "?" in name:
             raise self._file.error(("database",), "sqlite:/// is followed by the name of a file, without options")
-        return f"sqlite:///{self._folder / name}"
+        local = self._local(("database",), name)
+        return self._checked(("database",), lambda: _sqlite(self._folder / local))
+
+    def _local(self, key: _Key, path: str) -> str:
+        """A path as it stands: no address of another machine, and nothing that a shell would have replaced."""
+        if "://" in path:
+            scheme = path.partition("://")[0]
+            raise self._file.error(key, f"{_shown(scheme)} is not available in this release; allowed is a local path")
+        if path.startswith("~") or "${" in path:
+            raise self._file.error(
+                key, f"came {_shown(path)}; neither `~` nor `${{…}}` is replaced; write the path out"
+            )
+        return path
 
     def _checked(self, key: _Key, make: Callable[[], _Value]) -> _Value:
         try:

@@ -62,6 +62,7 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/hook", messages
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")

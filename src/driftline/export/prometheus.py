@@ -69,7 +69,8 @@ class ServiceMetrics(NamedTuple):
     """All that is exposed of a service."""
 
     models: Sequence[ModelMetrics]
-    notifications: Mapping[tuple[str, str], int]  # by channel and state
+    delivered: Mapping[str, int]  # messages, by channel
+    waiting: Mapping[str, int]
 
 
 class ServiceCollector:
@@ -86,12 +87,7 @@ class ServiceCollector:
         yield from _drift(snapshot.models)
         yield from _alerts(snapshot.models)
         yield _latency(snapshot.models)
-        notifications = CounterMetricFamily(
-            "driftline_notifications", "Messages to channels, by what became of them.", labels=("channel", "result")
-        )
-        for key, number in snapshot.notifications.items():
-            notifications.add_metric(key, number)
-        yield notifications
+        yield from _notifications(snapshot)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: registering must not read the state."""
@@ -191,6 +187,20 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             for name in STATES:
                 state.add_metric((one.model, monitor, name), float(name == current))
     yield from (alerts, state)
+
+
+def _notifications(snapshot: ServiceMetrics) -> Iterator[Metric]:
+    delivered = CounterMetricFamily(
+        "driftline_notifications", "Messages that a channel took.", labels=("channel", "result")
+    )
+    waiting = GaugeMetricFamily(
+        "driftline_notifications_waiting", "Messages that a channel has not taken yet.", labels=("channel",)
+    )
+    for channel, number in snapshot.delivered.items():
+        delivered.add_metric((channel, "delivered"), number)
+    for channel, number in snapshot.waiting.items():
+        waiting.add_metric((channel,), number)
+    yield from (delivered, waiting)
 
 
 def _latency(models: Sequence[ModelMetrics]) -> Metric:

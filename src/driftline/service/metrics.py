@@ -29,7 +29,7 @@ def snapshot(config: Config, state: State, inbox: Inbox) -> ServiceMetrics:
     queued = inbox.waiting_events()
     with state.read() as read:
         models = [_model(read, name, queued.get(name, 0)) for name in config.models]
-        return ServiceMetrics(models, read.count_notifications())
+        return ServiceMetrics(models, read.count_notifications("delivered"), read.count_notifications("waiting"))
 
 
 def _model(read: Work, model: str, queued: int) -> ModelMetrics:

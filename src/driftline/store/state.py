@@ -474,12 +474,14 @@ class Work:
             .values(attempts=row.attempts, due_at=row.due_at, last_error=row.last_error, state=row.state)
         )
 
-    def count_notifications(self) -> dict[tuple[str, str], int]:
-        """How many messages there are, by channel and state."""
-        statement = sa.select(NOTIFICATIONS.c.channel, NOTIFICATIONS.c.state, sa.func.count()).group_by(
-            NOTIFICATIONS.c.channel, NOTIFICATIONS.c.state
+    def count_notifications(self, state: str) -> dict[str, int]:
+        """How many messages of each channel are in a state."""
+        statement = (
+            sa.select(NOTIFICATIONS.c.channel, sa.func.count())
+            .where(NOTIFICATIONS.c.state == state)
+            .group_by(NOTIFICATIONS.c.channel)
         )
-        return {(channel, state): int(number) for channel, state, number in self.connection.execute(statement)}
+        return {channel: int(number) for channel, number in self.connection.execute(statement)}
 
     def _put(self, table: sa.Table, row: Any) -> None:
         statement = upsert(table).values(_values(row))

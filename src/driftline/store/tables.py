@@ -197,6 +197,6 @@ NOTIFICATIONS = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("due_at", Moment, nullable=False),
     sa.Column("last_error", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),  # waiting | delivered | given_up
+    sa.Column("state", sa.String, nullable=False),  # waiting | delivered
     sa.Index("notifications_by_state", "state", "channel", "id"),
 )

@@ -1,0 +1,155 @@
+"""The stores alone: tables and migrations agree, what is broken says so, and the log gives back what it took."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from driftline.errors import StorageError
+from driftline.events import Kind, Label, Prediction, Schema, Task, Window
+from driftline.store.database import open_database
+from driftline.store.log import EventLog, LoggedLabel, LoggedPrediction
+from driftline.store.state import KnownPrediction, State
+from driftline.store.tables import METADATA
+
+NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
+DAY = Window(NOON - timedelta(hours=12), NOON + timedelta(hours=12))
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'state.db'}"
+
+
+def test_the_migrations_make_the_tables_that_the_code_speaks_of(tmp_path: Path) -> None:
+    engine = open_database(url(tmp_path))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    with State(open_database(url(tmp_path))).work() as work:
+        work.count("m", "n", "k", 2)
+    with State(open_database(url(tmp_path))).work() as work:
+        work.count("m", "n", "k", 3)
+        assert work.counters("m") == {("n", "k"): 5}
+
+
+@pytest.mark.parametrize(("sync", "level"), [(True, 2), (False, 1)])
+def test_what_must_be_durable_waits_for_the_disk(tmp_path: Path, sync: bool, level: int) -> None:
+    with open_database(url(tmp_path), sync_commits=sync).connect() as connection:
+        assert connection.execute(sa.text("PRAGMA synchronous")).scalar_one() == level
+        assert connection.execute(sa.text("PRAGMA journal_mode")).scalar_one() == "wal"
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"this is not a database, and long enough to be looked at" * 100)
+    with pytest.raises(StorageError, match="cannot be opened"):
+        open_database(url(tmp_path))
+
+
+def test_a_database_of_a_later_release_is_not_touched(tmp_path: Path) -> None:
+    with open_database(url(tmp_path)).begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StorageError, match="9999"):
+        open_database(url(tmp_path))
+
+
+def test_work_that_fails_leaves_no_trace(tmp_path: Path) -> None:
+    state = State(open_database(url(tmp_path)))
+
+    def fails() -> None:
+        with state.work() as work:
+            work.put_predictions("m", {"a": KnownPrediction(NOON, None)})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    with state.read() as read:
+        assert read.known_predictions("m", ["a"]) == {}
+
+
+def test_more_ids_than_a_statement_holds_are_found(tmp_path: Path) -> None:
+    state = State(open_database(url(tmp_path)))
+    known = {str(index): KnownPrediction(NOON, "yes" if index % 2 else None) for index in range(2345)}
+    with state.work() as work:
+        work.put_predictions("m", known)
+    with state.read() as read:
+        assert read.known_predictions("m", [*known, "unknown"]) == known
+
+
+# ---- the log --------------------------------------------------------------------------------------------------------
+
+SCHEMA = Schema(Task.MULTICLASS, {"x": Kind.NUMERIC, "k": Kind.CATEGORICAL}, ("rain", "sun"))
+
+
+def logged(seq: int, id: str, *, time: datetime = NOON, version: str = "v") -> LoggedPrediction:
+    features: dict[str, float | str | None] = {"x": 1.5, "k": "a"}
+    event = Prediction(
+        id=id, time=time, version=version, features=features, prediction="sun", score={"sun": 0.7}, latency_seconds=None
+    )
+    return LoggedPrediction(seq, event)
+
+
+def labelled(seq: int, id: str, label: str) -> LoggedLabel:
+    return LoggedLabel(seq, NOON, Label(id=id, label=label, time=NOON))
+
+
+def test_a_window_has_its_rows_each_with_the_newest_label(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, SCHEMA)
+    assert (log.window_rows(DAY, "v").height, log.times_and_versions(), log.last_seq("labels")) == (0, [], 0)
+    rows = [logged(1, "a"), logged(1, "b"), logged(1, "next", time=DAY.end), logged(1, "other", version="w")]
+    log.append_predictions(rows, through=1)
+    log.append_labels([labelled(2, "a", "sun")], through=2)
+    log.append_labels([labelled(3, "a", "rain"), labelled(3, "next", "rain")], through=3)
+    found = EventLog(tmp_path, SCHEMA).window_rows(DAY, "v")
+    assert sorted(found.select("id", "label").rows()) == [("a", "rain"), ("b", None)]
+
+
+def test_what_the_log_has_is_not_appended_again(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, SCHEMA)
+    log.append_predictions([logged(1, "a"), logged(2, "b")], through=2)
+    again = EventLog(tmp_path, SCHEMA)
+    again.append_predictions([logged(1, "a"), logged(2, "b"), logged(3, "c")], through=3)
+    assert (again.count("predictions"), again.last_seq("predictions")) == (3, 3)
+
+
+def test_many_small_appends_are_brought_together(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, SCHEMA)
+    for seq in range(1, 55):
+        log.append_predictions([logged(seq, str(seq))], through=seq)
+    assert (log.count("predictions"), log.last_seq("predictions")) == (54, 54)
+    assert log.window_rows(DAY, "v").height == 54
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(min_size=1, max_size=12).filter(lambda name: "\x00" not in name and name.isprintable()))
+def test_features_may_be_called_whatever_a_person_thinks_of(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    schema = Schema(Task.MULTICLASS, {name: Kind.NUMERIC, "a b,;{}()=\t": Kind.NUMERIC}, ("rain", "sun"))
+    log = EventLog(tmp_path_factory.mktemp("log"), schema)
+    row = logged(1, "a")
+    event = Prediction(
+        id="a",
+        time=NOON,
+        version="v",
+        features={name: 2.5, "a b,;{}()=\t": 1.0},
+        prediction="sun",
+        score=row.prediction.score,
+        latency_seconds=None,
+    )
+    log.append_predictions([LoggedPrediction(1, event)], through=1)
+    assert log.window_rows(DAY, "v")[f"feature.{name}"].to_list() == [2.5]
+
+
+def test_a_log_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    (tmp_path / "predictions").write_text("a file where the table should be")
+    with pytest.raises(StorageError, match="predictions"):
+        EventLog(tmp_path, SCHEMA).append_predictions([logged(1, "a")], through=1)

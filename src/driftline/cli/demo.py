@@ -47,7 +47,8 @@ def _run(folder: Path, port: int, then_exit: bool, as_json: bool, webhook: str |
     console.print(f"[bold]1[/] Training a random forest on Seattle's weather of {TRAINED_ON} …")
     config, model = prepare(folder, webhook)
     with serving(config, port, lambda line: console.print(Text(line))) as server:
-        console.print(f"[bold]2[/] Serving it: [bold]{server.address}[/]   rules and columns: {config}")
+        console.print(f"[bold]2[/] Serving it at [bold]{server.address}[/]; its rules are in")
+        console.print(f"  {config}", soft_wrap=True)
         console.print("[bold]3[/] Replaying 2013 to 2015 over HTTP, labels 1 to 5 days late.\n")
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True) as bar:

@@ -43,7 +43,7 @@ def schema_says(data: bytes) -> str:
     """What the schema says of a file, read by another reader than ours."""
     try:
         plain = yaml.safe_load(data.decode())
-    except (yaml.YAMLError, ValueError, KeyError):  # the last two: PyYAML's own, for tags that do not fit
+    except (yaml.YAMLError, ValueError, KeyError, OverflowError):  # but for the first PyYAML's own mistakes
         return "cannot see it"
     return "takes it" if VALIDATOR.is_valid(plain) else "refuses it"
 
@@ -231,6 +231,7 @@ def places(plain: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @example("!!int x")
 @example("!!set {a}")
 @example("%YAML 9.9\n---\na: 1")
+@example("%YAML 1." + "9" * 5000 + "\n---\na: 1")
 def test_any_text_is_a_configuration_or_a_mistake(text: str) -> None:
     outcome(text)
 

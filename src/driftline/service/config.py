@@ -288,16 +288,19 @@ class _Reader:
         self._file, self._nodes = file, 0
 
     def read(self, text: str) -> dict[str, Any]:
+        loader = None
         try:
-            root = _Loader(text).get_single_node()
+            loader = _Loader(text)
+            root = loader.get_single_node()
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             character = f"U+{ord(error.character):04X}" if isinstance(error.character, str) else f"{error.character:#x}"
             raise self._file.error((), f"this is not YAML: the character {character} is not allowed", line) from error
         except yaml.MarkedYAMLError as error:
             raise self._broken(error) from error
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
-            raise self._file.error((), f"this is not YAML: {_shown(str(error))}") from error
+        except (ValueError, OverflowError) as error:  # PyYAML's own, of an escape or a version
+            reason = "this is not YAML: a number or an escape is too large"
+            raise self._file.error((), reason, loader.get_mark().line + 1 if loader is not None else None) from error
         if root is None:
             raise self._file.error((), "the file is empty; it starts with `models:`")
         if not isinstance(root, yaml.MappingNode):
@@ -495,7 +498,7 @@ def _words(kind: kinds.Type) -> str:
         case kinds.UnionType():
             return " or ".join(dict.fromkeys(_words(one) for one in kind.types))
         case _:
-            return str(kind)
+            raise AssertionError(kind)  # a kind that no section has
 
 
 def _text_words(kind: kinds.StrType) -> str:

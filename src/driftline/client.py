@@ -1,25 +1,27 @@
 """The SDK: buffers what a model does and ships it from a thread of its own. It never blocks or breaks the model.
 
 The hot path (`Monitor.log`, `Monitor.label`) takes an id, a time and a place in a queue; encoding, sending and
-waiting happen in the shipping thread. Importing this module does nothing.
+waiting happen in the shipping thread. Importing this module starts and registers nothing.
 """
 
 from __future__ import annotations
 
 import atexit
+import email.utils
 import functools
-import http
 import http.client
 import inspect
 import math
 import os
+import queue
 import random
 import threading
 import time
 import urllib.parse
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -29,28 +31,50 @@ import msgspec
 from driftline.errors import UsageError
 
 Kind = Literal["predictions", "labels"]
+_KINDS: tuple[Kind, ...] = ("predictions", "labels")  # in the order in which a batch is sent
 _Predict = TypeVar("_Predict", bound=Callable[..., Any])
 
-FIRST_WAIT_SECONDS = 0.2
-LONGEST_WAIT_SECONDS = 30.0
+FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 30.0
+LONGEST_RETRY_AFTER_SECONDS = 300.0
 EXIT_SECONDS = 2.0
+BODY_BYTES = 8 * 2**20  # a quarter of what the server takes: a refusal in the middle of a long body can get lost
+REASONS = 100  # so that the counts of what was dropped stay small, whatever the server answers
 
 
 class _Event(NamedTuple):
-    """One row on its way; ``number`` counts what was accepted into the queue."""
+    """One row on its way, as the caller gave it; ``time`` is None for now."""
 
-    number: int
     kind: Kind
     row: dict[str, Any]
-    time: datetime | int | None
+    now_ns: int
+    time: Any
+
+
+class _Answer(NamedTuple):
+    """What became of a request: taken (durable), refused (for good), or away (to be tried again, same key)."""
+
+    fate: Literal["taken", "refused", "away"]
+    message: str = ""
+    status: int = 0
+    bad: Mapping[int, str] = {}  # rows that were refused: index to field
+    after_seconds: float = 0.0  # when to come again, 0 if the server did not say
+
+
+class _NotAMapping(TypeError):
+    """What came as features is no mapping."""
+
+
+class _GivenUp(Exception):
+    """The server is away and the monitor is closing: nobody waits any longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What became of the events so far.
+    """What became of the events so far: ``queued + sent + sum(dropped.values())`` is the number of calls.
 
-    ``queued`` wait to be acknowledged, ``sent`` were, ``dropped`` were not taken, by reason. ``failed_requests`` were
-    tried again. ``errors`` counts exceptions of watched functions. ``last_error`` is empty when all is well.
+    ``queued`` wait to be acknowledged, ``sent`` are durable on the server, ``dropped`` are lost, by reason.
+    ``failed_requests`` brought an error or no answer. ``errors`` counts exceptions of watched functions.
+    ``last_error`` is the text of the latest failure, empty if there was none.
     """
 
     queued: int
@@ -61,33 +85,21 @@ class Stats:
     last_error: str
 
 
-class _Refused(Exception):
-    """The server will not take this batch as it is: status, message and refused rows."""
-
-    def __init__(self, status: int, message: str, rows: list[dict[str, Any]]) -> None:
-        self.status, self.message, self.rows = status, message, rows
-        super().__init__(message)
-
-
-class _Unreachable(Exception):
-    """The server did not take the batch now; ``after_seconds`` is when it said to come again, 0 if it did not."""
-
-    def __init__(self, message: str, after_seconds: float = 0.0) -> None:
-        self.after_seconds = after_seconds
-        super().__init__(message)
-
-
 class Monitor:
     """Logs the predictions of one model, and their labels, to a Driftline server.
 
-    Events wait in a queue of at most ``buffer_events``; when it is full, new ones are dropped and counted. They are sent
-    every ``flush_seconds`` or as soon as ``batch_events`` are there, in the order in which they came. While the
-    server is away they wait. Thread-safe; after a fork the child starts with an empty queue.
+    Events wait in a queue of at most ``buffer_events``; when it is full, new ones are dropped and counted. They are
+    sent every ``flush_seconds``, or as soon as ``batch_events`` are there; predictions go before the labels of the
+    same batch. While the server is away they wait. ``version`` is that of the model, for events that bring none;
+    ``token`` is sent as a bearer token. Thread-safe; after a fork the child starts with an empty queue. A setting that
+    does not fit raises `UsageError`.
 
     >>> with Monitor("seattle-weather", url="http://127.0.0.1:9") as monitor:
     ...     _ = monitor.log({"wind": float("nan")}, prediction="rain")
     ...     monitor.stats.queued
     1
+    >>> monitor.stats.dropped  # nobody listens on port 9
+    {'closed': 1}
     """
 
     def __init__(
@@ -96,39 +108,38 @@ class Monitor:
         url: str = "http://127.0.0.1:8000",
         *,
         version: str | None = None,
+        token: str | None = None,
         buffer_events: int = 10_000,
-        batch_events: int = 500,
         flush_seconds: float = 1.0,
+        batch_events: int = 500,
         timeout_seconds: float = 5.0,
     ) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"url {url!r} came; allowed is http://HOST:PORT or https://…; check the address")
-        for name, value in (
-            ("buffer_events", buffer_events),
-            ("batch_events", batch_events),
-            ("flush_seconds", flush_seconds),
-            ("timeout_seconds", timeout_seconds),
-        ):
-            if not value > 0:
-                raise UsageError(f"{name} {value!r} came; it is a number above 0")
+        for name, value in (("buffer_events", buffer_events), ("batch_events", batch_events)):
+            _require(_is_count(value), f"{name} {value!r} came; allowed is a whole number, 1 or more")
+        for name, seconds in (("flush_seconds", flush_seconds), ("timeout_seconds", timeout_seconds)):
+            _require(_is_pause(seconds), f"{name} {seconds!r} came; allowed are seconds above 0, up to a day (86,400)")
+        self._transport = _Transport(model, url, token, timeout_seconds)
         self._model, self._version = model, version
-        self._transport = _Transport(parts, model, timeout_seconds)
         self._buffer_events, self._batch_events, self._flush_seconds = buffer_events, batch_events, flush_seconds
+        self._closed = False
         self._reset()
+        _register_hooks()
         _alive.add(self)
 
     def _reset(self) -> None:
         """Start with nothing: at first, and in the child of a fork."""
         self._queue: deque[_Event] = deque()
-        self._lock = threading.Lock()  # guards the numbers below; held for no longer than an addition
-        self._accepted = self._finished = self._sent = self._failed_requests = self._errors = 0
+        # Guards the numbers and the queue; held for no longer than an addition. Re-entrant, as is SimpleQueue.put: a
+        # signal handler or a destructor that runs in the middle of the hot path may log, too.
+        self._lock = threading.RLock()
+        self._accepted = self._settled = self._sent = self._failed_requests = self._errors = 0
         self._dropped: Counter[str] = Counter()
         self._last_error = ""
         self._thread: threading.Thread | None = None
-        self._wake, self._progress = threading.Event(), threading.Condition()
-        self._closing = False
-        self._transport.disconnect()
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._batch_done, self._finished = threading.Condition(), 0  # settled, in whole batches
+        self._transport.forget()
 
     # ---- the hot path -----------------------------------------------------------------------------------------------
 
@@ -146,54 +157,59 @@ class Monitor:
         """Take a prediction and return its id, made here (UUIDv7) unless one is given.
 
         ``time`` is when the prediction was made: now, unless given; a naive one is taken as UTC. NaN and infinite
-        features are sent as missing. Whatever is wrong with the arguments is counted in `stats`, never raised.
+        numbers are sent as null, which is missing. ``score`` is a probability or a mapping of class to probability.
+        Mappings are copied, not what is in them. What is wrong with the arguments is counted in `stats`, never raised.
         """
-        given = id if id is not None else _new_id()
+        now_ns = _now_ns()
+        given = id if id is not None else _new_id(now_ns)
         try:
-            row = {"id": given, "features": dict(features), "prediction": prediction}
+            row = {"id": given, "features": _copied(features), "prediction": prediction}
             if score is not None:
-                row["score"] = dict(score) if isinstance(score, Mapping) else score
+                row["score"] = _copied(score) if isinstance(score, Mapping) else score
             if (of := version if version is not None else self._version) is not None:
                 row["version"] = of
             if latency_seconds is not None:
                 row["latency_seconds"] = latency_seconds
-        except Exception:  # noqa: BLE001 - strange features must not break the model
-            self._drop("not a mapping of features")
-            return given
-        self._put("predictions", row, time)
+        except Exception as error:  # noqa: BLE001 - strange mappings must not break the model
+            self._drop("features are not a mapping" if type(error) is _NotAMapping else "features or score unreadable")
+        else:
+            self._put(_Event("predictions", row, now_ns, time))
         return given
 
     def label(self, prediction_id: str, label: Any, *, time: datetime | None = None) -> None:
-        """Take the true outcome of a prediction; a later call with the same id corrects it. Never raises."""
-        self._put("labels", {"id": prediction_id, "label": label}, time)
+        """Take the true outcome of a prediction, known at ``time``; a later call with the same id corrects it.
 
-    def _put(self, kind: Kind, row: dict[str, Any], moment: datetime | None) -> None:
-        if len(self._queue) >= self._buffer_events:
-            self._drop("buffer full")
-            return
-        if self._closing:
-            self._drop("closed")
-            return
-        with self._lock:
-            self._accepted += 1
-            self._queue.append(_Event(self._accepted, kind, row, moment if moment is not None else _now_ns()))
-        if self._thread is None:
-            self._start()
-        elif len(self._queue) >= self._batch_events:
-            self._wake.set()
+        A naive time is taken as UTC; without one it is now. Never raises: what is wrong is counted in `stats`.
+        """
+        self._put(_Event("labels", {"id": prediction_id, "label": label}, _now_ns(), time))
 
-    def _drop(self, reason: str, number: int = 1) -> None:
+    def _put(self, event: _Event) -> None:
         with self._lock:
-            self._dropped[reason] += number
+            if self._closed:
+                self._drop("closed")
+            elif self._accepted - self._settled >= self._buffer_events:
+                self._drop("buffer full")
+            else:
+                self._accepted += 1
+                self._queue.append(event)
+                if self._thread is None:
+                    self._start()
+                if len(self._queue) % self._batch_events == 0:
+                    self._wake.put(None)
+
+    def _drop(self, reason: str) -> None:
+        """Count an event that was not even queued."""
+        with self._lock:
+            self._dropped[reason] += 1
 
     # ---- around it --------------------------------------------------------------------------------------------------
 
     @property
     def stats(self) -> Stats:
-        """What became of the events so far."""
+        """What became of the events so far: a snapshot."""
         with self._lock:
             return Stats(
-                queued=self._accepted - self._finished,
+                queued=self._accepted - self._settled,
                 sent=self._sent,
                 dropped=dict(self._dropped),
                 failed_requests=self._failed_requests,
@@ -202,21 +218,40 @@ class Monitor:
             )
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
-        """Wait until everything taken so far is acknowledged or dropped; return whether that came about in time."""
-        target = self._accepted
+        """Wait until everything taken so far is acknowledged or dropped; return whether that came about in time.
+
+        It does not cut the wait before a retry short: a server that asks for a pause gets it.
+        """
+        target, thread = self._accepted, self._thread
+        self._wake.put(None)
         give_up = time.perf_counter() + timeout_seconds
-        while self._finished < target and time.perf_counter() < give_up:
-            self._wake.set()
-            with self._progress:
-                self._progress.wait(min(0.05, max(give_up - time.perf_counter(), 0.0)))
+        with self._batch_done:
+            while self._finished < target and (left := give_up - time.perf_counter()) > 0:
+                if thread is None or not thread.is_alive():
+                    break
+                self._batch_done.wait(min(left, 0.1))
         return self._finished >= target
 
     def close(self, timeout_seconds: float = EXIT_SECONDS) -> None:
-        """Send what is there, for at most ``timeout_seconds``, and take nothing more."""
-        self._closing = True
-        if self._thread is not None and self._thread.is_alive():
-            self.flush(timeout_seconds)
-        self._wake.set()
+        """Send what is there, for at most ``timeout_seconds``, and take nothing more. A second call does nothing.
+
+        If the server is away, one more try is made, and what is left is dropped with the reason ``closed``.
+        """
+        self._begin_close()
+        self._end_close(time.perf_counter() + timeout_seconds)
+
+    def _begin_close(self) -> None:
+        with self._lock:
+            self._closed = True
+        self._stop.set()
+        self._wake.put(None)
+
+    def _end_close(self, give_up: float) -> None:
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(give_up - time.perf_counter(), 0.0))
+        if thread is None:  # none could be started
+            self._abandon()
 
     def __enter__(self) -> Monitor:
         return self
@@ -225,156 +260,169 @@ class Monitor:
         self.close()
 
     def watch(self, function: _Predict) -> _Predict:
-        """Decorate a predict function: time it, count it, log its features and what it returns.
+        """Decorate a predict function, ``def`` or ``async def``: time it, log its features and what it returns.
 
-        The features are its first argument or the keyword ``features``. It returns a prediction, or a mapping with
-        ``prediction`` and ``score``. Its result and its exceptions pass through unchanged. The time is also observed
-        in the Prometheus summary ``request_processing_seconds`` of the default registry.
+        The features are its first argument or the keyword ``features``, as they are before the call. It returns a
+        prediction, or a mapping with ``prediction`` and perhaps ``score``. Its result and its exceptions pass through
+        unchanged; exceptions are counted in `stats`. The time is also observed, in seconds, in the Prometheus summary
+        ``request_processing_seconds`` of the default registry, or in what is registered there under this name.
         """
         summary = _summary()
 
-        def note(began: float, arguments: tuple[Any, ...], named: Mapping[str, Any], result: Any) -> None:
-            seconds = time.perf_counter() - began
-            if summary is not None:
-                summary.observe(seconds)
+        @contextmanager
+        def call(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Iterator[list[Any]]:
             features = named["features"] if "features" in named else arguments[0] if arguments else None
-            if isinstance(result, Mapping) and "prediction" in result:
-                self.log(
-                    features or {} if features is not None else (),  # type: ignore[arg-type]
-                    prediction=result["prediction"],
-                    score=result.get("score"),
-                    latency_seconds=seconds,
-                )
-            else:
-                self.log(features, prediction=result, latency_seconds=seconds)  # type: ignore[arg-type]
+            with suppress(Exception):  # `log` says what is wrong with them
+                features = _copied(features)
+            results: list[Any] = []
+            began = time.perf_counter()
+            try:
+                yield results
+            except Exception:
+                with self._lock:
+                    self._errors += 1
+                raise
+            finally:
+                seconds = time.perf_counter() - began
+                with suppress(Exception):  # a summary of the user's, with labels perhaps
+                    summary.observe(seconds)
+            self._log_result(features, results[0], seconds)
 
-        def fault() -> None:
-            with self._lock:
-                self._errors += 1
-
-        if inspect.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
 
             @functools.wraps(function)
             async def watched_later(*arguments: Any, **named: Any) -> Any:
-                began = time.perf_counter()
-                try:
-                    result = await function(*arguments, **named)
-                except BaseException:
-                    fault()
-                    raise
-                note(began, arguments, named, result)
-                return result
+                with call(arguments, named) as results:
+                    results.append(await function(*arguments, **named))
+                return results[0]
 
             return watched_later  # type: ignore[return-value]
 
         @functools.wraps(function)
         def watched(*arguments: Any, **named: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                result = function(*arguments, **named)
-            except BaseException:
-                fault()
-                raise
-            note(began, arguments, named, result)
-            return result
+            with call(arguments, named) as results:
+                results.append(function(*arguments, **named))
+            return results[0]
 
         return watched  # type: ignore[return-value]
+
+    def _log_result(self, features: Any, result: Any, seconds: float) -> None:
+        try:
+            named = isinstance(result, Mapping) and "prediction" in result
+            prediction, score = (result["prediction"], result.get("score")) if named else (result, None)
+        except Exception:  # noqa: BLE001 - a strange result is the caller's all the same
+            self._drop("result cannot be read")
+        else:
+            self.log(features, prediction=prediction, score=score, latency_seconds=seconds)
 
     # ---- the shipping thread ----------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is not None:
-                return
-            self._thread = threading.Thread(target=self._ship, name=f"driftline-{self._model}", daemon=True)
+        self._thread = threading.Thread(target=self._ship, name=f"driftline-{self._model}", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError as error:  # the interpreter is ending: there is nobody left to ship
-            self._last_error = str(error)
+        except RuntimeError as error:  # too many threads, or the interpreter is ending; the next event tries again
+            self._thread, self._last_error = None, str(error)
 
     def _ship(self) -> None:
-        while not (self._closing and not self._queue):
-            if len(self._queue) < self._batch_events:
-                self._wake.wait(self._flush_seconds)
-            self._wake.clear()
-            try:
-                while self._queue:
-                    self._ship_batch()
-            except _Unreachable:  # only while closing: nobody waits any longer
-                return
+        closing = False
+        with suppress(_GivenUp):
+            while not (closing and not self._queue):
+                closing = self._stop.is_set()  # asked before the queue is: afterwards nothing comes
+                if not closing and len(self._queue) < self._batch_events:
+                    with suppress(queue.Empty):
+                        self._wake.get(timeout=self._flush_seconds)
+                left = len(self._queue)  # what comes meanwhile is for the next round, so that batches fill
+                while left > 0:
+                    most = min(left, self._batch_events)
+                    self._ship_batch([self._queue.popleft() for _ in range(most)])
+                    left -= most
+        self._transport.hang_up()
+        self._abandon()
 
-    def _wait(self, seconds: float) -> None:
-        """Wait before the next try; `close` cuts it short, a new event does not."""
-        give_up = time.perf_counter() + seconds
-        while not self._closing and (left := give_up - time.perf_counter()) > 0:
-            time.sleep(min(left, 0.05))
+    def _ship_batch(self, events: list[_Event]) -> None:
+        before, fate = self._settled, "closed"
+        try:
+            for kind in _KINDS:
+                lines = [self._encoded(event) for event in events if event.kind == kind]
+                self._send(kind, [line for line in lines if line is not None])
+        except _GivenUp:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of ours may cost a batch, not the thread
+            fate = f"failed: {type(error).__name__}"
+            self._note_failure(f"{type(error).__name__}: {error}")
+        finally:
+            self._settle(len(events) - (self._settled - before), fate)
+            with self._batch_done:
+                self._finished += len(events)
+                self._batch_done.notify_all()
 
-    def _ship_batch(self) -> None:
-        """Send the oldest events of one kind; they leave the queue when it is known what became of them."""
-        kind = self._queue[0].kind
-        events: list[_Event] = []
-        for event in list(self._queue)[: self._batch_events]:
-            if event.kind != kind:
-                break
-            events.append(event)
-        lines = [self._encoded(event) for event in events]
-        self._send(kind, [line for line in lines if line is not None])
-        for _ in events:
-            self._queue.popleft()
+    def _abandon(self) -> None:
+        """Count what nobody will send; only after closing, when nothing comes any more."""
         with self._lock:
-            self._finished = events[-1].number
-        with self._progress:
-            self._progress.notify_all()
+            left = len(self._queue)
+            self._queue.clear()
+        self._settle(left, "closed")
+        with self._batch_done:
+            self._finished += left
+            self._batch_done.notify_all()
 
     def _encoded(self, event: _Event) -> bytes | None:
         try:
-            row = {key: _sendable(value) for key, value in event.row.items()}
-            if event.time is not None:
-                row["time"] = _moment(event.time)
-            return msgspec.json.encode(row, enc_hook=_item)
+            return _JSON.encode(event.row | {"time": _moment(event)})
         except Exception:  # noqa: BLE001 - user's objects; one bad event must not hold up the others
-            self._drop("cannot be encoded")
+            self._settle(1, "cannot be encoded")
             return None
 
     def _send(self, kind: Kind, lines: list[bytes]) -> None:
-        """Send lines until each is acknowledged or refused; raise `_Unreachable` when that fails while closing."""
-        if not lines:
-            return
-        key = _new_id()  # stays the same while trying again: perhaps only the answer got lost
-        tries = 0
-        while True:
-            try:
-                self._transport.post(kind, lines, key)
-            except _Unreachable as error:
-                self._note_failure(str(error))
-                if self._closing:
-                    raise
-                tries += 1
-                wait = min(FIRST_WAIT_SECONDS * 2.0 ** min(tries, 20), LONGEST_WAIT_SECONDS)
-                self._wait(max(wait * random.uniform(0.5, 1.0), error.after_seconds))
-            except _Refused as refused:
-                self._note_failure(refused.message)
-                self._send_what_is_left(kind, lines, refused)
-                return
+        """Send lines in order until each is settled; rows that are refused are dropped, the others sent again."""
+        parts = [lines] if lines else []
+        while parts:
+            part = parts.pop()
+            half = len(part) // 2
+            if half and sum(map(len, part)) > BODY_BYTES:
+                parts += [part[half:], part[:half]]
+                continue
+            answer = self._deliver(kind, part)
+            bad = {index: field for index, field in answer.bad.items() if 0 <= index < len(part)}
+            if answer.fate == "taken":
+                self._settle(len(part))
+            elif half and answer.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                parts += [part[half:], part[:half]]
+            elif bad:
+                for field in bad.values():
+                    self._settle(1, f"refused: {field}" if field else "refused")
+                if good := [line for index, line in enumerate(part) if index not in bad]:
+                    parts.append(good)
             else:
-                with self._lock:
-                    self._sent += len(lines)
-                    self._last_error = ""
-                return
+                self._settle(len(part), f"refused: status {answer.status}")
 
-    def _send_what_is_left(self, kind: Kind, lines: list[bytes], refused: _Refused) -> None:
-        """Drop the rows that were refused and send the others."""
-        bad = {row["index"]: str(row.get("field", "")) for row in refused.rows if row.get("index") in range(len(lines))}
-        if refused.status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(lines) > 1:
-            half = len(lines) // 2
-            self._send(kind, lines[:half])
-            self._send(kind, lines[half:])
-        elif bad:
-            for field in bad.values():
-                self._drop(f"refused: {field}")
-            self._send(kind, [line for index, line in enumerate(lines) if index not in bad])
-        else:
-            self._drop(f"refused: status {refused.status}", len(lines))
+    def _deliver(self, kind: Kind, lines: list[bytes]) -> _Answer:
+        """Send lines until the server takes or refuses them; raise `_GivenUp` if it is away while closing."""
+        key = _new_id(_now_ns())  # stays the same while trying again: perhaps only the answer got lost
+        wait = FIRST_WAIT_SECONDS
+        while True:
+            closing = self._stop.is_set()
+            answer = self._transport.post(kind, b"\n".join(lines), key)
+            if answer.fate != "taken":
+                self._note_failure(answer.message)
+            if answer.fate != "away":
+                return answer
+            if closing:
+                raise _GivenUp
+            self._stop.wait(max(wait * _random.uniform(0.5, 1.0), answer.after_seconds))
+            wait = min(wait * 2.0, LONGEST_WAIT_SECONDS)
+
+    def _settle(self, number: int, dropped_for: str | None = None) -> None:
+        if number == 0:
+            return
+        with self._lock:
+            self._settled += number
+            if dropped_for is None:
+                self._sent += number
+            else:
+                known = dropped_for in self._dropped or len(self._dropped) < REASONS
+                self._dropped[dropped_for if known else "other"] += number
 
     def _note_failure(self, message: str) -> None:
         with self._lock:
@@ -385,92 +433,167 @@ class Monitor:
 class _Transport:
     """One kept-alive connection to the server; used by the shipping thread alone."""
 
-    def __init__(self, parts: urllib.parse.SplitResult, model: str, timeout_seconds: float) -> None:
-        self._parts, self._timeout_seconds = parts, timeout_seconds
+    def __init__(self, model: str, url: str, token: str | None, timeout_seconds: float) -> None:
+        _require(_is_name(model), f"model {model!r} came; allowed is a name, as in the server's driftline.yaml")
+        _require(_is_address(url), f"url {url!r} came; allowed is http://HOST:PORT or https://…; check the address")
+        _require(token is None or _is_ascii(token), "the token is not printable ASCII; check it for a line end")
+        parts = urllib.parse.urlsplit(url)
+        secure = parts.scheme == "https"
+        self._connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        self._host, self._port, self._timeout_seconds = parts.hostname or "", parts.port, timeout_seconds
         self._path = f"{parts.path.rstrip('/')}/api/v1/models/{urllib.parse.quote(model, safe='')}/"
+        self._headers = {"Content-Type": "application/x-ndjson", "User-Agent": "driftline"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._connection: http.client.HTTPConnection | None = None
 
-    def disconnect(self) -> None:
-        """Forget the connection, without a word to the other side: after a fork it is the parent's."""
+    def forget(self) -> None:
+        """Let go of the connection, without a word to the other side: after a fork it is the parent's."""
         self._connection = None
 
-    def post(self, kind: Kind, lines: list[bytes], key: str) -> None:
-        """Send a batch; return when it is durable, raise `_Refused` or `_Unreachable` otherwise."""
-        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key, "User-Agent": "driftline"}
+    def post(self, kind: Kind, body: bytes, key: str) -> _Answer:
+        """Send a batch and say what became of it."""
+        kept = self._connection is not None
         try:
-            connection = self._connected()
-            connection.request("POST", self._path + kind, b"\n".join(lines), headers)
-            answer = connection.getresponse()
-            body = answer.read()
+            return self._post(kind, body, key)
         except (OSError, http.client.HTTPException) as error:
-            self._hang_up()
-            raise _Unreachable(f"{type(error).__name__}: {error}") from error
-        if answer.will_close:
-            self._hang_up()
-        if answer.status == http.HTTPStatus.ACCEPTED:
-            return
-        error_of = _error_of(body)
-        message = f"status {answer.status}: {error_of.get('message', '')}"
-        if answer.status >= 500 or answer.status == http.HTTPStatus.TOO_MANY_REQUESTS:
-            raise _Unreachable(message, _seconds(answer.headers.get("Retry-After")))
-        rows = error_of.get("rows")
-        raise _Refused(answer.status, message, [row for row in rows if isinstance(row, dict)] if rows else [])
+            self.hang_up()
+            if kept and not isinstance(error, TimeoutError):  # the server had ended the kept connection: a new one
+                return self.post(kind, body, key)
+            return _Answer("away", f"{type(error).__name__}: {error}")
 
-    def _connected(self) -> http.client.HTTPConnection:
+    def _post(self, kind: Kind, body: bytes, key: str) -> _Answer:
         if self._connection is None:
-            kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-            assert self._parts.hostname is not None  # checked by Monitor
-            self._connection = kind(self._parts.hostname, self._parts.port, timeout=self._timeout_seconds)
-        return self._connection
+            self._connection = self._connect(self._host, self._port, timeout=self._timeout_seconds)
+        self._connection.request("POST", self._path + kind, body, {**self._headers, "Idempotency-Key": key})
+        response = self._connection.getresponse()
+        text = response.read(2**20)
+        if response.will_close or not response.isclosed():
+            self.hang_up()
+        status = response.status
+        if status == http.HTTPStatus.ACCEPTED:
+            return _Answer("taken")
+        message, bad = _error_of(text)
+        message = f"status {status}: {message}"
+        if 400 <= status < 500 and status not in _COME_AGAIN:
+            return _Answer("refused", message, status, bad)
+        # A redirection or a 200 without a promise: not our server, or not yet. The events are kept.
+        return _Answer("away", message, status, after_seconds=_seconds(response.headers.get("Retry-After")))
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """End the connection; the next request makes a new one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
-def _error_of(body: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(body, type=dict[str, dict[str, Any]])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return {"message": body[:200].decode(errors="replace")}
-    return found.get("error", {})
+_COME_AGAIN = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_EARLY, http.HTTPStatus.TOO_MANY_REQUESTS)
 
 
-def _seconds(text: str | None) -> float:
+class _ErrorRow(msgspec.Struct):
+    index: int
+    field: str = ""
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    rows: list[_ErrorRow] = []
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error
+
+
+def _error_of(body: bytes) -> tuple[str, Mapping[int, str]]:
+    """Message and refused rows of the server's error; of any other body its beginning."""
     try:
-        return min(max(float(text or 0), 0.0), LONGEST_WAIT_SECONDS)
+        error = msgspec.json.decode(body, type=_ErrorBody).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body[:200].decode(errors="replace"), {}
+    return error.message, {row.index: row.field for row in error.rows}
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Read a Retry-After header, seconds or a date: 0 if it says nothing, at most five minutes.
+
+    >>> _seconds("2"), _seconds(None), _seconds("soon"), _seconds("nan"), _seconds("1e9")
+    (2.0, 0.0, 0.0, 0.0, 300.0)
+    """
+    try:
+        seconds = float(retry_after or 0)
     except ValueError:
-        return 0.0
+        try:
+            seconds = email.utils.parsedate_to_datetime(retry_after or "").timestamp() - _now_ns() / 1e9
+        except (ValueError, OverflowError):
+            return 0.0
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def _require(good: bool, text: str) -> None:
+    if not good:
+        raise UsageError(text)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _is_pause(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value <= 86_400
+
+
+def _is_ascii(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
+
+
+def _is_name(value: object) -> bool:
+    try:
+        return isinstance(value, str) and value.encode().strip() != b""
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_address(value: object) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(str(value))
+        _ = parts.port  # raises for one that is no port
+    except ValueError:
+        return False
+    whole = not (" " in str(value) or parts.query or parts.fragment or "@" in parts.netloc)
+    return _is_ascii(value) and parts.scheme in ("http", "https") and bool(parts.hostname) and whole
 
 
 # ---- rows -----------------------------------------------------------------------------------------------------------
 
 
-def _sendable(value: Any) -> Any:
-    """A value as JSON can say it: NaN and infinity are missing."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _sendable(inner) for key, inner in value.items()}
-    if not isinstance(value, (str, int, bool, type(None))) and hasattr(value, "item"):
-        return _sendable(value.item())
-    return value
+def _copied(value: object) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _NotAMapping
+    return dict(value)
 
 
-def _item(value: Any) -> Any:
-    """Numbers of NumPy and its like, deep within: as Python's own."""
+def _plain(value: Any) -> Any:
+    """What msgspec does not know as what it does: numbers of NumPy and its like, moments of pandas, keys."""
+    if isinstance(value, bool):
+        return int(value)  # only keys come here: the classes False and True are 0 and 1
+    if isinstance(value, datetime):
+        return value.isoformat() if value == value else None  # noqa: PLR0124 - NaT is not itself
     if hasattr(value, "item"):
-        return _sendable(value.item())
+        return value.item()
     raise NotImplementedError(f"{type(value).__name__} cannot be sent")
 
 
-def _moment(when: datetime | int) -> str:
-    if isinstance(when, int):
-        when = datetime.fromtimestamp(when / 1e9, UTC)
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return when.isoformat()
+_JSON = msgspec.json.Encoder(enc_hook=_plain, decimal_format="number")  # NaN and infinity become null
+
+
+def _moment(event: _Event) -> str:
+    when = event.time if event.time is not None else datetime.fromtimestamp(event.now_ns / 1e9, UTC)
+    if not isinstance(when, datetime) or when != when:  # noqa: PLR0124 - NaT is not itself
+        raise TypeError(f"time {when!r} is not a datetime")
+    return datetime.isoformat(when if when.tzinfo is not None else when.replace(tzinfo=UTC))
 
 
 def _now_ns() -> int:
@@ -478,26 +601,33 @@ def _now_ns() -> int:
     return time.time_ns()
 
 
-_id_lock = threading.Lock()
-_last_id = 0
+class _Ids:
+    """Makes UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 bits, random but growing within a millisecond.
 
+    Ids grow within a process, also when the clock goes back.
 
-def _new_id() -> str:
-    """Return a UUIDv7 (RFC 9562): milliseconds since 1970, then a counter and random bits, so that ids grow.
-
-    >>> one, other = _new_id(), _new_id()
-    >>> one < other, one[14], one[19] in "89ab"
-    (True, '7', True)
+    >>> one, other = _Ids()(0), _Ids()(1_700_000_000_000_000_000)
+    >>> one[:15], other[:15], one[19] in "89ab"
+    ('00000000-0000-7', '018bcfe5-6800-7', True)
     """
-    global _last_id  # noqa: PLW0603 - ids grow within the whole process
-    wanted = (_now_ns() // 1_000_000) << 74 | random.getrandbits(73)  # the top random bit is free for the counter
-    with _id_lock:
-        _last_id = wanted if wanted > _last_id else _last_id + 1 + random.getrandbits(32)
-        bits = _last_id
-    high, low = bits >> 62, bits & (1 << 62) - 1
-    number = (high >> 12) << 80 | 0x7 << 76 | (high & 0xFFF) << 64 | 0b10 << 62 | low
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def __init__(self) -> None:
+        self._lock, self._last = threading.RLock(), 0
+
+    def __call__(self, now_ns: int) -> str:
+        # The system's randomness: the user may seed `random`, and wants to find it as it was. The top bit is left 0.
+        dice = int.from_bytes(os.urandom(10), "big")
+        bits = now_ns // 1_000_000 << 74 | dice >> 7
+        with self._lock:
+            if bits <= self._last:
+                bits = self._last + 1 + (dice & 0xFFFF_FFFF)
+            self._last = bits
+        text = f"{bits >> 74:012x}7{bits >> 62 & 0xFFF:03x}{0b10 << 62 | bits & (1 << 62) - 1:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+_new_id = _Ids()
+_random = random.SystemRandom()
 
 
 def _summary() -> Any:
@@ -509,8 +639,7 @@ def _summary() -> Any:
     try:
         return Summary("request_processing_seconds", "Time spent processing a request")
     except ValueError:  # registered before, by another monitor or by the user
-        found = getattr(REGISTRY, "_names_to_collectors", {}).get("request_processing_seconds")
-        return found if hasattr(found, "observe") and not getattr(found, "_labelnames", ()) else None
+        return getattr(REGISTRY, "_names_to_collectors", {}).get("request_processing_seconds")
 
 
 # ---- the life of the process ----------------------------------------------------------------------------------------
@@ -518,19 +647,25 @@ def _summary() -> Any:
 _alive: weakref.WeakSet[Monitor] = weakref.WeakSet()
 
 
+@functools.cache
+def _register_hooks() -> None:
+    """Once, with the first monitor."""
+    atexit.register(_close_all)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+
+
 def _close_all() -> None:
     give_up = time.perf_counter() + EXIT_SECONDS
-    for monitor in list(_alive):
-        monitor.close(max(give_up - time.perf_counter(), 0.0))
+    monitors = list(_alive)
+    for monitor in monitors:
+        monitor._begin_close()
+    for monitor in monitors:
+        monitor._end_close(give_up)
 
 
 def _after_fork() -> None:
-    global _id_lock  # noqa: PLW0603 - another thread may have held it when the process forked
-    _id_lock = threading.Lock()
+    global _new_id  # noqa: PLW0603 - another thread may have held its lock when the process forked
+    _new_id = _Ids()
     for monitor in list(_alive):
-        monitor._reset()  # noqa: SLF001 - what waits in the parent's queue is the parent's to send
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+        monitor._reset()  # what waits in the parent's queue is the parent's to send

@@ -208,12 +208,13 @@ def test_requests_are_what_the_server_takes(server: Server) -> None:
 
 
 def test_predictions_go_before_the_labels_of_their_batch_in_few_requests_on_one_connection(server: Server) -> None:
-    with monitoring(server, flush_seconds=60.0, batch_events=100) as monitor:
-        for number in range(100):
-            monitor.label(monitor.log({"n": number}, prediction=0), 0)
-        assert monitor.flush(SLOW_SECONDS)
+    with monitoring(server, flush_seconds=3600.0, batch_events=1000) as monitor:
+        for part in range(2):
+            for number in range(100):
+                monitor.label(monitor.log({"n": 100 * part + number}, prediction=0), 0)
+            assert monitor.flush(SLOW_SECONDS)
     assert [request.kind for request in server.requests] == ["predictions", "labels"] * 2
-    assert [row["features"]["n"] for row in server.rows("predictions")] == list(range(100))
+    assert [row["features"]["n"] for row in server.rows("predictions")] == list(range(200))
     assert server.ids() == server.ids("labels")
     assert server.connections == 1
 

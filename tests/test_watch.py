@@ -43,9 +43,7 @@ PATIENCE_SECONDS = 60
 
 
 @given(SPANS, st.timedeltas(timedelta(0), timedelta(days=400)), st.integers(0, 1000))
-def test_the_next_slot_is_the_first_on_the_grid_that_is_open(
-    every: timedelta, elapsed: timedelta, count: int
-) -> None:
+def test_the_next_slot_is_the_first_on_the_grid_that_is_open(every: timedelta, elapsed: timedelta, count: int) -> None:
     now = START + elapsed
     slot = next_run(START, every, now, count)
     assert slot.at == START + slot.index * every  # on the grid: no drift
@@ -183,9 +181,7 @@ def test_missed_slots_are_told() -> None:
 
 def test_a_measure_that_does_not_come_is_told_each_time() -> None:
     (line,) = transcript([0.9], ["acuracy < 0.75"])[1:]
-    assert line == (
-        "   not judged: acuracy cannot be had: the function returned accuracy. Did you mean 'accuracy'?"
-    )
+    assert line == ("   not judged: acuracy cannot be had: the function returned accuracy. Did you mean 'accuracy'?")
 
 
 def test_the_document_holds_every_evaluation_and_alert() -> None:
@@ -503,9 +499,7 @@ def test_metrics_follow_the_evaluations(script: Script, start: Begin) -> None:
     rows = ("actual", "accuracy", "rain", "", "v7")
     assert third["driftline_performance", *rows] == 0.75
     assert third["driftline_performance_samples", *rows] == 4
-    assert (
-        third["driftline_performance_ci_lower", *rows] < 0.75 < third["driftline_performance_ci_upper", *rows]
-    )
+    assert third["driftline_performance_ci_lower", *rows] < 0.75 < third["driftline_performance_ci_upper", *rows]
     assert third[date,] > first[date,]
     running.process.send_signal(signal.SIGTERM)
     (folder / "go-4").touch()
@@ -515,10 +509,7 @@ def test_metrics_follow_the_evaluations(script: Script, start: Begin) -> None:
 def test_a_function_that_raises_is_shown_with_its_traceback_on_demand(script: Script) -> None:
     arguments = ("weather.py:evaluate", *FAST, "--count", "2", "--port", "0")
     came = run(script("ValueError('no labels yet')", "0.9"), *arguments)
-    assert (
-        "Model evaluation failed: ValueError: no labels yet\n⚠️ Alert: Model evaluation failed!\n"
-        in came.stdout
-    )
+    assert "Model evaluation failed: ValueError: no labels yet\n⚠️ Alert: Model evaluation failed!\n" in came.stdout
     assert came.stdout.rstrip().endswith("✅ Resolved: Model evaluation works again")
     assert (came.returncode, came.stderr) == (1, "")
     came = run(script("ValueError('no labels yet')", "0.9"), *arguments, "--verbose")
@@ -554,9 +545,7 @@ def test_a_second_signal_ends_an_evaluation_that_hangs(script: Script, start: Be
 
 
 def test_json_is_all_there_is_on_stdout(script: Script) -> None:
-    came = run(
-        script(), "weather.py:talks", *FAST, "--count", "2", "--port", "0", "--json", "--alert", "accuracy<1"
-    )
+    came = run(script(), "weather.py:talks", *FAST, "--count", "2", "--port", "0", "--json", "--alert", "accuracy<1")
     written = json.loads(came.stdout)
     assert written["verdict"] == "alert" and len(written["evaluations"]) == 2
     assert came.returncode == 1
@@ -601,9 +590,7 @@ def test_a_port_that_is_taken_says_what_to_do(script: Script) -> None:
         came = run(script("0.9"), "weather.py:evaluate", "--count", "1", "--port", port)
     assert came.returncode == 2
     (line,) = came.stderr.splitlines()
-    assert f"127.0.0.1:{port}" in line and line.endswith(
-        "choose another --port, or --port 0 for any free one"
-    )
+    assert f"127.0.0.1:{port}" in line and line.endswith("choose another --port, or --port 0 for any free one")
 
 
 def test_a_module_is_found_in_the_present_folder(script: Script) -> None:

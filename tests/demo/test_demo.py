@@ -98,7 +98,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory, receiver: tuple[str, list[dic
         assert process.stdout.read() == ""  # one JSON document, and nothing else
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
+        told.close()
 
 
 def test_the_summary_has_what_the_contract_names(demo: Demo) -> None:

@@ -194,9 +194,7 @@ def test_reconciling_twice_finds_nothing_to_do(stored: list[StoredAlert], story:
 
 
 @given(ANY_STORED, STORIES, st.integers(1, 3))
-def test_afterwards_every_span_has_exactly_one_live_alert(
-    stored: list[StoredAlert], story: str, windows: int
-) -> None:
+def test_afterwards_every_span_has_exactly_one_live_alert(stored: list[StoredAlert], story: str, windows: int) -> None:
     spans = alerts_of(rule_for(windows), judged(story))
     after = settle(stored, spans)
     live = [alert for alert in after if alert.status is not Status.CORRECTED]

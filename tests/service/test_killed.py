@@ -33,7 +33,7 @@ def serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield process, found[0]
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def post(address: str, kind: str, rows: list[dict[str, Any]]) -> bool:

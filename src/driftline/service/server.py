@@ -68,6 +68,7 @@ class Server:
         try:
             self._uvicorn.run(sockets=[self._listener])
         finally:
+            self._listener.close()
             self._service.stop()
 
     def stop(self) -> None:

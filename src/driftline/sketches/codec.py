@@ -1,8 +1,8 @@
 """States to bytes and back: versioned, reproducible, and safe to read from strangers.
 
 The layout is MessagePack behind a header of magic and version. A dataclass is the array of its fields, a mapping an
-array of pairs, an array its little-endian bytes; a member of a union carries its class name. What is read is checked against
-the annotated types and then by the class itself; nothing is ever imported or executed on behalf of the bytes.
+array of pairs, an array its little-endian bytes; a member of a union carries its class name. What is read is checked
+against the annotated types and then by the class itself; nothing is ever imported or executed on behalf of the bytes.
 """
 
 from __future__ import annotations

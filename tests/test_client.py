@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import prometheus_client
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import driftline
@@ -72,7 +72,7 @@ class Server:
         self.requests: list[Request] = []
         self.script: deque[Answer] = deque()
         self.judge: Callable[[Request], Answer] = lambda _: Answer(202, {"accepted": 0})
-        self.connections = 0
+        self.connections, self.open = 0, set[Any]()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -82,6 +82,11 @@ class Server:
             def setup(self) -> None:
                 super().setup()
                 server.connections += 1
+                server.open.add(self.client_address)
+
+            def finish(self) -> None:
+                super().finish()
+                server.open.discard(self.client_address)
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -128,6 +133,16 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT_SECONDS", 0.02)
+
+
+@pytest.fixture
+def far_west(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own time zone is not UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/Los_Angeles")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @contextmanager
@@ -230,6 +245,7 @@ def test_a_monitor_is_closed_once_and_takes_nothing_more(server: Server) -> None
     with monitoring(server, flush_seconds=3600.0) as monitor:
         sent = monitor.log({}, prediction=0)
     assert server.ids() == [sent]
+    until(lambda: server.connections == 1 and not server.open)
     monitor.close()
     monitor.log({}, prediction=0)
     assert monitor.flush()
@@ -288,7 +304,7 @@ def test_values_are_sent_as_json_says_them(server: Server, value: object, sent: 
         (pd.Timestamp("2013-04-01T12:00:00.123456789Z"), "2013-04-01T12:00:00.123456+00:00"),
     ],
 )
-def test_times_are_sent_with_their_zone(server: Server, moment: datetime, sent: str) -> None:
+def test_times_are_sent_with_their_zone(server: Server, moment: datetime, sent: str, far_west: None) -> None:
     with monitoring(server) as monitor:
         monitor.log({}, prediction=0, time=moment)
         monitor.label("id", 0, time=moment)
@@ -364,6 +380,8 @@ def test_waits_grow_with_jitter_and_are_bounded(server: Server, monkeypatch: pyt
 @given(
     st.one_of(st.text(), st.floats().map(str), st.datetimes().map(lambda at: at.strftime("%a, %d %b %Y %H:%M:%S GMT")))
 )
+@example("nan")
+@example("inf")
 def test_any_retry_after_is_a_pause_of_at_most_five_minutes(header: str) -> None:
     assert 0.0 <= client._seconds(header) <= 300.0
 
@@ -988,27 +1006,39 @@ def test_the_end_of_the_process_waits_two_seconds_at_most_for_all_monitors() -> 
 def test_a_forked_child_starts_empty_and_sends_its_own(server: Server) -> None:
     told = python(
         f"""
-        import os, sys, warnings
+        import os, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
         from driftline import Monitor
+        import driftline.client as client
         monitor = Monitor("m", {server.url!r}, flush_seconds=3600.0)
-        monitor.log({{}}, prediction="before", id="before")
+        monitor.log({{}}, prediction="sent", id="sent")
+        assert monitor.flush(20)
+        monitor.log({{}}, prediction="waits", id="waits")
         assert monitor.stats.queued == 1
-        with monitor._lock:  # as if another thread had it
-            pid = os.fork()
+
+        held, forked = threading.Event(), threading.Event()
+        def hold():
+            with monitor._lock, monitor._batch_done, client._new_id._lock:
+                held.set()
+                forked.wait()
+        threading.Thread(target=hold).start()
+        held.wait()
+        pid = os.fork()
         if pid == 0:
-            assert monitor.stats.queued == 0 and monitor._thread is None
+            assert monitor.stats.queued == monitor.stats.sent == 0 and monitor._thread is None
             print(monitor.log({{}}, prediction="child"), flush=True)
             assert monitor.flush(20)
             os._exit(0)
+        forked.set()
         assert os.waitpid(pid, 0)[1] == 0
         print(monitor.log({{}}, prediction="parent"), flush=True)
-        assert monitor.flush(20) and monitor.stats.sent == 2
+        assert monitor.flush(20) and monitor.stats.sent == 3
         """
     )
     child, parent = told.split()
     assert child != parent
-    assert Counter(server.ids()) == Counter([child, "before", parent])
+    assert Counter(server.ids()) == Counter(["sent", child, "waits", parent])
+    assert server.connections == 2  # each has its own
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -121,6 +121,7 @@ BAD_ROWS = [
     ({"id": "x" * 300}, "id", "at most 256"),
     ({"id": "a\x00b"}, "id", "NUL"),
     ({"latency_seconds": -1}, "latency_seconds", "0 or more"),
+    ({"version": "*"}, "version", "all versions"),
     ({"lable": 1}, "lable", "not a known field"),
 ]
 

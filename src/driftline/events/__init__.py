@@ -4,6 +4,7 @@ Rows are parsed and checked here, once, at the edge; everything behind this pack
 """
 
 from driftline.events.parsing import (
+    ALL_VERSIONS,
     Label,
     ParsedLabels,
     ParsedPredictions,
@@ -17,6 +18,7 @@ from driftline.events.schema import Kind, Schema, Task, class_name, positive_cla
 from driftline.events.windows import Window, WindowSpec, parse_duration
 
 __all__ = [
+    "ALL_VERSIONS",
     "Kind",
     "Label",
     "ParsedLabels",

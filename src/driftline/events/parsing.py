@@ -18,8 +18,12 @@ from driftline.events.schema import Kind, Schema, Task, class_name
 FUTURE_TOLERANCE = timedelta(days=1)
 """An event further than this after its arrival is refused: one wrong clock must not close every window."""
 
+ALL_VERSIONS = "*"
+"""Stands for all versions together, where one version's name could stand; no version is called that."""
+
 ID_LENGTH_LIMIT = 256
 TEXT_LENGTH_LIMIT = 4096
+NESTED_LENGTH_LIMIT = 2**18
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +151,7 @@ def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
     return Prediction(
         id=_identifier(raw.id) if raw.id is not None else str(uuid.uuid4()),
         time=_time(raw.time, arrived),
-        version=_text(str(raw.version), "version") if raw.version is not None else "",
+        version=_version(raw.version),
         features=_features(raw.features, schema),
         prediction=target,
         score=_scores(raw.score, schema),
@@ -194,6 +198,13 @@ def _text(value: str, name: str, limit: int = TEXT_LENGTH_LIMIT) -> str:
     except UnicodeEncodeError:
         raise _Refusal(name, "holds half of a surrogate pair, which is not text; send valid UTF-8") from None
     return value
+
+
+def _version(value: str | int | None) -> str:
+    text = _text(str(value), "version") if value is not None else ""
+    if text == ALL_VERSIONS:
+        raise _Refusal("version", f"came {text!r}, which stands for all versions together; give it another name")
+    return text
 
 
 def _identifier(value: str | int) -> str:
@@ -277,6 +288,8 @@ def _feature(value: Any, name: str, kind: Kind) -> float | str | None:
             return float(value)
         except OverflowError:
             return math.inf if value > 0 else -math.inf
+    if kind is Kind.UNSUPPORTED:  # not profiled, but kept in the log
+        return _text(msgspec.json.encode(value).decode(), f"features.{name}", NESTED_LENGTH_LIMIT)
     if isinstance(value, (dict, list)):
         raise _Refusal(f"features.{name}", f"came {_short(value)}; this feature is categorical: a text, number or null")
     return _text(class_name(value), f"features.{name}")

@@ -14,7 +14,7 @@ from functools import reduce
 import msgspec
 import polars as pl
 
-from driftline.events import Window
+from driftline.events import ALL_VERSIONS, Window
 from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import SCORE
 from driftline.rules import Rule, Verdict, interval_confidence, judge
@@ -24,7 +24,7 @@ from driftline.service.summary import Stage, WindowSummary, summarize
 from driftline.sketches import decode, encode
 from driftline.statistics import Measure
 from driftline.statistics.performance import label_coverage, measures
-from driftline.store.state import ALL_VERSIONS, Judgement, State, WindowRow, Work
+from driftline.store.state import Judgement, State, WindowRow, Work
 
 _summary = msgspec.msgpack.Encoder()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from driftline.events import ALL_VERSIONS
 from driftline.export.prometheus import (
     LATENCY_BUCKETS_SECONDS,
     DriftSample,
@@ -19,7 +20,7 @@ from driftline.service.config import Config
 from driftline.service.summary import WindowSummary
 from driftline.sketches import decode
 from driftline.store.inbox import Inbox
-from driftline.store.state import ALL_VERSIONS, State, Work
+from driftline.store.state import State, Work
 
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 

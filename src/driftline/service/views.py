@@ -8,12 +8,13 @@ from typing import Literal
 import msgspec
 
 from driftline.errors import UnknownNameError
+from driftline.events import ALL_VERSIONS
 from driftline.rules import Rule
 from driftline.rules.findings import Findings
 from driftline.service.config import Config, ModelConfig
 from driftline.service.summary import WindowSummary
 from driftline.store.inbox import Inbox
-from driftline.store.state import ALL_VERSIONS, AlertRow, Judgement, State, TransitionRow, Work
+from driftline.store.state import AlertRow, Judgement, State, TransitionRow, Work
 
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 _findings = msgspec.json.Decoder(Findings | None)

@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from driftline.events import Label, Window
+from driftline.events import ALL_VERSIONS, Label, Window
 from driftline.store.tables import (
     ALERTS,
     COUNTERS,
@@ -28,9 +28,6 @@ from driftline.store.tables import (
     WAITING_LABELS,
     WINDOWS,
 )
-
-ALL_VERSIONS = "*"
-"""Stands for all versions together, where one version's name could stand."""
 
 _PARAMETERS = 500  # ids in one statement: below every database's limit
 _LABEL = msgspec.msgpack.Decoder(str | float)

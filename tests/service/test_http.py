@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -192,6 +193,19 @@ def test_a_full_queue_says_so_and_when_to_come_again(client: TestClient, monkeyp
     monkeypatch.setattr(http, "QUEUE_LIMIT_EVENTS", -1)
     answer = client.post(PREDICTIONS, json=[good()])
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+def test_a_full_disk_is_said_in_plain_words(
+    client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = sa.exc.OperationalError("INSERT …", {}, Exception("database or disk is full"))
+    monkeypatch.setattr(service.inbox, "accept", lambda delivery: (_ for _ in ()).throw(full))
+    answer = client.post(PREDICTIONS, json=[good()])
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"] == {
+        "type": "StorageError",
+        "message": "the database did not take it: database or disk is full; try again later",
+    }
 
 
 @pytest.mark.parametrize("path", ["predictions", "labels"])

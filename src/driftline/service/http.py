@@ -256,6 +256,11 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         status, body["message"] = 400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     else:
         status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+    if isinstance(error, sa.exc.DBAPIError):
+        body |= {
+            "type": StorageError.__name__,
+            "message": f"the database did not take it: {error.orig}; try again later",
+        }
     if isinstance(error, EventError):
         body["rows"] = error.rows[:_ROWS_SHOWN]
         body["refused"] = len(error.rows)

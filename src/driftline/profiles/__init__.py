@@ -1,7 +1,7 @@
 """From rows to profiles: batches of the canonical frame become `WindowProfile` values that merge."""
 
 from driftline.profiles.build import profile_rows
-from driftline.profiles.column import CategoricalColumn, Column, NumericColumn
+from driftline.profiles.column import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.profiles.frame import Columns, canonical, infer_schema
 from driftline.profiles.performance import Classification, Performance, Regression, ScorePair
 from driftline.profiles.profile import Profile, WindowProfile
@@ -12,6 +12,7 @@ __all__ = [
     "Classification",
     "Column",
     "Columns",
+    "CompositeColumn",
     "NumericColumn",
     "Performance",
     "Profile",

@@ -1,7 +1,9 @@
-"""The profile of one column: numeric or categorical."""
+"""The profile of one column: numeric, categorical, or composed of such parts."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +13,11 @@ import polars as pl
 from driftline.errors import MergeError
 from driftline.events import class_name
 from driftline.sketches import CategoryCounts, Grid, GridSketch, Moments
+from driftline.sketches.categories import BUCKETS, EXACT_LIMIT, buckets_of
+from driftline.sketches.exact import CHUNK
+from driftline.sketches.grid import GridTally
+from driftline.sketches.hashing import hash_texts
+from driftline.sketches.moments import MomentsTally
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +41,9 @@ class NumericColumn:
     @classmethod
     def of(cls, values: pl.Series, grid: Grid | None = None) -> NumericColumn:
         """Profile a numeric series, shape (n,), on a grid (the reference's, or 0 and 1)."""
-        grid = grid or Grid()
-        there = values.cast(pl.Float64).drop_nulls().to_numpy()
-        finite: npt.NDArray[np.float64] = there[np.isfinite(there)]
-        with np.errstate(over="ignore"):  # the moments cap what is too far out
-            from_centre = finite - grid.centre
-        return cls(
-            rows=len(values),
-            missing=len(values) - len(there),
-            nan=int(np.isnan(there).sum()),
-            positive_infinite=int(np.isposinf(there).sum()),
-            negative_infinite=int(np.isneginf(there).sum()),
-            smallest=float(finite.min()) + 0.0 if len(finite) else None,
-            largest=float(finite.max()) + 0.0 if len(finite) else None,
-            sketch=GridSketch.of(finite, grid),
-            moments=Moments.of(from_centre),
-        )
+        tally = NumericTally(grid or Grid())
+        tally.add(values)
+        return tally.column()
 
     def merge(self, other: NumericColumn) -> NumericColumn:
         """Return the profile of both sets of rows."""
@@ -93,15 +87,9 @@ class CategoricalColumn:
     @classmethod
     def of(cls, values: pl.Series) -> CategoricalColumn:
         """Profile a series of texts, booleans or numbers as categories, shape (n,)."""
-        if values.dtype in (pl.Categorical, pl.Enum):
-            values = values.cast(pl.String)
-        counted = values.drop_nulls().value_counts(name="count")
-        pairs = zip(counted[:, 0].to_list(), counted["count"].to_list(), strict=True)
-        return cls(
-            rows=len(values),
-            missing=values.null_count(),
-            categories=CategoryCounts.of((class_name(value), count) for value, count in pairs),
-        )
+        tally = CategoricalTally()
+        tally.add(values)
+        return tally.column()
 
     def merge(self, other: CategoricalColumn) -> CategoricalColumn:
         """Return the profile of both sets of rows."""
@@ -115,7 +103,37 @@ class CategoricalColumn:
         return self.missing
 
 
-Column = NumericColumn | CategoricalColumn
+@dataclass(frozen=True, slots=True)
+class CompositeColumn:
+    """A column that is neither a number nor a category, by its parts: a text's length, a date's weekday and so on.
+
+    See `driftline.profiles.parts`. ``kind`` is that of the column; ``rows`` and ``missing`` are of the column itself.
+    """
+
+    kind: str = ""
+    rows: int = 0
+    missing: int = 0
+    parts: Mapping[str, NumericColumn | CategoricalColumn] = field(default_factory=dict)
+
+    def merge(self, other: CompositeColumn) -> CompositeColumn:
+        """Return the profile of both sets of rows."""
+        if self.kind and other.kind and self.kind != other.kind:
+            raise MergeError(f"a {self.kind} and a {other.kind} column are not profiles of one column")
+        parts: dict[str, NumericColumn | CategoricalColumn] = {}
+        for name in sorted(self.parts.keys() | other.parts.keys()):
+            there = [side.parts[name] for side in (self, other) if name in side.parts]
+            merged = there[0] if len(there) == 1 else merge_columns(there[0], there[1])
+            assert not isinstance(merged, CompositeColumn)
+            parts[name] = merged
+        return CompositeColumn(self.kind or other.kind, self.rows + other.rows, self.missing + other.missing, parts)
+
+    @property
+    def absent(self) -> int:
+        """Rows without a value."""
+        return self.missing
+
+
+Column = NumericColumn | CategoricalColumn | CompositeColumn
 
 
 def merge_columns(a: Column, b: Column) -> Column:
@@ -124,4 +142,115 @@ def merge_columns(a: Column, b: Column) -> Column:
         return a.merge(b)
     if isinstance(a, CategoricalColumn) and isinstance(b, CategoricalColumn):
         return a.merge(b)
+    if isinstance(a, CompositeColumn) and isinstance(b, CompositeColumn):
+        return a.merge(b)
     raise MergeError(f"a {type(a).__name__} and a {type(b).__name__} are not profiles of one column")
+
+
+class NumericTally:
+    """Profiles a numeric column batch by batch, in constant memory."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._rows = self._missing = self._nan = self._positive = self._negative = 0
+        self._smallest, self._largest = math.inf, -math.inf
+        self._sketch, self._moments = GridTally(grid), MomentsTally()
+        self._buffer: npt.NDArray[np.float64] = np.empty(0)
+
+    def add(self, values: pl.Series) -> None:
+        """Add a numeric series, shape (n,)."""
+        there = values.cast(pl.Float64).drop_nulls().to_numpy()
+        self._rows += len(values)
+        self._missing += len(values) - len(there)
+        for start in range(0, len(there), CHUNK):
+            self._add(there[start : start + CHUNK])
+
+    def _add(self, chunk: npt.NDArray[np.float64]) -> None:
+        low, high = float(chunk.min()), float(chunk.max())  # NaN if there is one
+        if not (math.isfinite(low) and math.isfinite(high)):
+            self._nan += int(np.isnan(chunk).sum())
+            self._positive += int(np.isposinf(chunk).sum())
+            self._negative += int(np.isneginf(chunk).sum())
+            chunk = chunk[np.isfinite(chunk)]
+            if not len(chunk):
+                return
+            low, high = float(chunk.min()), float(chunk.max())
+        self._smallest, self._largest = min(self._smallest, low), max(self._largest, high)
+        if len(self._buffer) < len(chunk):
+            self._buffer = np.empty(len(chunk))
+        with np.errstate(over="ignore"):  # the sketch and the moments cap what is too far out
+            from_centre = np.subtract(chunk, self._grid.centre, out=self._buffer[: len(chunk)])
+        largest = max(abs(low - self._grid.centre), abs(high - self._grid.centre))
+        self._sketch.add(from_centre, largest)
+        self._moments.add(from_centre, largest)
+
+    def column(self) -> NumericColumn:
+        """The profile of all that was added."""
+        seen = self._smallest <= self._largest
+        return NumericColumn(
+            rows=self._rows,
+            missing=self._missing,
+            nan=self._nan,
+            positive_infinite=self._positive,
+            negative_infinite=self._negative,
+            smallest=self._smallest + 0.0 if seen else None,
+            largest=self._largest + 0.0 if seen else None,
+            sketch=self._sketch.sketch(),
+            moments=self._moments.moments(),
+        )
+
+
+class CategoricalTally:
+    """Profiles a column of categories batch by batch; of a column with very many, only what is kept of them."""
+
+    def __init__(self) -> None:
+        self._rows = self._missing = 0
+        self._counts: list[pl.DataFrame] = []
+        self._waiting = 0
+        self._categories = CategoryCounts()
+
+    def add(self, values: pl.Series) -> None:
+        """Add a series of texts, booleans or numbers, shape (n,)."""
+        self._rows += len(values)
+        self._missing += values.null_count()
+        there = _named(values.drop_nulls()).alias("name")
+        if not self._categories.exact:
+            self._sample(there)
+            return
+        counted = there.value_counts(name="count")
+        self._counts.append(counted)
+        self._waiting += len(counted)
+        if self._waiting > EXACT_LIMIT:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._counts:
+            counted = pl.concat(self._counts).group_by("name").agg(pl.col("count").sum())
+            there = CategoryCounts.of(zip(counted["name"].to_list(), counted["count"].to_list(), strict=True))
+            self._categories = self._categories.merge(there)
+            self._counts, self._waiting = [], 0
+
+    def _sample(self, names: pl.Series) -> None:
+        """Count what there are too many of to be named: all by bucket, by name only those that can be kept."""
+        hashes = hash_texts(names)
+        kept = names.filter(pl.Series(hashes <= np.uint64(self._categories.threshold))).value_counts(name="count")
+        buckets = np.bincount(buckets_of(hashes).astype(np.int64), minlength=BUCKETS).astype(np.int64)
+        known = dict(zip(kept["name"].to_list(), kept["count"].to_list(), strict=True))
+        self._categories = self._categories.merge(CategoryCounts(known, buckets))
+
+    def column(self) -> CategoricalColumn:
+        """The profile of all that was added."""
+        self._settle()
+        return CategoricalColumn(self._rows, self._missing, self._categories)
+
+
+def _named(values: pl.Series) -> pl.Series:
+    """Categories as texts, spelled as `class_name` does."""
+    if values.dtype == pl.String:
+        return values
+    if values.dtype in (pl.Categorical, pl.Enum) or values.dtype.is_integer():
+        return values.cast(pl.String)
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Int8).cast(pl.String)
+    names = {value: class_name(value) for value in values.unique().to_list()}
+    return values.replace_strict(list(names), list(names.values()), return_dtype=pl.String)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from driftline.profiles.column import CategoricalColumn, Column, NumericColumn, merge_columns
+from driftline.profiles.column import CategoricalColumn, Column, CompositeColumn, NumericColumn, merge_columns
 from driftline.profiles.performance import Classification, Regression, merge_performance
 
 
@@ -14,7 +14,7 @@ class Profile:
     """Column profiles by name, in order of name. A column that a part does not have adds nothing to the whole."""
 
     rows: int = 0
-    columns: Mapping[str, NumericColumn | CategoricalColumn] = field(default_factory=dict)
+    columns: Mapping[str, NumericColumn | CategoricalColumn | CompositeColumn] = field(default_factory=dict)
 
     def merge(self, other: Profile) -> Profile:
         """Return the profile of both sets of rows."""

@@ -9,5 +9,6 @@ from driftline.sketches.codec import decode, encode
 from driftline.sketches.exact import ExactSum
 from driftline.sketches.grid import Grid, GridSketch
 from driftline.sketches.moments import Moments
+from driftline.sketches.sample import KeySample
 
-__all__ = ["CategoryCounts", "ExactSum", "Grid", "GridSketch", "Moments", "decode", "encode"]
+__all__ = ["CategoryCounts", "ExactSum", "Grid", "GridSketch", "KeySample", "Moments", "decode", "encode"]

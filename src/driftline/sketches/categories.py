@@ -1,16 +1,51 @@
-"""Counts of categories."""
+"""Counts of categories: exact up to a bound, sampled and bucketed beyond it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 
-@dataclass(frozen=True, slots=True)
+from driftline.errors import UsageError
+from driftline.sketches.hashing import hash_names
+from driftline.sketches.sample import KEPT, distinct_bounds
+
+EXACT_LIMIT = 10_000
+"""So many categories are all kept; of more, the `KEPT` with the smallest hash are."""
+BUCKETS = 1024
+
+_Counts = npt.NDArray[np.int64]
+_BUCKET_SHIFT = np.uint64(64 - 10)
+_FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
+
+
+def buckets_of(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The bucket of each hash, 0 to `BUCKETS` - 1; independent of how small the hash is."""
+    return (hashes * _FIBONACCI) >> _BUCKET_SHIFT
+
+
+def _no_buckets() -> _Counts:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CategoryCounts:
-    """Exact counts per category; every count is above 0 and the names are in order, so that bytes are reproducible."""
+    """Counts per category; every count is above 0 and exact, and the names are in order, so bytes are reproducible.
+
+    Up to `EXACT_LIMIT` categories all are there and ``buckets`` is empty. With more, ``counts`` has the `KEPT`
+    categories with the smallest hash, a fair sample of the names with exact counts, and ``buckets``, shape
+    (`BUCKETS`,), counts all rows by a hash of their category. Both depend on what was counted alone, not on its order:
+    a list of the most frequent names, as Misra & Gries (1982) and its kin keep it, would depend on it.
+    """
 
     counts: Mapping[str, int] = field(default_factory=dict)
+    buckets: _Counts = field(default_factory=_no_buckets)
+
+    def __post_init__(self) -> None:
+        if len(self.buckets) not in (0, BUCKETS):
+            raise UsageError(f"{len(self.buckets)} buckets came; there are none or {BUCKETS}")
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, int]]) -> CategoryCounts:
@@ -19,17 +54,80 @@ class CategoryCounts:
         for name, count in pairs:
             if count:
                 counts[name] = counts.get(name, 0) + count
-        return cls({name: counts[name] for name in sorted(counts)})
+        return _bounded(counts, _no_buckets())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CategoryCounts):
+            return NotImplemented
+        return self.counts == other.counts and np.array_equal(self.buckets, other.buckets)
+
+    __hash__ = None  # type: ignore[assignment]  # a mapping and an array inside: equal by value, not hashable
 
     def merge(self, other: CategoryCounts) -> CategoryCounts:
         """Return the counts of both."""
-        return CategoryCounts.of([*self.counts.items(), *other.counts.items()])
+        counts = dict(self.counts)
+        for name, count in other.counts.items():
+            counts[name] = counts.get(name, 0) + count
+        if self.exact and other.exact:
+            return _bounded(counts, _no_buckets())
+        return _bounded(counts, self.by_bucket() + other.by_bucket())
+
+    @property
+    def exact(self) -> bool:
+        """Whether every category is there."""
+        return not len(self.buckets)
 
     @property
     def count(self) -> int:
         """How many values were counted."""
-        return sum(self.counts.values())
+        return sum(self.counts.values()) if self.exact else int(self.buckets.sum())
 
     def share(self, name: str) -> float:
-        """Share of a category, 0 to 1; 0 when nothing was counted."""
+        """Share of a category, 0 to 1; 0 when nothing was counted, or it is not among the kept ones."""
         return self.counts.get(name, 0) / self.count if self.counts else 0.0
+
+    def bounds(self, name: str) -> tuple[int, int]:
+        """The least and the greatest that the count of any category can be; equal for a kept one."""
+        if self.exact or name in self.counts:
+            return self.counts.get(name, 0), self.counts.get(name, 0)
+        own = buckets_of(hash_names([name]))[0]
+        kept = buckets_of(hash_names(self.counts)) == own
+        known = sum(count for count, there in zip(self.counts.values(), kept.tolist(), strict=True) if there)
+        return 0, int(self.buckets[int(own)]) - known
+
+    def distinct(self) -> tuple[float, float, float]:
+        """(estimate, low, high) of how many categories there are; see `distinct_bounds`."""
+        return distinct_bounds(len(self.counts), None if self.exact else self.threshold)
+
+    @property
+    def threshold(self) -> int:
+        """The largest hash of a category that would have been kept."""
+        return (1 << 64) - 1 if self.exact else int(hash_names(self.counts).max())
+
+    def up_to(self, threshold: int) -> dict[str, int]:
+        """The categories whose hash is at most ``threshold``: what two samples can be compared on."""
+        if self.exact and threshold == (1 << 64) - 1:
+            return dict(self.counts)
+        there = hash_names(self.counts) <= np.uint64(threshold)
+        return {name: self.counts[name] for name, kept in zip(self.counts, there.tolist(), strict=True) if kept}
+
+    def by_bucket(self) -> _Counts:
+        """The counts of all values by a hash of their category, shape (`BUCKETS`,)."""
+        return self.buckets if not self.exact else _by_bucket(self.counts)
+
+
+def _by_bucket(counts: Mapping[str, int]) -> _Counts:
+    buckets = np.zeros(BUCKETS, np.int64)
+    if counts:
+        np.add.at(buckets, buckets_of(hash_names(counts)).astype(np.int64), np.fromiter(counts.values(), np.int64))
+    return buckets
+
+
+def _bounded(counts: Mapping[str, int], buckets: _Counts) -> CategoryCounts:
+    if not len(buckets):
+        if len(counts) <= EXACT_LIMIT:
+            return CategoryCounts({name: counts[name] for name in sorted(counts)})
+        buckets = _by_bucket(counts)
+    names = np.array(list(counts), dtype=object)
+    kept = names[np.argsort(hash_names(counts), kind="stable")[:KEPT]].tolist() if len(names) > KEPT else names.tolist()
+    return CategoryCounts({name: counts[name] for name in sorted(kept)}, buckets)

@@ -3,6 +3,9 @@
 The layout is MessagePack behind a header of magic and version. A dataclass is the array of its fields, a mapping an
 array of pairs, an array its little-endian bytes; a member of a union carries its class name. What is read is checked
 against the annotated types and then by the class itself; nothing is ever imported or executed on behalf of the bytes.
+
+Old bytes stay readable: a class grows by fields at its end, with defaults, and bytes with fewer fields take these.
+Bytes with more fields than the class has are of a newer release, and refused.
 """
 
 from __future__ import annotations
@@ -98,9 +101,9 @@ def _state(plain: Any, kind: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         fields = _fields(typing.cast(type, kind))
         values = _expect(plain, list)
-        if len(values) != len(fields):
-            raise CodecError(f"{len(values)} fields came for {kind}, which has {len(fields)}")
-        return typing.cast(type, kind)(*[_state(value, hint) for value, (_, hint) in zip(values, fields, strict=True)])
+        if not 0 < len(values) <= len(fields):
+            raise CodecError(f"{len(values)} fields came for {kind}, which has {len(fields)} in this release")
+        return typing.cast(type, kind)(*[_state(value, hint) for value, (_, hint) in zip(values, fields, strict=False)])
     if _is_array(kind):
         dtype = _dtype(kind)
         return np.frombuffer(_expect(plain, bytes), dtype).astype(dtype.newbyteorder("="))

@@ -16,11 +16,14 @@ import numpy.typing as npt
 
 _LOWEST_EXPONENT = -1126  # frexp exponent of the smallest subnormal (-1073), less the 53 bits of the mantissa
 _HALF_BITS = 27
-_CHUNK = 1 << 17  # of values looked at together: they stay in the processor's cache
-_ROW_BITS = 12
+_ROW_BITS = 8
 _SLICE_BITS = 52 - _ROW_BITS  # what is cut off at a time, so that a row of 2**_ROW_BITS slices adds up without rounding
 _SLICES = 4  # at most; what then is left is of another order of size
 _SAFE_EXPONENT = 900  # beyond it the cuts themselves would overflow or be subnormal
+
+CHUNK = 1 << 16
+"""How many values are looked at together, so that they stay in the processor's cache; a multiple of `ROW`."""
+ROW = 1 << _ROW_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,15 @@ class ExactSum:
     @classmethod
     def of(cls, values: npt.NDArray[np.float64]) -> ExactSum:
         """Add up finite values, shape (n,); the empty sum is 0."""
-        return cls(sum(_units(values[start : start + _CHUNK]) for start in range(0, len(values), _CHUNK)))
+        total = 0
+        size = min(-(-len(values) // ROW) * ROW, CHUNK)
+        rest, slices = np.empty(size), np.empty(size)
+        for start in range(0, len(values), CHUNK):
+            chunk = values[start : start + CHUNK]
+            rest[: len(chunk)] = chunk
+            rest[len(chunk) :] = 0.0
+            total += units(rest, max(float(chunk.max()), -float(chunk.min())), slices)
+        return cls(total)
 
     def merge(self, other: ExactSum) -> ExactSum:
         """Return the sum of both."""
@@ -57,32 +68,36 @@ class ExactSum:
             return float("inf") if self.units > 0 else float("-inf")
 
 
-def _units(values: npt.NDArray[np.float64]) -> int:
-    """The sum of a chunk in units.
+def units(values: npt.NDArray[np.float64], largest: float, scratch: npt.NDArray[np.float64]) -> int:
+    """The sum of a chunk in units of 2**-1126. ``values``, a multiple of `ROW` long, are destroyed.
 
-    Slices of equal weight are cut off all values by adding and taking away a large power of two (the error-free vector
-    transformation of Rump, Ogita & Oishi 2008); rows of slices add up exactly in float64.
+    ``largest`` is at least the size of every value; ``scratch`` is as long as ``values``. Slices of equal weight are
+    cut off all values by adding and taking away a large power of two (the error-free vector transformation of Rump,
+    Ogita & Oishi 2008); rows of slices add up exactly in float64.
     """
-    rest = np.zeros(-(-len(values) >> _ROW_BITS) << _ROW_BITS)
-    rest[: len(values)] = values
     total = 0
-    for _ in range(_SLICES):
-        exponent = math.frexp(max(float(rest.max()), -float(rest.min())))[1]
-        if abs(exponent) > _SAFE_EXPONENT:
+    exponent = math.frexp(largest)[1]
+    for turn in range(_SLICES):
+        if not -_SAFE_EXPONENT < exponent < _SAFE_EXPONENT:
             break
         cut = math.ldexp(1.0, exponent + _ROW_BITS + 1)
-        slices = (rest + cut) - cut
-        rest -= slices
+        np.add(values, cut, out=scratch)
+        np.subtract(scratch, cut, out=scratch)
+        np.subtract(values, scratch, out=values)
         weight = exponent - _SLICE_BITS
-        rows = np.ldexp(slices.reshape(-1, 1 << _ROW_BITS).sum(axis=1), -weight)
+        rows = np.ldexp(np.add.reduce(scratch.reshape(-1, ROW), axis=1), -weight)
         total += int(rows.astype(np.int64).sum()) << (weight - _LOWEST_EXPONENT)
-        if not rest.any():
-            return total
-    return total + _units_by_exponent(rest[rest != 0])
+        exponent = weight  # half a unit of the slice is the most that can be left
+        if turn == 0 and values.any():
+            continue
+        left = values[values != 0]
+        if len(left) < len(values) // 16:
+            return total + _units_by_exponent(left)
+    return total + _units_by_exponent(values[values != 0])
 
 
 def _units_by_exponent(values: npt.NDArray[np.float64]) -> int:
-    """The sum of a chunk in units, whatever the sizes of its values: mantissas are added by exponent."""
+    """The sum of values in units, whatever their sizes: mantissas are added by exponent."""
     total = 0
     if len(values):
         mantissa, exponent = np.frexp(values)

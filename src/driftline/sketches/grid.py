@@ -7,17 +7,20 @@ Related: DDSketch (Masson, Rim & Lee 2019), HdrHistogram, Prometheus native hist
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import MergeError, UsageError
+from driftline.sketches.exact import CHUNK
 from driftline.sketches.moments import LARGEST
 
 CELLS = 1 << 16
 _SIGN = 0x8000
-_HIGHEST_FINITE = 0xFF7F  # the cell of the largest finite float32, in cell order
+_LARGEST_FLOAT = float(np.finfo(np.float64).max)
+_FEW = 4096  # below it a sort is quicker than a histogram of all cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,19 @@ class Grid:
 
     def cells_of(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
         """Return the cell of each finite value, in order of value: cell numbers grow with the values."""
-        if self.centre != 0.0 or self.scale != 1.0:
-            with np.errstate(over="ignore"):
-                values = (values - self.centre) / self.scale
+        with np.errstate(over="ignore"):
+            from_centre = np.clip(values - self.centre, -_LARGEST_FLOAT, _LARGEST_FLOAT)
+        return _in_order(self.high_bits(from_centre, math.inf))
+
+    def high_bits(self, from_centre: npt.NDArray[np.float64], largest: float) -> npt.NDArray[np.uint32]:
+        """Return the high 16 bits of ``from_centre / scale`` as float32; ``largest`` bounds the size of the values."""
         with np.errstate(over="ignore", under="ignore"):
-            single = np.clip(values, -LARGEST, LARGEST).astype(np.float32)
-        single += np.float32(0.0)  # -0.0 becomes 0.0
-        high = (single.view(np.uint32) >> np.uint32(16)).astype(np.uint16)
-        negative = high & np.uint16(_SIGN)
-        return np.where(negative != 0, ~high, high | np.uint16(_SIGN)).astype(np.uint16)
+            units = from_centre / self.scale if self.scale != 1.0 else from_centre
+            if largest / self.scale >= LARGEST:
+                units = np.clip(units, -LARGEST, LARGEST)
+            single = units.astype(np.float32)
+        np.add(single, np.float32(0.0), out=single)  # -0.0 becomes 0.0
+        return np.right_shift(single.view(np.uint32), 16)
 
     def lower_edges(self, cells: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the smallest value of each cell (its edge nearer to minus infinity)."""
@@ -64,6 +71,12 @@ class Grid:
         edges = bits.astype(np.uint32).view(np.float32).astype(np.float64)
         edges = np.clip(edges, -LARGEST, LARGEST)
         return edges * self.scale + self.centre
+
+
+def _in_order(high: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
+    """Cell numbers from the high bits of a float: negative ones grow the other way round."""
+    cells = high.astype(np.uint16)
+    return np.where(cells & np.uint16(_SIGN), ~cells, cells | np.uint16(_SIGN))
 
 
 def _no_cells() -> npt.NDArray[np.uint16]:
@@ -94,12 +107,12 @@ class GridSketch:
     @classmethod
     def of(cls, values: npt.NDArray[np.float64], grid: Grid | None = None) -> GridSketch:
         """Count finite values, shape (n,). Non-finite values must have been taken out (and counted) before."""
-        if not len(values):
-            return cls()
-        grid = grid or Grid()
-        dense = np.bincount(grid.cells_of(values), minlength=CELLS)
-        cells = np.flatnonzero(dense)
-        return cls(grid, cells.astype(np.uint16), dense[cells].astype(np.int64))
+        tally = GridTally(grid or Grid())
+        for start in range(0, len(values), CHUNK):
+            with np.errstate(over="ignore"):
+                from_centre = values[start : start + CHUNK] - tally.grid.centre
+            tally.add(from_centre, max(float(from_centre.max()), -float(from_centre.min())))
+        return tally.sketch()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GridSketch):
@@ -130,16 +143,73 @@ class GridSketch:
         """How many values were counted."""
         return int(self.counts.sum())
 
-    def quantile(self, q: float) -> float | None:
-        """Return the q-quantile, q in [0, 1], interpolated within its cell; None when empty."""
+    def cdf_bounds(self, x: float) -> tuple[float, float] | None:
+        """The least and the greatest that the share of values at or below x, 0 to 1, can be; None when empty.
+
+        They differ by the share of x's own cell; the distance of two distribution functions on one grid is therefore
+        right to within the larger of the two largest shares of a cell.
+        """
+        if not self.count:
+            return None
+        cell = int(self.grid.cells_of(np.array([x], np.float64))[0])
+        below = int(self.counts[self.cells < cell].sum())
+        own = int(self.counts[self.cells == cell].sum())
+        return below / self.count, (below + own) / self.count
+
+    def quantile_bounds(self, q: float) -> tuple[float, float] | None:
+        """The edges of the cell that the q-quantile lies in, q in [0, 1]; None when empty.
+
+        It is the quantile by the inverse of the distribution function: the smallest value with a share of at least q
+        at or below it.
+        """
+        if (at := self._cell_of_quantile(q)) is None:
+            return None
+        cell = self.cells[at : at + 1]
+        return float(self.grid.lower_edges(cell)[0]), float(self.grid.upper_edges(cell)[0])
+
+    def _cell_of_quantile(self, q: float) -> int | None:
         if not 0.0 <= q <= 1.0:
             raise UsageError(f"quantile {q!r} came; allowed is 0 to 1")
         if not self.count:
             return None
-        rank = q * self.count
-        below = np.cumsum(self.counts)
-        at = min(int(np.searchsorted(below, rank, side="left")), len(self.cells) - 1)
-        within = (rank - (below[at] - self.counts[at])) / self.counts[at]
-        cell = self.cells[at : at + 1]
-        low, high = float(self.grid.lower_edges(cell)[0]), float(self.grid.upper_edges(cell)[0])
-        return low + (high - low) * float(within)
+        return min(int(np.searchsorted(np.cumsum(self.counts), q * self.count, side="left")), len(self.cells) - 1)
+
+    def quantile(self, q: float) -> float | None:
+        """Return the q-quantile, q in [0, 1], interpolated within its cell; None when empty."""
+        if (at := self._cell_of_quantile(q)) is None or (bounds := self.quantile_bounds(q)) is None:
+            return None
+        below = int(self.counts[:at].sum())
+        return bounds[0] + (bounds[1] - bounds[0]) * min((q * self.count - below) / int(self.counts[at]), 1.0)
+
+
+class GridTally:
+    """Counts chunk by chunk: dense while it goes on, a `GridSketch` at the end."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self._dense: npt.NDArray[np.int64] | None = None
+        self._few: list[npt.NDArray[np.uint32]] = []
+
+    def add(self, from_centre: npt.NDArray[np.float64], largest: float) -> None:
+        """Count ``x - centre`` of finite values, shape (n,); ``largest`` is the size of the largest of them."""
+        high = self.grid.high_bits(from_centre, largest)
+        if len(high) < _FEW and self._dense is None:
+            self._few.append(high)
+            if sum(map(len, self._few)) < _FEW:
+                return
+            high, self._few = np.concatenate(self._few), []
+        counts = np.bincount(high, minlength=CELLS)
+        self._dense = counts if self._dense is None else np.add(self._dense, counts, out=self._dense)
+
+    def sketch(self) -> GridSketch:
+        """The counts of all that was added."""
+        if self._dense is not None:
+            high = np.flatnonzero(self._dense)
+            counts = self._dense[high].astype(np.int64)
+        elif self._few:
+            high, counts = np.unique(np.concatenate(self._few), return_counts=True)
+        else:
+            return GridSketch()
+        cells = _in_order(high)
+        order = np.argsort(cells)
+        return GridSketch(self.grid, cells[order], counts[order].astype(np.int64))

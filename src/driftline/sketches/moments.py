@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from driftline.sketches.exact import ExactSum
+from driftline.sketches.exact import CHUNK, ROW, ExactSum, units
 
 LARGEST = float(np.finfo(np.float32).max)
 """Values beyond this are counted as this: their squares stay finite. The grid caps at the same place."""
@@ -28,10 +28,11 @@ class Moments:
     @classmethod
     def of(cls, values: npt.NDArray[np.float64]) -> Moments:
         """Moments of finite values, shape (n,)."""
-        if not len(values):
-            return cls()
-        capped = np.clip(values, -LARGEST, LARGEST)
-        return cls(len(values), ExactSum.of(capped), ExactSum.of(capped * capped))
+        tally = MomentsTally()
+        for start in range(0, len(values), CHUNK):
+            chunk = values[start : start + CHUNK]
+            tally.add(chunk, max(float(chunk.max()), -float(chunk.min())))
+        return tally.moments()
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both sets of values together."""
@@ -56,3 +57,32 @@ class Moments:
         """Standard deviation; None below two values."""
         variance = self.variance
         return None if variance is None else variance**0.5
+
+
+class MomentsTally:
+    """Adds up moments chunk by chunk, in buffers of its own."""
+
+    def __init__(self) -> None:
+        self.count = self._total = self._squares = 0
+        self._values, self._square, self._slices = np.empty(0), np.empty(0), np.empty(0)
+
+    def add(self, chunk: npt.NDArray[np.float64], largest: float) -> None:
+        """Add finite values, shape (n,) with n up to `CHUNK`; ``largest`` is the size of the largest."""
+        size = -(-len(chunk) // ROW) * ROW
+        if len(self._values) < size:
+            self._values, self._square, self._slices = np.empty(size), np.empty(size), np.empty(size)
+        values, square, slices = self._values[:size], self._square[:size], self._slices[:size]
+        if largest > LARGEST:
+            largest = LARGEST
+            np.clip(chunk, -LARGEST, LARGEST, out=values[: len(chunk)])
+        else:
+            values[: len(chunk)] = chunk
+        values[len(chunk) :] = 0.0
+        np.multiply(values, values, out=square)
+        self.count += len(chunk)
+        self._total += units(values, largest, slices)
+        self._squares += units(square, largest * largest, slices)
+
+    def moments(self) -> Moments:
+        """The moments of all that was added."""
+        return Moments(self.count, ExactSum(self._total), ExactSum(self._squares))

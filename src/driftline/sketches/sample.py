@@ -1,0 +1,103 @@
+"""A sample of distinct keys, chosen by their hash: what is kept depends on the set of keys alone, not on their order.
+
+The k smallest hashes of a set ("bottom-k", k minimum values: Bar-Yossef et al. 2002; Beyer et al. 2007). A key that is
+kept at the end was never thrown out before, so the count of its rows is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.errors import UsageError
+
+KEPT = 4096
+_SPACE = 2.0**64
+
+_Hashes = npt.NDArray[np.uint64]
+_Counts = npt.NDArray[np.int64]
+
+
+def distinct_bounds(kept: int, threshold: int | None, *, sds: float = 3.0) -> tuple[float, float, float]:
+    """(estimate, low, high) of how many distinct keys there are, when ``kept`` of them hash to at most ``threshold``.
+
+    Without a threshold all are kept, and the number is exact. Else the k-th smallest of D uniform hashes lies at about
+    k / D, with a relative standard error of 1 / sqrt(k - 2): the bounds are ``sds`` of it away.
+    """
+    if threshold is None:
+        return float(kept), float(kept), float(kept)
+    estimate = (kept - 1) / ((threshold + 1) / _SPACE)
+    error = sds / math.sqrt(kept - 2)
+    return estimate, max(estimate / (1 + error), float(kept)), estimate / (1 - error)
+
+
+def _no_keys() -> _Hashes:
+    return np.empty(0, np.uint64)
+
+
+def _no_counts() -> _Counts:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeySample:
+    """The `KEPT` smallest hashes among ``rows`` hashed keys, ascending, shape (k,), and how often each came, (k,)."""
+
+    rows: int = 0
+    hashes: _Hashes = field(default_factory=_no_keys)
+    counts: _Counts = field(default_factory=_no_counts)
+
+    def __post_init__(self) -> None:
+        if len(self.hashes) != len(self.counts) or len(self.hashes) > KEPT:
+            raise UsageError(f"{len(self.hashes)} keys and {len(self.counts)} counts came; at most {KEPT} of each")
+        if len(self.hashes) and (bool((self.hashes[1:] <= self.hashes[:-1]).any()) or int(self.counts.min()) <= 0):
+            raise UsageError("hashes must be ascending and counts above 0")
+
+    @classmethod
+    def of(cls, hashes: _Hashes) -> KeySample:
+        """Sample hashed keys, shape (n,), uniform on 64 bits."""
+        rows = len(hashes)
+        if rows > 4 * KEPT:  # most cannot be among the smallest
+            few = np.partition(hashes, KEPT)[KEPT]
+            smallest, counts = np.unique(hashes[hashes <= few], return_counts=True)
+            if len(smallest) < KEPT:  # so many are equal that more of them fit in
+                smallest, counts = np.unique(hashes, return_counts=True)
+        else:
+            smallest, counts = np.unique(hashes, return_counts=True)
+        return cls(rows, smallest[:KEPT], counts[:KEPT].astype(np.int64))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KeySample):
+            return NotImplemented
+        return (
+            self.rows == other.rows
+            and np.array_equal(self.hashes, other.hashes)
+            and np.array_equal(self.counts, other.counts)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays inside: equal by value, not hashable
+
+    def merge(self, other: KeySample) -> KeySample:
+        """Return the sample of both sets of rows."""
+        hashes, place = np.unique(np.concatenate([self.hashes, other.hashes]), return_inverse=True)
+        counts = np.zeros(len(hashes), np.int64)
+        np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
+        return KeySample(self.rows + other.rows, hashes[:KEPT], counts[:KEPT])
+
+    @property
+    def exact(self) -> bool:
+        """Whether every key is kept."""
+        return int(self.counts.sum()) == self.rows
+
+    def distinct(self) -> tuple[float, float, float]:
+        """(estimate, low, high) of how many distinct keys came; see `distinct_bounds`."""
+        return distinct_bounds(len(self.hashes), None if self.exact else int(self.hashes[-1]))
+
+    @property
+    def repeated(self) -> float:
+        """Share of the rows that repeat an earlier one, 0 to 1, as seen on the kept keys; 0 when empty."""
+        kept = int(self.counts.sum())
+        return 1 - len(self.hashes) / kept if kept else 0.0

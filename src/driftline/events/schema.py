@@ -23,6 +23,8 @@ class Kind(enum.StrEnum):
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
     DATETIME = "datetime"
+    TEXT = "text"
+    EMBEDDING = "embedding"
     UNSUPPORTED = "unsupported"
 
 

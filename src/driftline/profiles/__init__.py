@@ -1,11 +1,11 @@
 """From rows to profiles: batches of the canonical frame become `WindowProfile` values that merge."""
 
-from driftline.profiles.build import profile_rows
+from driftline.profiles.build import Profiler, profile_rows
 from driftline.profiles.column import CategoricalColumn, Column, CompositeColumn, NumericColumn
-from driftline.profiles.frame import Columns, canonical, infer_schema
+from driftline.profiles.frame import Columns, canonical, infer_schema, kind_of
 from driftline.profiles.performance import Classification, Performance, Regression, ScorePair
 from driftline.profiles.profile import Profile, WindowProfile
-from driftline.profiles.reference import Reference
+from driftline.profiles.reference import Reference, layout_of
 
 __all__ = [
     "CategoricalColumn",
@@ -16,11 +16,14 @@ __all__ = [
     "NumericColumn",
     "Performance",
     "Profile",
+    "Profiler",
     "Reference",
     "Regression",
     "ScorePair",
     "WindowProfile",
     "canonical",
     "infer_schema",
+    "kind_of",
+    "layout_of",
     "profile_rows",
 ]

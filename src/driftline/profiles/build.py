@@ -2,59 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
-from driftline.profiles.column import CategoricalColumn, Column, NumericColumn
-from driftline.profiles.frame import FEATURE, SCORE
-from driftline.profiles.performance import Classification, Regression
+from driftline.profiles.column import CategoricalTally, Column, CompositeTally, NumericTally
+from driftline.profiles.frame import FEATURE, SCORE, SEGMENT
+from driftline.profiles.parts import Anchor
+from driftline.profiles.performance import Classification, Performance, Regression, merge_performance
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
 
+MOST_SEGMENTS = 100
+"""Values of a segment column that are looked at; a column with more of them is no segment."""
 
-def profile_rows(rows: pl.DataFrame, schema: Schema, grids: Mapping[str, Grid]) -> WindowProfile:
+_Tally = NumericTally | CategoricalTally | CompositeTally
+
+
+def profile_rows(
+    rows: pl.DataFrame, schema: Schema, grids: Mapping[str, Grid], anchors: Mapping[str, Anchor] | None = None
+) -> WindowProfile:
     """Profile canonical rows (see `driftline.profiles.frame`), shape (n, columns); no rows give the identity."""
-    if not len(rows):
-        return WindowProfile()
-    target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
-    scores = [name for name in rows.columns if name.startswith(SCORE)]
-    outputs = {"latency_seconds": Kind.NUMERIC, "prediction": target}
-    features = {FEATURE + name: kind for name, kind in schema.features.items()}
-    labelled = rows.filter(pl.col("label").is_not_null()) if "label" in rows.columns else rows.clear()
-    return WindowProfile(
-        features=_profile(rows, features.items(), grids, prefix=FEATURE),
-        outputs=_with_scores(_profile(rows, outputs.items(), grids), rows, scores),
-        labels=_profile(labelled, [("label", target)], grids) if len(labelled) else Profile(),
-        performance=_performance(labelled, schema, scores, grids),
-    )
+    profiler = Profiler(schema, grids, anchors or {})
+    for task in profiler.tasks(rows):
+        task()
+    return profiler.profile()
 
 
-def _profile(
-    rows: pl.DataFrame, kinds: Iterable[tuple[str, Kind]], grids: Mapping[str, Grid], *, prefix: str = ""
-) -> Profile:
-    columns: dict[str, Column] = {}
-    for name, kind in sorted(kinds):
-        if name not in rows.columns:
-            continue
+class Profiler:
+    """Profiles canonical rows batch by batch, in memory that does not grow with them."""
+
+    def __init__(self, schema: Schema, grids: Mapping[str, Grid], anchors: Mapping[str, Anchor]) -> None:
+        self._schema, self._grids, self._anchors = schema, grids, anchors
+        self._target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
+        self._rows = self._labelled = 0
+        self._features: dict[str, _Tally] = {}
+        self._outputs: dict[str, _Tally] = {}
+        self._labels: dict[str, _Tally] = {}
+        self._performance: Performance | None = None
+        self._segments: dict[str, dict[str, Performance]] = {}
+
+    def tasks(self, rows: pl.DataFrame) -> list[Callable[[], None]]:
+        """What is to be done for a batch: the tasks of one batch may run at the same time, those of two may not."""
+        if not len(rows):
+            return []
+        self._rows += len(rows)
+        features = ((name, FEATURE + name, kind) for name, kind in self._schema.features.items())
+        outputs = [("latency_seconds", Kind.NUMERIC), ("prediction", self._target)]
+        tasks = self._into(self._features, rows, features)
+        tasks += self._into(self._outputs, rows, ((name, name, kind) for name, kind in outputs))
+        scores = [name for name in rows.columns if name.startswith(SCORE)]
+        for name in scores:
+            given = rows[name].drop_nulls()
+            if len(given):  # only those: which classes a batch names must not change the whole
+                tasks += self._into(self._outputs, given.to_frame(), [(name, name, Kind.NUMERIC)])
+        if "label" in rows.columns and len(labelled := rows.filter(pl.col("label").is_not_null())):
+            self._labelled += len(labelled)
+            tasks += self._into(self._labels, labelled, [("label", "label", self._target)])
+            tasks.append(partial(self._judge, labelled, scores))
+            for name in rows.columns:
+                if name.startswith(SEGMENT):
+                    tasks.append(partial(self._judge_segments, labelled, scores, name))
+        return tasks
+
+    def profile(self) -> WindowProfile:
+        """The profile of all rows."""
+        return WindowProfile(
+            features=_profile(self._rows, self._features),
+            outputs=_profile(self._rows, self._outputs),
+            labels=_profile(self._labelled, self._labels),
+            performance=self._performance,
+        )
+
+    def _into(
+        self, tallies: dict[str, _Tally], rows: pl.DataFrame, columns: Iterable[tuple[str, str, Kind]]
+    ) -> list[Callable[[], None]]:
+        tasks: list[Callable[[], None]] = []
+        for name, column, kind in columns:
+            if column in rows.columns and kind is not Kind.UNSUPPORTED:
+                if name not in tallies:
+                    tallies[name] = self._tally(column, kind)
+                tasks.append(partial(tallies[name].add, rows[column]))
+        return tasks
+
+    def _tally(self, column: str, kind: Kind) -> _Tally:
         if kind is Kind.NUMERIC:
-            columns[name.removeprefix(prefix)] = NumericColumn.of(rows[name], grids.get(name))
-        elif kind is Kind.CATEGORICAL:
-            columns[name.removeprefix(prefix)] = CategoricalColumn.of(rows[name])
-    return Profile(len(rows), columns)
+            return NumericTally(self._grids.get(column, Grid()))
+        if kind is Kind.CATEGORICAL:
+            return CategoricalTally()
+        return CompositeTally(kind, column, self._grids, self._anchors.get(column))
+
+    def _judge(self, labelled: pl.DataFrame, scores: list[str]) -> None:
+        performance = performance_of(labelled, self._schema, scores, self._grids)
+        self._performance = merge_performance(self._performance, performance)
+
+    def segments(self) -> dict[str, dict[str, Performance]]:
+        """The performance by segment column and value, of at most `MOST_SEGMENTS` values a column."""
+        return self._segments
+
+    def _judge_segments(self, labelled: pl.DataFrame, scores: list[str], column: str) -> None:
+        found = self._segments.setdefault(column.removeprefix(SEGMENT), {})
+        for (value,), part in sorted(labelled.drop_nulls(column).partition_by(column, as_dict=True).items()):
+            performance = performance_of(part, self._schema, scores, self._grids)
+            merged = merge_performance(found.get(str(value)), performance)
+            if merged is not None and (str(value) in found or len(found) < MOST_SEGMENTS):
+                found[str(value)] = merged
 
 
-def _with_scores(outputs: Profile, rows: pl.DataFrame, scores: list[str]) -> Profile:
-    """Add the scores that were given. Only those: which classes a batch names must not change the whole."""
-    given = {name: rows[name].drop_nulls() for name in scores}
-    columns = {name: NumericColumn.of(values) for name, values in given.items() if len(values)}
-    return Profile(outputs.rows, dict(sorted({**outputs.columns, **columns}.items())))
+def _profile(rows: int, tallies: Mapping[str, _Tally]) -> Profile:
+    columns: dict[str, Column] = {name: tallies[name].column() for name in sorted(tallies)}
+    return Profile(rows, columns)
 
 
-def _performance(
-    labelled: pl.DataFrame, schema: Schema, scores: list[str], grids: Mapping[str, Grid]
-) -> Classification | Regression | None:
+def performance_of(
+    labelled: pl.DataFrame, schema: Schema, scores: Iterable[str], grids: Mapping[str, Grid]
+) -> Performance | None:
+    """The performance on canonical rows that have a label, shape (n, columns); None without rows or predictions."""
     if not len(labelled) or "prediction" not in labelled.columns:
         return None
     if schema.task is Task.REGRESSION:

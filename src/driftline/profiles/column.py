@@ -11,13 +11,14 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import MergeError
-from driftline.events import class_name
+from driftline.events import Kind, class_name
+from driftline.profiles.parts import Anchor, datetime_parts, text_parts, vector_parts
 from driftline.sketches import CategoryCounts, Grid, GridSketch, Moments
 from driftline.sketches.categories import BUCKETS, EXACT_LIMIT, buckets_of
-from driftline.sketches.exact import CHUNK
 from driftline.sketches.grid import GridTally
 from driftline.sketches.hashing import hash_texts
-from driftline.sketches.moments import MomentsTally
+from driftline.sketches.moments import LARGEST, RoundedMomentsTally
+from driftline.sketches.scratch import CHUNK, scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +155,16 @@ class NumericTally:
         self._grid = grid
         self._rows = self._missing = self._nan = self._positive = self._negative = 0
         self._smallest, self._largest = math.inf, -math.inf
-        self._sketch, self._moments = GridTally(grid), MomentsTally()
-        self._buffer: npt.NDArray[np.float64] = np.empty(0)
+        self._sketch = GridTally(grid)
+        self._moments = RoundedMomentsTally(grid.scale)
 
     def add(self, values: pl.Series) -> None:
         """Add a numeric series, shape (n,)."""
-        there = values.cast(pl.Float64).drop_nulls().to_numpy()
         self._rows += len(values)
-        self._missing += len(values) - len(there)
+        if missing := values.null_count():
+            self._missing += missing
+            values = values.drop_nulls()
+        there = (values if values.dtype == pl.Float64 else values.cast(pl.Float64)).to_numpy()
         for start in range(0, len(there), CHUNK):
             self._add(there[start : start + CHUNK])
 
@@ -176,13 +179,13 @@ class NumericTally:
                 return
             low, high = float(chunk.min()), float(chunk.max())
         self._smallest, self._largest = min(self._smallest, low), max(self._largest, high)
-        if len(self._buffer) < len(chunk):
-            self._buffer = np.empty(len(chunk))
-        with np.errstate(over="ignore"):  # the sketch and the moments cap what is too far out
-            from_centre = np.subtract(chunk, self._grid.centre, out=self._buffer[: len(chunk)])
-        largest = max(abs(low - self._grid.centre), abs(high - self._grid.centre))
-        self._sketch.add(from_centre, largest)
-        self._moments.add(from_centre, largest)
+        centre, scale = self._grid.centre, self._grid.scale
+        with np.errstate(over="ignore", under="ignore"):  # the sketch and the moments cap what is too far out
+            from_centre = np.subtract(chunk, centre, out=scratch("from_centre", len(chunk), np.float64))
+            scaled = np.divide(from_centre, scale, out=scratch("scaled", len(chunk), np.float64))
+        largest = max(abs(low - centre), abs(high - centre))
+        self._sketch.add(scaled, largest / scale if scale >= 1 or largest < LARGEST else math.inf)
+        self._moments.add(from_centre, scaled, largest)
 
     def column(self) -> NumericColumn:
         """The profile of all that was added."""
@@ -242,6 +245,42 @@ class CategoricalTally:
         """The profile of all that was added."""
         self._settle()
         return CategoricalColumn(self._rows, self._missing, self._categories)
+
+
+class CompositeTally:
+    """Profiles a column by its parts, batch by batch.
+
+    ``column`` is its canonical name: the grid of its part p is that of ``column/p``.
+    """
+
+    def __init__(self, kind: Kind, column: str, grids: Mapping[str, Grid], anchor: Anchor | None) -> None:
+        self._kind, self._column, self._grids, self._anchor = kind, column, grids, anchor
+        self._rows = self._missing = 0
+        self._parts: dict[str, NumericTally | CategoricalTally] = {}
+
+    def add(self, values: pl.Series) -> None:
+        """Add a series of the column's kind, shape (n,)."""
+        self._rows += len(values)
+        self._missing += values.null_count()
+        for name, part in parts_of(values, self._kind, self._anchor).items():
+            if name not in self._parts:
+                grid = self._grids.get(f"{self._column}/{name}", Grid())
+                self._parts[name] = CategoricalTally() if part.dtype == pl.String else NumericTally(grid)
+            self._parts[name].add(part)
+
+    def column(self) -> CompositeColumn:
+        """The profile of all that was added."""
+        parts = {name: self._parts[name].column() for name in sorted(self._parts)}
+        return CompositeColumn(self._kind.value, self._rows, self._missing, parts)
+
+
+def parts_of(values: pl.Series, kind: Kind, anchor: Anchor | None) -> dict[str, pl.Series]:
+    """The parts of a datetime, a text or an embedding; none of an embedding without an anchor."""
+    if kind is Kind.DATETIME:
+        return datetime_parts(values)
+    if kind is Kind.TEXT:
+        return text_parts(values)
+    return vector_parts(values, anchor) if anchor is not None else {}
 
 
 def _named(values: pl.Series) -> pl.Series:

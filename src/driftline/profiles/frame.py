@@ -13,9 +13,13 @@ import polars as pl
 
 from driftline.errors import DataError, UnknownNameError
 from driftline.events import Kind, Schema, Task, class_name, positive_class
+from driftline.profiles.parts import are_dates, is_text
 
 FEATURE = "feature."
 SCORE = "score."
+SEGMENT = "segment."
+COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
+"""What is profiled by its parts; see `driftline.profiles.parts`."""
 _INFERRED_CLASSES_LIMIT = 1000
 
 
@@ -34,6 +38,7 @@ class Columns:
     label: str | None = None
     features: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = field(default=())
+    segments: tuple[str, ...] = field(default=())
 
     @property
     def roles(self) -> dict[str, str]:
@@ -58,6 +63,22 @@ def kind_of(dtype: pl.DataType) -> Kind:
     if dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum):
         return Kind.CATEGORICAL
     return Kind.DATETIME if dtype.is_temporal() else Kind.UNSUPPORTED
+
+
+def kind_of_values(sample: pl.Series) -> Kind:
+    """How a column is profiled, from some of its values: texts may be categories, dates or free text.
+
+    >>> kind_of_values(pl.Series(["2024-01-31", "2024-02-01"])), kind_of_values(pl.Series([[1.0, 2.0], [0.5, 1.5]]))
+    (<Kind.DATETIME: 'datetime'>, <Kind.EMBEDDING: 'embedding'>)
+    """
+    dtype = sample.dtype
+    if dtype == pl.String:
+        if are_dates(sample):
+            return Kind.DATETIME
+        return Kind.TEXT if is_text(sample) else Kind.CATEGORICAL
+    if isinstance(dtype, (pl.List, pl.Array)) and dtype.inner.is_numeric():
+        return Kind.EMBEDDING
+    return kind_of(dtype)
 
 
 def feature_columns(frame_schema: Mapping[str, pl.DataType], columns: Columns) -> tuple[str, ...]:
@@ -143,9 +164,16 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
         if column in present:
             score = pl.col(column).cast(pl.Float64, strict=False)
             parts.append(pl.when(score.is_between(0.0, 1.0)).then(score).alias(SCORE + name))
-    for column, part in ((columns.id, "id"), (columns.version, "version")):
-        if column is not None and column in present:
-            parts.append(pl.col(column).cast(pl.String).alias(part))
+    parts += [
+        pl.col(column).cast(pl.String).alias(part)
+        for column, part in ((columns.id, "id"), (columns.version, "version"))
+        if column is not None and column in present
+    ]
+    parts += [
+        _typed(column, frame.schema[column], Kind.CATEGORICAL).alias(SEGMENT + column)
+        for column in columns.segments
+        if column in present
+    ]
     if columns.time is not None and columns.time in present:
         parts.append(_utc(columns.time, frame.schema[columns.time]).alias("time"))
     return frame.select(parts)
@@ -161,6 +189,12 @@ def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
     column = pl.col(name)
     if kind is Kind.NUMERIC:
         return column.cast(pl.Float64, strict=False) if not dtype.is_nested() else pl.lit(None, pl.Float64)
+    if kind is Kind.DATETIME and not dtype.is_temporal():
+        return _iso_time(column) if dtype == pl.String else pl.lit(None, pl.Datetime("us"))
+    if kind is Kind.TEXT:
+        return column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)
+    if kind is Kind.EMBEDDING and not dtype.is_nested():
+        return pl.lit(None, pl.List(pl.Float64))
     if kind is Kind.CATEGORICAL:
         if dtype == pl.Boolean:
             column = column.cast(pl.Int8)
@@ -169,6 +203,13 @@ def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
             return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
         return column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)
     return column
+
+
+def _iso_time(column: pl.Expr) -> pl.Expr:
+    """Texts such as 2024-01-31, 2024-01-31 12:30 and 2024-01-31T12:30:59Z; what follows the seconds is left out."""
+    text = column.str.replace("T", " ", literal=True).str.slice(0, 19)
+    formats = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+    return pl.coalesce(text.str.to_datetime(form, time_unit="us", strict=False) for form in formats)
 
 
 def _utc(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -12,7 +12,9 @@ import polars as pl
 
 from driftline.events import Kind, Schema, Task
 from driftline.profiles.build import profile_rows
-from driftline.profiles.frame import FEATURE
+from driftline.profiles.column import parts_of
+from driftline.profiles.frame import COMPOSITE, FEATURE
+from driftline.profiles.parts import Anchor, anchor_of
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
 
@@ -25,26 +27,24 @@ class Reference:
     """The profile of the reference rows and the grids that every later profile of the model is counted on.
 
     ``months`` has the features of each calendar month (1 to 12) where the reference has a yearly season; otherwise it
-    is empty.
+    is empty. ``anchors`` are the means that embeddings are measured from.
     """
 
     grids: Mapping[str, Grid] = field(default_factory=dict)
     profile: WindowProfile = field(default_factory=WindowProfile)
     months: Mapping[int, Profile] = field(default_factory=dict)
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: pl.DataFrame, schema: Schema, *, season_timezone: str | None = None) -> Reference:
         """Choose the grids from canonical rows and profile them; with a time zone, each calendar month apart too."""
-        numeric = [FEATURE + name for name, kind in schema.features.items() if kind is Kind.NUMERIC]
-        if schema.task is Task.REGRESSION:
-            numeric += ["prediction", "label"]
-        grids = {name: grid_for(rows[name]) for name in sorted(numeric) if name in rows.columns}
+        grids, anchors = layout_of(rows, schema)
         months: dict[int, Profile] = {}
         if season_timezone is not None:
             month = rows["time"].dt.convert_time_zone(season_timezone).dt.month()
             for number in sorted(month.drop_nulls().unique().to_list()):
-                months[number] = profile_rows(rows.filter(month == number), schema, grids).features
-        return cls(grids, profile_rows(rows, schema, grids), months)
+                months[number] = profile_rows(rows.filter(month == number), schema, grids, anchors).features
+        return cls(grids, profile_rows(rows, schema, grids, anchors), months, anchors)
 
     def features_in_season(self, months: Iterable[int]) -> Profile:
         """What the features of rows from some calendar months are compared with: those months and their neighbours.
@@ -56,13 +56,36 @@ class Reference:
         return reduce(Profile.merge, there) if there else self.profile.features
 
 
+def layout_of(rows: pl.DataFrame, schema: Schema) -> tuple[dict[str, Grid], dict[str, Anchor]]:
+    """Choose, from canonical rows of the reference, the grids and anchors that all rows are profiled on."""
+    grids: dict[str, Grid] = {}
+    anchors: dict[str, Anchor] = {}
+    kinds = {FEATURE + name: kind for name, kind in schema.features.items()}
+    if schema.task is Task.REGRESSION:
+        kinds |= {"prediction": Kind.NUMERIC, "label": Kind.NUMERIC}
+    for name in sorted(kinds.keys() & set(rows.columns)):
+        kind, values = kinds[name], rows[name]
+        if kind is Kind.NUMERIC:
+            grids[name] = grid_for(values)
+        elif kind in COMPOSITE:
+            if kind is Kind.EMBEDDING and (anchor := anchor_of(values)) is not None:
+                anchors[name] = anchor
+            for part, there in parts_of(_spaced(values), kind, anchors.get(name)).items():
+                if there.dtype != pl.String:
+                    grids[f"{name}/{part}"] = grid_for(there)
+    return grids, anchors
+
+
+def _spaced(values: pl.Series) -> pl.Series:
+    return values.gather_every(max(len(values) // _SAMPLE_ROWS, 1))
+
+
 def grid_for(values: pl.Series) -> Grid:
     """Choose a grid: centred on the median, scaled by half the 16-84 % range as a power of two.
 
     Whole numbers up to 256 keep the plain grid, on which they are exact. Deterministic; looks at evenly spaced rows.
     """
-    step = max(len(values) // _SAMPLE_ROWS, 1)
-    there = values.gather_every(step).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
+    there = _spaced(values).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
     finite = there[np.isfinite(there)]
     if not len(finite) or (bool((finite == np.rint(finite)).all()) and float(np.abs(finite).max()) <= _EXACT_INTEGERS):
         return Grid()

@@ -46,13 +46,25 @@ class ColumnReport:
     missing: Missing
     problem: str = ""
     changes: tuple[str, ...] = ()
+    out_of_range: float | None = None
+    unseen: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The performance on the rows of one segment: ``column`` has ``value`` there."""
+
+    column: str
+    value: str
+    current: Mapping[str, Measure]
+    reference: Mapping[str, Measure]
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One thing that went wrong: ``kind`` is drift or performance; ``message`` has it in words."""
 
-    kind: Literal["drift", "performance"]
+    kind: Literal["drift", "performance", "quality"]
     column: str | None
     measure: str
     value: float | None
@@ -79,6 +91,12 @@ class Report:
     label_coverage: Measure | None
     alerts: tuple[Alert, ...]
     profiles: Mapping[str, tuple[Column | None, Column | None]] = field(default_factory=dict, repr=False)
+    duplicates: Missing = Missing(None, None)
+    classes: Mapping[str, Mapping[str, Measure]] = field(default_factory=dict)
+    reference_classes: Mapping[str, Mapping[str, Measure]] = field(default_factory=dict)
+    segments: tuple[Segment, ...] = ()
+    dependence: Any = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON: numbers are finite or None."""

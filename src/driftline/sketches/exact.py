@@ -14,6 +14,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from driftline.sketches.scratch import CHUNK, scratch
+
 _LOWEST_EXPONENT = -1126  # frexp exponent of the smallest subnormal (-1073), less the 53 bits of the mantissa
 _HALF_BITS = 27
 _ROW_BITS = 8
@@ -21,8 +23,6 @@ _SLICE_BITS = 52 - _ROW_BITS  # what is cut off at a time, so that a row of 2**_
 _SLICES = 4  # at most; what then is left is of another order of size
 _SAFE_EXPONENT = 900  # beyond it the cuts themselves would overflow or be subnormal
 
-CHUNK = 1 << 16
-"""How many values are looked at together, so that they stay in the processor's cache; a multiple of `ROW`."""
 ROW = 1 << _ROW_BITS
 
 
@@ -41,14 +41,19 @@ class ExactSum:
     def of(cls, values: npt.NDArray[np.float64]) -> ExactSum:
         """Add up finite values, shape (n,); the empty sum is 0."""
         total = 0
-        size = min(-(-len(values) // ROW) * ROW, CHUNK)
-        rest, slices = np.empty(size), np.empty(size)
         for start in range(0, len(values), CHUNK):
             chunk = values[start : start + CHUNK]
+            rest = scratch("rest", -(-len(chunk) // ROW) * ROW, np.float64)
             rest[: len(chunk)] = chunk
             rest[len(chunk) :] = 0.0
-            total += units(rest, max(float(chunk.max()), -float(chunk.min())), slices)
+            total += units(rest, max(float(chunk.max()), -float(chunk.min())))
         return cls(total)
+
+    @classmethod
+    def scaled(cls, whole: int, exponent: int) -> ExactSum:
+        """The sum that is ``whole`` times 2**exponent; what is below 2**-1126 is cut off."""
+        shift = exponent - _LOWEST_EXPONENT
+        return cls(whole << shift if shift >= 0 else whole >> -shift)
 
     def merge(self, other: ExactSum) -> ExactSum:
         """Return the sum of both."""
@@ -68,24 +73,25 @@ class ExactSum:
             return float("inf") if self.units > 0 else float("-inf")
 
 
-def units(values: npt.NDArray[np.float64], largest: float, scratch: npt.NDArray[np.float64]) -> int:
+def units(values: npt.NDArray[np.float64], largest: float) -> int:
     """The sum of a chunk in units of 2**-1126. ``values``, a multiple of `ROW` long, are destroyed.
 
-    ``largest`` is at least the size of every value; ``scratch`` is as long as ``values``. Slices of equal weight are
-    cut off all values by adding and taking away a large power of two (the error-free vector transformation of Rump,
-    Ogita & Oishi 2008); rows of slices add up exactly in float64.
+    ``largest`` is at least the size of every value. Slices of equal weight are cut off all values by adding and taking
+    away a large power of two (the error-free vector transformation of Rump, Ogita & Oishi 2008); rows of slices add
+    up exactly in float64.
     """
     total = 0
+    slices = scratch("slices", len(values), np.float64)
     exponent = math.frexp(largest)[1]
     for turn in range(_SLICES):
         if not -_SAFE_EXPONENT < exponent < _SAFE_EXPONENT:
             break
         cut = math.ldexp(1.0, exponent + _ROW_BITS + 1)
-        np.add(values, cut, out=scratch)
-        np.subtract(scratch, cut, out=scratch)
-        np.subtract(values, scratch, out=values)
+        np.add(values, cut, out=slices)
+        np.subtract(slices, cut, out=slices)
+        np.subtract(values, slices, out=values)
         weight = exponent - _SLICE_BITS
-        rows = np.ldexp(np.add.reduce(scratch.reshape(-1, ROW), axis=1), -weight)
+        rows = np.ldexp(np.add.reduce(slices.reshape(-1, ROW), axis=1), -weight)
         total += int(rows.astype(np.int64).sum()) << (weight - _LOWEST_EXPONENT)
         exponent = weight  # half a unit of the slice is the most that can be left
         if turn == 0 and values.any():

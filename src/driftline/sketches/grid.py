@@ -7,15 +7,14 @@ Related: DDSketch (Masson, Rim & Lee 2019), HdrHistogram, Prometheus native hist
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import MergeError, UsageError
-from driftline.sketches.exact import CHUNK
 from driftline.sketches.moments import LARGEST
+from driftline.sketches.scratch import CHUNK, scratch
 
 CELLS = 1 << 16
 _SIGN = 0x8000
@@ -36,19 +35,12 @@ class Grid:
 
     def cells_of(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
         """Return the cell of each finite value, in order of value: cell numbers grow with the values."""
-        with np.errstate(over="ignore"):
-            from_centre = np.clip(values - self.centre, -_LARGEST_FLOAT, _LARGEST_FLOAT)
-        return _in_order(self.high_bits(from_centre, math.inf))
-
-    def high_bits(self, from_centre: npt.NDArray[np.float64], largest: float) -> npt.NDArray[np.uint32]:
-        """Return the high 16 bits of ``from_centre / scale`` as float32; ``largest`` bounds the size of the values."""
         with np.errstate(over="ignore", under="ignore"):
-            units = from_centre / self.scale if self.scale != 1.0 else from_centre
-            if largest / self.scale >= LARGEST:
-                units = np.clip(units, -LARGEST, LARGEST)
-            single = units.astype(np.float32)
-        np.add(single, np.float32(0.0), out=single)  # -0.0 becomes 0.0
-        return np.right_shift(single.view(np.uint32), 16)
+            scaled = np.clip((values - self.centre) / self.scale, -LARGEST, LARGEST)
+        high = np.empty(len(scaled), np.int64)
+        for start in range(0, len(scaled), CHUNK):
+            _high_bits(scaled[start : start + CHUNK], high[start : start + CHUNK])
+        return _in_order(high)
 
     def lower_edges(self, cells: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the smallest value of each cell (its edge nearer to minus infinity)."""
@@ -60,7 +52,7 @@ class Grid:
 
     def centres(self, cells: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return the midpoint of each cell."""
-        return (self.lower_edges(cells) + self.upper_edges(cells)) / 2
+        return self.lower_edges(cells) / 2 + self.upper_edges(cells) / 2
 
     def _edges(self, cells: npt.NDArray[np.integer], *, upper: bool) -> npt.NDArray[np.float64]:
         order = cells.astype(np.uint32)
@@ -70,7 +62,17 @@ class Grid:
         bits = (high << np.uint32(16)) + np.where(outer, np.uint32(0x10000), np.uint32(0))
         edges = bits.astype(np.uint32).view(np.float32).astype(np.float64)
         edges = np.clip(edges, -LARGEST, LARGEST)
-        return edges * self.scale + self.centre
+        with np.errstate(over="ignore"):
+            return np.clip(edges * self.scale + self.centre, -_LARGEST_FLOAT, _LARGEST_FLOAT)
+
+
+def _high_bits(scaled: npt.NDArray[np.float64], out: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The high 16 bits of each value as float32; values and ``out`` have shape (n,) with n up to `CHUNK`."""
+    single = scratch("single", len(scaled), np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        np.copyto(single, scaled, casting="same_kind")
+    np.add(single, np.float32(0.0), out=single)  # -0.0 becomes 0.0
+    return np.right_shift(single.view(np.uint32), 16, out=out, casting="unsafe")
 
 
 def _in_order(high: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
@@ -109,9 +111,10 @@ class GridSketch:
         """Count finite values, shape (n,). Non-finite values must have been taken out (and counted) before."""
         tally = GridTally(grid or Grid())
         for start in range(0, len(values), CHUNK):
+            chunk = values[start : start + CHUNK]
             with np.errstate(over="ignore"):
-                from_centre = values[start : start + CHUNK] - tally.grid.centre
-            tally.add(from_centre, max(float(from_centre.max()), -float(from_centre.min())))
+                scaled = (chunk - tally.grid.centre) / tally.grid.scale
+            tally.add(scaled, max(float(scaled.max()), -float(scaled.min())))
         return tally.sketch()
 
     def __eq__(self, other: object) -> bool:
@@ -188,18 +191,21 @@ class GridTally:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self._dense: npt.NDArray[np.int64] | None = None
-        self._few: list[npt.NDArray[np.uint32]] = []
+        self._few: list[npt.NDArray[np.uint16]] = []
 
-    def add(self, from_centre: npt.NDArray[np.float64], largest: float) -> None:
-        """Count ``x - centre`` of finite values, shape (n,); ``largest`` is the size of the largest of them."""
-        high = self.grid.high_bits(from_centre, largest)
+    def add(self, scaled: npt.NDArray[np.float64], largest: float) -> None:
+        """Count ``(x - centre) / scale`` of finite values, shape (n,); ``largest`` is the size of the largest."""
+        if largest >= LARGEST:
+            scaled = np.clip(scaled, -LARGEST, LARGEST)
+        high = _high_bits(scaled, scratch("high", len(scaled), np.int64))
         if len(high) < _FEW and self._dense is None:
-            self._few.append(high)
+            self._few.append(high.astype(np.uint16))
             if sum(map(len, self._few)) < _FEW:
                 return
-            high, self._few = np.concatenate(self._few), []
-        counts = np.bincount(high, minlength=CELLS)
-        self._dense = counts if self._dense is None else np.add(self._dense, counts, out=self._dense)
+            high, self._few = np.concatenate(self._few).astype(np.int64), []
+        if self._dense is None:
+            self._dense = np.zeros(CELLS, np.int64)
+        np.add.at(self._dense, high, 1)
 
     def sketch(self) -> GridSketch:
         """The counts of all that was added."""

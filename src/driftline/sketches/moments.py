@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.sketches.exact import CHUNK, ROW, ExactSum, units
+from driftline.sketches.exact import ROW, ExactSum, units
+from driftline.sketches.scratch import CHUNK, scratch
 
 LARGEST = float(np.finfo(np.float32).max)
 """Values beyond this are counted as this: their squares stay finite. The grid caps at the same place."""
+
+_COARSE, _FINE, _EXTREME = 14, 40, 100
+_ROUNDED_BELOW = 16.0  # 4 bits, and 14 more: their squares have 36, and 2**16 of them add up without rounding
+_TO_COARSE, _TO_FINE = 1.5 * 2.0 ** (52 - _COARSE), 1.5 * 2.0 ** (52 - _FINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +66,15 @@ class Moments:
 
 
 class MomentsTally:
-    """Adds up moments chunk by chunk, in buffers of its own."""
+    """Adds up exact moments chunk by chunk."""
 
     def __init__(self) -> None:
-        self.count = self._total = self._squares = 0
-        self._values, self._square, self._slices = np.empty(0), np.empty(0), np.empty(0)
+        self._count = self._total = self._squares = 0
 
     def add(self, chunk: npt.NDArray[np.float64], largest: float) -> None:
         """Add finite values, shape (n,) with n up to `CHUNK`; ``largest`` is the size of the largest."""
         size = -(-len(chunk) // ROW) * ROW
-        if len(self._values) < size:
-            self._values, self._square, self._slices = np.empty(size), np.empty(size), np.empty(size)
-        values, square, slices = self._values[:size], self._square[:size], self._slices[:size]
+        values, square = scratch("values", size, np.float64), scratch("square", size, np.float64)
         if largest > LARGEST:
             largest = LARGEST
             np.clip(chunk, -LARGEST, LARGEST, out=values[: len(chunk)])
@@ -79,10 +82,58 @@ class MomentsTally:
             values[: len(chunk)] = chunk
         values[len(chunk) :] = 0.0
         np.multiply(values, values, out=square)
-        self.count += len(chunk)
-        self._total += units(values, largest, slices)
-        self._squares += units(square, largest * largest, slices)
+        self._count += len(chunk)
+        self._total += units(values, largest)
+        self._squares += units(square, largest * largest)
 
     def moments(self) -> Moments:
         """The moments of all that was added."""
-        return Moments(self.count, ExactSum(self._total), ExactSum(self._squares))
+        return Moments(self._count, ExactSum(self._total), ExactSum(self._squares))
+
+
+class RoundedMomentsTally:
+    """Adds up the moments of values that are rounded first, each by itself: a third of the cost of exact ones.
+
+    In units of ``scale``, a value is rounded to a multiple of 2**-40 for the sum, and to one of 2**-14 for the sum of
+    squares. Values of 16 units and more are not rounded, nor any where the scale is no power of two or is an extreme
+    one. Such sums are exact in float64 for a chunk, so they do not depend on the order either. The mean is off by
+    2**-41 units at most; the variance, from rounding alone, by 2**-28 / 12 square units in expectation.
+    """
+
+    def __init__(self, scale: float) -> None:
+        self._exact = MomentsTally()
+        self._count = self._total = self._squares = 0
+        mantissa, exponent = math.frexp(scale)
+        self._shift = exponent - 1
+        self._rounding = mantissa == 0.5 and abs(exponent) < _EXTREME
+
+    def add(self, from_centre: npt.NDArray[np.float64], scaled: npt.NDArray[np.float64], largest: float) -> None:
+        """Add finite values, shape (n,) with n up to `CHUNK`; ``scaled`` are the same in units, and are destroyed."""
+        if not self._rounding:
+            self._exact.add(from_centre, largest)
+            return
+        if largest >= math.ldexp(_ROUNDED_BELOW, self._shift):
+            far = np.flatnonzero(np.abs(scaled) >= _ROUNDED_BELOW)
+            self._exact.add(from_centre[far], largest)
+            scaled[far] = 0.0
+            self._count -= len(far)
+        rounded, rest = scratch("rounded", len(scaled), np.float64), scratch("rest", len(scaled), np.float64)
+        np.add(scaled, _TO_COARSE, out=rounded)
+        np.subtract(rounded, _TO_COARSE, out=rounded)
+        np.subtract(scaled, rounded, out=rest)
+        np.add(rest, _TO_FINE, out=rest)
+        np.subtract(rest, _TO_FINE, out=rest)
+        self._count += len(scaled)
+        coarse = int(math.ldexp(float(np.add.reduce(rounded)), _COARSE))
+        self._total += (coarse << (_FINE - _COARSE)) + int(math.ldexp(float(np.add.reduce(rest)), _FINE))
+        self._squares += int(math.ldexp(float(np.dot(rounded, rounded)), 2 * _COARSE))
+
+    def moments(self) -> Moments:
+        """The moments of all that was added."""
+        return self._exact.moments().merge(
+            Moments(
+                self._count,
+                ExactSum.scaled(self._total, self._shift - _FINE),
+                ExactSum.scaled(self._squares, 2 * (self._shift - _COARSE)),
+            )
+        )

@@ -57,16 +57,15 @@ class KeySample:
             raise UsageError("hashes must be ascending and counts above 0")
 
     @classmethod
-    def of(cls, hashes: _Hashes) -> KeySample:
-        """Sample hashed keys, shape (n,), uniform on 64 bits."""
+    def of(cls, hashes: _Hashes, before: KeySample | None = None) -> KeySample:
+        """Sample hashed keys, shape (n,), uniform on 64 bits; only as far as they may matter after ``before``."""
         rows = len(hashes)
-        if rows > 4 * KEPT:  # most cannot be among the smallest
-            few = np.partition(hashes, KEPT)[KEPT]
-            smallest, counts = np.unique(hashes[hashes <= few], return_counts=True)
-            if len(smallest) < KEPT:  # so many are equal that more of them fit in
-                smallest, counts = np.unique(hashes, return_counts=True)
-        else:
-            smallest, counts = np.unique(hashes, return_counts=True)
+        if before is not None and len(before.hashes) == KEPT:
+            hashes = hashes[hashes <= before.hashes[-1]]
+        elif rows > 4 * KEPT:  # most cannot be among the smallest
+            some = hashes[hashes <= np.uint64(int(2 * KEPT / rows * _SPACE))]
+            hashes = some if len(some) > KEPT and len(np.unique(some)) >= KEPT else hashes
+        smallest, counts = np.unique(hashes, return_counts=True)
         return cls(rows, smallest[:KEPT], counts[:KEPT].astype(np.int64))
 
     def __eq__(self, other: object) -> bool:

@@ -157,20 +157,26 @@ def spread_of(column: NumericColumn) -> float:
 def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) -> Pair:
     """A bin for each of the reference's most common categories, one for its others, one for new ones, one for
     missing.
+
+    Where there are too many categories to be kept, the cells are the buckets that all are hashed to: distances are
+    then those of the buckets, which are never larger than those of the categories.
     """
-    mine, theirs = reference.categories.counts, current.categories.counts
-    names = sorted(mine, key=lambda name: (-mine[name], name))
-    own, rest = names[: BINS_LIMIT - 3], names[BINS_LIMIT - 3 :]
-    known = [theirs.get(name, 0) for name in own]
+    known, theirs = reference.categories, current.categories
     unseen = _surprising(reference, current)
-    p = [*(mine[name] for name in own), sum(mine[name] for name in rest), 0, reference.missing]
-    q = [*known, current.categories.count - sum(known) - unseen, unseen, current.missing]
-    every = sorted(mine.keys() | theirs.keys())
+    if known.exact and theirs.exact:
+        names = sorted(known.counts.keys() | theirs.counts.keys())
+        p = np.array([known.counts.get(name, 0) for name in names], float)
+        q = np.array([theirs.counts.get(name, 0) for name in names], float)
+    else:
+        p, q = known.by_bucket().astype(float), theirs.by_bucket().astype(float)
+    order = np.argsort(-p, kind="stable")
+    own = order[: min(BINS_LIMIT - 3, int((p > 0).sum()))]
+    rest = p.sum() - p[own].sum()
     return Pair(
-        np.array(p, float),
-        np.array(q, float),
-        np.array([mine.get(name, 0) for name in every], float),
-        np.array([theirs.get(name, 0) for name in every], float),
+        np.array([*p[own], rest, 0, reference.missing]),
+        np.array([*q[own], max(current.categories.count - q[own].sum() - unseen, 0), unseen, current.missing]),
+        p,
+        q,
         np.empty(0),
         ordered=False,
         unseen=unseen / current.rows if current.rows else 0.0,
@@ -184,16 +190,22 @@ def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> flo
     A share f1/n of fresh rows is of a new category when f1 of the reference's n rows are alone in theirs
     (Good 1953); what is within three standard errors of that is counted with the rare ones. A new category
     with so many rows that the reference would have had some, but for a chance of about one in a million, is
-    always a surprise.
+    always a surprise. Where not all categories are kept, the share is that of the categories that both sides
+    would have kept: a fair sample, chosen by their hash.
     """
-    mine = reference.categories.counts
-    new = [count for name, count in current.categories.counts.items() if name not in mine]
-    n, m = sum(mine.values()), current.categories.count
+    threshold = min(reference.categories.threshold, current.categories.threshold)
+    mine, theirs = reference.categories.up_to(threshold), current.categories.up_to(threshold)
+    new = [count for name, count in theirs.items() if name not in mine]
+    n, m = sum(mine.values()), sum(theirs.values())
+    if not m:
+        return 0.0
     if not n or not new:
-        return float(sum(new))
-    loud = sum(count for count in new if count * math.log1p(n / m) > _MILLION)
-    expected = m * sum(1 for count in mine.values() if count == 1) / n
-    return loud + max(sum(new) - loud - expected - 3 * math.sqrt(expected * (1 + m / n)), 0.0)
+        surprising = float(sum(new))
+    else:
+        loud = sum(count for count in new if count * math.log1p(n / m) > _MILLION)
+        expected = m * sum(1 for count in mine.values() if count == 1) / n
+        surprising = loud + max(sum(new) - loud - expected - 3 * math.sqrt(expected * (1 + m / n)), 0.0)
+    return surprising * (current.categories.count / m)
 
 
 # ---- shares ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from driftline.errors import MergeError
-from driftline.profiles import CategoricalColumn, Column, NumericColumn
+from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.sketches import Grid
 from driftline.statistics.distances import (
     CAP_SPREADS,
@@ -59,7 +59,8 @@ class ColumnDrift:
     is what it came to and ``threshold`` its floor; both None where nothing could be measured, and then
     ``problem`` says why. A column that is gone or changed its kind has a problem *and* has drifted.
     ``p_value`` is adjusted over all columns. ``reason`` says in words which condition decided, ``changes``
-    what changed. Shares are 0 to 1, of all rows.
+    what changed. ``out_of_range`` is the share of current numbers outside the reference's range, None for
+    others. ``part`` names the part of a datetime, text or embedding that speaks. Shares are 0 to 1, of all rows.
     """
 
     column: str
@@ -78,6 +79,8 @@ class ColumnDrift:
     unseen: float = 0.0
     distances: Mapping[str, float | None] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
+    out_of_range: float | None = None
+    part: str = ""
 
     @property
     def severity(self) -> float:
@@ -128,6 +131,8 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
         if rows < floors.rows:
             problem = f"{rows} rows in the {side} data; at least {floors.rows} are needed to judge"
             return replace(blank, problem=problem)
+    if isinstance(reference, CompositeColumn) and isinstance(current, CompositeColumn):
+        return _compare_parts(blank, reference, current, floors)
     if _is_identifier(reference):
         return replace(blank, problem="nearly every value is another text: an identifier or free text is not compared")
     try:
@@ -139,11 +144,43 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
         blank,
         p_value=min(min(chances) * len(chances), 1.0) if chances else None,
         unseen=both.unseen,
+        out_of_range=_out_of_range(reference, current),
         distances={distance: function(both) for distance, function in DISTANCES.items()},
         changes=_changes(reference, current, both),
     )
     measure, value, threshold = _speaker(measured, floors)
     return replace(measured, measure=measure, value=value, threshold=threshold)
+
+
+def _compare_parts(
+    blank: ColumnDrift, reference: CompositeColumn, current: CompositeColumn, floors: Floors
+) -> ColumnDrift:
+    """The part that speaks for a column: of those that chance does not explain the worst, else the likeliest."""
+    parts = {
+        name: _compare(name, part, current.parts[name], floors)
+        for name, part in reference.parts.items()
+        if name in current.parts
+    }
+    judged = {name: drift for name, drift in parts.items() if drift.value is not None and drift.p_value is not None}
+    if not judged:
+        problems = sorted({drift.problem for drift in parts.values() if drift.problem})
+        return replace(blank, problem=problems[0] if problems else "has no parts that could be compared")
+    chances = {name: min((drift.p_value or 0.0) * len(judged), 1.0) for name, drift in judged.items()}
+    real = [name for name in judged if chances[name] < floors.chance]
+    speaker = max(real or judged, key=lambda name: (judged[name].severity if real else -chances[name], name))
+    told = [name for name in sorted(real, key=lambda name: -judged[name].severity) if judged[name].changes]
+    return replace(
+        judged[speaker],
+        column=blank.column,
+        kind=blank.kind,
+        part=speaker,
+        p_value=chances[speaker],
+        missing_reference=blank.missing_reference,
+        missing_current=blank.missing_current,
+        rows_reference=blank.rows_reference,
+        rows_current=blank.rows_current,
+        changes=tuple(f"{name}: {', '.join(judged[name].changes)}" for name in told[:_CHANGES_SHOWN]),
+    )
 
 
 def _blank(name: str, reference: Column | None, current: Column | None) -> ColumnDrift:
@@ -160,6 +197,8 @@ def _blank(name: str, reference: Column | None, current: Column | None) -> Colum
 
 
 def _kind(column: Column) -> str:
+    if isinstance(column, CompositeColumn):
+        return column.kind
     return "numeric" if isinstance(column, NumericColumn) else "categorical"
 
 
@@ -170,7 +209,19 @@ def _missing(column: Column | None) -> float | None:
 def _is_identifier(column: Column) -> bool:
     if not isinstance(column, CategoricalColumn):
         return False
-    return len(column.categories.counts) > _IDENTIFIER_SHARE * max(column.categories.count, 1)
+    return column.categories.distinct()[0] > _IDENTIFIER_SHARE * max(column.categories.count, 1)
+
+
+def _out_of_range(reference: Column, current: Column) -> float | None:
+    """The share of current numbers beyond the reference's smallest and largest, to within their two cells."""
+    if not (isinstance(reference, NumericColumn) and isinstance(current, NumericColumn) and current.rows):
+        return None
+    if reference.smallest is None or reference.largest is None:
+        return None
+    sketch, ends = current.sketch, np.array([reference.smallest, reference.largest])
+    low, high = sketch.grid.cells_of(ends).tolist()
+    beyond = int(sketch.counts[(sketch.cells < low) | (sketch.cells > high)].sum())
+    return (beyond + current.positive_infinite + current.negative_infinite) / current.rows
 
 
 def _speaker(drift: ColumnDrift, floors: Floors) -> tuple[str, float | None, float | None]:
@@ -241,6 +292,11 @@ def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
         words.append(f"missing {percent(before)} → {percent(after)}")
     if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
         words += _number_changes(reference, current, both)
+        outside = _out_of_range(reference, current) or 0.0
+        if outside >= _CHANGE_LEAST and not words:
+            words.append(
+                f"{percent(outside)} outside {number(reference.smallest or 0)} to {number(reference.largest or 0)}"
+            )
     elif isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
         words += _category_changes(reference, current, both.unseen)
     return tuple(words)

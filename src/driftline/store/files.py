@@ -1,5 +1,6 @@
-"""Reads the files that people have: Parquet, CSV, Arrow IPC, newline-delimited JSON, and folders of Delta
-Lake.
+"""Opens the files that people have: Parquet, CSV, Arrow IPC, newline-delimited JSON, and tables of Delta Lake.
+
+A path, a glob, a folder, or the address of any of these in an object store, such as ``s3://bucket/data/*.parquet``.
 """
 
 from __future__ import annotations
@@ -7,86 +8,131 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from driftline.errors import DataError, UsageError
+from driftline.store.rows import Rows, ScannedRows, readable
 
 _NULLS = ["", "NA", "N/A", "NULL", "null"]
 _DUPLICATED = re.compile(r"(?P<name>.*)_duplicated_\d+")
-_MESSAGE_LENGTH = 200
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
+_COMPRESSED = (".gz", ".zst")
+_FIRST_ROWS = 10_000
+_SMALL_BYTES = 16 << 20  # of a text file: its types are taken from all rows
 
 
-def _separated(separator: str) -> Callable[[Path], pl.DataFrame]:
-    def read(path: Path) -> pl.DataFrame:
-        def rows(infer_schema_length: int | None) -> pl.DataFrame:
-            return pl.read_csv(
-                path,
-                separator=separator,
-                try_parse_dates=True,
-                null_values=_NULLS,
-                infer_schema_length=infer_schema_length,
+def _csv(path: str, rows: int | None, separator: str) -> pl.LazyFrame:
+    return pl.scan_csv(path, separator=separator, try_parse_dates=True, null_values=_NULLS, infer_schema_length=rows)
+
+
+def _tsv(path: str, rows: int | None) -> pl.LazyFrame:
+    return _csv(path, rows, "\t")
+
+
+def _ndjson(path: str, rows: int | None) -> pl.LazyFrame:
+    return pl.scan_ndjson(path, infer_schema_length=rows)
+
+
+def _ipc(path: str) -> pl.LazyFrame:
+    try:
+        scan = pl.scan_ipc(path)
+        scan.collect_schema()
+    except pl.exceptions.ComputeError:  # the streaming format, which has no footer
+        return pl.read_ipc_stream(path).lazy()
+    return scan
+
+
+_TYPED: Mapping[str, Callable[[str], pl.LazyFrame]] = {
+    ".parquet": pl.scan_parquet,
+    ".pq": pl.scan_parquet,
+    ".arrow": _ipc,
+    ".arrows": _ipc,
+    ".feather": _ipc,
+}
+_TEXTS: Mapping[str, Callable[[str, int | None], pl.LazyFrame]] = {
+    ".csv": lambda path, rows: _csv(path, rows, ","),
+    ".tsv": _tsv,
+    ".ndjson": _ndjson,
+    ".jsonl": _ndjson,
+}
+SUFFIXES = (*_TYPED, *_TEXTS)
+"""The files that are read, by suffix in small letters; texts may end in ``.gz`` or ``.zst`` besides."""
+
+
+def open_rows(path: str | Path) -> Rows:
+    """Open rows to be read in batches.
+
+    Raises `UsageError` for what is not there or not known, `DataError` for what is broken. A folder is a Delta Lake
+    table, or holds Parquet files.
+    """
+    name = str(path)
+    if _ADDRESS.match(name):
+        return _open(name.rstrip("/"), name)
+    if any(sign in name for sign in "*?[") and not Path(name).exists():
+        folder, pattern = Path(name).parent, Path(name).name
+        if not any(sign in str(folder) for sign in "*?[") and not any(folder.glob(pattern)):
+            raise UsageError(f"{name}: no file fits this pattern")
+        return _open(name, name)
+    if not Path(name).exists():
+        raise UsageError(f"{name}: there is no such file")
+    if Path(name).is_dir() and not (Path(name) / "_delta_log").is_dir():
+        if not any(Path(name).rglob("*.parquet")):
+            raise UsageError(
+                f"{name} is a folder without a Delta Lake table or Parquet files; "
+                "name a file, or a folder with _delta_log or *.parquet"
             )
-
-        try:
-            frame = rows(10_000)
-        except pl.exceptions.ComputeError:  # a type that the first rows did not show: look at all of them
-            frame = rows(None)
-        for name in frame.columns:
-            found = _DUPLICATED.fullmatch(name)
-            if found and found["name"] in frame.columns:
-                raise DataError(
-                    f"{path}: the column {found['name']!r} comes more than once; give each a name of its own"
-                )
-        return frame
-
-    return read
+        return ScannedRows(pl.scan_parquet(f"{name}/**/*.parquet"), name, narrow=True)
+    return _open(name, name)
 
 
-def _delta(path: Path) -> pl.DataFrame:
+def read_rows(path: Path) -> pl.DataFrame:
+    """Read a whole file into memory; errors as in `open_rows`."""
+    rows = open_rows(path)
+    return pl.concat([rows.sample().clear(), *rows.batches(list(rows.schema))], how="vertical_relaxed")
+
+
+def _open(path: str, name: str) -> Rows:
+    suffix = _suffix(path)
+    with readable(name):
+        if suffix in _TYPED:
+            return ScannedRows(_TYPED[suffix](path), name, narrow=True)
+        if suffix in _TEXTS:
+            scan = _TEXTS[suffix]
+            small = Path(path).is_file() and Path(path).stat().st_size <= _SMALL_BYTES
+            rows = ScannedRows(
+                scan(path, None if small else _FIRST_ROWS),
+                name,
+                narrow=False,
+                again=None if small else lambda: scan(path, None),
+            )
+            _refuse_duplicates(rows.schema, name)
+            return rows
+        if not suffix or Path(path).is_dir():
+            return ScannedRows(_delta(path), name, narrow=True)
+    raise UsageError(f"{name}: files of type {suffix!r} are not read; allowed are {', '.join(SUFFIXES)}")
+
+
+def _suffix(path: str) -> str:
+    last = path.rsplit("/", 1)[-1].lower()
+    for compressed in _COMPRESSED:
+        last = last.removesuffix(compressed)
+    return Path(last).suffix
+
+
+def _delta(path: str) -> pl.LazyFrame:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
     try:
-        return pl.read_delta(DeltaTable(path))
+        return pl.scan_delta(DeltaTable(path))
     except DeltaError as error:
         raise OSError(str(error)) from error
 
 
-READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
-    ".pq": pl.read_parquet,
-    ".csv": _separated(","),
-    ".tsv": _separated("\t"),
-    ".arrow": pl.read_ipc,
-    ".feather": pl.read_ipc,
-    ".ndjson": pl.read_ndjson,
-    ".jsonl": pl.read_ndjson,
-}
-"""Reader by suffix, in small letters; a folder is read as Delta Lake."""
-
-
-def read_rows(path: Path) -> pl.DataFrame:
-    """Read a whole file; raise `UsageError` for one that is not there or not known, `DataError` for a broken
-    one.
-    """
-    if not path.exists():
-        raise UsageError(f"{path}: there is no such file")
-    reader: Callable[[Path], pl.DataFrame]
-    if path.is_dir():
-        if not (path / "_delta_log").is_dir():
-            raise UsageError(f"{path} is a folder without a Delta Lake table; name a file, or a folder with _delta_log")
-        reader = _delta
-    elif path.suffix.lower() in READERS:
-        reader = READERS[path.suffix.lower()]
-    else:
-        raise UsageError(f"{path}: files of type {path.suffix!r} are not read; allowed are {', '.join(READERS)}")
-    try:
-        return reader(path)
-    except pl.exceptions.NoDataError:
-        raise DataError(f"{path} is empty") from None
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        words = " ".join(str(error).split())[:_MESSAGE_LENGTH] or type(error).__name__
-        raise DataError(f"{path} cannot be read: {words}") from error
+def _refuse_duplicates(schema: Mapping[str, Any], name: str) -> None:
+    for column in schema:
+        found = _DUPLICATED.fullmatch(column)
+        if found and found["name"] in schema:
+            raise DataError(f"{name}: the column {found['name']!r} comes more than once; give each a name of its own")

@@ -1,0 +1,185 @@
+"""One pass over the rows of one side: all that a check wants to know of them, in constant memory, on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.events import Kind, Schema
+from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, canonical, kind_of
+from driftline.profiles.frame import FEATURE
+from driftline.profiles.parts import Anchor
+from driftline.service.check_rows import Side
+from driftline.sketches import Grid, KeySample
+from driftline.store.rows import Rows
+
+SPACED_ROWS = 20_000
+REPEATED_LEAST = 0.01
+"""Share of repeated rows or ids from which on they are spoken of."""
+
+_GROUP = 8
+_SMALL_ROWS, _WIDE = 200_000, 128
+_KEY_COLUMNS = 6
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What both sides are profiled by: the parts that columns play, the schema, the grids and anchors."""
+
+    columns: Columns
+    schema: Schema
+    grids: Mapping[str, Grid]
+    anchors: Mapping[str, Anchor]
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a pass saw.
+
+    ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers. ``spaced`` are evenly spaced
+    canonical features, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of ids where there are any.
+    """
+
+    rows: int = 0
+    profile: WindowProfile = field(default_factory=WindowProfile)
+    segments: Mapping[str, Mapping[str, Performance]] = field(default_factory=dict)
+    nulls: Counter[str] = field(default_factory=Counter)
+    mistyped: Counter[str] = field(default_factory=Counter)
+    spaced: pl.DataFrame = field(default_factory=pl.DataFrame)
+    keys: KeySample = field(default_factory=KeySample)
+
+    def missing(self, column: str) -> float:
+        """Share of rows without a value, 0 to 1."""
+        return self.nulls[column] / self.rows if self.rows else 0.0
+
+
+def read_side(side: Side, layout: Layout, progress: Callable[[float], None]) -> Seen:
+    """Read a side; ``progress`` is told the share that is done, 0 to 1, where the number of rows is known."""
+    seen = Seen()
+    there = [name for name in side.rows.schema if name not in layout.columns.ignore]
+    groups = _groups(there, layout, side.rows)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        for number, group in enumerate(groups):
+            reading = _Reading(side, _part(layout, group, first=number == 0), seen, first=number == 0)
+            for batch in side.rows.batches(group):
+                reading.add(side.typed(batch), pool)
+                if side.rows.count:
+                    progress(min((number + reading.rows / side.rows.count) / len(groups), 1.0))
+            reading.finish()
+    if len(groups) > 1 and layout.columns.id is None and seen.keys.repeated >= REPEATED_LEAST:
+        seen.keys = _whole_rows(side, there)
+    return seen
+
+
+def _groups(there: list[str], layout: Layout, rows: Rows) -> list[list[str]]:
+    """Columns that are read together: fewer at a time need less memory. The first group has all but features."""
+    parts = {*layout.columns.roles, *layout.columns.segments}
+    others = [name for name in there if name not in parts]
+    if not rows.narrow or ((rows.count or 0) <= _SMALL_ROWS and len(others) <= _WIDE):
+        return [there]
+    size = _GROUP if (rows.count or 0) > _SMALL_ROWS else _WIDE
+    groups = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
+    return [[name for name in there if name in parts] + groups[0], *groups[1:]]
+
+
+def _whole_rows(side: Side, there: list[str]) -> KeySample:
+    """Rows that are alike in some columns may still differ in others: look at all of them."""
+    keys = _Keys(None, len(there))
+    for batch in side.rows.batches(there):
+        keys.add(batch)
+    return keys.sample
+
+
+def _part(layout: Layout, group: Sequence[str], *, first: bool) -> Layout:
+    features = {name: kind for name, kind in layout.schema.features.items() if name in group}
+    columns = layout.columns if first else Columns()
+    return replace(layout, columns=columns, schema=replace(layout.schema, features=features))
+
+
+class _Reading:
+    """One group of columns of one side, as it comes in."""
+
+    def __init__(self, side: Side, layout: Layout, seen: Seen, *, first: bool) -> None:
+        self.rows = 0
+        self._layout, self._seen = layout, seen
+        self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)
+        self._numbers = [name for name, kind in layout.schema.features.items() if kind is Kind.NUMERIC]
+        self._spaced = _Spaced(side.rows.count)
+        most = _KEY_COLUMNS if side.rows.narrow and (side.rows.count or 0) > _SMALL_ROWS else len(side.rows.schema)
+        self._keys = _Keys(layout.columns.id, most) if first else None
+
+    def add(self, batch: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
+        rows = canonical(batch, self._layout.columns, self._layout.schema)
+        tasks = self._profiler.tasks(rows)
+        if self._keys is not None:
+            tasks.append(partial(self._keys.add, batch))
+        running = [pool.submit(task) for task in tasks]
+        self._count_nulls(batch, rows)
+        self._spaced.add(rows.select(name for name in rows.columns if name.startswith(FEATURE)))
+        self.rows += batch.height
+        for task in running:
+            task.result()
+
+    def _count_nulls(self, batch: pl.DataFrame, rows: pl.DataFrame) -> None:
+        for name in batch.columns:
+            self._seen.nulls[name] += batch[name].null_count()
+        for name in self._numbers:
+            if name in batch.columns and kind_of(batch.schema[name]) is Kind.CATEGORICAL:
+                self._seen.mistyped[name] += rows[FEATURE + name].null_count() - batch[name].null_count()
+
+    def finish(self) -> None:
+        seen, profile, spaced = self._seen, self._profiler.profile(), self._spaced.frame()
+        if self._keys is not None:
+            seen.rows, seen.profile, seen.segments = self.rows, profile, self._profiler.segments()
+            seen.keys, seen.spaced = self._keys.sample, spaced
+        else:
+            columns = {**seen.profile.features.columns, **profile.features.columns}
+            seen.profile = replace(seen.profile, features=Profile(self.rows, columns))
+            seen.spaced = seen.spaced.hstack(spaced)
+
+
+class _Spaced:
+    """Evenly spaced rows of a stream whose length may not be known: every k-th, with k doubled when they are many."""
+
+    def __init__(self, count: int | None) -> None:
+        self._step = max((count or 0) // SPACED_ROWS, 1)
+        self._seen = self._kept = 0
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        kept = rows.gather_every(self._step, -self._seen % self._step)
+        self._seen += rows.height
+        self._kept += kept.height
+        self._frames.append(kept)
+        while self._kept > 2 * SPACED_ROWS:
+            self._frames = [pl.concat(self._frames, how="vertical_relaxed").gather_every(2)]
+            self._kept, self._step = self._frames[0].height, self._step * 2
+
+    def frame(self) -> pl.DataFrame:
+        return pl.concat(self._frames, how="vertical_relaxed") if self._frames else pl.DataFrame()
+
+
+class _Keys:
+    """A sample of rows by a hash of their values, in at most so many columns; of ids alone where there are any."""
+
+    def __init__(self, identifier: str | None, most: int) -> None:
+        self.sample = KeySample()
+        self._identifier, self._most = identifier, most
+
+    def add(self, batch: pl.DataFrame) -> None:
+        if self._identifier in batch.columns:
+            batch = batch.select(pl.col(self._identifier)).drop_nulls()
+        flat = [name for name, dtype in batch.schema.items() if not dtype.is_nested() and dtype != pl.Object]
+        telling = sorted(flat, key=lambda name: not batch.schema[name].is_float())[: self._most]
+        if telling and batch.height:
+            hashes: npt.NDArray[np.uint64] = batch.select(telling).hash_rows().to_numpy()
+            self.sample = self.sample.merge(KeySample.of(hashes, self.sample))

@@ -1,0 +1,88 @@
+"""Whatever a user hands to `check` as rows: frames of several libraries, streams of Arrow, paths and addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from driftline.errors import DataError, UsageError
+from driftline.store.files import open_rows
+from driftline.store.rows import FrameRows, Rows, ScannedRows, StreamedRows, readable
+
+_TABLES = ("Table", "RecordBatch", "DataFrame")
+"""Types, by name, that hold their rows in memory; what else has ``__arrow_c_stream__`` is read once, as a stream."""
+
+
+def rows_of(rows: Any, side: str) -> Rows:
+    """Open one side of a comparison; ``side`` is what messages call rows that have no name of their own."""
+    if isinstance(rows, (str, Path)):
+        return open_rows(rows)
+    try:
+        return _from_memory(rows, side)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        if isinstance(error, (UsageError, DataError)):
+            raise
+        raise DataError(f"the {side} rows cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _from_memory(rows: Any, side: str) -> Rows:
+    if isinstance(rows, pl.DataFrame):
+        return FrameRows(rows, side)
+    if isinstance(rows, pl.LazyFrame):
+        return ScannedRows(rows, side, narrow=True)
+    if isinstance(rows, list) and rows and all(hasattr(part, "__arrow_c_array__") for part in rows):
+        return FrameRows(pl.concat([pl.DataFrame(part) for part in rows]), side)
+    try:
+        if hasattr(rows, "__arrow_c_stream__") and type(rows).__name__ not in _TABLES:
+            return StreamedRows(rows, side)
+        if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
+            frame = pl.DataFrame(rows)
+            return FrameRows(frame.drop([name for name in frame.columns if name.startswith("__index_level_")]), side)
+    except ImportError:  # pandas hands out Arrow only where pyarrow is installed
+        frame = pl.DataFrame([_pandas_column(str(name), rows[name]) for name in rows.columns])
+        return FrameRows(frame, side)
+    raise UsageError(
+        f"a {type(rows).__name__} came; allowed are a Polars or pandas DataFrame, "
+        "anything with __arrow_c_stream__, or the path of a file"
+    )
+
+
+def _pandas_column(name: str, column: Any) -> pl.Series:
+    values = column.to_numpy()
+    if values.dtype.kind in "iufbM":
+        series = pl.Series(name, values)
+        return series.fill_nan(None) if series.dtype.is_float() else series
+    missing = column.isna().to_numpy()
+    return pl.Series(
+        name,
+        [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)],
+        strict=False,
+    )
+
+
+class Side:
+    """One side of a comparison: its rows, what they look like, and the types that they are read as."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows, self.name = rows, rows.name
+        with readable(rows.name):
+            self.sample = rows.sample()
+        if not self.sample.width or not self.sample.height:
+            what = "rows" if self.sample.width else "columns"
+            raise DataError(f"{self.name} has no {what}; there is nothing to compare")
+        self._casts: dict[str, pl.DataType] = {}
+
+    def type_like(self, other: Side) -> None:
+        """Give columns without any value, which have no type, that of the other side, or text."""
+        for name, dtype in self.sample.schema.items():
+            if dtype == pl.Null:
+                there = other.sample.schema.get(name, pl.Null())
+                self._casts[name] = pl.String() if there == pl.Null else there
+        self.sample = self.typed(self.sample)
+
+    def typed(self, batch: pl.DataFrame) -> pl.DataFrame:
+        """A batch with the types of `type_like`."""
+        casts = {name: dtype for name, dtype in self._casts.items() if name in batch.columns}
+        return batch.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in casts.items()) if casts else batch

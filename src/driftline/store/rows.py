@@ -1,0 +1,171 @@
+"""Rows that can be looked at and then read batch by batch: from frames, from streams of Arrow, from files.
+
+`driftline.store.files` opens files, folders and object stores; this module has what they become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import polars as pl
+
+from driftline.errors import DataError, UsageError
+
+SAMPLE_ROWS = 100_000
+HEAD_ROWS = 16_384
+_BATCH_CELLS = 4_000_000
+_LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 262_144
+_MESSAGE_LENGTH = 200
+
+
+class Rows(Protocol):
+    """A table that is read in order, in batches; every batch has the same columns.
+
+    ``name`` is for messages. ``count`` is how many rows there are, None where only reading tells. ``narrow`` says that
+    reading some columns costs no more than these, and that it can be done again.
+    """
+
+    name: str
+    schema: Mapping[str, pl.DataType]
+    count: int | None
+    narrow: bool
+
+    def sample(self) -> pl.DataFrame:
+        """Some rows to look at, with all columns: evenly spaced ones where that is cheap, else the first ones."""
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Read all rows of some columns."""
+
+
+def batch_rows(columns: int) -> int:
+    """How many rows of so many columns make a batch of a few ten megabytes."""
+    return min(max(_BATCH_CELLS // max(columns, 1), _LEAST_BATCH_ROWS), _MOST_BATCH_ROWS)
+
+
+class FrameRows:
+    """The rows of a frame in memory."""
+
+    narrow = True
+
+    def __init__(self, frame: pl.DataFrame, name: str) -> None:
+        self.name = name
+        self.schema: Mapping[str, pl.DataType] = dict(frame.schema)
+        self.count: int | None = frame.height
+        self._frame = frame
+
+    def sample(self) -> pl.DataFrame:
+        """Evenly spaced rows."""
+        return self._frame.gather_every(max(self._frame.height // SAMPLE_ROWS, 1))
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Slices of the frame; nothing is copied."""
+        yield from self._frame.select(columns).iter_slices(batch_rows(len(columns)))
+
+
+class ScannedRows:
+    """The rows of a lazy frame, read by the streaming engine: a few batches are in memory at a time."""
+
+    def __init__(
+        self,
+        scan: pl.LazyFrame,
+        name: str,
+        *,
+        narrow: bool,
+        again: Callable[[], pl.LazyFrame] | None = None,
+    ) -> None:
+        """Take the schema from the scan. ``again`` scans with types that every row was asked for; see `batches`."""
+        self.name, self.narrow = name, narrow
+        self._scan, self._again = scan, again
+        with readable(name):
+            self.schema: Mapping[str, pl.DataType] = dict(scan.collect_schema())
+            self.count: int | None = int(scan.select(pl.len()).collect().item()) if narrow else None
+
+    def sample(self) -> pl.DataFrame:
+        """The first rows."""
+        with readable(self.name):
+            try:
+                return self._scan.head(HEAD_ROWS).collect(engine="streaming")
+            except pl.exceptions.ComputeError:
+                if self._again is None:
+                    raise
+                self._scan, self._again = self._again(), None
+                self.schema = dict(self._scan.collect_schema())
+                return self._scan.head(HEAD_ROWS).collect(engine="streaming")
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Stream the columns.
+
+        Where a later row of a CSV file is of a type that the first ones did not show, the rest comes with the types
+        that all rows allow.
+        """
+        size = batch_rows(len(columns))
+        done = 0
+        with readable(self.name):
+            try:
+                for batch in self._scan.select(columns).collect_batches(chunk_size=size, engine="streaming"):
+                    done += batch.height
+                    yield batch
+            except pl.exceptions.ComputeError:
+                if self._again is None:
+                    raise
+                rest = self._again().select(columns).slice(done)
+                yield from rest.collect_batches(chunk_size=size, engine="streaming")
+
+
+class StreamedRows:
+    """The rows of an Arrow stream that can be read once: a record batch reader."""
+
+    count: int | None = None
+    narrow = False
+
+    def __init__(self, stream: Any, name: str) -> None:
+        from arro3.core import RecordBatchReader
+
+        self.name = name
+        with readable(name):
+            self._reader = RecordBatchReader.from_stream(stream)
+            empty = pl.DataFrame(self._reader.schema.empty_table())
+        self.schema: Mapping[str, pl.DataType] = dict(empty.schema)
+        self._first: list[pl.DataFrame] = []
+        self._empty = empty
+
+    def sample(self) -> pl.DataFrame:
+        """The first rows; they are kept for `batches`."""
+        with readable(self.name):
+            while sum(batch.height for batch in self._first) < HEAD_ROWS and (batch := self._next()) is not None:
+                self._first.append(batch)
+        return pl.concat([self._empty, *self._first]).head(HEAD_ROWS)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """All rows, once."""
+        with readable(self.name):
+            while self._first:
+                yield self._first.pop(0).select(columns)
+            while (batch := self._next()) is not None:
+                yield batch.select(columns)
+
+    def _next(self) -> pl.DataFrame | None:
+        try:
+            return pl.DataFrame(self._reader.read_next_batch())
+        except StopIteration:
+            return None
+
+
+class readable:  # noqa: N801 - a context manager, used as a verb
+    """Turns the errors of reading into one line that names what was read."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (DataError, UsageError)):
+            return
+        if isinstance(error, pl.exceptions.NoDataError):
+            raise DataError(f"{self._name} is empty") from None
+        if isinstance(error, (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)):
+            words = " ".join(str(error).split())[:_MESSAGE_LENGTH] or type(error).__name__
+            raise DataError(f"{self._name} cannot be read: {words}") from error

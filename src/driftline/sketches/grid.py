@@ -198,13 +198,12 @@ class GridTally:
         if largest >= LARGEST:
             scaled = np.clip(scaled, -LARGEST, LARGEST)
         high = _high_bits(scaled, scratch("high", len(scaled), np.int64))
-        if len(high) < _FEW and self._dense is None:
+        if self._dense is None:
             self._few.append(high.astype(np.uint16))
             if sum(map(len, self._few)) < _FEW:
                 return
-            high, self._few = np.concatenate(self._few).astype(np.int64), []
-        if self._dense is None:
             self._dense = np.zeros(CELLS, np.int64)
+            high, self._few = np.concatenate(self._few).astype(np.int64), []
         np.add.at(self._dense, high, 1)
 
     def sketch(self) -> GridSketch:

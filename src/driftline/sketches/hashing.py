@@ -33,8 +33,9 @@ def hash_texts(texts: pl.Series) -> _Hashes:
     if words:
         padded = (data + pl.Series([b"\0" * (words * _WORD)])).bin.slice(0, words * _WORD)
         kind = pl.Array(pl.UInt64, words)
-        for word in padded.bin.reinterpret(dtype=kind, endianness="little").to_numpy().T:
-            hashes = _mixed(hashes ^ word)
+        for at, word in enumerate(padded.bin.reinterpret(dtype=kind, endianness="little").to_numpy().T):
+            there = lengths > np.uint64(at * _WORD)  # a text's hash does not depend on how long others are
+            hashes = np.where(there, _mixed(hashes ^ word), hashes)
     return hashes
 
 

@@ -126,7 +126,8 @@ class RoundedMomentsTally:
         self._count += len(scaled)
         coarse = int(math.ldexp(float(np.add.reduce(rounded)), _COARSE))
         self._total += (coarse << (_FINE - _COARSE)) + int(math.ldexp(float(np.add.reduce(rest)), _FINE))
-        self._squares += int(math.ldexp(float(np.dot(rounded, rounded)), 2 * _COARSE))
+        np.multiply(rounded, rounded, out=rounded)  # not np.dot: its threads would wait actively for more
+        self._squares += int(math.ldexp(float(np.add.reduce(rounded)), 2 * _COARSE))
 
     def moments(self) -> Moments:
         """The moments of all that was added."""

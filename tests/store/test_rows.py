@@ -1,0 +1,220 @@
+"""Rows of every kind come in batches, whole and in order; what is broken is one line that names it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import duckdb
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from polars.testing import assert_frame_equal
+
+from driftline.errors import DataError, UsageError
+from driftline.service.check_rows import rows_of
+from driftline.store.files import open_rows, read_rows
+from driftline.store.rows import HEAD_ROWS, Rows
+
+N = 2 * HEAD_ROWS + 17
+FRAME = pl.DataFrame(
+    {
+        "number": [i / 2 if i % 7 else None for i in range(N)],
+        "whole": range(N),
+        "text": [f"t{i % 5}" for i in range(N)],
+        "yes": [i % 3 == 0 for i in range(N)],
+        "day": [date(2024, 1, 1 + i % 28) for i in range(N)],
+    }
+)
+
+WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
+    "rows.parquet": pl.DataFrame.write_parquet,
+    "rows.pq": lambda frame, path: frame.write_parquet(path, row_group_size=1000),
+    "rows.csv": pl.DataFrame.write_csv,
+    "rows.tsv": lambda frame, path: frame.write_csv(path, separator="\t"),
+    "rows.csv.gz": lambda frame, path: path.write_bytes(gzip.compress(frame.write_csv().encode())),
+    "rows.arrow": pl.DataFrame.write_ipc,
+    "rows.arrows": pl.DataFrame.write_ipc_stream,
+    "rows.feather": pl.DataFrame.write_ipc,
+    "ROWS.PARQUET": pl.DataFrame.write_parquet,
+    "table": lambda frame, path: deltalake.write_deltalake(path, frame),
+}
+
+HANDED: dict[str, Callable[[pl.DataFrame], Any]] = {
+    "polars": lambda frame: frame,
+    "lazy": lambda frame: frame.lazy(),
+    "pandas": lambda frame: frame.to_pandas(),
+    "pandas index": lambda frame: frame.to_pandas().set_index(pd.Index(range(5, N + 5), name="row")),
+    "pyarrow table": lambda frame: frame.to_arrow(),
+    "pyarrow reader": lambda frame: frame.to_arrow().to_reader(max_chunksize=1000),
+    "record batches": lambda frame: frame.to_arrow().to_batches(max_chunksize=5000),
+    "duckdb": lambda frame: duckdb.connect().from_arrow(frame.to_arrow()),
+    "duckdb reader": lambda frame: duckdb.connect().from_arrow(frame.to_arrow()).to_arrow_reader(1000),
+}
+
+
+def collected(rows: Rows, columns: list[str]) -> pl.DataFrame:
+    sample = rows.sample()
+    assert 0 < sample.height <= N
+    assert set(columns) <= set(sample.columns)
+    batches = list(rows.batches(columns))
+    assert len(batches) > 1 or N <= 262_144
+    return pl.concat(batches)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_files_of_every_kind(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    WRITERS[name](FRAME, path)
+    rows = open_rows(path)
+    assert rows.count in (None, N)
+    columns = ["text", "number", "day"]
+    assert_frame_equal(collected(rows, columns), FRAME.select(columns))
+    assert_frame_equal(read_rows(path), FRAME, check_column_order=False)
+
+
+def test_ndjson_has_no_dates(tmp_path: Path) -> None:
+    FRAME.write_ndjson(tmp_path / "rows.ndjson")
+    rows = open_rows(tmp_path / "rows.ndjson")
+    assert_frame_equal(collected(rows, ["whole", "text"]), FRAME.select("whole", "text"))
+
+
+@pytest.mark.parametrize("kind", HANDED)
+def test_whatever_hands_out_arrow(kind: str) -> None:
+    rows = rows_of(HANDED[kind](FRAME), "reference")
+    columns = ["whole", "text", "yes"]
+    assert_frame_equal(collected(rows, columns), FRAME.select(columns))
+
+
+def test_a_reader_is_never_whole_in_memory() -> None:
+    """Batches are asked for one at a time: after the first one is used, not all have been drawn."""
+    drawn = 0
+
+    def source() -> Iterator[pa.RecordBatch]:
+        nonlocal drawn
+        for start in range(0, 50 * 1000, 1000):
+            drawn += 1
+            yield pa.record_batch({"x": list(range(start, start + 1000))})
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema({"x": pa.int64()}), source())
+    batches = rows_of(reader, "reference").batches(["x"])
+    next(batches)
+    assert drawn < 10
+    assert sum(batch.height for batch in batches) == 49_000
+
+
+def test_a_pattern_and_a_folder_are_one_table(tmp_path: Path) -> None:
+    for part in range(3):
+        FRAME.slice(part * 1000, 1000).write_parquet(tmp_path / f"part-{part}.parquet")
+    expected = FRAME.head(3000)
+    for name in (str(tmp_path / "part-*.parquet"), str(tmp_path)):
+        rows = open_rows(name)
+        assert rows.count == 3000
+        assert_frame_equal(pl.concat(rows.batches(list(FRAME.columns))), expected)
+
+
+def test_a_type_that_shows_late_in_a_large_csv_file(tmp_path: Path) -> None:
+    """Only the first rows of a large text file are looked at for its types; a later surprise does not stop it."""
+    path = tmp_path / "late.csv"
+    lines = [f"{i},{'x' * 200}" for i in range(100_000)]
+    lines[90_000] = f"about 5,{'x' * 200}"
+    path.write_text("a,pad\n" + "\n".join(lines))
+    assert path.stat().st_size > 16 << 20
+    rows = open_rows(path)
+    assert rows.sample().schema["a"] == pl.Int64
+    values = [str(value) for batch in rows.batches(["a"]) for value in batch["a"].to_list()]
+    assert len(values) == 100_000 and values[90_000] == "about 5" and values[-1] == "99999"
+
+
+MISTAKES: dict[str, tuple[str, bytes | None, type[Exception], str]] = {
+    "nothing there": ("no.parquet", None, UsageError, "there is no such file"),
+    "a pattern that nothing fits": ("no-*.parquet", None, UsageError, "no file fits"),
+    "a kind that is not read": ("x.xlsx", b"x", UsageError, r"'.xlsx' are not read; allowed are .parquet"),
+    "an empty csv": ("x.csv", b"", DataError, "is empty"),
+    "no parquet": ("x.parquet", b"PAR1 this is not one", DataError, "cannot be read"),
+    "no arrow": ("x.arrow", b"ARROW1 nor this", DataError, "cannot be read"),
+    "a column twice": ("x.csv", b"a,a\n1,2\n", DataError, "'a' comes more than once"),
+    "a ragged csv": ("x.csv", b"a,b\n1,2\n3,4,5,6\n", DataError, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_is_broken_is_one_line_that_names_it(tmp_path: Path, mistake: str) -> None:
+    name, data, error, words = MISTAKES[mistake]
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(error, match=words) as caught:
+        list(open_rows(tmp_path / name).batches(["a", "b"]))
+    assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+def test_folders_without_tables(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="without a Delta Lake table or Parquet"):
+        open_rows(tmp_path)
+    (tmp_path / "_delta_log").mkdir()
+    with pytest.raises(DataError, match="cannot be read"):
+        open_rows(tmp_path)
+
+
+# ---- an object store ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket on an S3 server of this test's own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    address = f"http://127.0.0.1:{port}"
+    settings = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_S3_ALLOW_UNSAFE_RENAME": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(urllib.request.Request(f"{address}/lake", method="PUT"), timeout=5)
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        yield "s3://lake"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_an_object_store(bucket: str) -> None:
+    FRAME.write_parquet(f"{bucket}/rows.parquet")
+    FRAME.head(100).write_csv(f"{bucket}/rows.csv")
+    deltalake.write_deltalake(f"{bucket}/table", FRAME)
+    for name in (f"{bucket}/rows.parquet", f"{bucket}/*.parquet", f"{bucket}/table"):
+        rows = open_rows(name)
+        assert rows.count == N
+        assert_frame_equal(pl.concat(rows.batches(["whole", "text"])), FRAME.select("whole", "text"))
+    assert pl.concat(open_rows(f"{bucket}/rows.csv").batches(["whole"])).height == 100
+    with pytest.raises(DataError, match="not found"):
+        open_rows(f"{bucket}/missing.parquet")

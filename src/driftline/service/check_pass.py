@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import partial
 
 import numpy as np
@@ -47,6 +48,7 @@ class Seen:
 
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers. ``spaced`` are evenly spaced
     canonical features, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of ids where there are any.
+    ``days`` counts rows by day of the time column, in UTC.
     """
 
     rows: int = 0
@@ -56,10 +58,21 @@ class Seen:
     mistyped: Counter[str] = field(default_factory=Counter)
     spaced: pl.DataFrame = field(default_factory=pl.DataFrame)
     keys: KeySample = field(default_factory=KeySample)
+    days: Counter[date] = field(default_factory=Counter)
 
     def missing(self, column: str) -> float:
         """Share of rows without a value, 0 to 1."""
         return self.nulls[column] / self.rows if self.rows else 0.0
+
+    @property
+    def repeated(self) -> float | None:
+        """Share of rows, or of ids, that came before, 0 to 1; None where none were looked at."""
+        return self.keys.repeated if self.keys.rows else None
+
+    @property
+    def rows_a_day(self) -> float | None:
+        """Rows a day from the first day to the last; None below two days, or without times."""
+        return sum(self.days.values()) / (max(self.days) - min(self.days)).days if len(self.days) > 1 else None
 
 
 def read_side(side: Side, layout: Layout, progress: Callable[[float], None]) -> Seen:
@@ -124,6 +137,7 @@ class _Reading:
             tasks.append(partial(self._keys.add, batch))
         running = [pool.submit(task) for task in tasks]
         self._count_nulls(batch, rows)
+        self._count_days(rows)
         self._spaced.add(rows.select(name for name in rows.columns if name.startswith(FEATURE)))
         self.rows += batch.height
         for task in running:
@@ -135,6 +149,11 @@ class _Reading:
         for name in self._numbers:
             if name in batch.columns and kind_of(batch.schema[name]) is Kind.CATEGORICAL:
                 self._seen.mistyped[name] += rows[FEATURE + name].null_count() - batch[name].null_count()
+
+    def _count_days(self, rows: pl.DataFrame) -> None:
+        if "time" in rows.columns:
+            counted = rows["time"].drop_nulls().dt.date().value_counts(name="count")
+            self._seen.days.update(dict(zip(counted[:, 0].to_list(), counted["count"].to_list(), strict=True)))
 
     def finish(self) -> None:
         seen, profile, spaced = self._seen, self._profiler.profile(), self._spaced.frame()

@@ -1,0 +1,271 @@
+"""What two passes saw, compared: the report of a check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import polars as pl
+
+from driftline.events import Kind, Schema, Task
+from driftline.profiles import Column, Performance, kind_of
+from driftline.profiles.frame import FEATURE
+from driftline.service.check_notes import notes_on
+from driftline.service.check_pass import REPEATED_LEAST
+from driftline.service.check_report import Alert, ColumnReport, Missing, Report, RowCounts, Segment
+from driftline.service.check_sides import Sides
+from driftline.statistics import (
+    HIGHER_IS_BETTER,
+    ColumnDrift,
+    Measure,
+    compare_columns,
+    difference,
+    label_coverage,
+    measures,
+    wilson,
+    worst_first,
+)
+from driftline.statistics.dependence import Dependence, compare_dependence
+from driftline.statistics.drift import number, percent
+
+LARGEST_FALL: Mapping[str, float] = {"accuracy": 0.02, "roc_auc": 0.02, "mae": 0.05}
+"""Measures that are judged against the reference's own, and how much worse is no trifle: points; for MAE a
+share of it.
+"""
+
+_SURE = 0.99
+
+
+def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], multivariate: str) -> Report:
+    """The report on two sides; ``aside`` are the features that are not compared, with their reasons."""
+    reference, current = sides.profiles(sides.before.profile), sides.profiles(sides.now.profile)
+    label = sides.columns.label
+    unlabelled = _unlabelled(sides, reference, current)
+    if label is not None and unlabelled is not None:  # labels come late: without them there is nothing to compare
+        reference.pop(label, None)
+        current.pop(label, None)
+    taken = {*sides.columns.roles, *sides.columns.ignore, *schema.features}
+    new = [name for name in sides.types_now if name not in taken] if sides.columns.features is None else []
+    drifts = compare_columns(reference, current, sides.floors)
+    drifts |= {name: _with_missing(drift, sides) for name, drift in aside.items()}
+    drifts |= {name: _new(sides, name) for name in new}
+    if label is not None and unlabelled is not None:
+        drifts[label] = unlabelled
+    columns = {drift.column: _column(drift, sides) for drift in worst_first(drifts.values())}
+    before, now = sides.before.profile, sides.now.profile
+    dependence = _dependence(sides, multivariate)
+    segments = _segments(sides)
+    alerts = (
+        *_performance_alerts(sides, before.performance, now.performance),
+        *_segment_alerts(sides),
+        *_drift_alerts(columns),
+        *_dependence_alerts(dependence),
+        *_repeated_alerts(sides),
+    )
+    return Report(
+        verdict="alert" if alerts else "ok",
+        rows=RowCounts(sides.before.rows, sides.now.rows),
+        columns=columns,
+        performance=_measures(sides, now.performance) or None,
+        reference_performance=_measures(sides, before.performance) or None,
+        label_coverage=label_coverage(now.labelled, sides.now.rows)
+        if label is not None and label in sides.types_now
+        else None,
+        alerts=alerts,
+        profiles={name: (reference.get(name), current.get(name)) for name in columns},
+        duplicates=Missing(sides.before.repeated, sides.now.repeated),
+        segments=segments,
+        dependence=dependence,
+        notes=notes_on(sides, new, [name for name, drift in drifts.items() if not drift.drifted]),
+    )
+
+
+def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
+    """For a column of which nothing else is known: has the share of missing values changed?"""
+    there = (drift.column in sides.names_before, drift.column in sides.types_now)
+    before, now, floors = sides.before, sides.now, sides.floors
+    was = before.missing(drift.column) if there[0] else None
+    became = now.missing(drift.column) if there[1] else None
+    drift = replace(drift, missing_reference=was, missing_current=became)
+    if drift.drifted or was is None or became is None or min(before.rows, now.rows) < floors.rows:
+        return drift
+    gap = difference(
+        (became, *wilson(now.nulls[drift.column], now.rows, _SURE)),
+        (was, *wilson(before.nulls[drift.column], before.rows, _SURE)),
+    )
+    changed = abs(became - was) >= floors.missing and max(was, became) >= floors.missing_factor * min(was, became)
+    if not changed or gap.low <= 0 <= gap.high:
+        return drift
+    return replace(
+        drift,
+        measure="missing",
+        value=abs(became - was),
+        threshold=floors.missing,
+        drifted=True,
+        problem="",
+        reason=f"a change of the missing share by {abs(became - was):.2f} is at or above {floors.missing:.2f}",
+        changes=(f"missing {percent(was)} → {percent(became)}",),
+    )
+
+
+def _unlabelled(sides: Sides, reference: Mapping[str, Column], current: Mapping[str, Column]) -> ColumnDrift | None:
+    label = sides.columns.label
+    if label is None or (label in reference and label in current):
+        return None
+    kind = Kind.NUMERIC if sides.layout.schema.task is Task.REGRESSION else Kind.CATEGORICAL
+    side = "current" if label in reference else "reference"
+    return ColumnDrift(label, kind.value, problem=f"no {side} row has a label, so there is nothing to compare")
+
+
+def _new(sides: Sides, name: str) -> ColumnDrift:
+    problem = "is not in the reference, so there is nothing to compare with"
+    kind = kind_of(sides.types_now[name]).value
+    return ColumnDrift(name, kind, problem=problem, missing_current=sides.now.missing(name))
+
+
+def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
+    role = sides.role(drift.column)
+    missing = Missing(drift.missing_reference, drift.missing_current)
+    if role == "label":
+        missing = Missing(
+            sides.before.missing(drift.column) if drift.column in sides.names_before else None,
+            sides.now.missing(drift.column) if drift.column in sides.types_now else None,
+        )
+    measured = drift.value is not None or drift.drifted
+    changes = drift.changes if drift.drifted or (drift.p_value is not None and drift.p_value < 0.01) else ()
+    mistyped = sides.now.mistyped[drift.column] / max(sides.now.rows, 1)
+    return ColumnReport(
+        drift.column,
+        role,
+        drift.kind,
+        drift if measured else None,
+        missing,
+        drift.problem,
+        ((f"{percent(mistyped)} are texts, no numbers",) if mistyped else ()) + changes,
+        out_of_range=drift.out_of_range,
+        unseen=drift.unseen if drift.kind == Kind.CATEGORICAL.value and measured else None,
+    )
+
+
+def _measures(sides: Sides, performance: Performance | None, confidence: float = 0.95) -> dict[str, Measure]:
+    return measures(performance, confidence=confidence, positive=sides.layout.schema.positive)
+
+
+def _drift_alerts(columns: Mapping[str, ColumnReport]) -> list[Alert]:
+    found = []
+    for name, report in columns.items():
+        drift = report.drift
+        if drift is None or not drift.drifted:
+            continue
+        words = "; ".join(report.changes) or drift.reason
+        message = f"{report.role} {name} has drifted: {words}"
+        if drift.value is None:
+            message = f"{report.role} {name} {drift.reason}"
+        about: Literal["quality", "drift"] = "drift"
+        if drift.value is None or drift.measure == "missing":
+            about = "quality"
+        found.append(Alert(about, name, drift.measure, drift.value, drift.threshold, message))
+    return found
+
+
+# ---- performance -------------------------------------------------------------------------------------------
+
+
+def _performance_alerts(
+    sides: Sides,
+    reference: Performance | None,
+    current: Performance | None,
+    *,
+    sure: float = _SURE,
+    where: str = "",
+    column: str | None = None,
+) -> list[Alert]:
+    """Measures that are worse than on the reference: beyond chance (the interval of the difference) and
+    beyond a trifle.
+    """
+    before, now = _measures(sides, reference, sure), _measures(sides, current, sure)
+    found = []
+    for name, trifle in LARGEST_FALL.items():
+        was, became = (_bounds(side[name]) if name in side else None for side in (before, now))
+        if was is None or became is None:
+            continue
+        worse = difference(was, became) if HIGHER_IS_BETTER[name] else difference(became, was)
+        fall = was[0] - became[0] if HIGHER_IS_BETTER[name] else became[0] - was[0]
+        least = trifle if HIGHER_IS_BETTER[name] else trifle * was[0]
+        if worse.low > 0 and fall >= least:
+            threshold = was[0] - least if HIGHER_IS_BETTER[name] else was[0] + least
+            verb = "fell" if HIGHER_IS_BETTER[name] else "rose"
+            message = f"{name}{where} {verb} from {number(was[0])} on the reference to {number(became[0])}"
+            found.append(Alert("performance", column, name, became[0], threshold, message))
+    return found
+
+
+def _segments(sides: Sides) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(
+            column,
+            value,
+            _measures(sides, performance),
+            _measures(sides, sides.before.segments.get(column, {}).get(value)),
+        )
+        for column, values in sides.now.segments.items()
+        for value, performance in sorted(values.items())
+    )
+
+
+def _segment_alerts(sides: Sides) -> list[Alert]:
+    """Segments that are worse than on the reference, with the chance of one false alert among all of them together."""
+    pairs = [
+        (column, value, sides.before.segments[column][value], performance)
+        for column, values in sides.now.segments.items()
+        for value, performance in sorted(values.items())
+        if value in sides.before.segments.get(column, {})
+    ]
+    found: list[Alert] = []
+    for column, value, before, now in pairs:
+        if min(before.count, now.count) >= sides.floors.rows:
+            where = f" where {column} is {value}"
+            sure = 1 - (1 - _SURE) / len(pairs)
+            found += _performance_alerts(sides, before, now, sure=sure, where=where, column=column)
+    return found
+
+
+def _bounds(measure: Measure) -> tuple[float, float, float] | None:
+    if measure.value is None or measure.low is None or measure.high is None:
+        return None
+    return measure.value, measure.low, measure.high
+
+
+# ---- columns and rows together -----------------------------------------------------------------------------
+
+
+def _dependence(sides: Sides, multivariate: str) -> Dependence | None:
+    before, now = sides.before.spaced, sides.now.spaced
+    both = [name for name in before.columns if name in now.columns and before[name].dtype in (pl.Float64, pl.String)]
+    if multivariate == "none" or len(both) < 2:
+        return None
+    plain = {name: name.removeprefix(FEATURE) for name in both}
+    frames = (before.select(both).rename(plain), now.select(both).rename(plain))
+    if multivariate == "classifier":
+        from driftline.statistics.domain_classifier import domain_classifier
+
+        return domain_classifier(*frames)
+    return compare_dependence(*frames)
+
+
+def _dependence_alerts(dependence: Dependence | None) -> list[Alert]:
+    if dependence is None or not dependence.drifted:
+        return []
+    message = f"the columns' relations have drifted: {dependence.reason}"
+    return [Alert("drift", None, dependence.measure, dependence.value, dependence.threshold, message)]
+
+
+def _repeated_alerts(sides: Sides) -> list[Alert]:
+    """Ids that come more than once; whole rows may well be equal where columns are few, so these are only told."""
+    was, became = sides.before.repeated, sides.now.repeated
+    identifier = sides.columns.id
+    if identifier is None or was is None or became is None or became < max(REPEATED_LEAST, 2 * was):
+        return []
+    message = f"id {identifier} repeats: {percent(became)} of the rows have one that came before"
+    return [Alert("quality", identifier, "duplicates", became, max(REPEATED_LEAST, 2 * was), message)]

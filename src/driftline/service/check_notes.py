@@ -1,0 +1,72 @@
+"""What is worth a word in a check, though it is no alert."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+from driftline.profiles import NumericColumn
+from driftline.profiles.build import MOST_SEGMENTS
+from driftline.service.check_pass import REPEATED_LEAST, Seen
+from driftline.service.check_sides import Sides
+from driftline.statistics.drift import number, percent
+
+_VOLUME_RATIO = 2.0
+_GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5
+
+
+def some_of(names: list[str]) -> str:
+    """The first few names in words."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def notes_on(sides: Sides, new: list[str], quiet: Iterable[str]) -> tuple[str, ...]:
+    """New columns, repeated rows, volume and gaps, and far-out values of the columns that are ``quiet``."""
+    notes = [f"{some_of(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
+    was, became = sides.before.repeated, sides.now.repeated
+    if sides.columns.id is None and was is not None and became is not None and became >= max(REPEATED_LEAST, 2 * was):
+        notes.append(f"{percent(became)} of the current rows repeat another one ({percent(was)} in the reference)")
+    many = [name for name in sides.columns.segments if len(sides.now.segments.get(name, {})) >= MOST_SEGMENTS]
+    notes += [f"{name} has more than {MOST_SEGMENTS} values; only the first are shown as segments" for name in many]
+    return (*notes, *_volume(sides), *_outliers(sides, quiet))
+
+
+def _volume(sides: Sides) -> list[str]:
+    notes = []
+    before, now = sides.before.rows_a_day, sides.now.rows_a_day
+    if before is not None and now is not None and not 1 / _VOLUME_RATIO < now / before < _VOLUME_RATIO:
+        notes.append(f"rows a day: {number(before)} → {number(now)}")
+    for words, seen in (("the reference has", sides.before), ("the current rows have", sides.now)):
+        if (gap := _gap(seen)) is not None:
+            notes.append(f"{words} a gap of {(gap[1] - gap[0]).days} days, from {gap[0]} to {gap[1]}")
+    return notes
+
+
+def _gap(seen: Seen) -> tuple[date, date] | None:
+    """The longest stretch of days without rows, where it stands out from the others."""
+    steps = sorted(itertools.pairwise(sorted(seen.days)), key=lambda ends: ends[1] - ends[0])
+    if not steps:
+        return None
+    longest, usual = steps[-1], steps[len(steps) // 2]
+    least = max(_GAP_SHARE * (max(seen.days) - min(seen.days)), _GAP_LEAST, _GAP_RATIO * (usual[1] - usual[0]))
+    return longest if longest[1] - longest[0] > least else None
+
+
+def _outliers(sides: Sides, quiet: Iterable[str]) -> list[str]:
+    """Single values so far out that no share of rows shows them: by more than the reference's whole range."""
+    notes = []
+    before, now = sides.before.profile.features.columns, sides.now.profile.features.columns
+    for name in quiet:
+        was, became = before.get(name), now.get(name)
+        if not (isinstance(was, NumericColumn) and isinstance(became, NumericColumn)):
+            continue
+        if was.smallest is None or was.largest is None or became.smallest is None or became.largest is None:
+            continue
+        extent = was.largest / 2 - was.smallest / 2  # halves do not overflow
+        below, above = was.smallest / 2 - became.smallest / 2, became.largest / 2 - was.largest / 2
+        far = [number(end) for end, by in ((became.smallest, below), (became.largest, above)) if 0 < extent < by]
+        if far and sides.before.rows >= sides.floors.rows:
+            span = f"{number(was.smallest)} to {number(was.largest)}"
+            notes.append(f"{name} has values as far out as {' and '.join(far)}; the reference goes from {span}")
+    return notes

@@ -1,0 +1,170 @@
+"""`check` of more rows than it looks at or holds at a time: the same report however they come, in constant memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import driftline
+from driftline.errors import DataError
+from driftline.service import check_pass
+from driftline.service.check_report import Report
+
+ROWS = 250_000
+
+
+def rows(seed: int, count: int = ROWS, *, shift: float = 0.0) -> pl.DataFrame:
+    """Rows of many kinds, with a prediction that is wrong more often in the east when there is a shift."""
+    rng = np.random.default_rng(seed)
+    label = rng.random(count) < 0.4
+    east = rng.random(count) < 0.3
+    wrong = rng.random(count) < np.where(east, 0.1 + shift / 5, 0.1)
+    return pl.DataFrame(
+        {
+            "normal": rng.normal(shift, 1, count),
+            "skewed": rng.lognormal(0, 1, count),
+            "whole": rng.integers(0, 50, count),
+            "sky": rng.choice(["rain", "sun", "fog"], count),
+            "side": np.where(east, "east", "west"),
+            "some": [None if gone else value for gone, value in zip(rng.random(count) < 0.05, label, strict=True)],
+            "y": label.astype(int),
+            "p": (label ^ wrong).astype(int),
+            "s": np.clip(np.where(label ^ wrong, 0.7, 0.3) + rng.normal(0, 0.1, count), 0, 1),
+        }
+    )
+
+
+MODEL: dict[str, Any] = {"prediction": "p", "label": "y", "score": "s", "segments": ["side"]}
+
+
+@pytest.fixture(scope="module")
+def sides() -> tuple[pl.DataFrame, pl.DataFrame]:
+    return rows(1), rows(2, shift=0.5)
+
+
+@pytest.fixture(scope="module")
+def expected(sides: tuple[pl.DataFrame, pl.DataFrame]) -> Report:
+    return driftline.check(*sides, **MODEL)
+
+
+@pytest.mark.parametrize("rows_a_group", [10_000, 77_777, ROWS])
+def test_a_file_has_the_report_of_its_rows(
+    sides: tuple[pl.DataFrame, pl.DataFrame], expected: Report, tmp_path: Path, rows_a_group: int
+) -> None:
+    for name, frame in zip(("before", "now"), sides, strict=True):
+        frame.write_parquet(tmp_path / f"{name}.parquet", row_group_size=rows_a_group)
+    found = driftline.check(tmp_path / "before.parquet", tmp_path / "now.parquet", **MODEL)
+    assert found.to_dict() == expected.to_dict()
+
+
+def test_a_stream_that_is_read_once_has_the_same_report(
+    sides: tuple[pl.DataFrame, pl.DataFrame], expected: Report
+) -> None:
+    readers = [frame.to_arrow().to_reader(max_chunksize=9_999) for frame in sides]
+    found = driftline.check(*readers, multivariate="none", **MODEL)
+    for part in ("rows", "columns", "performance"):
+        assert found.to_dict()[part] == expected.to_dict()[part], part
+    assert found.segments == expected.segments
+
+
+def test_what_is_found(expected: Report) -> None:
+    assert expected.columns["normal"].drift is not None and expected.columns["normal"].drift.drifted
+    assert {name for name, column in expected.columns.items() if column.drift and column.drift.drifted} == {"normal"}
+    assert any("where side is east" in alert.message for alert in expected.alerts)
+    assert not any("where side is west" in alert.message for alert in expected.alerts)
+    assert {(segment.column, segment.value) for segment in expected.segments} == {("side", "east"), ("side", "west")}
+    east, west = (segment.current["accuracy"] for segment in expected.segments)
+    assert east.value == pytest.approx(0.8, abs=0.01) and west.value == pytest.approx(0.9, abs=0.01)
+    assert expected.performance is not None
+    assert east.n + west.n == expected.performance["accuracy"].n == ROWS
+
+
+def test_many_columns_are_read_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before, now = (
+        pl.DataFrame({f"c{at:03}": np.random.default_rng(seed + at).normal(at // 299, 1, 2_000) for at in range(300)})
+        for seed in (0, 1000)
+    )
+    now = now.with_columns(pl.col("c250") + 1, pl.col("c003").cast(pl.String))
+    before.write_parquet(tmp_path / "before.parquet")
+    now.write_parquet(tmp_path / "now.parquet")
+    whole = driftline.check(before, now).to_dict()
+    assert [c["column"] for c in whole["columns"] if c["drift"] and c["drift"]["drifted"]] == ["c250"]
+    monkeypatch.setattr(check_pass, "_WIDE", 7)
+    found = driftline.check(tmp_path / "before.parquet", tmp_path / "now.parquet").to_dict()
+    assert found["columns"] == whole["columns"] and found["rows"] == whole["rows"]
+
+
+def test_rows_that_come_twice_are_seen_in_large_files(tmp_path: Path) -> None:
+    before = rows(3)
+    alike = before.with_columns(pl.lit(1.5).alias("normal"), pl.lit(1).alias("whole"), pl.int_range(ROWS).alias("z"))
+    alike = alike.with_columns(pl.lit(0.5).alias("s"), pl.lit("a").alias("sky"), pl.lit(2.0).alias("skewed"))
+    twice = pl.concat([before.head(ROWS // 2), before.head(ROWS // 2)])
+    for name, frame in {"before": before, "alike": alike, "twice": twice}.items():
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    same = driftline.check(tmp_path / "before.parquet", tmp_path / "twice.parquet")
+    assert same.duplicates.reference == pytest.approx(0, abs=0.001)
+    assert same.duplicates.current == pytest.approx(0.5, abs=0.01)
+    assert any("repeat another one" in note for note in same.notes)
+    differs = driftline.check(tmp_path / "before.parquet", tmp_path / "alike.parquet")
+    assert differs.duplicates.current == 0
+
+
+def test_ids_that_come_twice_are_an_alert() -> None:
+    before = pl.DataFrame({"id": [f"u{i}" for i in range(1000)], "x": [i % 7 for i in range(1000)]})
+    now = before.with_columns(pl.Series("id", [f"u{i % 900}" for i in range(1000)]))
+    assert driftline.check(before, before, id="id").verdict == "ok"
+    (alert,) = driftline.check(before, now, id="id").alerts
+    assert (alert.kind, alert.column, alert.measure) == ("quality", "id", "duplicates")
+    assert alert.value == pytest.approx(0.1) and "10 %" in alert.message
+
+
+def test_a_class_that_shows_late() -> None:
+    """The first rows look binary; a third class comes after them."""
+    count = 40_000
+    label = ["a" if i % 2 else "b" for i in range(count - 500)] + ["c"] * 500
+    frame = pl.DataFrame({"x": range(count), "label": label, "guess": label})
+    report = driftline.check(frame, frame, label="label", prediction="guess")
+    assert report.performance is not None and report.performance["accuracy"].value == 1
+    with pytest.raises(DataError, match=r"3 classes .* a binary model has two"):
+        driftline.check(frame, frame, label="label", prediction="guess", task="binary")
+
+
+def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:
+    rows(4).write_parquet(tmp_path / "rows.parquet", row_group_size=20_000)
+    told: list[float] = []
+    driftline.check(tmp_path / "rows.parquet", tmp_path / "rows.parquet", progress=told.append)
+    assert told == sorted(told) and len(told) >= 4
+    assert 0 < told[0] < 0.5 and told[-1] == 1
+
+
+PEAK = """
+import resource, sys, driftline
+driftline.check(sys.argv[1], sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak(path: Path) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(path), str(path)], capture_output=True, check=True, text=True, env=os.environ
+    )
+    return int(done.stdout)
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    some = rows(5, 400_000).select("normal", "skewed", "whole", "sky", "side")
+    some.write_parquet(tmp_path / "some.parquet", row_group_size=50_000)
+    pl.concat([some] * 6).write_parquet(tmp_path / "many.parquet", row_group_size=50_000)
+    assert peak(tmp_path / "many.parquet") < 1.3 * peak(tmp_path / "some.parquet")
+
+
+def test_json_is_whole(expected: Report) -> None:
+    assert json.loads(expected.to_json())["rows"] == {"reference": ROWS, "current": ROWS}

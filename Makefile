@@ -14,9 +14,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 SELF := $(PIP) --no-build-isolation --no-deps --editable .
 ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
+PEERS := evidently nannyml whylogs
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog clean system-packages
+.PHONY: help demo test lint format lock changelog bench clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ lock: .venv/dev.stamp ## write requirements/*.lock anew from pyproject.toml
 changelog: .venv/dev.stamp ## show the next release's entry
 	@$(BIN)/towncrier build --draft
 
+bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory beside peers (ARGS=--quick for a few minutes)
+	@$(BIN)/python -m benchmarks.bench $(ARGS)
+
 clean: ## remove the environment and everything made
 	rm -rf .venv build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -73,6 +77,14 @@ clean: ## remove the environment and everything made
 	@$(PIP) --require-hashes --requirement requirements/dev.lock
 	@$(SELF)
 	@touch .venv/demo.stamp $@
+
+# A peer that cannot be installed is left out of the measurements, and they say so.
+.bench/%.stamp: benchmarks/requirements-%.txt | .venv/bin/pip
+	@echo "Installing $* into .bench/$* …" >&2
+	@rm -rf .bench/$*
+	@$(BIN)/python -m venv .bench/$*
+	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input --requirement $<; \
+		then touch $@; else echo "$* cannot be installed: it is not measured" >&2; rm -rf .bench/$*; fi
 
 # Chromium shows the page to the tests; the fonts are those that the page asks for.
 system-packages:

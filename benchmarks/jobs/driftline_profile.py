@@ -1,0 +1,41 @@
+"""A Driftline profile of one file, streamed in groups of columns as `driftline check` does it.
+
+python driftline_profile.py FILE
+"""
+
+import json
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import polars as pl
+
+from driftline.profiles import Columns, Profiler, canonical, infer_schema, layout_of
+from driftline.store.rows import batch_rows
+
+GROUP = 8
+SAMPLE_ROWS = 100_000
+
+started = time.perf_counter()
+scan = pl.scan_parquet(sys.argv[1])
+sample = scan.head(SAMPLE_ROWS).collect()
+schema = infer_schema(sample, Columns())
+grids, anchors = layout_of(canonical(sample, Columns(), schema), schema)
+del sample
+columns = values = 0
+with ThreadPoolExecutor(os.cpu_count()) as pool:
+    names = list(schema.features)
+    for start in range(0, len(names), GROUP):
+        group = names[start : start + GROUP]
+        part = replace(schema, features={name: schema.features[name] for name in group})
+        profiler = Profiler(part, grids, anchors)
+        for batch in scan.select(group).collect_batches(chunk_size=batch_rows(len(group)), engine="streaming"):
+            for task in [pool.submit(task) for task in profiler.tasks(canonical(batch, Columns(), part))]:
+                task.result()
+        features = profiler.profile().features
+        columns += len(features.columns)
+        values += features.rows * len(features.columns)
+answer = {"columns": columns, "values": values, "inside_seconds": time.perf_counter() - started}
+sys.stdout.write(json.dumps(answer) + "\n")

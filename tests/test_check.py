@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import math
 import os
 import subprocess
 import sys
@@ -344,6 +345,8 @@ def test_performance_that_falls_by_chance_or_by_a_trifle_is_no_alert() -> None:
 # ---- broken columns ----------------------------------------------------------------------------------------
 
 N = 120
+SUNDAYS = [date(2014, 1, 5) + timedelta(weeks=i) for i in range(N)]
+MANY = [f"c{i}" for i in range(1_000_000)]
 BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
     "same": ([1.5, 2.5, 3.5] * 40, [1.5, 2.5, 3.5] * 40, False, "below 0.10"),
     "constant": ([7] * N, [7] * N, False, "below 0.10"),
@@ -359,16 +362,23 @@ BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
     "texts become numbers": (["a", "b"] * 60, [1, 2] * 60, True, "not chance"),
     "booleans as numbers": ([True, False] * 60, [1, 0] * 60, False, "below 0.10"),
     "numbers become dates": ([1, 2] * 60, [date(2013, 4, 4)] * N, True, "changed its kind: numeric"),
-    "dates": ([date(2013, 4, 4)] * N, [date(2014, 4, 4)] * N, False, "dates and times are not compared"),
-    "dates as texts": (["2013-04-04"] * N, ["2014-04-04"] * N, False, "dates and times are not compared"),
+    "dates": ([date(2013, 4, 4)] * N, [date(2014, 4, 4)] * N, False, "spans too few days"),
+    "dates as texts": (["2013-04-04"] * N, ["2014-04-04"] * N, False, "spans too few days"),
     "dates go missing": (
         [date(2013, 4, 4)] * N,
         [None] * 110 + [date(2013, 4, 4)] * 10,
         True,
         "missing share",
     ),
-    "lists": ([[1], [2]] * 60, [[3], [4]] * 60, False, "are not compared"),
-    "lists become numbers": ([[1], [2]] * 60, [1, 2] * 60, True, "changed its kind: unsupported"),
+    "embeddings": ([[1], [2]] * 60, [[3], [4]] * 60, True, "not chance"),
+    "embeddings of no use": ([[math.nan], [math.inf]] * 60, [[math.nan], []] * 60, False, "has no parts"),
+    "embeddings become numbers": ([[1], [2]] * 60, [1, 2] * 60, True, "changed its kind: embedding"),
+    "lists of texts": ([["a"], ["b"]] * 60, [["c"], ["d"]] * 60, False, "are not compared"),
+    "weekends alone": ([date(2013, 1, 1) + timedelta(days=i) for i in range(N)], SUNDAYS, True, "not chance"),
+    "free texts": ([f"we saw {i} cats today" for i in range(N)], [f"{i} CATS!" for i in range(N)], True, "not chance"),
+    "a million kinds": (MANY, MANY[::-1], False, "identifier"),
+    "huge and tiny": ([1e308, -1e308, 5e-324] * 40, [1e308, -1e308, 5e-324] * 40, False, "below 0.10"),
+    "tiny moves": ([5e-324, 1e-323] * 60, [1e-310, 2e-310] * 60, False, "below 0.10"),
     "structs": ([{"a": 1}] * N, [{"a": 2}] * N, False, "are not compared"),
     "bytes": ([b"a"] * N, [b"b"] * N, False, "are not compared"),
     "identifiers": ([f"u{i}" for i in range(N)], [f"v{i}" for i in range(N)], False, "identifier"),

@@ -16,6 +16,7 @@ from driftline.statistics.drift import number, percent
 
 _NUMBER_BARS = 24
 _CATEGORY_BARS = 12
+_WIDEST = 1e300  # wider axes could not be divided without overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +69,17 @@ def _number_bars(reference: NumericColumn, current: NumericColumn) -> Bars | Non
     low, high = min(end for end in ends if end is not None), max(end for end in ends if end is not None)
     with np.errstate(over="ignore", invalid="ignore"):
         span = high - low
-    if not (np.isfinite(span) and span > 0):
+    if span > _WIDEST:
+        return None
+    if not span > 0:
         low, span = low - 0.5, 1.0
     if abs(low) < span * 1e-6:
         low = 0.0
     sides = []
     for side in (reference, current):
         centres = side.sketch.grid.centres(side.sketch.cells)
-        place = np.clip(np.nan_to_num((centres - low) / span) * _NUMBER_BARS, 0, _NUMBER_BARS - 1).astype(int)
+        with np.errstate(over="ignore"):
+            place = np.clip(np.nan_to_num((centres - low) / span) * _NUMBER_BARS, 0, _NUMBER_BARS - 1).astype(int)
         counts = np.bincount(place, side.sketch.counts, _NUMBER_BARS)
         sides.append(tuple((counts / max(side.sketch.count, 1)).tolist()))
     edges = np.linspace(low, low + span, _NUMBER_BARS + 1).tolist()

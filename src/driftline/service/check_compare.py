@@ -10,7 +10,7 @@ import polars as pl
 
 from driftline.events import Kind, Schema, Task
 from driftline.profiles import Column, Performance, kind_of
-from driftline.profiles.frame import FEATURE
+from driftline.profiles.frame import COMPOSITE, FEATURE
 from driftline.service.check_notes import notes_on
 from driftline.service.check_pass import REPEATED_LEAST
 from driftline.service.check_report import Alert, ColumnReport, Missing, Report, RowCounts, Segment
@@ -48,7 +48,8 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
     taken = {*sides.columns.roles, *sides.columns.ignore, *schema.features}
     new = [name for name in sides.types_now if name not in taken] if sides.columns.features is None else []
     drifts = compare_columns(reference, current, sides.floors)
-    drifts |= {name: _with_missing(drift, sides) for name, drift in aside.items()}
+    apart = {name: drift for name, drift in drifts.items() if drift.kind in COMPOSITE and drift.value is None}
+    drifts |= {name: _with_missing(drift, sides) for name, drift in (apart | dict(aside)).items()}
     drifts |= {name: _new(sides, name) for name in new}
     if label is not None and unlabelled is not None:
         drifts[label] = unlabelled

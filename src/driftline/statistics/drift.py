@@ -7,6 +7,7 @@ over all columns, is below ``Floors.chance``, and an effect reaches its floor.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
+from driftline.profiles.parts import TIME_PART
 from driftline.sketches import Grid
 from driftline.statistics.distances import (
     CAP_SPREADS,
@@ -30,6 +32,8 @@ _IDENTIFIER_SHARE = 0.9
 _CHANGES_SHOWN = 4
 _CHANGE_LEAST = 0.01
 _SPREAD_RATIO = 1.1
+_DAYS_NEEDED = {"weekday": 27.0, "hour of day": 2.0}
+_NO_PARTS = {"datetime": "spans too few days to compare weekdays and hours; that time goes on is no drift"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +161,13 @@ def _compare_parts(
 ) -> ColumnDrift:
     """The part that speaks for a column: of those that chance does not explain the worst, else the likeliest."""
     parts = {
-        name: _compare(name, part, current.parts[name], floors)
-        for name, part in reference.parts.items()
-        if name in current.parts
+        name: _compare(name, reference.parts[name], current.parts[name], floors)
+        for name in _comparable_parts(reference, current)
     }
     judged = {name: drift for name, drift in parts.items() if drift.value is not None and drift.p_value is not None}
     if not judged:
         problems = sorted({drift.problem for drift in parts.values() if drift.problem})
-        return replace(blank, problem=problems[0] if problems else "has no parts that could be compared")
+        return replace(blank, problem=problems[0] if problems else _NO_PARTS.get(blank.kind, "has no parts to compare"))
     chances = {name: min((drift.p_value or 0.0) * len(judged), 1.0) for name, drift in judged.items()}
     real = [name for name in judged if chances[name] < floors.chance]
     speaker = max(real or judged, key=lambda name: (judged[name].severity if real else -chances[name], name))
@@ -181,6 +184,24 @@ def _compare_parts(
         rows_current=blank.rows_current,
         changes=tuple(f"{name}: {', '.join(judged[name].changes)}" for name in told[:_CHANGES_SHOWN]),
     )
+
+
+def _comparable_parts(reference: CompositeColumn, current: CompositeColumn) -> list[str]:
+    """The parts of both. Time itself goes on; and in less than some weeks of it, not all weekdays have come by."""
+    days = min(_days(reference), _days(current))
+    return [
+        name
+        for name in reference.parts
+        if name in current.parts and name != TIME_PART and days >= _DAYS_NEEDED.get(name, 0.0)
+    ]
+
+
+def _days(column: CompositeColumn) -> float:
+    """The days that a datetime column spans; without end for times of day and other columns."""
+    time = column.parts.get(TIME_PART)
+    if not isinstance(time, NumericColumn):
+        return math.inf
+    return (time.largest - time.smallest) / 86_400 if time.smallest is not None and time.largest is not None else 0.0
 
 
 def _blank(name: str, reference: Column | None, current: Column | None) -> ColumnDrift:

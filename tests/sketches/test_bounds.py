@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import datasketches
 import numpy as np
 import polars as pl
 import pytest
@@ -102,3 +103,18 @@ def test_moments_of_many_values_are_those_of_numpy() -> None:
     assert column.sd == pytest.approx(values.std(ddof=1), rel=1e-7)
     exact = Moments.of(values)
     assert exact.mean == pytest.approx(math.fsum(values) / len(values), rel=1e-15)
+
+
+# ---- beside a reference implementation ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("q", [0.01, 0.25, 0.5, 0.9, 0.999])
+def test_quantiles_agree_with_data_sketches(q: float) -> None:
+    """The grid is right in value (a cell), KLL in rank (1.3 %): the grid's cell meets the range of KLL's ranks."""
+    values = np.random.default_rng(3).lognormal(0, 1, 50_000)
+    kll = datasketches.kll_doubles_sketch(200)
+    kll.update(values)
+    error = kll.normalized_rank_error(False) * 3
+    low, high = kll.get_quantile(max(q - error, 0.0)), kll.get_quantile(min(q + error, 1.0))
+    bounds = GridSketch.of(values).quantile_bounds(q)
+    assert bounds is not None and bounds[0] <= high and low <= bounds[1]

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from functools import reduce
 
+import datasketches
 import numpy as np
 import polars as pl
 import pytest
@@ -170,3 +171,19 @@ def test_hashes_are_uniform() -> None:
     counts = np.bincount((hashes >> np.uint64(58)).astype(np.int64), minlength=64)
     chi_squared = ((counts - 1000.0) ** 2 / 1000.0).sum()
     assert 30 < chi_squared < 110  # 63 degrees of freedom: about one in a million beyond either end
+
+
+# ---- beside a reference implementation ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("distinct", [5_000, 60_000])
+def test_distinct_agrees_with_data_sketches(distinct: int) -> None:
+    """Both estimate; their bounds, at three standard errors, overlap, and hold the truth."""
+    names = [f"item {number}" for number in range(distinct)]
+    theirs = datasketches.hll_sketch(12)
+    for name in names:
+        theirs.update(name)
+    estimate, low, high = KeySample.of(hash_names(names)).distinct()
+    assert low <= distinct <= high
+    assert theirs.get_lower_bound(3) <= high and low <= theirs.get_upper_bound(3)
+    assert estimate == pytest.approx(theirs.get_estimate(), rel=0.1)

@@ -19,7 +19,7 @@ _NULLS = ["", "NA", "N/A", "NULL", "null"]
 _DUPLICATED = re.compile(r"(?P<name>.*)_duplicated_\d+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
 _COMPRESSED = (".gz", ".zst")
-_FIRST_ROWS = 10_000
+_FIRST_ROWS = 2_000
 _SMALL_BYTES = 16 << 20  # of a text file: its types are taken from all rows
 
 

@@ -1,23 +1,431 @@
-"""PLACEHOLDER, overwritten by the developer of this module."""
+"""Whether columns hang together as they did: what no distance of single columns can see.
+
+Every column becomes ranks of its own side, so a column that only moved, stretched or bent has the same ranks as
+before. Categories become indicators of their most frequent values, gaps an indicator of their own. Spearman's
+correlations of all pairs are one matrix product a side; pairs whose correlation changed by more than a trifle are
+then tested by Fisher's z with a variance from the data, and adjusted by Holm (1979) over all pairs.
+
+A relation that has no monotone part (a parabola, XOR) has no correlation: for these there is
+`driftline.statistics.domain_classifier`.
+"""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+MEASURE = "correlation"
+LEAST_ROWS = 30
+MOST_ROWS = 10_000
+"""At this size chance moves a correlation by 0.014 (one standard deviation): more rows would not change a verdict."""
+_WORK = 4_000_000_000
+"""Rows × variables² at most, a second or so."""
+_MOST_VARIABLES = 1_500
+_MOST_LEVELS = 8
+_LEAST_SHARE = 0.05
+_LEAST_SPREAD = 3 * _LEAST_SHARE * (1 - _LEAST_SHARE)
+"""12 times the variance of the ranks, 1 without ties; this is the one of an indicator of 5 % of the rows."""
+_LEAST_SPREAD_ROWS = 29.9
+"""The same times rows: 30 rows without ties, 12 rows in an indicator of 100, 20 in one of 10,000."""
+_PAIRS_SHOWN = 10
+_PAIRS_TESTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PairChange:
+    """Two columns whose relation changed.
+
+    ``reference`` and ``current`` are Spearman's rank correlations, in [-1, 1]. The reference's is carried over to the
+    spread that the ranks have now (see `compare_dependence`), so that it may differ a little from the plain one where
+    there are categories or ties. ``p_value`` is adjusted over all pairs.
+    """
+
+    columns: tuple[str, str]
+    reference: float
+    current: float
+    p_value: float
 
 
 @dataclass(frozen=True, slots=True)
 class Dependence:
+    """Whether the columns of two sets of rows hang together in the same way.
+
+    ``measure`` is ``correlation`` or ``classifier``. ``value`` is the largest change of a correlation, 0 to 2 (for the
+    classifier its ROC AUC, 0 to 1), and ``threshold`` what it has to reach; None, with a ``problem`` in words, where
+    nothing could be compared. ``p_value`` belongs to ``value`` and is adjusted for all that was tested. ``reason``
+    says which of the two conditions, no trifle and no chance, decided. ``pairs`` are those that meet both, worst
+    first, at most ten; the classifier has none.
+    """
+
     measure: str
-    value: float | None
-    threshold: float | None
-    drifted: bool
-    p_value: float | None
-    problem: str
-    reason: str
-    pairs: tuple[object, ...]
+    value: float | None = None
+    threshold: float | None = None
+    drifted: bool = False
+    p_value: float | None = None
+    problem: str = ""
+    reason: str = ""
+    pairs: tuple[PairChange, ...] = ()
 
 
-def compare_dependence(reference: pl.DataFrame, current: pl.DataFrame) -> Dependence | None:
-    return None
+def compare_dependence(
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    *,
+    floor: float = 0.1,
+    chance: float = 0.01,
+    largest: int = 1000,
+) -> Dependence:
+    """Compare the rank correlations of all pairs of columns that are on both sides; nothing is ever raised or NaN.
+
+    Numbers are Float64, categories String; columns of other types are left out. ``floor``: a smaller change of a
+    correlation is a trifle. ``chance``: the chance, over all pairs together, of a finding where nothing changed.
+    ``largest``: of more columns the first so many are taken. Of more than `MOST_ROWS` rows so many are taken, evenly
+    spaced, and fewer with hundreds of columns.
+
+    A category that becomes more frequent is a matter of its column, though its correlations change with it. So the
+    reference's correlation is multiplied by the ratio of the spreads of the ranks, now over then, of both columns
+    before it is compared. For a category and a number that is to compare the probability of superiority, P(a row in
+    the category has a larger number than one outside), on the scale of a correlation. Without ties the ratio is 1.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(1)
+    >>> size = rng.normal(size=2000)
+    >>> price = size + rng.normal(size=2000)
+    >>> reference = pl.DataFrame({"size": size, "price": price})
+    >>> found = compare_dependence(reference, pl.DataFrame({"size": size, "price": rng.permutation(price)}))
+    >>> found.drifted, found.reason
+    (True, 'the correlation of size and price went from 0.68 to 0.00; the change of 0.68 is at or above 0.10, ...')
+    """
+    columns = [name for name in reference.columns if name in current.columns and _comparable(reference, current, name)]
+    taken = columns[:largest]
+    fewest = min(reference.height, current.height)
+    if fewest < LEAST_ROWS:
+        side = "reference" if reference.height == fewest else "current"
+        return _nothing(floor, f"{fewest} rows in the {side} data; at least {LEAST_ROWS} are needed to judge relations")
+    if len(taken) < 2:
+        return _nothing(floor, f"{len(taken)} columns that can be compared on both sides; a relation needs two")
+    before, now = (_thinned(_cleaned(frame.select(taken))) for frame in (reference, current))
+    variables = _variables(before, now)
+    tested = _tested(_scores(before, variables), _scores(now, variables), variables, floor)
+    if not tested.count:
+        return _nothing(floor, "no two columns vary enough, in enough rows on both sides, to have a relation")
+    left = (
+        f"; only the first {len(taken):,} of {len(columns):,} columns were taken" if len(taken) < len(columns) else ""
+    )
+    return _verdict(tested, variables, floor, chance, left)
+
+
+def rank_correlation(frame: pl.DataFrame) -> Floats:
+    """Spearman's correlations of columns of numbers, shape (columns, columns), in the order of the frame.
+
+    Ties have their mean rank. A pair with gaps rests on the rows that have both, with the ranks of each whole column.
+    0 where a column does not vary.
+
+    >>> rank_correlation(pl.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 10.0, 100.0], "c": [3.0, 2.0, 1.0]})).round(2)
+    array([[ 1.,  1., -1.],
+           [ 1.,  1., -1.],
+           [-1., -1.,  1.]])
+    """
+    variables = [_Variable(name, "rank") for name in frame.columns]
+    return _correlations(_scores(_cleaned(frame), variables)).r
+
+
+def _nothing(floor: float, problem: str) -> Dependence:
+    return Dependence(MEASURE, threshold=floor, problem=problem)
+
+
+# ---- columns as ranks --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Variable:
+    """What of a column is looked at: its ``rank``, whether it has the value ``level``, or whether it has ``gaps``."""
+
+    column: str
+    part: str
+    level: str = ""
+
+    @property
+    def label(self) -> str:
+        """The variable in words."""
+        return {"rank": self.column, "level": f"{self.column} = {self.level}", "gaps": f"gaps in {self.column}"}[
+            self.part
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Ranks of one side, shape (rows, variables): the mid-rank as a share of the rows, less a half, in [-0.5, 0.5].
+
+    0, the mean, where missing. ``there`` tells where nothing is missing, None if nothing is anywhere. ``spread`` is the
+    standard deviation of each variable: 12^-0.5 without ties.
+    """
+
+    ranks: Floats
+    there: Flags | None
+    spread: Floats
+
+
+def _comparable(reference: pl.DataFrame, current: pl.DataFrame, name: str) -> bool:
+    return reference.schema[name] == current.schema[name] and reference.schema[name] in (pl.Float64, pl.String)
+
+
+def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
+    """NaN is a gap; an infinity is a number like others, the largest."""
+    return frame.with_columns(pl.selectors.float().fill_nan(None)) if frame.width else frame
+
+
+def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
+    """Evenly spaced rows, as many as the work allows."""
+    most = sum(_MOST_LEVELS if dtype == pl.String else 1 for dtype in frame.dtypes)
+    rows = min(max(_WORK // min(most, _MOST_VARIABLES) ** 2, 1000), MOST_ROWS)
+    if frame.height <= rows:
+        return frame
+    return frame[np.linspace(0, frame.height - 1, rows).astype(np.int64)]
+
+
+def _variables(reference: pl.DataFrame, current: pl.DataFrame) -> list[_Variable]:
+    """What can be looked at: first one of each column, then the others, as far as there is room."""
+    first: list[_Variable] = []
+    others: list[_Variable] = []
+    for series in reference:
+        name = series.name
+        gaps = min(series.null_count(), current[name].null_count())
+        if series.dtype == pl.String:
+            found = [_Variable(name, "level", level) for level in _levels(series)]
+        else:
+            found = [_Variable(name, "rank")]
+        if gaps:
+            found.append(_Variable(name, "gaps"))
+        first += found[:1]
+        others += found[1:]
+    return (first + others)[:_MOST_VARIABLES]
+
+
+def _levels(series: pl.Series) -> list[str]:
+    """The most frequent values; of two that are all, one says everything."""
+    counts = dict(series.drop_nulls().value_counts().iter_rows())
+    frequent = sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_LEVELS]
+    enough = [value for value in frequent if counts[value] >= _LEAST_SHARE * len(series)]
+    return enough[:1] if len(counts) == 2 and not series.null_count() else enough
+
+
+def _scores(frame: pl.DataFrame, variables: Sequence[_Variable]) -> _Scores:
+    rows = max(frame.height, 1)
+    asked = [
+        pl.col(variable.column).rank()
+        if variable.part == "rank"
+        else pl.col(variable.column).is_null().cast(pl.Float64)
+        if variable.part == "gaps"
+        else pl.col(variable.column).eq_missing(pl.lit(variable.level)).cast(pl.Float64)
+        for variable in variables
+    ]
+    values = frame.select(expression.alias(str(at)) for at, expression in enumerate(asked)).to_numpy()
+    values = np.asarray(values, np.float64)
+    there = np.isfinite(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    is_rank = np.array([variable.part == "rank" for variable in variables], np.bool_)
+    # The mid-rank of an indicator is half of it and a constant.
+    ranks = np.where(is_rank, (values - 0.5) / count - 0.5, (values - np.nansum(values, axis=0) / rows) / 2)
+    ranks[~there] = 0.0
+    return _Scores(ranks, None if there.all() else there, np.sqrt((ranks * ranks).sum(axis=0) / count))
+
+
+# ---- correlations ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Correlations:
+    """Of one side, each of shape (variables, variables): correlations, the rows they rest on, and whether both
+    variables vary enough in these rows.
+    """
+
+    r: Floats
+    rows: Floats
+    enough: Flags
+
+
+def _correlations(scores: _Scores) -> _Correlations:
+    ranks, there = scores.ranks, scores.there
+    products = ranks.T @ ranks
+    if there is None:
+        rows = np.full(products.shape, float(len(ranks)))
+        covariance = products / np.maximum(rows, 1)
+        variance = np.broadcast_to(np.diag(covariance), products.shape).T
+    else:
+        present = there.astype(np.float64)
+        rows = present.T @ present
+        some = np.maximum(rows, 1)
+        mean = ranks.T @ present / some  # [i, j]: of i, in the rows that have j
+        covariance = products / some - mean * mean.T
+        variance = (ranks * ranks).T @ present / some - mean * mean
+    least = np.minimum(variance, variance.T)
+    scale = np.sqrt(np.maximum(variance, 0) * np.maximum(variance.T, 0))
+    varies = least > 1e-12
+    r = np.clip(np.divide(covariance, scale, out=np.zeros_like(covariance), where=varies), -1, 1)
+    relative = 12 * least
+    enough = varies & (relative >= _LEAST_SPREAD) & (rows >= LEAST_ROWS) & (relative * rows >= _LEAST_SPREAD_ROWS)
+    return _Correlations(r, rows, enough)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    """The pairs that were tested, of ``count`` that could be: indices of variables, the reference's correlation carried
+    over and the current one, and p-values adjusted by Holm over all that could be.
+
+    The first is the pair that changed most.
+    """
+
+    count: int
+    pairs: list[tuple[int, int]]
+    expected: Floats
+    current: Floats
+    p_values: Floats
+
+
+def _tested(before: _Scores, now: _Scores, variables: Sequence[_Variable], floor: float) -> _Tested:
+    """Test the pairs whose change reaches the floor, clearest first by a plain Fisher's z."""
+    was, became = _correlations(before), _correlations(now)
+    columns = {name: at for at, name in enumerate(dict.fromkeys(variable.column for variable in variables))}
+    column = np.array([columns[variable.column] for variable in variables])
+    first, second = np.nonzero(np.triu(was.enough & became.enough & (column[:, None] != column[None, :])))
+    ratio = np.divide(now.spread, before.spread, out=np.ones_like(now.spread), where=before.spread > 0)
+    carried = ratio[first] * ratio[second]
+    r, current = was.r[first, second], became.r[first, second]
+    expected = np.clip(r * carried, -1, 1)
+    change = np.abs(current - expected)
+    rows_was, rows_became = was.rows[first, second], became.rows[first, second]
+    steep = carried * (1 - r * r) / np.maximum(1 - expected * expected, 1 / rows_was)
+    plain = steep * steep * _plain_variance(expected, rows_was) + _plain_variance(current, rows_became)
+    apart = np.abs(_fisher(current, rows_became) - _fisher(expected, rows_was))
+    over = np.flatnonzero(change >= floor)
+    chosen = over[np.argsort(-apart[over] / np.sqrt(plain[over]), kind="stable")][:_PAIRS_TESTED]
+    if len(change):
+        most = np.argmax(change)
+        chosen = np.concatenate([[most], chosen[chosen != most]])
+    p_values = np.ones(len(chosen))
+    for at, k in enumerate(chosen):
+        own = _pooled(before, now, first[k], second[k], carried[k], rows_was[k], rows_became[k])
+        p_values[at] = math.erfc(apart[k] / math.sqrt(2 * max(own, plain[k])))
+    pairs = [(int(i), int(j)) for i, j in zip(first[chosen], second[chosen], strict=True)]
+    return _Tested(len(change), pairs, expected[chosen], current[chosen], _holm(p_values, len(change)))
+
+
+def _fisher(r: Floats, rows: Floats) -> Floats:
+    """Fisher's z, kept finite: no correlation of so many rows is told from 1 beyond 1 - 1 / (2 rows)."""
+    most = 1 - 0.5 / rows
+    return np.asarray(np.arctanh(np.clip(r, -most, most)))
+
+
+def _plain_variance(r: Floats, rows: Floats) -> Floats:
+    """Of the z of Spearman's correlation where both columns are normal after some bending (Bonett & Wright 2000)."""
+    return (1 + r * r / 2) / (rows - 3)
+
+
+def _variance(scores: _Scores, i: int, j: int, carried: float) -> float:
+    """Of the z of one correlation times ``carried``, times rows: the mean square of its influence function.
+
+    Ranks are estimated too: a row moves the correlation by its own product and, through the ranks, by all products
+    of rows above it (Hoeffding 1948; the delta method for the spreads, which vary where there are ties).
+    """
+    both = slice(None) if scores.there is None else scores.there[:, i] & scores.there[:, j]
+    u, v = scores.ranks[both, i], scores.ranks[both, j]
+    # Mid-ranks lie on a lattice of halves of a row, so counting sorts them.
+    rows_i, rows_j = (len(scores.ranks) if scores.there is None else scores.there[:, at].sum() for at in (i, j))
+    code_u, code_v = ((2 * rows * (ranks + 0.5)).round().astype(np.int64) for rows, ranks in ((rows_i, u), (rows_j, v)))
+    u, v = u - u.mean(), v - v.mean()
+    uu, vv, uv = (u * u).mean(), (v * v).mean(), (u * v).mean()
+    move_uu = u * u - uu + 2 * _above(code_u, u)
+    move_vv = v * v - vv + 2 * _above(code_v, v)
+    move_uv = u * v - uv + _above(code_u, v) + _above(code_v, u)
+    scale = math.sqrt(uu * vv)
+    influence = (move_uv - uv * (move_uu / uu + move_vv / vv)) / scale
+    slack = 1 - min((carried * uv / scale) ** 2, 1 - 1 / len(u))
+    return float((carried / slack) ** 2 * influence.var())
+
+
+def _above(code: npt.NDArray[np.int64], weight: Floats) -> Floats:
+    """For each row the mean weight of all rows with a greater code, ties half; ``weight`` has mean 0."""
+    sums = np.bincount(code, weight)
+    return np.asarray((sums / 2 - np.cumsum(sums))[code] / len(code))
+
+
+def _pooled(
+    before: _Scores, now: _Scores, i: int, j: int, carried: float, rows_was: float, rows_became: float
+) -> float:
+    """Variance of the difference of two z; without drift both sides tell of the same relation, the larger one more."""
+    was, became = _variance(before, i, j, carried), _variance(now, i, j, 1.0)
+    one = (rows_was * was + rows_became * became) / (rows_was + rows_became)
+    return one * (1 / rows_was + 1 / rows_became)
+
+
+def _holm(p_values: Floats, count: int) -> Floats:
+    """Holm's (1979) adjustment of the smallest of ``count`` p-values; those not given count as 1."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.maximum.accumulate(np.minimum(p_values[order] * (count - np.arange(len(order))), 1))
+    return adjusted
+
+
+# ---- in words ----------------------------------------------------------------------------------------------
+
+
+def _verdict(tested: _Tested, variables: Sequence[_Variable], floor: float, chance: float, left: str) -> Dependence:
+    change = np.abs(tested.current - tested.expected)
+    both = np.flatnonzero((change >= floor) & (tested.p_values < chance))
+    both = both[np.argsort(-change[both], kind="stable")]
+    speaks = int(both[0]) if len(both) else 0
+    value, p_value = float(change[speaks]), float(tested.p_values[speaks])
+    one, other = (variables[at] for at in tested.pairs[speaks])
+    went = f"the correlation of {one.label} and {other.label} went from {tested.expected[speaks]:.2f}"
+    went += f" to {tested.current[speaks]:.2f}"
+    over = f" over {tested.count:,} pairs" if tested.count > 1 else ""
+    odds = ("p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}") + over
+    if len(both):
+        pairs = _pairs(tested, variables, both)
+        reason = f"{went}; the change of {value:.2f} is at or above {floor:.2f}, and it is not chance ({odds})"
+        reason += _others(pairs)
+    else:
+        pairs = []
+        below = "is below" if value < floor else "is at or above"
+        explains = "not chance" if p_value < chance else "chance explains it"
+        glue = "and" if (value < floor) == (p_value >= chance) else "but"
+        reason = f"{went}, which changed most; {value:.2f} {below} {floor:.2f}, {glue} {explains} ({odds})"
+    return Dependence(
+        MEASURE,
+        value=value,
+        threshold=floor,
+        drifted=bool(len(both)),
+        p_value=p_value,
+        reason=reason + left,
+        pairs=tuple(pairs[:_PAIRS_SHOWN]),
+    )
+
+
+def _pairs(tested: _Tested, variables: Sequence[_Variable], worst_first: npt.NDArray[np.int64]) -> list[PairChange]:
+    """Each two columns once, by what changed most of them."""
+    found: dict[tuple[str, str], PairChange] = {}
+    for at in worst_first:
+        i, j = tested.pairs[at]
+        columns = variables[i].column, variables[j].column
+        numbers = (float(values[at]) for values in (tested.expected, tested.current, tested.p_values))
+        found.setdefault(columns, PairChange(columns, *numbers))
+    return list(found.values())
+
+
+def _others(pairs: Sequence[PairChange]) -> str:
+    """How many pairs changed, and the column that most of them have in common."""
+    if len(pairs) < 2:
+        return ""
+    name, times = Counter(name for pair in pairs for name in pair.columns).most_common(1)[0]
+    common = f", {times} of them with {name}" if len(pairs) > 2 and 2 * times > len(pairs) else ""
+    return f"; {len(pairs)} pairs of columns changed{common}"

@@ -91,6 +91,13 @@ def test_ndjson_has_no_dates(tmp_path: Path) -> None:
     assert_frame_equal(collected(rows, ["whole", "text"]), FRAME.select("whole", "text"))
 
 
+def test_a_delta_table(tmp_path: Path) -> None:
+    deltalake.write_deltalake(tmp_path / "table", FRAME)
+    rows = rows_of(deltalake.DeltaTable(tmp_path / "table"), "reference")
+    assert rows.count == N
+    assert_frame_equal(collected(rows, ["whole"]), FRAME.select("whole"))
+
+
 @pytest.mark.parametrize("kind", HANDED)
 def test_whatever_hands_out_arrow(kind: str) -> None:
     rows = rows_of(HANDED[kind](FRAME), "reference")

@@ -32,6 +32,8 @@ def _from_memory(rows: Any, side: str) -> Rows:
         return FrameRows(rows, side)
     if isinstance(rows, pl.LazyFrame):
         return ScannedRows(rows, side, narrow=True)
+    if type(rows).__name__ == "DeltaTable":
+        return ScannedRows(pl.scan_delta(rows), side, narrow=True)
     if isinstance(rows, list) and rows and all(hasattr(part, "__arrow_c_array__") for part in rows):
         return FrameRows(pl.concat([pl.DataFrame(part) for part in rows]), side)
     try:

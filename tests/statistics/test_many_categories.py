@@ -1,0 +1,101 @@
+"""Columns with more categories than are kept: distances by buckets, new ones by a sample that both sides share."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.profiles import CategoricalColumn
+from driftline.statistics import compare_columns
+from driftline.statistics.distances import hellinger, jensen_shannon_raw, pair, psi, psi_raw, total_variation
+
+ROWS, DISTINCT = 60_000, 25_000
+
+
+def column(names: np.ndarray) -> CategoricalColumn:
+    return CategoricalColumn.of(pl.Series(names.tolist()))
+
+
+def items(seed: int, *, first: int = 0) -> np.ndarray:
+    numbers = first + (DISTINCT * np.random.default_rng(seed).random(ROWS) ** 2).astype(int)
+    return np.array([f"item {number}" for number in numbers])
+
+
+def shares(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    counts = [Counter(side.tolist()) for side in (first, second)]
+    names = sorted(counts[0] | counts[1])
+    p, q = (np.array([count[name] for name in names]) / ROWS for count in counts)
+    return p, q
+
+
+def test_without_drift_there_is_none() -> None:
+    before, now = column(items(1)), column(items(2))
+    assert not before.categories.exact and not now.categories.exact
+    drift = compare_columns({"x": before}, {"x": now})["x"]
+    assert not drift.drifted and drift.unseen < 0.005
+    assert drift.p_value is not None and drift.p_value > 0.001
+
+
+def test_distances_by_bucket_are_never_larger_than_the_categories_own() -> None:
+    first, second = items(3), items(4, first=DISTINCT // 4)
+    p, q = shares(first, second)
+    both = pair(column(first), column(second))
+    found = total_variation(both), hellinger(both), jensen_shannon_raw(both)
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        divergence = sum(np.nansum(np.where(side > 0, side * np.log2(side / middle), 0)) for side in (p, q)) / 2
+    exact = np.abs(p - q).sum() / 2, np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum() / 2), np.sqrt(divergence)
+    for by_bucket, by_name in zip(found, exact, strict=True):
+        assert by_bucket is not None and 0 < by_bucket <= by_name + 1e-9
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+def test_new_categories_are_seen_beyond_what_rare_ones_let_expect(share: float) -> None:
+    now = items(6)
+    new = np.random.default_rng(7).random(ROWS) < share
+    now[new] = np.char.add("new ", now[new])
+    drift = compare_columns({"x": column(items(5))}, {"x": column(now)})["x"]
+    assert drift.drifted and 0.2 * share < drift.unseen < 1.1 * share
+    assert share < 1 or drift.unseen == 1
+
+
+def test_a_category_that_spreads_among_many_is_seen() -> None:
+    now = items(8)
+    now[:6000] = "item 17"
+    drift = compare_columns({"x": column(items(9))}, {"x": column(now)})["x"]
+    assert drift.drifted
+
+
+def test_few_against_many() -> None:
+    few = column(np.array([f"item {number % 10}" for number in range(ROWS)]))
+    assert few.categories.exact
+    for before, now in ((few, column(items(10))), (column(items(10)), few)):
+        drift = compare_columns({"x": before}, {"x": now})["x"]
+        assert drift.drifted and all(value is None or np.isfinite(value) for value in drift.distances.values())
+
+
+LETTERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=60)
+
+
+@given(LETTERS, LETTERS)
+def test_psi_is_the_textbooks_with_half_a_row_in_each_bin(before: list[str], now: list[str]) -> None:
+    both = pair(CategoricalColumn.of(pl.Series(before)), CategoricalColumn.of(pl.Series(now)))
+    known = sorted(set(before))
+    p = np.array([before.count(name) for name in known], float)
+    q = np.array([now.count(name) for name in known], float)
+    surprising = both.unseen * len(now)
+    rest = len(now) - q.sum() - surprising
+    p, q = np.append(p, 0.0), np.append(q, rest)
+    p, q = np.append(p, 0.0), np.append(q, surprising)
+    used = (p + q) > 0
+    p, q = p[used] + 0.5, q[used] + 0.5
+    p, q = p / p.sum(), q / q.sum()
+    raw = float(((p - q) * np.log(p / q)).sum())
+    assert psi_raw(both) == pytest.approx(raw, abs=1e-12)
+    expected = (used.sum() - 1) * (1 / len(before) + 1 / len(now))
+    assert psi(both) == pytest.approx(max(raw - expected, 0.0), abs=1e-12)

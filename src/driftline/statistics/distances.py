@@ -205,7 +205,7 @@ def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> flo
         loud = sum(count for count in new if count * math.log1p(n / m) > _MILLION)
         expected = m * sum(1 for count in mine.values() if count == 1) / n
         surprising = loud + max(sum(new) - loud - expected - 3 * math.sqrt(expected * (1 + m / n)), 0.0)
-    return surprising * (current.categories.count / m)
+    return surprising / m * current.categories.count
 
 
 # ---- shares ------------------------------------------------------------------------------------------------

@@ -3,88 +3,24 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
-import numpy as np
 
-from driftline.profiles import CategoricalColumn, Column, NumericColumn
-from driftline.statistics.drift import number, percent
+from driftline.export.bars import bars_of
+from driftline.profiles import Column
+from driftline.statistics.drift import percent
 
-_NUMBER_BARS = 24
-_CATEGORY_BARS = 12
-_WIDEST = 1e300  # wider axes could not be divided without overflow
+QUIET_CHARTS = 50
+_WHISKER, _WIDEST = 112.0, 1e300
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """Shares of both sides, 0 to 1, in named bars; ``ends`` are the names at the two ends of an axis of
-    numbers.
-    """
+class Whisker(NamedTuple):
+    """The low end, the value and the high end of both sides, as places on an axis of `_WHISKER` units."""
 
-    names: tuple[str, ...]
     reference: tuple[float, ...]
     current: tuple[float, ...]
-    ends: tuple[str, str] | None = None
-
-    @property
-    def tallest(self) -> float:
-        """The largest share of all, above 0."""
-        return max(*self.reference, *self.current, 1e-9)
-
-
-def bars_of(reference: Column | None, current: Column | None) -> Bars | None:
-    """Bars of two profiles of one column; None where there is nothing to draw."""
-    if isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
-        return _category_bars(reference, current)
-    if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
-        return _number_bars(reference, current)
-    return None
-
-
-def _category_bars(reference: CategoricalColumn, current: CategoricalColumn) -> Bars | None:
-    mine, theirs = reference.categories, current.categories
-    names = sorted(mine.counts.keys() | theirs.counts.keys(), key=lambda n: (-max(mine.share(n), theirs.share(n)), n))
-    shown = names[:_CATEGORY_BARS]
-    if not shown:
-        return None
-    sides = [[side.share(name) for name in shown] for side in (mine, theirs)]
-    if len(names) > len(shown):
-        rest = [
-            max((1.0 if side.count else 0.0) - sum(shares), 0.0)
-            for side, shares in zip((mine, theirs), sides, strict=True)
-        ]
-        shown = [*shown, f"{len(names) - len(shown)} others"]
-        sides = [[*shares, more] for shares, more in zip(sides, rest, strict=True)]
-    return Bars(tuple(shown), tuple(sides[0]), tuple(sides[1]))
-
-
-def _number_bars(reference: NumericColumn, current: NumericColumn) -> Bars | None:
-    ends = [side.sketch.quantile(q) for side in (reference, current) for q in (0.01, 0.99) if side.sketch.count]
-    if not ends:
-        return None
-    low, high = min(end for end in ends if end is not None), max(end for end in ends if end is not None)
-    with np.errstate(over="ignore", invalid="ignore"):
-        span = high - low
-    if span > _WIDEST:
-        return None
-    if not span > 0:
-        low, span = low - 0.5, 1.0
-    if abs(low) < span * 1e-6:
-        low = 0.0
-    sides = []
-    for side in (reference, current):
-        centres = side.sketch.grid.centres(side.sketch.cells)
-        with np.errstate(over="ignore"):
-            place = np.clip(np.nan_to_num((centres - low) / span) * _NUMBER_BARS, 0, _NUMBER_BARS - 1).astype(int)
-        counts = np.bincount(place, side.sketch.counts, _NUMBER_BARS)
-        sides.append(tuple((counts / max(side.sketch.count, 1)).tolist()))
-    edges = np.linspace(low, low + span, _NUMBER_BARS + 1).tolist()
-    names = tuple(f"{number(a)} to {number(b)}" for a, b in itertools.pairwise(edges))
-    return Bars(names, sides[0], sides[1], (number(edges[0]), number(edges[-1])))
 
 
 @functools.cache
@@ -101,6 +37,34 @@ def _template() -> jinja2.Template:
 
 
 def render(document: Mapping[str, Any], profiles: Mapping[str, tuple[Column | None, Column | None]]) -> str:
-    """The page of a report: its JSON document and the profiles of its columns."""
-    charts = {name: bars for name, (before, now) in profiles.items() if (bars := bars_of(before, now)) is not None}
-    return _template().render(report=document, charts=charts)
+    """The page of a report: its JSON document and the profiles of its columns.
+
+    Columns that drifted have a card each, the others are folded; charts are drawn for those and for the first
+    `QUIET_CHARTS` of these, so that a page of a thousand columns stays small.
+    """
+    loud = [column for column in document["columns"] if column["drift"] and column["drift"]["drifted"]]
+    quiet = [column for column in document["columns"] if not (column["drift"] and column["drift"]["drifted"])]
+    charts = {}
+    for column in [*loud, *quiet[:QUIET_CHARTS]]:
+        before, now = profiles.get(column["column"], (None, None))
+        bars = bars_of(before, now, part=(column["drift"] or {}).get("part"))
+        if bars is not None:
+            charts[column["column"]] = bars
+    return _template().render(report=document, loud=loud, quiet=quiet, charts=charts, whiskers=_whiskers(document))
+
+
+def _whiskers(document: Mapping[str, Any]) -> dict[str, Whisker]:
+    """Where the measures of performance lie on an axis from the least to the greatest of both sides' intervals."""
+    found = {}
+    for name, measure in (document["performance"] or {}).items():
+        before = measure["reference"] if measure["reference"] and measure["reference"]["value"] is not None else None
+        if measure["value"] is None or before is None:
+            continue
+        ends = [measure["low"], measure["high"], before["low"], before["high"]]
+        low, span = min(ends), max(ends) - min(ends)
+        if 0 < span < _WIDEST:
+            sides = (
+                [(side[key] - low) / span * _WHISKER for key in ("low", "value", "high")] for side in (before, measure)
+            )
+            found[name] = Whisker(*map(tuple, sides))
+    return found

@@ -1,4 +1,4 @@
-"""Columns that are neither a number nor a category, as parts that are: they need no sketch and no distance of their own.
+"""Columns that are neither a number nor a category, as parts that are: no sketch and no distance is needed for them.
 
 A datetime has a weekday and an hour, a text a length and words, an embedding a norm and projections. Each part of a row
 depends on that row alone, so the parts of rows taken together are those of the rows taken one by one, bit for bit.

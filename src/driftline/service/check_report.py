@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from driftline.errors import AlertsFound
-from driftline.export.report_html import render
+from driftline.errors import AlertsFound, UnknownNameError
 from driftline.profiles import Column
 from driftline.statistics import ColumnDrift, Measure
+from driftline.statistics.dependence import Dependence
+
+FAIL_ON = ("any", "drift", "performance", "quality", "never")
+"""Which alerts fail a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,9 @@ class Missing:
 class ColumnReport:
     """One column of the files. ``drift`` is None where nothing could be measured, and ``problem`` says why.
 
-    ``role`` is feature, prediction, score or label; ``kind`` is numeric, categorical, datetime or
-    unsupported.
+    ``role`` is feature, prediction, score or label; ``kind`` is numeric, categorical, datetime, text, embedding or
+    unsupported. ``out_of_range`` and ``unseen`` are the shares of current rows, 0 to 1, beyond the reference's range
+    and in categories that it never had; None where they have no meaning.
     """
 
     column: str
@@ -62,7 +65,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that went wrong: ``kind`` is drift or performance; ``message`` has it in words."""
+    """One thing that went wrong, with ``message`` in words.
+
+    ``kind`` is drift (of values or relations), performance, or quality: a column that is gone or changed its kind,
+    values that went missing, ids that repeat.
+    """
 
     kind: Literal["drift", "performance", "quality"]
     column: str | None
@@ -80,7 +87,9 @@ class Report:
     """The answer of a check. ``columns`` are worst first; ``performance`` is None without labels and
     predictions.
 
-    ``reference_performance`` has the same measures of the reference rows, where those are labelled.
+    ``reference_performance`` has the same measures of the reference rows, where those are labelled; ``classes`` those
+    of each class, ``segments`` those of each segment. ``duplicates`` are the shares of rows, or ids, that repeat an
+    earlier one. ``notes`` are worth a word and are no alert.
     """
 
     verdict: Literal["ok", "alert"]
@@ -95,23 +104,31 @@ class Report:
     classes: Mapping[str, Mapping[str, Measure]] = field(default_factory=dict)
     reference_classes: Mapping[str, Mapping[str, Measure]] = field(default_factory=dict)
     segments: tuple[Segment, ...] = ()
-    dependence: Any = None
+    dependence: Dependence | None = None
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON: numbers are finite or None."""
-        before = self.reference_performance or {}
         return {
             "verdict": self.verdict,
             "rows": {"reference": self.rows.reference, "current": self.rows.current},
+            "duplicates": {"reference": self.duplicates.reference, "current": self.duplicates.current},
             "columns": [_column(column) for column in self.columns.values()],
             "performance": None
             if self.performance is None
-            else {
-                name: _measure(measure) | {"reference": _measure(before[name]) if name in before else None}
-                for name, measure in self.performance.items()
-            },
+            else _measures(self.performance, self.reference_performance),
             "label_coverage": None if self.label_coverage is None else _measure(self.label_coverage),
+            "classes": {name: _measures(now, self.reference_classes.get(name)) for name, now in self.classes.items()}
+            or None,
+            "segments": [
+                {
+                    "column": segment.column,
+                    "value": segment.value,
+                    "performance": _measures(segment.current, segment.reference),
+                }
+                for segment in self.segments
+            ],
+            "dependence": None if self.dependence is None else _dependence(self.dependence),
             "alerts": [
                 {
                     "kind": alert.kind,
@@ -123,6 +140,7 @@ class Report:
                 }
                 for alert in self.alerts
             ],
+            "notes": list(self.notes),
         }
 
     def to_json(self) -> str:
@@ -131,17 +149,28 @@ class Report:
 
     def to_html(self, path: str | Path | None = None) -> str:
         """The report as one self-contained HTML page; also written to ``path``, if one is given."""
+        from driftline.export.report_html import render
+
         page = render(self.to_dict(), self.profiles)
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
         return page
 
-    def raise_for_alerts(self) -> None:
-        """Raise `AlertsFound` if there is an alert."""
-        if self.alerts:
-            raise AlertsFound([alert.message for alert in self.alerts])
+    def raise_for_alerts(self, kinds: Iterable[str] = ("any",)) -> None:
+        """Raise `AlertsFound` if there is an alert of these ``kinds``: any, drift, performance, quality or never."""
+        if found := self.alerts_of(kinds):
+            raise AlertsFound([alert.message for alert in found])
+
+    def alerts_of(self, kinds: Iterable[str]) -> tuple[Alert, ...]:
+        """The alerts of some kinds, worst first; see `raise_for_alerts`."""
+        asked = set(kinds)
+        for kind in asked - set(FAIL_ON):
+            raise UnknownNameError("kind of alert", kind, FAIL_ON)
+        return tuple(alert for alert in self.alerts if "any" in asked or alert.kind in asked)
 
     def _repr_html_(self) -> str:
+        import html
+
         page = html.escape(self.to_html(), quote=True)
         return f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0"></iframe>'
 
@@ -160,10 +189,13 @@ def _column(report: ColumnReport) -> dict[str, Any]:
             "threshold": drift.threshold,
             "drifted": drift.drifted,
             "p_value": drift.p_value,
+            "part": drift.part or None,
             "reason": drift.reason,
             "distances": dict(drift.distances),
         },
         "missing": {"reference": report.missing.reference, "current": report.missing.current},
+        "out_of_range": report.out_of_range,
+        "unseen": report.unseen,
         "changes": list(report.changes),
         "problem": report.problem or None,
     }
@@ -177,4 +209,33 @@ def _measure(measure: Measure) -> dict[str, Any]:
         "n": measure.n,
         "confidence": measure.confidence,
         "problem": measure.problem or None,
+    }
+
+
+def _measures(now: Mapping[str, Measure], before: Mapping[str, Measure] | None) -> dict[str, Any]:
+    was = before or {}
+    return {
+        name: _measure(measure) | {"reference": _measure(was[name]) if name in was else None}
+        for name, measure in now.items()
+    }
+
+
+def _dependence(found: Dependence) -> dict[str, Any]:
+    return {
+        "measure": found.measure,
+        "value": found.value,
+        "threshold": found.threshold,
+        "drifted": found.drifted,
+        "p_value": found.p_value,
+        "problem": found.problem or None,
+        "reason": found.reason,
+        "pairs": [
+            {
+                "columns": list(pair.columns),
+                "reference": pair.reference,
+                "current": pair.current,
+                "p_value": pair.p_value,
+            }
+            for pair in found.pairs
+        ],
     }

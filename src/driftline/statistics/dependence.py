@@ -25,10 +25,11 @@ Flags = npt.NDArray[np.bool_]
 
 MEASURE = "correlation"
 LEAST_ROWS = 30
-MOST_ROWS = 10_000
-"""At this size chance moves a correlation by 0.014 (one standard deviation): more rows would not change a verdict."""
+_LEAST_FLOOR = 0.01
 _WORK = 4_000_000_000
 """Rows × variables² at most, a second or so."""
+_ONE_THREAD = 4 * 65_536
+"""Multiplications up to which OpenBLAS starts no threads."""
 _MOST_VARIABLES = 1_500
 _MOST_LEVELS = 8
 _LEAST_SHARE = 0.05
@@ -37,7 +38,7 @@ _LEAST_SPREAD = 3 * _LEAST_SHARE * (1 - _LEAST_SHARE)
 _LEAST_SPREAD_ROWS = 29.9
 """The same times rows: 30 rows without ties, 12 rows in an indicator of 100, 20 in one of 10,000."""
 _PAIRS_SHOWN = 10
-_PAIRS_TESTED = 200
+_PAIRS_TESTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,9 @@ def compare_dependence(
 
     Numbers are Float64, categories String; columns of other types are left out. ``floor``: a smaller change of a
     correlation is a trifle. ``chance``: the chance, over all pairs together, of a finding where nothing changed.
-    ``largest``: of more columns the first so many are taken. Of more than `MOST_ROWS` rows so many are taken, evenly
-    spaced, and fewer with hundreds of columns.
+    ``largest``: of more columns the first so many are taken. Of more than 50 / floor² rows a side (5,000) so many are
+    taken, evenly spaced: chance then moves a correlation by a fifth of the floor (one standard deviation), and more
+    would change no verdict. With hundreds of columns they are fewer, never under 1,000.
 
     A category that becomes more frequent is a matter of its column, though its correlations change with it. So the
     reference's correlation is multiplied by the ratio of the spreads of the ranks, now over then, of both columns
@@ -105,7 +107,8 @@ def compare_dependence(
     >>> found.drifted, found.reason
     (True, 'the correlation of size and price went from 0.68 to 0.00; the change of 0.68 is at or above 0.10, ...')
     """
-    columns = [name for name in reference.columns if name in current.columns and _comparable(reference, current, name)]
+    mine, theirs = reference.schema, current.schema
+    columns = [name for name, dtype in mine.items() if theirs.get(name) == dtype and dtype in (pl.Float64, pl.String)]
     taken = columns[:largest]
     fewest = min(reference.height, current.height)
     if fewest < LEAST_ROWS:
@@ -113,7 +116,7 @@ def compare_dependence(
         return _nothing(floor, f"{fewest} rows in the {side} data; at least {LEAST_ROWS} are needed to judge relations")
     if len(taken) < 2:
         return _nothing(floor, f"{len(taken)} columns that can be compared on both sides; a relation needs two")
-    before, now = (_thinned(_cleaned(frame.select(taken))) for frame in (reference, current))
+    before, now = (_cleaned(_thinned(frame.select(taken), floor)) for frame in (reference, current))
     variables = _variables(before, now)
     tested = _tested(_scores(before, variables), _scores(now, variables), variables, floor)
     if not tested.count:
@@ -175,19 +178,16 @@ class _Scores:
     spread: Floats
 
 
-def _comparable(reference: pl.DataFrame, current: pl.DataFrame, name: str) -> bool:
-    return reference.schema[name] == current.schema[name] and reference.schema[name] in (pl.Float64, pl.String)
-
-
 def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
     """NaN is a gap; an infinity is a number like others, the largest."""
     return frame.with_columns(pl.selectors.float().fill_nan(None)) if frame.width else frame
 
 
-def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
-    """Evenly spaced rows, as many as the work allows."""
+def _thinned(frame: pl.DataFrame, floor: float) -> pl.DataFrame:
+    """Evenly spaced rows, as many as the floor needs and the work allows."""
+    needed = int(50 / max(floor, _LEAST_FLOOR) ** 2)
     most = sum(_MOST_LEVELS if dtype == pl.String else 1 for dtype in frame.dtypes)
-    rows = min(max(_WORK // min(most, _MOST_VARIABLES) ** 2, 1000), MOST_ROWS)
+    rows = max(min(needed, _WORK // min(most, _MOST_VARIABLES) ** 2), 1000)
     if frame.height <= rows:
         return frame
     return frame[np.linspace(0, frame.height - 1, rows).astype(np.int64)]
@@ -256,18 +256,18 @@ class _Correlations:
 
 def _correlations(scores: _Scores) -> _Correlations:
     ranks, there = scores.ranks, scores.there
-    products = ranks.T @ ranks
+    products = _product(ranks, ranks)
     if there is None:
         rows = np.full(products.shape, float(len(ranks)))
         covariance = products / np.maximum(rows, 1)
         variance = np.broadcast_to(np.diag(covariance), products.shape).T
     else:
         present = there.astype(np.float64)
-        rows = present.T @ present
+        rows = _product(present, present)
         some = np.maximum(rows, 1)
-        mean = ranks.T @ present / some  # [i, j]: of i, in the rows that have j
+        mean = _product(ranks, present) / some  # [i, j]: of i, in the rows that have j
         covariance = products / some - mean * mean.T
-        variance = (ranks * ranks).T @ present / some - mean * mean
+        variance = _product(ranks * ranks, present) / some - mean * mean
     least = np.minimum(variance, variance.T)
     scale = np.sqrt(np.maximum(variance, 0) * np.maximum(variance.T, 0))
     varies = least > 1e-12
@@ -275,6 +275,19 @@ def _correlations(scores: _Scores) -> _Correlations:
     relative = 12 * least
     enough = varies & (relative >= _LEAST_SPREAD) & (rows >= LEAST_ROWS) & (relative * rows >= _LEAST_SPREAD_ROWS)
     return _Correlations(r, rows, enough)
+
+
+def _product(left: Floats, right: Floats) -> Floats:
+    """``left.T @ right``, in pieces too small for the threads of BLAS where there are few columns: on a busy machine
+    waiting for them can take a hundred times as long as the work itself.
+    """
+    piece = _ONE_THREAD // max(left.shape[1] * right.shape[1], 1)
+    if piece < 16:
+        return left.T @ right
+    total = np.zeros((left.shape[1], right.shape[1]))
+    for start in range(0, len(left), piece):
+        total += left[start : start + piece].T @ right[start : start + piece]
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from driftline.cli.main import ALERTS, OK
 from driftline.errors import ConfigError, UnknownNameError, UsageError
-from driftline.service.check import check
-from driftline.service.check_report import FAIL_ON, Report
-from driftline.statistics import Floors
+
+if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mistakes are answered at once
+    from driftline.service.check_report import Report
+    from driftline.statistics import Floors
 
 
 @click.command()
@@ -44,8 +45,9 @@ from driftline.statistics import Floors
 @click.option(
     "--fail-on",
     metavar="KINDS",
-    default="any",
-    help="Which alerts make the exit code 1: any, drift, performance, quality or never.",
+    multiple=True,
+    default=("any",),
+    help="Which alerts make the exit code 1: any, drift, performance, quality or never. With commas, or repeated.",
 )
 @click.option(
     "--config",
@@ -62,7 +64,7 @@ def command(
     scores: tuple[str, ...],
     identifier: str | None,
     floors: tuple[str, ...],
-    fail_on: str,
+    fail_on: tuple[str, ...],
     config: Path | None,
     model: str | None,
     as_json: bool,
@@ -75,10 +77,10 @@ def command(
     'data/*.parquet', or addresses such as s3://bucket/rows.parquet. Exits with 0 when all is well, 1 when there are
     alerts, 2 when the input cannot be used.
     """
-    kinds = [kind.strip() for kind in fail_on.split(",")]
-    for kind in kinds:
-        if kind not in FAIL_ON:
-            raise UnknownNameError("kind of alert", kind, FAIL_ON)
+    from driftline.service.check import check
+    from driftline.service.check_report import kinds_of_alerts
+
+    kinds = kinds_of_alerts(kind.strip() for kinds in fail_on for kind in kinds.split(","))
     given = {**options, "id": identifier, "score": _score(scores), "floors": _floors(floors)}
     settings = _configured(config, model)
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
@@ -97,6 +99,8 @@ def command(
 
 
 def _floors(given: tuple[str, ...]) -> Floors | None:
+    from driftline.statistics import Floors
+
     known = {field.name for field in fields(Floors)}
     values: dict[str, Any] = {}
     for floor in given:
@@ -169,20 +173,12 @@ def _print(report: Report, html: Path | None) -> None:
 
     from driftline.export.report_text import cleaned, renderables
 
-    plain = False
+    encoding = "utf-8"
     if isinstance(sys.stdout, io.TextIOWrapper):
-        plain = not _can_write("█→≥", sys.stdout.encoding)
+        encoding = sys.stdout.encoding
         sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, markup=False, emoji=False)
-    for part in renderables(report.to_dict(), report.profiles, plain=plain):
+    for part in renderables(report.to_dict(), report.profiles, encoding=encoding):
         console.print(part)
     if html is not None:
         console.print(f"\nThe report with its charts: {cleaned(str(html))}")
-
-
-def _can_write(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

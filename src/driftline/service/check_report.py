@@ -156,16 +156,17 @@ class Report:
             Path(path).write_text(page, encoding="utf-8")
         return page
 
-    def raise_for_alerts(self, kinds: Iterable[str] = ("any",)) -> None:
-        """Raise `AlertsFound` if there is an alert of these ``kinds``: any, drift, performance, quality or never."""
+    def raise_for_alerts(self, kinds: str | Iterable[str] = "any") -> None:
+        """Raise `AlertsFound` if there is an alert of these ``kinds``: any, drift, performance, quality or never.
+
+        "never" adds none to the others.
+        """
         if found := self.alerts_of(kinds):
             raise AlertsFound([alert.message for alert in found])
 
-    def alerts_of(self, kinds: Iterable[str]) -> tuple[Alert, ...]:
+    def alerts_of(self, kinds: str | Iterable[str]) -> tuple[Alert, ...]:
         """The alerts of some kinds, worst first; see `raise_for_alerts`."""
-        asked = set(kinds)
-        for kind in asked - set(FAIL_ON):
-            raise UnknownNameError("kind of alert", kind, FAIL_ON)
+        asked = kinds_of_alerts(kinds)
         return tuple(alert for alert in self.alerts if "any" in asked or alert.kind in asked)
 
     def _repr_html_(self) -> str:
@@ -173,6 +174,19 @@ class Report:
 
         page = html.escape(self.to_html(), quote=True)
         return f'<iframe srcdoc="{page}" style="width:100%;height:640px;border:0"></iframe>'
+
+
+def kinds_of_alerts(kinds: str | Iterable[str]) -> frozenset[str]:
+    """One kind or several, of those in `FAIL_ON`.
+
+    >>> sorted(kinds_of_alerts(["drift", "quality"])), sorted(kinds_of_alerts("any"))
+    (['drift', 'quality'], ['any'])
+    """
+    asked = (kinds,) if isinstance(kinds, str) else tuple(kinds)
+    for kind in asked:
+        if kind not in FAIL_ON:
+            raise UnknownNameError("kind of alert", kind, FAIL_ON)
+    return frozenset(asked)
 
 
 def _column(report: ColumnReport) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""What the report of a check says of one measure, in a terminal and on its page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from driftline.statistics import HIGHER_IS_BETTER
+from driftline.statistics.drift import number
+
+
+class Fallen(NamedTuple):
+    """Rows, such as those of a segment or a class, where a measure is worse than on the reference."""
+
+    where: str
+    measure: str
+    current: Mapping[str, Any]
+    reference: Mapping[str, Any]
+
+
+def figure(value: float) -> str:
+    """A measure's value or bound for people: three decimals, unless these show nothing or too much.
+
+    >>> figure(0.8571), figure(-0.5), figure(0.0), figure(0.00012345), figure(1234.5)
+    ('0.857', '-0.500', '0.000', '0.000123', '1,234')
+    """
+    return f"{value:.3f}" if value == 0 or 0.0005 <= abs(value) < 100 else number(value)
+
+
+def is_worse(name: str, measure: Mapping[str, Any]) -> bool:
+    """Whether a measure's whole interval is worse than the reference's whole interval.
+
+    That two 95 % intervals do not even touch is a rarer chance than 1 in 100. Never so where either is unknown, or
+    where neither more nor less is better.
+
+    >>> before = {"value": 0.9, "low": 0.88, "high": 0.92}
+    >>> is_worse("accuracy", {"value": 0.8, "low": 0.78, "high": 0.82, "reference": before})
+    True
+    >>> is_worse("accuracy", {"value": 0.87, "low": 0.84, "high": 0.90, "reference": before})
+    False
+    """
+    before, better = measure.get("reference"), HIGHER_IS_BETTER.get(name)
+    if before is None or better is None or None in (measure["low"], measure["high"], before["low"], before["high"]):
+        return False
+    return bool(measure["high"] < before["low"] if better else measure["low"] > before["high"])
+
+
+def fallen(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Fallen]:
+    """Of parts of the rows (their name, their measures) those with a worse measure, by how far the first such fell."""
+    found = []
+    for where, performance in parts:
+        name = next((name for name, measure in performance.items() if is_worse(name, measure)), None)
+        if name is not None:
+            measure = performance[name]
+            found.append(Fallen(where, name, measure, measure["reference"]))
+    return sorted(found, key=_fall, reverse=True)
+
+
+def _fall(part: Fallen) -> float:
+    was, became = float(part.reference["value"]), float(part.current["value"])
+    return abs(became / 2 - was / 2) / max(abs(became / 2), abs(was / 2), 1e-300)  # halves: no overflow
+
+
+def parts_of(document: Mapping[str, Any], kind: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The name and the measures of each of the document's "segments" or "classes"."""
+    if kind == "segments":
+        return [(f"{part['column']} = {part['value']}", part["performance"]) for part in document["segments"]]
+    return list((document["classes"] or {}).items())

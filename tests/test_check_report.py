@@ -1,0 +1,377 @@
+"""The report of a check: in a terminal of any width and encoding, as one page, as JSON, and as an exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from driftline.cli import check as check_command
+from driftline.errors import AlertsFound, UnknownNameError
+from driftline.export.measured import fallen, is_worse
+from driftline.export.report_text import ROWS_SHOWN, Signs, cleaned, renderables
+from driftline.profiles import CategoricalColumn, Column, NumericColumn
+from driftline.service.check_report import (
+    FAIL_ON,
+    Alert,
+    ColumnReport,
+    Missing,
+    Report,
+    RowCounts,
+    Segment,
+)
+from driftline.statistics import HIGHER_IS_BETTER, ColumnDrift, Measure
+from driftline.statistics.dependence import Dependence, PairChange
+
+ROWS = 300
+
+
+NO_SCORES = Measure("log_loss", problem="no scores")
+
+
+def numbers(seed: int, middle: float) -> NumericColumn:
+    return NumericColumn.of(pl.Series(np.random.default_rng(seed).normal(middle, 1.0, ROWS)))
+
+
+def categories(names: str, seed: int = 0) -> CategoricalColumn:
+    return CategoricalColumn.of(pl.Series(np.random.default_rng(seed).choice(names.split(), ROWS)))
+
+
+def measure(value: float, half: float = 0.02, n: int = ROWS) -> Measure:
+    return Measure("measure", value=value, low=value - half, high=value + half, n=n, confidence=0.95)
+
+
+def column(
+    name: str, *, drifted: bool = True, measure: str = "wasserstein", value: float = 0.8, **more: Any
+) -> ColumnReport:
+    drift = ColumnDrift(
+        name,
+        "numeric",
+        measure=measure,
+        value=value,
+        threshold=0.1,
+        drifted=drifted,
+        p_value=0.0001 if drifted else 0.7,
+        reason=f"{value} was measured",
+        distances={"js": 0.3, "wasserstein": value},
+    )
+    return ColumnReport(
+        name, "feature", "numeric", drift, Missing(0.0, 0.1), changes=("median 4 → 5",) if drifted else (), **more
+    )
+
+
+def report_of(
+    columns: Sequence[ColumnReport], profiles: Mapping[str, tuple[Column | None, Column | None]], **more: Any
+) -> Report:
+    alerts = tuple(
+        Alert("drift", found.column, "wasserstein", 0.8, 0.1, f"feature {found.column} has drifted")
+        for found in columns
+        if found.drift is not None and found.drift.drifted
+    )
+    plain: dict[str, Any] = {
+        "rows": RowCounts(ROWS, ROWS),
+        "columns": {found.column: found for found in columns},
+        "performance": None,
+        "reference_performance": None,
+        "label_coverage": None,
+        "profiles": profiles,
+    }
+    alerts = (*more.pop("alerts", ()), *alerts)
+    return Report(verdict="alert" if alerts else "ok", alerts=alerts, **(plain | more))
+
+
+@pytest.fixture(scope="module")
+def whole() -> Report:
+    """Something of everything."""
+    names = ["wind", "sky", "a_rather_long_name_of_a_column_that_goes_on_and_on", "日本語の列"]
+    columns = [
+        *(column(name) for name in names),
+        ColumnReport(
+            "gone",
+            "feature",
+            "numeric",
+            ColumnDrift("gone", "numeric", drifted=True, reason="is gone"),
+            Missing(0.0, None),
+        ),
+        ColumnReport("new", "feature", "numeric", None, Missing(None, 0.0), problem="is not in the reference"),
+        column("quiet", drifted=False, value=0.01),
+    ]
+    profiles: dict[str, tuple[Column | None, Column | None]] = {
+        name: (numbers(1, 4.0), numbers(2, 5.0)) for name in (*names, "quiet")
+    }
+    profiles["sky"] = (categories("rain sun fog"), categories("rain sun " + " ".join(f"new{i}" for i in range(40))))
+    profiles |= {"gone": (numbers(1, 0.0), None), "new": (None, numbers(1, 0.0))}
+    return report_of(
+        columns,
+        profiles,
+        alerts=(
+            Alert("performance", None, "accuracy", 0.7, 0.88, "accuracy fell from 0.9 on the reference to 0.7"),
+            Alert("quality", "id", "duplicates", 0.2, 0.01, "id id repeats: 20 % of the rows"),
+        ),
+        performance={"accuracy": measure(0.7), "log_loss": NO_SCORES},
+        reference_performance={"accuracy": measure(0.9)},
+        label_coverage=measure(0.5),
+        duplicates=Missing(0.0, 0.2),
+        classes={"rain": {"recall": measure(0.5)}, "sun": {"recall": measure(0.9)}},
+        reference_classes={"rain": {"recall": measure(0.9)}, "sun": {"recall": measure(0.9)}},
+        segments=(
+            Segment("side", "east", {"accuracy": measure(0.5)}, {"accuracy": measure(0.9)}),
+            Segment("side", "west", {"accuracy": measure(0.9)}, {"accuracy": measure(0.9)}),
+            Segment("side", "north", {"accuracy": NO_SCORES}, {}),
+        ),
+        dependence=Dependence(
+            "correlation",
+            0.9,
+            0.1,
+            drifted=True,
+            p_value=0.0,
+            reason="the correlation of wind and sky went from 0.9 to 0.0",
+            pairs=(PairChange(("wind", "sky"), 0.9, 0.0, 0.0), PairChange(("wind", "quiet"), 0.5, 0.2, 0.001)),
+        ),
+        notes=("new is new",),
+    )
+
+
+def printed(report: Report, *, width: int = 80, encoding: str = "utf-8") -> str:
+    target = io.StringIO()
+    console = Console(file=target, width=width, highlight=False, markup=False, emoji=False, color_system=None)
+    for part in renderables(report.to_dict(), report.profiles, encoding=encoding):
+        console.print(part)
+    return target.getvalue()
+
+
+# ---- in a terminal -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "cp437", "no such encoding"])
+def test_it_fits_the_terminal_and_its_signs(whole: Report, width: int, encoding: str) -> None:
+    said = printed(whole, width=width, encoding=encoding)
+    assert max(map(cell_len, said.splitlines())) <= width
+    said.encode(encoding if encoding.islower() and " " not in encoding else "ascii")
+    assert said.startswith("ALERT: 7 alerts found")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_words_stay_whole_and_the_worst_comes_first(whole: Report, width: int) -> None:
+    lines = [line.strip() for line in printed(whole, width=width).splitlines()]
+    starts = [next(at for at, line in enumerate(lines) if line.startswith(word)) for word in _ORDER]
+    assert starts == sorted(starts)
+    wind = lines[starts[_ORDER.index("wind")]]
+    assert re.search(r"wind +[ ▁▂▃▄▅▆▇█]{10} +[▁▂▃▄▅▆▇█][ ▁▂▃▄▅▆▇█]* +shift 0.80 +median 4 → 5$", wind)
+    assert any(line.startswith("accuracy") and line.endswith("0.900  worse") for line in lines)
+    assert "log_loss: no scores" in lines
+    assert any(line.startswith("side = east  accuracy") for line in lines)
+    assert not any(line.startswith("side = west") for line in lines)
+    assert "2 of 3 segments: no worse than on the reference" in lines
+    assert any(line.startswith("rain   recall") for line in lines)
+
+
+_ORDER = [
+    "ALERT",
+    "accuracy fell",
+    "wind",
+    "floors: shift 0.10 spreads",
+    "The other column: no drift",
+    "accuracy  ",
+    "50 % of the current rows have a label",
+    "side = east",
+    "rain ",
+    "wind and sky",
+    "note: new is new",
+]
+
+
+def test_at_most_so_many_columns_are_shown_and_it_says_where_the_others_are() -> None:
+    names = [f"column{i}" for i in range(100)]
+    same = numbers(1, 0.0), numbers(2, 1.0)
+    said = printed(report_of([column(name) for name in names], dict.fromkeys(names, same)))
+    shown = [line for line in said.splitlines() if line.startswith("column") and "shift" in line]
+    assert len(shown) == ROWS_SHOWN <= 25
+    assert f"and {100 - ROWS_SHOWN} more; --json and --html have them all" in said
+
+
+def test_many_alerts_on_performance_are_counted() -> None:
+    many = tuple(Alert("performance", "s", "accuracy", 0.1, 0.5, f"accuracy of {i} fell") for i in range(100))
+    said = printed(report_of([], {}, alerts=many))
+    assert 0 < said.count(" fell") <= 15
+    assert f"and {100 - said.count(' fell')} more such alerts" in said
+
+
+def test_repeated_rows_are_told_once() -> None:
+    quiet = report_of([], {}, duplicates=Missing(0.0, 0.2))
+    assert printed(quiet).count("repeat") == 1
+    assert printed(replace(quiet, notes=("20 % of the current rows repeat another one",))).count("repeat") == 1
+    assert "repeat" not in printed(replace(quiet, duplicates=Missing(0.0, 0.0)))
+
+
+def test_an_empty_report_is_a_verdict() -> None:
+    assert printed(report_of([], {})).splitlines()[0] == "OK: no alert"
+
+
+def test_the_part_that_speaks_is_named() -> None:
+    found = column("order")
+    assert found.drift is not None
+    part = replace(found, drift=replace(found.drift, part="hour of day"))
+    assert "hour of day:" in printed(report_of([part], {}), width=120)
+    named = replace(part, changes=("hour of day: 03 1 % → 9 %",))
+    assert printed(report_of([named], {}), width=120).count("hour of day") == 1
+
+
+@given(text=st.text(), encoding=st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252", "shift_jis"]))
+def test_any_name_can_be_written_and_moves_nothing(text: str, encoding: str) -> None:
+    written = Signs(encoding).text(text, longest=40).plain
+    written.encode(encoding)
+    assert not any(ord(letter) < 32 or ord(letter) == 127 for letter in written)
+    assert cleaned(text) == text if text.isprintable() else "\N{REPLACEMENT CHARACTER}" in cleaned(text)
+
+
+@given(
+    shares=st.lists(st.floats(0, 1), min_size=1, max_size=20),
+    encoding=st.sampled_from(["utf-8", "ascii"]),
+)
+def test_a_higher_share_never_has_a_lower_block(shares: list[float], encoding: str) -> None:
+    signs = Signs(encoding)
+    heights = [signs.blocks.index(block) for block in signs.spark(shares, max(*shares, 1e-9))]
+    assert [height > 0 for height in heights] == [share > 0 for share in shares]
+    ordered = [height for _, height in sorted(zip(shares, heights, strict=True))]
+    assert ordered == sorted(ordered)
+
+
+# ---- what is worse -----------------------------------------------------------------------------------------
+
+_bounds = st.lists(st.floats(-1e308, 1e308), min_size=3, max_size=3).map(sorted)
+
+
+@given(name=st.sampled_from(sorted(HIGHER_IS_BETTER)), now=_bounds, before=_bounds)
+def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], before: list[float]) -> None:
+    sides = [dict(zip(("low", "value", "high"), side, strict=True)) for side in (now, before)]
+    there, back = (is_worse(name, a | {"reference": b}) for a, b in (sides, sides[::-1]))
+    assert not (there and back)
+    apart = now[2] < before[0] or before[2] < now[0]
+    assert (there or back) == (apart and HIGHER_IS_BETTER[name] is not None)
+    assert not is_worse(name, sides[0] | {"reference": None})
+    assert not is_worse(name, {"low": None, "high": None, "reference": sides[1]})
+    parts = [("here", {name: sides[0] | {"reference": sides[1]}})]
+    assert [part.where for part in fallen(parts)] == ["here"] * there
+
+
+# ---- exit codes --------------------------------------------------------------------------------------------
+
+KINDS = ("drift", "performance", "quality")
+
+
+@given(there=st.sets(st.sampled_from(KINDS)), asked=st.lists(st.sampled_from(FAIL_ON)))
+def test_only_alerts_of_the_asked_kinds_fail(there: set[Any], asked: list[str]) -> None:
+    report = report_of([], {}, alerts=tuple(Alert(kind, None, "m", 1.0, 0.5, f"{kind} is bad") for kind in there))
+    fails = bool(there) if "any" in asked else bool(there & set(asked))
+    assert bool(report.alerts_of(asked)) == fails
+    assert report.verdict == ("alert" if there else "ok")
+    if fails:
+        with pytest.raises(AlertsFound, match="is bad"):
+            report.raise_for_alerts(asked)
+    else:
+        report.raise_for_alerts(asked)
+
+
+def test_one_kind_may_be_a_word_and_an_unknown_one_names_the_known() -> None:
+    report = report_of([column("wind")], {})
+    report.raise_for_alerts("performance")
+    with pytest.raises(AlertsFound):
+        report.raise_for_alerts()
+    with pytest.raises(UnknownNameError, match=r"'drifts'; known: any, drift, .*Did you mean 'drift'"):
+        report.raise_for_alerts("drifts")
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The command's check() replaced by one drifted column; holds what it was called with."""
+    came: dict[str, Any] = {}
+
+    def check(reference: str, current: str, **options: Any) -> Report:
+        came.update(options, files=(reference, current))
+        return report_of([column("wind")], {})
+
+    monkeypatch.setattr("driftline.service.check.check", check)
+    return came
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 1),
+        (["--fail-on", "any"], 1),
+        (["--fail-on", "never"], 0),
+        (["--fail-on", "performance"], 0),
+        (["--fail-on", "performance, drift"], 1),
+        (["--fail-on", "performance", "--fail-on", "drift"], 1),
+        (["--fail-on", "performance", "--fail-on", "quality,never"], 0),
+    ],
+)
+def test_fail_on_chooses_the_exit_code_and_nothing_else(checked: dict[str, Any], options: list[str], code: int) -> None:
+    done = CliRunner().invoke(check_command.command, ["a", "b", "--json", *options], standalone_mode=False)
+    assert done.return_value == code
+    assert json.loads(done.stdout)["verdict"] == "alert"
+    assert "fail_on" not in checked
+
+
+@pytest.mark.parametrize("wrong", ["drifts", "", "drift,", "ANY"])
+def test_an_unknown_kind_is_a_mistake(checked: dict[str, Any], wrong: str) -> None:
+    done = CliRunner().invoke(check_command.command, ["a", "b", "--fail-on", wrong], standalone_mode=False)
+    assert isinstance(done.exception, UnknownNameError)
+    assert "known: any, drift, never, performance, quality" in str(done.exception)
+    assert not checked
+
+
+def test_options_reach_the_check_and_files_are_not_looked_for(checked: dict[str, Any]) -> None:
+    given = ["s3://bucket/*.parquet", "no such file", "--segment", "a", "--segment", "b", "--multivariate", "none"]
+    given += ["--floor", "js=0.2", "--floor", "rows=50"]
+    done = CliRunner().invoke(check_command.command, given, standalone_mode=False)
+    assert done.return_value == 1, done.output
+    assert checked["files"] == ("s3://bucket/*.parquet", "no such file")
+    assert checked["segments"] == ("a", "b")
+    assert checked["multivariate"] == "none"
+    assert (checked["floors"].js, checked["floors"].rows) == (0.2, 50)
+    assert checked["progress"] is None
+    assert not {"time", "label", "task"} & checked.keys()
+
+
+# ---- as JSON -----------------------------------------------------------------------------------------------
+
+
+def test_json_has_every_room(whole: Report) -> None:
+    document = json.loads(whole.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert document["duplicates"] == {"reference": 0.0, "current": 0.2}
+    assert document["performance"]["accuracy"]["reference"]["value"] == 0.9
+    assert document["performance"]["log_loss"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "confidence": 0.95,
+        "problem": "no scores",
+        "reference": None,
+    }
+    assert document["classes"]["rain"]["recall"]["reference"]["value"] == 0.9
+    assert document["segments"][0]["column"] == "side" and document["segments"][0]["value"] == "east"
+    assert document["segments"][0]["performance"]["accuracy"]["value"] == 0.5
+    assert document["dependence"]["pairs"][0] == {
+        "columns": ["wind", "sky"],
+        "reference": 0.9,
+        "current": 0.0,
+        "p_value": 0.0,
+    }
+    assert document["notes"] == ["new is new"]
+    assert document["columns"][0]["out_of_range"] is None

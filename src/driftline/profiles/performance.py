@@ -16,6 +16,9 @@ from driftline.sketches.moments import LARGEST
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 in the log loss, as scikit-learn does for float64."""
 
+NEAR_ZERO = 1e-9
+"""Labels that are no further from 0 have no relative error."""
+
 
 def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return log(p / (1 - p)), with 0 and 1 at the ends of the grid: scores near both ends keep their resolution."""
@@ -35,18 +38,36 @@ class ScorePair:
         """Return the scores of both sets of rows."""
         return ScorePair(self.positives.merge(other.positives), self.negatives.merge(other.negatives))
 
+    def turned(self) -> ScorePair:
+        """The scores of the only other class: one minus these, which turns the sign of the logit."""
+        return ScorePair(self.negatives.turned(), self.positives.turned())
+
+    def auc_bounds(self) -> tuple[float, float] | None:
+        """The least and the greatest ROC AUC that the order within cells allows; None without rows of both kinds."""
+        m, n = self.positives.count, self.negatives.count
+        if not (m and n):
+            return None
+        at = np.searchsorted(self.negatives.cells, self.positives.cells)
+        below = np.concatenate([[0], np.cumsum(self.negatives.counts)])
+        tied = np.isin(self.positives.cells, self.negatives.cells)
+        least = float(self.positives.counts @ below[at]) / (m * n)
+        own = float(self.positives.counts[tied] @ self.negatives.counts[at[tied]]) / (m * n)
+        return least, min(least + own, 1.0)
+
 
 @dataclass(frozen=True, slots=True)
 class Classification:
     """Labelled rows of a binary or multiclass model.
 
     ``confusion`` counts (label, prediction) pairs, in order of name. ``scores`` has a pair a class, for rows with a
-    score. ``log_loss`` are the moments of -ln p(label), for rows that score their label.
+    score. ``log_loss`` are the moments of -ln p(label), and ``brier`` those of the squared error of the probabilities,
+    for rows that score their label: (1 - p(label))² of a binary model, else the sum over the scored classes.
     """
 
     confusion: Mapping[tuple[str, str], int] = field(default_factory=dict)
     scores: Mapping[str, ScorePair] = field(default_factory=dict)
     log_loss: Moments = field(default_factory=Moments)
+    brier: Moments = field(default_factory=Moments)
 
     @classmethod
     def of(
@@ -68,12 +89,14 @@ class Classification:
         counted = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
         confusion = {(label, prediction): int(count) for label, prediction, count in sorted(counted.rows())}
         label_score = _score_of_label(labels, scores, positive)
-        known = label_score[np.isfinite(label_score)]
+        scored = np.isfinite(label_score)
+        known = label_score[scored]
         losses = -np.log(np.clip(known, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
         return cls(
             confusion=confusion,
             scores={name: _score_pair(labels, name, scores[name]) for name in sorted(scores)},
             log_loss=Moments.of(losses),
+            brier=Moments.of(_squared_errors(scores, label_score, positive)[scored]),
         )
 
     def merge(self, other: Classification) -> Classification:
@@ -86,6 +109,7 @@ class Classification:
                 name: self.scores.get(name, ScorePair()).merge(other.scores.get(name, ScorePair())) for name in names
             },
             log_loss=self.log_loss.merge(other.log_loss),
+            brier=self.brier.merge(other.brier),
         )
 
     @property
@@ -115,12 +139,26 @@ def _score_of_label(
     return of_label
 
 
+def _squared_errors(
+    scores: Mapping[str, pl.Series], label_score: npt.NDArray[np.float64], positive: str | None
+) -> npt.NDArray[np.float64]:
+    """The squared error of each row's probabilities; NaN where its label has none."""
+    if positive is not None or len(scores) <= 1:
+        return (1 - label_score) ** 2
+    total = np.zeros(len(label_score))
+    for name in sorted(scores):
+        probabilities = scores[name].cast(pl.Float64).fill_null(0.0).fill_nan(0.0).to_numpy()
+        total += probabilities * probabilities
+    return total - label_score * label_score + (1 - label_score) ** 2
+
+
 @dataclass(frozen=True, slots=True)
 class Regression:
     """Labelled rows of a regression model: sums of the error e = prediction - label and of t = label - ``centre``.
 
     The higher and mixed sums give the intervals of RMSE and R² by the delta method. ``residuals`` are the errors on the
-    grid (0, 1). ``centre`` comes from the reference and is part of the identity.
+    grid (0, 1). ``relative`` are the moments of abs(e / label), for labels further than `NEAR_ZERO` from 0. ``centre``
+    comes from the reference and is part of the identity.
     """
 
     centre: float = 0.0
@@ -133,6 +171,7 @@ class Regression:
     squares_by_target: ExactSum = field(default_factory=ExactSum)
     squares_by_target_square: ExactSum = field(default_factory=ExactSum)
     residuals: GridSketch = field(default_factory=GridSketch)
+    relative: Moments = field(default_factory=Moments)
 
     @classmethod
     def of(cls, labels: pl.Series, predictions: pl.Series, *, centre: float = 0.0) -> Regression:
@@ -146,6 +185,7 @@ class Regression:
             e = np.clip(p[there] - y[there], -LARGEST, LARGEST)
             t = np.clip(y[there] - centre, -LARGEST, LARGEST)
         e2, t2 = e * e, t * t
+        far = np.abs(y[there]) > NEAR_ZERO
         return cls(
             centre=centre,
             errors=Moments.of(e),
@@ -157,6 +197,7 @@ class Regression:
             squares_by_target=ExactSum.of(e2 * t),
             squares_by_target_square=ExactSum.of(e2 * t2),
             residuals=GridSketch.of(e, Grid()),
+            relative=Moments.of(np.abs(e[far] / y[there][far])),
         )
 
     def merge(self, other: Regression) -> Regression:
@@ -178,6 +219,7 @@ class Regression:
             squares_by_target=self.squares_by_target.merge(other.squares_by_target),
             squares_by_target_square=self.squares_by_target_square.merge(other.squares_by_target_square),
             residuals=self.residuals.merge(other.residuals),
+            relative=self.relative.merge(other.relative),
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -16,6 +16,7 @@ from driftline.service.check_pass import REPEATED_LEAST
 from driftline.service.check_report import Alert, ColumnReport, Missing, Report, RowCounts, Segment
 from driftline.service.check_sides import Sides
 from driftline.statistics import (
+    HEADLINES,
     HIGHER_IS_BETTER,
     ColumnDrift,
     Measure,
@@ -23,6 +24,7 @@ from driftline.statistics import (
     difference,
     label_coverage,
     measures,
+    measures_by_class,
     wilson,
     worst_first,
 )
@@ -76,6 +78,8 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         alerts=alerts,
         profiles={name: (reference.get(name), current.get(name)) for name in columns},
         duplicates=Missing(sides.before.repeated, sides.now.repeated),
+        classes=measures_by_class(now.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
+        reference_classes=measures_by_class(before.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
         segments=segments,
         dependence=dependence,
         notes=notes_on(sides, new, [name for name, drift in drifts.items() if not drift.drifted]),
@@ -149,8 +153,10 @@ def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
     )
 
 
-def _measures(sides: Sides, performance: Performance | None, confidence: float = 0.95) -> dict[str, Measure]:
-    return measures(performance, confidence=confidence, positive=sides.layout.schema.positive)
+def _measures(
+    sides: Sides, performance: Performance | None, confidence: float = 0.95, names: Iterable[str] | None = None
+) -> dict[str, Measure]:
+    return measures(performance, confidence=confidence, positive=sides.layout.schema.positive, names=names)
 
 
 def _drift_alerts(columns: Mapping[str, ColumnReport]) -> list[Alert]:
@@ -185,7 +191,7 @@ def _performance_alerts(
     """Measures that are worse than on the reference: beyond chance (the interval of the difference) and
     beyond a trifle.
     """
-    before, now = _measures(sides, reference, sure), _measures(sides, current, sure)
+    before, now = (_measures(sides, side, sure, names=LARGEST_FALL) for side in (reference, current))
     found = []
     for name, trifle in LARGEST_FALL.items():
         was, became = (_bounds(side[name]) if name in side else None for side in (before, now))
@@ -207,8 +213,8 @@ def _segments(sides: Sides) -> tuple[Segment, ...]:
         Segment(
             column,
             value,
-            _measures(sides, performance),
-            _measures(sides, sides.before.segments.get(column, {}).get(value)),
+            _measures(sides, performance, names=HEADLINES),
+            _measures(sides, sides.before.segments.get(column, {}).get(value), names=HEADLINES),
         )
         for column, values in sides.now.segments.items()
         for value, performance in sorted(values.items())

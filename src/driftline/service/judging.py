@@ -105,7 +105,8 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
     months, positive = model.config.window.months_of(window), model.schema.positive
 
     def summary(version: str, profile: WindowProfile) -> WindowSummary:
-        return summarize(window, version, stage, profile, model.reference, months=months, positive=positive)
+        more = [rule.measure for rule in model.config.rules]
+        return summarize(window, version, stage, profile, model.reference, months=months, positive=positive, more=more)
 
     summaries = {ALL_VERSIONS: summary(ALL_VERSIONS, whole)}
     if len(profiles) == 1:  # one version is all there is
@@ -139,7 +140,7 @@ def measure_for(rule: Rule, profile: WindowProfile, positive: str | None) -> Mea
     confidence = interval_confidence(rule)
     if rule.measure == "label_coverage":
         return label_coverage(profile.labelled, profile.predictions, confidence=confidence)
-    found = measures(profile.performance, confidence=confidence, positive=positive)
+    found = measures(profile.performance, confidence=confidence, positive=positive, names=[rule.measure])
     problem = "no labelled rows" if profile.performance is None else "this model's task does not have it"
     return found.get(rule.measure, Measure(rule.measure, confidence=confidence, problem=problem))
 

@@ -5,7 +5,7 @@ The API's JSON, the page and the metrics are all made of these values, so that t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -16,7 +16,7 @@ from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.statistics import Measure
 from driftline.statistics.drift import ColumnDrift, compare_columns
-from driftline.statistics.performance import label_coverage, measures
+from driftline.statistics.performance import HEADLINES, label_coverage, measures
 
 Stage = Literal["open", "waiting for labels", "judged"]
 """A window is open until event time has passed its end, then waits for its labels, then is judged."""
@@ -73,8 +73,13 @@ def summarize(
     *,
     months: Sequence[int],
     positive: str | None,
+    more: Iterable[str] = (),
 ) -> WindowSummary:
-    """Make the summary of a window's profile; ``months`` are the calendar months that the window touches."""
+    """Make the summary of a window's profile; ``months`` are the calendar months that the window touches.
+
+    It has the headlines of performance, and ``more`` measures that somebody asked for.
+    """
+    names = {*HEADLINES, *more}
     drift = {name: _drift_view(one) for name, one in compare(reference, profile, months).items()}
     features = {name: one for name, one in drift.items() if name.startswith(FEATURE_PREFIX)}
     return WindowSummary(
@@ -86,7 +91,8 @@ def summarize(
         labelled=profile.labelled,
         coverage=_measure_view(label_coverage(profile.labelled, profile.predictions)),
         performance={
-            name: _measure_view(one) for name, one in measures(profile.performance, positive=positive).items()
+            name: _measure_view(one)
+            for name, one in measures(profile.performance, positive=positive, names=names).items()
         },
         drift={name.removeprefix(FEATURE_PREFIX): one for name, one in features.items()},
         prediction_drift=drift.get("prediction"),

@@ -28,6 +28,7 @@ from driftline.rules import (
 )
 from driftline.service.target import Measured, read_result
 from driftline.statistics.measure import Measure
+from driftline.statistics.performance import HEADLINES
 
 CONFIDENCE = 0.95
 """Two-sided, of the intervals that are shown; a rule is judged by its own."""
@@ -155,7 +156,12 @@ def advance(watching: Watching, outcome: Outcome) -> tuple[Watching, Evaluation]
     stepped = tuple(_step(monitor, outcome) for monitor in watching.monitors)
     shown: tuple[Measure, ...] = ()
     if outcome.measured is not None:
-        shown = tuple(one for one in outcome.measured.measures(CONFIDENCE).values() if one.value is not None)
+        found = outcome.measured.measures(CONFIDENCE).values()
+        ruled = {monitor.rule.measure for monitor in watching.monitors}
+        own = outcome.measured.rows is None  # the measures that the user's function named
+        shown = tuple(
+            one for one in found if one.value is not None and (own or one.name in HEADLINES or one.name in ruled)
+        )
     fired = sum(1 for _, transition in stepped if transition and transition.kind is TransitionKind.FIRED)
     after = replace(
         watching,

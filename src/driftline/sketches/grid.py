@@ -17,7 +17,7 @@ from driftline.sketches.moments import LARGEST
 from driftline.sketches.scratch import CHUNK, scratch
 
 CELLS = 1 << 16
-_SIGN = 0x8000
+_SIGN = _ZERO = 0x8000
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _FEW = 4096  # below it a sort is quicker than a histogram of all cells
 
@@ -140,6 +140,20 @@ class GridSketch:
         counts = np.zeros(len(cells), np.int64)
         np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
         return GridSketch(self.grid, cells, counts)
+
+    def turned(self) -> GridSketch:
+        """The counts of the values with their signs turned, on a grid around 0."""
+        if self.grid.centre != 0.0:
+            raise UsageError(f"a grid around {self.grid.centre} came; only one around 0 has a mirror image")
+        cells = np.where(self.cells == _ZERO, _ZERO, 0xFFFF - self.cells).astype(np.uint16)  # there is no -0.0
+        order = np.argsort(cells)
+        return GridSketch(self.grid, cells[order], self.counts[order])
+
+    def folded(self) -> GridSketch:
+        """The counts of the sizes of the values, on a grid around 0."""
+        below = self.cells < _ZERO
+        low = GridSketch(self.grid, self.cells[below], self.counts[below]).turned()
+        return low.merge(GridSketch(self.grid, self.cells[~below], self.counts[~below]))
 
     @property
     def count(self) -> int:

@@ -4,10 +4,11 @@ from driftline.statistics.distances import DISTANCES
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, worst_first
 from driftline.statistics.intervals import Interval, difference, wilson
 from driftline.statistics.measure import Measure
-from driftline.statistics.performance import HIGHER_IS_BETTER, label_coverage, measures
+from driftline.statistics.performance import HEADLINES, HIGHER_IS_BETTER, label_coverage, measures, measures_by_class
 
 __all__ = [
     "DISTANCES",
+    "HEADLINES",
     "HIGHER_IS_BETTER",
     "ColumnDrift",
     "Floors",
@@ -17,6 +18,7 @@ __all__ = [
     "difference",
     "label_coverage",
     "measures",
+    "measures_by_class",
     "wilson",
     "worst_first",
 ]

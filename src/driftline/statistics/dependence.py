@@ -327,8 +327,8 @@ def _tested(before: _Scores, now: _Scores, variables: Sequence[_Variable], floor
         chosen = np.concatenate([[most], chosen[chosen != most]])
     p_values = np.ones(len(chosen))
     for at, k in enumerate(chosen):
-        own = _pooled(before, now, first[k], second[k], carried[k], rows_was[k], rows_became[k])
-        p_values[at] = math.erfc(apart[k] / math.sqrt(2 * max(own, plain[k])))
+        own = _difference_variance(before, now, first[k], second[k], carried[k], rows_was[k], rows_became[k])
+        p_values[at] = _two_sided(apart[k] / math.sqrt(max(own, plain[k])), min(rows_was[k], rows_became[k]))
     pairs = [(int(i), int(j)) for i, j in zip(first[chosen], second[chosen], strict=True)]
     return _Tested(len(change), pairs, expected[chosen], current[chosen], _holm(p_values, len(change)))
 
@@ -372,13 +372,24 @@ def _above(code: npt.NDArray[np.int64], weight: Floats) -> Floats:
     return np.asarray((sums / 2 - np.cumsum(sums))[code] / len(code))
 
 
-def _pooled(
+def _difference_variance(
     before: _Scores, now: _Scores, i: int, j: int, carried: float, rows_was: float, rows_became: float
 ) -> float:
-    """Variance of the difference of two z; without drift both sides tell of the same relation, the larger one more."""
+    """Variance of the difference of two z, the larger of two estimates: each side by its own rows, or both by all rows.
+
+    Without drift all rows tell of the same relation, and a small side's own estimate is poor. But where products are
+    skewed it is too small or too large together with the correlation, and only one of the two is on the safe side.
+    """
     was, became = _variance(before, i, j, carried), _variance(now, i, j, 1.0)
-    one = (rows_was * was + rows_became * became) / (rows_was + rows_became)
-    return one * (1 / rows_was + 1 / rows_became)
+    together = (rows_was * was + rows_became * became) / (rows_was + rows_became)
+    return max(was / rows_was + became / rows_became, together * (1 / rows_was + 1 / rows_became))
+
+
+def _two_sided(t: float, rows: float) -> float:
+    """P(abs(T) > t) for Student's t by Wallace's (1959) bending to a normal: with few rows, variances are estimates."""
+    dof = rows - 2
+    z = (8 * dof + 1) / (8 * dof + 3) * math.sqrt(dof * math.log1p(t * t / dof))
+    return math.erfc(z / math.sqrt(2))
 
 
 def _holm(p_values: Floats, count: int) -> Floats:

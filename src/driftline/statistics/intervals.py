@@ -47,6 +47,12 @@ def logit_delta(value: float, error: float, confidence: float = 0.95) -> Interva
     return Interval(min(_expit(logit - half), value), max(_expit(logit + half), value))
 
 
+def fisher_delta(value: float, error: float, confidence: float = 0.95) -> Interval:
+    """Delta method on Fisher's scale, artanh, for a value strictly between -1 and 1 with its standard error."""
+    half = normal_quantile(confidence) * error / (1 - value * value)
+    return Interval(min(math.tanh(math.atanh(value) - half), value), max(math.tanh(math.atanh(value) + half), value))
+
+
 def log_delta(value: float, error: float, n: int, confidence: float = 0.95) -> Interval:
     """Delta method on the log scale with Student's t, for a value above 0 from n >= 2 rows with its standard
     error.

@@ -1,0 +1,32 @@
+"""What is asked of a performance, and how an answer or the reason for none is given."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from driftline.statistics.intervals import Interval
+from driftline.statistics.measure import Measure
+
+NO_LABELS = "no labelled rows"
+NO_SCORES = "no scores on labelled rows"
+ONE_ROW = "one labelled row has no interval; two are needed"
+
+
+class Question(NamedTuple):
+    """What a measure is asked: its name, the confidence of its interval, and the class that is positive, if one is."""
+
+    name: str
+    confidence: float
+    positive: str | None
+
+    def no(self, problem: str, n: int = 0) -> Measure:
+        """The measure that cannot be had, and why."""
+        return Measure(self.name, n=n, confidence=self.confidence, problem=problem)
+
+    def yes(self, value: float, interval: Interval, n: int) -> Measure:
+        """The measure with its interval, widened where rounding left the value outside."""
+        low, high = min(interval.low, value), max(interval.high, value)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return self.no("the numbers are too large to be measured", n)
+        return Measure(self.name, value, low, high, n, self.confidence)

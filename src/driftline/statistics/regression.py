@@ -1,0 +1,140 @@
+"""Measures of a regression from the sums and the grid of its errors, in units of the label.
+
+An error is prediction - label: above 0 where the model says too much.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from driftline.profiles import Regression
+from driftline.sketches import GridSketch
+from driftline.statistics.intervals import Interval, log_delta, student
+from driftline.statistics.measure import Measure
+from driftline.statistics.question import NO_LABELS, ONE_ROW, Question
+from driftline.statistics.special import normal_quantile
+
+
+def mae(performance: Regression, ask: Question) -> Measure:
+    """Mean absolute error, in units of the label; mean ± t·sd/√n."""
+    n = performance.count
+    if n < 2:
+        return ask.no(ONE_ROW if n else NO_LABELS, n)
+    mean = performance.absolute.fraction / n
+    variance = (performance.errors.squares.fraction - n * mean * mean) / (n - 1)
+    sd = math.sqrt(max(float(variance), 0.0))
+    return ask.yes(float(mean), student(float(mean), sd, n, ask.confidence, least=0.0), n)
+
+
+def rmse(performance: Regression, ask: Question) -> Measure:
+    """Root of the mean squared error, in units of the label; delta method from the MSE, on the log scale."""
+    n = performance.count
+    if n < 2:
+        return ask.no(ONE_ROW if n else NO_LABELS, n)
+    mse = performance.errors.squares.fraction / n
+    value = math.sqrt(float(mse))
+    if not value > 0:
+        return ask.yes(0.0, Interval(0.0, 0.0), n)
+    variance = (performance.errors_fourth.fraction / n - mse * mse) / (n - 1)
+    relative = math.sqrt(max(float(variance / (mse * mse)), 0.0)) / 2
+    return ask.yes(value, log_delta(value, value * relative, n, ask.confidence), n)
+
+
+def r2(performance: Regression, ask: Question) -> Measure:
+    """Share of the labels' variance that the predictions explain; 1 at most, below 0 for worse than their
+    mean.
+
+    Delta method from the joint moments of e = prediction - label and u = label - mean: 1 - R² = E[e²] / E[u²]
+    varies as (e² - (1 - R²) u²) / E[u²]. On the log scale of 1 - R², so that the interval stays below 1.
+    """
+    n = performance.count
+    if n < 2:
+        return ask.no(ONE_ROW if n else NO_LABELS, n)
+    mean = performance.targets.total.fraction / n
+    e2 = performance.errors.squares.fraction / n
+    t2, t3 = performance.targets.squares.fraction / n, performance.targets_third.fraction / n
+    u2 = t2 - mean**2
+    if u2 <= t2 * Fraction(1, 1 << 50):
+        return ask.no("all labels are equal: there is no variance to explain", n)
+    unexplained = e2 / u2
+    if not unexplained:
+        return ask.yes(1.0, Interval(1.0, 1.0), n)
+    u4 = performance.targets_fourth.fraction / n - 4 * mean * t3 + 6 * mean**2 * t2 - 3 * mean**4
+    e2u2 = (
+        performance.squares_by_target_square.fraction / n
+        - 2 * mean * performance.squares_by_target.fraction / n
+        + mean**2 * e2
+    )
+    e4 = performance.errors_fourth.fraction / n
+    relative = (e4 - 2 * unexplained * e2u2 + unexplained**2 * u4) / (e2 * e2 * (n - 1))
+    try:
+        ratio, error = float(unexplained), math.sqrt(max(float(relative), 0.0))
+    except OverflowError:
+        return ask.no("the numbers are too large to be measured", n)
+    bounds = log_delta(ratio, ratio * error, n, ask.confidence)
+    return ask.yes(1 - ratio, Interval(1 - bounds.high, 1 - bounds.low), n)
+
+
+def bias(performance: Regression, ask: Question) -> Measure:
+    """Mean error; mean ± t·sd/√n."""
+    n, errors = performance.count, performance.errors
+    if errors.mean is None or errors.sd is None:
+        return ask.no(ONE_ROW if n else NO_LABELS, n)
+    return ask.yes(errors.mean, student(errors.mean, errors.sd, n, ask.confidence), n)
+
+
+def mape(performance: Regression, ask: Question) -> Measure:
+    """Mean of abs(error / label), 0.1 for ten per cent, of the rows whose label is not 0; mean ± t·sd/√n.
+
+    Labels nearer to 0 than 10^-9 are left out: n says how many rows are not. Small labels weigh heavily all the same; a
+    model of numbers around 0 is better judged by its MAE.
+    """
+    relative = performance.relative
+    if relative.mean is None:
+        return ask.no("every label is 0" if performance.count else NO_LABELS)
+    if relative.sd is None:
+        return ask.no(ONE_ROW, relative.count)
+    interval = student(relative.mean, relative.sd, relative.count, ask.confidence, least=0.0)
+    return ask.yes(relative.mean, interval, relative.count)
+
+
+def error_p10(performance: Regression, ask: Question) -> Measure:
+    """The error that a tenth of the rows lie below; see `_quantile`."""
+    return _quantile(performance.residuals, 0.1, ask)
+
+
+def error_p50(performance: Regression, ask: Question) -> Measure:
+    """The median error; see `_quantile`."""
+    return _quantile(performance.residuals, 0.5, ask)
+
+
+def error_p90(performance: Regression, ask: Question) -> Measure:
+    """The error that nine tenths of the rows lie below; see `_quantile`."""
+    return _quantile(performance.residuals, 0.9, ask)
+
+
+def median_absolute_error(performance: Regression, ask: Question) -> Measure:
+    """The size of error that half of the rows stay below; see `_quantile`."""
+    return _quantile(performance.residuals.folded(), 0.5, ask)
+
+
+def absolute_error_p90(performance: Regression, ask: Question) -> Measure:
+    """The size of error that nine tenths of the rows stay below; see `_quantile`."""
+    return _quantile(performance.residuals.folded(), 0.9, ask)
+
+
+def _quantile(errors: GridSketch, q: float, ask: Question) -> Measure:
+    """A quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the ranks that
+    hold the quantile whatever the distribution, by the normal approximation to the binomial, out to their cells' edges.
+    """
+    n = errors.count
+    if n < 2:
+        return ask.no(ONE_ROW if n else NO_LABELS, n)
+    half = normal_quantile(ask.confidence) * math.sqrt(q * (1 - q) / n)
+    value = errors.quantile(q)
+    low, high = errors.quantile_bounds(max(q - half, 0.0)), errors.quantile_bounds(min(q + half + 1 / n, 1.0))
+    assert value is not None
+    assert low is not None
+    assert high is not None
+    return ask.yes(value, Interval(low[0], high[1]), n)

@@ -1,0 +1,231 @@
+"""The measures beyond the headlines, against scikit-learn and NumPy on the same rows."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from driftline.profiles import Classification, Regression, ScorePair
+from driftline.profiles.performance import logit
+from driftline.sketches import GridSketch
+from driftline.statistics import HIGHER_IS_BETTER, Measure, measures, measures_by_class
+from driftline.statistics.performance import CLASSIFICATION, HEADLINES, OF_ONE_CLASS, REGRESSION
+
+SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
+BINARY_ROWS = st.lists(st.tuples(st.booleans(), SCORES), min_size=1, max_size=80)
+CLASS = st.sampled_from(["fog", "rain", "sun"])
+NUMBERS = st.one_of(st.floats(-1e6, 1e6), st.integers(-5, 5).map(float))
+
+
+def texts(values: Any) -> pl.Series:
+    return pl.Series(list(values), dtype=pl.String)
+
+
+def binary(rows: list[tuple[bool, float]]) -> tuple[np.ndarray, np.ndarray, Classification]:
+    y = np.array([int(label) for label, _ in rows])
+    s = np.array([score for _, score in rows])
+    guesses = texts(str(int(score >= 0.5)) for score in s)
+    return y, s, Classification.of(texts(map(str, y)), guesses, {"1": pl.Series(s)}, positive="1")
+
+
+def on_cells(scores: np.ndarray) -> np.ndarray:
+    """The scores as the grid sees them: the number of their cell, by which rows of one cell tie."""
+    return GridSketch().grid.cells_of(logit(scores)).astype(int)
+
+
+def sound(measure: Measure) -> None:
+    if measure.value is None:
+        assert measure.problem and measure.low is None and measure.high is None
+    else:
+        assert measure.low is not None and measure.high is not None and not measure.problem
+        assert -math.inf < measure.low <= measure.value <= measure.high < math.inf
+        assert measure.n > 0
+
+
+@given(BINARY_ROWS)
+def test_every_measure_is_sound_on_any_rows(rows: list[tuple[bool, float]]) -> None:
+    _, _, performance = binary(rows)
+    for positive in ("1", "0", None):
+        found = measures(performance, positive=positive)
+        assert set(found) == set(CLASSIFICATION) - (set(OF_ONE_CLASS) if positive is None else set())
+        for measure in found.values():
+            sound(measure)
+    for of_class in measures_by_class(performance).values():
+        for measure in of_class.values():
+            sound(measure)
+
+
+@given(BINARY_ROWS)
+def test_counts_are_scikit_learns(rows: list[tuple[bool, float]]) -> None:
+    y, s, performance = binary(rows)
+    p = (s >= 0.5).astype(int)
+    found = measures(performance, positive="1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        balanced = metrics.balanced_accuracy_score(y, p)
+    assert found["balanced_accuracy"].value == pytest.approx(balanced, abs=1e-12)
+    if len(set(y.tolist())) == 2:
+        assert found["specificity"].value == pytest.approx(metrics.recall_score(y, p, pos_label=0), abs=1e-12)
+        if len(set(p.tolist())) == 2:
+            assert found["mcc"].value == pytest.approx(metrics.matthews_corrcoef(y, p), abs=1e-12)
+    if found["mcc"].value is None:
+        assert "every row is" in found["mcc"].problem
+
+
+@given(st.lists(st.tuples(CLASS, CLASS), min_size=1, max_size=60))
+def test_of_many_classes_too(rows: list[tuple[str, str]]) -> None:
+    y, p = zip(*rows, strict=True)
+    found = measures(Classification.of(texts(y), texts(p)))
+    if found["mcc"].value is not None:
+        assert found["mcc"].value == pytest.approx(metrics.matthews_corrcoef(y, p), abs=1e-12)
+    by_class = measures_by_class(Classification.of(texts(y), texts(p)))
+    names = sorted({*y, *p})
+    assert sorted(by_class) == names
+    expected = metrics.precision_recall_fscore_support(y, p, labels=names, zero_division=np.nan)
+    for at, name in enumerate(names):
+        for measure, values in zip(("precision", "recall", "f1"), expected[:3], strict=True):
+            value = by_class[name][measure].value
+            assert value is None or value == pytest.approx(values[at], abs=1e-12)
+
+
+@given(BINARY_ROWS)
+def test_ranking_is_scikit_learns_where_scores_are_told_apart(rows: list[tuple[bool, float]]) -> None:
+    y, s, performance = binary(rows)
+    found = measures(performance, positive="1")
+    assume(len(set(y.tolist())) == 2)
+    tied = on_cells(s)
+    assert found["average_precision"].value == pytest.approx(metrics.average_precision_score(y, tied), abs=1e-9)
+    assert found["roc_auc"].value == pytest.approx(metrics.roc_auc_score(y, tied), abs=1e-9)
+    assert found["brier"].value == pytest.approx(metrics.brier_score_loss(y, s), rel=1e-9, abs=1e-15)
+
+
+@given(BINARY_ROWS)
+def test_the_exact_auc_lies_within_its_bounds(rows: list[tuple[bool, float]]) -> None:
+    y, s, performance = binary(rows)
+    bounds = performance.scores["1"].auc_bounds()
+    if len(set(y.tolist())) < 2:
+        assert bounds is None
+        return
+    assert bounds is not None
+    assert bounds[0] - 1e-12 <= metrics.roc_auc_score(y, s) <= bounds[1] + 1e-12
+    assert ScorePair().auc_bounds() is None
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.25, 0.5, 0.75, 0.9])), min_size=2, max_size=60))
+def test_the_score_of_the_other_class_is_one_minus_it(rows: list[tuple[bool, float]]) -> None:
+    assume({label for label, _ in rows} == {True, False})
+    performance = binary(rows)[2]
+    turned = [(not label, 1 - score) for label, score in rows]
+    other = measures(performance, positive="0", names=["roc_auc", "average_precision"])
+    expected = measures(binary(turned)[2], positive="1", names=["roc_auc", "average_precision"])
+    for name, measure in expected.items():
+        assert other[name].value == pytest.approx(measure.value, abs=1e-9)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_calibration(power: float) -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.random(20_000)
+    y = rng.random(20_000) < truth
+    stated = truth**power
+    rows = [(bool(label), float(score)) for label, score in zip(y, stated, strict=True)]
+    found = measures(binary(rows)[2], positive="1", names=["calibration_error"])["calibration_error"]
+    bins = np.minimum((stated * 10).astype(int), 9)
+    gaps = [abs(stated[bins == b].mean() - y[bins == b].mean()) * (bins == b).mean() for b in range(10)]
+    assert found.value == pytest.approx(sum(gaps), abs=0.002)
+    assert found.low is not None and (found.low == 0) is (power == 1.0)
+
+
+def test_a_tenth_with_the_highest_scores() -> None:
+    rows = [(at < 20, 0.9 if at < 5 else 0.8 if at < 10 else 0.1) for at in range(100)]
+    found = measures(binary(rows)[2], positive="1")
+    assert (found["gain_10"].value, found["lift_10"].value, found["gain_10"].n) == (0.5, 5.0, 20)
+    ties = measures(binary([(at < 20, 0.3) for at in range(100)])[2], positive="1")
+    assert ties["lift_10"].value == pytest.approx(1.0)
+
+
+def test_brier_of_many_classes() -> None:
+    scores = {"a": [0.7, 0.2, None], "b": [0.2, 0.5, 0.5], "c": [0.1, 0.3, 0.5]}
+    found = measures(
+        Classification.of(texts("abb"), texts("aab"), {name: pl.Series(values) for name, values in scores.items()})
+    )["brier"]
+    each = [0.3**2 + 0.2**2 + 0.1**2, 0.2**2 + 0.5**2 + 0.3**2, 0.5**2 + 0.5**2]
+    assert found.value == pytest.approx(np.mean(each)) and found.n == 3
+
+
+# ---- regression --------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=2, max_size=80))
+def test_errors_are_numpys(rows: list[tuple[float, float]]) -> None:
+    y, p = (np.array(side) for side in zip(*rows, strict=True))
+    found = measures(Regression.of(pl.Series(y), pl.Series(p)))
+    assert set(found) == set(REGRESSION)
+    for measure in found.values():
+        sound(measure)
+    error = p - y
+    assert found["bias"].value == pytest.approx(float(np.mean(error)), rel=1e-9, abs=1e-9)
+    some = np.abs(y) > 1e-9
+    if some.sum() >= 2:
+        assert found["mape"].value == pytest.approx(float(np.mean(np.abs(error[some] / y[some]))), rel=1e-9)
+        assert found["mape"].n == some.sum()
+    cells = {"error_p10": (error, 0.1), "error_p90": (error, 0.9), "median_absolute_error": (np.abs(error), 0.5)}
+    for name, (values, q) in cells.items():
+        measure = found[name]
+        exact = float(np.quantile(values, q, method="inverted_cdf"))
+        assert measure.low is not None and measure.high is not None
+        slack = 2**-6 * abs(exact) + 1e-9
+        assert measure.low - slack <= exact <= measure.high + slack
+
+
+def test_intervals_of_quantiles_hold_what_they_say() -> None:
+    """Of 95 % intervals about 95 in 100 hold the truth; fewer than 90 of 100 would be a chance of 1 in 30."""
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(200):
+        y = np.zeros(400)
+        found = measures(Regression.of(pl.Series(y), pl.Series(rng.normal(0, 1, 400))), names=["error_p90"])[
+            "error_p90"
+        ]
+        held += found.low is not None and found.high is not None and found.low <= 1.281552 <= found.high
+    assert held >= 182
+
+
+def test_labels_of_nothing_have_no_relative_error() -> None:
+    found = measures(Regression.of(pl.Series([0.0, 0.0]), pl.Series([1.0, 2.0])))["mape"]
+    assert found.value is None and "every label is 0" in found.problem
+
+
+# ---- the tables --------------------------------------------------------------------------------------------
+
+
+def test_every_measure_says_which_way_is_better() -> None:
+    assert HIGHER_IS_BETTER.keys() == CLASSIFICATION.keys() | REGRESSION.keys()
+    assert set(HEADLINES) <= HIGHER_IS_BETTER.keys() and set(OF_ONE_CLASS) <= CLASSIFICATION.keys()
+
+
+def test_only_what_is_asked_for_is_computed() -> None:
+    performance = binary([(True, 0.9), (False, 0.2)])[2]
+    assert list(measures(performance, positive="1", names=["mcc", "accuracy"])) == ["accuracy", "mcc"]
+    assert measures(None) == measures_by_class(None) == {}
+
+
+def test_mcc_intervals_hold_what_they_say() -> None:
+    rng = np.random.default_rng(6)
+    held = 0
+    for _ in range(300):
+        y = rng.random(500) < 0.3
+        p = np.where(rng.random(500) < 0.8, y, ~y)
+        found = measures(Classification.of(texts(y.astype(int).astype(str)), texts(p.astype(int).astype(str))))["mcc"]
+        # 30 % positive, 20 % wrong on both sides
+        truth = (0.24 * 0.56 - 0.06 * 0.14) / math.sqrt(0.3 * 0.7 * 0.38 * 0.62)
+        held += found.low is not None and found.high is not None and found.low <= truth <= found.high
+    assert held >= 275

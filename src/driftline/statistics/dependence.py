@@ -15,6 +15,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -315,22 +316,73 @@ def _tested(before: _Scores, now: _Scores, variables: Sequence[_Variable], floor
     carried = ratio[first] * ratio[second]
     r, current = was.r[first, second], became.r[first, second]
     expected = np.clip(r * carried, -1, 1)
-    change = np.abs(current - expected)
     rows_was, rows_became = was.rows[first, second], became.rows[first, second]
-    steep = carried * (1 - r * r) / np.maximum(1 - expected * expected, 1 / rows_was)
-    plain = steep * steep * _plain_variance(expected, rows_was) + _plain_variance(current, rows_became)
-    apart = np.abs(_fisher(current, rows_became) - _fisher(expected, rows_was))
+    change = np.abs(current - expected)
+    clear = np.abs(_fisher(current, rows_became) - _fisher(expected, rows_was)) / np.sqrt(
+        1 / rows_was + 1 / rows_became
+    )
     over = np.flatnonzero(change >= floor)
-    chosen = over[np.argsort(-apart[over] / np.sqrt(plain[over]), kind="stable")][:_PAIRS_TESTED]
+    chosen = over[np.argsort(-clear[over], kind="stable")][:_PAIRS_TESTED]
     if len(change):
         most = np.argmax(change)
         chosen = np.concatenate([[most], chosen[chosen != most]])
     p_values = np.ones(len(chosen))
     for at, k in enumerate(chosen):
-        own = _difference_variance(before, now, first[k], second[k], carried[k], rows_was[k], rows_became[k])
-        p_values[at] = _two_sided(apart[k] / math.sqrt(max(own, plain[k])), min(rows_was[k], rows_became[k]))
+        i, j, factor = first[k], second[k], carried[k] ** 2
+        one = _Estimate(expected[k], rows_was[k], factor * _variance(before, i, j), factor * _plain_variance(r[k]))
+        other = _Estimate(current[k], rows_became[k], _variance(now, i, j), _plain_variance(current[k]))
+        p_values[at] = _p_value(one, other)
     pairs = [(int(i), int(j)) for i, j in zip(first[chosen], second[chosen], strict=True)]
     return _Tested(len(change), pairs, expected[chosen], current[chosen], _holm(p_values, len(change)))
+
+
+# ---- chance ------------------------------------------------------------------------------------------------
+
+
+class _Estimate(NamedTuple):
+    """A correlation from ``rows`` rows; ``variance`` from the data and ``plain`` for normal ones, both times rows."""
+
+    r: float
+    rows: float
+    variance: float
+    plain: float
+
+    @property
+    def fisher(self) -> Self:
+        """The same on the scale of Fisher's z."""
+        slope = 1 / max(1 - self.r * self.r, 1 / self.rows)
+        z = math.atanh(max(min(self.r, 1 - 0.5 / self.rows), 0.5 / self.rows - 1))
+        return self._replace(r=z, variance=slope * slope * self.variance, plain=slope * slope * self.plain)
+
+
+def _p_value(one: _Estimate, other: _Estimate) -> float:
+    """Two-sided, of two equal correlations: the less sure of plain correlations and Fisher's z.
+
+    A correlation near 1 is lost by few rows that disagree. The number of these is skewed; Fisher's z, made for normal
+    values, then takes 1 against 5 of them for a great difference, and the plain scale does not.
+    """
+    t = min(_t(one, other), _t(one.fisher, other.fisher))
+    dof = min(one.rows, other.rows) - 2
+    # Student's t, as variances are estimates, by the bending of Wallace (1959) to a normal.
+    z = (8 * dof + 1) / (8 * dof + 3) * math.sqrt(dof * math.log1p(t * t / dof))
+    return math.erfc(z / math.sqrt(2))
+
+
+def _t(one: _Estimate, other: _Estimate) -> float:
+    """The difference in its standard errors, with the largest of three: each side by its own rows, both by all rows,
+    and the one of normal values.
+
+    Without drift all rows tell of the same relation, and a small side's own estimate is poor. But where products are
+    skewed its error is too small or too large together with the correlation, and only one of the two is on the safe
+    side.
+    """
+    together = (one.rows * one.variance + other.rows * other.variance) / (one.rows + other.rows)
+    error = max(
+        one.variance / one.rows + other.variance / other.rows,
+        together / one.rows + together / other.rows,
+        one.plain / (one.rows - 3) + other.plain / (other.rows - 3),
+    )
+    return abs(other.r - one.r) / math.sqrt(max(error, 1e-12))
 
 
 def _fisher(r: Floats, rows: Floats) -> Floats:
@@ -339,13 +391,13 @@ def _fisher(r: Floats, rows: Floats) -> Floats:
     return np.asarray(np.arctanh(np.clip(r, -most, most)))
 
 
-def _plain_variance(r: Floats, rows: Floats) -> Floats:
-    """Of the z of Spearman's correlation where both columns are normal after some bending (Bonett & Wright 2000)."""
-    return (1 + r * r / 2) / (rows - 3)
+def _plain_variance(r: float) -> float:
+    """Of Spearman's correlation, times rows, of columns normal after some bending (Bonett & Wright 2000)."""
+    return (1 + r * r / 2) * (1 - r * r) ** 2
 
 
-def _variance(scores: _Scores, i: int, j: int, carried: float) -> float:
-    """Of the z of one correlation times ``carried``, times rows: the mean square of its influence function.
+def _variance(scores: _Scores, i: int, j: int) -> float:
+    """Of one correlation, times rows: the mean square of its influence function.
 
     Ranks are estimated too: a row moves the correlation by its own product and, through the ranks, by all products
     of rows above it (Hoeffding 1948; the delta method for the spreads, which vary where there are ties).
@@ -360,36 +412,14 @@ def _variance(scores: _Scores, i: int, j: int, carried: float) -> float:
     move_uu = u * u - uu + 2 * _above(code_u, u)
     move_vv = v * v - vv + 2 * _above(code_v, v)
     move_uv = u * v - uv + _above(code_u, v) + _above(code_v, u)
-    scale = math.sqrt(uu * vv)
-    influence = (move_uv - uv * (move_uu / uu + move_vv / vv)) / scale
-    slack = 1 - min((carried * uv / scale) ** 2, 1 - 1 / len(u))
-    return float((carried / slack) ** 2 * influence.var())
+    influence = (move_uv - uv * (move_uu / uu + move_vv / vv)) / math.sqrt(uu * vv)
+    return float(influence.var())
 
 
 def _above(code: npt.NDArray[np.int64], weight: Floats) -> Floats:
     """For each row the mean weight of all rows with a greater code, ties half; ``weight`` has mean 0."""
     sums = np.bincount(code, weight)
     return np.asarray((sums / 2 - np.cumsum(sums))[code] / len(code))
-
-
-def _difference_variance(
-    before: _Scores, now: _Scores, i: int, j: int, carried: float, rows_was: float, rows_became: float
-) -> float:
-    """Variance of the difference of two z, the larger of two estimates: each side by its own rows, or both by all rows.
-
-    Without drift all rows tell of the same relation, and a small side's own estimate is poor. But where products are
-    skewed it is too small or too large together with the correlation, and only one of the two is on the safe side.
-    """
-    was, became = _variance(before, i, j, carried), _variance(now, i, j, 1.0)
-    together = (rows_was * was + rows_became * became) / (rows_was + rows_became)
-    return max(was / rows_was + became / rows_became, together * (1 / rows_was + 1 / rows_became))
-
-
-def _two_sided(t: float, rows: float) -> float:
-    """P(abs(T) > t) for Student's t by Wallace's (1959) bending to a normal: with few rows, variances are estimates."""
-    dof = rows - 2
-    z = (8 * dof + 1) / (8 * dof + 3) * math.sqrt(dof * math.log1p(t * t / dof))
-    return math.erfc(z / math.sqrt(2))
 
 
 def _holm(p_values: Floats, count: int) -> Floats:

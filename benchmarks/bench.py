@@ -48,13 +48,13 @@ def main() -> None:
     rounds = given.rounds or (_QUICK_ROUNDS if given.quick else ROUNDS)
     kept = FOLDER / ("quick.json" if given.quick else "results.json")
     (FOLDER / "data").mkdir(parents=True, exist_ok=True)
-    results = replace(read(kept), machine=machine())
+    results = replace(read(kept), machine=machine(), cores=os.cpu_count() or 1)
     tell = _teller()
     for key, work in WORKS.items():
         if given.only and key not in given.only:
             continue
         done: list[Case] = []
-        begun = Measured(time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit(), os.getloadavg()[0])
+        begun = Measured(time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), commit())
         for size in work.quick if given.quick else work.sizes:
             done.append(measure_case(work, size, done, limits=limits, rounds=rounds, tell=tell))
             results = replace(results, works=results.works | {key: replace(begun, cases=list(done))})
@@ -87,7 +87,9 @@ def measure_case(
     for one in taking_part:
         if one.name in FLOORS:  # the files are in the system's cache from here on, for all alike
             run_once(one.command(folder, files), limits=limits)
+    load: list[float] = []
     for turn in range(rounds):
+        load.append(os.getloadavg()[0])
         for one in (*taking_part[turn % len(taking_part) :], *taking_part[: turn % len(taking_part)]):
             mine = runs[one.name]
             if sum(run.wall_seconds for run in mine) > PATIENCE_SECONDS or any(run.problem for run in mine):
@@ -96,7 +98,7 @@ def measure_case(
             run = run_once(one.command(folder, files), limits=limits, exit_codes=one.exit_codes)
             mine.append(replace(run, answer=one.answer(run.answer)) if run.answer else run)
     entries = [Entry(name, mine, skipped[name]) for name, mine in runs.items()]
-    return Case(size.rows, size.columns, entries)
+    return Case(size.rows, size.columns, entries, load)
 
 
 def skip_reason(one: Contender, size: Size, before: Sequence[Case], limits: Limits, folder: Path) -> str:

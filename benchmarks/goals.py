@@ -32,8 +32,8 @@ class Judged(NamedTuple):
 def judge(results: Results) -> list[Judged]:
     """Every goal, in the design's order; what was not measured in these results says so.
 
-    Where the design's figure for a peer leaves its import out (profile, daily performance), the goal is judged without
-    the imports of either side, and the ratio of the whole processes stands beside it.
+    Where the goal was set from a figure of the peer without its imports (profile, daily performance), it is judged
+    without the imports of either side, and the ratio of the whole processes stands beside it.
     """
     at = (MIDDLE, COLUMNS)
     check, evidently = results.entry("check", *at, DRIFTLINE), results.entry("check", *at, EVIDENTLY)

@@ -59,13 +59,28 @@ def section(name: str, results: Results) -> str:
     if name == "goals":
         marks = {True: "yes", False: "**no**", None: "not measured"}
         rows = [(one.work, one.goal, one.measured or _BLANK, marks[one.met]) for one in judge(results)]
-        return table(("work", "goal", "measured", "met"), rows)
+        made = table(("work", "goal", "measured", "met"), rows)
+        doubtful = [work.title for key, work in WORKS.items() if is_provisional(results, key)]
+        return f"{made}\n\n**Provisional**, measured on a busy machine: {'; '.join(doubtful)}." if doubtful else made
     measured = results.works.get(name)
     if measured is None:
         return "Not measured."
     lines = [line for case in measured.cases for line in _lines(name, case)]
-    when = f"Measured {measured.when} at commit {measured.commit or 'unknown'}"
-    return f"{table(_heads(name), lines)}\n\n{when}; load average when it began {measured.load:.1f}."
+    when = f"Measured from {measured.when} on, at commit {measured.commit or 'unknown'}"
+    load = f"{min(measured.load):.1f} to {max(measured.load):.1f}" if measured.load else "not recorded"
+    unsure = " **Provisional**: others wanted the cores, and the ratios may be off." * is_provisional(results, name)
+    return f"{table(_heads(name), lines)}\n\n{when}; load average {load}.{unsure}"
+
+
+def is_provisional(results: Results, name: str) -> bool:
+    """Whether a work was measured while more than the cores was asked for, or nobody knows.
+
+    The processor time of a run is no witness: it is right even where the time by the clock is not.
+    """
+    measured = results.works.get(name)
+    if measured is None:
+        return False
+    return any(not case.load or max(case.load) > results.cores for case in measured.cases)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

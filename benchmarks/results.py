@@ -65,11 +65,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All contenders on files of one size; 0 × 0 where there is no file."""
+    """All contenders on files of one size; 0 × 0 where there is no file.
+
+    ``load`` is the load average of a minute before each round: over 1, others were at work too, as one run goes at a
+    time and mostly on one core.
+    """
 
     rows: int
     columns: int
     entries: list[Entry] = field(default_factory=list)
+    load: list[float] = field(default_factory=list)
 
     def entry(self, contender: str) -> Entry | None:
         """The entry of a contender, if it was there."""
@@ -78,12 +83,16 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One work: when, at which commit, how busy the machine was (load average of a minute at the start), its cases."""
+    """One work: when it began, at which commit, its cases."""
 
     when: str
     commit: str
-    load: float
     cases: list[Case] = field(default_factory=list)
+
+    @property
+    def load(self) -> list[float]:
+        """The load averages of all its cases."""
+        return [one for case in self.cases for one in case.load]
 
     def entry(self, rows: int, columns: int, contender: str) -> Entry | None:
         """The entry of a contender on files of a size, if there is one."""
@@ -93,10 +102,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The machine, by what is said of it, and the works that were measured, by key."""
+    """The machine, by what is said of it and its cores, and the works that were measured, by key."""
 
     machine: dict[str, str] = field(default_factory=dict)
     works: dict[str, Measured] = field(default_factory=dict)
+    cores: int = 1
 
     def entry(self, work: str, rows: int, columns: int, contender: str) -> Entry | None:
         """The entry of a contender at a work, on files of a size, if there is one."""

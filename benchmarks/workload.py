@@ -1,8 +1,9 @@
 """The rows that are measured on: seeded, of mixed kinds, written to Parquet in batches.
 
 Of five columns four are numbers (normal, log-normal, exponential, whole numbers, in turn) and the fifth is a text of
-10 to 50 categories with Zipf-like shares. Every eighth number column lacks 2 % of its values. In the current file the
-first number column has moved by half a standard deviation, and the shares of the first text column are turned round.
+10 to 50 categories with Zipf-like shares. Every eighth column, where it is one of numbers, lacks 2 % of its
+values. In the current file the first number column has moved by half a standard deviation, and the shares of the
+first text column are turned round.
 """
 
 from __future__ import annotations

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import html.parser
 import io
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from driftline.cli import check as check_command
 from driftline.errors import AlertsFound, UnknownNameError
-from driftline.export.measured import fallen, is_worse
-from driftline.export.report_text import ROWS_SHOWN, Signs, cleaned, renderables
-from driftline.profiles import CategoricalColumn, Column, NumericColumn
+from driftline.export.drawn import bars_for
+from driftline.export.report_html import QUIET_CHARTS
+from driftline.export.report_text import ROWS_SHOWN, Signs, renderables
+from driftline.export.words import cleaned, fallen, is_worse
+from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.service.check_report import (
     FAIL_ON,
     Alert,
@@ -234,8 +240,8 @@ def test_the_part_that_speaks_is_named() -> None:
 def test_any_name_can_be_written_and_moves_nothing(text: str, encoding: str) -> None:
     written = Signs(encoding).text(text, longest=40).plain
     written.encode(encoding)
-    assert not any(ord(letter) < 32 or ord(letter) == 127 for letter in written)
-    assert cleaned(text) == text if text.isprintable() else "\N{REPLACEMENT CHARACTER}" in cleaned(text)
+    assert not any(unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp") for sign in written)
+    assert len(cleaned(text)) == len(text) and cleaned(cleaned(text)) == cleaned(text)
 
 
 @given(
@@ -375,3 +381,225 @@ def test_json_has_every_room(whole: Report) -> None:
     }
     assert document["notes"] == ["new is new"]
     assert document["columns"][0]["out_of_range"] is None
+
+
+# ---- as a page ---------------------------------------------------------------------------------------------
+
+VOID = {"meta"}
+
+
+class Page(html.parser.HTMLParser):
+    """The words, tags and attributes of a page; every tag must be closed in its turn."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def test_the_page_says_everything(whole: Report, tmp_path: Path) -> None:
+    text = whole.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+    page = Page(text)
+    for alert in whole.alerts:
+        assert alert.message in page.text
+    for words in ("new is new", "Repeated rows: 0 % → 20 %", "log_loss: no scores", "50 % of the current rows have"):
+        assert words in page.text
+    for words in ("side = east", "side = north", "wind and sky", "is not in the reference", "0.8 was measured"):
+        assert words in page.text
+    assert page.text.count("worse") == 3  # accuracy as a whole, in the east, and the recall of rain
+    assert page.count("article") == 5
+    assert page.count("h1") == 1
+
+
+def test_every_drawing_has_words_and_every_id_is_one(whole: Report) -> None:
+    text = whole.to_html()
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert drawings and all(re.match(r'<svg[^>]* role="img">\s*<title>[^<]+</title>', one) for one in drawings)
+    identifiers = re.findall(r'\bid="([^"]*)"', text)
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r'aria-labelledby="([^"]*)"', text)) <= set(identifiers)
+
+
+def test_a_thousand_columns_make_a_page_that_opens() -> None:
+    names = [f"feature_{i:04}_of_many" for i in range(1000)]
+    same = numbers(1, 0.0), numbers(2, 1.0)
+    for drifted, charts in ((False, QUIET_CHARTS), (True, len(names))):
+        report = report_of([column(name, drifted=drifted) for name in names], dict.fromkeys(names, same))
+        text = report.to_html()
+        assert len(text.encode()) < 5_000_000
+        assert text.count("<svg") == charts
+        assert all(f"<bdi>{name}</bdi>" in text for name in names)
+
+
+def test_a_name_turns_nothing_around(whole: Report) -> None:
+    name = "<b>\u202eevil\x00\n&"
+    text = report_of(
+        [column(name)], {name: (categories("\u202ea b"), categories("\u202ea c"))}, notes=(name,)
+    ).to_html()
+    assert not {"\u202e", "\x00"} & set(text)
+    assert "&lt;b&gt;\N{REPLACEMENT CHARACTER}evil" in text
+    assert Page(text).count("b") == 0
+
+
+odd = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1e308, -1e308, 5e-324])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    name=st.text(max_size=20),
+    before=st.lists(odd | st.sampled_from([float("inf"), float("nan")]), max_size=20),
+    now=st.lists(odd, max_size=20),
+    bounds=st.lists(odd, min_size=3, max_size=3).map(sorted),
+    lost=st.sets(st.sampled_from(["value", "low", "high", "reference"])),
+)
+def test_whatever_was_measured_there_is_a_page_and_a_text(
+    name: str, before: list[float], now: list[float], bounds: list[float], lost: set[str]
+) -> None:
+    profiles = {
+        name: (
+            NumericColumn.of(pl.Series(before, dtype=pl.Float64)),
+            NumericColumn.of(pl.Series(now, dtype=pl.Float64)),
+        )
+    }
+    ends = dict(zip(("low", "value", "high"), bounds, strict=True))
+    known = Measure("mae", **{key: None if key in lost else value for key, value in ends.items()}, n=3)
+    then = {} if "reference" in lost else {"mae": Measure("mae", **ends, n=3)}
+    report = report_of(
+        [column(name)],
+        profiles,
+        performance={"mae": known},
+        reference_performance=then,
+        segments=(Segment(name, name, {"mae": known}, then), Segment(name, "", {}, then)),
+    )
+    text = report.to_html()
+    Page(text)
+    assert not re.search(r"\bnan\b|\binf\b", "".join(re.findall(r"<(?:path|rect|circle|line|svg)[^>]*>", text)))
+    printed(report)
+
+
+# ---- what is drawn -----------------------------------------------------------------------------------------
+
+
+@given(
+    before=st.lists(st.integers(0, 23), min_size=1),
+    now=st.lists(st.integers(0, 23), min_size=1),
+    most=st.none() | st.integers(1, 40),
+)
+def test_hours_are_drawn_in_their_order_and_none_is_lost(before: list[int], now: list[int], most: int | None) -> None:
+    sides = [CategoricalColumn.of(pl.Series([f"{hour:02}" for hour in side])) for side in (before, now)]
+    composite = tuple(CompositeColumn("datetime", side.rows, 0, {"hour of day": side}) for side in sides)
+    order = {"column": "order", "drift": {"part": "hour of day"}}
+    bars = bars_for(order, {"order": (composite[0], composite[1])}, most)
+    assert bars is not None
+    assert list(bars.names) == sorted(bars.names)
+    assert len(bars.names) <= (most or 24)
+    assert sum(bars.reference) == pytest.approx(1) and sum(bars.current) == pytest.approx(1)
+    whole_day = bars_for(order, {"order": (composite[0], composite[1])})
+    assert whole_day is not None
+    assert whole_day.reference == pytest.approx([before.count(hour) / len(before) for hour in range(24)])
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=1), st.integers(2, 30))
+def test_categories_are_as_many_bars_as_there_is_room_for(values: list[str], most: int) -> None:
+    side = CategoricalColumn.of(pl.Series(values))
+    bars = bars_for({"column": "letter", "drift": None}, {"letter": (side, side)}, most)
+    assert bars is not None
+    assert len(bars.names) <= most
+    assert sum(bars.reference) == pytest.approx(1)
+
+
+# ---- in a browser ------------------------------------------------------------------------------------------
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not os.environ.get("CI"):
+        pytest.importorskip("playwright", reason="needs playwright")
+        if not CHROMIUM.exists():
+            pytest.skip(f"needs {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=options)
+        yield found
+        found.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1200])
+def test_in_a_browser_it_fits_and_is_read(browser: Any, whole: Report, tmp_path: Path, scheme: Any, width: int) -> None:
+    whole.to_html(tmp_path / "report.html")
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    try:
+        page, wrong = context.new_page(), list[str]()
+        page.on("console", lambda said: wrong.append(said.text))
+        page.on("request", lambda one: None if one.url.startswith("file:") else wrong.append(one.url))
+        page.goto((tmp_path / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        faint = page.evaluate(_FAINT)
+        assert faint == []
+        quiet = page.locator("details summary").last
+        assert not page.get_by_text("0.01 was measured").is_visible()
+        quiet.focus()
+        page.keyboard.press("Enter")
+        assert page.get_by_text("0.01 was measured").is_visible()
+        page.keyboard.press("Enter")
+        page.emulate_media(media="print")
+        assert page.get_by_text("0.01 was measured").is_visible()  # folded on screen, and still on paper
+        assert wrong == []
+    finally:
+        context.close()
+
+
+# Texts whose contrast is below WCAG's 4.5 (3 for drawings), each with the ground that it stands on.
+_FAINT = r"""() => {
+  const channels = colour => colour.match(/[\d.]+/g).map(Number);
+  const light = colour => channels(colour).slice(0, 3).map(c => c / 255)
+    .map(c => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);
+  const ground = node => {
+    for (; node; node = node.parentElement) {
+      const colour = getComputedStyle(node).backgroundColor;
+      if (channels(colour)[3] !== 0) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const faint = [];
+  const look = (node, colour, least) => {
+    const [a, b] = [light(colour), light(ground(node))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < least) faint.push([node.tagName, node.textContent.trim().slice(0, 30), colour]);
+  };
+  for (const node of document.querySelectorAll("main *")) {
+    const style = getComputedStyle(node), own = [...node.childNodes].some(one => one.nodeType === 3 && one.data.trim());
+    const drawn = node.tagName === "text";
+    if (own && !["title", "desc"].includes(node.tagName)) look(node, drawn ? style.fill : style.color, 4.5);
+    if (node.matches(".b")) look(node, style.fill, 3);
+    if (node.matches(".n")) look(node, style.stroke, 3);
+  }
+  return faint;
+}"""

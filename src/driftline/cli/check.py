@@ -160,7 +160,7 @@ def _progress(words: str) -> Iterator[Callable[[float], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from driftline.export.report_text import cleaned
+    from driftline.export.words import cleaned
 
     shown = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
@@ -171,7 +171,8 @@ def _progress(words: str) -> Iterator[Callable[[float], None] | None]:
 def _print(report: Report, html: Path | None) -> None:
     from rich.console import Console
 
-    from driftline.export.report_text import cleaned, renderables
+    from driftline.export.report_text import renderables
+    from driftline.export.words import cleaned
 
     encoding = "utf-8"
     if isinstance(sys.stdout, io.TextIOWrapper):

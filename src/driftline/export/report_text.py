@@ -11,9 +11,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from driftline.export.bars import bars_of
-from driftline.export.measured import fallen, figure, is_worse, parts_of
-from driftline.profiles import Column
+from driftline.export.drawn import Profiles, bars_for
+from driftline.export.words import cleaned, fallen, figure, is_worse, parts_of
 from driftline.statistics.drift import percent
 
 ROWS_SHOWN = 20
@@ -28,8 +27,6 @@ _FLOOR_WORDS = {
     "unseen": "unseen {:.2f}",
 }
 _ALERTS_SHOWN, _PARTS_SHOWN, _PAIRS_SHOWN, _NAME_SHOWN, _WORDS_SHOWN = 12, 10, 3, 80, 200
-
-Profiles = Mapping[str, tuple[Column | None, Column | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +69,6 @@ def _writes(encoding: str, text: str) -> bool:
     except (UnicodeEncodeError, LookupError):
         return False
     return True
-
-
-def cleaned(text: str, *, keep: str = "") -> str:
-    """Names come from strangers: nothing in them moves the cursor or rings the bell."""
-    return "".join(letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def renderables(report: Mapping[str, Any], profiles: Profiles, *, encoding: str = "utf-8") -> Iterator[RenderableType]:
@@ -154,11 +146,7 @@ def _words(column: Mapping[str, Any], signs: Signs) -> Text:
 
 
 def _sparks(column: Mapping[str, Any], profiles: Profiles, signs: Signs) -> tuple[str, str]:
-    before, now = profiles.get(column["column"], (None, None))
-    part = (column["drift"] or {}).get("part")
-    bars = bars_of(before, now, part=part, bars=_SPARK_BARS)
-    if bars is not None and len(bars.names) > _SPARK_BARS:  # the other categories have a bar of their own
-        bars = bars_of(before, now, part=part, bars=_SPARK_BARS - 1)
+    bars = bars_for(column, profiles, _SPARK_BARS)
     if bars is None:
         return "", ""
     return signs.spark(bars.reference, bars.tallest), signs.spark(bars.current, bars.tallest)

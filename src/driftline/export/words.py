@@ -1,7 +1,8 @@
-"""What the report of a check says of one measure, in a terminal and on its page alike."""
+"""What the report of a check says, in a terminal and on its page alike."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,19 @@ class Fallen(NamedTuple):
     measure: str
     current: Mapping[str, Any]
     reference: Mapping[str, Any]
+
+
+def cleaned(text: str, *, keep: str = "") -> str:
+    """Names come from strangers: nothing in them moves the cursor, rings the bell or turns the direction of reading.
+
+    >>> cleaned("wind\x1b[2J"), cleaned("a\u3000b") == "a\u3000b"
+    ('wind�[2J', True)
+    """
+    return text if text.isprintable() else "".join(sign if _is_sign(sign, keep) else "\ufffd" for sign in text)
+
+
+def _is_sign(sign: str, keep: str) -> bool:
+    return sign.isprintable() or sign in keep or unicodedata.category(sign) == "Zs"
 
 
 def figure(value: float) -> str:

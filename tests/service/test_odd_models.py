@@ -97,7 +97,8 @@ def test_a_regression_with_odd_columns_is_measured_and_alerted_on(service: Servi
     work(service)
     first = service.views.windows("price")[0].summary
     assert first.performance["mae"].value == pytest.approx(4 / 3, abs=0.02)
-    assert set(first.drift) == {"constant", "empty", "flag", "x"}  # dates and lists are kept, but not compared
+    assert set(first.drift) == {"constant", "empty", "flag", "when", "x"}  # lists are kept, but not compared
+    assert first.drift["when"].value is None  # that time goes on is no drift
     assert first.drift["x"].missing_current == pytest.approx(2 / 3, abs=0.05)
     assert first.drift["flag"].drifted
     assert not first.drift["empty"].drifted

@@ -13,7 +13,7 @@ import polars as pl
 
 from driftline.errors import DataError, UnknownNameError
 from driftline.events import Kind, Schema, Task, class_name, positive_class
-from driftline.profiles.parts import are_dates, is_text
+from driftline.profiles.parts import are_dates, is_text, iso_time
 
 FEATURE = "feature."
 SCORE = "score."
@@ -190,7 +190,7 @@ def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
     if kind is Kind.NUMERIC:
         return column.cast(pl.Float64, strict=False) if not dtype.is_nested() else pl.lit(None, pl.Float64)
     if kind is Kind.DATETIME and not dtype.is_temporal():
-        return _iso_time(column) if dtype == pl.String else pl.lit(None, pl.Datetime("us"))
+        return iso_time(column) if dtype == pl.String else pl.lit(None, pl.Datetime("us"))
     if kind is Kind.TEXT:
         return column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)
     if kind is Kind.EMBEDDING and not dtype.is_nested():
@@ -203,13 +203,6 @@ def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
             return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
         return column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)
     return column
-
-
-def _iso_time(column: pl.Expr) -> pl.Expr:
-    """Texts such as 2024-01-31, 2024-01-31 12:30 and 2024-01-31T12:30:59Z; what follows the seconds is left out."""
-    text = column.str.replace("T", " ", literal=True).str.slice(0, 19)
-    formats = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-    return pl.coalesce(text.str.to_datetime(form, time_unit="us", strict=False) for form in formats)
 
 
 def _utc(name: str, dtype: pl.DataType) -> pl.Expr:

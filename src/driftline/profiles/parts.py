@@ -50,11 +50,20 @@ def are_dates(sample: pl.Series) -> bool:
     return first.dtype == pl.String and len(first) > 0 and bool(first.str.contains(_DATE).all())
 
 
+def iso_time(column: pl.Expr) -> pl.Expr:
+    """Texts such as 2024-01-31, 2024-01-31 12:30 and 2024-01-31T12:30:59Z; what follows the seconds is left out."""
+    text = column.str.replace("T", " ", literal=True).str.slice(0, 19)
+    formats = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+    return pl.coalesce(text.str.to_datetime(form, time_unit="us", strict=False) for form in formats)
+
+
 def datetime_parts(values: pl.Series) -> dict[str, pl.Series]:
     """The weekday (Mon to Sun), the hour of the day (00 to 23) and the time, in seconds since 1970, of times in UTC.
 
-    A date has no hour, a time of day no weekday; a duration has its seconds.
+    A date has no hour, a time of day no weekday; a duration has its seconds. Texts are read as `iso_time` does.
     """
+    if values.dtype == pl.String:
+        values = pl.DataFrame({"text": values}).select(iso_time(pl.col("text"))).to_series()
     if values.dtype == pl.Duration:
         return {"seconds": values.dt.total_microseconds() / 1e6}
     if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:

@@ -1,0 +1,181 @@
+"""Whether a classifier can tell current rows from reference rows: it sees changes of any kind, and takes seconds.
+
+Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests"; Rabanser, Günnemann & Lipton 2019, "Failing loudly".
+Two sets of rows of one distribution cannot be told apart: on rows that the classifier has not seen, the area under its
+ROC curve is 0.5. Single columns, correlations and relations without a correlation (a parabola) all leave their mark on
+it; which of them it was, it does not say. `driftline.statistics.dependence` is the fast one for correlations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.errors import UsageError
+from driftline.statistics.dependence import Dependence
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+MEASURE = "classifier"
+LEAST_ROWS = 30
+MOST_ROWS = 20_000
+MOST_COLUMNS = 1_000
+FOLDS = 3
+_MOST_CATEGORIES = 200
+"""The classifier has 255 bins a column."""
+_NAMED = 3
+_TELLING_ROWS = 2_000
+_TELLING_COLUMNS = 100
+_TELLING_LEAST = 0.01
+
+
+def domain_classifier(
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    *,
+    floor: float = 0.55,
+    chance: float = 0.01,
+    seed: int = 0,
+) -> Dependence:
+    """Cross-validated ROC AUC of telling current rows from reference rows, by gradient-boosted trees.
+
+    Columns of numbers (Float64) and categories (String) that are on both sides are looked at, the first `MOST_COLUMNS`
+    of them; gaps are values like others. Of more than `MOST_ROWS` rows a side so many are taken, evenly spaced.
+    ``value`` is the AUC, in [0, 1], 0.5 or a little less where nothing can be told. It has drifted when it is at least
+    ``floor`` and its one-sided p-value is below ``chance``. ``reason`` names the columns that tell most. ``seed`` deals
+    the rows to the folds; ``pairs`` is empty.
+
+    Raises UsageError where scikit-learn is not installed. Whatever is wrong with the data is a ``problem`` instead.
+    """
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+    except ImportError as error:
+        raise UsageError(
+            "the domain classifier needs scikit-learn, which is not installed: pip install 'driftline[classifier]'"
+        ) from error
+    fewest = min(reference.height, current.height)
+    if fewest < LEAST_ROWS:
+        side = "reference" if reference.height == fewest else "current"
+        problem = f"{fewest} rows in the {side} data; at least {LEAST_ROWS} are needed to tell sides apart"
+        return Dependence(MEASURE, threshold=floor, problem=problem)
+    mine, theirs = reference.schema, current.schema
+    both = [name for name, dtype in mine.items() if theirs.get(name) == dtype and dtype in (pl.Float64, pl.String)]
+    before, now = (_thinned(frame.select(both[:MOST_COLUMNS])) for frame in (reference, current))
+    names, is_category, values = _encoded(pl.concat([before, now]))
+    if not names:
+        return Dependence(MEASURE, threshold=floor, problem="no column that varies is on both sides")
+    is_current = np.arange(len(values)) >= before.height
+
+    def fitted(rows: Flags) -> Any:
+        model = HistGradientBoostingClassifier(
+            max_iter=50, max_leaf_nodes=15, early_stopping=False, categorical_features=is_category, random_state=seed
+        )
+        return model.fit(values[rows], is_current[rows])
+
+    rng = np.random.default_rng(seed)
+    fold = _dealt(is_current, rng)
+    areas: list[float] = []
+    for number in range(FOLDS):
+        held_out = fold == number
+        model = fitted(~held_out)
+        areas.append(_roc_auc(model.predict_proba(values[held_out])[:, 1], is_current[held_out]))
+    value = sum(areas) / FOLDS
+    p_value = _p_value(areas, fold, is_current)
+    drifted = value >= floor and p_value < chance
+    reason = _reason(value, floor, p_value, chance)
+    if drifted and len(names) <= _TELLING_COLUMNS:
+        reason += _telling(model, values[held_out], is_current[held_out], names, rng)
+    if len(both) > MOST_COLUMNS:
+        reason += f"; only the first {MOST_COLUMNS:,} of {len(both):,} columns were taken"
+    return Dependence(MEASURE, value=value, threshold=floor, drifted=drifted, p_value=p_value, reason=reason)
+
+
+def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
+    if frame.height <= MOST_ROWS:
+        return frame
+    return frame[np.linspace(0, frame.height - 1, MOST_ROWS).astype(np.int64)]
+
+
+def _encoded(rows: pl.DataFrame) -> tuple[list[str], list[bool], Floats]:
+    """The columns that vary, which of them are categories, and their values, shape (rows, columns); NaN is missing.
+
+    Numbers become their ranks: to trees that is the same, and it has no infinities. Rare categories are one.
+    """
+    names: list[str] = []
+    is_category: list[bool] = []
+    values: list[Floats] = []
+    for series in rows:
+        column = series.fill_nan(None) if series.dtype == pl.Float64 else series
+        if column.n_unique() < 2:
+            continue
+        if column.dtype == pl.String:
+            counts = column.drop_nulls().value_counts(sort=False).sort("count", column.name, descending=[True, False])
+            frequent = counts[column.name].head(_MOST_CATEGORIES)
+            codes = column.replace_strict(frequent, range(len(frequent)), default=len(frequent), return_dtype=pl.Int32)
+            codes = codes.set(column.is_null(), None)
+        else:
+            codes = column.rank()
+        names.append(column.name)
+        is_category.append(column.dtype == pl.String)
+        values.append(codes.cast(pl.Float64).to_numpy())
+    return names, is_category, np.column_stack(values) if values else np.empty((rows.height, 0))
+
+
+def _dealt(is_current: Flags, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """The fold of each row; both sides are spread evenly over the folds."""
+    fold = np.empty(len(is_current), np.int64)
+    for side in (False, True):
+        rows = rng.permutation(np.flatnonzero(is_current == side))
+        fold[rows] = np.arange(len(rows)) % FOLDS
+    return fold
+
+
+def _roc_auc(score: Floats, is_current: Flags) -> float:
+    """P(a current row has a higher score than a reference row), ties half, by ranks (Mann & Whitney 1947)."""
+    rank = pl.Series(score).rank().to_numpy()
+    positives = int(is_current.sum())
+    negatives = len(is_current) - positives
+    return float((rank[is_current].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def _p_value(areas: Sequence[float], fold: npt.NDArray[np.int64], is_current: Flags) -> float:
+    """One-sided, of the mean over folds: without drift a held-out fold is Mann & Whitney's test of equal scores."""
+    variance = 0.0
+    for number in range(len(areas)):
+        positives = int((is_current & (fold == number)).sum())
+        negatives = int((~is_current & (fold == number)).sum())
+        variance += (positives + negatives + 1) / (12 * positives * negatives)
+    z = (sum(areas) - 0.5 * len(areas)) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
+def _reason(value: float, floor: float, p_value: float, chance: float) -> str:
+    odds = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    size = f"a classifier tells current from reference rows with a ROC AUC of {value:.2f}"
+    trifle, explained = value < floor, p_value >= chance
+    glue = "and" if trifle == explained else "but"
+    chances = f"chance explains it ({odds})" if explained else f"it is not chance ({odds})"
+    return f"{size}, {'below' if trifle else 'at or above'} {floor:.2f}, {glue} {chances}"
+
+
+def _telling(model: Any, values: Floats, is_current: Flags, names: Sequence[str], rng: np.random.Generator) -> str:
+    """The columns without which the AUC falls most, in words (permutation importance, Breiman 2001)."""
+    some = rng.permutation(len(values))[:_TELLING_ROWS]
+    values, is_current = values[some], is_current[some]
+    if is_current.all() or not is_current.any():
+        return ""
+    full = _roc_auc(model.predict_proba(values)[:, 1], is_current)
+    falls = []
+    for at, name in enumerate(names):
+        mixed = values.copy()
+        mixed[:, at] = rng.permutation(mixed[:, at])
+        falls.append((full - _roc_auc(model.predict_proba(mixed)[:, 1], is_current), name))
+    worst = sorted(falls, key=lambda fall: (-fall[0], fall[1]))[:_NAMED]
+    telling = [name for fall, name in worst if fall >= _TELLING_LEAST]
+    return f"; most telling: {', '.join(telling)}" if telling else ""

@@ -61,14 +61,21 @@ def section(name: str, results: Results) -> str:
         rows = [(one.work, one.goal, one.measured or _BLANK, marks[one.met]) for one in judge(results)]
         made = table(("work", "goal", "measured", "met"), rows)
         doubtful = [work.title for key, work in WORKS.items() if is_provisional(results, key)]
-        return f"{made}\n\n**Provisional**, measured on a busy machine: {'; '.join(doubtful)}." if doubtful else made
+        return (
+            f"{made}\n\n**Provisional**, measured while others wanted the cores, or with the load unknown: {'; '.join(doubtful)}."
+            if doubtful
+            else made
+        )
     measured = results.works.get(name)
     if measured is None:
         return "Not measured."
     lines = [line for case in measured.cases for line in _lines(name, case)]
     when = f"Measured from {measured.when} on, at commit {measured.commit or 'unknown'}"
     load = f"{min(measured.load):.1f} to {max(measured.load):.1f}" if measured.load else "not recorded"
-    unsure = " **Provisional**: others wanted the cores, and the ratios may be off." * is_provisional(results, name)
+    unsure = (
+        " **Provisional**: others wanted the cores, or the load is unknown; the ratios may be off."
+        * is_provisional(results, name)
+    )
     return f"{table(_heads(name), lines)}\n\n{when}; load average {load}.{unsure}"
 
 

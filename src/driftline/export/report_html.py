@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from driftline.export.bars import Bars
 from driftline.export.drawn import Profiles, bars_for
-from driftline.export.words import cleaned, figure, is_worse, parts_of
+from driftline.export.words import cleaned, figure, is_worse, parts_of, problems
 from driftline.statistics.drift import percent
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def render(document: Mapping[str, Any], profiles: Profiles) -> str:
         charts=charts,
         small=small,
         whiskers=_whiskers(performance),
+        problems=problems(performance),
         worse={name for name, measure in performance.items() if is_worse(name, measure)},
         tables=[
             table

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.export.drawn import Profiles, bars_for
-from driftline.export.words import cleaned, fallen, figure, is_worse, parts_of
+from driftline.export.words import cleaned, fallen, figure, is_compared, is_worse, parts_of, problems
 from driftline.statistics.drift import percent
 
 ROWS_SHOWN = 20
@@ -181,9 +181,8 @@ def _performance(report: Mapping[str, Any], signs: Signs) -> Iterator[Renderable
             worse = is_worse(name, measure)
             table.add_row(Text(name), *_figures(measure, signs), "worse" if worse else "", style="red" if worse else "")
         yield table
-    for name, measure in report["performance"].items():
-        if measure["value"] is None:
-            yield signs.text(f"{name}: {measure['problem']}", "dim")
+    for problem in problems(report["performance"]):
+        yield signs.text(problem, "dim")
     coverage = report["label_coverage"]
     if coverage is not None and coverage["value"] is not None and coverage["value"] < 1:
         yield Text(f"{percent(coverage['value'])} of the current rows have a label")
@@ -195,9 +194,9 @@ def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Ite
     if not parts:
         return
     worse = fallen(parts)
+    compared = sum(is_compared(measures) for _, measures in parts)
     yield Text()
     if not worse:
-        compared = any(measure["reference"] for _, measures in parts for measure in measures.values())
         nothing = "none is worse than on the reference" if compared else "the reference has nothing to compare with"
         yield Text(f"{len(parts)} {word if len(parts) == 1 else kind}: {nothing}; --json and --html tell them apart")
         return
@@ -209,8 +208,10 @@ def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Ite
     yield table
     if len(worse) > _PARTS_SHOWN:
         yield Text(f"and {len(worse) - _PARTS_SHOWN} more that are worse; --json and --html have them all")
-    if well := len(parts) - len(worse):
-        yield Text(f"{well} of {len(parts)} {kind}: no worse than on the reference")
+    if compared > len(worse):
+        yield Text(f"{compared - len(worse)} of {len(parts)} {kind}: no worse than on the reference")
+    if compared < len(parts):
+        yield Text(f"{len(parts) - compared} of {len(parts)} {kind}: nothing to compare on both sides")
 
 
 def _interval_of(measures: Mapping[str, Mapping[str, Any]]) -> str:

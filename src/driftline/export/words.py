@@ -80,3 +80,25 @@ def parts_of(document: Mapping[str, Any], kind: str) -> list[tuple[str, Mapping[
     if kind == "segments":
         return [(f"{part['column']} = {part['value']}", part["performance"]) for part in document["segments"]]
     return list((document["classes"] or {}).items())
+
+
+def is_compared(measures: Mapping[str, Any]) -> bool:
+    """Whether the reference has a value of any of these measures that the current rows have, too."""
+    return any(
+        measure["value"] is not None and measure["reference"] is not None and measure["reference"]["value"] is not None
+        for measure in measures.values()
+    )
+
+
+def problems(performance: Mapping[str, Any]) -> list[str]:
+    """Why measures have no value, each reason once, with the names of all that lack one for it.
+
+    >>> none = {"value": None, "problem": "no scores"}
+    >>> problems({"roc_auc": none, "accuracy": {"value": 0.9, "problem": None}, "log_loss": none})
+    ['roc_auc, log_loss: no scores']
+    """
+    names: dict[str, list[str]] = {}
+    for name, measure in performance.items():
+        if measure["value"] is None:
+            names.setdefault(measure["problem"] or "could not be measured", []).append(name)
+    return [f"{', '.join(those)}: {problem}" for problem, those in names.items()]

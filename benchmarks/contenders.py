@@ -147,13 +147,15 @@ WORKS: Mapping[str, Work] = {
 def foreseen_seconds(done: Sequence[tuple[int, Entry]], cells: int) -> float | None:
     """How long a contender will need for so many cells: on a line through its two largest cases.
 
-    ``done`` has (cells, entry), smallest first. With one case that took a time, in proportion to it; None without any.
+    ``done`` has (cells, entry), smallest first. With one case only what it timed itself grows, not its imports; None without any.
     """
-    points = [(size, seconds) for size, entry in done if (seconds := entry.wall_seconds) is not None and size]
+    known = [(size, entry) for size, entry in done if entry.wall_seconds is not None and size]
+    points = [(size, seconds) for size, entry in known if (seconds := entry.wall_seconds) is not None]
     if not points:
         return None
     (size, seconds), before = points[-1], points[:-1]
     if not before or before[-1][0] == size:
-        return seconds * cells / size
+        inside = known[-1][1].inside_seconds
+        return seconds + (seconds if inside is None else inside) * (cells / size - 1)
     slope = max((seconds - before[-1][1]) / (size - before[-1][0]), 0.0)
     return seconds + slope * (cells - size)

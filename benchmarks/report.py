@@ -61,11 +61,10 @@ def section(name: str, results: Results) -> str:
         rows = [(one.work, one.goal, one.measured or _BLANK, marks[one.met]) for one in judge(results)]
         made = table(("work", "goal", "measured", "met"), rows)
         doubtful = [work.title for key, work in WORKS.items() if is_provisional(results, key)]
-        return (
-            f"{made}\n\n**Provisional**, measured while others wanted the cores, or with the load unknown: {'; '.join(doubtful)}."
-            if doubtful
-            else made
-        )
+        if not doubtful:
+            return made
+        why = "measured while others wanted the cores, or with the load unknown"
+        return f"{made}\n\n**Provisional**, {why}: {'; '.join(doubtful)}."
     measured = results.works.get(name)
     if measured is None:
         return "Not measured."

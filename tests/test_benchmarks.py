@@ -227,6 +227,12 @@ def test_the_time_foreseen_is_right_for_who_needs_a_start_and_so_much_a_cell(
     assert math.isclose(foreseen, start + cell * large, rel_tol=1e-9, abs_tol=1e-12 * carried + 1e-9)
 
 
+def test_after_one_case_the_imports_do_not_grow() -> None:
+    assert foreseen_seconds([], 100) is None
+    assert foreseen_seconds([(10, entry_of("x", 8.0, inside=2.0))], 100) == 8.0 + 2.0 * 9
+    assert foreseen_seconds([(10, entry_of("x", 8.0))], 100) == 80.0
+
+
 def test_who_would_take_too_long_or_ran_out_of_memory_does_not_run(tmp_path: Path) -> None:
     one, floor = work_of("x").contenders[0], work_of(READ).contenders[0]
     limits, size = Limits(seconds=600), Size(LARGE, COLUMNS)

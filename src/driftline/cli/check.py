@@ -162,7 +162,7 @@ def _progress(words: str) -> Iterator[Callable[[float], None] | None]:
 
     from driftline.export.words import cleaned
 
-    shown = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    shown = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(cleaned(words), total=1.0)
         yield lambda share: bar.update(task, completed=share)

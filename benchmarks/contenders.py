@@ -147,7 +147,8 @@ WORKS: Mapping[str, Work] = {
 def foreseen_seconds(done: Sequence[tuple[int, Entry]], cells: int) -> float | None:
     """How long a contender will need for so many cells: on a line through its two largest cases.
 
-    ``done`` has (cells, entry), smallest first. With one case only what it timed itself grows, not its imports; None without any.
+    ``done`` has (cells, entry), smallest first. With one case only what it timed itself grows, not its imports; without
+    any: None.
     """
     known = [(size, entry) for size, entry in done if entry.wall_seconds is not None and size]
     points = [(size, seconds) for size, entry in known if (seconds := entry.wall_seconds) is not None]

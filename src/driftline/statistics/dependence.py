@@ -171,7 +171,7 @@ class _Scores:
     """Ranks of one side, shape (rows, variables): the mid-rank as a share of the rows, less a half, in [-0.5, 0.5].
 
     0, the mean, where missing. ``there`` tells where nothing is missing, None if nothing is anywhere. ``spread`` is the
-    standard deviation of each variable: 12^-0.5 without ties.
+    standard deviation of each variable as a share of that without ties, 0 to 1.
     """
 
     ranks: Floats
@@ -238,7 +238,9 @@ def _scores(frame: pl.DataFrame, variables: Sequence[_Variable]) -> _Scores:
     # The mid-rank of an indicator is half of it and a constant.
     ranks = np.where(is_rank, (values - 0.5) / count - 0.5, (values - np.nansum(values, axis=0) / rows) / 2)
     ranks[~there] = 0.0
-    return _Scores(ranks, None if there.all() else there, np.sqrt((ranks * ranks).sum(axis=0) / count))
+    without_ties = np.maximum(1 - 1 / count**2, 0.5) / 12
+    spread = np.sqrt((ranks * ranks).sum(axis=0) / count / without_ties)
+    return _Scores(ranks, None if there.all() else there, spread)
 
 
 # ---- correlations ------------------------------------------------------------------------------------------

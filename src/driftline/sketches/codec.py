@@ -51,7 +51,13 @@ def decode(data: bytes, kind: type[_State]) -> _State:
 @functools.cache
 def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
     hints = typing.get_type_hints(kind)
-    return tuple((field.name, hints[field.name]) for field in dataclasses.fields(kind))
+    return tuple((field.name, _unaliased(hints[field.name])) for field in dataclasses.fields(kind))
+
+
+def _unaliased(kind: Any) -> Any:
+    """What an alias stands for: from Python 3.12 on, NumPy's ``NDArray`` is one that is not resolved by itself."""
+    origin = typing.get_origin(kind)
+    return origin.__value__[typing.get_args(kind)] if hasattr(origin, "__value__") else kind
 
 
 def _is_array(kind: Any) -> bool:

@@ -56,6 +56,14 @@ def classification(rows: list[Any]) -> Classification:
     )
 
 
+def two_classes(rows: list[Any]) -> Classification:
+    """Of a binary model, without the score columns that say nothing about these rows."""
+    scores = {name: series([row[at] for row in rows], pl.Float64) for at, name in ((2, "rain"), (3, "sun"))}
+    labels, predictions = (series([row[at] for row in rows], pl.String) for at in (0, 1))
+    told = {name: column for name, column in scores.items() if column.count()}
+    return Classification.of(labels, predictions, told, positive="rain")
+
+
 def regression(rows: list[Any]) -> Regression:
     labels, predictions = (series([row[at] for row in rows], pl.Float64) for at in (0, 1))
     return Regression.of(labels, predictions, centre=2.5)
@@ -114,6 +122,7 @@ CASES = [
         classification,
         st.tuples(MAYBE_NAMES, MAYBE_NAMES, PROBABILITIES, PROBABILITIES),
     ),
+    Case(Classification, two_classes, st.tuples(CLASSES, CLASSES, PROBABILITIES, PROBABILITIES)),
     Case(Regression, regression, st.tuples(ANY_FLOATS, ANY_FLOATS)),
     Case(Profile, profile, st.tuples(MAYBE_NAMES, ANY_FLOATS)),
     Case(

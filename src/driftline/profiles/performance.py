@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import polars as pl
 
 from driftline.errors import MergeError
 from driftline.sketches import ExactSum, Grid, GridSketch, Moments
+from driftline.sketches.grid import CELLS
 from driftline.sketches.moments import LARGEST
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -18,6 +20,8 @@ SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 NEAR_ZERO = 1e-9
 """Labels that are no further from 0 have no relative error."""
+
+_FEW_ROWS = 4096  # below it a sort is quicker than a count of all cells
 
 
 def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -80,23 +84,26 @@ class Classification:
     ) -> Classification:
         """Count class names, shape (n,), and probabilities a class, each shape (n,) in [0, 1] or null.
 
-        Rows without a label or a prediction are left out. With ``positive`` (binary) and only its score, the other
-        class has one minus that.
+        Rows without a label or a prediction are left out, and scores outside [0, 1]. With ``positive`` (binary) a row
+        that scores one class only scores the other by one minus that.
         """
-        there = labels.is_not_null() & predictions.is_not_null()
-        labels, predictions = labels.filter(there), predictions.filter(there)
-        scores = {name: series.filter(there) for name, series in (scores or {}).items()}
+        if labels.null_count() or predictions.null_count():
+            there = labels.is_not_null() & predictions.is_not_null()
+            labels, predictions = labels.filter(there), predictions.filter(there)
+            scores = {name: series.filter(there) for name, series in (scores or {}).items()}
         counted = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
         confusion = {(label, prediction): int(count) for label, prediction, count in sorted(counted.rows())}
-        label_score = _score_of_label(labels, scores, positive)
-        scored = np.isfinite(label_score)
+        named = {name: _OfClass.of(labels, name, series) for name, series in sorted((scores or {}).items())}
+        label_score = _score_of_label(len(labels), named, positive)
+        scored = ~np.isnan(label_score)
         known = label_score[scored]
         losses = -np.log(np.clip(known, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+        errors = (1 - label_score) ** 2 if positive is not None else _squared_errors(len(labels), named)
         return cls(
             confusion=confusion,
-            scores={name: _score_pair(labels, name, scores[name]) for name in sorted(scores)},
+            scores={name: _score_pair(one) for name, one in named.items()},
             log_loss=Moments.of(losses),
-            brier=Moments.of(_squared_errors(scores, label_score, positive)[scored]),
+            brier=Moments.of(errors[scored]),
         )
 
     def merge(self, other: Classification) -> Classification:
@@ -118,38 +125,61 @@ class Classification:
         return sum(self.confusion.values())
 
 
-def _score_pair(labels: pl.Series, name: str, scores: pl.Series) -> ScorePair:
-    known = scores.is_not_null()
-    is_class = (labels.filter(known) == name).to_numpy()
-    logits = logit(scores.filter(known).to_numpy())
-    return ScorePair(GridSketch.of(logits[is_class]), GridSketch.of(logits[~is_class]))
+class _OfClass(NamedTuple):
+    """One class: its probability in each row, NaN where there is none in [0, 1], and whether it is the label."""
+
+    probability: npt.NDArray[np.float64]
+    is_label: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, labels: pl.Series, name: str, scores: pl.Series) -> _OfClass:
+        probability = scores.cast(pl.Float64, strict=False).to_numpy()
+        known = (probability >= 0.0) & (probability <= 1.0)
+        if not known.all():
+            probability = np.where(known, probability, np.nan)
+        return cls(probability, (labels == name).to_numpy())
 
 
-def _score_of_label(
-    labels: pl.Series, scores: Mapping[str, pl.Series], positive: str | None
-) -> npt.NDArray[np.float64]:
-    """The probability that each row gave to its own label; NaN where it gave none."""
-    of_label = np.full(len(labels), np.nan)
-    for name, series in scores.items():
-        mine = (labels == name).to_numpy()
-        probabilities = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        of_label[mine] = probabilities[mine]
-        if name == positive and len(scores) == 1:
-            of_label[~mine] = 1.0 - probabilities[~mine]
+def _score_pair(one: _OfClass) -> ScorePair:
+    """Both grids from one count: cells of the class's own rows come after those of the others."""
+    known = ~np.isnan(one.probability)
+    probability, is_label = one.probability, one.is_label
+    if not known.all():
+        probability, is_label = probability[known], is_label[known]
+    grid = Grid()
+    places = grid.cells_of(logit(probability)) + is_label * np.int64(CELLS)
+    if len(places) < _FEW_ROWS:
+        places, counts = np.unique(places, return_counts=True)
+    else:
+        dense = np.bincount(places, minlength=2 * CELLS)
+        places = np.flatnonzero(dense != 0)
+        counts = dense[places]
+    split = int(np.searchsorted(places, CELLS))
+    negatives, positives = slice(None, split), slice(split, None)
+    cells = places.astype(np.uint16)  # modulo the number of cells
+    return ScorePair(*(GridSketch(grid, cells[side], counts[side]) for side in (positives, negatives)))
+
+
+def _score_of_label(rows: int, named: Mapping[str, _OfClass], positive: str | None) -> npt.NDArray[np.float64]:
+    """The probability that each row gave to its own label, shape (rows,); NaN where it gave none.
+
+    Of a binary model a row that gave its label none gave it what the other class leaves.
+    """
+    of_label = np.full(rows, np.nan)
+    for one in named.values():
+        np.copyto(of_label, one.probability, where=one.is_label)
+    if positive is not None:
+        for one in named.values():
+            np.copyto(of_label, 1.0 - one.probability, where=~one.is_label & np.isnan(of_label))
     return of_label
 
 
-def _squared_errors(
-    scores: Mapping[str, pl.Series], label_score: npt.NDArray[np.float64], positive: str | None
-) -> npt.NDArray[np.float64]:
-    """The squared error of each row's probabilities; NaN where its label has none."""
-    if positive is not None or len(scores) <= 1:
-        return (1 - label_score) ** 2
-    total = np.zeros(len(label_score))
-    for name in sorted(scores):
-        probabilities = scores[name].cast(pl.Float64).fill_null(0.0).fill_nan(0.0).to_numpy()
-        total += probabilities * probabilities
-    return total - label_score * label_score + (1 - label_score) ** 2
+def _squared_errors(rows: int, named: Mapping[str, _OfClass]) -> npt.NDArray[np.float64]:
+    """The sum over the scored classes of the squared errors of each row's probabilities, shape (rows,)."""
+    total = np.zeros(rows)
+    for one in named.values():
+        total += np.nan_to_num((one.probability - one.is_label) ** 2)
+    return total
 
 
 @dataclass(frozen=True, slots=True)

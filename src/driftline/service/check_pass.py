@@ -22,7 +22,7 @@ from driftline.service.check_rows import Side
 from driftline.sketches import Grid, KeySample
 from driftline.store.rows import Rows
 
-SPACED_ROWS = 20_000
+SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
 """Share of repeated rows or ids from which on they are spoken of."""
 

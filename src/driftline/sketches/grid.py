@@ -81,6 +81,15 @@ def _in_order(high: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
     return np.where(cells & np.uint16(_SIGN), ~cells, cells | np.uint16(_SIGN))
 
 
+def union_of_cells(a: npt.NDArray[np.uint16], b: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+    """The cells of two sketches, ascending and once each, from those of each."""
+    both = np.concatenate([a, b])
+    both.sort(kind="stable")  # by radix, for 16 bits
+    first = np.ones(len(both), np.bool_)
+    np.not_equal(both[1:], both[:-1], out=first[1:])
+    return both[first]
+
+
 def _no_cells() -> npt.NDArray[np.uint16]:
     return np.empty(0, np.uint16)
 
@@ -136,9 +145,10 @@ class GridSketch:
             return self
         if self.grid != other.grid:
             raise MergeError(f"sketches on different grids do not merge: {self.grid} and {other.grid}")
-        cells, place = np.unique(np.concatenate([self.cells, other.cells]), return_inverse=True)
+        cells = union_of_cells(self.cells, other.cells)
         counts = np.zeros(len(cells), np.int64)
-        np.add.at(counts, place, np.concatenate([self.counts, other.counts]))
+        counts[np.searchsorted(cells, self.cells)] = self.counts
+        counts[np.searchsorted(cells, other.cells)] += other.counts
         return GridSketch(self.grid, cells, counts)
 
     def turned(self) -> GridSketch:

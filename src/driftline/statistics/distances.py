@@ -19,7 +19,7 @@ import numpy.typing as npt
 from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.sketches import Grid, GridSketch
-from driftline.sketches.grid import CELLS
+from driftline.sketches.grid import CELLS, union_of_cells
 from driftline.statistics.special import chi_squared_sf, kolmogorov_sf
 
 BINS_LIMIT = 64
@@ -74,7 +74,7 @@ def _numeric_pair(reference: NumericColumn, current: NumericColumn) -> Pair:
     if reference.sketch.count and current.sketch.count and reference.sketch.grid != current.sketch.grid:
         raise MergeError("the two columns are on different grids; profile the current rows on the reference's")
     # cell numbers move up by one, to make room for minus infinity at 0 and plus infinity at the end
-    cells = np.union1d(reference.sketch.cells, current.sketch.cells).astype(np.int64) + 1
+    cells = union_of_cells(reference.sketch.cells, current.sketch.cells).astype(np.int64) + 1
     p, q = _on_cells(reference, cells), _on_cells(current, cells)
     cells = np.concatenate([[0], cells, [CELLS + 1]])
     there = (p + q) > 0
@@ -355,13 +355,13 @@ def _pooled(sizes: _Floats, least: float) -> _Ints:
     """Number neighbours from 0 so that each group's sizes add up to ``least``; what is left joins the last
     group.
     """
-    groups, group, size = np.zeros(len(sizes), np.int64), 0, 0.0
-    for at, more in enumerate(sizes.tolist()):
-        groups[at] = group
-        size += more
-        if size >= least:
-            group, size = group + 1, 0.0
-    return np.minimum(groups, max(group - 1, 0))
+    upto = np.cumsum(sizes)
+    ends: list[int] = []  # the last member of each group
+    while (last := int(np.searchsorted(upto, (upto[ends[-1]] if ends else 0.0) + least))) < len(sizes):
+        ends.append(last)
+    starts = np.zeros(len(sizes), np.int64)
+    starts[[end + 1 for end in ends[:-1]]] = 1
+    return np.cumsum(starts)
 
 
 def kolmogorov_smirnov_p(pair: Pair) -> float | None:

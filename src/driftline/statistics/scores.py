@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.profiles import Classification, ScorePair
+from driftline.sketches.grid import union_of_cells
 from driftline.statistics.intervals import Interval, logit_delta, student, wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import NO_LABELS, NO_SCORES, ONE_ROW, Question
@@ -211,7 +212,7 @@ def _scored(performance: Classification, ask: Question) -> ScorePair | Measure:
 
 def _on_cells(pair: ScorePair) -> tuple[npt.NDArray[np.uint16], _Floats, _Floats]:
     """The cells that hold anything, ascending, and the counts of both kinds of rows there, each shape (cells,)."""
-    cells = np.union1d(pair.positives.cells, pair.negatives.cells)
+    cells = union_of_cells(pair.positives.cells, pair.negatives.cells)
     return (
         cells,
         _dense(pair.positives.cells, pair.positives.counts, cells),

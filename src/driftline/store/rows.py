@@ -13,6 +13,7 @@ import polars as pl
 from driftline.errors import DataError, UsageError
 
 HEAD_ROWS = 16_384
+_HEAD_CELLS, _LEAST_HEAD_ROWS = 2_000_000, 1_024
 _BATCH_CELLS = 4_000_000
 _LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 131_072
 _MESSAGE_LENGTH = 200
@@ -42,6 +43,11 @@ def batch_rows(columns: int) -> int:
     return min(max(_BATCH_CELLS // max(columns, 1), _LEAST_BATCH_ROWS), _MOST_BATCH_ROWS)
 
 
+def head_rows(columns: int) -> int:
+    """How many rows of so many columns are looked at: `HEAD_ROWS`, and fewer of very wide tables."""
+    return min(max(_HEAD_CELLS // max(columns, 1), _LEAST_HEAD_ROWS), HEAD_ROWS)
+
+
 class FrameRows:
     """The rows of a frame in memory."""
 
@@ -55,7 +61,7 @@ class FrameRows:
 
     def sample(self) -> pl.DataFrame:
         """The first rows."""
-        return self._frame.head(HEAD_ROWS)
+        return self._frame.head(head_rows(self._frame.width))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Slices of the frame; nothing is copied."""
@@ -84,13 +90,13 @@ class ScannedRows:
         """The first rows."""
         with readable(self.name):
             try:
-                return self._scan.head(HEAD_ROWS).collect(engine="streaming")
+                return self._scan.head(head_rows(len(self.schema))).collect(engine="streaming")
             except pl.exceptions.ComputeError:
                 if self._again is None:
                     raise
                 self._scan, self._again = self._again(), None
                 self.schema = dict(self._scan.collect_schema())
-                return self._scan.head(HEAD_ROWS).collect(engine="streaming")
+                return self._scan.head(head_rows(len(self.schema))).collect(engine="streaming")
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Stream the columns.
@@ -132,9 +138,10 @@ class StreamedRows:
     def sample(self) -> pl.DataFrame:
         """The first rows; they are kept for `batches`."""
         with readable(self.name):
-            while sum(batch.height for batch in self._first) < HEAD_ROWS and (batch := self._next()) is not None:
+            wanted = head_rows(len(self.schema))
+            while sum(batch.height for batch in self._first) < wanted and (batch := self._next()) is not None:
                 self._first.append(batch)
-        return pl.concat([self._empty, *self._first]).head(HEAD_ROWS)
+        return pl.concat([self._empty, *self._first]).head(wanted)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """All rows, once."""

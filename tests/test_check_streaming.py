@@ -97,7 +97,7 @@ def test_many_columns_are_read_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_pa
     now.write_parquet(tmp_path / "now.parquet")
     whole = driftline.check(before, now).to_dict()
     assert [c["column"] for c in whole["columns"] if c["drift"] and c["drift"]["drifted"]] == ["c250"]
-    monkeypatch.setattr(check_pass, "_WIDE", 7)
+    monkeypatch.setattr(check_pass, "_LARGEST_GROUP", 7)
     found = driftline.check(tmp_path / "before.parquet", tmp_path / "now.parquet").to_dict()
     assert found["columns"] == whole["columns"] and found["rows"] == whole["rows"]
 

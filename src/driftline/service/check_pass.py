@@ -26,8 +26,7 @@ SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
 """Share of repeated rows or ids from which on they are spoken of."""
 
-_GROUP = 8
-_SMALL_ROWS, _WIDE = 200_000, 128
+_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 4_000_000, 4, 128
 _KEY_COLUMNS = 6
 _MOST_THREADS = 8
 
@@ -82,7 +81,8 @@ def read_side(side: Side, layout: Layout, progress: Callable[[float], None]) -> 
     groups = _groups(there, layout, side.rows)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
         for number, group in enumerate(groups):
-            reading = _Reading(side, _part(layout, group, first=number == 0), seen, first=number == 0)
+            part = _part(layout, group, first=number == 0)
+            reading = _Reading(side, part, seen, first=number == 0, whole=len(groups) == 1)
             for batch in side.rows.batches(group):
                 reading.add(side.typed(batch), pool)
                 if side.rows.count:
@@ -95,11 +95,11 @@ def read_side(side: Side, layout: Layout, progress: Callable[[float], None]) -> 
 
 def _groups(there: list[str], layout: Layout, rows: Rows) -> list[list[str]]:
     """Columns that are read together: fewer at a time need less memory. The first group has all but features."""
+    if not rows.narrow:
+        return [there]
     parts = {*layout.columns.roles, *layout.columns.segments}
     others = [name for name in there if name not in parts]
-    if not rows.narrow or ((rows.count or 0) <= _SMALL_ROWS and len(others) <= _WIDE):
-        return [there]
-    size = _GROUP if (rows.count or 0) > _SMALL_ROWS else _WIDE
+    size = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
     groups = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
     return [[name for name in there if name in parts] + groups[0], *groups[1:]]
 
@@ -121,14 +121,13 @@ def _part(layout: Layout, group: Sequence[str], *, first: bool) -> Layout:
 class _Reading:
     """One group of columns of one side, as it comes in."""
 
-    def __init__(self, side: Side, layout: Layout, seen: Seen, *, first: bool) -> None:
+    def __init__(self, side: Side, layout: Layout, seen: Seen, *, first: bool, whole: bool) -> None:
         self.rows = 0
         self._layout, self._seen = layout, seen
         self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)
         self._numbers = [name for name, kind in layout.schema.features.items() if kind is Kind.NUMERIC]
         self._spaced = _Spaced(side.rows.count)
-        most = _KEY_COLUMNS if side.rows.narrow and (side.rows.count or 0) > _SMALL_ROWS else len(side.rows.schema)
-        self._keys = _Keys(layout.columns.id, most) if first else None
+        self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
 
     def add(self, batch: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
         rows = canonical(batch, self._layout.columns, self._layout.schema)

@@ -13,7 +13,7 @@ import polars as pl
 from driftline.errors import DataError, UsageError
 
 HEAD_ROWS = 16_384
-_HEAD_CELLS, _LEAST_HEAD_ROWS = 2_000_000, 1_024
+_HEAD_CELLS, _LEAST_HEAD_ROWS, _HEAD_COLUMNS = 2_000_000, 1_024, 100
 _BATCH_CELLS = 4_000_000
 _LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 131_072
 _MESSAGE_LENGTH = 200
@@ -90,13 +90,21 @@ class ScannedRows:
         """The first rows."""
         with readable(self.name):
             try:
-                return self._scan.head(head_rows(len(self.schema))).collect(engine="streaming")
+                return self._head()
             except pl.exceptions.ComputeError:
                 if self._again is None:
                     raise
                 self._scan, self._again = self._again(), None
                 self.schema = dict(self._scan.collect_schema())
-                return self._scan.head(head_rows(len(self.schema))).collect(engine="streaming")
+                return self._head()
+
+    def _head(self) -> pl.DataFrame:
+        """The first rows, of some columns at a time: even a few rows need the memory of a whole row group."""
+        names = list(self.schema)
+        size = _HEAD_COLUMNS if self.narrow else max(len(names), 1)
+        groups = [names[start : start + size] for start in range(0, len(names), size)]
+        head = self._scan.head(head_rows(len(names)))
+        return pl.concat([head.select(group).collect(engine="streaming") for group in groups or [[]]], how="horizontal")
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Stream the columns.

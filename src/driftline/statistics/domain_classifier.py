@@ -48,8 +48,8 @@ def domain_classifier(
     Columns of numbers (Float64) and categories (String) that are on both sides are looked at, the first `MOST_COLUMNS`
     of them; gaps are values like others. Of more than `MOST_ROWS` rows a side so many are taken, evenly spaced.
     ``value`` is the AUC, in [0, 1]: 0.5 where nothing can be told, and less where the same rows are on both sides. It
-    has drifted when it is at least ``floor`` and its one-sided p-value is below ``chance``. ``reason`` names the columns
-    that tell most. ``seed`` deals the rows to the folds; ``pairs`` is empty.
+    has drifted when it is at least ``floor`` and its one-sided p-value is below ``chance``. ``reason`` names the
+    columns that tell most. ``seed`` deals the rows to the folds; ``pairs`` is empty.
 
     Raises UsageError where scikit-learn is not installed. Whatever is wrong with the data is a ``problem`` instead.
     """
@@ -147,13 +147,17 @@ def _roc_auc(score: Floats, is_current: Flags) -> float:
 
 
 def _p_value(areas: Sequence[float], fold: npt.NDArray[np.int64], is_current: Flags) -> float:
-    """One-sided, of the mean over folds: without drift a held-out fold is Mann & Whitney's test of equal scores."""
-    variance = 0.0
+    """One-sided, of the mean over folds: without drift a held-out fold is Mann & Whitney's test of equal scores.
+
+    Folds are not independent: what chance put into one is learnt for the others, and found there or not. The standard
+    error of a mean is at most the mean of the standard errors, whatever the dependence; so that is taken.
+    """
+    errors = []
     for number in range(len(areas)):
         positives = int((is_current & (fold == number)).sum())
         negatives = int((~is_current & (fold == number)).sum())
-        variance += (positives + negatives + 1) / (12 * positives * negatives)
-    z = (sum(areas) - 0.5 * len(areas)) / math.sqrt(variance)
+        errors.append(math.sqrt((positives + negatives + 1) / (12 * positives * negatives)))
+    z = (sum(areas) - 0.5 * len(areas)) / sum(errors)
     return math.erfc(z / math.sqrt(2)) / 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import NamedTuple
 
 import polars as pl
 
@@ -26,9 +27,25 @@ def profile_rows(
 ) -> WindowProfile:
     """Profile canonical rows (see `driftline.profiles.frame`), shape (n, columns); no rows give the identity."""
     profiler = Profiler(schema, grids, anchors or {})
-    for task in profiler.tasks(rows):
+    for task in profiler.tasks(rows).all:
         task()
     return profiler.profile()
+
+
+class Tasks(NamedTuple):
+    """What is to be done for a batch, in any order: the tasks of one batch may run at the same time.
+
+    ``short`` ones call NumPy many times and would wait for the interpreter's lock at each call if they ran in several
+    threads; ``long`` ones are few calls that work outside of it.
+    """
+
+    short: list[Callable[[], None]]
+    long: list[Callable[[], None]]
+
+    @property
+    def all(self) -> list[Callable[[], None]]:
+        """Both."""
+        return [*self.short, *self.long]
 
 
 class Profiler:
@@ -44,27 +61,28 @@ class Profiler:
         self._performance: Performance | None = None
         self._segments: dict[str, dict[str, Performance]] = {}
 
-    def tasks(self, rows: pl.DataFrame) -> list[Callable[[], None]]:
-        """What is to be done for a batch: the tasks of one batch may run at the same time, those of two may not."""
+    def tasks(self, rows: pl.DataFrame) -> Tasks:
+        """What is to be done for a batch; the tasks of two batches must not run at the same time."""
+        tasks = Tasks([], [])
         if not len(rows):
-            return []
+            return tasks
         self._rows += len(rows)
         features = ((name, FEATURE + name, kind) for name, kind in self._schema.features.items())
         outputs = [("latency_seconds", Kind.NUMERIC), ("prediction", self._target)]
-        tasks = self._into(self._features, rows, features)
-        tasks += self._into(self._outputs, rows, ((name, name, kind) for name, kind in outputs))
+        self._into(self._features, rows, features, tasks)
+        self._into(self._outputs, rows, ((name, name, kind) for name, kind in outputs), tasks)
         scores = [name for name in rows.columns if name.startswith(SCORE)]
         for name in scores:
             given = rows[name].drop_nulls()
             if len(given):  # only those: which classes a batch names must not change the whole
-                tasks += self._into(self._outputs, given.to_frame(), [(name, name, Kind.NUMERIC)])
+                self._into(self._outputs, given.to_frame(), [(name, name, Kind.NUMERIC)], tasks)
         if "label" in rows.columns and len(labelled := rows.filter(pl.col("label").is_not_null())):
             self._labelled += len(labelled)
-            tasks += self._into(self._labels, labelled, [("label", "label", self._target)])
-            tasks.append(partial(self._judge, labelled, scores))
+            self._into(self._labels, labelled, [("label", "label", self._target)], tasks)
+            tasks.short.append(partial(self._judge, labelled, scores))
             for name in rows.columns:
                 if name.startswith(SEGMENT):
-                    tasks.append(partial(self._judge_segments, labelled, scores, name))
+                    tasks.short.append(partial(self._judge_segments, labelled, scores, name))
         return tasks
 
     def profile(self) -> WindowProfile:
@@ -77,15 +95,14 @@ class Profiler:
         )
 
     def _into(
-        self, tallies: dict[str, _Tally], rows: pl.DataFrame, columns: Iterable[tuple[str, str, Kind]]
-    ) -> list[Callable[[], None]]:
-        tasks: list[Callable[[], None]] = []
+        self, tallies: dict[str, _Tally], rows: pl.DataFrame, columns: Iterable[tuple[str, str, Kind]], tasks: Tasks
+    ) -> None:
         for name, column, kind in columns:
             if column in rows.columns and kind is not Kind.UNSUPPORTED:
                 if name not in tallies:
                     tallies[name] = self._tally(column, kind)
-                tasks.append(partial(tallies[name].add, rows[column]))
-        return tasks
+                short = isinstance(tallies[name], NumericTally)
+                (tasks.short if short else tasks.long).append(partial(tallies[name].add, rows[column]))
 
     def _tally(self, column: str, kind: Kind) -> _Tally:
         if kind is Kind.NUMERIC:

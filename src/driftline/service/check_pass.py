@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,6 @@ REPEATED_LEAST = 0.01
 
 _GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 4_000_000, 4, 128
 _KEY_COLUMNS = 6
-_MOST_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def read_side(side: Side, layout: Layout, progress: Callable[[float], None]) -> 
     seen = Seen()
     there = [name for name in side.rows.schema if name not in layout.columns.ignore]
     groups = _groups(there, layout, side.rows)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_THREADS)) as pool:
+    with ThreadPoolExecutor(1) as pool:  # beside this thread and those of the engine that reads
         for number, group in enumerate(groups):
             part = _part(layout, group, first=number == 0)
             reading = _Reading(side, part, seen, first=number == 0, whole=len(groups) == 1)
@@ -133,14 +131,16 @@ class _Reading:
         rows = canonical(batch, self._layout.columns, self._layout.schema)
         tasks = self._profiler.tasks(rows)
         if self._keys is not None:
-            tasks.append(partial(self._keys.add, batch))
-        running = [pool.submit(task) for task in tasks]
+            tasks.long.append(partial(self._keys.add, batch))
+        running = [pool.submit(task) for task in tasks.long]
+        for task in tasks.short:
+            task()
         self._count_nulls(batch, rows)
         self._count_days(rows)
         self._spaced.add(rows.select(name for name in rows.columns if name.startswith(FEATURE)))
         self.rows += batch.height
-        for task in running:
-            task.result()
+        for other in running:
+            other.result()
 
     def _count_nulls(self, batch: pl.DataFrame, rows: pl.DataFrame) -> None:
         for name in batch.columns:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
+
+import numpy as np
 
 from driftline.statistics.special import normal_quantile, t_quantile
 
 _LARGEST_EXPONENT = 700.0  # exp of this is finite
 _LARGEST = 1e300
+_REMEMBERED = 1024
 
 
 class Interval(NamedTuple):
@@ -59,6 +63,36 @@ def log_delta(value: float, error: float, n: int, confidence: float = 0.95) -> I
     """
     ratio = math.exp(min(t_quantile(confidence, n - 1) * error / value, _LARGEST_EXPONENT))
     return Interval(value / ratio, min(value * ratio, _LARGEST))
+
+
+@functools.lru_cache(_REMEMBERED)
+def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int] | None:
+    """Ranks, 1 to n, of two of n >= 1 sorted values that hold the q-quantile, q in (0, 1), at ``confidence`` or more.
+
+    They do whatever the distribution is (David & Nagaraja 2003, 7.1): how many values lie below the quantile is
+    binomial. None where even the smallest and the largest value do not; see `least_for_quantile`.
+
+    >>> quantile_ranks(100, 0.5), quantile_ranks(5, 0.5)
+    ((40, 61), None)
+    """
+    reach = 10 * math.sqrt(n * q * (1 - q)) + 10  # nothing that can be counted lies beyond
+    first, last = max(math.floor(n * q - reach), 0), min(math.ceil(n * q + reach), n)
+    at = np.arange(first + 1, last + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log((n - at + 1) / at * (q / (1 - q))))])
+    chances = np.exp(logs - logs.max())
+    tail = (1 - confidence) / 2 * float(chances.sum())
+    low = first + int(np.searchsorted(np.cumsum(chances), tail, side="right"))
+    high = last + 1 - int(np.searchsorted(np.cumsum(chances[::-1]), tail, side="right"))
+    return (low, high) if low >= 1 and high <= n else None
+
+
+def least_for_quantile(q: float, confidence: float = 0.95) -> int:
+    """How many values are needed for `quantile_ranks`, q in (0, 1).
+
+    >>> least_for_quantile(0.5), least_for_quantile(0.9)
+    (6, 36)
+    """
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(max(q, 1 - q)))
 
 
 def difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> Interval:

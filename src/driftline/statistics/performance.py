@@ -5,6 +5,7 @@ Formulas: chapter 1 of the statistics notes. Each measure is a function and a ro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from driftline.profiles import Classification, Performance, Regression
@@ -89,14 +90,39 @@ def measures(
 def measures_by_class(performance: Performance | None, *, confidence: float = 0.95) -> dict[str, dict[str, Measure]]:
     """The `CLASS_MEASURES` of each class against all others, by class and name; empty but for classifiers.
 
+    The ``n`` of a class's recall is its support: how many rows are labelled as it.
+
     >>> found = measures_by_class(Classification({("fog", "fog"): 3, ("rain", "fog"): 1, ("rain", "rain"): 4}))
     >>> found["fog"]["precision"].value, found["rain"]["recall"].value
     (0.75, 0.8)
     """
     if not isinstance(performance, Classification):
         return {}
-    classes = sorted({name for pair in performance.confusion for name in pair})
-    return {name: measures(performance, confidence=confidence, positive=name, names=CLASS_MEASURES) for name in classes}
+    return {
+        name: measures(alone, confidence=confidence, positive=name, names=CLASS_MEASURES)
+        for name, alone in _each_against_the_rest(performance).items()
+    }
+
+
+def _each_against_the_rest(performance: Classification) -> dict[str, Classification]:
+    """A binary performance for each class that occurs, by name: one pass over the pairs, however many classes."""
+    hits, labelled, predicted = Counter[str](), Counter[str](), Counter[str]()
+    for (label, prediction), count in performance.confusion.items():
+        labelled[label] += count
+        predicted[prediction] += count
+        if label == prediction:
+            hits[label] += count
+    total, found = performance.count, {}
+    for name in sorted(labelled.keys() | predicted.keys()):
+        rest = f"not {name}"
+        missed, wrong = labelled[name] - hits[name], predicted[name] - hits[name]
+        others = total - hits[name] - missed - wrong
+        counts = {(name, name): hits[name], (name, rest): missed, (rest, name): wrong, (rest, rest): others}
+        own = scores.scores_of(performance, name)
+        found[name] = Classification(
+            {pair: count for pair, count in counts.items() if count}, {} if own is None else {name: own}
+        )
+    return found
 
 
 def label_coverage(labelled: int, predictions: int, *, confidence: float = 0.95) -> Measure:

@@ -10,10 +10,9 @@ from fractions import Fraction
 
 from driftline.profiles import Regression
 from driftline.sketches import GridSketch
-from driftline.statistics.intervals import Interval, log_delta, student
+from driftline.statistics.intervals import Interval, least_for_quantile, log_delta, quantile_ranks, student
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import NO_LABELS, ONE_ROW, Question
-from driftline.statistics.special import normal_quantile
 
 
 def mae(performance: Regression, ask: Question) -> Measure:
@@ -125,15 +124,19 @@ def absolute_error_p90(performance: Regression, ask: Question) -> Measure:
 
 
 def _quantile(errors: GridSketch, q: float, ask: Question) -> Measure:
-    """A quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the ranks that
-    hold the quantile whatever the distribution, by the normal approximation to the binomial, out to their cells' edges.
+    """A quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the exact ranks
+    that hold the quantile whatever the distribution, out to their cells' edges.
+
+    There is none from few rows: below 6 of the median and below 36 of the other quantiles, at 95 %.
     """
     n = errors.count
-    if n < 2:
-        return ask.no(ONE_ROW if n else NO_LABELS, n)
-    half = normal_quantile(ask.confidence) * math.sqrt(q * (1 - q) / n)
+    if not n:
+        return ask.no(NO_LABELS)
+    ranks = quantile_ranks(n, q, ask.confidence)
+    if ranks is None:
+        return ask.no(f"{n} labelled rows have no interval; {least_for_quantile(q, ask.confidence)} are needed", n)
     value = errors.quantile(q)
-    low, high = errors.quantile_bounds(max(q - half, 0.0)), errors.quantile_bounds(min(q + half + 1 / n, 1.0))
+    low, high = (errors.quantile_bounds((rank - 0.5) / n) for rank in ranks)  # in between, safe from rounding
     assert value is not None
     assert low is not None
     assert high is not None

@@ -43,7 +43,7 @@ def roc_auc(performance: Classification, ask: Question) -> Measure:
     if not pairs:
         return ask.no(NO_SCORES)
     if ask.positive is not None:
-        if (own := _scores_of(performance, ask.positive)) is None:
+        if (own := scores_of(performance, ask.positive)) is None:
             return ask.no(NO_SCORES)
         pairs = {ask.positive: own}
     both = [pair for pair in pairs.values() if pair.positives.count and pair.negatives.count]
@@ -214,16 +214,16 @@ def _added_by_noise(gap: float, sd: float) -> float:
     return sd * math.sqrt(2 / math.pi) * math.exp(-at * at / 2) - gap * math.erfc(at / math.sqrt(2))
 
 
-def _scores_of(performance: Classification, name: str) -> ScorePair | None:
+def scores_of(performance: Classification, name: str) -> ScorePair | None:
     """The scores of a class; of two classes where the other one is scored, its scores the other way round."""
     pair = performance.scores.get(name)
     if pair is not None and pair.positives.count + pair.negatives.count:
         return pair
+    others = [pair for pair in performance.scores.values() if pair.positives.count + pair.negatives.count]
+    if len(others) != 1:
+        return None
     classes = {name for both in performance.confusion for name in both}
-    others = [pair for other, pair in performance.scores.items() if pair.positives.count + pair.negatives.count]
-    if len(others) == 1 and len(classes | performance.scores.keys() | {name}) <= 2:
-        return others[0].turned()
-    return None
+    return others[0].turned() if len(classes | performance.scores.keys() | {name}) <= 2 else None
 
 
 def _scored(performance: Classification, ask: Question) -> ScorePair | Measure:
@@ -232,7 +232,7 @@ def _scored(performance: Classification, ask: Question) -> ScorePair | Measure:
         return ask.no(NO_LABELS)
     if ask.positive is None:
         return ask.no("only a binary model has it, or one class of many", performance.count)
-    pair = _scores_of(performance, ask.positive)
+    pair = scores_of(performance, ask.positive)
     if pair is None:
         return ask.no(NO_SCORES)
     if not (pair.positives.count and pair.negatives.count):

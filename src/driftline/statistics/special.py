@@ -14,9 +14,10 @@ from statistics import NormalDist
 
 _NORMAL = NormalDist()
 _SERIES_UP_TO = 400
+_REMEMBERED = 4096  # confidences are few; degrees of freedom are as many as windows have sizes
 
 
-@functools.cache
+@functools.lru_cache(_REMEMBERED)
 def normal_quantile(confidence: float) -> float:
     """Half-width, in standard deviations, of the two-sided interval at ``confidence`` in (0, 1).
 
@@ -26,7 +27,7 @@ def normal_quantile(confidence: float) -> float:
     return _NORMAL.inv_cdf((1 + confidence) / 2)
 
 
-@functools.cache
+@functools.lru_cache(_REMEMBERED)
 def t_quantile(confidence: float, dof: int) -> float:
     """The same for Student's t with a whole number of degrees of freedom, 1 or more.
 
@@ -36,15 +37,28 @@ def t_quantile(confidence: float, dof: int) -> float:
     z = normal_quantile(confidence)
     if dof > _SERIES_UP_TO:
         return _cornish_fisher(z, dof)
-    low, high = z, z
-    while _t_inside(high, dof) < confidence:
-        low, high = high, high * 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
+    if dof <= 2:
+        return _few_degrees(confidence, dof)
+    t = _cornish_fisher(z, dof)
+    for _ in range(50):  # Newton converges: P(abs(T) <= t) is concave in t
+        step = (confidence - _t_inside(t, dof)) / _t_density(t, dof)
+        t = max(t + step, t / 2)
+        if abs(step) <= 1e-11 * t:
             break
-        low, high = (middle, high) if _t_inside(middle, dof) < confidence else (low, middle)
-    return (low + high) / 2
+    return t
+
+
+def _few_degrees(confidence: float, dof: int) -> float:
+    """The quantile functions of 1 and 2 degrees of freedom have closed forms."""
+    if dof == 1:
+        return math.tan(math.pi / 2 * confidence)
+    return confidence * math.sqrt(2 / ((1 - confidence) * (1 + confidence)))
+
+
+def _t_density(t: float, dof: int) -> float:
+    """Of abs(T) at t > 0."""
+    log_constant = math.lgamma((dof + 1) / 2) - math.lgamma(dof / 2) - math.log(dof * math.pi) / 2
+    return 2 * math.exp(log_constant - (dof + 1) / 2 * math.log1p(t * t / dof))
 
 
 def _cornish_fisher(z: float, dof: int) -> float:

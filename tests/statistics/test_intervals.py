@@ -13,7 +13,14 @@ from scipy import special, stats
 
 from driftline.profiles import Classification, Regression
 from driftline.statistics import difference, measures, wilson
-from driftline.statistics.intervals import log_delta, logit_delta, student
+from driftline.statistics.intervals import (
+    fisher_delta,
+    least_for_quantile,
+    log_delta,
+    logit_delta,
+    quantile_ranks,
+    student,
+)
 from driftline.statistics.special import chi_squared_sf, kolmogorov_sf, normal_quantile, t_quantile
 
 CONFIDENCES = st.floats(0.5, 0.9999)
@@ -54,6 +61,24 @@ def test_the_logit_scale_stays_inside(value: float, error: float, confidence: fl
     assert 0 <= low <= value <= high <= 1
 
 
+@given(st.floats(-1 + 1e-9, 1 - 1e-9), st.floats(0, 1e6), CONFIDENCES)
+def test_fishers_scale_stays_inside(value: float, error: float, confidence: float) -> None:
+    low, high = fisher_delta(value, error, confidence)
+    assert -1 <= low <= value <= high <= 1
+
+
+@given(st.integers(1, 100_000), st.sampled_from([0.1, 0.5, 0.9, 0.37, 0.001]), CONFIDENCES)
+def test_ranks_of_a_quantile_are_scipys_binomial(n: int, q: float, confidence: float) -> None:
+    """They hold it at the confidence, none narrower does on either side, and there are some from enough values on."""
+    ranks, tail = quantile_ranks(n, q, confidence), (1 - confidence) / 2
+    assert (ranks is not None) == (n >= least_for_quantile(q, confidence))
+    if ranks is not None:
+        low, high = ranks
+        below = stats.binom(n, q)
+        assert below.cdf(low - 1) <= tail * (1 + 1e-6) and below.sf(high - 1) <= tail * (1 + 1e-6)
+        assert below.cdf(low) >= tail * (1 - 1e-6) and below.sf(high - 2) >= tail * (1 - 1e-6)
+
+
 @given(st.floats(1e-30, 1e30), st.floats(0, 1e30), st.integers(2, 10**6))
 def test_the_log_scale_stays_above_0(value: float, error: float, n: int) -> None:
     low, high = log_delta(value, error, n)
@@ -91,7 +116,7 @@ def covered(draw, name: str, truth: float, *, positive: str | None = None) -> fl
     rng = np.random.default_rng(20130404)
     hits = 0
     for _ in range(RUNS):
-        measure = measures(draw(rng), confidence=0.95, positive=positive)[name]
+        measure = measures(draw(rng), confidence=0.95, positive=positive, names=[name])[name]
         assert measure.low is not None and measure.high is not None
         hits += measure.low <= truth <= measure.high
     return hits / RUNS
@@ -121,11 +146,13 @@ THREE = {
 
 
 @pytest.mark.parametrize("n", [60, 500])
-@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1"])
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1", "balanced_accuracy", "mcc", "specificity"])
 @pytest.mark.parametrize(("shares", "positive"), [(BINARY, "1"), (BINARY, None), (THREE, None)])
 def test_classification_intervals_cover(
     name: str, n: int, shares: dict[tuple[str, str], float], positive: str | None
 ) -> None:
+    if name == "specificity" and positive is None:
+        return
     truth = true_measures(shares, positive)[name]
     assert 0.92 <= covered(confused(shares, n), name, truth, positive=positive) <= 0.985
 
@@ -146,6 +173,50 @@ def test_the_auc_interval_covers(n: int, shift: float) -> None:
     assert 0.92 <= covered(scored(n, shift), "roc_auc", truth, positive="1") <= 0.985
 
 
+def ranked(n: int, positive: float, shift: float):  # type: ignore[no-untyped-def]
+    """Rows at random, logits normal with a variance of 1 in each class."""
+
+    def draw(rng: np.random.Generator) -> Classification:
+        label = rng.random(n) < positive
+        labels = pl.Series(label.astype(int).astype(str))
+        scores = special.expit(rng.normal(size=n) + shift * label)
+        return Classification.of(labels, labels, {"1": pl.Series(scores)}, positive="1")
+
+    return draw
+
+
+@pytest.mark.parametrize(("n", "positive", "shift"), [(300, 0.1, 1.0), (300, 0.6, 0.0), (1000, 0.3, 2.5)])
+def test_the_intervals_of_ranking_cover(n: int, positive: float, shift: float) -> None:
+    edges = np.linspace(-9, 9 + shift, 20_001)
+    hits, falls = special.ndtr(shift - edges), special.ndtr(-edges)
+    taken = positive * hits + (1 - positive) * falls
+    precision = float(-np.trapezoid(positive * hits / taken, hits))
+    gain = float(np.interp(0.1, taken[::-1], hits[::-1]))
+    draw = ranked(n, positive, shift)
+    assert 0.91 <= covered(draw, "average_precision", precision, positive="1") <= 0.985
+    assert 0.92 <= covered(draw, "gain_10", gain, positive="1") <= 0.99
+    assert 0.92 <= covered(draw, "lift_10", 10 * gain, positive="1") <= 0.99
+
+
+def stated(n: int, power: float):  # type: ignore[no-untyped-def]
+    def draw(rng: np.random.Generator) -> Classification:
+        truth = rng.random(n)
+        labels = pl.Series((rng.random(n) < truth).astype(int).astype(str))
+        return Classification.of(labels, labels, {"1": pl.Series(truth**power)}, positive="1")
+
+    return draw
+
+
+@pytest.mark.parametrize("n", [300, 3000])
+@pytest.mark.parametrize("power", [1.0, 0.8, 2.0])
+def test_the_interval_of_the_calibration_error_covers(n: int, power: float) -> None:
+    """The truth is the mean of abs(t^power - t), which has one sign; the Brier score's is that of (t^power - y)²."""
+    error = abs(1 / (power + 1) - 1 / 2)
+    brier = 1 / (2 * power + 1) - 2 / (power + 2) + 1 / 2
+    assert covered(stated(n, power), "calibration_error", error, positive="1") >= 0.92
+    assert 0.92 <= covered(stated(n, power), "brier", brier, positive="1") <= 0.985
+
+
 def regressed(n: int):  # type: ignore[no-untyped-def]
     def draw(rng: np.random.Generator) -> Regression:
         label = rng.normal(5, 2, n)
@@ -159,3 +230,20 @@ def regressed(n: int):  # type: ignore[no-untyped-def]
 def test_regression_intervals_cover(name: str, truth: float, n: int) -> None:
     least = 0.92 if n > 40 else 0.90  # the delta method needs rows: 40 of them cover about 0.92
     assert least <= covered(regressed(n), name, truth) <= 0.985
+
+
+@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize(
+    ("name", "truth"),
+    [
+        ("bias", 0.0),
+        ("error_p10", -1.2815516),
+        ("error_p50", 0.0),
+        ("error_p90", 1.2815516),
+        ("median_absolute_error", 0.6744898),
+        ("absolute_error_p90", 1.6448536),
+    ],
+)
+def test_intervals_of_errors_cover(name: str, truth: float, n: int) -> None:
+    """Of quantiles at least as often as they say: ranks are whole, and bounds lie at the edges of cells."""
+    assert 0.93 <= covered(regressed(n), name, truth) <= 0.995

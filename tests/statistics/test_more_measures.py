@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy import special
 from sklearn import metrics
 
 from driftline.profiles import Classification, Regression, ScorePair
 from driftline.profiles.performance import logit
 from driftline.sketches import GridSketch
 from driftline.statistics import HIGHER_IS_BETTER, Measure, measures, measures_by_class
+from driftline.statistics.intervals import quantile_ranks
 from driftline.statistics.performance import CLASSIFICATION, HEADLINES, OF_ONE_CLASS, REGRESSION
 
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
@@ -130,35 +132,137 @@ def test_the_score_of_the_other_class_is_one_minus_it(rows: list[tuple[bool, flo
         assert other[name].value == pytest.approx(measure.value, abs=1e-9)
 
 
+@given(BINARY_ROWS)
+def test_calibration_error_is_that_of_the_scores_within_a_cell(rows: list[tuple[bool, float]]) -> None:
+    y, s, performance = binary(rows)
+    assume(len(set(y.tolist())) == 2)
+    found = measures(performance, positive="1", names=["calibration_error"])["calibration_error"]
+    centres = special.expit(np.clip(GridSketch().grid.centres(on_cells(s)), -700, 700))
+    bins = np.minimum((centres * 10).astype(int), 9)  # those of the cells
+    expected = float(np.abs(np.bincount(bins, s - y)).sum()) / len(y)
+    assert found.value == pytest.approx(expected, abs=0.0009)
+
+
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_calibration(power: float) -> None:
+def test_only_a_model_that_is_not_calibrated_is_surely_not(power: float) -> None:
     rng = np.random.default_rng(4)
     truth = rng.random(20_000)
     y = rng.random(20_000) < truth
-    stated = truth**power
-    rows = [(bool(label), float(score)) for label, score in zip(y, stated, strict=True)]
+    rows = list(zip(y.tolist(), (truth**power).tolist(), strict=True))
     found = measures(binary(rows)[2], positive="1", names=["calibration_error"])["calibration_error"]
-    bins = np.minimum((stated * 10).astype(int), 9)
-    gaps = [abs(stated[bins == b].mean() - y[bins == b].mean()) * (bins == b).mean() for b in range(10)]
-    assert found.value == pytest.approx(sum(gaps), abs=0.002)
-    assert found.low is not None and (found.low == 0) is (power == 1.0)
+    assert found.low is not None and found.high is not None
+    assert (found.low == 0) is (power == 1.0)
+    exact = {0.5: 1 / 6, 1.0: 0.0, 2.0: 1 / 6}[power]  # the mean of |t^power - t|
+    assert found.low <= exact + 1e-3 and exact - 1e-3 <= found.high
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.3, 0.5, 0.9])), min_size=2, max_size=60))
+def test_a_tenth_with_the_highest_scores_shares_ties(rows: list[tuple[bool, float]]) -> None:
+    """What is expected if rows that tie come in any order."""
+    assume({label for label, _ in rows} == {True, False})
+    y, s, performance = binary(rows)
+    found = measures(performance, positive="1")
+    room, hits = 0.1 * len(y), 0.0
+    for score in sorted(set(s.tolist()), reverse=True):
+        tied = y[s == score]
+        taken = min(room, len(tied))
+        room, hits = room - taken, hits + taken * tied.mean()
+    assert found["gain_10"].value == pytest.approx(hits / y.sum(), abs=1e-12)
+    assert found["lift_10"].value == pytest.approx(10 * hits / y.sum(), abs=1e-12)
+    assert found["gain_10"].n == y.sum()
 
 
 def test_a_tenth_with_the_highest_scores() -> None:
     rows = [(at < 20, 0.9 if at < 5 else 0.8 if at < 10 else 0.1) for at in range(100)]
     found = measures(binary(rows)[2], positive="1")
     assert (found["gain_10"].value, found["lift_10"].value, found["gain_10"].n) == (0.5, 5.0, 20)
-    ties = measures(binary([(at < 20, 0.3) for at in range(100)])[2], positive="1")
-    assert ties["lift_10"].value == pytest.approx(1.0)
 
 
-def test_brier_of_many_classes() -> None:
+def error_on_the_logit_scale(measure: Measure) -> float:
+    assert measure.value is not None and measure.low is not None and measure.high is not None
+    width = float(special.logit(measure.high) - special.logit(measure.low))
+    return width / (2 * float(special.ndtri(0.975))) * measure.value * (1 - measure.value)
+
+
+def test_average_precision_varies_with_its_rows_as_scikit_learns() -> None:
+    """The standard error is the root of the summed squares of what a row's weight changes: the jackknife."""
+    rng = np.random.default_rng(8)
+    y = np.arange(300) % 3 == 0
+    s = np.round(special.expit(rng.normal(size=300) + y), 1)
+    found = measures(binary(list(zip(y.tolist(), s.tolist(), strict=True)))[2], positive="1")["average_precision"]
+    weights, step = np.ones(300), 1e-4
+    value, changes = metrics.average_precision_score(y, s), []
+    for row in range(300):
+        weights[row] += step
+        changes.append((metrics.average_precision_score(y, s, sample_weight=weights) - value) / step)
+        weights[row] = 1.0
+    assert error_on_the_logit_scale(found) == pytest.approx(math.hypot(*changes), rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:The y_pred values do not sum to one")
+def test_brier_of_many_classes_is_scikit_learns() -> None:
+    rng = np.random.default_rng(9)
+    names = np.array(["a", "b", "c"])
+    y = rng.integers(0, 3, 500)
+    p = rng.dirichlet(np.ones(3), 500)
+    labels = texts(names[y])
+    columns = {name: pl.Series(p[:, at]) for at, name in enumerate(names.tolist())}
+    found = measures(Classification.of(labels, labels, columns), names=["brier"])["brier"]
+    assert found.value == pytest.approx(metrics.brier_score_loss(y, p, labels=[0, 1, 2]), rel=1e-12)
+
+
+def test_brier_of_rows_that_do_not_score_each_class() -> None:
     scores = {"a": [0.7, 0.2, None], "b": [0.2, 0.5, 0.5], "c": [0.1, 0.3, 0.5]}
     found = measures(
         Classification.of(texts("abb"), texts("aab"), {name: pl.Series(values) for name, values in scores.items()})
     )["brier"]
     each = [0.3**2 + 0.2**2 + 0.1**2, 0.2**2 + 0.5**2 + 0.3**2, 0.5**2 + 0.5**2]
     assert found.value == pytest.approx(np.mean(each)) and found.n == 3
+
+
+@given(st.lists(st.tuples(CLASS, CLASS, SCORES, SCORES), min_size=1, max_size=40))
+def test_each_class_is_the_binary_model_of_it(rows: list[tuple[str, str, float, float]]) -> None:
+    y, p, fog, sun = zip(*rows, strict=True)
+    scores = {"fog": pl.Series(fog), "sun": pl.Series(sun)}
+    performance = Classification.of(texts(y), texts(p), scores)
+    for name, found in measures_by_class(performance).items():
+        assert found == measures(performance, positive=name, names=list(found))
+        assert found["recall"].n == y.count(name)
+
+
+# ---- scores ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 100, 10_000])
+def test_a_pair_of_grids_is_that_of_each_side(n: int) -> None:
+    rng = np.random.default_rng(n)
+    s, y = np.round(rng.random(n), 3), rng.random(n) < 0.3
+    labels = texts(y.astype(int).astype(str))
+    pair = Classification.of(labels, labels, {"1": pl.Series(s)}, positive="1").scores["1"]
+    assert pair == ScorePair(GridSketch.of(logit(s[y])), GridSketch.of(logit(s[~y])))
+
+
+@given(st.lists(st.tuples(st.booleans(), SCORES), max_size=40), st.integers(0, 40))
+def test_turning_scores_round_is_a_law(rows: list[tuple[bool, float]], split: int) -> None:
+    whole, left, right = (binary(part)[2].scores["1"] for part in (rows, rows[:split], rows[split:]))
+    assert whole.turned().turned() == whole
+    assert left.turned().merge(right.turned()) == whole.turned()
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, -0.1, 1.1, None])
+def test_what_is_no_probability_is_no_score(odd: float | None) -> None:
+    labels = texts("011")
+    with_odd = Classification.of(labels, labels, {"1": pl.Series([0.2, 0.7, odd])}, positive="1")
+    without = Classification.of(labels, labels, {"1": pl.Series([0.2, 0.7, None])}, positive="1")
+    assert with_odd == without and with_odd.brier.count == 2 and with_odd.scores["1"].positives.count == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=2))
+def test_either_class_of_two_tells_the_probability_of_the_label(rows: list[tuple[bool, float]]) -> None:
+    y, s, performance = binary(rows)
+    labels = texts(map(str, y))
+    other = Classification.of(labels, labels, {"0": pl.Series(1 - s)}, positive="1")
+    assert (other.log_loss, other.brier) == (performance.log_loss, performance.brier)
 
 
 # ---- regression --------------------------------------------------------------------------------------------
@@ -177,26 +281,25 @@ def test_errors_are_numpys(rows: list[tuple[float, float]]) -> None:
     if some.sum() >= 2:
         assert found["mape"].value == pytest.approx(float(np.mean(np.abs(error[some] / y[some]))), rel=1e-9)
         assert found["mape"].n == some.sum()
-    cells = {"error_p10": (error, 0.1), "error_p90": (error, 0.9), "median_absolute_error": (np.abs(error), 0.5)}
-    for name, (values, q) in cells.items():
+    cells = {
+        "error_p10": (error, 0.1, 36),
+        "error_p50": (error, 0.5, 6),
+        "error_p90": (error, 0.9, 36),
+        "median_absolute_error": (np.abs(error), 0.5, 6),
+        "absolute_error_p90": (np.abs(error), 0.9, 36),
+    }
+    for name, (values, q, least) in cells.items():
         measure = found[name]
+        if len(rows) < least:
+            assert f"{len(rows)} of the {least} labelled rows" in measure.problem and measure.n == len(rows)
+            continue
+        assert measure.value is not None and measure.low is not None and measure.high is not None
         exact = float(np.quantile(values, q, method="inverted_cdf"))
-        assert measure.low is not None and measure.high is not None
-        slack = 2**-6 * abs(exact) + 1e-9
-        assert measure.low - slack <= exact <= measure.high + slack
-
-
-def test_intervals_of_quantiles_hold_what_they_say() -> None:
-    """Of 95 % intervals about 95 in 100 hold the truth; fewer than 90 of 100 would be a chance of 1 in 30."""
-    rng = np.random.default_rng(5)
-    held = 0
-    for _ in range(200):
-        y = np.zeros(400)
-        found = measures(Regression.of(pl.Series(y), pl.Series(rng.normal(0, 1, 400))), names=["error_p90"])[
-            "error_p90"
-        ]
-        held += found.low is not None and found.high is not None and found.low <= 1.281552 <= found.high
-    assert held >= 182
+        assert measure.value == pytest.approx(exact, rel=2**-6, abs=1e-9)
+        low, high = quantile_ranks(len(rows), q) or (0, 0)
+        ranked = np.sort(values)
+        for bound, order in ((measure.low, ranked[low - 1]), (measure.high, ranked[high - 1])):
+            assert bound == pytest.approx(order, rel=2**-6, abs=1e-9)
 
 
 def test_labels_of_nothing_have_no_relative_error() -> None:
@@ -216,16 +319,3 @@ def test_only_what_is_asked_for_is_computed() -> None:
     performance = binary([(True, 0.9), (False, 0.2)])[2]
     assert list(measures(performance, positive="1", names=["mcc", "accuracy"])) == ["accuracy", "mcc"]
     assert measures(None) == measures_by_class(None) == {}
-
-
-def test_mcc_intervals_hold_what_they_say() -> None:
-    rng = np.random.default_rng(6)
-    held = 0
-    for _ in range(300):
-        y = rng.random(500) < 0.3
-        p = np.where(rng.random(500) < 0.8, y, ~y)
-        found = measures(Classification.of(texts(y.astype(int).astype(str)), texts(p.astype(int).astype(str))))["mcc"]
-        # 30 % positive, 20 % wrong on both sides
-        truth = (0.24 * 0.56 - 0.06 * 0.14) / math.sqrt(0.3 * 0.7 * 0.38 * 0.62)
-        held += found.low is not None and found.high is not None and found.low <= truth <= found.high
-    assert held >= 275

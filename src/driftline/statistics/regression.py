@@ -134,7 +134,7 @@ def _quantile(errors: GridSketch, q: float, ask: Question) -> Measure:
         return ask.no(NO_LABELS)
     ranks = quantile_ranks(n, q, ask.confidence)
     if ranks is None:
-        return ask.no(f"{n} labelled rows have no interval; {least_for_quantile(q, ask.confidence)} are needed", n)
+        return ask.no(f"{n} of the {least_for_quantile(q, ask.confidence)} labelled rows that an interval needs", n)
     value = errors.quantile(q)
     low, high = (errors.quantile_bounds((rank - 0.5) / n) for rank in ranks)  # in between, safe from rounding
     assert value is not None

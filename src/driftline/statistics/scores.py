@@ -183,7 +183,7 @@ def calibration_error(performance: Classification, ask: Question) -> Measure:
 
     It is above 0 for a calibrated model too, by chance. The lower bound takes that off: what the noise of its share
     adds to a bin's gap in expectation, if the true gap is 1.5 standard errors smaller than the one that is seen. Both
-    bounds allow for the noise of the bins' shares. By simulation each holds in at least 97 of 100 cases.
+    bounds allow for the noise of the bins' shares. By simulation each holds in 97 of 100 cases or more, at 95 %.
     """
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):

@@ -16,11 +16,12 @@ METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
 started = time.perf_counter()
 frame = pl.read_parquet(sys.argv[1], columns=["time", "score", "prediction", "label"])
 schema = infer_schema(frame, COLUMNS)
-grids, anchors = layout_of(canonical(frame, COLUMNS, schema), schema)
+rows = canonical(frame, COLUMNS, schema)
+grids, anchors = layout_of(rows, schema)
 days = []
-for part in frame.with_columns(day=pl.col("time").dt.date()).partition_by("day", maintain_order=True):
-    profile = profile_rows(canonical(part, COLUMNS, schema), schema, grids, anchors)
-    days.append(measures(profile.performance, positive=schema.positive))
+for part in rows.with_columns(day=pl.col("time").dt.date()).partition_by("day", include_key=False):
+    profile = profile_rows(part, schema, grids, anchors)
+    days.append(measures(profile.performance, positive=schema.positive, names=METRICS))
 means = {name: round(statistics.fmean(day[name].value or 0.0 for day in days), 4) for name in METRICS}
 answer = {"windows": len(days), **means, "inside_seconds": time.perf_counter() - started}
 sys.stdout.write(json.dumps(answer) + "\n")

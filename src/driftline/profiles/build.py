@@ -76,7 +76,8 @@ class Profiler:
             given = rows[name].drop_nulls()
             if len(given):  # only those: which classes a batch names must not change the whole
                 self._into(self._outputs, given.to_frame(), [(name, name, Kind.NUMERIC)], tasks)
-        if "label" in rows.columns and len(labelled := rows.filter(pl.col("label").is_not_null())):
+        labelled = _labelled(rows)
+        if len(labelled):
             self._labelled += len(labelled)
             self._into(self._labels, labelled, [("label", "label", self._target)], tasks)
             tasks.short.append(partial(self._judge, labelled, scores))
@@ -126,6 +127,12 @@ class Profiler:
             merged = merge_performance(found.get(str(value)), performance)
             if merged is not None and (str(value) in found or len(found) < MOST_SEGMENTS):
                 found[str(value)] = merged
+
+
+def _labelled(rows: pl.DataFrame) -> pl.DataFrame:
+    if "label" not in rows.columns:
+        return rows.clear()
+    return rows.filter(pl.col("label").is_not_null()) if rows["label"].null_count() else rows
 
 
 def _profile(rows: int, tallies: Mapping[str, _Tally]) -> Profile:

@@ -228,7 +228,9 @@ class CategoricalTally:
 
     def _settle(self) -> None:
         if self._counts:
-            counted = pl.concat(self._counts).group_by("name").agg(pl.col("count").sum())
+            counted = self._counts[0]
+            if len(self._counts) > 1:
+                counted = pl.concat(self._counts).group_by("name").agg(pl.col("count").sum())
             there = CategoryCounts.of(zip(counted["name"].to_list(), counted["count"].to_list(), strict=True))
             self._categories = self._categories.merge(there)
             self._counts, self._waiting = [], 0

@@ -18,21 +18,27 @@ WORDS_LIMIT, WORD_LENGTH_LIMIT = 200, 40
 TIME_PART = "time"
 """The part of a datetime that goes on by itself: what it spans matters, that it moved does not."""
 
-_WEEKDAYS = {1: "Mon", 2: "Tue", 3: "Wed", 4: "Thu", 5: "Fri", 6: "Sat", 7: "Sun"}
-_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?$"
+_WEEKDAYS = pl.Series(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
+_HOURS = pl.Series([f"{hour:02}" for hour in range(24)])
+_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|UTC|[+-]\d{2}(:?\d{2})?)?)?$"
+_FARTHEST_US = 8 * 10**18  # 250,000 years from 1970, beyond which Polars has no calendar
 _LOOKED_AT = 1000
 _TEXT_DISTINCT, _TEXT_WORDS, _TEXT_LEAST = 0.5, 3, 10
-_CHARACTERS = {
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_SPACED_WORD = rf"[{_UNSPACED}]{{1,2}}|[^\s{_UNSPACED}]+"
+_WORD = rf"[{_UNSPACED}]|[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]{{1,{WORD_LENGTH_LIMIT}}}"
+_CHARACTERS = {  # each has a bit
     "letters": r"\p{L}",
     "digits": r"\p{N}",
     "white space": r"\s",
     "punctuation": r"[\p{P}\p{S}]",
     "non-ASCII": r"[^\x00-\x7F]",
+    "capitals": r"\p{Lu}",
 }
-_QUANTUM_BITS, _REACH_BITS = (
-    28,
-    10,
-)  # a member is a whole number of up to 38 bits: 2**15 of them add up without rounding
+_SPACE_BIT, _UNKNOWN, _CODE_POINTS = 1 << list(_CHARACTERS).index("white space"), 1 << len(_CHARACTERS), 0x110000
+_QUANTUM_BITS, _REACH_BITS, _EXACT_BITS = 28, 10, 53  # a member is a whole number of up to 38 bits
+_ANCHOR_ROWS = 10_000
+_CHUNK = 1 << 20  # characters or members at once: what is worked on stays small
 
 _Floats = npt.NDArray[np.float64]
 
@@ -47,34 +53,63 @@ def are_dates(sample: pl.Series) -> bool:
     (True, False)
     """
     first = sample.drop_nulls().head(_LOOKED_AT)
-    return first.dtype == pl.String and len(first) > 0 and bool(first.str.contains(_DATE).all())
+    if first.dtype != pl.String or not len(first) or not first.str.contains(_DATE).all():
+        return False
+    return _times_of(first).null_count() < len(first) / 2  # codes may look like dates: 1234-56-78
 
 
 def iso_time(column: pl.Expr) -> pl.Expr:
-    """Texts such as 2024-01-31, 2024-01-31 12:30 and 2024-01-31T12:30:59Z; what follows the seconds is left out."""
-    text = column.str.replace("T", " ", literal=True).str.slice(0, 19)
-    formats = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
-    return pl.coalesce(text.str.to_datetime(form, time_unit="us", strict=False) for form in formats)
+    """Texts such as 2024-01-31, 2024-01-31 12:30 and 2024-01-31T12:30:59.5+01:00 as times in UTC; others are null.
+
+    What has no offset from UTC is in UTC; fractions of seconds are left out.
+    """
+    clock = pl.when(column.str.len_bytes() >= 16).then(column.str.slice(11, 5)).otherwise(pl.lit("00:00"))
+    seconds = pl.when(column.str.slice(16, 1) == ":").then(column.str.slice(17, 2)).otherwise(pl.lit("00"))
+    text = pl.concat_str(column.str.slice(0, 10), pl.lit(" "), clock, pl.lit(":"), seconds)
+    offset = column.str.slice(16).str.extract(r"([+-]\d{2}:?(\d{2})?)$").str.replace(":", "", literal=True)
+    hours, minutes = (
+        offset.str.slice(at, 2).cast(pl.Int64, strict=False).fill_null(0)
+        * pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
+        for at in (1, 3)
+    )
+    return text.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False) - pl.duration(
+        hours=hours, minutes=minutes
+    )
 
 
-def datetime_parts(values: pl.Series) -> dict[str, pl.Series]:
-    """The weekday (Mon to Sun), the hour of the day (00 to 23) and the time, in seconds since 1970, of times in UTC.
+def datetime_parts(values: pl.Series, timezone: str = "UTC") -> dict[str, pl.Series]:
+    """The weekday (Mon to Sun) and hour of the day (00 to 23) in a time zone, and the time, in seconds since 1970.
 
-    A date has no hour, a time of day no weekday; a duration has its seconds. Texts are read as `iso_time` does.
+    Times without a zone are in UTC. A date has no hour, a time of day no weekday; a duration has its seconds. Texts are
+    read as `iso_time` does. Parts of what is more than 250,000 years away are null, and so are those of other types.
     """
     if values.dtype == pl.String:
-        values = pl.DataFrame({"text": values}).select(iso_time(pl.col("text"))).to_series()
+        values = _times_of(values)
     if values.dtype == pl.Duration:
         return {"seconds": values.dt.total_microseconds() / 1e6}
-    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
-        values = values.dt.convert_time_zone("UTC")
+    if values.dtype == pl.Time:
+        return {"hour of day": _hours(values)}
+    if not values.dtype.is_temporal():
+        values = pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, len(values))
+    there = values.cast(pl.Datetime("us"), strict=False)  # in UTC, whatever its zone
+    seen = there.to_physical().is_between(-_FARTHEST_US, _FARTHEST_US)
+    there = there if seen.all() else there.set(~seen, None)
     parts: dict[str, pl.Series] = {}
+    local = there
     if values.dtype != pl.Date:
-        parts["hour of day"] = values.dt.hour().cast(pl.String).str.zfill(2)
-    if values.dtype != pl.Time:
-        parts["weekday"] = values.dt.weekday().replace_strict(_WEEKDAYS, return_dtype=pl.String)
-        parts[TIME_PART] = values.cast(pl.Datetime("us")).to_physical() / 1e6
+        local = there if timezone == "UTC" else there.dt.replace_time_zone("UTC").dt.convert_time_zone(timezone)
+        parts["hour of day"] = _hours(local)
+    parts["weekday"] = _WEEKDAYS.gather(local.dt.weekday() - 1)
+    parts[TIME_PART] = there.to_physical() / 1e6
     return parts
+
+
+def _times_of(texts: pl.Series) -> pl.Series:
+    return pl.DataFrame({"text": texts}).select(iso_time(pl.col("text"))).to_series()
+
+
+def _hours(times: pl.Series) -> pl.Series:
+    return _HOURS.gather(times.dt.hour())
 
 
 # ---- texts -------------------------------------------------------------------------------------------------
@@ -84,6 +119,7 @@ def is_text(sample: pl.Series) -> bool:
     """Whether texts are free text: most differ from each other, and most have three words or more.
 
     Names, codes and addresses of a word or two are identifiers; sentences that come again and again are categories.
+    Two characters of a script without spaces, such as Chinese, count as a word: names are short there too.
 
     >>> is_text(pl.Series([f"the {n} cats sat on mat {n}" for n in range(30)]))
     True
@@ -93,29 +129,77 @@ def is_text(sample: pl.Series) -> bool:
     first = sample.drop_nulls().head(_LOOKED_AT)
     if first.dtype != pl.String or len(first) < _TEXT_LEAST or first.n_unique() <= _TEXT_DISTINCT * len(first):
         return False
-    words = first.str.count_matches(r"\S+").median()
+    words = first.str.count_matches(_SPACED_WORD).median()
     return isinstance(words, float) and words >= _TEXT_WORDS
 
 
 def text_parts(values: pl.Series) -> dict[str, pl.Series]:
     """Length in characters, number of words, shares of kinds of characters (0 to 1, null for the empty text); words.
 
-    ``vocabulary`` has the words of all rows, in small letters: at most `WORDS_LIMIT` of a row, each cut into pieces
-    of `WORD_LENGTH_LIMIT`; its share of new categories is the share of words that the reference never had.
+    ``capitals`` is a share of the letters. ``vocabulary`` has the words of all rows, in small letters, those of a row
+    once: what is said once is often said again in the same text (Church & Gale 1995), which says nothing about other
+    texts. Of a row there are at most the first `WORDS_LIMIT`, each cut into pieces of `WORD_LENGTH_LIMIT`; characters
+    of scripts without spaces are words. Its share of new categories is that of words that the reference never had.
     """
-    text = pl.col("text")
-    length = text.str.len_chars()
-    some = pl.when(length > 0).then(length)
-    letters = text.str.count_matches(_CHARACTERS["letters"])
-    counted = pl.DataFrame({"text": values}).select(
-        length.cast(pl.Float64).alias("length"),
-        text.str.count_matches(r"\S+").cast(pl.Float64).alias("words"),
-        *((text.str.count_matches(pattern) / some).alias(name) for name, pattern in _CHARACTERS.items()),
-        (text.str.count_matches(r"\p{Lu}") / pl.when(letters > 0).then(letters)).alias("capitals"),
-    )
-    words = values.str.to_lowercase().str.extract_all(rf"[\p{{L}}\p{{N}}]{{1,{WORD_LENGTH_LIMIT}}}")
-    vocabulary = words.list.head(WORDS_LIMIT).explode().drop_nulls()
-    return {**{name: counted[name] for name in counted.columns}, "vocabulary": vocabulary}
+    if values.dtype != pl.String:
+        values = (
+            values.cast(pl.String)
+            if not values.dtype.is_nested() and values.dtype not in (pl.Binary, pl.Object)
+            else pl.Series([None], dtype=pl.String).new_from_index(0, len(values))
+        )
+    counts = _counted(values)
+    length, letters = counts["length"], counts["letters"]
+    parts: dict[str, _Floats] = {"length": length, "words": counts["words"]}
+    with np.errstate(invalid="ignore"):  # nothing of nothing
+        parts |= {name: counts[name] / (letters if name == "capitals" else length) for name in _CHARACTERS}
+    present = values.is_not_null()
+    words = values.str.to_lowercase().str.extract_all(_WORD).list.head(WORDS_LIMIT).list.unique(maintain_order=True)
+    return {
+        **{name: pl.Series(name, there).fill_nan(None).set(~present, None) for name, there in parts.items()},
+        "vocabulary": words.explode().drop_nulls().alias("vocabulary"),
+    }
+
+
+def _counted(values: pl.Series) -> dict[str, _Floats]:
+    """Of each text its characters, words and characters of each kind, shape (n,) each; null counts as empty.
+
+    The kind of each character that occurs is looked up once, in a table: a fraction of the time of a search by kind.
+    """
+    lengths = values.str.len_chars().fill_null(0).to_numpy().astype(np.int64)
+    ends = np.cumsum(lengths)
+    kinds = np.full(_CODE_POINTS, _UNKNOWN, np.uint8)
+    counts = {name: np.zeros(len(values)) for name in ("length", "words", *_CHARACTERS)}
+    counts["length"] += lengths
+    start = 0
+    while start < len(values):
+        before = int(ends[start - 1]) if start else 0
+        end = max(int(np.searchsorted(ends, before + _CHUNK, "right")), start + 1)
+        text = values.slice(start, end - start).drop_nulls().str.join("").item() or ""
+        points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+        row = np.repeat(np.arange(end - start), lengths[start:end])
+        kind = _kinds_of(points, kinds)
+        per_kind = np.bincount(row * _UNKNOWN + kind, minlength=(end - start) * _UNKNOWN).reshape(-1, _UNKNOWN)
+        for bit, name in enumerate(_CHARACTERS):
+            counts[name][start:end] = per_kind[:, (np.arange(_UNKNOWN) >> bit & 1).astype(bool)].sum(axis=1)
+        space = (kind & _SPACE_BIT).astype(bool)
+        begins = ~space
+        begins[1:] &= space[:-1] | (row[1:] != row[:-1])
+        counts["words"][start:end] = np.bincount(row[begins], minlength=end - start)
+        start = end
+    return counts
+
+
+def _kinds_of(points: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The kinds of characters as bits, shape (n,); what the table does not have yet is looked up and added."""
+    kind = kinds[points]
+    if (kind == _UNKNOWN).any():
+        new = np.unique(points[kind == _UNKNOWN])
+        characters = pl.Series([chr(point) for point in new.tolist()], dtype=pl.String)
+        kinds[new] = 0
+        for bit, pattern in enumerate(_CHARACTERS.values()):
+            kinds[new] |= characters.str.contains(pattern).to_numpy().astype(np.uint8) << np.uint8(bit)
+        kind = kinds[points]
+    return kind
 
 
 # ---- embeddings --------------------------------------------------------------------------------------------
@@ -133,20 +217,22 @@ class Anchor:
 
 
 def anchor_of(sample: pl.Series) -> Anchor | None:
-    """The anchor of lists of numbers, from those of the most common length; None where there are none."""
-    lengths = _lengths(sample).drop_nulls()
+    """The anchor of lists of numbers, from evenly spaced ones of the most common length; None where there are none."""
+    lengths = _lengths(sample)
     lengths = lengths.filter(lengths > 0)
     if not len(lengths):
         return None
     dimension = int(lengths.mode().max())  # type: ignore[arg-type]  # numbers have a greatest
-    _, members = _members(sample, dimension)
+    usual = sample.filter((_lengths(sample) == dimension).fill_null(value=False))
+    _, members = _members(usual.gather_every(-(-len(usual) // _ANCHOR_ROWS)), dimension)
     if not len(members):
         return None
-    centre = members.mean(axis=0)
-    size = float(np.sqrt(np.mean((members - centre) ** 2)))
-    usual = math.isfinite(size) and size > 0
-    scale = 2.0 ** min(max(round(math.log2(size)), -500), 500) if usual else 1.0
-    return Anchor(tuple(centre.tolist()), scale) if bool(np.isfinite(centre).all()) else None
+    centre = (members / len(members)).sum(axis=0)  # a sum of what was divided never overflows
+    between = np.abs(members / 2 - centre / 2)
+    farthest = float(between.max())
+    size = 2 * farthest * float(np.sqrt(np.mean((between / farthest) ** 2))) if farthest > 0 else 0.0
+    scale = 2.0 ** min(max(round(math.log2(size)), -500), 500) if 0 < size < math.inf else 1.0
+    return Anchor(tuple(centre.tolist()), scale)
 
 
 def vector_parts(values: pl.Series, anchor: Anchor) -> dict[str, pl.Series]:
@@ -154,49 +240,55 @@ def vector_parts(values: pl.Series, anchor: Anchor) -> dict[str, pl.Series]:
 
     ``dimension`` is *as expected*, or says what else a row holds; such rows have no other part. Projections are sums
     with random signs (Achlioptas 2003), divided by the root of the dimension; members are rounded to 2**-28 of the
-    anchor's scale for them, so that the sums are exact in any order, and count for at most 2**10 scales.
+    anchor's scale for them, so that the sums are exact in any order, and count for at most 2**10 scales. (Of more than
+    2**15 members, they are rounded further, to as many bits as add up without rounding.)
     """
     dimension = len(anchor.centre)
-    place, members = _members(values, dimension)
-    parts: dict[str, pl.Series] = {}
-
-    def part(name: str, there: _Floats) -> None:
-        spread = np.full(len(values), np.nan)
-        spread[place] = there
-        parts[name] = pl.Series(name, spread).fill_nan(None)
-
-    between = members - np.array(anchor.centre)
-    with np.errstate(over="ignore"):
-        part("norm", np.sqrt(np.add.reduce(members * members, axis=1)))
-        part("distance", np.sqrt(np.add.reduce(between * between, axis=1)))
-    whole = np.rint(np.clip(between / anchor.scale, -(2.0**_REACH_BITS), 2.0**_REACH_BITS) * 2.0**_QUANTUM_BITS)
-    unit = anchor.scale * 2.0**-_QUANTUM_BITS / math.sqrt(dimension)
-    for number, sums in enumerate((whole @ _signs(dimension)).T, start=1):
-        part(f"projection {number}", sums * unit)
-    parts["dimension"] = _dimensions(values, dimension, place)
+    centre, signs = np.array(anchor.centre), _signs(dimension)
+    bits = _QUANTUM_BITS - max((dimension - 1).bit_length() - (_EXACT_BITS - _QUANTUM_BITS - _REACH_BITS), 0)
+    unit = anchor.scale * 2.0**-bits / math.sqrt(max(dimension, 1))
+    numbers = np.full((2 + PROJECTIONS, len(values)), np.nan)
+    rows = max(_CHUNK // max(dimension, 1), 1)
+    for start in range(0, len(values), rows):
+        place, members = _members(values.slice(start, rows), dimension)
+        with np.errstate(over="ignore"):
+            between = members - centre
+            numbers[0, start + place] = np.sqrt(np.add.reduce(members * members, axis=1))
+            numbers[1, start + place] = np.sqrt(np.add.reduce(between * between, axis=1))
+            between /= anchor.scale
+        whole = np.rint(np.clip(between, -(2.0**_REACH_BITS), 2.0**_REACH_BITS) * 2.0**bits)
+        numbers[2:, start + place] = (whole @ signs).T * unit
+    names = ("norm", "distance", *(f"projection {number}" for number in range(1, PROJECTIONS + 1)))
+    parts = {name: pl.Series(name, there).fill_nan(None) for name, there in zip(names, numbers, strict=True)}
+    parts["dimension"] = _dimensions(values, dimension, ~np.isnan(numbers[0]))
     return parts
 
 
 def _lengths(values: pl.Series) -> pl.Series:
+    """How many members each row has, shape (n,); null for what is no list."""
     if isinstance(values.dtype, pl.Array):
         return pl.select(pl.when(values.is_not_null()).then(pl.lit(values.dtype.size, pl.UInt32))).to_series()
+    if not isinstance(values.dtype, pl.List):
+        return pl.Series([None], dtype=pl.UInt32).new_from_index(0, len(values))
     return values.list.len()
 
 
 def _members(values: pl.Series, dimension: int) -> tuple[npt.NDArray[np.int64], _Floats]:
     """The places, shape (n,), and members, shape (n, dimension), of the rows that have all of them, and finite ones."""
     place = np.flatnonzero((_lengths(values) == dimension).fill_null(value=False).to_numpy())
-    if not len(place) or not dimension:
+    dtype = values.dtype
+    numbers = isinstance(dtype, (pl.List, pl.Array)) and (dtype.inner.is_numeric() or dtype.inner == pl.Boolean)
+    if not (len(place) and dimension and numbers):
         return place[:0], np.empty((0, dimension))
-    flat = values.gather(place).explode().cast(pl.Float64).fill_null(math.nan).to_numpy()
-    members = flat.reshape(-1, dimension)
+    there = values if len(place) == len(values) else values.gather(place)
+    members = there.explode().cast(pl.Float64).fill_null(math.nan).to_numpy().reshape(-1, dimension)
     finite = np.isfinite(members).all(axis=1)
+    if finite.all():
+        return place, members
     return place[finite], np.ascontiguousarray(members[finite])
 
 
-def _dimensions(values: pl.Series, dimension: int, place: npt.NDArray[np.int64]) -> pl.Series:
-    good = np.zeros(len(values), bool)
-    good[place] = True
+def _dimensions(values: pl.Series, dimension: int, good: npt.NDArray[np.bool_]) -> pl.Series:
     there = pl.DataFrame({"length": _lengths(values), "good": good})
     other = pl.concat_str(pl.lit("other ("), pl.col("length").cast(pl.String), pl.lit(")"))
     named = (

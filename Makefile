@@ -54,7 +54,7 @@ bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory bes
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 
 clean: ## remove the environment and everything made
-	rm -rf .venv build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are newer than what was installed from; the second run has nothing to do. dev holds all that demo does.

@@ -218,6 +218,13 @@ def test_a_turned_sign_in_a_hundred_rows() -> None:
     assert found.reason.endswith("; 4 pairs of columns changed, 4 of them with x2")
 
 
+def test_where_everything_changed_ten_pairs_are_shown_and_the_others_counted_as_far_as_tested() -> None:
+    rng = np.random.default_rng(20)
+    found = compare_dependence(frame(together(rng, 300, 0.8, 20)), frame(rng.normal(size=(300, 20))))
+    assert len(shown(found)) == 10
+    assert found.reason.endswith("; at least 100 pairs of columns changed")
+
+
 def test_a_shuffled_column() -> None:
     rng = np.random.default_rng(10)
     a, b = together(rng, 1000, 0.5, 4), together(rng, 1000, 0.5, 4)

@@ -3,7 +3,8 @@
 Every column becomes ranks of its own side, so a column that only moved, stretched or bent has the same ranks as
 before. Categories become indicators of their most frequent values, gaps an indicator of their own. Spearman's
 correlations of all pairs are one matrix product a side; pairs whose correlation changed by more than a trifle are
-then tested by Fisher's z with a variance from the data, and adjusted by Holm (1979) over all pairs.
+then tested, with a variance from the data, and adjusted by Holm (1979) over all pairs. `docs/decisions/0008-multivariate.md`
+has what was measured.
 
 A relation that has no monotone part (a parabola, XOR) has no correlation: for these there is
 `driftline.statistics.domain_classifier`.
@@ -449,7 +450,7 @@ def _verdict(tested: _Tested, variables: Sequence[_Variable], floor: float, chan
     if len(both):
         pairs = _pairs(tested, variables, both)
         reason = f"{went}; the change of {value:.2f} is at or above {floor:.2f}, and it is not chance ({odds})"
-        reason += _others(pairs)
+        reason += _others(pairs, complete=len(both) < _PAIRS_TESTED)
     else:
         pairs = []
         below = "is below" if value < floor else "is at or above"
@@ -478,10 +479,11 @@ def _pairs(tested: _Tested, variables: Sequence[_Variable], worst_first: npt.NDA
     return list(found.values())
 
 
-def _others(pairs: Sequence[PairChange]) -> str:
+def _others(pairs: Sequence[PairChange], *, complete: bool) -> str:
     """How many pairs changed, and the column that most of them have in common."""
     if len(pairs) < 2:
         return ""
     name, times = Counter(name for pair in pairs for name in pair.columns).most_common(1)[0]
     common = f", {times} of them with {name}" if len(pairs) > 2 and 2 * times > len(pairs) else ""
-    return f"; {len(pairs)} pairs of columns changed{common}"
+    least = "" if complete else "at least "
+    return f"; {least}{len(pairs)} pairs of columns changed{common}"

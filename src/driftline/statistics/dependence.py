@@ -3,8 +3,8 @@
 Every column becomes ranks of its own side, so a column that only moved, stretched or bent has the same ranks as
 before. Categories become indicators of their most frequent values, gaps an indicator of their own. Spearman's
 correlations of all pairs are one matrix product a side; pairs whose correlation changed by more than a trifle are
-then tested, with a variance from the data, and adjusted by Holm (1979) over all pairs. `docs/decisions/0008-multivariate.md`
-has what was measured.
+then tested, with a variance from the data, and adjusted by Holm (1979) over all pairs.
+What was measured is in `docs/decisions/0008-multivariate.md`.
 
 A relation that has no monotone part (a parabola, XOR) has no correlation: for these there is
 `driftline.statistics.domain_classifier`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -228,6 +229,17 @@ def test_each_class_is_the_binary_model_of_it(rows: list[tuple[str, str, float, 
     for name, found in measures_by_class(performance).items():
         assert found == measures(performance, positive=name, names=list(found))
         assert found["recall"].n == y.count(name)
+
+
+NAMES = st.sampled_from(["", "0", "1", "fog", "rain", "sun", "ünï"])
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), max_size=60), st.integers(1, 7))
+def test_pairs_are_counted_however_many_names_there_are(rows: list[tuple[str, str]], most: int) -> None:
+    few = sorted({name for pair in rows for name in pair})[:most]
+    rows = [(label, prediction) for label, prediction in rows if label in few and prediction in few]
+    performance = Classification.of(texts(label for label, _ in rows), texts(prediction for _, prediction in rows))
+    assert list(performance.confusion.items()) == sorted(Counter(rows).items())
 
 
 # ---- scores ------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ NEAR_ZERO = 1e-9
 """Labels that are no further from 0 have no relative error."""
 
 _FEW_ROWS = 4096  # below it a sort is quicker than a count of all cells
+_FEW_NAMES = 4
 
 
 def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -91,8 +92,6 @@ class Classification:
             there = labels.is_not_null() & predictions.is_not_null()
             labels, predictions = labels.filter(there), predictions.filter(there)
             scores = {name: series.filter(there) for name, series in (scores or {}).items()}
-        counted = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
-        confusion = {(label, prediction): int(count) for label, prediction, count in sorted(counted.rows())}
         named = {name: _OfClass.of(labels, name, series) for name, series in sorted((scores or {}).items())}
         label_score = _score_of_label(len(labels), named, positive)
         scored = ~np.isnan(label_score)
@@ -100,7 +99,7 @@ class Classification:
         losses = -np.log(np.clip(known, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
         errors = (1 - label_score) ** 2 if positive is not None else _squared_errors(len(labels), named)
         return cls(
-            confusion=confusion,
+            confusion=_confusion(labels, predictions),
             scores={name: _score_pair(one) for name, one in named.items()},
             log_loss=Moments.of(losses),
             brier=Moments.of(errors[scored]),
@@ -123,6 +122,31 @@ class Classification:
     def count(self) -> int:
         """How many labelled rows."""
         return sum(self.confusion.values())
+
+
+def _confusion(labels: pl.Series, predictions: pl.Series) -> dict[tuple[str, str], int]:
+    """How many rows have each label and prediction, by name. Few names are compared, which is quicker than grouping."""
+    labelled, predicted = _rows_by_name(labels), _rows_by_name(predictions)
+    if labelled is None or predicted is None:
+        pairs = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
+        return {(label, prediction): int(count) for label, prediction, count in sorted(pairs.rows())}
+    counts = {(a, b): int((labelled[a] & predicted[b]).sum()) for a in sorted(labelled) for b in sorted(predicted)}
+    return {pair: count for pair, count in counts.items() if count}
+
+
+def _rows_by_name(names: pl.Series) -> dict[str, pl.Series] | None:
+    """Which rows have each name, as booleans; None where there are more than a few names."""
+    found: dict[str, pl.Series] = {}
+    left, at = len(names), 0
+    rest = pl.Series(np.ones(left, np.bool_))
+    while left:
+        if len(found) == _FEW_NAMES:
+            return None
+        found[names[at]] = mine = names == names[at]
+        rest &= ~mine
+        left = int(rest.sum())
+        at = int(rest.to_numpy().argmax()) if left else 0
+    return found
 
 
 class _OfClass(NamedTuple):
@@ -167,10 +191,10 @@ def _score_of_label(rows: int, named: Mapping[str, _OfClass], positive: str | No
     """
     of_label = np.full(rows, np.nan)
     for one in named.values():
-        np.copyto(of_label, one.probability, where=one.is_label)
+        of_label = np.where(one.is_label, one.probability, of_label)
     if positive is not None:
         for one in named.values():
-            np.copyto(of_label, 1.0 - one.probability, where=~one.is_label & np.isnan(of_label))
+            of_label = np.where(~one.is_label & np.isnan(of_label), 1.0 - one.probability, of_label)
     return of_label
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -101,6 +102,42 @@ def test_a_time_by_its_parts() -> None:
     assert datetime_parts(pl.Series([timedelta(minutes=1)]))["seconds"].to_list() == [60.0]
     berlin = pl.Series([datetime(2024, 7, 1, 1)]).dt.replace_time_zone("Europe/Berlin")
     assert datetime_parts(berlin)["hour of day"].to_list() == ["23"]
+    shown = datetime_parts(berlin, timezone="Asia/Tokyo")
+    assert (shown["hour of day"].item(), shown["weekday"].item()) == ("08", "Mon")
+    assert shown["time"].item() == datetime_parts(berlin)["time"].item()
+
+
+OFFSETS = st.sampled_from(
+    [None, UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=3, minutes=30))]
+)
+
+
+@settings(deadline=None)
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=OFFSETS),
+    st.sampled_from(["T", " "]),
+    st.sampled_from(["minutes", "seconds", "milliseconds"]),
+)
+def test_texts_are_read_as_python_reads_them(when: datetime, separator: str, precision: str) -> None:
+    text = when.isoformat(separator, precision)
+    expected = datetime.fromisoformat(text).replace(microsecond=0)
+    expected = expected.astimezone(UTC) if expected.tzinfo is not None else expected.replace(tzinfo=UTC)
+    assert are_dates(pl.Series([text]))
+    parts = {name: part.item() for name, part in datetime_parts(pl.Series([text])).items()}
+    assert parts == {name: part.item() for name, part in datetime_parts(pl.Series([expected])).items()}
+    assert parts["time"] == expected.timestamp() and parts["hour of day"] == f"{expected.hour:02}"
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1)), min_size=1))
+def test_no_time_is_too_far(unit: Literal["ms", "us", "ns"], zone: str | None, ticks: list[int | None]) -> None:
+    values = pl.Series(ticks, dtype=pl.Int64).cast(pl.Datetime(unit, zone))
+    for part in datetime_parts(values, "America/New_York").values():
+        assert len(part) == len(ticks)
+    days = pl.Series([None if tick is None else tick >> 32 for tick in ticks], dtype=pl.Int32).cast(pl.Date)
+    assert all(len(part) == len(ticks) for part in datetime_parts(days).values())
 
 
 @pytest.mark.parametrize(
@@ -110,6 +147,9 @@ def test_a_time_by_its_parts() -> None:
         (["2024-01-31 12:30", "2024-01-31T12:30:59.5+01:00"], True),
         (["2024-01-31", "soon"], False),
         (["31.01.2024"], False),
+        (["1234-56-78", "0000-00-00"], False),
+        (["2024-01-31", "2024-02-01", "2024-02-30"], True),
+        (["2024-01-31 01:30 pm"], False),
         ([None], False),
         ([], False),
     ],
@@ -137,13 +177,37 @@ def test_characters_are_counted_as_python_counts_them(texts: list[str]) -> None:
 
 
 def test_words() -> None:
-    parts = text_parts(pl.Series(["The cat, the CAT.", "", None, "x" * 90, "a " * 500]))
-    vocabulary = parts["vocabulary"].to_list()
-    assert vocabulary[:4] == ["the", "cat", "the", "cat"]
-    assert vocabulary[4:7] == ["x" * 40, "x" * 40, "x" * 10]
-    assert vocabulary.count("a") == WORDS_LIMIT
-    assert parts["words"].to_list() == [4, 0, None, 1, 500]
-    assert parts["capitals"].to_list() == [4 / 12, None, None, 0, 0]
+    parts = text_parts(pl.Series(["The cat, the CAT.", "cat", "", None, "x" * 90, "a " * 500, "我喜欢", "हिन्दी"]))
+    pieces = ["x" * 40, "x" * 10]
+    assert parts["vocabulary"].to_list() == ["the", "cat", "cat", *pieces, "a", "我", "喜", "欢", "हिन्दी"]
+    assert parts["words"].to_list() == [4, 1, 0, None, 1, 500, 1, 1]
+    assert parts["capitals"].to_list()[:6] == [4 / 12, 0, None, None, 0, 0]
+    many = " ".join(f"w{at}" for at in range(2 * WORDS_LIMIT))
+    assert text_parts(pl.Series([many]))["vocabulary"].to_list() == many.split()[:WORDS_LIMIT]
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.none(), st.text(max_size=20)), max_size=20))
+def test_kinds_of_characters_are_those_of_a_search_by_kind(texts: list[str | None]) -> None:
+    values = pl.Series("x", texts, dtype=pl.String)
+    parts = text_parts(values)
+    length = values.str.len_chars().cast(pl.Float64)
+    letters = values.str.count_matches(r"\p{L}")
+    kinds = {"letters": r"\p{L}", "digits": r"\p{N}", "white space": r"\s", "punctuation": r"[\p{P}\p{S}]"}
+    searched = {name: values.str.count_matches(pattern) / length for name, pattern in kinds.items()}
+    searched["capitals"] = values.str.count_matches(r"\p{Lu}") / letters
+    searched["words"] = values.str.count_matches(r"\S+").cast(pl.Float64)
+    searched["length"] = length
+    for name, expected in searched.items():
+        assert_series_equal(parts[name], expected.fill_nan(None).rename(name), check_exact=True)
+
+
+def test_texts_longer_than_what_is_worked_on_at_once() -> None:
+    texts = ["Ab 1. " * 50_000, None, "", *["é" * 9] * 20_000, "z"]
+    parts = text_parts(pl.Series(texts))
+    assert parts["words"].to_list() == [None if text is None else len(text.split()) for text in texts]
+    assert parts["letters"][0] == 2 / 6 and parts["capitals"][0] == 0.5
+    assert parts["non-ASCII"].to_list() == [0, None, None, *[1.0] * 20_000, 0]
 
 
 SENTENCES = [f"the {word} number {at} was seen today" for at, word in enumerate(["cat", "dog", "sun"] * 10)]
@@ -157,6 +221,8 @@ SENTENCES = [f"the {word} number {at} was seen today" for at, word in enumerate(
         ([f"3f2b-{at}-11ee" for at in range(30)], False),
         ([f"user{at}@example.org" for at in range(30)], False),
         ([f"Jane Doe{at}" for at in range(30)], False),
+        ([f"我今天看到了第{at}只猫在公园里" for at in range(30)], True),
+        ([f"王小{chr(0x4E00 + at)}" for at in range(30)], False),
         (SENTENCES[:5], False),
         ([None] * 30, False),
     ],
@@ -175,6 +241,97 @@ def test_an_embedding_by_its_parts() -> None:
     assert parts["dimension"].to_list() == ["as expected", "as expected", "other (1)", None, "not finite"]
     projections = [parts[f"projection {number}"].to_list() for number in range(1, PROJECTIONS + 1)]
     assert all(there[0] == 0 and abs(there[1]) <= 7 / math.sqrt(3) + 1e-9 for there in projections)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(1, 300),
+    st.integers(1, 400),
+    st.lists(st.integers(0, 400), max_size=4),
+    st.sampled_from([pl.Float32, pl.Float64]),
+    st.integers(0, 2**32),
+)
+def test_parts_of_embeddings_do_not_depend_on_the_batch(
+    dimension: int, rows: int, cuts: list[int], dtype: type[pl.DataType], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    there = rng.standard_normal((rows, dimension)) * 10.0 ** rng.uniform(-9, 9, dimension)
+    values = pl.Series(there).cast(pl.List(dtype))
+    anchor = anchor_of(values)
+    assert anchor is not None
+    whole = vector_parts(values, anchor)
+    edges = [0, *sorted(min(cut, rows) for cut in cuts), rows]
+    pieces = [vector_parts(values[low:high], anchor) for low, high in pairwise(edges)]
+    fixed = vector_parts(values.cast(pl.Array(dtype, dimension)), anchor)
+    for name, part in whole.items():
+        assert_series_equal(pl.concat([piece[name] for piece in pieces]), part, check_exact=True)
+        assert_series_equal(fixed[name], part, check_exact=True)
+
+
+@pytest.mark.parametrize("dimension", [1 << 15, (1 << 15) + 1, 200_000])
+def test_projections_are_exact_sums_however_many_members(dimension: int) -> None:
+    """Every member at the far end, all of one sign: the largest sums there are, one by one and by `math.fsum`."""
+    anchor = Anchor((0.0,) * dimension, 1.0)
+    rng = np.random.default_rng(dimension)
+    row = 1024 - rng.random(dimension) * 2**-10
+    parts = vector_parts(pl.Series([row.tolist(), (-row).tolist(), row[::-1].tolist()]), anchor)
+    bits = 28 if dimension <= 1 << 15 else 28 - math.ceil(math.log2(dimension) - 15)
+    whole = np.rint(row * 2.0**bits)
+    assert bits > 20 and whole.sum() == math.fsum(whole.tolist()) <= 2.0**53
+    for number in range(1, PROJECTIONS + 1):
+        one, other, _ = parts[f"projection {number}"].to_list()
+        assert one == -other and abs(one) < 20 * 1024
+
+
+def test_the_signs_are_those_of_splitmix64() -> None:
+    """Steele, Lea & Flood (2014), seed 0, by whole numbers of any size; stored profiles rest on them."""
+
+    def sign(at: int) -> float:
+        state = (at * 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        return 1.0 if (state ^ (state >> 31)) >> 63 else -1.0
+
+    parts = vector_parts(pl.Series(np.eye(5).tolist()), Anchor((0.0,) * 5, 1.0))
+    found = [[parts[f"projection {number + 1}"][row] for number in range(PROJECTIONS)] for row in range(5)]
+    expected = [
+        [sign(row * PROJECTIONS + number + 1) / math.sqrt(5) for number in range(PROJECTIONS)] for row in range(5)
+    ]
+    assert np.allclose(found, expected, rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([["a", "b"]]),
+        pl.Series([[[1.0, 2.0], [3.0, 4.0]]]),
+        pl.Series([[[1, 2], [3, 4]]], dtype=pl.Array(pl.Int8, (2, 2))),
+        pl.Series([[None, None]], dtype=pl.List(pl.Null)),
+        pl.Series([{"a": 1}]),
+        pl.Series([1]),
+        pl.Series([[]], dtype=pl.Array(pl.Float32, 0)),
+    ],
+    ids=lambda values: str(values.dtype),
+)
+def test_what_holds_no_numbers_has_no_numeric_parts(values: pl.Series) -> None:
+    assert anchor_of(values) is None
+    for anchor in (Anchor(), Anchor((0.0, 1.0))):
+        parts = vector_parts(values, anchor)
+        assert parts.pop("dimension").item() in (None, "not finite", "other (0)", "other (2)")
+        assert all(part.to_list() == [None] for part in parts.values())
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.floats(), min_size=2, max_size=2), min_size=1, max_size=9), st.floats(1e-300, 1e300))
+def test_no_member_is_too_large(rows: list[list[float]], scale: float) -> None:
+    values = pl.Series(rows, dtype=pl.List(pl.Float64))
+    for anchor in (anchor_of(values), Anchor((1.7e308, -1.7e308), 2.0 ** round(math.log2(scale)))):
+        finite = [row for row in rows if all(map(math.isfinite, row))]
+        assert anchor is not None or not finite
+        if anchor is not None:
+            parts = vector_parts(values, anchor)
+            assert parts["dimension"].to_list() == ["as expected" if row in finite else "not finite" for row in rows]
+            assert not any(part.is_nan().any() for name, part in parts.items() if name != "dimension")
 
 
 def test_projections_keep_distances_on_average() -> None:
@@ -202,11 +359,13 @@ def test_the_anchor_is_the_mean_of_the_usual_rows() -> None:
 RNG = np.random.default_rng(7)
 MANY = [f"the {['cat', 'dog', 'sun'][at % 3]} number {at} was seen today" for at in range(200)]
 CLOUD = RNG.normal(0, 1, (400, 16)) * np.linspace(0.2, 2, 16)
+TURN = np.linalg.qr(RNG.normal(0, 1, (16, 16)))[0]
 START = datetime(2024, 1, 1)
 HOURS = [START + timedelta(hours=3 * at) for at in range(1200)]
 CHANGES: dict[str, tuple[list[Any], list[Any], Callable[[str], bool]]] = {
     "a cloud that grew": (CLOUD.tolist(), (CLOUD * 1.5).tolist(), lambda part: part != "dimension"),
     "a cloud that moved": (CLOUD.tolist(), (CLOUD + 1).tolist(), lambda part: part != "dimension"),
+    "a cloud that turned": (CLOUD.tolist(), (CLOUD @ TURN).tolist(), lambda part: part.startswith("projection")),
     "another dimension": (CLOUD.tolist(), CLOUD[:, :8].tolist(), lambda part: True),
     "another language": (
         MANY,
@@ -215,6 +374,7 @@ CHANGES: dict[str, tuple[list[Any], list[Any], Callable[[str], bool]]] = {
     ),
     "capitals": (MANY, [text.upper() for text in MANY], lambda part: part == "capitals"),
     "nights": (HOURS, [there.replace(hour=3) for there in HOURS], lambda part: part == "hour of day"),
+    "weekends": (HOURS, [there for there in HOURS if there.weekday() > 4], lambda part: part == "weekday"),
     "working days": (HOURS, [there for there in HOURS if there.weekday() < 5], lambda part: part == "weekday"),
 }
 
@@ -235,6 +395,32 @@ def test_what_did_not_change_does_not(change: str) -> None:
     half = [[before[at] for at in places] for places in (order[::2], order[1::2])]
     report = driftline.check(pl.DataFrame({"x": half[0]}), pl.DataFrame({"x": half[1]}))
     assert report.verdict == "ok", report.alerts
+
+
+def test_texts_that_repeat_their_own_words_did_not_change() -> None:
+    """Each text says a few words of its own again and again (Church & Gale 1995), from one vocabulary by Zipf's law."""
+    rng = np.random.default_rng(5)
+    shares = 1 / (np.arange(5000) + 2.7)
+    shares /= shares.sum()
+
+    def texts(rows: int) -> list[str]:
+        own = rng.choice(5000, (rows, 6), p=shares)
+        said = np.where(
+            rng.random((rows, 30)) < 0.4, rng.permuted(np.tile(own, 5), axis=1), rng.choice(5000, (rows, 30), p=shares)
+        )
+        return [" ".join(f"w{word}" for word in row) for row in said.tolist()]
+
+    drifted = [
+        drift.reason
+        for _ in range(5)
+        if (
+            drift := driftline.check(pl.DataFrame({"x": texts(400)}), pl.DataFrame({"x": texts(400)}))
+            .columns["x"]
+            .drift
+        )
+        and drift.drifted
+    ]
+    assert not drifted
 
 
 def test_time_that_goes_on_is_no_drift() -> None:

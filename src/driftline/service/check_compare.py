@@ -264,7 +264,8 @@ def _dependence(sides: Sides, multivariate: str) -> Dependence | None:
 def _dependence_alerts(dependence: Dependence | None) -> list[Alert]:
     if dependence is None or not dependence.drifted:
         return []
-    message = f"the columns' relations have drifted: {dependence.reason}"
+    what = "rows can be told apart" if dependence.measure == "classifier" else "the columns' relations have drifted"
+    message = f"{what}: {dependence.reason}"
     return [Alert("drift", None, dependence.measure, dependence.value, dependence.threshold, message)]
 
 

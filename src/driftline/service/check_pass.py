@@ -25,7 +25,7 @@ SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
 """Share of repeated rows or ids from which on they are spoken of."""
 
-_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 4_000_000, 4, 128
+_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 12_000_000, 4, 48
 _KEY_COLUMNS = 6
 
 

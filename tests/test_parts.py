@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
@@ -107,6 +107,7 @@ def test_a_time_by_its_parts() -> None:
     assert shown["time"].item() == datetime_parts(berlin)["time"].item()
 
 
+WEEK = ("Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed")  # 1970 began on a Thursday
 OFFSETS = st.sampled_from(
     [None, UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=3, minutes=30))]
 )
@@ -129,15 +130,25 @@ def test_texts_are_read_as_python_reads_them(when: datetime, separator: str, pre
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
-@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1)), min_size=1))
-def test_no_time_is_too_far(unit: Literal["ms", "us", "ns"], zone: str | None, ticks: list[int | None]) -> None:
-    values = pl.Series(ticks, dtype=pl.Int64).cast(pl.Datetime(unit, zone))
-    for part in datetime_parts(values, "America/New_York").values():
-        assert len(part) == len(ticks)
-    days = pl.Series([None if tick is None else tick >> 32 for tick in ticks], dtype=pl.Int32).cast(pl.Date)
-    assert all(len(part) == len(ticks) for part in datetime_parts(days).values())
+def test_times_however_far_are_those_of_whole_numbers(unit: Literal["ms", "us", "ns"], ticks: list[int | None]) -> None:
+    times = pl.Series(ticks, dtype=pl.Int64).cast(pl.Datetime(unit))
+    parts = datetime_parts(times)
+    tokyo = datetime_parts(times.dt.replace_time_zone("UTC"), "Asia/Tokyo")
+    dates = datetime_parts(pl.Series([tick and tick >> 32 for tick in ticks], dtype=pl.Int32).cast(pl.Date))
+    for at, tick in enumerate(ticks):
+        found = tuple(parts[name][at] for name in ("hour of day", "weekday", "time"))
+        ticks_a_second = {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+        if tick is None or abs(tick // ticks_a_second) > 8 * 10**12 - 1:
+            assert found == (None, None, None) == tuple(tokyo[name][at] for name in ("hour of day", "weekday", "time"))
+        else:
+            second = tick // ticks_a_second
+            assert found[0] == f"{second // 3600 % 24:02}" and found[1] == WEEK[second // 86400 % 7]
+            assert found[2] == pytest.approx(tick / ticks_a_second, abs=1e-6)
+        day = None if tick is None else tick >> 32
+        near = day is not None and abs(day) * 86_400 < 8 * 10**12
+        assert dates["weekday"][at] == (WEEK[day % 7] if day is not None and near else None)
 
 
 @pytest.mark.parametrize(
@@ -268,36 +279,28 @@ def test_parts_of_embeddings_do_not_depend_on_the_batch(
         assert_series_equal(fixed[name], part, check_exact=True)
 
 
-@pytest.mark.parametrize("dimension", [1 << 15, (1 << 15) + 1, 200_000])
-def test_projections_are_exact_sums_however_many_members(dimension: int) -> None:
-    """Every member at the far end, all of one sign: the largest sums there are, one by one and by `math.fsum`."""
-    anchor = Anchor((0.0,) * dimension, 1.0)
-    rng = np.random.default_rng(dimension)
-    row = 1024 - rng.random(dimension) * 2**-10
-    parts = vector_parts(pl.Series([row.tolist(), (-row).tolist(), row[::-1].tolist()]), anchor)
+def split_mix_sign(at: int) -> int:
+    """Steele, Lea & Flood (2014) from seed 0, by whole numbers of any size; stored profiles rest on these signs."""
+    state = (at * 0x9E3779B97F4A7C15) % 2**64
+    state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+    return 1 if (state ^ (state >> 31)) >> 63 else -1
+
+
+@pytest.mark.parametrize("dimension", [1, 384, 1 << 15, (1 << 15) + 1, 100_000])
+@pytest.mark.parametrize("number", [1, PROJECTIONS])
+def test_projections_are_exact_sums_of_whole_numbers(dimension: int, number: int) -> None:
+    """Also of members as far out as counts, with all the signs of the projection: the largest sums there are."""
     bits = 28 if dimension <= 1 << 15 else 28 - math.ceil(math.log2(dimension) - 15)
-    whole = np.rint(row * 2.0**bits)
-    assert bits > 20 and whole.sum() == math.fsum(whole.tolist()) <= 2.0**53
-    for number in range(1, PROJECTIONS + 1):
-        one, other, _ = parts[f"projection {number}"].to_list()
-        assert one == -other and abs(one) < 20 * 1024
-
-
-def test_the_signs_are_those_of_splitmix64() -> None:
-    """Steele, Lea & Flood (2014), seed 0, by whole numbers of any size; stored profiles rest on them."""
-
-    def sign(at: int) -> float:
-        state = (at * 0x9E3779B97F4A7C15) % 2**64
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
-        return 1.0 if (state ^ (state >> 31)) >> 63 else -1.0
-
-    parts = vector_parts(pl.Series(np.eye(5).tolist()), Anchor((0.0,) * 5, 1.0))
-    found = [[parts[f"projection {number + 1}"][row] for number in range(PROJECTIONS)] for row in range(5)]
-    expected = [
-        [sign(row * PROJECTIONS + number + 1) / math.sqrt(5) for number in range(PROJECTIONS)] for row in range(5)
-    ]
-    assert np.allclose(found, expected, rtol=1e-15)
+    members = 1024 - np.random.default_rng(dimension).random(dimension) * 2**-10
+    signs = np.array([split_mix_sign(row * PROJECTIONS + number) for row in range(dimension)])
+    rows = np.array([members * signs, members, -members, members[::-1]])
+    parts = vector_parts(pl.Series(rows), Anchor((0.0,) * dimension, 1.0))
+    whole = np.rint(rows * 2.0**bits).astype(int).tolist()
+    sums = [sum(value * sign for value, sign in zip(row, signs.tolist(), strict=True)) for row in whole]
+    assert max(map(abs, sums)) <= 2**53
+    unit = 2.0**-bits / math.sqrt(dimension)
+    assert parts[f"projection {number}"].to_list() == [there * unit for there in sums]
 
 
 @pytest.mark.parametrize(
@@ -323,6 +326,7 @@ def test_what_holds_no_numbers_has_no_numeric_parts(values: pl.Series) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.floats(), min_size=2, max_size=2), min_size=1, max_size=9), st.floats(1e-300, 1e300))
+@example([[1.7e308, 0.0], [-1.7e308, 0.0], [-1.7e308, 5e-324]], 1.0)
 def test_no_member_is_too_large(rows: list[list[float]], scale: float) -> None:
     values = pl.Series(rows, dtype=pl.List(pl.Float64))
     for anchor in (anchor_of(values), Anchor((1.7e308, -1.7e308), 2.0 ** round(math.log2(scale)))):
@@ -400,21 +404,21 @@ def test_what_did_not_change_does_not(change: str) -> None:
 def test_texts_that_repeat_their_own_words_did_not_change() -> None:
     """Each text says a few words of its own again and again (Church & Gale 1995), from one vocabulary by Zipf's law."""
     rng = np.random.default_rng(5)
-    shares = 1 / (np.arange(5000) + 2.7)
+    shares = 1 / (np.arange(2000) + 2.7)
     shares /= shares.sum()
 
     def texts(rows: int) -> list[str]:
-        own = rng.choice(5000, (rows, 6), p=shares)
+        own = rng.choice(2000, (rows, 6), p=shares)
         said = np.where(
-            rng.random((rows, 30)) < 0.4, rng.permuted(np.tile(own, 5), axis=1), rng.choice(5000, (rows, 30), p=shares)
+            rng.random((rows, 30)) < 0.4, rng.permuted(np.tile(own, 5), axis=1), rng.choice(2000, (rows, 30), p=shares)
         )
         return [" ".join(f"w{word}" for word in row) for row in said.tolist()]
 
     drifted = [
         drift.reason
-        for _ in range(5)
+        for _ in range(3)
         if (
-            drift := driftline.check(pl.DataFrame({"x": texts(400)}), pl.DataFrame({"x": texts(400)}))
+            drift := driftline.check(pl.DataFrame({"x": texts(300)}), pl.DataFrame({"x": texts(300)}))
             .columns["x"]
             .drift
         )

@@ -4,7 +4,6 @@ python driftline_profile.py FILE
 """
 
 import json
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,15 +24,19 @@ schema = infer_schema(sample, Columns())
 grids, anchors = layout_of(canonical(sample, Columns(), schema), schema)
 del sample
 columns = values = 0
-with ThreadPoolExecutor(os.cpu_count()) as pool:
+with ThreadPoolExecutor(1) as pool:
     names = list(schema.features)
     for start in range(0, len(names), GROUP):
         group = names[start : start + GROUP]
         part = replace(schema, features={name: schema.features[name] for name in group})
         profiler = Profiler(part, grids, anchors)
         for batch in scan.select(group).collect_batches(chunk_size=batch_rows(len(group)), engine="streaming"):
-            for task in [pool.submit(task) for task in profiler.tasks(canonical(batch, Columns(), part))]:
-                task.result()
+            tasks = profiler.tasks(canonical(batch, Columns(), part))
+            running = [pool.submit(task) for task in tasks.long]
+            for task in tasks.short:
+                task()
+            for other in running:
+                other.result()
         features = profiler.profile().features
         columns += len(features.columns)
         values += features.rows * len(features.columns)

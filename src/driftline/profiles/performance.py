@@ -130,22 +130,21 @@ def _confusion(labels: pl.Series, predictions: pl.Series) -> dict[tuple[str, str
     if labelled is None or predicted is None:
         pairs = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
         return {(label, prediction): int(count) for label, prediction, count in sorted(pairs.rows())}
-    counts = {(a, b): int((labelled[a] & predicted[b]).sum()) for a in sorted(labelled) for b in sorted(predicted)}
+    counts = {
+        (a, b): int(np.count_nonzero(labelled[a] & predicted[b])) for a in sorted(labelled) for b in sorted(predicted)
+    }
     return {pair: count for pair, count in counts.items() if count}
 
 
-def _rows_by_name(names: pl.Series) -> dict[str, pl.Series] | None:
-    """Which rows have each name, as booleans; None where there are more than a few names."""
-    found: dict[str, pl.Series] = {}
-    left, at = len(names), 0
-    rest = pl.Series(np.ones(left, np.bool_))
-    while left:
+def _rows_by_name(names: pl.Series) -> dict[str, npt.NDArray[np.bool_]] | None:
+    """Which rows have each name, shape (n,) each; None where there are more than a few names."""
+    found: dict[str, npt.NDArray[np.bool_]] = {}
+    rest = np.ones(len(names), np.bool_)
+    while len(rest) and rest[at := int(rest.argmax())]:
         if len(found) == _FEW_NAMES:
             return None
-        found[names[at]] = mine = names == names[at]
+        found[names[at]] = mine = (names == names[at]).to_numpy()
         rest &= ~mine
-        left = int(rest.sum())
-        at = int(rest.to_numpy().argmax()) if left else 0
     return found
 
 

@@ -13,7 +13,9 @@
     ├── MergeError (ValueError)         two states that do not belong together
     ├── AlertsFound (RuntimeError)      a check found alerts, and was asked to raise for them
     ├── StorageError (RuntimeError)     the database or the log cannot be read or written
-    └── UnavailableError (ConnectionError)  a server that does not answer
+    └── UnavailableError (ConnectionError)  a server that does not answer, or cannot take it now
+        ├── UnreachableError            no connection, or no answer in time
+        └── RefusedError                a server that will not take this message, however often it is sent
 
 The text of an error says what came, what is allowed and what to do.
 """
@@ -111,7 +113,19 @@ class StorageError(DriftlineError, RuntimeError):
 
 
 class UnavailableError(DriftlineError, ConnectionError):
-    """A server that does not answer."""
+    """A server that does not answer, or cannot take it now; ``retry_after`` is how many seconds it asks to wait."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class UnreachableError(UnavailableError):
+    """No connection, or no answer in time."""
+
+
+class RefusedError(UnavailableError):
+    """A server that will not take this message, however often it is sent."""
 
 
 def did_you_mean(came: str, known: Iterable[str]) -> str:

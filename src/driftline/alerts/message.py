@@ -1,0 +1,169 @@
+"""What is told of an alert: the alert as people see it, what happened to it, and the message that says so."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from driftline.rules.findings import Findings
+
+
+class Event(enum.StrEnum):
+    """What there is to say of an alert. *repeated* is said again while it goes on; *test* is said of no alert."""
+
+    FIRED = "fired"
+    REOPENED = "reopened"
+    REPEATED = "repeated"
+    RESOLVED = "resolved"
+    CORRECTED = "corrected"
+    TEST = "test"
+
+
+MARKS = {
+    Event.FIRED: "⚠️ Alert: ",
+    Event.REOPENED: "⚠️ Alert, again: ",
+    Event.REPEATED: "⚠️ Alert, still: ",
+    Event.RESOLVED: "✅ Resolved: ",
+    Event.CORRECTED: "↩️ Corrected: ",
+    Event.TEST: "🔔 Test: ",
+}
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A half-open span of event time, UTC."""
+
+    start: datetime
+    end: datetime
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """One step in an alert's life, wall-clock time."""
+
+    at: datetime
+    kind: str
+    reason: str
+
+
+class Acknowledgement(msgspec.Struct, frozen=True):
+    """Who has taken an alert on, when (wall-clock time), and what they said of it."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+class AlertView(msgspec.Struct, frozen=True):
+    """An alert: ``value`` as it was known when it fired, ``value_now`` as it is known for the same window today.
+
+    ``muted`` says why nobody is told of it at the moment; it is empty where they are.
+    """
+
+    id: str
+    model: str
+    rule: str
+    measure: str
+    severity: str
+    title: str
+    status: Literal["firing", "resolved", "corrected"]
+    window: Span
+    span: Span
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    threshold: float
+    worst: float | None
+    value_now: float | None
+    fired_at: datetime
+    ended_at: datetime | None
+    findings: Findings | None
+    history: list[StepView]
+    acknowledged: Acknowledgement | None = None
+    muted: str = ""
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A measure in one window: where the window ends (event time), the value and its interval, None where unknown."""
+
+    end: datetime
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """One thing that happened to an alert. ``key`` is the same whenever the same thing is said again.
+
+    ``recent`` are the measure's last windows, oldest first, at most `RECENT_WINDOWS`. ``url`` shows the alert, or is
+    empty.
+    """
+
+    event: Event
+    key: str
+    reason: str
+    alert: AlertView
+    recent: list[Point] = []
+    url: str = ""
+
+
+RECENT_WINDOWS = 60
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message to a receiver, about one alert or several of one model; as JSON it is the body of a webhook.
+
+    ``event``, ``reason``, ``alert`` and ``url`` are those of the first notice. ``title`` is one line without markup,
+    ``text`` the whole in lines of plain text. ``key`` is the same whenever the same message is sent again.
+    """
+
+    version: int
+    key: str
+    event: Event
+    title: str
+    text: str
+    reason: str
+    alert: AlertView
+    url: str
+    notices: list[Notice]
+
+
+def message_of(notices: Sequence[Notice], key: str) -> Message:
+    """Put notices, at least one, into one message, in their order."""
+    first = notices[0]
+    title = MARKS[first.event] + first.alert.title
+    if len(notices) > 1:
+        title += f" (and {len(notices) - 1} more of {first.alert.model})"
+    return Message(
+        version=1,
+        key=key,
+        event=first.event,
+        title=title,
+        text="\n\n".join(map(_text, notices)),
+        reason=first.reason,
+        alert=first.alert,
+        url=first.url,
+        notices=list(notices),
+    )
+
+
+def _text(notice: Notice) -> str:
+    first, *more = describe_alert(notice.alert)
+    if notice.event in (Event.RESOLVED, Event.CORRECTED):
+        more = [*more[:1], notice.reason]
+    return "\n".join([MARKS[notice.event] + first, *more])
+
+
+def describe_alert(alert: AlertView) -> list[str]:
+    """Say an alert in lines of plain text: title; where and when; number; then what changed and what did not."""
+    value = "no value" if alert.value is None else f"{alert.value:.3g}"
+    interval = "" if alert.low is None or alert.high is None else f" [{alert.low:.3g}, {alert.high:.3g}]"
+    lines = [
+        alert.title,
+        f"{alert.model}: {alert.rule}: window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
+        f"{alert.measure} {value}{interval}, n = {alert.n}, threshold {alert.threshold:g}",
+    ]
+    return lines + (list(alert.findings.sentences) if alert.findings is not None else [])

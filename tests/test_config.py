@@ -128,7 +128,9 @@ def test_the_example_is_read_as_it_stands() -> None:
     assert model.window == WindowSpec("1d", "America/Los_Angeles")
     assert model.season == "yearly"
     assert model.rules[0] == Rule("accuracy-low", "accuracy", below=0.75, for_windows=2, severity=Severity.PAGE)
-    assert [(one.webhook, one.severity) for one in config.notify] == [("http://127.0.0.1:9999/hook", (Severity.PAGE,))]
+    [hook] = config.notify
+    assert (hook.name, hook.kind, hook.severity) == ("webhook-1", "webhook", (Severity.PAGE,))
+    assert hook.section.webhook == "http://127.0.0.1:9999/hook"
     VALIDATOR.validate(PLAIN)
 
 

@@ -37,5 +37,5 @@ def work(service: Service) -> list[AlertEvent]:
         while drain(model, service.inbox, service.state):
             pass
         refresh_labels(model, service.state)
-        events += judge_windows(model, service.state, NOW, lambda work, event: None)
+        events += judge_windows(model, service.state, NOW, lambda work, events, now: None)
     return events

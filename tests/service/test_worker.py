@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 
+from driftline.alerts.message import AlertView
 from driftline.errors import ConflictError, UsageError
 from driftline.service.config import Config, load
 from driftline.service.rebuild import rebuild
 from driftline.service.runtime import Service
-from driftline.service.views import AlertView, WindowView
+from driftline.service.views import WindowView
 from tests.service.conftest import MODEL, label, prediction, write_config
 from tests.service.steps import deliver, work
 

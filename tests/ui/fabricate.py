@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from driftline.alerts.message import AlertView, Span, StepView
 from driftline.errors import UnknownNameError
 from driftline.events import Task, Window, WindowSpec
 from driftline.profiles import Columns
@@ -27,7 +28,7 @@ from driftline.rules import (
 from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.service.config import LabelsConfig, ModelConfig
 from driftline.service.summary import DriftView, MeasureView, Stage, WindowSummary
-from driftline.service.views import AlertView, ModelView, Span, StepView, VerdictView, WindowView
+from driftline.service.views import ModelView, VerdictView, WindowView
 from driftline.statistics import Measure
 
 MODEL = "seattle-weather"

@@ -1,28 +1,46 @@
-"""Delivers messages from the outbox: at least once, in order for each channel, with longer and longer waits.
+"""Delivers notices from the outbox: at least once, each alert's in order, with longer and longer waits.
 
-A message is in the outbox from the transaction that changed its alert on, so that no crash can lose it.
+A notice is in the outbox from the transaction that changed its alert on, so that no crash can lose it. What waits for a
+channel of one model goes out in one message. A message that did not arrive is tried again as it was, with the same key;
+in the meantime only notices of its own alerts wait for it. A receiver that cannot be reached at all is given a rest.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from driftline.errors import UnavailableError
-from driftline.store.state import NotificationRow, State
+import msgspec
+
+from driftline.alerts.channel import Channel
+from driftline.alerts.message import Notice, message_of
+from driftline.errors import RefusedError, UnavailableError, UnreachableError
+from driftline.store.outbox import NotificationRow, Outbox
+from driftline.store.state import State
 
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 300.0
+TRIED_FOR = timedelta(days=3)
+"""A notice that has not arrived after so long is given up: it would be news to nobody."""
+
+REFUSALS = 5
+"""So often a message is refused before it is set aside: receivers are misconfigured for a while, too."""
+
+MOST_NOTICES = 100
+_LOOKED_AT = 2000
+_ERROR_LENGTH = 500
+
+_notice = msgspec.json.Decoder(Notice)
 
 
-class Channel(Protocol):
-    """Somewhere that a message can be sent to; raises `UnavailableError` when it did not arrive."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a look into the outbox came to: whether a message was tried, and whether the receiver could be reached."""
 
-    def send(self, body: bytes, key: str) -> None:
-        """Send a JSON message; ``key`` is the same whenever the same message is sent again."""
+    tried: bool = False
+    reached: bool = True
 
 
 def wait_seconds(attempts: int, rng: random.Random) -> float:
@@ -31,28 +49,75 @@ def wait_seconds(attempts: int, rng: random.Random) -> float:
     return full * rng.uniform(0.5, 1.0)
 
 
-def deliver_next(state: State, channel_name: str, channel: Channel, now: datetime, rng: random.Random) -> bool:
-    """Send a channel's oldest waiting message, if it is due; return whether there may be another to send at once."""
+def next_message(waiting: Sequence[NotificationRow], now: datetime) -> list[NotificationRow]:
+    """The notices that go out next in one message, of a channel's waiting ones in order; empty where none is due.
+
+    A message that was tried before goes out as it was. A new one takes what waits of one model, but nothing of an alert
+    that has an earlier notice waiting elsewhere.
+    """
+    batches: dict[int, list[NotificationRow]] = {}
+    for row in waiting:
+        if row.batch is not None:
+            batches.setdefault(row.batch, []).append(row)
+    held: set[str] = set()  # alerts with an earlier notice that is not part of the message
+    for place, row in enumerate(waiting):
+        if row.batch is None:
+            if row.alert not in held and row.due_at <= now:
+                return _of_one_model(waiting[place:], row.model, held, now)
+        elif row.id == batches[row.batch][0].id:
+            whole = batches[row.batch]
+            if row.due_at <= now and not held.intersection(one.alert for one in whole):
+                return whole
+        held.add(row.alert)
+    return []
+
+
+def _of_one_model(rows: Sequence[NotificationRow], model: str, held: set[str], now: datetime) -> list[NotificationRow]:
+    found: list[NotificationRow] = []
+    held = set(held)
+    for row in rows:
+        if row.model == model and row.batch is None and row.alert not in held and row.due_at <= now:
+            found.append(row)
+            if len(found) == MOST_NOTICES:
+                break
+        else:
+            held.add(row.alert)
+    return found
+
+
+def deliver_next(
+    state: State, channel_name: str, channel: Channel, clock: Callable[[], datetime], rng: random.Random
+) -> Outcome:
+    """Send the next message of a channel that is due, if there is one, and store what became of it."""
     with state.read() as read:
-        message = next(iter(read.next_notifications([channel_name])), None)
-    if message is None or message.due_at > now:
-        return False
+        rows = next_message(Outbox(read.connection).waiting(channel_name, _LOOKED_AT), clock())
+    if not rows:
+        return Outcome()
+    ids = [row.id for row in rows]
+    notices = [_notice.decode(row.body) for row in rows]
     try:
-        channel.send(message.body, f"driftline-{message.id}")
+        channel.send(message_of(notices, notices[0].key))
     except UnavailableError as error:
-        wait = timedelta(seconds=wait_seconds(message.attempts + 1, rng))
-        after = replace(message, attempts=message.attempts + 1, due_at=now + wait, last_error=str(error)[:500])
-        _store(state, after)
-        return False
-    _store(state, replace(message, attempts=message.attempts + 1, last_error="", state="delivered"))
-    return True
-
-
-def _store(state: State, message: NotificationRow) -> None:
+        _postpone(state, rows, error, clock(), rng)
+        return Outcome(tried=True, reached=not isinstance(error, UnreachableError))
     with state.work() as work:
-        work.put_notification(message)
+        Outbox(work.connection).settle(ids, state="delivered")
+    return Outcome(tried=True)
 
 
-def channels_for(severity: str, accepted: Mapping[str, frozenset[str]]) -> list[str]:
-    """The channels that want alerts of a severity."""
-    return [name for name, severities in accepted.items() if severity in severities]
+def _postpone(
+    state: State, rows: Sequence[NotificationRow], error: UnavailableError, now: datetime, rng: random.Random
+) -> None:
+    ids, first = [row.id for row in rows], rows[0]
+    said = str(error)[:_ERROR_LENGTH]
+    oldest = min(_notice.decode(row.body).said_at for row in rows)
+    with state.work() as work:
+        outbox = Outbox(work.connection)
+        if isinstance(error, RefusedError) and first.attempts + 1 >= REFUSALS:
+            outbox.settle(ids, state="refused", last_error=said)
+        elif now - oldest > TRIED_FOR:
+            outbox.settle(ids, state="expired", last_error=said)
+        else:
+            seconds = max(wait_seconds(first.attempts + 1, rng), error.retry_after or 0.0)
+            due_at = now + timedelta(seconds=seconds)
+            outbox.postpone(ids, batch=first.batch or first.id, due_at=due_at, last_error=said)

@@ -96,14 +96,15 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """One thing that happened to an alert. ``key`` is the same whenever the same thing is said again.
+    """One thing that happened to an alert, said at a moment of wall-clock time.
 
-    ``recent`` are the measure's last windows, oldest first, at most `RECENT_WINDOWS`. ``url`` shows the alert, or is
-    empty.
+    ``key`` is the same whenever the same thing is sent again. ``recent`` are the measure's last windows, oldest first,
+    at most `RECENT_WINDOWS`. ``url`` shows the alert, or is empty.
     """
 
     event: Event
     key: str
+    said_at: datetime
     reason: str
     alert: AlertView
     recent: list[Point] = []

@@ -1,7 +1,9 @@
 """The life of an alert, as a pure function of the verdicts: inactive -> pending -> firing -> resolved.
 
-A breach that follows breaches counts towards ``for_windows``; an ok window ends the streak, or the alert. A window
-without data says nothing: it neither breaks nor extends a streak, and a firing alert goes on firing.
+A breach that follows breaches counts towards ``for_windows``; an ok window ends the streak, or the alert. Where the
+rule says so, an alert ends only at a value that has come back far enough (``clear``), or after some more ok windows
+(``keep_firing_for``). A window without data says nothing: it neither breaks nor extends a streak, and a firing alert
+goes on firing.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class Transition:
 class AlertMachine:
     """The state of one rule's alert; `step` takes the next verdict and returns the next state.
 
-    ``breaches`` are those of the present streak, ``since`` the moment of its first one.
+    ``breaches`` are those of the present streak, ``since`` the moment of its first one. ``ok`` counts the windows in a
+    row that were fine since the last breach of a firing alert.
 
     Law: folding `step` over verdicts fires and resolves where `alerts_of` says.
     """
@@ -57,6 +60,7 @@ class AlertMachine:
     state: AlertState = AlertState.INACTIVE
     breaches: int = 0
     since: datetime | None = None
+    ok: int = 0
 
     def step(self, verdict: Verdict, at: datetime) -> tuple[AlertMachine, Transition | None]:
         """Return the machine after one more verdict, and what happened, if anything did."""
@@ -66,11 +70,14 @@ class AlertMachine:
             if self.state is not AlertState.FIRING:
                 return AlertMachine(self.rule), None
             assert self.since is not None
+            ok = self.ok + 1 if self.rule.cleared_by(verdict.value) else 0
+            if ok <= self.rule.keep_firing_for:
+                return replace(self, ok=ok), None
             resolved = Transition(TransitionKind.RESOLVED, at, self.since, verdict)
             return AlertMachine(self.rule, AlertState.RESOLVED), resolved
         since, breaches = self.since or at, self.breaches + 1
         if self.state is AlertState.FIRING:
-            return replace(self, breaches=breaches), None
+            return replace(self, breaches=breaches, ok=0), None
         if breaches < self.rule.for_windows:
             return AlertMachine(self.rule, AlertState.PENDING, breaches, since), None
         fired = Transition(TransitionKind.FIRED, at, since, verdict)
@@ -90,7 +97,7 @@ class AlertSpan:
     """One alert in event time.
 
     ``started`` is the first breaching window, ``fired`` the one that made the streak long enough, ``last`` the last
-    breaching one, ``ended`` the first ok window after it (None while firing). ``verdict`` is the one that fired,
+    breaching one, ``ended`` the ok window that ended it (None while firing). ``verdict`` is the one that fired,
     ``worst`` the breach furthest beyond the threshold.
     """
 
@@ -141,7 +148,7 @@ def _replay(rule: Rule, judged: Sequence[JudgedWindow]) -> tuple[list[AlertSpan]
             streak.append(one)
         if transition is not None and transition.kind is TransitionKind.FIRED:
             fired = one
-        if one.verdict.state is State.OK:
+        if one.verdict.state is State.OK and machine.state is not AlertState.FIRING:
             if fired is not None:
                 spans.append(_span(rule, streak, fired, ended=one.window))
             streak, fired = [], None

@@ -40,6 +40,9 @@ class Rule:
     threshold: 0.95 means that a model whose true measure is at the threshold is called breaching in at most 5 % of
     windows. A window of fewer than ``min_samples`` rows is not judged.
 
+    An alert ends at the first ok window; with ``clear`` only at one whose value has come back that far (hysteresis),
+    and with ``keep_firing_for`` only after so many of them in a row, and one more.
+
     >>> rule = Rule("accuracy-low", "accuracy", below=0.75, for_windows=2, severity=Severity.PAGE)
     >>> rule.condition, rule.title
     ('accuracy < 0.75', 'Model accuracy below threshold!')
@@ -54,6 +57,8 @@ class Rule:
     confidence: float = 0.95
     min_samples: int = 1
     inclusive: bool = False
+    clear: float | None = None
+    keep_firing_for: int = 0
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -80,6 +85,17 @@ class Rule:
             )
         if self.min_samples < 0:
             raise UsageError(f"rule {self.name!r}: min_samples came as {self.min_samples}; it is 0 or more")
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self.keep_firing_for < 0:
+            raise UsageError(f"rule {self.name!r}: keep_firing_for came as {self.keep_firing_for}; it is 0 or more")
+        if self.clear is not None and (not math.isfinite(self.clear) or self.breached_by(self.clear)):
+            side = "at or above" if self.comparison == "below" else "at or below"
+            raise UsageError(
+                f"rule {self.name!r}: clear came as {self.clear}; an alert ends where all is well, {side} "
+                f"the threshold {number_text(self.threshold)}"
+            )
 
     @property
     def comparison(self) -> Literal["below", "above"]:
@@ -116,6 +132,12 @@ class Rule:
         'recall < 0.6 for 3'
         """
         return self.condition + (f" for {self.for_windows}" if self.for_windows > 1 else "")
+
+    def cleared_by(self, number: float | None) -> bool:
+        """Whether an ok window of that value ends an alert."""
+        if self.clear is None or number is None:
+            return True
+        return number >= self.clear if self.comparison == "below" else number <= self.clear
 
     def breached_by(self, number: float) -> bool:
         """Whether a number lies beyond the threshold."""

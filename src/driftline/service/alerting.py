@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -25,6 +26,10 @@ from driftline.rules import State as VerdictState
 from driftline.rules.findings import ColumnFinding, Findings, findings_of
 from driftline.service.summary import DriftView, WindowSummary
 from driftline.store.state import AlertRow, Judgement, TransitionRow, Work
+
+STALE_RULE = "monitor-stale"
+BUILT_IN = (STALE_RULE,)
+"""Names of alerts that come from no rule of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,19 @@ def move_alerts(model: str, work: Work, rule: Rule, now: datetime) -> list[Alert
         work.add_transition(TransitionRow(alert.id, now, change.kind.value, change.reason))
         if change.kind is not ChangeKind.UPDATED:
             events.append(AlertEvent(change.kind, alert, change.reason))
+    return events
+
+
+def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> list[AlertEvent]:
+    """Resolve the firing alerts of models and rules that are configured no longer; ``known`` are rules by model."""
+    events: list[AlertEvent] = []
+    for row in work.alerts(status=Status.FIRING.value):
+        if row.rule not in {*known.get(row.model, ()), *(BUILT_IN if row.model in known else ())}:
+            ended = replace(row, status=Status.RESOLVED.value, ended_at=now)
+            reason = "its rule is no longer configured" if row.model in known else "its model is no longer configured"
+            work.put_alert(ended)
+            work.add_transition(TransitionRow(row.id, now, ChangeKind.RESOLVED.value, reason))
+            events.append(AlertEvent(ChangeKind.RESOLVED, ended, reason))
     return events
 
 

@@ -6,6 +6,7 @@ The ``*Section`` structs are the file's table of keys: what they do not have is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,15 +23,16 @@ from driftline.errors import UsageError, did_you_mean
 from driftline.events import Task, WindowSpec, class_name, parse_duration
 from driftline.profiles import Columns
 from driftline.rules import Rule, Severity
+from driftline.rules.topic import WINDOW_MEASURES
 from driftline.service.strict_yaml import Key, Reader, SourceFile, check, shown
 from driftline.statistics.performance import CLASSIFICATION, REGRESSION
 
 _Value = TypeVar("_Value")
 
 FILE_LIMIT_BYTES = 2**20
+_FROM_ENVIRONMENT = "env:"
+_SHORTEST_REPEAT = timedelta(minutes=1)
 _LONGEST = timedelta(days=36_600)  # a century: longer ones are typing errors, and leave the calendar
-
-COMMON_MEASURES = ("label_coverage",)
 
 Season = Literal["yearly"]
 """``yearly``: inputs are compared with the reference's rows of the same and the neighbouring calendar months."""
@@ -82,11 +84,14 @@ class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     severity: Severity = Severity.WARNING
     confidence: Annotated[float, Meta(gt=0.5, lt=1)] = 0.95
     min_samples: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 1
+    clear: float | None = None
+    keep_firing_for: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
 
 
 class AlertsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """When to alert."""
 
+    stale_after: Short | None = None
     rules: list[Annotated[RuleSection, Meta(extra_json_schema=_ONE_THRESHOLD)]] = []
 
 
@@ -103,18 +108,56 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     alerts: AlertsSection = AlertsSection()
 
 
-class NotifySection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One receiver of alerts."""
+class EmailSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"sender": "from"}):
+    """A mail server and whom it writes to."""
 
-    webhook: Text
+    host: Text
+    sender: Text
+    to: Annotated[list[Text], Meta(min_length=1)]
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    username: Text | None = None
+    password: Text | None = None
+    security: Literal["none", "starttls", "tls"] = "starttls"
+
+
+RECEIVERS = ("webhook", "alertmanager", "slack", "teams", "pagerduty", "email", "apprise")
+"""The kinds of receivers: an entry of ``notify`` has exactly one of these keys."""
+
+_ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in RECEIVERS]}
+
+
+class NotifySection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One receiver of alerts: where, and which alerts it wants."""
+
+    webhook: Text | None = None
+    alertmanager: Text | None = None
+    slack: Text | None = None
+    teams: Text | None = None
+    pagerduty: Text | None = None
+    email: EmailSection | None = None
+    apprise: Text | None = None
+    secret: Text | None = None
+    url: Text | None = None
+    name: Name | None = None
     severity: Annotated[list[Severity], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(Severity))
+    models: list[Text] = []
+    repeat: Short | None = None
+
+
+class PrometheusSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What Prometheus gets."""
+
+    max_series: Annotated[int, Meta(ge=100, le=10_000_000)] = 10_000
+    remote_write: Text | None = None
 
 
 class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The whole file."""
 
     models: Annotated[dict[Name, ModelSection], Meta(min_length=1)]
-    notify: list[NotifySection] = []
+    notify: list[Annotated[NotifySection, Meta(extra_json_schema=_ONE_RECEIVER)]] = []
+    prometheus: PrometheusSection = PrometheusSection()
+    url: Text | None = None
     storage: Text = "./driftline-data"
     database: Text | None = None
 
@@ -124,7 +167,6 @@ NOT_YET: Mapping[type, tuple[str, ...]] = {
     ColumnsSection: ("segments",),
     ReferenceSection: ("first", "rolling"),
     AlertsSection: ("budget",),
-    NotifySection: ("alertmanager", "slack"),
 }
 """Keys of the design that this release does not have, by the section that they will stand in."""
 
@@ -152,24 +194,34 @@ class ModelConfig:
     reference: Path
     season: Season | None
     rules: tuple[Rule, ...]
+    stale_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NotifyConfig:
-    """One receiver: the address of a webhook and the severities that it wants."""
+    """One receiver, of a kind in `RECEIVERS`. Secrets stand as they were written; see `secret`."""
 
-    webhook: str
+    name: str
+    kind: str
+    section: NotifySection
     severity: tuple[Severity, ...]
+    models: tuple[str, ...]
+    repeat: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A checked configuration; paths are absolute or relative to the working directory, no longer to the file."""
+    """A checked configuration; paths are absolute or relative to the working directory, no longer to the file.
+
+    ``url`` is where people reach this service, for links; empty where it was not said.
+    """
 
     models: Mapping[str, ModelConfig]
     notify: tuple[NotifyConfig, ...]
     storage: Path
     database: str
+    prometheus: PrometheusSection
+    url: str
 
     def at(self, folder: Path) -> Config:
         """The same, with events and state in another folder."""
@@ -195,6 +247,16 @@ def load(path: Path) -> Config:
         reason = f"the byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         raise file.error((), reason, line) from error
     return parse(text, path)
+
+
+def secret(text: str) -> str:
+    """What a text stands for: ``env:NAME`` for the variable of that name, any other for itself."""
+    if not text.startswith(_FROM_ENVIRONMENT):
+        return text
+    name = text.removeprefix(_FROM_ENVIRONMENT)
+    if not (value := os.environ.get(name)):
+        raise UsageError(f"driftline.yaml asks for {text!r}, but the environment has no {name}; set it")
+    return value
 
 
 def parse(text: str, path: Path) -> Config:
@@ -248,9 +310,11 @@ class _Builder:
         storage = self._storage(section.storage)
         return Config(
             models={name: self._model(("models", name), one) for name, one in section.models.items()},
-            notify=tuple(self._notify(("notify", str(index)), one) for index, one in enumerate(section.notify)),
+            notify=self._receivers(section.notify),
             storage=storage,
             database=self._database(section.database, storage),
+            prometheus=self._prometheus(section.prometheus),
+            url="" if section.url is None else self._address(("url",), section.url).rstrip("/"),
         )
 
     def _model(self, key: Key, section: ModelSection) -> ModelConfig:
@@ -269,6 +333,7 @@ class _Builder:
             reference=self._folder / self._local((*key, "reference", "path"), section.reference.path),
             season=section.reference.season,
             rules=self._rules((*key, "alerts", "rules"), section.alerts.rules, section.task),
+            stale_after=self._optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
         )
 
     def _columns(self, key: Key, section: ColumnsSection, task: Task | None) -> Columns:
@@ -327,6 +392,9 @@ class _Builder:
             raise self._file.error(key, f"came {text!r}; allowed are at most 100 years (36600d)")
         return duration
 
+    def _optional_duration(self, key: Key, text: str | None) -> timedelta | None:
+        return None if text is None else self._duration(key, text)
+
     def _rules(self, key: Key, sections: Iterable[RuleSection], task: Task | None) -> tuple[Rule, ...]:
         found: list[Rule] = []
         for index, section in enumerate(sections):
@@ -343,7 +411,7 @@ class _Builder:
         known = (
             *(CLASSIFICATION if task is not Task.REGRESSION else ()),
             *(REGRESSION if task in (None, Task.REGRESSION) else ()),
-            *COMMON_MEASURES,
+            *WINDOW_MEASURES,
         )
         if section.measure not in known:
             of = f" of a {task} model" if task is not None else ""
@@ -352,17 +420,55 @@ class _Builder:
         values = {name: getattr(section, name) for name in section.__struct_fields__}
         return self._checked(key, lambda: Rule(**values))
 
-    def _notify(self, key: Key, section: NotifySection) -> NotifyConfig:
+    def _receivers(self, sections: Iterable[NotifySection]) -> tuple[NotifyConfig, ...]:
+        found: list[NotifyConfig] = []
+        for index, section in enumerate(sections):
+            one = self._receiver(("notify", str(index)), section, index + 1)
+            if one.name in [other.name for other in found]:
+                reason = f"{shown(one.name)} is the name of two receivers; give one of them another `name`"
+                raise self._file.error(("notify", str(index)), reason)
+            found.append(one)
+        return tuple(found)
+
+    def _receiver(self, key: Key, section: NotifySection, number: int) -> NotifyConfig:
+        given = [kind for kind in RECEIVERS if getattr(section, kind) is not None]
+        if len(given) != 1:
+            came = " and ".join(given) or "none"
+            raise self._file.error(key, f"came {came} of {', '.join(RECEIVERS)}; a receiver is exactly one of them")
+        [kind] = given
+        for extra, owner in (("secret", "webhook"), ("url", "pagerduty")):
+            if getattr(section, extra) is not None and kind != owner:
+                raise self._file.error((*key, extra), f"is for {owner} only; leave it out")
+        if kind in ("webhook", "alertmanager", "slack", "teams"):
+            self._address((*key, kind), getattr(section, kind))
+        if section.url is not None:
+            self._address((*key, "url"), section.url)
+        repeat = self._optional_duration((*key, "repeat"), section.repeat)
+        if repeat is not None and kind == "alertmanager":
+            raise self._file.error((*key, "repeat"), "Alertmanager repeats by its own `repeat_interval`; leave it out")
+        if repeat is not None and repeat < _SHORTEST_REPEAT:
+            raise self._file.error((*key, "repeat"), f"came {shown(section.repeat)}; allowed is 1min or more")
+        name = section.name or f"{kind}-{number}"
+        return NotifyConfig(name, kind, section, tuple(section.severity), tuple(section.models), repeat)
+
+    def _prometheus(self, section: PrometheusSection) -> PrometheusSection:
+        if section.remote_write is not None:
+            self._address(("prometheus", "remote_write"), section.remote_write)
+        return section
+
+    def _address(self, key: Key, text: str) -> str:
         # An address may hold a secret: messages do not repeat it.
+        if text.startswith(_FROM_ENVIRONMENT):
+            return text
         try:
-            address = urlsplit(section.webhook)
+            address = urlsplit(text)
             good = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
         except ValueError:
             good = False
-        if not good or any(sign.isspace() or not sign.isprintable() for sign in section.webhook):
+        if not good or any(sign.isspace() or not sign.isprintable() for sign in text):
             reason = "is not an http(s) address; write one such as https://example.com/hook"
-            raise self._file.error((*key, "webhook"), reason)
-        return NotifyConfig(section.webhook, tuple(section.severity))
+            raise self._file.error(key, reason)
+        return text
 
     def _storage(self, storage: str) -> Path:
         return self._folder / self._local(("storage",), storage)

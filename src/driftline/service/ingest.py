@@ -115,7 +115,7 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State) -> int:
             work.mark_labels_changed(model.name, start)
         for (name, key), by in plan.counts.items():
             work.count(model.name, name, key, by)
-        watermark = _update_model(work, model, plan, profiles)
+        watermark = _update_model(work, model, plan, profiles, rows[-1].arrived_at)
         stale = work.drop_stale_labels(model.name, watermark - model.config.labels.accepted_for)
         work.count(model.name, "invalid_events", "label.no_prediction", stale)
         done(work.connection, rows)
@@ -159,12 +159,17 @@ def _merge_into_window(work: Work, model: MonitoredModel, window: Window, versio
             profile=encode(profile),
             labels_changed=stored.labels_changed if stored is not None else False,
             settled=False,
+            revision=stored.revision if stored is not None else 0,
         )
     )
 
 
 def _update_model(
-    work: Work, model: MonitoredModel, plan: Plan, profiles: Mapping[tuple[Window, str], WindowProfile]
+    work: Work,
+    model: MonitoredModel,
+    plan: Plan,
+    profiles: Mapping[tuple[Window, str], WindowProfile],
+    arrived: datetime,
 ) -> datetime:
     """Store the watermark and the latencies; return the watermark."""
     stored = work.model(model.name)
@@ -176,5 +181,6 @@ def _update_model(
             latency = latency.merge(seconds)
     assert plan.watermark is not None  # an inbox row has at least one event
     watermark = max(stored.watermark or plan.watermark, plan.watermark)
-    work.put_model(replace(stored, watermark=watermark, latency=encode(latency)))
+    last_arrival = max(stored.last_arrival or arrived, arrived)
+    work.put_model(replace(stored, watermark=watermark, latency=encode(latency), last_arrival=last_arrival))
     return watermark

@@ -18,9 +18,10 @@ from driftline.events import ALL_VERSIONS, Window
 from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import SCORE
 from driftline.rules import Rule, Verdict, interval_confidence, judge
+from driftline.rules.topic import WINDOW_MEASURES, needs_labels
 from driftline.service.alerting import AlertEvent, move_alerts
 from driftline.service.model import MonitoredModel
-from driftline.service.summary import Stage, WindowSummary, summarize
+from driftline.service.summary import Stage, WindowSummary, column_measure, summarize
 from driftline.sketches import decode, encode
 from driftline.statistics import Measure
 from driftline.statistics.performance import label_coverage, measures
@@ -51,9 +52,9 @@ def labelled_part(model: MonitoredModel, window: Window, version: str) -> Window
 
 
 def judge_windows(
-    model: MonitoredModel, state: State, now: datetime, announce: Callable[[Work, AlertEvent], None]
+    model: MonitoredModel, state: State, now: datetime, announce: Callable[[Work, Sequence[AlertEvent], datetime], None]
 ) -> list[AlertEvent]:
-    """Judge what may have changed and move the alerts; ``announce`` puts each event into the outbox.
+    """Judge what may have changed and move the alerts; ``announce`` puts the events into the outbox.
 
     Windows are assessed first, on what only the worker changes; then all is written in one short transaction.
     """
@@ -73,8 +74,7 @@ def judge_windows(
         for rule in model.config.rules:
             if rule.name in changed:
                 events += move_alerts(model.name, work, rule, now)
-        for event in events:
-            announce(work, event)
+        announce(work, events, now)
     return events
 
 
@@ -113,8 +113,9 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
         summaries |= {only: msgspec.structs.replace(summaries[ALL_VERSIONS], version=only) for only in profiles}
     else:
         summaries |= {version: summary(version, profile) for version, profile in profiles.items()}
-    due = model.config.rules if stage == "judged" else ()
-    verdicts = [judge(rule, measure_for(rule, whole, positive)) for rule in due]
+    due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
+    whole_summary = summaries[ALL_VERSIONS]
+    verdicts = [judge(rule, measure_for(rule, whole, whole_summary, positive)) for rule in due]
     judgements = [_judgement(model.name, window, verdict, now) for verdict in verdicts]
     return _Assessment(window.start, stage, summaries, judgements)
 
@@ -135,11 +136,13 @@ def _store(model: str, work: Work, assessment: _Assessment) -> set[str]:
     return changed
 
 
-def measure_for(rule: Rule, profile: WindowProfile, positive: str | None) -> Measure:
+def measure_for(rule: Rule, profile: WindowProfile, summary: WindowSummary, positive: str | None) -> Measure:
     """The measure that a rule speaks of, with the interval that the rule wants."""
     confidence = interval_confidence(rule)
     if rule.measure == "label_coverage":
         return label_coverage(profile.labelled, profile.predictions, confidence=confidence)
+    if rule.measure in WINDOW_MEASURES:
+        return column_measure(rule.measure, summary)
     found = measures(profile.performance, confidence=confidence, positive=positive, names=[rule.measure])
     problem = "no labelled rows" if profile.performance is None else "this model's task does not have it"
     return found.get(rule.measure, Measure(rule.measure, confidence=confidence, problem=problem))

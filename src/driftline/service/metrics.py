@@ -20,6 +20,7 @@ from driftline.service.config import Config
 from driftline.service.summary import WindowSummary
 from driftline.sketches import decode
 from driftline.store.inbox import Inbox
+from driftline.store.outbox import Outbox
 from driftline.store.state import State, Work
 
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -30,7 +31,8 @@ def snapshot(config: Config, state: State, inbox: Inbox) -> ServiceMetrics:
     queued = inbox.waiting_events()
     with state.read() as read:
         models = [_model(read, name, queued.get(name, 0)) for name in config.models]
-        return ServiceMetrics(models, read.count_notifications("delivered"), read.count_notifications("waiting"))
+        outbox = Outbox(read.connection)
+        return ServiceMetrics(models, outbox.count("delivered"), outbox.count("waiting"))
 
 
 def _model(read: Work, model: str, queued: int) -> ModelMetrics:

@@ -59,6 +59,7 @@ def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredMod
                     reference=encode(reference),
                     watermark=stored.watermark if stored is not None else None,
                     latency=stored.latency if stored is not None else None,
+                    last_arrival=stored.last_arrival if stored is not None else None,
                 )
             )
             work.retire_judgements(config.name, [rule.name for rule in config.rules])

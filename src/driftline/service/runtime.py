@@ -14,39 +14,38 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
-import msgspec
-
-from driftline.alerts.channels.webhook import Webhook
-from driftline.alerts.delivery import Channel, channels_for, deliver_next
-from driftline.errors import StorageError, UsageError
+from driftline.alerts.channels.alertmanager import Alertmanager
+from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
+from driftline.alerts.message import MARKS, Event, describe_alert
+from driftline.errors import StorageError, UnavailableError, UsageError
 from driftline.rules import ChangeKind
 from driftline.service import clock
-from driftline.service.alerting import AlertEvent
+from driftline.service.alerting import AlertEvent, end_orphans
+from driftline.service.announcing import Announcer
 from driftline.service.config import Config
 from driftline.service.ingest import drain
 from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.model import open_model, remember_fingerprint
 from driftline.service.rebuild import rebuild
-from driftline.service.views import StepView, Views, alert_view, describe_alert
+from driftline.service.receivers import open_channel
+from driftline.service.staleness import check_arrivals, store_event
+from driftline.service.views import Views, alert_view
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
-from driftline.store.state import State, Work
+from driftline.store.outbox import Outbox
+from driftline.store.state import State
 
 IDLE_SECONDS = 1.0
 TIDY_EVERY = timedelta(hours=1)
+KEEP_EVERY = timedelta(seconds=30)
+"""How often Alertmanager is reminded: it forgets alerts when it restarts, and ends those that it hears no more of."""
+
 RECEIPTS_KEPT = timedelta(days=7)
 """How long an Idempotency-Key is remembered."""
 
 AFTER_TROUBLE_SECONDS = 2.0
 _WIDTH = 79  # of lines for people: a terminal has 80 columns
 _LOG = logging.getLogger("driftline")
-
-_MARKS = {
-    ChangeKind.FIRED: "⚠️ Alert: ",
-    ChangeKind.REOPENED: "⚠️ Alert, again: ",
-    ChangeKind.RESOLVED: "✅ Resolved: ",
-    ChangeKind.CORRECTED: "↩️ Corrected: ",
-}
 
 
 class Service:
@@ -66,12 +65,11 @@ class Service:
         self.views = Views(config, tasks, self.state, self.inbox)
         self.problems: dict[str, str] = {}
         self._wake, self._stopping = threading.Event(), threading.Event()
-        self._channels: dict[str, Channel] = {}
-        self._severities: dict[str, frozenset[str]] = {}
-        for index, one in enumerate(config.notify, start=1):
-            name = f"webhook-{index}"
-            self._channels[name] = Webhook(one.webhook)
-            self._severities[name] = frozenset(severity.value for severity in one.severity)
+        self.address = ""
+        """Where the service can be reached, once it listens; links lead there unless `url` is configured."""
+        self._channels = {one.name: open_channel(one, clock.now) for one in config.notify}
+        self._receivers = {one.name: one for one in config.notify}
+        self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring)
         self._new_messages = {name: threading.Event() for name in self._channels}
         self._threads: list[threading.Thread] = []
         self._passed = False
@@ -83,6 +81,10 @@ class Service:
 
     def start(self) -> None:
         """Start the worker and one delivery thread a channel."""
+        with self.state.work() as work:
+            Outbox(work.connection).forget_orphans(self._channels)
+            known = {name: {rule.name for rule in one.rules} for name, one in self.config.models.items()}
+            self._announcer.announce(work, end_orphans(work, known, clock.now()), clock.now())
         self._threads = [threading.Thread(target=self._run_worker, name="driftline-worker")]
         self._threads += [
             threading.Thread(target=self._run_delivery, args=(name,), name=f"driftline-{name}", daemon=True)
@@ -115,6 +117,7 @@ class Service:
             self._wake.clear()
             for name in self.models:
                 self._guard(name, functools.partial(self._work, name))
+            self._guard("alerts", self._look_at_the_clock)
             if (now := clock.now()) - tidied >= TIDY_EVERY:
                 self._guard("receipts", functools.partial(self.inbox.forget_receipts, now - RECEIPTS_KEPT))
                 tidied = now
@@ -141,51 +144,66 @@ class Service:
         while True:
             worked = 0 if self._stopping.is_set() else drain(model, self.inbox, self.state)
             refresh_labels(model, self.state)
-            events = judge_windows(model, self.state, clock.now(), self._announce)
+            events = judge_windows(model, self.state, clock.now(), self._announcer.announce)
+            if events:
+                self._ring()
             for event in events:
                 self._say(event)
             if not worked:
                 return
 
-    def _announce(self, work: Work, event: AlertEvent) -> None:
-        """Put a message for each channel that wants it into the outbox."""
-        body = msgspec.json.encode(_message(event))
-        for channel in channels_for(event.alert.severity, self._severities):
-            work.add_notification(channel, event.alert.id, body, clock.now())
+    def _look_at_the_clock(self) -> None:
+        """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""
+        now = clock.now()
+        for config in self.config.models.values():
+            if (event := check_arrivals(config, self.state, now)) is not None:
+                with self.state.work() as work:
+                    store_event(work, event, now)
+                    self._announcer.announce(work, [event], now)
+                self._ring()
+                self._say(event)
+        self._announcer.tick(self.state, now)
+
+    def _ring(self) -> None:
+        """Say that the outbox has something new."""
+        for event in self._new_messages.values():
+            event.set()
 
     def _say(self, event: AlertEvent) -> None:
-        for channel in self._new_messages.values():
-            channel.set()
         first, *more = describe_alert(alert_view(event.alert, [], None))
         lines = more if event.kind in (ChangeKind.FIRED, ChangeKind.REOPENED) else [*more[:1], event.reason]
         wrapped = (textwrap.fill(line, _WIDTH, initial_indent="   ", subsequent_indent="     ") for line in lines)
-        self._tell("\n".join([_MARKS[event.kind] + first, *wrapped]))
+        self._tell("\n".join([MARKS[Event(event.kind.value)] + first, *wrapped]))
 
     # ---- deliveries -------------------------------------------------------------------------------------------------
 
     def _run_delivery(self, name: str) -> None:
         rng = random.Random()
+        unreached, kept = 0, None
         while not self._stopping.is_set():
             self._new_messages[name].clear()
+            outcome = Outcome()
             try:
-                while not self._stopping.is_set() and deliver_next(
-                    self.state, name, self._channels[name], clock.now(), rng
-                ):
-                    pass
+                outcome = deliver_next(self.state, name, self._channels[name], clock.now, rng)
+                if kept is None or clock.now() - kept >= KEEP_EVERY:
+                    kept = clock.now()
+                    self._keep(name)
+            except UnavailableError as error:
+                _LOG.warning("channel %s: %s; trying again", name, error)
             except Exception:  # noqa: BLE001 - a channel must outlive whatever its receiver does
                 _LOG.exception("channel %s: trying again", name)
-            self._new_messages[name].wait(IDLE_SECONDS)
+                outcome = Outcome(reached=False)
+            unreached = 0 if outcome.reached else unreached + 1
+            if unreached:
+                self._stopping.wait(wait_seconds(unreached, rng))
+            elif not outcome.tried:
+                self._new_messages[name].wait(IDLE_SECONDS)
 
-
-def _message(event: AlertEvent) -> dict[str, object]:
-    view = alert_view(event.alert, [StepView(clock.now(), event.kind.value, event.reason)], None)
-    return {
-        "version": 1,
-        "event": event.kind.value,
-        "text": _MARKS[event.kind] + "\n".join(describe_alert(view)),
-        "reason": event.reason,
-        "alert": view,
-    }
+    def _keep(self, name: str) -> None:
+        """Remind a receiver that forgets of the alerts that are firing."""
+        channel = self._channels[name]
+        if isinstance(channel, Alertmanager):
+            channel.keep(self._announcer.notices_of_firing(self.state, self._receivers[name], clock.now()))
 
 
 def _lock(storage: Path) -> IO[str]:

@@ -57,7 +57,7 @@ class Server:
         app = create_app(self._service)
         self._uvicorn = _Uvicorn(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
         host, port = listener.getsockname()[:2]
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.address = self._service.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def run(self) -> None:
         """Work events in and answer requests until told to stop; then finish the batch at hand."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from driftline.alerts.message import Acknowledgement, AlertView, Span, StepView
 from driftline.errors import UnknownNameError
 from driftline.events import ALL_VERSIONS
 from driftline.rules import Rule
@@ -58,46 +59,6 @@ class WindowView(msgspec.Struct, frozen=True):
 
     summary: WindowSummary
     verdicts: list[VerdictView]
-
-
-class Span(msgspec.Struct, frozen=True):
-    """A half-open span of event time, UTC."""
-
-    start: datetime
-    end: datetime
-
-
-class StepView(msgspec.Struct, frozen=True):
-    """One step in an alert's life, wall-clock time."""
-
-    at: datetime
-    kind: str
-    reason: str
-
-
-class AlertView(msgspec.Struct, frozen=True):
-    """An alert: ``value`` as it was known when it fired, ``value_now`` as it is known for the same window today."""
-
-    id: str
-    model: str
-    rule: str
-    measure: str
-    severity: str
-    title: str
-    status: Literal["firing", "resolved", "corrected"]
-    window: Span
-    span: Span
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    threshold: float
-    worst: float | None
-    value_now: float | None
-    fired_at: datetime
-    ended_at: datetime | None
-    findings: Findings | None
-    history: list[StepView]
 
 
 class Views:
@@ -215,16 +176,13 @@ def alert_view(row: AlertRow, history: list[StepView], value_now: float | None) 
         ended_at=row.ended_at,
         findings=_findings.decode(row.findings),
         history=history,
+        acknowledged=acknowledgement(row),
+        muted=row.muted,
     )
 
 
-def describe_alert(alert: AlertView) -> list[str]:
-    """Say an alert in lines of plain text: title; where and when; number; then what changed and what did not."""
-    value = "no value" if alert.value is None else f"{alert.value:.3g}"
-    interval = "" if alert.low is None or alert.high is None else f" [{alert.low:.3g}, {alert.high:.3g}]"
-    lines = [
-        alert.title,
-        f"{alert.model}: {alert.rule}: window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
-        f"{alert.measure} {value}{interval}, n = {alert.n}, threshold {alert.threshold:g}",
-    ]
-    return lines + (list(alert.findings.sentences) if alert.findings is not None else [])
+def acknowledgement(row: AlertRow) -> Acknowledgement | None:
+    """Who has taken an alert on, if anybody."""
+    if row.acknowledged_at is None:
+        return None
+    return Acknowledgement(row.acknowledged_by, row.acknowledged_at, row.acknowledged_reason)

@@ -21,7 +21,6 @@ from driftline.store.tables import (
     COUNTERS,
     JUDGEMENTS,
     MODELS,
-    NOTIFICATIONS,
     PREDICTIONS,
     SUMMARIES,
     TRANSITIONS,
@@ -46,6 +45,7 @@ class ModelRow:
     reference: bytes
     watermark: datetime | None
     latency: bytes | None
+    last_arrival: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ class WindowRow:
     profile: bytes
     labels_changed: bool
     settled: bool
+    pushed: bool = False
+    revision: int = 0
 
     @property
     def window(self) -> Window:
@@ -119,6 +121,10 @@ class AlertRow:
     findings: bytes
     fired_at: datetime
     ended_at: datetime | None
+    acknowledged_by: str = ""
+    acknowledged_at: datetime | None = None
+    acknowledged_reason: str = ""
+    muted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +135,6 @@ class TransitionRow:
     at: datetime
     kind: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class NotificationRow:
-    """A message to a channel that waits to be delivered; ``body`` is JSON."""
-
-    id: int
-    channel: str
-    alert: str
-    body: bytes
-    attempts: int
-    due_at: datetime
-    last_error: str
-    state: str
 
 
 class State:
@@ -322,7 +314,9 @@ class Work:
     def mark_settled(self, model: str, start: datetime) -> None:
         """Say that a window has been judged on all that is known."""
         self.connection.execute(
-            WINDOWS.update().where(WINDOWS.c.model == model, WINDOWS.c.start == start).values(settled=True)
+            WINDOWS.update()
+            .where(WINDOWS.c.model == model, WINDOWS.c.start == start)
+            .values(settled=True, pushed=False, revision=WINDOWS.c.revision + 1)
         )
 
     def unsettle_all(self, model: str) -> None:
@@ -443,42 +437,52 @@ class Work:
                 steps.setdefault(row.alert, []).append(_as(TransitionRow, row))
         return steps
 
-    # ---- notifications ----------------------------------------------------------------------------------------------
+    def alert(self, id: str) -> AlertRow | None:
+        """One alert, if it is known."""
+        row = self.connection.execute(sa.select(ALERTS).where(ALERTS.c.id == id)).one_or_none()
+        return None if row is None else _as(AlertRow, row)
 
-    def add_notification(self, channel: str, alert: str, body: bytes, due_at: datetime) -> None:
-        """Put a message into the outbox, in the transaction that changed the alert."""
-        self.connection.execute(
-            NOTIFICATIONS.insert().values(
-                channel=channel, alert=alert, body=body, attempts=0, due_at=due_at, last_error="", state="waiting"
+    # ---- metrics ----------------------------------------------------------------------------------------------------
+
+    def count_transitions(self, model: str) -> dict[str, tuple[int, str, datetime]]:
+        """Of each kind of step in the lives of a model's alerts: how many, and the newest one's alert and moment."""
+        newest = (
+            sa.select(TRANSITIONS.c.kind, sa.func.count().label("number"), sa.func.max(TRANSITIONS.c.id).label("id"))
+            .join(ALERTS, ALERTS.c.id == TRANSITIONS.c.alert)
+            .where(ALERTS.c.model == model)
+            .group_by(TRANSITIONS.c.kind)
+            .subquery()
+        )
+        statement = sa.select(newest.c.kind, newest.c.number, TRANSITIONS.c.alert, TRANSITIONS.c.at).join(
+            TRANSITIONS, TRANSITIONS.c.id == newest.c.id
+        )
+        return {row.kind: (int(row.number), row.alert, row.at) for row in self.connection.execute(statement)}
+
+    def newest_judgement(self, model: str) -> datetime | None:
+        """When the newest judgement was made, wall-clock time; None before there is one."""
+        statement = sa.select(sa.func.max(JUDGEMENTS.c.judged_at)).where(JUDGEMENTS.c.model == model)
+        found: datetime | None = self.connection.execute(statement).scalar_one()
+        return found
+
+    def windows_to_push(self, model: str, most: int) -> list[WindowRow]:
+        """Settled windows whose measures have not gone out since, the oldest first."""
+        statement = sa.select(WINDOWS).where(WINDOWS.c.model == model, WINDOWS.c.settled, sa.not_(WINDOWS.c.pushed))
+        ordered = statement.order_by(WINDOWS.c.start, WINDOWS.c.version).limit(most)
+        return [_as(WindowRow, row) for row in self.connection.execute(ordered)]
+
+    def mark_pushed(self, rows: Iterable[WindowRow]) -> None:
+        """Say that these have gone out, unless they were settled anew in the meantime."""
+        for row in rows:
+            self.connection.execute(
+                WINDOWS.update()
+                .where(
+                    WINDOWS.c.model == row.model,
+                    WINDOWS.c.start == row.start,
+                    WINDOWS.c.version == row.version,
+                    WINDOWS.c.revision == row.revision,
+                )
+                .values(pushed=True)
             )
-        )
-
-    def next_notifications(self, channels: Iterable[str]) -> list[NotificationRow]:
-        """The oldest waiting message of each channel: a channel's messages go out in order."""
-        oldest = (
-            sa.select(sa.func.min(NOTIFICATIONS.c.id))
-            .where(NOTIFICATIONS.c.state == "waiting", NOTIFICATIONS.c.channel.in_(list(channels)))
-            .group_by(NOTIFICATIONS.c.channel)
-        )
-        found = self.connection.execute(sa.select(NOTIFICATIONS).where(NOTIFICATIONS.c.id.in_(oldest)))
-        return [_as(NotificationRow, row) for row in found]
-
-    def put_notification(self, row: NotificationRow) -> None:
-        """Store what became of a delivery."""
-        self.connection.execute(
-            NOTIFICATIONS.update()
-            .where(NOTIFICATIONS.c.id == row.id)
-            .values(attempts=row.attempts, due_at=row.due_at, last_error=row.last_error, state=row.state)
-        )
-
-    def count_notifications(self, state: str) -> dict[str, int]:
-        """How many messages of each channel are in a state."""
-        statement = (
-            sa.select(NOTIFICATIONS.c.channel, sa.func.count())
-            .where(NOTIFICATIONS.c.state == state)
-            .group_by(NOTIFICATIONS.c.channel)
-        )
-        return {channel: int(number) for channel, number in self.connection.execute(statement)}
 
     def _put(self, table: sa.Table, row: Any) -> None:
         statement = upsert(table).values(_values(row))

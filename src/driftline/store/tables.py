@@ -98,6 +98,7 @@ MODELS = sa.Table(
     sa.Column("reference", sa.LargeBinary, nullable=False),
     sa.Column("watermark", Moment),  # the latest event time seen
     sa.Column("latency", sa.LargeBinary),
+    sa.Column("last_arrival", Moment),  # wall-clock time of the newest event that was worked in
 )
 
 COUNTERS = sa.Table(
@@ -121,6 +122,8 @@ WINDOWS = sa.Table(
     sa.Column("profile", sa.LargeBinary, nullable=False),
     sa.Column("labels_changed", sa.Boolean, nullable=False),  # the labelled part is older than the log
     sa.Column("settled", sa.Boolean, nullable=False),  # closed, labels in or overdue, judged since the last change
+    sa.Column("pushed", sa.Boolean, nullable=False),  # its measures have gone out by remote write since it was settled
+    sa.Column("revision", sa.Integer, nullable=False),  # how often it was settled
 )
 
 SUMMARIES = sa.Table(
@@ -175,6 +178,10 @@ ALERTS = sa.Table(
     sa.Column("findings", sa.LargeBinary, nullable=False),  # JSON: what changed, what did not
     sa.Column("fired_at", Moment, nullable=False),  # wall-clock time
     sa.Column("ended_at", Moment),
+    sa.Column("acknowledged_by", sa.String, nullable=False),  # empty: by nobody
+    sa.Column("acknowledged_at", Moment),
+    sa.Column("acknowledged_reason", sa.String, nullable=False),
+    sa.Column("muted", sa.String, nullable=False),  # why nobody is told of it now; empty: they are
 )
 
 TRANSITIONS = sa.Table(
@@ -192,11 +199,34 @@ NOTIFICATIONS = sa.Table(
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
     sa.Column("channel", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),  # what is told of one model may go out in one message
     sa.Column("alert", sa.String, nullable=False),
-    sa.Column("body", sa.LargeBinary, nullable=False),  # JSON
+    sa.Column("body", sa.LargeBinary, nullable=False),  # JSON of a notice
+    sa.Column("batch", sa.BigInteger),  # the first notice of the message that it was tried in: it is tried so again
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("due_at", Moment, nullable=False),
     sa.Column("last_error", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),  # waiting | delivered
+    sa.Column("state", sa.String, nullable=False),  # waiting | delivered | refused | expired
     sa.Index("notifications_by_state", "state", "channel", "id"),
+)
+
+TOLD = sa.Table(
+    "told",
+    METADATA,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("alert", sa.String, primary_key=True),
+    sa.Column("event", sa.String, nullable=False),  # what the channel was told last
+    sa.Column("at", Moment, nullable=False),
+)
+
+SILENCES = sa.Table(
+    "silences",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("match", sa.LargeBinary, nullable=False),  # JSON: field of an alert to a pattern
+    sa.Column("starts_at", Moment, nullable=False),
+    sa.Column("ends_at", Moment, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
 )

@@ -1,26 +1,36 @@
-"""Webhook: the message as JSON by POST to any address."""
+"""Webhook: the message as JSON by POST to any address, signed on request."""
 
 from __future__ import annotations
 
-import httpx
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import quote
 
-from driftline.errors import UnavailableError
+import msgspec
 
-TIMEOUT_SECONDS = 10.0
+from driftline.alerts.channels.http import post
+from driftline.alerts.message import Message
 
 
 class Webhook:
-    """Posts messages to one address. A status of 200 to 299 is a delivery; everything else is tried again."""
+    """Posts messages to one address. A status of 200 to 299 is a delivery.
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    ``Idempotency-Key`` is the message's key. With a ``secret``, ``X-Driftline-Timestamp`` is the time of sending (whole
+    seconds since 1970) and ``X-Driftline-Signature`` is ``sha256=`` and the HMAC, in hexadecimal digits, of the
+    timestamp, a full stop and the body.
+    """
 
-    def send(self, body: bytes, key: str) -> None:
-        """Send a message; ``key`` is the same whenever the same message is sent again."""
-        headers = {"Content-Type": "application/json", "Idempotency-Key": key, "User-Agent": "driftline"}
-        try:
-            answer = httpx.post(self._url, content=body, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UnavailableError(f"{type(error).__name__}: {error}") from error
-        if not answer.is_success:
-            raise UnavailableError(f"status {answer.status_code}: {answer.text[:200]}")
+    def __init__(self, url: str, *, now: Callable[[], datetime], secret: str = "") -> None:
+        self._url, self._now, self._secret = url, now, secret.encode()
+
+    def send(self, message: Message) -> None:
+        """Post a message; raises as `http.post` does."""
+        body = msgspec.json.encode(message)
+        headers = {"Idempotency-Key": quote(message.key, safe="/:;,=+@ !*()")}
+        if self._secret:
+            timestamp = str(int(self._now().timestamp()))
+            signature = hmac.new(self._secret, f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+            headers |= {"X-Driftline-Timestamp": timestamp, "X-Driftline-Signature": f"sha256={signature}"}
+        post(self._url, body, headers=headers)

@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo
 import jinja2
 from fastapi import APIRouter, Request, Response
 
+from driftline.alerts.message import AlertView
 from driftline.errors import UnknownNameError
 from driftline.service.config import ModelConfig
 from driftline.service.ui import shown, words
 from driftline.service.ui.reference import operations
 from driftline.service.ui.state import Headline, headline
-from driftline.service.views import AlertView, ModelView, WindowView
+from driftline.service.views import ModelView, WindowView
 
 REFRESH_SECONDS = 5.0
 WINDOWS_SHOWN = 120

@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from driftline.alerts.message import AlertView
 from driftline.rules import Rule, number_text
 from driftline.service.config import ModelConfig
 from driftline.service.summary import MeasureView, WindowSummary
 from driftline.service.ui import charts, words
 from driftline.service.ui.state import SEVERITIES, severity
-from driftline.service.views import AlertView, WindowView
+from driftline.service.views import WindowView
 
 COVERAGE = "label_coverage"
 SHARES = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", COVERAGE})

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+from driftline.alerts.message import AlertView
 from driftline.rules import Rule, interval_confidence, number_text
 from driftline.service.config import ModelConfig
 from driftline.service.summary import DriftView, MeasureView, WindowSummary
@@ -23,7 +24,7 @@ from driftline.service.ui.series import (
     performance_chart,
 )
 from driftline.service.ui.state import Headline, Tone, headline, missing, severity
-from driftline.service.views import AlertView, ModelView, VerdictView, WindowView
+from driftline.service.views import ModelView, VerdictView, WindowView
 
 _SPARK_WINDOWS = 60
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from driftline.alerts.message import AlertView
 from driftline.rules import Rule
 from driftline.service.config import ModelConfig
 from driftline.service.ui import words
-from driftline.service.views import AlertView, ModelView, WindowView
+from driftline.service.views import ModelView, WindowView
 
 Tone = Literal["page", "warning", "info", "ok", "unknown", "pending", "resolved", "corrected"]
 

@@ -1,0 +1,79 @@
+"""Alertmanager: alerts by its API v2; routing, grouping, silences and repetition are left to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from driftline.alerts.channels.http import post
+from driftline.alerts.channels.wording import link, number
+from driftline.alerts.message import Message, Notice, message_of
+
+ALIVE_FOR = timedelta(minutes=5)
+"""So long Alertmanager takes an alert for firing without hearing of it again."""
+
+
+class Alertmanager:
+    """Posts alerts to an Alertmanager, which has them when it answers 200.
+
+    It forgets alerts when it restarts, and takes for ended what it does not hear of for `ALIVE_FOR`: so `keep` is to be
+    called with all firing alerts every minute.
+
+    Labels are an alert's identity and never change; what changes stands in annotations.
+    """
+
+    def __init__(self, url: str, *, now: Callable[[], datetime]) -> None:
+        self._url, self._now = url.rstrip("/") + "/api/v2/alerts", now
+
+    def send(self, message: Message) -> None:
+        """Post the alerts of a message as they are now; raises as `http.post` does."""
+        self._post(message.notices)
+
+    def keep(self, notices: Sequence[Notice]) -> None:
+        """Post those alerts again that are firing; nothing is sent where none is. Raises as `http.post` does."""
+        self._post([notice for notice in notices if notice.alert.status == "firing"])
+
+    def _post(self, notices: Sequence[Notice]) -> None:
+        # The last that is said of an alert holds.
+        latest = {notice.alert.id: notice for notice in notices}
+        if latest:
+            now = self._now()
+            post(self._url, msgspec.json.encode([alert_of(notice, now) for notice in latest.values()]))
+
+
+def alert_of(notice: Notice, now: datetime) -> dict[str, object]:
+    """An alert as Alertmanager takes it."""
+    alert = notice.alert
+    ends_at = now + ALIVE_FOR if alert.status == "firing" else alert.ended_at or now
+    annotations = {
+        "summary": alert.title,
+        "description": message_of([notice], notice.key).text,
+        "value": number(alert.value),
+        "value_now": number(alert.value_now),
+        "threshold": number(alert.threshold),
+        "window_start": alert.window.start.isoformat(),
+        "window_end": alert.window.end.isoformat(),
+        "outcome": alert.status,
+        "reason": notice.reason,
+        "acknowledged_by": "" if alert.acknowledged is None else alert.acknowledged.by,
+    }
+    found: dict[str, object] = {
+        "labels": {
+            "alertname": alert.rule,
+            "service": "driftline",
+            "severity": alert.severity,
+            "model": alert.model,
+            "rule": alert.rule,
+            "measure": alert.measure,
+            "alert_id": alert.id,
+        },
+        "annotations": {name: text for name, text in annotations.items() if text},
+        # Wall-clock time: Alertmanager shows how long ago it was, and an event time may be years ago.
+        "startsAt": alert.fired_at,
+        # It refuses an end before the start, which a clock that was set back would make.
+        "endsAt": max(ends_at, alert.fired_at),
+    }
+    # One address that it cannot read would make it refuse all alerts of the request.
+    return found | ({"generatorURL": url} if (url := link(notice.url)) else {})

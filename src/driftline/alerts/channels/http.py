@@ -1,0 +1,94 @@
+"""One POST of JSON, and what its answer means for a message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from driftline.errors import RefusedError, UnavailableError, UnreachableError
+
+TIMEOUT_SECONDS = 10.0
+LONGEST_RETRY_SECONDS = 3600.0
+
+_NEVER_TAKEN = frozenset({400, 405, 411, 413, 414, 415, 422})
+_SHOWN_LENGTH = 200
+_READ_LENGTH = 4000
+
+
+def post(
+    url: str,
+    content: bytes,
+    *,
+    headers: Mapping[str, str] | None = None,
+    hidden: Sequence[str] = (),
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> None:
+    """Post JSON to an address; return when the answer is 200 to 299.
+
+    Redirects are not followed, proxies of the environment are not used: an address may hold a secret, which must not
+    travel. For the same reason no error repeats the address, nor what is ``hidden``.
+
+    Raises `UnreachableError` without an answer in time, `RefusedError` for an answer that the same request will get
+    again (400, 405, 411, 413, 414, 415, 422), and `UnavailableError` for any other, with the seconds of Retry-After.
+    """
+    headers = {"Content-Type": "application/json", "User-Agent": "driftline", **(headers or {})}
+    try:
+        with httpx.stream(
+            "POST", url, content=content, headers=headers, timeout=timeout_seconds, trust_env=False
+        ) as answer:
+            if not answer.is_success:
+                raise _error(answer, hidden)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        # Their texts quote parts of the address.
+        raise UnreachableError(f"{type(error).__name__}: not an address that can be posted to") from error
+    except httpx.HTTPError as error:
+        raise UnreachableError(_without(f"{type(error).__name__}: {error}", [url, *hidden])) from error
+
+
+def _error(answer: httpx.Response, hidden: Sequence[str]) -> UnavailableError:
+    url = answer.request.url
+    # Servers like to quote the path of what they did not find.
+    secrets = [str(url), url.raw_path.decode(), url.path, *hidden]
+    said = _without(" ".join(_beginning(answer).split()), secrets)[:_SHOWN_LENGTH]
+    text = f"status {answer.status_code}: {said}".removesuffix(": ")
+    if answer.status_code in _NEVER_TAKEN:
+        return RefusedError(text)
+    return UnavailableError(text, retry_after=_retry_after_seconds(answer.headers))
+
+
+def _beginning(answer: httpx.Response) -> str:
+    """The beginning of an answer's text: the whole may be of any size, and may break off."""
+    text = ""
+    try:
+        for chunk in answer.iter_text():
+            text += chunk
+            if len(text) >= _READ_LENGTH:
+                break
+    except httpx.HTTPError:
+        return text
+    return text
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) > 1:
+            text = text.replace(secret, "…")
+    return text
+
+
+def _retry_after_seconds(headers: httpx.Headers) -> float | None:
+    """Seconds to wait, 0 to 3600, of a Retry-After in seconds or as a date; None without one that can be read."""
+    text = headers.get("Retry-After", "")
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            # By the server's own clock: ours may be another.
+            wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return None
+        seconds = wait.total_seconds()
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_SECONDS)

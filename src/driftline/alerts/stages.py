@@ -1,0 +1,86 @@
+"""Who is told of what: silences, inhibition, and what a channel is told next. Pure functions of what is known.
+
+An alert is muted by a silence, or by another firing alert of its model that explains it. Nobody is told of a muted
+alert that starts. Whoever was told of an alert is told of its end and of its correction, muted or not. When an alert
+is muted no longer and still firing, those who do not know of it are told.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from driftline.alerts.message import Event
+from driftline.rules import Severity
+from driftline.rules.topic import Topic, topic_of
+from driftline.store.outbox import SilenceRow
+from driftline.store.state import AlertRow
+
+MATCHED = ("id", "model", "rule", "measure", "severity")
+"""The fields of an alert that a silence can speak of."""
+
+_GOING_ON = (Event.FIRED, Event.REOPENED, Event.REPEATED)
+
+
+def matches(patterns: Mapping[str, str], alert: AlertRow) -> bool:
+    """Whether every pattern matches its field; ``*`` and ``?`` stand for any text and any sign, upper case counts."""
+    return all(fnmatch.fnmatchcase(getattr(alert, field), pattern) for field, pattern in patterns.items())
+
+
+def muted_because(alert: AlertRow, firing: Iterable[AlertRow], silences: Iterable[SilenceRow], now: datetime) -> str:
+    """Why nobody is to be told of a firing alert, in words; empty where they are. ``firing`` are all of its model."""
+    for silence in silences:
+        if silence.starts_at <= now < silence.ends_at and matches(silence.match, alert):
+            return f"silenced by {silence.by} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.reason}"
+    for other in firing:
+        if _explains(other, alert):
+            return f"{other.rule} is firing too, and explains it"
+    return ""
+
+
+def _explains(one: AlertRow, other: AlertRow) -> bool:
+    """Faults of the pipeline explain drift, bad performance explains drift, a graver alert a lesser on the measure."""
+    if one.model != other.model:
+        return False
+    if one.measure == other.measure:
+        return Severity(one.severity).rank < Severity(other.severity).rank
+    return topic_of(other.measure) is Topic.DRIFT and topic_of(one.measure) is not Topic.DRIFT
+
+
+def is_told(event: Event, told: Event | None, *, muted: bool) -> bool:
+    """Whether a channel that was told ``told`` last of an alert (None: nothing) is told of this event."""
+    if event is Event.RESOLVED:
+        return told in _GOING_ON
+    if event is Event.CORRECTED:
+        return told is not None and told is not Event.CORRECTED
+    return not muted
+
+
+def due(
+    told: Event | None,
+    told_at: datetime | None,
+    now: datetime,
+    *,
+    muted: bool,
+    acknowledged: bool,
+    repeat: timedelta | None,
+) -> Event | None:
+    """What a channel is told of a firing alert to which nothing has happened, if anything.
+
+    It is told of an alert that it does not know of, and again after ``repeat``, unless somebody has taken it on.
+    """
+    if muted:
+        return None
+    if told not in _GOING_ON:
+        return Event.FIRED if told is None else Event.REOPENED
+    if repeat is not None and not acknowledged and told_at is not None and now - told_at >= repeat:
+        return Event.REPEATED
+    return None
+
+
+def wanted(alert: AlertRow, severities: Sequence[Severity], models: Sequence[str]) -> bool:
+    """Whether a channel wants alerts of this severity and model; ``models`` are patterns, empty for all."""
+    return alert.severity in severities and (
+        not models or any(fnmatch.fnmatchcase(alert.model, pattern) for pattern in models)
+    )

@@ -1,0 +1,173 @@
+"""Puts what there is to say of alerts into the outbox: when something happens to one, and as time goes by.
+
+The stages (`driftline.alerts.stages`) decide who is told; what each channel was told last is stored with it, so that a
+restart neither repeats nor forgets anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from urllib.parse import quote
+
+import msgspec
+
+from driftline.alerts.message import RECENT_WINDOWS, AlertView, Event, Notice, Point, StepView
+from driftline.alerts.stages import due, is_told, muted_because, wanted
+from driftline.service.alerting import AlertEvent
+from driftline.service.config import NotifyConfig
+from driftline.service.views import alert_view
+from driftline.store.outbox import Outbox, SilenceRow, ToldRow
+from driftline.store.state import AlertRow, State, TransitionRow, Work
+
+_EVENTS = {event.value: event for event in Event}
+
+
+@dataclass(slots=True)
+class _Known:
+    """What an announcement rests on, within one transaction."""
+
+    work: Work
+    outbox: Outbox
+    now: datetime
+    silences: Sequence[SilenceRow]
+    firing: Mapping[str, list[AlertRow]]
+    told: dict[tuple[str, str], ToldRow] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, work: Work, now: datetime, alerts: Iterable[str] = ()) -> _Known:
+        firing: dict[str, list[AlertRow]] = {}
+        for row in work.alerts(status="firing"):
+            firing.setdefault(row.model, []).append(row)
+        outbox = Outbox(work.connection)
+        ids = {*alerts, *(row.id for rows in firing.values() for row in rows)}
+        return cls(work, outbox, now, outbox.silences(after=now), firing, outbox.told(ids))
+
+    def muted(self, alert: AlertRow) -> str:
+        return muted_because(alert, self.firing.get(alert.model, ()), self.silences, self.now)
+
+    def event_told(self, channel: str, alert: AlertRow) -> Event | None:
+        row = self.told.get((channel, alert.id))
+        return None if row is None else _EVENTS[row.event]
+
+
+class Announcer:
+    """Announces alerts to the receivers of a configuration.
+
+    ``base_url`` gives where the page is, for links; empty for none. ``ring`` is called after something was put into the
+    outbox.
+    """
+
+    def __init__(
+        self, receivers: Sequence[NotifyConfig], base_url: Callable[[], str], ring: Callable[[], None]
+    ) -> None:
+        self._receivers, self._base_url, self._ring = receivers, base_url, ring
+
+    def announce(self, work: Work, events: Sequence[AlertEvent], now: datetime) -> None:
+        """Say what happened to alerts, in the transaction in which it happened."""
+        if not events:
+            return
+        known = _Known.of(work, now, (event.alert.id for event in events))
+        for event in events:
+            kind = _EVENTS[event.kind.value]
+            muted = known.muted(event.alert) if event.alert.status == "firing" else ""
+            alert = self._mute(known, event.alert, muted)
+            for receiver in self._receivers:
+                told = known.event_told(receiver.name, alert)
+                if self._wants(receiver, alert) and is_told(kind, told, muted=bool(muted)):
+                    self._tell(known, receiver, alert, kind, event.reason)
+
+    def tick(self, state: State, now: datetime) -> None:
+        """Say what has become due: silences that ended, receivers that are new, alerts that are to be repeated."""
+        with state.read() as read:
+            if not self._due(_Known.of(read, now)):
+                return
+        with state.work() as work:
+            known = _Known.of(work, now)
+            for before, muted, notices in self._due(known):
+                alert = self._mute(known, before, muted)
+                for receiver, event in notices:
+                    self._tell(known, receiver, alert, event, _WHY[event])
+        self._ring()
+
+    def _due(self, known: _Known) -> list[tuple[AlertRow, str, list[tuple[NotifyConfig, Event]]]]:
+        """Firing alerts whose muting has changed, or of which somebody is to be told."""
+        found = []
+        for alert in (row for rows in known.firing.values() for row in rows):
+            muted = known.muted(alert)
+            notices = []
+            for receiver in self._receivers:
+                row = known.told.get((receiver.name, alert.id))
+                event = due(
+                    known.event_told(receiver.name, alert),
+                    row.at if row is not None else None,
+                    known.now,
+                    muted=bool(muted),
+                    acknowledged=bool(alert.acknowledged_by),
+                    repeat=receiver.repeat,
+                )
+                if event is not None and self._wants(receiver, alert):
+                    notices.append((receiver, event))
+            if notices or muted != alert.muted:
+                found.append((alert, muted, notices))
+        return found
+
+    def notices_of_firing(self, state: State, receiver: NotifyConfig, now: datetime) -> list[Notice]:
+        """What a receiver that forgets has to hear again and again: all firing alerts that it wants."""
+        with state.read() as read:
+            known = _Known.of(read, now)
+            return [
+                self._notice(known, alert, Event.REPEATED, _WHY[Event.REPEATED])
+                for rows in known.firing.values()
+                for alert in rows
+                if self._wants(receiver, alert) and not known.muted(alert)
+            ]
+
+    def _wants(self, receiver: NotifyConfig, alert: AlertRow) -> bool:
+        return wanted(alert, receiver.severity, receiver.models)
+
+    def _mute(self, known: _Known, alert: AlertRow, muted: str) -> AlertRow:
+        """Store why nobody is told of an alert, where that has changed."""
+        if muted == alert.muted:
+            return alert
+        kind, reason = ("muted", muted) if muted else ("unmuted", f"no longer muted ({alert.muted})")
+        if alert.status == "firing":
+            known.work.add_transition(TransitionRow(alert.id, known.now, kind, reason))
+        alert = replace(alert, muted=muted)
+        known.work.put_alert(alert)
+        return alert
+
+    def _tell(self, known: _Known, receiver: NotifyConfig, alert: AlertRow, event: Event, reason: str) -> None:
+        notice = self._notice(known, alert, event, reason)
+        known.outbox.add(receiver.name, alert.model, alert.id, msgspec.json.encode(notice), known.now)
+        row = ToldRow(receiver.name, alert.id, event.value, known.now)
+        known.outbox.put_told(row)
+        known.told[receiver.name, alert.id] = row
+
+    def _notice(self, known: _Known, alert: AlertRow, event: Event, reason: str) -> Notice:
+        judged = known.work.judgements(alert.model, rule=alert.rule)[-RECENT_WINDOWS:]
+        return Notice(
+            event=event,
+            key=f"{alert.id}-{event.value}-{known.now:%Y%m%dT%H%M%S%f}",
+            said_at=known.now,
+            reason=reason,
+            alert=self._view(alert, known.now, event, reason),
+            recent=[Point(one.window_end, one.value, one.low, one.high) for one in judged],
+            url=link(self._base_url(), alert.model, alert.id),
+        )
+
+    def _view(self, alert: AlertRow, now: datetime, event: Event, reason: str) -> AlertView:
+        return alert_view(alert, [StepView(now, event.value, reason)], None)
+
+
+_WHY = {
+    Event.FIRED: "it is firing, and this receiver has not been told",
+    Event.REOPENED: "it is firing again, and this receiver has not been told",
+    Event.REPEATED: "it is still firing",
+}
+
+
+def link(base_url: str, model: str, alert: str) -> str:
+    """Where the page shows an alert; empty without a page."""
+    return f"{base_url}/models/{quote(model, safe='')}#alert-{alert}" if base_url else ""

@@ -1,0 +1,56 @@
+"""The channels of a configuration: what is read there, and the secrets that it names, become objects that can send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from driftline.alerts.channel import Channel
+from driftline.alerts.channels.alertmanager import Alertmanager
+from driftline.alerts.channels.webhook import Webhook
+from driftline.service.config import EmailSection, NotifyConfig, secret
+
+
+def open_channel(receiver: NotifyConfig, now: Callable[[], datetime]) -> Channel:
+    """Make the channel of a receiver; nothing is sent yet. A secret that the environment lacks is an error."""
+    section = receiver.section
+    match receiver.kind:
+        case "webhook":
+            return Webhook(secret(section.webhook or ""), secret=secret(section.secret or ""), now=now)
+        case "alertmanager":
+            return Alertmanager(secret(section.alertmanager or ""), now=now)
+        case "slack":
+            from driftline.alerts.channels.slack import Slack
+
+            return Slack(secret(section.slack or ""))
+        case "teams":
+            from driftline.alerts.channels.teams import Teams
+
+            return Teams(secret(section.teams or ""))
+        case "pagerduty":
+            from driftline.alerts.channels.pagerduty import PagerDuty
+
+            key, url = secret(section.pagerduty or ""), section.url
+            return PagerDuty(key, url=secret(url)) if url is not None else PagerDuty(key)
+        case "apprise":
+            from driftline.alerts.channels.apprise import Apprise
+
+            return Apprise(secret(section.apprise or ""))
+        case _:
+            assert section.email is not None  # the only kind that is left
+            return _email(section.email, now)
+
+
+def _email(section: EmailSection, now: Callable[[], datetime]) -> Channel:
+    from driftline.alerts.channels.email import Email
+
+    return Email(
+        section.host,
+        section.port,
+        sender=section.sender,
+        to=section.to,
+        username=secret(section.username or ""),
+        password=secret(section.password or ""),
+        security=section.security,
+        now=now,
+    )

@@ -1,0 +1,171 @@
+"""The outbox: what has to be told to which channel, from the transaction that changed the alert until it has arrived;
+what each channel was told last; and the silences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from driftline.store.tables import NOTIFICATIONS, SILENCES, TOLD
+
+_PATTERNS = msgspec.json.Decoder(dict[str, str])
+_PARAMETERS = 500  # ids in one statement: below every database's limit
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRow:
+    """A notice that waits for a channel, or what became of it; ``body`` is its JSON.
+
+    ``batch`` is the id of the first notice of the message that it was tried in, None before it was tried.
+    """
+
+    id: int
+    channel: str
+    model: str
+    alert: str
+    body: bytes
+    batch: int | None
+    attempts: int
+    due_at: datetime
+    last_error: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToldRow:
+    """What a channel was told last of an alert, and when that was put into the outbox."""
+
+    channel: str
+    alert: str
+    event: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceRow:
+    """Nobody is told of alerts whose fields match every pattern, in [starts_at, ends_at), wall-clock time."""
+
+    id: str
+    match: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    by: str
+    reason: str
+    created_at: datetime
+
+
+class Outbox:
+    """The statements on these tables, within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    # ---- notices ----------------------------------------------------------------------------------------------------
+
+    def add(self, channel: str, model: str, alert: str, body: bytes, due_at: datetime) -> None:
+        """Put a notice into the outbox."""
+        self._connection.execute(
+            NOTIFICATIONS.insert().values(
+                channel=channel,
+                model=model,
+                alert=alert,
+                body=body,
+                batch=None,
+                attempts=0,
+                due_at=due_at,
+                last_error="",
+                state="waiting",
+            )
+        )
+
+    def waiting(self, channel: str, most: int) -> list[NotificationRow]:
+        """The oldest waiting notices of a channel, in the order in which they were put there."""
+        statement = sa.select(NOTIFICATIONS).where(
+            NOTIFICATIONS.c.state == "waiting", NOTIFICATIONS.c.channel == channel
+        )
+        found = self._connection.execute(statement.order_by(NOTIFICATIONS.c.id).limit(most))
+        return [
+            NotificationRow(**{field.name: row._mapping[field.name] for field in fields(NotificationRow)})
+            for row in found
+        ]
+
+    def settle(self, ids: Sequence[int], *, state: str, last_error: str = "") -> None:
+        """Say what became of notices after one more attempt: delivered, refused or expired."""
+        self._update(ids, state=state, last_error=last_error, attempts=NOTIFICATIONS.c.attempts + 1)
+
+    def postpone(self, ids: Sequence[int], *, batch: int, due_at: datetime, last_error: str) -> None:
+        """Have notices that could not be delivered tried again together, not before a moment."""
+        self._update(ids, batch=batch, due_at=due_at, last_error=last_error, attempts=NOTIFICATIONS.c.attempts + 1)
+
+    def _update(self, ids: Sequence[int], **values: Any) -> None:
+        for start in range(0, len(ids), _PARAMETERS):
+            some = ids[start : start + _PARAMETERS]
+            self._connection.execute(NOTIFICATIONS.update().where(NOTIFICATIONS.c.id.in_(some)).values(**values))
+
+    def count(self, state: str) -> dict[str, int]:
+        """How many notices of each channel are in a state."""
+        return self._by_channel(sa.func.count(), NOTIFICATIONS.c.state == state)
+
+    def count_failed_attempts(self) -> dict[str, int]:
+        """How many attempts of each channel have failed."""
+        failed = NOTIFICATIONS.c.attempts - sa.case((NOTIFICATIONS.c.state == "delivered", 1), else_=0)
+        return self._by_channel(sa.func.sum(failed), sa.true())
+
+    def _by_channel(self, number: Any, where: Any) -> dict[str, int]:
+        statement = sa.select(NOTIFICATIONS.c.channel, number).where(where).group_by(NOTIFICATIONS.c.channel)
+        return {channel: int(found) for channel, found in self._connection.execute(statement)}
+
+    def forget_orphans(self, channels: Iterable[str]) -> None:
+        """Give up the notices of channels that there are no longer."""
+        self._connection.execute(
+            NOTIFICATIONS.update()
+            .where(NOTIFICATIONS.c.state == "waiting", NOTIFICATIONS.c.channel.not_in(list(channels)))
+            .values(state="expired", last_error="the channel is no longer configured")
+        )
+
+    # ---- what channels know -----------------------------------------------------------------------------------------
+
+    def told(self, alerts: Iterable[str]) -> dict[tuple[str, str], ToldRow]:
+        """What each channel was told last of these alerts, by (channel, alert)."""
+        ids = list(alerts)
+        found: dict[tuple[str, str], ToldRow] = {}
+        for start in range(0, len(ids), _PARAMETERS):
+            statement = sa.select(TOLD).where(TOLD.c.alert.in_(ids[start : start + _PARAMETERS]))
+            for row in self._connection.execute(statement):
+                found[row.channel, row.alert] = ToldRow(row.channel, row.alert, row.event, row.at)
+        return found
+
+    def put_told(self, row: ToldRow) -> None:
+        """Store what a channel is told."""
+        statement = upsert(TOLD).values(channel=row.channel, alert=row.alert, event=row.event, at=row.at)
+        excluded = statement.excluded
+        self._connection.execute(statement.on_conflict_do_update(set_={"event": excluded.event, "at": excluded.at}))
+
+    # ---- silences ---------------------------------------------------------------------------------------------------
+
+    def silences(self, *, after: datetime | None = None) -> list[SilenceRow]:
+        """The silences that end after a moment, or all; the newest first."""
+        statement = sa.select(SILENCES).order_by(SILENCES.c.created_at.desc(), SILENCES.c.id)
+        if after is not None:
+            statement = statement.where(SILENCES.c.ends_at > after)
+        return [
+            SilenceRow(
+                row.id, _PATTERNS.decode(row.match), row.starts_at, row.ends_at, row.by, row.reason, row.created_at
+            )
+            for row in self._connection.execute(statement)
+        ]
+
+    def put_silence(self, row: SilenceRow) -> None:
+        """Store a silence, new or changed."""
+        values = {field.name: getattr(row, field.name) for field in fields(row)}
+        values["match"] = msgspec.json.encode(dict(row.match))
+        statement = upsert(SILENCES).values(values)
+        changed = {name: statement.excluded[name] for name in values if name != "id"}
+        self._connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))

@@ -1,0 +1,45 @@
+"""Apprise: title and text to the many services that its addresses speak of."""
+
+from __future__ import annotations
+
+from driftline.alerts.channels.wording import ENDED, cleaned, line
+from driftline.alerts.message import Event, Message
+from driftline.errors import UnavailableError, UsageError
+
+_TITLE_LIMIT = 250
+
+
+class Apprise:
+    """Sends title and text to one address of Apprise, such as ``mmost://…``; needs the extra ``driftline[apprise]``."""
+
+    def __init__(self, url: str) -> None:
+        """Raises `UsageError` where the extra is not installed, or the address is none that it knows."""
+        try:
+            import apprise
+        except ModuleNotFoundError as error:
+            raise UsageError("an apprise receiver needs Apprise: pip install 'driftline[apprise]'") from error
+        self._notifier, self._format = apprise.Apprise(), apprise.NotifyFormat.TEXT
+        if not self._notifier.add(url):
+            # The address is not repeated: it holds secrets.
+            scheme = url.partition("://")[0] if "://" in url else ""
+            raise UsageError(
+                f"apprise: the address {f'of kind {scheme!r} ' if scheme.isalnum() else ''}is not understood; "
+                "expected kind://… as Apprise's documentation has it"
+            )
+
+    def send(self, message: Message) -> None:
+        """Send a message; `UnavailableError` where Apprise says that it did not arrive: it does not say why."""
+        title = line(message.title, _TITLE_LIMIT)
+        sent = self._notifier.notify(
+            body=cleaned(message.text) or title, title=title, notify_type=_kind(message), body_format=self._format
+        )
+        if not sent:
+            raise UnavailableError("apprise: the message did not arrive; its log says more")
+
+
+def _kind(message: Message) -> str:
+    if message.event in ENDED:
+        return "success"
+    if message.event is Event.TEST or message.alert.severity == "info":
+        return "info"
+    return "failure" if message.alert.severity == "page" else "warning"

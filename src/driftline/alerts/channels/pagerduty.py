@@ -1,0 +1,91 @@
+"""PagerDuty: an incident for each alert, by Events API v2."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from driftline.alerts.channels.http import post
+from driftline.alerts.channels.wording import ENDED, line, link, number, sentences
+from driftline.alerts.message import Event, Message, Notice
+from driftline.errors import RefusedError
+
+SUMMARY_LIMIT = 1024
+KEY_LIMIT = 255
+_NAME_LIMIT = 255
+_DETAIL_LIMIT = 1000
+_MOST_DETAILS = 20
+
+_SEVERITIES = {"page": "critical", "warning": "warning", "info": "info"}
+
+
+class PagerDuty:
+    """Sends an event for each notice. Sending it again does no harm: incidents are told apart by the alert's id.
+
+    What ends here is resolved there. Acknowledgements are not sent: who acknowledges there is known there.
+    """
+
+    def __init__(self, routing_key: str, *, url: str = "https://events.pagerduty.com") -> None:
+        self._key, self._url = routing_key, url.rstrip("/") + "/v2/enqueue"
+
+    def send(self, message: Message) -> None:
+        """Send the events of all notices; raises as `http.post` does. One refused event does not hold up the others."""
+        refused: RefusedError | None = None
+        for notice in message.notices:
+            for action in actions(notice.event):
+                try:
+                    post(self._url, msgspec.json.encode(event_of(notice, action, self._key)), hidden=[self._key])
+                except RefusedError as error:
+                    refused = error
+        if refused is not None:
+            raise refused
+
+
+def actions(event: Event) -> tuple[str, ...]:
+    """What is done about an event; a test leaves nothing open."""
+    if event is Event.TEST:
+        return ("trigger", "resolve")
+    return ("resolve",) if event in ENDED else ("trigger",)
+
+
+def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
+    """An event as PagerDuty takes it."""
+    alert, url = notice.alert, link(notice.url)
+    event: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": _dedup_key(alert.id)}
+    if action == "resolve":
+        return event
+    model, measure = line(alert.model, _NAME_LIMIT), line(alert.measure, _NAME_LIMIT)
+    severity = "info" if notice.event is Event.TEST else _SEVERITIES.get(alert.severity, "warning")
+    event["payload"] = {
+        "summary": line(f"{model}: {alert.title}", SUMMARY_LIMIT),
+        "source": model,
+        "severity": severity,
+        "timestamp": alert.fired_at,
+        "component": model,
+        "group": model,
+        "class": line(alert.rule, _NAME_LIMIT),
+        "custom_details": {
+            "model": model,
+            "rule": line(alert.rule, _NAME_LIMIT),
+            "measure": measure,
+            "value": number(alert.value),
+            "interval": f"{number(alert.low)} to {number(alert.high)}",
+            "threshold": number(alert.threshold),
+            "n": alert.n,
+            "window_start": alert.window.start,
+            "window_end": alert.window.end,
+            "findings": [line(one, _DETAIL_LIMIT) for one in sentences(notice)[:_MOST_DETAILS]],
+        },
+    }
+    event["client"] = "Driftline"
+    if url:
+        event["client_url"] = url
+        event["links"] = [{"href": url, "text": "Open in Driftline"}]
+    return event
+
+
+def _dedup_key(alert_id: str) -> str:
+    key = f"driftline-{alert_id}"
+    return key if len(key) <= KEY_LIMIT else f"driftline-{hashlib.sha256(alert_id.encode()).hexdigest()}"

@@ -1,0 +1,78 @@
+"""Microsoft Teams: an Adaptive Card to the webhook of a workflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from driftline.alerts.channels.http import post
+from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, facts, line, link, sentences
+from driftline.alerts.message import MARKS, Event, Message, Notice
+
+SIZE_LIMIT_BYTES = 28_000
+_TEXT_LIMIT = 1000
+
+
+class Teams:
+    """Posts messages to a workflow that begins "when a Teams webhook request is received"."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def send(self, message: Message) -> None:
+        """Post a message; raises as `http.post` does."""
+        post(self._url, payload(message))
+
+
+def payload(message: Message) -> bytes:
+    """A message as JSON of at most `SIZE_LIMIT_BYTES`: what does not fit is counted."""
+    for shown in range(min(len(message.notices), MOST_SHOWN), 1, -1):
+        body = msgspec.json.encode(_envelope(message, shown))
+        if len(body) <= SIZE_LIMIT_BYTES:
+            return body
+    return msgspec.json.encode(_envelope(message, 1))
+
+
+def _envelope(message: Message, shown: int) -> dict[str, Any]:
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "fallbackText": line(message.title, 300),
+        "msteams": {"width": "Full"},
+        "body": [item for notice in message.notices[:shown] for item in _items(notice)],
+    }
+    if more := len(message.notices) - shown:
+        card["body"].append(_rich([_run(f"and {more} more", isSubtle=True)], separator=True))
+    if url := link(message.url):
+        card["actions"] = [{"type": "Action.OpenUrl", "title": "Open in Driftline", "url": url}]
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def _items(notice: Notice) -> list[dict[str, Any]]:
+    alert = notice.alert
+    colour = "Good" if notice.event in ENDED else "Accent" if notice.event is Event.TEST else "Attention"
+    title = _run(MARKS[notice.event] + line(alert.title, 300), size="Large", weight="Bolder", color=colour)
+    where = f"{line(alert.model, 200)}: {line(alert.rule, 200)} ({line(alert.severity, 50)})"
+    items = [_rich([title], separator=True), _rich([_run(where, isSubtle=True)], spacing="None")]
+    for name, value in facts(notice):
+        items.append(_rich([_run(f"{name}  ", weight="Bolder"), _run(value)], spacing="None"))
+    left = _TEXT_LIMIT
+    for place, sentence in enumerate(sentences(notice)):
+        if left < 20:
+            break
+        text = line(sentence, left)
+        left -= len(text)
+        items.append(_rich([_run(text)], spacing="None" if place else "Small"))
+    return items
+
+
+def _rich(inlines: list[dict[str, Any]], **style: object) -> dict[str, Any]:
+    # Unlike TextBlock and FactSet it knows no Markdown, so that no name becomes a link.
+    return {"type": "RichTextBlock", "inlines": inlines, **style}
+
+
+def _run(text: str, **style: object) -> dict[str, Any]:
+    return {"type": "TextRun", "text": text, **style}

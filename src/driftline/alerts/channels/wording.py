@@ -1,0 +1,97 @@
+"""What channels have in common when they show an alert: texts that fit, numbers, facts, sentences."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime, time
+
+from driftline.alerts.message import Event, Notice, Span
+
+ENDED = (Event.RESOLVED, Event.CORRECTED)
+
+MOST_SHOWN = 10
+"""Notices of one message that people see in full; the others are counted."""
+
+# Control signs, halves of signs, and what turns the direction of the text around it.
+_UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_URL = re.compile(r"https?://[^\s<>\"]{1,1990}", re.ASCII)
+
+
+def cleaned(text: str) -> str:
+    """Text of strangers as it may stand between ours: lines of signs that can be seen."""
+    return _UNWANTED.sub("", re.sub(r"\r\n?|[\u2028\u2029]", "\n", text))
+
+
+def shorten(text: str, limit: int) -> str:
+    """A text of at most ``limit`` UTF-16 units (and so of at most as many signs), with an ellipsis where it was cut.
+
+    >>> shorten("drizzle", 5)
+    'driz…'
+    """
+    units = text.encode("utf-16-le", "replace")
+    if len(units) <= 2 * limit:
+        return text
+    return units[: 2 * (limit - 1)].decode("utf-16-le", "ignore") + "…"
+
+
+def line(text: str, limit: int) -> str:
+    """A text as one line that is not empty: cleaned, white space collapsed, cut to ``limit`` UTF-16 units.
+
+    >>> line("two\\n  lines", 80)
+    'two lines'
+    """
+    return shorten(" ".join(cleaned(text).split()), limit) or "–"
+
+
+def lines(texts: Iterable[str], limit: int) -> str:
+    """Texts as lines, cut to ``limit`` UTF-16 units altogether; empty where there are none."""
+    return shorten("\n".join(line(text, limit) for text in texts), limit)
+
+
+def link(url: str) -> str:
+    """An address that can be shown as a link, or nothing."""
+    return url if _URL.fullmatch(url) else ""
+
+
+def number(value: float | None) -> str:
+    """A number in three digits.
+
+    >>> number(0.51234), number(None)
+    ('0.512', 'no value')
+    """
+    return "no value" if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def span(window: Span) -> str:
+    """A span in words: days where it begins and ends at midnight UTC, otherwise with the times."""
+    whole = window.start.timetz().replace(tzinfo=None) == window.end.timetz().replace(tzinfo=None) == time()
+    return f"{_moment(window.start, whole)} to {_moment(window.end, whole)}{'' if whole else ' UTC'}"
+
+
+def _moment(moment: datetime, whole: bool) -> str:
+    return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def facts(notice: Notice) -> list[tuple[str, str]]:
+    """The numbers of an alert, each with its name: measure, threshold, window, n; what was corrected to what."""
+    alert = notice.alert
+    interval = "" if alert.low is None or alert.high is None else f" [{number(alert.low)}, {number(alert.high)}]"
+    found = [("Measure", f"{line(alert.measure, 200)} {number(alert.value)}{interval}")]
+    if notice.event is Event.CORRECTED:
+        found.append(("As known now", number(alert.value_now)))
+    found.append(("Threshold", number(alert.threshold)))
+    found.append(("Window", span(alert.window)))
+    found.append(("n", str(alert.n)))
+    return found
+
+
+def sentences(notice: Notice) -> list[str]:
+    """Why an alert ended, or what changed and what did not; who has taken it on."""
+    alert = notice.alert
+    told = [notice.reason] if notice.event in ENDED else list(alert.findings.sentences if alert.findings else ())
+    if alert.acknowledged is not None and notice.event not in ENDED:
+        taken = alert.acknowledged
+        told.append(f"Acknowledged by {taken.by}{': ' if taken.reason else ''}{taken.reason}")
+    return [one for one in told if one.strip()]

@@ -139,12 +139,13 @@ def test_the_corrected_labels_correct_the_alert(demo: Demo) -> None:
 
 
 def test_the_webhook_got_each_word_once_and_in_order(demo: Demo) -> None:
-    events = [message["event"] for message in demo.messages]
+    notices = [notice for message in demo.messages for notice in message["notices"]]
+    events = [notice["event"] for notice in notices]
     assert events[:2] == ["fired", "resolved"]
     assert events.count("corrected") == demo.summary["corrected"]
     assert demo.messages[0]["alert"]["title"] == "Model accuracy below threshold!"
     assert "⚠️ Alert: Model accuracy below threshold!" in demo.messages[0]["text"]
-    assert len({message["key"] for message in demo.messages}) == len(demo.messages)
+    assert len({notice["key"] for notice in notices}) == len(notices)
 
 
 def test_scikit_learn_the_api_the_page_and_the_metrics_agree(demo: Demo) -> None:

@@ -15,6 +15,10 @@ COMMANDS = {
     "check": "Compare a current file with a reference: one verdict, one exit code.",
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
+    "alerts": "List the alerts that are firing.",
+    "ack": "Say that you have taken an alert on.",
+    "silence": "Have nobody told of some alerts for a while.",
+    "notify": "Send a test message to a receiver of alerts.",
     "demo": "Replay a real incident through a real service, in under a minute.",
     "schema": "Print the JSON Schema of driftline.yaml, for editors and other checkers.",
 }

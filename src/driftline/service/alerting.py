@@ -120,6 +120,8 @@ def _changed(alert: AlertRow, change: Change, now: datetime) -> AlertRow:
     if change.span is None:
         return replace(alert, status=Status.CORRECTED.value, ended_at=now)
     firing = change.span.firing
+    if change.kind is ChangeKind.REOPENED:  # whoever took it on thought that it was over
+        alert = replace(alert, acknowledged_by="", acknowledged_at=None, acknowledged_reason="")
     return replace(
         alert,
         status=(Status.FIRING if firing else Status.RESOLVED).value,

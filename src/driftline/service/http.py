@@ -28,11 +28,20 @@ from driftline.errors import (
 from driftline.events import event_schemas, parse_labels, parse_predictions, require_all_good
 from driftline.export.prometheus import ServiceCollector
 from driftline.service import clock
+from driftline.service.attention import (
+    AcknowledgeBody,
+    SilenceBody,
+    acknowledge,
+    add_silence,
+    end_silence,
+    read_body,
+)
 from driftline.service.batches import ARROW, JSON, NDJSON, UnsupportedTypeError, rows_of
 from driftline.service.metrics import snapshot
 from driftline.service.runtime import Service
 from driftline.service.ui.pages import pages
 from driftline.store.inbox import Delivery
+from driftline.store.outbox import Outbox
 
 BODY_LIMIT_BYTES = 32 * 2**20
 QUEUE_LIMIT_EVENTS = 5_000_000
@@ -62,6 +71,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(_events(service))
     app.include_router(_answers(service))
+    app.include_router(_attention(service))
     app.include_router(_operations(service))
     app.include_router(pages(service.views))
     for kind in (DriftlineError, sa.exc.SQLAlchemyError, HTTPException, RequestValidationError):
@@ -201,6 +211,62 @@ def _answers(service: Service) -> APIRouter:
 
 def _flat(window: Any) -> dict[str, Any]:
     return {**msgspec.to_builtins(window.summary), "verdicts": window.verdicts}
+
+
+# ---- attention ------------------------------------------------------------------------------------------------------
+
+
+def _attention(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", tags=["attention"])
+
+    @router.post(
+        "/alerts/{alert}/ack",
+        summary="Say that somebody has taken a firing alert on: it is not repeated any more.",
+        openapi_extra=_json_body(AcknowledgeBody),
+    )
+    async def acknowledge_alert(alert: str, request: Request) -> Response:
+        body = read_body(await _json_of(request), AcknowledgeBody)
+        await run_in_threadpool(acknowledge, service.state, alert, body, clock.now())
+        return _json(await run_in_threadpool(service.views.alert, alert))
+
+    @router.get("/silences", summary="The silences that are not over; with all=true every one, the newest first.")
+    def silences(all: bool = False) -> Response:
+        with service.state.read() as read:
+            return _json({"silences": Outbox(read.connection).silences(after=None if all else clock.now())})
+
+    @router.post(
+        "/silences",
+        status_code=201,
+        summary="Have nobody told of some alerts for a while.",
+        openapi_extra=_json_body(SilenceBody),
+    )
+    async def post_silence(request: Request) -> Response:
+        body = read_body(await _json_of(request), SilenceBody)
+        row = await run_in_threadpool(add_silence, service.state, body, clock.now())
+        service.wake()
+        return _json(row, 201)
+
+    @router.delete("/silences/{silence}", summary="End a silence now.")
+    def delete_silence(silence: str) -> Response:
+        row = end_silence(service.state, silence, clock.now())
+        service.wake()
+        return _json(row)
+
+    return router
+
+
+async def _json_of(request: Request) -> bytes:
+    """The body; only JSON by name, which no form of another site can send unasked."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        raise UnsupportedTypeError(f"send the body as Content-Type: {JSON}")
+    return await _body(request)
+
+
+def _json_body(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    schema = msgspec.json.schema(kind)
+    return {
+        "requestBody": {"required": True, "content": {JSON: {"schema": schema["$defs"][kind.__name__]}}},
+    }
 
 
 # ---- operations -----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
+from driftline.alerts.channel import Channel
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
 from driftline.alerts.message import MARKS, Event, describe_alert
@@ -67,10 +68,10 @@ class Service:
         self._wake, self._stopping = threading.Event(), threading.Event()
         self.address = ""
         """Where the service can be reached, once it listens; links lead there unless `url` is configured."""
-        self._channels = {one.name: open_channel(one, clock.now) for one in config.notify}
+        self._channels: dict[str, Channel] = {}  # opened at the start: only then have its secrets to be there
         self._receivers = {one.name: one for one in config.notify}
         self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring)
-        self._new_messages = {name: threading.Event() for name in self._channels}
+        self._new_messages = {name: threading.Event() for name in self._receivers}
         self._threads: list[threading.Thread] = []
         self._passed = False
 
@@ -81,6 +82,7 @@ class Service:
 
     def start(self) -> None:
         """Start the worker and one delivery thread a channel."""
+        self._channels = {name: open_channel(one, clock.now) for name, one in self._receivers.items()}
         with self.state.work() as work:
             Outbox(work.connection).forget_orphans(self._channels)
             known = {name: {rule.name for rule in one.rules} for name, one in self.config.models.items()}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from driftline.alerts.message import Acknowledgement, AlertView, Span, StepView
-from driftline.errors import UnknownNameError
+from driftline.errors import UnknownNameError, UsageError
 from driftline.events import ALL_VERSIONS
 from driftline.rules import Rule
 from driftline.rules.findings import Findings
 from driftline.service.config import Config, ModelConfig
 from driftline.service.summary import WindowSummary
+from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
 from driftline.store.state import AlertRow, Judgement, State, TransitionRow, Work
 
@@ -119,6 +121,16 @@ class Views:
             _alert_view(row, steps.get(row.id, []), now.get((row.model, row.rule, row.window_start))) for row in rows
         ]
 
+    def alert(self, id: str) -> AlertView:
+        """One alert; an unknown one is an error."""
+        with self._state.read() as read:
+            row = read.alert(id)
+            if row is None:
+                raise UnknownNameError("alert", id, ())
+            steps = read.transitions([id]).get(id, [])
+            judged = read.judgements(row.model, rule=row.rule, window_start=row.window_start)
+        return _alert_view(row, steps, judged[-1].value if judged else None)
+
     def _model(self, read: Work, name: str, waiting_events: int) -> ModelView:
         stored = read.model(name)
         totals: dict[str, int] = {}
@@ -141,6 +153,19 @@ class Views:
             versions=read.versions(name),
             rules=[rule.expression for rule in rules],
         )
+
+
+def open_state(config: Config) -> State:
+    """Open the state of a service, whether it runs or not."""
+    if not Path(config.storage).exists():
+        raise UsageError(f"there is no folder {config.storage}; `driftline serve` makes it, or name it with --data")
+    return State(open_database(config.database))
+
+
+def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
+    """The alerts of a service, whether it runs or not, the newest window first."""
+    database = open_database(config.database)
+    return Views(config, {}, open_state(config), Inbox(database)).alerts(model)
 
 
 def _verdict_view(one: Judgement) -> VerdictView:

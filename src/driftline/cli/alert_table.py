@@ -1,0 +1,36 @@
+"""The table of ``driftline alerts``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from driftline.alerts.message import AlertView
+
+_STYLES = {"page": "bold red", "warning": "yellow", "info": "cyan"}
+
+
+def print_alerts(alerts: Sequence[AlertView]) -> None:
+    """Print a row an alert; what is muted or taken on says so."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("alert", "severity", "model", "rule", "since", "value"):
+        table.add_column(name, overflow="fold")
+    for one in alerts:
+        value = "–" if one.value is None else f"{one.value:.3g}"
+        table.add_row(
+            Text(one.id),
+            Text(one.severity, _STYLES.get(one.severity, "")) if one.status == "firing" else Text(one.status),
+            Text(one.model),
+            Text(one.rule),
+            Text(f"{one.span.start:%Y-%m-%d}"),
+            Text(f"{value} (limit {one.threshold:g})"),
+        )
+        notes = [one.muted] if one.muted and one.status == "firing" else []
+        if one.acknowledged is not None:
+            notes.append(f"acknowledged by {one.acknowledged.by}: {one.acknowledged.reason}")
+        for note in notes:
+            table.add_row("", "", Text(note, "dim"), "", "", "")
+    Console(highlight=False).print(table)

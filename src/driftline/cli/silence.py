@@ -1,0 +1,82 @@
+"""``driftline silence``."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from driftline.errors import UsageError
+from driftline.service import clock
+from driftline.service.attention import SilenceBody, add_silence, end_silence
+from driftline.service.config import load
+from driftline.service.views import open_state
+from driftline.store.outbox import Outbox
+from driftline.store.state import State
+
+
+@click.group("silence")
+@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@click.pass_context
+def command(context: click.Context, config_path: Path, data: Path | None) -> None:
+    """Have nobody told of some alerts for a while."""
+
+    def state() -> State:  # not before a subcommand needs it: its --help does not
+        config = load(config_path)
+        return open_state(config.at(data) if data is not None else config)
+
+    context.obj = state
+
+
+@command.command("add")
+@click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    required=True,
+    metavar="FIELD=PATTERN",
+    help="id, model, rule, measure or severity; `*` stands for any text. All have to match.",
+)
+@click.option("--for", "duration", required=True, help="How long, such as 2h.")
+@click.option("--reason", required=True)
+@click.option("--by", default=getpass.getuser, show_default="your user name")
+@click.pass_obj
+def add(state: Callable[[], State], matches: tuple[str, ...], duration: str, reason: str, by: str) -> None:
+    """Add a silence from now on."""
+    pairs = [one.partition("=") for one in matches]
+    for field, sign, pattern in pairs:
+        if not (field and sign and pattern):
+            raise UsageError(f"{field + sign + pattern!r} came; write FIELD=PATTERN, such as model=churn")
+    body = SilenceBody(match={field: pattern for field, _, pattern in pairs}, by=by, reason=reason, duration=duration)
+    row = add_silence(state(), body, clock.now())
+    click.echo(f"{row.id}: silent until {_moment(row.ends_at)}")
+
+
+@command.command("list")
+@click.pass_obj
+def list_them(state: Callable[[], State]) -> None:
+    """List the silences that are not over."""
+    with state().read() as read:
+        rows = Outbox(read.connection).silences(after=clock.now())
+    for row in rows:
+        match = " ".join(f"{field}={pattern}" for field, pattern in row.match.items())
+        click.echo(f"{row.id}: {match}, {_moment(row.starts_at)} to {_moment(row.ends_at)}, by {row.by}: {row.reason}")
+    if not rows:
+        click.echo("There is no silence.")
+
+
+@command.command("end")
+@click.argument("silence")
+@click.pass_obj
+def end(state: Callable[[], State], silence: str) -> None:
+    """End SILENCE (its id) now."""
+    end_silence(state(), silence, clock.now())
+    click.echo(f"{silence} is over.")
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

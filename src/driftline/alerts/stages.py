@@ -33,10 +33,14 @@ def muted_because(alert: AlertRow, firing: Iterable[AlertRow], silences: Iterabl
     for silence in silences:
         if silence.starts_at <= now < silence.ends_at and matches(silence.match, alert):
             return f"silenced by {silence.by} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.reason}"
-    for other in firing:
-        if _explains(other, alert):
-            return f"{other.rule} is firing too, and explains it"
+    explaining = [other for other in firing if _explains(other, alert)]
+    if explaining:  # the same one whatever their order, so that the reason does not change for nothing
+        return f"{min(explaining, key=_rank).rule} is firing too, and explains it"
     return ""
+
+
+def _rank(alert: AlertRow) -> tuple[int, int, str]:
+    return topic_of(alert.measure).rank, Severity(alert.severity).rank, alert.id
 
 
 def _explains(one: AlertRow, other: AlertRow) -> bool:

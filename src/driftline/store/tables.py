@@ -182,6 +182,7 @@ ALERTS = sa.Table(
     sa.Column("acknowledged_at", Moment),
     sa.Column("acknowledged_reason", sa.String, nullable=False),
     sa.Column("muted", sa.String, nullable=False),  # why nobody is told of it now; empty: they are
+    sa.Index("alerts_by_status", "status"),
 )
 
 TRANSITIONS = sa.Table(

@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.add_column("alerts", sa.Column("acknowledged_at", sa.BigInteger(), nullable=True))
     op.add_column("alerts", sa.Column("acknowledged_reason", sa.String(), nullable=False, server_default=""))
     op.add_column("alerts", sa.Column("muted", sa.String(), nullable=False, server_default=""))
+    op.create_index("alerts_by_status", "alerts", ["status"], unique=False)
     op.add_column("models", sa.Column("last_arrival", sa.BigInteger(), nullable=True))
     op.add_column("windows", sa.Column("pushed", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("windows", sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))

@@ -1,0 +1,292 @@
+"""Who is told of what: silences, inhibition, acknowledgements and repeats, through random histories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from driftline.alerts.message import Event, Notice
+from driftline.alerts.stages import due, is_told, matches, muted_because
+from driftline.rules import ChangeKind, Severity
+from driftline.service.alerting import AlertEvent
+from driftline.service.announcing import Announcer, link
+from driftline.service.config import NotifyConfig, NotifySection
+from driftline.store.database import open_database
+from driftline.store.outbox import Outbox, SilenceRow
+from driftline.store.state import AlertRow, State
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+GOING_ON = {Event.FIRED, Event.REOPENED, Event.REPEATED}
+
+
+def alert(id: str = "a", **changes: Any) -> AlertRow:
+    row = AlertRow(
+        id=id,
+        model="churn",
+        rule="accuracy-low",
+        measure="accuracy",
+        severity="page",
+        title="Model accuracy below threshold!",
+        status="firing",
+        started_at=NOW - HOUR,
+        last_end=NOW,
+        window_start=NOW - HOUR,
+        window_end=NOW,
+        value=0.5,
+        low=0.4,
+        high=0.6,
+        n=60,
+        threshold=0.75,
+        worst=0.5,
+        findings=b"null",
+        fired_at=NOW,
+        ended_at=None,
+    )
+    return replace(row, **changes)
+
+
+def silence(match: Mapping[str, str], start: timedelta = -HOUR, end: timedelta = HOUR) -> SilenceRow:
+    return SilenceRow("s", match, NOW + start, NOW + end, "ann", "deploying", NOW)
+
+
+def receiver(name: str, **changes: Any) -> NotifyConfig:
+    section = NotifySection(webhook="http://127.0.0.1:9/")
+    return replace(NotifyConfig(name, "webhook", section, tuple(Severity), (), None), **changes)
+
+
+# ---- stages ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("match", "silent"),
+    [
+        ({"model": "churn"}, True),
+        ({"model": "ch*", "severity": "page"}, True),
+        ({"model": "CHURN"}, False),
+        ({"model": "ch*", "severity": "info"}, False),
+        ({"id": "a"}, True),
+        ({"rule": "accuracy-???"}, True),
+        ({"measure": "[a]*"}, True),
+    ],
+)
+def test_a_silence_matches_all_of_its_patterns(match: dict[str, str], silent: bool) -> None:
+    assert matches(match, alert()) is silent
+    assert bool(muted_because(alert(), [], [silence(match)], NOW)) is silent
+
+
+def test_a_silence_is_silent_from_its_start_until_its_end_and_not_at_its_end() -> None:
+    one = silence({"model": "*"}, timedelta(0), HOUR)
+    told = [not muted_because(alert(), [], [one], NOW + at) for at in (-MINUTE, timedelta(0), HOUR - MINUTE, HOUR)]
+    assert told == [True, False, False, True]
+    assert muted_because(alert(), [], [one], NOW) == "silenced by ann until 2026-01-01 01:00 UTC: deploying"
+
+
+@pytest.mark.parametrize(
+    ("measure", "severity", "other_measure", "other_severity", "mutes"),
+    [
+        ("label_coverage", "warning", "drifted_features_ratio", "page", True),  # a fault of the pipeline over drift
+        ("hours_since_last_event", "warning", "prediction_drift", "warning", True),
+        ("accuracy", "info", "label_drift", "page", True),  # performance over its drift
+        ("accuracy", "page", "accuracy", "warning", True),  # the graver over the lesser, of one measure
+        ("accuracy", "warning", "accuracy", "page", False),
+        ("accuracy", "page", "recall", "warning", False),
+        ("label_coverage", "page", "accuracy", "warning", False),  # whether the labels are right is another question
+        ("prediction_drift", "page", "accuracy", "warning", False),
+        ("accuracy", "page", "accuracy", "page", False),
+    ],
+)
+def test_what_explains_another_alert_mutes_it(
+    measure: str, severity: str, other_measure: str, other_severity: str, mutes: bool
+) -> None:
+    one = alert("one", measure=measure, severity=severity, rule="one")
+    other = alert("other", measure=other_measure, severity=other_severity, rule="other")
+    assert bool(muted_because(other, [one, other], [], NOW)) is mutes
+    elsewhere = replace(one, model="fraud")
+    assert not muted_because(other, [elsewhere, other], [], NOW)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["label_coverage", "accuracy", "recall", "prediction_drift", "drifted_features_ratio"]),
+            st.sampled_from(list(Severity)),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_of_alerts_that_fire_together_one_is_always_told(kinds: list[tuple[str, Severity]]) -> None:
+    firing = [
+        alert(str(number), measure=measure, severity=severity.value, rule=str(number))
+        for number, (measure, severity) in enumerate(kinds)
+    ]
+    assert any(not muted_because(one, firing, [], NOW) for one in firing)
+
+
+def test_nobody_hears_of_the_end_of_what_they_were_not_told() -> None:
+    assert not is_told(Event.RESOLVED, None, muted=False)
+    assert not is_told(Event.CORRECTED, None, muted=False)
+    assert is_told(Event.RESOLVED, Event.FIRED, muted=True)
+    assert is_told(Event.CORRECTED, Event.RESOLVED, muted=True)
+    assert not is_told(Event.FIRED, None, muted=True)
+
+
+@given(st.sampled_from([None, *Event]), st.booleans(), st.booleans(), st.integers(0, 120), st.sampled_from([None, 60]))
+def test_what_is_due_is_never_due_twice(
+    told: Event | None, muted: bool, acknowledged: bool, minutes: int, repeat: int | None
+) -> None:
+    every = None if repeat is None else repeat * MINUTE
+    at = NOW - minutes * MINUTE
+    event = due(told, at, NOW, muted=muted, acknowledged=acknowledged, repeat=every)
+    if event is not None:
+        assert not muted
+        assert due(event, NOW, NOW, muted=False, acknowledged=False, repeat=every) is None
+
+
+def test_links_lead_to_the_alert_on_the_page() -> None:
+    assert link("", "churn", "a1") == ""
+    assert link("http://h:8000", "a/b c", "a1") == "http://h:8000/models/a%2Fb%20c#alert-a1"
+
+
+# ---- histories ------------------------------------------------------------------------------------------------
+
+RECEIVERS = (
+    receiver("all", repeat=HOUR),
+    receiver("pages", severity=(Severity.PAGE,)),
+    receiver("others", models=("fraud*",)),
+)
+RULES = [("accuracy", "page"), ("accuracy", "warning"), ("label_coverage", "warning"), ("prediction_drift", "page")]
+PAIRS = [(model, number) for model in ("churn", "fraud") for number in range(len(RULES))]
+
+
+class Histories(RuleBasedStateMachine):
+    """Alerts come and go, people silence and acknowledge, time goes by; the outbox is what was said."""
+
+    @initialize()
+    def start(self) -> None:
+        self.state, self.now = State(open_database("sqlite://")), NOW
+        self.announcer = Announcer(RECEIVERS, lambda: "http://127.0.0.1:8000", lambda: None)
+        self.alerts: dict[tuple[str, int], AlertRow] = {}
+        self.number = 0
+
+    def happen(self, kind: ChangeKind, row: AlertRow) -> None:
+        with self.state.work() as work:
+            work.put_alert(row)
+            self.announcer.announce(work, [AlertEvent(kind, row, kind.value)], self.now)
+            stored = work.alert(row.id)
+        assert stored is not None
+        self.alerts[row.model, int(row.rule)] = stored
+
+    @rule(pair=st.sampled_from(PAIRS))
+    def fire(self, pair: tuple[str, int]) -> None:
+        model, number = pair
+        before = self.alerts.get(pair)
+        if before is not None and before.status == "firing":
+            return
+        if before is not None and before.status == "corrected":
+            self.happen(ChangeKind.REOPENED, replace(before, status="firing", ended_at=None))
+            return
+        measure, severity = RULES[number]
+        self.number += 1
+        row = alert(
+            f"{model}-{number}-{self.number}", model=model, rule=str(number), measure=measure, severity=severity
+        )
+        self.happen(ChangeKind.FIRED, row)
+
+    @rule(pair=st.sampled_from(PAIRS), corrected=st.booleans())
+    def end(self, pair: tuple[str, int], corrected: bool) -> None:
+        row = self.alerts.get(pair)
+        if row is None or row.status == "corrected" or (row.status == "resolved" and not corrected):
+            return
+        kind = ChangeKind.CORRECTED if corrected else ChangeKind.RESOLVED
+        self.happen(kind, replace(row, status=kind.value, ended_at=self.now))
+
+    @rule(pair=st.sampled_from(PAIRS))
+    def take_on(self, pair: tuple[str, int]) -> None:
+        row = self.alerts.get(pair)
+        if row is not None and row.status == "firing":
+            with self.state.work() as work:
+                stored = work.alert(row.id)
+                assert stored is not None
+                row = replace(stored, acknowledged_by="ann", acknowledged_at=self.now)
+                work.put_alert(row)
+            self.alerts[pair] = row
+
+    @rule(match=st.sampled_from([{"model": "churn"}, {"severity": "page"}, {"model": "*"}]), hours=st.integers(1, 3))
+    def silence(self, match: dict[str, str], hours: int) -> None:
+        with self.state.work() as work:
+            self.number += 1
+            row = SilenceRow(str(self.number), match, self.now, self.now + hours * HOUR, "ann", "why", self.now)
+            Outbox(work.connection).put_silence(row)
+
+    @rule(minutes=st.sampled_from([0, 20, 61, 200]))
+    def time_goes_by(self, minutes: int) -> None:
+        self.now += minutes * MINUTE
+        self.announcer.tick(self.state, self.now)
+        with self.state.read() as read:
+            for pair, row in self.alerts.items():
+                stored = read.alert(row.id)
+                assert stored is not None
+                self.alerts[pair] = stored
+            told = Outbox(read.connection).told(row.id for row in self.alerts.values())
+            silences = Outbox(read.connection).silences()
+        firing = [row for row in self.alerts.values() if row.status == "firing"]
+        for row in firing:
+            assert row.muted == muted_because(
+                row, [one for one in firing if one.model == row.model], silences, self.now
+            )
+            if not row.muted:  # whoever wants it knows of it
+                known = told.get(("all", row.id))
+                assert known is not None
+                assert Event(known.event) in GOING_ON
+                assert row.acknowledged_by or self.now - known.at < HOUR
+
+    def said(self) -> list[tuple[str, Notice]]:
+        with self.state.read() as read:
+            outbox = Outbox(read.connection)
+            rows = [row for one in RECEIVERS for row in outbox.waiting(one.name, 100_000)]
+        return [(row.channel, msgspec.json.decode(row.body, type=Notice)) for row in rows]
+
+    @invariant()
+    def what_was_said_makes_sense(self) -> None:
+        last: dict[tuple[str, str], Notice] = {}
+        keys: set[tuple[str, str]] = set()
+        for channel, notice in self.said():
+            before = last.get((channel, notice.alert.id))
+            known = before.event if before is not None else None
+            assert (channel, notice.key) not in keys
+            keys.add((channel, notice.key))
+            match notice.event:
+                case Event.FIRED:
+                    assert known is None
+                case Event.REOPENED:  # also a silence that ended, after the first time had been told
+                    assert known not in GOING_ON
+                case Event.REPEATED:
+                    assert known in GOING_ON
+                    assert before is not None
+                    assert channel == "all"
+                    assert notice.said_at - before.said_at >= HOUR
+                    assert notice.alert.acknowledged is None
+                case Event.RESOLVED:
+                    assert known in GOING_ON
+                case Event.CORRECTED:
+                    assert known in GOING_ON | {Event.RESOLVED}
+            if notice.event in GOING_ON:
+                assert notice.alert.muted == ""
+                assert notice.alert.status == "firing"
+            assert channel != "pages" or notice.alert.severity == "page"
+            assert channel != "others" or notice.alert.model == "fraud"
+            last[channel, notice.alert.id] = notice
+
+
+Histories.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestHistories = Histories.TestCase

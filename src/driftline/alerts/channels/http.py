@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import ssl
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 
@@ -37,7 +39,13 @@ def post(
     headers = {"Content-Type": "application/json", "User-Agent": "driftline", **(headers or {})}
     try:
         with httpx.stream(
-            "POST", url, content=content, headers=headers, timeout=timeout_seconds, trust_env=False
+            "POST",
+            url,
+            content=content,
+            headers=headers,
+            timeout=timeout_seconds,
+            trust_env=False,
+            verify=_certificates(),
         ) as answer:
             if not answer.is_success:
                 raise _error(answer, hidden)
@@ -46,6 +54,12 @@ def post(
         raise UnreachableError(f"{type(error).__name__}: not an address that can be posted to") from error
     except httpx.HTTPError as error:
         raise UnreachableError(_without(f"{type(error).__name__}: {error}", [url, *hidden])) from error
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    # Reading them takes longer than most requests.
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _error(answer: httpx.Response, hidden: Sequence[str]) -> UnavailableError:

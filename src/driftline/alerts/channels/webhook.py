@@ -28,7 +28,7 @@ class Webhook:
     def send(self, message: Message) -> None:
         """Post a message; raises as `http.post` does."""
         body = msgspec.json.encode(message)
-        headers = {"Idempotency-Key": quote(message.key, safe="/:;,=+@ !*()")}
+        headers = {"Idempotency-Key": quote(message.key, safe="/:;,=+@!*()")}
         if self._secret:
             timestamp = str(int(self._now().timestamp()))
             signature = hmac.new(self._secret, f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()

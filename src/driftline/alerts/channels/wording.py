@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from datetime import datetime, time
 
 from driftline.alerts.message import Event, Notice, Span
@@ -43,11 +42,6 @@ def line(text: str, limit: int) -> str:
     'two lines'
     """
     return shorten(" ".join(cleaned(text).split()), limit) or "–"
-
-
-def lines(texts: Iterable[str], limit: int) -> str:
-    """Texts as lines, cut to ``limit`` UTF-16 units altogether; empty where there are none."""
-    return shorten("\n".join(line(text, limit) for text in texts), limit)
 
 
 def link(url: str) -> str:

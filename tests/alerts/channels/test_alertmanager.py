@@ -1,0 +1,292 @@
+"""Alertmanager: the real one, that is killed, and what it is told."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from hypothesis import given
+
+from driftline.alerts.channels.alertmanager import ALIVE_FOR, Alertmanager, alert_of
+from driftline.alerts.message import Acknowledgement, Event, Notice
+from driftline.errors import UnreachableError
+from tests.alerts.channels.conftest import (
+    HOSTILE,
+    NOW,
+    Answer,
+    Server,
+    message,
+    notice,
+    notices,
+    strict_json,
+    view,
+)
+
+# ---- What it is told
+
+
+def posted(server: Server, act: Callable[[Alertmanager], None]) -> list[dict[str, Any]]:
+    server.answers.append(Answer(200))
+    act(Alertmanager(server.url + "/prefix/", now=lambda: NOW))
+    [request] = server.got
+    assert request.path == "/prefix/api/v2/alerts"
+    found: list[dict[str, Any]] = request.json
+    return found
+
+
+def test_a_firing_alert(server: Server) -> None:
+    [alert] = posted(server, lambda channel: channel.send(message(notice(url="https://driftline.example/alerts/1"))))
+    assert alert == {
+        "labels": {
+            "alertname": "accuracy-low",
+            "service": "driftline",
+            "severity": "page",
+            "model": "churn",
+            "rule": "accuracy-low",
+            "measure": "accuracy",
+            "alert_id": "0123456789abcdef",
+        },
+        "annotations": {
+            "summary": "Model accuracy below threshold!",
+            "description": "⚠️ Alert: Model accuracy below threshold!\n"
+            "churn: accuracy-low: window 2024-03-01 to 2024-03-02\n"
+            "accuracy 0.512 [0.45, 0.57], n = 1200, threshold 0.75\n"
+            "Input rain changed: 52 % → 0 % (gone).\nOther inputs stable: wind.",
+            "value": "0.512",
+            "value_now": "0.512",
+            "threshold": "0.75",
+            "window_start": "2024-03-01T00:00:00+00:00",
+            "window_end": "2024-03-02T00:00:00+00:00",
+            "outcome": "firing",
+        },
+        "startsAt": "2026-11-23T11:30:15.250000Z",
+        "endsAt": "2026-11-23T12:35:15.250000Z",
+        "generatorURL": "https://driftline.example/alerts/1",
+    }
+
+
+def test_an_alert_that_ended_ends_when_it_did(server: Server) -> None:
+    ended = NOW - timedelta(minutes=20)
+    what = message(notice(Event.RESOLVED, "accuracy is 0.9 again", ended_at=ended))
+    [alert] = posted(server, lambda channel: channel.send(what))
+    assert alert["endsAt"] == "2026-11-23T12:10:15.250000Z"
+    assert (alert["annotations"]["outcome"], alert["annotations"]["reason"]) == ("resolved", "accuracy is 0.9 again")
+
+
+def test_who_acknowledged_is_told(server: Server) -> None:
+    taken = Acknowledgement("ann", NOW, "on it")
+    [alert] = posted(server, lambda channel: channel.send(message(notice(Event.REPEATED, acknowledged=taken))))
+    assert alert["annotations"]["acknowledged_by"] == "ann"
+
+
+def test_of_several_notices_of_an_alert_the_last_holds(server: Server) -> None:
+    what = message(notice(), notice(id="other"), notice(Event.RESOLVED))
+    found = {alert["labels"]["alert_id"]: alert for alert in posted(server, lambda channel: channel.send(what))}
+    assert {id: alert["annotations"]["outcome"] for id, alert in found.items()} == {
+        "0123456789abcdef": "resolved",
+        "other": "firing",
+    }
+
+
+def test_only_what_fires_is_kept(server: Server) -> None:
+    several = [notice(id="a"), notice(Event.RESOLVED, id="b"), notice(Event.REPEATED, id="c")]
+    found = posted(server, lambda channel: channel.keep(several))
+    assert [alert["labels"]["alert_id"] for alert in found] == ["a", "c"]
+
+
+def test_without_a_firing_alert_nothing_is_sent(server: Server) -> None:
+    channel = Alertmanager(server.url, now=lambda: NOW)
+    channel.keep([])
+    channel.keep([notice(Event.CORRECTED)])
+    assert server.got == []
+
+
+def test_labels_are_the_same_all_its_life_and_have_no_value_in_them() -> None:
+    life = [
+        notice(event, f"reason of {event}", value=value, value_now=value, threshold=value, n=int(100 * value))
+        for event, value in zip(Event, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), strict=True)
+    ]
+    assert len({msgspec.json.encode(alert_of(one, NOW)["labels"]) for one in life}) == 1
+
+
+@given(notices)
+def test_an_alert_is_strict_json_that_does_not_end_before_it_starts(one: Notice) -> None:
+    found = strict_json(msgspec.json.encode(alert_of(one, NOW)))
+    starts, ends = (datetime.fromisoformat(found[name]) for name in ("startsAt", "endsAt"))
+    assert starts <= ends
+    if one.alert.status == "firing":
+        assert ends >= NOW + ALIVE_FOR or ends == starts
+    assert all(found["annotations"].values())
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(UnreachableError):
+        Alertmanager("http://127.0.0.1:9", now=lambda: NOW).send(message())
+
+
+# ---- What the real one makes of it
+
+CONFIG = """
+route:
+  receiver: hook
+  group_by: [alert_id]
+  group_wait: 0s
+  group_interval: 1s
+  repeat_interval: 1h
+receivers:
+  - name: hook
+    webhook_configs: [{url: "URL/hook", send_resolved: true}]
+"""
+
+
+class Process:
+    """An Alertmanager on a free port, with a storage that outlives it."""
+
+    def __init__(self, folder: Path, hook: str) -> None:
+        self._folder = folder
+        (folder / "alertmanager.yml").write_text(CONFIG.replace("URL", hook))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self) -> None:
+        log = self._folder / "log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [
+                    "prometheus-alertmanager",
+                    f"--config.file={self._folder / 'alertmanager.yml'}",
+                    f"--storage.path={self._folder / 'data'}",
+                    "--web.listen-address=127.0.0.1:0",
+                    "--cluster.listen-address=",
+                ],
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+            )
+        give_up = time.monotonic() + 30
+        while not (found := re.search(r'"Listening on" address=(\S+)', log.read_text())):
+            assert time.monotonic() < give_up and self._process.poll() is None, log.read_text()
+            time.sleep(0.02)
+        self.url = f"http://{found[1]}"
+        while httpx.get(f"{self.url}/-/ready", trust_env=False).status_code != 200:
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+
+    def stop(self, by: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(by)
+            self._process.wait(30)
+            self._process = None
+
+    def channel(self) -> Alertmanager:
+        return Alertmanager(self.url, now=lambda: datetime.now(UTC))
+
+    def alerts(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v2/alerts", trust_env=False).json()
+        return found
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, server: Server) -> Iterator[Process]:
+    process = Process(tmp_path, server.url)
+    process.start()
+    yield process
+    process.stop(signal.SIGKILL)
+
+
+def said(event: Event = Event.FIRED, **changes: Any) -> Notice:
+    """A notice of an alert that fired a minute ago; when it ended, it did so just now."""
+    now = datetime.now(UTC)
+    ended = {"ended_at": now - timedelta(seconds=1)} if event in (Event.RESOLVED, Event.CORRECTED) else {}
+    return notice(event, **({"fired_at": now - timedelta(minutes=1)} | ended | changes))
+
+
+def outcomes(server: Server) -> list[tuple[str, str]]:
+    """What Alertmanager told its receiver, in order: its word for it, and ours."""
+    alerts = [alert for request in server.got for alert in request.json["alerts"]]
+    return [(alert["status"], alert["annotations"]["outcome"]) for alert in alerts]
+
+
+def test_an_alert_fires_and_is_resolved_and_telling_it_again_changes_nothing(
+    alertmanager: Process, server: Server
+) -> None:
+    channel, fired = alertmanager.channel(), said()
+    for _ in range(3):
+        channel.send(message(fired))
+        channel.keep([fired])
+    server.wait_for(lambda got: len(got) == 1)
+    [alert] = alertmanager.alerts()
+    assert alert["status"]["state"] == "active"
+    assert alert["labels"]["alertname"] == "accuracy-low"
+    resolved = message(said(Event.RESOLVED, fired_at=fired.alert.fired_at))
+    for _ in range(3):
+        channel.send(resolved)
+    server.wait_for(lambda got: len(got) == 2)
+    assert outcomes(server) == [("firing", "firing"), ("resolved", "resolved")]
+    assert alertmanager.alerts() == []
+
+
+def test_a_corrected_alert_is_over_and_says_so(alertmanager: Process, server: Server) -> None:
+    channel, fired = alertmanager.channel(), said()
+    channel.send(message(fired))
+    server.wait_for(lambda got: len(got) == 1)
+    channel.send(message(said(Event.CORRECTED, fired_at=fired.alert.fired_at)))
+    server.wait_for(lambda got: len(got) == 2)
+    assert outcomes(server)[-1] == ("resolved", "corrected")
+    channel.send(message(said(Event.REOPENED, fired_at=fired.alert.fired_at)))
+    server.wait_for(lambda got: len(got) == 3)
+    assert outcomes(server)[-1] == ("firing", "firing")
+
+
+def test_after_a_kill_it_has_forgotten_and_is_told_again(alertmanager: Process, server: Server) -> None:
+    fired = said()
+    alertmanager.channel().send(message(fired))
+    server.wait_for(lambda got: len(got) == 1)
+    alertmanager.stop(signal.SIGKILL)
+    alertmanager.start()
+    assert alertmanager.alerts() == []
+    channel = alertmanager.channel()
+    channel.keep([fired])
+    [alert] = alertmanager.alerts()
+    assert alert["status"]["state"] == "active"
+    assert datetime.fromisoformat(alert["startsAt"]) == fired.alert.fired_at.replace(
+        microsecond=fired.alert.fired_at.microsecond // 1000 * 1000
+    )
+    # Killed, it forgot whom it had told, too.
+    server.wait_for(lambda got: len(got) == 2)
+    channel.send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))
+    server.wait_for(lambda got: len(got) == 3)
+    assert outcomes(server) == [("firing", "firing"), ("firing", "firing"), ("resolved", "resolved")]
+
+
+def test_what_ended_while_it_was_restarted_is_resolved(alertmanager: Process, server: Server) -> None:
+    fired = said()
+    alertmanager.channel().send(message(fired))
+    server.wait_for(lambda got: len(got) == 1)
+    alertmanager.stop(signal.SIGTERM)
+    with pytest.raises(UnreachableError):
+        alertmanager.channel().send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))
+    alertmanager.start()
+    alertmanager.channel().send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))
+    server.wait_for(lambda got: len(got) == 2)
+    assert outcomes(server) == [("firing", "firing"), ("resolved", "resolved")]
+
+
+def test_it_takes_whatever_names_there_are(alertmanager: Process, server: Server) -> None:
+    several = [
+        said(id=f"alert {at}", model=text, rule=text or "r", measure=text, title=text, url=text, value=float("nan"))
+        for at, text in enumerate(HOSTILE)
+    ]
+    alertmanager.channel().send(message(*several))
+    assert len(alertmanager.alerts()) == len(HOSTILE)
+    far = view(fired_at=datetime(1999, 1, 1, tzinfo=UTC), ended_at=datetime(1998, 1, 1, tzinfo=UTC))
+    alertmanager.channel().send(message(msgspec.structs.replace(said(Event.RESOLVED), alert=far)))

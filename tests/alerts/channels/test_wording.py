@@ -1,0 +1,99 @@
+"""Texts that fit, whatever they are made of."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftline.alerts.channels.wording import cleaned, facts, line, link, number, sentences, shorten, span
+from driftline.alerts.message import Acknowledgement, Event, Notice, Span
+from tests.alerts.channels.conftest import DAY, NOW, WINDOW, notice, notices, texts, units
+
+
+@given(texts, st.integers(1, 400))
+def test_a_shortened_text_fits_and_is_the_beginning(text: str, limit: int) -> None:
+    short = shorten(text, limit)
+    assert units(short) <= limit
+    assert short == text or (short.endswith("…") and text.startswith(short[:-1]))
+    if units(text) <= limit:
+        assert short == text
+
+
+@given(texts, st.integers(1, 400))
+def test_a_line_is_one_is_not_empty_and_fits(text: str, limit: int) -> None:
+    one = line(text, limit)
+    assert one and len(one.splitlines()) == 1 and units(one) <= limit
+    assert one.isprintable() or not text.isprintable()
+
+
+@given(texts)
+def test_cleaned_text_can_be_cleaned_again(text: str) -> None:
+    once = cleaned(text)
+    assert cleaned(once) == once
+    assert not set(once) & set("\x00\x07\r\x1b\u202e\u2066\u2028")
+
+
+def test_cleaning_leaves_ordinary_text_alone() -> None:
+    assert cleaned("Grüße,\n\t日本語 52 % → 0 % ⚠️") == "Grüße,\n\t日本語 52 % → 0 % ⚠️"
+
+
+@given(st.none() | st.floats())
+def test_a_number_is_never_nan(value: float | None) -> None:
+    text = number(value)
+    assert (text == "no value") == (value is None or not math.isfinite(value))
+    assert "nan" not in text and "inf" not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://driftline.example/alerts/1?a=b", True),
+        ("http://127.0.0.1:8000/", True),
+        ("javascript:alert(1)", False),
+        ("https://a.example/ b", False),
+        ("https://a.example/\n", False),
+        ("https://a.example/<b>", False),
+        ("https://" + "a" * 3000, False),
+        ("", False),
+    ],
+)
+def test_a_link_is_one_of_the_web(url: str, shown: bool) -> None:
+    assert link(url) == (url if shown else "")
+
+
+def test_a_span_has_times_where_it_does_not_go_from_midnight_to_midnight() -> None:
+    assert span(WINDOW) == "2024-03-01 to 2024-03-02"
+    hour = Span(WINDOW.start, WINDOW.start + timedelta(hours=1))
+    assert span(hour) == "2024-03-01 00:00 to 2024-03-01 01:00 UTC"
+
+
+def test_facts_of_an_alert() -> None:
+    assert facts(notice()) == [
+        ("Measure", "accuracy 0.512 [0.45, 0.57]"),
+        ("Threshold", "0.75"),
+        ("Window", "2024-03-01 to 2024-03-02"),
+        ("n", "1200"),
+    ]
+    assert ("As known now", "0.9") in facts(notice(Event.CORRECTED, value_now=0.9))
+    assert facts(notice(value=None, low=None, high=None))[0] == ("Measure", "accuracy no value")
+
+
+@given(notices)
+def test_facts_are_lines_that_are_not_empty(one: Notice) -> None:
+    for name, value in facts(one):
+        assert name and len(value.splitlines()) == 1 and units(value) < 300
+    assert all(sentence.strip() for sentence in sentences(one))
+
+
+def test_what_fires_says_what_changed_and_what_ended_says_why() -> None:
+    assert sentences(notice()) == ["Input rain changed: 52 % → 0 % (gone).", "Other inputs stable: wind."]
+    assert sentences(notice(findings=None)) == []
+    assert sentences(notice(Event.RESOLVED, "accuracy is 0.9 again")) == ["accuracy is 0.9 again"]
+    taken = Acknowledgement("ann", NOW - DAY, "looking into it")
+    assert sentences(notice(Event.REPEATED, findings=None, acknowledged=taken)) == [
+        "Acknowledged by ann: looking into it"
+    ]

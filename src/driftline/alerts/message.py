@@ -23,6 +23,9 @@ class Event(enum.StrEnum):
     TEST = "test"
 
 
+GOING_ON = (Event.FIRED, Event.REOPENED, Event.REPEATED)
+"""What is said of an alert that fires."""
+
 MARKS = {
     Event.FIRED: "⚠️ Alert: ",
     Event.REOPENED: "⚠️ Alert, again: ",
@@ -99,7 +102,8 @@ class Notice(msgspec.Struct, frozen=True):
     """One thing that happened to an alert, said at a moment of wall-clock time.
 
     ``key`` is the same whenever the same thing is sent again. ``recent`` are the measure's last windows, oldest first,
-    at most `RECENT_WINDOWS`. ``url`` shows the alert, or is empty.
+    at most `RECENT_WINDOWS`. ``url`` shows the alert, or is empty. ``told`` is what this receiver was told of it
+    before.
     """
 
     event: Event
@@ -109,6 +113,7 @@ class Notice(msgspec.Struct, frozen=True):
     alert: AlertView
     recent: list[Point] = []
     url: str = ""
+    told: Event | None = None
 
 
 RECENT_WINDOWS = 60

@@ -11,7 +11,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from driftline.alerts.message import Event
+from driftline.alerts.message import GOING_ON, Event
 from driftline.rules import Severity
 from driftline.rules.topic import Topic, topic_of
 from driftline.store.outbox import SilenceRow
@@ -19,8 +19,6 @@ from driftline.store.state import AlertRow
 
 MATCHED = ("id", "model", "rule", "measure", "severity")
 """The fields of an alert that a silence can speak of."""
-
-_GOING_ON = (Event.FIRED, Event.REOPENED, Event.REPEATED)
 
 
 def matches(patterns: Mapping[str, str], alert: AlertRow) -> bool:
@@ -55,7 +53,7 @@ def _explains(one: AlertRow, other: AlertRow) -> bool:
 def is_told(event: Event, told: Event | None, *, muted: bool) -> bool:
     """Whether a channel that was told ``told`` last of an alert (None: nothing) is told of this event."""
     if event is Event.RESOLVED:
-        return told in _GOING_ON
+        return told in GOING_ON
     if event is Event.CORRECTED:
         return told is not None and told is not Event.CORRECTED
     return not muted
@@ -76,7 +74,7 @@ def due(
     """
     if muted:
         return None
-    if told not in _GOING_ON:
+    if told not in GOING_ON:
         return Event.FIRED if told is None else Event.REOPENED
     if repeat is not None and not acknowledged and told_at is not None and now - told_at >= repeat:
         return Event.REPEATED

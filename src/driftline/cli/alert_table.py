@@ -14,10 +14,12 @@ _STYLES = {"page": "bold red", "warning": "yellow", "info": "cyan"}
 
 
 def print_alerts(alerts: Sequence[AlertView]) -> None:
-    """Print a row an alert; what is muted or taken on says so."""
+    """Print a row an alert; below them, which are muted or taken on."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("alert", "severity", "model", "rule", "since", "value"):
+    table.add_column("alert", no_wrap=True)
+    for name in ("severity", "model", "rule", "since", "value"):
         table.add_column(name, overflow="fold")
+    notes: list[str] = []
     for one in alerts:
         value = "–" if one.value is None else f"{one.value:.3g}"
         table.add_row(
@@ -28,9 +30,11 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
             Text(f"{one.span.start:%Y-%m-%d}"),
             Text(f"{value} (limit {one.threshold:g})"),
         )
-        notes = [one.muted] if one.muted and one.status == "firing" else []
+        if one.muted and one.status == "firing":
+            notes.append(f"{one.id}: {one.muted}")
         if one.acknowledged is not None:
-            notes.append(f"acknowledged by {one.acknowledged.by}: {one.acknowledged.reason}")
-        for note in notes:
-            table.add_row("", "", Text(note, "dim"), "", "", "")
-    Console(highlight=False).print(table)
+            notes.append(f"{one.id}: acknowledged by {one.acknowledged.by}: {one.acknowledged.reason}")
+    console = Console(highlight=False)
+    console.print(table)
+    for note in notes:
+        console.print(Text(note, "dim"))

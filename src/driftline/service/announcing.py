@@ -139,13 +139,14 @@ class Announcer:
         return alert
 
     def _tell(self, known: _Known, receiver: NotifyConfig, alert: AlertRow, event: Event, reason: str) -> None:
-        notice = self._notice(known, alert, event, reason)
+        told = known.event_told(receiver.name, alert)
+        notice = self._notice(known, alert, event, reason, told)
         known.outbox.add(receiver.name, alert.model, alert.id, msgspec.json.encode(notice), known.now)
         row = ToldRow(receiver.name, alert.id, event.value, known.now)
         known.outbox.put_told(row)
         known.told[receiver.name, alert.id] = row
 
-    def _notice(self, known: _Known, alert: AlertRow, event: Event, reason: str) -> Notice:
+    def _notice(self, known: _Known, alert: AlertRow, event: Event, reason: str, told: Event | None = None) -> Notice:
         judged = known.work.judgements(alert.model, rule=alert.rule)[-RECENT_WINDOWS:]
         return Notice(
             event=event,
@@ -155,6 +156,7 @@ class Announcer:
             alert=self._view(alert, known.now, event, reason),
             recent=[Point(one.window_end, one.value, one.low, one.high) for one in judged],
             url=link(self._base_url(), alert.model, alert.id),
+            told=told,
         )
 
     def _view(self, alert: AlertRow, now: datetime, event: Event, reason: str) -> AlertView:

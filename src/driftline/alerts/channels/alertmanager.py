@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from driftline.alerts.channels.http import post
+from driftline.alerts.channels.http import get, post
 from driftline.alerts.channels.wording import link, number
-from driftline.alerts.message import Message, Notice, message_of
+from driftline.alerts.message import GOING_ON, Message, Notice, message_of
 
 ALIVE_FOR = timedelta(minutes=5)
 """So long Alertmanager takes an alert for firing without hearing of it again."""
+
+OVER_IN = timedelta(minutes=2)
+"""So long after it hears of it an alert ends that an Alertmanager was killed with: longer than its usual group_wait."""
 
 
 class Alertmanager:
@@ -21,11 +24,15 @@ class Alertmanager:
     It forgets alerts when it restarts, and takes for ended what it does not hear of for `ALIVE_FOR`: so `keep` is to be
     called with all firing alerts every minute.
 
+    An Alertmanager that was killed has forgotten, too, whom it told of an alert, and tells nobody of the end of an
+    alert that it does not know. So an alert that ended in the meantime is posted as one that fires and is soon over.
+
     Labels are an alert's identity and never change; what changes stands in annotations.
     """
 
     def __init__(self, url: str, *, now: Callable[[], datetime]) -> None:
-        self._url, self._now = url.rstrip("/") + "/api/v2/alerts", now
+        self._address, self._now = url.rstrip("/"), now
+        self._taken_at: datetime | None = None
 
     def send(self, message: Message) -> None:
         """Post the alerts of a message as they are now; raises as `http.post` does."""
@@ -40,13 +47,38 @@ class Alertmanager:
         latest = {notice.alert.id: notice for notice in notices}
         if latest:
             now = self._now()
-            post(self._url, msgspec.json.encode([alert_of(notice, now) for notice in latest.values()]))
+            forgot = self._forgot if any(_just_ended(notice) for notice in latest.values()) else _nothing
+            alerts = [alert_of(notice, now, forgotten=forgot(notice)) for notice in latest.values()]
+            post(f"{self._address}/api/v2/alerts", msgspec.json.encode(alerts))
+            self._taken_at = now
+
+    @property
+    def _forgot(self) -> Callable[[Notice], bool]:
+        """Which alerts it was told of before it started."""
+        status = get(f"{self._address}/api/v2/status", Status)
+        return lambda notice: _just_ended(notice) and (self._taken_at or notice.alert.fired_at) < status.uptime
 
 
-def alert_of(notice: Notice, now: datetime) -> dict[str, object]:
-    """An alert as Alertmanager takes it."""
+class Status(msgspec.Struct, frozen=True):
+    """What Alertmanager says of itself; ``uptime`` is when it started."""
+
+    uptime: datetime
+
+
+def _just_ended(notice: Notice) -> bool:
+    return notice.alert.status != "firing" and notice.told in GOING_ON
+
+
+def _nothing(notice: Notice) -> bool:
+    return False
+
+
+def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[str, object]:
+    """An alert as Alertmanager takes it; one that ended but was ``forgotten`` has its end ahead."""
     alert = notice.alert
     ends_at = now + ALIVE_FOR if alert.status == "firing" else alert.ended_at or now
+    if forgotten:
+        ends_at = now + OVER_IN
     annotations = {
         "summary": alert.title,
         "description": message_of([notice], notice.key).text,

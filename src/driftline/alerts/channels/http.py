@@ -7,8 +7,10 @@ import math
 import ssl
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 import httpx
+import msgspec
 
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
 
@@ -37,9 +39,33 @@ def post(
     again (400, 405, 411, 413, 414, 415, 422), and `UnavailableError` for any other, with the seconds of Retry-After.
     """
     headers = {"Content-Type": "application/json", "User-Agent": "driftline", **(headers or {})}
+    _ask("POST", url, content, headers=headers, hidden=hidden, timeout_seconds=timeout_seconds)
+
+
+_Answer = TypeVar("_Answer")
+
+
+def get(url: str, kind: type[_Answer], *, timeout_seconds: float = TIMEOUT_SECONDS) -> _Answer:
+    """Get JSON from an address, as a value of a kind; raises as `post` does, `UnavailableError` for other content."""
+    body = _ask("GET", url, None, headers={"User-Agent": "driftline"}, hidden=(), timeout_seconds=timeout_seconds)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise UnavailableError(f"the answer is not understood: {error}") from error
+
+
+def _ask(
+    method: str,
+    url: str,
+    content: bytes | None,
+    *,
+    headers: Mapping[str, str],
+    hidden: Sequence[str],
+    timeout_seconds: float,
+) -> bytes:
     try:
         with httpx.stream(
-            "POST",
+            method,
             url,
             content=content,
             headers=headers,
@@ -49,9 +75,10 @@ def post(
         ) as answer:
             if not answer.is_success:
                 raise _error(answer, hidden)
+            return answer.read() if method == "GET" else b""
     except (httpx.InvalidURL, UnicodeError) as error:
         # Their texts quote parts of the address.
-        raise UnreachableError(f"{type(error).__name__}: not an address that can be posted to") from error
+        raise UnreachableError(f"{type(error).__name__}: not an address that can be asked") from error
     except httpx.HTTPError as error:
         raise UnreachableError(_without(f"{type(error).__name__}: {error}", [url, *hidden])) from error
 

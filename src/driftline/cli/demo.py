@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,31 @@ _BAR_WIDTH = 30
 @click.option("--exit", "then_exit", is_flag=True, help="End after the replay instead of serving on.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout after the replay.")
 @click.option("--webhook", metavar="URL", help="Send the alerts there too.")
+@click.option("--alertmanager", metavar="URL", help="Send the alerts to this Alertmanager.")
 @click.option("--data", type=click.Path(path_type=Path), help="A new folder to keep everything in.")
-def command(port: int, then_exit: bool, as_json: bool, webhook: str | None, data: Path | None) -> int:
+def command(
+    port: int, then_exit: bool, as_json: bool, webhook: str | None, alertmanager: str | None, data: Path | None
+) -> int:
     """Replay a real incident through a real service, in under a minute.
 
     In April 2013 a published table of Seattle's weather stopped saying "rain". A model trained on 2012 is served, three
     years are replayed over HTTP with late labels, and at the end the corrected labels arrive.
     """
+    given = {"webhook": webhook, "alertmanager": alertmanager}
+    receivers = {kind: address for kind, address in given.items() if address is not None}
     if data is not None:
         if data.exists() and any(data.iterdir()):
             raise click.BadParameter(f"{data} is not empty; name a new folder", param_hint="--data")
         data.mkdir(parents=True, exist_ok=True)
-        return _run(data, port, then_exit, as_json, webhook)
+        return _run(data, port, then_exit, as_json, receivers)
     with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
-        return _run(Path(folder), port, then_exit, as_json, webhook)
+        return _run(Path(folder), port, then_exit, as_json, receivers)
 
 
-def _run(folder: Path, port: int, then_exit: bool, as_json: bool, webhook: str | None) -> int:
+def _run(folder: Path, port: int, then_exit: bool, as_json: bool, receivers: Mapping[str, str]) -> int:
     console = Console(stderr=as_json, highlight=False, soft_wrap=False)
     console.print(f"[bold]1[/] Training a random forest on Seattle's weather of {TRAINED_ON} …")
-    config, model = prepare(folder, webhook)
+    config, model = prepare(folder, receivers)
     with serving(config, port, lambda line: console.print(Text(line))) as server:
         console.print(f"[bold]2[/] Serving it at [bold]{server.address}[/]; its rules are in")
         console.print(f"  {config}", soft_wrap=True)

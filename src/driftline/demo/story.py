@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -56,15 +56,19 @@ class Story:
         }
 
 
-def prepare(folder: Path, webhook: str | None) -> tuple[Path, WeatherModel]:
-    """Train the model and write its reference and the configuration into a folder; return the configuration's path."""
+def prepare(folder: Path, receivers: Mapping[str, str]) -> tuple[Path, WeatherModel]:
+    """Train the model and write its reference and the configuration into a folder; return the configuration's path.
+
+    ``receivers`` are addresses of those who are told of alerts, by kind.
+    """
     model = WeatherModel()
     model.reference().write_parquet(folder / "reference.parquet")
     config = folder / "driftline.yaml"
     shutil.copyfile(Path(__file__).parent / "driftline.yaml", config)
-    if webhook is not None:
+    if receivers:
+        entries = [f'  - {{{kind}: "{address}"}}\n' for kind, address in receivers.items()]
         with config.open("a") as file:
-            file.write(f'notify:\n  - {{webhook: "{webhook}"}}\n')
+            file.write("notify:\n" + "".join(entries))
     return config, model
 
 

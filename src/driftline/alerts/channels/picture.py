@@ -124,7 +124,7 @@ def ticks(low: float, high: float) -> list[tuple[float, str]]:
     ['0.6', '0.8']
     """
     span = high - low
-    power = math.floor(math.log10(span / 2))
+    power = math.floor(math.log10(span / 2) - 1e-9)  # the logarithm may be rounded up to the next power
     step = next(step for step in (factor * 10.0**power for factor in (5, 2, 1)) if span / step >= 2)
     found = [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
     fixed = max(abs(low), abs(high)) < 1e5 and power >= -4

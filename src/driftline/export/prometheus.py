@@ -6,10 +6,11 @@ nothing to keep in step. A value that could not be had is absent, never NaN. Val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STATES = ("ok", "breach", "nodata")
@@ -34,6 +35,23 @@ class DriftSample(NamedTuple):
     method: str
     score: float | None
     threshold: float | None
+
+
+class OutputDriftSample(NamedTuple):
+    """The distance of a version's predictions or labels, and its threshold; ``output`` is prediction or label."""
+
+    version: str
+    output: str
+    method: str
+    score: float | None
+    threshold: float | None
+
+
+class TransitionCount(NamedTuple):
+    """How many steps of a kind alerts took, and the alert of the newest one."""
+
+    steps: int
+    newest_alert: str
 
 
 class LatencyCounts(NamedTuple):
@@ -63,35 +81,135 @@ class ModelMetrics(NamedTuple):
     alerts: Mapping[str, int]  # firing, by severity
     monitors: Mapping[str, str]  # rule to its state in the newest judged window
     latency: LatencyCounts | None
+    task: str
+    output_drift: Sequence[OutputDriftSample]
+    drifted_features: Mapping[str, float]  # by version, share in [0, 1] of the features judged
+    last_event_timestamp_seconds: float | None
+    last_evaluation_timestamp_seconds: float | None
+    failing: bool
+    transitions: Mapping[str, TransitionCount]  # by kind
+    muted: int
+    series_dropped: int = 0
 
 
 class ServiceMetrics(NamedTuple):
     """All that is exposed of a service."""
 
+    version: str
     models: Sequence[ModelMetrics]
-    delivered: Mapping[str, int]  # messages, by channel
-    waiting: Mapping[str, int]
+    notifications: Mapping[str, Mapping[str, int]]  # by result, then channel
+    waiting: Mapping[str, int]  # by channel
+    failed_attempts: Mapping[str, int]
 
 
 class ServiceCollector:
-    """A prometheus_client collector over a snapshot."""
+    """A prometheus_client collector over a snapshot.
 
-    def __init__(self, snapshot: Callable[[], ServiceMetrics]) -> None:
-        self._snapshot = snapshot
+    ``most_series`` bounds how many series there are: features that would be too many are left out; see `within`.
+    """
+
+    def __init__(self, snapshot: Callable[[], ServiceMetrics], most_series: int) -> None:
+        self._snapshot, self._most_series = snapshot, most_series
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families of this moment."""
         snapshot = self._snapshot()
-        yield from _events(snapshot.models)
-        yield from _performance(snapshot.models)
-        yield from _drift(snapshot.models)
-        yield from _alerts(snapshot.models)
-        yield _latency(snapshot.models)
+        models = within(snapshot.models, self._most_series)
+        yield from _info(snapshot.version, models)
+        yield from _events(models)
+        yield from _performance(models)
+        yield from _drift(models)
+        yield from _alerts(models)
+        yield _latency(models)
         yield from _notifications(snapshot)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: registering must not read the state."""
         return ()
+
+
+# ---- the budget of series -------------------------------------------------------------------------------------------
+
+
+def within(models: Sequence[ModelMetrics], most_series: int) -> list[ModelMetrics]:
+    """Leave out features until there are at most so many series, and say how many were left out.
+
+    What is not about a feature stays, even if it is more. The rest is shared equally; what a model does not need of its
+    share goes to the others. A model keeps the features furthest beyond their threshold: in steps of a quarter of it,
+    and by name within a step, so that small changes do not make series come and go.
+    """
+    needed = [_series_of_features(one) for one in models]
+    left = most_series - sum(_other_series(one) for one in models)
+    if sum(needed) <= left:
+        return list(models)
+    shares = _shares(needed, max(left, 0))
+    return [
+        one if need <= share else _limited(one, share) for one, need, share in zip(models, needed, shares, strict=True)
+    ]
+
+
+def _shares(needed: Sequence[int], budget: int) -> list[int]:
+    shares = [0] * len(needed)
+    open_ones = sorted(range(len(needed)), key=lambda place: needed[place])
+    while open_ones:
+        place = open_ones.pop(0)
+        shares[place] = min(needed[place], budget // (len(open_ones) + 1))
+        budget -= shares[place]
+    return shares
+
+
+def _limited(model: ModelMetrics, share: int) -> ModelMetrics:
+    series: dict[str, int] = dict.fromkeys(model.missing, 1)
+    worst: dict[str, float] = dict.fromkeys(model.missing, 0.0)
+    for sample in model.drift:
+        series[sample.feature] = series.get(sample.feature, 0) + _present(sample.score, sample.threshold)
+        beyond = (sample.score or 0.0) / sample.threshold if sample.threshold else 0.0
+        worst[sample.feature] = max(worst.get(sample.feature, 0.0), beyond)
+    kept, room = set(), share
+    for feature in sorted(series, key=lambda name: (-math.floor(min(worst[name], 1e6) * 4), name)):
+        if series[feature] > room:
+            break
+        kept.add(feature)
+        room -= series[feature]
+    return model._replace(
+        drift=[sample for sample in model.drift if sample.feature in kept],
+        missing={name: value for name, value in model.missing.items() if name in kept},
+        series_dropped=sum(number for name, number in series.items() if name not in kept),
+    )
+
+
+def _series_of_features(model: ModelMetrics) -> int:
+    return len(model.missing) + sum(_present(one.score, one.threshold) for one in model.drift)
+
+
+def _other_series(model: ModelMetrics) -> int:
+    per_measure = sum(1 + _present(one.value, one.low, one.high) for one in model.performance)
+    outputs = sum(_present(one.score, one.threshold) for one in model.output_drift)
+    latency = len(LATENCY_BUCKETS_SECONDS) + 3 if model.latency is not None else 0
+    mappings = (model.predictions, model.invalid, model.alerts, model.transitions, model.drifted_features)
+    return per_measure + outputs + latency + sum(map(len, mappings)) + len(STATES) * len(model.monitors) + _FEW
+
+
+def _present(*values: float | None) -> int:
+    return sum(value is not None for value in values)
+
+
+_FEW = 14  # families with one series a model
+
+
+# ---- families -------------------------------------------------------------------------------------------------------
+
+
+def _info(version: str, models: Sequence[ModelMetrics]) -> Iterator[Metric]:
+    build = GaugeMetricFamily("driftline_build_info", "The release of Driftline; always 1.", labels=("version",))
+    build.add_metric((version,), 1)
+    info = GaugeMetricFamily(
+        "driftline_model_info", "The versions and the task of a model; always 1.", labels=("model", "task", "version")
+    )
+    for one in models:
+        for name in one.predictions:
+            info.add_metric((one.model, one.task, name), 1)
+    yield from (build, info)
 
 
 def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
@@ -124,6 +242,18 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         models,
         lambda one: one.queued_events,
     )
+    yield _gauge(
+        "driftline_last_event_timestamp_seconds",
+        "When the newest event that is worked in arrived, wall-clock time.",
+        models,
+        lambda one: one.last_event_timestamp_seconds,
+    )
+    yield _gauge(
+        "driftline_worker_failing",
+        "1 while the events of a model cannot be worked in.",
+        models,
+        lambda one: float(one.failing),
+    )
 
 
 def _performance(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
@@ -152,6 +282,12 @@ def _performance(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         models,
         lambda one: one.window_end_timestamp_seconds,
     )
+    yield _gauge(
+        "driftline_last_evaluation_timestamp_seconds",
+        "When a window was judged last, wall-clock time.",
+        models,
+        lambda one: one.last_evaluation_timestamp_seconds,
+    )
 
 
 def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
@@ -171,6 +307,35 @@ def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         for feature, share in one.missing.items():
             missing.add_metric((one.model, feature), share)
     yield from (score, threshold, missing)
+    yield _gauge(
+        "driftline_series_dropped",
+        "Series of features left out to stay within prometheus.max_series.",
+        models,
+        lambda one: one.series_dropped,
+    )
+    ratio = GaugeMetricFamily(
+        "driftline_drifted_features_ratio", "Share of the judged features that drifted.", labels=("model", "version")
+    )
+    for one in models:
+        for version, share in one.drifted_features.items():
+            ratio.add_metric((one.model, version), share)
+    yield ratio
+    for output in ("prediction", "label"):
+        yield from _output_drift(models, output)
+
+
+def _output_drift(models: Sequence[ModelMetrics], output: str) -> Iterator[Metric]:
+    labels = ("model", "version", "method")
+    name, words = f"driftline_{output}_drift", f"Distance of the {output}s from the reference"
+    score = GaugeMetricFamily(f"{name}_score", f"{words}.", labels=labels)
+    threshold = GaugeMetricFamily(f"{name}_threshold", f"{words}: the smallest that matters.", labels=labels)
+    for one in models:
+        for sample in one.output_drift:
+            if sample.output == output:
+                for family, number in ((score, sample.score), (threshold, sample.threshold)):
+                    if number is not None:
+                        family.add_metric((one.model, sample.version, sample.method), number)
+    yield from (score, threshold)
 
 
 def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
@@ -187,20 +352,40 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             for name in STATES:
                 state.add_metric((one.model, monitor, name), float(name == current))
     yield from (alerts, state)
+    yield _gauge(
+        "driftline_alerts_muted",
+        "Firing alerts that are silenced, explained by another, or acknowledged.",
+        models,
+        lambda one: one.muted,
+    )
+    transitions = CounterMetricFamily(
+        "driftline_alert_transitions", "Steps in the lives of alerts, by kind.", labels=("model", "kind")
+    )
+    for one in models:
+        for kind, found in one.transitions.items():
+            newest = Exemplar({"alert_id": found.newest_alert}, 1.0)
+            transitions.add_metric((one.model, kind), found.steps, exemplar=newest)
+    yield transitions
 
 
 def _notifications(snapshot: ServiceMetrics) -> Iterator[Metric]:
-    delivered = CounterMetricFamily(
-        "driftline_notifications", "Messages that a channel took.", labels=("channel", "result")
+    results = CounterMetricFamily(
+        "driftline_notifications", "Messages by what became of them.", labels=("channel", "result")
     )
+    for result, channels in snapshot.notifications.items():
+        for channel, number in channels.items():
+            results.add_metric((channel, result), number)
+    failures = CounterMetricFamily(
+        "driftline_notification_failures", "Attempts that failed; they are repeated.", labels=("channel",)
+    )
+    for channel, number in snapshot.failed_attempts.items():
+        failures.add_metric((channel,), number)
     waiting = GaugeMetricFamily(
         "driftline_notifications_waiting", "Messages that a channel has not taken yet.", labels=("channel",)
     )
-    for channel, number in snapshot.delivered.items():
-        delivered.add_metric((channel, "delivered"), number)
     for channel, number in snapshot.waiting.items():
         waiting.add_metric((channel,), number)
-    yield from (delivered, waiting)
+    yield from (results, failures, waiting)
 
 
 def _latency(models: Sequence[ModelMetrics]) -> Metric:

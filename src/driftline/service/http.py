@@ -275,7 +275,12 @@ def _json_body(kind: type[msgspec.Struct]) -> dict[str, Any]:
 def _operations(service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
     registry = CollectorRegistry()
-    registry.register(ServiceCollector(lambda: snapshot(service.config, service.state, service.inbox)))
+    registry.register(
+        ServiceCollector(
+            lambda: snapshot(service.config, service.tasks, service.state, service.inbox, service.problems),
+            service.config.prometheus.max_series,
+        )
+    )
 
     @router.get("/health", summary="Whether the process answers.")
     def health() -> Response:

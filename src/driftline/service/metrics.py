@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 
@@ -11,13 +14,15 @@ from driftline.export.prometheus import (
     DriftSample,
     LatencyCounts,
     ModelMetrics,
+    OutputDriftSample,
     PerformanceSample,
     ServiceMetrics,
+    TransitionCount,
 )
 from driftline.profiles import NumericColumn
 from driftline.rules import Severity
 from driftline.service.config import Config
-from driftline.service.summary import WindowSummary
+from driftline.service.summary import WindowSummary, column_measure
 from driftline.sketches import decode
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
@@ -26,29 +31,41 @@ from driftline.store.state import State, Work
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 
 
-def snapshot(config: Config, state: State, inbox: Inbox) -> ServiceMetrics:
-    """Read everything that is exposed, as of one moment."""
+RESULTS = ("delivered", "refused", "expired")
+
+
+def snapshot(
+    config: Config, tasks: Mapping[str, str], state: State, inbox: Inbox, problems: Mapping[str, str]
+) -> ServiceMetrics:
+    """Read everything that is exposed, as of one moment; ``problems`` are of models that cannot be worked in."""
     queued = inbox.waiting_events()
     with state.read() as read:
-        models = [_model(read, name, queued.get(name, 0)) for name in config.models]
         outbox = Outbox(read.connection)
-        return ServiceMetrics(models, outbox.count("delivered"), outbox.count("waiting"))
+        return ServiceMetrics(
+            version=importlib.metadata.version("driftline"),
+            models=[_model(read, name, tasks[name], queued.get(name, 0), name in problems) for name in config.models],
+            notifications={result: outbox.count(result) for result in RESULTS},
+            waiting=outbox.count("waiting"),
+            failed_attempts=outbox.count_failed_attempts(),
+        )
 
 
-def _model(read: Work, model: str, queued: int) -> ModelMetrics:
+def _model(read: Work, model: str, task: str, queued: int, failing: bool) -> ModelMetrics:
     counters = read.counters(model)
     stored = read.model(model)
     newest = read.newest_settled_start(model)
-    summaries: list[WindowSummary] = []
     whole: WindowSummary | None = None
+    summaries: list[WindowSummary] = []
     monitors: dict[str, str] = {}
     if newest is not None:
-        found = {version: read.summary(model, newest, version) for version in (*read.versions(model), ALL_VERSIONS)}
-        decoded = {version: _summary.decode(body) for version, body in found.items() if body is not None}
+        decoded = {version: _summary.decode(body) for version, body in read.summaries_of(model, newest).items()}
         whole = decoded.pop(ALL_VERSIONS, None)
         summaries = list(decoded.values())
         monitors = {one.rule: one.state for one in read.judgements(model, window_start=newest)}
-    firing = [row.severity for row in read.alerts(model, status="firing")]
+    firing = read.alerts(model, status="firing")
+    evaluated = read.newest_judgement(model)
+    last_arrival = stored.last_arrival if stored is not None else None
+    ratios = {one.version: column_measure("drifted_features_ratio", one).value for one in summaries}
     return ModelMetrics(
         model=model,
         predictions={key: value for (name, key), value in counters.items() if name == "predictions"},
@@ -75,9 +92,22 @@ def _model(read: Work, model: str, queued: int) -> ModelMetrics:
         },
         label_coverage=whole.coverage.value if whole else None,
         window_end_timestamp_seconds=whole.end.timestamp() if whole else None,
-        alerts={severity.value: firing.count(severity.value) for severity in Severity},
+        alerts={severity.value: sum(row.severity == severity for row in firing) for severity in Severity},
         monitors=monitors,
         latency=_latency(stored.latency if stored else None),
+        task=task,
+        output_drift=[
+            OutputDriftSample(one.version, output, view.measure, view.value, view.threshold)
+            for one in summaries
+            for output, view in (("prediction", one.prediction_drift), ("label", one.label_drift))
+            if view is not None
+        ],
+        drifted_features={version: value for version, value in ratios.items() if value is not None},
+        last_event_timestamp_seconds=last_arrival.timestamp() if last_arrival else None,
+        last_evaluation_timestamp_seconds=evaluated.timestamp() if evaluated else None,
+        failing=failing,
+        transitions={kind: TransitionCount(n, alert) for kind, (n, alert, _) in read.count_transitions(model).items()},
+        muted=sum(bool(row.muted or row.acknowledged_by) for row in firing),
     )
 
 

@@ -62,8 +62,8 @@ class Service:
         self.inbox = Inbox(open_database(config.database))  # synced: 202 means durable
         self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
         self.models = {name: open_model(one, config, self.state) for name, one in config.models.items()}
-        tasks = {name: model.schema.task.value for name, model in self.models.items()}
-        self.views = Views(config, tasks, self.state, self.inbox)
+        self.tasks = {name: model.schema.task.value for name, model in self.models.items()}
+        self.views = Views(config, self.tasks, self.state, self.inbox)
         self.problems: dict[str, str] = {}
         self._wake, self._stopping = threading.Event(), threading.Event()
         self.address = ""

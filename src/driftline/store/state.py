@@ -444,6 +444,14 @@ class Work:
 
     # ---- metrics ----------------------------------------------------------------------------------------------------
 
+    def summaries_of(self, model: str, start: datetime) -> dict[str, bytes]:
+        """What people are shown of one window, by version; ``*`` is all versions together."""
+        statement = sa.select(SUMMARIES.c.version, SUMMARIES.c.body)
+        found = self.connection.execute(
+            statement.where(SUMMARIES.c.model == model, SUMMARIES.c.start == start).order_by(SUMMARIES.c.version)
+        )
+        return {row.version: row.body for row in found}
+
     def count_transitions(self, model: str) -> dict[str, tuple[int, str, datetime]]:
         """Of each kind of step in the lives of a model's alerts: how many, and the newest one's alert and moment."""
         newest = (

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from driftline.alerts.channels.alertmanager import ALIVE_FOR, Alertmanager, alert_of
+from driftline.alerts.channels.alertmanager import ALIVE_FOR, OVER_IN, Alertmanager, alert_of
 from driftline.alerts.message import Acknowledgement, Event, Notice
 from driftline.errors import UnreachableError
 from tests.alerts.channels.conftest import (
@@ -30,6 +26,7 @@ from tests.alerts.channels.conftest import (
     strict_json,
     view,
 )
+from tests.servers import Alertmanager as Process
 
 # ---- What it is told
 
@@ -133,74 +130,53 @@ def test_nobody_there() -> None:
         Alertmanager("http://127.0.0.1:9", now=lambda: NOW).send(message())
 
 
+def ended_after_telling(server: Server, *, started: datetime, told: Event | None) -> dict[str, Any]:
+    """What is posted of an alert that ended, to an Alertmanager that started at a time."""
+    server.answers += [Answer(200, {}, msgspec.json.encode({"uptime": started, "versionInfo": {}})), Answer(200)]
+    one = msgspec.structs.replace(notice(Event.RESOLVED), told=told)
+    Alertmanager(server.url, now=lambda: NOW).send(message(one))
+    [alert] = server.got[-1].json
+    return dict(alert)
+
+
+def test_one_that_started_since_it_was_told_is_told_again_that_it_fired(server: Server) -> None:
+    alert = ended_after_telling(server, started=NOW - timedelta(minutes=1), told=Event.FIRED)
+    assert alert["annotations"]["outcome"] == "resolved"
+    assert datetime.fromisoformat(alert["endsAt"]) == NOW + OVER_IN
+    assert [request.path for request in server.got] == ["/api/v2/status", "/api/v2/alerts"]
+
+
+def test_one_that_was_there_all_the_time_is_told_of_the_end(server: Server) -> None:
+    alert = ended_after_telling(server, started=NOW - timedelta(days=1), told=Event.FIRED)
+    assert datetime.fromisoformat(alert["endsAt"]) == NOW
+
+
+@pytest.mark.parametrize("told", [None, Event.RESOLVED, Event.CORRECTED])
+def test_what_it_was_not_told_or_heard_the_end_of_does_not_fire_again(server: Server, told: Event | None) -> None:
+    server.answers.append(Answer(200))
+    one = msgspec.structs.replace(notice(Event.CORRECTED), told=told)
+    Alertmanager(server.url, now=lambda: NOW).send(message(one))
+    [request] = server.got
+    assert datetime.fromisoformat(request.json[0]["endsAt"]) == NOW
+
+
 # ---- What the real one makes of it
-
-CONFIG = """
-route:
-  receiver: hook
-  group_by: [alert_id]
-  group_wait: 0s
-  group_interval: 1s
-  repeat_interval: 1h
-receivers:
-  - name: hook
-    webhook_configs: [{url: "URL/hook", send_resolved: true}]
-"""
-
-
-class Process:
-    """An Alertmanager on a free port, with a storage that outlives it."""
-
-    def __init__(self, folder: Path, hook: str) -> None:
-        self._folder = folder
-        (folder / "alertmanager.yml").write_text(CONFIG.replace("URL", hook))
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = ""
-
-    def start(self) -> None:
-        log = self._folder / "log"
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [
-                    "prometheus-alertmanager",
-                    f"--config.file={self._folder / 'alertmanager.yml'}",
-                    f"--storage.path={self._folder / 'data'}",
-                    "--web.listen-address=127.0.0.1:0",
-                    "--cluster.listen-address=",
-                ],
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-            )
-        give_up = time.monotonic() + 30
-        while not (found := re.search(r'"Listening on" address=(\S+)', log.read_text())):
-            assert time.monotonic() < give_up and self._process.poll() is None, log.read_text()
-            time.sleep(0.02)
-        self.url = f"http://{found[1]}"
-        while httpx.get(f"{self.url}/-/ready", trust_env=False).status_code != 200:
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
-
-    def stop(self, by: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(by)
-            self._process.wait(30)
-            self._process = None
-
-    def channel(self) -> Alertmanager:
-        return Alertmanager(self.url, now=lambda: datetime.now(UTC))
-
-    def alerts(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v2/alerts", trust_env=False).json()
-        return found
 
 
 @pytest.fixture
 def alertmanager(tmp_path: Path, server: Server) -> Iterator[Process]:
-    process = Process(tmp_path, server.url)
-    process.start()
+    process = Process(tmp_path / "alertmanager", server.url + "/hook")
     yield process
-    process.stop(signal.SIGKILL)
+    process.kill()
+
+
+def channel_to(process: Process) -> Alertmanager:
+    return Alertmanager(process.url, now=lambda: datetime.now(UTC))
+
+
+def held(process: Process) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{process.url}/api/v2/alerts", trust_env=False).json()
+    return found
 
 
 def said(event: Event = Event.FIRED, **changes: Any) -> Notice:
@@ -219,12 +195,12 @@ def outcomes(server: Server) -> list[tuple[str, str]]:
 def test_an_alert_fires_and_is_resolved_and_telling_it_again_changes_nothing(
     alertmanager: Process, server: Server
 ) -> None:
-    channel, fired = alertmanager.channel(), said()
+    channel, fired = channel_to(alertmanager), said()
     for _ in range(3):
         channel.send(message(fired))
         channel.keep([fired])
     server.wait_for(lambda got: len(got) == 1)
-    [alert] = alertmanager.alerts()
+    [alert] = held(alertmanager)
     assert alert["status"]["state"] == "active"
     assert alert["labels"]["alertname"] == "accuracy-low"
     resolved = message(said(Event.RESOLVED, fired_at=fired.alert.fired_at))
@@ -232,11 +208,11 @@ def test_an_alert_fires_and_is_resolved_and_telling_it_again_changes_nothing(
         channel.send(resolved)
     server.wait_for(lambda got: len(got) == 2)
     assert outcomes(server) == [("firing", "firing"), ("resolved", "resolved")]
-    assert alertmanager.alerts() == []
+    assert held(alertmanager) == []
 
 
 def test_a_corrected_alert_is_over_and_says_so(alertmanager: Process, server: Server) -> None:
-    channel, fired = alertmanager.channel(), said()
+    channel, fired = channel_to(alertmanager), said()
     channel.send(message(fired))
     server.wait_for(lambda got: len(got) == 1)
     channel.send(message(said(Event.CORRECTED, fired_at=fired.alert.fired_at)))
@@ -249,14 +225,14 @@ def test_a_corrected_alert_is_over_and_says_so(alertmanager: Process, server: Se
 
 def test_after_a_kill_it_has_forgotten_and_is_told_again(alertmanager: Process, server: Server) -> None:
     fired = said()
-    alertmanager.channel().send(message(fired))
+    channel_to(alertmanager).send(message(fired))
     server.wait_for(lambda got: len(got) == 1)
-    alertmanager.stop(signal.SIGKILL)
+    alertmanager.kill()
     alertmanager.start()
-    assert alertmanager.alerts() == []
-    channel = alertmanager.channel()
+    assert held(alertmanager) == []
+    channel = channel_to(alertmanager)
     channel.keep([fired])
-    [alert] = alertmanager.alerts()
+    [alert] = held(alertmanager)
     assert alert["status"]["state"] == "active"
     assert datetime.fromisoformat(alert["startsAt"]) == fired.alert.fired_at.replace(
         microsecond=fired.alert.fired_at.microsecond // 1000 * 1000
@@ -270,13 +246,13 @@ def test_after_a_kill_it_has_forgotten_and_is_told_again(alertmanager: Process, 
 
 def test_what_ended_while_it_was_restarted_is_resolved(alertmanager: Process, server: Server) -> None:
     fired = said()
-    alertmanager.channel().send(message(fired))
+    channel_to(alertmanager).send(message(fired))
     server.wait_for(lambda got: len(got) == 1)
-    alertmanager.stop(signal.SIGTERM)
+    alertmanager.stop()
     with pytest.raises(UnreachableError):
-        alertmanager.channel().send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))
+        channel_to(alertmanager).send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))
     alertmanager.start()
-    alertmanager.channel().send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))
+    channel_to(alertmanager).send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))
     server.wait_for(lambda got: len(got) == 2)
     assert outcomes(server) == [("firing", "firing"), ("resolved", "resolved")]
 
@@ -286,7 +262,7 @@ def test_it_takes_whatever_names_there_are(alertmanager: Process, server: Server
         said(id=f"alert {at}", model=text, rule=text or "r", measure=text, title=text, url=text, value=float("nan"))
         for at, text in enumerate(HOSTILE)
     ]
-    alertmanager.channel().send(message(*several))
-    assert len(alertmanager.alerts()) == len(HOSTILE)
+    channel_to(alertmanager).send(message(*several))
+    assert len(held(alertmanager)) == len(HOSTILE)
     far = view(fired_at=datetime(1999, 1, 1, tzinfo=UTC), ended_at=datetime(1998, 1, 1, tzinfo=UTC))
-    alertmanager.channel().send(message(msgspec.structs.replace(said(Event.RESOLVED), alert=far)))
+    channel_to(alertmanager).send(message(msgspec.structs.replace(said(Event.RESOLVED), alert=far)))

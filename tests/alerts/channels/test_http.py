@@ -6,11 +6,12 @@ import gzip
 import socket
 import threading
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.alerts.channels.http import LONGEST_RETRY_SECONDS, post
+from driftline.alerts.channels.http import LONGEST_RETRY_SECONDS, get, post
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
 from tests.alerts.channels.conftest import Answer, Server, serving
 
@@ -162,3 +163,32 @@ def test_an_answer_of_any_size_is_read_to_its_beginning_only(server: Server) -> 
     bomb = gzip.compress(b"a" * 50_000_000)
     error = failure(server, 500, {"Content-Encoding": "gzip"}, bomb)
     assert str(error) == f"status 500: {'a' * 200}"
+
+
+class Status(msgspec.Struct):
+    """What the server is asked for."""
+
+    n: int
+
+
+def test_what_a_server_says_is_a_value(server: Server) -> None:
+    server.answers.append(Answer(200, {}, b'{"n": 7, "more": []}'))
+    assert get(server.url + "/status", Status) == Status(7)
+    [request] = server.got
+    assert (request.path, request.headers["user-agent"]) == ("/status", "driftline")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"n": "seven"}', b"\xff"])
+def test_an_answer_of_another_kind_is_one_of_a_server_that_cannot_help_now(server: Server, body: bytes) -> None:
+    server.answers.append(Answer(200, {}, body))
+    with pytest.raises(UnavailableError, match="not understood"):
+        get(server.url, Status)
+
+
+def test_asking_fails_as_posting_does(server: Server) -> None:
+    server.answers.append(Answer(503, {"Retry-After": "9"}))
+    with pytest.raises(UnavailableError, match="status 503") as caught:
+        get(server.url, Status)
+    assert caught.value.retry_after == 9
+    with pytest.raises(UnreachableError):
+        get("http://127.0.0.1:9", Status)

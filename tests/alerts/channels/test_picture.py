@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,15 +33,10 @@ def drawn(points: list[Point], threshold: float = 0.75, **changes: Any) -> Image
 
 def columns(image: Image.Image, colour: tuple[int, int, int]) -> dict[int, list[int]]:
     """Where a colour is (nearly): the rows by column."""
+    near = np.abs(np.asarray(image, dtype=np.int16) - np.array(colour)).max(axis=2) < 12
     found: dict[int, list[int]] = {}
-    pixels = image.load()
-    assert pixels is not None
-    for x in range(image.width):
-        for y in range(image.height):
-            pixel = pixels[x, y]
-            assert isinstance(pixel, tuple)
-            if all(abs(a - b) < 12 for a, b in zip(pixel, colour, strict=True)):
-                found.setdefault(x, []).append(y)
+    for y, x in np.argwhere(near).tolist():
+        found.setdefault(x, []).append(y)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.alerts.channels import slack
@@ -95,6 +95,7 @@ def test_refusals(server: Server, status: int, text: bytes, error: type[Exceptio
     assert caught.value.retry_after == (None if error is RefusedError else 30.0)
 
 
+@settings(max_examples=50)
 @given(messages)
 def test_slacks_limits_are_kept_whatever_the_message(what: Message) -> None:
     body = strict_json(msgspec.json.encode(payload(what)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from driftline.alerts.channels.teams import SIZE_LIMIT_BYTES, Teams, payload
 from driftline.alerts.message import Event, Message
@@ -68,6 +68,7 @@ def test_what_is_large_is_counted_sooner(server: Server) -> None:
     assert shown(found)[-1] == f"and {12 - there} more"
 
 
+@settings(max_examples=50)
 @given(messages)
 def test_the_limit_is_kept_and_no_name_becomes_markup_whatever_the_message(what: Message) -> None:
     body = payload(what)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.alerts.channels.webhook import Webhook
@@ -32,6 +32,7 @@ def test_the_body_is_the_message(server: Server) -> None:
     assert "x-driftline-signature" not in request.headers
 
 
+@settings(max_examples=50)
 @given(messages)
 def test_whatever_is_in_a_message_the_body_is_strict_json(what: Message) -> None:
     strict_json(msgspec.json.encode(what))

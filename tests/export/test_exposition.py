@@ -73,6 +73,7 @@ def model(name: str = "churn", **changes: Any) -> ModelMetrics:
         failing=False,
         transitions={"fired": TransitionCount(2, "a1")},
         muted=1,
+        pushed_windows={"taken": 3},
     )
     return whole._replace(**changes)
 

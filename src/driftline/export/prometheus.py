@@ -89,6 +89,7 @@ class ModelMetrics(NamedTuple):
     failing: bool
     transitions: Mapping[str, TransitionCount]  # by kind
     muted: int
+    pushed_windows: Mapping[str, int]  # by result
     series_dropped: int = 0
 
 
@@ -186,7 +187,15 @@ def _other_series(model: ModelMetrics) -> int:
     per_measure = sum(1 + _present(one.value, one.low, one.high) for one in model.performance)
     outputs = sum(_present(one.score, one.threshold) for one in model.output_drift)
     latency = len(LATENCY_BUCKETS_SECONDS) + 3 if model.latency is not None else 0
-    mappings = (model.predictions, model.invalid, model.alerts, model.transitions, model.drifted_features)
+    mappings = (
+        model.predictions,
+        model.predictions,  # once more in the model's info
+        model.invalid,
+        model.alerts,
+        model.transitions,
+        model.drifted_features,
+        model.pushed_windows,
+    )
     return per_measure + outputs + latency + sum(map(len, mappings)) + len(STATES) * len(model.monitors) + _FEW
 
 
@@ -219,13 +228,17 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     invalid = CounterMetricFamily(
         "driftline_invalid_events", "Events refused or set aside, by reason.", labels=("model", "reason")
     )
+    pushed = CounterMetricFamily(
+        "driftline_remote_write_windows", "Windows pushed by remote write.", labels=("model", "result")
+    )
     for one in models:
+        for result, number in one.pushed_windows.items():
+            pushed.add_metric((one.model, result), number)
         for version, number in one.predictions.items():
             predictions.add_metric((one.model, version), number)
         for reason, number in one.invalid.items():
             invalid.add_metric((one.model, reason), number)
-    yield predictions
-    yield invalid
+    yield from (predictions, invalid, pushed)
     yield _counter("driftline_labels", "First labels of predictions.", models, lambda one: one.labels)
     yield _counter(
         "driftline_label_corrections", "Labels that replaced another.", models, lambda one: one.corrected_labels

@@ -107,6 +107,7 @@ def _model(read: Work, model: str, task: str, queued: int, failing: bool) -> Mod
         last_evaluation_timestamp_seconds=evaluated.timestamp() if evaluated else None,
         failing=failing,
         transitions={kind: TransitionCount(n, alert) for kind, (n, alert, _) in read.count_transitions(model).items()},
+        pushed_windows={key: value for (name, key), value in counters.items() if name == "pushed_windows"},
         muted=sum(bool(row.muted or row.acknowledged_by) for row in firing),
     )
 

@@ -19,14 +19,16 @@ from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
 from driftline.alerts.message import MARKS, Event, describe_alert
 from driftline.errors import StorageError, UnavailableError, UsageError
+from driftline.export.remote_write import RemoteWriter
 from driftline.rules import ChangeKind
 from driftline.service import clock
 from driftline.service.alerting import AlertEvent, end_orphans
 from driftline.service.announcing import Announcer
-from driftline.service.config import Config
+from driftline.service.config import Config, secret
 from driftline.service.ingest import drain
 from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.model import open_model, remember_fingerprint
+from driftline.service.pushing import push_windows
 from driftline.service.rebuild import rebuild
 from driftline.service.receivers import open_channel
 from driftline.service.staleness import check_arrivals, store_event
@@ -92,6 +94,10 @@ class Service:
             threading.Thread(target=self._run_delivery, args=(name,), name=f"driftline-{name}", daemon=True)
             for name in self._channels
         ]
+        if self.config.prometheus.remote_write is not None:
+            writer = RemoteWriter(secret(self.config.prometheus.remote_write))
+            run = functools.partial(self._run_remote_write, writer)
+            self._threads.append(threading.Thread(target=run, name="driftline-remote-write", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -200,6 +206,23 @@ class Service:
                 self._stopping.wait(wait_seconds(unreached, rng))
             elif not outcome.tried:
                 self._new_messages[name].wait(IDLE_SECONDS)
+
+    def _run_remote_write(self, writer: RemoteWriter) -> None:
+        rng = random.Random()
+        failures = 0
+        while not self._stopping.is_set():
+            pushed = 0
+            try:
+                pushed = push_windows(self.models, self.state, writer)
+                failures = 0
+            except UnavailableError as error:
+                failures += 1
+                _LOG.warning("remote write: %s; trying again", error)
+            except Exception:  # noqa: BLE001 - it must outlive whatever the receiver does
+                failures += 1
+                _LOG.exception("remote write: trying again")
+            if not pushed:
+                self._stopping.wait(wait_seconds(failures, rng) if failures else IDLE_SECONDS)
 
     def _keep(self, name: str) -> None:
         """Remind a receiver that forgets of the alerts that are firing."""

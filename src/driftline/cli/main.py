@@ -19,6 +19,7 @@ COMMANDS = {
     "ack": "Say that you have taken an alert on.",
     "silence": "Have nobody told of some alerts for a while.",
     "notify": "Send a test message to a receiver of alerts.",
+    "export": "Write files that put Driftline into other programs: Prometheus.",
     "demo": "Replay a real incident through a real service, in under a minute.",
     "schema": "Print the JSON Schema of driftline.yaml, for editors and other checkers.",
 }

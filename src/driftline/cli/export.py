@@ -1,0 +1,46 @@
+"""``driftline export``: files for other programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from driftline.export.prometheus_files import Addresses, prometheus_files, write_files
+from driftline.export.prometheus_rules import ModelAlerts
+from driftline.service.config import Config, ModelConfig, load
+
+
+@click.group("export")
+def command() -> None:
+    """Write files that put Driftline into other programs."""
+
+
+@command.command("prometheus")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option("--target", default="127.0.0.1:8000", show_default=True, help="Where Driftline listens.")
+@click.option("--alertmanager", default="127.0.0.1:9093", show_default=True, help="Where Alertmanager listens.")
+@click.option("--force", is_flag=True, help="Overwrite files that differ.")
+def prometheus(folder: Path, config_path: Path, target: str, alertmanager: str, force: bool) -> None:
+    """Write rules with unit tests, and configurations of Prometheus and Alertmanager, into DIR."""
+    addresses = Addresses(target, alertmanager)
+    config = load(config_path)
+    models = [_alerts(one) for one in config.models.values()]
+    files = prometheus_files(models, addresses, pushed_after=_pushed_after(config))
+    for path, written in write_files(files, folder, force=force).items():
+        click.echo(f"{'wrote' if written else 'unchanged'} {path}")
+
+
+def _alerts(model: ModelConfig) -> ModelAlerts:
+    # The length of a window differs by the calendar: days and months are as long as the first ones of a leap year.
+    window = model.window.window_of(datetime(2024, 1, 15, tzinfo=UTC))
+    return ModelAlerts(model.name, window.end - window.start, model.stale_after, model.rules)
+
+
+def _pushed_after(config: Config) -> timedelta | None:
+    """How old a pushed sample can be: a window begins with a prediction, whose label is taken for so long."""
+    if config.prometheus.remote_write is None:
+        return None
+    return max(one.labels.accepted_for + one.labels.expected_within for one in config.models.values())

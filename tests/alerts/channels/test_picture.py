@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from driftline.alerts.channels.picture import HEIGHT, WIDTH, picture, ticks
-from driftline.alerts.message import Notice, Point
+from driftline.alerts.message import Notice, Point, Span
 from tests.alerts.channels.conftest import DAY, WINDOW, moments, notice, numbers
 
 LINE, BAND, BREACH = (11, 95, 125), (213, 229, 234), (179, 32, 27)
@@ -97,6 +97,12 @@ def test_the_order_of_the_windows_does_not_matter() -> None:
 @pytest.mark.parametrize("recent", [[], points(None, None), points(math.nan, math.inf)])
 def test_without_a_value_there_is_no_picture(recent: list[Point]) -> None:
     assert picture(msgspec.structs.replace(notice(), recent=recent)) is None
+
+
+@pytest.mark.parametrize("threshold", [math.nan, math.inf, -math.inf])
+def test_a_threshold_that_is_no_number_is_not_drawn(threshold: float) -> None:
+    line = columns(drawn(points(0.9, 0.8, 0.7), threshold, window=Span(WINDOW.start, WINDOW.start)), BREACH)
+    assert not line
 
 
 def test_without_pillow_there_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:

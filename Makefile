@@ -18,7 +18,7 @@ SYSTEM_PACKAGES := chromium fonts-liberation prometheus prometheus-alertmanager
 PEERS := evidently nannyml whylogs
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog bench clean system-packages
+.PHONY: help demo test lint format lock changelog bench soak clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ changelog: .venv/dev.stamp ## show the next release's entry
 
 bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory beside peers (ARGS=--quick for a few minutes)
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
+
+soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
+	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)
 
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

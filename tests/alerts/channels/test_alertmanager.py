@@ -27,6 +27,7 @@ from tests.alerts.channels.conftest import (
     view,
 )
 from tests.servers import Alertmanager as Process
+from tests.servers import until
 
 # ---- What it is told
 
@@ -179,6 +180,12 @@ def held(process: Process) -> list[dict[str, Any]]:
     return found
 
 
+def noted(process: Process) -> bool:
+    """Whether a notification was answered: what Alertmanager saves of whom it told."""
+    metrics = httpx.get(f"{process.url}/metrics", trust_env=False).text
+    return 'alertmanager_notification_latency_seconds_count{integration="webhook"} 1' in metrics
+
+
 def said(event: Event = Event.FIRED, **changes: Any) -> Notice:
     """A notice of an alert that fired a minute ago; when it ended, it did so just now."""
     now = datetime.now(UTC)
@@ -247,7 +254,7 @@ def test_after_a_kill_it_has_forgotten_and_is_told_again(alertmanager: Process, 
 def test_what_ended_while_it_was_restarted_is_resolved(alertmanager: Process, server: Server) -> None:
     fired = said()
     channel_to(alertmanager).send(message(fired))
-    server.wait_for(lambda got: len(got) == 1)
+    until(lambda: noted(alertmanager), "Alertmanager has noted that its receiver knows")
     alertmanager.stop()
     with pytest.raises(UnreachableError):
         channel_to(alertmanager).send(message(said(Event.RESOLVED, fired_at=fired.alert.fired_at)))

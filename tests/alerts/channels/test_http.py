@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import socket
 import threading
+from base64 import b64encode
 
 import msgspec
 import pytest
@@ -124,6 +126,18 @@ def test_an_address_that_nothing_answers_at_is_told_without_the_address(url: str
     with pytest.raises(UnreachableError) as caught:
         post(url, b"{}", timeout_seconds=5)
     assert "hush" not in str(caught.value)
+
+
+def test_no_log_has_the_address_or_its_password(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    post(server.url.replace("//", "//ann:pa%20ss@") + "/hook/hush?token=t0ken#part", b"{}")
+    [request] = server.got
+    assert request.path == "/hook/hush?token=t0ken"
+    assert request.headers["authorization"] == "Basic " + b64encode(b"ann:pa ss").decode()
+    assert request.headers["host"] == server.url.removeprefix("http://")
+    assert caplog.records
+    for secret in ("hush", "t0ken", "pa%20ss", "pa ss"):
+        assert secret not in caplog.text
 
 
 def test_no_answer_in_time_is_no_connection() -> None:

@@ -73,11 +73,9 @@ class Email:
         mail = mail_of(message, self._sender, self._to, self._now())
         key, arrived = self._arrived if self._arrived[0] == message.key else (message.key, frozenset[str]())
         waiting = [one.addr_spec for one in self._to if one.addr_spec not in arrived]
-        if not waiting:
-            return
         with _explained(), self._session() as smtp:
             refused = smtp.send_message(mail, self._sender.addr_spec, waiting)
-        self._arrived = (key, arrived.union(waiting).difference(refused))
+        self._arrived = (key, arrived.union(waiting).difference(refused)) if refused else ("", frozenset())
         if refused:
             raise _refusal(refused)
 

@@ -33,7 +33,7 @@ def post(
     """Post JSON to an address; return when the answer is 200 to 299.
 
     Redirects are not followed, proxies of the environment are not used: an address may hold a secret, which must not
-    travel. For the same reason no error repeats the address, nor what is ``hidden``.
+    travel. For the same reason no error repeats the address, nor what is ``hidden``, and no log the address.
 
     Raises `UnreachableError` without an answer in time, `RefusedError` for an answer that the same request will get
     again (400, 405, 411, 413, 414, 415, 422), and `UnavailableError` for any other, with the seconds of Retry-After.
@@ -64,17 +64,21 @@ def _ask(
     timeout_seconds: float,
 ) -> bytes:
     try:
-        with httpx.stream(
-            method,
-            url,
-            content=content,
-            headers=headers,
-            timeout=timeout_seconds,
-            trust_env=False,
-            verify=_certificates(),
-        ) as answer:
+        address = httpx.URL(url)
+        with (
+            httpx.Client(timeout=timeout_seconds, trust_env=False, verify=_certificates()) as client,
+            client.stream(
+                method,
+                # httpx logs the address of each request: it is told of the server, and the transport of the rest.
+                address.copy_with(userinfo=b"", raw_path=b"/", fragment=None),
+                extensions={"target": address.raw_path},
+                auth=(address.username, address.password) if address.userinfo else None,
+                content=content,
+                headers=headers,
+            ) as answer,
+        ):
             if not answer.is_success:
-                raise _error(answer, hidden)
+                raise _error(answer, [url, str(address), address.raw_path.decode(), address.path, *hidden])
             return answer.read() if method == "GET" else b""
     except (httpx.InvalidURL, UnicodeError) as error:
         # Their texts quote parts of the address.
@@ -90,10 +94,8 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _error(answer: httpx.Response, hidden: Sequence[str]) -> UnavailableError:
-    url = answer.request.url
     # Servers like to quote the path of what they did not find.
-    secrets = [str(url), url.raw_path.decode(), url.path, *hidden]
-    said = _without(" ".join(_beginning(answer).split()), secrets)[:_SHOWN_LENGTH]
+    said = _without(" ".join(_beginning(answer).split()), hidden)[:_SHOWN_LENGTH]
     text = f"status {answer.status_code}: {said}".removesuffix(": ")
     if answer.status_code in _NEVER_TAKEN:
         return RefusedError(text)

@@ -1,9 +1,12 @@
 """Runs what the documentation shows: the ```python and ```console blocks of README.md and docs/**/*.md.
 
 Each page has one temporary directory and one Python namespace; its blocks run there from top to bottom. Of a console
-block the lines `$ driftline …` run, and what they print is compared with what stands below them (`...` stands for
-anything). Without output below, only the exit code counts. It must be 0; 1 (alerts found) will do where the output
-that says so is shown; any other is shown by `; echo $?`. Blocks of other languages are not run.
+block the lines run that begin with `$ driftline` or another of `PROGRAMS`, and what they print is compared with what
+stands below them (`...` stands for anything). Without output below, only the exit code counts. It must be 0; 1 (alerts
+found) will do where the output that says so is shown; any other is shown by `; echo $?`. A command that ends with `&`
+runs until its page ends. Blocks of other languages are not run.
+
+The ports that the pages name (`PORTS`) are free ones when they run, others for each page.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import doctest
 import os
+import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,10 +25,33 @@ from typing import Any
 import psutil
 import pytest
 from sybil import Example, Sybil
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser
 
 # Alembic runs this file; it cannot be imported.
 collect_ignore = ["src/driftline/store/migrations/env.py"]
+
+
+PROGRAMS = ("driftline", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
+PORTS = re.compile(r"(?<=127\.0\.0\.1:)(8000|9090|9093)\b|(?<=--port )8000\b")
+
+
+def with_ports(text: str, namespace: dict[str, Any]) -> str:
+    """The text with free ports of this page in place of the ones it names."""
+    return PORTS.sub(lambda found: namespace["_ports"][found[0]], text)
+
+
+def free_ports() -> dict[str, str]:
+    """A port that nobody listens on for each that pages name."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        return {name: str(one.getsockname()[1]) for name, one in zip(("8000", "9090", "9093"), listeners, strict=True)}
+
+
+def run_python(example: Example) -> str | None:
+    """Run a block in its page's namespace."""
+    example.parsed = with_ports(str(example.parsed), example.namespace)
+    return PythonEvaluator()(example)
 
 
 def commands(block: str) -> list[tuple[str, str]]:
@@ -41,8 +69,11 @@ def commands(block: str) -> list[tuple[str, str]]:
 
 def run_console(example: Example) -> str | None:
     """Run a block's commands; return what differs, or None."""
-    for command, shown in commands(example.parsed):
-        if not command.startswith("driftline "):
+    for command, shown in commands(with_ports(example.parsed, example.namespace)):
+        if command.split()[0] not in PROGRAMS:
+            continue
+        if command.endswith("&"):
+            subprocess.Popen(["bash", "-c", "exec " + command.removesuffix("&")], stdin=subprocess.DEVNULL)
             continue
         done = subprocess.run(
             ["bash", "-c", command],
@@ -68,6 +99,7 @@ def enter(namespace: dict[str, Any]) -> None:
     patch = leave.enter_context(pytest.MonkeyPatch.context())
     patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     patch.delenv("COLUMNS", raising=False)
+    namespace["_ports"] = free_ports()
     leave.callback(end_processes, set(psutil.Process().children()))
 
 
@@ -86,8 +118,8 @@ def leave(namespace: dict[str, Any]) -> None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console)],
-    patterns=["docs/*.md", "README.md"],
+    parsers=[CodeBlockParser("python", run_python), CodeBlockParser("console", run_console)],
+    patterns=["docs/*.md", "docs/*/*.md", "README.md"],
     setup=enter,
     teardown=leave,
 ).pytest()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from driftline.export.prometheus_files import Addresses, prometheus_files, write_files
+from driftline.export.grafana_files import PROMETHEUS, grafana_files
+from driftline.export.prometheus_files import Addresses, File, prometheus_files, write_files
 from driftline.export.prometheus_rules import ModelAlerts
 from driftline.service.config import Config, ModelConfig, load
 
@@ -29,6 +31,19 @@ def prometheus(folder: Path, config_path: Path, target: str, alertmanager: str, 
     config = load(config_path)
     models = [_alerts(one) for one in config.models.values()]
     files = prometheus_files(models, addresses, pushed_after=_pushed_after(config))
+    _write(files, folder, force=force)
+
+
+@command.command("grafana")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--prometheus", default=PROMETHEUS, show_default=True, help="Prometheus, as Grafana's server sees it.")
+@click.option("--force", is_flag=True, help="Overwrite files that differ.")
+def grafana(folder: Path, prometheus: str, force: bool) -> None:
+    """Write dashboards, their provisioning, and a compose file with Prometheus and Alertmanager, into DIR."""
+    _write(grafana_files(prometheus), folder, force=force)
+
+
+def _write(files: Sequence[File], folder: Path, *, force: bool) -> None:
     for path, written in write_files(files, folder, force=force).items():
         click.echo(f"{'wrote' if written else 'unchanged'} {path}")
 

@@ -60,7 +60,7 @@ def _is_address(text: str) -> bool:
 
 
 class File(NamedTuple):
-    """A file by its name, and its text."""
+    """A file by its name, which may lead into folders (``a/b.yml``), and its text."""
 
     name: str
     text: str
@@ -76,7 +76,7 @@ def prometheus_files(
     configured = groups_of(models)
     fixed = (_templates() / "driftline.rules.yml").read_text(encoding="utf-8")
     cases = yaml.safe_load((_templates() / "cases.yml").read_text(encoding="utf-8"))
-    rules = fixed + (_CONFIGURED + textwrap.indent(_yaml(configured), "  ") if configured else "")
+    rules = fixed + (_CONFIGURED + textwrap.indent(yaml_text(configured), "  ") if configured else "")
     tests = unit_tests(yaml.safe_load(fixed)["groups"], cases, models)
     days = 0 if pushed_after is None else math.ceil(pushed_after / timedelta(days=1))
     return [
@@ -90,7 +90,7 @@ def prometheus_files(
             ),
         ),
         File("driftline.rules.yml", rules),
-        File("driftline.rules.test.yml", _TESTS + _yaml(tests)),
+        File("driftline.rules.test.yml", _TESTS + yaml_text(tests)),
         File(
             "alertmanager.yml",
             _render(
@@ -116,9 +116,9 @@ def write_files(files: Sequence[File], folder: Path, *, force: bool = False) -> 
                 f"{', '.join(others)} would be overwritten and may hold changes of yours; nothing was written; "
                 "name another folder, or add --force"
             )
-        folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             if changed[folder / file.name]:
+                (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / file.name).write_text(file.text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written to ({error.strerror}); name another folder") from error
@@ -211,7 +211,8 @@ def _matched(text: str) -> str:
 # ---- text --------------------------------------------------------------------------------------------------
 
 
-def _yaml(value: Any, *, flow: bool = False) -> str:
+def yaml_text(value: Any, *, flow: bool = False) -> str:
+    """Write a value as YAML: a block, or with ``flow`` one line."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=math.inf, default_flow_style=flow
     )
@@ -242,7 +243,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["yaml"] = lambda value: _yaml(value, flow=True).strip()
+    environment.filters["yaml"] = lambda value: yaml_text(value, flow=True).strip()
     return environment
 
 

@@ -1,0 +1,211 @@
+"""What must work before any measure means something: events in, worked in, people told."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.common import BigValueTextMode
+
+from dashboards.blocks import BAD_FROM_ONE, Panel, board, lines, now, number, query, rows, several, stacked, variable
+
+_MODEL = 'model=~"$model"'
+
+
+def dashboard() -> models.Dashboard:
+    """Return the dashboard."""
+    return board(
+        "driftline-pipeline",
+        "Driftline / Pipeline health",
+        "Events that wait, were refused or repeated, labels without predictions, notifications, and Driftline itself.",
+        [several(variable("model", "Models that are shown", "driftline_worker_failing"))],
+        [
+            ("Now", _now()),
+            ("Events", _events()),
+            ("Labels", _labels()),
+            ("Notifications", _notifications()),
+            ("Driftline", _driftline()),
+        ],
+    )
+
+
+def _now() -> list[Panel]:
+    return [
+        number(
+            "Events waiting",
+            "Events that are durable and wait to be worked in.",
+            "none",
+            now(f"sum(driftline_ingest_queue_events{{{_MODEL}}})", "waiting"),
+            width=5,
+        ),
+        number(
+            "Models that fail",
+            "Models whose events cannot be worked in at the moment; the service's log says why.",
+            "none",
+            now(f"sum(driftline_worker_failing{{{_MODEL}}})", "failing"),
+            steps=BAD_FROM_ONE,
+            width=5,
+        ),
+        number(
+            "Messages waiting",
+            "Messages to people that no channel has taken yet.",
+            "none",
+            now("sum(driftline_notifications_waiting) or vector(0)", "waiting"),
+            steps=BAD_FROM_ONE,
+            width=5,
+        ),
+        number(
+            "Series left out",
+            "Series of features that the budget leaves out of /metrics. The features nearest to drift are kept.",
+            "none",
+            now(f"sum(driftline_series_dropped{{{_MODEL}}})", "left out"),
+            steps=BAD_FROM_ONE,
+            width=5,
+        ),
+        number(
+            "Release",
+            "The release of Driftline that answers.",
+            "none",
+            now("max by (version) (driftline_build_info)", "{{version}}"),
+        ).text_mode(BigValueTextMode.NAME),
+    ]
+
+
+def _events() -> list[Panel]:
+    return [
+        stacked(
+            lines(
+                "Events worked in",
+                "Predictions and labels worked in per second, each once.",
+                "cps",
+                query(f"sum(rate(driftline_predictions_total{{{_MODEL}}}[$__rate_interval]))", "predictions"),
+                query(f"sum(rate(driftline_labels_total{{{_MODEL}}}[$__rate_interval]))", "first labels"),
+                query(f"sum(rate(driftline_label_corrections_total{{{_MODEL}}}[$__rate_interval]))", "corrections"),
+            ).min(0)
+        ),
+        lines(
+            "Events waiting",
+            "Durable events that wait to be worked in. While a line rises, the worker cannot keep up, or fails.",
+            "none",
+            query(f"sum by (model) (driftline_ingest_queue_events{{{_MODEL}}})", "{{model}}"),
+        ).min(0),
+        stacked(
+            lines(
+                "Invalid events",
+                "Events refused or set aside per second, by kind and field. A new line is most often a changed schema.",
+                "cps",
+                query(
+                    f"sum by (model, reason) (rate(driftline_invalid_events_total{{{_MODEL}}}[$__rate_interval]))",
+                    "{{model}} {{reason}}",
+                ),
+            ).min(0)
+        ),
+        lines(
+            "Repeated events",
+            "Events per second that said again what was known. Senders that try again cause them, and they do no harm.",
+            "cps",
+            query(
+                f"sum by (model) (rate(driftline_duplicate_events_total{{{_MODEL}}}[$__rate_interval]))", "{{model}}"
+            ),
+        ).min(0),
+        lines(
+            "Age of the last event",
+            "How long no event has come that was worked in.",
+            "s",
+            query(f"time() - max by (model) (driftline_last_event_timestamp_seconds{{{_MODEL}}})", "{{model}}"),
+        ).min(0),
+        lines(
+            "Age of the last judgement",
+            "How long no window has been judged. With windows of a day it may well reach some days.",
+            "s",
+            query(f"time() - max by (model) (driftline_last_evaluation_timestamp_seconds{{{_MODEL}}})", "{{model}}"),
+        ).min(0),
+        lines(
+            "Models that fail",
+            "1 while a model's events cannot be worked in. Nothing of them is lost meanwhile.",
+            "none",
+            query(f"max by (model) (driftline_worker_failing{{{_MODEL}}})", "{{model}}"),
+            width=24,
+            height=6,
+        )
+        .min(0)
+        .max(1),
+    ]
+
+
+def _labels() -> list[Panel]:
+    return [
+        lines(
+            "Labels without a prediction",
+            "Labels whose prediction has not come. While a line only rises, both sides do not agree on ids.",
+            "none",
+            query(f"sum by (model) (driftline_labels_waiting{{{_MODEL}}})", "{{model}}"),
+            width=8,
+        ).min(0),
+        lines(
+            "Corrections",
+            "Labels per second that replaced another: their windows are judged again.",
+            "cps",
+            query(
+                f"sum by (model) (rate(driftline_label_corrections_total{{{_MODEL}}}[$__rate_interval]))", "{{model}}"
+            ),
+            width=8,
+        ).min(0),
+        lines(
+            "Label coverage",
+            "Share of the newest judged window's predictions that are labelled.",
+            "percentunit",
+            query(f"max by (model) (driftline_label_coverage_ratio{{{_MODEL}}})", "{{model}}"),
+            width=8,
+        )
+        .min(0)
+        .max(1),
+    ]
+
+
+def _notifications() -> list[Panel]:
+    return [
+        lines(
+            "By what became of them",
+            "Messages that a channel took, that the other side refused for good, or that expired.",
+            "none",
+            query(
+                "sum by (channel, result) (increase(driftline_notifications_total[$__rate_interval]))",
+                "{{channel}} {{result}}",
+            ),
+            width=8,
+        ).min(0),
+        lines(
+            "Waiting",
+            "Messages that a channel has not taken yet; they are tried again.",
+            "none",
+            query("sum by (channel) (driftline_notifications_waiting)", "{{channel}}"),
+            width=8,
+        ).min(0),
+        lines(
+            "Failed attempts",
+            "Attempts that failed; each is repeated, later and later.",
+            "none",
+            query(
+                "sum by (channel) (increase(driftline_notification_failures_total[$__rate_interval]))", "{{channel}}"
+            ),
+            width=8,
+        ).min(0),
+    ]
+
+
+def _driftline() -> list[Panel]:
+    return [
+        rows(
+            "Models and versions",
+            "What is served, with its task; a version is there once a prediction of it has come.",
+            "none",
+            [("", now(f"max by (model, task, version) (driftline_model_info{{{_MODEL}}})", "model"))],
+            labels=["model", "task", "version"],
+            width=12,
+        ),
+        lines(
+            "Series left out",
+            "Series of features left out of /metrics to stay within the budget, which `prometheus.max_series` sets.",
+            "none",
+            query(f"sum by (model) (driftline_series_dropped{{{_MODEL}}})", "{{model}}"),
+        ).min(0),
+    ]

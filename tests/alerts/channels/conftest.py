@@ -1,18 +1,12 @@
-"""Messages to send, hostile ones among them, and a server that receives them."""
+"""Messages to send, hostile ones among them."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import strategies as st
 
 from driftline.alerts.message import (
@@ -137,17 +131,6 @@ notices = st.builds(
 messages = st.builds(message_of, st.lists(notices, min_size=1, max_size=60), texts)
 
 
-def strict_json(body: bytes) -> Any:
-    """Read JSON as a strict receiver does: no NaN, no Infinity, no halves of signs."""
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
-
-    document = json.loads(body.decode("utf-8"), parse_constant=refuse)
-    json.dumps(document, ensure_ascii=False).encode("utf-8")
-    return document
-
-
 def walk(document: Any) -> Iterator[dict[str, Any]]:
     """All objects in a document."""
     if isinstance(document, dict):
@@ -161,94 +144,3 @@ def walk(document: Any) -> Iterator[dict[str, Any]]:
 def units(text: str) -> int:
     """The length of a text as the services count it, where it is largest: in UTF-16 units."""
     return len(text.encode("utf-16-le")) // 2
-
-
-class Request(NamedTuple):
-    """What a server got."""
-
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return strict_json(self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server says."""
-
-    status: int = 204
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-class Server:
-    """An HTTP server on loopback: keeps the requests, gives the answers that it was told in turn, then 204."""
-
-    def __init__(self) -> None:
-        self.got: list[Request] = []
-        self.answers: list[Answer] = []
-        self.arrived = threading.Condition()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                with outer.arrived:
-                    outer.got.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                    answer = outer.answers.pop(0) if outer.answers else Answer()
-                    outer.arrived.notify_all()
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):  # who reads the beginning only may leave
-                    self.wfile.write(answer.body)
-
-            do_GET = do_POST  # noqa: N815 - the library's name
-
-            def date_time_string(self, timestamp: float | None = None) -> str:
-                return "Mon, 23 Nov 2026 12:30:15 GMT"
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def wait_for(self, arrived: Callable[[list[Request]], bool], seconds: float = 60.0) -> None:
-        """Wait until what has arrived is as wanted."""
-        with self.arrived:
-            assert self.arrived.wait_for(lambda: arrived(self.got), seconds), self.got
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@contextlib.contextmanager
-def serving() -> Iterator[Server]:
-    """A server for as long as the block lasts."""
-    server = Server()
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[Server]:
-    """One server for all examples of a law."""
-    with serving() as server:
-        yield server

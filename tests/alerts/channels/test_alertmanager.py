@@ -15,17 +15,8 @@ from hypothesis import given
 from driftline.alerts.channels.alertmanager import ALIVE_FOR, OVER_IN, Alertmanager, alert_of
 from driftline.alerts.message import Acknowledgement, Event, Notice
 from driftline.errors import UnreachableError
-from tests.alerts.channels.conftest import (
-    HOSTILE,
-    NOW,
-    Answer,
-    Server,
-    message,
-    notice,
-    notices,
-    strict_json,
-    view,
-)
+from tests.alerts.channels.conftest import HOSTILE, NOW, message, notice, notices, view
+from tests.receiver import Answer, Server, strict_json
 from tests.servers import Alertmanager as Process
 from tests.servers import until
 

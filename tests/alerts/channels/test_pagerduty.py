@@ -11,7 +11,8 @@ from hypothesis import given
 from driftline.alerts.channels.pagerduty import KEY_LIMIT, SUMMARY_LIMIT, PagerDuty, actions, event_of
 from driftline.alerts.message import Acknowledgement, Event, Message, Notice
 from driftline.errors import RefusedError, UnavailableError
-from tests.alerts.channels.conftest import NOW, Answer, Server, message, notice, notices, strict_json, units
+from tests.alerts.channels.conftest import NOW, message, notice, notices, units
+from tests.receiver import Answer, Server, strict_json
 
 SIZE_LIMIT_BYTES = 512_000
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from driftline.alerts.channels.teams import SIZE_LIMIT_BYTES, Teams, payload
 from driftline.alerts.message import Event, Message
 from driftline.rules.findings import Findings
-from tests.alerts.channels.conftest import Answer, Server, message, messages, notice, strict_json, walk
+from tests.alerts.channels.conftest import message, messages, notice, walk
+from tests.receiver import Answer, Server, strict_json
 
 
 def card(server: Server, what: Message) -> dict[str, Any]:

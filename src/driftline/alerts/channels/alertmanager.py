@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from driftline.alerts.channels.http import get, post
 from driftline.alerts.channels.wording import link, number
 from driftline.alerts.message import GOING_ON, Message, Notice, message_of
+from driftline.outgoing import get, post
 
 ALIVE_FOR = timedelta(minutes=5)
 """So long Alertmanager takes an alert for firing without hearing of it again."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from driftline.alerts.channels.http import post
 from driftline.alerts.channels.wording import ENDED, line, link, number, sentences
 from driftline.alerts.message import Event, Message, Notice
 from driftline.errors import RefusedError
+from driftline.outgoing import post
 
 SUMMARY_LIMIT = 1024
 KEY_LIMIT = 255

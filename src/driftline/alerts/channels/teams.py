@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from driftline.alerts.channels.http import post
 from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, facts, line, link, sentences
 from driftline.alerts.message import MARKS, Event, Message, Notice
+from driftline.outgoing import post
 
 SIZE_LIMIT_BYTES = 28_000
 _TEXT_LIMIT = 1000

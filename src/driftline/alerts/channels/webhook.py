@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from driftline.alerts.channels.http import post
 from driftline.alerts.message import Message
+from driftline.outgoing import post
 
 
 class Webhook:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.alerts.channels.http import LONGEST_RETRY_SECONDS, get, post
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
-from tests.alerts.channels.conftest import Answer, Server, serving
+from driftline.outgoing import LONGEST_RETRY_SECONDS, get, post
+from tests.receiver import Answer, Server, serving
 
 SECRET = "/services/T000/B000/hush"
 

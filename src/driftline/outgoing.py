@@ -1,4 +1,4 @@
-"""One POST of JSON, and what its answer means for a message."""
+"""Requests to other servers: one POST or GET of JSON, and what its answer means."""
 
 from __future__ import annotations
 

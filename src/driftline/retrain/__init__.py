@@ -1,0 +1,1 @@
+"""The loop: when to retrain, who does it, who wins, and what is live."""

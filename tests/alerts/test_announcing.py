@@ -274,7 +274,7 @@ class Histories(RuleBasedStateMachine):
                     assert known in GOING_ON
                     assert before is not None
                     assert channel == "all"
-                    assert notice.said_at - before.said_at >= HOUR
+                    assert notice.said_at - before.said_at > HOUR - MINUTE
                     assert notice.alert.acknowledged is None
                 case Event.RESOLVED:
                     assert known in GOING_ON

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import msgspec
@@ -21,6 +21,7 @@ from driftline.service.views import alert_view
 from driftline.store.outbox import Outbox, SilenceRow, ToldRow
 from driftline.store.state import AlertRow, State, TransitionRow, Work
 
+_MOMENT = timedelta(microseconds=1)
 _EVENTS = {event.value: event for event in Event}
 
 
@@ -118,7 +119,7 @@ class Announcer:
         with state.read() as read:
             known = _Known.of(read, now)
             return [
-                self._notice(known, alert, Event.REPEATED, _WHY[Event.REPEATED])
+                self._notice(known, alert, Event.REPEATED, _WHY[Event.REPEATED], now)
                 for rows in known.firing.values()
                 for alert in rows
                 if self._wants(receiver, alert) and not known.muted(alert)
@@ -139,21 +140,25 @@ class Announcer:
         return alert
 
     def _tell(self, known: _Known, receiver: NotifyConfig, alert: AlertRow, event: Event, reason: str) -> None:
-        told = known.event_told(receiver.name, alert)
-        notice = self._notice(known, alert, event, reason, told)
+        before = known.told.get((receiver.name, alert.id))
+        # A clock that was set back, or stood still, must not give two notices the same key.
+        now = known.now if before is None else max(known.now, before.at + _MOMENT)
+        notice = self._notice(known, alert, event, reason, now, known.event_told(receiver.name, alert))
         known.outbox.add(receiver.name, alert.model, alert.id, msgspec.json.encode(notice), known.now)
-        row = ToldRow(receiver.name, alert.id, event.value, known.now)
+        row = ToldRow(receiver.name, alert.id, event.value, now)
         known.outbox.put_told(row)
         known.told[receiver.name, alert.id] = row
 
-    def _notice(self, known: _Known, alert: AlertRow, event: Event, reason: str, told: Event | None = None) -> Notice:
+    def _notice(
+        self, known: _Known, alert: AlertRow, event: Event, reason: str, now: datetime, told: Event | None = None
+    ) -> Notice:
         judged = known.work.judgements(alert.model, rule=alert.rule)[-RECENT_WINDOWS:]
         return Notice(
             event=event,
-            key=f"{alert.id}-{event.value}-{known.now:%Y%m%dT%H%M%S%f}",
-            said_at=known.now,
+            key=f"{alert.id}-{event.value}-{now:%Y%m%dT%H%M%S%f}",
+            said_at=now,
             reason=reason,
-            alert=self._view(alert, known.now, event, reason),
+            alert=self._view(alert, now, event, reason),
             recent=[Point(one.window_end, one.value, one.low, one.high) for one in judged],
             url=link(self._base_url(), alert.model, alert.id),
             told=told,

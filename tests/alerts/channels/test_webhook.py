@@ -48,7 +48,7 @@ def test_whatever_is_in_a_key_it_is_one_header(server: Server, text: str) -> Non
 
 def documented() -> Any:
     """The function of the documentation that checks a signature."""
-    [block] = re.findall(r"^```python\n(.*?def is_from_driftline.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    [block] = re.findall(r"^```python\n((?:(?!^```).)*?def is_from_driftline.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, Any] = {}
     exec(block, names)  # it is our own page
     return names["is_from_driftline"]

@@ -14,7 +14,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
 SELF := $(PIP) --no-build-isolation --no-deps --editable .
 ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
-SYSTEM_PACKAGES := chromium fonts-liberation prometheus prometheus-alertmanager
+SYSTEM_PACKAGES := chromium curl fonts-liberation prometheus prometheus-alertmanager
 PEERS := evidently nannyml whylogs
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
@@ -93,6 +93,6 @@ clean: ## remove the environment and everything made
 # Chromium shows the page to the tests; the fonts are those that the page asks for. Prometheus and Alertmanager are real.
 system-packages:
 	@if ! command -v chromium >/dev/null || ! test -d /usr/share/fonts/truetype/liberation || \
-		! command -v promtool >/dev/null || ! command -v amtool >/dev/null; then \
+		! command -v promtool >/dev/null || ! command -v amtool >/dev/null || ! command -v curl >/dev/null; then \
 		if test -n "$(ROOT)"; then { apt-get update --quiet; $(APT) $(SYSTEM_PACKAGES); } >&2; \
 		else echo "Missing: apt-get install $(SYSTEM_PACKAGES)" >&2; exit 2; fi; fi

@@ -27,12 +27,14 @@ import pytest
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
+from sybil.region import Lexeme
 
 # Alembic runs this file; it cannot be imported.
 collect_ignore = ["src/driftline/store/migrations/env.py"]
 
 
 PROGRAMS = ("driftline", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
+TRAILING = re.compile(r" +$", re.MULTILINE)
 PORTS = re.compile(r"(?<=127\.0\.0\.1:)(8000|9090|9093)\b|(?<=--port )8000\b")
 
 
@@ -50,7 +52,8 @@ def free_ports() -> dict[str, str]:
 
 def run_python(example: Example) -> str | None:
     """Run a block in its page's namespace."""
-    example.parsed = with_ports(str(example.parsed), example.namespace)
+    block = example.parsed
+    example.parsed = Lexeme(with_ports(block, example.namespace), block.offset, block.line_offset)
     return PythonEvaluator()(example)
 
 
@@ -73,7 +76,8 @@ def run_console(example: Example) -> str | None:
         if command.split()[0] not in PROGRAMS:
             continue
         if command.endswith("&"):
-            subprocess.Popen(["bash", "-c", "exec " + command.removesuffix("&")], stdin=subprocess.DEVNULL)
+            words = ["bash", "-c", "exec " + command.removesuffix("&")]
+            example.namespace["_running"].append(subprocess.Popen(words, stdin=subprocess.DEVNULL))
             continue
         done = subprocess.run(
             ["bash", "-c", command],
@@ -86,7 +90,7 @@ def run_console(example: Example) -> str | None:
         )
         if done.returncode not in ((0, 1) if shown else (0,)):
             return f"$ {command}\nexit code {done.returncode}:\n{done.stdout}"
-        if shown and not doctest.OutputChecker().check_output(shown, done.stdout, doctest.ELLIPSIS):
+        if shown and not doctest.OutputChecker().check_output(shown, TRAILING.sub("", done.stdout), doctest.ELLIPSIS):
             return f"$ {command}\nthe page shows:\n{shown}\nit printed:\n{done.stdout}"
     return None
 
@@ -99,7 +103,7 @@ def enter(namespace: dict[str, Any]) -> None:
     patch = leave.enter_context(pytest.MonkeyPatch.context())
     patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     patch.delenv("COLUMNS", raising=False)
-    namespace["_ports"] = free_ports()
+    namespace["_ports"], namespace["_running"] = free_ports(), []
     leave.callback(end_processes, set(psutil.Process().children()))
 
 

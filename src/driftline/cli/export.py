@@ -13,6 +13,8 @@ from driftline.export.prometheus_files import Addresses, File, prometheus_files,
 from driftline.export.prometheus_rules import ModelAlerts
 from driftline.service.config import Config, ModelConfig, load
 
+CONFIG = "driftline.yaml"
+
 
 @click.group("export")
 def command() -> None:
@@ -21,14 +23,23 @@ def command() -> None:
 
 @command.command("prometheus")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    show_default=f"{CONFIG} where there is one, else rules for any model only",
+    help="The models whose rules are written too.",
+)
 @click.option("--target", default="127.0.0.1:8000", show_default=True, help="Where Driftline listens.")
 @click.option("--alertmanager", default="127.0.0.1:9093", show_default=True, help="Where Alertmanager listens.")
 @click.option("--force", is_flag=True, help="Overwrite files that differ.")
-def prometheus(folder: Path, config_path: Path, target: str, alertmanager: str, force: bool) -> None:
+def prometheus(folder: Path, config_path: Path | None, target: str, alertmanager: str, force: bool) -> None:
     """Write rules with unit tests, and configurations of Prometheus and Alertmanager, into DIR."""
     addresses = Addresses(target, alertmanager)
-    config = load(config_path)
+    if config_path is None and not Path(CONFIG).exists():
+        _write(prometheus_files([], addresses), folder, force=force)
+        return
+    config = load(config_path or Path(CONFIG))
     models = [_alerts(one) for one in config.models.values()]
     files = prometheus_files(models, addresses, pushed_after=_pushed_after(config))
     _write(files, folder, force=force)

@@ -6,7 +6,7 @@ import html.parser
 import math
 import re
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from driftline.alerts.message import Acknowledgement
 from driftline.rules import Rule
 from driftline.service.ui import pages
 from driftline.service.ui.pages import WINDOWS_SHOWN
@@ -95,6 +96,20 @@ def test_a_firing_model_says_so_first() -> None:
         assert part in words
     assert "90 % interval 0.4188 to 0.7041, n = 30" in words
     assert "fired 23 Nov 2026, 02:21 PST" in words
+
+
+def test_who_has_taken_an_alert_on_and_why_nobody_is_told_stands_with_it() -> None:
+    made = firing()
+    [row] = [one for one in made.alerts(MODEL) if one.status == "firing"]
+    by = Acknowledgement("Ann <b>", datetime(2026, 11, 23, 11, 0, tzinfo=UTC), "labels are being mended")
+    known = msgspec.structs.replace(
+        row, muted="silenced by bob until 2026-11-24 10:00 UTC: new version", acknowledged=by
+    )
+    words = plain(page(fake([window_view(3, 0.3)], [known])).words)
+    assert "Nobody is told: silenced by bob until 2026-11-24 10:00 UTC: new version." in words
+    assert "Taken on by Ann <b>, 23 Nov 2026, 03:00 PST: labels are being mended" in words
+    untouched = page(made)
+    assert not [*untouched.having("data-muted"), *untouched.having("data-acknowledged")]
 
 
 def test_a_past_alert_says_what_changed() -> None:

@@ -231,3 +231,36 @@ SILENCES = sa.Table(
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
 )
+
+RETRAINING = sa.Table(
+    "retraining",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("trigger", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by", sa.String, nullable=False),  # a person, or "driftline"
+    sa.Column("asked_at", Moment, nullable=False),  # wall-clock time
+    sa.Column("event_time", Moment, nullable=False),  # the model's event time then
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("changed_at", Moment, nullable=False),  # wall-clock time of the newest step
+    sa.Column("note", sa.String, nullable=False),  # why it is at this stage, in words
+    sa.Column("labels", sa.BigInteger, nullable=False),  # how many labels the model had had then
+    sa.Column("version", sa.String, nullable=False),  # of the challenger; empty until there is one
+    sa.Column("champion", sa.String, nullable=False),  # the version that it is judged against; empty until then
+    sa.Column("contest", sa.LargeBinary, nullable=False),  # JSON of the contest; null until it was held
+    sa.Column("live_from", Moment),  # event time of the promotion
+    sa.Index("retraining_by_model", "model", "asked_at"),
+    sa.Index("retraining_by_stage", "stage"),
+)
+
+RETRAINING_STEPS = sa.Table(
+    "retraining_steps",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("request", sa.String, nullable=False, index=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("note", sa.String, nullable=False),
+)

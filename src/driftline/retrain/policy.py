@@ -1,0 +1,157 @@
+"""When a model is to be retrained, and when not although something asks for it. Pure functions of what is known.
+
+Time is event time: a replay of last year asks when last year would have asked.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from driftline.rules.topic import Topic, topic_of
+
+DAY = timedelta(days=1)
+_CHANCE = 1e-3
+_COMMON_SHARE = 0.05
+_FEWEST_UNKNOWN = 5
+
+
+class Trigger(enum.StrEnum):
+    """What asked for a challenger."""
+
+    ALERT = "alert"
+    LABELS = "labels"
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What asks for a challenger, and what has to be so that one is trained.
+
+    ``alerts`` are names of rules; ``every`` and ``new_labels`` are off where they are None. At least ``cooldown``
+    lies between two requests, at most ``most_a_day`` fall into any 24 hours, and there have to be ``least_labels``
+    labelled rows to learn from.
+    """
+
+    alerts: tuple[str, ...] = ()
+    every: timedelta | None = None
+    new_labels: int | None = None
+    cooldown: timedelta = DAY
+    most_a_day: int = 1
+    least_labels: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FiringAlert:
+    """An alert that is firing."""
+
+    rule: str
+    measure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a model at a moment of event time.
+
+    ``asked`` are the moments of earlier requests in order, ``began`` the first event. ``new_labels`` came since the
+    newest request (all, where there was none). ``label_fault`` is what is wrong with the labels, in words.
+    """
+
+    now: datetime
+    began: datetime
+    firing: Sequence[FiringAlert] = ()
+    asked: Sequence[datetime] = ()
+    new_labels: int = 0
+    labelled_rows: int = 0
+    going_on: str = ""
+    label_fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A challenger is to be trained."""
+
+    trigger: Trigger
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something asks for a challenger, and it is not trained. ``blocked_by`` says why, in words."""
+
+    trigger: Trigger
+    reason: str
+    blocked_by: str
+
+
+def decide(policy: Policy, facts: Facts) -> Ask | Wait | None:
+    """Say whether a challenger is to be trained now; None where nothing asks for one."""
+    asked = _trigger(policy, facts)
+    if asked is None:
+        return None
+    because = blocked_because(policy, facts)
+    return Wait(asked.trigger, asked.reason, because) if because else asked
+
+
+def _trigger(policy: Policy, facts: Facts) -> Ask | None:
+    for alert in facts.firing:
+        if alert.rule in policy.alerts:
+            return Ask(Trigger.ALERT, f"the alert {alert.rule} is firing")
+    if policy.new_labels is not None and facts.new_labels >= policy.new_labels:
+        return Ask(Trigger.LABELS, f"{facts.new_labels} new labels; {policy.new_labels} were waited for")
+    since = facts.asked[-1] if facts.asked else facts.began
+    if policy.every is not None and facts.now - since >= policy.every:
+        what = "the last request" if facts.asked else "the first event"
+        return Ask(Trigger.SCHEDULE, f"{what} was on {since:%Y-%m-%d %H:%M} UTC")
+    return None
+
+
+def blocked_because(policy: Policy, facts: Facts) -> str:
+    """Why no challenger may be trained now, in words; empty where one may. A person who asks is held to it too.
+
+    A loop that learns from broken labels is worse than none: faults of the pipeline and of the labels come first.
+    """
+    if facts.going_on:
+        return f"request {facts.going_on} is going on"
+    for alert in facts.firing:
+        if topic_of(alert.measure) is Topic.PIPELINE:
+            return f"the data cannot be trusted: {alert.rule} ({alert.measure}) is firing"
+        if alert.measure == "label_drift":
+            return f"the labels cannot be trusted: {alert.rule} (label_drift) is firing"
+    if facts.label_fault:
+        return f"the labels cannot be trusted: {facts.label_fault}"
+    if facts.labelled_rows < policy.least_labels:
+        return f"there are {facts.labelled_rows} labelled rows to learn from; {policy.least_labels} are needed"
+    if facts.asked and facts.now - facts.asked[-1] < policy.cooldown:
+        return f"the last request was on {facts.asked[-1]:%Y-%m-%d %H:%M} UTC; the cooldown is {policy.cooldown}"
+    if sum(facts.now - moment < DAY for moment in facts.asked) >= policy.most_a_day:
+        return f"{policy.most_a_day} in 24 hours is the most"
+    return ""
+
+
+def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str:
+    """Say what no world does to labels: a class that was common is gone, or an unknown one is common. Else empty.
+
+    ``reference`` and ``current`` count labels by class. A class is gone where none of the current labels has it, and
+    chance would do that less than once in a thousand times. An unknown class is common from 5 labels and 5 % on.
+
+    >>> label_fault({"rain": 50, "sun": 50}, {"sun": 20, "fog": 10})
+    "no label is 'rain', which was 50 % of the reference"
+    >>> label_fault({"rain": 50, "sun": 50}, {"sun": 4})
+    ''
+    """
+    total, count = sum(reference.values()), sum(current.values())
+    if not total or not count:
+        return ""
+    for name, times in sorted(reference.items(), key=lambda one: (-one[1], one[0])):
+        if not current.get(name) and (1 - times / total) ** count < _CHANCE:
+            return f"no label is {name!r}, which was {times / total:.0%} of the reference".replace("%", " %")
+    for name, times in sorted(current.items(), key=lambda one: (-one[1], one[0])):
+        if not reference.get(name) and times >= _FEWEST_UNKNOWN and times / count >= _COMMON_SHARE:
+            return f"{times / count:.0%} of the labels are {name!r}, which the reference does not know".replace(
+                "%", " %"
+            )
+    return ""

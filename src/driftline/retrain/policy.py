@@ -148,10 +148,12 @@ def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str
         return ""
     for name, times in sorted(reference.items(), key=lambda one: (-one[1], one[0])):
         if not current.get(name) and (1 - times / total) ** count < _CHANCE:
-            return f"no label is {name!r}, which was {times / total:.0%} of the reference".replace("%", " %")
+            return f"no label is {name!r}, which was {_percent(times / total)} of the reference"
     for name, times in sorted(current.items(), key=lambda one: (-one[1], one[0])):
         if not reference.get(name) and times >= _FEWEST_UNKNOWN and times / count >= _COMMON_SHARE:
-            return f"{times / count:.0%} of the labels are {name!r}, which the reference does not know".replace(
-                "%", " %"
-            )
+            return f"{_percent(times / count)} of the labels are {name!r}, which the reference does not know"
     return ""
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

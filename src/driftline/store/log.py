@@ -8,7 +8,7 @@ highest ``seq`` in the table's own transaction, so that a drain that is repeated
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -42,6 +42,13 @@ class LoggedLabel(msgspec.Struct, frozen=True):
     seq: int
     prediction_time: datetime
     label: Label
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Where a table of the log stands: the highest inbox row in it, and its Delta version (None: no table)."""
+
+    seq: int
+    version: int | None
 
 
 def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.DataFrame:
@@ -124,6 +131,39 @@ class EventLog:
             .select("id", "label")
         )
         return mine.join(newest, on="id", how="left", maintain_order="left").collect()
+
+    def marks(self) -> dict[Table, Mark]:
+        """Where each table stands: what is read up to these marks is the same whenever it is read."""
+        tables: tuple[Table, ...] = ("predictions", "labels")
+        opened = {table: self._open(table) for table in tables}
+        return {
+            table: Mark(self.last_seq(table), one.version() if one is not None else None)
+            for table, one in opened.items()
+        }
+
+    def labelled_rows(self, span: Window, marks: Mapping[Table, Mark]) -> pl.DataFrame:
+        """Return the predictions of a span of event time that had a label at the marks, in the order of the log.
+
+        Each row has the newest label that it had then, and when that came (``labelled_at``, event time). Empty, without
+        columns, where the log is.
+        """
+        predictions, labels = self._open("predictions"), self._open("labels")
+        if predictions is None or labels is None:
+            return pl.DataFrame()
+        newest = (
+            pl.scan_delta(labels)
+            .filter(
+                (pl.col("prediction_time") >= span.start)
+                & (pl.col("prediction_time") < span.end)
+                & (pl.col("seq") <= marks["labels"].seq)
+            )
+            .sort("seq", maintain_order=True)
+            .unique("id", keep="last", maintain_order=True)
+            .select("id", "label", labelled_at="time")
+        )
+        inside = (pl.col("time") >= span.start) & (pl.col("time") < span.end)
+        mine = pl.scan_delta(predictions).filter(inside & (pl.col("seq") <= marks["predictions"].seq))
+        return mine.join(newest, on="id", how="inner", maintain_order="left").collect()
 
     def times_and_versions(self) -> list[tuple[datetime, str]]:
         """Every (time, version) that the log has predictions of, in order."""

@@ -1,0 +1,140 @@
+"""The rows of a run: what a challenger may learn from, and what it is judged on, under the names of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from driftline.errors import DataError, StorageError
+from driftline.events import Schema, Window
+from driftline.profiles import Columns
+from driftline.profiles.frame import FEATURE, SCORE
+from driftline.store.log import EventLog, Mark, Table
+
+TRAINING, EVALUATION, REFERENCE = "train.parquet", "evaluation.parquet", "reference.parquet"
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Rows of a half-open span of event time."""
+
+    begin: datetime
+    end: datetime
+    rows: int
+
+
+class RowsRecord(msgspec.Struct, frozen=True):
+    """What was written of a run's rows, and where the log stood: the same marks give the same rows again."""
+
+    training: Span
+    evaluation: Span
+    predictions: Mark
+    labels: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Training ends where evaluation begins."""
+
+    training: Window
+    evaluation: Window
+
+
+def split(until: datetime, *, train_on: timedelta, evaluate_on: timedelta) -> Split:
+    """Split the time before ``until``: the newest part is for the contest, and what lies before it to learn from."""
+    middle = until - evaluate_on
+    return Split(Window(middle - train_on, middle), Window(middle, until))
+
+
+def write_rows(
+    folder: Path, log: EventLog, parts: Split, schema: Schema, columns: Columns, reference: pl.DataFrame
+) -> RowsRecord:
+    """Write the labelled rows of both spans, and the reference, into a run's folder; done again, done anew.
+
+    The columns have the names and the types that they have in the reference: features, label, and for the evaluation
+    also the prediction and the scores of the model that answered then. ``id``, ``time`` and ``version`` stand under
+    their own names where the reference has none for them. Raises `DataError` where a span has no labelled row.
+    """
+    marks = log.marks()
+    training = log.labelled_rows(parts.training, marks)
+    evaluation = log.labelled_rows(parts.evaluation, marks)
+    for name, frame, span in (("learn from", training, parts.training), ("judge by", evaluation, parts.evaluation)):
+        if not len(frame):
+            raise DataError(f"there is no labelled row to {name} in {span.start.isoformat()} to {span.end.isoformat()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        like = reference.schema
+        _write(typed(named(training, schema, columns), like).drop(answers(columns), strict=False), folder / TRAINING)
+        _write(typed(named(evaluation, schema, columns), like), folder / EVALUATION)
+        _write(reference, folder / REFERENCE)
+    except OSError as error:
+        raise StorageError(f"the rows of the run cannot be written into {folder}: {error}") from error
+    return RowsRecord(
+        training=Span(parts.training.start, parts.training.end, len(training)),
+        evaluation=Span(parts.evaluation.start, parts.evaluation.end, len(evaluation)),
+        predictions=marks["predictions"],
+        labels=marks["labels"],
+    )
+
+
+def named(rows: pl.DataFrame, schema: Schema, columns: Columns) -> pl.DataFrame:
+    """Rows of the log under the names of the reference."""
+    scores: Mapping[str, str] = columns.score if isinstance(columns.score, Mapping) else {}
+    if isinstance(columns.score, str) and schema.positive is not None:
+        scores = {schema.positive: columns.score}
+    names = {
+        "id": columns.id or "id",
+        "time": columns.time or "time",
+        "version": columns.version or "version",
+        "prediction": columns.prediction or "prediction",
+        "label": columns.label or "label",
+        **{FEATURE + name: name for name in schema.features},
+        **{SCORE + name: column for name, column in scores.items()},
+    }
+    return rows.select(pl.col(column).alias(name) for column, name in names.items() if column in rows.columns)
+
+
+def typed(rows: pl.DataFrame, like: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The rows with the types of the columns of the same name, where each of their values has one of that type.
+
+    The log knows classes by name, and numbers as float64: 1 of an integer column was stored as 1.0 or ``"1"``.
+    """
+    return rows.with_columns(_like(rows[name], like[name]) for name in rows.columns if name in like)
+
+
+def _like(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    if column.dtype == dtype:
+        return column
+    number = column.cast(pl.Float64, strict=False) if dtype.is_numeric() or dtype == pl.Boolean else column
+    try:
+        cast = number.cast(dtype, strict=False)
+    except pl.exceptions.PolarsError:
+        return column
+    if cast.null_count() != column.null_count():
+        return column
+    back = cast.cast(number.dtype, strict=False)
+    return cast if back.dtype != number.dtype or bool((back == number).fill_null(True).all()) else column
+
+
+def answers(columns: Columns) -> list[str]:
+    """The columns that hold what the model said: nothing to learn from."""
+    scores = [columns.score] if isinstance(columns.score, str) else list((columns.score or {}).values())
+    return [columns.prediction or "prediction", *scores]
+
+
+def marks_of(record: RowsRecord) -> dict[Table, Mark]:
+    """The marks at which rows were read."""
+    return {"predictions": record.predictions, "labels": record.labels}
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_parquet(_beside(path))
+    _beside(path).replace(path)

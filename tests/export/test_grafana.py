@@ -65,7 +65,8 @@ def expressions() -> list[tuple[str, str]]:
     for uid, board in BOARDS.items():
         for panel in drawn(board):
             found += [(f"{uid}: {panel['title']}", target["expr"]) for target in panel["targets"]]
-        found += [(f"{uid}: {one['name']}", one["expr"]) for one in board["annotations"].get("list", ()) if "expr" in one]
+        marks = [one for one in board["annotations"].get("list", ()) if "expr" in one]
+        found += [(f"{uid}: {one['name']}", one["expr"]) for one in marks]
     return found
 
 

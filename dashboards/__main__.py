@@ -9,7 +9,7 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import feature, fleet, model, pipeline
+from dashboards import feature, fleet, model, pipeline, retraining
 
 FOLDER = Path(__file__).parents[1] / "src" / "driftline" / "export" / "grafana" / "dashboards"
 
@@ -20,7 +20,7 @@ _HIDDEN = "inControlsMenu"
 
 def texts() -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each file."""
-    for module in (fleet, model, feature, pipeline):
+    for module in (fleet, model, feature, pipeline, retraining):
         made = module.dashboard()
         plain = _without_noise(json.loads(json.dumps(made, cls=JSONEncoder)))
         text = json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False)

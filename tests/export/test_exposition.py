@@ -74,6 +74,8 @@ def model(name: str = "churn", **changes: Any) -> ModelMetrics:
         transitions={"fired": TransitionCount(2, "a1")},
         muted=1,
         pushed_windows={"taken": 3},
+        retraining_runs={("alert", "promoted"): 1, ("manual", "held"): 2},
+        retraining_open={"running": 1},
     )
     return whole._replace(**changes)
 

@@ -82,6 +82,13 @@ def test_drift_of_inputs_and_of_predictions_does_not_keep_it() -> None:
     assert isinstance(decide(POLICY, replace(READY, firing=moved)), Ask)
 
 
+def test_a_person_is_held_to_faults_only() -> None:
+    soon = replace(READY, asked=(NOW,))
+    assert blocked_because(POLICY, soon) and not blocked_because(POLICY, soon, person=True)
+    assert blocked_because(POLICY, replace(soon, label_fault="no label is rain"), person=True)
+    assert blocked_because(POLICY, replace(soon, going_on="r1"), person=True)
+
+
 def test_so_many_a_day_at_most() -> None:
     policy = Policy(alerts=("accuracy-low",), cooldown=timedelta(0), most_a_day=2, least_labels=0)
     hours = [NOW - timedelta(hours=hour) for hour in (25, 23, 1)]

@@ -90,6 +90,8 @@ class ModelMetrics(NamedTuple):
     transitions: Mapping[str, TransitionCount]  # by kind
     muted: int
     pushed_windows: Mapping[str, int]  # by result
+    retraining_runs: Mapping[tuple[str, str], int]  # that are over, by trigger and result
+    retraining_open: Mapping[str, int]  # requests that are not over, by stage
     series_dropped: int = 0
 
 
@@ -121,6 +123,7 @@ class ServiceCollector:
         yield from _performance(models)
         yield from _drift(models)
         yield from _alerts(models)
+        yield from _retraining(models)
         yield _latency(models)
         yield from _notifications(snapshot)
 
@@ -195,8 +198,10 @@ def _other_series(model: ModelMetrics) -> int:
         model.transitions,
         model.drifted_features,
         model.pushed_windows,
+        model.retraining_runs,
+        model.retraining_open,
     )
-    return per_measure + outputs + latency + sum(map(len, mappings)) + len(STATES) * len(model.monitors) + _FEW
+    return per_measure + outputs + latency + sum(len(one) for one in mappings) + len(STATES) * len(model.monitors) + _FEW
 
 
 def _present(*values: float | None) -> int:
@@ -379,6 +384,21 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             newest = Exemplar({"alert_id": found.newest_alert}, 1.0)
             transitions.add_metric((one.model, kind), found.steps, exemplar=newest)
     yield transitions
+
+
+def _retraining(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
+    runs = CounterMetricFamily(
+        "driftline_retraining_runs", "Requests for challengers that are over.", labels=("model", "trigger", "result")
+    )
+    going_on = GaugeMetricFamily(
+        "driftline_retraining_open", "Requests for challengers that are not over.", labels=("model", "stage")
+    )
+    for one in models:
+        for (trigger, result), number in one.retraining_runs.items():
+            runs.add_metric((one.model, trigger, result), number)
+        for stage, number in one.retraining_open.items():
+            going_on.add_metric((one.model, stage), number)
+    yield from (runs, going_on)
 
 
 def _notifications(snapshot: ServiceMetrics) -> Iterator[Metric]:

@@ -109,10 +109,11 @@ def _trigger(policy: Policy, facts: Facts) -> Ask | None:
     return None
 
 
-def blocked_because(policy: Policy, facts: Facts) -> str:
-    """Why no challenger may be trained now, in words; empty where one may. A person who asks is held to it too.
+def blocked_because(policy: Policy, facts: Facts, *, person: bool = False) -> str:
+    """Why no challenger may be trained now, in words; empty where one may.
 
-    A loop that learns from broken labels is worse than none: faults of the pipeline and of the labels come first.
+    A loop that learns from broken labels is worse than none: faults of the pipeline and of the labels come first. A
+    ``person`` who asks is held to them too, but neither to the cooldown nor to the most a day.
     """
     if facts.going_on:
         return f"request {facts.going_on} is going on"
@@ -125,6 +126,8 @@ def blocked_because(policy: Policy, facts: Facts) -> str:
         return f"the labels cannot be trusted: {facts.label_fault}"
     if facts.labelled_rows < policy.least_labels:
         return f"there are {facts.labelled_rows} labelled rows to learn from; {policy.least_labels} are needed"
+    if person:
+        return ""
     if facts.asked and facts.now - facts.asked[-1] < policy.cooldown:
         return f"the last request was on {facts.asked[-1]:%Y-%m-%d %H:%M} UTC; the cooldown is {policy.cooldown}"
     if sum(facts.now - moment < DAY for moment in facts.asked) >= policy.most_a_day:

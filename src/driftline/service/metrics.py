@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -20,12 +21,14 @@ from driftline.export.prometheus import (
     TransitionCount,
 )
 from driftline.profiles import NumericColumn
+from driftline.retrain.request import Stage
 from driftline.rules import Severity
 from driftline.service.config import Config
 from driftline.service.summary import WindowSummary, column_measure
 from driftline.sketches import decode
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
+from driftline.store.retraining import Retraining
 from driftline.store.state import State, Work
 
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -40,17 +43,27 @@ def snapshot(
     """Read everything that is exposed, as of one moment; ``problems`` are of models that cannot be worked in."""
     queued = inbox.waiting_events()
     with state.read() as read:
-        outbox = Outbox(read.connection)
+        outbox, requests = Outbox(read.connection), Retraining(read.connection).counts()
         return ServiceMetrics(
             version=importlib.metadata.version("driftline"),
-            models=[_model(read, name, tasks[name], queued.get(name, 0), name in problems) for name in config.models],
+            models=[
+                _model(read, name, tasks[name], queued.get(name, 0), name in problems, requests.get(name, {}))
+                for name in config.models
+            ],
             notifications={result: outbox.count(result) for result in RESULTS},
             waiting=outbox.count("waiting"),
             failed_attempts=outbox.count_failed_attempts(),
         )
 
 
-def _model(read: Work, model: str, task: str, queued: int, failing: bool) -> ModelMetrics:
+def _model(
+    read: Work,
+    model: str,
+    task: str,
+    queued: int,
+    failing: bool,
+    requests: Mapping[tuple[str, str], int],
+) -> ModelMetrics:
     counters = read.counters(model)
     stored = read.model(model)
     newest = read.newest_settled_start(model)
@@ -108,8 +121,18 @@ def _model(read: Work, model: str, task: str, queued: int, failing: bool) -> Mod
         failing=failing,
         transitions={kind: TransitionCount(n, alert) for kind, (n, alert, _) in read.count_transitions(model).items()},
         pushed_windows={key: value for (name, key), value in counters.items() if name == "pushed_windows"},
+        retraining_runs={(trigger, stage): n for (trigger, stage), n in requests.items() if Stage(stage).over},
+        retraining_open=_open_requests(requests),
         muted=sum(bool(row.muted or row.acknowledged_by) for row in firing),
     )
+
+
+def _open_requests(requests: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    found = Counter[str]()
+    for (_, stage), number in requests.items():
+        if not Stage(stage).over:
+            found[stage] += number
+    return dict(found)
 
 
 def _latency(encoded: bytes | None) -> LatencyCounts | None:

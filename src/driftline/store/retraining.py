@@ -102,13 +102,13 @@ class Retraining:
             found[row.request].append(StepRow(row.at, row.stage, row.by, row.note))
         return found
 
-    def counts(self) -> dict[tuple[str, str, str], int]:
-        """How many requests there are by (model, trigger, stage)."""
+    def counts(self) -> dict[str, dict[tuple[str, str], int]]:
+        """How many requests of each model there are by (trigger, stage)."""
         key = (RETRAINING.c.model, RETRAINING.c.trigger, RETRAINING.c.stage)
-        statement = sa.select(*key, sa.func.count()).group_by(*key)
-        return {
-            (model, trigger, stage): int(count) for model, trigger, stage, count in self._connection.execute(statement)
-        }
+        found: dict[str, dict[tuple[str, str], int]] = {}
+        for model, trigger, stage, count in self._connection.execute(sa.select(*key, sa.func.count()).group_by(*key)):
+            found.setdefault(model, {})[trigger, stage] = int(count)
+        return found
 
     def _add_step(self, id: str, step: StepRow) -> None:
         self._connection.execute(RETRAINING_STEPS.insert().values(request=id, **_values(step)))

@@ -201,7 +201,8 @@ def _other_series(model: ModelMetrics) -> int:
         model.retraining_runs,
         model.retraining_open,
     )
-    return per_measure + outputs + latency + sum(len(one) for one in mappings) + len(STATES) * len(model.monitors) + _FEW
+    mapped = sum(len(one) for one in mappings)
+    return per_measure + outputs + latency + mapped + len(STATES) * len(model.monitors) + _FEW
 
 
 def _present(*values: float | None) -> int:

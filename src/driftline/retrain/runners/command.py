@@ -1,0 +1,45 @@
+"""A command on this machine: programs that train a challenger in the run's folder."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from driftline.errors import UsageError
+from driftline.retrain.runners.run import Limits, Run, Surroundings, start_run
+from driftline.retrain.runners.runner import Request, check_words
+
+_NAMED = re.compile(r"\{(?:project|run|python)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Runs one or more commands, each a list of words, one after another until one fails. There is no shell.
+
+    They run in the run's folder. In their words ``{project}`` stands for the project's folder, ``{run}`` for the run's,
+    and ``{python}`` for the Python that Driftline runs in; other braces stay as they are. Raises `UsageError` for a
+    command that is none.
+    """
+
+    steps: Sequence[Sequence[str]]
+    surroundings: Surroundings
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise UsageError("there is no command to run; write a list of words, such as [python, train.py]")
+        for words in self.steps:
+            check_words(words, "a command")
+
+    def start(self, request: Request, folder: Path) -> Run:
+        """Start the commands, or find them started; raises as `start_run` does."""
+        known = {
+            "{project}": str(self.surroundings.project.resolve()),
+            "{run}": str(folder.resolve()),
+            "{python}": sys.executable,
+        }
+        steps = [[_NAMED.sub(lambda found: known[found[0]], word) for word in words] for words in self.steps]
+        return start_run(request, folder, steps, self.limits, self.surroundings)

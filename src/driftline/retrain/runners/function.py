@@ -1,0 +1,40 @@
+"""A Python function that trains a challenger, called in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from driftline.errors import UsageError
+from driftline.retrain.runners import call
+from driftline.retrain.runners.run import Limits, Run, Surroundings, start_run
+from driftline.retrain.runners.runner import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """Calls ``file.py:function`` or ``module:function`` with the run's folder, a `Path`, in a child process.
+
+    A relative file is looked for in the project's folder, and so are modules. The function writes ``result.json``, or
+    returns what is to stand in it, as a mapping. It is held to the same limits as a command. Raises `UsageError` for a
+    ``target`` that names no function.
+    """
+
+    target: str
+    surroundings: Surroundings
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        place, _, name = self.target.rpartition(":")
+        if not place or not name.isidentifier() or "\0" in place:
+            raise UsageError(
+                f"{self.target!r} does not name a function; write FILE.py:FUNCTION or MODULE:FUNCTION, "
+                "such as train.py:train"
+            )
+
+    def start(self, request: Request, folder: Path) -> Run:
+        """Start the function, or find it started; raises as `start_run` does."""
+        # -P: the folder of `call.py` also has an `airflow.py`.
+        words = [sys.executable, "-P", call.__file__, self.target, str(self.surroundings.project.resolve())]
+        return start_run(request, folder, [words], self.limits, self.surroundings)

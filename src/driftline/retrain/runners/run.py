@@ -1,0 +1,233 @@
+"""A run on this machine: its limits, its environment, its start under a supervisor, and what its folder says of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from driftline.errors import ConflictError, DataError, StorageError, UsageError
+from driftline.retrain.runners import supervisor
+from driftline.retrain.runners.runner import REQUEST, Outcome, Request, read_result
+from driftline.retrain.runners.supervisor import CHILD, EXIT, LOG, PID
+
+ALWAYS = ("PATH", "HOME", "LANG")
+"""Names of the environment that a run always gets."""
+
+_LOST = "was lost: the process that watched over it ended without a word, as when it is killed or the machine restarts"
+_START_SECONDS = 60.0
+_SHOWN_LENGTH = 200
+_SHOWN_BYTES = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a run may take. All steps together may take ``seconds``.
+
+    Then, and when it is stopped, SIGTERM goes to the step's process group, and SIGKILL ``grace_seconds`` later.
+    ``memory_bytes`` is the address space (``RLIMIT_AS``) of each process, not of all together. Of what the run prints,
+    ``log_bytes`` are kept: the beginning and the end.
+    """
+
+    seconds: float = 3_600.0
+    grace_seconds: float = 10.0
+    memory_bytes: int | None = None
+    log_bytes: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a run stands: the folder of the project, and the environment, of which it gets `ALWAYS` and ``passed_on``.
+
+    Raises `UsageError` where the environment has none of a name that is to be passed on.
+    """
+
+    project: Path
+    environment: Mapping[str, str] = field(repr=False)
+    passed_on: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        missing = [name for name in self.passed_on if name not in self.environment]
+        if missing:
+            raise UsageError(f"the environment has no {', '.join(missing)}, which the run is to be given; set it first")
+
+    def of(self, request: Request, folder: Path) -> dict[str, str]:
+        """The environment of a run. Nothing else of the server's is in it."""
+        names = {*ALWAYS, *self.passed_on}
+        return {
+            **{name: value for name, value in self.environment.items() if name in names},
+            "PYTHONUNBUFFERED": "1",  # or the log would lack the last words of what is killed
+            "DRIFTLINE_RUN": str(folder),
+            "DRIFTLINE_REQUEST_ID": request.id,
+            "DRIFTLINE_MODEL": request.model,
+        }
+
+
+def start_run(
+    request: Request, folder: Path, steps: Sequence[Sequence[str]], limits: Limits, surroundings: Surroundings
+) -> Run:
+    """Start the steps of a request's run in its folder, or find the run that was started there.
+
+    Raises `StorageError` where the folder cannot be used, and `ConflictError` where another request ran in it.
+    """
+    if sys.platform == "win32":
+        raise UsageError("runs on this machine need Linux or macOS; use one of the runners that hand a request over")
+    folder = folder.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_request(request, folder)
+        if not (folder / PID).exists():
+            _supervise(request, folder, steps, limits, surroundings)
+        ran = _read(folder / PID)
+    except OSError as error:
+        raise StorageError(f"the run cannot be started in {folder}: {error}") from error
+    if ran is None or ran["request"] != request.id:
+        raise ConflictError(f"{folder} is the folder of another request's run; each request has a folder of its own")
+    return Run(folder)
+
+
+def _write_request(request: Request, folder: Path) -> None:
+    path = folder / REQUEST
+    if path.exists():
+        return
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}.", delete=False) as part:
+        part.write(msgspec.json.format(msgspec.json.encode(request)))
+    Path(part.name).replace(path)
+
+
+def _supervise(
+    request: Request, folder: Path, steps: Sequence[Sequence[str]], limits: Limits, surroundings: Surroundings
+) -> None:
+    order = {
+        "request": request.id,
+        "steps": [list(words) for words in steps],
+        "seconds": limits.seconds,
+        "grace_seconds": limits.grace_seconds,
+        "memory_bytes": limits.memory_bytes,
+        "log_bytes": limits.log_bytes,
+    }
+    try:
+        said = subprocess.run(
+            # -I: neither our folder, which has an `airflow.py`, nor the run's is where it looks for modules.
+            [sys.executable, "-I", supervisor.__file__],
+            input=json.dumps(order),
+            cwd=folder,
+            env=surroundings.of(request, folder),
+            start_new_session=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_START_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StorageError(f"the run in {folder} did not begin within {_START_SECONDS:g} s") from error
+    if said.stdout not in (supervisor.STARTED, supervisor.THERE):
+        raise StorageError(f"the run in {folder} did not begin: {_last_line(said.stderr)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that was started in a folder, by this process or by one that is no more. It is a `Handle`."""
+
+    folder: Path
+
+    def outcome(self) -> Outcome | None:
+        """What came of the run; None while it is going on. Raises `StorageError` where its folder cannot be read."""
+        try:
+            ended = self._ended()
+        except (OSError, ValueError, KeyError) as error:
+            raise StorageError(f"the run in {self.folder} cannot be followed: {error}") from error
+        if ended is None:
+            return None
+        code, reason, seconds = ended["exit_code"], ended["reason"], ended["seconds"]
+        log = self.folder / LOG
+        if reason:
+            last = _last_line(_end_of(log)) if code is not None else ""
+            return Outcome(False, f"{reason}: {last}".removesuffix(": "), code, seconds, log, None)
+        try:
+            result = read_result(self.folder)
+        except DataError as error:
+            return Outcome(False, str(error), code, seconds, log, None)
+        return Outcome(True, "", code, seconds, log, result)
+
+    def stop(self) -> None:
+        """Have the run end: SIGTERM now, SIGKILL after the grace. Its outcome will say that it was stopped."""
+        watching = _read(self.folder / PID)
+        if watching is not None and supervisor.is_alive(watching):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(watching["pid"], signal.SIGTERM)
+
+    def _ended(self) -> dict[str, Any] | None:
+        if (ended := _read(self.folder / EXIT)) is not None:
+            return ended
+        watching = _read(self.folder / PID)
+        if watching is not None and supervisor.is_alive(watching):
+            return None
+        # It may have ended between the two looks.
+        if (ended := _read(self.folder / EXIT)) is not None:
+            return ended
+        end_leftovers(_read(self.folder / CHILD))
+        return {"exit_code": None, "reason": _LOST, "seconds": None}
+
+
+def end_leftovers(child: Mapping[str, Any] | None) -> None:
+    """Kill what a step of a lost run left behind: nobody holds it to its limits any more.
+
+    On Linux the step itself went with its supervisor; what is left of its session can be found by the session's
+    number, which no other process gets as long as one of it lives.
+    """
+    if child is None:
+        return
+    if supervisor.is_alive(dict(child)) or _is_session_of(child):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child["pid"], signal.SIGKILL)
+
+
+def _is_session_of(child: Mapping[str, Any]) -> bool:
+    """Whether processes are left of a session whose first process is gone, and the number was not given away since."""
+    if child["began"] is None or supervisor.began(child["pid"]) is not None:
+        return False
+    boot, _, ticks = str(child["began"]).rpartition(" ")
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it ended in the meantime
+            continue
+        same = int(fields[2]) == int(fields[3]) == child["pid"] and int(fields[19]) >= int(ticks)
+        if same and (supervisor.began(int(stat.parent.name)) or "").startswith(boot):
+            return True
+    return False
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def _end_of(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _SHOWN_BYTES))
+            return file.read(_SHOWN_BYTES).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    shown = "".join(sign if sign.isprintable() else " " for sign in lines[-1]) if lines else ""
+    return shown[:_SHOWN_LENGTH]

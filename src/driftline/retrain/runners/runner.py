@@ -1,0 +1,188 @@
+"""What a runner is: something that gets a challenger trained. And what goes to it and comes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import msgspec
+
+from driftline.errors import DataError, UsageError
+from driftline.retrain.policy import Trigger
+
+REQUEST, RESULT = "request.json", "result.json"
+MOST_FILES = 1_000
+
+_RESULT_BYTES = 1_000_000
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A challenger is wanted. As JSON, in ``request.json`` and on its way to others, ``id`` is called ``request_id``.
+
+    ``callback`` is the address that a remote run posts its `Report` to; empty where there is none. Raises `UsageError`
+    for an id that is not 1 to 64 letters, digits, ``_`` and ``-``: it becomes part of names on other servers.
+    """
+
+    id: str = msgspec.field(name="request_id")
+    model: str
+    trigger: Trigger
+    reason: str
+    asked_at: datetime
+    callback: str = ""
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise UsageError(
+                f"the id of a request came as {self.id!r}; it is 1 to 64 letters, digits, _ and -, "
+                "and begins with a letter or digit"
+            )
+
+    def payload(self) -> dict[str, str]:
+        """The request as names and texts, for programs that take such."""
+        fields: dict[str, str] = msgspec.to_builtins(self)
+        return fields
+
+
+class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Files of predictions for the rows of ``evaluation.parquet``.
+
+    Without the champion's, what was answered then counts.
+    """
+
+    challenger: str
+    champion: str | None = None
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run leaves in ``result.json``. All files are named relative to the run's folder, and are in it.
+
+    ``data`` is what the run knows of its data, and ``code`` what was run, such as a commit: both are only shown.
+    """
+
+    version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]{0,99}\Z")]
+    predictions: Predictions
+    artifacts: Annotated[tuple[str, ...], msgspec.Meta(max_length=MOST_FILES)] = ()
+    data: dict[str, Any] = {}
+    code: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a remote run posts to the request's callback. ``contest`` is what ``driftline gate --json`` printed."""
+
+    ok: bool
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    result: Result | None = None
+    contest: dict[str, Any] | None = None
+    link: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run that was waited for. ``reason`` says in words why it is not ``ok``, and is empty where it is.
+
+    ``exit_code`` is that of the last step that ran, negative for a signal; it and ``seconds`` (of wall-clock time) are
+    None where they cannot be known. ``log`` need not exist. ``result`` is there exactly where it is ``ok``.
+    """
+
+    ok: bool
+    reason: str
+    exit_code: int | None
+    seconds: float | None
+    log: Path
+    result: Result | None
+
+
+class Handle(Protocol):
+    """A run on this machine. It outlives the process that started it; `Runner.start` finds it again."""
+
+    def outcome(self) -> Outcome | None:
+        """What came of it; None while it is going on."""
+        ...
+
+    def stop(self) -> None:
+        """Have it end soon. Its outcome will say so; a run that is over stays as it is."""
+        ...
+
+
+class Runner(Protocol):
+    """Gets a challenger trained, here or elsewhere."""
+
+    def start(self, request: Request, folder: Path) -> Handle | None:
+        """Start the run of a request in its folder, or find the run that was started there: no request runs twice.
+
+        Returns None where the run is handed over to another server, which reports later. Raises `UnavailableError`
+        where that server did not take it, to be tried again, and `StorageError` where the folder cannot be used.
+        """
+        ...
+
+
+def wait_for(handle: Handle, pause: Callable[[], object]) -> Outcome:
+    """Wait until a run is over; ``pause`` is called between two looks."""
+    while (outcome := handle.outcome()) is None:
+        pause()
+    return outcome
+
+
+def read_result(folder: Path, *, most_bytes: int = 4_000_000_000) -> Result:
+    """Read a run's ``result.json``, and see to it that the files that it names are there.
+
+    They lie in the folder, and have ``most_bytes`` in all at most. Raises `DataError`, which says what is wrong.
+    """
+    path = folder / RESULT
+    try:
+        with path.open("rb") as file:
+            text = file.read(_RESULT_BYTES + 1)
+    except FileNotFoundError:
+        raise DataError(f"the run left no {RESULT} in its folder") from None
+    except OSError as error:
+        raise DataError(f"{RESULT} cannot be read: {error.strerror}") from error
+    if len(text) > _RESULT_BYTES:
+        raise DataError(f"{RESULT} has more than {_RESULT_BYTES} bytes; large things go into files that it names")
+    result = decode_result(text)
+    names = [result.predictions.challenger, *filter(None, [result.predictions.champion]), *result.artifacts]
+    if (size := sum(_size(folder, name) for name in names)) > most_bytes:
+        raise DataError(f"the files that {RESULT} names have {size} bytes in all; {most_bytes} is the most")
+    return result
+
+
+def decode_result(text: bytes) -> Result:
+    """Decode the JSON of a result; its files are not looked at. Raises `DataError`."""
+    try:
+        return msgspec.json.decode(text, type=Result)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{RESULT} is not as it should be: {error}") from error
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file that a run named; raises `DataError` where it is none, or leads out of the folder."""
+    path = folder / name
+    try:
+        # A link may lead out as well as `..` does.
+        fits = bool(name) and path.resolve(strict=True).is_relative_to(folder.resolve(strict=True)) and path.is_file()
+    except (OSError, ValueError, RuntimeError):  # no such file; a name with NUL, or too long; links in a circle
+        fits = False
+    if not fits or Path(name).is_absolute():
+        raise DataError(f"{RESULT} names {_short(name)}, which is no file in the run's folder")
+    return path
+
+
+def _size(folder: Path, name: str) -> int:
+    try:
+        return inside(folder, name).stat().st_size
+    except OSError as error:
+        raise DataError(f"{_short(name)} cannot be read: {error.strerror}") from error
+
+
+def _short(name: str) -> str:
+    return repr(name) if len(name) <= 100 else repr(name[:100]) + "…"
+
+
+def check_words(words: Sequence[str], what: str) -> None:
+    """Refuse a command that is not one or more words; raises `UsageError`."""
+    if not words or isinstance(words, str) or not words[0] or any("\0" in word for word in words):
+        raise UsageError(f"{what} came as {words!r}; write a list of words, such as [python, train.py]")

@@ -1,0 +1,66 @@
+"""Airflow 3: a run of a DAG. The request is its ``conf``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from driftline.errors import UsageError
+from driftline.retrain.runners.asking import ask, ask_unless, bearer, check_address
+from driftline.retrain.runners.runner import Request
+
+_LONGEST_NOTE = 1_000
+_THERE = 409
+
+
+class _Token(msgspec.Struct, frozen=True):
+    access_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Airflow:
+    """Creates the run ``driftline__ID`` of a DAG; one of that name that is there already is the same request's.
+
+    ``url`` is the API server's. A ``token`` is used as it is; with ``username`` and ``password`` one is asked for at
+    ``/auth/token`` each time, and with none of these as well, which a server answers that takes everybody for an admin.
+    """
+
+    url: str
+    dag: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        check_address(self.url, "Airflow")
+        if not self.dag or self.dag in (".", ".."):
+            raise UsageError(f"the DAG came as {self.dag!r}; write its id, such as train_churn")
+
+    def start(self, request: Request, folder: Path) -> None:
+        """Create the run, if it is not there; raises as `driftline.outgoing.post` does."""
+        token = self.token or self._token()
+        ask_unless(
+            [_THERE],
+            "POST",
+            f"{self.url.rstrip('/')}/api/v2/dags/{quote(self.dag, safe='')}/dagRuns",
+            dict[str, Any],
+            {
+                "dag_run_id": f"driftline__{request.id}",
+                "logical_date": None,
+                "conf": request.payload(),
+                "note": request.reason[:_LONGEST_NOTE],
+            },
+            headers=bearer(token),
+            hidden=[token],
+        )
+
+    def _token(self) -> str:
+        where = f"{self.url.rstrip('/')}/auth/token"
+        if not self.username:
+            return ask("GET", where, _Token).access_token
+        credentials = {"username": self.username, "password": self.password}
+        return ask("POST", where, _Token, credentials, hidden=[self.password]).access_token

@@ -1,0 +1,110 @@
+"""Dagster: a run of a job, whose tags are the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from driftline.errors import RefusedError, UnavailableError, UsageError
+from driftline.retrain.runners.asking import ask, check_address
+from driftline.retrain.runners.runner import Request
+
+TAG = "driftline/"
+"""What the names of our tags begin with: ``driftline/request_id``, ``driftline/model`` …"""
+
+_FIND = """
+query Find($tags: [ExecutionTag!]) {
+  runsOrError(filter: {tags: $tags}, limit: 1) {
+    __typename
+    ... on Runs { results { runId } }
+    ... on Error { message }
+  }
+}"""
+_LAUNCH = """
+mutation Launch($selector: JobOrPipelineSelector!, $tags: [ExecutionTag!]) {
+  launchRun(executionParams: {selector: $selector, runConfigData: {}, executionMetadata: {tags: $tags}}) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on RunConfigValidationInvalid { errors { message } }
+    ... on Error { message }
+  }
+}"""
+_SHOWN_LENGTH = 200
+
+
+class _Reply(msgspec.Struct, frozen=True, rename={"kind": "__typename"}):
+    kind: str = ""
+    message: str = ""
+    results: tuple[dict[str, Any], ...] = ()
+    errors: tuple[dict[str, Any], ...] = ()
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    data: dict[str, _Reply] | None = None
+    errors: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dagster:
+    """Launches a job, without run configuration, unless there is a run with the request's tag.
+
+    Dagster does not see to it that there is one run for a tag: of two senders at the same moment both would launch.
+    ``url`` is the webserver's, ``location`` the code location of the job; ``token`` is one of Dagster+.
+    """
+
+    url: str
+    job: str
+    location: str
+    repository: str = "__repository__"
+    token: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        check_address(self.url, "Dagster")
+        if not (self.job and self.location and self.repository):
+            raise UsageError("a job of Dagster has a name, a code location and a repository; write all of them")
+
+    def start(self, request: Request, folder: Path) -> None:
+        """Launch the run, if there is none; raises as `driftline.outgoing.post` does."""
+        payload = request.payload()
+        tags = [{"key": TAG + name, "value": value} for name, value in payload.items() if value]
+        mine = [{"key": f"{TAG}request_id", "value": request.id}]
+        found = self._ask(_FIND, "runsOrError", tags=mine)
+        if found.kind != "Runs":
+            raise _error(found)
+        if found.results:
+            return
+        selector = {
+            "repositoryLocationName": self.location,
+            "repositoryName": self.repository,
+            "jobName": self.job,
+        }
+        launched = self._ask(_LAUNCH, "launchRun", selector=selector, tags=tags)
+        if launched.kind != "LaunchRunSuccess":
+            raise _error(launched)
+
+    def _ask(self, query: str, name: str, **variables: Any) -> _Reply:
+        answer = ask(
+            "POST",
+            f"{self.url.rstrip('/')}/graphql",
+            _Answer,
+            {"query": query, "variables": variables},
+            headers={"Dagster-Cloud-Api-Token": self.token} if self.token else {},
+            hidden=[self.token],
+        )
+        reply = (answer.data or {}).get(name)
+        if reply is None:
+            raise UnavailableError(f"the answer is not understood: {_messages(answer.errors)}")
+        return reply
+
+
+def _error(reply: _Reply) -> UnavailableError:
+    """Errors come with the status 200."""
+    said = f"{reply.kind}: {reply.message or _messages(reply.errors)}"[:_SHOWN_LENGTH]
+    return RefusedError(said) if reply.kind == "RunConfigValidationInvalid" else UnavailableError(said)
+
+
+def _messages(errors: tuple[dict[str, Any], ...]) -> str:
+    return "; ".join(" ".join(str(error.get("message", "")).split()) for error in errors)[:_SHOWN_LENGTH]

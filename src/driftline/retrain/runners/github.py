@@ -1,0 +1,76 @@
+"""GitHub Actions: an event of a repository, which starts the workflow that `driftline export ci github` writes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from driftline.errors import UsageError
+from driftline.outgoing import post
+from driftline.retrain.runners.asking import ask_unless, bearer, check_address, mark
+from driftline.retrain.runners.runner import Request
+
+EVENT = "driftline-retrain"
+
+_SENDING, _SENT = "github.sending", "github.sent"
+_LONGEST_REASON = 1_000
+_FORBIDDEN, _MISSING = 403, 404
+
+
+class _Run(msgspec.Struct, frozen=True):
+    display_title: str = ""
+
+
+class _Runs(msgspec.Struct, frozen=True):
+    workflow_runs: tuple[_Run, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GitHub:
+    """Sends ``repository_dispatch`` to a repository, ``OWNER/NAME``; the payload is the request.
+
+    ``token`` needs *contents: write*. GitHub does not know an event that came before. So a file in the run's folder
+    says that it was sent; where the process ended before it could be written, the repository's runs are looked at,
+    for which the token needs *actions: read*. Without that the event may be sent twice. ``url`` is that of the API.
+    """
+
+    repository: str
+    token: str = field(repr=False)
+    url: str = "https://api.github.com"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w-]+/(?!\.{1,2}\Z)[\w.-]+", self.repository, re.ASCII):
+            raise UsageError(f"the repository came as {self.repository!r}; write OWNER/NAME, such as example/models")
+        check_address(self.url, "GitHub's API")
+
+    def start(self, request: Request, folder: Path) -> None:
+        """Send the event, if it was not sent; raises as `driftline.outgoing.post` does, and `StorageError`."""
+        if (folder / _SENT).exists():
+            return
+        if not ((folder / _SENDING).exists() and self._has_run(request.id)):
+            mark(folder, _SENDING)
+            payload = request.payload() | {"reason": request.reason[:_LONGEST_REASON]}
+            event = {"event_type": EVENT, "client_payload": payload}
+            where = f"{self._repository()}/dispatches"
+            post(where, msgspec.json.encode(event), headers=self._headers(), hidden=[self.token])
+        mark(folder, _SENT)
+
+    def _has_run(self, id: str) -> bool:
+        where = f"{self._repository()}/actions/runs?event=repository_dispatch&per_page=100"
+        # A token that may not look is no reason to send nothing.
+        cannot = (_FORBIDDEN, _MISSING)
+        found = ask_unless(cannot, "GET", where, _Runs, headers=self._headers(), hidden=[self.token])
+        return found is not None and any(id in run.display_title.split() for run in found.workflow_runs)
+
+    def _repository(self) -> str:
+        return f"{self.url.rstrip('/')}/repos/{self.repository}"
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            **bearer(self.token),
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+        }

@@ -151,12 +151,28 @@ def test_github_gets_an_event_with_the_request(server: Server, tmp_path: Path) -
     assert got.headers["x-github-api-version"] == "2022-11-28"
 
 
-def test_github_is_not_sent_again_what_it_took(server: Server, tmp_path: Path) -> None:
+TAKES = {
+    airflow: [(200, {}), (200, {})],
+    prefect: [(200, {"id": "b4f44578"}), (201, {})],
+    dagster: [
+        (200, {"data": {"runsOrError": {"__typename": "Runs"}}}),
+        (200, {"data": {"launchRun": {"__typename": "LaunchRunSuccess"}}}),
+    ],
+}
+
+
+@pytest.mark.parametrize("runner", ALL)
+def test_what_was_taken_is_not_sent_again(server: Server, tmp_path: Path, runner: Callable[[str], Runner]) -> None:
+    """The service starts a run again at each step, until the result is there."""
+    server.answers = [says(*answer) for answer in TAKES.get(runner, [])]
+    runner(server.url).start(request(), tmp_path)
+    sent = len(server.got)
     for _ in range(3):
-        github(server.url).start(request(), tmp_path)
-    assert len(server.got) == 1
-    github(server.url).start(request("other"), tmp_path / "other")
-    assert len(server.got) == 2
+        assert runner(server.url).start(request(), tmp_path) is None
+    assert len(server.got) == sent
+    server.answers = [Answer(503)]
+    with pytest.raises(UnavailableError):
+        runner(server.url).start(request("other"), tmp_path / "other")
 
 
 def test_github_is_asked_whether_it_took_what_may_have_been_sent(server: Server, tmp_path: Path) -> None:
@@ -374,6 +390,7 @@ def test_whatever_is_in_a_request_it_arrives(
 ) -> None:
     shared_server.answers = [says(200, {})]
     sent = request(model=model, reason=reason, asked_at=at)
+    (tmp_path / "run.taken").unlink(missing_ok=True)
     airflow(shared_server.url).start(sent, tmp_path)
     got = shared_server.got.pop().json
     assert (got["conf"]["model"], got["conf"]["reason"], got["note"]) == (model, reason, reason)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.errors import UsageError
-from driftline.retrain.runners.asking import ask, ask_unless, bearer, check_address
+from driftline.retrain.runners.asking import ask, ask_unless, bearer, check_address, mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 _LONGEST_NOTE = 1_000
@@ -42,6 +42,8 @@ class Airflow:
 
     def start(self, request: Request, folder: Path) -> None:
         """Create the run, if it is not there; raises as `driftline.outgoing.post` does."""
+        if was_taken(folder):
+            return
         token = self.token or self._token()
         ask_unless(
             [_THERE],
@@ -57,6 +59,7 @@ class Airflow:
             headers=bearer(token),
             hidden=[token],
         )
+        mark(folder)
 
     def _token(self) -> str:
         where = f"{self.url.rstrip('/')}/auth/token"

@@ -13,6 +13,8 @@ import msgspec
 from driftline.errors import RefusedError, StorageError, UnavailableError, UnreachableError, UsageError
 
 TIMEOUT_SECONDS = 10.0
+TAKEN = "run.taken"
+"""A file in the run's folder that says that another server has taken the request."""
 
 _REFUSED = frozenset({400, 405, 411, 413, 414, 415, 422})
 _READ_LENGTH = 1_000_000
@@ -93,7 +95,12 @@ def check_address(url: str, what: str) -> None:
         raise UsageError(f"the address of {what} is none; write http://HOST:PORT or https://HOST/PATH")
 
 
-def mark(folder: Path, name: str) -> None:
+def was_taken(folder: Path) -> bool:
+    """Whether the request of a run's folder was handed over: then there is nothing left to do."""
+    return (folder / TAKEN).exists()
+
+
+def mark(folder: Path, name: str = TAKEN) -> None:
     """Leave an empty file in the run's folder, which is made if need be. Raises `StorageError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from driftline.errors import RefusedError, UnavailableError, UsageError
-from driftline.retrain.runners.asking import ask, check_address
+from driftline.retrain.runners.asking import ask, check_address, mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 TAG = "driftline/"
@@ -68,22 +68,24 @@ class Dagster:
 
     def start(self, request: Request, folder: Path) -> None:
         """Launch the run, if there is none; raises as `driftline.outgoing.post` does."""
+        if was_taken(folder):
+            return
         payload = request.payload()
         tags = [{"key": TAG + name, "value": value} for name, value in payload.items() if value]
         mine = [{"key": f"{TAG}request_id", "value": request.id}]
         found = self._ask(_FIND, "runsOrError", tags=mine)
         if found.kind != "Runs":
             raise _error(found)
-        if found.results:
-            return
-        selector = {
-            "repositoryLocationName": self.location,
-            "repositoryName": self.repository,
-            "jobName": self.job,
-        }
-        launched = self._ask(_LAUNCH, "launchRun", selector=selector, tags=tags)
-        if launched.kind != "LaunchRunSuccess":
-            raise _error(launched)
+        if not found.results:
+            selector = {
+                "repositoryLocationName": self.location,
+                "repositoryName": self.repository,
+                "jobName": self.job,
+            }
+            launched = self._ask(_LAUNCH, "launchRun", selector=selector, tags=tags)
+            if launched.kind != "LaunchRunSuccess":
+                raise _error(launched)
+        mark(folder)
 
     def _ask(self, query: str, name: str, **variables: Any) -> _Reply:
         answer = ask(

@@ -10,12 +10,12 @@ import msgspec
 
 from driftline.errors import UsageError
 from driftline.outgoing import post
-from driftline.retrain.runners.asking import ask_unless, bearer, check_address, mark
+from driftline.retrain.runners.asking import ask_unless, bearer, check_address, mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 EVENT = "driftline-retrain"
 
-_SENDING, _SENT = "github.sending", "github.sent"
+_SENDING = "github.sending"
 _LONGEST_REASON = 1_000
 _FORBIDDEN, _MISSING = 403, 404
 
@@ -48,7 +48,7 @@ class GitHub:
 
     def start(self, request: Request, folder: Path) -> None:
         """Send the event, if it was not sent; raises as `driftline.outgoing.post` does, and `StorageError`."""
-        if (folder / _SENT).exists():
+        if was_taken(folder):
             return
         if not ((folder / _SENDING).exists() and self._has_run(request.id)):
             mark(folder, _SENDING)
@@ -56,7 +56,7 @@ class GitHub:
             event = {"event_type": EVENT, "client_payload": payload}
             where = f"{self._repository()}/dispatches"
             post(where, msgspec.json.encode(event), headers=self._headers(), hidden=[self.token])
-        mark(folder, _SENT)
+        mark(folder)
 
     def _has_run(self, id: str) -> bool:
         where = f"{self._repository()}/actions/runs?event=repository_dispatch&per_page=100"

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.errors import UsageError
-from driftline.retrain.runners.asking import ask, bearer, check_address
+from driftline.retrain.runners.asking import ask, bearer, check_address, mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 
@@ -37,6 +37,8 @@ class Prefect:
 
     def start(self, request: Request, folder: Path) -> None:
         """Create the run, or find it created; raises as `driftline.outgoing.post` does."""
+        if was_taken(folder):
+            return
         api = f"{self.url.rstrip('/')}/deployments"
         flow, _, name = self.deployment.partition("/")
         headers, hidden = bearer(self.token), [self.token]
@@ -50,3 +52,4 @@ class Prefect:
         }
         where = f"{api}/{quote(id, safe='')}/create_flow_run"
         ask("POST", where, dict[str, Any], body, headers=headers, hidden=hidden)
+        mark(folder)

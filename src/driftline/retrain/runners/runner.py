@@ -115,7 +115,8 @@ class Runner(Protocol):
     def start(self, request: Request, folder: Path) -> Handle | None:
         """Start the run of a request in its folder, or find the run that was started there: no request runs twice.
 
-        Returns None where the run is handed over to another server, which reports later. Raises `UnavailableError`
+        Returns None where the run is handed over to another server, which reports later; once it has been taken,
+        starting again sends nothing. Raises `UnavailableError`
         where that server did not take it, to be tried again, and `StorageError` where the folder cannot be used.
         """
         ...

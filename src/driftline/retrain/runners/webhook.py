@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from driftline.outgoing import post
+from driftline.retrain.runners.asking import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 
@@ -30,6 +31,8 @@ class Webhook:
 
     def start(self, request: Request, folder: Path) -> None:
         """Post the request; raises as `driftline.outgoing.post` does."""
+        if was_taken(folder):
+            return
         body = msgspec.json.encode(request)
         headers = {"Idempotency-Key": request.id}
         if self.secret:
@@ -37,3 +40,4 @@ class Webhook:
             digest = hmac.new(self.secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
             headers |= {"X-Driftline-Timestamp": timestamp, "X-Driftline-Signature": f"sha256={digest}"}
         post(self.url, body, headers=headers, hidden=[self.secret])
+        mark(folder)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftline.service import http
+from driftline.service import bodies, http
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
 from tests.service.conftest import MODEL, START, label, prediction
@@ -183,7 +183,7 @@ def test_a_broken_body_is_refused_as_a_whole(
 def test_a_body_over_the_limit_is_refused_before_it_is_read(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "BODY_LIMIT_BYTES", 100)
+    monkeypatch.setattr(bodies, "BODY_LIMIT_BYTES", 100)
     answer = client.post(PREDICTIONS, json=[good()])
     assert (answer.status_code, answer.json()["error"]["type"]) == (413, "BodyTooLargeError")
     assert accepted(client) == 0

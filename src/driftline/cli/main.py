@@ -18,8 +18,10 @@ COMMANDS = {
     "alerts": "List the alerts that are firing.",
     "ack": "Say that you have taken an alert on.",
     "silence": "Have nobody told of some alerts for a while.",
+    "retrain": "Ask for a challenger of a model, by hand.",
+    "challengers": "List requests for challengers; approve or refuse one that has won.",
     "notify": "Send a test message to a receiver of alerts.",
-    "export": "Write files that put Driftline into other programs: Prometheus.",
+    "export": "Write files that put Driftline into other programs: Prometheus, Grafana.",
     "demo": "Replay a real incident through a real service, in under a minute.",
     "schema": "Print the JSON Schema of driftline.yaml, for editors and other checkers.",
 }

@@ -6,13 +6,13 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from driftline.alerts.stages import MATCHED
-from driftline.errors import ConflictError, DataError, UnknownNameError, UsageError
+from driftline.errors import ConflictError, UnknownNameError, UsageError
 from driftline.events import parse_duration
 from driftline.rules import Status
 from driftline.store.outbox import Outbox, SilenceRow
@@ -37,17 +37,6 @@ class SilenceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     duration: str | None = None
     starts_at: datetime | None = None
     ends_at: datetime | None = None
-
-
-_Body = TypeVar("_Body", AcknowledgeBody, SilenceBody)
-
-
-def read_body(data: bytes, kind: type[_Body]) -> _Body:
-    """Check a JSON body."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise DataError(f"the body is not what it should be: {error}") from error
 
 
 def acknowledge(state: State, alert: str, body: AcknowledgeBody, now: datetime) -> AlertRow:

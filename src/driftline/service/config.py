@@ -22,8 +22,10 @@ from msgspec import inspect as kinds
 from driftline.errors import UsageError, did_you_mean
 from driftline.events import Task, WindowSpec, class_name, parse_duration
 from driftline.profiles import Columns
+from driftline.retrain.policy import Policy
 from driftline.rules import Rule, Severity
 from driftline.rules.topic import WINDOW_MEASURES
+from driftline.service.retrain_sections import RUNNERS, RetrainConfig, RetrainSection, RunSection, parse_bytes
 from driftline.service.strict_yaml import Key, Reader, SourceFile, check, shown
 from driftline.statistics.performance import CLASSIFICATION, REGRESSION
 
@@ -106,6 +108,7 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     timezone: Short = "UTC"
     labels: LabelsSection = LabelsSection()
     alerts: AlertsSection = AlertsSection()
+    retrain: RetrainSection | None = None
 
 
 class EmailSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"sender": "from"}):
@@ -163,7 +166,6 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 NOT_YET: Mapping[type, tuple[str, ...]] = {
-    ModelSection: ("retrain",),
     ColumnsSection: ("segments",),
     ReferenceSection: ("first", "rolling"),
     AlertsSection: ("budget",),
@@ -195,6 +197,7 @@ class ModelConfig:
     season: Season | None
     rules: tuple[Rule, ...]
     stale_after: timedelta | None = None
+    retrain: RetrainConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,11 @@ def load(path: Path) -> Config:
         reason = f"the byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         raise file.error((), reason, line) from error
     return parse(text, path)
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process."""
+    return os.environ
 
 
 def secret(text: str) -> str:
@@ -334,7 +342,53 @@ class _Builder:
             season=section.reference.season,
             rules=self._rules((*key, "alerts", "rules"), section.alerts.rules, section.task),
             stale_after=self._optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
+            retrain=self._retrain((*key, "retrain"), section, section.retrain) if section.retrain is not None else None,
         )
+
+    def _retrain(self, key: Key, model: ModelSection, section: RetrainSection) -> RetrainConfig:
+        known = [rule.name for rule in model.alerts.rules]
+        for index, name in enumerate(section.when.alerts):
+            if name not in known:
+                reason = f"{shown(name)} is not a rule of this model; its rules: {', '.join(known) or 'none'}."
+                raise self._file.error((*key, "when", "alerts", str(index)), reason + did_you_mean(name, known))
+        measure = section.gates.measure
+        measures = REGRESSION if model.task is Task.REGRESSION else CLASSIFICATION
+        if measure is not None and model.task is not None and measure not in measures:
+            reason = f"{shown(measure)} is not a measure of a {model.task} model; known: {', '.join(measures)}."
+            raise self._file.error((*key, "gates", "measure"), reason + did_you_mean(measure, measures))
+        if section.gates.margin is not None and section.gates.improvement is not None:
+            reason = (
+                "came with `improvement`; a challenger is either not worse by a margin, or better by an improvement"
+            )
+            raise self._file.error((*key, "gates", "margin"), reason)
+        policy = Policy(
+            alerts=tuple(section.when.alerts),
+            every=self._optional_duration((*key, "when", "every"), section.when.every),
+            new_labels=section.when.new_labels,
+            cooldown=self._duration((*key, "cooldown"), section.cooldown),
+            most_a_day=section.most_a_day,
+            least_labels=section.least_labels,
+        )
+        run = self._runner((*key, "run"), section.run)
+        return RetrainConfig(
+            policy=policy,
+            run=run,
+            time_limit=self._duration((*key, "run", "time_limit"), run.time_limit),
+            memory_bytes=self._checked((*key, "run", "memory"), lambda: parse_bytes(run.memory)),
+            train_on=self._duration((*key, "train_on"), section.train_on),
+            evaluate_on=self._duration((*key, "evaluate_on"), section.evaluate_on),
+            auto=section.approval == "auto",
+            gates=section.gates,
+            bake=self._duration((*key, "bake"), section.bake),
+            folder=self._folder,
+        )
+
+    def _runner(self, key: Key, section: RunSection) -> RunSection:
+        given = [kind for kind in RUNNERS if getattr(section, kind) is not None]
+        if len(given) != 1:
+            came = " and ".join(given) or "none"
+            raise self._file.error(key, f"came {came} of {', '.join(RUNNERS)}; a runner is exactly one of them")
+        return section
 
     def _columns(self, key: Key, section: ColumnsSection, task: Task | None) -> Columns:
         if section.score is not None and task is Task.REGRESSION:

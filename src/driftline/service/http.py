@@ -28,31 +28,21 @@ from driftline.errors import (
 from driftline.events import event_schemas, parse_labels, parse_predictions, require_all_good
 from driftline.export.prometheus import ServiceCollector
 from driftline.service import clock
-from driftline.service.attention import (
-    AcknowledgeBody,
-    SilenceBody,
-    acknowledge,
-    add_silence,
-    end_silence,
-    read_body,
-)
+from driftline.service.attention import AcknowledgeBody, SilenceBody, acknowledge, add_silence, end_silence
 from driftline.service.batches import ARROW, JSON, NDJSON, UnsupportedTypeError, rows_of
+from driftline.service.bodies import BodyTooLargeError, body_of, json_answer, json_of, json_schema_of, read_body
+from driftline.service.http_retraining import retraining_routes
 from driftline.service.metrics import snapshot
 from driftline.service.runtime import Service
 from driftline.service.ui.pages import pages
 from driftline.store.inbox import Delivery
 from driftline.store.outbox import Outbox
 
-BODY_LIMIT_BYTES = 32 * 2**20
 QUEUE_LIMIT_EVENTS = 5_000_000
 _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
 
 Kind = Literal["predictions", "labels"]
-
-
-class BodyTooLargeError(UsageError):
-    """A body over the limit."""
 
 
 class QueueFullError(StorageError):
@@ -72,15 +62,12 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(_events(service))
     app.include_router(_answers(service))
     app.include_router(_attention(service))
+    app.include_router(retraining_routes(service))
     app.include_router(_operations(service))
     app.include_router(pages(service.views))
     for kind in (DriftlineError, sa.exc.SQLAlchemyError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
     return app
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 # ---- events ---------------------------------------------------------------------------------------------------------
@@ -92,7 +79,7 @@ def _events(service: Service) -> APIRouter:
     def route(kind: Kind) -> Callable[..., Awaitable[Response]]:
         async def post(model: str, request: Request, on_error: Literal["refuse", "quarantine"] = "refuse") -> Response:
             service.views.model_config(model)
-            body = await _body(request)
+            body = await body_of(request)
             accepted, set_aside = await run_in_threadpool(
                 _accept,
                 service,
@@ -104,7 +91,7 @@ def _events(service: Service) -> APIRouter:
                 quarantine=on_error == "quarantine",
             )
             service.wake()
-            return _json({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
+            return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
 
         return post
 
@@ -131,21 +118,6 @@ def _request_body(row: dict[str, Any]) -> dict[str, Any]:
         ARROW: {"schema": {"type": "string", "format": "binary"}},
     }
     return {"requestBody": {"required": True, "content": content}}
-
-
-async def _body(request: Request) -> bytes:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedTypeError(
-            f"Content-Encoding {request.headers['content-encoding']!r} came; send the body as it is"
-        )
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_LIMIT_BYTES:
-            raise BodyTooLargeError(f"the body is over {BODY_LIMIT_BYTES} bytes; send smaller batches")
-        chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def _accept(
@@ -177,11 +149,11 @@ def _answers(service: Service) -> APIRouter:
 
     @router.get("/models", summary="All models at a glance.")
     def models() -> Response:
-        return _json({"models": service.views.models()})
+        return json_answer({"models": service.views.models()})
 
     @router.get("/models/{model}", summary="One model at a glance.")
     def model(model: str) -> Response:
-        return _json(service.views.model(model))
+        return json_answer(service.views.model(model))
 
     @router.get("/models/{model}/windows", summary="Windows with measures, drift and verdicts, in order of time.")
     def windows(
@@ -191,20 +163,20 @@ def _answers(service: Service) -> APIRouter:
             if moment is not None and moment.tzinfo is None:
                 raise UsageError(f"{name}={moment.isoformat()} came without a time zone; add one, such as 'Z' for UTC")
         found = service.views.windows(model, start=start, end=end, version=version)
-        return _json({"model": model, "windows": [_flat(one) for one in found]})
+        return json_answer({"model": model, "windows": [_flat(one) for one in found]})
 
     @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
     def model_alerts(model: str, status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
-        return _json({"alerts": service.views.alerts(model, status=status)})
+        return json_answer({"alerts": service.views.alerts(model, status=status)})
 
     @router.get("/models/{model}/quarantine", summary="Rows that were set aside, newest first.")
     def quarantine(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
         service.views.model_config(model)
-        return _json({"rows": service.inbox.quarantined(model, most=limit)})
+        return json_answer({"rows": service.inbox.quarantined(model, most=limit)})
 
     @router.get("/alerts", summary="The alerts of all models, the newest window first.")
     def alerts(status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
-        return _json({"alerts": service.views.alerts(status=status)})
+        return json_answer({"alerts": service.views.alerts(status=status)})
 
     return router
 
@@ -222,51 +194,37 @@ def _attention(service: Service) -> APIRouter:
     @router.post(
         "/alerts/{alert}/ack",
         summary="Say that somebody has taken a firing alert on: it is not repeated any more.",
-        openapi_extra=_json_body(AcknowledgeBody),
+        openapi_extra=json_schema_of(AcknowledgeBody),
     )
     async def acknowledge_alert(alert: str, request: Request) -> Response:
-        body = read_body(await _json_of(request), AcknowledgeBody)
+        body = read_body(await json_of(request), AcknowledgeBody)
         await run_in_threadpool(acknowledge, service.state, alert, body, clock.now())
-        return _json(await run_in_threadpool(service.views.alert, alert))
+        return json_answer(await run_in_threadpool(service.views.alert, alert))
 
     @router.get("/silences", summary="The silences that are not over; with all=true every one, the newest first.")
     def silences(all: bool = False) -> Response:
         with service.state.read() as read:
-            return _json({"silences": Outbox(read.connection).silences(after=None if all else clock.now())})
+            return json_answer({"silences": Outbox(read.connection).silences(after=None if all else clock.now())})
 
     @router.post(
         "/silences",
         status_code=201,
         summary="Have nobody told of some alerts for a while.",
-        openapi_extra=_json_body(SilenceBody),
+        openapi_extra=json_schema_of(SilenceBody),
     )
     async def post_silence(request: Request) -> Response:
-        body = read_body(await _json_of(request), SilenceBody)
+        body = read_body(await json_of(request), SilenceBody)
         row = await run_in_threadpool(add_silence, service.state, body, clock.now())
         service.wake()
-        return _json(row, 201)
+        return json_answer(row, 201)
 
     @router.delete("/silences/{silence}", summary="End a silence now.")
     def delete_silence(silence: str) -> Response:
         row = end_silence(service.state, silence, clock.now())
         service.wake()
-        return _json(row)
+        return json_answer(row)
 
     return router
-
-
-async def _json_of(request: Request) -> bytes:
-    """The body; only JSON by name, which no form of another site can send unasked."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise UnsupportedTypeError(f"send the body as Content-Type: {JSON}")
-    return await _body(request)
-
-
-def _json_body(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    schema = msgspec.json.schema(kind)
-    return {
-        "requestBody": {"required": True, "content": {JSON: {"schema": schema["$defs"][kind.__name__]}}},
-    }
 
 
 # ---- operations -----------------------------------------------------------------------------------------------------
@@ -284,14 +242,14 @@ def _operations(service: Service) -> APIRouter:
 
     @router.get("/health", summary="Whether the process answers.")
     def health() -> Response:
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     @router.get("/ready", summary="Whether events are worked in.")
     def ready() -> Response:
         problems = dict(service.problems)
         waiting = service.inbox.waiting_events()
         body = {"ready": not problems, "problems": problems, "waiting_events": waiting, "idle": service.idle}
-        return _json(body, 503 if problems else 200)
+        return json_answer(body, 503 if problems else 200)
 
     @router.get("/metrics", summary="The Prometheus exposition.")
     def metrics(request: Request) -> Response:

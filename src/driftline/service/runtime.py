@@ -27,6 +27,7 @@ from driftline.service.announcing import Announcer
 from driftline.service.config import Config, secret
 from driftline.service.ingest import drain
 from driftline.service.judging import judge_windows, refresh_labels
+from driftline.service.loop import open_loop
 from driftline.service.model import open_model, remember_fingerprint
 from driftline.service.pushing import push_windows
 from driftline.service.rebuild import rebuild
@@ -74,6 +75,7 @@ class Service:
         self._receivers = {one.name: one for one in config.notify}
         self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring)
         self._new_messages = {name: threading.Event() for name in self._receivers}
+        self.loop = open_loop(config, self.models, self.state, tell)
         self._threads: list[threading.Thread] = []
         self._passed = False
 
@@ -98,6 +100,8 @@ class Service:
             writer = RemoteWriter(secret(self.config.prometheus.remote_write))
             run = functools.partial(self._run_remote_write, writer)
             self._threads.append(threading.Thread(target=run, name="driftline-remote-write", daemon=True))
+        if any(one.retrain is not None for one in self.config.models.values()):
+            self._threads.append(threading.Thread(target=self._run_loop, name="driftline-retrain"))
         for thread in self._threads:
             thread.start()
 
@@ -182,6 +186,19 @@ class Service:
         lines = more if event.kind in (ChangeKind.FIRED, ChangeKind.REOPENED) else [*more[:1], event.reason]
         wrapped = (textwrap.fill(line, _WIDTH, initial_indent="   ", subsequent_indent="     ") for line in lines)
         self._tell("\n".join([MARKS[Event(event.kind.value)] + first, *wrapped]))
+
+    def _run_loop(self) -> None:
+        while not self._stopping.is_set():
+            moved = False
+            for name in self.models:
+                try:
+                    moved |= self.loop.step(name, clock.now())
+                except UnavailableError as error:
+                    _LOG.warning("retraining %s: %s; trying again", name, error)
+                except Exception:  # noqa: BLE001 - trouble with one model must not stop the others
+                    _LOG.exception("retraining %s: trying again", name)
+            if not moved:
+                self._stopping.wait(IDLE_SECONDS)
 
     # ---- deliveries -------------------------------------------------------------------------------------------------
 

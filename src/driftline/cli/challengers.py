@@ -1,0 +1,59 @@
+"""``driftline challengers``."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import msgspec
+
+from driftline.cli.request_table import print_requests
+from driftline.retrain.request import Stage
+from driftline.service import clock
+from driftline.service.asking import AskBody, decide_by_person
+from driftline.service.config import load
+from driftline.service.retraining_views import all_requests
+from driftline.service.views import open_state
+from driftline.store.state import State
+
+
+@click.group("challengers", invoke_without_command=True)
+@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@click.option("--model", help="Of this model only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_context
+def command(context: click.Context, config_path: Path, data: Path | None, model: str | None, as_json: bool) -> None:
+    """List the requests for challengers, the newest first; approve or refuse one that has won."""
+
+    def state() -> State:  # not before a subcommand needs it: its --help does not
+        config = load(config_path)
+        return open_state(config.at(data) if data is not None else config)
+
+    context.obj = state
+    if context.invoked_subcommand is not None:
+        return
+    found = all_requests(state(), model)
+    if as_json:
+        click.echo(msgspec.json.encode({"requests": found}).decode())
+    elif not found:
+        click.echo("No challenger has been asked for.")
+    else:
+        print_requests(found)
+
+
+def _decision(name: str, stage: Stage, help: str, said: str) -> None:
+    @command.command(name, help=help)
+    @click.argument("request")
+    @click.option("--reason", required=True, help="Why.")
+    @click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
+    @click.pass_obj
+    def decide(state: Callable[[], State], request: str, reason: str, by: str) -> None:
+        row = decide_by_person(state(), request, stage, AskBody(by=by, reason=reason), clock.now())
+        click.echo(f"{row.version} of {row.model} is {said} by {by}.")
+
+
+_decision("approve", Stage.PROMOTING, "Have the challenger of REQUEST promoted: it has won.", "approved")
+_decision("refuse", Stage.REFUSED, "Keep the champion, although the challenger of REQUEST has won.", "refused")

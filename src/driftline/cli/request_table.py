@@ -1,0 +1,34 @@
+"""What ``driftline challengers`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from driftline.retrain.request import Stage
+from driftline.service.retraining_views import RequestView
+
+_STYLES = {
+    Stage.WAITING: "bold yellow",
+    Stage.PROMOTED: "green",
+    Stage.BAKING: "green",
+    Stage.FAILED: "red",
+    Stage.ROLLED_BACK: "red",
+}
+
+
+def print_requests(requests: Sequence[RequestView]) -> None:
+    """Print a request: what asked for it and when, and where it is and why."""
+    console = Console(highlight=False)
+    for one in requests:
+        versions = f", {one.version} against {one.champion}" if one.champion else ""
+        head = Text.assemble(
+            one.id, "  ", (one.stage, _STYLES.get(Stage(one.stage), "bold")), f"  {one.model}{versions}"
+        )
+        console.print(head)
+        asked = f"{one.asked_at:%Y-%m-%d %H:%M} UTC, {one.trigger}, by {one.by}: {one.reason}"
+        for line in (asked, one.note) if one.note != one.reason else (asked,):
+            console.print(Padding(Text(line), (0, 0, 0, 4)))

@@ -1,0 +1,60 @@
+"""``driftline retrain``."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from driftline.errors import UnknownNameError
+from driftline.retrain.request import Stage
+from driftline.service import clock
+from driftline.service.asking import AskBody, ask_by_person
+from driftline.service.config import load
+from driftline.service.model import open_model
+from driftline.service.retraining_views import RequestView, request_view
+from driftline.service.views import open_state
+
+_LOOK_EVERY_SECONDS = 0.5
+_WON = (Stage.WAITING, Stage.PROMOTING, Stage.BAKING, Stage.PROMOTED)
+
+
+@click.command("retrain")
+@click.argument("model")
+@click.option("--reason", default="asked by hand", show_default=True, help="Why.")
+@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who asks.")
+@click.option("--wait", is_flag=True, help="Wait for the contest; exit with 1 if the challenger has not won.")
+@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(model: str, reason: str, by: str, wait: bool, config_path: Path, data: Path | None, as_json: bool) -> int:
+    """Ask for a challenger of MODEL. The running `driftline serve` trains and judges it."""
+    config = load(config_path)
+    config = config.at(data) if data is not None else config
+    if model not in config.models:
+        raise UnknownNameError("model", model, config.models)
+    state = open_state(config)
+    opened = open_model(config.models[model], config, state)
+    row = ask_by_person(state, opened, AskBody(by=by, reason=reason), clock.now())
+    shown = 0
+    while True:
+        view = request_view(state, row.id)
+        if not as_json:
+            for step in view.steps[shown:]:
+                click.echo(f"{step.at:%H:%M:%S} {step.stage}: {step.note}")
+            shown = len(view.steps)
+        if not wait or _is_judged(view):
+            break
+        time.sleep(_LOOK_EVERY_SECONDS)
+    if as_json:
+        click.echo(msgspec.json.encode(view).decode())
+    elif not wait:
+        click.echo(f"Request {view.id}. `driftline challengers` shows what becomes of it.")
+    return 1 if wait and Stage(view.stage) not in _WON else 0
+
+
+def _is_judged(view: RequestView) -> bool:
+    return view.over or Stage(view.stage) in _WON

@@ -1,0 +1,6 @@
+"""Registries: versions of models, and which of them is champion."""
+
+from driftline.retrain.registry.folder import FolderRegistry
+from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Registry, Version
+
+__all__ = ["CHAMPION", "PREVIOUS", "FileRecord", "FolderRegistry", "Registry", "Version"]

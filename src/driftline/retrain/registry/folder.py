@@ -1,0 +1,216 @@
+"""A registry in a folder::
+
+    MODEL/versions/VERSION/version.json    what is known of it
+    MODEL/versions/VERSION/files/…         its files
+    MODEL/aliases.json                     which is champion, and which was before
+
+A version is written beside its place and then moved there, aliases are replaced as a whole: after a crash each is there
+or not. Who changes aliases holds a lock on the model's folder, which a killed process lets go of by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import msgspec
+
+from driftline.errors import ConflictError, DataError, StorageError, UnknownNameError, UsageError
+from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Version, checked_name
+
+_VERSION, _FILES, _ALIASES, _LOCK = "version.json", "files", "aliases.json", ".lock"
+_UNFINISHED = ".new-"
+_CHUNK_BYTES = 2**20
+
+_Value = TypeVar("_Value")
+
+
+class FolderRegistry:
+    """Versions and aliases under one folder, which is made when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    # ---- versions ---------------------------------------------------------------------------------------------------
+
+    def register(self, version: Version, files: Mapping[str, Path]) -> Version:
+        """As `Registry.register`. Raises `UsageError` for a name that leads elsewhere, `StorageError` for the disk."""
+        place = self._place(version.model, version.version)
+        named = {_checked_file(name): path for name, path in files.items()}
+        with self._storing(version.model):
+            if place.exists():
+                return self._same(self.version(version.model, version.version), named)
+            self._sweep(place.parent)
+            unfinished = place.parent / f"{_UNFINISHED}{secrets.token_hex(8)}"
+            (unfinished / _FILES).mkdir(parents=True)
+            records = {name: _copy(path, unfinished / _FILES / name) for name, path in sorted(named.items())}
+            version = msgspec.structs.replace(version, files=records)
+            _write(unfinished / _VERSION, msgspec.json.encode(version))
+            for folder in sorted((one for one in unfinished.rglob("*") if one.is_dir()), reverse=True):
+                _sync(folder)
+            _sync(unfinished)
+            unfinished.rename(place)
+            _sync(place.parent)
+        return version
+
+    def versions(self, model: str) -> list[Version]:
+        """As `Registry.versions`."""
+        folder = self._of(model) / "versions"
+        found = [self.version(model, one.name) for one in folder.glob("*") if not one.name.startswith(_UNFINISHED)]
+        return sorted(found, key=lambda one: (one.created_at, one.version))
+
+    def version(self, model: str, version: str) -> Version:
+        """As `Registry.version`."""
+        path = self._place(model, version) / _VERSION
+        try:
+            return _decoded(path, Version)
+        except FileNotFoundError:
+            known = [one.name for one in (self._of(model) / "versions").glob("*") if _UNFINISHED not in one.name]
+            raise UnknownNameError(f"version of {model}", version, known) from None
+
+    def path(self, model: str, version: str) -> Path:
+        """As `Registry.path`. Raises `DataError` where a file is not what was registered."""
+        known, folder = self.version(model, version), self._place(model, version) / _FILES
+        for name, record in known.files.items():
+            try:
+                fits = _digest(folder / name) == record.sha256
+            except OSError:
+                fits = False
+            if not fits:
+                raise DataError(
+                    f"{folder / name} is not the file that was registered; restore it, or take another version"
+                )
+        return folder
+
+    # ---- aliases ----------------------------------------------------------------------------------------------------
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """As `Registry.aliases`."""
+        try:
+            return _decoded(self._of(model) / _ALIASES, dict[str, str])
+        except FileNotFoundError:
+            return {}
+
+    def promote(self, model: str, version: str, expected: str | None) -> dict[str, str]:
+        """As `Registry.promote`; of two that promote at once, one wins."""
+        self.version(model, version)
+        with self._storing(model):
+            aliases = self.aliases(model)
+            if aliases.get(CHAMPION) == version:
+                return aliases
+            self._expect(model, aliases, expected)
+            aliases = {CHAMPION: version, **({PREVIOUS: expected} if expected is not None else {})}
+            return self._put(model, aliases)
+
+    def roll_back(self, model: str, expected: str) -> dict[str, str]:
+        """As `Registry.roll_back`. A repeat finds the previous one champion, and changes nothing."""
+        with self._storing(model):
+            aliases = self.aliases(model)
+            if aliases.get("rolled_back") == expected:
+                return aliases
+            self._expect(model, aliases, expected)
+            if PREVIOUS not in aliases:
+                raise ConflictError(f"{model} has no champion before {expected}; there is nothing to roll back to")
+            return self._put(model, {CHAMPION: aliases[PREVIOUS], "rolled_back": expected})
+
+    def _expect(self, model: str, aliases: Mapping[str, str], expected: str | None) -> None:
+        if aliases.get(CHAMPION) != expected:
+            raise ConflictError(f"the champion of {model} is {aliases.get(CHAMPION)}, not {expected}; look again")
+
+    def _put(self, model: str, aliases: dict[str, str]) -> dict[str, str]:
+        path = self._of(model) / _ALIASES
+        unfinished = path.with_name(f"{_UNFINISHED}{_ALIASES}")
+        _write(unfinished, msgspec.json.encode(aliases))
+        unfinished.replace(path)
+        _sync(path.parent)
+        return aliases
+
+    # ---- folders ----------------------------------------------------------------------------------------------------
+
+    def _of(self, model: str) -> Path:
+        return self._folder / checked_name(model, "model")
+
+    def _place(self, model: str, version: str) -> Path:
+        return self._of(model) / "versions" / checked_name(version, "version")
+
+    @contextlib.contextmanager
+    def _storing(self, model: str) -> Iterator[None]:
+        """Hold the model's lock, and say of what the disk refuses where it was."""
+        folder = self._of(model)
+        try:
+            (folder / "versions").mkdir(parents=True, exist_ok=True)
+            with (folder / _LOCK).open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise StorageError(f"the registry in {folder} cannot be written: {error}") from error
+
+    @staticmethod
+    def _sweep(folder: Path) -> None:
+        """Remove what a killed process left half done."""
+        for one in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(one)
+
+    @staticmethod
+    def _same(known: Version, files: Mapping[str, Path]) -> Version:
+        if {name: _digest(path) for name, path in files.items()} != {
+            name: record.sha256 for name, record in known.files.items()
+        }:
+            raise ConflictError(
+                f"{known.model} has a version {known.version} with other files; give the new one a name of its own"
+            )
+        return known
+
+
+def _checked_file(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or "\0" in name or "\\" in name or name.startswith("/") or any(part in ("..", ".") for part in parts):
+        raise UsageError(f"the file {name[:120]!r} would not lie in the version's folder; name it by a relative path")
+    return str(PurePosixPath(name))
+
+
+def _decoded(path: Path, kind: type[_Value]) -> _Value:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} is not what a registry writes: {error}") from error
+
+
+def _copy(source: Path, target: Path) -> FileRecord:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as reading, target.open("xb") as writing:
+        while chunk := reading.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+            writing.write(chunk)
+        writing.flush()
+        os.fsync(writing.fileno())
+    return FileRecord(digest.hexdigest(), size)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

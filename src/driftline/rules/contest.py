@@ -1,0 +1,398 @@
+"""The contest: may a challenger take the champion's place? Gates, each a pure function, and a decision with its reason.
+
+The gate that decides is *better*: the lower end of the interval of the difference on the same rows has to be above
+minus ``margin``, or above ``improvement``. With neither, a challenger that is no better is promoted in at most
+``1 - confidence`` of contests (one-sided), 5 % by default. All other gates can only keep it from being promoted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from driftline.errors import UnknownNameError, UsageError
+from driftline.events import Task
+from driftline.statistics.paired import (
+    CLASSIFICATION,
+    LOSSES,
+    REGRESSION,
+    Answers,
+    Difference,
+    Floats,
+    Texts,
+    difference,
+    errors_of,
+    holm,
+    time_blocks,
+)
+
+Decision = Literal["promote", "hold", "rollback"]
+Role = Literal["challenger", "previous"]
+
+_CALIBRATION_BINS = 10
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a challenger has to be to win.
+
+    ``measure`` None chooses one: ROC AUC of a binary model with scores, else accuracy; MAE of a regression. It has to
+    be better by more than ``improvement``, or no worse than ``margin``, both in units of the measure and 0 or more.
+    ``floor`` is the worst value of the measure that will do, whatever the champion does. Segments and classes with
+    fewer than ``least_segment_rows`` are not judged. ``latency_times`` the champion's 95th percentile of latency is the
+    most, and ``calibration_more`` above its calibration error, ``shift_more`` above its distance from the labels.
+    """
+
+    measure: str | None = None
+    margin: float = 0.0
+    improvement: float = 0.0
+    floor: float | None = None
+    confidence: float = 0.95
+    least_rows: int = 100
+    least_segment_rows: int = 30
+    latency_times: float = 2.0
+    calibration_more: float = 0.05
+    shift_more: float = 0.10
+
+    def __post_init__(self) -> None:
+        if self.margin < 0 or self.improvement < 0 or (self.margin and self.improvement):
+            raise UsageError(
+                f"margin {self.margin:g} and improvement {self.improvement:g} came; one of them is above 0, or neither"
+            )
+        if not 0.5 < self.confidence < 1:
+            raise UsageError(f"confidence {self.confidence:g} came; it is above 0.5 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one version says of the n rows of a contest.
+
+    ``predictions`` has the shape (n,): class names, or float64 of a regression. ``answered``, shape (n,), is False
+    where there is no prediction. ``scores`` are by class, each of shape (n,), NaN where there is none.
+    ``latency_seconds`` are as many as were measured, perhaps none.
+    """
+
+    version: str
+    predictions: Texts | Floats
+    answered: npt.NDArray[np.bool_]
+    scores: Mapping[str, Floats] = field(default_factory=dict)
+    latency_seconds: Floats = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The labelled rows of a contest: n labels, and for each row its moment in seconds and its value of each segment.
+
+    ``seconds`` is None where the rows have no time. ``classes`` are those that a model may predict, empty where any.
+    ``trained_until`` is the moment in seconds at which the challenger's training ended, None where nobody said.
+    """
+
+    task: Task
+    labels: Texts | Floats
+    seconds: Floats | None = None
+    segments: Mapping[str, Texts] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    positive: str | None = None
+    trained_until: float | None = None
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """One question: whether the challenger passed (None: it could not be asked, and keeps nobody out), and why."""
+
+    name: str
+    passed: bool | None
+    reason: str
+    evidence: dict[str, Any] = {}
+
+
+class Contest(msgspec.Struct, frozen=True):
+    """The decision with its reason, every gate, and the difference that decided. It is stored as JSON."""
+
+    decision: Decision
+    reason: str
+    measure: str
+    champion: str
+    challenger: str
+    rows: int
+    settings: Settings
+    difference: Difference
+    gates: list[Gate]
+    segments: list[SegmentDifference]
+
+
+class SegmentDifference(msgspec.Struct, frozen=True):
+    """The difference within one value of a segment; ``p_worse`` is adjusted for all of them (Holm)."""
+
+    segment: str
+    value: str
+    difference: Difference
+    p_worse: float
+
+
+def judge_contest(
+    champion: Entry, challenger: Entry, rows: Rows, settings: Settings, *, role: Role = "challenger"
+) -> Contest:
+    """Hold the contest. With the role ``previous`` it asks whether a former champion has to come back.
+
+    Raises `UnknownNameError` for a measure that the task does not have.
+    """
+    measure = measure_of(champion, challenger, rows, settings)
+    gates = [
+        answers_gate(challenger, rows),
+        scores_gate(champion, challenger),
+        rows_gate(champion, challenger, rows, settings),
+        leakage_gate(rows),
+        latency_gate(champion, challenger, settings),
+    ]
+    found, segments = Difference(measure, n=len(rows.labels), problem="not compared: an earlier gate is closed"), []
+    if all(gate.passed is not False for gate in gates):
+        both = champion.answered & challenger.answered
+        one, other = _answers(challenger, rows, both), _answers(champion, rows, both)
+        blocks = None if rows.seconds is None else time_blocks(rows.seconds[both])
+        confidence = 2 * settings.confidence - 1  # two-sided, of which one side is used
+        found = difference(measure, one, other, blocks=blocks, positive=rows.positive, confidence=confidence)
+        segments = _segments(measure, one, other, rows, both, settings)
+        gates += [
+            better_gate(found, settings),
+            floor_gate(found, settings),
+            segments_gate(segments, settings),
+            calibration_gate(one, other, rows, settings),
+            shift_gate(one, other, rows, settings),
+        ]
+    decision, reason = decide(gates, champion.version, challenger.version, role)
+    return Contest(
+        decision=decision,
+        reason=reason,
+        measure=measure,
+        champion=champion.version,
+        challenger=challenger.version,
+        rows=len(rows.labels),
+        settings=settings,
+        difference=found,
+        gates=gates,
+        segments=segments,
+    )
+
+
+def decide(gates: list[Gate], champion: str, challenger: str, role: Role) -> tuple[Decision, str]:
+    """The decision that gates come to: every one that was asked has to be passed, and *better* has to be asked."""
+    closed = [gate for gate in gates if gate.passed is False]
+    better = next((gate for gate in gates if gate.name == "better"), None)
+    if closed:
+        more = f" ({len(closed) - 1} more gates are closed.)" if len(closed) > 1 else ""
+        return "hold", f"{closed[0].reason}{more}"
+    if better is None or better.passed is None:
+        return "hold", better.reason if better is not None else "The two could not be compared."
+    if role == "previous":
+        return "rollback", f"{challenger} does better than its successor {champion}: {better.reason}"
+    return "promote", better.reason
+
+
+def measure_of(champion: Entry, challenger: Entry, rows: Rows, settings: Settings) -> str:
+    """The measure of the contest; raises `UnknownNameError` for one that the task does not have."""
+    known = REGRESSION if rows.task is Task.REGRESSION else CLASSIFICATION
+    if settings.measure is not None:
+        if settings.measure not in known:
+            raise UnknownNameError(f"measure of a contest of {rows.task} models", settings.measure, known)
+        return settings.measure
+    if rows.task is Task.REGRESSION:
+        return "mae"
+    scored = rows.positive in champion.scores and rows.positive in challenger.scores
+    return "roc_auc" if rows.task is Task.BINARY and scored else "accuracy"
+
+
+# ---- gates ---------------------------------------------------------------------------------------------------------
+
+
+def answers_gate(challenger: Entry, rows: Rows) -> Gate:
+    """Smoke test: every row has an answer, of a kind that the task knows."""
+    missing = int((~challenger.answered).sum())
+    if missing:
+        reason = f"{challenger.version} has no answer to {missing} of {len(rows.labels)} rows."
+        return Gate("answers", False, reason, {"missing": missing, "rows": len(rows.labels)})
+    if rows.task is Task.REGRESSION:
+        bad = int((~np.isfinite(np.asarray(challenger.predictions, np.float64))).sum())
+        reason = (
+            f"{bad} predictions of {challenger.version} are no finite numbers." if bad else "All rows are answered."
+        )
+        return Gate("answers", not bad, reason, {"not_finite": bad})
+    unknown = sorted(set(challenger.predictions.tolist()) - set(rows.classes)) if rows.classes else []
+    if unknown:
+        reason = f"{challenger.version} predicts {unknown[0]!r}, which is no class of this model."
+        return Gate("answers", False, reason, {"unknown": unknown[:10]})
+    return Gate("answers", True, "All rows are answered, by known classes.", {"rows": len(rows.labels)})
+
+
+def scores_gate(champion: Entry, challenger: Entry) -> Gate:
+    """Signature: the challenger scores the classes that the champion scores, with probabilities."""
+    gone = sorted(set(champion.scores) - set(challenger.scores))
+    if gone:
+        return Gate("signature", False, f"{challenger.version} gives no score of {', '.join(gone)}.", {"gone": gone})
+    for name, score in challenger.scores.items():
+        bad = int((~((score >= 0) & (score <= 1))).sum())
+        if bad and name in champion.scores:
+            reason = f"{bad} scores of {name!r} by {challenger.version} are missing, or outside of 0 to 1."
+            return Gate("signature", False, reason, {"class": name, "bad": bad})
+    if not champion.scores:
+        return Gate("signature", None, "The champion gives no scores.")
+    return Gate("signature", True, "It scores what the champion scores.", {"classes": sorted(champion.scores)})
+
+
+def rows_gate(champion: Entry, challenger: Entry, rows: Rows, settings: Settings) -> Gate:
+    """Enough rows that both have answered, and labels that are not all the same."""
+    both = champion.answered & challenger.answered
+    count = int(both.sum())
+    evidence = {"rows": count, "least": settings.least_rows}
+    if count < settings.least_rows:
+        reason = f"{count} labelled rows have an answer of both; {settings.least_rows} are needed."
+        return Gate("rows", False, reason, evidence)
+    if len(np.unique(rows.labels[both])) < 2:
+        return Gate("rows", False, "All labels are the same: nothing can be told from them.", evidence)
+    return Gate("rows", True, f"{count} labelled rows have an answer of both.", evidence)
+
+
+def leakage_gate(rows: Rows) -> Gate:
+    """Training ended before the first row of the contest."""
+    if rows.trained_until is None or rows.seconds is None:
+        return Gate("leakage", None, "Nobody said when the challenger's training data ended.")
+    first = float(rows.seconds.min())
+    evidence = {"trained_until": rows.trained_until, "first_row": first}
+    if rows.trained_until > first:
+        known = int((rows.seconds < rows.trained_until).sum())
+        return Gate("leakage", False, f"{known} rows of the contest are from the time it was trained on.", evidence)
+    return Gate("leakage", True, "Its training data ended before the first row of the contest.", evidence)
+
+
+def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate:
+    """The 95th percentile of latency is at most so many times the champion's."""
+    if not len(champion.latency_seconds) or not len(challenger.latency_seconds):
+        return Gate("latency", None, "The latency of one of them is not known.")
+    then, now = (float(np.quantile(one.latency_seconds, 0.95)) for one in (champion, challenger))
+    evidence = {"champion_p95_seconds": then, "challenger_p95_seconds": now}
+    slow = now > settings.latency_times * then
+    reason = f"Its latency (95th percentile) is {now:.3g} s, the champion's {then:.3g} s."
+    return Gate("latency", not slow, reason, evidence)
+
+
+def better_gate(found: Difference, settings: Settings) -> Gate:
+    """It is better by more than chance explains, or no worse than the margin."""
+    if found.value is None or found.low is None or found.high is None:
+        return Gate("better", None, f"{found.measure}: {found.problem}.")
+    limit = settings.improvement - settings.margin
+    if limit == 0:
+        passed = found.low > 0 and found.p_better is not None and found.p_better <= 1 - settings.confidence
+        wanted = "better"
+    else:
+        passed = found.low > limit
+        wanted = f"better by more than {limit:g}" if limit > 0 else f"no worse than {-limit:g}"
+    interval = f"{settings.confidence:.0%} bound {found.low:+.4f}".replace("%", " %")
+    verdict = f"is {wanted}" if passed else f"is not shown to be {wanted}"
+    reason = (
+        f"On {found.n} rows its {found.measure} {verdict}: {found.first:.4f} against {found.second:.4f}, "
+        f"{found.value:+.4f} in its favour, {interval} ({found.method})."
+    )
+    return Gate("better", passed, reason, {"limit": limit, "low": found.low, "high": found.high})
+
+
+def floor_gate(found: Difference, settings: Settings) -> Gate:
+    """It is good enough by itself, whatever the champion does."""
+    if settings.floor is None or found.first is None:
+        return Gate("floor", None, "No floor was set.")
+    below = found.first > settings.floor if found.measure in LOSSES else found.first < settings.floor
+    side = "above" if found.measure in LOSSES else "below"
+    reason = (
+        f"Its {found.measure} of {found.first:.4f} is {'' if below else 'not '}{side} the floor of {settings.floor:g}."
+    )
+    return Gate("floor", not below, reason, {"value": found.first, "floor": settings.floor})
+
+
+def segments_gate(segments: list[SegmentDifference], settings: Settings) -> Gate:
+    """No segment for which it is worse by more than chance explains, all of them taken together (Holm)."""
+    judged = [one for one in segments if not one.difference.problem]
+    if not judged:
+        return Gate("segments", None, "There are no segments with enough rows.")
+    worse = [one for one in judged if one.p_worse <= 1 - settings.confidence]
+    if worse:
+        first = min(worse, key=lambda one: one.p_worse)
+        reason = (
+            f"It is worse for {first.segment} = {first.value}: {first.difference.first:.4f} against "
+            f"{first.difference.second:.4f} on {first.difference.n} rows."
+        )
+        return Gate("segments", False, reason, {"worse": [f"{one.segment}={one.value}" for one in worse]})
+    return Gate(
+        "segments", True, f"It is significantly worse in none of {len(judged)} segments.", {"judged": len(judged)}
+    )
+
+
+def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
+    """Its probabilities are about as right as the champion's: expected calibration error, ten bins of equal counts."""
+    classes = [rows.positive] if rows.positive is not None else sorted(other.scores)
+    classes = [name for name in classes if name in one.scores and name in other.scores]
+    if not classes:
+        return Gate("calibration", None, "There are no scores to calibrate.")
+    now, then = (float(np.mean([_calibration_error(who, name) for name in classes])) for who in (one, other))
+    reason = f"Its calibration error is {now:.3f}, the champion's {then:.3f}."
+    evidence = {"challenger": now, "champion": then}
+    return Gate("calibration", now <= then + settings.calibration_more, reason, evidence)
+
+
+def shift_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
+    """What it predicts is spread about as the labels are, or not much less so than what the champion predicts."""
+    if rows.task is Task.REGRESSION:
+        spread = float(np.std(np.asarray(one.labels, np.float64)))
+        if not spread:
+            return Gate("prediction shift", None, "All labels are the same.")
+        now, then = (abs(float(np.mean(errors_of(who)))) / spread for who in (one, other))
+        what = "standard deviations from the labels' mean"
+    else:
+        now, then = (_distance(who.predictions, who.labels) for who in (one, other))
+        what = "(Jensen-Shannon) from the labels"
+    reason = f"Its predictions are {now:.3f} {what}, the champion's {then:.3f}."
+    return Gate("prediction shift", now <= then + settings.shift_more, reason, {"challenger": now, "champion": then})
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------------
+
+
+def _answers(entry: Entry, rows: Rows, both: npt.NDArray[np.bool_]) -> Answers:
+    scores = {name: score for name, score in entry.scores.items() if not np.isnan(score[both]).any()}
+    return Answers(rows.labels, entry.predictions, scores).at(both)
+
+
+def _segments(
+    measure: str, one: Answers, other: Answers, rows: Rows, both: npt.NDArray[np.bool_], settings: Settings
+) -> list[SegmentDifference]:
+    found: list[tuple[str, str, Difference]] = []
+    for segment, of_all in rows.segments.items():
+        values = of_all[both]
+        for value in np.unique(values).tolist():
+            inside = values == value
+            if inside.sum() >= settings.least_segment_rows:
+                part = difference(measure, one.at(inside), other.at(inside), positive=rows.positive)
+                found.append((segment, value, part))
+    adjusted = holm([1.0 if part.p_worse is None else part.p_worse for _, _, part in found])
+    return [
+        SegmentDifference(segment, value, part, p) for (segment, value, part), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _calibration_error(answers: Answers, name: str) -> float:
+    score, true = answers.scores[name], answers.labels == name
+    order = np.argsort(score, kind="stable")
+    parts = np.array_split(order, min(_CALIBRATION_BINS, len(order)))
+    return math.fsum(abs(float(score[part].mean() - true[part].mean())) * len(part) for part in parts) / len(order)
+
+
+def _distance(one: Texts | Floats, other: Texts | Floats) -> float:
+    """Jensen-Shannon distance, base 2, in [0, 1], of the shares of classes."""
+    names = np.unique(np.concatenate([one, other]))
+    p, q = (np.array([(who == name).mean() for name in names]) for who in (one, other))
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(share > 0, share * np.log2(share / middle), 0.0).sum() for share in (p, q)]
+    return math.sqrt(max(float(sum(parts)) / 2, 0.0))

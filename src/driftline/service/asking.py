@@ -1,0 +1,83 @@
+"""Requests for challengers: who asks, who approves, who refuses."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from driftline.errors import ConflictError, UsageError
+from driftline.retrain.policy import Ask, Trigger, blocked_because
+from driftline.retrain.request import BUSY, Stage
+from driftline.service.loop_facts import facts_of, labels_had
+from driftline.service.model import MonitoredModel
+from driftline.store.retraining import Retraining, RetrainingRow
+from driftline.store.state import State
+
+Words = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+class AskBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who says something of a request or of a champion, and why."""
+
+    by: Words
+    reason: Words
+
+
+def request_id(now: datetime) -> str:
+    """A new id, 20 hexadecimal digits: 12 of the time in milliseconds, so that later ones sort later, and 8 random."""
+    return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(4)}"
+
+
+def ask(state: State, model: MonitoredModel, asked: Ask, by: str, now: datetime) -> RetrainingRow:
+    """Store a request. Raises `ConflictError` while another of the model is going on."""
+    with state.work() as work:
+        stored = work.model(model.name)
+        row = RetrainingRow(
+            id=request_id(now),
+            model=model.name,
+            trigger=asked.trigger.value,
+            reason=asked.reason,
+            by=by,
+            asked_at=now,
+            event_time=stored.watermark if stored is not None and stored.watermark is not None else now,
+            stage=Stage.ASKED.value,
+            changed_at=now,
+            note=asked.reason,
+            labels=labels_had(model.name, work),
+        )
+        Retraining(work.connection).add(row, busy=BUSY)
+    return row
+
+
+def ask_by_person(state: State, model: MonitoredModel, body: AskBody, now: datetime) -> RetrainingRow:
+    """Store a person's request, held to all that holds the policy but the cooldown and the most a day.
+
+    Raises `UsageError` where the model has no `retrain` in its configuration, and `ConflictError` with the reason where
+    no challenger may be trained now.
+    """
+    config = model.config.retrain
+    if config is None:
+        raise UsageError(
+            f"{model.name} has no `retrain` in driftline.yaml; say there who trains a challenger, and on what"
+        )
+    with state.read() as read:
+        facts = facts_of(model, config, read)
+    if facts is None:
+        raise ConflictError(f"no window of {model.name} has been judged yet: there is nothing to learn from")
+    if because := blocked_because(config.policy, facts, person=True):
+        raise ConflictError(f"no challenger of {model.name} may be trained now: {because}")
+    return ask(state, model, Ask(Trigger.MANUAL, body.reason), body.by, now)
+
+
+def decide_by_person(state: State, id: str, stage: Stage, body: AskBody, now: datetime) -> RetrainingRow:
+    """Approve (`Stage.PROMOTING`) or refuse (`Stage.REFUSED`) a challenger that has won; once only."""
+    with state.work() as work:
+        known = Retraining(work.connection)
+        row = known.row(id)
+        if not known.move(id, Stage.WAITING.value, stage.value, now, by=body.by, note=body.reason):
+            raise ConflictError(f"request {id} is {row.stage}; only one that is waiting can be approved or refused")
+        return known.row(id)

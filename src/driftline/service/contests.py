@@ -1,0 +1,189 @@
+"""Brings the files of a run, or of `driftline gate`, into a contest, and its winner into the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from driftline.errors import DataError
+from driftline.events import Schema, Task
+from driftline.profiles import Columns, canonical
+from driftline.profiles.frame import SCORE, SEGMENT
+from driftline.retrain.registry import CHAMPION, Registry, Version
+from driftline.retrain.rows import EVALUATION, RowsRecord
+from driftline.retrain.runners import Result
+from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
+from driftline.service.model import MonitoredModel
+from driftline.service.retrain_sections import RetrainConfig
+from driftline.statistics.paired import CLASSIFICATION, REGRESSION, Floats, Texts
+from driftline.store.files import read_rows
+from driftline.store.retraining import RetrainingRow
+
+_MOST_SEGMENT_VALUES = 50
+
+
+def hold_contest(
+    model: MonitoredModel, config: RetrainConfig, folder: Path, result: Result, record: RowsRecord, champion: str
+) -> Contest:
+    """The contest of a run: its challenger against what the champion answered on the same rows then."""
+    columns = _as_written(model.config.columns, config.gates.segments)
+    evaluation = canonical(pl.read_parquet(folder / EVALUATION), columns, model.schema)
+    rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=record.training.end)
+    said = _answers(folder / result.predictions.challenger, columns, model.schema)
+    before = evaluation
+    if result.predictions.champion is not None:
+        before = _answers(folder / result.predictions.champion, columns, model.schema)
+    return judge_contest(
+        entry_of(champion, before, evaluation["id"], model.schema),
+        entry_of(result.version, said, evaluation["id"], model.schema),
+        rows,
+        settings_of(config, model),
+    )
+
+
+def settings_of(config: RetrainConfig, model: MonitoredModel) -> Settings:
+    """The settings of a configuration; the measure is by default that of the rule that asks for challengers."""
+    given = {name: getattr(config.gates, name) for name in ("margin", "improvement", "least_rows", "floor", "measure")}
+    known = {name: value for name, value in given.items() if value is not None}
+    return Settings(**{"measure": _measure_of_rules(config, model), **known})
+
+
+def _measure_of_rules(config: RetrainConfig, model: MonitoredModel) -> str | None:
+    known = REGRESSION if model.schema.task is Task.REGRESSION else CLASSIFICATION
+    asking = [rule.measure for rule in model.config.rules if rule.name in config.policy.alerts]
+    return next((measure for measure in asking if measure in known), None)
+
+
+def incumbent(registry: Registry, model: MonitoredModel, folder: Path) -> str:
+    """The version that is champion: by the registry, or else the one that answered most of the rows of the contest."""
+    if (known := registry.aliases(model.name).get(CHAMPION)) is not None:
+        return known
+    versions = pl.read_parquet(folder / EVALUATION).get_column(model.config.columns.version or "version")
+    found = versions.value_counts(sort=True)
+    return str(found[0, 0]) or "unversioned"
+
+
+def register(
+    registry: Registry,
+    model: MonitoredModel,
+    folder: Path,
+    result: Result,
+    record: RowsRecord,
+    contest: Contest,
+    request: RetrainingRow,
+) -> None:
+    """Register the challenger with its contest, and the champion where the registry does not know it yet.
+
+    Raises `DataError` where another request has made a version of that name: what was judged once, and perhaps rolled
+    back, does not come again under its name.
+    """
+    name, asked_at = model.name, request.asked_at
+    for known in registry.versions(name):
+        if known.version == result.version and known.data.get("request") != request.id:
+            raise DataError(f"there is a version {result.version} of {name} already; each run gives its own a new name")
+    if registry.aliases(name).get(CHAMPION) is None:
+        registry.register(Version(name, contest.champion, asked_at), {})
+        registry.promote(name, contest.champion, None)
+    version = Version(
+        model=name,
+        version=result.version,
+        created_at=asked_at,
+        signature={feature: kind.value for feature, kind in model.schema.features.items()},
+        data={**result.data, "request": request.id, "rows": msgspec.to_builtins(record)},
+        code=result.code,
+        contest=msgspec.Raw(msgspec.json.encode(contest)),
+        parent=contest.champion,
+    )
+    registry.register(version, {artifact: folder / artifact for artifact in result.artifacts})
+
+
+# ---- frames to a contest -------------------------------------------------------------------------------------------
+
+
+def rows_of(
+    evaluation: pl.DataFrame,
+    schema: Schema,
+    segments: Sequence[str],
+    *,
+    trained_until: datetime | None = None,
+) -> Rows:
+    """The rows of a contest from canonical rows with ``label``, and where there are such ``time`` and segments."""
+    label = evaluation["label"]
+    seconds = None
+    if "time" in evaluation.columns and not evaluation["time"].null_count():
+        seconds = evaluation["time"].dt.epoch("us").to_numpy() / 1e6
+    found = {}
+    for name in segments:
+        if SEGMENT + name not in evaluation.columns:
+            raise DataError(f"the rows have no column {name!r} to make segments of")
+        values = evaluation[SEGMENT + name].cast(pl.String).fill_null("missing")
+        if values.n_unique() > _MOST_SEGMENT_VALUES:
+            raise DataError(f"{name!r} has {values.n_unique()} values; {_MOST_SEGMENT_VALUES} segments are the most")
+        found[name] = values.to_numpy().astype(np.str_)
+    return Rows(
+        task=schema.task,
+        labels=_plain(label, schema),
+        seconds=seconds,
+        segments=found,
+        classes=tuple({*schema.classes, *label.unique().to_list()}) if schema.task is not Task.REGRESSION else (),
+        positive=schema.positive,
+        trained_until=None if trained_until is None else trained_until.astimezone(UTC).timestamp(),
+    )
+
+
+def entry_of(version: str, answers: pl.DataFrame, ids: pl.Series, schema: Schema) -> Entry:
+    """What a version says of the rows with these ids, from canonical rows with ``id`` and ``prediction``."""
+    if "prediction" not in answers.columns:
+        raise DataError(f"the predictions of {version} have no column of predictions")
+    if answers["id"].is_duplicated().any():
+        twice = answers["id"].filter(answers["id"].is_duplicated())[0]
+        raise DataError(f"the predictions of {version} have the id {twice!r} twice")
+    aligned = ids.to_frame("id").join(answers, on="id", how="left", maintain_order="left")
+    said = aligned["prediction"]
+    scores = {
+        name.removeprefix(SCORE): aligned[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        for name in aligned.columns
+        if name.startswith(SCORE) and aligned[name].null_count() < len(aligned)
+    }
+    latency = aligned["latency_seconds"].drop_nulls() if "latency_seconds" in aligned.columns else pl.Series([])
+    return Entry(
+        version=version,
+        predictions=_plain(said, schema),
+        answered=said.is_not_null().to_numpy(),
+        scores=scores,
+        latency_seconds=latency.cast(pl.Float64).to_numpy(),
+    )
+
+
+def _plain(values: pl.Series, schema: Schema) -> Texts | Floats:
+    if schema.task is Task.REGRESSION:
+        return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return values.cast(pl.String).fill_null("").to_numpy().astype(np.str_)
+
+
+def _as_written(columns: Columns, segments: Sequence[str]) -> Columns:
+    """The columns under which `driftline.retrain.rows` has written the rows."""
+    return replace(
+        columns,
+        id=columns.id or "id",
+        time=columns.time or "time",
+        version=columns.version or "version",
+        prediction=columns.prediction or "prediction",
+        label=columns.label or "label",
+        segments=tuple(segments),
+    )
+
+
+def _answers(path: Path, columns: Columns, schema: Schema) -> pl.DataFrame:
+    found = read_rows(path)
+    if columns.id not in found.columns:
+        raise DataError(
+            f"{path.name} has no column {columns.id!r}, by which its rows are found; it has {found.columns}"
+        )
+    return canonical(found, columns, schema)

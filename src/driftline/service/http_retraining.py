@@ -1,0 +1,80 @@
+"""The HTTP surface of retraining: ask, look, approve, refuse, roll back, and which version is champion."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from driftline.retrain.request import Stage
+from driftline.service import clock
+from driftline.service.asking import AskBody, ask_by_person, decide_by_person
+from driftline.service.bodies import json_answer, json_of, json_schema_of, read_body
+from driftline.service.retraining_views import champion_view, request_view, requests_view
+
+if TYPE_CHECKING:
+    from driftline.service.runtime import Service
+
+_PAGE_LIMIT = 1000
+
+
+def retraining_routes(service: Service) -> APIRouter:
+    """The routes on a service."""
+    router = APIRouter(prefix="/api/v1", tags=["retraining"])
+    body = json_schema_of(AskBody)
+
+    @router.post(
+        "/models/{model}/retrain", status_code=202, summary="Ask for a challenger by hand.", openapi_extra=body
+    )
+    async def retrain(model: str, request: Request) -> Response:
+        service.views.model_config(model)
+        said = read_body(await json_of(request), AskBody)
+        row = await run_in_threadpool(ask_by_person, service.state, service.models[model], said, clock.now())
+        return json_answer(await run_in_threadpool(request_view, service.state, row.id), 202)
+
+    @router.get("/models/{model}/retraining", summary="The requests for challengers of a model, the newest first.")
+    def requests(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
+        service.views.model_config(model)
+        return json_answer(requests_view(service.state, service.models[model], most=limit))
+
+    @router.get("/retraining/{id}", summary="A request for a challenger: its steps, its contest, what became of it.")
+    def one(id: str) -> Response:
+        return json_answer(request_view(service.state, id))
+
+    def decide(stage: Stage, summary: str, name: str) -> None:
+        @router.post(f"/retraining/{{id}}/{name}", summary=summary, name=name, openapi_extra=body)
+        async def post(id: str, request: Request) -> Response:
+            said = read_body(await json_of(request), AskBody)
+            await run_in_threadpool(decide_by_person, service.state, id, stage, said, clock.now())
+            return json_answer(await run_in_threadpool(request_view, service.state, id))
+
+    decide(Stage.PROMOTING, "Approve a challenger that has won: it becomes champion.", "approve")
+    decide(Stage.REFUSED, "Refuse a challenger that has won.", "refuse")
+
+    @router.post(
+        "/models/{model}/rollback",
+        summary="Make the previous champion champion again, while the present one is on probation.",
+        openapi_extra=body,
+    )
+    async def rollback(model: str, request: Request) -> Response:
+        service.views.model_config(model)
+        said = read_body(await json_of(request), AskBody)
+        row = await run_in_threadpool(service.loop.roll_back, model, said.by, said.reason, clock.now())
+        return json_answer(await run_in_threadpool(request_view, service.state, row.id))
+
+    @router.get(
+        "/models/{model}/champion",
+        summary="Which version is champion. With its ETag as If-None-Match: 304 while that is so.",
+    )
+    def champion(model: str, request: Request) -> Response:
+        service.views.model_config(model)
+        found = champion_view(service.loop, model)
+        tag = f'"{hashlib.sha256(msgspec.json.encode(found)).hexdigest()[:16]}"'
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers={"ETag": tag})
+        return json_answer(found, headers={"ETag": tag, "Cache-Control": "no-cache"})
+
+    return router

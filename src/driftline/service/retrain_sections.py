@@ -1,0 +1,103 @@
+"""The `retrain` part of ``driftline.yaml``: its keys, and what they come to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from driftline.errors import UsageError
+from driftline.retrain.policy import Policy
+
+Text = Annotated[str, Meta(min_length=1)]
+Short = Annotated[str, Meta(min_length=1, max_length=100)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Command = Annotated[list[Text], Meta(min_length=1)]
+
+
+class WhenSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What asks for a challenger: alerts by rule, a time since the last one, or so many new labels."""
+
+    alerts: list[Short] = []
+    every: Short | None = None
+    new_labels: Count | None = None
+
+
+RUNNERS = ("commands", "function")
+"""The kinds of runners: `run` has exactly one of these keys."""
+
+_ONE_RUNNER = {"oneOf": [{"required": [kind]} for kind in RUNNERS]}
+
+
+class RunSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who trains: commands, one after another, or a Python function; in a process of its own, with limits."""
+
+    commands: Annotated[list[Command], Meta(min_length=1)] | None = None
+    function: Text | None = None
+    time_limit: Short = "1h"
+    memory: Short = "4GB"
+    environment: list[Text] = []
+
+
+class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What a challenger has to be to win; see `driftline gate`."""
+
+    measure: Short | None = None
+    margin: Annotated[float, Meta(ge=0)] | None = None
+    improvement: Annotated[float, Meta(ge=0)] | None = None
+    floor: float | None = None
+    least_rows: Count | None = None
+    segments: list[Text] = []
+
+
+class RetrainSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """When a challenger is trained, on what, by whom, and what becomes of it."""
+
+    run: Annotated[RunSection, Meta(extra_json_schema=_ONE_RUNNER)]
+    when: WhenSection = WhenSection()
+    cooldown: Short = "1d"
+    most_a_day: Count = 1
+    least_labels: Count = 200
+    train_on: Short = "365d"
+    evaluate_on: Short = "30d"
+    approval: Literal["manual", "auto"] = "manual"
+    gates: GatesSection = GatesSection()
+    bake: Short = "7d"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainConfig:
+    """`retrain` of one model, checked. Spans are of event time, but for the limit of a run."""
+
+    policy: Policy
+    run: RunSection
+    time_limit: timedelta
+    memory_bytes: int
+    train_on: timedelta
+    evaluate_on: timedelta
+    auto: bool
+    gates: GatesSection
+    bake: timedelta
+    folder: Path
+    """Where the configuration lies: commands run with it on their path, functions are looked for there."""
+
+
+_SIZE = re.compile(r"(?P<count>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?B)")
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(text: str) -> int:
+    """Parse an amount of memory such as ``512MB`` or ``1.5GB``.
+
+    >>> parse_bytes("1.5GB")
+    1500000000
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found or not (count := int(float(found["count"]) * _BYTES[found["unit"]])):
+        raise UsageError(f"{text!r} is not an amount of memory; write a number and one of B, KB, MB, GB, TB: '4GB'")
+    return count

@@ -1,0 +1,319 @@
+"""Is one model better than another on the same rows? The difference of a measure, with an interval and a p-value.
+
+Every measure here is smooth in the rows: what one row adds to its error is the row's *influence* (Hampel 1974), and the
+influences of a difference are the differences of the influences. Their sums over blocks of rows give a variance that
+holds when the rows of a block depend on each other (Liang & Zeger 1986), and with a row a block it is DeLong's (1988)
+for the ROC AUC and the paired t-test's for means. Accuracy on independent rows has the exact test of McNemar (1947).
+It does what a bootstrap of the blocks tends to, without draws, so that the same rows give the same verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from driftline.profiles.performance import SMALLEST_PROBABILITY
+
+Floats = npt.NDArray[np.float64]
+Texts = npt.NDArray[np.str_]
+
+FEWEST_BLOCKS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model said of n rows, and what was true.
+
+    ``labels`` and ``predictions`` have the shape (n,): class names of a classifier, float64 of a regression.
+    ``scores`` has a probability in [0, 1] for each row of some or all classes, each of the shape (n,).
+    """
+
+    labels: Texts | Floats
+    predictions: Texts | Floats
+    scores: Mapping[str, Floats] = field(default_factory=dict)
+
+    def at(self, rows: npt.NDArray[np.bool_]) -> Answers:
+        """The same of some rows."""
+        scores = {name: score[rows] for name, score in self.scores.items()}
+        return Answers(self.labels[rows], self.predictions[rows], scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much the first model is better than the second: positive is better, whichever way the measure goes.
+
+    ``low`` and ``high`` are two-sided bounds; ``p_better`` and ``p_worse`` are one-sided p-values. ``first`` and
+    ``second`` are the measure of each. With a ``problem`` in words all of them are None.
+    """
+
+    measure: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_better: float | None = None
+    p_worse: float | None = None
+    first: float | None = None
+    second: float | None = None
+    n: int = 0
+    method: str = ""
+    problem: str = ""
+
+
+class NotMeasurableError(Exception):
+    """The rows do not have what a measure needs; the text says what."""
+
+
+# ---- influences ----------------------------------------------------------------------------------------------------
+
+Influence = tuple[float, Floats]
+"""A measure, and what each row adds to its error, shape (n,); they sum to 0."""
+
+
+def _mean(values: Floats) -> Influence:
+    value = float(values.mean())
+    return value, (values - value) / len(values)
+
+
+def _ratio(numerator: Floats, denominator: Floats) -> Influence:
+    total = float(denominator.sum())
+    value = float(numerator.sum()) / total
+    return value, (numerator - value * denominator) / total
+
+
+def _averaged(parts: Sequence[Influence], n: int, what: str) -> Influence:
+    if not parts:
+        raise NotMeasurableError(what)
+    rows = np.zeros(n)
+    for _, part in parts:
+        rows += part
+    return math.fsum(value for value, _ in parts) / len(parts), rows / len(parts)
+
+
+def _accuracy(answers: Answers, positive: str | None) -> Influence:
+    del positive
+    return _mean((answers.labels == answers.predictions).astype(np.float64))
+
+
+def _by_class(
+    answers: Answers, positive: str | None, make: Callable[[Floats, Floats, Floats], Influence | None]
+) -> Influence:
+    """Of the positive class, or the mean over the classes for which there is a value."""
+    names = [positive] if positive is not None else sorted({*answers.labels.tolist(), *answers.predictions.tolist()})
+    parts = []
+    for name in names:
+        true = (answers.labels == name).astype(np.float64)
+        said = (answers.predictions == name).astype(np.float64)
+        if (part := make(true * said, true, said)) is not None:
+            parts.append(part)
+    return _averaged(parts, len(answers.labels), "no row has what the measure divides by")
+
+
+def _precision(answers: Answers, positive: str | None) -> Influence:
+    return _by_class(answers, positive, lambda hit, true, said: _ratio(hit, said) if said.any() else None)
+
+
+def _recall(answers: Answers, positive: str | None) -> Influence:
+    return _by_class(answers, positive, lambda hit, true, said: _ratio(hit, true) if true.any() else None)
+
+
+def _f1(answers: Answers, positive: str | None) -> Influence:
+    return _by_class(
+        answers, positive, lambda hit, true, said: _ratio(2 * hit, true + said) if true.any() or said.any() else None
+    )
+
+
+def _balanced_accuracy(answers: Answers, positive: str | None) -> Influence:
+    del positive
+    return _recall(answers, None)
+
+
+def _roc_auc(answers: Answers, positive: str | None) -> Influence:
+    names = [positive] if positive is not None else sorted(answers.scores)
+    parts = []
+    for name in names:
+        if (score := answers.scores.get(name)) is None:
+            raise NotMeasurableError(f"there is no score of {name!r}")
+        true = answers.labels == name
+        if true.any() and not true.all():
+            parts.append(_auc(score, true))
+    return _averaged(parts, len(answers.labels), "the rows are of one class only, or have no scores")
+
+
+def _auc(score: Floats, true: npt.NDArray[np.bool_]) -> Influence:
+    """Sun & Xu (2014): placements by mid-ranks."""
+    m, n = int(true.sum()), int((~true).sum())
+    whole = stats.rankdata(score)
+    within = np.empty(len(score))
+    within[true], within[~true] = stats.rankdata(score[true]), stats.rankdata(score[~true])
+    placed = np.where(true, (whole - within) / n, 1 - (whole - within) / m)
+    value = float(placed[true].mean())
+    # A class of one row has no variance of its own; the other's stands for both.
+    return value, (placed - value) / np.where(true, math.sqrt(m * max(m - 1, 1)), math.sqrt(n * max(n - 1, 1)))
+
+
+def _log_loss(answers: Answers, positive: str | None) -> Influence:
+    of_label = _score_of_label(answers, positive)
+    return _mean(-np.log(np.clip(of_label, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)))
+
+
+def _brier(answers: Answers, positive: str | None) -> Influence:
+    if positive is not None:
+        return _mean((1 - _score_of_label(answers, positive)) ** 2)
+    if not answers.scores:
+        raise NotMeasurableError("there are no scores")
+    errors = [(score - (answers.labels == name)) ** 2 for name, score in answers.scores.items()]
+    return _mean(np.sum(errors, axis=0, dtype=np.float64))
+
+
+def _score_of_label(answers: Answers, positive: str | None) -> Floats:
+    found = np.full(len(answers.labels), np.nan)
+    for name, score in answers.scores.items():
+        found = np.where(answers.labels == name, score, found)
+    if positive is not None and positive in answers.scores:
+        found = np.where(np.isnan(found), 1 - answers.scores[positive], found)
+    if np.isnan(found).any():
+        raise NotMeasurableError("some rows have no score of their label")
+    return found
+
+
+def errors_of(answers: Answers) -> Floats:
+    """Prediction minus label of each row of a regression, shape (n,)."""
+    return np.asarray(answers.predictions, np.float64) - np.asarray(answers.labels, np.float64)
+
+
+def _mae(answers: Answers, positive: str | None) -> Influence:
+    del positive
+    return _mean(np.abs(errors_of(answers)))
+
+
+def _rmse(answers: Answers, positive: str | None) -> Influence:
+    del positive
+    value, rows = _mean(errors_of(answers) ** 2)
+    root = math.sqrt(value)
+    return root, rows / (2 * root) if root else rows
+
+
+CLASSIFICATION: Mapping[str, Callable[[Answers, str | None], Influence]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "precision": _precision,
+    "recall": _recall,
+    "f1": _f1,
+    "roc_auc": _roc_auc,
+    "log_loss": _log_loss,
+    "brier": _brier,
+}
+REGRESSION: Mapping[str, Callable[[Answers, str | None], Influence]] = {"mae": _mae, "rmse": _rmse}
+LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
+"""Measures of which less is better."""
+
+
+# ---- differences ---------------------------------------------------------------------------------------------------
+
+
+def difference(
+    measure: str,
+    first: Answers,
+    second: Answers,
+    *,
+    blocks: npt.NDArray[np.int64] | None = None,
+    positive: str | None = None,
+    confidence: float = 0.95,
+) -> Difference:
+    """By how much the first of two models is better on the same n rows.
+
+    ``blocks``, shape (n,), numbers the block of each row; without it the rows are taken as independent. ``positive``
+    makes precision, recall, F1 and ROC AUC those of that class; without it they are means over the classes. Fewer than
+    two rows or blocks, rows of one class, and missing scores give a `Difference` with a ``problem``.
+
+    >>> labels = np.array(["a", "b"] * 20)
+    >>> found = difference("accuracy", Answers(labels, labels), Answers(labels, np.array(["a"] * 40)))
+    >>> round(found.value, 3), found.low > 0, found.p_better < 0.001
+    (0.5, True, True)
+    """
+    made = {**CLASSIFICATION, **REGRESSION}[measure]
+    n = len(first.labels)
+    if n < 2:
+        return Difference(measure, n=n, problem=f"{n} rows are too few to compare by")
+    try:
+        (one, rows), (other, other_rows) = made(first, positive), made(second, positive)
+    except NotMeasurableError as reason:
+        return Difference(measure, n=n, problem=str(reason))
+    sign = -1.0 if measure in LOSSES else 1.0
+    value, influence = sign * (one - other), sign * (rows - other_rows)
+    if measure == "accuracy" and blocks is None:
+        return _mcnemar(first, second, one, other, confidence)
+    sums = influence if blocks is None else np.bincount(blocks, influence).astype(np.float64)[np.unique(blocks)]
+    count = len(sums)
+    if count < 2:
+        return Difference(measure, n=n, problem="the rows are of one block of time: how far they vary cannot be told")
+    # Blocks can only widen an interval: that of independent rows is the least.
+    error = max(_error(sums), _error(influence))
+    method = f"t of {count} {'rows' if blocks is None else 'blocks of time'}"
+    if error == 0:
+        certain = {-1.0: (1.0, 0.0), 0.0: (1.0, 1.0), 1.0: (0.0, 1.0)}[float(np.sign(value))]
+        return Difference(measure, value, value, value, *certain, one, other, n, method)
+    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
+    below = float(stats.t.cdf(value / error, count - 1))
+    return Difference(measure, value, value - reach, value + reach, 1 - below, below, one, other, n, method)
+
+
+def _error(influences: Floats) -> float:
+    count = len(influences)
+    return math.sqrt(count / (count - 1) * float(influences @ influences))
+
+
+def _mcnemar(first: Answers, second: Answers, one: float, other: float, confidence: float) -> Difference:
+    """McNemar's exact test, and the interval of Bonett & Price (2012), which holds with few rows as well."""
+    right, other_right = first.labels == first.predictions, second.labels == second.predictions
+    n, won, lost = len(right), int((right & ~other_right).sum()), int((~right & other_right).sum())
+    better, worse = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    error = math.sqrt((better + worse - (better - worse) ** 2) / (n + 2))
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    low, high = max(better - worse - z * error, -1.0), min(better - worse + z * error, 1.0)
+    p_better = float(stats.binom.sf(won - 1, won + lost, 0.5)) if won + lost else 1.0
+    p_worse = float(stats.binom.sf(lost - 1, won + lost, 0.5)) if won + lost else 1.0
+    # The exact test decides: an interval that says more than it is drawn back to no difference.
+    if won > lost and p_better > (1 - confidence) / 2:
+        low = min(low, 0.0)
+    if lost > won and p_worse > (1 - confidence) / 2:
+        high = max(high, 0.0)
+    value = one - other
+    return Difference(
+        "accuracy", value, min(low, value), max(high, value), p_better, p_worse, one, other, n, "McNemar's exact test"
+    )
+
+
+def time_blocks(seconds: Floats) -> npt.NDArray[np.int64]:
+    """Blocks of time for rows at these moments, shape (n,): days, or 20 equal parts of the rows where there are fewer.
+
+    >>> time_blocks(np.array([0.0, 1.0, 2.0])).tolist()
+    [0, 1, 2]
+    """
+    days = np.floor(seconds / 86_400).astype(np.int64)
+    known, numbers = np.unique(days, return_inverse=True)
+    if len(known) >= FEWEST_BLOCKS:
+        return numbers.astype(np.int64)
+    n = len(seconds)
+    found = np.empty(n, np.int64)
+    found[np.argsort(seconds, kind="stable")] = np.arange(n) * min(FEWEST_BLOCKS, n) // max(n, 1)
+    return found
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values of a family of tests (Holm 1979), in the same order.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    found, largest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min((len(order) - rank) * p_values[place], 1.0))
+        found[place] = largest
+    return found

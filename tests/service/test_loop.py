@@ -1,0 +1,348 @@
+"""The loop on a service: asked by an alert, trained in a process of its own, judged, promoted, rolled back."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+
+from driftline.errors import ConflictError, UsageError
+from driftline.retrain.request import Stage
+from driftline.rules.contest import Contest
+from driftline.service.asking import AskBody, ask_by_person, decide_by_person
+from driftline.service.config import load
+from driftline.service.loop import Loop, open_loop
+from driftline.service.retraining_views import champion_view, request_view, requests_view
+from driftline.service.runtime import Service
+from driftline.store.retraining import Retraining, RetrainingRow
+from tests.service.conftest import MODEL, START, label, prediction, write_config
+from tests.service.steps import deliver, work
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TRAIN = '''
+import json
+from pathlib import Path
+
+import polars as pl
+
+
+def train(run: Path):
+    """Learns what each plan mostly does."""
+    train, rows = pl.read_parquet(run / "train.parquet"), pl.read_parquet(run / "evaluation.parquet")
+    learned = dict(train.group_by("plan").agg(pl.col("label").mean().round().cast(pl.Int64)).rows())
+    (run / "model.json").write_text(json.dumps(learned))
+    rows.select("id", prediction=pl.col("plan").replace_strict(learned, default=0)).write_parquet(run / "said.parquet")
+    return {"version": "v2", "predictions": {"challenger": "said.parquet"}, "artifacts": ["model.json"], "code": "abc"}
+'''
+RETRAIN = """\
+    retrain:
+      run: {{function: "train.py:train", time_limit: 1min}}
+      when: {{alerts: [accuracy-low]}}
+      cooldown: 2d
+      least_labels: 50
+      train_on: 5d
+      evaluate_on: 5d
+      bake: 3d
+      approval: {approval}
+      gates: {{least_rows: 50}}
+storage:"""
+
+
+def configured(folder: Path, approval: str = "auto", train: str = TRAIN, **changes: str) -> Path:
+    path = write_config(folder)
+    text = path.read_text().replace("storage:", RETRAIN.format(approval=approval))
+    for before, after in changes.items():
+        text = text.replace(before, after)
+    path.write_text(text.replace("score: score, ", ""))
+    (folder / "train.py").write_text(textwrap.dedent(train))
+    return path
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def one(**options: Any) -> Service:
+        made.append(Service(load(configured(tmp_path, **options))))
+        return made[-1]
+
+    yield one
+    for service in made:
+        service.stop()
+
+
+def day(service: Service, number: int, *, version: str = "v1", flipped: bool = True, rows: int = 40) -> None:
+    """A day: half of the rows are of each plan. The old model says `pro` leaves; since it turned, `basic` does."""
+    predictions, labels = [], []
+    for index in range(rows):
+        plan = "pro" if index % 2 else "basic"
+        truth = int((plan == "basic") is flipped) if index % 10 else 1 - int((plan == "basic") is flipped)
+        said = int((plan == "pro") is (version == "v1"))
+        id = f"{number}-{index}"
+        row = prediction(id, number + index / rows / 2, said=said) | {"version": version}
+        predictions.append(row | {"features": {"age": 30.0 + index, "plan": plan}})
+        labels.append(label(id, number + 0.9, truth=truth))
+    deliver(service, "predictions", predictions)
+    deliver(service, "labels", labels)
+    work(service)
+
+
+def days(service: Service, first: int, last: int, **how: Any) -> None:
+    for number in range(first, last):
+        day(service, number, **how)
+
+
+def loop(service: Service, now: datetime = NOW, until: Callable[[RetrainingRow], bool] | None = None) -> RetrainingRow:
+    """Step the loop until nothing moves and nothing runs; return the newest request."""
+    end = time.monotonic() + 60
+    while True:
+        moved = service.loop.step(MODEL, now)
+        rows = requests(service)
+        if rows and until is not None and until(rows[0]):
+            return rows[0]
+        if not moved and (not rows or rows[0].stage != Stage.RUNNING.value):
+            assert rows, "nobody asked"
+            return rows[0]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def requests(service: Service) -> list[RetrainingRow]:
+    with service.state.read() as read:
+        return Retraining(read.connection).rows(MODEL)
+
+
+def test_an_alert_asks_the_challenger_wins_and_is_baked(make: Callable[..., Service], tmp_path: Path) -> None:
+    service = make()
+    days(service, 0, 12)
+    row = loop(service)
+    assert (row.trigger, row.reason, row.by) == ("alert", "the alert accuracy-low is firing", "driftline")
+    assert (row.stage, row.version, row.champion) == (Stage.BAKING.value, "v2", "v1")
+    contest = msgspec.json.decode(row.contest, type=Contest)
+    assert contest.decision == "promote"
+    assert contest.difference.first == pytest.approx(0.9)
+    assert contest.difference.second == pytest.approx(0.1)
+    assert champion_view(service.loop, MODEL).champion == "v2"
+    assert champion_view(service.loop, MODEL).on_probation
+    learned = service.loop.registry.path(MODEL, "v2") / "model.json"
+    assert msgspec.json.decode(learned.read_bytes()) == {"basic": 1, "pro": 0}
+    version = service.loop.registry.version(MODEL, "v2")
+    assert (version.parent, version.code, version.signature) == ("v1", "abc", {"age": "numeric", "plan": "categorical"})
+    days(service, 12, 17, version="v2")
+    assert loop(service).stage == Stage.PROMOTED.value
+    view = champion_view(service.loop, MODEL)
+    assert (view.champion, view.previous, view.on_probation) == ("v2", "v1", False)
+    stages = [step.stage for step in request_view(service.state, row.id).steps]
+    assert stages == ["asked", "prepared", "running", "ran", "promoting", "baking", "promoted"]
+
+
+def test_the_rows_of_a_run_are_of_before_and_after(make: Callable[..., Service], tmp_path: Path) -> None:
+    service = make()
+    days(service, 0, 12)
+    row = loop(service)
+    run = tmp_path / "data" / "runs" / row.id
+    train, rows = pl.read_parquet(run / "train.parquet"), pl.read_parquet(run / "evaluation.parquet")
+    assert train["time"].max() < rows["time"].min()  # type: ignore[operator]
+    assert (len(train), len(rows)) == (200, 200)
+    assert "prediction" not in train.columns
+
+
+def test_by_default_a_person_approves_or_refuses(make: Callable[..., Service]) -> None:
+    service = make(approval="manual")
+    days(service, 0, 12)
+    row = loop(service)
+    assert row.stage == Stage.WAITING.value
+    assert row.note.endswith("A person has to approve.")
+    assert champion_view(service.loop, MODEL).champion == "v1"
+    decide_by_person(service.state, row.id, Stage.PROMOTING, AskBody("ann", "looks right"), NOW)
+    with pytest.raises(ConflictError, match="only one that is waiting"):
+        decide_by_person(service.state, row.id, Stage.REFUSED, AskBody("bob", "no"), NOW)
+    assert loop(service).stage == Stage.BAKING.value
+    assert champion_view(service.loop, MODEL).champion == "v2"
+    [step] = [one for one in request_view(service.state, row.id).steps if one.stage == "promoting"]
+    assert (step.by, step.note) == ("ann", "looks right")
+
+
+def test_one_that_a_person_refuses_is_not_promoted(make: Callable[..., Service]) -> None:
+    service = make(approval="manual")
+    days(service, 0, 12)
+    row = loop(service)
+    decide_by_person(service.state, row.id, Stage.REFUSED, AskBody("bob", "not before the holidays"), NOW)
+    assert loop(service).stage == Stage.REFUSED.value
+    assert champion_view(service.loop, MODEL).champion == "v1"
+
+
+def test_a_bad_champion_is_rolled_back_by_its_alert(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 12)
+    first = loop(service)
+    assert first.stage == Stage.BAKING.value
+    days(service, 12, 14, version="v2")  # the alert of before ends
+    days(service, 14, 16, version="v2", flipped=False)  # and the world turns back
+    loop(service)
+    after, row = requests(service)
+    assert row.id == first.id
+    assert row.stage == Stage.ROLLED_BACK.value
+    assert row.note == "accuracy-low fires on windows since the promotion; v1 is champion again"
+    assert champion_view(service.loop, MODEL).champion == "v1"
+    # The alert still fires and asks for another one; the same version under its old name is not judged again.
+    assert (after.stage, after.trigger) == (Stage.FAILED.value, "alert")
+    assert "there is a version v2 of churn already" in after.note
+
+
+def test_a_person_rolls_back_while_it_is_on_probation(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 12)
+    with pytest.raises(ConflictError, match="on probation"):
+        service.loop.roll_back(MODEL, "ann", "complaints", NOW)
+    loop(service)
+    row = service.loop.roll_back(MODEL, "ann", "complaints", NOW)
+    assert (row.stage, row.note) == (Stage.ROLLED_BACK.value, "ann: complaints")
+    assert champion_view(service.loop, MODEL).champion == "v1"
+
+
+def test_a_challenger_that_is_no_better_is_held(make: Callable[..., Service]) -> None:
+    same = TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")')
+    service = make(train=same)
+    days(service, 0, 12)
+    row = loop(service)
+    assert row.stage == Stage.HELD.value
+    assert "is not shown to be better" in row.note
+    assert champion_view(service.loop, MODEL).champion == "v1"
+    assert [one.version for one in service.loop.registry.versions(MODEL)] == ["v1", "v2"]
+    day(service, 12)
+    service.loop.step(MODEL, NOW)
+    assert len(requests(service)) == 1  # the cooldown
+    day(service, 13)
+    service.loop.step(MODEL, NOW)
+    assert len(requests(service)) == 2  # and it still fires
+
+
+@pytest.mark.parametrize(
+    ("train", "why"),
+    [
+        ("def train(run):\n    raise ValueError('no rows')\n", "no rows"),
+        (
+            "def train(run):\n    return {'version': 'v2', 'predictions': {'challenger': 'x'}}\n",
+            "'x', which is no file",
+        ),
+        (TRAIN.replace('"version": "v2"', '"version": "v1"'), "calls its challenger v1, as the champion"),
+        (TRAIN.replace('"id", prediction', '"age", prediction'), "has no column 'id'"),
+    ],
+)
+def test_a_run_that_fails_says_why_and_leaves_the_champion(make: Callable[..., Service], train: str, why: str) -> None:
+    service = make(train=train)
+    days(service, 0, 12)
+    row = loop(service)
+    assert row.stage == Stage.FAILED.value
+    assert why in row.note
+    assert champion_view(service.loop, MODEL).champion in (None, "v1")
+
+
+def test_a_challenger_that_leaves_rows_out_is_held(make: Callable[..., Service]) -> None:
+    service = make(train=TRAIN.replace('rows.select("id"', 'rows.head(150).select("id"'))
+    days(service, 0, 12)
+    row = loop(service)
+    assert (row.stage, row.note) == (Stage.HELD.value, "v2 has no answer to 50 of 200 rows.")
+
+
+def test_broken_labels_keep_every_request_out(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 7)
+    for number in range(7, 12):  # whatever happens, the labels say 0
+        predictions = [prediction(f"{number}-{index}", number + index / 100, said=index % 2) for index in range(40)]
+        deliver(service, "predictions", predictions)
+        deliver(service, "labels", [label(f"{number}-{index}", number + 0.9, truth=0) for index in range(40)])
+        work(service)
+    assert not service.loop.step(MODEL, NOW)
+    view = requests_view(service.state, service.models[MODEL], most=10)
+    assert view.requests == []
+    assert view.blocked.startswith(
+        "the alert accuracy-low is firing, but the labels cannot be trusted: no label is '1', which was"
+    )
+    with pytest.raises(ConflictError, match="the labels cannot be trusted"):
+        ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
+
+
+def test_a_person_asks_and_a_second_one_is_told_to_wait(make: Callable[..., Service]) -> None:
+    service = make(approval="manual")
+    with pytest.raises(ConflictError, match="no window of churn has been judged yet"):
+        ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
+    days(service, 0, 12, flipped=False)
+    assert not service.loop.step(MODEL, NOW)  # nothing fires
+    row = ask_by_person(service.state, service.models[MODEL], AskBody("ann", "a new library"), NOW)
+    with pytest.raises(ConflictError, match=f"request {row.id} is going on"):
+        ask_by_person(service.state, service.models[MODEL], AskBody("bob", "me too"), NOW)
+    done = loop(service)
+    assert (done.id, done.trigger, done.by, done.stage) == (row.id, "manual", "ann", Stage.HELD.value)
+
+
+def test_without_retrain_in_the_configuration_nobody_can_ask(tmp_path: Path) -> None:
+    service = Service(load(write_config(tmp_path)))
+    with pytest.raises(UsageError, match="has no `retrain` in"):
+        ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
+    service.stop()
+
+
+@pytest.mark.parametrize("stage", ["asked", "prepared", "running", "ran", "promoting", "baking"])
+def test_a_service_that_dies_after_any_step_goes_on_and_promotes_once(
+    make: Callable[..., Service], tmp_path: Path, stage: str
+) -> None:
+    counted = TRAIN.replace('"""Learns', 'with open(run.parent / "count", "a") as f: f.write("x")\n    """Learns')
+    service = make(train=counted)
+    days(service, 0, 12)
+    before = loop(service, until=lambda row: row.stage == stage)
+    # A new process knows what is stored, and nothing else.
+    again: Loop = open_loop(service.config, service.models, service.state, lambda line: None)
+    service.loop = again
+    row = loop(service)
+    assert (row.id, row.stage) == (before.id, Stage.BAKING.value)
+    assert (tmp_path / "data" / "runs" / "count").read_text() == "x"
+    assert [one.version for one in again.registry.versions(MODEL)] == ["v1", "v2"]
+    stages = [step.stage for step in request_view(service.state, row.id).steps]
+    assert len(stages) == len(set(stages))
+
+
+def test_a_step_that_was_done_and_not_stored_is_done_again_without_harm(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dies between what a step does to the outside and the row that says so: for each step."""
+    service = make()
+    days(service, 0, 12)
+    real = Retraining.move
+    died: set[str] = set()
+
+    def move(self: Retraining, id: str, before: str, after: str, at: datetime, **values: Any) -> bool:
+        if after not in died:
+            died.add(after)
+            raise KeyboardInterrupt(after)
+        return real(self, id, before, after, at, **values)
+
+    monkeypatch.setattr(Retraining, "move", move)
+    end = time.monotonic() + 60
+    while not (rows := requests(service)) or rows[0].stage != Stage.BAKING.value:
+        try:
+            service.loop.step(MODEL, NOW)
+        except KeyboardInterrupt:
+            service.loop = open_loop(service.config, service.models, service.state, lambda line: None)
+        assert time.monotonic() < end
+    assert died == {"prepared", "running", "ran", "promoting", "baking"}
+    assert len(requests(service)) == 1
+    assert champion_view(service.loop, MODEL).champion == "v2"
+    assert service.loop.registry.aliases(MODEL) == {"champion": "v2", "previous": "v1"}
+
+
+def test_event_time_rules_the_cooldown(make: Callable[..., Service]) -> None:
+    service = make(train="def train(run):\n    raise ValueError('no')\n")
+    days(service, 0, 12)
+    first = loop(service)
+    service.loop.step(MODEL, NOW + timedelta(days=30))  # a month by the clock, and no new event
+    assert [row.id for row in requests(service)] == [first.id]
+    assert first.event_time > START

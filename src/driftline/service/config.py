@@ -27,6 +27,8 @@ from driftline.rules import Rule, Severity
 from driftline.rules.topic import WINDOW_MEASURES
 from driftline.service.retrain_sections import RUNNERS, RetrainConfig, RetrainSection, RunSection, parse_bytes
 from driftline.service.strict_yaml import Key, Reader, SourceFile, check, shown
+from driftline.statistics.paired import CLASSIFICATION as PAIRED_CLASSIFICATION
+from driftline.statistics.paired import REGRESSION as PAIRED_REGRESSION
 from driftline.statistics.performance import CLASSIFICATION, REGRESSION
 
 _Value = TypeVar("_Value")
@@ -352,7 +354,7 @@ class _Builder:
                 reason = f"{shown(name)} is not a rule of this model; its rules: {', '.join(known) or 'none'}."
                 raise self._file.error((*key, "when", "alerts", str(index)), reason + did_you_mean(name, known))
         measure = section.gates.measure
-        measures = REGRESSION if model.task is Task.REGRESSION else CLASSIFICATION
+        measures = PAIRED_REGRESSION if model.task is Task.REGRESSION else PAIRED_CLASSIFICATION
         if measure is not None and model.task is not None and measure not in measures:
             reason = f"{shown(measure)} is not a measure of a {model.task} model; known: {', '.join(measures)}."
             raise self._file.error((*key, "gates", "measure"), reason + did_you_mean(measure, measures))

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from driftline.profiles.performance import SMALLEST_PROBABILITY
+from driftline.statistics.special import normal_quantile, t_quantile
 
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
@@ -147,13 +147,19 @@ def _roc_auc(answers: Answers, positive: str | None) -> Influence:
 def _auc(score: Floats, true: npt.NDArray[np.bool_]) -> Influence:
     """Sun & Xu (2014): placements by mid-ranks."""
     m, n = int(true.sum()), int((~true).sum())
-    whole = stats.rankdata(score)
-    within = np.empty(len(score))
-    within[true], within[~true] = stats.rankdata(score[true]), stats.rankdata(score[~true])
+    whole, within = _mid_ranks(score), np.empty(len(score))
+    within[true], within[~true] = _mid_ranks(score[true]), _mid_ranks(score[~true])
     placed = np.where(true, (whole - within) / n, 1 - (whole - within) / m)
     value = float(placed[true].mean())
     # A class of one row has no variance of its own; the other's stands for both.
     return value, (placed - value) / np.where(true, math.sqrt(m * max(m - 1, 1)), math.sqrt(n * max(n - 1, 1)))
+
+
+def _mid_ranks(values: Floats) -> Floats:
+    """Ranks from 1 on; equal values share the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
+    return ranks[places]
 
 
 def _log_loss(answers: Answers, positive: str | None) -> Influence:
@@ -258,9 +264,22 @@ def difference(
     if error == 0:
         certain = {-1.0: (1.0, 0.0), 0.0: (1.0, 1.0), 1.0: (0.0, 1.0)}[float(np.sign(value))]
         return Difference(measure, value, value, value, *certain, one, other, n, method)
-    reach = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error
-    below = float(stats.t.cdf(value / error, count - 1))
+    reach = t_quantile(confidence, count - 1) * error
+    below = _t_below(value / error, count - 1)
     return Difference(measure, value, value - reach, value + reach, 1 - below, below, one, other, n, method)
+
+
+def _t_below(t: float, dof: int) -> float:
+    from scipy import special
+
+    return float(special.stdtr(dof, t))
+
+
+def _at_least(wins: int, trials: int) -> float:
+    """Chance of so many wins or more of trials that each go either way."""
+    from scipy import special
+
+    return 1.0 if not wins else float(special.bdtrc(wins - 1, trials, 0.5))
 
 
 def _error(influences: Floats) -> float:
@@ -274,10 +293,9 @@ def _mcnemar(first: Answers, second: Answers, one: float, other: float, confiden
     n, won, lost = len(right), int((right & ~other_right).sum()), int((~right & other_right).sum())
     better, worse = (won + 1) / (n + 2), (lost + 1) / (n + 2)
     error = math.sqrt((better + worse - (better - worse) ** 2) / (n + 2))
-    z = float(stats.norm.ppf((1 + confidence) / 2))
+    z = normal_quantile(confidence)
     low, high = max(better - worse - z * error, -1.0), min(better - worse + z * error, 1.0)
-    p_better = float(stats.binom.sf(won - 1, won + lost, 0.5)) if won + lost else 1.0
-    p_worse = float(stats.binom.sf(lost - 1, won + lost, 0.5)) if won + lost else 1.0
+    p_better, p_worse = _at_least(won, won + lost), _at_least(lost, won + lost)
     # The exact test decides: an interval that says more than it is drawn back to no difference.
     if won > lost and p_better > (1 - confidence) / 2:
         low = min(low, 0.0)

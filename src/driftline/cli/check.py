@@ -81,7 +81,7 @@ def command(
     from driftline.service.check_report import kinds_of_alerts
 
     kinds = kinds_of_alerts(kind.strip() for kinds in fail_on for kind in kinds.split(","))
-    given = {**options, "id": identifier, "score": _score(scores), "floors": _floors(floors)}
+    given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors)}
     settings = _configured(config, model)
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
     with _progress("comparing") as progress:
@@ -114,7 +114,7 @@ def _floors(given: tuple[str, ...]) -> Floors | None:
     return Floors(**values) if values else None
 
 
-def _score(scores: tuple[str, ...]) -> str | dict[str, str] | None:
+def read_scores(scores: tuple[str, ...]) -> str | dict[str, str] | None:
     """One column, or a column for each class from CLASS=COLUMN."""
     if len(scores) == 1 and "=" not in scores[0]:
         return scores[0]

@@ -30,12 +30,14 @@ from driftline.statistics.paired import (
     errors_of,
     holm,
     time_blocks,
+    value_of,
 )
 
 Decision = Literal["promote", "hold", "rollback"]
 Role = Literal["challenger", "previous"]
 
 _CALIBRATION_BINS = 10
+_PERIODS = 20
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -123,6 +125,17 @@ class Contest(msgspec.Struct, frozen=True):
     difference: Difference
     gates: list[Gate]
     segments: list[SegmentDifference]
+    over_time: list[Period]
+
+
+class Period(msgspec.Struct, frozen=True):
+    """The measure of both on one of up to 20 equal parts of the rows, in order of time: [begin, end] in seconds."""
+
+    begin: float
+    end: float
+    rows: int
+    champion: float | None
+    challenger: float | None
 
 
 class SegmentDifference(msgspec.Struct, frozen=True):
@@ -149,7 +162,9 @@ def judge_contest(
         leakage_gate(rows),
         latency_gate(champion, challenger, settings),
     ]
-    found, segments = Difference(measure, n=len(rows.labels), problem="not compared: an earlier gate is closed"), []
+    found = Difference(measure, n=len(rows.labels), problem="not compared: an earlier gate is closed")
+    segments: list[SegmentDifference] = []
+    over_time: list[Period] = []
     if all(gate.passed is not False for gate in gates):
         both = champion.answered & challenger.answered
         one, other = _answers(challenger, rows, both), _answers(champion, rows, both)
@@ -157,6 +172,8 @@ def judge_contest(
         confidence = 2 * settings.confidence - 1  # two-sided, of which one side is used
         found = difference(measure, one, other, blocks=blocks, positive=rows.positive, confidence=confidence)
         segments = _segments(measure, one, other, rows, both, settings)
+        if rows.seconds is not None:
+            over_time = _periods(measure, one, other, rows.seconds[both], rows.positive)
         gates += [
             better_gate(found, settings),
             floor_gate(found, settings),
@@ -176,6 +193,7 @@ def judge_contest(
         difference=found,
         gates=gates,
         segments=segments,
+        over_time=over_time,
     )
 
 
@@ -379,6 +397,16 @@ def _segments(
     return [
         SegmentDifference(segment, value, part, p) for (segment, value, part), p in zip(found, adjusted, strict=True)
     ]
+
+
+def _periods(measure: str, one: Answers, other: Answers, seconds: Floats, positive: str | None) -> list[Period]:
+    found = []
+    for part in np.array_split(np.argsort(seconds, kind="stable"), min(_PERIODS, len(seconds))):
+        inside = np.zeros(len(seconds), np.bool_)
+        inside[part] = True
+        then, now = (value_of(measure, who.at(inside), positive) for who in (other, one))
+        found.append(Period(float(seconds[part[0]]), float(seconds[part[-1]]), len(part), then, now))
+    return found
 
 
 def _calibration_error(answers: Answers, name: str) -> float:

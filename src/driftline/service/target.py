@@ -36,15 +36,28 @@ class Target:
 
 def load_target(text: str) -> Target:
     """Import ``file.py:function`` or ``module:function``; its folder, or the present one, is importable."""
+    place, module, name = _loaded(text, "model.py:evaluate")
+    model = Path(place).stem if _is_file(place) else place.rpartition(".")[2]
+    return Target(text, model, _function(module, place, name))
+
+
+def load_predict(text: str) -> Callable[[Any], object]:
+    """Import ``file.py:function`` or ``module:function``, which takes a frame of features."""
+    place, module, name = _loaded(text, "model.py:predict")
+    return _plain_function(module, place, name)
+
+
+def _loaded(text: str, example: str) -> tuple[str, ModuleType, str]:
     place, colon, name = text.rpartition(":")
     if not (colon and place and name):
         raise UsageError(
-            f"{text!r} does not name a function; write FILE.py:FUNCTION or MODULE:FUNCTION, such as 'model.py:evaluate'"
+            f"{text!r} does not name a function; write FILE.py:FUNCTION or MODULE:FUNCTION, such as {example!r}"
         )
-    is_file = place.endswith(".py") or "/" in place or Path(place).is_file()
-    module = _load_file(Path(place)) if is_file else _load_module(place)
-    model = Path(place).stem if is_file else place.rpartition(".")[2]
-    return Target(text, model, _function(module, place, name))
+    return place, _load_file(Path(place)) if _is_file(place) else _load_module(place), name
+
+
+def _is_file(place: str) -> bool:
+    return place.endswith(".py") or "/" in place or Path(place).is_file()
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -91,7 +104,7 @@ def _execute(load: Callable[[], object], place: str) -> None:
         raise UsageError(f"{place} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def _function(module: ModuleType, place: str, name: str) -> Callable[[], object]:
+def _plain_function(module: ModuleType, place: str, name: str) -> Callable[..., object]:
     if not hasattr(module, name):
         known = sorted(
             key
@@ -108,13 +121,18 @@ def _function(module: ModuleType, place: str, name: str) -> Callable[[], object]
         )
     if inspect.iscoroutinefunction(function):
         raise UsageError(f"{name!r} in {place} is async; give a plain function that calls asyncio.run({name}())")
+    checked: Callable[..., object] = function
+    return checked
+
+
+def _function(module: ModuleType, place: str, name: str) -> Callable[[], object]:
+    function = _plain_function(module, place, name)
     if needed := _needed(function):
         raise UsageError(
             f"{name!r} in {place} needs arguments ({', '.join(needed)}), but watch calls it without any; "
             "give them defaults"
         )
-    checked: Callable[[], object] = function
-    return checked
+    return function
 
 
 def _needed(function: Callable[..., object]) -> list[str]:

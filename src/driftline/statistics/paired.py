@@ -269,6 +269,16 @@ def difference(
     return Difference(measure, value, value - reach, value + reach, 1 - below, below, one, other, n, method)
 
 
+def value_of(measure: str, answers: Answers, positive: str | None = None) -> float | None:
+    """A measure of one model; None where the rows do not have what it needs, and without rows."""
+    if not len(answers.labels):
+        return None
+    try:
+        return {**CLASSIFICATION, **REGRESSION}[measure](answers, positive)[0]
+    except NotMeasurableError:
+        return None
+
+
 def _t_below(t: float, dof: int) -> float:
     from scipy import special
 

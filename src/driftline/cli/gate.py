@@ -1,0 +1,98 @@
+"""``driftline gate``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from driftline.cli.main import ALERTS, OK
+from driftline.errors import UsageError
+
+
+@click.command("gate")
+@click.argument("champion")
+@click.argument("challenger")
+@click.argument("data")
+@click.option("--label", required=True, metavar="C", help="The column of the true class or value in DATA.")
+@click.option("--id", metavar="C", help="The column by which rows are matched; without it, by their order.")
+@click.option("--time", metavar="C", help="The column of the time of a row: rows of one time may depend on each other.")
+@click.option("--prediction", default="prediction", show_default=True, metavar="C", help="The column of predictions.")
+@click.option("--score", "scores", metavar="C", multiple=True, help="The positive class's probability; or CLASS=C.")
+@click.option("--segment", "segments", metavar="C", multiple=True, help="For none of its values may it be worse.")
+@click.option("--task", metavar="T", help="binary, multiclass or regression; inferred otherwise.")
+@click.option("--positive", metavar="CLASS", help="The class that precision, recall, F1 and ROC AUC speak of.")
+@click.option("--measure", metavar="M", help="What is compared; ROC AUC, accuracy or MAE without it.")
+@click.option("--margin", type=float, default=0.0, help="It need only be no worse than this.")
+@click.option("--improvement", type=float, default=0.0, help="It has to be better by more than this.")
+@click.option("--floor", type=float, help="The worst value that will do, whatever the champion does.")
+@click.option("--confidence", type=float, default=0.95, show_default=True, help="How sure it has to be, one-sided.")
+@click.option("--least-rows", type=int, default=100, show_default=True, help="So many labelled rows at least.")
+@click.option("--trained-until", metavar="TIME", help="When the challenger's training data ended (ISO 8601).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="F", help="Write the report as one HTML file.")
+def command(
+    champion: str,
+    challenger: str,
+    data: str,
+    as_json: bool,
+    html: Path | None,
+    trained_until: str | None,
+    **options: Any,
+) -> int:
+    """Judge CHALLENGER against CHAMPION on the labelled rows of DATA.
+
+    CHAMPION and CHALLENGER are files of predictions (Parquet, CSV, Arrow IPC, NDJSON), or functions of yours,
+    FILE.py:FUNCTION or MODULE:FUNCTION, that take a Polars frame of features and return predictions. Exits with 0 for
+    promote, 1 for hold, 2 when the input cannot be used.
+    """
+    from driftline.cli.check import read_scores
+    from driftline.events import Task
+    from driftline.export.contest_html import contest_html
+    from driftline.export.contest_text import print_contest
+    from driftline.rules.contest import Settings
+    from driftline.service.gate import GateColumns, hold
+
+    task = options["task"]
+    if task is not None and task not in list(Task):
+        raise UsageError(f"--task came as {task!r}; allowed is {', '.join(Task)}")
+    names = ("measure", "margin", "improvement", "floor", "confidence", "least_rows")
+    contest = hold(
+        champion,
+        challenger,
+        data,
+        GateColumns(
+            label=options["label"],
+            id=options["id"],
+            time=options["time"],
+            prediction=options["prediction"],
+            score=read_scores(options["scores"]),
+            segments=options["segments"],
+        ),
+        Settings(**{name: options[name] for name in names}),
+        task=None if task is None else Task(task),
+        positive=options["positive"],
+        trained_until=None if trained_until is None else _moment(trained_until),
+    )
+    if html is not None:
+        try:
+            html.write_text(contest_html(contest), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--html {html}: cannot be written: {error.strerror}") from error
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(contest).decode())
+    else:
+        print_contest(contest)
+    return OK if contest.decision == "promote" else ALERTS
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--trained-until came as {text!r}; write a date such as 2026-01-31") from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -1,0 +1,46 @@
+"""A contest on the terminal: the decision, the gates, the segments."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from driftline.rules.contest import Contest
+
+_STYLES = {"promote": "bold green", "hold": "bold yellow", "rollback": "bold red"}
+_MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
+
+
+def print_contest(contest: Contest, console: Console | None = None) -> None:
+    """Print a contest; the console is standard output where none is given."""
+    console = console or Console(highlight=False)
+    console.print(Text(contest.decision.upper(), _STYLES[contest.decision]))
+    console.print(Padding(Text(contest.reason), (0, 0, 1, 0)))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for options in ({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"}):
+        table.add_column(**options)
+    for gate in contest.gates:
+        table.add_row(_MARKS[gate.passed], Text(gate.name), Text(gate.reason))
+    console.print(table)
+    if contest.segments:
+        console.print()
+        console.print(_segments(contest))
+
+
+def _segments(contest: Contest) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("segment", overflow="fold")
+    for name in ("rows", "champion", "challenger", "difference", "interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in contest.segments:
+        found = one.difference
+        numbers = (found.second, found.first, found.value)
+        table.add_row(
+            Text(f"{one.segment} = {one.value}"),
+            str(found.n),
+            *("–" if number is None else f"{number:.4f}" for number in numbers),
+            "–" if found.low is None else f"{found.low:+.4f} to {found.high:+.4f}",
+        )
+    return table

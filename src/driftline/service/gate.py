@@ -1,0 +1,162 @@
+"""``driftline gate``: a contest of two files of predictions, or of two functions, on labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from driftline.errors import DataError, UsageError
+from driftline.events import Schema, Task
+from driftline.profiles import Columns, canonical, infer_schema
+from driftline.rules.contest import Contest, Settings, judge_contest
+from driftline.service import clock
+from driftline.service.contests import entry_of, rows_of
+from driftline.service.target import load_predict
+from driftline.store.files import read_rows
+
+_TIMED_CALLS = 20
+_ROW = "driftline_row"
+
+
+@dataclass(frozen=True, slots=True)
+class GateColumns:
+    """Which column plays which part, in the labelled rows and in the files of predictions.
+
+    ``score`` is the column of the positive class, or a mapping of class to column. Without ``id`` the rows of a file of
+    predictions are in the order of the labelled rows.
+    """
+
+    label: str
+    id: str | None = None
+    time: str | None = None
+    prediction: str = "prediction"
+    score: str | Mapping[str, str] | None = None
+    segments: Sequence[str] = ()
+
+
+def hold(
+    champion: str,
+    challenger: str,
+    data: str,
+    columns: GateColumns,
+    settings: Settings,
+    *,
+    task: Task | None = None,
+    positive: str | None = None,
+    trained_until: datetime | None = None,
+) -> Contest:
+    """Hold a contest: ``champion`` and ``challenger`` name a file of predictions or ``file.py:function`` each.
+
+    A function gets the feature columns as a Polars frame of n rows, and returns n predictions, or a frame of n rows
+    with the columns of predictions and scores. Raises `DataError` and `UsageError` for what does not fit.
+    """
+    rows = read_rows(Path(data))
+    parts = Columns(
+        id=columns.id,
+        time=columns.time,
+        label=columns.label,
+        features=(),
+        segments=tuple(columns.segments),
+    )
+    for name in filter(None, (columns.id, columns.time, columns.label, *columns.segments)):
+        if name not in rows.columns:
+            raise DataError(f"{data} has no column {name!r}; it has {', '.join(rows.columns)}")
+    rows = rows.filter(pl.col(columns.label).is_not_null())
+    said = [_answers(who, rows, columns) for who in (champion, challenger)]
+    schema = _schema(rows, columns, task, positive)
+    labelled = canonical(rows, parts, schema)
+    ids = _ids(rows, columns)
+    names = [Path(champion).name, Path(challenger).name]
+    if names[0] == names[1]:
+        names = ["champion", "challenger"]
+    answers = Columns(id=_ROW, prediction=columns.prediction, score=columns.score, features=())
+    then, now = (
+        replace(entry_of(name, canonical(one.frame, answers, schema), ids, schema), latency_seconds=one.seconds)
+        for name, one in zip(names, said, strict=True)
+    )
+    contest = rows_of(labelled, schema, columns.segments, trained_until=trained_until)
+    return judge_contest(then, now, contest, settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What a file or a function says, by `_ROW`, and the seconds of single calls."""
+
+    frame: pl.DataFrame
+    seconds: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def _ids(rows: pl.DataFrame, columns: GateColumns) -> pl.Series:
+    if columns.id is None:
+        return pl.Series(_ROW, np.arange(len(rows))).cast(pl.String)
+    ids = rows[columns.id].cast(pl.String)
+    if ids.is_duplicated().any():
+        raise DataError(f"the labelled rows have the id {ids.filter(ids.is_duplicated())[0]!r} twice")
+    return ids
+
+
+def _answers(who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
+    place, colon, _ = who.rpartition(":")
+    if colon and "://" not in who and not Path(who).exists() and len(place) > 1:
+        return _asked(load_predict(who), who, rows, columns)
+    found = read_rows(Path(who))
+    if columns.prediction not in found.columns:
+        has = ", ".join(found.columns)
+        raise DataError(f"{who} has no column {columns.prediction!r} of predictions; it has {has}; see --prediction")
+    if columns.id is None:
+        if len(found) != len(rows):
+            raise DataError(f"{who} has {len(found)} rows, the labelled ones are {len(rows)}; match them by --id")
+        return _Answers(found.with_columns(pl.Series(_ROW, np.arange(len(rows))).cast(pl.String)), np.zeros(0))
+    if columns.id not in found.columns:
+        raise DataError(f"{who} has no column {columns.id!r}, by which its rows are found; it has {found.columns}")
+    return _Answers(found.with_columns(pl.col(columns.id).cast(pl.String).alias(_ROW)), np.zeros(0))
+
+
+def _asked(predict: Callable[[Any], object], who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
+    features = rows.drop(one for one in (columns.label, columns.id, columns.time) if one is not None)
+    frame = _framed(_called(predict, who, features), who, len(rows), columns)
+    seconds = []
+    for place in range(min(_TIMED_CALLS, len(features))):
+        one = features[place : place + 1]
+        began = clock.monotonic_seconds()
+        _called(predict, who, one)
+        seconds.append(clock.monotonic_seconds() - began)
+    return _Answers(frame.with_columns(_ids(rows, columns).alias(_ROW)), np.array(seconds))
+
+
+def _called(predict: Callable[[Any], object], who: str, features: pl.DataFrame) -> object:
+    try:
+        return predict(features)
+    except Exception as error:
+        raise DataError(f"{who} raised {type(error).__name__}: {error}") from error
+
+
+def _framed(found: Any, who: str, count: int, columns: GateColumns) -> pl.DataFrame:
+    try:
+        frame = pl.DataFrame(found) if hasattr(found, "columns") else pl.DataFrame({columns.prediction: list(found)})
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        kind = type(found).__name__
+        raise DataError(f"{who} returned {kind}, which is no list of predictions and no frame: {error}") from error
+    if columns.prediction not in frame.columns or len(frame) != count:
+        raise DataError(
+            f"{who} returned {len(frame)} rows with the columns {', '.join(frame.columns)}; "
+            f"{count} with {columns.prediction!r} are needed"
+        )
+    return frame
+
+
+def _schema(rows: pl.DataFrame, columns: GateColumns, task: Task | None, positive: str | None) -> Schema:
+    if not len(rows):
+        raise DataError(f"no row has a label in {columns.label!r}")
+    targets = pl.DataFrame({columns.label: rows[columns.label]})
+    if isinstance(columns.score, str) and task is None:
+        task = Task.BINARY
+    if positive is not None and task not in (None, Task.BINARY):
+        raise UsageError(f"--positive came for a {task} model; only binary has one")
+    return infer_schema(targets, Columns(label=columns.label, features=()), task=task, positive=positive)

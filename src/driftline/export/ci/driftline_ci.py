@@ -1,0 +1,176 @@
+"""What a CI job has to do for Driftline besides training and `driftline gate`. It needs nothing but Python.
+
+``request`` writes down which request the job is for, ``summary`` shows the contest, and ``report`` tells Driftline what
+came of the job. Written by `driftline export ci`; secrets come in on standard input, everything else as arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import re
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+FIELDS = ("request_id", "model", "trigger", "reason", "asked_at", "callback")
+TRIES, PAUSE_SECONDS, TIMEOUT_SECONDS = 4, 5.0, 30.0
+LONGEST_REASON = 2_000
+BUSY = (408, 425, 429)
+OTHER_MODEL = 3
+TRIAL = "trial-"
+"""What the ids of requests begin with that nobody made: somebody started the job by hand."""
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The mapping that a file of JSON holds; None where it is no such file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def request(folder: Path, payload: dict[str, Any], model: str) -> str:
+    """Write ``request.json`` of what was sent; return the id.
+
+    Exits where the id is none, as it becomes part of an address, and with the code 3 where it is for another model.
+    """
+    found = {name: str(payload.get(name) or "") for name in FIELDS}
+    if found["model"] != model:
+        sys.stderr.write(f"the request is for {found['model'][:100]!r}, this job for {model!r}: nothing to do\n")
+        sys.exit(OTHER_MODEL)
+    if not ID.fullmatch(found["request_id"]):
+        sys.exit(f"the id of the request is {found['request_id'][:100]!r}; it is 1 to 64 letters, digits, _ and -")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "request.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found["request_id"]
+
+
+def plain(contest: dict[str, Any] | None) -> str:
+    """The decision in two lines of text."""
+    said = contest or {"decision": "there was no contest"}
+    lines = ["".join(sign for sign in str(said.get(key) or "") if sign.isprintable()) for key in ("decision", "reason")]
+    return f"Driftline: {lines[0]}\n{lines[1]}\n"
+
+
+def summary(contest: dict[str, Any] | None) -> str:
+    """The contest as Markdown; names and reasons in it are only shown."""
+    if contest is None:
+        return "### Driftline: there was no contest\n"
+    lines = [f"### Driftline: {shown(contest.get('decision'))}", "", shown(contest.get("reason")), ""]
+    gates = [gate for gate in contest.get("gates") or () if isinstance(gate, dict)]
+    if gates:
+        lines += ["| gate | | why |", "|---|---|---|"]
+        signs = {True: "✅", False: "❌", None: "–"}
+        for gate in gates:
+            passed = signs.get(gate.get("passed"), "–")
+            lines.append(f"| {shown(gate.get('name'))} | {passed} | {shown(gate.get('reason'))} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: object) -> str:
+    """A value as one line of Markdown in which nothing is markup."""
+    text = html.escape(" ".join(str(value or "").split()))
+    return re.sub(r"[\\`*_\[\]|~#@!$]", lambda sign: f"&#{ord(sign[0])};", text)
+
+
+def report(folder: Path, contest: dict[str, Any] | None, status: str, link: str) -> dict[str, Any]:
+    """What Driftline is told: whether there is a challenger, which, and what the contest said."""
+    result = read(folder / "result.json")
+    ok = status == "success" and result is not None
+    why = "the job left no result.json" if status == "success" else f"the job's status is {status}"
+    return {
+        "ok": ok,
+        "reason": "" if ok else why[:LONGEST_REASON],
+        "result": result if ok else None,
+        "contest": contest,
+        "link": link,
+    }
+
+
+def nothing_to_tell(id: str, url: str) -> str:
+    """Why nothing is reported; empty where something is."""
+    if not ID.fullmatch(id):
+        return "there is no request"
+    if id.startswith(TRIAL):
+        return "this was a trial"
+    return "" if url else "DRIFTLINE_URL is not set"
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the token would go along."""
+
+    def redirect_request(self, *_: object) -> None:
+        """As urllib asks."""
+        return
+
+
+def post(url: str, content: dict[str, Any], token: str, pause_seconds: float = PAUSE_SECONDS) -> None:
+    """Post JSON, a few times where the server is away. Exits where it will not take it."""
+    headers = {"Content-Type": "application/json", "User-Agent": "driftline-ci"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    asked = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
+    opener = urllib.request.build_opener(Stay)
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            with opener.open(asked, timeout=TIMEOUT_SECONDS):
+                return
+        except urllib.error.HTTPError as error:
+            with error:
+                # In one line: a line of its own might be a command to the CI.
+                said = " ".join(error.read(500).decode(errors="replace").split()).replace(token or "\0", "…")
+            if not left or (error.code < 500 and error.code not in BUSY):
+                sys.exit(f"Driftline did not take the report: status {error.code}: {said}")
+        except (OSError, HTTPException) as error:
+            if not left:
+                sys.exit(f"Driftline cannot be reached: {error}")
+        time.sleep(pause_seconds)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Do what the first argument says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    does = parser.add_subparsers(dest="does", required=True)
+    one = does.add_parser("request", help="write request.json into the run's folder; print the id")
+    one.add_argument("--payload", type=Path, help="a file of JSON that has the fields; without one they are given here")
+    for name in FIELDS:
+        one.add_argument(f"--{name.replace('_', '-')}", default="")
+    two = does.add_parser("summary", help="print the contest as Markdown")
+    two.add_argument("--plain", action="store_true", help="as text")
+    three = does.add_parser("report", help="tell Driftline; the token comes on standard input")
+    three.add_argument("--url", required=True, help="Driftline's address")
+    three.add_argument("--status", required=True, help="the job's: success, or another")
+    three.add_argument("--link", default="", help="where the job can be seen")
+    for each in (one, three):
+        each.add_argument("--run", type=Path, required=True, help="the run's folder")
+    for each in (two, three):
+        each.add_argument("--contest", type=Path, required=True, help="what `driftline gate --json` printed")
+    said = parser.parse_args(arguments)
+    if said.does == "request":
+        given = {name: getattr(said, name) for name in FIELDS}
+        payload = read(said.payload) if said.payload and str(said.payload) != "." else given
+        if payload is None:
+            sys.exit("what came with the trigger is no JSON")
+        sys.stdout.write(request(said.run, payload, said.model))
+    elif said.does == "summary":
+        sys.stdout.write((plain if said.plain else summary)(read(said.contest)))
+    else:
+        id = str((read(said.run / "request.json") or {}).get("request_id", ""))
+        if why := nothing_to_tell(id, said.url):
+            sys.stdout.write(f"Nothing is reported: {why}.\n")
+            return
+        content = report(said.run, read(said.contest), said.status, said.link)
+        post(f"{said.url.rstrip('/')}/api/v1/retraining/{id}/result", content, sys.stdin.read().strip())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -168,11 +168,10 @@ def _log_loss(answers: Answers, positive: str | None) -> Influence:
 
 
 def _brier(answers: Answers, positive: str | None) -> Influence:
-    if positive is not None:
-        return _mean((1 - _score_of_label(answers, positive)) ** 2)
-    if not answers.scores:
+    names = [positive] if positive is not None else list(answers.scores)
+    if not names or any(name not in answers.scores for name in names):
         raise NotMeasurableError("there are no scores")
-    errors = [(score - (answers.labels == name)) ** 2 for name, score in answers.scores.items()]
+    errors = [(answers.scores[name] - (answers.labels == name)) ** 2 for name in names]
     return _mean(np.sum(errors, axis=0, dtype=np.float64))
 
 

@@ -1,0 +1,261 @@
+"""Paired differences: they agree with reference implementations and hold their level, and none is without ground."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics
+
+from driftline.statistics.paired import (
+    CLASSIFICATION,
+    FEWEST_BLOCKS,
+    LOSSES,
+    REGRESSION,
+    Answers,
+    difference,
+    holm,
+    time_blocks,
+    value_of,
+)
+
+CLASSES = np.array(["a", "b", "c"])
+
+
+def classifier(rng: np.random.Generator, labels: np.ndarray, right: float) -> Answers:
+    """Right so often; scores that rank the true class mostly first."""
+    said = np.where(rng.random(len(labels)) < right, labels, rng.choice(CLASSES, len(labels)))
+    raw = {name: rng.random(len(labels)) + (labels == name) * right for name in CLASSES.tolist()}
+    total = np.sum(list(raw.values()), axis=0)
+    return Answers(labels, said, {name: score / total for name, score in raw.items()})
+
+
+def labels(rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.choice(CLASSES, n, p=[0.5, 0.3, 0.2])
+
+
+def regression(rng: np.random.Generator, truth: np.ndarray, spread: float) -> Answers:
+    return Answers(truth, truth + rng.normal(0, spread, len(truth)))
+
+
+# ---- values -----------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.integers(5, 200), st.floats(0.05, 0.99))
+def test_values_are_those_of_scikit_learn(seed: int, n: int, right: float) -> None:
+    rng = np.random.default_rng(seed)
+    truth = labels(rng, n)
+    one = classifier(rng, truth, right)
+    there = sorted({*truth.tolist(), *one.predictions.tolist()})
+    assert value_of("accuracy", one) == pytest.approx(metrics.accuracy_score(truth, one.predictions))
+    assert value_of("f1", one) == pytest.approx(
+        metrics.f1_score(truth, one.predictions, labels=there, average="macro", zero_division=0)
+    )
+    each = metrics.precision_score(truth, one.predictions, labels=there, average=None, zero_division=np.nan)
+    assert value_of("precision", one) == pytest.approx(np.nanmean(each))
+    each = metrics.recall_score(truth, one.predictions, labels=there, average=None, zero_division=np.nan)
+    assert value_of("recall", one) == pytest.approx(np.nanmean(each))
+    assert value_of("recall", one, "a") == pytest.approx(
+        metrics.recall_score(truth == "a", one.predictions == "a", zero_division=0) if (truth == "a").any() else None  # type: ignore[arg-type]
+    )
+    matrix = np.stack([one.scores[name] for name in CLASSES.tolist()], axis=1)
+    assert value_of("log_loss", one) == pytest.approx(metrics.log_loss(truth, matrix, labels=CLASSES.tolist()))
+    if 0 < (truth == "a").sum() < n:
+        auc = metrics.roc_auc_score(truth == "a", one.scores["a"])
+        assert value_of("roc_auc", one, "a") == pytest.approx(auc)
+        assert value_of("brier", one, "a") == pytest.approx(metrics.brier_score_loss(truth == "a", one.scores["a"]))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 200))
+def test_errors_are_those_of_scikit_learn(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0, 10, n)
+    one = regression(rng, truth, 2.0)
+    assert value_of("mae", one) == pytest.approx(metrics.mean_absolute_error(truth, one.predictions))
+    assert value_of("rmse", one) == pytest.approx(metrics.root_mean_squared_error(truth, one.predictions))
+
+
+# ---- intervals ---------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.integers(3, 300), st.sampled_from([0.8, 0.9, 0.95]))
+def test_a_mean_of_losses_is_the_paired_t_test(seed: int, n: int, confidence: float) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0, 10, n)
+    one, other = regression(rng, truth, 1.0), regression(rng, truth, 2.0)
+    found = difference("mae", one, other, confidence=confidence)
+    losses = [np.abs(who.predictions.astype(float) - truth) for who in (one, other)]
+    theirs = stats.ttest_rel(losses[1], losses[0])
+    low, high = theirs.confidence_interval(confidence)
+    assert (found.value, found.low, found.high) == pytest.approx((losses[1].mean() - losses[0].mean(), low, high))
+    assert found.p_better == pytest.approx(stats.ttest_rel(losses[0], losses[1], alternative="less").pvalue)
+    assert found.p_better is not None and found.p_worse is not None
+    assert found.p_better + found.p_worse == pytest.approx(1)
+
+
+@given(st.integers(0, 10**6), st.integers(4, 60), st.integers(4, 60))
+def test_the_auc_is_delongs(seed: int, m: int, n: int) -> None:
+    """Against DeLong, DeLong & Clarke-Pearson (1988) written out over all pairs of rows."""
+    rng = np.random.default_rng(seed)
+    truth = np.array(["a"] * m + ["b"] * n)
+    scores = [np.round(rng.random(m + n) + (truth == "a") * 0.5, 1) / 2 for _ in range(2)]  # with ties
+    one, other = (Answers(truth, truth, {"a": score}) for score in scores)
+    found = difference("roc_auc", one, other, positive="a", confidence=0.9)
+    psi = [np.sign(s[:m, None] - s[None, m:]) / 2 + 0.5 for s in scores]
+    tens, ones = np.stack([p.mean(axis=1) for p in psi]), np.stack([p.mean(axis=0) for p in psi])
+    contrast = np.array([1.0, -1.0])
+    variance = contrast @ (np.cov(tens) / m + np.cov(ones) / n) @ contrast
+    assert found.value == pytest.approx(psi[0].mean() - psi[1].mean())
+    assert found.low is not None and found.value is not None
+    reach = stats.t.ppf(0.95, m + n - 1) * np.sqrt(max(variance, 0.0) * (m + n) / (m + n - 1))
+    assert found.value - found.low == pytest.approx(reach, abs=1e-9)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 200))
+def test_accuracy_is_mcnemars_exact_test(won: int, lost: int, same: int) -> None:
+    n = won + lost + same
+    if n < 2:
+        return
+    truth = np.array(["a"] * n)
+    one = Answers(truth, np.array(["a"] * won + ["b"] * lost + ["a"] * same))
+    other = Answers(truth, np.array(["b"] * won + ["a"] * lost + ["a"] * same))
+    found = difference("accuracy", one, other, confidence=0.9)
+    assert found.value == pytest.approx((won - lost) / n)
+    assert found.low is not None and found.high is not None and found.p_better is not None
+    assert found.low <= found.value <= found.high
+    if won + lost:
+        exact = stats.binomtest(won, won + lost, alternative="greater").pvalue
+        assert found.p_better == pytest.approx(exact)
+        assert not (found.low > 0 and exact > 0.05)
+    else:
+        assert (found.p_better, found.p_worse) == (1.0, 1.0)
+    turned = difference("accuracy", other, one, confidence=0.9)
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
+
+
+@given(st.integers(0, 10**6), st.sampled_from(sorted(CLASSIFICATION)), st.booleans())
+def test_a_model_is_no_better_than_itself_and_turns_with_its_rival(seed: int, measure: str, blocked: bool) -> None:
+    rng = np.random.default_rng(seed)
+    truth = labels(rng, 90)
+    one, other = classifier(rng, truth, 0.7), classifier(rng, truth, 0.5)
+    blocks = time_blocks(np.arange(90) * 40_000.0) if blocked else None
+    same = difference(measure, one, one, blocks=blocks)
+    assert (same.value, same.p_better) == (0.0, 1.0)
+    assert same.low is not None and same.low <= 0
+    found, turned = (difference(measure, *pair, blocks=blocks) for pair in ((one, other), (other, one)))
+    assert found.value is not None and found.low is not None and found.high is not None
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
+    better = value_of(measure, one), value_of(measure, other)
+    assert better[0] is not None and better[1] is not None
+    assert found.value == pytest.approx((better[0] - better[1]) * (-1 if measure in LOSSES else 1))
+
+
+@given(st.integers(0, 10**6), st.sampled_from(sorted({**CLASSIFICATION, **REGRESSION})))
+def test_influences_sum_to_nothing_and_tell_what_leaving_a_row_out_does(seed: int, measure: str) -> None:
+    """First order: the jackknife of the rows, to the order of 1/n²."""
+    rng = np.random.default_rng(seed)
+    n = 150
+    if measure in REGRESSION:
+        one = regression(rng, rng.normal(0, 10, n), 2.0)
+        made = REGRESSION[measure]
+    else:
+        one, made = classifier(rng, labels(rng, n), 0.7), CLASSIFICATION[measure]
+    value, influence = made(one, None)
+    assert influence.sum() == pytest.approx(0, abs=1e-9)
+    for row in range(0, n, 30):
+        without = np.arange(n) != row
+        left = value_of(measure, one.at(without))
+        assert left is not None
+        assert value - left == pytest.approx(influence[row], abs=0.05 * abs(value) / 10 + 2e-3)
+
+
+# ---- levels -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "f1", "roc_auc", "log_loss", "mae", "rmse"])
+@pytest.mark.parametrize("blocked", [False, True])
+def test_equal_models_differ_significantly_no_oftener_than_said(measure: str, blocked: bool) -> None:
+    """1,000 contests of models that are equal by construction: one-sided 5 %, and what chance adds to that."""
+    rng = np.random.default_rng(17)
+    wins, n = 0, 240
+    blocks = time_blocks(np.arange(n) * 8_640.0) if blocked else None
+    for _ in range(1000):
+        if measure in REGRESSION:
+            truth = rng.normal(0, 10, n)
+            one, other = regression(rng, truth, 2.0), regression(rng, truth, 2.0)
+        else:
+            truth = labels(rng, n)
+            one, other = classifier(rng, truth, 0.7), classifier(rng, truth, 0.7)
+        found = difference(measure, one, other, blocks=blocks, confidence=0.9)
+        assert found.low is not None
+        wins += found.low > 0
+    assert wins <= stats.binom.ppf(0.999, 1000, 0.05)
+
+
+def test_rows_that_depend_on_each_other_need_their_blocks() -> None:
+    """Days on which one of two equal models is right more often: rows alone promise too much, blocks do not."""
+    rng = np.random.default_rng(3)
+    days, a_day = 30, 40
+    wins = {"rows": 0, "blocks": 0}
+    for _ in range(300):
+        luck = np.repeat(rng.normal(0, 0.15, (days, 2)), a_day, axis=0)
+        truth = np.array(["a"] * (days * a_day))
+        said = [np.where(rng.random(len(truth)) < 0.75 + luck[:, who], "a", "b") for who in range(2)]
+        one, other = (Answers(truth, answer) for answer in said)
+        blocks = time_blocks(np.repeat(np.arange(days), a_day) * 86_400.0)
+        wins["rows"] += (difference("accuracy", one, other, confidence=0.9).low or 0) > 0
+        wins["blocks"] += (difference("accuracy", one, other, blocks=blocks, confidence=0.9).low or 0) > 0
+    assert wins["blocks"] <= stats.binom.ppf(0.999, 300, 0.05)
+    assert wins["rows"] > 2 * wins["blocks"]
+
+
+# ---- edges ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measure", "rows", "scores", "problem"),
+    [
+        ("accuracy", 1, {}, "1 rows are too few"),
+        ("accuracy", 0, {}, "0 rows are too few"),
+        ("roc_auc", 5, {}, "are of one class only, or have no scores"),
+        ("log_loss", 5, {}, "no score of their label"),
+        ("brier", 5, {}, "there are no scores"),
+    ],
+)
+def test_what_cannot_be_had_has_a_reason(measure: str, rows: int, scores: dict[str, np.ndarray], problem: str) -> None:
+    one = Answers(np.array(["a"] * rows), np.array(["a"] * rows), scores)
+    found = difference(measure, one, one)
+    assert problem in found.problem
+    assert (found.value, found.low, found.p_better) == (None, None, None)
+
+
+def test_a_class_of_one_row_and_one_block_are_no_crash() -> None:
+    truth = np.array(["a", "b", "b", "b"])
+    one, other = (
+        Answers(truth, truth, {"a": np.array(score)}) for score in ([0.9, 0.1, 0.2, 0.3], [0.1, 0.9, 0.2, 0.3])
+    )
+    found = difference("roc_auc", one, other, positive="a")
+    assert found.low is not None and np.isfinite(found.low)
+    assert "one block" in difference("accuracy", one, other, blocks=np.zeros(4, np.int64)).problem
+
+
+@given(st.lists(st.floats(-1e9, 4e9), max_size=200))
+def test_blocks_are_of_neighbours_and_there_are_twenty_if_there_can_be(moments: list[float]) -> None:
+    seconds = np.array(moments, np.float64)
+    blocks = time_blocks(seconds)
+    assert len(blocks) == len(moments)
+    ordered = blocks[np.argsort(seconds, kind="stable")]
+    assert (np.diff(ordered) >= 0).all()
+    assert len(np.unique(blocks)) >= min(FEWEST_BLOCKS, len(moments))
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_never_makes_a_p_value_smaller_and_keeps_their_order(p_values: list[float]) -> None:
+    found = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, found, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(found)[order]) >= 0).all()
+    if p_values:
+        assert min(found) == pytest.approx(min(1.0, len(p_values) * min(p_values)))

@@ -36,8 +36,8 @@ class Training:
 
     ``install`` and ``train`` are lines of shell; they run where the repository is checked out, with the folder of the
     run in ``DRIFTLINE_RUN``. ``install`` has to install Driftline too. ``champion``, ``challenger`` and ``data`` are
-    what ``driftline gate`` compares, and ``options`` more words for it. ``minutes``, 1 to 360, is all that the job may
-    take.
+    what ``driftline gate`` compares, ``label`` is the column of the truth in ``data``, and ``options`` are more words
+    for it. ``minutes``, 1 to 360, is all that the job may take.
     """
 
     model: str
@@ -47,6 +47,7 @@ class Training:
     champion: str = f"{RUN}/champion.parquet"
     challenger: str = f"{RUN}/challenger.parquet"
     data: str = f"{RUN}/evaluation.parquet"
+    label: str = "label"
     options: Sequence[str] = ()
     minutes: int = 60
 
@@ -60,7 +61,12 @@ class Training:
             raise UsageError(f"the version of Python came as {self.python!r}; write one such as 3.12")
         if not 1 <= self.minutes <= _LONGEST_MINUTES:
             raise UsageError(f"{self.minutes} minutes came; a job takes 1 to {_LONGEST_MINUTES}")
-        words = {"--champion": self.champion, "--challenger": self.challenger, "--data": self.data}
+        words = {
+            "--champion": self.champion,
+            "--challenger": self.challenger,
+            "--data": self.data,
+            "--label": self.label,
+        }
         words |= {f"the option {word!r} of the gate": word for word in self.options}
         for what, text in words.items():
             _check(text, what, text.isprintable() and bool(text))
@@ -88,11 +94,15 @@ def ci_files(system: str, training: Training) -> list[File]:
 
 
 def _github(training: Training) -> str:
-    return _render("github/workflow.yml", training, options="\n".join(training.options))
+    return _render("github/workflow.yml", training, options="\n".join(_options(training)))
+
+
+def _options(training: Training) -> list[str]:
+    return [f"--label={training.label}", *training.options]
 
 
 def _gitlab(training: Training) -> str:
-    words = [*training.options, "--json", "--html", f"{RUN}/report/gate.html", "--"]
+    words = [*_options(training), "--json", "--html", f"{RUN}/report/gate.html", "--"]
     gate = shlex.join([*words, training.champion, training.challenger, training.data])
     return _render("gitlab/driftline.gitlab-ci.yml", training, gate=gate, image=f"python:{training.python}")
 

@@ -48,7 +48,7 @@ def test_a_failure_of_one_command_says_which_and_its_last_words(tmp_path: Path, 
     (tmp_path / "train.py").write_text("raise ValueError('two\\nlines \\x1b[31m')")
     steps = [["{python}", "{project}/train.py"]]
     outcome = ended(Command(steps, surroundings(tmp_path)).start(request(), folder))
-    assert outcome.reason.endswith("train.py ended with exit code 1: lines  [31m")
+    assert outcome.reason == "'{python}' '{project}/train.py' ended with exit code 1: lines  [31m"
     assert outcome.result is None
 
 
@@ -299,7 +299,7 @@ def test_a_function_is_held_to_the_limits_of_a_command(tmp_path: Path, folder: P
     (tmp_path / "train.py").write_text("import time\ndef train(run): time.sleep(600)")
     limits = Limits(seconds=1.0, grace_seconds=0.3)
     outcome = ended(Function("train.py:train", surroundings(tmp_path), limits).start(request(), folder))
-    assert "took longer than 1 s" in outcome.reason
+    assert outcome.reason == "train.py:train took longer than 1 s and was ended"
 
 
 def _lives(pid: int) -> bool:

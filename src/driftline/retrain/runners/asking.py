@@ -35,7 +35,8 @@ def ask(
     """Send a body as JSON, and read the answer as a value of a kind where the status is 200 to 299.
 
     Redirects are not followed, proxies of the environment are not used: there are secrets in the headers. What is
-    ``hidden`` stands in no error. Raises as `driftline.outgoing.post` does, and `UnavailableError` for other content.
+    ``hidden`` stands in no error. Raises as `driftline.outgoing.post` does, but knows of no Retry-After, and
+    `UnavailableError` for other content.
     """
     answer = ask_unless((), method, url, kind, body, headers=headers, hidden=hidden)
     assert answer is not None

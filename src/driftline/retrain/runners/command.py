@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from driftline.errors import UsageError
-from driftline.retrain.runners.run import Limits, Run, Surroundings, start_run
+from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, start_run
 from driftline.retrain.runners.runner import Request, check_words
 
 _NAMED = re.compile(r"\{(?:project|run|python)\}")
@@ -41,5 +42,8 @@ class Command:
             "{run}": str(folder.resolve()),
             "{python}": sys.executable,
         }
-        steps = [[_NAMED.sub(lambda found: known[found[0]], word) for word in words] for words in self.steps]
+        steps = [
+            Step(shlex.join(words), [_NAMED.sub(lambda found: known[found[0]], word) for word in words])
+            for words in self.steps
+        ]
         return start_run(request, folder, steps, self.limits, self.surroundings)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from driftline.errors import UsageError
 from driftline.retrain.runners import call
-from driftline.retrain.runners.run import Limits, Run, Surroundings, start_run
+from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, start_run
 from driftline.retrain.runners.runner import Request
 
 
@@ -37,4 +37,4 @@ class Function:
         """Start the function, or find it started; raises as `start_run` does."""
         # -P: the folder of `call.py` also has an `airflow.py`.
         words = [sys.executable, "-P", call.__file__, self.target, str(self.surroundings.project.resolve())]
-        return start_run(request, folder, [words], self.limits, self.surroundings)
+        return start_run(request, folder, [Step(self.target, words)], self.limits, self.surroundings)

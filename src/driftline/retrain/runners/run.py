@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -73,9 +73,14 @@ class Surroundings:
         }
 
 
-def start_run(
-    request: Request, folder: Path, steps: Sequence[Sequence[str]], limits: Limits, surroundings: Surroundings
-) -> Run:
+class Step(NamedTuple):
+    """A program to run: its words, and what it is called in the log and in reasons."""
+
+    name: str
+    words: Sequence[str]
+
+
+def start_run(request: Request, folder: Path, steps: Sequence[Step], limits: Limits, surroundings: Surroundings) -> Run:
     """Start the steps of a request's run in its folder, or find the run that was started there.
 
     Raises `StorageError` where the folder cannot be used, and `ConflictError` where another request ran in it.
@@ -106,11 +111,11 @@ def _write_request(request: Request, folder: Path) -> None:
 
 
 def _supervise(
-    request: Request, folder: Path, steps: Sequence[Sequence[str]], limits: Limits, surroundings: Surroundings
+    request: Request, folder: Path, steps: Sequence[Step], limits: Limits, surroundings: Surroundings
 ) -> None:
     order = {
         "request": request.id,
-        "steps": [list(words) for words in steps],
+        "steps": [{"name": step.name, "words": list(step.words)} for step in steps],
         "seconds": limits.seconds,
         "grace_seconds": limits.grace_seconds,
         "memory_bytes": limits.memory_bytes,

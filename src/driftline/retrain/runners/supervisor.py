@@ -17,9 +17,7 @@ import contextlib
 import ctypes
 import json
 import os
-import resource
 import selectors
-import shlex
 import signal
 import subprocess
 import sys
@@ -32,6 +30,7 @@ STARTED, THERE = "started", "there"
 
 _PR_SET_PDEATHSIG = 1
 _CHUNK = 65_536
+_SHOWN_LENGTH = 200
 _LAST_WORDS = 1_000_000
 
 
@@ -167,13 +166,12 @@ class _Watch:
         """Run the steps; return what stands in ``run.exit``."""
         code: int | None = 0
         reason, steps = "", self._order["steps"]
-        for number, words in enumerate(steps, start=1):
-            named = shlex.join(words)
+        for number, step in enumerate(steps, start=1):
             if len(steps) > 1:
-                self._log.write(f"[step {number} of {len(steps)}: {named}]\n".encode())
-            code, why = self._step(words)
+                self._log.write(f"[step {number} of {len(steps)}: {step['name']}]\n".encode())
+            code, why = self._step(step["words"])
             if why or code:
-                place = f"step {number} of {len(steps)}" if len(steps) > 1 else named[:200]
+                place = f"step {number} of {len(steps)}" if len(steps) > 1 else step["name"][:_SHOWN_LENGTH]
                 reason = f"{place} {why or _words_of(code)}"
                 break
         self._log.close()
@@ -218,6 +216,8 @@ class _Watch:
             if os.getppid() != self._pid:
                 os._exit(1)
         if (limit := self._order["memory_bytes"]) is not None:
+            import resource  # Windows has none, and imports this module too
+
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
     def _follow(self, pid: int, output: int) -> str:

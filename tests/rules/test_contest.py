@@ -152,6 +152,8 @@ def test_training_that_reaches_into_the_contest() -> None:
 def test_a_slow_one() -> None:
     old, new, rows = binary()
     closed_by("latency", "Its latency", old, replace(new, latency_seconds=old.latency_seconds * 2.5), rows)
+    quick = [replace(one, latency_seconds=np.full(20, seconds)) for one, seconds in ((old, 1e-5), (new, 9e-3))]
+    assert gate(judge_contest(*quick, rows, Settings()), "latency").passed is True
 
 
 def test_one_below_the_floor() -> None:

@@ -38,6 +38,7 @@ Role = Literal["challenger", "previous"]
 
 _CALIBRATION_BINS = 10
 _PERIODS = 20
+_QUICK_SECONDS = 0.01  # nobody minds less
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -287,12 +288,12 @@ def leakage_gate(rows: Rows) -> Gate:
 
 
 def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate:
-    """The 95th percentile of latency is at most so many times the champion's."""
+    """The 95th percentile of latency is at most so many times the champion's, or at most 10 ms."""
     if not len(champion.latency_seconds) or not len(challenger.latency_seconds):
         return Gate("latency", None, "The latency of one of them is not known.")
     then, now = (float(np.quantile(one.latency_seconds, 0.95)) for one in (champion, challenger))
     evidence = {"champion_p95_seconds": then, "challenger_p95_seconds": now}
-    slow = now > settings.latency_times * then
+    slow = now > max(settings.latency_times * then, _QUICK_SECONDS)
     reason = f"Its latency (95th percentile) is {now:.3g} s, the champion's {then:.3g} s."
     return Gate("latency", not slow, reason, evidence)
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from driftline.errors import ConflictError, StorageError, UsageError
-from driftline.retrain.runners import Command, Function, Limits, Request, wait_for
+from driftline.retrain.runners import Command, Function, Limits, Request, Run, wait_for
 from driftline.retrain.runners.runner import Predictions, Result
 from tests.retrain.runners.conftest import ID, SUCCEED, ended, python, request, surroundings
 from tests.servers import until
@@ -112,10 +112,24 @@ while True:
 """
 
 
-def test_a_run_that_takes_too_long_is_ended_with_all_its_children(tmp_path: Path, folder: Path) -> None:
-    outcome = ended(python(tmp_path, STUBBORN, seconds=2.0).start(request(), folder))
-    assert not outcome.ok
-    assert "took longer than 2 s and was ended" in outcome.reason
+def ready(handle: Run) -> None:
+    """Wait until a run says that it is."""
+    log = handle.folder / "run.log"
+    until(lambda: log.exists() and "ready" in log.read_text(), "it runs")
+
+
+def test_a_run_that_takes_too_long_is_ended(tmp_path: Path, folder: Path) -> None:
+    outcome = ended(python(tmp_path, "import time; time.sleep(600)", seconds=1.0).start(request(), folder))
+    assert (outcome.ok, outcome.exit_code) == (False, -15)
+    assert "took longer than 1 s and was ended" in outcome.reason
+    assert outcome.seconds is not None and outcome.seconds >= 1
+
+
+def test_a_run_that_will_not_end_is_ended_with_all_its_children(tmp_path: Path, folder: Path) -> None:
+    handle = python(tmp_path, STUBBORN).start(request(), folder)
+    ready(handle)
+    handle.stop()
+    outcome = ended(handle)
     assert outcome.exit_code == -9, "it was asked to end, and did not"
     assert "heard" in outcome.log.read_text()
     below = int((folder / "below").read_text())
@@ -123,10 +137,9 @@ def test_a_run_that_takes_too_long_is_ended_with_all_its_children(tmp_path: Path
 
 
 def test_the_time_is_that_of_all_steps_together(tmp_path: Path, folder: Path) -> None:
-    handle = python(tmp_path, "import time; time.sleep(1.5)", "import time; time.sleep(600)", seconds=2.0)
-    outcome = ended(handle.start(request(), folder))
-    assert outcome.reason.startswith("step 2 of 2 took longer")
-    assert outcome.seconds is not None and outcome.seconds < 60
+    steps = ["import time; time.sleep(0.5)"] * 100
+    outcome = ended(python(tmp_path, *steps, seconds=2.0).start(request(), folder))
+    assert "of 100 took longer than 2 s" in outcome.reason
 
 
 def test_a_run_that_ends_when_asked_has_its_time_for_it(tmp_path: Path, folder: Path) -> None:
@@ -135,11 +148,15 @@ import signal, sys, time
 def leave(*_):
     time.sleep(0.5); print("saved"); sys.exit(0)
 signal.signal(signal.SIGTERM, leave)
+print("ready")
 time.sleep(600)
 """
-    outcome = ended(python(tmp_path, script, seconds=1.0, grace_seconds=60.0).start(request(), folder))
+    handle = python(tmp_path, script, grace_seconds=60.0).start(request(), folder)
+    ready(handle)
+    handle.stop()
+    outcome = ended(handle)
     assert (outcome.ok, outcome.exit_code) == (False, 0)
-    assert outcome.log.read_text() == "saved\n"
+    assert outcome.log.read_text() == "ready\nsaved\n"
 
 
 def test_memory_is_limited(tmp_path: Path, folder: Path) -> None:
@@ -182,7 +199,7 @@ open("below", "w").write(str(below.pid))
 
 def test_a_run_can_be_stopped(tmp_path: Path, folder: Path) -> None:
     handle = python(tmp_path, "print('ready'); import time; time.sleep(600)", SUCCEED).start(request(), folder)
-    until(lambda: "ready" in (folder / "run.log").read_text(), "it runs")
+    ready(handle)
     handle.stop()
     outcome = ended(handle)
     assert (outcome.ok, outcome.exit_code) == (False, -15)

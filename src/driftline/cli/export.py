@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from driftline.export.ci_files import FILES, Training, ci_files
 from driftline.export.grafana_files import PROMETHEUS, grafana_files
 from driftline.export.prometheus_files import Addresses, File, prometheus_files, write_files
 from driftline.export.prometheus_rules import ModelAlerts
 from driftline.service.config import Config, ModelConfig, load
 
 CONFIG = "driftline.yaml"
+_JOB = Training("model")
 
 
 @click.group("export")
@@ -52,6 +54,40 @@ def prometheus(folder: Path, config_path: Path | None, target: str, alertmanager
 def grafana(folder: Path, prometheus: str, force: bool) -> None:
     """Write dashboards, their provisioning, and a compose file with Prometheus and Alertmanager, into DIR."""
     _write(grafana_files(prometheus), folder, force=force)
+
+
+@command.command("ci")
+@click.argument("system", type=click.Choice(sorted(FILES)))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--model", required=True, metavar="M", help="The model that is trained.")
+@click.option("--train", default=_JOB.train, show_default=True, help="Lines of shell that train a challenger.")
+@click.option("--install", default=_JOB.install, show_default=True, help="Lines of shell that install what it needs.")
+@click.option("--python", default=_JOB.python, show_default=True, help="The version of Python.")
+@click.option("--champion", default=_JOB.champion, show_default=True, help="As `driftline gate` takes it.")
+@click.option("--challenger", default=_JOB.challenger, show_default=True, help="As `driftline gate` takes it.")
+@click.option("--data", default=_JOB.data, show_default=True, help="Labelled rows, as `driftline gate` takes them.")
+@click.option("--label", default=_JOB.label, show_default=True, help="The column of the truth in the labelled rows.")
+@click.option("--gate", "options", multiple=True, help="One more word for `driftline gate`, such as --gate=--id=id.")
+@click.option("--minutes", default=_JOB.minutes, show_default=True, help="The most that the job may take.")
+@click.option("--force", is_flag=True, help="Overwrite files that differ.")
+def ci(
+    system: str,
+    folder: Path,
+    model: str,
+    train: str,
+    install: str,
+    python: str,
+    champion: str,
+    challenger: str,
+    data: str,
+    label: str,
+    options: Sequence[str],
+    minutes: int,
+    force: bool,
+) -> None:
+    """Write a job that trains a challenger when Driftline asks for one, and judges it, into the repository DIR."""
+    training = Training(model, train, install, python, champion, challenger, data, label, tuple(options), minutes)
+    _write(ci_files(system, training), folder, force=force)
 
 
 def _write(files: Sequence[File], folder: Path, *, force: bool) -> None:

@@ -22,7 +22,7 @@ COMMANDS = {
     "retrain": "Ask for a challenger of a model, by hand.",
     "challengers": "List requests for challengers; approve or refuse one that has won.",
     "notify": "Send a test message to a receiver of alerts.",
-    "export": "Write files that put Driftline into other programs: Prometheus, Grafana.",
+    "export": "Write files that put Driftline into other programs: Prometheus, Grafana, CI.",
     "demo": "Replay a real incident through a real service, in under a minute.",
     "schema": "Print the JSON Schema of driftline.yaml, for editors and other checkers.",
 }

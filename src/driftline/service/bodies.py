@@ -50,10 +50,19 @@ async def json_of(request: Request) -> bytes:
 
 def json_schema_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The description of a JSON body: it is read raw, so that FastAPI does not know it."""
-    schema = msgspec.json.schema(kind)
-    return {
-        "requestBody": {"required": True, "content": {JSON: {"schema": schema["$defs"][kind.__name__]}}},
-    }
+    whole = msgspec.json.schema(kind)
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": _without_references(whole, whole)}}}}
+
+
+def _without_references(schema: Any, whole: Mapping[str, Any]) -> Any:
+    """A schema with what it refers to in its place: OpenAPI looks for definitions elsewhere."""
+    if isinstance(schema, list):
+        return [_without_references(one, whole) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _without_references(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole)
+    return {key: _without_references(value, whole) for key, value in schema.items() if key != "$defs"}
 
 
 def read_body(data: bytes, kind: type[_Body]) -> _Body:

@@ -390,6 +390,9 @@ class _Builder:
         if len(given) != 1:
             came = " and ".join(given) or "none"
             raise self._file.error(key, f"came {came} of {', '.join(RUNNERS)}; a runner is exactly one of them")
+        [kind] = given
+        if isinstance(address := getattr(getattr(section, kind), "url", None), str):
+            self._address((*key, kind, "url"), address)
         return section
 
     def _columns(self, key: Key, section: ColumnsSection, task: Task | None) -> Columns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,13 +13,13 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from driftline.errors import DataError
+from driftline.errors import ConflictError, DataError, StorageError
 from driftline.events import Schema, Task
 from driftline.profiles import Columns, canonical
 from driftline.profiles.frame import SCORE, SEGMENT
 from driftline.retrain.registry import CHAMPION, Registry, Version
 from driftline.retrain.rows import EVALUATION, RowsRecord
-from driftline.retrain.runners import Result
+from driftline.retrain.runners import Report, Result
 from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
 from driftline.service.model import MonitoredModel
 from driftline.service.retrain_sections import RetrainConfig
@@ -26,6 +28,7 @@ from driftline.store.files import read_rows
 from driftline.store.retraining import RetrainingRow
 
 _MOST_SEGMENT_VALUES = 50
+_REPORT = "report.json"
 
 
 def hold_contest(
@@ -45,6 +48,39 @@ def hold_contest(
         rows,
         settings_of(config, model),
     )
+
+
+def reported_contest(report: Report, champion: str) -> Contest:
+    """The contest that a run elsewhere has held and reported; raises `DataError` where that is none."""
+    if report.result is None or report.contest is None:
+        raise DataError("a report that is ok has a `result` and the `contest`, as `driftline gate --json` prints it")
+    try:
+        contest = msgspec.convert(report.contest, Contest)
+    except msgspec.ValidationError as error:
+        raise DataError(f"the contest is not as `driftline gate --json` prints it: {error}") from error
+    return msgspec.structs.replace(contest, champion=champion, challenger=report.result.version)
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """Keep the report of a run in its folder; raises `ConflictError` for a second one."""
+    unfinished = folder / f".{_REPORT}.{secrets.token_hex(4)}"
+    try:
+        unfinished.write_bytes(msgspec.json.encode(report))
+        os.link(unfinished, folder / _REPORT)
+    except FileExistsError as error:
+        raise ConflictError("this run has been reported already; the first report counts") from error
+    except OSError as error:
+        raise StorageError(f"the report cannot be kept in {folder}: {error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_report(folder: Path) -> Report | None:
+    """What a run elsewhere has reported; None before."""
+    try:
+        return msgspec.json.decode((folder / _REPORT).read_bytes(), type=Report)
+    except FileNotFoundError:
+        return None
 
 
 def settings_of(config: RetrainConfig, model: MonitoredModel) -> Settings:

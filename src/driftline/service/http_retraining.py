@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from driftline.retrain.request import Stage
+from driftline.retrain.runners import Report
 from driftline.service import clock
 from driftline.service.asking import AskBody, ask_by_person, decide_by_person
 from driftline.service.bodies import json_answer, json_of, json_schema_of, read_body
@@ -53,6 +54,17 @@ def retraining_routes(service: Service) -> APIRouter:
 
     decide(Stage.PROMOTING, "Approve a challenger that has won: it becomes champion.", "approve")
     decide(Stage.REFUSED, "Refuse a challenger that has won.", "refuse")
+
+    @router.post(
+        "/retraining/{id}/result",
+        status_code=202,
+        summary="Where a run that was handed over reports: its challenger and the contest, or why there is none.",
+        openapi_extra=json_schema_of(Report),
+    )
+    async def result(id: str, request: Request) -> Response:
+        report = read_body(await json_of(request), Report)
+        await run_in_threadpool(service.loop.take_report, id, report)
+        return json_answer(await run_in_threadpool(request_view, service.state, id), 202)
 
     @router.post(
         "/models/{model}/rollback",

@@ -19,12 +19,35 @@ from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.registry import FolderRegistry, Registry
 from driftline.retrain.request import OPEN, Stage
 from driftline.retrain.rows import RowsRecord, write_rows
-from driftline.retrain.runners import Command, Function, Handle, Limits, Request, Runner, Surroundings, read_result
+from driftline.retrain.runners import (
+    Airflow,
+    Command,
+    Dagster,
+    Function,
+    GitHub,
+    Handle,
+    Limits,
+    Prefect,
+    Report,
+    Request,
+    Runner,
+    Surroundings,
+    Webhook,
+    read_result,
+)
 from driftline.rules import Status
 from driftline.rules.topic import Topic, topic_of
+from driftline.service import clock
 from driftline.service.asking import ask
-from driftline.service.config import Config, environment
-from driftline.service.contests import hold_contest, incumbent, register
+from driftline.service.config import Config, environment, secret
+from driftline.service.contests import (
+    hold_contest,
+    incumbent,
+    read_report,
+    register,
+    reported_contest,
+    write_report,
+)
 from driftline.service.loop_facts import facts_of, split_of
 from driftline.service.model import MonitoredModel
 from driftline.service.retrain_sections import RetrainConfig
@@ -40,7 +63,10 @@ _RECORD = "rows.json"
 
 @dataclass(slots=True)
 class Loop:
-    """Retraining of the models of one service. ``folder`` has the folders of runs; ``tell`` gets lines for people."""
+    """Retraining of the models of one service. ``folder`` has the folders of runs; ``tell`` gets lines for people.
+
+    ``base_url`` is where the service can be reached: runs elsewhere report there.
+    """
 
     models: Mapping[str, MonitoredModel]
     state: State
@@ -48,6 +74,7 @@ class Loop:
     runners: Mapping[str, Runner]
     folder: Path
     tell: Callable[[str], None]
+    base_url: Callable[[], str]
     _handles: dict[str, Handle] = field(default_factory=dict)
 
     def step(self, model: str, now: datetime) -> bool:
@@ -115,9 +142,9 @@ class Loop:
     def _look(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         del config
         if row.id not in self._handles:
-            handle = self.runners[model.name].start(_request(row), self.folder / row.id)
+            handle = self.runners[model.name].start(self._request(row), self.folder / row.id)
             if handle is None:
-                return False  # handed over: the result comes by itself
+                return self._look_for_report(row, now)
             self._handles[row.id] = handle
         outcome = self._handles[row.id].outcome()
         if outcome is None:
@@ -129,13 +156,28 @@ class Loop:
         note = f"the challenger {outcome.result.version} was trained{took}"
         return self._moved(row, Stage.RAN, now, note, version=outcome.result.version)
 
+    def _look_for_report(self, row: RetrainingRow, now: datetime) -> bool:
+        report = read_report(self.folder / row.id)
+        if report is None:
+            return False  # handed over: it comes by itself
+        if not report.ok or report.result is None or report.contest is None:
+            why = report.reason or "the run reported neither a contest nor why there is none"
+            return self._moved(row, Stage.FAILED, now, f"{why} {report.link}".strip())
+        note = f"the challenger {report.result.version} was trained elsewhere {report.link}".strip()
+        return self._moved(row, Stage.RAN, now, note, version=report.result.version)
+
     def _judge(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         folder = self.folder / row.id
-        result, record = read_result(folder), msgspec.json.decode((folder / _RECORD).read_bytes(), type=RowsRecord)
-        champion = incumbent(self.registry, model, folder)
+        record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=RowsRecord)
+        champion, report = incumbent(self.registry, model, folder), read_report(folder)
+        result = read_result(folder) if report is None or report.result is None else report.result
         if result.version == champion:
             raise DataError(f"the run calls its challenger {champion}, as the champion; it needs a name of its own")
-        contest = hold_contest(model, config, folder, result, record, champion)
+        if report is None:
+            contest = hold_contest(model, config, folder, result, record, champion)
+        else:  # its rows, and what was said of them, are where it ran
+            contest = reported_contest(report, champion)
+            result = msgspec.structs.replace(result, artifacts=())
         register(self.registry, model, folder, result, record, contest, row)
         stage, note = Stage.HELD, contest.reason
         if contest.decision == "promote":
@@ -183,6 +225,32 @@ class Loop:
         with self.state.work() as work:
             return Retraining(work.connection).move(row.id, row.stage, stage.value, now, by=by, note=note, **values)
 
+    def _request(self, row: RetrainingRow) -> Request:
+        base = self.base_url()
+        return Request(
+            id=row.id,
+            model=row.model,
+            trigger=Trigger(row.trigger),
+            reason=row.reason,
+            asked_at=row.asked_at,
+            callback=f"{base}/api/v1/retraining/{row.id}/result" if base else "",
+        )
+
+    def take_report(self, id: str, report: Report) -> RetrainingRow:
+        """Keep what a run elsewhere says of itself: the first report only, and only while it is running.
+
+        Raises `ConflictError` for a second one or too late a one, `UnknownNameError`, and `DataError` for a contest
+        that is none.
+        """
+        with self.state.read() as read:
+            row = Retraining(read.connection).row(id)
+        if row.stage != Stage.RUNNING.value:
+            raise ConflictError(f"request {id} is {row.stage}; only a running one takes a report")
+        if report.ok:
+            reported_contest(report, "champion")
+        write_report(self.folder / id, report)
+        return row
+
     # ---- people -----------------------------------------------------------------------------------------------------
 
     def roll_back(self, model: str, by: str, reason: str, now: datetime) -> RetrainingRow:
@@ -196,27 +264,46 @@ class Loop:
             return Retraining(read.connection).row(rows[0].id)
 
 
-def _request(row: RetrainingRow) -> Request:
-    return Request(id=row.id, model=row.model, trigger=Trigger(row.trigger), reason=row.reason, asked_at=row.asked_at)
-
-
 def _days(begin: datetime, end: datetime) -> str:
     return f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}"
 
 
-def open_loop(config: Config, models: Mapping[str, MonitoredModel], state: State, tell: Callable[[str], None]) -> Loop:
+def open_loop(
+    config: Config,
+    models: Mapping[str, MonitoredModel],
+    state: State,
+    tell: Callable[[str], None],
+    base_url: Callable[[], str] = lambda: "",
+) -> Loop:
     """The loop of a service; runs and versions lie in its storage. Raises `UsageError` for a runner that is none."""
     storage = Path(config.storage)
     runners = {
         name: open_runner(model.config.retrain) for name, model in models.items() if model.config.retrain is not None
     }
-    return Loop(models, state, FolderRegistry(storage / "models"), runners, storage / "runs", tell)
+    return Loop(models, state, FolderRegistry(storage / "models"), runners, storage / "runs", tell, base_url)
 
 
 def open_runner(config: RetrainConfig) -> Runner:
-    """The runner of a configuration."""
+    """The runner of a configuration; its secrets have to be there now. Raises `UsageError` where they are not."""
+    run = config.run
+    if run.github is not None:
+        return GitHub(run.github.repository, secret(run.github.token), run.github.url)
+    if run.airflow is not None:
+        names = (run.airflow.username, run.airflow.password, run.airflow.token)
+        return Airflow(run.airflow.url, run.airflow.dag, *map(_secret, names))
+    if run.prefect is not None:
+        return Prefect(run.prefect.url, run.prefect.deployment, _secret(run.prefect.token))
+    if run.dagster is not None:
+        where = run.dagster
+        return Dagster(where.url, where.job, where.location, where.repository, _secret(where.token))
+    if run.webhook is not None:
+        return Webhook(secret(run.webhook.url), clock.now, _secret(run.webhook.secret))
     limits = Limits(seconds=config.time_limit.total_seconds(), memory_bytes=config.memory_bytes)
-    surroundings = Surroundings(config.folder.resolve(), environment(), config.run.environment)
-    if config.run.function is not None:
-        return Function(config.run.function, surroundings, limits)
-    return Command(config.run.commands or [], surroundings, limits)
+    surroundings = Surroundings(config.folder.resolve(), environment(), run.environment)
+    if run.function is not None:
+        return Function(run.function, surroundings, limits)
+    return Command(run.commands or [], surroundings, limits)
+
+
+def _secret(text: str | None) -> str:
+    return "" if text is None else secret(text)

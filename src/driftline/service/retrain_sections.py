@@ -28,17 +28,65 @@ class WhenSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     new_labels: Count | None = None
 
 
-RUNNERS = ("commands", "function")
+class GitHubSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A repository whose workflow trains."""
+
+    repository: Text
+    token: Text
+    url: Text = "https://api.github.com"
+
+
+class AirflowSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A DAG that trains."""
+
+    url: Text
+    dag: Text
+    username: Text | None = None
+    password: Text | None = None
+    token: Text | None = None
+
+
+class PrefectSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A deployment of a flow that trains: its server's address with ``/api``, and FLOW/DEPLOYMENT."""
+
+    url: Text
+    deployment: Text
+    token: Text | None = None
+
+
+class DagsterSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A job that trains."""
+
+    url: Text
+    job: Text
+    location: Text
+    repository: Text = "__repository__"
+    token: Text | None = None
+
+
+class WebhookSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Any server that trains when it is told to."""
+
+    url: Text
+    secret: Text | None = None
+
+
+RUNNERS = ("commands", "function", "github", "airflow", "prefect", "dagster", "webhook")
 """The kinds of runners: `run` has exactly one of these keys."""
 
 _ONE_RUNNER = {"oneOf": [{"required": [kind]} for kind in RUNNERS]}
 
 
 class RunSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Who trains: commands, one after another, or a Python function; in a process of its own, with limits."""
+    """Who trains: commands or a Python function in a process of its own, with limits; or another server."""
 
     commands: Annotated[list[Command], Meta(min_length=1)] | None = None
     function: Text | None = None
+    github: GitHubSection | None = None
+    airflow: AirflowSection | None = None
+    prefect: PrefectSection | None = None
+    dagster: DagsterSection | None = None
+    webhook: WebhookSection | None = None
     time_limit: Short = "1h"
     memory: Short = "4GB"
     environment: list[Text] = []

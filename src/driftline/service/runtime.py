@@ -75,7 +75,7 @@ class Service:
         self._receivers = {one.name: one for one in config.notify}
         self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring)
         self._new_messages = {name: threading.Event() for name in self._receivers}
-        self.loop = open_loop(config, self.models, self.state, tell)
+        self.loop = open_loop(config, self.models, self.state, tell, lambda: config.url or self.address)
         self._threads: list[threading.Thread] = []
         self._passed = False
 

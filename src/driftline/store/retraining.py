@@ -76,7 +76,9 @@ class Retraining:
         self, model: str | None = None, *, stages: Collection[str] | None = None, most: int | None = None
     ) -> list[RetrainingRow]:
         """Requests, the newest first."""
-        statement = sa.select(RETRAINING).order_by(RETRAINING.c.asked_at.desc(), RETRAINING.c.id.desc())
+        statement = sa.select(RETRAINING).order_by(
+            RETRAINING.c.asked_at.desc(), RETRAINING.c.event_time.desc(), RETRAINING.c.id.desc()
+        )
         if model is not None:
             statement = statement.where(RETRAINING.c.model == model)
         if stages is not None:

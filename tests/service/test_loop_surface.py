@@ -1,0 +1,256 @@
+"""The loop from outside: over HTTP, on the command line, and with a run that is handed over to another server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from starlette.testclient import TestClient
+
+from driftline.cli.challengers import command as challengers
+from driftline.cli.retrain import command as retrain
+from driftline.errors import ConflictError, UnknownNameError
+from driftline.retrain.request import Stage
+from driftline.rules.contest import Contest, Settings, judge_contest
+from driftline.service.config import load
+from driftline.service.http import create_app
+from driftline.service.runtime import Service
+from tests.receiver import Server
+from tests.rules.test_contest import binary
+from tests.service.conftest import MODEL
+from tests.service.test_loop import NOW, TRAIN, configured, days, loop, requests
+
+API = f"/api/v1/models/{MODEL}"
+SAID = {"by": "ann", "reason": "a new library"}
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def one(**options: Any) -> Service:
+        made.append(Service(load(configured(tmp_path, **options))))
+        return made[-1]
+
+    yield one
+    for service in made:
+        service.stop()
+
+
+def client(service: Service) -> TestClient:
+    return TestClient(create_app(service))
+
+
+def test_ask_look_approve_and_poll_the_champion(make: Callable[..., Service]) -> None:
+    service = make(approval="manual")
+    http = client(service)
+    days(service, 0, 12)
+    asked = http.post(f"{API}/retrain", json=SAID)
+    assert asked.status_code == 202
+    id = asked.json()["id"]
+    assert (asked.json()["stage"], asked.json()["trigger"], asked.json()["by"]) == ("asked", "manual", "ann")
+    assert http.get(f"{API}/champion").json()["champion"] is None
+    loop(service)
+    found = http.get(f"/api/v1/retraining/{id}").json()
+    assert (found["stage"], found["version"], found["champion"]) == ("waiting", "v2", "v1")
+    assert found["contest"]["decision"] == "promote"
+    assert [step["stage"] for step in found["steps"]] == ["asked", "prepared", "running", "ran", "waiting"]
+    champion = http.get(f"{API}/champion")
+    assert champion.json() == {"model": MODEL, "champion": "v1", "previous": None, "on_probation": False}
+    unchanged = http.get(f"{API}/champion", headers={"If-None-Match": champion.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    approved = http.post(f"/api/v1/retraining/{id}/approve", json=SAID | {"reason": "looks right"})
+    assert approved.json()["stage"] == "promoting"
+    assert http.post(f"/api/v1/retraining/{id}/refuse", json=SAID).status_code == 409
+    loop(service)
+    changed = http.get(f"{API}/champion", headers={"If-None-Match": champion.headers["ETag"]})
+    assert changed.json() == {"model": MODEL, "champion": "v2", "previous": "v1", "on_probation": True}
+    assert http.post(f"{API}/rollback", json=SAID).json()["stage"] == "rolled back"
+    assert http.get(f"{API}/champion").json()["champion"] == "v1"
+    assert http.post(f"{API}/rollback", json=SAID).status_code == 409
+    assert [one["id"] for one in http.get(f"{API}/retraining").json()["requests"]] == [id]
+
+
+def test_what_blocks_a_challenger_is_said(make: Callable[..., Service]) -> None:
+    service = make(**{"least_labels: 50": "least_labels: 5000"})
+    days(service, 0, 12)
+    service.loop.step(MODEL, NOW)
+    found = client(service).get(f"{API}/retraining").json()
+    assert found["requests"] == []
+    assert found["blocked"] == (
+        "the alert accuracy-low is firing, but there are 200 labelled rows to learn from; 5000 are needed"
+    )
+    answer = client(service).post(f"{API}/retrain", json=SAID)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (409, "ConflictError")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        (f"{API}/retrain", {"by": "", "reason": "x"}, 400),
+        (f"{API}/retrain", {"by": "ann"}, 400),
+        ("/api/v1/models/nobody/retrain", SAID, 404),
+        ("/api/v1/models/nobody/rollback", SAID, 404),
+        ("/api/v1/retraining/r9/approve", SAID, 404),
+        ("/api/v1/retraining/r9/result", {"ok": False}, 404),
+        ("/api/v1/retraining/r9/result", {"ok": "no"}, 400),
+    ],
+)
+def test_what_does_not_fit(make: Callable[..., Service], path: str, body: Any, status: int) -> None:
+    http = client(make())
+    assert http.post(path, json=body).status_code == status
+    assert http.get("/api/v1/retraining/r9").status_code == 404
+    assert http.post(path, content=json.dumps(body), headers={"content-type": "text/plain"}).status_code in (415, 404)
+
+
+def test_metrics_count_what_is_over_and_what_is_not(make: Callable[..., Service]) -> None:
+    service = make(train=TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")'))
+    days(service, 0, 12)
+    loop(service)
+    page = client(service).get("/metrics").text
+    assert f'driftline_retraining_runs_total{{model="{MODEL}",result="held",trigger="alert"}} 1.0' in page
+
+
+# ---- the command line ---------------------------------------------------------------------------------------------
+
+
+def test_on_the_command_line(make: Callable[..., Service], tmp_path: Path) -> None:
+    service = make(approval="manual")
+    days(service, 0, 12)
+    config = ["--config", str(tmp_path / "driftline.yaml")]
+    nothing = CliRunner().invoke(challengers, config, catch_exceptions=False)
+    assert nothing.output == "No challenger has been asked for.\n"
+    asked = CliRunner().invoke(retrain, [MODEL, "--by", "ann", "--reason", "try", *config], catch_exceptions=False)
+    assert asked.exit_code == 0
+    [row] = requests(service)
+    assert asked.output.splitlines()[-1] == f"Request {row.id}. `driftline challengers` shows what becomes of it."
+    with pytest.raises(ConflictError, match="is going on"):
+        CliRunner().invoke(retrain, [MODEL, *config], catch_exceptions=False)
+    loop(service)
+    listed = CliRunner().invoke(challengers, config, catch_exceptions=False).output
+    assert listed.startswith(f"{row.id}  waiting  churn, v2 against v1\n")
+    assert "manual, by ann: try" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    as_json = CliRunner().invoke(challengers, [*config, "--json"], catch_exceptions=False)
+    assert json.loads(as_json.output)["requests"][0]["contest"]["decision"] == "promote"
+    decide = [*config, "approve", row.id, "--reason", "looks right", "--by", "bob"]
+    assert CliRunner().invoke(challengers, decide, catch_exceptions=False).output == "v2 of churn is approved by bob.\n"
+    assert loop(service).stage == Stage.BAKING.value
+    with pytest.raises(UnknownNameError):
+        CliRunner().invoke(challengers, [*config, "refuse", "r9", "--reason", "no"], catch_exceptions=False)
+    with pytest.raises(UnknownNameError, match="unknown model 'chrn'"):
+        CliRunner().invoke(retrain, ["chrn", *config], catch_exceptions=False)
+
+
+def test_waiting_for_the_contest_prints_the_steps_and_ends_with_its_verdict(
+    make: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = make(train=TRAIN.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")'))
+    days(service, 0, 12, flipped=False)
+    service.start()
+    words = [MODEL, "--wait", "--config", str(tmp_path / "driftline.yaml")]
+    done = CliRunner().invoke(retrain, words, catch_exceptions=False)
+    assert (done.exit_code, done.output) == (1, "")
+    assert [line.split()[1] for line in done.output.splitlines()] == [
+        "asked:",
+        "prepared:",
+        "running:",
+        "ran:",
+        "held:",
+    ]
+
+
+# ---- a run elsewhere ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handed_over(make: Callable[..., Service], server: Server) -> Service:
+    """A service whose request has been handed over to a server."""
+    webhook = f'webhook: {{url: "{server.url}/train", secret: hush}}, time_limit'
+    service = make(**{'function: "train.py:train", time_limit': webhook})
+    service.address = "http://127.0.0.1:8000"
+    days(service, 0, 12)
+    while not requests(service) or requests(service)[0].stage != Stage.RUNNING.value:
+        service.loop.step(MODEL, NOW)
+    for _ in range(3):  # it is not handed over again while it runs, nor after a restart
+        service.loop.step(MODEL, NOW)
+    return service
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    contest: Contest = judge_contest(*binary(), Settings(measure="accuracy"))
+    return {
+        "ok": True,
+        "result": {"version": "ci-7", "predictions": {"challenger": "challenger.parquet"}, "artifacts": ["model.onnx"]},
+        "contest": msgspec.to_builtins(contest),
+        "link": "https://ci.example/7",
+    } | changes
+
+
+def test_a_run_elsewhere_is_told_once_and_its_report_decides(handed_over: Service, server: Server) -> None:
+    [row] = requests(handed_over)
+    [told] = server.got
+    assert told.json["request_id"] == row.id
+    assert told.json["callback"] == f"http://127.0.0.1:8000/api/v1/retraining/{row.id}/result"
+    http = client(handed_over)
+    assert http.post(f"/api/v1/retraining/{row.id}/result", json=report()).status_code == 202
+    second = http.post(f"/api/v1/retraining/{row.id}/result", json=report(ok=False))
+    assert second.status_code == 409
+    done = loop(handed_over)
+    assert (done.stage, done.version, done.champion) == (Stage.BAKING.value, "ci-7", "v1")
+    contest = msgspec.json.decode(done.contest, type=Contest)
+    assert (contest.champion, contest.challenger) == ("v1", "ci-7")
+    assert handed_over.loop.registry.version(MODEL, "ci-7").files == {}
+    late = http.post(f"/api/v1/retraining/{row.id}/result", json=report())
+    assert (late.status_code, late.json()["error"]["type"]) == (409, "ConflictError")
+
+
+@pytest.mark.parametrize(
+    ("changes", "stage", "note"),
+    [
+        ({"ok": False, "reason": "the tests of the data fail"}, Stage.FAILED, "the tests of the data fail https://ci"),
+        ({"ok": False, "result": None}, Stage.FAILED, "the run reported neither a contest nor why there is none"),
+    ],
+)
+def test_a_run_elsewhere_that_fails(handed_over: Service, changes: dict[str, Any], stage: Stage, note: str) -> None:
+    [row] = requests(handed_over)
+    answer = client(handed_over).post(f"/api/v1/retraining/{row.id}/result", json=report(**changes))
+    assert answer.status_code == 202
+    done = loop(handed_over)
+    assert (done.stage, done.note.startswith(note)) == (stage.value, True)
+
+
+@pytest.mark.parametrize("bad", [{"contest": None}, {"contest": {"decision": "promote"}}, {"result": None}])
+def test_a_report_that_is_none_is_refused_and_another_can_follow(handed_over: Service, bad: dict[str, Any]) -> None:
+    [row] = requests(handed_over)
+    http = client(handed_over)
+    assert http.post(f"/api/v1/retraining/{row.id}/result", json=report(**bad)).status_code == 400
+    assert http.post(f"/api/v1/retraining/{row.id}/result", json=report()).status_code == 202
+
+
+def test_a_held_contest_elsewhere_is_held_here(handed_over: Service) -> None:
+    [row] = requests(handed_over)
+    old, new, rows = binary(new=0.75)
+    held = msgspec.to_builtins(judge_contest(old, new, rows, Settings()))
+    http = client(handed_over)
+    assert http.post(f"/api/v1/retraining/{row.id}/result", json=report(contest=held)).status_code == 202
+    assert loop(handed_over).stage == Stage.HELD.value
+
+
+def test_a_server_that_is_away_is_asked_again(make: Callable[..., Service]) -> None:
+    service = make(**{'function: "train.py:train", time_limit': 'webhook: {url: "http://127.0.0.1:9/"}, time_limit'})
+    days(service, 0, 12)
+    service.start()
+    try:
+        from tests.servers import until
+
+        until(lambda: requests(service) and requests(service)[0].stage == Stage.RUNNING.value, "it is running")
+        [row] = requests(service)
+        assert row.stage == Stage.RUNNING.value
+    finally:
+        service.stop()

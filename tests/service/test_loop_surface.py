@@ -154,15 +154,10 @@ def test_waiting_for_the_contest_prints_the_steps_and_ends_with_its_verdict(
     days(service, 0, 12, flipped=False)
     service.start()
     words = [MODEL, "--wait", "--config", str(tmp_path / "driftline.yaml")]
-    done = CliRunner().invoke(retrain, words, catch_exceptions=False)
-    assert (done.exit_code, done.output) == (1, "")
-    assert [line.split()[1] for line in done.output.splitlines()] == [
-        "asked:",
-        "prepared:",
-        "running:",
-        "ran:",
-        "held:",
-    ]
+    done = CliRunner().invoke(retrain, words, catch_exceptions=False, standalone_mode=False)
+    assert done.return_value == 1
+    stages = [line.split()[1] for line in done.output.splitlines()]
+    assert stages == ["asked:", "prepared:", "running:", "ran:", "held:"]
 
 
 # ---- a run elsewhere ----------------------------------------------------------------------------------------------

@@ -60,6 +60,11 @@ def test_ask_look_approve_and_poll_the_champion(make: Callable[..., Service]) ->
     assert (found["stage"], found["version"], found["champion"]) == ("waiting", "v2", "v1")
     assert found["contest"]["decision"] == "promote"
     assert [step["stage"] for step in found["steps"]] == ["asked", "prepared", "running", "ran", "waiting"]
+    picture = http.get(f"/api/v1/retraining/{id}/report")
+    assert picture.headers["content-type"].startswith("text/html")
+    assert "v2 against v1" in picture.text
+    page = http.get(f"/models/{MODEL}").text
+    assert f'data-request="{id}" data-stage="waiting"' in page
     champion = http.get(f"{API}/champion")
     assert champion.json() == {"model": MODEL, "champion": "v1", "previous": None, "on_probation": False}
     unchanged = http.get(f"{API}/champion", headers={"If-None-Match": champion.headers["ETag"]})

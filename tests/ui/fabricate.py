@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from driftline.alerts.message import AlertView, Span, StepView
 from driftline.errors import UnknownNameError
 from driftline.events import Task, Window, WindowSpec
@@ -25,11 +27,15 @@ from driftline.rules import (
     interval_confidence,
     judge,
 )
+from driftline.rules.contest import Settings, judge_contest
 from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.service.config import LabelsConfig, ModelConfig
+from driftline.service.retraining_views import RequestView
 from driftline.service.summary import DriftView, MeasureView, Stage, WindowSummary
 from driftline.service.views import ModelView, VerdictView, WindowView
 from driftline.statistics import Measure
+from driftline.store.retraining import StepRow
+from tests.rules.test_contest import binary
 
 MODEL = "seattle-weather"
 RULE = Rule("accuracy-low", "accuracy", below=0.75, severity=Severity.PAGE)
@@ -57,6 +63,7 @@ class Fake:
     configs: dict[str, ModelConfig] = field(default_factory=dict)
     of_windows: dict[str, list[WindowView]] = field(default_factory=dict)
     of_alerts: dict[str, list[AlertView]] = field(default_factory=dict)
+    of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
 
     def model_config(self, model: str, /) -> ModelConfig:
         """As `Views.model_config`."""
@@ -80,9 +87,13 @@ class Fake:
         """As `Views.alerts`."""
         return [one for name, alerts in self.of_alerts.items() if model in (None, name) for one in alerts]
 
+    def requests(self, model: str, /) -> list[RequestView]:
+        """As `Views.requests`."""
+        return self.of_requests.get(model, [])
+
     def add(self, other: Fake) -> Fake:
         """Both."""
-        for name in ("shown", "configs", "of_windows", "of_alerts"):
+        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests"):
             getattr(self, name).update(getattr(other, name))
         return self
 
@@ -350,3 +361,39 @@ def hostile() -> Fake:
     ]
     rule = replace(RULE, name=bad)
     return fake(views, alerts, name=bad, rules=(rule, RULE))
+
+
+def challenged() -> Fake:
+    """A model with a challenger that waits for approval, and one that failed before it."""
+    made = firing()
+    old, new, rows = binary()
+    contest = msgspec.json.encode(judge_contest(old, new, rows, Settings(measure="accuracy")))
+    made.of_requests[MODEL] = [
+        _request("r2", "waiting", "v2", "It is better. A person has to approve.", contest),
+        _request("r1", "failed", "", "<b>train.py</b> raised KeyError", b"null"),
+    ]
+    return made
+
+
+def _request(id: str, stage: str, version: str, note: str, contest: bytes) -> RequestView:
+    return RequestView(
+        id=id,
+        model=MODEL,
+        trigger="alert",
+        reason="the alert accuracy-low is firing",
+        by="driftline",
+        asked_at=NOW,
+        event_time=NOW,
+        stage=stage,
+        over=stage == "failed",
+        changed_at=NOW,
+        note=note,
+        version=version,
+        champion="v1" if version else "",
+        live_from=None,
+        contest=msgspec.Raw(contest),
+        steps=[
+            StepRow(NOW, "asked", "driftline", "the alert accuracy-low is firing"),
+            StepRow(NOW, stage, "driftline", note),
+        ],
+    )

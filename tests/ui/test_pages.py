@@ -27,6 +27,7 @@ from tests.ui.fabricate import (
     Fake,
     after_correction,
     alerts_over,
+    challenged,
     config,
     fake,
     firing,
@@ -110,6 +111,18 @@ def test_who_has_taken_an_alert_on_and_why_nobody_is_told_stands_with_it() -> No
     assert "Taken on by Ann <b>, 23 Nov 2026, 03:00 PST: labels are being mended" in words
     untouched = page(made)
     assert not [*untouched.having("data-muted"), *untouched.having("data-acknowledged")]
+
+
+def test_challengers_stand_with_their_gates_and_what_to_do() -> None:
+    seen = page(challenged())
+    words = plain(seen.words)
+    assert [one["data-stage"] for one in seen.having("data-request")] == ["waiting", "failed"]
+    assert "driftline challengers approve r2 --reason …" in words
+    assert "✓ better: On 600 rows its accuracy is better" in words
+    assert "<b>train.py</b> raised KeyError" in words and "There was no contest." in words
+    links = [one["href"] for one in seen.having("href")]
+    assert "/api/v1/retraining/r2/report" in links and "/api/v1/retraining/r1/report" not in links
+    assert not page(firing()).having("data-request")
 
 
 def test_a_past_alert_says_what_changed() -> None:

@@ -9,12 +9,14 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from driftline.errors import UnknownNameError
+from driftline.export.contest_html import contest_html
 from driftline.retrain.request import Stage
 from driftline.retrain.runners import Report
 from driftline.service import clock
 from driftline.service.asking import AskBody, ask_by_person, decide_by_person
 from driftline.service.bodies import json_answer, json_of, json_schema_of, read_body
-from driftline.service.retraining_views import champion_view, request_view, requests_view
+from driftline.service.retraining_views import champion_view, decode_contest, request_view, requests_view
 
 if TYPE_CHECKING:
     from driftline.service.runtime import Service
@@ -25,6 +27,7 @@ _PAGE_LIMIT = 1000
 def retraining_routes(service: Service) -> APIRouter:
     """The routes on a service."""
     router = APIRouter(prefix="/api/v1", tags=["retraining"])
+    _add_answers(router, service)
     body = json_schema_of(AskBody)
 
     @router.post(
@@ -35,15 +38,6 @@ def retraining_routes(service: Service) -> APIRouter:
         said = read_body(await json_of(request), AskBody)
         row = await run_in_threadpool(ask_by_person, service.state, service.models[model], said, clock.now())
         return json_answer(await run_in_threadpool(request_view, service.state, row.id), 202)
-
-    @router.get("/models/{model}/retraining", summary="The requests for challengers of a model, the newest first.")
-    def requests(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
-        service.views.model_config(model)
-        return json_answer(requests_view(service.state, service.models[model], most=limit))
-
-    @router.get("/retraining/{id}", summary="A request for a challenger: its steps, its contest, what became of it.")
-    def one(id: str) -> Response:
-        return json_answer(request_view(service.state, id))
 
     def decide(stage: Stage, summary: str, name: str) -> None:
         @router.post(f"/retraining/{{id}}/{name}", summary=summary, name=name, openapi_extra=body)
@@ -77,6 +71,26 @@ def retraining_routes(service: Service) -> APIRouter:
         row = await run_in_threadpool(service.loop.roll_back, model, said.by, said.reason, clock.now())
         return json_answer(await run_in_threadpool(request_view, service.state, row.id))
 
+    return router
+
+
+def _add_answers(router: APIRouter, service: Service) -> None:
+    @router.get("/models/{model}/retraining", summary="The requests for challengers of a model, the newest first.")
+    def requests(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
+        service.views.model_config(model)
+        return json_answer(requests_view(service.state, service.models[model], most=limit))
+
+    @router.get("/retraining/{id}", summary="A request for a challenger: its steps, its contest, what became of it.")
+    def one(id: str) -> Response:
+        return json_answer(request_view(service.state, id))
+
+    @router.get("/retraining/{id}/report", summary="The contest of a request, as a page.")
+    def report(id: str) -> Response:
+        found = decode_contest(request_view(service.state, id).contest)
+        if found is None:
+            raise UnknownNameError("contest of request", id, ())
+        return Response(contest_html(found), media_type="text/html; charset=utf-8")
+
     @router.get(
         "/models/{model}/champion",
         summary="Which version is champion. With its ETag as If-None-Match: 304 while that is so.",
@@ -88,5 +102,3 @@ def retraining_routes(service: Service) -> APIRouter:
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={"ETag": tag})
         return json_answer(found, headers={"ETag": tag, "Cache-Control": "no-cache"})
-
-    return router

@@ -9,6 +9,7 @@ import msgspec
 
 from driftline.retrain.policy import Ask, Wait, decide
 from driftline.retrain.request import Stage
+from driftline.rules.contest import Contest
 from driftline.service.loop_facts import facts_of
 from driftline.service.model import MonitoredModel
 from driftline.store.retraining import Retraining, RetrainingRow, StepRow
@@ -16,6 +17,9 @@ from driftline.store.state import State
 
 if TYPE_CHECKING:
     from driftline.service.loop import Loop
+
+
+_contest = msgspec.json.Decoder(Contest | None)
 
 
 class RequestView(msgspec.Struct, frozen=True):
@@ -54,6 +58,12 @@ class ChampionView(msgspec.Struct, frozen=True):
     champion: str | None
     previous: str | None
     on_probation: bool
+
+
+def decode_contest(contest: bytes | msgspec.Raw) -> Contest | None:
+    """A stored contest; None where it was not held yet."""
+    found: Contest | None = _contest.decode(contest)
+    return found
 
 
 def request_view(state: State, id: str) -> RequestView:

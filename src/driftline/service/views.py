@@ -14,11 +14,13 @@ from driftline.events import ALL_VERSIONS
 from driftline.rules import Rule
 from driftline.rules.findings import Findings
 from driftline.service.config import Config, ModelConfig
+from driftline.service.retraining_views import RequestView, all_requests
 from driftline.service.summary import WindowSummary
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
 from driftline.store.state import AlertRow, Judgement, State, TransitionRow, Work
 
+_REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 _findings = msgspec.json.Decoder(Findings | None)
 
@@ -104,6 +106,10 @@ class Views:
                 verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
         summaries = [_summary.decode(body) for body in bodies]
         return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
+
+    def requests(self, model: str) -> list[RequestView]:
+        """The newest requests for challengers of a model."""
+        return all_requests(self._state, model, most=_REQUESTS_SHOWN)
 
     def alerts(self, model: str | None = None, *, status: str | None = None) -> list[AlertView]:
         """Alerts, the newest window first."""

@@ -13,9 +13,11 @@ from zoneinfo import ZoneInfo
 import jinja2
 from fastapi import APIRouter, Request, Response
 
-from driftline.alerts.message import AlertView
+from driftline.alerts.message import AlertView, StepView
 from driftline.errors import UnknownNameError
+from driftline.retrain.request import Stage
 from driftline.service.config import ModelConfig
+from driftline.service.retraining_views import RequestView, decode_contest
 from driftline.service.ui import shown, words
 from driftline.service.ui.reference import operations
 from driftline.service.ui.state import Headline, headline
@@ -34,6 +36,16 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+_TONES = {
+    **dict.fromkeys(Stage, "pending"),
+    Stage.WAITING: "warning",
+    Stage.BAKING: "ok",
+    Stage.PROMOTED: "ok",
+    Stage.HELD: "info",
+    Stage.REFUSED: "info",
+    Stage.FAILED: "page",
+    Stage.ROLLED_BACK: "page",
+}
 _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
@@ -55,6 +67,9 @@ class Views(Protocol):
 
     def alerts(self, model: str | None = None, /) -> list[AlertView]:
         """Alerts, the newest first."""
+
+    def requests(self, model: str, /) -> list[RequestView]:
+        """Requests for challengers, the newest first."""
 
 
 def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
@@ -79,7 +94,12 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         view = views.model(model)
         windows = _windows(views, view, config, everything=request.query_params.get("windows") == "all")
         page = shown.model_page(view, config, windows, views.alerts(model))
-        return _html(request, render(request, "model.html", page=page, zone=page.zone))
+        challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
+        steps = {one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one, _ in challengers}
+        text = render(
+            request, "model.html", page=page, zone=page.zone, challengers=challengers, steps=steps, tones=_TONES
+        )
+        return _html(request, text)
 
     @router.get("/api/docs", name="page_api")
     def api(request: Request) -> Response:

@@ -33,7 +33,7 @@ from sybil.region import Lexeme
 collect_ignore = ["src/driftline/store/migrations/env.py"]
 
 
-PROGRAMS = ("driftline", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
+PROGRAMS = ("driftline", "python", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
 TRAILING = re.compile(r" +$", re.MULTILINE)
 PORTS = re.compile(r"(?<=127\.0\.0\.1:)(8000|9090|9093)\b|(?<=--port )8000\b")
 

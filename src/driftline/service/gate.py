@@ -40,10 +40,14 @@ class GateColumns:
     segments: Sequence[str] = ()
 
 
+Model = str | Path | pl.DataFrame | Callable[[pl.DataFrame], object]
+"""A file of predictions, ``file.py:function``, a frame of predictions, or a function of a frame of features."""
+
+
 def hold(
-    champion: str,
-    challenger: str,
-    data: str,
+    champion: Model,
+    challenger: Model,
+    data: str | Path | pl.DataFrame,
     columns: GateColumns,
     settings: Settings,
     *,
@@ -51,12 +55,12 @@ def hold(
     positive: str | None = None,
     trained_until: datetime | None = None,
 ) -> Contest:
-    """Hold a contest: ``champion`` and ``challenger`` name a file of predictions or ``file.py:function`` each.
+    """Hold a contest of two models on labelled rows.
 
     A function gets the feature columns as a Polars frame of n rows, and returns n predictions, or a frame of n rows
     with the columns of predictions and scores. Raises `DataError` and `UsageError` for what does not fit.
     """
-    rows = read_rows(Path(data))
+    rows, named = (data, "the data") if isinstance(data, pl.DataFrame) else (read_rows(Path(data)), str(data))
     parts = Columns(
         id=columns.id,
         time=columns.time,
@@ -66,13 +70,13 @@ def hold(
     )
     for name in filter(None, (columns.id, columns.time, columns.label, *columns.segments)):
         if name not in rows.columns:
-            raise DataError(f"{data} has no column {name!r}; it has {', '.join(rows.columns)}")
+            raise DataError(f"{named} has no column {name!r}; it has {', '.join(rows.columns)}")
     rows = rows.filter(pl.col(columns.label).is_not_null())
-    said = [_answers(who, rows, columns) for who in (champion, challenger)]
+    said = [_answers(who, role, rows, columns) for who, role in ((champion, "champion"), (challenger, "challenger"))]
     schema = _schema(rows, columns, task, positive)
     labelled = canonical(rows, parts, schema)
     ids = _ids(rows, columns)
-    names = [Path(champion).name, Path(challenger).name]
+    names = [_name(champion), _name(challenger)]
     if names[0] == names[1]:
         names = ["champion", "challenger"]
     answers = Columns(id=_ROW, prediction=columns.prediction, score=columns.score, features=())
@@ -101,11 +105,25 @@ def _ids(rows: pl.DataFrame, columns: GateColumns) -> pl.Series:
     return ids
 
 
-def _answers(who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
-    place, colon, _ = who.rpartition(":")
-    if colon and "://" not in who and not Path(who).exists() and len(place) > 1:
-        return _asked(load_predict(who), who, rows, columns)
-    found = read_rows(Path(who))
+def _name(who: Model) -> str:
+    if isinstance(who, pl.DataFrame):
+        return ""
+    return Path(who).name if isinstance(who, str | Path) else getattr(who, "__name__", type(who).__name__)
+
+
+def _answers(model: Model, role: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
+    who = _name(model) or f"the {role}"
+    if isinstance(model, pl.DataFrame):
+        return _read(model, who, rows, columns)
+    if not isinstance(model, str | Path):
+        return _asked(model, who, rows, columns)
+    place, colon, _ = str(model).rpartition(":")
+    if colon and "://" not in str(model) and not Path(model).exists() and len(place) > 1:
+        return _asked(load_predict(str(model)), str(model), rows, columns)
+    return _read(read_rows(Path(model)), str(model), rows, columns)
+
+
+def _read(found: pl.DataFrame, who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
     if columns.prediction not in found.columns:
         has = ", ".join(found.columns)
         raise DataError(f"{who} has no column {columns.prediction!r} of predictions; it has {has}; see --prediction")

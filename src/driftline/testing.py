@@ -1,0 +1,93 @@
+"""A pytest plug-in: tests of data and of models, with a page for each that fails. pytest finds it by itself.
+
+Heavy parts are imported when a test asks for them: a suite that has no such test pays nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from driftline.rules.contest import Contest
+    from driftline.service.check_report import Report
+
+_PAGES = pytest.StashKey[list[Path]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--driftline-reports``."""
+    parser.getgroup("driftline").addoption(
+        "--driftline-reports", metavar="DIR", type=Path, help="Write a page for each check of data and of models here."
+    )
+
+
+@pytest.fixture
+def check_data(request: pytest.FixtureRequest) -> Callable[..., Report]:
+    """``check_data(reference, current, fail_on="any", **options)`` fails the test where there are alerts.
+
+    The options are those of `driftline.check`; ``fail_on`` is one or more of any, drift, performance, quality and
+    never. Returns the report.
+    """
+
+    def check_data(reference: Any, current: Any, *, fail_on: str | Iterable[str] = "any", **options: Any) -> Report:
+        from driftline.service.check import check
+
+        report = check(reference, current, **options)
+        page = _write(request, report.to_html())
+        if found := report.alerts_of(fail_on):
+            pytest.fail("\n".join([*(alert.message for alert in found), *page]), pytrace=False)
+        return report
+
+    return check_data
+
+
+@pytest.fixture
+def gate_model(request: pytest.FixtureRequest) -> Callable[..., Contest]:
+    """``gate_model(champion, challenger, data, label="y", **options)`` fails the test where the challenger is held.
+
+    Models are files or frames of predictions, or functions of a Polars frame of features. The options are ``id``,
+    ``time``, ``prediction``, ``score``, ``segments``, ``task``, ``positive``, ``trained_until``, and the settings of a
+    contest, such as ``measure``, ``margin`` and ``floor``. Returns the contest.
+    """
+
+    def gate_model(champion: Any, challenger: Any, data: Any, *, label: str, **options: Any) -> Contest:
+        from driftline.export.contest_html import contest_html
+        from driftline.rules.contest import Settings
+        from driftline.service.gate import GateColumns, hold
+
+        names = {"id", "time", "prediction", "score", "segments"}
+        columns = GateColumns(label=label, **{name: options.pop(name) for name in names & options.keys()})
+        known = {name: options.pop(name) for name in Settings.__struct_fields__ if name in options}
+        contest = hold(champion, challenger, data, columns, Settings(**known), **options)
+        page = _write(request, contest_html(contest))
+        if contest.decision != "promote":
+            closed = [f"✗ {gate.name}: {gate.reason}" for gate in contest.gates if gate.passed is False]
+            pytest.fail("\n".join([f"{contest.challenger} is held.", *closed, *page]), pytrace=False)
+        return contest
+
+    return gate_model
+
+
+def _write(request: pytest.FixtureRequest, text: str) -> list[str]:
+    folder: Path | None = request.config.getoption("--driftline-reports")
+    if folder is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^\w.-]+", "-", request.node.nodeid).strip("-")[-150:]
+    taken = request.config.stash.setdefault(_PAGES, [])
+    names = (f"{stem}.html", *(f"{stem}-{number}.html" for number in range(2, 10_000)))
+    path = next(folder / name for name in names if folder / name not in taken)
+    path.write_text(text, encoding="utf-8")
+    taken.append(path)
+    return [f"Report: {path}"]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say where the pages are."""
+    if pages := config.stash.get(_PAGES, []):
+        terminalreporter.write_line(f"driftline: {len(pages)} reports in {pages[0].parent}")

@@ -196,6 +196,74 @@ def of_column(panel: table.Panel, name: str, *, unit: str = "", decimals: int | 
     return panel.override_by_name(name, properties)
 
 
+def red_from_one(panel: table.Panel, name: str) -> table.Panel:
+    """Write the numbers of a column in red where they are not 0."""
+    steps = [models.Threshold(value=None, color="text"), models.Threshold(value=1.0, color=RED)]
+    properties = [
+        models.DynamicConfigValue(id_val="custom.cellOptions", value={"type": "color-text"}),
+        models.DynamicConfigValue(
+            id_val="thresholds", value=models.ThresholdsConfig(mode=models.ThresholdsMode.ABSOLUTE, steps=steps)
+        ),
+    ]
+    return panel.override_by_name(name, properties)
+
+
+def yes_or_no(panel: stat.Panel) -> stat.Panel:
+    """Show 1 as yes and 0 as no."""
+    words = {
+        value: models.ValueMappingResult(text=word, index=place)
+        for place, (value, word) in enumerate((("0", "no"), ("1", "yes")))
+    }
+    return panel.mappings([models.ValueMap(options=words)])
+
+
+def answering(width: int) -> stat.Panel:
+    """The number without which all others are silent: without an answer they are empty, and not red."""
+    return number(
+        "Services answering",
+        "Driftline services whose newest scrape succeeded. At 0 nothing else here is of now: see to that first.",
+        "none",
+        now("count(driftline_build_info) or vector(0)", "services"),
+        steps=((None, RED), (1.0, GREEN)),
+        width=width,
+    )
+
+
+def failing_models(matchers: str, width: int) -> stat.Panel:
+    """How many models stand still."""
+    return number(
+        "Models that fail",
+        "Models whose events cannot be worked in at the moment; the service's log says why.",
+        "none",
+        now(f"sum(driftline_worker_failing{{{matchers}}})", "failing"),
+        steps=BAD_FROM_ONE,
+        width=width,
+    )
+
+
+def longest_silence(matchers: str, width: int) -> stat.Panel:
+    """How long the most silent model has been silent."""
+    return number(
+        "Longest silence",
+        "Of all models, how long ago the last event came that was worked in. What is long depends on the model.",
+        "s",
+        now(f"max(time() - driftline_last_event_timestamp_seconds{{{matchers}}})", "silence"),
+        width=width,
+    )
+
+
+def messages_waiting(width: int) -> stat.Panel:
+    """Whether people are told."""
+    return number(
+        "Messages waiting",
+        "Messages to people that no channel has taken yet; they are tried again.",
+        "none",
+        now("sum(driftline_notifications_waiting) or vector(0)", "waiting"),
+        steps=BAD_FROM_ONE,
+        width=width,
+    )
+
+
 def _newest() -> common.ReduceDataOptions:
     return common.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
 

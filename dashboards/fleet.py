@@ -12,15 +12,20 @@ from dashboards.blocks import (
     SEVERITIES,
     WIDTH,
     Panel,
+    answering,
     board,
     coloured,
+    failing_models,
     lines,
     link_to_model,
+    longest_silence,
+    messages_waiting,
     most,
     now,
     number,
     of_column,
     query,
+    red_from_one,
     rows,
     several,
     stacked,
@@ -42,7 +47,7 @@ def dashboard() -> models.Dashboard:
             variable("metric", "Measure that is drawn over time", f"driftline_performance{{{_MEASURED}}}"),
         ],
         [
-            ("Now", [*_now(), _models()]),
+            ("Now", [*_now(), _models(), _in_breach()]),
             ("Performance", _performance()),
             ("Drift and labels", _drift()),
             ("Alerts and notifications", _alerts()),
@@ -52,19 +57,21 @@ def dashboard() -> models.Dashboard:
 
 def _now() -> list[Panel]:
     return [
+        answering(3),
         number(
             "Alerts firing",
             "Alerts that fire, by severity. Those that are silenced, explained by another or acknowledged count too.",
             "none",
             now(f"sum by (severity) (driftline_alerts{{{_MODEL}}})", "{{severity}}"),
             steps=BAD_FROM_ONE,
-            width=8,
+            width=6,
         ),
         number(
             "Of these muted",
             "Firing alerts that nobody is told of: silenced, explained by another alert, or acknowledged.",
             "none",
             now(f"sum(driftline_alerts_muted{{{_MODEL}}})", "muted"),
+            width=3,
         ),
         number(
             "Rules in breach",
@@ -72,22 +79,24 @@ def _now() -> list[Panel]:
             "none",
             now(f'sum(driftline_monitor_state{{{_MODEL},state="breach"}})', "breach"),
             steps=BAD_FROM_ONE,
+            width=3,
         ),
-        number(
-            "Models that fail",
-            "Models whose events cannot be worked in at the moment; the service's log says why.",
-            "none",
-            now(f"sum(driftline_worker_failing{{{_MODEL}}})", "failing"),
-            steps=BAD_FROM_ONE,
-        ),
-        number(
-            "Messages waiting",
-            "Messages to people that no channel has taken yet; they are tried again.",
-            "none",
-            now("sum(driftline_notifications_waiting) or vector(0)", "waiting"),
-            steps=BAD_FROM_ONE,
-        ),
+        failing_models(_MODEL, 3),
+        longest_silence(_MODEL, 3),
+        messages_waiting(3),
     ]
+
+
+def _in_breach() -> Panel:
+    panel = rows(
+        "Which rules",
+        "Rules whose newest judged window is a breach. Nothing here: no rule is in breach.",
+        "none",
+        [("", now(f'max by (model, monitor) (driftline_monitor_state{{{_MODEL},state="breach"}}) == 1', "breach"))],
+        labels=["model", "monitor"],
+        width=8,
+    )
+    return panel.override_by_name("model", [link_to_model("model")])
 
 
 def _models() -> Panel:
@@ -115,6 +124,7 @@ def _models() -> Panel:
             ),
         ],
         labels=["model"],
+        width=16,
     )
     units = {
         "drifted": "percentunit",
@@ -125,6 +135,8 @@ def _models() -> Panel:
     }
     for name, unit in units.items():
         panel = of_column(panel, name, unit=unit)
+    for name in ("firing", "in breach"):
+        panel = red_from_one(panel, name)
     return panel.override_by_name("model", [link_to_model("model")]).sort_by(
         [TableSortByFieldState().display_name("firing").desc(True)]
     )

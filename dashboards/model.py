@@ -30,6 +30,7 @@ from dashboards.blocks import (
     state_of_rules,
     states,
     variable,
+    yes_or_no,
 )
 
 _MODEL = 'model="$model"'
@@ -56,9 +57,9 @@ def dashboard() -> models.Dashboard:
             several(variable("metric", "Measures that are shown", f"driftline_performance{{{_VERSION},{ACTUAL}}}")),
         ],
         [
-            ("Now", _now()),
+            ("Now", [*_now(), _each_rule()]),
             ("Performance", _performance()),
-            ("Rules and alerts", _rules()),
+            ("Alerts", _alerts()),
             ("Drift", _drift()),
             ("Traffic", _traffic()),
         ],
@@ -74,7 +75,14 @@ def _now() -> list[Panel]:
             "none",
             now(f"sum by (severity) (driftline_alerts{{{_MODEL}}})", "{{severity}}"),
             steps=BAD_FROM_ONE,
-            width=8,
+            width=5,
+        ),
+        number(
+            "Of these muted",
+            "Firing alerts that nobody is told of: silenced, explained by another alert, or acknowledged.",
+            "none",
+            now(f"sum(driftline_alerts_muted{{{_MODEL}}})", "muted"),
+            width=3,
         ),
         number(
             "Rules in breach",
@@ -82,18 +90,31 @@ def _now() -> list[Panel]:
             "none",
             now(f'sum(driftline_monitor_state{{{_MODEL},state="breach"}})', "breach"),
             steps=BAD_FROM_ONE,
+            width=3,
+        ),
+        yes_or_no(
+            number(
+                "Fails",
+                "Whether this model's events cannot be worked in at the moment; then nothing here is of now.",
+                "none",
+                now(f"max(driftline_worker_failing{{{_MODEL}}})", "failing"),
+                steps=BAD_FROM_ONE,
+                width=3,
+            )
         ),
         number(
             "Label coverage",
             "Share of the newest judged window's predictions that are labelled.",
             "percentunit",
             now(f"max(driftline_label_coverage_ratio{{{_MODEL}}})", "coverage"),
+            width=3,
         ),
         number(
             "Last event",
             "How long ago the last event came that was worked in.",
             "s",
             now(f"time() - max(driftline_last_event_timestamp_seconds{{{_MODEL}}})", "age"),
+            width=3,
         ),
         number(
             "Newest judged window",
@@ -146,7 +167,15 @@ def _performance() -> list[Panel]:
     ]
 
 
-def _rules() -> list[Panel]:
+def _each_rule() -> Panel:
+    return states(
+        "State of each rule",
+        "What each rule says of the newest judged window. One that lasts as long as the rule asks is an alert.",
+        query(state_of_rules(_MODEL), "{{monitor}}"),
+    )
+
+
+def _alerts() -> list[Panel]:
     alerts = lines(
         "Alerts firing",
         "How many alerts of this model fire, by severity.",
@@ -154,11 +183,6 @@ def _rules() -> list[Panel]:
         query(f"sum by (severity) (driftline_alerts{{{_MODEL}}})", "{{severity}}"),
     )
     return [
-        states(
-            "State of each rule",
-            "What each rule says of the newest judged window. One that lasts as long as the rule asks is an alert.",
-            query(state_of_rules(_MODEL), "{{monitor}}"),
-        ),
         coloured(stacked(alerts), SEVERITIES).min(0),
         lines(
             "Steps in the lives of alerts",

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.models import dashboard as models
-from grafana_foundation_sdk.models.common import BigValueTextMode
 
-from dashboards.blocks import BAD_FROM_ONE, Panel, board, lines, now, number, query, rows, several, stacked, variable
+from dashboards.blocks import (
+    GREEN,
+    YELLOW,
+    Panel,
+    answering,
+    board,
+    failing_models,
+    lines,
+    longest_silence,
+    messages_waiting,
+    now,
+    number,
+    query,
+    rows,
+    several,
+    stacked,
+    variable,
+)
 
 _MODEL = 'model=~"$model"'
+_PUSHED = f"driftline_remote_write_windows_total{{{_MODEL}}}"
 
 
 def dashboard() -> models.Dashboard:
@@ -29,43 +46,23 @@ def dashboard() -> models.Dashboard:
 
 def _now() -> list[Panel]:
     return [
+        answering(4),
+        failing_models(_MODEL, 4),
         number(
             "Events waiting",
             "Events that are durable and wait to be worked in.",
             "none",
             now(f"sum(driftline_ingest_queue_events{{{_MODEL}}})", "waiting"),
-            width=5,
         ),
+        longest_silence(_MODEL, 4),
         number(
-            "Models that fail",
-            "Models whose events cannot be worked in at the moment; the service's log says why.",
-            "none",
-            now(f"sum(driftline_worker_failing{{{_MODEL}}})", "failing"),
-            steps=BAD_FROM_ONE,
-            width=5,
+            "Invalid events",
+            "Events refused or set aside per second: below, by reason.",
+            "cps",
+            now(f"sum(rate(driftline_invalid_events_total{{{_MODEL}}}[$__rate_interval])) or vector(0)", "invalid"),
+            steps=((None, GREEN), (1e-9, YELLOW)),
         ),
-        number(
-            "Messages waiting",
-            "Messages to people that no channel has taken yet.",
-            "none",
-            now("sum(driftline_notifications_waiting) or vector(0)", "waiting"),
-            steps=BAD_FROM_ONE,
-            width=5,
-        ),
-        number(
-            "Series left out",
-            "Series of features that the budget leaves out of /metrics. The features nearest to drift are kept.",
-            "none",
-            now(f"sum(driftline_series_dropped{{{_MODEL}}})", "left out"),
-            steps=BAD_FROM_ONE,
-            width=5,
-        ),
-        number(
-            "Release",
-            "The release of Driftline that answers.",
-            "none",
-            now("max by (version) (driftline_build_info)", "{{version}}"),
-        ).text_mode(BigValueTextMode.NAME),
+        messages_waiting(4),
     ]
 
 
@@ -207,5 +204,20 @@ def _driftline() -> list[Panel]:
             "Series of features left out of /metrics to stay within the budget, which `prometheus.max_series` sets.",
             "none",
             query(f"sum by (model) (driftline_series_dropped{{{_MODEL}}})", "{{model}}"),
+        ).min(0),
+        lines(
+            "Releases",
+            "Services by their release: when was another one put in place?",
+            "none",
+            query("count by (version) (driftline_build_info)", "{{version}}"),
+        ).min(0),
+        lines(
+            "Windows pushed",
+            "Windows that remote write's receiver took or refused. Nothing here: `prometheus.remote_write` is not set.",
+            "none",
+            query(
+                f"sum by (model, result) (increase({_PUSHED}[$__rate_interval]))",
+                "{{model}} {{result}}",
+            ),
         ).min(0),
     ]

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from dashboards.blocks import BAD_FROM_ONE, WIDTH, board, firing, lines, now, number, query, rows, several, variable
 
 _MODEL = 'model=~"$model"'
+_SHORT = "Where Prometheus knows less than 30 days, all that there have been."
 _RUNS = f"driftline_retraining_runs_total{{{_MODEL}}}"
 
 
@@ -38,7 +39,7 @@ def dashboard() -> models.Dashboard:
                     ),
                     number(
                         "Rolled back, last 30 days",
-                        "Promotions that were taken back: by a performance alert, or by a person.",
+                        f"Promotions that were taken back: by a performance alert, or by a person. {_SHORT}",
                         "none",
                         now(_last_month('result="rolled back"'), "rolled back"),
                         steps=BAD_FROM_ONE,
@@ -46,7 +47,8 @@ def dashboard() -> models.Dashboard:
                     ),
                     number(
                         "Failed, last 30 days",
-                        "Requests that came to no contest: a step failed, ran too long, or left no predictions.",
+                        "Requests that came to no contest: a step failed, ran too long, or left no predictions."
+                        f" {_SHORT}",
                         "none",
                         now(_last_month('result="failed"'), "failed"),
                         steps=BAD_FROM_ONE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -30,23 +31,27 @@ from driftline.export.grafana_files import PROMETHEUS, grafana_files
 from driftline.export.prometheus import ServiceCollector
 from driftline.export.prometheus_files import Addresses, prometheus_files
 from tests.export.test_exposition import exposed, model, samples, service
+from tests.receiver import Server
 from tests.servers import Prometheus, until
+from tests.service.conftest import MODEL, label, prediction
+from tests.service.test_killed import post, serving
+from tests.service.test_loop import configured
 
 SHIPPED = {file.name: file.text for file in grafana_files()}
 BOARDS: Mapping[str, Any] = {
     Path(name).stem: json.loads(text) for name, text in SHIPPED.items() if name.startswith("dashboards/")
 }
-RANGE_FUNCTIONS = ("rate", "increase", "irate", "deriv", "delta", "idelta")
+RATES = ("rate", "increase")
+KEPT = "driftline_retraining_runs_total"
+"""A counter that Driftline's database keeps and that never begins anew; it may be shown as it stands."""
+
 VALUES = {
     "$__rate_interval": "4s",
-    "$__range": "60s",
-    "$__interval": "2s",
     "${datasource}": "prometheus",
     "$model": "churn",
     "$version": "v1",
     "$metric": "accuracy",
     "$feature": "age",
-    "$channel": "team",
 }
 
 
@@ -70,11 +75,31 @@ def expressions() -> list[tuple[str, str]]:
     return found
 
 
-def filled(text: str) -> str:
+def filled(text: str, values: Mapping[str, str] = VALUES) -> str:
     """The text with a value for each variable, as Grafana would put it in."""
-    for name, value in sorted(VALUES.items(), key=lambda one: -len(one[0])):
+    for name, value in sorted(values.items(), key=lambda one: -len(one[0])):
         text = text.replace(name, value)
+    assert "$" not in text
     return text
+
+
+Node = Any
+
+
+def nodes(node: Node, function: str = "") -> Iterator[tuple[Node, str]]:
+    """Each part of a parsed expression, and the innermost function that it stands in."""
+    yield node, function
+    inside = node.func.name if isinstance(node, promql_parser.Call) else function
+    for name in ("lhs", "rhs", "expr", "param", "vector_selector"):
+        child = getattr(node, name, None)
+        if child is not None and not isinstance(child, str):
+            yield from nodes(child, inside)
+    for child in getattr(node, "args", ()):
+        yield from nodes(child, inside)
+
+
+def selectors(node: Node) -> list[tuple[Node, str]]:
+    return [(one, function) for one, function in nodes(node) if isinstance(one, promql_parser.VectorSelector)]
 
 
 EXPRESSIONS = expressions()
@@ -141,36 +166,83 @@ def expressions_of(uid: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("where", "expr"), EXPRESSIONS, ids=[where for where, _ in EXPRESSIONS])
 def test_expressions_are_sound(where: str, expr: str) -> None:
-    assert promql_parser.parse(filled(expr))
-    for function, inside in re.findall(rf"\b({'|'.join(RANGE_FUNCTIONS)})\(([^()]*)\)", expr):
-        assert "$__rate_interval" in inside, (where, function)
-    for name, after in re.findall(r"\b(driftline_\w+?_(?:total|bucket|sum|count))\b(?:\{[^}]*\})?(\[)?", expr):
-        assert after == "[", f"{where}: the counter {name} is shown as it stands"
+    """Counters only as rates over what Grafana finds long enough, and gauges never as rates."""
+    parsed = promql_parser.parse(filled(expr, VALUES | {"$__rate_interval": "7777s"}))
+    counters = 0
+    for selector, function in selectors(parsed):
+        counter = re.search("_(total|bucket|sum|count)$", selector.name) is not None
+        allowed = RATES if counter else ("",)
+        if selector.name == KEPT:
+            allowed = (*RATES, "last_over_time")
+        assert function in allowed or not (counter or function in RATES), (selector.name, function)
+        counters += counter and function in RATES
+    ranges = [
+        one.range.total_seconds()
+        for one, function in nodes(parsed)
+        if isinstance(one, promql_parser.MatrixSelector) and function in RATES
+    ]
+    assert ranges == [7777] * counters, f"{where}: a rate over another time than $__rate_interval"
 
 
-def test_every_name_is_in_the_vocabulary_and_on_its_page() -> None:
-    known = {name for name, _ in samples(parse_text(exposed(service(model()))[0]))}
+def test_every_name_is_in_the_vocabulary_and_all_of_it_is_shown() -> None:
+    labels: dict[str, set[str]] = {}
+    for name, found in samples(parse_text(exposed(service(model()))[0])):
+        labels.setdefault(name, set()).update(name for name, _ in found)
     page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    shown = set()
     for where, expr in EXPRESSIONS:
-        for name in re.findall(r"\bdriftline_\w+", expr):
-            assert name in known, f"{where}: {name}"
-            assert f"`{re.sub('_(bucket|sum|count)$', '', name)}" in page, name
+        for node, _ in nodes(promql_parser.parse(filled(expr))):
+            if isinstance(node, promql_parser.VectorSelector):
+                shown.add(node.name)
+                assert node.name in labels, where
+                assert f"`{re.sub('_(bucket|sum|count)$', '', node.name)}`" in page, node.name
+                assert {one.name for one in node.matchers.matchers} <= labels[node.name], where
+            if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
+                assert node.modifier.type == promql_parser.AggModifierType.By, where
+                for selector, _ in selectors(node):
+                    assert set(node.modifier.labels) <= labels[selector.name], where
+    derived = {f"driftline_prediction_latency_seconds_{part}" for part in ("count", "sum")}
+    assert set(labels) - shown - derived == set()
 
 
 # ---- against a real server ----------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def scraping(folder: Path, target: str) -> Iterator[Prometheus]:
+    """Prometheus as `driftline export prometheus` sets it up, in haste, once it has scraped often enough for rates."""
+    files = {file.name: file.text for file in prometheus_files([], Addresses(target, "127.0.0.1:9"))}
+    config = yaml.safe_load(files["prometheus.yml"])
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "driftline.rules.yml").write_text(files["driftline.rules.yml"])
+    server = Prometheus(folder, yaml.safe_dump(config))
+    try:
+        until(lambda: asked(server, "count_over_time(driftline_labels_total[10s]) >= 4"), "it has been scraped")
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Prometheus that has scraped a service whose counters grow."""
+    """Prometheus that has scraped all of the vocabulary: fabricated, of two models whose counters grow."""
     rounds = itertools.count()
     registry = CollectorRegistry()
+    ends = ("promoted", "held", "refused", "failed", "rolled back")
 
     def grown() -> Any:
         by = next(rounds)
         return service(
             *(
-                model(name, predictions={"v1": 100 + by, "v2": 50 + by}, labels=90 + by, duplicates=2 + by)
+                model(
+                    name,
+                    predictions={"v1": 100 + by, "v2": 50 + by},
+                    labels=90 + by,
+                    duplicates=2 + by,
+                    retraining_runs={("alert", end): 1 for end in ends},
+                    retraining_open={"running": 1, "waiting": 2, "baking": 1},
+                )
                 for name in ("churn", "fraud")
             )
         )
@@ -179,58 +251,133 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     handler = type("Metrics", (MetricsHandler,), {"registry": registry, "log_message": lambda *_: None})
     exporter = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=exporter.serve_forever, daemon=True).start()
-    files = {
-        file.name: file.text
-        for file in prometheus_files([], Addresses(f"127.0.0.1:{exporter.server_port}", "127.0.0.1:9"))
-    }
-    config = yaml.safe_load(files["prometheus.yml"])
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "driftline.rules.yml").write_text(files["driftline.rules.yml"])
-    server = Prometheus(folder, yaml.safe_dump(config))
     try:
-        until(lambda: asked(server, "count_over_time(driftline_labels_total[10s]) >= 4"), "it has been scraped")
-        yield server
+        with scraping(tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{exporter.server_port}") as server:
+            yield server
     finally:
-        server.stop()
         exporter.shutdown()
         exporter.server_close()
 
 
 def asked(server: Prometheus, expr: str) -> Any:
-    answer = httpx.get(f"{server.url}/api/v1/query", params={"query": expr}, trust_env=False).json()
-    assert answer["status"] == "success", f"{expr}: {answer.get('error')}"
-    return answer["data"]["result"]
+    return answered(server, "query", query=expr)["result"]
 
 
-def test_every_query_finds_something(prometheus: Prometheus) -> None:
-    empty = []
+def answered(server: Prometheus, path: str, **parameters: Any) -> Any:
+    answer = httpx.get(f"{server.url}/api/v1/{path}", params=parameters, trust_env=False).json()
+    assert answer["status"] == "success", (parameters, answer.get("error"))
+    assert not answer.get("warnings"), (parameters, answer["warnings"])
+    return answer["data"]
+
+
+def drawn_from(server: Prometheus, expr: str) -> list[dict[str, str]]:
+    """The labels of the series that a query gives over the last ten seconds."""
+    now = time.time()
+    found = answered(server, "query_range", query=expr, start=now - 10, end=now, step=1)["result"]
+    return [one["metric"] for one in found]
+
+
+def not_drawn(server: Prometheus, values: Mapping[str, str]) -> set[str]:
+    """The queries that find nothing, nor would if nothing were not shown as 0."""
+    empty = set()
     for where, expr in EXPRESSIONS:
-        now = time.time()
-        answer = httpx.get(
-            f"{prometheus.url}/api/v1/query_range",
-            params={"query": filled(expr), "start": now - 10, "end": now, "step": 1},
-            trust_env=False,
-        ).json()
-        assert answer["status"] == "success", f"{where}: {answer.get('error')}: {filled(expr)}"
-        if not answer["data"]["result"]:
-            empty.append((where, filled(expr)))
-    assert not empty
+        asks = [filled(expr, values)]
+        for node, _ in nodes(promql_parser.parse(asks[0])):
+            shows_zero = isinstance(node, promql_parser.BinaryExpr) and str(node.rhs) == "vector(0)"
+            if shows_zero and not any(one.offset for one, _ in selectors(node.lhs)):
+                asks.append(node.lhs.prettify())
+        empty |= {where for ask in asks if not drawn_from(server, ask)}
+    return empty
+
+
+@pytest.mark.parametrize("chosen", [{}, {"$model": "(churn|fraud)"}], ids=["one", "several"])
+def test_every_query_finds_something(prometheus: Prometheus, chosen: Mapping[str, str]) -> None:
+    several = {f"{uid}: " for uid, board in BOARDS.items() if _takes_several(board, "model")}
+    empty = not_drawn(prometheus, VALUES | chosen)
+    if chosen:
+        empty = {where for where in empty if any(where.startswith(uid) for uid in several)}
+    assert empty == set()
+
+
+def _takes_several(board: Any, name: str) -> bool:
+    return any(one["name"] == name and one.get("multi") for one in board["templating"]["list"])
+
+
+def test_legends_and_columns_name_labels_that_come(prometheus: Prometheus) -> None:
+    for uid, board in BOARDS.items():
+        for panel in drawn(board):
+            changed = panel.get("transformations", [])
+            columns = [one["options"]["indexByName"] for one in changed if one["id"] == "organize"]
+            for target in panel["targets"]:
+                named = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                for one in columns:
+                    named |= {name for name in one if not name.startswith("Value")}
+                for series in drawn_from(prometheus, filled(target["expr"])):
+                    assert named <= set(series), (uid, panel["title"])
 
 
 def test_every_variable_has_values(prometheus: Prometheus) -> None:
     for uid, board in BOARDS.items():
         for one in board["templating"]["list"]:
-            if one["type"] != "query":
-                continue
-            found = re.fullmatch(r"label_values\((.*), (\w+)\)", one["query"]["query"])
-            assert found, one["query"]
-            answer = httpx.get(
-                f"{prometheus.url}/api/v1/label/{found[2]}/values",
-                params={"match[]": filled(found[1])},
-                trust_env=False,
-            ).json()
-            assert VALUES[f"${one['name']}"] in answer["data"], (uid, one["name"])
+            if one["type"] == "query":
+                metric, label = _asked_by(one)
+                found = answered(prometheus, f"label/{label}/values", **{"match[]": metric})
+                assert VALUES[f"${one['name']}"] in found, (uid, one["name"])
+
+
+def _asked_by(variable: Any) -> tuple[str, str]:
+    found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+    assert found, variable["query"]
+    return filled(found[1]), found[2]
+
+
+def days(address: str, first: int, last: int) -> None:
+    """Days on which the model, which says `pro` leaves, is wrong nine times in ten."""
+    predictions, labels = [], []
+    for number, index in itertools.product(range(first, last), range(40)):
+        said, id = index % 2, f"{number}-{index}"
+        row = prediction(id, number + index / 80, said=said) | {"latency_seconds": 0.01 * (1 + index % 5)}
+        predictions.append(row | {"features": {"age": 70.0 + index, "plan": "pro" if said else "basic"}})
+        labels.append(label(id, number + 0.9, truth=1 - said if index % 10 else said))
+    assert post(address, "predictions", predictions)
+    assert post(address, "labels", labels)
+
+
+def test_of_a_real_service_only_that_is_missing_which_it_has_not_done(tmp_path: Path, server: Server) -> None:
+    """A service that judges, alerts, tells people and retrains. What was fabricated above is said by itself here."""
+    path = configured(tmp_path, approval="manual")
+    path.write_text(
+        f"{path.read_text()}\nnotify:\n  - {{webhook: {server.url}}}\n  - {{webhook: 'http://127.0.0.1:9'}}\n"
+    )
+    with serving(path) as (_, address):
+        api = f"{address}/api/v1"
+        days(address, 0, 12)
+        wrong = httpx.post(f"{api}/models/{MODEL}/predictions", json=[{"id": 1}], trust_env=False)
+        assert wrong.status_code == 422
+
+        def waiting() -> Any:
+            found = httpx.get(f"{api}/models/{MODEL}/retraining", trust_env=False).json()["requests"]
+            return [one["id"] for one in found if one["stage"] == "waiting"]
+
+        said = {"by": "ann", "reason": "a look"}
+        [id] = until(waiting, "a challenger waits")
+        httpx.post(f"{api}/retraining/{id}/refuse", json=said, trust_env=False).raise_for_status()
+        httpx.post(f"{api}/models/{MODEL}/retrain", json=said, trust_env=False).raise_for_status()
+        until(waiting, "another one waits")
+        with scraping(tmp_path / "prometheus", address.removeprefix("http://")) as prometheus:
+            missing = not_drawn(prometheus, VALUES)
+            for one in (one for board in BOARDS.values() for one in board["templating"]["list"]):
+                if one["type"] == "query":
+                    metric, name = _asked_by(one)
+                    assert VALUES[f"${one['name']}"] in answered(
+                        prometheus, f"label/{name}/values", **{"match[]": metric}
+                    )
+    assert missing == {
+        "driftline-pipeline: Windows pushed",
+        "driftline-retraining: On probation",
+        "driftline-retraining: Rolled back, last 30 days",
+        "driftline-retraining: Failed, last 30 days",
+    }
 
 
 # ---- the files around them ----------------------------------------------------------------------------------

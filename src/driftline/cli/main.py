@@ -21,6 +21,7 @@ COMMANDS = {
     "silence": "Have nobody told of some alerts for a while.",
     "retrain": "Ask for a challenger of a model, by hand.",
     "challengers": "List requests for challengers; approve or refuse one that has won.",
+    "card": "Print the model card of a version.",
     "notify": "Send a test message to a receiver of alerts.",
     "export": "Write files that put Driftline into other programs: Prometheus, Grafana, CI.",
     "demo": "Replay a real incident through a real service, in under a minute.",

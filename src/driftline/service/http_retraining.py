@@ -11,11 +11,13 @@ from starlette.concurrency import run_in_threadpool
 
 from driftline.errors import UnknownNameError
 from driftline.export.contest_html import contest_html
+from driftline.export.model_card import html
 from driftline.retrain.request import Stage
 from driftline.retrain.runners import Report
 from driftline.service import clock
 from driftline.service.asking import AskBody, ask_by_person, decide_by_person
 from driftline.service.bodies import json_answer, json_of, json_schema_of, read_body
+from driftline.service.cards import model_card
 from driftline.service.retraining_views import champion_view, decode_contest, request_view, requests_view
 
 if TYPE_CHECKING:
@@ -90,6 +92,12 @@ def _add_answers(router: APIRouter, service: Service) -> None:
         if found is None:
             raise UnknownNameError("contest of request", id, ())
         return Response(contest_html(found), media_type="text/html; charset=utf-8")
+
+    @router.get("/models/{model}/card", summary="The model card of a version, by default of the champion, as a page.")
+    def card(model: str, version: str | None = None) -> Response:
+        service.views.model_config(model)
+        found = model_card(model, version, service.tasks[model], service.state, service.loop.registry)
+        return Response(html(found), media_type="text/html; charset=utf-8")
 
     @router.get(
         "/models/{model}/champion",

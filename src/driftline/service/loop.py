@@ -58,6 +58,9 @@ from driftline.store.state import State
 DRIFTLINE = "driftline"
 """Who asked, or moved a request, where no person did."""
 
+VERSIONS = "models"
+"""The folder of the registry within the storage."""
+
 _RECORD = "rows.json"
 
 
@@ -280,7 +283,7 @@ def open_loop(
     runners = {
         name: open_runner(model.config.retrain) for name, model in models.items() if model.config.retrain is not None
     }
-    return Loop(models, state, FolderRegistry(storage / "models"), runners, storage / "runs", tell, base_url)
+    return Loop(models, state, FolderRegistry(storage / VERSIONS), runners, storage / "runs", tell, base_url)
 
 
 def open_runner(config: RetrainConfig) -> Runner:

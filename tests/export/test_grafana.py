@@ -35,7 +35,7 @@ from tests.receiver import Server
 from tests.servers import Prometheus, until
 from tests.service.conftest import MODEL, label, prediction
 from tests.service.test_killed import post, serving
-from tests.service.test_loop import configured
+from tests.service.test_loop import TRAIN, configured
 
 SHIPPED = {file.name: file.text for file in grafana_files()}
 BOARDS: Mapping[str, Any] = {
@@ -345,7 +345,7 @@ def days(address: str, first: int, last: int) -> None:
 
 def test_of_a_real_service_only_that_is_missing_which_it_has_not_done(tmp_path: Path, server: Server) -> None:
     """A service that judges, alerts, tells people and retrains. What was fabricated above is said by itself here."""
-    path = configured(tmp_path, approval="manual")
+    path = configured(tmp_path, approval="manual", train=TRAIN.replace('"v2"', "run.name"))  # another one each time
     path.write_text(
         f"{path.read_text()}\nnotify:\n  - {{webhook: {server.url}}}\n  - {{webhook: 'http://127.0.0.1:9'}}\n"
     )

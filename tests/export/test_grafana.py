@@ -46,7 +46,7 @@ KEPT = "driftline_retraining_runs_total"
 """A counter that Driftline's database keeps and that never begins anew; it may be shown as it stands."""
 
 VALUES = {
-    "$__rate_interval": "4s",
+    "$__rate_interval": "8s",
     "${datasource}": "prometheus",
     "$model": "churn",
     "$version": "v1",
@@ -317,18 +317,17 @@ def test_legends_and_columns_name_labels_that_come(prometheus: Prometheus) -> No
 
 
 def test_every_variable_has_values(prometheus: Prometheus) -> None:
+    every_variable_has_values(prometheus)
+
+
+def every_variable_has_values(server: Prometheus) -> None:
     for uid, board in BOARDS.items():
         for one in board["templating"]["list"]:
             if one["type"] == "query":
-                metric, label = _asked_by(one)
-                found = answered(prometheus, f"label/{label}/values", **{"match[]": metric})
+                asks = re.fullmatch(r"label_values\((.*), (\w+)\)", one["query"]["query"])
+                assert asks, one["query"]
+                found = answered(server, f"label/{asks[2]}/values", **{"match[]": filled(asks[1])})
                 assert VALUES[f"${one['name']}"] in found, (uid, one["name"])
-
-
-def _asked_by(variable: Any) -> tuple[str, str]:
-    found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
-    assert found, variable["query"]
-    return filled(found[1]), found[2]
 
 
 def days(address: str, first: int, last: int) -> None:
@@ -349,7 +348,10 @@ def test_of_a_real_service_only_that_is_missing_which_it_has_not_done(tmp_path: 
     path.write_text(
         f"{path.read_text()}\nnotify:\n  - {{webhook: {server.url}}}\n  - {{webhook: 'http://127.0.0.1:9'}}\n"
     )
-    with serving(path) as (_, address):
+    with (
+        serving(path) as (_, address),
+        scraping(tmp_path / "prometheus", address.removeprefix("http://")) as prometheus,
+    ):
         api = f"{address}/api/v1"
         days(address, 0, 12)
         wrong = httpx.post(f"{api}/models/{MODEL}/predictions", json=[{"id": 1}], trust_env=False)
@@ -364,14 +366,10 @@ def test_of_a_real_service_only_that_is_missing_which_it_has_not_done(tmp_path: 
         httpx.post(f"{api}/retraining/{id}/refuse", json=said, trust_env=False).raise_for_status()
         httpx.post(f"{api}/models/{MODEL}/retrain", json=said, trust_env=False).raise_for_status()
         until(waiting, "another one waits")
-        with scraping(tmp_path / "prometheus", address.removeprefix("http://")) as prometheus:
-            missing = not_drawn(prometheus, VALUES)
-            for one in (one for board in BOARDS.values() for one in board["templating"]["list"]):
-                if one["type"] == "query":
-                    metric, name = _asked_by(one)
-                    assert VALUES[f"${one['name']}"] in answered(
-                        prometheus, f"label/{name}/values", **{"match[]": metric}
-                    )
+        until(lambda: asked(prometheus, "count_over_time(driftline_retraining_runs_total[10s]) >= 4"), "scraped")
+        until(lambda: asked(prometheus, 'driftline_retraining_open{stage="waiting"}'), "scraped anew")
+        missing = not_drawn(prometheus, VALUES)
+        every_variable_has_values(prometheus)
     assert missing == {
         "driftline-pipeline: Windows pushed",
         "driftline-retraining: On probation",

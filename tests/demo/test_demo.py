@@ -19,9 +19,10 @@ import httpx
 import polars as pl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 
-from driftline.demo.weather import read_weather
+from driftline.demo.weather import FEATURES, read_weather
 
 MODEL = "seattle-weather"
 
@@ -136,6 +137,35 @@ def test_the_corrected_labels_correct_the_alert(demo: Demo) -> None:
     assert first["status"] == "corrected"
     assert first["value"] < 0.75 < first["value_now"]
     assert [step["kind"] for step in first["history"]][-1] == "corrected"
+
+
+def test_no_challenger_is_trained_on_broken_labels_and_a_better_one_wins_on_mended_ones(demo: Demo) -> None:
+    said = demo.summary["retraining"]
+    assert "the labels cannot be trusted: 0 of 31 labels are 'rain', which was 52 % of the reference" in said["refused"]
+    assert (said["decision"], said["stage"]) == ("promote", "waiting")
+    [request] = demo.get(f"/api/v1/models/{MODEL}/retraining").json()["requests"]
+    contest = request["contest"]["difference"]
+    weather = read_weather().filter(pl.col("date").dt.year() == 2015)
+    assert contest["n"] == len(weather) == 365
+    assert contest["second"] < 0.81 and contest["first"] > 0.82
+    assert f'data-request="{request["id"]}"' in demo.get(f"/models/{MODEL}").text
+
+
+def test_a_loop_that_does_not_look_at_labels_would_have_promoted_a_worse_model(demo: Demo) -> None:
+    """What the page of the demo says of it: on the broken labels the challenger wins, by the true ones it is worse."""
+    rows = read_weather().with_columns(year=pl.col("date").dt.year())
+    answers = []
+    for years in ([2012], [2012, 2013, 2014]):
+        known = rows.filter(pl.col("year").is_in(years))
+        forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=0)
+        forest.fit(known.select(FEATURES).to_numpy(), known["weather"].to_list())
+        answers.append(forest.predict(rows.filter(year=2015).select(FEATURES).to_numpy()))
+    judged = rows.filter(year=2015)
+    broken, true = (
+        [round(100 * accuracy_score(judged[name].to_list(), one)) for one in answers]
+        for name in ("weather", "weather_corrected")
+    )
+    assert (broken, true) == ([42, 62], [80, 62])
 
 
 def test_the_webhook_got_each_word_once_and_in_order(demo: Demo) -> None:

@@ -265,7 +265,7 @@ def test_broken_labels_keep_every_request_out(make: Callable[..., Service]) -> N
     view = requests_view(service.state, service.models[MODEL], most=10)
     assert view.requests == []
     assert view.blocked.startswith(
-        "the alert accuracy-low is firing, but the labels cannot be trusted: no label is '1', which was"
+        "the alert accuracy-low is firing, but the labels cannot be trusted: 0 of 40 labels are '1', which was"
     )
     with pytest.raises(ConflictError, match="the labels cannot be trusted"):
         ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)

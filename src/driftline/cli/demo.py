@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -59,8 +60,10 @@ def _run(folder: Path, port: int, then_exit: bool, as_json: bool, receivers: Map
         with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("days", total=None)
 
-            def chapter(_: str) -> None:
-                console.print("\n[bold]4[/] The corrected labels arrive; windows are judged again.\n")
+            def chapter(refused: str) -> None:
+                console.print("\n[bold]4[/] Somebody asks for a new model. Driftline trains none:\n")
+                console.print(Padding(Text(refused), (0, 0, 1, 3)))
+                console.print("[bold]5[/] The corrected labels arrive; windows are judged again.\n")
 
             story = play(server.address, model, lambda done, of: bar.update(task, completed=done, total=of), chapter)
         summary = story.summary(server.address)
@@ -91,6 +94,8 @@ def _tell_story(console: Console, story: Story, summary: dict[str, Any]) -> None
         f"(threshold {first['threshold']}). Worst month: {summary['worst_accuracy']:.2f}.\n"
         f"  {summary['alerts']} alerts, {summary['corrected']} of them corrected by the late labels."
     )
+    console.print("\n[bold]6[/] Asked again, a challenger learns from 2012 to 2014 and is judged on 2015:\n")
+    console.print(Padding(Text(f"{story.request['stage']}: {story.request['note']}"), (0, 0, 0, 3)))
 
 
 def _accuracy(window: dict[str, Any]) -> float | None:

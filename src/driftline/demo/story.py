@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ import httpx
 
 from driftline.demo.replay import MODEL, Replay
 from driftline.demo.weather import Day, WeatherModel, days_after_training
+from driftline.errors import ConflictError
 from driftline.service.config import load
 from driftline.service.server import Server, listen
 
+_PATIENCE_SECONDS = 120.0
 CORRECTED_ON = date(2016, 2, 1)
 """The day, in the replay's time, on which the corrected labels arrive."""
 
@@ -33,6 +36,11 @@ class Story:
     windows_corrected: list[dict[str, Any]]
     alerts: list[dict[str, Any]]
     alerts_corrected: list[dict[str, Any]]
+    refused: str
+    """Why no challenger was trained on the broken labels."""
+
+    request: dict[str, Any]
+    """The request for a challenger after the corrections, once its contest was held."""
 
     def summary(self, address: str) -> dict[str, Any]:
         """The JSON document of ``driftline demo --json``."""
@@ -52,6 +60,12 @@ class Story:
             "alerts": len(self.alerts_corrected),
             "corrected": sum(one["status"] == "corrected" for one in self.alerts_corrected),
             "corrections": self.corrections,
+            "retraining": {
+                "refused": self.refused,
+                "decision": (self.request["contest"] or {}).get("decision"),
+                "stage": self.request["stage"],
+                "note": self.request["note"],
+            },
             "url": f"{address}/models/{MODEL}",
         }
 
@@ -95,8 +109,10 @@ def play(
         replay.run(days, lambda done: progress(done, len(days)))
         windows, alerts = _get(address, "windows"), _get(address, "alerts")
         totals = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False).json()
-        chapter("correcting")
+        refused = _ask(address, "the accuracy is low").json()["error"]["message"]
+        chapter(refused)
         corrections = replay.correct(days, CORRECTED_ON)
+        request = _judged(address, _ask(address, "the labels have been corrected").json())
     finally:
         replay.close()
     return Story(
@@ -107,7 +123,25 @@ def play(
         windows_corrected=_get(address, "windows"),
         alerts=alerts,
         alerts_corrected=_get(address, "alerts"),
+        refused=refused,
+        request=request,
     )
+
+
+def _ask(address: str, reason: str) -> httpx.Response:
+    body = {"by": "demo", "reason": reason}
+    return httpx.post(f"{address}/api/v1/models/{MODEL}/retrain", json=body, trust_env=False, timeout=30)
+
+
+def _judged(address: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The request once its contest is held, or it has failed; raises `ConflictError` where it was refused."""
+    if "error" in request:
+        raise ConflictError(request["error"]["message"])
+    give_up = time.perf_counter() + _PATIENCE_SECONDS
+    while not request["over"] and request["stage"] != "waiting" and time.perf_counter() < give_up:
+        time.sleep(0.2)
+        request = httpx.get(f"{address}/api/v1/retraining/{request['id']}", trust_env=False, timeout=30).json()
+    return request
 
 
 def _get(address: str, what: str) -> list[dict[str, Any]]:

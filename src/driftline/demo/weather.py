@@ -84,3 +84,22 @@ class WeatherModel:
             pl.Series("prediction", predicted),
             *(pl.Series(f"p_{name}", shares[:, index]) for index, name in enumerate(self.classes)),
         )
+
+
+def train(run: Path) -> dict[str, Any]:
+    """Train a challenger in a run's folder: on the reference and on the labelled rows since."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    known = [
+        pl.read_parquet(run / name).select(*FEATURES, "weather") for name in ("reference.parquet", "train.parquet")
+    ]
+    rows, judged = pl.concat(known), pl.read_parquet(run / "evaluation.parquet")
+    forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=_SEED)
+    forest.fit(rows.select(FEATURES).to_numpy(), rows["weather"].to_list())
+    shares = forest.predict_proba(judged.select(FEATURES).to_numpy())
+    classes = [str(name) for name in forest.classes_]
+    judged.select("id").with_columns(
+        pl.Series("prediction", [classes[index] for index in np.argmax(shares, axis=1)]),
+        *(pl.Series(f"p_{name}", shares[:, index]) for index, name in enumerate(classes)),
+    ).write_parquet(run / "challenger.parquet")
+    return {"version": "2012-2014", "predictions": {"challenger": "challenger.parquet"}}

@@ -15,6 +15,8 @@ from driftline.rules.topic import Topic, topic_of
 DAY = timedelta(days=1)
 _CHANCE = 1e-3
 _COMMON_SHARE = 0.05
+_COMMON_CLASS = 0.2
+_LEFT_SHARE = 0.1
 _FEWEST_UNKNOWN = 5
 
 
@@ -138,11 +140,12 @@ def blocked_because(policy: Policy, facts: Facts, *, person: bool = False) -> st
 def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str:
     """Say what no world does to labels: a class that was common is gone, or an unknown one is common. Else empty.
 
-    ``reference`` and ``current`` count labels by class. A class is gone where none of the current labels has it, and
-    chance would do that less than once in a thousand times. An unknown class is common from 5 labels and 5 % on.
+    ``reference`` and ``current`` count labels by class. A class that was a fifth of the reference or more is gone where
+    at most a tenth of its share is left, and chance would leave so few less than once in a thousand times: rarer ones
+    come and go with the seasons. An unknown class is common from 5 labels and 5 % on.
 
     >>> label_fault({"rain": 50, "sun": 50}, {"sun": 20, "fog": 10})
-    "no label is 'rain', which was 50 % of the reference"
+    "0 of 30 labels are 'rain', which was 50 % of the reference"
     >>> label_fault({"rain": 50, "sun": 50}, {"sun": 4})
     ''
     """
@@ -150,12 +153,20 @@ def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str
     if not total or not count:
         return ""
     for name, times in sorted(reference.items(), key=lambda one: (-one[1], one[0])):
-        if not current.get(name) and (1 - times / total) ** count < _CHANCE:
-            return f"no label is {name!r}, which was {_percent(times / total)} of the reference"
+        share, left = times / total, current.get(name, 0)
+        if share >= _COMMON_CLASS and left / count <= share * _LEFT_SHARE and _at_most(left, count, share) < _CHANCE:
+            return f"{left} of {count} labels are {name!r}, which was {_percent(share)} of the reference"
     for name, times in sorted(current.items(), key=lambda one: (-one[1], one[0])):
         if not reference.get(name) and times >= _FEWEST_UNKNOWN and times / count >= _COMMON_SHARE:
             return f"{_percent(times / count)} of the labels are {name!r}, which the reference does not know"
     return ""
+
+
+def _at_most(left: int, count: int, share: float) -> float:
+    """Chance of so few of a share among so many (binomial)."""
+    from scipy import special
+
+    return float(special.bdtr(left, count, share))
 
 
 def _percent(share: float) -> str:

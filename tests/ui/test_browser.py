@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from driftline.service.ui import pages
-from tests.ui.fabricate import MODEL, Fake, after_correction, fake, firing, healthy, hostile, window_view
+from tests.ui.fabricate import MODEL, Fake, after_correction, challenged, fake, firing, healthy, hostile, window_view
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -49,9 +50,9 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def served(views: Fake, refresh_seconds: float = 60) -> Iterator[str]:
+def served(views: Fake, refresh_seconds: float = 60, app: FastAPI | None = None) -> Iterator[str]:
     """Serve the pages on a free port of loopback; yield the address."""
-    app = FastAPI()
+    app = app or FastAPI()
     app.include_router(pages(views, refresh_seconds=refresh_seconds))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
@@ -189,3 +190,36 @@ def test_a_thousand_windows_are_still_quick(browser: Browser) -> None:
             assert fits(page)
             assert len(page.locator("#window-table tbody tr").all()) == 1000
         assert time.perf_counter() - began < 30
+
+
+def test_a_person_decides_with_a_name_and_a_reason(browser: Browser) -> None:
+    views, decided = challenged(), list[tuple[str, str, Any]]()
+    app = FastAPI()
+
+    @app.post("/api/v1/retraining/{id}/{what}")
+    async def decide(id: str, what: str, request: Request) -> dict[str, str]:
+        decided.append((id, what, await request.json()))
+        views.of_requests[MODEL] = [msgspec.structs.replace(one, stage="promoting") for one in views.requests(MODEL)]
+        return {}
+
+    with served(views, app=app) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        answers = iter(["looks right", "ann", None])
+        page.on("dialog", lambda one: one.dismiss() if (said := next(answers)) is None else one.accept(said))
+        expect(page.get_by_role("button", name="Refuse")).to_be_visible()
+        page.get_by_role("button", name="Approve").click()
+        expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+        assert decided == [("r2", "approve", {"by": "ann", "reason": "looks right"})]
+        views.of_requests[MODEL] = [msgspec.structs.replace(one, stage="baking") for one in views.requests(MODEL)]
+        page.reload()
+        page.locator("#request-r2 summary").click()
+        page.get_by_role("button", name="Roll back").first.click()  # and thinks better of it
+        assert len(decided) == 1
+
+
+def test_without_a_script_there_are_no_buttons_and_the_command_stands_there(browser: Browser) -> None:
+    with (
+        served(challenged()) as address,
+        opened(browser, f"{address}/models/{MODEL}", java_script_enabled=False) as page,
+    ):
+        expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+        expect(page.get_by_text("driftline challengers approve r2 --reason")).to_be_visible()

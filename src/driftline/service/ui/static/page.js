@@ -1,5 +1,6 @@
 // Fetches the page again every few seconds and swaps its <main>, keeping what the reader has open, focused and scrolled
-// to; and says what a point of a chart means. Without this script the page is complete, it only does not move.
+// to; says what a point of a chart means; and sends what a person decides. Without this script the page is complete, it
+// only does not move, and decisions are made on the command line.
 "use strict";
 (() => {
   const live = document.getElementById("live");
@@ -42,23 +43,42 @@
     };
   };
 
-  const refresh = async () => {
-    if (String(getSelection())) {
-      say("Paused while text is selected", false);
-    } else if (!document.hidden) {
-      try {
-        const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
-        if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
-        const text = await answer.text();
-        if (text !== shown) swap(text);
-        shown = text;
-        say(`Live · ${clock()}`, false);
-      } catch {
-        if (!live.classList.contains("lost")) say(`No answer since ${clock()}: this is what was known then`, true);
-      }
+  const load = async () => {
+    try {
+      const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
+      if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
+      const text = await answer.text();
+      if (text !== shown) swap(text);
+      shown = text;
+      say(`Live · ${clock()}`, false);
+    } catch {
+      if (!live.classList.contains("lost")) say(`No answer since ${clock()}: this is what was known then`, true);
     }
+  };
+
+  const refresh = async () => {
+    if (String(getSelection())) say("Paused while text is selected", false);
+    else if (!document.hidden) await load();
     setTimeout(refresh, milliseconds);
   };
+
+  // ---- decisions: a button says where to, the person says why and who ----
+  main.addEventListener("click", async (event) => {
+    const button = event.target.closest?.("button[data-post]");
+    if (!button) return;
+    const reason = prompt(`${button.textContent}: why?`);
+    const by = reason && prompt("Who are you?", sessionStorage.getItem("by") ?? "");
+    if (!by) return;
+    sessionStorage.setItem("by", by);
+    try {
+      const headers = { "Content-Type": "application/json" };
+      const answer = await fetch(button.dataset.post, { method: "POST", headers, body: JSON.stringify({ by, reason }) });
+      if (!answer.ok) throw new Error((await answer.json()).error.message);
+      await load();
+    } catch (error) {
+      say(error.message, true);
+    }
+  });
 
   // ---- charts: one stop of the tab key each, arrow keys from window to window, and the words below ----
   const tell = (target) => {
@@ -82,6 +102,7 @@
     all[to].focus();
   });
 
+  document.documentElement.classList.add("scripting");
   say(`Live · ${clock()}`, false);
   setTimeout(refresh, milliseconds);
 })();

@@ -12,7 +12,7 @@ from msgspec import Meta
 from driftline.errors import ConflictError, UsageError
 from driftline.retrain.policy import Ask, Trigger, blocked_because
 from driftline.retrain.request import BUSY, Stage
-from driftline.service.loop_facts import facts_of, labels_had
+from driftline.service.loop_facts import facts_of, labels_had, with_label_fault
 from driftline.service.model import MonitoredModel
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State
@@ -66,6 +66,8 @@ def ask_by_person(state: State, model: MonitoredModel, body: AskBody, now: datet
         )
     with state.read() as read:
         facts = facts_of(model, config, read)
+        if facts is not None:
+            facts = with_label_fault(facts, model, config, read)
     if facts is None:
         raise ConflictError(f"no window of {model.name} has been judged yet: there is nothing to learn from")
     if because := blocked_because(config.policy, facts, person=True):

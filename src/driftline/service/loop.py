@@ -48,7 +48,7 @@ from driftline.service.contests import (
     reported_contest,
     write_report,
 )
-from driftline.service.loop_facts import facts_of, split_of
+from driftline.service.loop_facts import facts_of, labels_had, split_of, with_label_fault
 from driftline.service.model import MonitoredModel
 from driftline.service.retrain_sections import RetrainConfig
 from driftline.store.files import read_rows
@@ -79,6 +79,7 @@ class Loop:
     tell: Callable[[str], None]
     base_url: Callable[[], str]
     _handles: dict[str, Handle] = field(default_factory=dict)
+    _refused: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
     def step(self, model: str, now: datetime) -> bool:
         """Do what there is to do for a model; True where something moved."""
@@ -95,8 +96,15 @@ class Loop:
     def _consider(self, model: MonitoredModel, config: RetrainConfig, now: datetime) -> bool:
         with self.state.read() as read:
             facts = facts_of(model, config, read)
-        asked = decide(config.policy, facts) if facts is not None else None
+            asked = decide(config.policy, facts) if facts is not None else None
+            if facts is None or not isinstance(asked, Ask):
+                return False
+            known = (facts.now, labels_had(model.name, read))
+            if self._refused.get(model.name) == known:  # the labels are at fault, and there are no others
+                return False
+            asked = decide(config.policy, with_label_fault(facts, model, config, read))
         if not isinstance(asked, Ask):
+            self._refused[model.name] = known
             return False
         ask(self.state, model, asked, DRIFTLINE, now)
         self.tell(f"Retraining {model.name}: {asked.reason}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from driftline.events import Task
@@ -22,27 +23,32 @@ from driftline.store.state import WindowRow, Work
 
 
 def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts | None:
-    """What is known of a model now; None before its first judged window."""
-    stored, parts = read.model(model.name), split_of(model, config, read)
-    if stored is None or stored.watermark is None or parts is None:
+    """What is known of a model now, but whether its labels are at fault; None before its first judged window."""
+    stored, parts, began = read.model(model.name), split_of(model, config, read), read.first_start(model.name)
+    if stored is None or stored.watermark is None or parts is None or began is None:
         return None
-    known = Retraining(read.connection)
-    rows = known.rows(model.name)
-    windows = read.windows(model.name)
-    labels = labels_had(model.name, read)
+    rows = Retraining(read.connection).rows(model.name)
     busy = [row for row in rows if row.stage in BUSY]
     return Facts(
         now=stored.watermark,
-        began=min(row.start for row in windows),
+        began=began,
         firing=[FiringAlert(row.rule, row.measure) for row in read.alerts(model.name, status=Status.FIRING.value)],
         asked=sorted(row.event_time for row in rows),
-        new_labels=labels - (rows[0].labels if rows else 0),
-        labelled_rows=sum(
-            row.labelled for row in windows if parts.training.start <= row.start and row.end <= parts.training.end
-        ),
+        new_labels=labels_had(model.name, read) - (rows[0].labels if rows else 0),
+        labelled_rows=read.labelled_within(model.name, parts.training.start, parts.training.end),
         going_on=busy[0].id if busy else "",
-        label_fault=_label_fault(model, [row for row in windows if row.window.overlaps(parts.evaluation)]),
     )
+
+
+def with_label_fault(facts: Facts, model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts:
+    """The same, with what is wrong with the labels that a contest would be judged by.
+
+    It reads profiles, which takes long: it is asked only where everything else would have a challenger trained.
+    """
+    parts = split_of(model, config, read)
+    assert parts is not None  # there are facts
+    windows = read.windows(model.name, start=parts.evaluation.start, end=parts.evaluation.end)
+    return replace(facts, label_fault=_label_fault(model, windows))
 
 
 def labels_had(model: str, read: Work) -> int:

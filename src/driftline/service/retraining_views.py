@@ -10,7 +10,7 @@ import msgspec
 from driftline.retrain.policy import Ask, Wait, decide
 from driftline.retrain.request import Stage
 from driftline.rules.contest import Contest
-from driftline.service.loop_facts import facts_of
+from driftline.service.loop_facts import facts_of, with_label_fault
 from driftline.service.model import MonitoredModel
 from driftline.store.retraining import Retraining, RetrainingRow, StepRow
 from driftline.store.state import State
@@ -86,6 +86,8 @@ def requests_view(state: State, model: MonitoredModel, *, most: int) -> Requests
         asked: Ask | Wait | None = None
         if config is not None and facts is not None:
             asked = decide(config.policy, facts)
+            if isinstance(asked, Ask):
+                asked = decide(config.policy, with_label_fault(facts, model, config, read))
         if isinstance(asked, Wait):
             blocked = f"{asked.reason}, but {asked.blocked_by}"
     return RequestsView(model.name, blocked, [_view(row, steps[row.id]) for row in rows])

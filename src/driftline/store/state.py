@@ -282,6 +282,19 @@ class Work:
         statement = sa.select(WINDOWS).where(WINDOWS.c.model == model, WINDOWS.c.start == start)
         return [_as(WindowRow, row) for row in self.connection.execute(statement.order_by(WINDOWS.c.version))]
 
+    def first_start(self, model: str) -> datetime | None:
+        """The start of the oldest window; None before the first event."""
+        statement = sa.select(sa.func.min(WINDOWS.c.start)).where(WINDOWS.c.model == model)
+        found: datetime | None = self.connection.execute(statement).scalar()
+        return found
+
+    def labelled_within(self, model: str, start: datetime, end: datetime) -> int:
+        """How many labelled rows the windows have that lie in [start, end)."""
+        statement = sa.select(sa.func.sum(WINDOWS.c.labelled)).where(
+            WINDOWS.c.model == model, WINDOWS.c.start >= start, WINDOWS.c.end <= end
+        )
+        return int(self.connection.execute(statement).scalar() or 0)
+
     def newest_settled_start(self, model: str) -> datetime | None:
         """The start of the newest window that has been judged; None before there is one."""
         statement = sa.select(sa.func.max(WINDOWS.c.start)).where(WINDOWS.c.model == model, WINDOWS.c.settled)

@@ -18,7 +18,7 @@ SYSTEM_PACKAGES := chromium curl fonts-liberation prometheus prometheus-alertman
 PEERS := evidently nannyml whylogs
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog bench soak clean system-packages
+.PHONY: help demo test lint format lock changelog bench soak mlflow clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory bes
 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
 	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)
+
+mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real MLflow server (600 MB are installed)
+	@$(PIP) mlflow-skinny
+	$(BIN)/python -m pytest -p no:cacheprovider tests/retrain/registry/test_mlflow.py $(ARGS)
 
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,10 +8,9 @@ import click
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.export.model_card import html, markdown
-from driftline.retrain.registry import FolderRegistry
 from driftline.service.cards import model_card
 from driftline.service.config import load
-from driftline.service.loop import VERSIONS
+from driftline.service.loop import open_registry
 from driftline.service.model import open_model
 from driftline.service.views import open_state
 
@@ -30,7 +29,7 @@ def command(model: str, version: str | None, page: Path | None, config_path: Pat
         raise UnknownNameError("model", model, config.models)
     state = open_state(config)
     task = open_model(config.models[model], config, state).schema.task.value
-    card = model_card(model, version, task, state, FolderRegistry(Path(config.storage) / VERSIONS))
+    card = model_card(model, version, task, state, open_registry(config))
     if page is None:
         click.echo(markdown(card), nl=False)
         return

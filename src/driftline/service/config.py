@@ -163,6 +163,7 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     notify: list[Annotated[NotifySection, Meta(extra_json_schema=_ONE_RECEIVER)]] = []
     prometheus: PrometheusSection = PrometheusSection()
     url: Text | None = None
+    registry: Text | None = None
     storage: Text = "./driftline-data"
     database: Text | None = None
 
@@ -218,7 +219,8 @@ class NotifyConfig:
 class Config:
     """A checked configuration; paths are absolute or relative to the working directory, no longer to the file.
 
-    ``url`` is where people reach this service, for links; empty where it was not said.
+    ``url`` is where people reach this service, for links; empty where it was not said. ``registry`` is the address of
+    an MLflow, None for a folder in the storage.
     """
 
     models: Mapping[str, ModelConfig]
@@ -227,6 +229,7 @@ class Config:
     database: str
     prometheus: PrometheusSection
     url: str
+    registry: str | None = None
 
     def at(self, folder: Path) -> Config:
         """The same, with events and state in another folder."""
@@ -252,6 +255,16 @@ def load(path: Path) -> Config:
         reason = f"the byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         raise file.error((), reason, line) from error
     return parse(text, path)
+
+
+def quiet_mlflow() -> None:
+    """Have MLflow's client report to nobody, and give up soon on a server that is away; before it is imported."""
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    }
 
 
 def environment() -> Mapping[str, str]:
@@ -325,6 +338,7 @@ class _Builder:
             database=self._database(section.database, storage),
             prometheus=self._prometheus(section.prometheus),
             url="" if section.url is None else self._address(("url",), section.url).rstrip("/"),
+            registry=None if section.registry is None else self._address(("registry",), section.registry),
         )
 
     def _model(self, key: Key, section: ModelSection) -> ModelConfig:

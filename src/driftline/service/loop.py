@@ -16,7 +16,7 @@ import msgspec
 
 from driftline.errors import ConflictError, DataError, UnavailableError, UsageError
 from driftline.retrain.policy import Ask, Trigger, decide
-from driftline.retrain.registry import FolderRegistry, Registry
+from driftline.retrain.registry import FolderRegistry, MLflowRegistry, Registry
 from driftline.retrain.request import OPEN, Stage
 from driftline.retrain.rows import RowsRecord, write_rows
 from driftline.retrain.runners import (
@@ -39,7 +39,7 @@ from driftline.rules import Status
 from driftline.rules.topic import Topic, topic_of
 from driftline.service import clock
 from driftline.service.asking import ask
-from driftline.service.config import Config, environment, secret
+from driftline.service.config import Config, environment, quiet_mlflow, secret
 from driftline.service.contests import (
     hold_contest,
     incumbent,
@@ -57,9 +57,6 @@ from driftline.store.state import State
 
 DRIFTLINE = "driftline"
 """Who asked, or moved a request, where no person did."""
-
-VERSIONS = "models"
-"""The folder of the registry within the storage."""
 
 _RECORD = "rows.json"
 
@@ -291,7 +288,16 @@ def open_loop(
     runners = {
         name: open_runner(model.config.retrain) for name, model in models.items() if model.config.retrain is not None
     }
-    return Loop(models, state, FolderRegistry(storage / VERSIONS), runners, storage / "runs", tell, base_url)
+    return Loop(models, state, open_registry(config), runners, storage / "runs", tell, base_url)
+
+
+def open_registry(config: Config) -> Registry:
+    """The registry of a configuration: an MLflow, or a folder in its storage."""
+    storage = Path(config.storage)
+    if config.registry is None:
+        return FolderRegistry(storage / "models")
+    quiet_mlflow()
+    return MLflowRegistry(secret(config.registry), storage / "mlflow")
 
 
 def open_runner(config: RetrainConfig) -> Runner:

@@ -17,13 +17,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from driftline.errors import ConflictError, DataError, StorageError, UnknownNameError, UsageError
-from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Version, checked_name
+from driftline.errors import ConflictError, DataError, StorageError, UnknownNameError
+from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Version, checked_file, checked_name
 
 _VERSION, _FILES, _ALIASES, _LOCK = "version.json", "files", "aliases.json", ".lock"
 _UNFINISHED = ".new-"
@@ -43,7 +43,7 @@ class FolderRegistry:
     def register(self, version: Version, files: Mapping[str, Path]) -> Version:
         """As `Registry.register`. Raises `UsageError` for a name that leads elsewhere, `StorageError` for the disk."""
         place = self._place(version.model, version.version)
-        named = {_checked_file(name): path for name, path in files.items()}
+        named = {checked_file(name): path for name, path in files.items()}
         with self._storing(version.model):
             if place.exists():
                 return self._same(self.version(version.model, version.version), named)
@@ -167,13 +167,6 @@ class FolderRegistry:
                 f"{known.model} has a version {known.version} with other files; give the new one a name of its own"
             )
         return known
-
-
-def _checked_file(name: str) -> str:
-    parts = PurePosixPath(name).parts
-    if not parts or "\0" in name or "\\" in name or name.startswith("/") or any(part in ("..", ".") for part in parts):
-        raise UsageError(f"the file {name[:120]!r} would not lie in the version's folder; name it by a relative path")
-    return str(PurePosixPath(name))
 
 
 def _decoded(path: Path, kind: type[_Value]) -> _Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import msgspec
@@ -89,3 +89,11 @@ def checked_name(text: str, what: str) -> str:
     if not _NAME.fullmatch(text) or ".." in text or text.endswith("."):
         raise UsageError(f"the {what} came as {text[:120]!r}; it is 1 to 100 letters, digits and . _ + -")
     return text
+
+
+def checked_file(name: str) -> str:
+    """A relative path that stays where it begins; raises `UsageError`."""
+    parts = PurePosixPath(name).parts
+    if not parts or "\0" in name or "\\" in name or name.startswith("/") or any(part in ("..", ".") for part in parts):
+        raise UsageError(f"the file {name[:120]!r} would not lie in the version's folder; name it by a relative path")
+    return str(PurePosixPath(name))

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from driftline.errors import ConflictError, UsageError
+from driftline.retrain.registry import Version
 from driftline.retrain.request import Stage
 from driftline.rules.contest import Contest
 from driftline.service.asking import AskBody, ask_by_person, decide_by_person
@@ -206,6 +207,21 @@ def test_a_person_rolls_back_while_it_is_on_probation(make: Callable[..., Servic
     row = service.loop.roll_back(MODEL, "ann", "complaints", NOW)
     assert (row.stage, row.note) == (Stage.ROLLED_BACK.value, "ann: complaints")
     assert champion_view(service.loop, MODEL).champion == "v1"
+
+
+def test_a_champion_that_was_followed_by_another_is_on_probation_no_longer(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 12)
+    first = loop(service)
+    assert first.stage == Stage.BAKING.value
+    registry = service.loop.registry
+    registry.register(Version(MODEL, "by-hand", NOW), {})
+    registry.promote(MODEL, "by-hand", "v2")
+    days(service, 12, 14, version="v2", flipped=False)  # an alert on its windows would roll it back
+    loop(service)
+    row = next(one for one in requests(service) if one.id == first.id)
+    assert (row.stage, row.note) == (Stage.PROMOTED.value, "its probation is over: by-hand is champion by now")
+    assert champion_view(service.loop, MODEL).champion == "by-hand"
 
 
 def test_a_challenger_that_is_no_better_is_held(make: Callable[..., Service]) -> None:

@@ -16,8 +16,8 @@ import msgspec
 
 from driftline.errors import ConflictError, DataError, UnavailableError, UsageError
 from driftline.retrain.policy import Ask, Trigger, decide
-from driftline.retrain.registry import FolderRegistry, MLflowRegistry, Registry
-from driftline.retrain.request import OPEN, Stage
+from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
+from driftline.retrain.request import FOLLOWING, OPEN, Stage
 from driftline.retrain.rows import RowsRecord, write_rows
 from driftline.retrain.runners import (
     Airflow,
@@ -126,6 +126,8 @@ class Loop:
         except UnavailableError:
             raise  # somebody is away: the same step again
         except (DataError, UsageError) as error:
+            if Stage.FAILED not in FOLLOWING[Stage(row.stage)]:
+                raise
             return self._moved(row, Stage.FAILED, now, str(error))
 
     def _prepare(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
@@ -209,6 +211,8 @@ class Loop:
 
     def _bake(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         assert row.live_from is not None  # set with the stage
+        if (champion := self.registry.aliases(model.name).get(CHAMPION)) != row.version:
+            return self._moved(row, Stage.PROMOTED, now, f"its probation is over: {champion} is champion by now")
         with self.state.read() as read:
             stored = read.model(model.name)
             firing = read.alerts(model.name, status=Status.FIRING.value)

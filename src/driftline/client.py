@@ -153,12 +153,15 @@ class Monitor:
         id: str | None = None,
         time: datetime | None = None,
         latency_seconds: float | None = None,
+        role: Literal["live", "shadow"] = "live",
     ) -> str:
         """Take a prediction and return its id, made here (UUIDv7) unless one is given.
 
         ``time`` is when the prediction was made: now, unless given; a naive one is taken as UTC. NaN and infinite
         numbers are sent as null, which is missing. ``score`` is a probability or a mapping of class to probability.
-        Mappings are copied, not what is in them. What is wrong with the arguments is counted in `stats`, never raised.
+        A ``role`` of shadow is what another version says of a row that was answered: with the id of that answer, and
+        its own version. Mappings are copied, not what is in them. What is wrong with the arguments is counted in
+        `stats`, never raised.
         """
         now_ns = _now_ns()
         given = id if id is not None else _new_id(now_ns)
@@ -170,6 +173,8 @@ class Monitor:
                 row["version"] = of
             if latency_seconds is not None:
                 row["latency_seconds"] = latency_seconds
+            if role != "live":
+                row["role"] = role
         except Exception as error:  # noqa: BLE001 - strange mappings must not break the model
             self._drop("features are not a mapping" if type(error) is _NotAMapping else "features or score unreadable")
         else:

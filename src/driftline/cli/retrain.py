@@ -12,7 +12,7 @@ import msgspec
 from driftline.errors import UnknownNameError
 from driftline.retrain.request import Stage
 from driftline.service import clock
-from driftline.service.asking import AskBody, ask_by_person
+from driftline.service.asking import AskBody, ShadowBody, ask_by_person, ask_for_shadow
 from driftline.service.config import load
 from driftline.service.model import open_model
 from driftline.service.retraining_views import RequestView, request_view
@@ -26,11 +26,21 @@ _WON = (Stage.WAITING, Stage.PROMOTING, Stage.BAKING, Stage.PROMOTED)
 @click.argument("model")
 @click.option("--reason", default="asked by hand", show_default=True, help="Why.")
 @click.option("--by", default=getpass.getuser, show_default="your user name", help="Who asks.")
+@click.option("--shadow", metavar="VERSION", help="Train nothing: judge this version by what it said as a shadow.")
 @click.option("--wait", is_flag=True, help="Wait for the contest; exit with 1 if the challenger has not won.")
 @click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(model: str, reason: str, by: str, wait: bool, config_path: Path, data: Path | None, as_json: bool) -> int:
+def command(
+    model: str,
+    reason: str,
+    by: str,
+    shadow: str | None,
+    wait: bool,
+    config_path: Path,
+    data: Path | None,
+    as_json: bool,
+) -> int:
     """Ask for a challenger of MODEL. The running `driftline serve` trains and judges it."""
     config = load(config_path)
     config = config.at(data) if data is not None else config
@@ -38,7 +48,10 @@ def command(model: str, reason: str, by: str, wait: bool, config_path: Path, dat
         raise UnknownNameError("model", model, config.models)
     state = open_state(config)
     opened = open_model(config.models[model], config, state)
-    row = ask_by_person(state, opened, AskBody(by=by, reason=reason), clock.now())
+    if shadow is None:
+        row = ask_by_person(state, opened, AskBody(by=by, reason=reason), clock.now())
+    else:
+        row = ask_for_shadow(state, opened, ShadowBody(version=shadow, by=by, reason=reason), clock.now())
     shown = 0
     while True:
         view = request_view(state, row.id)

@@ -26,10 +26,15 @@ TEXT_LENGTH_LIMIT = 4096
 NESTED_LENGTH_LIMIT = 2**18
 
 
+Role = Literal["live", "shadow"]
+"""A live prediction was given to somebody; a shadow is what another version would have said of the same row."""
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One checked prediction: ``time`` is aware UTC, ``prediction`` a class name or a finite float.
 
-    ``score`` maps class names to probabilities in [0, 1] (binary: at least the positive class); empty without scores.
+    ``score`` maps class names to probabilities in [0, 1] (binary: at least the positive class); empty without scores. A
+    shadow has the id of the live prediction of its row, and a version of its own.
     """
 
     id: str
@@ -39,6 +44,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     prediction: str | float
     score: dict[str, float]
     latency_seconds: float | None
+    role: Role = "live"
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +63,7 @@ class _RawPrediction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     version: str | int | None = None
     score: dict[str, float] | float | None = None
     latency_seconds: float | None = None
+    role: Role = "live"
 
 
 class _RawLabel(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -148,6 +155,10 @@ def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
     latency = raw.latency_seconds
     if latency is not None and not (math.isfinite(latency) and latency >= 0):
         raise _Refusal("latency_seconds", f"came {latency!r}; allowed is a finite number of seconds, 0 or more")
+    if raw.role == "shadow":
+        for name, value in (("id", raw.id), ("version", raw.version)):
+            if value in (None, ""):
+                raise _Refusal(name, "is missing; a shadow has the id of the live prediction, and its own version")
     return Prediction(
         id=_identifier(raw.id) if raw.id is not None else str(uuid.uuid4()),
         time=_time(raw.time, arrived),
@@ -156,6 +167,7 @@ def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
         prediction=target,
         score=_scores(raw.score, schema),
         latency_seconds=latency,
+        role=raw.role,
     )
 
 

@@ -27,6 +27,8 @@ class Trigger(enum.StrEnum):
     LABELS = "labels"
     SCHEDULE = "schedule"
     MANUAL = "manual"
+    SHADOW = "shadow"
+    """A person asks for the contest of a version that has answered beside the champion."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,11 @@ from driftline.errors import DataError, StorageError
 from driftline.events import Schema, Window
 from driftline.profiles import Columns
 from driftline.profiles.frame import FEATURE, SCORE
+from driftline.retrain.runners.runner import RESULT, Predictions, Result
 from driftline.store.log import EventLog, Mark, Table
 
 TRAINING, EVALUATION, REFERENCE = "train.parquet", "evaluation.parquet", "reference.parquet"
+SHADOW = "shadow.parquet"
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -76,6 +78,45 @@ def write_rows(
     return RowsRecord(
         training=Span(parts.training.start, parts.training.end, len(training)),
         evaluation=Span(parts.evaluation.start, parts.evaluation.end, len(evaluation)),
+        predictions=marks["predictions"],
+        labels=marks["labels"],
+    )
+
+
+def write_shadow(
+    folder: Path, log: EventLog, span: Window, schema: Schema, columns: Columns, version: str
+) -> RowsRecord:
+    """Write the labelled rows of a span that a shadow has answered too, its answers, and the result of its run.
+
+    Raises `DataError` where there is none.
+    """
+    marks, said = log.marks(), log.shadow_rows(version)
+    rows = log.labelled_rows(span, marks)
+    if len(rows) and len(said):
+        rows = rows.join(said.select("id"), on="id", how="semi", maintain_order="left")
+    if not len(rows) or not len(said):
+        raise DataError(
+            f"no labelled row in {span.start.isoformat()} to {span.end.isoformat()} has an answer of {version} as a "
+            "shadow; log its predictions with `role: shadow` and the ids of the live ones"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(named(rows, schema, columns), folder / EVALUATION)
+        answered = named(said.join(rows.select("id"), on="id", how="semi"), schema, columns)
+        _write(
+            answered.select(columns.id or "id", *(one for one in answers(columns) if one in answered.columns)),
+            folder / SHADOW,
+        )
+        result = Result(version, Predictions(SHADOW))
+        _beside(folder / RESULT).write_bytes(msgspec.json.encode(result))
+        _beside(folder / RESULT).replace(folder / RESULT)
+    except OSError as error:
+        raise StorageError(f"the rows of the contest cannot be written into {folder}: {error}") from error
+    first = rows["time"].min()
+    assert isinstance(first, datetime)  # there are rows
+    return RowsRecord(
+        training=Span(first, first, 0),
+        evaluation=Span(span.start, span.end, len(rows)),
         predictions=marks["predictions"],
         labels=marks["labels"],
     )

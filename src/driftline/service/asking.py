@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -27,12 +28,20 @@ class AskBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     reason: Words
 
 
+class ShadowBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who asks for the contest of a version that has answered as a shadow, and why."""
+
+    version: Words
+    by: Words
+    reason: Words
+
+
 def request_id(now: datetime) -> str:
     """A new id, 20 hexadecimal digits: 12 of the time in milliseconds, so that later ones sort later, and 8 random."""
     return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(4)}"
 
 
-def ask(state: State, model: MonitoredModel, asked: Ask, by: str, now: datetime) -> RetrainingRow:
+def ask(state: State, model: MonitoredModel, asked: Ask, by: str, now: datetime, *, version: str = "") -> RetrainingRow:
     """Store a request. Raises `ConflictError` while another of the model is going on."""
     with state.work() as work:
         stored = work.model(model.name)
@@ -48,6 +57,7 @@ def ask(state: State, model: MonitoredModel, asked: Ask, by: str, now: datetime)
             changed_at=now,
             note=asked.reason,
             labels=labels_had(model.name, work),
+            version=version,
         )
         Retraining(work.connection).add(row, busy=BUSY)
     return row
@@ -59,6 +69,17 @@ def ask_by_person(state: State, model: MonitoredModel, body: AskBody, now: datet
     Raises `UsageError` where the model has no `retrain` in its configuration, and `ConflictError` with the reason where
     no challenger may be trained now.
     """
+    _require_allowed(state, model)
+    return ask(state, model, Ask(Trigger.MANUAL, body.reason), body.by, now)
+
+
+def ask_for_shadow(state: State, model: MonitoredModel, body: ShadowBody, now: datetime) -> RetrainingRow:
+    """Store a person's request for the contest of a shadow; raises as `ask_by_person` does."""
+    _require_allowed(state, model, least_labels=0)
+    return ask(state, model, Ask(Trigger.SHADOW, body.reason), body.by, now, version=body.version)
+
+
+def _require_allowed(state: State, model: MonitoredModel, *, least_labels: int | None = None) -> None:
     config = model.config.retrain
     if config is None:
         raise UsageError(
@@ -70,9 +91,9 @@ def ask_by_person(state: State, model: MonitoredModel, body: AskBody, now: datet
             facts = with_label_fault(facts, model, config, read)
     if facts is None:
         raise ConflictError(f"no window of {model.name} has been judged yet: there is nothing to learn from")
-    if because := blocked_because(config.policy, facts, person=True):
+    policy = config.policy if least_labels is None else replace(config.policy, least_labels=least_labels)
+    if because := blocked_because(policy, facts, person=True):
         raise ConflictError(f"no challenger of {model.name} may be trained now: {because}")
-    return ask(state, model, Ask(Trigger.MANUAL, body.reason), body.by, now)
 
 
 def decide_by_person(state: State, id: str, stage: Stage, body: AskBody, now: datetime) -> RetrainingRow:

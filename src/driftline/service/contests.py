@@ -37,7 +37,9 @@ def hold_contest(
     """The contest of a run: its challenger against what the champion answered on the same rows then."""
     columns = _as_written(model.config.columns, config.gates.segments)
     evaluation = canonical(pl.read_parquet(folder / EVALUATION), columns, model.schema)
-    rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=record.training.end)
+    # Nobody says what a shadow learned from.
+    trained_until = record.training.end if record.training.rows else None
+    rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=trained_until)
     said = _answers(folder / result.predictions.challenger, columns, model.schema)
     before = evaluation
     if result.predictions.champion is not None:

@@ -15,7 +15,7 @@ from driftline.export.model_card import html
 from driftline.retrain.request import Stage
 from driftline.retrain.runners import Report
 from driftline.service import clock
-from driftline.service.asking import AskBody, ask_by_person, decide_by_person
+from driftline.service.asking import AskBody, ShadowBody, ask_by_person, ask_for_shadow, decide_by_person
 from driftline.service.bodies import json_answer, json_of, json_schema_of, read_body
 from driftline.service.cards import model_card
 from driftline.service.retraining_views import champion_view, decode_contest, request_view, requests_view
@@ -39,6 +39,18 @@ def retraining_routes(service: Service) -> APIRouter:
         service.views.model_config(model)
         said = read_body(await json_of(request), AskBody)
         row = await run_in_threadpool(ask_by_person, service.state, service.models[model], said, clock.now())
+        return json_answer(await run_in_threadpool(request_view, service.state, row.id), 202)
+
+    @router.post(
+        "/models/{model}/shadow-contest",
+        status_code=202,
+        summary="Ask for the contest of a version that has answered as a shadow beside the champion.",
+        openapi_extra=json_schema_of(ShadowBody),
+    )
+    async def shadow_contest(model: str, request: Request) -> Response:
+        service.views.model_config(model)
+        said = read_body(await json_of(request), ShadowBody)
+        row = await run_in_threadpool(ask_for_shadow, service.state, service.models[model], said, clock.now())
         return json_answer(await run_in_threadpool(request_view, service.state, row.id), 202)
 
     def decide(stage: Stage, summary: str, name: str) -> None:

@@ -30,6 +30,7 @@ class Plan:
 
     predictions: list[LoggedPrediction] = field(default_factory=list)
     labels: list[LoggedLabel] = field(default_factory=list)
+    shadows: list[LoggedPrediction] = field(default_factory=list)
     known: dict[str, KnownPrediction] = field(default_factory=dict)  # new, or with another label
     waiting: dict[str, Label] = field(default_factory=dict)  # labels whose prediction has not come
     matched: set[str] = field(default_factory=set)  # ids whose waiting label has found its prediction
@@ -58,6 +59,10 @@ def make_plan(
     for row in rows:
         for prediction in row.predictions:
             plan.watermark = max(plan.watermark or prediction.time, prediction.time)
+            if prediction.role == "shadow":  # kept for contests; no window speaks of it
+                plan.count("shadow_predictions", prediction.version)
+                plan.shadows.append(LoggedPrediction(row.seq, prediction))
+                continue
             if prediction.id in known:
                 plan.count("duplicate_events", "prediction")
                 continue
@@ -104,6 +109,7 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State) -> int:
     plan = make_plan(rows, known, waiting, accepted_for=model.config.labels.accepted_for)
     model.log.append_predictions(plan.predictions, through=rows[-1].seq)
     model.log.append_labels(plan.labels, through=rows[-1].seq)
+    model.log.append_predictions(plan.shadows, through=rows[-1].seq, table="shadow")
     profiles = profile_predictions(model, [row.prediction for row in plan.predictions])
     with state.work() as work:
         work.put_predictions(model.name, plan.known)

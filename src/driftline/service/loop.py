@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 
 from driftline.errors import ConflictError, DataError, UnavailableError, UsageError
+from driftline.events import Window
 from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
-from driftline.retrain.rows import RowsRecord, write_rows
+from driftline.retrain.rows import RowsRecord, write_rows, write_shadow
 from driftline.retrain.runners import (
     Airflow,
     Command,
@@ -135,9 +136,13 @@ class Loop:
             parts = split_of(model, config, read)
         if parts is None:
             raise DataError("no window has been judged yet: there is nothing to learn from")
-        reference = read_rows(model.config.reference)
-        folder = self.folder / row.id
-        record = write_rows(folder, model.log, parts, model.schema, model.config.columns, reference)
+        folder, columns = self.folder / row.id, model.config.columns
+        if row.trigger == Trigger.SHADOW.value:
+            span = Window(parts.training.start, parts.evaluation.end)
+            record = write_shadow(folder, model.log, span, model.schema, columns, row.version)
+        else:
+            reference = read_rows(model.config.reference)
+            record = write_rows(folder, model.log, parts, model.schema, columns, reference)
         (folder / _RECORD).write_bytes(msgspec.json.encode(record))
         note = (
             f"{record.training.rows} rows to learn from, {_days(record.training.begin, record.training.end)}; "
@@ -151,6 +156,8 @@ class Loop:
 
     def _look(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         del config
+        if row.trigger == Trigger.SHADOW.value:
+            return self._moved(row, Stage.RAN, now, f"{row.version} has answered beside the champion")
         if row.id not in self._handles:
             handle = self.runners[model.name].start(self._request(row), self.folder / row.id)
             if handle is None:

@@ -1,7 +1,8 @@
-"""The event log: what is true of one model, in two append-only Delta tables, readable by Spark, DuckDB and Polars.
+"""The event log: what is true of one model, in three append-only Delta tables, readable by Spark, DuckDB and Polars.
 
-``predictions`` has the canonical columns of `driftline.profiles.frame`; ``labels`` has ``id``, ``label``, ``time`` and
-the ``prediction_time`` of the prediction that it belongs to (a label enters the log when its prediction is there).
+``predictions`` and ``shadow`` have the canonical columns of `driftline.profiles.frame`; ``labels`` has ``id``,
+``label``, ``time`` and the ``prediction_time`` of the prediction that it belongs to (a label enters the log when its
+prediction is there).
 Every row carries ``seq``, the inbox row that caused it; the newest label of an id counts. Each append records the
 highest ``seq`` in the table's own transaction, so that a drain that is repeated after a crash appends nothing twice.
 """
@@ -26,7 +27,7 @@ _APPLICATION = "driftline-inbox"
 _COMPACT_EVERY = 50
 _TIME = pl.Datetime("us", "UTC")
 
-Table = Literal["predictions", "labels"]
+Table = Literal["predictions", "labels", "shadow"]
 
 
 class LoggedPrediction(msgspec.Struct, frozen=True):
@@ -85,12 +86,20 @@ class EventLog:
         opened = self._open(table)
         return (opened.transaction_version(_APPLICATION) or 0) if opened is not None else 0
 
-    def append_predictions(self, rows: Sequence[LoggedPrediction], *, through: int) -> None:
+    def append_predictions(
+        self,
+        rows: Sequence[LoggedPrediction],
+        *,
+        through: int,
+        table: Literal["predictions", "shadow"] = "predictions",
+    ) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
-        last = self.last_seq("predictions")
+        if not rows:
+            return
+        last = self.last_seq(table)
         rows = [row for row in rows if row.seq > last]
         frame = predictions_frame(rows, self._schema)
-        self._append("predictions", frame, through)
+        self._append(table, frame, through)
 
     def append_labels(self, rows: Sequence[LoggedLabel], *, through: int) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
@@ -164,6 +173,14 @@ class EventLog:
         inside = (pl.col("time") >= span.start) & (pl.col("time") < span.end)
         mine = pl.scan_delta(predictions).filter(inside & (pl.col("seq") <= marks["predictions"].seq))
         return mine.join(newest, on="id", how="inner", maintain_order="left").collect()
+
+    def shadow_rows(self, version: str) -> pl.DataFrame:
+        """Return what a version said as a shadow, the first time for each id, in the order of the log."""
+        shadow = self._open("shadow")
+        if shadow is None:
+            return pl.DataFrame()
+        mine = pl.scan_delta(shadow).filter(version=version).sort("seq", maintain_order=True)
+        return mine.unique("id", keep="first", maintain_order=True).collect()
 
     def times_and_versions(self) -> list[tuple[datetime, str]]:
         """Every (time, version) that the log has predictions of, in order."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import hmac
 import math
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
@@ -40,6 +43,19 @@ def post(
     """
     headers = {"Content-Type": "application/json", "User-Agent": "driftline", **(headers or {})}
     _ask("POST", url, content, headers=headers, hidden=hidden, timeout_seconds=timeout_seconds)
+
+
+def signed(body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    """Headers that say when a body was sent and that we sent it; none without a secret.
+
+    ``X-Driftline-Timestamp`` is the time in whole seconds since 1970, ``X-Driftline-Signature`` is ``sha256=`` and the
+    HMAC, in hexadecimal digits, of the timestamp, a full stop and the body.
+    """
+    if not secret:
+        return {}
+    timestamp = str(int(now.timestamp()))
+    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return {"X-Driftline-Timestamp": timestamp, "X-Driftline-Signature": f"sha256={digest}"}
 
 
 _Answer = TypeVar("_Answer")

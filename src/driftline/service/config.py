@@ -25,7 +25,14 @@ from driftline.profiles import Columns
 from driftline.retrain.policy import Policy
 from driftline.rules import Rule, Severity
 from driftline.rules.topic import WINDOW_MEASURES
-from driftline.service.retrain_sections import RUNNERS, RetrainConfig, RetrainSection, RunSection, parse_bytes
+from driftline.service.retrain_sections import (
+    RUNNERS,
+    RetrainConfig,
+    RetrainSection,
+    RunSection,
+    TellSection,
+    parse_bytes,
+)
 from driftline.service.strict_yaml import Key, Reader, SourceFile, check, shown
 from driftline.statistics.paired import CLASSIFICATION as PAIRED_CLASSIFICATION
 from driftline.statistics.paired import REGRESSION as PAIRED_REGRESSION
@@ -396,8 +403,14 @@ class _Builder:
             auto=section.approval == "auto",
             gates=section.gates,
             bake=self._duration((*key, "bake"), section.bake),
+            tell=self._tell((*key, "tell"), section.tell),
             folder=self._folder,
         )
+
+    def _tell(self, key: Key, section: TellSection | None) -> TellSection | None:
+        if section is not None:
+            self._address((*key, "url"), section.url)
+        return section
 
     def _runner(self, key: Key, section: RunSection) -> RunSection:
         given = [kind for kind in RUNNERS if getattr(section, kind) is not None]

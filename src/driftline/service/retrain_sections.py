@@ -103,6 +103,13 @@ class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     segments: list[Text] = []
 
 
+class TellSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who is told when a challenger waits, is promoted, rolled back, held or has failed."""
+
+    url: Text
+    secret: Text | None = None
+
+
 class RetrainSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """When a challenger is trained, on what, by whom, and what becomes of it."""
 
@@ -116,6 +123,7 @@ class RetrainSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     approval: Literal["manual", "auto"] = "manual"
     gates: GatesSection = GatesSection()
     bake: Short = "7d"
+    tell: TellSection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ class RetrainConfig:
     auto: bool
     gates: GatesSection
     bake: timedelta
+    tell: TellSection | None
     folder: Path
     """Where the configuration lies: commands run with it on their path, functions are looked for there."""
 

@@ -33,6 +33,7 @@ from driftline.service.pushing import push_windows
 from driftline.service.rebuild import rebuild
 from driftline.service.receivers import open_channel
 from driftline.service.staleness import check_arrivals, store_event
+from driftline.service.telling import Teller
 from driftline.service.views import Views, alert_view
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
@@ -75,6 +76,7 @@ class Service:
         self._receivers = {one.name: one for one in config.notify}
         self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring)
         self._new_messages = {name: threading.Event() for name in self._receivers}
+        self._tellers: dict[str, Teller] = {}  # opened at the start, as channels are
         self.loop = open_loop(config, self.models, self.state, tell, lambda: config.url or self.address)
         self._threads: list[threading.Thread] = []
         self._passed = False
@@ -87,6 +89,10 @@ class Service:
     def start(self) -> None:
         """Start the worker and one delivery thread a channel."""
         self._channels = {name: open_channel(one, clock.now) for name, one in self._receivers.items()}
+        for name, one in self.config.models.items():
+            if one.retrain is not None and (tell := one.retrain.tell) is not None:
+                key = "" if tell.secret is None else secret(tell.secret)
+                self._tellers[name] = Teller(secret(tell.url), key, self.state, self.loop.folder, clock.now)
         with self.state.work() as work:
             Outbox(work.connection).forget_orphans(self._channels)
             known = {name: {rule.name for rule in one.rules} for name, one in self.config.models.items()}
@@ -193,6 +199,8 @@ class Service:
             for name in self.models:
                 try:
                     moved |= self.loop.step(name, clock.now())
+                    if name in self._tellers:
+                        self._tellers[name].tell(name)
                 except UnavailableError as error:
                     _LOG.warning("retraining %s: %s; trying again", name, error)
                 except Exception:  # noqa: BLE001 - trouble with one model must not stop the others

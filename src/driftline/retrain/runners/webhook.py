@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.outgoing import post
+from driftline.outgoing import post, signed
 from driftline.retrain.runners.asking import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
@@ -20,9 +18,8 @@ from driftline.retrain.runners.runner import Request
 class Webhook:
     """Posts requests to one address. A status of 200 to 299 means that the request was taken.
 
-    ``Idempotency-Key`` is the request's id. With a ``secret``, ``X-Driftline-Timestamp`` is the time of sending (whole
-    seconds since 1970) and ``X-Driftline-Signature`` is ``sha256=`` and the HMAC, in hexadecimal digits, of the
-    timestamp, a full stop and the body. The address may hold a secret: no error repeats it.
+    ``Idempotency-Key`` is the request's id. With a ``secret`` it is `signed`. The address may hold a secret: no error
+    repeats it.
     """
 
     url: str = field(repr=False)
@@ -34,10 +31,6 @@ class Webhook:
         if was_taken(folder):
             return
         body = msgspec.json.encode(request)
-        headers = {"Idempotency-Key": request.id}
-        if self.secret:
-            timestamp = str(int(self.now().timestamp()))
-            digest = hmac.new(self.secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-            headers |= {"X-Driftline-Timestamp": timestamp, "X-Driftline-Signature": f"sha256={digest}"}
+        headers = {"Idempotency-Key": request.id, **signed(body, self.secret, self.now())}
         post(self.url, body, headers=headers, hidden=[self.secret])
         mark(folder)

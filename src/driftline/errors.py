@@ -6,6 +6,7 @@
     ├── UsageError (ValueError)         an argument, option or name that does not fit
     │   ├── UnknownNameError            a name that is not in the table of known names
     │   ├── ConflictError               a key or id that came before with another meaning
+    │   ├── InUseError                  a folder that another driftline works in
     │   └── ConfigError                 a mistake in driftline.yaml: file, line, key
     ├── DataError (ValueError)          a file, frame or batch that cannot be read as what it should be
     │   └── EventError                  one or more refused rows, each with index, field and reason
@@ -54,6 +55,10 @@ class UnknownNameError(UsageError):
 
 class ConflictError(UsageError):
     """A key or id that came before with another meaning."""
+
+
+class InUseError(UsageError):
+    """A folder of events and state that another driftline works in."""
 
 
 class ConfigError(UsageError):

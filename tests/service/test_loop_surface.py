@@ -17,6 +17,7 @@ from driftline.cli.retrain import command as retrain
 from driftline.errors import ConflictError, UnknownNameError
 from driftline.retrain.request import Stage
 from driftline.rules.contest import Contest, Settings, judge_contest
+from driftline.service.asking import AskBody, decide_by_person
 from driftline.service.config import load
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
@@ -79,6 +80,15 @@ def test_ask_look_approve_and_poll_the_champion(make: Callable[..., Service]) ->
     assert http.get(f"{API}/champion").json()["champion"] == "v1"
     assert http.post(f"{API}/rollback", json=SAID).status_code == 409
     assert [one["id"] for one in http.get(f"{API}/retraining").json()["requests"]] == [id]
+
+
+def test_a_request_without_a_body_is_one_but_not_from_another_site(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 12, flipped=False)
+    http = client(service)
+    assert http.post(f"{API}/retrain", headers={"Origin": "https://evil.example"}).status_code == 415
+    asked = http.post(f"{API}/retrain")
+    assert (asked.status_code, asked.json()["by"], asked.json()["reason"]) == (202, "api", "asked over HTTP")
 
 
 def test_what_blocks_a_challenger_is_said(make: Callable[..., Service]) -> None:
@@ -150,6 +160,21 @@ def test_on_the_command_line(make: Callable[..., Service], tmp_path: Path) -> No
         CliRunner().invoke(challengers, [*config, "refuse", "r9", "--reason", "no"], catch_exceptions=False)
     with pytest.raises(UnknownNameError, match="unknown model 'chrn'"):
         CliRunner().invoke(retrain, ["chrn", *config], catch_exceptions=False)
+
+
+def test_without_a_service_it_is_trained_here(make: Callable[..., Service], tmp_path: Path) -> None:
+    service = make(approval="manual")
+    days(service, 0, 12)
+    service.stop()
+    words = [MODEL, "--config", str(tmp_path / "driftline.yaml")]
+    done = CliRunner().invoke(retrain, [*words, "--wait"], catch_exceptions=False, standalone_mode=False)
+    assert done.return_value == 0
+    stages = [line.split()[1] for line in done.output.splitlines()]
+    assert stages == ["asked:", "prepared:", "running:", "ran:", "waiting:"]
+    [row] = requests(service)
+    decide_by_person(service.state, row.id, Stage.REFUSED, AskBody("ann", "no"), NOW)
+    later = CliRunner().invoke(retrain, words, catch_exceptions=False)
+    assert later.output.endswith("No `driftline serve` runs here: it is trained when one does, or now with --wait.\n")
 
 
 def test_waiting_for_the_contest_prints_the_steps_and_ends_with_its_verdict(

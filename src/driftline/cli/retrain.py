@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
-from driftline.errors import UnknownNameError
+from driftline.errors import InUseError, UnknownNameError
 from driftline.retrain.request import Stage
 from driftline.service import clock
 from driftline.service.asking import AskBody, ShadowBody, ask_by_person, ask_for_shadow
-from driftline.service.config import load
+from driftline.service.config import Config, load
+from driftline.service.loop import Loop
 from driftline.service.model import open_model
 from driftline.service.retraining_views import RequestView, request_view
+from driftline.service.runtime import Service
 from driftline.service.views import open_state
+from driftline.store.state import State
 
 _LOOK_EVERY_SECONDS = 0.5
 _WON = (Stage.WAITING, Stage.PROMOTING, Stage.BAKING, Stage.PROMOTED)
@@ -41,33 +46,57 @@ def command(
     data: Path | None,
     as_json: bool,
 ) -> int:
-    """Ask for a challenger of MODEL. The running `driftline serve` trains and judges it."""
+    """Ask for a challenger of MODEL.
+
+    The running `driftline serve` has it trained and judges it; without one, --wait does so here.
+    """
     config = load(config_path)
     config = config.at(data) if data is not None else config
     if model not in config.models:
         raise UnknownNameError("model", model, config.models)
-    state = open_state(config)
-    opened = open_model(config.models[model], config, state)
-    if shadow is None:
-        row = ask_by_person(state, opened, AskBody(by=by, reason=reason), clock.now())
-    else:
-        row = ask_for_shadow(state, opened, ShadowBody(version=shadow, by=by, reason=reason), clock.now())
-    shown = 0
-    while True:
-        view = request_view(state, row.id)
-        if not as_json:
-            for step in view.steps[shown:]:
-                click.echo(f"{step.at:%H:%M:%S} {step.stage}: {step.note}")
-            shown = len(view.steps)
-        if not wait or _is_judged(view):
-            break
-        time.sleep(_LOOK_EVERY_SECONDS)
+    with _service(config) as own:
+        state = own.state if own is not None else open_state(config)
+        opened = own.models[model] if own is not None else open_model(config.models[model], config, state)
+        if shadow is None:
+            row = ask_by_person(state, opened, AskBody(by=by, reason=reason), clock.now())
+        else:
+            row = ask_for_shadow(state, opened, ShadowBody(version=shadow, by=by, reason=reason), clock.now())
+        view = _follow(state, row.id, own.loop if own is not None else None, wait=wait, quiet=as_json)
     if as_json:
         click.echo(msgspec.json.encode(view).decode())
     elif not wait:
         click.echo(f"Request {view.id}. `driftline challengers` shows what becomes of it.")
+        if own is not None:
+            click.echo("No `driftline serve` runs here: it is trained when one does, or now with --wait.")
     return 1 if wait and Stage(view.stage) not in _WON else 0
 
 
-def _is_judged(view: RequestView) -> bool:
-    return view.over or Stage(view.stage) in _WON
+def _follow(state: State, id: str, loop: Loop | None, *, wait: bool, quiet: bool) -> RequestView:
+    """Print the steps of a request as they come, and with a loop of our own take them; until its contest was held."""
+    shown = 0
+    while True:
+        view = request_view(state, id)
+        for step in view.steps[shown:]:
+            if not quiet:
+                click.echo(f"{step.at:%H:%M:%S} {step.stage}: {step.note}")
+        shown = len(view.steps)
+        if not wait or view.over or Stage(view.stage) in _WON:
+            return view
+        if loop is None or not loop.step(view.model, clock.now()):
+            time.sleep(_LOOK_EVERY_SECONDS)
+
+
+@contextlib.contextmanager
+def _service(config: Config) -> Iterator[Service | None]:
+    """A service of our own that is not started, to train with; None where one runs already."""
+    if not Path(config.storage).exists():
+        open_state(config)  # says so
+    try:
+        own = Service(config)
+    except InUseError:
+        yield None
+        return
+    try:
+        yield own
+    finally:
+        own.stop()

@@ -18,7 +18,7 @@ from driftline.alerts.channel import Channel
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
 from driftline.alerts.message import MARKS, Event, describe_alert
-from driftline.errors import StorageError, UnavailableError, UsageError
+from driftline.errors import InUseError, StorageError, UnavailableError
 from driftline.export.remote_write import RemoteWriter
 from driftline.rules import ChangeKind
 from driftline.service import clock
@@ -267,5 +267,5 @@ def _lock(storage: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         lock.close()
-        raise UsageError(f"{storage} is in use by another driftline; stop that one, or use another storage") from error
+        raise InUseError(f"{storage} is in use by another driftline; stop that one, or use another storage") from error
     return lock

@@ -17,6 +17,7 @@ import driftline
 from driftline.errors import DataError
 from driftline.service import check_pass
 from driftline.service.check_report import Report
+from driftline.store.rows import batch_rows
 
 ROWS = 250_000
 
@@ -138,7 +139,8 @@ def test_a_class_that_shows_late() -> None:
 
 
 def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:
-    rows(4).write_parquet(tmp_path / "rows.parquet", row_group_size=20_000)
+    count = 2 * batch_rows(9)
+    rows(4, count).write_parquet(tmp_path / "rows.parquet", row_group_size=20_000)
     told: list[float] = []
     driftline.check(tmp_path / "rows.parquet", tmp_path / "rows.parquet", progress=told.append)
     assert told == sorted(told) and len(told) >= 4

@@ -6,12 +6,11 @@ python driftline_profile.py FILE
 import json
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import polars as pl
 
-from driftline.profiles import Columns, Profiler, canonical, infer_schema, layout_of
+from driftline.profiles import Columns, Profiler, Workers, canonical, infer_schema, layout_of
 from driftline.store.rows import batch_rows
 
 GROUP = 8
@@ -24,19 +23,15 @@ schema = infer_schema(sample, Columns())
 grids, anchors = layout_of(canonical(sample, Columns(), schema), schema)
 del sample
 columns = values = 0
-with ThreadPoolExecutor(1) as pool:
+with Workers() as workers:
     names = list(schema.features)
     for start in range(0, len(names), GROUP):
         group = names[start : start + GROUP]
         part = replace(schema, features={name: schema.features[name] for name in group})
         profiler = Profiler(part, grids, anchors)
         for batch in scan.select(group).collect_batches(chunk_size=batch_rows(len(group)), engine="streaming"):
-            tasks = profiler.tasks(canonical(batch, Columns(), part))
-            running = [pool.submit(task) for task in tasks.long]
-            for task in tasks.short:
-                task()
-            for other in running:
-                other.result()
+            workers.start(profiler.tasks(canonical(batch, Columns(), part)))
+        workers.finish()
         features = profiler.profile().features
         columns += len(features.columns)
         values += features.rows * len(features.columns)

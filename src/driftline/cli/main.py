@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import gc
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -31,6 +34,8 @@ COMMANDS = {
 
 OK, ALERTS, USAGE = 0, 1, 2
 
+_MANY_OBJECTS = 100_000
+
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,6 +61,8 @@ def root() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit with 0 fine, 1 alerts found, 2 bad usage or bad input (one line on stderr)."""
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)  # or the interpreter's last collections walk over all that was imported
     try:
         code = root.main(arguments, prog_name="driftline", standalone_mode=False)
     except click.ClickException as error:
@@ -65,6 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except DriftlineError as error:
         fail(str(error))
     sys.exit(code if isinstance(code, int) else OK)
+
+
+@contextlib.contextmanager
+def rare_collections() -> Iterator[None]:
+    """Seldom look for cyclic garbage: a command that ends soon makes little, and imports make none."""
+    before = gc.get_threshold()
+    gc.set_threshold(_MANY_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def fail(message: str) -> None:

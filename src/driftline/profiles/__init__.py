@@ -1,6 +1,6 @@
 """From rows to profiles: batches of the canonical frame become `WindowProfile` values that merge."""
 
-from driftline.profiles.build import Profiler, profile_rows
+from driftline.profiles.build import Profiler, Workers, profile_rows
 from driftline.profiles.column import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.profiles.frame import Columns, canonical, infer_schema, kind_of
 from driftline.profiles.performance import Classification, Performance, Regression, ScorePair
@@ -21,6 +21,7 @@ __all__ = [
     "Regression",
     "ScorePair",
     "WindowProfile",
+    "Workers",
     "canonical",
     "infer_schema",
     "kind_of",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -15,9 +18,12 @@ from driftline.profiles.parts import Anchor
 from driftline.profiles.performance import Classification, Performance, Regression, merge_performance
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
+from driftline.sketches.compiled import kernel
 
 MOST_SEGMENTS = 100
 """Values of a segment column that are looked at; a column with more of them is no segment."""
+
+_MOST_CORES = 8  # one thread fetches what they work on
 
 _Tally = NumericTally | CategoricalTally | CompositeTally
 
@@ -46,6 +52,51 @@ class Tasks(NamedTuple):
     def all(self) -> list[Callable[[], None]]:
         """Both."""
         return [*self.short, *self.long]
+
+
+class Workers:
+    """Runs the tasks of one batch after another on all cores, while the caller fetches the next batch.
+
+    At most ``cores`` threads work, the caller's among them. Leaving the context waits for what was begun.
+    """
+
+    def __init__(self, cores: int | None = None) -> None:
+        count = min(cores or os.cpu_count() or 1, _MOST_CORES)
+        self._pool = ThreadPoolExecutor(max(count - 1, 1), thread_name_prefix="driftline-profile")
+        self._beside = max(count - 1, 1)
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._running: list[Future[None]] = []
+
+    def __enter__(self) -> Workers:
+        """Start no thread before there is work."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._waiting.clear()
+        self._pool.shutdown()
+
+    def start(self, tasks: Tasks) -> None:
+        """Finish the batch before, then begin with this one."""
+        self.finish()
+        self._waiting.extend(tasks.long)
+        self._running = [self._pool.submit(self._work) for _ in range(min(self._beside, len(tasks.long)))]
+        for task in tasks.short:
+            task()
+
+    def finish(self) -> None:
+        """Work until nothing is left; raise what a task raised."""
+        self._work()
+        for other in self._running:
+            other.result()
+        self._running = []
+
+    def _work(self) -> None:
+        while True:
+            try:
+                task = self._waiting.popleft()
+            except IndexError:
+                return
+            task()
 
 
 class Profiler:
@@ -102,7 +153,7 @@ class Profiler:
             if column in rows.columns and kind is not Kind.UNSUPPORTED:
                 if name not in tallies:
                     tallies[name] = self._tally(column, kind)
-                short = isinstance(tallies[name], NumericTally)
+                short = isinstance(tallies[name], NumericTally) and kernel() is None
                 (tasks.short if short else tasks.long).append(partial(tallies[name].add, rows[column]))
 
     def _tally(self, column: str, kind: Kind) -> _Tally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,10 +16,14 @@ from driftline.events import Kind, class_name
 from driftline.profiles.parts import Anchor, datetime_parts, text_parts, vector_parts
 from driftline.sketches import CategoryCounts, Grid, GridSketch, Moments
 from driftline.sketches.categories import BUCKETS, EXACT_LIMIT, buckets_of
+from driftline.sketches.compiled import Kernel, kernel
 from driftline.sketches.grid import GridTally
 from driftline.sketches.hashing import hash_texts
 from driftline.sketches.moments import LARGEST, RoundedMomentsTally
 from driftline.sketches.scratch import CHUNK, scratch
+
+_WORTH_COMPILED = 2048
+"""Fewer numbers than these are counted without a table of all cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +170,20 @@ class NumericTally:
             self._missing += missing
             values = values.drop_nulls()
         there = (values if values.dtype == pl.Float64 else values.cast(pl.Float64)).to_numpy()
+        if self._moments.rounding and len(there) >= _WORTH_COMPILED and (compiled := kernel()) is not None:
+            self._add_compiled(there, compiled)
+            return
         for start in range(0, len(there), CHUNK):
             self._add(there[start : start + CHUNK])
+
+    def _add_compiled(self, there: npt.NDArray[np.float64], compiled: Kernel) -> None:
+        numbers, far = compiled.tally_numbers(there, self._grid.centre, self._grid.scale, self._sketch.counts())
+        self._nan += numbers.nan
+        self._positive += numbers.positive_infinite
+        self._negative += numbers.negative_infinite
+        self._smallest, self._largest = min(self._smallest, numbers.low), max(self._largest, numbers.high)
+        self._moments.add_rounded(numbers.near, numbers.coarse, numbers.fine, numbers.squares, numbers.crosses)
+        self._moments.add_far(far)
 
     def _add(self, chunk: npt.NDArray[np.float64]) -> None:
         low, high = float(chunk.min()), float(chunk.max())  # NaN if there is one
@@ -209,6 +226,7 @@ class CategoricalTally:
     def __init__(self) -> None:
         self._rows = self._missing = 0
         self._counts: list[pl.DataFrame] = []
+        self._few: Counter[str] | None = Counter()
         self._waiting = 0
         self._categories = CategoryCounts()
 
@@ -216,6 +234,12 @@ class CategoricalTally:
         """Add a series of texts, booleans or numbers, shape (n,)."""
         self._rows += len(values)
         self._missing += values.null_count()
+        if self._few is not None and values.dtype == pl.String and (compiled := kernel()) is not None:
+            few = compiled.count_texts(values)
+            if few is not None:
+                self._few.update(few)
+                return
+            self._settle_few()
         there = _named(values.drop_nulls()).alias("name")
         if not self._categories.exact:
             self._sample(there)
@@ -235,6 +259,11 @@ class CategoricalTally:
             self._categories = self._categories.merge(there)
             self._counts, self._waiting = [], 0
 
+    def _settle_few(self) -> None:
+        if self._few is not None:
+            self._categories = self._categories.merge(CategoryCounts.of(self._few.items()))
+            self._few = None
+
     def _sample(self, names: pl.Series) -> None:
         """Count what there are too many of to be named: all by bucket, by name only those that can be kept."""
         hashes = hash_texts(names)
@@ -245,6 +274,7 @@ class CategoricalTally:
 
     def column(self) -> CategoricalColumn:
         """The profile of all that was added."""
+        self._settle_few()
         self._settle()
         return CategoricalColumn(self._rows, self._missing, self._categories)
 

@@ -151,19 +151,21 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     A column of another type than the schema's is cast; what does not cast becomes null: a mistyped value is missing.
     Columns that the file lacks are left out too: the profile then lacks them, which is a finding.
     """
-    present = frame.columns
-    parts: list[pl.Expr] = []
+    present = frame.schema
+    parts: list[pl.Expr | pl.Series] = []
     for name, kind in schema.features.items():
         if name in present:
-            parts.append(_typed(name, frame.schema[name], kind).alias(FEATURE + name))
+            as_it_is = _as_it_is(frame[name], kind)  # a series costs less than an expression
+            part = _typed(name, present[name], kind) if as_it_is is None else as_it_is
+            parts.append(part.alias(FEATURE + name))
     target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
-    for column, part in ((columns.prediction, "prediction"), (columns.label, "label")):
+    for column, role in ((columns.prediction, "prediction"), (columns.label, "label")):
         if column is not None and column in present:
-            parts.append(_typed(column, frame.schema[column], target).alias(part))
-    for name, column in _score_columns(columns, schema).items():
+            parts.append(_typed(column, present[column], target).alias(role))
+    for class_, column in _score_columns(columns, schema).items():
         if column in present:
             score = pl.col(column).cast(pl.Float64, strict=False)
-            parts.append(pl.when(score.is_between(0.0, 1.0)).then(score).alias(SCORE + name))
+            parts.append(pl.when(score.is_between(0.0, 1.0)).then(score).alias(SCORE + class_))
     parts += [
         pl.col(column).cast(pl.String).alias(part)
         for column, part in ((columns.id, "id"), (columns.version, "version"))
@@ -176,7 +178,16 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     ]
     if columns.time is not None and columns.time in present:
         parts.append(_utc(columns.time, frame.schema[columns.time]).alias("time"))
+    if all(isinstance(part, pl.Series) for part in parts):
+        return pl.DataFrame(parts)
     return frame.select(parts)
+
+
+def _as_it_is(values: pl.Series, kind: Kind) -> pl.Series | None:
+    """A column that is of its kind's type already, or of other numbers; None for others."""
+    if kind is Kind.NUMERIC and values.dtype.is_numeric():
+        return values.cast(pl.Float64, strict=False)
+    return values if kind is Kind.CATEGORICAL and values.dtype == pl.String else None
 
 
 def _score_columns(columns: Columns, schema: Schema) -> dict[str, str]:

@@ -27,7 +27,7 @@ from driftline.profiles import (
 from driftline.profiles.frame import COMPOSITE, feature_columns, kind_of_values
 from driftline.service.check_compare import report_of
 from driftline.service.check_notes import some_of
-from driftline.service.check_pass import Layout, read_side
+from driftline.service.check_pass import Batches, Layout, read_sides
 from driftline.service.check_report import Alert, ColumnReport, Report
 from driftline.service.check_rows import Side, rows_of
 from driftline.service.check_sides import Sides
@@ -94,17 +94,18 @@ def check(
     _require_columns(before.sample, now.sample, columns)
     before.type_like(now)
     now.type_like(before)
+    batches = Batches((before, now), columns)
     schema = _schema(
         before.sample, now.sample, columns, _task(task), None if positive is None else class_name(positive)
     )
     aside = _set_aside(before.sample, now.sample, schema)
     compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
     layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
-    tell = progress or _silent
+    seen_before, seen_now = read_sides(batches, layout, progress or _silent)
     sides = Sides(
         layout,
-        read_side(before, layout, lambda share: tell(share / 2)),
-        read_side(now, layout, lambda share: tell(0.5 + share / 2)),
+        seen_before,
+        seen_now,
         tuple(before.rows.schema),
         dict(now.rows.schema),
         floors or Floors(),

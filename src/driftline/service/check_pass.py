@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.events import Kind, Schema
-from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, canonical, kind_of
+from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, Workers, canonical, kind_of
 from driftline.profiles.frame import FEATURE
 from driftline.profiles.parts import Anchor
 from driftline.service.check_rows import Side
@@ -25,7 +24,7 @@ SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
 """Share of repeated rows or ids from which on they are spoken of."""
 
-_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 12_000_000, 4, 48
+_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 8_000_000, 4, 48
 _KEY_COLUMNS = 6
 
 
@@ -72,32 +71,74 @@ class Seen:
         return sum(self.days.values()) / (max(self.days) - min(self.days)).days if len(self.days) > 1 else None
 
 
-def read_side(side: Side, layout: Layout, progress: Callable[[float], None]) -> Seen:
-    """Read a side; ``progress`` is told the share that is done, 0 to 1, where the number of rows is known."""
-    seen = Seen()
-    there = [name for name in side.rows.schema if name not in layout.columns.ignore]
-    groups = _groups(there, layout, side.rows)
-    with ThreadPoolExecutor(1) as pool:  # beside this thread and those of the engine that reads
-        for number, group in enumerate(groups):
-            part = _part(layout, group, first=number == 0)
-            reading = _Reading(side, part, seen, first=number == 0, whole=len(groups) == 1)
-            for batch in side.rows.batches(group):
-                reading.add(side.typed(batch), pool)
-                if side.rows.count:
-                    progress(min((number + reading.rows / side.rows.count) / len(groups), 1.0))
-            reading.finish()
+class Batches:
+    """The rows of the sides, a group of columns after another; the next group is read ahead where that is little.
+
+    Reading begins at once: there is something else to do until the first rows are there.
+    """
+
+    def __init__(self, sides: Sequence[Side], columns: Columns) -> None:
+        self.sides = sides
+        self.there = [[name for name in side.rows.schema if name not in columns.ignore] for side in sides]
+        self.groups = [_groups(there, columns, side.rows) for side, there in zip(sides, self.there, strict=True)]
+        self._next = [(side, group) for side, groups in zip(sides, self.groups, strict=True) for group in groups]
+        self._begun: Iterator[pl.DataFrame] | None = None
+        self._read_ahead()
+
+    def take(self) -> Iterator[pl.DataFrame]:
+        """The batches of the next group: all groups of the first side, then those of the second."""
+        side, group = self._next.pop(0)
+        begun = side.rows.batches(group) if self._begun is None else self._begun
+        self._begun = None
+        self._read_ahead()
+        return begun
+
+    def _read_ahead(self) -> None:
+        if self._next:
+            side, group = self._next[0]
+            if side.rows.narrow and (side.rows.count or 0) * len(group) <= _GROUP_CELLS:
+                self._begun = side.rows.batches(group)
+
+
+def read_sides(batches: Batches, layout: Layout, progress: Callable[[float], None]) -> list[Seen]:
+    """Read the sides; ``progress`` is told the share that is done, 0 to 1, where the number of rows is known."""
+    with Workers() as workers:
+        return [
+            _read_side(batches, number, layout, workers, partial(_part_done, progress, number, len(batches.sides)))
+            for number in range(len(batches.sides))
+        ]
+
+
+def _part_done(progress: Callable[[float], None], number: int, sides: int, share: float) -> None:
+    progress((number + share) / sides)
+
+
+def _read_side(
+    batches: Batches, place: int, layout: Layout, workers: Workers, progress: Callable[[float], None]
+) -> Seen:
+    seen, side, groups, there = Seen(), batches.sides[place], batches.groups[place], batches.there[place]
+    for number, group in enumerate(groups):
+        part = _part(layout, group, first=number == 0)
+        reading = _Reading(side, part, seen, first=number == 0, whole=len(groups) == 1)
+        for batch in batches.take():
+            reading.add(side.typed(batch), workers)
+            if side.rows.count:
+                progress(min((number + reading.rows / side.rows.count) / len(groups), 1.0))
+        workers.finish()
+        reading.finish()
     if len(groups) > 1 and layout.columns.id is None and seen.keys.repeated >= REPEATED_LEAST:
         seen.keys = _whole_rows(side, there)
     return seen
 
 
-def _groups(there: list[str], layout: Layout, rows: Rows) -> list[list[str]]:
+def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
     """Columns that are read together: fewer at a time need less memory. The first group has all but features."""
     if not rows.narrow:
         return [there]
-    parts = {*layout.columns.roles, *layout.columns.segments}
+    parts = {*columns.roles, *columns.segments}
     others = [name for name in there if name not in parts]
-    size = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
+    most = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
+    size = -(-len(others) // max(-(-len(others) // most), 1)) or 1  # as many groups as need be, of one size
     groups = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
     return [[name for name in there if name in parts] + groups[0], *groups[1:]]
 
@@ -127,20 +168,16 @@ class _Reading:
         self._spaced = _Spaced(side.rows.count)
         self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
 
-    def add(self, batch: pl.DataFrame, pool: ThreadPoolExecutor) -> None:
+    def add(self, batch: pl.DataFrame, workers: Workers) -> None:
         rows = canonical(batch, self._layout.columns, self._layout.schema)
         tasks = self._profiler.tasks(rows)
         if self._keys is not None:
             tasks.long.append(partial(self._keys.add, batch))
-        running = [pool.submit(task) for task in tasks.long]
-        for task in tasks.short:
-            task()
+        workers.start(tasks)
         self._count_nulls(batch, rows)
         self._count_days(rows)
-        self._spaced.add(rows.select(name for name in rows.columns if name.startswith(FEATURE)))
+        self._spaced.add(pl.DataFrame(rows[name] for name in rows.columns if name.startswith(FEATURE)))
         self.rows += batch.height
-        for other in running:
-            other.result()
 
     def _count_nulls(self, batch: pl.DataFrame, rows: pl.DataFrame) -> None:
         for name in batch.columns:
@@ -174,7 +211,7 @@ class _Spaced:
         self._frames: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        kept = rows.gather_every(self._step, -self._seen % self._step)
+        kept = rows[np.arange(-self._seen % self._step, rows.height, self._step)]  # sooner than gather_every
         self._seen += rows.height
         self._kept += kept.height
         self._frames.append(kept)

@@ -224,11 +224,19 @@ class GridTally:
         high = _high_bits(scaled, scratch("high", len(scaled), np.int64))
         if self._dense is None:
             self._few.append(high.astype(np.uint16))
-            if sum(map(len, self._few)) < _FEW:
-                return
-            self._dense = np.zeros(CELLS, np.int64)
-            high, self._few = np.concatenate(self._few).astype(np.int64), []
+            if sum(map(len, self._few)) >= _FEW:
+                self.counts()
+            return
         np.add.at(self._dense, high, 1)
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """The counts so far, shape (`CELLS`,), by the high 16 bits of a float32; whoever adds to them counts."""
+        if self._dense is None:
+            self._dense = np.zeros(CELLS, np.int64)
+            if self._few:
+                np.add.at(self._dense, np.concatenate(self._few).astype(np.int64), 1)
+                self._few = []
+        return self._dense
 
     def sketch(self) -> GridSketch:
         """The counts of all that was added."""
@@ -238,6 +246,8 @@ class GridTally:
         elif self._few:
             high, counts = np.unique(np.concatenate(self._few), return_counts=True)
         else:
+            return GridSketch()
+        if not len(high):
             return GridSketch()
         cells = _in_order(high)
         order = np.argsort(cells)

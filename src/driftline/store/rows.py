@@ -15,7 +15,7 @@ from driftline.errors import DataError, UsageError
 HEAD_ROWS = 16_384
 _HEAD_CELLS, _LEAST_HEAD_ROWS, _HEAD_COLUMNS = 2_000_000, 1_024, 100
 _BATCH_CELLS = 4_000_000
-_LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 131_072
+_LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 262_144
 _MESSAGE_LENGTH = 200
 
 
@@ -107,23 +107,30 @@ class ScannedRows:
         return pl.concat([head.select(group).collect(engine="streaming") for group in groups or [[]]], how="horizontal")
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Stream the columns.
+        """Stream the columns, from now on.
 
         Where a later row of a CSV file is of a type that the first ones did not show, the rest comes with the types
         that all rows allow.
         """
-        size = batch_rows(len(columns))
+        with readable(self.name):
+            begun = self._stream(self._scan, columns)
+        return self._batches(begun, columns)
+
+    def _batches(self, begun: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         done = 0
         with readable(self.name):
             try:
-                for batch in self._scan.select(columns).collect_batches(chunk_size=size, engine="streaming"):
+                for batch in begun:
                     done += batch.height
                     yield batch
             except pl.exceptions.ComputeError:
                 if self._again is None:
                     raise
-                rest = self._again().select(columns).slice(done)
-                yield from rest.collect_batches(chunk_size=size, engine="streaming")
+                yield from self._stream(self._again().slice(done), columns)
+
+    @staticmethod
+    def _stream(scan: pl.LazyFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        return scan.select(columns).collect_batches(chunk_size=batch_rows(len(columns)), engine="streaming")
 
 
 class StreamedRows:

@@ -1,0 +1,98 @@
+"""The inner loops in C (`kernel.c`), where they were compiled: the same results as in Python, bit for bit, sooner.
+
+A wheel for a platform has them; so has an installation from source on a machine with a C compiler. Elsewhere
+`kernel` is None, and NumPy and Polars do the work.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+FILE = Path(__file__).with_name("_kernel.so")
+_VERSION = 1
+_MOST_TEXTS = 1024
+_STREAM = b"arrow_array_stream"
+
+
+class Numbers(ctypes.Structure):
+    """What the values of a column were: ``struct numbers`` of `kernel.c`.
+
+    ``near`` values were added up in ``coarse`` to ``crosses``, see `RoundedMomentsTally.add_rounded`; ``far`` ones were
+    handed out. ``low`` and ``high`` are of the finite values; without any, infinite.
+    """
+
+    nan: int
+    positive_infinite: int
+    negative_infinite: int
+    near: int
+    far: int
+    coarse: int
+    fine: int
+    squares: int
+    crosses: int
+    low: float
+    high: float
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("nan", "positive_infinite", "negative_infinite", "near", "far")),
+        *((name, ctypes.c_int64) for name in ("coarse", "fine", "squares", "crosses")),
+        *((name, ctypes.c_double) for name in ("low", "high")),
+    )
+
+
+class Kernel:
+    """The functions of the compiled library; calls run outside of the interpreter's lock."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        pointer, whole, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+        self._tally_numbers = library.driftline_tally_numbers
+        self._tally_numbers.argtypes = (pointer, whole, real, real, pointer, ctypes.POINTER(Numbers), pointer)
+        self._tally_numbers.restype = None
+        self._count_texts = library.driftline_count_texts
+        self._count_texts.argtypes = (pointer, pointer, pointer)
+        self._count_texts.restype = whole
+        self._address_of = ctypes.pythonapi.PyCapsule_GetPointer
+        self._address_of.argtypes = (ctypes.py_object, ctypes.c_char_p)
+        self._address_of.restype = pointer
+
+    def tally_numbers(
+        self, values: npt.NDArray[np.float64], centre: float, scale: float, cells: npt.NDArray[np.int64]
+    ) -> tuple[Numbers, npt.NDArray[np.float64]]:
+        """Count values, shape (n,), into the 65,536 ``cells``; return what else they are, and far ones less the centre.
+
+        The scale is a power of two between 2**-100 and 2**100.
+        """
+        if values.dtype != np.float64 or cells.dtype != np.int64:
+            raise TypeError(f"{values.dtype} and {cells.dtype} came; the kernel takes float64 and int64")
+        values = np.ascontiguousarray(values)
+        far = np.empty(len(values))
+        numbers = Numbers(low=np.inf, high=-np.inf)
+        self._tally_numbers(
+            values.ctypes.data, len(values), centre, scale, cells.ctypes.data, ctypes.byref(numbers), far.ctypes.data
+        )
+        return numbers, far[: numbers.far]
+
+    def count_texts(self, values: pl.Series) -> dict[str, int] | None:
+        """How often each text of a series comes, nulls left out; None where there are too many to be worth it."""
+        first, counts = np.empty(_MOST_TEXTS, np.int64), np.empty(_MOST_TEXTS, np.int64)
+        capsule = values.__arrow_c_stream__()
+        found = self._count_texts(self._address_of(capsule, _STREAM), first.ctypes.data, counts.ctypes.data)
+        if found < 0:
+            return None
+        return dict(zip(values.gather(first[:found]).to_list(), counts[:found].tolist(), strict=True))
+
+
+@cache
+def kernel() -> Kernel | None:
+    """The compiled loops, or None where there are none, or those of another release."""
+    try:
+        library = ctypes.CDLL(str(FILE))
+        library.driftline_kernel_version.restype = ctypes.c_int64
+        return Kernel(library) if library.driftline_kernel_version() == _VERSION else None
+    except (OSError, AttributeError):
+        return None

@@ -1,0 +1,346 @@
+/* The inner loops of the sketches, in one pass over a column where NumPy needs about fifteen.
+
+   Whatever is here is also in Python, in this folder, and gives the same result to the last bit
+   (tests/sketches/test_kernel.py): without a compiler Driftline is slower, not different. Compiled by hatch_build.py,
+   called by compiled.py through ctypes. Plain C99 that knows nothing of Python: one library serves all its versions.
+   Nothing is allocated here that is not freed before return, and there is no state: any thread may call. */
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if !defined(FLT_EVAL_METHOD) || FLT_EVAL_METHOD != 0
+#error "double is not rounded to double here: results would differ from NumPy's"
+#endif
+#ifdef __FAST_MATH__
+#error "arithmetic must be that of IEEE 754"
+#endif
+
+#define EXPORTED __attribute__((visibility("default")))
+
+/* Where the linker can choose when it loads, the loops come twice: with and without AVX2. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define WIDE
+#define INLINED static inline
+#endif
+
+EXPORTED int64_t driftline_kernel_version(void) { return 1; }
+
+/* ---- numbers: the grid, the rounded moments and the extremes ----------------------------------------------- */
+
+enum { BLOCK = 256, LANES = 8 };
+
+#define ROUNDED_BELOW 16.0
+#define WHOLE_BELOW 2048.0 /* up to here the squares of multiples of 2^-14 are exact, and rounding changes none */
+#define LARGEST ((double)FLT_MAX)
+/* Adding one of these rounds to a multiple of 2^-14, 2^-40, 2^-28, 2^-54, which the low bits of the sum then count. */
+#define TO_COARSE (1.5 * 274877906944.0)
+#define TO_FINE (1.5 * 4096.0)
+#define TO_SQUARE (1.5 * 16777216.0)
+#define TO_CROSS (1.5 * 0.25)
+
+struct numbers {
+    int64_t nan, positive_infinite, negative_infinite;
+    int64_t near, far;              /* how many values were added up below, and how many were handed out */
+    int64_t coarse, fine;           /* the sums of coarse and fine parts, in units of 2^-14 and 2^-40 scales */
+    int64_t squares, crosses;       /* of squared coarse parts, of coarse times fine: 2^-28, 2^-54 square scales */
+    double low, high;               /* of the finite values; must hold +inf and -inf, or earlier extremes */
+};
+
+INLINED uint64_t bits_of(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* The high 16 bits of a scaled value as float: its cell. */
+INLINED uint32_t cell_of(double scaled)
+{
+    float single = (float)scaled + 0.0f; /* -0.0 becomes 0.0 */
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    return bits >> 16;
+}
+
+/* Whether all values of a block, of less than WHOLE_BELOW, are multiples of 2^-14: whole numbers mostly. */
+INLINED int are_round(const double *scaled)
+{
+    uint64_t rest = 0;
+    for (int i = 0; i < BLOCK; i++) {
+        rest |= bits_of(scaled[i] - ((scaled[i] + TO_COARSE) - TO_COARSE));
+    }
+    return rest == 0;
+}
+
+/* Find the extremes of a block; return whether all of its values are finite. */
+INLINED int all_finite(const double *block, double *low, double *high)
+{
+    double lows[LANES], highs[LANES], odd[LANES], any_odd = 0.0;
+    for (int j = 0; j < LANES; j++) {
+        lows[j] = highs[j] = block[j];
+        odd[j] = 0.0;
+    }
+    for (int i = 0; i < BLOCK; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            double x = block[i + j];
+            lows[j] = x < lows[j] ? x : lows[j];
+            highs[j] = x > highs[j] ? x : highs[j];
+            odd[j] += x - x; /* NaN from the first value on that is not finite */
+        }
+    }
+    *low = lows[0];
+    *high = highs[0];
+    for (int j = 0; j < LANES; j++) {
+        *low = lows[j] < *low ? lows[j] : *low;
+        *high = highs[j] > *high ? highs[j] : *high;
+        any_odd += odd[j];
+    }
+    return any_odd == 0.0;
+}
+
+/* Copy a block with the centre in place of what is not finite, which is counted; return how many those are. */
+static int64_t without_odd(const double *block, double *copy, double centre, struct numbers *numbers, double *low,
+                           double *high)
+{
+    int64_t odd = 0;
+    *low = HUGE_VAL;
+    *high = -HUGE_VAL;
+    for (int i = 0; i < BLOCK; i++) {
+        double x = block[i];
+        int finite = x - x == 0.0;
+        numbers->nan += x != x;
+        numbers->positive_infinite += x > DBL_MAX;
+        numbers->negative_infinite += x < -DBL_MAX;
+        odd += !finite;
+        copy[i] = finite ? x : centre;
+        *low = finite && x < *low ? x : *low;
+        *high = finite && x > *high ? x : *high;
+    }
+    return odd;
+}
+
+/* Count `count` values at (x - centre) / scale, where `scale` is a power of two of less than 2^100 either way.
+   `cells` has 65,536 counters, `far` room for every value: it takes x - centre of those at 16 scales and beyond, but
+   for those whose rounding changes nothing. */
+EXPORTED WIDE void driftline_tally_numbers(const double *values, int64_t count, double centre, double scale,
+                                           int64_t *cells, struct numbers *numbers, double *far)
+{
+    const double inverse = 1.0 / scale; /* exact: multiplying by it is dividing by the scale */
+    for (int64_t start = 0; start < count; start += BLOCK) {
+        const double *block = values + start;
+        double padded[BLOCK], finite[BLOCK], scaled[BLOCK], low, high;
+        uint32_t cell[BLOCK];
+        int64_t odd = 0, padding = 0;
+        if (count - start < BLOCK) {
+            memcpy(padded, block, (count - start) * sizeof *padded);
+            for (int64_t i = count - start; i < BLOCK; i++, padding++) {
+                padded[i] = NAN;
+            }
+            block = padded;
+        }
+        if (!all_finite(block, &low, &high)) {
+            odd = without_odd(block, finite, centre, numbers, &low, &high);
+            numbers->nan -= padding;
+            block = finite;
+        }
+        for (int i = 0; i < BLOCK; i++) {
+            scaled[i] = (block[i] - centre) * inverse;
+        }
+        double above = (high - centre) * inverse, below = (centre - low) * inverse;
+        double farthest = above > below ? above : below;
+        if (farthest > LARGEST) {
+            for (int i = 0; i < BLOCK; i++) {
+                cell[i] = cell_of(scaled[i] > LARGEST ? LARGEST : scaled[i] < -LARGEST ? -LARGEST : scaled[i]);
+            }
+        } else {
+            for (int i = 0; i < BLOCK; i++) {
+                cell[i] = cell_of(scaled[i]);
+            }
+        }
+        for (int i = 0; i < BLOCK; i++) {
+            cells[cell[i]]++;
+        }
+        cells[0] -= odd; /* the centre's cell */
+        int64_t near = BLOCK - odd;
+        if (farthest >= ROUNDED_BELOW && !(farthest < WHOLE_BELOW && are_round(scaled))) {
+            for (int i = 0; i < BLOCK; i++) {
+                if (scaled[i] >= ROUNDED_BELOW || scaled[i] <= -ROUNDED_BELOW) {
+                    far[numbers->far++] = block[i] - centre;
+                    scaled[i] = 0.0;
+                    near--;
+                }
+            }
+        }
+        uint64_t coarse = 0, fine = 0, squares = 0, crosses = 0;
+        for (int i = 0; i < BLOCK; i++) {
+            double rounded = scaled[i] + TO_COARSE;
+            coarse += bits_of(rounded);
+            rounded -= TO_COARSE;
+            double rest = (scaled[i] - rounded) + TO_FINE;
+            fine += bits_of(rest);
+            rest -= TO_FINE;
+            squares += bits_of(rounded * rounded + TO_SQUARE);
+            crosses += bits_of(rounded * rest + TO_CROSS);
+        }
+        numbers->coarse += (int64_t)(coarse - BLOCK * bits_of(TO_COARSE));
+        numbers->fine += (int64_t)(fine - BLOCK * bits_of(TO_FINE));
+        numbers->squares += (int64_t)(squares - BLOCK * bits_of(TO_SQUARE));
+        numbers->crosses += (int64_t)(crosses - BLOCK * bits_of(TO_CROSS));
+        numbers->low = low < numbers->low ? low : numbers->low;
+        numbers->high = high > numbers->high ? high : numbers->high;
+        numbers->near += near;
+    }
+}
+
+/* ---- texts: how often each comes --------------------------------------------------------------------------- */
+
+/* The stream interface of Arrow, as arrow.apache.org/docs/format/CStreamInterface.html gives it. */
+struct ArrowSchema {
+    const char *format, *name, *metadata;
+    int64_t flags, n_children;
+    struct ArrowSchema **children, *dictionary;
+    void (*release)(struct ArrowSchema *);
+    void *private_data;
+};
+
+struct ArrowArray {
+    int64_t length, null_count, offset, n_buffers, n_children;
+    const void **buffers;
+    struct ArrowArray **children, *dictionary;
+    void (*release)(struct ArrowArray *);
+    void *private_data;
+};
+
+struct ArrowArrayStream {
+    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *);
+    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *);
+    const char *(*get_last_error)(struct ArrowArrayStream *);
+    void (*release)(struct ArrowArrayStream *);
+    void *private_data;
+};
+
+enum { SLOTS = 4096, MOST = 1024, INLINE = 12 };
+
+struct text {
+    uint64_t words[2];  /* the view: length, then up to 12 bytes, or 4 bytes and where all of them are */
+    const char *bytes;  /* of a text of more than 12 bytes; else NULL */
+};
+
+struct found {
+    struct text text;
+    int64_t first, count;
+};
+
+static uint64_t hash_of(const struct text *text, uint32_t length)
+{
+    uint64_t hash = text->words[0];
+    if (text->bytes == NULL) {
+        hash ^= text->words[1] * 0x9E3779B97F4A7C15u;
+    } else {
+        for (uint32_t at = 0; at < length; at += 8) {
+            uint64_t word; /* the last one overlaps the one before */
+            memcpy(&word, text->bytes + (length - at < 8 ? length - 8 : at), 8);
+            hash = (hash ^ (hash >> 32) ^ word) * 0x9E3779B97F4A7C15u;
+        }
+    }
+    hash *= 0xBF58476D1CE4E5B9u;
+    return hash ^ (hash >> 32);
+}
+
+static int same(const struct text *a, const struct text *b, uint32_t length)
+{
+    if (a->words[0] != b->words[0]) { /* the length and the first bytes */
+        return 0;
+    }
+    return a->bytes == NULL ? a->words[1] == b->words[1] : memcmp(a->bytes, b->bytes, length) == 0;
+}
+
+/* Add the texts of one array; `row` is the number of its first one. Return 0 when there are more than MOST. */
+static int add_texts(const struct ArrowArray *array, int64_t row, int64_t *found_count, struct found *found,
+                     uint16_t *slots)
+{
+    const uint8_t *valid = array->null_count == 0 ? NULL : array->buffers[0];
+    const char *views = (const char *)array->buffers[1] + 16 * array->offset;
+    for (int64_t i = 0; i < array->length; i++) {
+        int64_t bit = i + array->offset;
+        if (valid != NULL && !(valid[bit >> 3] >> (bit & 7) & 1)) {
+            continue;
+        }
+        struct text text;
+        uint32_t length;
+        memcpy(text.words, views + 16 * i, 16);
+        memcpy(&length, views + 16 * i, 4);
+        text.bytes = NULL;
+        if (length > INLINE) {
+            int32_t buffer, offset;
+            memcpy(&buffer, views + 16 * i + 8, 4);
+            memcpy(&offset, views + 16 * i + 12, 4);
+            text.bytes = (const char *)array->buffers[2 + buffer] + offset;
+        }
+        uint64_t slot = hash_of(&text, length) % SLOTS;
+        while (slots[slot] != 0 && !same(&found[slots[slot] - 1].text, &text, length)) {
+            slot = (slot + 1) % SLOTS;
+        }
+        if (slots[slot] == 0) {
+            if (*found_count == MOST) {
+                return 0;
+            }
+            found[*found_count] = (struct found){text, row + i, 0};
+            slots[slot] = (uint16_t)++*found_count;
+        }
+        found[slots[slot] - 1].count++;
+    }
+    return 1;
+}
+
+/* Count the texts of a stream of views, without its nulls: for each, in order of appearance, the row that it first
+   came in and how often it came, in `first` and `counts`, which have room for MOST. Return how many there are; -1 when
+   they are more than MOST, or not of this kind, or cannot be had. The stream is left for its owner to release. */
+EXPORTED int64_t driftline_count_texts(struct ArrowArrayStream *stream, int64_t *first, int64_t *counts)
+{
+    struct ArrowSchema schema;
+    if (stream->get_schema(stream, &schema) != 0) {
+        return -1;
+    }
+    int views = strcmp(schema.format, "vu") == 0;
+    schema.release(&schema);
+    uint16_t *slots = calloc(SLOTS, sizeof *slots);
+    struct found *found = malloc(MOST * sizeof *found);
+    struct ArrowArray *arrays = NULL; /* texts of more than 12 bytes are compared where they are: all stay till the end */
+    int64_t found_count = 0, array_count = 0, row = 0;
+    int good = views && slots != NULL && found != NULL;
+    while (good) {
+        struct ArrowArray *more = realloc(arrays, (array_count + 1) * sizeof *arrays);
+        if (more == NULL) {
+            good = 0;
+            break;
+        }
+        arrays = more;
+        if (stream->get_next(stream, &arrays[array_count]) != 0) {
+            good = 0;
+            break;
+        }
+        if (arrays[array_count].release == NULL) { /* the end */
+            break;
+        }
+        good = add_texts(&arrays[array_count], row, &found_count, found, slots);
+        row += arrays[array_count++].length;
+    }
+    for (int64_t i = 0; good && i < found_count; i++) {
+        first[i] = found[i].first;
+        counts[i] = found[i].count;
+    }
+    while (array_count-- > 0) {
+        arrays[array_count].release(&arrays[array_count]);
+    }
+    free(arrays);
+    free(found);
+    free(slots);
+    return good ? found_count : -1;
+}

@@ -17,12 +17,12 @@ FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fno-trapping-math", "-fPIC", 
 
 
 class KernelBuildHook(BuildHookInterface[Any]):
-    """Puts ``_kernel.so`` beside ``kernel.c``, and into the wheel, which is then one of this platform."""
+    """Puts ``kernel.library`` beside ``kernel.c``, and into the wheel, which is then one of this platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile; a failure is told and makes a wheel without the library."""
         folder = Path(self.root, "src", "driftline", "sketches")
-        source, target = folder / "kernel.c", folder / "_kernel.so"
+        source, target = folder / "kernel.c", folder / "kernel.library"
         target.unlink(missing_ok=True)
         compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]
         if sys.platform == "win32" or shutil.which(compiler[0]) is None:
@@ -35,6 +35,6 @@ class KernelBuildHook(BuildHookInterface[Any]):
             self.app.display_warning(f"kernel.c was not compiled, Driftline will be slower:\n{done.stderr}")
             return
         part.replace(target)
-        build_data["artifacts"].append("src/driftline/sketches/_kernel.so")
+        build_data["artifacts"].append("src/driftline/sketches/kernel.library")
         build_data["pure_python"] = False
         build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")

@@ -326,6 +326,7 @@ def test_what_holds_no_numbers_has_no_numeric_parts(values: pl.Series) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.floats(), min_size=2, max_size=2), min_size=1, max_size=9), st.floats(1e-300, 1e300))
+@example([[0.0, 1.7976931348623157e308]] * 3, 1.0)
 @example([[1.7e308, 0.0], [-1.7e308, 0.0], [-1.7e308, 5e-324]], 1.0)
 def test_no_member_is_too_large(rows: list[list[float]], scale: float) -> None:
     values = pl.Series(rows, dtype=pl.List(pl.Float64))

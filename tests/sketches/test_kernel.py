@@ -185,7 +185,7 @@ def wheel(folder: Path, **environment: str) -> tuple[str, list[str], str]:
     source.mkdir()
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("_kernel.so", "__pycache__"))
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("kernel.library", "__pycache__"))
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist"],
         cwd=source,
@@ -203,19 +203,19 @@ def wheel(folder: Path, **environment: str) -> tuple[str, list[str], str]:
 def test_a_wheel_has_the_library_and_is_for_its_platform_and_every_python(tmp_path: Path) -> None:
     name, files, _ = wheel(tmp_path)
     assert "-py3-none-" in name and not name.endswith("-any.whl")
-    assert "driftline/sketches/_kernel.so" in files
+    assert "driftline/sketches/kernel.library" in files
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
 def test_without_a_working_compiler_the_wheel_is_pure(tmp_path: Path, compiler: str) -> None:
     name, files, said = wheel(tmp_path, CC=compiler)
-    assert name.endswith("-py3-none-any.whl") and not any("_kernel" in file for file in files)
+    assert name.endswith("-py3-none-any.whl") and "driftline/sketches/kernel.library" not in files
     assert "slower" in said
 
 
 @pytest.mark.parametrize("content", [b"", b"no library", b"\x7fELF" + bytes(100)])
 def test_a_broken_library_is_none(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = tmp_path / "_kernel.so"
+    broken = tmp_path / "kernel.library"
     broken.write_bytes(content)
     assert loaded(broken, monkeypatch) is None
     assert loaded(tmp_path / "missing.so", monkeypatch) is None

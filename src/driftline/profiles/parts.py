@@ -37,6 +37,7 @@ _CHARACTERS = {  # each has a bit
 }
 _SPACE_BIT, _UNKNOWN, _CODE_POINTS = 1 << list(_CHARACTERS).index("white space"), 1 << len(_CHARACTERS), 0x110000
 _QUANTUM_BITS, _REACH_BITS, _EXACT_BITS = 28, 10, 53  # a member is a whole number of up to 38 bits
+_LARGEST = float(np.finfo(np.float64).max)
 _ANCHOR_ROWS = 10_000
 _CHUNK = 1 << 16  # characters or members at once: they stay in the cache, and in one thread
 
@@ -229,7 +230,8 @@ def anchor_of(sample: pl.Series) -> Anchor | None:
     _, members = _members(usual.gather_every(-(-len(usual) // _ANCHOR_ROWS)), dimension)
     if not len(members):
         return None
-    centre = (members / len(members)).sum(axis=0)  # a sum of what was divided never overflows
+    with np.errstate(over="ignore"):  # a sum of what was divided overflows by a rounding at most
+        centre = np.clip((members / len(members)).sum(axis=0), -_LARGEST, _LARGEST)
     between = np.abs(members / 2 - centre / 2)
     farthest = float(between.max())
     size = 2 * farthest * float(np.sqrt(np.mean((between / farthest) ** 2))) if farthest > 0 else 0.0

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-FILE = Path(__file__).with_name("_kernel.so")
+FILE = Path(__file__).with_name("kernel.library")
 _VERSION = 1
 _MOST_TEXTS = 1024
 _STREAM = b"arrow_array_stream"

@@ -15,6 +15,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-inp
 SELF := $(PIP) --no-build-isolation --no-deps --editable .
 ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
 SYSTEM_PACKAGES := chromium curl fonts-liberation prometheus prometheus-alertmanager
+COMPILER_PACKAGES := gcc libc6-dev
+BUILT_FROM := pyproject.toml hatch_build.py src/driftline/sketches/kernel.c
 PEERS := evidently nannyml whylogs
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
@@ -63,6 +65,7 @@ mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real 
 
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -f src/driftline/sketches/kernel.library
 	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps are newer than what was installed from; the second run has nothing to do. dev holds all that demo does.
@@ -74,14 +77,17 @@ clean: ## remove the environment and everything made
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
 
-.venv/demo.stamp: requirements/demo.lock pyproject.toml | .venv/bin/pip
+.venv/demo.stamp: requirements/demo.lock $(BUILT_FROM) | .venv/bin/pip
 	@echo "Installing Driftline into .venv …" >&2
 	@$(PIP) --require-hashes --requirement requirements/demo.lock
 	@$(SELF)
 	@touch $@
 
-.venv/dev.stamp: requirements/dev.lock pyproject.toml | .venv/bin/pip
+.venv/dev.stamp: requirements/dev.lock $(BUILT_FROM) | .venv/bin/pip
 	@echo "Installing Driftline and what its tests need into .venv …" >&2
+	@if ! command -v cc >/dev/null; then \
+		if test -n "$(ROOT)"; then { apt-get update --quiet; $(APT) $(COMPILER_PACKAGES); } >&2; \
+		else echo "No C compiler: the tests of the compiled loops will be skipped" >&2; fi; fi
 	@$(PIP) --require-hashes --requirement requirements/dev.lock
 	@$(SELF)
 	@touch .venv/demo.stamp $@

@@ -13,16 +13,18 @@ from driftline.profiles.build import performance_of
 from driftline.statistics import measures
 
 COLUMNS = Columns(time="time", score="score", prediction="prediction", label="label", features=())
+DAY = 86_400_000_000  # in microseconds, as the time is
 METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc")
 
 SCHEMA = Schema(Task.BINARY, {}, ("0", "1"), "1")
 
 started = time.perf_counter()
 frame = pl.read_parquet(sys.argv[1], columns=["time", "score", "prediction", "label"])
-rows = canonical(frame, COLUMNS, SCHEMA).sort("time")
+rows = canonical(frame, COLUMNS, SCHEMA)
+rows = rows if rows["time"].is_sorted() else rows.sort("time")
 scores = [name for name in rows.columns if name.startswith("score.")]
 days, start = [], 0
-for length in rows["time"].dt.date().rle().struct.field("len").to_list():
+for length in (rows["time"].to_physical() // DAY).rle().struct.field("len").to_list():
     part = rows.slice(start, length)
     days.append(measures(performance_of(part, SCHEMA, scores, {}), positive=SCHEMA.positive, names=METRICS))
     start += length

@@ -21,6 +21,7 @@ SEGMENT = "segment."
 COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
 """What is profiled by its parts; see `driftline.profiles.parts`."""
 _INFERRED_CLASSES_LIMIT = 1000
+_FEW_NUMBERS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,9 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
     for column, role in ((columns.prediction, "prediction"), (columns.label, "label")):
         if column is not None and column in present:
-            parts.append(_typed(column, present[column], target).alias(role))
+            as_it_is = _as_it_is(frame[column], target)
+            part = _typed(column, present[column], target) if as_it_is is None else as_it_is
+            parts.append(part.alias(role))
     for class_, column in _score_columns(columns, schema).items():
         if column in present:
             score = pl.col(column).cast(pl.Float64, strict=False)
@@ -184,10 +187,21 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
 
 
 def _as_it_is(values: pl.Series, kind: Kind) -> pl.Series | None:
-    """A column that is of its kind's type already, or of other numbers; None for others."""
+    """A column that is of its kind's type already, or of numbers; None for others."""
     if kind is Kind.NUMERIC and values.dtype.is_numeric():
         return values.cast(pl.Float64, strict=False)
+    if kind is Kind.CATEGORICAL and values.dtype.is_integer():
+        return _names_of(values)
     return values if kind is Kind.CATEGORICAL and values.dtype == pl.String else None
+
+
+def _names_of(numbers: pl.Series) -> pl.Series | None:
+    """Whole numbers as texts, each of which is written once; None where that is not worth it."""
+    low, high = numbers.min(), numbers.max()
+    if not (isinstance(low, int) and isinstance(high, int) and -_FEW_NUMBERS < low <= high < _FEW_NUMBERS):
+        return None
+    names = pl.Series([str(number) for number in range(low, high + 1)], dtype=pl.String)
+    return names.gather(numbers.cast(pl.Int64) - low) if len(names) <= len(numbers) else None
 
 
 def _score_columns(columns: Columns, schema: Schema) -> dict[str, str]:

@@ -92,14 +92,18 @@ class Classification:
             there = labels.is_not_null() & predictions.is_not_null()
             labels, predictions = labels.filter(there), predictions.filter(there)
             scores = {name: series.filter(there) for name, series in (scores or {}).items()}
-        named = {name: _OfClass.of(labels, name, series) for name, series in sorted((scores or {}).items())}
+        labelled = _rows_by_name(labels)
+        named = {
+            name: _OfClass.of(_rows_of(name, labels, labelled), series)
+            for name, series in sorted((scores or {}).items())
+        }
         label_score = _score_of_label(len(labels), named, positive)
         scored = ~np.isnan(label_score)
         known = label_score[scored]
         losses = -np.log(np.clip(known, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
         errors = (1 - label_score) ** 2 if positive is not None else _squared_errors(len(labels), named)
         return cls(
-            confusion=_confusion(labels, predictions),
+            confusion=_confusion(labels, labelled, predictions),
             scores={name: _score_pair(one) for name, one in named.items()},
             log_loss=Moments.of(losses),
             brier=Moments.of(errors[scored]),
@@ -124,9 +128,12 @@ class Classification:
         return sum(self.confusion.values())
 
 
-def _confusion(labels: pl.Series, predictions: pl.Series) -> dict[tuple[str, str], int]:
+_RowsByName = dict[str, npt.NDArray[np.bool_]]
+
+
+def _confusion(labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series) -> dict[tuple[str, str], int]:
     """How many rows have each label and prediction, by name. Few names are compared, which is quicker than grouping."""
-    labelled, predicted = _rows_by_name(labels), _rows_by_name(predictions)
+    predicted = _rows_by_name(predictions) if labelled is not None else None
     if labelled is None or predicted is None:
         pairs = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
         return {(label, prediction): int(count) for label, prediction, count in sorted(pairs.rows())}
@@ -136,9 +143,9 @@ def _confusion(labels: pl.Series, predictions: pl.Series) -> dict[tuple[str, str
     return {pair: count for pair, count in counts.items() if count}
 
 
-def _rows_by_name(names: pl.Series) -> dict[str, npt.NDArray[np.bool_]] | None:
+def _rows_by_name(names: pl.Series) -> _RowsByName | None:
     """Which rows have each name, shape (n,) each; None where there are more than a few names."""
-    found: dict[str, npt.NDArray[np.bool_]] = {}
+    found: _RowsByName = {}
     rest = np.ones(len(names), np.bool_)
     while len(rest) and rest[at := int(rest.argmax())]:
         if len(found) == _FEW_NAMES:
@@ -148,6 +155,12 @@ def _rows_by_name(names: pl.Series) -> dict[str, npt.NDArray[np.bool_]] | None:
     return found
 
 
+def _rows_of(name: str, labels: pl.Series, labelled: _RowsByName | None) -> npt.NDArray[np.bool_]:
+    if labelled is None:
+        return (labels == name).to_numpy()
+    return labelled[name] if name in labelled else np.zeros(len(labels), np.bool_)
+
+
 class _OfClass(NamedTuple):
     """One class: its probability in each row, NaN where there is none in [0, 1], and whether it is the label."""
 
@@ -155,12 +168,12 @@ class _OfClass(NamedTuple):
     is_label: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, labels: pl.Series, name: str, scores: pl.Series) -> _OfClass:
+    def of(cls, is_label: npt.NDArray[np.bool_], scores: pl.Series) -> _OfClass:
         probability = scores.cast(pl.Float64, strict=False).to_numpy()
         known = (probability >= 0.0) & (probability <= 1.0)
         if not known.all():
             probability = np.where(known, probability, np.nan)
-        return cls(probability, (labels == name).to_numpy())
+        return cls(probability, is_label)
 
 
 def _score_pair(one: _OfClass) -> ScorePair:

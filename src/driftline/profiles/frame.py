@@ -168,7 +168,10 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     for class_, column in _score_columns(columns, schema).items():
         if column in present:
             score = pl.col(column).cast(pl.Float64, strict=False)
-            parts.append(pl.when(score.is_between(0.0, 1.0)).then(score).alias(SCORE + class_))
+            part = frame[column]
+            if not _are_probabilities(part):
+                part = pl.when(score.is_between(0.0, 1.0)).then(score)
+            parts.append(part.alias(SCORE + class_))
     parts += [
         pl.col(column).cast(pl.String).alias(part)
         for column, part in ((columns.id, "id"), (columns.version, "version"))
@@ -180,7 +183,8 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
         if column in present
     ]
     if columns.time is not None and columns.time in present:
-        parts.append(_utc(columns.time, frame.schema[columns.time]).alias("time"))
+        is_utc = present[columns.time] == pl.Datetime("us", "UTC")
+        parts.append((frame[columns.time] if is_utc else _utc(columns.time, present[columns.time])).alias("time"))
     if all(isinstance(part, pl.Series) for part in parts):
         return pl.DataFrame(parts)
     return frame.select(parts)
@@ -201,7 +205,15 @@ def _names_of(numbers: pl.Series) -> pl.Series | None:
     if not (isinstance(low, int) and isinstance(high, int) and -_FEW_NUMBERS < low <= high < _FEW_NUMBERS):
         return None
     names = pl.Series([str(number) for number in range(low, high + 1)], dtype=pl.String)
-    return names.gather(numbers.cast(pl.Int64) - low) if len(names) <= len(numbers) else None
+    return names.gather((numbers.cast(pl.Int16) - low).cast(pl.UInt32)) if len(names) <= len(numbers) else None
+
+
+def _are_probabilities(values: pl.Series) -> bool:
+    """Whether none of them has to be taken out: floats in [0, 1], or null."""
+    if values.dtype != pl.Float64 or values.is_nan().any():
+        return False
+    low, high = values.min(), values.max()
+    return isinstance(low, float) and isinstance(high, float) and low >= 0.0 and high <= 1.0
 
 
 def _score_columns(columns: Columns, schema: Schema) -> dict[str, str]:

@@ -98,15 +98,16 @@ class Classification:
             for name, series in sorted((scores or {}).items())
         }
         label_score = _score_of_label(len(labels), named, positive)
-        scored = ~np.isnan(label_score)
-        known = label_score[scored]
-        losses = -np.log(np.clip(known, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
         errors = (1 - label_score) ** 2 if positive is not None else _squared_errors(len(labels), named)
+        scored = ~np.isnan(label_score)
+        if not scored.all():
+            label_score, errors = label_score[scored], errors[scored]
+        losses = -np.log(np.clip(label_score, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
         return cls(
             confusion=_confusion(labels, labelled, predictions),
             scores={name: _score_pair(one) for name, one in named.items()},
             log_loss=Moments.of(losses),
-            brier=Moments.of(errors[scored]),
+            brier=Moments.of(errors),
         )
 
     def merge(self, other: Classification) -> Classification:
@@ -201,6 +202,9 @@ def _score_of_label(rows: int, named: Mapping[str, _OfClass], positive: str | No
 
     Of a binary model a row that gave its label none gave it what the other class leaves.
     """
+    if positive is not None and len(named) == 1:
+        only = next(iter(named.values()))
+        return np.where(only.is_label, only.probability, 1.0 - only.probability)
     of_label = np.full(rows, np.nan)
     for one in named.values():
         of_label = np.where(one.is_label, one.probability, of_label)

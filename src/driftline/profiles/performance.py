@@ -12,7 +12,6 @@ import polars as pl
 
 from driftline.errors import MergeError
 from driftline.sketches import ExactSum, Grid, GridSketch, Moments
-from driftline.sketches.grid import CELLS
 from driftline.sketches.moments import LARGEST
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -21,7 +20,6 @@ SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 NEAR_ZERO = 1e-9
 """Labels that are no further from 0 have no relative error."""
 
-_FEW_ROWS = 4096  # below it a sort is quicker than a count of all cells
 _FEW_NAMES = 4
 
 
@@ -178,23 +176,11 @@ class _OfClass(NamedTuple):
 
 
 def _score_pair(one: _OfClass) -> ScorePair:
-    """Both grids from one count: cells of the class's own rows come after those of the others."""
     known = ~np.isnan(one.probability)
     probability, is_label = one.probability, one.is_label
     if not known.all():
         probability, is_label = probability[known], is_label[known]
-    grid = Grid()
-    places = grid.cells_of(logit(probability)) + is_label * np.int64(CELLS)
-    if len(places) < _FEW_ROWS:
-        places, counts = np.unique(places, return_counts=True)
-    else:
-        dense = np.bincount(places, minlength=2 * CELLS)
-        places = np.flatnonzero(dense != 0)
-        counts = dense[places]
-    split = int(np.searchsorted(places, CELLS))
-    negatives, positives = slice(None, split), slice(split, None)
-    cells = places.astype(np.uint16)  # modulo the number of cells
-    return ScorePair(*(GridSketch(grid, cells[side], counts[side]) for side in (positives, negatives)))
+    return ScorePair(*GridSketch.by_flag(logit(probability), is_label))
 
 
 def _score_of_label(rows: int, named: Mapping[str, _OfClass], positive: str | None) -> npt.NDArray[np.float64]:

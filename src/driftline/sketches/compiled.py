@@ -15,8 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 FILE = Path(__file__).with_name("kernel.library")
-_VERSION = 1
+_VERSION = 2
 _MOST_TEXTS = 1024
+EXACT_BITS = 120
 _STREAM = b"arrow_array_stream"
 
 
@@ -53,6 +54,12 @@ class Kernel:
         self._tally_numbers = library.driftline_tally_numbers
         self._tally_numbers.argtypes = (pointer, whole, real, real, pointer, ctypes.POINTER(Numbers), pointer)
         self._tally_numbers.restype = None
+        self._tally_by_flag = library.driftline_tally_by_flag
+        self._tally_by_flag.argtypes = (pointer, pointer, whole, pointer, pointer)
+        self._tally_by_flag.restype = None
+        self._add_exactly = library.driftline_add_exactly
+        self._add_exactly.argtypes = (pointer, whole, whole, pointer, pointer)
+        self._add_exactly.restype = whole
         self._count_texts = library.driftline_count_texts
         self._count_texts.argtypes = (pointer, pointer, pointer)
         self._count_texts.restype = whole
@@ -76,6 +83,29 @@ class Kernel:
             values.ctypes.data, len(values), centre, scale, cells.ctypes.data, ctypes.byref(numbers), far.ctypes.data
         )
         return numbers, far[: numbers.far]
+
+    def tally_by_flag(
+        self,
+        values: npt.NDArray[np.float64],
+        flags: npt.NDArray[np.bool_],
+        flagged: npt.NDArray[np.int64],
+        others: npt.NDArray[np.int64],
+    ) -> None:
+        """Count finite values, shape (n,), into one of two tables of 65,536 cells, by their flags, shape (n,)."""
+        values, flags = np.ascontiguousarray(values), np.ascontiguousarray(flags)
+        self._tally_by_flag(values.ctypes.data, flags.ctypes.data, len(values), flagged.ctypes.data, others.ctypes.data)
+
+    def add_exactly(
+        self, values: npt.NDArray[np.float64], exponent: int, left: npt.NDArray[np.float64]
+    ) -> tuple[int, npt.NDArray[np.float64]]:
+        """Add up finite values below 2**exponent in size, shape (n,), in units of 2**(exponent - `EXACT_BITS`).
+
+        What some values have below a unit is not in the sum and comes second; it is in ``left``, shape (n,). The
+        exponent is between -900 and 900.
+        """
+        sums = (ctypes.c_int64 * 3)()
+        count = self._add_exactly(values.ctypes.data, len(values), exponent, sums, left.ctypes.data)
+        return (sums[0] << 80) + (sums[1] << 40) + sums[2], left[:count]
 
     def count_texts(self, values: pl.Series) -> dict[str, int] | None:
         """How often each text of a series comes, nulls left out; None where there are too many to be worth it."""

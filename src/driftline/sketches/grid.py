@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import MergeError, UsageError
+from driftline.sketches.compiled import kernel
 from driftline.sketches.moments import LARGEST
 from driftline.sketches.scratch import CHUNK, scratch
 
@@ -125,6 +126,17 @@ class GridSketch:
                 scaled = (chunk - tally.grid.centre) / tally.grid.scale
             tally.add(scaled, max(float(scaled.max()), -float(scaled.min())))
         return tally.sketch()
+
+    @classmethod
+    def by_flag(cls, values: npt.NDArray[np.float64], flags: npt.NDArray[np.bool_]) -> tuple[GridSketch, GridSketch]:
+        """Count finite values, shape (n,), on the grid (0, 1): those with a flag, shape (n,), and the others."""
+        compiled = kernel()
+        if compiled is None or len(values) < _FEW:
+            return cls.of(values[flags]), cls.of(values[~flags])
+        flagged, others = scratch("flagged", CELLS, np.int64), scratch("others", CELLS, np.int64)
+        flagged[:] = others[:] = 0
+        compiled.tally_by_flag(values, flags, flagged, others)
+        return _from_dense(Grid(), flagged), _from_dense(Grid(), others)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GridSketch):
@@ -241,14 +253,21 @@ class GridTally:
     def sketch(self) -> GridSketch:
         """The counts of all that was added."""
         if self._dense is not None:
-            high = np.flatnonzero(self._dense != 0)  # five times as quick on flags
-            counts = self._dense[high].astype(np.int64)
-        elif self._few:
-            high, counts = np.unique(np.concatenate(self._few), return_counts=True)
-        else:
+            return _from_dense(self.grid, self._dense)
+        if not self._few:
             return GridSketch()
-        if not len(high):
-            return GridSketch()
-        cells = _in_order(high)
-        order = np.argsort(cells)
-        return GridSketch(self.grid, cells[order], counts[order].astype(np.int64))
+        return _from_high_bits(self.grid, *np.unique(np.concatenate(self._few), return_counts=True))
+
+
+def _from_dense(grid: Grid, counts: npt.NDArray[np.int64]) -> GridSketch:
+    high = np.flatnonzero(counts != 0)  # five times as quick on flags
+    return _from_high_bits(grid, high, counts[high])
+
+
+def _from_high_bits(grid: Grid, high: npt.NDArray[np.integer], counts: npt.NDArray[np.int64]) -> GridSketch:
+    """A sketch from ascending high bits, once each, shape (k,), and their counts: negative values come last, turned."""
+    if not len(high):
+        return GridSketch()
+    negative = int(np.searchsorted(high, _SIGN))
+    cells = _in_order(np.concatenate([high[negative:][::-1], high[:negative]]))
+    return GridSketch(grid, cells, np.concatenate([counts[negative:][::-1], counts[:negative]]))

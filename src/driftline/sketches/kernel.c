@@ -29,7 +29,7 @@
 #define INLINED static inline
 #endif
 
-EXPORTED int64_t driftline_kernel_version(void) { return 1; }
+EXPORTED int64_t driftline_kernel_version(void) { return 2; }
 
 /* ---- numbers: the grid, the rounded moments and the extremes ----------------------------------------------- */
 
@@ -196,6 +196,58 @@ EXPORTED WIDE void driftline_tally_numbers(const double *values, int64_t count, 
         numbers->high = high > numbers->high ? high : numbers->high;
         numbers->near += near;
     }
+}
+
+/* Count finite values in two tables of 65,536 counters: of those with a flag, and of the others. */
+EXPORTED void driftline_tally_by_flag(const double *values, const uint8_t *flags, int64_t count, int64_t *flagged,
+                                      int64_t *others)
+{
+    int64_t *cells[2] = {others, flagged};
+    for (int64_t i = 0; i < count; i++) {
+        double x = values[i];
+        cells[flags[i] != 0][cell_of(x > LARGEST ? LARGEST : x < -LARGEST ? -LARGEST : x)]++;
+    }
+}
+
+/* ---- sums that do not round -------------------------------------------------------------------------------- */
+
+enum { SLICES = 3, SLICE_BITS = 40 };
+
+/* Add up finite values of less than 2^exponent in size, with an exponent between -900 and 900, in slices: `sums` gets
+   how often 2^(exponent - 40), 2^(exponent - 80) and 2^(exponent - 120) are in them. What a value has below that goes to
+   `left`, which has room for every value; return how many those are. Adding 1.5 * 2^52 units rounds to one unit and
+   leaves their count in the low bits. */
+EXPORTED WIDE int64_t driftline_add_exactly(const double *values, int64_t count, int64_t exponent, int64_t *sums,
+                                            double *left)
+{
+    int64_t left_count = 0;
+    double cuts[SLICES];
+    for (int s = 0; s < SLICES; s++) {
+        cuts[s] = ldexp(1.5, 52 + (int)exponent - SLICE_BITS * (s + 1));
+        sums[s] = 0;
+    }
+    for (int64_t start = 0; start < count; start += BLOCK) {
+        double rest[BLOCK] = {0};
+        memcpy(rest, values + start, (count - start < BLOCK ? count - start : BLOCK) * sizeof *rest);
+        uint64_t unfinished = 1;
+        for (int s = 0; s < SLICES && unfinished; s++) {
+            uint64_t sum = 0;
+            double cut = cuts[s];
+            unfinished = 0;
+            for (int i = 0; i < BLOCK; i++) {
+                double rounded = rest[i] + cut;
+                sum += bits_of(rounded);
+                rest[i] -= rounded - cut;
+                unfinished |= bits_of(rest[i]) << 1; /* without the sign: -0.0 is nothing */
+            }
+            sums[s] += (int64_t)(sum - BLOCK * bits_of(cut));
+        }
+        for (int i = 0; unfinished && i < BLOCK; i++) {
+            left[left_count] = rest[i];
+            left_count += rest[i] != 0.0;
+        }
+    }
+    return left_count;
 }
 
 /* ---- texts: how often each comes --------------------------------------------------------------------------- */

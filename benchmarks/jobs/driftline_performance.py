@@ -1,5 +1,6 @@
 """Driftline's realised performance by day, with an interval on each measure: python driftline_performance.py FILE."""
 
+import itertools
 import json
 import statistics
 import sys
@@ -20,14 +21,14 @@ SCHEMA = Schema(Task.BINARY, {}, ("0", "1"), "1")
 
 started = time.perf_counter()
 frame = pl.read_parquet(sys.argv[1], columns=["time", "score", "prediction", "label"])
-rows = canonical(frame, COLUMNS, SCHEMA)
-rows = rows if rows["time"].is_sorted() else rows.sort("time")
-scores = [name for name in rows.columns if name.startswith("score.")]
-days, start = [], 0
-for length in (rows["time"].to_physical() // DAY).rle().struct.field("len").to_list():
-    part = rows.slice(start, length)
-    days.append(measures(performance_of(part, SCHEMA, scores, {}), positive=SCHEMA.positive, names=METRICS))
-    start += length
+frame = frame if frame["time"].is_sorted() else frame.sort("time")
+instants = frame["time"].to_physical()
+midnights = pl.Series([day * DAY for day in range(instants[0] // DAY, instants[-1] // DAY + 2)])
+days = []
+for start, end in itertools.pairwise(instants.search_sorted(midnights).to_list()):
+    day = canonical(frame.slice(start, end - start), COLUMNS, SCHEMA)  # by day: what fits the cache is quicker
+    scores = [name for name in day.columns if name.startswith("score.")]
+    days.append(measures(performance_of(day, SCHEMA, scores, {}), positive=SCHEMA.positive, names=METRICS))
 means = {name: round(statistics.fmean(day[name].value or 0.0 for day in days), 4) for name in METRICS}
 answer = {"windows": len(days), **means, "inside_seconds": time.perf_counter() - started}
 sys.stdout.write(json.dumps(answer) + "\n")

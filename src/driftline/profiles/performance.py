@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -127,7 +129,7 @@ class Classification:
         return sum(self.confusion.values())
 
 
-_RowsByName = dict[str, npt.NDArray[np.bool_]]
+_RowsByName = dict[str, pl.Series]
 
 
 def _confusion(labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series) -> dict[tuple[str, str], int]:
@@ -136,28 +138,27 @@ def _confusion(labels: pl.Series, labelled: _RowsByName | None, predictions: pl.
     if labelled is None or predicted is None:
         pairs = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
         return {(label, prediction): int(count) for label, prediction, count in sorted(pairs.rows())}
-    counts = {
-        (a, b): int(np.count_nonzero(labelled[a] & predicted[b])) for a in sorted(labelled) for b in sorted(predicted)
-    }
+    counts = {(a, b): int((labelled[a] & predicted[b]).sum()) for a in sorted(labelled) for b in sorted(predicted)}
     return {pair: count for pair, count in counts.items() if count}
 
 
 def _rows_by_name(names: pl.Series) -> _RowsByName | None:
     """Which rows have each name, shape (n,) each; None where there are more than a few names."""
     found: _RowsByName = {}
-    rest = np.ones(len(names), np.bool_)
-    while len(rest) and rest[at := int(rest.argmax())]:
+    at = 0 if len(names) else None
+    while at is not None:
         if len(found) == _FEW_NAMES:
             return None
-        found[names[at]] = mine = (names == names[at]).to_numpy()
-        rest &= ~mine
+        found[names[at]] = names == names[at]
+        others = ~functools.reduce(operator.or_, found.values())
+        at = others.arg_max() if others.any() else None
     return found
 
 
 def _rows_of(name: str, labels: pl.Series, labelled: _RowsByName | None) -> npt.NDArray[np.bool_]:
     if labelled is None:
         return (labels == name).to_numpy()
-    return labelled[name] if name in labelled else np.zeros(len(labels), np.bool_)
+    return labelled[name].to_numpy() if name in labelled else np.zeros(len(labels), np.bool_)
 
 
 class _OfClass(NamedTuple):
@@ -190,7 +191,7 @@ def _score_of_label(rows: int, named: Mapping[str, _OfClass], positive: str | No
     """
     if positive is not None and len(named) == 1:
         only = next(iter(named.values()))
-        return np.where(only.is_label, only.probability, 1.0 - only.probability)
+        return np.abs(~only.is_label - only.probability)  # p or 1 - p
     of_label = np.full(rows, np.nan)
     for one in named.values():
         of_label = np.where(one.is_label, one.probability, of_label)

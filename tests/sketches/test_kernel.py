@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from driftline.profiles import CategoricalColumn, NumericColumn, column
 from driftline.profiles.column import CategoricalTally, NumericTally
-from driftline.sketches import Grid, compiled
+from driftline.sketches import ExactSum, Grid, GridSketch, Moments, compiled
 from driftline.sketches.codec import encode
 from driftline.sketches.compiled import kernel
 
@@ -54,7 +55,7 @@ KINDS = {
 
 def in_numpy(values: pl.Series, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> NumericColumn:
     with monkeypatch.context() as patch:
-        patch.setattr(column, "kernel", lambda: None)
+        patch.setattr(compiled, "kernel", lambda: None)
         return NumericColumn.of(values, grid)
 
 
@@ -115,6 +116,49 @@ def test_values_that_lie_apart_in_memory_are_counted_as_they_come(monkeypatch: p
         loops.tally_numbers(np.arange(3), 0.0, 1.0, cells)
 
 
+# ---- sums, and grids by flag -------------------------------------------------------------------------------
+
+FINITE = [kind for kind in KINDS if "finite" not in kind]
+
+
+@built
+@pytest.mark.parametrize("kind", FINITE)
+def test_moments_of_every_kind_have_the_same_bytes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = KINDS[kind](np.random.default_rng(11), 70_001)
+    in_loops = Moments.of(values)
+    monkeypatch.setattr(compiled, "kernel", lambda: None)
+    assert encode(in_loops) == encode(Moments.of(values))
+
+
+@built
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=BLOCK + 3), st.integers(0, 2 * BLOCK))
+@example([1.7e308, 5e-324, -1.7e308], 0)
+@example([2.0**899, -(2.0**-899), 1.0], 0)
+@example([1.0, 2.0**-52, 2.0**-100, 2.0**-119, 2.0**-120, 2.0**-121, -(2.0**-900)], BLOCK)
+@example([-0.0], 3)
+def test_any_exact_sum_is_the_sum_of_the_fractions(values: list[float], repeated: int) -> None:
+    values = values + values[:1] * repeated
+    assert ExactSum.of(np.array(values)).fraction == sum(map(Fraction, values))
+
+
+@built
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 70_001])
+@pytest.mark.parametrize("kind", FINITE)
+def test_grids_by_flag_are_the_grids_of_both_parts(kind: str, size: int) -> None:
+    rng = np.random.default_rng(13)
+    values, flags = KINDS[kind](rng, size), rng.random(size) < 0.3
+    assert GridSketch.by_flag(values, flags) == (GridSketch.of(values[flags]), GridSketch.of(values[~flags]))
+    everyone = np.ones(size, np.bool_)
+    assert GridSketch.by_flag(values, everyone) == (GridSketch.of(values), GridSketch())
+    assert GridSketch.by_flag(values, ~everyone) == (GridSketch(), GridSketch.of(values))
+
+
+@built
+def test_flags_that_lie_apart_in_memory_belong_to_their_values() -> None:
+    values, flags = np.arange(20_000.0)[::2], (np.arange(20_000) % 3 == 0)[::2]
+    assert GridSketch.by_flag(values, flags) == GridSketch.by_flag(values.copy(), flags.copy())
+
+
 # ---- texts -------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +216,7 @@ def test_categories_that_become_many_have_the_same_bytes(
         return tally.column()
 
     compiled_column = column_of()
-    monkeypatch.setattr(column, "kernel", lambda: None)
+    monkeypatch.setattr(compiled, "kernel", lambda: None)
     assert encode(compiled_column) == encode(column_of())
 
 

@@ -17,8 +17,7 @@ from driftline.profiles.frame import FEATURE, SCORE, SEGMENT
 from driftline.profiles.parts import Anchor
 from driftline.profiles.performance import Classification, Performance, Regression, merge_performance
 from driftline.profiles.profile import Profile, WindowProfile
-from driftline.sketches import Grid
-from driftline.sketches.compiled import kernel
+from driftline.sketches import Grid, compiled
 
 MOST_SEGMENTS = 100
 """Values of a segment column that are looked at; a column with more of them is no segment."""
@@ -153,7 +152,7 @@ class Profiler:
             if column in rows.columns and kind is not Kind.UNSUPPORTED:
                 if name not in tallies:
                     tallies[name] = self._tally(column, kind)
-                short = isinstance(tallies[name], NumericTally) and kernel() is None
+                short = isinstance(tallies[name], NumericTally) and compiled.kernel() is None
                 (tasks.short if short else tasks.long).append(partial(tallies[name].add, rows[column]))
 
     def _tally(self, column: str, kind: Kind) -> _Tally:

@@ -14,9 +14,9 @@ import polars as pl
 from driftline.errors import MergeError
 from driftline.events import Kind, class_name
 from driftline.profiles.parts import Anchor, datetime_parts, text_parts, vector_parts
-from driftline.sketches import CategoryCounts, Grid, GridSketch, Moments
+from driftline.sketches import CategoryCounts, Grid, GridSketch, Moments, compiled
 from driftline.sketches.categories import BUCKETS, EXACT_LIMIT, buckets_of
-from driftline.sketches.compiled import Kernel, kernel
+from driftline.sketches.compiled import Kernel
 from driftline.sketches.grid import GridTally
 from driftline.sketches.hashing import hash_texts
 from driftline.sketches.moments import LARGEST, RoundedMomentsTally
@@ -170,14 +170,14 @@ class NumericTally:
             self._missing += missing
             values = values.drop_nulls()
         there = (values if values.dtype == pl.Float64 else values.cast(pl.Float64)).to_numpy()
-        if self._moments.rounding and len(there) >= _WORTH_COMPILED and (compiled := kernel()) is not None:
-            self._add_compiled(there, compiled)
+        if self._moments.rounding and len(there) >= _WORTH_COMPILED and (loops := compiled.kernel()) is not None:
+            self._add_compiled(there, loops)
             return
         for start in range(0, len(there), CHUNK):
             self._add(there[start : start + CHUNK])
 
-    def _add_compiled(self, there: npt.NDArray[np.float64], compiled: Kernel) -> None:
-        numbers, far = compiled.tally_numbers(there, self._grid.centre, self._grid.scale, self._sketch.counts())
+    def _add_compiled(self, there: npt.NDArray[np.float64], loops: Kernel) -> None:
+        numbers, far = loops.tally_numbers(there, self._grid.centre, self._grid.scale, self._sketch.counts())
         self._nan += numbers.nan
         self._positive += numbers.positive_infinite
         self._negative += numbers.negative_infinite
@@ -234,8 +234,8 @@ class CategoricalTally:
         """Add a series of texts, booleans or numbers, shape (n,)."""
         self._rows += len(values)
         self._missing += values.null_count()
-        if self._few is not None and values.dtype == pl.String and (compiled := kernel()) is not None:
-            few = compiled.count_texts(values)
+        if self._few is not None and values.dtype == pl.String and (loops := compiled.kernel()) is not None:
+            few = loops.count_texts(values)
             if few is not None:
                 self._few.update(few)
                 return

@@ -14,7 +14,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from driftline.sketches.compiled import EXACT_BITS, kernel
+from driftline.sketches import compiled
+from driftline.sketches.compiled import EXACT_BITS
 from driftline.sketches.scratch import CHUNK, scratch
 
 _LOWEST_EXPONENT = -1126  # frexp exponent of the smallest subnormal (-1073), less the 53 bits of the mantissa
@@ -82,9 +83,9 @@ def units(values: npt.NDArray[np.float64], largest: float) -> int:
     up exactly in float64.
     """
     exponent = math.frexp(largest)[1]
-    compiled = kernel()
-    if compiled is not None and -_SAFE_EXPONENT < exponent < _SAFE_EXPONENT:
-        whole, left = compiled.add_exactly(values, exponent, scratch("left", len(values), np.float64))
+    loops = compiled.kernel()
+    if loops is not None and -_SAFE_EXPONENT < exponent < _SAFE_EXPONENT:
+        whole, left = loops.add_exactly(values, exponent, scratch("left", len(values), np.float64))
         return (whole << (exponent - EXACT_BITS - _LOWEST_EXPONENT)) + _units_by_exponent(left)
     return _units_by_slices(values, exponent)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import MergeError, UsageError
-from driftline.sketches.compiled import kernel
+from driftline.sketches import compiled
 from driftline.sketches.moments import LARGEST
 from driftline.sketches.scratch import CHUNK, scratch
 
@@ -130,12 +130,12 @@ class GridSketch:
     @classmethod
     def by_flag(cls, values: npt.NDArray[np.float64], flags: npt.NDArray[np.bool_]) -> tuple[GridSketch, GridSketch]:
         """Count finite values, shape (n,), on the grid (0, 1): those with a flag, shape (n,), and the others."""
-        compiled = kernel()
-        if compiled is None or len(values) < _FEW:
+        loops = compiled.kernel()
+        if loops is None or len(values) < _FEW:
             return cls.of(values[flags]), cls.of(values[~flags])
         flagged, others = scratch("flagged", CELLS, np.int64), scratch("others", CELLS, np.int64)
         flagged[:] = others[:] = 0
-        compiled.tally_by_flag(values, flags, flagged, others)
+        loops.tally_by_flag(values, flags, flagged, others)
         return _from_dense(Grid(), flagged), _from_dense(Grid(), others)
 
     def __eq__(self, other: object) -> bool:

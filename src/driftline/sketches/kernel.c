@@ -213,7 +213,7 @@ EXPORTED void driftline_tally_by_flag(const double *values, const uint8_t *flags
 
 enum { SLICES = 3, SLICE_BITS = 40 };
 
-/* Add up finite values of less than 2^exponent in size, with an exponent between -900 and 900, in slices: `sums` gets
+/* Add up to 2^22 finite values of less than 2^exponent in size, -900 < exponent < 900, in slices: `sums` gets
    how often 2^(exponent - 40), 2^(exponent - 80) and 2^(exponent - 120) are in them. What a value has below that goes to
    `left`, which has room for every value; return how many those are. Adding 1.5 * 2^52 units rounds to one unit and
    leaves their count in the low bits. */

@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from driftline.events import Kind, Schema, Task
 from driftline.profiles import Columns, canonical
+from driftline.profiles.reference import grid_for
+from driftline.sketches import Grid
 
 COLUMNS = Columns(time="t", score="s", prediction="p", label="y", features=("f",))
 SCHEMA = Schema(Task.BINARY, {"f": Kind.CATEGORICAL}, ("0", "1"), "1")
@@ -59,3 +62,14 @@ def test_parts_in_several_chunks_stay_in_their_rows() -> None:
     one = pl.DataFrame({"y": [0, 1, 1], "p": [1, 1, 0], "s": [0.1, 0.9, 0.4], "f": ["a", "b", None]})
     apart = pl.concat([one.head(1), one.slice(1)], rechunk=False)
     assert_frame_equal(canonical(apart, COLUMNS, SCHEMA), canonical(one, COLUMNS, SCHEMA))
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
+def test_a_grid_is_centred_on_the_median(values: list[float]) -> None:
+    grid = grid_for(pl.Series(values))
+    assume(grid != Grid())
+    low, middle, high = np.quantile(np.array(values) / 4, [0.16, 0.5, 0.84]) * 4
+    assert grid.centre == middle
+    with np.errstate(over="ignore"):
+        half = high / 2 - low / 2
+    assert not 2.0**-1000 < half < 2.0**1000 or 0.7 < grid.scale / half < 1.42

@@ -147,6 +147,21 @@ def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:
     assert 0 < told[0] < 0.5 and told[-1] == 1
 
 
+HEAVY = """
+import json, sys, driftline
+driftline.check(sys.argv[1], sys.argv[1], **json.loads(sys.argv[2]))
+print(*{"scipy", "pandas", "pyarrow", "sqlalchemy", "deltalake", "numpy.ma"} & set(sys.modules))
+"""
+
+
+def test_a_check_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """Each of these takes longer to import than a million values to profile; NumPy imports masked arrays unasked."""
+    rows(6, 100_000).write_parquet(tmp_path / "rows.parquet")
+    command = [sys.executable, "-c", HEAVY, str(tmp_path / "rows.parquet"), json.dumps(MODEL)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True, env=os.environ)
+    assert done.stdout == "\n"
+
+
 PEAK = """
 import resource, sys, driftline
 driftline.check(sys.argv[1], sys.argv[2])

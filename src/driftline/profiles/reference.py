@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
@@ -89,10 +90,19 @@ def grid_for(values: pl.Series) -> Grid:
     finite = there[np.isfinite(there)]
     if not len(finite) or (bool((finite == np.rint(finite)).all()) and float(np.abs(finite).max()) <= _EXACT_INTEGERS):
         return Grid()
-    low, middle, high = (float(q) * 4 for q in np.quantile(finite / 4, [0.16, 0.5, 0.84]))  # a quarter never overflows
+    ordered = np.sort(finite / 4)  # a quarter never overflows
+    low, middle, high = (_quantile(ordered, share) * 4 for share in (0.16, 0.5, 0.84))
     with np.errstate(over="ignore"):
         spread = (high / 2 - low / 2) or float(np.std(finite / 2) * 2)
     if not (math.isfinite(spread) and spread > 0):
         return Grid()
     scale = 2.0 ** max(min(round(math.log2(spread)), 1000), -1000)
     return Grid(middle + 0.0, scale)
+
+
+def _quantile(ordered: npt.NDArray[np.float64], share: float) -> float:
+    """The quantile of ascending values, shape (n,) with n above 0; as `numpy.quantile`, which imports masked arrays."""
+    at = (len(ordered) - 1) * share
+    low, high = float(ordered[math.floor(at)]), float(ordered[math.ceil(at)])
+    part = at - math.floor(at)
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
@@ -49,7 +50,10 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         current.pop(label, None)
     taken = {*sides.columns.roles, *sides.columns.ignore, *schema.features}
     new = [name for name in sides.types_now if name not in taken] if sides.columns.features is None else []
-    drifts = compare_columns(reference, current, sides.floors)
+    with ThreadPoolExecutor(1) as beside:  # a good half of this is done outside of the interpreter's lock
+        together = beside.submit(_dependence, sides, multivariate)
+        drifts = compare_columns(reference, current, sides.floors)
+    dependence = together.result()
     apart = {name: drift for name, drift in drifts.items() if drift.kind in COMPOSITE and drift.value is None}
     drifts |= {name: _with_missing(drift, sides) for name, drift in (apart | dict(aside)).items()}
     drifts |= {name: _new(sides, name) for name in new}
@@ -57,7 +61,6 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         drifts[label] = unlabelled
     columns = {drift.column: _column(drift, sides) for drift in worst_first(drifts.values())}
     before, now = sides.before.profile, sides.now.profile
-    dependence = _dependence(sides, multivariate)
     segments = _segments(sides)
     alerts = (
         *_performance_alerts(sides, before.performance, now.performance),

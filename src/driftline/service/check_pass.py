@@ -211,7 +211,8 @@ class _Spaced:
         self._frames: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        kept = rows[np.arange(-self._seen % self._step, rows.height, self._step)]  # sooner than gather_every
+        places = pl.int_range(-self._seen % self._step, rows.height, self._step, eager=True)
+        kept = rows[places]  # sooner than gather_every
         self._seen += rows.height
         self._kept += kept.height
         self._frames.append(kept)

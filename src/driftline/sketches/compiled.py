@@ -114,7 +114,7 @@ class Kernel:
         found = self._count_texts(self._address_of(capsule, _STREAM), first.ctypes.data, counts.ctypes.data)
         if found < 0:
             return None
-        return dict(zip(values.gather(first[:found]).to_list(), counts[:found].tolist(), strict=True))
+        return dict(zip(values.gather(first[:found].tolist()).to_list(), counts[:found].tolist(), strict=True))
 
 
 @cache

@@ -60,12 +60,14 @@ class KeySample:
     def of(cls, hashes: _Hashes, before: KeySample | None = None) -> KeySample:
         """Sample hashed keys, shape (n,), uniform on 64 bits; only as far as they may matter after ``before``."""
         rows = len(hashes)
+        some = hashes
         if before is not None and len(before.hashes) == KEPT:
-            hashes = hashes[hashes <= before.hashes[-1]]
+            some = hashes = hashes[hashes <= before.hashes[-1]]
         elif rows > 4 * KEPT:  # most cannot be among the smallest
             some = hashes[hashes <= np.uint64(int(2 * KEPT / rows * _SPACE))]
-            hashes = some if len(some) > KEPT and len(np.unique(some)) >= KEPT else hashes
-        smallest, counts = np.unique(hashes, return_counts=True)
+        smallest, counts = np.unique(some, return_counts=True)
+        if len(smallest) < KEPT and len(some) < len(hashes):  # they repeat too often
+            smallest, counts = np.unique(hashes, return_counts=True)
         return cls(rows, smallest[:KEPT], counts[:KEPT].astype(np.int64))
 
     def __eq__(self, other: object) -> bool:

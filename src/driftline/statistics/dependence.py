@@ -192,7 +192,8 @@ def _thinned(frame: pl.DataFrame, floor: float) -> pl.DataFrame:
     rows = max(min(needed, _WORK // min(most, _MOST_VARIABLES) ** 2), 1000)
     if frame.height <= rows:
         return frame
-    return frame[np.linspace(0, frame.height - 1, rows).astype(np.int64)]
+    places: list[int] = np.linspace(0, frame.height - 1, rows).astype(np.int64).tolist()
+    return frame[places]
 
 
 def _variables(reference: pl.DataFrame, current: pl.DataFrame) -> list[_Variable]:

@@ -22,6 +22,7 @@ RESULTS = ROOT / ".bench" / "results.json"
 SECTIONS = ("machine", "goals", *WORKS)
 
 _BLANK = "–"
+_BUSY = 1.5  # of the load a core; up to there the threads of one contender may wait for each other
 
 
 def write_page(results: Results, page: Path = PAGE, chart: Path = CHART) -> None:
@@ -79,14 +80,14 @@ def section(name: str, results: Results) -> str:
 
 
 def is_provisional(results: Results, name: str) -> bool:
-    """Whether a work was measured while more than the cores was asked for, or nobody knows.
+    """Whether a work was measured while half as much again as the cores was asked for, or nobody knows.
 
     The processor time of a run is no witness: it is right even where the time by the clock is not.
     """
     measured = results.works.get(name)
     if measured is None:
         return False
-    return any(not case.load or max(case.load) > results.cores for case in measured.cases)
+    return any(not case.load or max(case.load) > _BUSY * results.cores for case in measured.cases)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -313,7 +313,7 @@ def test_what_was_measured_on_a_busy_machine_says_so(results: Results) -> None:
         }
         return replace(results, works=works, cores=2)
 
-    for one, unsure in ((at(0.5, 1.9), False), (at(0.5, 2.1), True), (at(), True)):
+    for one, unsure in ((at(0.5, 2.9), False), (at(0.5, 3.1), True), (at(), True)):
         assert ("Provisional" in report.section("check", one)) is unsure
         assert ("Provisional" in report.section("goals", one)) is unsure
 

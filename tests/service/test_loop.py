@@ -217,6 +217,7 @@ def test_a_champion_that_was_followed_by_another_is_on_probation_no_longer(make:
     registry = service.loop.registry
     registry.register(Version(MODEL, "by-hand", NOW), {})
     registry.promote(MODEL, "by-hand", "v2")
+    assert not champion_view(service.loop, MODEL).on_probation
     days(service, 12, 14, version="v2", flipped=False)  # an alert on its windows would roll it back
     loop(service)
     row = next(one for one in requests(service) if one.id == first.id)
@@ -348,6 +349,8 @@ def test_a_step_that_was_done_and_not_stored_is_done_again_without_harm(
             service.loop.step(MODEL, NOW)
         except KeyboardInterrupt:
             service.loop = open_loop(service.config, service.models, service.state, lambda line: None)
+        view = champion_view(service.loop, MODEL)
+        assert (view.champion == "v2") == view.on_probation == ("baking" in died)  # not a moment without
         assert time.monotonic() < end
     assert died == {"prepared", "running", "ran", "promoting", "baking"}
     assert len(requests(service)) == 1

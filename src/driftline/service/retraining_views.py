@@ -105,9 +105,11 @@ def all_requests(state: State, model: str | None = None, *, most: int = 100) -> 
 def champion_view(loop: Loop, model: str) -> ChampionView:
     """Which version of a model is champion."""
     aliases = loop.registry.aliases(model)
-    with loop.state.read() as read:
-        baking = Retraining(read.connection).rows(model, stages=[Stage.BAKING])
-    return ChampionView(model, aliases.get("champion"), aliases.get("previous"), bool(baking))
+    champion = aliases.get("champion")
+    with loop.state.read() as read:  # after the aliases: a promotion moves them first, and its row says so later
+        recent = Retraining(read.connection).rows(model, stages=[Stage.PROMOTING, Stage.BAKING])
+    on_probation = champion is not None and any(row.version == champion for row in recent)
+    return ChampionView(model, champion, aliases.get("previous"), on_probation)
 
 
 def _view(row: RetrainingRow, steps: list[StepRow]) -> RequestView:

@@ -204,6 +204,16 @@ def test_what_is_refused_again_and_again_is_set_aside_and_the_next_goes_on(state
     assert (count(state, "refused"), count(state, "delivered"), len(channel.tried)) == (1, 1, REFUSALS + 1)
 
 
+def test_a_receiver_that_was_away_for_long_may_refuse_as_often_as_any_other(state: State) -> None:
+    put(state, [notice("a", 1)])
+    script = ["error", "refused", "unreachable", "refused", "error", "refused", "lost answer", "refused", "error"]
+    channel = Scripted(script)
+    assert script.count("refused") == REFUSALS - 1
+    run(state, channel, Clock())
+    assert [message.key for message in channel.arrived] == ["a-1", "a-1"]
+    assert (count(state, "refused"), count(state, "delivered")) == (0, 1)
+
+
 def test_a_receiver_that_is_away_for_days_gets_only_what_is_still_news(state: State) -> None:
     put(state, [notice("a", 1)])
     clock, channel = Clock(), Scripted(["unreachable"] * 10_000)
@@ -260,7 +270,7 @@ def test_each_alert_is_told_in_order_at_least_once_and_twice_only_with_the_same_
 
 @given(st.integers(0, 3 * MOST_NOTICES))
 def test_a_message_has_a_bounded_number_of_notices(number: int) -> None:
-    rows = [NotificationRow(id, "c", "m", f"a{id}", b"", None, 0, NOW, "", "waiting") for id in range(1, number + 1)]
+    rows = [NotificationRow(id, "c", "m", f"a{id}", b"", None, 0, 0, NOW, "", "waiting") for id in range(1, number + 1)]
     assert len(next_message(rows, NOW)) == min(number, MOST_NOTICES)
 
 

@@ -16,6 +16,7 @@ from driftline.errors import StorageError
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.store.database import open_database
 from driftline.store.log import EventLog, LoggedLabel, LoggedPrediction
+from driftline.store.outbox import Outbox
 from driftline.store.state import KnownPrediction, State
 from driftline.store.tables import METADATA
 
@@ -31,6 +32,16 @@ def test_the_migrations_make_the_tables_that_the_code_speaks_of(tmp_path: Path) 
     engine = open_database(url(tmp_path))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_what_waits_in_a_database_of_an_earlier_release_goes_on_waiting(tmp_path: Path) -> None:
+    with open_database(url(tmp_path)).begin() as connection:
+        Outbox(connection).add("c", "m", "a", b"{}", NOON)
+        connection.execute(sa.text("ALTER TABLE notifications DROP COLUMN refusals"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
+    with State(open_database(url(tmp_path))).read() as read:
+        [row] = Outbox(read.connection).waiting("c", 10)
+    assert (row.alert, row.due_at, row.refusals) == ("a", NOON, 0)
 
 
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:

@@ -109,15 +109,15 @@ def _postpone(
     state: State, rows: Sequence[NotificationRow], error: UnavailableError, now: datetime, rng: random.Random
 ) -> None:
     ids, first = [row.id for row in rows], rows[0]
-    said = str(error)[:_ERROR_LENGTH]
+    said, refused = str(error)[:_ERROR_LENGTH], isinstance(error, RefusedError)
     oldest = min(_notice.decode(row.body).said_at for row in rows)
     with state.work() as work:
         outbox = Outbox(work.connection)
-        if isinstance(error, RefusedError) and first.attempts + 1 >= REFUSALS:
+        if refused and first.refusals + 1 >= REFUSALS:
             outbox.settle(ids, state="refused", last_error=said)
         elif now - oldest > TRIED_FOR:
             outbox.settle(ids, state="expired", last_error=said)
         else:
             seconds = max(wait_seconds(first.attempts + 1, rng), error.retry_after or 0.0)
             due_at = now + timedelta(seconds=seconds)
-            outbox.postpone(ids, batch=first.batch or first.id, due_at=due_at, last_error=said)
+            outbox.postpone(ids, batch=first.batch or first.id, due_at=due_at, last_error=said, refused=refused)

@@ -33,6 +33,7 @@ class NotificationRow:
     body: bytes
     batch: int | None
     attempts: int
+    refusals: int
     due_at: datetime
     last_error: str
     state: str
@@ -79,6 +80,7 @@ class Outbox:
                 body=body,
                 batch=None,
                 attempts=0,
+                refusals=0,
                 due_at=due_at,
                 last_error="",
                 state="waiting",
@@ -100,9 +102,16 @@ class Outbox:
         """Say what became of notices after one more attempt: delivered, refused or expired."""
         self._update(ids, state=state, last_error=last_error, attempts=NOTIFICATIONS.c.attempts + 1)
 
-    def postpone(self, ids: Sequence[int], *, batch: int, due_at: datetime, last_error: str) -> None:
+    def postpone(self, ids: Sequence[int], *, batch: int, due_at: datetime, last_error: str, refused: bool) -> None:
         """Have notices that could not be delivered tried again together, not before a moment."""
-        self._update(ids, batch=batch, due_at=due_at, last_error=last_error, attempts=NOTIFICATIONS.c.attempts + 1)
+        self._update(
+            ids,
+            batch=batch,
+            due_at=due_at,
+            last_error=last_error,
+            attempts=NOTIFICATIONS.c.attempts + 1,
+            refusals=NOTIFICATIONS.c.refusals + int(refused),
+        )
 
     def _update(self, ids: Sequence[int], **values: Any) -> None:
         for start in range(0, len(ids), _PARAMETERS):

@@ -205,6 +205,7 @@ NOTIFICATIONS = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),  # JSON of a notice
     sa.Column("batch", sa.BigInteger),  # the first notice of the message that it was tried in: it is tried so again
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),  # those attempts that the receiver refused
     sa.Column("due_at", Moment, nullable=False),
     sa.Column("last_error", sa.String, nullable=False),
     sa.Column("state", sa.String, nullable=False),  # waiting | delivered | refused | expired

@@ -12,6 +12,8 @@ ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-input
+# A lock is whole: nothing is resolved. pip before 23.3 would take the newest of what is named with an extra, and refuse it.
+LOCKED := $(PIP) --no-deps --require-hashes --requirement
 SELF := $(PIP) --no-build-isolation --no-deps --editable .
 ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
 SYSTEM_PACKAGES := chromium curl fonts-liberation prometheus prometheus-alertmanager
@@ -79,7 +81,7 @@ clean: ## remove the environment and everything made
 
 .venv/demo.stamp: requirements/demo.lock $(BUILT_FROM) | .venv/bin/pip
 	@echo "Installing Driftline into .venv …" >&2
-	@$(PIP) --require-hashes --requirement requirements/demo.lock
+	@$(LOCKED) requirements/demo.lock
 	@$(SELF)
 	@touch $@
 
@@ -88,7 +90,7 @@ clean: ## remove the environment and everything made
 	@if ! command -v cc >/dev/null; then \
 		if test -n "$(ROOT)"; then { apt-get update --quiet; $(APT) $(COMPILER_PACKAGES); } >&2; \
 		else echo "No C compiler: the tests of the compiled loops will be skipped" >&2; fi; fi
-	@$(PIP) --require-hashes --requirement requirements/dev.lock
+	@$(LOCKED) requirements/dev.lock
 	@$(SELF)
 	@touch .venv/demo.stamp $@
 

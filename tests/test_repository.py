@@ -42,6 +42,11 @@ def test_the_tests_run_with_the_versions_that_the_demo_runs_with() -> None:
     assert pins(ROOT / "requirements" / "demo.lock") <= pins(ROOT / "requirements" / "dev.lock")
 
 
+def test_locks_are_whole_for_they_are_installed_without_resolving() -> None:
+    run = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout
+
+
 def test_the_base_install_stays_light() -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {re.split(r"[<>=!~\[; ]", one)[0].lower() for one in wanted}

@@ -43,7 +43,7 @@ def test_the_tests_run_with_the_versions_that_the_demo_runs_with() -> None:
 
 
 def test_locks_are_whole_for_they_are_installed_without_resolving() -> None:
-    run = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "pip", "check"], check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout
 
 

@@ -221,6 +221,10 @@ def test_performance_is_scikit_learns() -> None:
     assert found["f1"] == pytest.approx(metrics.f1_score(y, p), abs=1e-9)
     assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(y, s), abs=2e-3)
     assert found["log_loss"] == pytest.approx(metrics.log_loss(y, s), abs=1e-9)
+    counted = {(pair["label"], pair["prediction"]): pair["current"] for pair in report.to_dict()["confusion"]}
+    names = np.unique(y)
+    matrix = metrics.confusion_matrix(y, p, labels=names)
+    assert counted == {(str(a), str(b)): matrix[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
 
 
 def test_multiclass_and_regression() -> None:

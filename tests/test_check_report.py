@@ -33,12 +33,13 @@ from driftline.service.check_report import (
     FAIL_ON,
     Alert,
     ColumnReport,
+    Curves,
     Missing,
     Report,
     RowCounts,
     Segment,
 )
-from driftline.statistics import HIGHER_IS_BETTER, ColumnDrift, Measure
+from driftline.statistics import HIGHER_IS_BETTER, CalibrationBin, ColumnDrift, Measure
 from driftline.statistics.dependence import Dependence, PairChange
 
 ROWS = 300
@@ -53,6 +54,14 @@ def numbers(seed: int, middle: float) -> NumericColumn:
 
 def categories(names: str, seed: int = 0) -> CategoricalColumn:
     return CategoricalColumn.of(pl.Series(np.random.default_rng(seed).choice(names.split(), ROWS)))
+
+
+CURVES = Curves(
+    confusion={("rain", "rain"): (90, 50), ("rain", "sun"): (10, 50), ("sun", "sun"): (200, 200)},
+    calibration=((CalibrationBin(0.25, 0.2, 0.15, 0.25, 300),), (CalibrationBin(0.25, 0.5, 0.4, 0.6, 300),)),
+    gains=(tuple(min(at / 5, 1.0) for at in range(1, 11)), tuple(at / 10 for at in range(1, 11))),
+    errors=(numbers(1, 0.0).sketch, numbers(2, 1.0).sketch),
+)
 
 
 def measure(value: float, half: float = 0.02, n: int = ROWS) -> Measure:
@@ -132,6 +141,7 @@ def whole() -> Report:
         duplicates=Missing(0.0, 0.2),
         classes={"rain": {"recall": measure(0.5)}, "sun": {"recall": measure(0.9)}},
         reference_classes={"rain": {"recall": measure(0.9)}, "sun": {"recall": measure(0.9)}},
+        curves=CURVES,
         segments=(
             Segment("side", "east", {"accuracy": measure(0.5)}, {"accuracy": measure(0.9)}),
             Segment("side", "west", {"accuracy": measure(0.9)}, {"accuracy": measure(0.9)}),
@@ -380,6 +390,9 @@ def test_json_has_every_room(whole: Report) -> None:
         "current": 0.0,
         "p_value": 0.0,
     }
+    assert document["confusion"][1] == {"label": "rain", "prediction": "sun", "reference": 10, "current": 50}
+    assert document["calibration"]["current"] == [{"score": 0.25, "share": 0.5, "low": 0.4, "high": 0.6, "rows": 300}]
+    assert document["gains"]["reference"][:2] == [0.2, 0.4]
     assert document["notes"] == ["new is new"]
     assert document["columns"][0]["out_of_range"] is None
 
@@ -432,6 +445,31 @@ def test_the_page_says_everything(whole: Report, tmp_path: Path) -> None:
     assert page.text.count("worse") == 3  # accuracy as a whole, in the east, and the recall of rain
     assert page.count("article") == 5
     assert page.count("h1") == 1
+
+
+def test_the_page_shows_who_is_taken_for_whom_and_what_scores_are_worth(whole: Report) -> None:
+    page = Page(whole.to_html())
+    for words in ("50 %50was 10 %", "Where the score is 0.250, 50 % of the rows are positive (interval 40 % to 60 %)"):
+        assert words in page.text
+    assert "The tenth of rows with the highest scores has 10 % of the positive ones, 20 % on the reference" in page.text
+    assert "Errors: prediction less label" in page.text
+    assert "0.800" in page.text and "p of chi_squared" in page.text  # every distance and test
+
+
+def test_of_many_classes_the_most_common_mix_ups_are_told() -> None:
+    names = [f"class {at}" for at in range(30)]
+    right = {(name, name): (100, 100) for name in names}
+    wrong = {(names[at], names[0]): (3, 10 * at) for at in range(1, 30)}
+    report = report_of(
+        [],
+        {},
+        performance={"accuracy": measure(0.7, n=6000)},
+        reference_performance={"accuracy": measure(0.9, n=3000)},
+        curves=Curves(confusion=right | wrong),
+    )
+    page = Page(report.to_html())
+    assert page.text.index("class 29") < page.text.index("class 20") and "class 19" not in page.text
+    assert "4.8 %" in page.text and "0.1 %" in page.text  # 290 of 6,000 rows, 3 of 3,000
 
 
 def test_every_drawing_has_words_and_every_id_is_one(whole: Report) -> None:
@@ -564,7 +602,7 @@ def test_in_a_browser_it_fits_and_is_read(browser: Any, whole: Report, tmp_path:
         assert page.evaluate("document.documentElement.scrollWidth") == width
         faint = page.evaluate(_FAINT)
         assert faint == []
-        quiet = page.locator("details summary").last
+        quiet = page.locator("details summary", has_text="without drift")
         assert not page.get_by_text("0.01 was measured").is_visible()
         quiet.focus()
         page.keyboard.press("Enter")
@@ -579,7 +617,8 @@ def test_in_a_browser_it_fits_and_is_read(browser: Any, whole: Report, tmp_path:
 
 # Texts whose contrast is below WCAG's 4.5 (3 for drawings), each with the ground that it stands on.
 _FAINT = r"""() => {
-  const channels = colour => colour.match(/[\d.]+/g).map(Number);
+  const channels = colour => colour.match(/[\d.]+/g).map(Number)
+    .map((c, at) => colour.startsWith("color(srgb") && at < 3 ? 255 * c : c);
   const light = colour => channels(colour).slice(0, 3).map(c => c / 255)
     .map(c => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
     .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections import Counter
@@ -18,7 +19,15 @@ from sklearn import metrics
 from driftline.profiles import Classification, Regression, ScorePair
 from driftline.profiles.performance import logit
 from driftline.sketches import GridSketch
-from driftline.statistics import HIGHER_IS_BETTER, Measure, measures, measures_by_class
+from driftline.statistics import (
+    HIGHER_IS_BETTER,
+    Measure,
+    calibration_bins,
+    gains,
+    measures,
+    measures_by_class,
+    wilson,
+)
 from driftline.statistics.intervals import quantile_ranks
 from driftline.statistics.performance import CLASSIFICATION, HEADLINES, OF_ONE_CLASS, REGRESSION
 
@@ -177,6 +186,41 @@ def test_a_tenth_with_the_highest_scores() -> None:
     rows = [(at < 20, 0.9 if at < 5 else 0.8 if at < 10 else 0.1) for at in range(100)]
     found = measures(binary(rows)[2], positive="1")
     assert (found["gain_10"].value, found["lift_10"].value, found["gain_10"].n) == (0.5, 5.0, 20)
+
+
+@given(BINARY_ROWS)
+def test_a_curve_of_gains_begins_with_that_of_a_tenth_and_rises_to_all(
+    rows: list[tuple[bool, float]],
+) -> None:
+    y, s, performance = binary(rows)
+    curve = gains(performance, "1")
+    if len(set(y.tolist())) < 2:
+        assert curve == ()
+        return
+    assert curve[0] == measures(performance, positive="1", names=["gain_10"])["gain_10"].value
+    assert curve[-1] == pytest.approx(1.0) and all(a <= b + 1e-12 for a, b in itertools.pairwise(curve))
+    cells = on_cells(s)
+    order = np.argsort(-cells, kind="stable")  # of rows that tie the best and the worst order bound it
+    for tenth, share in enumerate(curve, 1):
+        above = cells >= cells[order][max(math.ceil(tenth * len(y) / 10 - 1e-9), 1) - 1]
+        assert share <= y[above].sum() / y.sum() + 1e-12
+
+
+@given(BINARY_ROWS)
+def test_bins_of_calibration_hold_every_row_once_and_add_up_to_its_error(rows: list[tuple[bool, float]]) -> None:
+    y, s, performance = binary(rows)
+    bins = calibration_bins(performance, "1")
+    if len(set(y.tolist())) < 2:
+        assert bins == ()
+        return
+    assert sum(one.rows for one in bins) == len(y)
+    assert sum(one.rows * one.share for one in bins) == pytest.approx(y.sum())
+    assert sum(one.rows * one.score for one in bins) == pytest.approx(s.sum(), abs=0.001 * len(s))
+    error = measures(performance, positive="1", names=["calibration_error"])["calibration_error"].value
+    assert sum(one.rows * abs(one.share - one.score) for one in bins) / len(y) == pytest.approx(error)
+    assert [one.score for one in bins] == sorted(one.score for one in bins)
+    for one in bins:
+        assert (one.low, one.high) == wilson(round(one.share * one.rows), one.rows)
 
 
 def error_on_the_logit_scale(measure: Measure) -> float:

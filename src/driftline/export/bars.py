@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
+from driftline.sketches import GridSketch
 from driftline.statistics.drift import number
 
-_NUMBER_BARS = 24
+NUMBER_BARS = 24
 _CATEGORY_BARS = 12
 _WIDEST = 1e300  # wider axes could not be divided without overflow
 
@@ -46,7 +47,7 @@ def bars_of(
     if isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
         return _category_bars(reference, current, bars or _CATEGORY_BARS)
     if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
-        return _number_bars(reference, current, bars or _NUMBER_BARS)
+        return number_bars(reference.sketch, current.sketch, bars or NUMBER_BARS)
     return None
 
 
@@ -67,8 +68,9 @@ def _category_bars(reference: CategoricalColumn, current: CategoricalColumn, bar
     return Bars(tuple(shown), tuple(sides[0]), tuple(sides[1]))
 
 
-def _number_bars(reference: NumericColumn, current: NumericColumn, bars: int) -> Bars | None:
-    ends = [side.sketch.quantile(q) for side in (reference, current) for q in (0.01, 0.99) if side.sketch.count]
+def number_bars(reference: GridSketch, current: GridSketch, bars: int = NUMBER_BARS) -> Bars | None:
+    """Bars of equal width from the 1 % quantile to the 99 % one; what lies beyond is in the first and the last."""
+    ends = [side.quantile(q) for side in (reference, current) for q in (0.01, 0.99) if side.count]
     if not ends:
         return None
     low, high = min(end for end in ends if end is not None), max(end for end in ends if end is not None)
@@ -82,11 +84,11 @@ def _number_bars(reference: NumericColumn, current: NumericColumn, bars: int) ->
         low = 0.0
     sides = []
     for side in (reference, current):
-        centres = side.sketch.grid.centres(side.sketch.cells)
+        centres = side.grid.centres(side.cells)
         with np.errstate(over="ignore"):
             place = np.clip(np.nan_to_num((centres - low) / span) * bars, 0, bars - 1).astype(int)
-        counts = np.bincount(place, side.sketch.counts, bars)
-        sides.append(tuple((counts / max(side.sketch.count, 1)).tolist()))
+        counts = np.bincount(place, side.counts, bars)
+        sides.append(tuple((counts / max(side.count, 1)).tolist()))
     edges = np.linspace(low, low + span, bars + 1).tolist()
     names = tuple(f"{number(a)} to {number(b)}" for a, b in itertools.pairwise(edges))
     return Bars(names, sides[0], sides[1], (number(edges[0]), number(edges[-1])))

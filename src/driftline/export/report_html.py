@@ -8,9 +8,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from driftline.export.bars import Bars
+from driftline.export import performance_html
+from driftline.export.bars import Bars, number_bars
 from driftline.export.drawn import Profiles, bars_for
 from driftline.export.words import cleaned, figure, is_worse, parts_of, problems
+from driftline.sketches import GridSketch
+from driftline.statistics import DISTANCES, TESTS
 from driftline.statistics.drift import percent
 
 if TYPE_CHECKING:
@@ -78,7 +81,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "figure": figure, "chance": _chance}
+    environment.filters |= {"percent": percent, "figure": figure, "chance": _chance, "distance": _distance}
     return environment.get_template("report.html")
 
 
@@ -87,8 +90,12 @@ def _shown(value: Any) -> Any:
     return cleaned(value) if type(value) is str else value
 
 
-def render(document: Mapping[str, Any], profiles: Profiles) -> str:
-    """The page of a report: its JSON document and the profiles of its columns.
+def render(
+    document: Mapping[str, Any],
+    profiles: Profiles,
+    errors: tuple[GridSketch, GridSketch] | None = None,
+) -> str:
+    """The page of a report: its JSON document, the profiles of its columns, and a regression's errors on both sides.
 
     Columns that drifted have a card each, the others are rows of a folded table; charts are drawn for those and for
     the first `QUIET_CHARTS` of these, so that a page of a thousand columns stays small.
@@ -103,6 +110,7 @@ def render(document: Mapping[str, Any], profiles: Profiles) -> str:
         if bars := bars_for(column, profiles, _SMALL_BARS):
             small[column["column"]] = _paths(column["column"], bars, _SMALL_WIDTH, _SMALL_HEIGHT)
     performance = document["performance"] or {}
+    error_bars = number_bars(*errors) if errors is not None else None
     return _template().render(
         report=document,
         loud=loud,
@@ -111,6 +119,14 @@ def render(document: Mapping[str, Any], profiles: Profiles) -> str:
         small=small,
         whiskers=_whiskers(performance),
         problems=problems(performance),
+        matrix=performance_html.matrix(document["confusion"]),
+        mix_ups=performance_html.mix_ups(document["confusion"], *_labelled(performance)),
+        calibration=performance_html.calibration(document["calibration"]),
+        gain=performance_html.gain(document["gains"]),
+        errors=_paths("errors", error_bars, _WIDTH, _HEIGHT) if error_bars else None,
+        measured=[column for column in document["columns"] if column["drift"] and column["drift"]["distances"]],
+        distances=tuple(DISTANCES),
+        tests=tuple(TESTS),
         worse={name for name, measure in performance.items() if is_worse(name, measure)},
         tables=[
             table
@@ -209,6 +225,15 @@ def _whiskers(performance: Mapping[str, Any]) -> dict[str, Whisker]:
     return found
 
 
+def _labelled(performance: Mapping[str, Any]) -> tuple[int, int]:
+    """How many labelled rows each side has, reference first."""
+    accuracy = performance.get("accuracy")
+    if accuracy is None:
+        return 0, 0
+    before = accuracy["reference"]
+    return 0 if before is None else before["n"], accuracy["n"]
+
+
 def _parts(title: str, word: str, parts: Sequence[tuple[str, Mapping[str, Any]]]) -> Parts:
     """Only measures that some part has a value of have a column."""
     names = tuple(dict.fromkeys(name for _, some in parts for name, one in some.items() if one["value"] is not None))
@@ -236,3 +261,12 @@ def _chance(p_value: float | None) -> str:
     if p_value is None:
         return "–"
     return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+
+
+def _distance(value: float | None) -> str:
+    """A distance in words, to the third decimal.
+
+    >>> _distance(0.25), _distance(None)
+    ('0.250', '–')
+    """
+    return "–" if value is None else figure(value)

@@ -10,19 +10,30 @@ from typing import Literal
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
-from driftline.profiles import Column, Performance, kind_of
+from driftline.profiles import Classification, Column, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
 from driftline.service.check_notes import notes_on
 from driftline.service.check_pass import REPEATED_LEAST
-from driftline.service.check_report import Alert, ColumnReport, Missing, Report, RowCounts, Segment
+from driftline.service.check_report import (
+    MOST_PAIRS,
+    Alert,
+    ColumnReport,
+    Curves,
+    Missing,
+    Report,
+    RowCounts,
+    Segment,
+)
 from driftline.service.check_sides import Sides
 from driftline.statistics import (
     HEADLINES,
     HIGHER_IS_BETTER,
     ColumnDrift,
     Measure,
+    calibration_bins,
     compare_columns,
     difference,
+    gains,
     label_coverage,
     measures,
     measures_by_class,
@@ -86,6 +97,7 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         segments=segments,
         dependence=dependence,
         notes=notes_on(sides, new, [name for name, drift in drifts.items() if not drift.drifted]),
+        curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
     )
 
 
@@ -209,6 +221,27 @@ def _performance_alerts(
             message = f"{name}{where} {verb} from {number(was[0])} on the reference to {number(became[0])}"
             found.append(Alert("performance", column, name, became[0], threshold, message))
     return found
+
+
+def _curves(reference: Performance | None, current: Performance | None, positive: str | None) -> Curves:
+    if isinstance(current, Regression):
+        before = reference if isinstance(reference, Regression) else Regression()
+        return Curves(errors=(before.residuals, current.residuals))
+    if not isinstance(current, Classification):
+        return Curves()
+    was = reference if isinstance(reference, Classification) else Classification()
+    rows = {
+        pair: (was.confusion.get(pair, 0), current.confusion.get(pair, 0))
+        for pair in sorted(was.confusion.keys() | current.confusion.keys())
+    }
+    confusion = dict(sorted(rows.items(), key=lambda counted: -max(counted[1]))[:MOST_PAIRS])
+    if positive is None:
+        return Curves(confusion)
+    return Curves(
+        confusion,
+        (calibration_bins(was, positive), calibration_bins(current, positive)),
+        (gains(was, positive), gains(current, positive)),
+    )
 
 
 def _segments(sides: Sides) -> tuple[Segment, ...]:

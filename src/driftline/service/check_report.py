@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from driftline.errors import AlertsFound, UnknownNameError
 from driftline.profiles import Column
-from driftline.statistics import ColumnDrift, Measure
+from driftline.sketches import GridSketch
+from driftline.statistics import CalibrationBin, ColumnDrift, Measure
 from driftline.statistics.dependence import Dependence
 
 FAIL_ON = ("any", "drift", "performance", "quality", "never")
 """Which alerts fail a check."""
+
+MOST_PAIRS = 1000
+"""Pairs of label and prediction that a document has, the most frequent ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,21 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Curves:
+    """What performance is drawn from; where there are two, the reference's comes first, and what is unknown is empty.
+
+    ``confusion`` counts the rows of each side by (label, prediction), at most `MOST_PAIRS` of these. ``calibration``
+    and ``gains`` are of a binary model with scores; see `calibration_bins` and `gains`. ``errors`` are those of a
+    regression, prediction - label; None for others.
+    """
+
+    confusion: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    calibration: tuple[tuple[CalibrationBin, ...], tuple[CalibrationBin, ...]] = ((), ())
+    gains: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    errors: tuple[GridSketch, GridSketch] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One thing that went wrong, with ``message`` in words.
 
@@ -88,8 +107,8 @@ class Report:
     predictions.
 
     ``reference_performance`` has the same measures of the reference rows, where those are labelled; ``classes`` those
-    of each class, ``segments`` those of each segment. ``duplicates`` are the shares of rows, or ids, that repeat an
-    earlier one. ``notes`` are worth a word and are no alert.
+    of each class, ``segments`` those of each segment, and ``curves`` what they are drawn from. ``duplicates`` are the
+    shares of rows, or ids, that repeat an earlier one. ``notes`` are worth a word and are no alert.
     """
 
     verdict: Literal["ok", "alert"]
@@ -106,6 +125,7 @@ class Report:
     segments: tuple[Segment, ...] = ()
     dependence: Dependence | None = None
     notes: tuple[str, ...] = ()
+    curves: Curves = field(default_factory=Curves, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON: numbers are finite or None."""
@@ -128,6 +148,13 @@ class Report:
                 }
                 for segment in self.segments
             ],
+            "confusion": [
+                {"label": label, "prediction": prediction, "reference": was, "current": now}
+                for (label, prediction), (was, now) in self.curves.confusion.items()
+            ]
+            or None,
+            "calibration": _both([[one._asdict() for one in side] for side in self.curves.calibration]),
+            "gains": _both(self.curves.gains),
             "dependence": None if self.dependence is None else _dependence(self.dependence),
             "alerts": [
                 {
@@ -151,7 +178,7 @@ class Report:
         """The report as one self-contained HTML page; also written to ``path``, if one is given."""
         from driftline.export.report_html import render
 
-        page = render(self.to_dict(), self.profiles)
+        page = render(self.to_dict(), self.profiles, self.curves.errors)
         if path is not None:
             Path(path).write_text(page, encoding="utf-8")
         return page
@@ -206,6 +233,7 @@ def _column(report: ColumnReport) -> dict[str, Any]:
             "part": drift.part or None,
             "reason": drift.reason,
             "distances": dict(drift.distances),
+            "p_values": dict(drift.p_values),
         },
         "missing": {"reference": report.missing.reference, "current": report.missing.current},
         "out_of_range": report.out_of_range,
@@ -232,6 +260,12 @@ def _measures(now: Mapping[str, Measure], before: Mapping[str, Measure] | None) 
         name: _measure(measure) | {"reference": _measure(was[name]) if name in was else None}
         for name, measure in now.items()
     }
+
+
+def _both(sides: Sequence[Sequence[Any]]) -> dict[str, Any] | None:
+    """The reference's and the current rows', as lists; None where neither has any."""
+    before, now = (list(side) or None for side in sides)
+    return {"reference": before, "current": now} if before or now else None
 
 
 def _dependence(found: Dependence) -> dict[str, Any]:

@@ -1,21 +1,26 @@
 """Pure functions from profiles to numbers: a profile knows no threshold, a statistic never says "drift"."""
 
-from driftline.statistics.distances import DISTANCES
+from driftline.statistics.distances import DISTANCES, TESTS
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, worst_first
 from driftline.statistics.intervals import Interval, difference, wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.performance import HEADLINES, HIGHER_IS_BETTER, label_coverage, measures, measures_by_class
+from driftline.statistics.scores import CalibrationBin, calibration_bins, gains
 
 __all__ = [
     "DISTANCES",
     "HEADLINES",
     "HIGHER_IS_BETTER",
+    "TESTS",
+    "CalibrationBin",
     "ColumnDrift",
     "Floors",
     "Interval",
     "Measure",
+    "calibration_bins",
     "compare_columns",
     "difference",
+    "gains",
     "label_coverage",
     "measures",
     "measures_by_class",

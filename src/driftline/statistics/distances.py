@@ -386,3 +386,9 @@ DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
     "wasserstein": wasserstein,
 }
 """Every distance by name; None where it has no meaning for a column."""
+
+TESTS: Mapping[str, Callable[[Pair], float | None]] = {
+    "chi_squared": chi_squared_p,
+    "ks": kolmogorov_smirnov_p,
+}
+"""Every test against chance by name: its p-value, not adjusted; None where it has no meaning for a column."""

@@ -20,9 +20,8 @@ from driftline.sketches import Grid
 from driftline.statistics.distances import (
     CAP_SPREADS,
     DISTANCES,
+    TESTS,
     Pair,
-    chi_squared_p,
-    kolmogorov_smirnov_p,
     pair,
     spread_of,
 )
@@ -62,7 +61,8 @@ class ColumnDrift:
     ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value``
     is what it came to and ``threshold`` its floor; both None where nothing could be measured, and then
     ``problem`` says why. A column that is gone or changed its kind has a problem *and* has drifted.
-    ``p_value`` is adjusted over all columns. ``reason`` says in words which condition decided, ``changes``
+    ``p_value`` is adjusted over all columns; ``p_values`` are those of each test alone. ``reason`` says in words
+    which condition decided, ``changes``
     what changed. ``out_of_range`` is the share of current numbers outside the reference's range, None for
     others. ``part`` names the part of a datetime, text or embedding that speaks. Shares are 0 to 1, of all rows.
     """
@@ -82,6 +82,7 @@ class ColumnDrift:
     rows_current: int = 0
     unseen: float = 0.0
     distances: Mapping[str, float | None] = field(default_factory=dict)
+    p_values: Mapping[str, float | None] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     out_of_range: float | None = None
     part: str = ""
@@ -143,13 +144,15 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
         both = pair(reference, current)
     except MergeError as error:
         return replace(blank, problem=str(error))
-    chances = [p for p in (chi_squared_p(both), kolmogorov_smirnov_p(both)) if p is not None]
+    p_values = {test: function(both) for test, function in TESTS.items()}
+    chances = [p for p in p_values.values() if p is not None]
     measured = replace(
         blank,
         p_value=min(min(chances) * len(chances), 1.0) if chances else None,
         unseen=both.unseen,
         out_of_range=_out_of_range(reference, current),
         distances={distance: function(both) for distance, function in DISTANCES.items()},
+        p_values=p_values,
         changes=_changes(reference, current, both),
     )
     measure, value, threshold = _speaker(measured, floors)

@@ -8,6 +8,7 @@ highest score of each row, which is not kept.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -149,6 +150,18 @@ def _taken(both: _Floats, top: float) -> _Floats:
     return part
 
 
+def gains(performance: Classification, positive: str) -> tuple[float, ...]:
+    """The share of the positive rows among the tenth, the two tenths and so on to all rows with the highest scores,
+    shape (10,), each in [0, 1]; `gain_10` is the first. Empty where there is no such measure.
+    """
+    pair = _scored(performance, Question("gain_10", 0.95, positive))
+    if isinstance(pair, Measure):
+        return ()
+    _, positives, negatives = _on_cells(pair)
+    both, n = positives + negatives, pair.positives.count
+    return tuple(min(float(positives @ _taken(both, tenth / 10)) / n, 1.0) for tenth in range(1, 11))
+
+
 def lift_10(performance: Classification, ask: Question) -> Measure:
     """How many times more often rows are positive among the tenth with the highest scores than among all: `gain_10`
     over 0.1.
@@ -188,16 +201,7 @@ def calibration_error(performance: Classification, ask: Question) -> Measure:
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):
         return pair
-    cells, positives, negatives = _on_cells(pair)
-    both = positives + negatives
-    logits = np.clip(pair.positives.grid.centres(cells), -700.0, 700.0)
-    probabilities = 1 / (1 + np.exp(-logits))
-    bins = np.minimum((probabilities * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
-    rows, hits, scores = (
-        np.bincount(bins, side, _CALIBRATION_BINS) for side in (both, positives, both * probabilities)
-    )
-    there = rows > 0
-    rows, hits, scores = rows[there], hits[there], scores[there]
+    rows, hits, scores = _calibration_bins(pair)
     n = int(rows.sum())
     gaps = np.abs(scores - hits) / n
     smoothed = (hits + 0.5) / (rows + 1)
@@ -206,6 +210,46 @@ def calibration_error(performance: Classification, ask: Question) -> Measure:
     half = normal_quantile(ask.confidence) * math.sqrt(float(noise @ noise))
     value = math.fsum(gaps.tolist())
     return ask.yes(value, Interval(max(value - by_chance - half, 0.0), min(value + half, 1.0)), n)
+
+
+class CalibrationBin(NamedTuple):
+    """Rows whose scores lie in one tenth of [0, 1].
+
+    ``score`` is their mean score and ``share`` how many of them are of the class, with Wilson's ``low`` and ``high``,
+    all 0 to 1; ``rows`` is above 0.
+    """
+
+    score: float
+    share: float
+    low: float
+    high: float
+    rows: int
+
+
+def calibration_bins(
+    performance: Classification, positive: str, *, confidence: float = 0.95
+) -> tuple[CalibrationBin, ...]:
+    """What `calibration_error` adds up, a bin after another by score; empty where there is no such measure."""
+    pair = _scored(performance, Question("calibration_error", confidence, positive))
+    if isinstance(pair, Measure):
+        return ()
+    return tuple(
+        CalibrationBin(score / n, hits / n, *wilson(hits, n, confidence), int(n))
+        for n, hits, score in zip(*(side.tolist() for side in _calibration_bins(pair)), strict=True)
+    )
+
+
+def _calibration_bins(pair: ScorePair) -> tuple[_Floats, _Floats, _Floats]:
+    """The rows, the positive rows and the sum of scores of each bin that has rows, each shape (bins,)."""
+    cells, positives, negatives = _on_cells(pair)
+    both = positives + negatives
+    logits = np.clip(pair.positives.grid.centres(cells), -700.0, 700.0)
+    probabilities = 1 / (1 + np.exp(-logits))
+    bins = np.minimum((probabilities * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
+    sides = (both, positives, both * probabilities)
+    rows, hits, scores = (np.bincount(bins, side, _CALIBRATION_BINS).astype(np.float64) for side in sides)
+    there = rows > 0
+    return rows[there], hits[there], scores[there]
 
 
 def _added_by_noise(gap: float, sd: float) -> float:

@@ -1,0 +1,171 @@
+"""How predictions and labels go together, for the page of a check: who is taken for whom, and what scores are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from driftline.export.words import figure
+from driftline.statistics.drift import percent
+
+MATRIX_CLASSES = 10
+"""Of so many classes there is a table of all pairs; of more, a list of the most common mix-ups."""
+
+SIDE = 200.0
+"""Width and height of a plot of [0, 1] by [0, 1]."""
+
+_MIX_UPS = 10
+
+
+class Cell(NamedTuple):
+    """One label predicted as one class: rows now, their share of the label's rows, and that of the reference."""
+
+    rows: int
+    share: float
+    words: str
+    was: str
+    right: bool
+
+
+class Matrix(NamedTuple):
+    """Labels down, predictions across."""
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+
+class MixUp(NamedTuple):
+    """A label taken for another class, with shares of all labelled rows."""
+
+    label: str
+    prediction: str
+    was: str
+    now: str
+
+
+class Plot(NamedTuple):
+    """Lines in a square of `SIDE`, as the points of polylines, empty where a side has none.
+
+    ``dots`` are the places of the current values, and ``bars`` their intervals (x, from y, to y).
+    """
+
+    words: str
+    reference: str = ""
+    current: str = ""
+    dots: tuple[tuple[str, str, str], ...] = ()
+    bars: tuple[tuple[str, str, str], ...] = ()
+
+
+def matrix(confusion: Sequence[Mapping[str, Any]] | None) -> Matrix | None:
+    """The table of all pairs; None where there are none, or more classes than can be read."""
+    names = _classes(confusion or ())
+    if not confusion or len(names) > MATRIX_CLASSES:
+        return None
+    counts = {(pair["label"], pair["prediction"]): pair for pair in confusion}
+    totals = {name: _total(counts, name) for name in names}
+    return Matrix(
+        names,
+        tuple(
+            (label, tuple(_cell(counts.get((label, name)), totals[label], name == label) for name in names))
+            for label in names
+        ),
+    )
+
+
+def mix_ups(confusion: Sequence[Mapping[str, Any]] | None, reference: int, current: int) -> tuple[MixUp, ...]:
+    """The most common mix-ups of many classes, of so many labelled rows; empty where there is a table."""
+    if not confusion or len(_classes(confusion)) <= MATRIX_CLASSES:
+        return ()
+    wrong = [pair for pair in confusion if pair["label"] != pair["prediction"] and pair["current"]]
+    return tuple(
+        MixUp(
+            pair["label"],
+            pair["prediction"],
+            percent(pair["reference"] / reference) if reference else "–",
+            percent(pair["current"] / current),
+        )
+        for pair in sorted(wrong, key=lambda pair: -pair["current"])[:_MIX_UPS]
+    )
+
+
+def calibration(document: Mapping[str, Any] | None) -> Plot | None:
+    """Share of positive rows over score, with the interval of each share now; None without scores."""
+    if document is None or not document["current"]:
+        return None
+    now, before = document["current"], document["reference"] or []
+    farthest = max(now, key=lambda one: abs(one["share"] - one["score"]))
+    return Plot(
+        f"Where the score is {figure(farthest['score'])}, {percent(farthest['share'])} of the rows are positive "
+        f"(interval {percent(farthest['low'])} to {percent(farthest['high'])})",
+        _points((one["score"], one["share"]) for one in before),
+        _points((one["score"], one["share"]) for one in now),
+        tuple(
+            (
+                *_place(one["score"], one["share"]),
+                f"score {figure(one['score'])}: {percent(one['share'])} of {one['rows']:,} rows",
+            )
+            for one in now
+        ),
+        tuple((_x(one["score"]), _y(one["low"]), _y(one["high"])) for one in now),
+    )
+
+
+def gain(document: Mapping[str, Any] | None) -> Plot | None:
+    """Share of the positive rows found over the share of rows with the highest scores; None without scores."""
+    if document is None or not document["current"]:
+        return None
+    now, before = document["current"], document["reference"]
+    was = f", {percent(before[0])} on the reference" if before else ""
+    return Plot(
+        f"The tenth of rows with the highest scores has {percent(now[0])} of the positive ones{was}",
+        _points(_curve(before)) if before else "",
+        _points(_curve(now)),
+        tuple(
+            (
+                *_place((at + 1) / 10, share),
+                f"{at + 1} tenths of the rows: {percent(share)} of the positive ones",
+            )
+            for at, share in enumerate(now)
+        ),
+    )
+
+
+def _classes(confusion: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(sorted({pair[key] for pair in confusion for key in ("label", "prediction")}))
+
+
+def _total(counts: Mapping[tuple[str, str], Mapping[str, Any]], label: str) -> tuple[int, int]:
+    own = [pair for (name, _), pair in counts.items() if name == label]
+    return sum(pair["reference"] for pair in own), sum(pair["current"] for pair in own)
+
+
+def _cell(pair: Mapping[str, Any] | None, total: tuple[int, int], right: bool) -> Cell:
+    was, now = (pair["reference"], pair["current"]) if pair else (0, 0)
+    share = now / total[1] if total[1] else 0.0
+    return Cell(
+        now,
+        share,
+        percent(share) if total[1] else "–",
+        percent(was / total[0]) if total[0] else "–",
+        right,
+    )
+
+
+def _curve(shares: Sequence[float]) -> list[tuple[float, float]]:
+    return [(0.0, 0.0), *(((at + 1) / len(shares), share) for at, share in enumerate(shares))]
+
+
+def _points(places: Iterable[tuple[float, float]]) -> str:
+    return " ".join(",".join(_place(x, y)) for x, y in places)
+
+
+def _place(x: float, y: float) -> tuple[str, str]:
+    return _x(x), _y(y)
+
+
+def _x(x: float) -> str:
+    return f"{SIDE * x:.1f}"
+
+
+def _y(y: float) -> str:
+    return f"{SIDE * (1 - y):.1f}"

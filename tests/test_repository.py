@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from driftline.statistics import DISTANCES, HIGHER_IS_BETTER, TESTS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "driftline"
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
@@ -125,6 +127,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert leads_to.exists(), f"{page.name} links to {target}"
         if anchor and leads_to.suffix == ".md":
             assert anchor in anchors(leads_to), f"{page.name} links to {target}"
+
+
+def test_every_measure_is_on_its_page() -> None:
+    page = (ROOT / "docs" / "measures.md").read_text()
+    missing = [name for name in (*DISTANCES, *TESTS, *HIGHER_IS_BETTER) if f"`{name}`" not in page]
+    assert not missing
 
 
 def test_every_page_can_be_reached_from_the_front() -> None:

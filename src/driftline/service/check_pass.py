@@ -180,10 +180,11 @@ class _Reading:
         self.rows += batch.height
 
     def _count_nulls(self, batch: pl.DataFrame, rows: pl.DataFrame) -> None:
-        for name in batch.columns:
+        schema = batch.schema
+        for name in schema:
             self._seen.nulls[name] += batch[name].null_count()
         for name in self._numbers:
-            if name in batch.columns and kind_of(batch.schema[name]) is Kind.CATEGORICAL:
+            if name in schema and kind_of(schema[name]) is Kind.CATEGORICAL:
                 self._seen.mistyped[name] += rows[FEATURE + name].null_count() - batch[name].null_count()
 
     def _count_days(self, rows: pl.DataFrame) -> None:

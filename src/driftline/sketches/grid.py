@@ -7,6 +7,7 @@ Related: DDSketch (Masson, Rim & Lee 2019), HdrHistogram, Prometheus native hist
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -56,15 +57,27 @@ class Grid:
         return self.lower_edges(cells) / 2 + self.upper_edges(cells) / 2
 
     def _edges(self, cells: npt.NDArray[np.integer], *, upper: bool) -> npt.NDArray[np.float64]:
-        order = cells.astype(np.uint32)
-        positive = (order & _SIGN) != 0
-        high = np.where(positive, order & 0x7FFF, order ^ 0xFFFF)
-        outer = positive == upper  # the edge further from zero is the near edge of the next cell outward
-        bits = (high << np.uint32(16)) + np.where(outer, np.uint32(0x10000), np.uint32(0))
-        edges = bits.astype(np.uint32).view(np.float32).astype(np.float64)
-        edges = np.clip(edges, -LARGEST, LARGEST)
+        edges: npt.NDArray[np.float64] = _plain_edges(upper=upper)[cells]
+        if self.scale == 1.0 and self.centre == 0.0:
+            return edges
         with np.errstate(over="ignore"):
-            return np.clip(edges * self.scale + self.centre, -_LARGEST_FLOAT, _LARGEST_FLOAT)
+            edges = np.clip(edges * self.scale + self.centre, -_LARGEST_FLOAT, _LARGEST_FLOAT)
+        return edges
+
+
+@functools.cache
+def _plain_edges(*, upper: bool) -> npt.NDArray[np.float64]:
+    """The lower or upper edge of every cell of the grid (0, 1), shape (`CELLS`,)."""
+    order = np.arange(CELLS, dtype=np.uint32)
+    positive = (order & _SIGN) != 0
+    high = np.where(positive, order & 0x7FFF, order ^ 0xFFFF)
+    outer = positive == upper  # the edge further from zero is the near edge of the next cell outward
+    bits = (high << np.uint32(16)) + np.where(outer, np.uint32(0x10000), np.uint32(0))
+    with np.errstate(invalid="ignore"):  # beyond the finite cells there are infinities and NaN
+        edges = np.nan_to_num(bits.astype(np.uint32).view(np.float32).astype(np.float64), nan=0.0)
+    edges = np.clip(edges, -LARGEST, LARGEST) + 0.0  # no -0.0
+    edges.flags.writeable = False
+    return edges
 
 
 def _high_bits(scaled: npt.NDArray[np.float64], out: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

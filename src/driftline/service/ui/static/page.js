@@ -43,11 +43,18 @@
     };
   };
 
+  const selecting = () => {
+    const text = String(getSelection());
+    if (text) say("Paused while text is selected", false);
+    return Boolean(text);
+  };
+
   const load = async () => {
     try {
       const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const text = await answer.text();
+      if (selecting()) return;
       if (text !== shown) swap(text);
       shown = text;
       say(`Live · ${clock()}`, false);
@@ -57,8 +64,7 @@
   };
 
   const refresh = async () => {
-    if (String(getSelection())) say("Paused while text is selected", false);
-    else if (!document.hidden) await load();
+    if (!selecting() && !document.hidden) await load();
     setTimeout(refresh, milliseconds);
   };
 

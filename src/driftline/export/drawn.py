@@ -23,7 +23,7 @@ def bars_for(column: Mapping[str, Any], profiles: Profiles, most: int | None = N
     categories come by their share, the last bar being all the others.
     """
     before, now = profiles.get(column["column"], (None, None))
-    part = (column["drift"] or {}).get("part")
+    part = column["drift"]["part"]
     order = _ORDERS.get(part or "")
     if order is not None:
         bars = bars_of(before, now, part=part, bars=len(order))

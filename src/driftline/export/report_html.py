@@ -100,8 +100,8 @@ def render(
     Columns that drifted have a card each, the others are rows of a folded table; charts are drawn for those and for
     the first `QUIET_CHARTS` of these, so that a page of a thousand columns stays small.
     """
-    loud = [column for column in document["columns"] if column["drift"] and column["drift"]["drifted"]]
-    quiet = [column for column in document["columns"] if not (column["drift"] and column["drift"]["drifted"])]
+    loud = [column for column in document["columns"] if column["drift"]["drifted"]]
+    quiet = [column for column in document["columns"] if not column["drift"]["drifted"]]
     charts, small = {}, {}
     for at, column in enumerate(loud):
         if bars := bars_for(column, profiles):
@@ -124,7 +124,7 @@ def render(
         calibration=performance_html.calibration(document["calibration"]),
         gain=performance_html.gain(document["gains"]),
         errors=_paths("errors", error_bars, _WIDTH, _HEIGHT) if error_bars else None,
-        measured=[column for column in document["columns"] if column["drift"] and column["drift"]["distances"]],
+        measured=[column for column in document["columns"] if column["drift"]["distances"]],
         distances=tuple(DISTANCES),
         tests=tuple(TESTS),
         worse={name for name, measure in performance.items() if is_worse(name, measure)},

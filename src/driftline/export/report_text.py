@@ -107,18 +107,18 @@ def _verdict(report: Mapping[str, Any], profiles: Profiles, signs: Signs) -> Ite
 
 
 def _drifted(column: Mapping[str, Any]) -> bool:
-    return bool(column["drift"] and column["drift"]["drifted"])
+    return bool(column["drift"]["drifted"])
 
 
 def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
-    shown = [column for column in columns if column["drift"] is None or _drifted(column)]
+    shown = [column for column in columns if column["drift"]["value"] is None or _drifted(column)]
     quiet = len(columns) - len(shown)
     if shown:
         table = _table(("column", "reference", "current", "drift", "what changed"))
         for column in shown[:ROWS_SHOWN]:
             before, now = _sparks(column, profiles, signs)
             table.add_row(
-                signs.text(column["column"], "red" if column["drift"] else "dim", longest=_NAME_SHOWN),
+                signs.text(column["column"], "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
                 Text(before, "dim"),
                 Text(now),
                 signs.text(_size(column["drift"])),
@@ -137,9 +137,9 @@ def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Si
 
 def _words(column: Mapping[str, Any], signs: Signs) -> Text:
     """What changed, a line each; which part of the column speaks stands before, unless the changes name it."""
-    drift = column["drift"] or {}
-    lines = [line for line in column["changes"] if line] or [column["problem"] or drift.get("reason") or ""]
-    part = drift.get("part")
+    drift = column["drift"]
+    lines = [line for line in column["changes"] if line] or [column["problem"] or drift["reason"]]
+    part = drift["part"]
     if part and not any(line.startswith(part) for line in lines):
         lines = [f"{part}:", *lines]
     return Text("\n").join([signs.text(line, longest=_WORDS_SHOWN) for line in lines])
@@ -152,18 +152,16 @@ def _sparks(column: Mapping[str, Any], profiles: Profiles, signs: Signs) -> tupl
     return signs.spark(bars.reference, bars.tallest), signs.spark(bars.current, bars.tallest)
 
 
-def _size(drift: Mapping[str, Any] | None) -> str:
-    if drift is None:
-        return "–"
+def _size(drift: Mapping[str, Any]) -> str:
     if drift["value"] is None:
-        return "yes"
+        return "yes" if drift["drifted"] else "–"
     return f"{_SHORT.get(drift['measure'], drift['measure'])} {drift['value']:.2f}"
 
 
 def _floors(columns: Sequence[Mapping[str, Any]]) -> list[str]:
     """What each measure that speaks in the table had to reach."""
-    drifts = [column["drift"] for column in columns if column["drift"] and column["drift"]["threshold"] is not None]
-    floors = {drift["measure"]: drift["threshold"] for drift in drifts if drift["value"] is not None}
+    drifts = [column["drift"] for column in columns if column["drift"]["value"] is not None]
+    floors = {drift["measure"]: drift["threshold"] for drift in drifts}
     return [words.format(floors[name]) for name, words in _FLOOR_WORDS.items() if name in floors]
 
 

@@ -159,7 +159,7 @@ def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
         drift.column,
         role,
         drift.kind,
-        drift if measured else None,
+        drift,
         missing,
         drift.problem,
         ((f"{percent(mistyped)} are texts, no numbers",) if mistyped else ()) + changes,
@@ -178,7 +178,7 @@ def _drift_alerts(columns: Mapping[str, ColumnReport]) -> list[Alert]:
     found = []
     for name, report in columns.items():
         drift = report.drift
-        if drift is None or not drift.drifted:
+        if not drift.drifted:
             continue
         words = "; ".join(report.changes) or drift.reason
         message = f"{report.role} {name} has drifted: {words}"

@@ -39,7 +39,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class ColumnReport:
-    """One column of the files. ``drift`` is None where nothing could be measured, and ``problem`` says why.
+    """One column of the files. Where nothing could be measured ``drift.value`` is None, and ``problem`` says why.
 
     ``role`` is feature, prediction, score or label; ``kind`` is numeric, categorical, datetime, text, embedding or
     unsupported. ``out_of_range`` and ``unseen`` are the shares of current rows, 0 to 1, beyond the reference's range
@@ -49,7 +49,7 @@ class ColumnReport:
     column: str
     role: str
     kind: str
-    drift: ColumnDrift | None
+    drift: ColumnDrift
     missing: Missing
     problem: str = ""
     changes: tuple[str, ...] = ()
@@ -222,9 +222,7 @@ def _column(report: ColumnReport) -> dict[str, Any]:
         "column": report.column,
         "role": report.role,
         "kind": report.kind,
-        "drift": None
-        if drift is None
-        else {
+        "drift": {
             "measure": drift.measure or None,
             "value": drift.value,
             "threshold": drift.threshold,

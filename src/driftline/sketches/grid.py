@@ -58,10 +58,9 @@ class Grid:
 
     def _edges(self, cells: npt.NDArray[np.integer], *, upper: bool) -> npt.NDArray[np.float64]:
         edges: npt.NDArray[np.float64] = _plain_edges(upper=upper)[cells]
-        if self.scale == 1.0 and self.centre == 0.0:
-            return edges
-        with np.errstate(over="ignore"):
-            edges = np.clip(edges * self.scale + self.centre, -_LARGEST_FLOAT, _LARGEST_FLOAT)
+        if self.scale != 1.0 or self.centre != 0.0:
+            with np.errstate(over="ignore"):
+                edges = np.clip(edges * self.scale + self.centre, -_LARGEST_FLOAT, _LARGEST_FLOAT)
         return edges
 
 

@@ -97,6 +97,14 @@ def test_any_numbers_have_the_same_bytes(values: list[float], centre: float, pow
 
 
 @built
+@pytest.mark.parametrize(("value", "rows"), [(2000.0, 300_000), (-1800.0, 20_000), (15.99997, 2_500_000)])
+def test_sums_of_squares_do_not_run_over(value: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column of whole numbers may have moved by thousands of scales: its squares need more than 64 bits."""
+    values = pl.Series(np.full(rows, value))
+    assert encode(in_c(values, Grid())) == encode(in_numpy(values, Grid(), monkeypatch))
+
+
+@built
 def test_nulls_slices_and_other_types_are_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pl.Series([1, None, 3, 250, -7] * 2000)
     for values in (whole, whole.slice(3, 5001), whole.cast(pl.Float32), whole.cast(pl.Float64).slice(1), whole.head(0)):

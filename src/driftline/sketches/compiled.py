@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 FILE = Path(__file__).with_name("kernel.library")
-_VERSION = 2
+_VERSION = 3
 _MOST_TEXTS = 1024
 EXACT_BITS = 120
 _STREAM = b"arrow_array_stream"
@@ -35,15 +35,26 @@ class Numbers(ctypes.Structure):
     far: int
     coarse: int
     fine: int
-    squares: int
-    crosses: int
     low: float
     high: float
+    _squares: ctypes.Array[ctypes.c_int64]
+    _crosses: ctypes.Array[ctypes.c_int64]
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("nan", "positive_infinite", "negative_infinite", "near", "far")),
-        *((name, ctypes.c_int64) for name in ("coarse", "fine", "squares", "crosses")),
+        *((name, ctypes.c_int64) for name in ("coarse", "fine")),
+        *((name, ctypes.c_int64 * 2) for name in ("_squares", "_crosses")),
         *((name, ctypes.c_double) for name in ("low", "high")),
     )
+
+    @property
+    def squares(self) -> int:
+        """The sum of the squared coarse parts, whatever its size."""
+        return (self._squares[0] << 32) + self._squares[1]
+
+    @property
+    def crosses(self) -> int:
+        """The sum of coarse times fine parts, whatever its size."""
+        return (self._crosses[0] << 32) + self._crosses[1]
 
 
 class Kernel:

@@ -29,7 +29,7 @@
 #define INLINED static inline
 #endif
 
-EXPORTED int64_t driftline_kernel_version(void) { return 2; }
+EXPORTED int64_t driftline_kernel_version(void) { return 3; }
 
 /* ---- numbers: the grid, the rounded moments and the extremes ----------------------------------------------- */
 
@@ -48,7 +48,9 @@ struct numbers {
     int64_t nan, positive_infinite, negative_infinite;
     int64_t near, far;              /* how many values were added up below, and how many were handed out */
     int64_t coarse, fine;           /* the sums of coarse and fine parts, in units of 2^-14 and 2^-40 scales */
-    int64_t squares, crosses;       /* of squared coarse parts, of coarse times fine: 2^-28, 2^-54 square scales */
+    /* Of squared coarse parts, of coarse times fine: 2^-28, 2^-54 square scales. In two words each, the first of them
+       2^32 such units: eight thousand values of 2000 scales would not fit into one. */
+    int64_t squares[2], crosses[2];
     double low, high;               /* of the finite values; must hold +inf and -inf, or earlier extremes */
 };
 
@@ -125,6 +127,13 @@ static int64_t without_odd(const double *block, double *copy, double centre, str
     return odd;
 }
 
+/* Add to a sum of two words, of which the first counts 2^32. */
+INLINED void add_to(int64_t *words, int64_t sum)
+{
+    words[0] += sum / ((int64_t)1 << 32);
+    words[1] += sum % ((int64_t)1 << 32);
+}
+
 /* Count `count` values at (x - centre) / scale, where `scale` is a power of two of less than 2^100 either way.
    `cells` has 65,536 counters, `far` room for every value: it takes x - centre of those at 16 scales and beyond, but
    for those whose rounding changes nothing. */
@@ -190,8 +199,8 @@ EXPORTED WIDE void driftline_tally_numbers(const double *values, int64_t count, 
         }
         numbers->coarse += (int64_t)(coarse - BLOCK * bits_of(TO_COARSE));
         numbers->fine += (int64_t)(fine - BLOCK * bits_of(TO_FINE));
-        numbers->squares += (int64_t)(squares - BLOCK * bits_of(TO_SQUARE));
-        numbers->crosses += (int64_t)(crosses - BLOCK * bits_of(TO_CROSS));
+        add_to(numbers->squares, (int64_t)(squares - BLOCK * bits_of(TO_SQUARE)));
+        add_to(numbers->crosses, (int64_t)(crosses - BLOCK * bits_of(TO_CROSS)));
         numbers->low = low < numbers->low ? low : numbers->low;
         numbers->high = high > numbers->high ? high : numbers->high;
         numbers->near += near;

@@ -17,6 +17,7 @@ from typing import Any
 
 import deltalake
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -26,7 +27,7 @@ from polars.testing import assert_frame_equal
 from driftline.errors import DataError, UsageError
 from driftline.service.check_rows import rows_of
 from driftline.store.files import open_rows, read_rows
-from driftline.store.rows import HEAD_ROWS, Rows
+from driftline.store.rows import HEAD_ROWS, Rows, batch_rows
 
 N = 2 * HEAD_ROWS + 17
 FRAME = pl.DataFrame(
@@ -117,9 +118,33 @@ def test_a_reader_is_never_whole_in_memory() -> None:
 
     reader = pa.RecordBatchReader.from_batches(pa.schema({"x": pa.int64()}), source())
     batches = rows_of(reader, "reference").batches(["x"])
-    next(batches)
+    first = next(batches)
     assert drawn < 10
-    assert sum(batch.height for batch in batches) == 49_000
+    assert sum(batch.height for batch in batches) == 50_000 - first.height
+
+
+@pytest.mark.parametrize(
+    ("sizes", "drawn"), [([1] * 9_000, 4), ([0, 3, 0, 0, 20_000, 0], 10), ([600_000], 10), ([], 0)]
+)
+def test_batches_of_a_reader_are_put_together_or_cut(sizes: list[int], drawn: int) -> None:
+    """What is done for a batch costs milliseconds: two thousand batches of one row took twenty seconds."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    values = (pa.record_batch({"x": np.arange(end - size, end)}) for size, end in zip(sizes, ends, strict=True))
+    rows = rows_of(pa.RecordBatchReader.from_batches(pa.schema({"x": pa.int64()}), values), "reference")
+    assert rows.sample()["x"].to_list() == list(range(min(sum(sizes), HEAD_ROWS)))
+    batches = list(rows.batches(["x"]))
+    assert [x for batch in batches for x in batch["x"]] == list(range(sum(sizes)))
+    assert len(batches) <= drawn and max((batch.height for batch in batches), default=0) <= batch_rows(1)
+
+
+def test_what_the_source_of_a_reader_raises_is_told_in_one_line() -> None:
+    def source() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"x": [1]})
+        raise RuntimeError("the database went away")
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema({"x": pa.int64()}), source())
+    with pytest.raises(DataError, match=r"reference cannot be read: .*the database went away$"):
+        rows_of(reader, "reference").sample()
 
 
 def test_a_pattern_and_a_folder_are_one_table(tmp_path: Path) -> None:

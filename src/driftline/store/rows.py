@@ -16,6 +16,7 @@ HEAD_ROWS = 16_384
 _HEAD_CELLS, _LEAST_HEAD_ROWS, _HEAD_COLUMNS = 2_000_000, 1_024, 100
 _BATCH_CELLS = 4_000_000
 _LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 262_144
+_MOST_PARTS = 256  # a frame of one row takes as much memory as one of a hundred
 _MESSAGE_LENGTH = 200
 
 
@@ -147,30 +148,47 @@ class StreamedRows:
             self._reader = RecordBatchReader.from_stream(stream)
             empty = pl.DataFrame(self._reader.schema.empty_table())
         self.schema: Mapping[str, pl.DataType] = dict(empty.schema)
-        self._first: list[pl.DataFrame] = []
+        self._first: pl.DataFrame | None = None
         self._empty = empty
 
     def sample(self) -> pl.DataFrame:
         """The first rows; they are kept for `batches`."""
         with readable(self.name):
             wanted = head_rows(len(self.schema))
-            while sum(batch.height for batch in self._first) < wanted and (batch := self._next()) is not None:
-                self._first.append(batch)
-        return pl.concat([self._empty, *self._first]).head(wanted)
+            self._first = self._read(wanted)
+        return self._empty if self._first is None else self._first.head(wanted)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """All rows, once."""
+        """All rows, once: small batches of the stream are put together, and large ones are cut."""
+        size = batch_rows(len(columns))
         with readable(self.name):
-            while self._first:
-                yield self._first.pop(0).select(columns)
-            while (batch := self._next()) is not None:
-                yield batch.select(columns)
+            first, self._first = self._first, None
+            rows = self._read(_LEAST_BATCH_ROWS) if first is None else first
+            while rows is not None:
+                yield from rows.select(columns).iter_slices(size)
+                rows = self._read(_LEAST_BATCH_ROWS)
+
+    def _read(self, least: int) -> pl.DataFrame | None:
+        """The next rows, at least so many where there are; None at the end."""
+        found: list[pl.DataFrame] = []
+        height = 0
+        while height < least and (batch := self._next()) is not None:
+            if batch.height:
+                found.append(batch)
+                height += batch.height
+            if len(found) == _MOST_PARTS:
+                found = [pl.concat(found, rechunk=True)]
+        return pl.concat(found, rechunk=len(found) > 1) if found else None
 
     def _next(self) -> pl.DataFrame | None:
         try:
             return pl.DataFrame(self._reader.read_next_batch())
         except StopIteration:
             return None
+        except Exception as error:
+            if type(error) is not Exception:  # arro3 has no narrower one for what the source of a stream raises
+                raise
+            raise OSError(str(error).partition(". Detail: ")[0]) from error
 
 
 class readable:  # noqa: N801 - a context manager, used as a verb

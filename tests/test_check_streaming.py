@@ -138,6 +138,46 @@ def test_a_class_that_shows_late() -> None:
         driftline.check(frame, frame, label="label", prediction="guess", task="binary")
 
 
+def test_the_positive_class_shows_late() -> None:
+    """The first rows are of one class alone: the score is the probability of the other one all the same."""
+    count = 40_000
+    rng = np.random.default_rng(0)
+    for names in (["0", "1"], ["bad", "good"]):
+        label = np.repeat(names, count // 2)
+        score = np.where(label == names[1], rng.beta(3, 2, count), rng.beta(2, 3, count))
+        frame = pl.DataFrame({"label": label, "guess": label, "score": score})
+        model = {"label": "label", "prediction": "guess", "score": "score"}
+        performance = driftline.check(frame, frame.reverse(), **model).performance
+        assert performance is not None
+        again = driftline.check(frame.reverse(), frame.sample(fraction=1, shuffle=True, seed=1), **model).performance
+        assert again == performance
+        assert performance["roc_auc"].value == pytest.approx(0.757, abs=0.01)
+    with pytest.raises(DataError, match="a stream cannot be read again; say the positive class"):
+        driftline.check(frame.to_arrow().to_reader(), frame.head(20_000), **model)
+    assert driftline.check(frame.to_arrow().to_reader(), frame, **model, positive="good").performance == again
+
+
+@pytest.mark.parametrize("positive", [None, 1])
+def test_a_class_that_never_shows_may_be_the_positive_one(positive: int | None) -> None:
+    frame = pl.DataFrame({"label": [0] * 50, "guess": [0] * 50, "score": [0.1] * 50})
+    report = driftline.check(frame, frame, label="label", prediction="guess", score="score", positive=positive)
+    assert report.performance is not None
+    assert report.performance["log_loss"].value == pytest.approx(-np.log(0.9))
+    assert report.performance["specificity"].value == 1
+
+
+def test_a_regression_whose_first_labels_are_all_0() -> None:
+    rng = np.random.default_rng(0)
+    label = np.sort(np.where(np.arange(40_000) < 20_000, 0.0, rng.exponential(3, 40_000)))
+    frame = pl.DataFrame({"label": label, "guess": np.where(label > 0, label + rng.normal(size=40_000), 0.0)})
+    report = driftline.check(frame, frame, label="label", prediction="guess")
+    assert report.performance is not None and report.performance["r2"].value is not None
+    with pytest.raises(DataError, match="at most 1000 are taken"):
+        driftline.check(frame, frame, label="label", prediction="guess", task="multiclass")
+    with pytest.raises(DataError, match="say task: regression"):
+        driftline.check(frame.to_arrow().to_reader(), frame, label="label", prediction="guess")
+
+
 def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:
     count = 2 * batch_rows(9)
     rows(4, count).write_parquet(tmp_path / "rows.parquet", row_group_size=20_000)

@@ -144,7 +144,7 @@ def test_the_positive_class_does_not_depend_on_order(names: list[str]) -> None:
     positive = positive_class(names)
     assert positive == positive_class(reversed(names))
     assert (positive is None) == (not names)
-    assert positive is None or positive in names
+    assert positive is None or positive in names or len(set(names)) == 1  # the other one of a no-like name
 
 
 def test_only_binary_models_have_a_positive_class() -> None:

@@ -47,6 +47,16 @@ class Schema:
 
 
 _POSITIVE_NAMES = ("1", "true", "yes", "y", "positive", "pos", "t")
+_OPPOSITES = {
+    "0": "1",
+    "-1": "1",
+    "false": "true",
+    "no": "yes",
+    "n": "y",
+    "negative": "positive",
+    "neg": "pos",
+    "f": "t",
+}
 
 
 def class_name(value: object) -> str:
@@ -65,12 +75,18 @@ def class_name(value: object) -> str:
 def positive_class(classes: Iterable[str]) -> str | None:
     """Return the class that a binary model most plausibly calls positive: a yes-like name, else the last by name.
 
+    A no-like name alone has not shown the other class yet: that one is positive.
+
     >>> positive_class(["0", "1"]), positive_class(["no", "yes"]), positive_class(["churn", "stay"]), positive_class([])
     ('1', 'yes', 'stay', None)
+    >>> positive_class(["0"]), positive_class(["No"])
+    ('1', 'Yes')
     """
-    names = sorted(classes)
+    names = sorted(set(classes))
     for candidate in _POSITIVE_NAMES:
         for name in names:
             if name.lower() == candidate:
                 return name
+    if len(names) == 1 and (opposite := _OPPOSITES.get(names[0].lower())) is not None:
+        return opposite.upper() if names[0].isupper() else opposite.title() if names[0].istitle() else opposite
     return names[-1] if names else None

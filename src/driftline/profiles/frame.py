@@ -20,7 +20,9 @@ SCORE = "score."
 SEGMENT = "segment."
 COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
 """What is profiled by its parts; see `driftline.profiles.parts`."""
-_INFERRED_CLASSES_LIMIT = 1000
+INFERRED_CLASSES_LIMIT = 1000
+CLASSES_OF_NUMBERS = 20
+"""More whole numbers than these are the values of a regression, not classes."""
 _FEW_NUMBERS = 1024
 
 
@@ -113,9 +115,9 @@ def infer_schema(
     classes: set[str] = set(columns.score) if isinstance(columns.score, Mapping) else set()
     for column in targets:
         classes |= {class_name(value) for value in frame[column].drop_nulls().unique().to_list()}
-    if len(classes) > _INFERRED_CLASSES_LIMIT:
+    if len(classes) > INFERRED_CLASSES_LIMIT:
         raise DataError(
-            f"{len(classes)} classes in {', '.join(targets)}; at most {_INFERRED_CLASSES_LIMIT} are taken. "
+            f"{len(classes)} classes in {', '.join(targets)}; at most {INFERRED_CLASSES_LIMIT} are taken. "
             "Is this a regression? Then say task: regression"
         )
     if task is Task.BINARY:
@@ -124,7 +126,7 @@ def infer_schema(
                 f"{len(classes)} classes ({', '.join(sorted(classes)[:5])} …) in {', '.join(targets)}; a binary model "
                 "has two. Say task: multiclass, or name the columns of the predicted class"
             )
-        if positive is not None and class_name(positive) not in classes:
+        if positive is not None and class_name(positive) not in classes and len(classes) > 1:
             raise UnknownNameError("class", class_name(positive), classes)
         return Schema(
             task, features, tuple(sorted(classes)), class_name(positive) if positive else positive_class(classes)
@@ -140,7 +142,7 @@ def _infer_task(frame: pl.DataFrame, columns: Columns, targets: list[str]) -> Ta
         values = frame[column].drop_nulls().unique()
         if values.dtype.is_float() and not bool((values == values.round()).all()):
             return Task.REGRESSION
-        if values.dtype.is_numeric() and len(values) > 20:
+        if values.dtype.is_numeric() and len(values) > CLASSES_OF_NUMBERS:
             return Task.REGRESSION
         distinct |= {class_name(value) for value in values.to_list()}
     return Task.BINARY if len(distinct) <= 2 else Task.MULTICLASS

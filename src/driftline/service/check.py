@@ -7,6 +7,7 @@ The rows are looked at (`check_rows`), columns and types are settled on what was
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ import polars as pl
 import polars.selectors as cs
 
 from driftline.errors import DataError, UnknownNameError
-from driftline.events import Kind, Schema, Task, class_name
+from driftline.events import Kind, Schema, Task, class_name, positive_class
 from driftline.profiles import (
     CategoricalColumn,
     Columns,
@@ -24,7 +25,13 @@ from driftline.profiles import (
     kind_of,
     layout_of,
 )
-from driftline.profiles.frame import COMPOSITE, feature_columns, kind_of_values
+from driftline.profiles.frame import (
+    CLASSES_OF_NUMBERS,
+    COMPOSITE,
+    INFERRED_CLASSES_LIMIT,
+    feature_columns,
+    kind_of_values,
+)
 from driftline.service.check_compare import report_of
 from driftline.service.check_notes import some_of
 from driftline.service.check_pass import Batches, Layout, read_sides
@@ -106,19 +113,18 @@ def check(
         layout,
         seen_before,
         seen_now,
-        tuple(before.rows.schema),
+        dict(before.rows.schema),
         dict(now.rows.schema),
         floors or Floors(),
     )
-    classes = _classes(sides)
-    if schema.task is Task.BINARY and len(classes) > 2:
-        if task is not None or isinstance(before.rows, StreamedRows) or isinstance(now.rows, StreamedRows):
-            raise DataError(_too_many_classes(classes, columns))
-        # a class that the first rows did not show
+    seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
+    if (seen_task, seen_positive) != (schema.task, schema.positive):
+        if isinstance(before.rows, StreamedRows) or isinstance(now.rows, StreamedRows):
+            raise DataError(_unlike_the_first_rows(sides, seen_task))
         return check(
             reference,
             current,
-            task=Task.MULTICLASS,
+            task=seen_task,
             prediction=prediction,
             score=score,
             label=label,
@@ -127,6 +133,7 @@ def check(
             features=features,
             ignore=ignore,
             segments=segments,
+            positive=seen_positive,
             floors=floors,
             multivariate=multivariate,
             progress=progress,
@@ -227,11 +234,58 @@ def _classes(sides: Sides) -> set[str]:
     return found
 
 
+def _by_all_rows(sides: Sides, schema: Schema, task: Task | str | None, positive: object) -> tuple[Task, str | None]:
+    """The task and the positive class by all rows, which may be others than the first rows let expect."""
+    if schema.task is Task.REGRESSION:
+        return schema.task, None
+    classes = _classes(sides) | set(schema.classes)
+    if task is None and not isinstance(sides.columns.score, str) and _are_numbers(sides):
+        return Task.REGRESSION, None
+    if len(classes) > INFERRED_CLASSES_LIMIT:
+        raise DataError(_too_many_classes(classes, sides.columns))
+    if schema.task is Task.MULTICLASS:
+        return schema.task, None
+    if len(classes) > 2:
+        if task is not None:
+            raise DataError(_too_many_classes(classes, sides.columns))
+        return Task.MULTICLASS, None
+    if positive is None:
+        return schema.task, positive_class(classes) or schema.positive
+    if schema.positive not in classes and len(classes) == 2:
+        raise UnknownNameError("class", class_name(positive), sorted(classes))
+    return schema.task, schema.positive
+
+
+def _are_numbers(sides: Sides) -> bool:
+    """Whether a label or a prediction is, by all rows, the number of a regression; as `infer_schema` has it."""
+    for seen, types in ((sides.before, sides.types_before), (sides.now, sides.types_now)):
+        for profile, name, column in (
+            (seen.profile.labels, "label", sides.columns.label),
+            (seen.profile.outputs, "prediction", sides.columns.prediction),
+        ):
+            found = profile.columns.get(name)
+            if column is None or not isinstance(found, CategoricalColumn) or not types[column].is_numeric():
+                continue
+            numbers = [float(name) for name in found.categories.counts]
+            if len(numbers) > CLASSES_OF_NUMBERS or any(x != round(x) for x in numbers if math.isfinite(x)):
+                return True
+    return False
+
+
 def _too_many_classes(classes: set[str], columns: Columns) -> str:
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
+    few = f"{len(classes)} classes ({', '.join(sorted(classes)[:5])} …) in {', '.join(targets)}"
+    if len(classes) > INFERRED_CLASSES_LIMIT:
+        return f"{few}; at most {INFERRED_CLASSES_LIMIT} are taken. Is this a regression? Then say task: regression"
+    return f"{few}; a binary model has two. Say task: multiclass, or name the columns of the predicted class"
+
+
+def _unlike_the_first_rows(sides: Sides, task: Task) -> str:
+    targets = [column for column in (sides.columns.label, sides.columns.prediction) if column is not None]
+    say = "the positive class" if task is Task.BINARY else f"task: {task.value}"
     return (
-        f"{len(classes)} classes ({', '.join(sorted(classes)[:5])} …) in {', '.join(targets)}; a binary model "
-        "has two. Say task: multiclass, or name the columns of the predicted class"
+        f"{', '.join(targets)} has values that its first rows do not show, and a stream cannot be read again; "
+        f"say {say}, or name a file"
     )
 
 

@@ -103,7 +103,7 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
 
 def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
     """For a column of which nothing else is known: has the share of missing values changed?"""
-    there = (drift.column in sides.names_before, drift.column in sides.types_now)
+    there = (drift.column in sides.types_before, drift.column in sides.types_now)
     before, now, floors = sides.before, sides.now, sides.floors
     was = before.missing(drift.column) if there[0] else None
     became = now.missing(drift.column) if there[1] else None
@@ -149,7 +149,7 @@ def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
     missing = Missing(drift.missing_reference, drift.missing_current)
     if role == "label":
         missing = Missing(
-            sides.before.missing(drift.column) if drift.column in sides.names_before else None,
+            sides.before.missing(drift.column) if drift.column in sides.types_before else None,
             sides.now.missing(drift.column) if drift.column in sides.types_now else None,
         )
     measured = drift.value is not None or drift.drifted

@@ -16,12 +16,12 @@ from driftline.statistics import Floors
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both sides after their passes; ``names_before`` and ``types_now`` are the columns of the files."""
+    """Both sides after their passes; ``types_before`` and ``types_now`` are the columns of the files."""
 
     layout: Layout
     before: Seen
     now: Seen
-    names_before: tuple[str, ...]
+    types_before: Mapping[str, pl.DataType]
     types_now: Mapping[str, pl.DataType]
     floors: Floors
 

@@ -358,6 +358,25 @@ def test_errors_are_numpys(rows: list[tuple[float, float]]) -> None:
             assert bound == pytest.approx(order, rel=2**-6, abs=1e-9)
 
 
+def test_errors_of_whole_numbers_that_are_0_are_told_as_0() -> None:
+    error = pl.Series([0.0] * 80 + [1.0] * 20)
+    found = measures(Regression.of(pl.Series(range(100)), pl.Series(range(100)) + error))
+    for name in ("median_absolute_error", "error_p10", "error_p50"):
+        assert (found[name].value, found[name].low, found[name].high) == (0, 0, 0)
+
+
+def test_errors_that_are_counted_as_smaller_ones_have_no_value_but_a_reason() -> None:
+    """The sums and the grid hold numbers up to 3.4e38."""
+    rng = np.random.default_rng(0)
+    label, error = rng.normal(size=100), rng.normal(size=100)
+    for scale in (1e42, 1e150):
+        found = measures(Regression.of(pl.Series(label * scale), pl.Series((label + error) * scale)))
+        assert {measure.problem for measure in found.values()} == {"the numbers are too large to be measured"}
+    found = measures(Regression.of(pl.Series([*label, 1e200]), pl.Series([*(label + error), 0.0])))
+    assert found["mae"].value is None and found["r2"].value is None
+    assert found["median_absolute_error"].value == pytest.approx(np.median(np.abs(error)), rel=0.1)
+
+
 def test_labels_of_nothing_have_no_relative_error() -> None:
     found = measures(Regression.of(pl.Series([0.0, 0.0]), pl.Series([1.0, 2.0])))["mape"]
     assert found.value is None and "every label is 0" in found.problem

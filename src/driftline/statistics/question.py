@@ -10,6 +10,7 @@ from driftline.statistics.measure import Measure
 
 NO_LABELS = "no labelled rows"
 NO_SCORES = "no scores on labelled rows"
+TOO_LARGE = "the numbers are too large to be measured"
 ONE_ROW = "one labelled row has no interval; two are needed"
 
 
@@ -28,5 +29,5 @@ class Question(NamedTuple):
         """The measure with its interval, widened where rounding left the value outside."""
         low, high = min(interval.low, value), max(interval.high, value)
         if not (math.isfinite(low) and math.isfinite(high)):
-            return self.no("the numbers are too large to be measured", n)
+            return self.no(TOO_LARGE, n)
         return Measure(self.name, value, low, high, n, self.confidence)

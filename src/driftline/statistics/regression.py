@@ -9,10 +9,14 @@ import math
 from fractions import Fraction
 
 from driftline.profiles import Regression
-from driftline.sketches import GridSketch
+from driftline.sketches import GridSketch, Moments
+from driftline.sketches.moments import LARGEST
 from driftline.statistics.intervals import Interval, least_for_quantile, log_delta, quantile_ranks, student
 from driftline.statistics.measure import Measure
-from driftline.statistics.question import NO_LABELS, ONE_ROW, Question
+from driftline.statistics.question import NO_LABELS, ONE_ROW, TOO_LARGE, Question
+
+_SMALLEST = 2.0**-126
+"""Errors nearer to 0 are told as 0, which they share a cell with or lie in a cell wider than 2^-7 of themselves."""
 
 
 def mae(performance: Regression, ask: Question) -> Measure:
@@ -20,6 +24,8 @@ def mae(performance: Regression, ask: Question) -> Measure:
     n = performance.count
     if n < 2:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
+    if _capped(performance.errors):
+        return ask.no(TOO_LARGE, n)
     mean = performance.absolute.fraction / n
     variance = (performance.errors.squares.fraction - n * mean * mean) / (n - 1)
     sd = math.sqrt(max(float(variance), 0.0))
@@ -31,6 +37,8 @@ def rmse(performance: Regression, ask: Question) -> Measure:
     n = performance.count
     if n < 2:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
+    if _capped(performance.errors):
+        return ask.no(TOO_LARGE, n)
     mse = performance.errors.squares.fraction / n
     value = math.sqrt(float(mse))
     if not value > 0:
@@ -50,6 +58,8 @@ def r2(performance: Regression, ask: Question) -> Measure:
     n = performance.count
     if n < 2:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
+    if _capped(performance.errors) or _capped(performance.targets):
+        return ask.no(TOO_LARGE, n)
     mean = performance.targets.total.fraction / n
     e2 = performance.errors.squares.fraction / n
     t2, t3 = performance.targets.squares.fraction / n, performance.targets_third.fraction / n
@@ -70,7 +80,7 @@ def r2(performance: Regression, ask: Question) -> Measure:
     try:
         ratio, error = float(unexplained), math.sqrt(max(float(relative), 0.0))
     except OverflowError:
-        return ask.no("the numbers are too large to be measured", n)
+        return ask.no(TOO_LARGE, n)
     bounds = log_delta(ratio, ratio * error, n, ask.confidence)
     return ask.yes(1 - ratio, Interval(1 - bounds.high, 1 - bounds.low), n)
 
@@ -80,6 +90,8 @@ def bias(performance: Regression, ask: Question) -> Measure:
     n, errors = performance.count, performance.errors
     if errors.mean is None or errors.sd is None:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
+    if _capped(errors):
+        return ask.no(TOO_LARGE, n)
     return ask.yes(errors.mean, student(errors.mean, errors.sd, n, ask.confidence), n)
 
 
@@ -94,8 +106,15 @@ def mape(performance: Regression, ask: Question) -> Measure:
         return ask.no("every label is 0" if performance.count else NO_LABELS)
     if relative.sd is None:
         return ask.no(ONE_ROW, relative.count)
+    if _capped(performance.errors) or _capped(relative):
+        return ask.no(TOO_LARGE, relative.count)
     interval = student(relative.mean, relative.sd, relative.count, ask.confidence, least=0.0)
     return ask.yes(relative.mean, interval, relative.count)
+
+
+def _capped(sums: Moments) -> bool:
+    """Whether a number may have been taken as `LARGEST` because it is larger: its square alone is then in the sum."""
+    return sums.squares.fraction >= LARGEST**2
 
 
 def error_p10(performance: Regression, ask: Question) -> Measure:
@@ -140,4 +159,10 @@ def _quantile(errors: GridSketch, q: float, ask: Question) -> Measure:
     assert value is not None
     assert low is not None
     assert high is not None
-    return ask.yes(value, Interval(low[0], high[1]), n)
+    if max(abs(value), abs(low[0]), abs(high[1])) >= LARGEST:
+        return ask.no(TOO_LARGE, n)
+    return ask.yes(_plain(value), Interval(_plain(low[0]), _plain(high[1])), n)
+
+
+def _plain(error: float) -> float:
+    return 0.0 if abs(error) < _SMALLEST else error

@@ -186,3 +186,17 @@ def test_worst_first() -> None:
 def test_the_floors_are_the_callers() -> None:
     reference, current = {"x": column(NORMAL)}, {"x": column(NORMAL + 4, NORMAL)}
     assert not compare_columns(reference, current, Floors(wasserstein=9.0, js=1.0))["x"].drifted
+
+
+def test_what_is_told_is_told_apart() -> None:
+    """Numbers that differ are not written alike, and a mean is that of the values, not of capped ones."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=20_000)
+    level = drift(x * 0.001 + 1013.25, x * 0.001 + 1013.2503)
+    assert level.changes == ("median 1,013.24999 → 1,013.25029",)
+    trifle = drift(x, x + 0.0985)
+    assert trifle.value is not None and 0.095 <= trifle.value < 0.1
+    assert trifle.reason.endswith(f"a shift of {trifle.value:.4f} spreads is below 0.1000")
+    far = drift(x, np.where(np.arange(20_000) < 300, 1e300, x))
+    assert far.changes == (f"values from {x[300:].min():.3g} to 1e+300",)
+    assert drift([1.0], x).problem.startswith("1 row in")

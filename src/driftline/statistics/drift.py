@@ -17,6 +17,7 @@ from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.profiles.parts import TIME_PART
 from driftline.sketches import Grid
+from driftline.sketches.moments import LARGEST
 from driftline.statistics.distances import (
     CAP_SPREADS,
     DISTANCES,
@@ -134,7 +135,8 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
         return replace(blank, drifted=True, problem=problem, reason=problem)
     for side, rows in (("reference", reference.rows), ("current", current.rows)):
         if rows < floors.rows:
-            problem = f"{rows} rows in the {side} data; at least {floors.rows} are needed to judge"
+            some = f"{rows} {'row' if rows == 1 else 'rows'}"
+            problem = f"{some} in the {side} data; at least {floors.rows} are needed to judge"
             return replace(blank, problem=problem)
     if isinstance(reference, CompositeColumn) and isinstance(current, CompositeColumn):
         return _compare_parts(blank, reference, current, floors)
@@ -272,25 +274,36 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) ->
     if drift.value is None or drift.threshold is None:
         return replace(drift, p_value=p_value)
     chance, trifle = p_value >= floors.chance, drift.value < drift.threshold
-    size = _MEASURE_WORDS[drift.measure].format(drift.value)
+    value, floor = _told_apart(drift.value, drift.threshold)
+    size = _MEASURE_WORDS[drift.measure].format(value)
     odds = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
     over = f" over {columns} columns" if columns > 1 else ""
     if chance and trifle:
-        reason = f"{size} is below {drift.threshold:.2f}, and chance explains it ({odds}{over})"
+        reason = f"{size} is below {floor}, and chance explains it ({odds}{over})"
     elif chance:
-        reason = f"{size} is at or above {drift.threshold:.2f}, but chance explains it ({odds}{over})"
+        reason = f"{size} is at or above {floor}, but chance explains it ({odds}{over})"
     elif trifle:
-        reason = f"not chance ({odds}{over}), but a trifle: {size} is below {drift.threshold:.2f}"
+        reason = f"not chance ({odds}{over}), but a trifle: {size} is below {floor}"
     else:
-        reason = f"{size} is at or above {drift.threshold:.2f}, and it is not chance ({odds}{over})"
+        reason = f"{size} is at or above {floor}, and it is not chance ({odds}{over})"
     return replace(drift, p_value=p_value, drifted=not (chance or trifle), reason=reason)
 
 
+def _told_apart(value: float, floor: float) -> tuple[str, str]:
+    """A value and its floor with two decimals, or as many more as tell them apart.
+
+    >>> _told_apart(0.5, 0.1), _told_apart(0.0996, 0.1), _told_apart(0.1, 0.1)
+    (('0.50', '0.10'), ('0.0996', '0.1000'), ('0.10', '0.10'))
+    """
+    digits = next((digits for digits in range(2, 16) if f"{value:.{digits}f}" != f"{floor:.{digits}f}"), 2)
+    return f"{value:.{digits}f}", f"{floor:.{digits}f}"
+
+
 _MEASURE_WORDS = {
-    "wasserstein": "a shift of {:.2f} spreads",
-    "js": "a Jensen-Shannon distance of {:.2f}",
-    "missing": "a change of the missing share by {:.2f}",
-    "unseen": "a share of {:.2f} in new categories",
+    "wasserstein": "a shift of {} spreads",
+    "js": "a Jensen-Shannon distance of {}",
+    "missing": "a change of the missing share by {}",
+    "unseen": "a share of {} in new categories",
 }
 
 
@@ -352,18 +365,37 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
     spread, wide = spread_of(reference), spread_of(current)
     before, after = _median(reference), _median(current)
     moved = abs(after - before) > 0.05 * spread if spread else after != before
-    if moved and number(before) != number(after):
-        words.append(f"median {number(before)} → {number(after)}")
+    if moved and before != after:
+        words.append(f"median {_digits(before, after - before)} → {_digits(after, after - before)}")
     if spread and wide and not 1 / _SPREAD_RATIO <= wide / spread <= _SPREAD_RATIO:
         words.append(f"spread {number(spread)} → {number(wide)}")
     elif bool(spread) != bool(wide):
         words.append(f"now constant at {number(after)}" if spread else f"was constant at {number(before)}")
     was, became = reference.mean or 0.0, current.mean or 0.0
-    if not words and spread and abs(became - was) > 0.05 * spread:
-        words.append(f"mean {number(was)} → {number(became)}")
+    if not words and spread and abs(became - was) > 0.05 * spread and _has_mean(reference) and _has_mean(current):
+        words.append(f"mean {_digits(was, became - was)} → {_digits(became, became - was)}")
     if both.capped and _far(current, reference, spread) and current.largest is not None:
         words.append(f"values from {number(current.smallest or 0.0)} to {number(current.largest)}")
     return words
+
+
+def _has_mean(column: NumericColumn) -> bool:
+    """Whether no value is so far out that the sums take it as a smaller one."""
+    assert column.smallest is not None
+    assert column.largest is not None
+    centre = column.sketch.grid.centre
+    return max(abs(column.smallest / 2 - centre / 2), abs(column.largest / 2 - centre / 2)) < LARGEST / 2
+
+
+def _digits(value: float, change: float) -> str:
+    """A number for people, with the digits that show a change.
+
+    >>> _digits(0.512, 0.3), _digits(1013.25, 0.0421), _digits(1e9, 0.3)
+    ('0.512', '1,013.250', '1,000,000,000.00')
+    """
+    if not (abs(value) < 1e15 and 0 < abs(change) < 1e-3 * abs(value)):
+        return number(value)
+    return f"{value:,.{min(max(1 - math.floor(math.log10(abs(change))), 0), 15)}f}"
 
 
 def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> bool:

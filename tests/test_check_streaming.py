@@ -178,6 +178,30 @@ def test_a_regression_whose_first_labels_are_all_0() -> None:
         driftline.check(frame.to_arrow().to_reader(), frame, label="label", prediction="guess")
 
 
+@pytest.mark.parametrize("head", [None, float("nan"), 1e9])
+def test_first_rows_that_do_not_show_what_numbers_are_like(head: float | None) -> None:
+    """The grid is chosen on the first rows; where these have no value, or one alone, on the others."""
+    rng = np.random.default_rng(0)
+    far = pl.Series([head] * 20_000, dtype=pl.Float64)
+    before, same, moved = (pl.concat([far, pl.Series(rng.normal(1e9 + by, 1, 60_000))]) for by in (0, 0, 0.5))
+    others = pl.Series("z", rng.normal(size=80_000))
+    frames = [pl.DataFrame({"x": x, "z": others}) for x in (before, same, moved)]
+    assert driftline.check(frames[0], frames[1]).verdict == "ok"
+    report = driftline.check(frames[0], frames[2])
+    assert [alert.column for alert in report.alerts] == ["x"]
+    assert report.columns["x"].drift is not None and report.columns["x"].drift.distances["ks"] is not None
+    assert report.columns["x"].drift.distances["ks"] == pytest.approx(0.2 if head is None else 0.15, abs=0.06)
+
+
+def test_first_rows_without_vectors() -> None:
+    rng = np.random.default_rng(0)
+    vectors = [None] * 17_000 + rng.normal(size=(3_000, 4)).tolist()
+    before = pl.DataFrame({"v": pl.Series(vectors, dtype=pl.List(pl.Float64)), "z": range(20_000)})
+    now = before.with_columns(pl.col("v").list.eval(pl.element() + 2))
+    assert driftline.check(before, before).columns["v"].problem == ""
+    assert [alert.column for alert in driftline.check(before, now).alerts] == ["v"]
+
+
 def test_progress_goes_from_nothing_to_all(tmp_path: Path) -> None:
     count = 2 * batch_rows(9)
     rows(4, count).write_parquet(tmp_path / "rows.parquet", row_group_size=20_000)

@@ -20,6 +20,7 @@ from driftline.events import Kind, Schema, Task, class_name, positive_class
 from driftline.profiles import (
     CategoricalColumn,
     Columns,
+    NumericColumn,
     canonical,
     infer_schema,
     kind_of,
@@ -28,13 +29,14 @@ from driftline.profiles import (
 from driftline.profiles.frame import (
     CLASSES_OF_NUMBERS,
     COMPOSITE,
+    FEATURE,
     INFERRED_CLASSES_LIMIT,
     feature_columns,
     kind_of_values,
 )
 from driftline.service.check_compare import report_of
 from driftline.service.check_notes import some_of
-from driftline.service.check_pass import Batches, Layout, read_sides
+from driftline.service.check_pass import Batches, Layout, Seen, read_sides
 from driftline.service.check_report import Alert, ColumnReport, Report
 from driftline.service.check_rows import Side, rows_of
 from driftline.service.check_sides import Sides
@@ -50,6 +52,7 @@ MULTIVARIATE = ("none", "correlation", "classifier")
 
 _PROFILED = (Kind.NUMERIC, Kind.CATEGORICAL)
 _COUNTER_ROWS = 30
+_CELLS_A_SD = 8
 
 
 def check(
@@ -109,6 +112,10 @@ def check(
     compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
     layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
     seen_before, seen_now = read_sides(batches, layout, progress or _silent)
+    again = not (isinstance(before.rows, StreamedRows) or isinstance(now.rows, StreamedRows))
+    if again and (finer := _finer(layout, seen_before)) != layout:  # the first rows did not show what all are like
+        layout = finer
+        seen_before, seen_now = read_sides(Batches((before, now), columns), layout, _silent)
     sides = Sides(
         layout,
         seen_before,
@@ -119,7 +126,7 @@ def check(
     )
     seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
     if (seen_task, seen_positive) != (schema.task, schema.positive):
-        if isinstance(before.rows, StreamedRows) or isinstance(now.rows, StreamedRows):
+        if not again:
             raise DataError(_unlike_the_first_rows(sides, seen_task))
         return check(
             reference,
@@ -232,6 +239,30 @@ def _classes(sides: Sides) -> set[str]:
             if isinstance(column, CategoricalColumn):
                 found |= set(column.categories.counts)
     return found
+
+
+def _finer(layout: Layout, reference: Seen) -> Layout:
+    """The layout with new grids for numbers that nearly all lie in one cell, and anchors for vectors that had none.
+
+    So it is where the first rows have no value, or others than the rest.
+    """
+    schema, profiled = layout.schema, reference.profile.features.columns
+    coarse = {
+        name: kind
+        for name, kind in schema.features.items()
+        if (kind is Kind.EMBEDDING and FEATURE + name not in layout.anchors)
+        or (isinstance(column := profiled.get(name), NumericColumn) and _is_coarse(column))
+    }
+    if not coarse:
+        return layout
+    grids, anchors = layout_of(reference.spaced, Schema(Task.MULTICLASS, coarse))
+    return replace(layout, grids={**layout.grids, **grids}, anchors={**layout.anchors, **anchors})
+
+
+def _is_coarse(column: NumericColumn) -> bool:
+    """Whether the cell of the median is too wide to tell its neighbours apart."""
+    bounds = column.sketch.quantile_bounds(0.5)
+    return bounds is not None and bool(column.sd) and bounds[1] - bounds[0] > (column.sd or 0.0) / _CELLS_A_SD
 
 
 def _by_all_rows(sides: Sides, schema: Schema, task: Task | str | None, positive: object) -> tuple[Task, str | None]:

@@ -498,3 +498,16 @@ def _parquets(folder: Path, *frames: pl.DataFrame) -> list[Path]:
 def test_a_notebook_shows_the_page_in_a_frame_of_its_own() -> None:
     shown = driftline.check(rows(1), rows(2))._repr_html_()
     assert shown.startswith("<iframe srcdoc=") and "<html" not in shown
+
+
+@pytest.mark.parametrize("now", [pl.Int64, pl.Float64, pl.Boolean, pl.Categorical])
+@pytest.mark.parametrize("before", [pl.String, pl.Categorical])
+def test_classes_are_the_same_as_texts_and_as_numbers(before: Any, now: Any) -> None:
+    rows = pl.DataFrame({"y": [0, 1, 1, 0] * 20, "p": [0, 1, 0, 0] * 20})
+    as_texts = rows.with_columns(pl.col("y").cast(pl.String).cast(before))
+    as_others = rows.with_columns(
+        pl.col("y").cast(pl.String).cast(now) if now == pl.Categorical else pl.col("y").cast(now)
+    )
+    for pair in ((as_texts, as_others), (as_others, as_texts)):
+        report = driftline.check(*pair, label="y", prediction="p")
+        assert (report.verdict, report.performance and report.performance["recall"].value) == ("ok", 0.5)

@@ -224,6 +224,11 @@ def _score_columns(columns: Columns, schema: Schema) -> dict[str, str]:
     return {class_name(name): column for name, column in (columns.score or {}).items()}
 
 
+def names_of(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column's values as class names, spelled as `class_name` does."""
+    return _typed(name, dtype, Kind.CATEGORICAL)
+
+
 def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
     column = pl.col(name)
     if kind is Kind.NUMERIC:

@@ -33,6 +33,7 @@ from driftline.profiles.frame import (
     INFERRED_CLASSES_LIMIT,
     feature_columns,
     kind_of_values,
+    names_of,
 )
 from driftline.service.check_compare import report_of
 from driftline.service.check_notes import some_of
@@ -215,8 +216,13 @@ def _schema(
         cs.boolean().cast(pl.Int8),
         cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String),
     )
+    named = (pl.String, pl.Categorical, pl.Enum)
+    texts = {name for name in targets for frame in (before, now) if frame.schema.get(name, pl.Null()) in named}
     parts = [
-        frame.select(name for name in targets if name in frame.columns).with_columns(*plain) for frame in (before, now)
+        frame.select(name for name in targets if name in frame.columns)
+        .with_columns(*plain)
+        .with_columns(names_of(name, frame.schema[name]) for name in texts if name in frame.columns)
+        for frame in (before, now)
     ]
     try:
         both = pl.concat(parts, how="diagonal_relaxed")

@@ -157,6 +157,29 @@ def test_classification_intervals_cover(
     assert 0.92 <= covered(confused(shares, n), name, truth, positive=positive) <= 0.985
 
 
+RARE = {("1", "1"): 0.04, ("1", "0"): 0.01, ("0", "1"): 0.095, ("0", "0"): 0.855}
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "f1", "balanced_accuracy"])
+def test_a_mean_over_classes_is_no_surer_than_its_rarest_class_allows(name: str) -> None:
+    """Five of a hundred rows are of one class: all of them right, or all wrong, is no rare chance."""
+    truth = true_measures(RARE, None)[name]
+    assert covered(confused(RARE, 100), name, truth) >= 0.93
+
+
+def test_the_share_of_a_class_without_rows_may_be_anything() -> None:
+    recall = measures(Classification({("a", "a"): 90, ("a", "b"): 10}))["recall"]
+    assert recall.value == pytest.approx(0.45)
+    assert recall.low is not None and recall.high is not None and recall.low < 0.43 and recall.high > 0.94
+
+
+def test_many_classes_take_no_more_room_than_their_rows() -> None:
+    """Labels come from strangers: a hundred thousand names on a hundred thousand rows would be a table of 80 GB."""
+    found = measures(Classification({(str(at), str(at + 1)): 1 for at in range(100_000)}))
+    assert (found["accuracy"].value, found["f1"].value, found["balanced_accuracy"].value) == (0, 0, 0)
+    assert found["mcc"].value == pytest.approx(0, abs=1e-4)
+
+
 def scored(n: int, shift: float):  # type: ignore[no-untyped-def]
     def draw(rng: np.random.Generator) -> Classification:
         label = np.r_[np.ones(n // 3, int), np.zeros(n - n // 3, int)]

@@ -8,12 +8,13 @@ binary model an undefined measure has no value but a reason. The micro average o
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from driftline.profiles import Classification
-from driftline.statistics.intervals import Interval, fisher_delta, logit_delta, wilson
+from driftline.statistics.intervals import Interval, fisher_delta, logit_delta, mean_of, wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import NO_LABELS, Question
 
@@ -32,7 +33,8 @@ def accuracy(performance: Classification, ask: Question) -> Measure:
 def precision(performance: Classification, ask: Question) -> Measure:
     """Share of the rows predicted as a class that are of it; Wilson, or the macro average."""
     if ask.positive is None:
-        return _macro(performance, ask, 0.0, 1.0)
+        table = _table(performance)
+        return _mean_share(table.hits, table.predicted, ask, performance.count)
     hits, predicted, _ = _binary_counts(performance, ask.positive)
     return _share(hits, predicted, ask, performance.count, f"no row is predicted {ask.positive!r}")
 
@@ -40,7 +42,8 @@ def precision(performance: Classification, ask: Question) -> Measure:
 def recall(performance: Classification, ask: Question) -> Measure:
     """Share of the rows of a class that are predicted as it; Wilson, or the macro average."""
     if ask.positive is None:
-        return _macro(performance, ask, 1.0, 0.0)
+        table = _table(performance)
+        return _mean_share(table.hits, table.labelled, ask, performance.count)
     hits, _, labelled = _binary_counts(performance, ask.positive)
     return _share(hits, labelled, ask, performance.count, f"no row is labelled {ask.positive!r}")
 
@@ -49,11 +52,10 @@ def f1(performance: Classification, ask: Question) -> Measure:
     """Harmonic mean of precision and recall; ``n`` are the rows labelled or predicted as the class.
 
     With J = TP / (TP + FP + FN), which is a plain proportion, F1 = 2 J / (1 + J): Wilson's interval of J,
-    transformed, is the delta method on the multinomial made right at both ends. The macro average uses the
-    delta method itself.
+    transformed, is the delta method on the multinomial made right at both ends. For the macro average see `_macro_f1`.
     """
     if ask.positive is None:
-        return _macro(performance, ask, 0.5, 0.5)
+        return _macro_f1(performance, ask)
     hits, predicted, labelled = _binary_counts(performance, ask.positive)
     n = predicted + labelled - hits
     jaccard = _share(hits, n, ask, performance.count, f"no row is labelled or predicted {ask.positive!r}")
@@ -78,30 +80,48 @@ def _share(hits: int, n: int, ask: Question, labelled: int, undefined: str) -> M
     return ask.yes(hits / n, wilson(hits, n, ask.confidence), n)
 
 
-def _macro(performance: Classification, ask: Question, label_weight: float, prediction_weight: float) -> Measure:
-    """Mean over classes of hits / (label_weight · labelled + prediction_weight · predicted).
+def _mean_share(hits: _Floats, sizes: _Floats, ask: Question, n: int) -> Measure:
+    """Mean over the classes of hits / sizes, each of them a share of other rows than the others.
 
-    Weights (1, 0) give recall, (0, 1) precision, (½, ½) F1. The delta method on the multinomial: with cell
-    shares p and gradient g the variance is Σ p g² / n, because Σ p g = 0 for a ratio. At 0 and 1, where that
-    is 0, Wilson's interval with as many trials as give the mean of the classes' shares the same variance.
+    Its interval comes from Wilson's of each (`mean_of`): the delta method takes the share of a class with few rows as
+    sure when they are all right or all wrong, and then held the truth in 20 to 60 of 100 samples with some rows of a
+    class. The share of a class without rows adds 0 and may be anything.
+    """
+    if not n:
+        return ask.no(NO_LABELS)
+    shares = hits / np.maximum(sizes, 1.0)
+    bounds = [
+        wilson(hit, size, ask.confidence) if size else Interval(0.0, 1.0)
+        for hit, size in zip(hits.tolist(), sizes.tolist(), strict=True)
+    ]
+    return ask.yes(float(shares.mean()), mean_of(shares.tolist(), bounds), n)
+
+
+def _macro_f1(performance: Classification, ask: Question) -> Measure:
+    """Mean F1 of the classes; the wider of two intervals.
+
+    The delta method on the multinomial, on the logit scale: with cell shares p and gradient g the variance is
+    Σ p g² / n, because Σ p g = 0 for a ratio. And that from Wilson's of each class (`mean_of`), as rare classes need.
     """
     n = performance.count
     if not n:
         return ask.no(NO_LABELS)
-    counts = _matrix(performance)
-    hits = np.diag(counts)
-    sizes = label_weight * counts.sum(axis=1) + prediction_weight * counts.sum(axis=0)
-    known = sizes > 0
-    size = np.where(known, sizes, 1.0)
-    value = float(np.mean(hits / size))
-    slope = np.where(known, hits / size**2, 0.0)
-    gradient = -label_weight * slope[:, None] - prediction_weight * slope[None, :]
-    gradient[np.diag_indices_from(gradient)] += np.where(known, 1 / size, 0.0)
-    error = math.sqrt(float((counts * gradient**2).sum())) / len(counts)
+    table = _table(performance)
+    either = table.labelled + table.predicted - table.hits
+    jaccards = [
+        wilson(hit, size, ask.confidence) for hit, size in zip(table.hits.tolist(), either.tolist(), strict=True)
+    ]
+    size = (table.labelled + table.predicted) / 2
+    each = table.hits / size
+    value = float(each.mean())
+    bounds = mean_of(each.tolist(), [Interval(*(2 * j / (1 + j) for j in jaccard)) for jaccard in jaccards])
+    slope = table.hits / size**2
+    gradient = -(slope[table.rows] + slope[table.columns]) / 2 + (table.rows == table.columns) / size[table.rows]
+    error = math.sqrt(float((table.counts * gradient**2).sum())) / len(size)
     if error > 0 and 0 < value < 1:
-        return ask.yes(value, logit_delta(value, error, ask.confidence), n)
-    trials = int(known.sum()) ** 2 / float((1 / size[known]).sum())
-    return ask.yes(value, wilson(value * trials, trials, ask.confidence), n)
+        delta = logit_delta(value, error, ask.confidence)
+        bounds = Interval(min(bounds.low, delta.low), max(bounds.high, delta.high))
+    return ask.yes(value, bounds, n)
 
 
 def specificity(performance: Classification, ask: Question) -> Measure:
@@ -119,23 +139,10 @@ def specificity(performance: Classification, ask: Question) -> Measure:
 
 
 def balanced_accuracy(performance: Classification, ask: Question) -> Measure:
-    """Mean recall of the classes that occur as labels, in [0, 1]; delta method on the logit scale.
-
-    At 0 and 1 Wilson's interval with as many trials as give the mean of the recalls the same variance.
-    """
-    n = performance.count
-    if not n:
-        return ask.no(NO_LABELS)
-    counts = _matrix(performance)
-    sizes = counts.sum(axis=1)
-    recalls = np.diag(counts)[sizes > 0] / sizes[sizes > 0]
-    sizes = sizes[sizes > 0]
-    value = float(recalls.mean())
-    error = math.sqrt(float((recalls * (1 - recalls) / sizes).sum())) / len(sizes)
-    if error > 0 and 0 < value < 1:
-        return ask.yes(value, logit_delta(value, error, ask.confidence), n)
-    trials = len(sizes) ** 2 / float((1 / sizes).sum())
-    return ask.yes(value, wilson(value * trials, trials, ask.confidence), n)
+    """Mean recall of the classes that occur as labels, in [0, 1]; see `_mean_share`."""
+    table = _table(performance)
+    there = table.labelled > 0
+    return _mean_share(table.hits[there], table.labelled[there], ask, performance.count)
 
 
 def mcc(performance: Classification, ask: Question) -> Measure:
@@ -147,9 +154,9 @@ def mcc(performance: Classification, ask: Question) -> Measure:
     n = performance.count
     if not n:
         return ask.no(NO_LABELS)
-    counts = _matrix(performance)
-    labelled, predicted = counts.sum(axis=1), counts.sum(axis=0)
-    hits, total = float(np.trace(counts)), float(n)
+    table = _table(performance)
+    labelled, predicted, counts = table.labelled, table.predicted, table.counts
+    hits, total = float(table.hits.sum()), float(n)
     of_predictions, of_labels = total**2 - float(predicted @ predicted), total**2 - float(labelled @ labelled)
     if of_predictions <= 0 or of_labels <= 0:
         side = "labelled" if of_labels <= 0 else "predicted"
@@ -157,8 +164,8 @@ def mcc(performance: Classification, ask: Question) -> Measure:
     root = math.sqrt(of_predictions * of_labels)
     covariance = hits * total - float(labelled @ predicted)
     value = min(max(covariance / root, -1.0), 1.0)
-    slope = total * np.eye(len(counts)) + hits - predicted[:, None] - labelled[None, :]
-    shrink = (total - predicted[None, :]) / of_predictions + (total - labelled[:, None]) / of_labels
+    slope = total * (table.rows == table.columns) + hits - predicted[table.rows] - labelled[table.columns]
+    shrink = (total - predicted[table.columns]) / of_predictions + (total - labelled[table.rows]) / of_labels
     gradient = slope / root - value * shrink
     variance = float((counts * gradient**2).sum()) - float((counts * gradient).sum()) ** 2 / total
     if abs(value) < 1 and variance > 0:
@@ -167,11 +174,27 @@ def mcc(performance: Classification, ask: Question) -> Measure:
     return ask.yes(value, Interval(2 * share.low - 1, 2 * share.high - 1), n)
 
 
-def _matrix(performance: Classification) -> _Floats:
-    """The confusion counts, shape (classes, classes): labels down, predictions across, classes by name."""
-    classes = sorted({name for pair in performance.confusion for name in pair})
+class _Table(NamedTuple):
+    """The confusion counts above 0 with their places, shape (pairs,), and of each class, shape (classes,), its rows."""
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    counts: _Floats
+    hits: _Floats
+    labelled: _Floats
+    predicted: _Floats
+
+
+def _table(performance: Classification) -> _Table:
+    """The confusion counts: labels down, predictions across, classes by name; no larger than they are."""
+    there = {pair: count for pair, count in performance.confusion.items() if count}
+    classes = sorted({name for pair in there for name in pair})
     place = {name: at for at, name in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)))
-    for (label, prediction), count in performance.confusion.items():
-        counts[place[label], place[prediction]] = count
-    return counts
+    rows = np.array([place[label] for label, _ in there], np.int64)
+    columns = np.array([place[prediction] for _, prediction in there], np.int64)
+    counts = np.array(list(there.values()), np.float64)
+    hits, labelled, predicted = (
+        np.bincount(side, weights, len(classes)).astype(np.float64)
+        for side, weights in ((rows, counts * (rows == columns)), (rows, counts), (columns, counts))
+    )
+    return _Table(rows, columns, counts, hits, labelled, predicted)

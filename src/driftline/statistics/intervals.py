@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -107,6 +108,18 @@ def difference(first: tuple[float, float, float], second: tuple[float, float, fl
     (a, a_low, a_high), (b, b_low, b_high) = first, second
     gap = a - b
     return Interval(gap - math.hypot(a - a_low, b_high - b), gap + math.hypot(a_high - a, b - b_low))
+
+
+def mean_of(values: Sequence[float], intervals: Sequence[Interval]) -> Interval:
+    """Interval of the mean of independent values from that of each, one or more: as `difference` (Zou & Donner 2008).
+
+    >>> [round(bound, 4) for bound in mean_of([0.8, 1.0], [wilson(56, 70), wilson(3, 3)])]
+    [0.6141, 0.9385]
+    """
+    mean = math.fsum(values) / len(values)
+    below = math.hypot(*(value - interval.low for value, interval in zip(values, intervals, strict=True)))
+    above = math.hypot(*(interval.high - value for value, interval in zip(values, intervals, strict=True)))
+    return Interval(mean - below / len(values), mean + above / len(values))
 
 
 def _expit(x: float) -> float:

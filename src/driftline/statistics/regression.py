@@ -19,6 +19,10 @@ _SMALLEST = 2.0**-126
 """Errors nearer to 0 are told as 0, which they share a cell with or lie in a cell wider than 2^-7 of themselves."""
 
 
+_SMALLEST_RATIO = Fraction(1, 1 << 900)
+"""A share of variance that is unexplained and nearer to 0 is told as 0: as floats its errors would be."""
+
+
 def mae(performance: Regression, ask: Question) -> Measure:
     """Mean absolute error, in units of the label; mean ± t·sd/√n."""
     n = performance.count
@@ -67,7 +71,7 @@ def r2(performance: Regression, ask: Question) -> Measure:
     if u2 <= t2 * Fraction(1, 1 << 50):
         return ask.no("all labels are equal: there is no variance to explain", n)
     unexplained = e2 / u2
-    if not unexplained:
+    if unexplained < _SMALLEST_RATIO:
         return ask.yes(1.0, Interval(1.0, 1.0), n)
     u4 = performance.targets_fourth.fraction / n - 4 * mean * t3 + 6 * mean**2 * t2 - 3 * mean**4
     e2u2 = (

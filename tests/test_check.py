@@ -411,6 +411,29 @@ def test_a_broken_column_has_a_verdict_and_a_reason_and_the_others_go_on(case: s
         assert report.columns["good"].drift.value is not None
 
 
+NAMES = ["", "count", "name", "len", "literal", "level", "\0", "l\nine", "[red]", "a/b", "feature.x", "score.1", "label"]
+
+
+def test_whatever_a_column_is_called_it_is_compared() -> None:
+    for values in (["u", "v"] * 60, [float(i % 7) for i in range(N)]):
+        frame = pl.DataFrame({name: values for name in NAMES})
+        report = driftline.check(frame, frame)
+        assert report.verdict == "ok" and set(report.columns) == set(NAMES)
+        assert all(column.drift is not None for column in report.columns.values())
+        report.to_html()
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^wind$"])
+def test_a_pattern_for_a_name_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match="has a pattern for a name"):
+        driftline.check(rows(1), rows(2).with_columns(pl.lit("u").alias(name)))
+
+
+def test_the_label_is_not_the_prediction_too() -> None:
+    with pytest.raises(UsageError, match="are both the column 'y'"):
+        driftline.check(rows(1), rows(2), label="y", prediction="y")
+
+
 def test_a_column_that_is_gone_and_one_that_is_new() -> None:
     report = driftline.check(rows(1).drop("sky"), rows(2).drop("wind"), time="when")
     gone, new = report.columns["wind"], report.columns["sky"]

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from driftline.errors import DataError, UnknownNameError
+from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import Kind, Schema, Task, class_name, positive_class
 from driftline.profiles import (
     CategoricalColumn,
@@ -166,6 +166,8 @@ def _task(task: Task | str | None) -> Task | None:
 
 def _require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -> None:
     known = dict.fromkeys([*before.columns, *now.columns])
+    if columns.label is not None and columns.label == columns.prediction:
+        raise UsageError(f"the label and the prediction are both the column {columns.label!r}; name one column for each")
     for name in (*columns.roles, *(columns.features or ()), *columns.ignore, *columns.segments):
         if name not in known:
             raise UnknownNameError("column", name, known)

@@ -69,6 +69,9 @@ class Side:
 
     def __init__(self, rows: Rows) -> None:
         self.rows, self.name = rows, rows.name
+        for name in rows.schema:
+            if name == "*" or (name.startswith("^") and name.endswith("$")):  # Polars would take many columns for it
+                raise DataError(f"{rows.name}: the column {name!r} has a pattern for a name; give it another name")
         with readable(rows.name):
             self.sample = rows.sample()
         if not self.sample.width or not self.sample.height:

@@ -121,7 +121,7 @@ class Kernel:
     def count_texts(self, values: pl.Series) -> dict[str, int] | None:
         """How often each text of a series comes, nulls left out; None where there are too many to be worth it."""
         first, counts = np.empty(_MOST_TEXTS, np.int64), np.empty(_MOST_TEXTS, np.int64)
-        capsule = values.__arrow_c_stream__()
+        capsule = values.alias("").__arrow_c_stream__()  # a NUL in a name would abort the process
         found = self._count_texts(self._address_of(capsule, _STREAM), first.ctypes.data, counts.ctypes.data)
         if found < 0:
             return None

@@ -216,7 +216,7 @@ def _variables(reference: pl.DataFrame, current: pl.DataFrame) -> list[_Variable
 
 def _levels(series: pl.Series) -> list[str]:
     """The most frequent values; of two that are all, one says everything."""
-    counts = dict(series.drop_nulls().value_counts().iter_rows())
+    counts = dict(series.alias("level").drop_nulls().value_counts().iter_rows())
     frequent = sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_LEVELS]
     enough = [value for value in frequent if counts[value] >= _LEAST_SHARE * len(series)]
     return enough[:1] if len(counts) == 2 and not series.null_count() else enough

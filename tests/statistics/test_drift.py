@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftline.errors import UsageError
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.profiles.reference import grid_for
 from driftline.statistics import ColumnDrift, Floors, compare_columns, worst_first
@@ -200,3 +201,10 @@ def test_what_is_told_is_told_apart() -> None:
     far = drift(x, np.where(np.arange(20_000) < 300, 1e300, x))
     assert far.changes == (f"values from {x[300:].min():.3g} to 1e+300",)
     assert drift([1.0], x).problem.startswith("1 row in")
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("floor", list(asdict(Floors())))
+def test_a_floor_is_a_finite_number_above_0(floor: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"the floor {floor}="):
+        Floors(**{floor: value})  # type: ignore[arg-type]  # rows is a whole number

@@ -111,7 +111,8 @@ def _floors(given: tuple[str, ...]) -> Floors | None:
         try:
             values[name] = int(text) if name == "rows" else float(text)
         except ValueError:
-            raise UsageError(f"--floor {floor!r} came; allowed is a number, such as {name}=0.2") from None
+            such = "a whole number, such as rows=30" if name == "rows" else f"a number, such as {name}=0.2"
+            raise UsageError(f"--floor {floor!r} came; allowed is {such}") from None
     return Floors(**values) if values else None
 
 

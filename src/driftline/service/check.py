@@ -167,7 +167,7 @@ def _task(task: Task | str | None) -> Task | None:
 def _require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -> None:
     known = dict.fromkeys([*before.columns, *now.columns])
     if columns.label is not None and columns.label == columns.prediction:
-        raise UsageError(f"the label and the prediction are both the column {columns.label!r}; name one column for each")
+        raise UsageError(f"label and prediction are both the column {columns.label!r}; name a column for each")
     for name in (*columns.roles, *(columns.features or ()), *columns.ignore, *columns.segments):
         if name not in known:
             raise UnknownNameError("column", name, known)

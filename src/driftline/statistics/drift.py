@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from driftline.errors import MergeError
+from driftline.errors import MergeError, UsageError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.profiles.parts import TIME_PART
 from driftline.sketches import Grid
@@ -53,6 +53,12 @@ class Floors:
     unseen: float = 0.01
     chance: float = 0.01
     rows: int = 30
+
+    def __post_init__(self) -> None:
+        """Refuse what no value can reach, or any: a floor of 0, NaN or infinity."""
+        for floor, value in asdict(self).items():
+            if not 0 < value < math.inf:
+                raise UsageError(f"the floor {floor}={value} came; allowed are finite numbers above 0")
 
 
 @dataclass(frozen=True, slots=True)

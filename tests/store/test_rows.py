@@ -174,12 +174,43 @@ MISTAKES: dict[str, tuple[str, bytes | None, type[Exception], str]] = {
     "nothing there": ("no.parquet", None, UsageError, "there is no such file"),
     "a pattern that nothing fits": ("no-*.parquet", None, UsageError, "no file fits"),
     "a kind that is not read": ("x.xlsx", b"x", UsageError, r"'.xlsx' are not read; allowed are .parquet"),
+    "a pattern of folders that nothing fits": ("no-*/*.parquet", None, UsageError, "no file fits"),
+    "a name too long": ("x" * 5000, None, DataError, "cannot be read"),
+    "a name without a suffix": ("rows", b"a\n1\n", UsageError, "without a suffix are not read; allowed are .parquet"),
     "an empty csv": ("x.csv", b"", DataError, "is empty"),
     "no parquet": ("x.parquet", b"PAR1 this is not one", DataError, "cannot be read"),
     "no arrow": ("x.arrow", b"ARROW1 nor this", DataError, "cannot be read"),
     "a column twice": ("x.csv", b"a,a\n1,2\n", DataError, "'a' comes more than once"),
     "a ragged csv": ("x.csv", b"a,b\n1,2\n3,4,5,6\n", DataError, "cannot be read"),
 }
+
+
+SIGNS = ("br[1]", "what?", "st*r", "[!a]", "with space", "ünï")
+
+
+@pytest.mark.parametrize("writer", ["rows.parquet", "rows.csv", "rows.csv.gz", "rows.arrow", "rows.arrows"])
+def test_a_name_that_is_there_is_no_pattern(tmp_path: Path, writer: str) -> None:
+    for sign in SIGNS:
+        WRITERS[writer](FRAME.head(10), tmp_path / f"{sign}-{writer}")
+        (tmp_path / f"{sign} folder").mkdir()
+        FRAME.head(10).write_parquet(tmp_path / f"{sign} folder" / "x.parquet")
+    for sign in SIGNS:
+        assert_frame_equal(read_rows(tmp_path / f"{sign}-{writer}"), FRAME.head(10), check_column_order=False)
+        assert read_rows(tmp_path / f"{sign} folder").height == 10
+
+
+def test_a_pattern_of_streams_is_one_table(tmp_path: Path) -> None:
+    for part in range(2):
+        FRAME.slice(part * 10, 10).write_ipc_stream(tmp_path / f"{part}.arrows")
+    assert_frame_equal(read_rows(tmp_path / "*.arrows"), FRAME.head(20))
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "table.v1"])
+def test_a_delta_table_is_one_whatever_its_name_ends_in(tmp_path: Path, name: str) -> None:
+    """Read as a folder of Parquet files, it would still have the rows that were deleted."""
+    deltalake.write_deltalake(tmp_path / name, FRAME.head(100))
+    deltalake.DeltaTable(tmp_path / name).delete("whole < 60")
+    assert read_rows(tmp_path / name)["whole"].to_list() == list(range(60, 100))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -190,6 +221,11 @@ def test_what_is_broken_is_one_line_that_names_it(tmp_path: Path, mistake: str) 
     with pytest.raises(error, match=words) as caught:
         list(open_rows(tmp_path / name).batches(["a", "b"]))
     assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+def test_an_empty_path_is_not_the_root_of_the_disk() -> None:
+    with pytest.raises(UsageError, match="an empty path came"):
+        open_rows("")
 
 
 def test_folders_without_tables(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from glob import escape, glob, iglob
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def _ipc(path: str) -> pl.LazyFrame:
         scan = pl.scan_ipc(path)
         scan.collect_schema()
     except pl.exceptions.ComputeError:  # the streaming format, which has no footer
-        return pl.read_ipc_stream(path).lazy()
+        return pl.concat([pl.read_ipc_stream(file).lazy() for file in sorted(glob(path)) or [path]])
     return scan
 
 
@@ -68,23 +69,32 @@ def open_rows(path: str | Path) -> Rows:
     table, or holds Parquet files.
     """
     name = str(path)
+    if not name:
+        raise UsageError("an empty path came; name a file, a folder, a pattern or an address")
     if _ADDRESS.match(name):
         return _open(name.rstrip("/"), name)
-    if any(sign in name for sign in "*?[") and not Path(name).exists():
-        folder, pattern = Path(name).parent, Path(name).name
-        if not any(sign in str(folder) for sign in "*?[") and not any(folder.glob(pattern)):
+    with readable(name):  # what may not be looked at, or has a name too long for that
+        return _open_local(name)
+
+
+def _open_local(name: str) -> Rows:
+    path = Path(name)
+    if not path.exists():
+        if not any(sign in name for sign in "*?["):
+            raise UsageError(f"{name}: there is no such file")
+        if not any(iglob(name, recursive=True)):
             raise UsageError(f"{name}: no file fits this pattern")
         return _open(name, name)
-    if not Path(name).exists():
-        raise UsageError(f"{name}: there is no such file")
-    if Path(name).is_dir() and not (Path(name) / "_delta_log").is_dir():
-        if not any(Path(name).rglob("*.parquet")):
-            raise UsageError(
-                f"{name} is a folder without a Delta Lake table or Parquet files; "
-                "name a file, or a folder with _delta_log or *.parquet"
-            )
-        return ScannedRows(pl.scan_parquet(f"{name}/**/*.parquet"), name, narrow=True)
-    return _open(name, name)
+    if not path.is_dir():
+        return _open(escape(name), name)
+    if (path / "_delta_log").is_dir():  # whatever its name ends in
+        return ScannedRows(_delta(name), name, narrow=True)
+    if not any(path.rglob("*.parquet")):
+        raise UsageError(
+            f"{name} is a folder without a Delta Lake table or Parquet files; "
+            "name a file, or a folder with _delta_log or *.parquet"
+        )
+    return ScannedRows(pl.scan_parquet(f"{escape(name)}/**/*.parquet"), name, narrow=True)
 
 
 def read_rows(path: Path) -> pl.DataFrame:
@@ -100,7 +110,7 @@ def _open(path: str, name: str) -> Rows:
             return ScannedRows(_TYPED[suffix](path), name, narrow=True)
         if suffix in _TEXTS:
             scan = _TEXTS[suffix]
-            small = Path(path).is_file() and Path(path).stat().st_size <= _SMALL_BYTES
+            small = Path(name).is_file() and Path(name).stat().st_size <= _SMALL_BYTES
             rows = ScannedRows(
                 scan(path, None if small else _FIRST_ROWS),
                 name,
@@ -109,9 +119,10 @@ def _open(path: str, name: str) -> Rows:
             )
             _refuse_duplicates(rows.schema, name)
             return rows
-        if not suffix or Path(path).is_dir():
+        if not suffix and _ADDRESS.match(path):
             return ScannedRows(_delta(path), name, narrow=True)
-    raise UsageError(f"{name}: files of type {suffix!r} are not read; allowed are {', '.join(SUFFIXES)}")
+    kind = f"of type {suffix!r}" if suffix else "without a suffix"
+    raise UsageError(f"{name}: files {kind} are not read; allowed are {', '.join(SUFFIXES)}")
 
 
 def _suffix(path: str) -> str:

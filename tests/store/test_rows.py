@@ -205,6 +205,13 @@ def test_a_pattern_of_streams_is_one_table(tmp_path: Path) -> None:
     assert_frame_equal(read_rows(tmp_path / "*.arrows"), FRAME.head(20))
 
 
+@pytest.mark.parametrize("name", ["a table", "ünï", "a#1"])
+def test_a_delta_table_may_have_any_name(tmp_path: Path, name: str) -> None:
+    parts = FRAME.head(100).with_columns(part=pl.Series(["a b", "ü", "c/d", "%20"] * 25))
+    deltalake.write_deltalake(tmp_path / name, parts, partition_by=["part"])
+    assert_frame_equal(read_rows(tmp_path / name).sort("whole"), parts)
+
+
 @pytest.mark.parametrize("name", ["table.parquet", "table.v1"])
 def test_a_delta_table_is_one_whatever_its_name_ends_in(tmp_path: Path, name: str) -> None:
     """Read as a folder of Parquet files, it would still have the rows that were deleted."""

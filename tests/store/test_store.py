@@ -113,13 +113,13 @@ def labelled(seq: int, id: str, label: str) -> LoggedLabel:
 
 
 def test_a_window_has_its_rows_each_with_the_newest_label(tmp_path: Path) -> None:
-    log = EventLog(tmp_path, SCHEMA)
+    log = EventLog(tmp_path / "my lake, ünï #1", SCHEMA)
     assert (log.window_rows(DAY, "v").height, log.times_and_versions(), log.last_seq("labels")) == (0, [], 0)
     rows = [logged(1, "a"), logged(1, "b"), logged(1, "next", time=DAY.end), logged(1, "other", version="w")]
     log.append_predictions(rows, through=1)
     log.append_labels([labelled(2, "a", "sun")], through=2)
     log.append_labels([labelled(3, "a", "rain"), labelled(3, "next", "rain")], through=3)
-    found = EventLog(tmp_path, SCHEMA).window_rows(DAY, "v")
+    found = EventLog(tmp_path / "my lake, ünï #1", SCHEMA).window_rows(DAY, "v")
     assert sorted(found.select("id", "label").rows()) == [("a", "rain"), ("b", None)]
 
 

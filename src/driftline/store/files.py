@@ -9,12 +9,15 @@ import re
 from collections.abc import Callable, Mapping
 from glob import escape, glob, iglob
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from driftline.errors import DataError, UsageError
 from driftline.store.rows import Rows, ScannedRows, readable
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 _NULLS = ["", "NA", "N/A", "NULL", "null"]
 _DUPLICATED = re.compile(r"(?P<name>.*)_duplicated_\d+")
@@ -132,12 +135,28 @@ def _suffix(path: str) -> str:
     return Path(last).suffix
 
 
-def _delta(path: str) -> pl.LazyFrame:
+def open_delta(path: str) -> DeltaTable:
+    """A table of Delta Lake that Polars can read, whatever its folder is called.
+
+    A table in ``my data`` names its files as in ``my%20data``, where nobody finds them.
+    """
     from deltalake import DeltaTable
+
+    table = DeltaTable(path)
+    named, quoted = table.file_uris, table.table_uri.removeprefix("file://")
+    if table.table_uri.startswith("file://"):
+        folder = f"{Path(path).absolute()}/"
+        table.file_uris = lambda *filters, **more: [  # type: ignore[method-assign]
+            folder + file.removeprefix(quoted) if file.startswith(quoted) else file for file in named(*filters, **more)
+        ]
+    return table
+
+
+def _delta(path: str) -> pl.LazyFrame:
     from deltalake.exceptions import DeltaError
 
     try:
-        return pl.scan_delta(DeltaTable(path))
+        return pl.scan_delta(open_delta(path))
     except DeltaError as error:
         raise OSError(str(error)) from error
 

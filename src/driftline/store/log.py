@@ -22,6 +22,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from driftline.errors import StorageError
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.profiles.frame import FEATURE, SCORE
+from driftline.store.files import open_delta
 
 _APPLICATION = "driftline-inbox"
 _COMPACT_EVERY = 50
@@ -224,7 +225,7 @@ class EventLog:
     def _open(self, table: Table) -> DeltaTable | None:
         if table not in self._tables:
             try:
-                self._tables[table] = DeltaTable(str(self._folder / table))
+                self._tables[table] = open_delta(str(self._folder / table))
             except TableNotFoundError:
                 return None
             except (DeltaError, OSError) as error:

@@ -186,6 +186,65 @@ def test_a_mistake_is_one_line_and_exits_with_2(mistake: str, mistakes: Path) ->
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full here")
+def test_a_full_disk_is_no_alert(form: list[str], mistakes: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "driftline", "check", "good.csv", "good.csv", *form],
+            cwd=mistakes,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "driftline: the report cannot be written to stdout: No space left on device\n",
+    )
+
+
+def test_a_reader_who_has_seen_enough_changes_no_verdict(mistakes: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "driftline", "check", "good.csv", "good.csv", "--json"],
+        cwd=mistakes,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_json_is_utf_8_in_every_terminal(encoding: str, mistakes: Path) -> None:
+    (mistakes / "names.csv").write_text("größe →,w\n" + "1,2\n3,4\n" * 40, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "driftline", "check", "names.csv", "names.csv", "--json"],
+        cwd=mistakes,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode("utf-8"))["columns"][0]["column"] in ("größe →", "w")
+
+
+def test_a_terminal_of_no_width_shows_the_report_all_the_same(mistakes: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "driftline", "check", "good.csv", "good.csv"],
+        cwd=mistakes,
+        env={**os.environ, "COLUMNS": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("OK: no alert")
+
+
 def test_columns_and_task_come_from_the_configuration(tmp_path: Path) -> None:
     paths = written(tmp_path, rows(1), rows(2))
     (tmp_path / "driftline.yaml").write_text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -92,11 +93,28 @@ def command(
             report.to_html(html)
         except OSError as error:
             raise UsageError(f"--html {html}: cannot be written: {error.strerror}") from error
-    if as_json:
-        print(report.to_json())
-    else:
-        _print(report, html)
+    with _written():
+        if as_json:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(encoding="utf-8")
+            print(report.to_json())
+        else:
+            _print(report, html)
     return ALERTS if report.alerts_of(kinds) else OK
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """What is printed has left when this ends. A full disk is bad usage; a reader who has seen enough changes nothing:
+    the exit code is the verdict.
+    """
+    try:
+        yield
+        print(end="", flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would try, and fail, again
+        if not isinstance(error, BrokenPipeError):
+            raise UsageError(f"the report cannot be written to stdout: {error.strerror}") from error
 
 
 def _floors(given: tuple[str, ...]) -> Floors | None:
@@ -181,6 +199,8 @@ def _print(report: Report, html: Path | None) -> None:
         encoding = sys.stdout.encoding
         sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, markup=False, emoji=False)
+    if console.width < 1:  # COLUMNS=0, which some use for "unknown"; nothing would be shown
+        console.width = 80
     for part in renderables(report.to_dict(), report.profiles, encoding=encoding):
         console.print(part)
     if html is not None:

@@ -23,6 +23,8 @@ from sklearn import metrics
 
 import driftline
 from driftline.errors import AlertsFound, DataError, DriftlineError, UnknownNameError, UsageError
+from driftline.profiles import build
+from driftline.profiles.build import performance_of
 from driftline.statistics import Floors
 
 ROWS = 600
@@ -491,6 +493,23 @@ def test_a_pattern_for_a_name_is_refused(name: str) -> None:
 def test_the_label_is_not_the_prediction_too() -> None:
     with pytest.raises(UsageError, match="are both the column 'y'"):
         driftline.check(rows(1), rows(2), label="y", prediction="y")
+
+
+def test_a_column_that_is_ignored_can_still_tell_segments_and_labels() -> None:
+    plain = driftline.check(rows(1), rows(2), **BINARY, segments=["sky"])
+    found = driftline.check(rows(1), rows(2), **BINARY, segments=["sky", "sky"], ignore=["sky", "y", "wind"])
+    assert found.segments == plain.segments != ()
+    assert found.performance == plain.performance
+    assert {"sky", "wind"}.isdisjoint(found.columns)
+
+
+def test_of_very_many_segments_only_the_first_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = []
+    monkeypatch.setattr(build, "performance_of", lambda rows, *more: judged.append(rows) or performance_of(rows, *more))
+    many = pl.DataFrame({"place": [f"{i:04}" for i in range(3000)], "y": [0, 1, 1] * 1000, "p": [0, 1, 0] * 1000})
+    report = driftline.check(many, many, label="y", prediction="p", segments=["place"])
+    assert [segment.value for segment in report.segments] == [f"{i:04}" for i in range(build.MOST_SEGMENTS)]
+    assert len(judged) == 2 * (1 + build.MOST_SEGMENTS)
 
 
 def test_a_column_that_is_gone_and_one_that_is_new() -> None:

@@ -172,10 +172,13 @@ class Profiler:
 
     def _judge_segments(self, labelled: pl.DataFrame, scores: list[str], column: str) -> None:
         found = self._segments.setdefault(column.removeprefix(SEGMENT), {})
-        for (value,), part in sorted(labelled.drop_nulls(column).partition_by(column, as_dict=True).items()):
+        values = labelled[column].drop_nulls().unique().sort().to_list()
+        new = [value for value in values if value not in found][: MOST_SEGMENTS - len(found)]
+        looked_at = labelled.filter(pl.col(column).is_in([*found, *new]))
+        for (value,), part in sorted(looked_at.partition_by(column, as_dict=True).items()):
             performance = performance_of(part, self._schema, scores, self._grids)
             merged = merge_performance(found.get(str(value)), performance)
-            if merged is not None and (str(value) in found or len(found) < MOST_SEGMENTS):
+            if merged is not None:
                 found[str(value)] = merged
 
 

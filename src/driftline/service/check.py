@@ -97,9 +97,9 @@ def check(
         prediction=prediction,
         score=dict(score) if isinstance(score, Mapping) else score,
         label=label,
-        features=tuple(features) if features is not None else None,
+        features=tuple(dict.fromkeys(features)) if features is not None else None,
         ignore=tuple(ignore),
-        segments=tuple(segments),
+        segments=tuple(dict.fromkeys(segments)),
     )
     before, now = Side(rows_of(reference, "reference")), Side(rows_of(current, "current"))
     _require_columns(before.sample, now.sample, columns)

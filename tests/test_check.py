@@ -374,6 +374,42 @@ def test_what_is_not_rows_is_refused(value: Any, error: type[DriftlineError]) ->
         driftline.check(rows(), value)
 
 
+def test_columns_of_pandas_that_arrow_has_no_type_for_do_not_end_the_check() -> None:
+    mixed = pd.DataFrame(
+        {
+            "mixed": [1, "x", None, 2.5] * 30,
+            "objects": [{1}, object()] * 60,
+            "complex": [1j] * 120,
+            "good": [float(i % 7) for i in range(120)],
+        }
+    )
+    report = driftline.check(mixed, mixed)
+    assert report.verdict == "ok" and report.columns["good"].drift is not None
+    assert all(column.drift is not None or column.problem for column in report.columns.values())
+
+
+@pytest.mark.parametrize("broken_at", [0, 2])
+def test_a_stream_that_breaks_is_an_error_of_ours(broken_at: int) -> None:
+    class Link:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            batches = rows(1).to_arrow().to_batches(max_chunksize=100)
+
+            def drawn() -> Any:
+                yield from batches[:broken_at]
+                raise RuntimeError("the link\nis lost")
+
+            return pa.RecordBatchReader.from_batches(batches[0].schema, drawn()).__arrow_c_stream__(requested_schema)
+
+    class NoLink:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            raise RuntimeError("the link\nis lost")
+
+    for stream in (Link(), NoLink()):
+        with pytest.raises(DataError, match="the link is lost") as caught:
+            driftline.check(stream, rows(2))
+        assert "\n" not in str(caught.value)
+
+
 def test_a_column_that_is_in_neither_is_unknown() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'wind'"):
         driftline.check(rows(1), rows(2), label="wnd")

@@ -15,13 +15,17 @@ _TABLES = ("Table", "RecordBatch", "DataFrame")
 """Types, by name, that hold their rows in memory; what else has ``__arrow_c_stream__`` is read once, as a stream."""
 
 
+_REFUSALS = (TypeError, ValueError, NotImplementedError)
+"""What PyArrow raises at values that it has no type for."""
+
+
 def rows_of(rows: Any, side: str) -> Rows:
     """Open one side of a comparison; ``side`` is what messages call rows that have no name of their own."""
     if isinstance(rows, (str, Path)):
         return open_rows(rows)
     try:
         return _from_memory(rows, side)
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, *_REFUSALS) as error:
         if isinstance(error, (UsageError, DataError)):
             raise
         raise DataError(f"the {side} rows cannot be read: {' '.join(str(error).split())}") from error
@@ -42,7 +46,12 @@ def _from_memory(rows: Any, side: str) -> Rows:
         if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
             frame = pl.DataFrame(rows)
             return FrameRows(frame.drop([name for name in frame.columns if name.startswith("__index_level_")]), side)
-    except ImportError:  # pandas hands out Arrow only where pyarrow is installed
+    except (
+        ImportError,
+        *_REFUSALS,
+    ):  # pandas hands out Arrow only where pyarrow is installed, and not of mixed columns
+        if type(rows).__name__ != "DataFrame" or not rows.columns.is_unique:
+            raise
         frame = pl.DataFrame([_pandas_column(str(name), rows[name]) for name in rows.columns])
         return FrameRows(frame, side)
     raise UsageError(

@@ -144,7 +144,7 @@ class StreamedRows:
         from arro3.core import RecordBatchReader
 
         self.name = name
-        with readable(name):
+        with readable(name, foreign=True):
             self._reader = RecordBatchReader.from_stream(stream)
             empty = pl.DataFrame(self._reader.schema.empty_table())
         self.schema: Mapping[str, pl.DataType] = dict(empty.schema)
@@ -153,7 +153,7 @@ class StreamedRows:
 
     def sample(self) -> pl.DataFrame:
         """The first rows; they are kept for `batches`."""
-        with readable(self.name):
+        with readable(self.name, foreign=True):
             wanted = head_rows(len(self.schema))
             self._first = self._read(wanted)
         return self._empty if self._first is None else self._first.head(wanted)
@@ -161,7 +161,7 @@ class StreamedRows:
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """All rows, once: small batches of the stream are put together, and large ones are cut."""
         size = batch_rows(len(columns))
-        with readable(self.name):
+        with readable(self.name, foreign=True):
             first, self._first = self._first, None
             rows = self._read(_LEAST_BATCH_ROWS) if first is None else first
             while rows is not None:
@@ -185,17 +185,16 @@ class StreamedRows:
             return pl.DataFrame(self._reader.read_next_batch())
         except StopIteration:
             return None
-        except Exception as error:
-            if type(error) is not Exception:  # arro3 has no narrower one for what the source of a stream raises
-                raise
-            raise OSError(str(error).partition(". Detail: ")[0]) from error
 
 
 class readable:  # noqa: N801 - a context manager, used as a verb
-    """Turns the errors of reading into one line that names what was read."""
+    """Turns the errors of reading into one line that names what was read.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    What is ``foreign`` raises whatever it likes.
+    """
+
+    def __init__(self, name: str, *, foreign: bool = False) -> None:
+        self._name, self._foreign = name, foreign
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
@@ -205,6 +204,7 @@ class readable:  # noqa: N801 - a context manager, used as a verb
             return
         if isinstance(error, pl.exceptions.NoDataError):
             raise DataError(f"{self._name} is empty") from None
-        if isinstance(error, (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)):
+        ours = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)
+        if isinstance(error, ours) or (self._foreign and isinstance(error, Exception)):
             words = " ".join(str(error).split())[:_MESSAGE_LENGTH] or type(error).__name__
             raise DataError(f"{self._name} cannot be read: {words}") from error

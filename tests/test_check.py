@@ -548,6 +548,18 @@ def test_of_very_many_segments_only_the_first_are_looked_at(monkeypatch: pytest.
     assert len(judged) == 2 * (1 + build.MOST_SEGMENTS)
 
 
+def test_what_is_left_out_of_a_score_a_time_or_a_target_gets_a_word() -> None:
+    """A margin is no probability: ROC AUC over the few rows that look like one would be taken for that of all."""
+    before = rows(1).with_columns(margin=pl.col("s") * 4 - 1, junk=pl.lit("soon"))
+    margins = driftline.check(before, before, label="y", prediction="p", score="margin", time="junk")
+    assert any("of margin are left out: they are no probabilities" in note for note in margins.notes)
+    assert "100 % of junk are left out: they are no times (100 % in the reference)" in margins.notes
+    assert not any("texts" in change for column in margins.columns.values() for change in column.changes)
+    assert not any("left out" in note for note in driftline.check(before, before, **BINARY).notes)
+    texts = driftline.check(before, before, label="sky", prediction="s", task="regression")
+    assert "100 % of sky are left out: they are no numbers (100 % in the reference)" in texts.notes
+
+
 def test_a_column_that_is_gone_and_one_that_is_new() -> None:
     report = driftline.check(rows(1).drop("sky"), rows(2).drop("wind"), time="when")
     gone, new = report.columns["wind"], report.columns["sky"]

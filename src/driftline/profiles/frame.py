@@ -167,7 +167,7 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
             as_it_is = _as_it_is(frame[column], target)
             part = _typed(column, present[column], target) if as_it_is is None else as_it_is
             parts.append(part.alias(role))
-    for class_, column in _score_columns(columns, schema).items():
+    for class_, column in score_columns(columns, schema).items():
         if column in present:
             score = pl.col(column).cast(pl.Float64, strict=False)
             part = frame[column]
@@ -218,7 +218,8 @@ def _are_probabilities(values: pl.Series) -> bool:
     return isinstance(low, float) and isinstance(high, float) and low >= 0.0 and high <= 1.0
 
 
-def _score_columns(columns: Columns, schema: Schema) -> dict[str, str]:
+def score_columns(columns: Columns, schema: Schema) -> dict[str, str]:
+    """The column of each class's score."""
     if isinstance(columns.score, str):
         return {schema.positive: columns.score} if schema.positive is not None else {}
     return {class_name(name): column for name, column in (columns.score or {}).items()}

@@ -154,7 +154,7 @@ def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
         )
     measured = drift.value is not None or drift.drifted
     changes = drift.changes if drift.drifted or (drift.p_value is not None and drift.p_value < 0.01) else ()
-    mistyped = sides.now.mistyped[drift.column] / max(sides.now.rows, 1)
+    mistyped = sides.now.mistyped[drift.column] / max(sides.now.rows, 1) if role == "feature" else 0.0
     return ColumnReport(
         drift.column,
         role,

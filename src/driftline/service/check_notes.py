@@ -12,6 +12,7 @@ from driftline.service.check_pass import REPEATED_LEAST, Seen
 from driftline.service.check_sides import Sides
 from driftline.statistics.drift import number, percent
 
+_WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
 _VOLUME_RATIO = 2.0
 _GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5
 
@@ -29,7 +30,18 @@ def notes_on(sides: Sides, new: list[str], quiet: Iterable[str]) -> tuple[str, .
         notes.append(f"{percent(became)} of the current rows repeat another one ({percent(was)} in the reference)")
     many = [name for name in sides.columns.segments if len(sides.now.segments.get(name, {})) >= MOST_SEGMENTS]
     notes += [f"{name} has more than {MOST_SEGMENTS} values; only the first are shown as segments" for name in many]
-    return (*notes, *_volume(sides), *_outliers(sides, quiet))
+    return (*notes, *_unreadable(sides), *_volume(sides), *_outliers(sides, quiet))
+
+
+def _unreadable(sides: Sides) -> list[str]:
+    """Values that were left out because they are not what their column was named for."""
+    notes = []
+    for column, part in sides.columns.roles.items():
+        shares = [seen.mistyped[column] / max(seen.rows, 1) for seen in (sides.before, sides.now)]
+        if part in _WANTED and any(shares):
+            was, became = map(percent, shares)
+            notes.append(f"{became} of {column} are left out: they are no {_WANTED[part]} ({was} in the reference)")
+    return notes
 
 
 def _volume(sides: Sides) -> list[str]:

@@ -14,7 +14,7 @@ import polars as pl
 
 from driftline.events import Kind, Schema
 from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, Workers, canonical, kind_of
-from driftline.profiles.frame import FEATURE
+from driftline.profiles.frame import FEATURE, SCORE, score_columns
 from driftline.profiles.parts import Anchor
 from driftline.service.check_rows import Side
 from driftline.sketches import Grid, KeySample
@@ -42,9 +42,10 @@ class Layout:
 class Seen:
     """What a pass saw.
 
-    ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers. ``spaced`` are evenly spaced
-    canonical features, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of ids where there are any.
-    ``days`` counts rows by day of the time column, in UTC.
+    ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
+    column because it is no score, time or number as that column's part asks. ``spaced`` are evenly spaced canonical
+    features, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of ids where there are any. ``days``
+    counts rows by day of the time column, in UTC.
     """
 
     rows: int = 0
@@ -166,6 +167,10 @@ class _Reading:
         self._layout, self._seen = layout, seen
         self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)
         self._numbers = [name for name, kind in layout.schema.features.items() if kind is Kind.NUMERIC]
+        columns = layout.columns
+        self._parts = {columns.time: "time", columns.prediction: "prediction", columns.label: "label"} | {
+            column: SCORE + name for name, column in score_columns(columns, layout.schema).items()
+        }
         self._spaced = _Spaced(side.rows.count)
         self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
 
@@ -187,6 +192,9 @@ class _Reading:
         for name in self._numbers:
             if name in schema and kind_of(schema[name]) is Kind.CATEGORICAL:
                 self._seen.mistyped[name] += rows[FEATURE + name].null_count() - batch[name].null_count()
+        for column, part in self._parts.items():
+            if column is not None and column in batch.columns:
+                self._seen.mistyped[column] += rows[part].null_count() - batch[column].null_count()
 
     def _count_days(self, rows: pl.DataFrame) -> None:
         if "time" in rows.columns:

@@ -180,6 +180,9 @@ MISTAKES: dict[str, tuple[str, bytes | None, type[Exception], str]] = {
     "an empty csv": ("x.csv", b"", DataError, "is empty"),
     "no parquet": ("x.parquet", b"PAR1 this is not one", DataError, "cannot be read"),
     "no arrow": ("x.arrow", b"ARROW1 nor this", DataError, "cannot be read"),
+    "semicolons": ("x.csv", b"a;b\n1;2\n3;4\n", DataError, "separated by ';'; separate them by commas"),
+    "tabs in a csv": ("x.csv", b"a\tb\n1\t2\n3\t4\n", DataError, "separated by"),
+    "commas in a tsv": ("x.tsv", b"a,b\n1,2\n3,4\n", DataError, "separated by ','"),
     "a column twice": ("x.csv", b"a,a\n1,2\n", DataError, "'a' comes more than once"),
     "a ragged csv": ("x.csv", b"a,b\n1,2\n3,4,5,6\n", DataError, "cannot be read"),
 }
@@ -228,6 +231,11 @@ def test_what_is_broken_is_one_line_that_names_it(tmp_path: Path, mistake: str) 
     with pytest.raises(error, match=words) as caught:
         list(open_rows(tmp_path / name).batches(["a", "b"]))
     assert "\n" not in str(caught.value) and name in str(caught.value)
+
+
+def test_one_column_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('"wind, m/s"\n1\n2\n')
+    assert read_rows(tmp_path / "x.csv").columns == ["wind, m/s"]
 
 
 def test_an_empty_path_is_not_the_root_of_the_disk() -> None:

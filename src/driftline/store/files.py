@@ -23,6 +23,7 @@ _NULLS = ["", "NA", "N/A", "NULL", "null"]
 _DUPLICATED = re.compile(r"(?P<name>.*)_duplicated_\d+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
 _COMPRESSED = (".gz", ".zst")
+_OTHERS = {".csv": ";\t|", ".tsv": ",;|"}  # signs that separate columns elsewhere
 _FIRST_ROWS = 2_000
 _SMALL_BYTES = 16 << 20  # of a text file: its types are taken from all rows
 
@@ -121,6 +122,8 @@ def _open(path: str, name: str) -> Rows:
                 again=None if small else lambda: scan(path, None),
             )
             _refuse_duplicates(rows.schema, name)
+            if suffix in _OTHERS:
+                _refuse_separators(rows.schema, name, _OTHERS[suffix])
             return rows
         if not suffix and _ADDRESS.match(path):
             return ScannedRows(_delta(path), name, narrow=True)
@@ -166,3 +169,14 @@ def _refuse_duplicates(schema: Mapping[str, Any], name: str) -> None:
         found = _DUPLICATED.fullmatch(column)
         if found and found["name"] in schema:
             raise DataError(f"{name}: the column {found['name']!r} comes more than once; give each a name of its own")
+
+
+def _refuse_separators(schema: Mapping[str, Any], name: str, others: str) -> None:
+    """One column of whole lines would be free text, and no drift would be found in it."""
+    header = next(iter(schema), "")
+    sign = next((sign for sign in others if sign in header), None)
+    if len(schema) == 1 and sign is not None:
+        raise DataError(
+            f"{name}: its one column {header!r} looks like several, separated by {sign!r}; "
+            "separate them by commas (.csv) or tabs (.tsv)"
+        )

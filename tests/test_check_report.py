@@ -161,7 +161,10 @@ def whole() -> Report:
             drifted=True,
             p_value=0.0,
             reason="the correlation of wind and sky went from 0.9 to 0.0",
-            pairs=(PairChange(("wind", "sky"), 0.9, 0.0, 0.0), PairChange(("wind", "quiet"), 0.5, 0.2, 0.001)),
+            pairs=(
+                PairChange(("wind", "sky"), 0.9, 0.0, 0.0, ("gaps in wind", "sky = rain")),
+                PairChange(("wind", "quiet"), 0.5, 0.2, 0.001, ("wind", "quiet")),
+            ),
         ),
         notes=("new is new",),
     )
@@ -213,7 +216,7 @@ _ORDER = [
     "50 % of the current rows have a label",
     "side = east",
     "rain ",
-    "wind and sky",
+    "gaps in wind and sky = rain",
     "note: new is new",
 ]
 
@@ -392,6 +395,7 @@ def test_json_has_every_room(whole: Report) -> None:
     assert document["segments"][0]["performance"]["accuracy"]["value"] == 0.5
     assert document["dependence"]["pairs"][0] == {
         "columns": ["wind", "sky"],
+        "labels": ["gaps in wind", "sky = rain"],
         "reference": 0.9,
         "current": 0.0,
         "p_value": 0.0,
@@ -446,7 +450,8 @@ def test_the_page_says_everything(whole: Report, tmp_path: Path) -> None:
         assert alert.message in page.text
     for words in ("new is new", "Repeated rows: 0 % → 20 %", "log_loss: no scores", "50 % of the current rows have"):
         assert words in page.text
-    for words in ("side = east", "side = north", "wind and sky", "is not in the reference", "0.8 was measured"):
+    assert "gaps in wind and sky = rain" in page.text
+    for words in ("side = east", "side = north", "is not in the reference", "0.8 was measured"):
         assert words in page.text
     assert page.text.count("worse") == 3  # accuracy as a whole, in the east, and the recall of rain
     assert page.count("article") == 5

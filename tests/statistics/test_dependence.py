@@ -209,6 +209,22 @@ def test_a_weaker_relation_and_nothing_else() -> None:
     assert "it is not chance (p < 0.001 over 15 pairs)" in found.reason
 
 
+def test_each_two_columns_once_by_the_category_or_the_gaps_that_changed_most() -> None:
+    rng = np.random.default_rng(21)
+    sky, other = (rng.choice(["fog", "rain", "sun"], size=2000) for _ in range(2))
+    wind, rain, sun = rng.normal(size=2000), sky == "rain", sky == "sun"
+    a = pl.DataFrame({"wind": np.where(rng.random(2000) < 0.1, np.nan, wind + rain), "sky": sky})
+    gone = (rng.random(2000) < 0.1) | (sun & (rng.random(2000) < 0.3))  # gaps come before categories, ranks after
+    b = pl.DataFrame({"wind": np.where(gone, np.nan, wind), "sky": sky})
+    found = compare_dependence(a, b)
+    assert shown(found) == {frozenset({"wind", "sky"})} and len(found.pairs) == 1
+    assert found.pairs[0].columns == ("wind", "sky") and found.pairs[0].labels == ("wind", "sky = rain")
+    assert "the correlation of wind and sky = rain went from" in found.reason and "pairs of columns" not in found.reason
+    holes = pl.DataFrame({"wind": np.where(sun, np.nan, wind), "sky": sky})
+    mixed = pl.DataFrame({"wind": np.where(sun, np.nan, wind), "sky": other})
+    assert compare_dependence(holes, mixed).pairs[0].labels[0] == "gaps in wind"
+
+
 def test_a_turned_sign_in_a_hundred_rows() -> None:
     rng = np.random.default_rng(9)
     a, b = together(rng, 100, 0.6, 5), together(rng, 100, 0.6, 5)

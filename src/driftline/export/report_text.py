@@ -234,7 +234,7 @@ def _dependence(dependence: Mapping[str, Any] | None, signs: Signs) -> Iterator[
         return
     table = _table(("relation", "reference", "current"), right=True)
     for pair in dependence["pairs"][:_PAIRS_SHOWN]:
-        names = signs.text(" and ".join(pair["columns"]), longest=2 * _NAME_SHOWN)
+        names = signs.text(" and ".join(pair["labels"]), longest=2 * _NAME_SHOWN)
         table.add_row(names, f"{pair['reference']:.2f}", f"{pair['current']:.2f}")
     yield Text()
     yield table

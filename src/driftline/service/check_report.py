@@ -278,6 +278,7 @@ def _dependence(found: Dependence) -> dict[str, Any]:
         "pairs": [
             {
                 "columns": list(pair.columns),
+                "labels": list(pair.labels),
                 "reference": pair.reference,
                 "current": pair.current,
                 "p_value": pair.p_value,

@@ -47,15 +47,18 @@ _PAIRS_TESTED = 100
 class PairChange:
     """Two columns whose relation changed.
 
-    ``reference`` and ``current`` are Spearman's rank correlations, in [-1, 1]. The reference's is carried over to the
-    spread that the ranks have now (see `compare_dependence`), so that it may differ a little from the plain one where
-    there are categories or ties. ``p_value`` is adjusted over all pairs.
+    ``labels`` say what of each was correlated: its values (then it is the column's name), one category
+    (``sky = rain``), or where it is missing (``gaps in sky``). ``reference`` and ``current`` are Spearman's rank
+    correlations, in [-1, 1]. The reference's is carried over to the spread that the ranks have now (see
+    `compare_dependence`), so that it may differ a little from the plain one where there are categories or ties.
+    ``p_value`` is adjusted over all pairs.
     """
 
     columns: tuple[str, str]
     reference: float
     current: float
     p_value: float
+    labels: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,12 +474,12 @@ def _verdict(tested: _Tested, variables: Sequence[_Variable], floor: float, chan
 
 def _pairs(tested: _Tested, variables: Sequence[_Variable], worst_first: npt.NDArray[np.int64]) -> list[PairChange]:
     """Each two columns once, by what changed most of them."""
-    found: dict[tuple[str, str], PairChange] = {}
+    found: dict[frozenset[str], PairChange] = {}
     for at in worst_first:
-        i, j = tested.pairs[at]
-        columns = variables[i].column, variables[j].column
-        numbers = (float(values[at]) for values in (tested.expected, tested.current, tested.p_values))
-        found.setdefault(columns, PairChange(columns, *numbers))
+        one, other = (variables[k] for k in tested.pairs[at])
+        columns, labels = (one.column, other.column), (one.label, other.label)
+        was, became, p_value = (float(values[at]) for values in (tested.expected, tested.current, tested.p_values))
+        found.setdefault(frozenset(columns), PairChange(columns, was, became, p_value, labels))
     return list(found.values())
 
 

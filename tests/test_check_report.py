@@ -24,6 +24,7 @@ from rich.console import Console
 
 from driftline.cli import check as check_command
 from driftline.errors import AlertsFound, UnknownNameError
+from driftline.export.bars import Bars
 from driftline.export.drawn import bars_for
 from driftline.export.report_html import QUIET_CHARTS
 from driftline.export.report_text import ROWS_SHOWN, Signs, renderables
@@ -60,7 +61,7 @@ CURVES = Curves(
     confusion={("rain", "rain"): (90, 50), ("rain", "sun"): (10, 50), ("sun", "sun"): (200, 200)},
     calibration=((CalibrationBin(0.25, 0.2, 0.15, 0.25, 300),), (CalibrationBin(0.25, 0.5, 0.4, 0.6, 300),)),
     gains=(tuple(min(at / 5, 1.0) for at in range(1, 11)), tuple(at / 10 for at in range(1, 11))),
-    errors=(numbers(1, 0.0).sketch, numbers(2, 1.0).sketch),
+    errors=(numbers(1, 0.0), numbers(2, 1.0)),
 )
 
 
@@ -578,6 +579,27 @@ def test_categories_are_as_many_bars_as_there_is_room_for(values: list[str], mos
     assert bars is not None
     assert len(bars.names) <= most
     assert sum(bars.reference) == pytest.approx(1)
+
+
+def drawn(before: list[float], now: list[float]) -> Bars:
+    sides = [NumericColumn.of(pl.Series(values)) for values in (before, now)]
+    bars = bars_for({"column": "p", "drift": None}, {"p": (sides[0], sides[1])})
+    assert bars is not None
+    return bars
+
+
+def test_an_axis_of_numbers_ends_at_a_value() -> None:
+    assert drawn([0.0, 0.2, 1.0] * 20, [0.0, 1.0] * 30).ends == ("0", "1")  # and not at the edge of a cell, 1.01
+
+
+def test_bars_at_the_ends_say_that_they_hold_all_that_is_further_out() -> None:
+    values = [float(at) for at in range(200)]
+    bars = drawn(values, [-1e6, *values, 1e9])
+    assert bars.ends is not None
+    assert bars.ends[0].endswith(" or less") and bars.ends[1].endswith(" or more")
+    assert bars.names[0].endswith(" or less") and bars.names[-1].endswith(" or more")
+    assert not any("or" in name for name in bars.names[1:-1])
+    assert sum(bars.current) == pytest.approx(1)
 
 
 # ---- in a browser ------------------------------------------------------------------------------------------

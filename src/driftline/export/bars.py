@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
-from driftline.sketches import GridSketch
 from driftline.statistics.drift import number
 
-NUMBER_BARS = 24
+_NUMBER_BARS = 24
 _CATEGORY_BARS = 12
 _WIDEST = 1e300  # wider axes could not be divided without overflow
 
@@ -19,7 +18,7 @@ _WIDEST = 1e300  # wider axes could not be divided without overflow
 @dataclass(frozen=True, slots=True)
 class Bars:
     """Shares of both sides, 0 to 1, in named bars; ``ends`` are the names at the two ends of an axis of
-    numbers.
+    numbers, "or less" and "or more" where the bars there hold all that lies further out.
     """
 
     names: tuple[str, ...]
@@ -47,7 +46,7 @@ def bars_of(
     if isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
         return _category_bars(reference, current, bars or _CATEGORY_BARS)
     if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
-        return number_bars(reference.sketch, current.sketch, bars or NUMBER_BARS)
+        return _number_bars(reference, current, bars or _NUMBER_BARS)
     return None
 
 
@@ -68,12 +67,16 @@ def _category_bars(reference: CategoricalColumn, current: CategoricalColumn, bar
     return Bars(tuple(shown), tuple(sides[0]), tuple(sides[1]))
 
 
-def number_bars(reference: GridSketch, current: GridSketch, bars: int = NUMBER_BARS) -> Bars | None:
-    """Bars of equal width from the 1 % quantile to the 99 % one; what lies beyond is in the first and the last."""
-    ends = [side.quantile(q) for side in (reference, current) for q in (0.01, 0.99) if side.count]
+def _number_bars(reference: NumericColumn, current: NumericColumn, bars: int) -> Bars | None:
+    ends = [
+        min(max(end, side.smallest), side.largest)  # a quantile may lie elsewhere in its cell than any value
+        for side in (reference, current)
+        for end in (side.sketch.quantile(0.01), side.sketch.quantile(0.99))
+        if end is not None and side.smallest is not None and side.largest is not None
+    ]
     if not ends:
         return None
-    low, high = min(end for end in ends if end is not None), max(end for end in ends if end is not None)
+    low, high = min(ends), max(ends)
     with np.errstate(over="ignore", invalid="ignore"):
         span = high - low
     if span > _WIDEST:
@@ -84,11 +87,16 @@ def number_bars(reference: GridSketch, current: GridSketch, bars: int = NUMBER_B
         low = 0.0
     sides = []
     for side in (reference, current):
-        centres = side.grid.centres(side.cells)
+        centres = side.sketch.grid.centres(side.sketch.cells)
         with np.errstate(over="ignore"):
             place = np.clip(np.nan_to_num((centres - low) / span) * bars, 0, bars - 1).astype(int)
-        counts = np.bincount(place, side.counts, bars)
-        sides.append(tuple((counts / max(side.count, 1)).tolist()))
+        counts = np.bincount(place, side.sketch.counts, bars)
+        sides.append(tuple((counts / max(side.sketch.count, 1)).tolist()))
     edges = np.linspace(low, low + span, bars + 1).tolist()
-    names = tuple(f"{number(a)} to {number(b)}" for a, b in itertools.pairwise(edges))
-    return Bars(names, sides[0], sides[1], (number(edges[0]), number(edges[-1])))
+    names = [f"{number(a)} to {number(b)}" for a, b in itertools.pairwise(edges)]
+    axis = [number(edges[0]), number(edges[-1])]
+    if any(side.smallest is not None and side.smallest < edges[0] for side in (reference, current)):
+        names[0], axis[0] = f"{number(edges[1])} or less", f"{axis[0]} or less"
+    if any(side.largest is not None and side.largest > edges[-1] for side in (reference, current)):
+        names[-1], axis[1] = f"{number(edges[-2])} or more", f"{axis[1]} or more"
+    return Bars(tuple(names), sides[0], sides[1], (axis[0], axis[1]))

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from driftline.export import performance_html
-from driftline.export.bars import Bars, number_bars
+from driftline.export.bars import Bars, bars_of
 from driftline.export.drawn import Profiles, bars_for
 from driftline.export.words import cleaned, figure, is_worse, parts_of, problems
-from driftline.sketches import GridSketch
+from driftline.profiles import NumericColumn
 from driftline.statistics import DISTANCES, TESTS
 from driftline.statistics.drift import percent
 
@@ -93,7 +93,7 @@ def _shown(value: Any) -> Any:
 def render(
     document: Mapping[str, Any],
     profiles: Profiles,
-    errors: tuple[GridSketch, GridSketch] | None = None,
+    errors: tuple[NumericColumn, NumericColumn] | None = None,
 ) -> str:
     """The page of a report: its JSON document, the profiles of its columns, and a regression's errors on both sides.
 
@@ -110,7 +110,7 @@ def render(
         if bars := bars_for(column, profiles, _SMALL_BARS):
             small[column["column"]] = _paths(column["column"], bars, _SMALL_WIDTH, _SMALL_HEIGHT)
     performance = document["performance"] or {}
-    error_bars = number_bars(*errors) if errors is not None else None
+    error_bars = bars_of(*errors) if errors is not None else None
     return _template().render(
         report=document,
         loud=loud,

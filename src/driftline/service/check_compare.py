@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
-from driftline.profiles import Classification, Column, Performance, Regression, kind_of
+from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
 from driftline.service.check_notes import notes_on
 from driftline.service.check_pass import REPEATED_LEAST
@@ -226,7 +226,7 @@ def _performance_alerts(
 def _curves(reference: Performance | None, current: Performance | None, positive: str | None) -> Curves:
     if isinstance(current, Regression):
         before = reference if isinstance(reference, Regression) else Regression()
-        return Curves(errors=(before.residuals, current.residuals))
+        return Curves(errors=(_errors(before), _errors(current)))
     if not isinstance(current, Classification):
         return Curves()
     was = reference if isinstance(reference, Classification) else Classification()
@@ -242,6 +242,15 @@ def _curves(reference: Performance | None, current: Performance | None, positive
         (calibration_bins(was, positive), calibration_bins(current, positive)),
         (gains(was, positive), gains(current, positive)),
     )
+
+
+def _errors(performance: Regression) -> NumericColumn:
+    """The errors as a column, which ends where their outermost cells do."""
+    errors = performance.residuals
+    low, high = errors.quantile_bounds(0.0), errors.quantile_bounds(1.0)
+    if low is None or high is None:
+        return NumericColumn()
+    return NumericColumn(errors.count, smallest=low[0], largest=high[1], sketch=errors)
 
 
 def _segments(sides: Sides) -> tuple[Segment, ...]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from driftline.errors import AlertsFound, UnknownNameError
-from driftline.profiles import Column
-from driftline.sketches import GridSketch
+from driftline.profiles import Column, NumericColumn
 from driftline.statistics import CalibrationBin, ColumnDrift, Measure
 from driftline.statistics.dependence import Dependence
 
@@ -79,7 +78,7 @@ class Curves:
     confusion: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     calibration: tuple[tuple[CalibrationBin, ...], tuple[CalibrationBin, ...]] = ((), ())
     gains: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    errors: tuple[GridSketch, GridSketch] | None = None
+    errors: tuple[NumericColumn, NumericColumn] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,3 +249,14 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 
 def test_json_is_whole(expected: Report) -> None:
     assert json.loads(expected.to_json())["rows"] == {"reference": ROWS, "current": ROWS}
+
+
+def test_single_far_out_values_are_told_though_the_column_drifted() -> None:
+    rng = np.random.default_rng(5)
+    warm = pl.DataFrame({"kelvin": rng.normal(280, 10, 2000)})
+    warmer = pl.DataFrame({"kelvin": np.append(rng.normal(288, 10, 1990), np.zeros(10))})  # a sensor that failed
+    moved = pl.DataFrame({"kelvin": rng.normal(480, 10, 2000)})
+    found = driftline.check(warm, warmer)
+    assert found.columns["kelvin"].drift is not None and found.columns["kelvin"].drift.drifted
+    assert any(note.startswith("kelvin has values as far out as 0; ") for note in found.notes)
+    assert not driftline.check(warm, moved).notes  # all are far out: that is the drift

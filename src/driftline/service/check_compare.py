@@ -96,7 +96,7 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         reference_classes=measures_by_class(before.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
         segments=segments,
         dependence=dependence,
-        notes=notes_on(sides, new, [name for name, drift in drifts.items() if not drift.drifted]),
+        notes=notes_on(sides, new, {name: drift.drifted for name, drift in drifts.items()}),
         curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
     )
 

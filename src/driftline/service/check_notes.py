@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import date, timedelta
 
 from driftline.profiles import NumericColumn
@@ -14,6 +14,7 @@ from driftline.statistics.drift import number, percent
 
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
 _VOLUME_RATIO = 2.0
+_FEW = 0.01
 _GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5
 
 
@@ -22,15 +23,15 @@ def some_of(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def notes_on(sides: Sides, new: list[str], quiet: Iterable[str]) -> tuple[str, ...]:
-    """New columns, repeated rows, volume and gaps, and far-out values of the columns that are ``quiet``."""
+def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple[str, ...]:
+    """New columns, repeated rows, volume and gaps, and single far-out values; ``drifted`` has all columns."""
     notes = [f"{some_of(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
     was, became = sides.before.repeated, sides.now.repeated
     if sides.columns.id is None and was is not None and became is not None and became >= max(REPEATED_LEAST, 2 * was):
         notes.append(f"{percent(became)} of the current rows repeat another one ({percent(was)} in the reference)")
     many = [name for name in sides.columns.segments if len(sides.now.segments.get(name, {})) >= MOST_SEGMENTS]
     notes += [f"{name} has more than {MOST_SEGMENTS} values; only the first are shown as segments" for name in many]
-    return (*notes, *_unreadable(sides), *_volume(sides), *_outliers(sides, quiet))
+    return (*notes, *_unreadable(sides), *_volume(sides), *_outliers(sides, drifted))
 
 
 def _unreadable(sides: Sides) -> list[str]:
@@ -65,11 +66,11 @@ def _gap(seen: Seen) -> tuple[date, date] | None:
     return longest if longest[1] - longest[0] > least else None
 
 
-def _outliers(sides: Sides, quiet: Iterable[str]) -> list[str]:
+def _outliers(sides: Sides, drifted: Mapping[str, bool]) -> list[str]:
     """Single values so far out that no share of rows shows them: by more than the reference's whole range."""
     notes = []
     before, now = sides.before.profile.features.columns, sides.now.profile.features.columns
-    for name in quiet:
+    for name, moved in drifted.items():
         was, became = before.get(name), now.get(name)
         if not (isinstance(was, NumericColumn) and isinstance(became, NumericColumn)):
             continue
@@ -78,7 +79,16 @@ def _outliers(sides: Sides, quiet: Iterable[str]) -> list[str]:
         extent = was.largest / 2 - was.smallest / 2  # halves do not overflow
         below, above = was.smallest / 2 - became.smallest / 2, became.largest / 2 - was.largest / 2
         far = [number(end) for end, by in ((became.smallest, below), (became.largest, above)) if 0 < extent < by]
+        if moved and _share_further(became, was.smallest, was.largest, extent) >= _FEW:
+            continue  # so many that they are the drift
         if far and sides.before.rows >= sides.floors.rows:
             span = f"{number(was.smallest)} to {number(was.largest)}"
             notes.append(f"{name} has values as far out as {' and '.join(far)}; the reference goes from {span}")
     return notes
+
+
+def _share_further(column: NumericColumn, smallest: float, largest: float, extent: float) -> float:
+    """The share of a column's numbers that lie further than two ``extent`` below or above these."""
+    halves = column.sketch.grid.centres(column.sketch.cells) / 2
+    further = (smallest / 2 - halves > extent) | (halves - largest / 2 > extent)
+    return float(column.sketch.counts[further].sum()) / max(column.sketch.count, 1)

@@ -57,6 +57,24 @@ def test_a_shift_is_told_in_spreads_and_medians() -> None:
     assert found.changes[0].startswith("median ")
 
 
+def test_a_shift_without_a_median_is_told_in_means() -> None:
+    rare = np.where(RNG.random(2000) < 0.3, RNG.normal(5, 1, 2000), 0.0)  # half of the rows stay at 0
+    found = drift(rare, np.where(RNG.random(2000) < 0.5, rare, 0.0))
+    assert found.drifted
+    assert [change.split()[0] for change in found.changes] == ["mean", "spread"]
+
+
+def test_spreads_are_told_of_one_kind_on_both_sides() -> None:
+    wide = np.where(np.arange(2000) % 100 < 20, 9.0, 10.0)  # its 16-84 % range is 1
+    wide[::100] = 0.0
+    narrow = np.where(np.arange(2000) % 100 < 5, 9.0, 10.0)  # and this one's is 0
+    narrow[::200] = 4.0
+    (change,) = (change for change in drift(wide, narrow).changes if change.startswith("spread"))
+    before, now = (float(figure) for figure in change.removeprefix("spread ").split(" → "))
+    assert (before, now) == pytest.approx((wide.std(ddof=1), narrow.std(ddof=1)), rel=0.01)
+    assert now < before
+
+
 def test_a_trifle_is_no_drift_however_sure() -> None:
     found = drift(RNG.normal(10, 2, 100_000), RNG.normal(10.1, 2, 100_000))
     assert not found.drifted

@@ -142,16 +142,28 @@ def _at_rank(sketch: GridSketch, q: float) -> int:
 
 def spread_of(column: NumericColumn) -> float:
     """Half the 16-84 % range, or the standard deviation where that is 0; 0 for a constant or empty column."""
-    sketch = column.sketch
-    if not sketch.count or column.smallest == column.largest:
+    if not column.sketch.count or column.smallest == column.largest:
         return 0.0
+    spread = _half_range(column)
+    return spread if spread is not None else column.sd or 0.0
+
+
+def spreads_of(one: NumericColumn, other: NumericColumn) -> tuple[float, float]:
+    """The spreads of two columns with values, of one kind: standard deviations where either's 16-84 % range is 0."""
+    ranges = _half_range(one), _half_range(other)
+    return (one.sd or 0.0, other.sd or 0.0) if None in ranges else (spread_of(one), spread_of(other))
+
+
+def _half_range(column: NumericColumn) -> float | None:
+    """Half the 16-84 % range; None where that is one cell."""
+    sketch = column.sketch
     low, high = _at_rank(sketch, 0.16), _at_rank(sketch, 0.84)
-    if low != high:
-        ends = Grid().centres(sketch.cells[[low, high]])
-        with np.errstate(over="ignore"):
-            spread = float((ends[1] - ends[0]) / 2 * sketch.grid.scale)
-        return spread if np.isfinite(spread) else 0.0
-    return column.sd or 0.0
+    if low == high:
+        return None
+    ends = Grid().centres(sketch.cells[[low, high]])
+    with np.errstate(over="ignore"):
+        spread = float((ends[1] - ends[0]) / 2 * sketch.grid.scale)
+    return spread if np.isfinite(spread) else 0.0
 
 
 def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) -> Pair:

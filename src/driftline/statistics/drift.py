@@ -25,6 +25,7 @@ from driftline.statistics.distances import (
     Pair,
     pair,
     spread_of,
+    spreads_of,
 )
 
 _STRUCTURAL_SEVERITY = 1e6
@@ -371,15 +372,16 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
     spread, wide = spread_of(reference), spread_of(current)
     before, after = _median(reference), _median(current)
     moved = abs(after - before) > 0.05 * spread if spread else after != before
+    was, became = reference.mean or 0.0, current.mean or 0.0
     if moved and before != after:
         words.append(f"median {_digits(before, after - before)} → {_digits(after, after - before)}")
-    if spread and wide and not 1 / _SPREAD_RATIO <= wide / spread <= _SPREAD_RATIO:
-        words.append(f"spread {number(spread)} → {number(wide)}")
+    elif spread and abs(became - was) > 0.05 * spread and _has_mean(reference) and _has_mean(current):
+        words.append(f"mean {_digits(was, became - was)} → {_digits(became, became - was)}")
+    one, other = spreads_of(reference, current)
+    if spread and wide and one and other and not 1 / _SPREAD_RATIO <= other / one <= _SPREAD_RATIO:
+        words.append(f"spread {number(one)} → {number(other)}")
     elif bool(spread) != bool(wide):
         words.append(f"now constant at {number(after)}" if spread else f"was constant at {number(before)}")
-    was, became = reference.mean or 0.0, current.mean or 0.0
-    if not words and spread and abs(became - was) > 0.05 * spread and _has_mean(reference) and _has_mean(current):
-        words.append(f"mean {_digits(was, became - was)} → {_digits(became, became - was)}")
     if both.capped and _far(current, reference, spread) and current.largest is not None:
         words.append(f"values from {number(current.smallest or 0.0)} to {number(current.largest)}")
     return words

@@ -245,6 +245,11 @@ def test_repeated_rows_are_told_once() -> None:
     assert "repeat" not in printed(replace(quiet, duplicates=Missing(0.0, 0.0)))
 
 
+def test_a_report_prints_as_the_command_does_and_is_one_line_in_a_list(whole: Report) -> None:
+    assert str(whole) == "\n".join(line.rstrip() for line in printed(whole).splitlines())
+    assert repr(whole) == "<Report: 7 alerts, 5 of 7 columns drifted, 300 current rows against 300>"
+
+
 def test_an_empty_report_is_a_verdict() -> None:
     assert printed(report_of([], {})).splitlines()[0] == "OK: no alert"
 

@@ -100,7 +100,7 @@ class Alert:
         return self.message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """The answer of a check. ``columns`` are worst first; ``performance`` is None without labels and
     predictions.
@@ -194,6 +194,28 @@ class Report:
         """The alerts of some kinds, worst first; see `raise_for_alerts`."""
         asked = kinds_of_alerts(kinds)
         return tuple(alert for alert in self.alerts if "any" in asked or alert.kind in asked)
+
+    def __repr__(self) -> str:
+        drifted = sum(1 for column in self.columns.values() if column.drift is not None and column.drift.drifted)
+        alerts = f"{len(self.alerts) or 'no'} alert{'' if len(self.alerts) == 1 else 's'}"
+        rows = f"{self.rows.current:,} current rows against {self.rows.reference:,}"
+        return f"<Report: {alerts}, {drifted} of {len(self.columns)} columns drifted, {rows}>"
+
+    def __str__(self) -> str:
+        """What the command prints, 80 columns wide."""
+        import io
+
+        from rich.console import Console
+
+        from driftline.export.report_text import renderables
+
+        page = io.StringIO()
+        console = Console(
+            file=page, width=80, color_system=None, force_jupyter=False, highlight=False, markup=False, emoji=False
+        )
+        for part in renderables(self.to_dict(), self.profiles):
+            console.print(part)
+        return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
     def _repr_html_(self) -> str:
         import html

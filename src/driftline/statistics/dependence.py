@@ -488,6 +488,7 @@ def _others(pairs: Sequence[PairChange], *, complete: bool) -> str:
     if len(pairs) < 2:
         return ""
     name, times = Counter(name for pair in pairs for name in pair.columns).most_common(1)[0]
-    common = f", {times} of them with {name}" if len(pairs) > 2 and 2 * times > len(pairs) else ""
+    many = "all" if times == len(pairs) else times
+    common = f", {many} of them with {name}" if len(pairs) > 2 and 2 * times > len(pairs) else ""
     least = "" if complete else "at least "
     return f"; {least}{len(pairs)} pairs of columns changed{common}"

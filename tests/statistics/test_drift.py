@@ -64,6 +64,21 @@ def test_a_shift_without_a_median_is_told_in_means() -> None:
     assert [change.split()[0] for change in found.changes] == ["mean", "spread"]
 
 
+def test_a_mean_that_rests_on_a_few_values_is_not_told() -> None:
+    heavy = RNG.standard_cauchy(2000)
+    found = drift(heavy, np.append(heavy * 3, [5e4, 0.0, -1e4]))
+    assert found.drifted
+    assert not any(change.startswith("mean") for change in found.changes)
+    (far,) = (change for change in found.changes if change.startswith("values from"))
+    assert far.endswith(f" to {heavy.max():.3g}") and " to 50,000, before -" in far
+
+
+def test_what_is_infinite_is_not_told_as_missing_too() -> None:
+    found = drift(NORMAL, [*NORMAL[:800].tolist(), *[float("inf")] * 150, *[None] * 50])
+    assert found.drifted
+    assert found.changes[:2] == ("missing 0 % → 5.0 %", "infinite 0 % → 15 %")
+
+
 def test_spreads_are_told_of_one_kind_on_both_sides() -> None:
     wide = np.where(np.arange(2000) % 100 < 20, 9.0, 10.0)  # its 16-84 % range is 1
     wide[::100] = 0.0

@@ -41,7 +41,7 @@ from driftline.statistics import (
     worst_first,
 )
 from driftline.statistics.dependence import Dependence, compare_dependence
-from driftline.statistics.drift import number, percent
+from driftline.statistics.drift import FAR_WORDS, number, percent
 
 LARGEST_FALL: Mapping[str, float] = {"accuracy": 0.02, "roc_auc": 0.02, "mae": 0.05}
 """Measures that are judged against the reference's own, and how much worse is no trifle: points; for MAE a
@@ -96,9 +96,13 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         reference_classes=measures_by_class(before.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
         segments=segments,
         dependence=dependence,
-        notes=notes_on(sides, new, {name: drift.drifted for name, drift in drifts.items()}),
+        notes=notes_on(sides, new, {name: drift.drifted for name, drift in drifts.items() if not _tells_ends(drift)}),
         curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
     )
+
+
+def _tells_ends(drift: ColumnDrift) -> bool:
+    return drift.drifted and any(words.startswith(FAR_WORDS) for words in drift.changes)
 
 
 def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:

@@ -24,7 +24,7 @@ def some_of(names: list[str]) -> str:
 
 
 def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple[str, ...]:
-    """New columns, repeated rows, volume and gaps, and single far-out values; ``drifted`` has all columns."""
+    """New columns, repeated rows, volume and gaps, and single far-out values of the columns of ``drifted``."""
     notes = [f"{some_of(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
     was, became = sides.before.repeated, sides.now.repeated
     if sides.columns.id is None and was is not None and became is not None and became >= max(REPEATED_LEAST, 2 * was):

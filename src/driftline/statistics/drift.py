@@ -33,6 +33,9 @@ _IDENTIFIER_SHARE = 0.9
 _CHANGES_SHOWN = 4
 _CHANGE_LEAST = 0.01
 _SPREAD_RATIO = 1.1
+_MEAN_ERRORS = 2.0
+FAR_WORDS = "values from"
+"""How the change of a column that has values very far out begins."""
 _DAYS_NEEDED = {"weekday": 27.0, "hour of day": 2.0}
 _NO_PARTS = {"datetime": "spans too few days to compare weekdays and hours; that time goes on is no drift"}
 
@@ -331,7 +334,7 @@ def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
     words: list[str] = []
-    before, after = _missing(reference) or 0.0, _missing(current) or 0.0
+    before, after = ((side.absent - _infinite(side)) / max(side.rows, 1) for side in (reference, current))
     if abs(after - before) >= _CHANGE_LEAST:
         words.append(f"missing {percent(before)} → {percent(after)}")
     if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
@@ -344,6 +347,10 @@ def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
     elif isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
         words += _category_changes(reference, current, both.unseen)
     return tuple(words)
+
+
+def _infinite(column: Column) -> int:
+    return column.positive_infinite + column.negative_infinite if isinstance(column, NumericColumn) else 0
 
 
 def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, unseen: float) -> list[str]:
@@ -364,7 +371,7 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
 
 def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair) -> list[str]:
     words: list[str] = []
-    infinite = [(column.positive_infinite + column.negative_infinite) / column.rows for column in (reference, current)]
+    infinite = [_infinite(column) / max(column.rows, 1) for column in (reference, current)]
     if abs(infinite[1] - infinite[0]) >= _CHANGE_LEAST / 10:
         words.append(f"infinite {percent(infinite[0])} → {percent(infinite[1])}")
     if not (reference.sketch.count and current.sketch.count):
@@ -375,7 +382,7 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
     was, became = reference.mean or 0.0, current.mean or 0.0
     if moved and before != after:
         words.append(f"median {_digits(before, after - before)} → {_digits(after, after - before)}")
-    elif spread and abs(became - was) > 0.05 * spread and _has_mean(reference) and _has_mean(current):
+    elif spread and _has_moved(was, became, reference, current):
         words.append(f"mean {_digits(was, became - was)} → {_digits(became, became - was)}")
     one, other = spreads_of(reference, current)
     if spread and wide and one and other and not 1 / _SPREAD_RATIO <= other / one <= _SPREAD_RATIO:
@@ -383,8 +390,15 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
     elif bool(spread) != bool(wide):
         words.append(f"now constant at {number(after)}" if spread else f"was constant at {number(before)}")
     if both.capped and _far(current, reference, spread) and current.largest is not None:
-        words.append(f"values from {number(current.smallest or 0.0)} to {number(current.largest)}")
+        ends = (current.smallest, current.largest, reference.smallest, reference.largest)
+        words.append(FAR_WORDS + " {} to {}, before {} to {}".format(*(number(end or 0.0) for end in ends)))
     return words
+
+
+def _has_moved(was: float, became: float, reference: NumericColumn, current: NumericColumn) -> bool:
+    """Whether the mean moved by more than a trifle, and not because of a few values."""
+    least = max(0.05 * spread_of(reference), _MEAN_ERRORS * _error(reference, current))
+    return abs(became - was) > least and _has_mean(reference) and _has_mean(current)
 
 
 def _has_mean(column: NumericColumn) -> bool:
@@ -404,6 +418,11 @@ def _digits(value: float, change: float) -> str:
     if not (abs(value) < 1e15 and 0 < abs(change) < 1e-3 * abs(value)):
         return number(value)
     return f"{value:,.{min(max(1 - math.floor(math.log10(abs(change))), 0), 15)}f}"
+
+
+def _error(one: NumericColumn, other: NumericColumn) -> float:
+    """The standard error of the difference of the means: large where a few values far out make these."""
+    return math.hypot(*((side.sd or 0.0) / math.sqrt(max(side.sketch.count, 1)) for side in (one, other)))
 
 
 def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> bool:

@@ -40,7 +40,7 @@ from driftline.service.check_report import (
     RowCounts,
     Segment,
 )
-from driftline.statistics import HIGHER_IS_BETTER, CalibrationBin, ColumnDrift, Measure
+from driftline.statistics import HIGHER_IS_BETTER, CalibrationBin, ColumnDrift, Measure, least_change
 from driftline.statistics.dependence import Dependence, PairChange
 
 ROWS = 300
@@ -293,9 +293,14 @@ def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], bef
     there, back = (is_worse(name, a | {"reference": b}) for a, b in (sides, sides[::-1]))
     assert not (there and back)
     apart = now[2] < before[0] or before[2] < now[0]
-    assert (there or back) == (apart and HIGHER_IS_BETTER[name] is not None)
+    assert not (there or back) or (apart and HIGHER_IS_BETTER[name] is not None)
+    moved = abs(now[1] / 2 - before[1] / 2)
+    least = min(least_change(name, before[1]), least_change(name, now[1]))
+    assert not (there or back) or moved >= least / 2
+    if apart and HIGHER_IS_BETTER[name] is not None and moved > max(map(abs, (now[1], before[1], 1.0))) / 20:
+        assert there or back
     assert not is_worse(name, sides[0] | {"reference": None})
-    assert not is_worse(name, {"low": None, "high": None, "reference": sides[1]})
+    assert not is_worse(name, {"low": None, "value": None, "high": None, "reference": sides[1]})
     parts = [("here", {name: sides[0] | {"reference": sides[1]}})]
     assert [part.where for part in fallen(parts)] == ["here"] * there
 
@@ -588,7 +593,7 @@ def test_categories_are_as_many_bars_as_there_is_room_for(values: list[str], mos
 
 def drawn(before: list[float], now: list[float]) -> Bars:
     sides = [NumericColumn.of(pl.Series(values)) for values in (before, now)]
-    bars = bars_for({"column": "p", "drift": None}, {"p": (sides[0], sides[1])})
+    bars = bars_for({"column": "p", "drift": {"part": None}}, {"p": (sides[0], sides[1])})
     assert bars is not None
     return bars
 

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from driftline.statistics import HIGHER_IS_BETTER
+from driftline.statistics import HIGHER_IS_BETTER, least_change
 from driftline.statistics.drift import number
 
 
@@ -43,11 +43,14 @@ def figure(value: float) -> str:
     return f"{value:.1f}" if 100 <= abs(value) < 999.5 else number(value)
 
 
+_ENDS = ("low", "value", "high")
+
+
 def is_worse(name: str, measure: Mapping[str, Any]) -> bool:
-    """Whether a measure's whole interval is worse than the reference's whole interval.
+    """Whether a measure's whole interval is worse than the reference's whole interval, by more than a trifle.
 
     That two 95 % intervals do not even touch is a rarer chance than 1 in 100. Never so where either is unknown, or
-    where neither more nor less is better.
+    where neither more nor less is better. See `least_change`.
 
     >>> before = {"value": 0.9, "low": 0.88, "high": 0.92}
     >>> is_worse("accuracy", {"value": 0.8, "low": 0.78, "high": 0.82, "reference": before})
@@ -56,7 +59,9 @@ def is_worse(name: str, measure: Mapping[str, Any]) -> bool:
     False
     """
     before, better = measure.get("reference"), HIGHER_IS_BETTER.get(name)
-    if before is None or better is None or None in (measure["low"], measure["high"], before["low"], before["high"]):
+    if before is None or better is None or None in [side[key] for side in (measure, before) for key in _ENDS]:
+        return False
+    if abs(measure["value"] / 2 - before["value"] / 2) < least_change(name, before["value"]) / 2:  # halves: no overflow
         return False
     return bool(measure["high"] < before["low"] if better else measure["low"] > before["high"])
 

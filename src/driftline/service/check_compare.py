@@ -35,6 +35,7 @@ from driftline.statistics import (
     difference,
     gains,
     label_coverage,
+    least_change,
     measures,
     measures_by_class,
     wilson,
@@ -43,10 +44,8 @@ from driftline.statistics import (
 from driftline.statistics.dependence import Dependence, compare_dependence
 from driftline.statistics.drift import FAR_WORDS, number, percent
 
-LARGEST_FALL: Mapping[str, float] = {"accuracy": 0.02, "roc_auc": 0.02, "mae": 0.05}
-"""Measures that are judged against the reference's own, and how much worse is no trifle: points; for MAE a
-share of it.
-"""
+JUDGED = ("accuracy", "roc_auc", "mae")
+"""Measures that are judged against the reference's own."""
 
 _SURE = 0.99
 
@@ -210,15 +209,15 @@ def _performance_alerts(
     """Measures that are worse than on the reference: beyond chance (the interval of the difference) and
     beyond a trifle.
     """
-    before, now = (_measures(sides, side, sure, names=LARGEST_FALL) for side in (reference, current))
+    before, now = (_measures(sides, side, sure, names=JUDGED) for side in (reference, current))
     found = []
-    for name, trifle in LARGEST_FALL.items():
+    for name in JUDGED:
         was, became = (_bounds(side[name]) if name in side else None for side in (before, now))
         if was is None or became is None:
             continue
         worse = difference(was, became) if HIGHER_IS_BETTER[name] else difference(became, was)
         fall = was[0] - became[0] if HIGHER_IS_BETTER[name] else became[0] - was[0]
-        least = trifle if HIGHER_IS_BETTER[name] else trifle * was[0]
+        least = least_change(name, was[0])
         if worse.low > 0 and fall >= least:
             threshold = was[0] - least if HIGHER_IS_BETTER[name] else was[0] + least
             verb = "fell" if HIGHER_IS_BETTER[name] else "rose"

@@ -196,7 +196,7 @@ class Report:
         return tuple(alert for alert in self.alerts if "any" in asked or alert.kind in asked)
 
     def __repr__(self) -> str:
-        drifted = sum(1 for column in self.columns.values() if column.drift is not None and column.drift.drifted)
+        drifted = sum(1 for column in self.columns.values() if column.drift.drifted)
         alerts = f"{len(self.alerts) or 'no'} alert{'' if len(self.alerts) == 1 else 's'}"
         rows = f"{self.rows.current:,} current rows against {self.rows.reference:,}"
         return f"<Report: {alerts}, {drifted} of {len(self.columns)} columns drifted, {rows}>"

@@ -4,7 +4,14 @@ from driftline.statistics.distances import DISTANCES, TESTS
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, worst_first
 from driftline.statistics.intervals import Interval, difference, wilson
 from driftline.statistics.measure import Measure
-from driftline.statistics.performance import HEADLINES, HIGHER_IS_BETTER, label_coverage, measures, measures_by_class
+from driftline.statistics.performance import (
+    HEADLINES,
+    HIGHER_IS_BETTER,
+    label_coverage,
+    least_change,
+    measures,
+    measures_by_class,
+)
 from driftline.statistics.scores import CalibrationBin, calibration_bins, gains
 
 __all__ = [
@@ -22,6 +29,7 @@ __all__ = [
     "difference",
     "gains",
     "label_coverage",
+    "least_change",
     "measures",
     "measures_by_class",
     "wilson",

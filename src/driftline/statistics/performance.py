@@ -57,6 +57,19 @@ HIGHER_IS_BETTER: Mapping[str, bool | None] = {
 }
 """None where the best value lies in between."""
 
+_LEAST_POINTS, _LEAST_SHARE = 0.02, 0.05
+_OF_NO_END = ("log_loss", "brier", "lift_10", *(name for name in REGRESSION if name != "r2"))
+
+
+def least_change(name: str, reference: float) -> float:
+    """The least change of a measure that is no trifle: 2 points of a share, a correlation or R²; of other measures 5 %
+    of the reference's value.
+
+    >>> least_change("accuracy", 0.9), least_change("mae", 60.0)
+    (0.02, 3.0)
+    """
+    return _LEAST_SHARE * abs(reference) if name in _OF_NO_END else _LEAST_POINTS
+
 
 def measures(
     performance: Performance | None,

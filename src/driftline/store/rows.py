@@ -206,5 +206,6 @@ class readable:  # noqa: N801 - a context manager, used as a verb
             raise DataError(f"{self._name} is empty") from None
         ours = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)
         if isinstance(error, ours) or (self._foreign and isinstance(error, Exception)):
-            words = " ".join(str(error).split())[:_MESSAGE_LENGTH] or type(error).__name__
+            said = str(error).partition(". Detail: ")[0]  # where Arrow puts a traceback
+            words = " ".join(said.split())[:_MESSAGE_LENGTH] or type(error).__name__
             raise DataError(f"{self._name} cannot be read: {words}") from error

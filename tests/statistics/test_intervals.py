@@ -180,9 +180,11 @@ def test_many_classes_take_no_more_room_than_their_rows() -> None:
     assert found["mcc"].value == pytest.approx(0, abs=1e-4)
 
 
-def scored(n: int, shift: float):  # type: ignore[no-untyped-def]
+def scored(n: int, shift: float, positives: int | None = None):  # type: ignore[no-untyped-def]
+    positives = n // 3 if positives is None else positives
+
     def draw(rng: np.random.Generator) -> Classification:
-        label = np.r_[np.ones(n // 3, int), np.zeros(n - n // 3, int)]
+        label = np.r_[np.ones(positives, int), np.zeros(n - positives, int)]
         logits = rng.normal(size=n) + shift * label
         texts = pl.Series(label.astype(str))
         return Classification.of(texts, texts, {"1": pl.Series(special.expit(logits))}, positive="1")
@@ -194,6 +196,13 @@ def scored(n: int, shift: float):  # type: ignore[no-untyped-def]
 def test_the_auc_interval_covers(n: int, shift: float) -> None:
     truth = float(special.ndtr(shift / math.sqrt(2)))
     assert 0.92 <= covered(scored(n, shift), "roc_auc", truth, positive="1") <= 0.985
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.8, 1.5])
+@pytest.mark.parametrize("positives", [2, 3, 5])
+def test_the_auc_interval_of_few_positives_covers(positives: int, shift: float) -> None:
+    truth = float(special.ndtr(shift / math.sqrt(2)))
+    assert covered(scored(100, shift, positives), "roc_auc", truth, positive="1") >= 0.93
 
 
 def ranked(n: int, positive: float, shift: float):  # type: ignore[no-untyped-def]

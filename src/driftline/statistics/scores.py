@@ -24,6 +24,7 @@ _TOP = 0.1
 _EDGE = 0.05
 _FEW_HITS = 5
 _FEW_POSITIVES = 100
+_FEW_OF_A_CLASS = 10
 _CALIBRATION_BINS = 10
 _CERTAIN_GAP = 1.5
 
@@ -61,8 +62,9 @@ def roc_auc(performance: Classification, ask: Question) -> Measure:
 
 
 def _delong(pair: ScorePair) -> tuple[float, float]:
-    """AUC and its standard error; with one row of a class, or all scores tied, that of Hanley & McNeil
-    (1982).
+    """AUC and its standard error; below 10 rows of a class not less than that of Hanley & McNeil (1982).
+
+    So few do not show how much their scores vary: of 3 against 97 DeLong's held the truth in 81 to 86 of 100 samples.
     """
     _, positives, negatives = _on_cells(pair)
     m, n = positives.sum(), negatives.sum()
@@ -73,9 +75,10 @@ def _delong(pair: ScorePair) -> tuple[float, float]:
     if m > 1 and n > 1:
         variance += float((positives * (beaten - auc) ** 2).sum() / ((m - 1) * m))
         variance += float((negatives * (beating - auc) ** 2).sum() / ((n - 1) * n))
-    if variance <= 0:
+    if variance <= 0 or min(m, n) < _FEW_OF_A_CLASS:
         q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-        variance = float((auc * (1 - auc) + (m - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / (m * n))
+        others = float((auc * (1 - auc) + (m - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / (m * n))
+        variance = max(variance, others)
     return auc, math.sqrt(max(variance, 0.0))
 
 

@@ -73,9 +73,9 @@ class ColumnDrift:
     is what it came to and ``threshold`` its floor; both None where nothing could be measured, and then
     ``problem`` says why. A column that is gone or changed its kind has a problem *and* has drifted.
     ``p_value`` is adjusted over all columns; ``p_values`` are those of each test alone. ``reason`` says in words
-    which condition decided, ``changes``
-    what changed. ``out_of_range`` is the share of current numbers outside the reference's range, None for
-    others. ``part`` names the part of a datetime, text or embedding that speaks. Shares are 0 to 1, of all rows.
+    which condition decided, ``changes`` what changed. ``out_of_range`` is the share of current numbers outside the
+    reference's range, None for others. ``part`` names the part of a datetime, text or embedding that speaks.
+    Shares are 0 to 1, of all rows.
     """
 
     column: str
@@ -417,7 +417,8 @@ def _digits(value: float, change: float) -> str:
     """
     if not (abs(value) < 1e15 and 0 < abs(change) < 1e-3 * abs(value)):
         return number(value)
-    return f"{value:,.{min(max(1 - math.floor(math.log10(abs(change))), 0), 15)}f}"
+    digits = 0 if abs(change) >= 1 else min(1 - math.floor(math.log10(abs(change))), 15)
+    return f"{value:,.{digits}f}"
 
 
 def _error(one: NumericColumn, other: NumericColumn) -> float:

@@ -241,3 +241,11 @@ def test_what_is_told_is_told_apart() -> None:
 def test_a_floor_is_a_finite_number_above_0(floor: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"the floor {floor}="):
         Floors(**{floor: value})  # type: ignore[arg-type]  # rows is a whole number
+
+
+def test_a_large_whole_number_that_was_constant_and_moves_is_seen() -> None:
+    """On the plain grid its neighbours up to a hundredth away share its cell."""
+    for became in ([20240102] * 100, [20240101] * 50 + [20240201] * 50):
+        found = drift([20240101] * 100, became)
+        assert found.drifted and found.out_of_range == pytest.approx(sum(x != 20240101 for x in became) / 100)
+    assert not drift([20240101] * 100, [20240101] * 100).drifted

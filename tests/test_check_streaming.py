@@ -247,6 +247,16 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     assert peak(tmp_path / "many.parquet") < 1.3 * peak(tmp_path / "some.parquet")
 
 
+def test_memory_does_not_grow_with_the_rows_of_long_texts(tmp_path: Path) -> None:
+    """A batch is as many rows as of numbers, and the words of a text need ten times its memory."""
+    names = np.array([f"w{number}" for number in range(2_000)])
+    words = names[np.random.default_rng(5).integers(0, 2_000, (16_000, 150))]
+    some = pl.DataFrame({"said": [" ".join(row) for row in words]})
+    some.write_parquet(tmp_path / "some.parquet", row_group_size=2_000)
+    pl.concat([some] * 3).write_parquet(tmp_path / "many.parquet", row_group_size=2_000)
+    assert peak(tmp_path / "many.parquet") < 1.3 * peak(tmp_path / "some.parquet")
+
+
 def test_json_is_whole(expected: Report) -> None:
     assert json.loads(expected.to_json())["rows"] == {"reference": ROWS, "current": ROWS}
 

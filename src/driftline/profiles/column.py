@@ -24,6 +24,8 @@ from driftline.sketches.scratch import CHUNK, scratch
 
 _WORTH_COMPILED = 2048
 """Fewer numbers than these are counted without a table of all cells."""
+_COMPOSITE_ROWS = 8_192
+"""So many rows of a composite column are taken apart at once: the words of a text need ten times its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,10 @@ class CompositeTally:
         """Add a series of the column's kind, shape (n,)."""
         self._rows += len(values)
         self._missing += values.null_count()
+        for some in values.to_frame().iter_slices(_COMPOSITE_ROWS):
+            self._add(some.to_series())
+
+    def _add(self, values: pl.Series) -> None:
         for name, part in parts_of(values, self._kind, self._anchor).items():
             if name not in self._parts:
                 grid = self._grids.get(f"{self._column}/{name}", Grid())

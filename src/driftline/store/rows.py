@@ -14,7 +14,7 @@ from driftline.errors import DataError, UsageError
 
 HEAD_ROWS = 16_384
 _HEAD_CELLS, _LEAST_HEAD_ROWS, _HEAD_COLUMNS = 2_000_000, 1_024, 100
-_BATCH_CELLS = 4_000_000
+_BATCH_CELLS, _CELL_BYTES = 4_000_000, 8
 _LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 262_144
 _MOST_PARTS = 256  # a frame of one row takes as much memory as one of a hundred
 _MESSAGE_LENGTH = 200
@@ -39,9 +39,10 @@ class Rows(Protocol):
         """Read all rows of some columns."""
 
 
-def batch_rows(columns: int) -> int:
-    """How many rows of so many columns make a batch of a few ten megabytes."""
-    return min(max(_BATCH_CELLS // max(columns, 1), _LEAST_BATCH_ROWS), _MOST_BATCH_ROWS)
+def batch_rows(columns: int, row_bytes: float = 0.0) -> int:
+    """How many rows of so many columns, or of so many bytes, make a batch of a few ten megabytes."""
+    cells = max(columns, row_bytes / _CELL_BYTES, 1)
+    return min(max(int(_BATCH_CELLS / cells), _LEAST_BATCH_ROWS), _MOST_BATCH_ROWS)
 
 
 def head_rows(columns: int) -> int:
@@ -83,21 +84,24 @@ class ScannedRows:
         """Take the schema from the scan. ``again`` scans with types that every row was asked for; see `batches`."""
         self.name, self.narrow = name, narrow
         self._scan, self._again = scan, again
+        self._bytes: Mapping[str, float] = {}
         with readable(name):
             self.schema: Mapping[str, pl.DataType] = dict(scan.collect_schema())
             self.count: int | None = int(scan.select(pl.len()).collect().item()) if narrow else None
 
     def sample(self) -> pl.DataFrame:
-        """The first rows."""
+        """The first rows; what they need of memory makes the size of `batches`."""
         with readable(self.name):
             try:
-                return self._head()
+                head = self._head()
             except pl.exceptions.ComputeError:
                 if self._again is None:
                     raise
                 self._scan, self._again = self._again(), None
                 self.schema = dict(self._scan.collect_schema())
-                return self._head()
+                head = self._head()
+        self._bytes = {name: head[name].estimated_size() / max(head.height, 1) for name in head.columns}
+        return head
 
     def _head(self) -> pl.DataFrame:
         """The first rows, of some columns at a time: even a few rows need the memory of a whole row group."""
@@ -129,9 +133,9 @@ class ScannedRows:
                     raise
                 yield from self._stream(self._again().slice(done), columns)
 
-    @staticmethod
-    def _stream(scan: pl.LazyFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        return scan.select(columns).collect_batches(chunk_size=batch_rows(len(columns)), engine="streaming")
+    def _stream(self, scan: pl.LazyFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        size = batch_rows(len(columns), sum(self._bytes.get(name, 0.0) for name in columns))
+        return scan.select(columns).collect_batches(chunk_size=size, engine="streaming")
 
 
 class StreamedRows:

@@ -548,6 +548,17 @@ def test_of_very_many_segments_only_the_first_are_looked_at(monkeypatch: pytest.
     assert len(judged) == 2 * (1 + build.MOST_SEGMENTS)
 
 
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["0.5", "0.75", "none"])])
+def test_numbers_that_come_as_categories_are_read_as_texts_are(dtype: Any) -> None:
+    numbers = pl.DataFrame({"x": [0.5, 0.75, None] * 40, "y": [0, 1, 1] * 40})
+    texts = pl.DataFrame({"x": pl.Series(["0.5", "0.75", "none"] * 40).cast(dtype), "y": [0, 1, 1] * 40})
+    assert driftline.check(numbers, texts).verdict == "ok"
+    regression = driftline.check(texts, texts, label="x", prediction="y", task="regression")
+    assert regression.performance is not None and regression.performance["mae"].n == 80
+    scored = driftline.check(texts, texts, label="y", score="x")
+    assert any("33 % of x are left out" in note for note in scored.notes)
+
+
 def test_what_is_left_out_of_a_score_a_time_or_a_target_gets_a_word() -> None:
     """A margin is no probability: ROC AUC over the few rows that look like one would be taken for that of all."""
     before = rows(1).with_columns(margin=pl.col("s") * 4 - 1, junk=pl.lit("soon"))

@@ -169,7 +169,7 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
             parts.append(part.alias(role))
     for class_, column in score_columns(columns, schema).items():
         if column in present:
-            score = pl.col(column).cast(pl.Float64, strict=False)
+            score = _typed(column, present[column], Kind.NUMERIC)
             part = frame[column]
             if not _are_probabilities(part):
                 part = pl.when(score.is_between(0.0, 1.0)).then(score)
@@ -233,6 +233,8 @@ def names_of(name: str, dtype: pl.DataType) -> pl.Expr:
 def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
     column = pl.col(name)
     if kind is Kind.NUMERIC:
+        if dtype in (pl.Categorical, pl.Enum):  # their texts may be numbers, their codes are none
+            column = column.cast(pl.String)
         return column.cast(pl.Float64, strict=False) if not dtype.is_nested() else pl.lit(None, pl.Float64)
     if kind is Kind.DATETIME and not dtype.is_temporal():
         return iso_time(column) if dtype == pl.String else pl.lit(None, pl.Datetime("us"))

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from driftline.cli import check as check_command
-from driftline.errors import AlertsFound, UnknownNameError
+from driftline.errors import AlertsFound, DataError, UnknownNameError
 from driftline.export.bars import Bars
 from driftline.export.drawn import bars_for
 from driftline.export.report_html import QUIET_CHARTS
@@ -383,6 +384,19 @@ def test_options_reach_the_check_and_files_are_not_looked_for(checked: dict[str,
     assert (checked["floors"].js, checked["floors"].rows) == (0.2, 50)
     assert checked["progress"] is None
     assert not {"time", "label", "task"} & checked.keys()
+
+
+def test_warnings_of_libraries_are_not_on_stderr(checked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(reference: str, current: str, **options: Any) -> Report:
+        warnings.warn("'(default_)region' not set; polars will try to get it from bucket", UserWarning, stacklevel=2)
+        raise DataError("the bucket is not there")
+
+    monkeypatch.setattr("driftline.service.check.check", check)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        done = CliRunner().invoke(check_command.command, ["a", "b"], standalone_mode=False)
+    assert isinstance(done.exception, DataError)
+    assert not seen
 
 
 # ---- as JSON -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -86,7 +87,8 @@ def command(
     given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors)}
     settings = _configured(config, model)
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
-    with _progress("comparing") as progress:
+    with _progress("comparing") as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, about what is none of the user's code
         report = check(reference, current, progress=progress, **settings)
     if html is not None:
         try:

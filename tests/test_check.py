@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html.parser
 import json
 import math
@@ -557,6 +558,27 @@ def test_numbers_that_come_as_categories_are_read_as_texts_are(dtype: Any) -> No
     assert regression.performance is not None and regression.performance["mae"].n == 80
     scored = driftline.check(texts, texts, label="y", score="x")
     assert any("33 % of x are left out" in note for note in scored.notes)
+
+
+@pytest.mark.parametrize("part", ["time", "id", "segments"])
+def test_a_column_fits_its_part_or_that_is_said(part: str) -> None:
+    for values in ([True], [[1.0]], [b"\xff\x00"], [timedelta(1)], [{"a": 1}], ["u"], [1], [1.5], [date(2024, 1, 1)]):
+        frame = rows(1).with_columns(pl.Series("odd", values * ROWS))
+        options: dict[str, Any] = {part: ["odd"] if part == "segments" else "odd"}
+        fits = (part == "id" and isinstance(values[0], bytes | bool)) or isinstance(values[0], str | float | date | int)
+        if part == "time" and values[0] is True:
+            fits = False
+        with contextlib.nullcontext() if fits else pytest.raises(DataError, match="column 'odd' is of type"):
+            driftline.check(frame, frame, label="y", prediction="p", **options)
+
+
+def test_seconds_that_are_no_time_are_left_out() -> None:
+    seconds = [1.7e9 + 60 * i for i in range(100)] + [math.nan, math.inf, -math.inf, 1e308, None] * 4
+    frame = pl.DataFrame({"t": seconds, "x": [float(i % 7) for i in range(120)]})
+    assert (
+        "13 % of t are left out: they are no times (13 % in the reference)"
+        in driftline.check(frame, frame, time="t").notes
+    )
 
 
 def test_what_is_left_out_of_a_score_a_time_or_a_target_gets_a_word() -> None:

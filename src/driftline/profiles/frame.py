@@ -13,7 +13,7 @@ import polars as pl
 
 from driftline.errors import DataError, UnknownNameError
 from driftline.events import Kind, Schema, Task, class_name, positive_class
-from driftline.profiles.parts import are_dates, is_text, iso_time
+from driftline.profiles.parts import FARTHEST_US, are_dates, is_text, iso_time
 
 FEATURE = "feature."
 SCORE = "score."
@@ -175,7 +175,9 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
                 part = pl.when(score.is_between(0.0, 1.0)).then(score)
             parts.append(part.alias(SCORE + class_))
     parts += [
-        pl.col(column).cast(pl.String).alias(part)
+        (pl.col(column).bin.encode("hex") if present[column] == pl.Binary else pl.col(column).cast(pl.String)).alias(
+            part
+        )
         for column, part in ((columns.id, "id"), (columns.version, "version"))
         if column is not None and column in present
     ]
@@ -257,7 +259,8 @@ def _utc(name: str, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.String:
         return column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
     if dtype.is_numeric():
-        return (column * 1_000_000).cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+        time = (column.cast(pl.Float64) * 1e6).cast(pl.Int64, strict=False)
+        return pl.when(time.abs() < FARTHEST_US).then(time).cast(pl.Datetime("us", "UTC"))
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         return column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

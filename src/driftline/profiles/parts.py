@@ -21,7 +21,7 @@ TIME_PART = "time"
 _WEEKDAYS = pl.Series(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
 _HOURS = pl.Series([f"{hour:02}" for hour in range(24)])
 _DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|UTC|[+-]\d{2}(:?\d{2})?)?)?$"
-_FARTHEST_US = 8 * 10**18  # 250,000 years from 1970, beyond which Polars has no calendar
+FARTHEST_US = 8 * 10**18  # 250,000 years from 1970, beyond which Polars has no calendar
 _LOOKED_AT = 1000
 _TEXT_DISTINCT, _TEXT_WORDS, _TEXT_LEAST = 0.5, 3, 10
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -93,7 +93,7 @@ def datetime_parts(values: pl.Series, timezone: str = "UTC") -> dict[str, pl.Ser
     if not values.dtype.is_temporal():
         values = pl.Series([None], dtype=pl.Datetime("us")).new_from_index(0, len(values))
     there = values.cast(pl.Datetime("us"), strict=False)  # in UTC, whatever its zone
-    seen = there.to_physical().is_between(-_FARTHEST_US, _FARTHEST_US)
+    seen = there.to_physical().is_between(-FARTHEST_US, FARTHEST_US)
     there = there if seen.all() else there.set(~seen, None)
     parts: dict[str, pl.Series] = {}
     local = there

@@ -164,6 +164,30 @@ def _task(task: Task | str | None) -> Task | None:
 # ---- columns and types -------------------------------------------------------------------------------------
 
 
+def _is_target(dtype: pl.DataType) -> bool:
+    return kind_of(dtype) in _PROFILED
+
+
+def _is_time(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype in (pl.String, pl.Date, pl.Datetime)
+
+
+def _is_name(dtype: pl.DataType) -> bool:
+    return kind_of(dtype) is not Kind.UNSUPPORTED and dtype != pl.Duration
+
+
+def _is_identifier(dtype: pl.DataType) -> bool:
+    return _is_name(dtype) or dtype == pl.Binary
+
+
+_FITTING: Mapping[str, tuple[Callable[[pl.DataType], bool], str]] = {
+    "time": (_is_time, "times, dates, texts and seconds since 1970"),
+    "segment": (_is_name, "numbers, texts, booleans and times"),
+    "id": (_is_identifier, "numbers, texts, booleans, times and bytes"),
+}
+"""The types that a column may have for its part, and these in words; others are targets."""
+
+
 def _require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -> None:
     known = dict.fromkeys([*before.columns, *now.columns])
     if columns.label is not None and columns.label == columns.prediction:
@@ -171,13 +195,12 @@ def _require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) 
     for name in (*columns.roles, *(columns.features or ()), *columns.ignore, *columns.segments):
         if name not in known:
             raise UnknownNameError("column", name, known)
-    for name, part in columns.roles.items():
+    for name, part in (*columns.roles.items(), *((name, "segment") for name in columns.segments)):
         for frame in (before, now):
             dtype = frame.schema.get(name, pl.Null())
-            if part in ("prediction", "label", "score") and dtype != pl.Null and kind_of(dtype) not in _PROFILED:
-                raise DataError(
-                    f"the {part} column {name!r} is of type {dtype}; allowed are numbers, texts and booleans"
-                )
+            fits, words = _FITTING.get(part, (_is_target, "numbers, texts and booleans"))
+            if dtype != pl.Null and not fits(dtype):
+                raise DataError(f"the {part} column {name!r} is of type {dtype}; allowed are {words}")
     if not set(before.columns) & set(now.columns):
         raise DataError(
             f"the two have no column in common: the reference has {some_of(before.columns)}; the current rows "

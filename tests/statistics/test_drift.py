@@ -232,7 +232,7 @@ def test_what_is_told_is_told_apart() -> None:
     assert trifle.value is not None and 0.095 <= trifle.value < 0.1
     assert trifle.reason.endswith(f"a shift of {trifle.value:.4f} spreads is below 0.1000")
     far = drift(x, np.where(np.arange(20_000) < 300, 1e300, x))
-    assert far.changes == (f"values from {x[300:].min():.3g} to 1e+300",)
+    assert far.changes == (f"values from {x[300:].min():.3g} to 1e+300, before {x.min():.3g} to {x.max():.3g}",)
     assert drift([1.0], x).problem.startswith("1 row in")
 
 
@@ -243,9 +243,11 @@ def test_a_floor_is_a_finite_number_above_0(floor: str, value: float) -> None:
         Floors(**{floor: value})  # type: ignore[arg-type]  # rows is a whole number
 
 
-def test_a_large_whole_number_that_was_constant_and_moves_is_seen() -> None:
+@pytest.mark.parametrize("was", [20240101, 1013.25, -1e-7, 1e30])
+def test_a_number_that_was_constant_and_moves_is_seen(was: float) -> None:
     """On the plain grid its neighbours up to a hundredth away share its cell."""
-    for became in ([20240102] * 100, [20240101] * 50 + [20240201] * 50):
-        found = drift([20240101] * 100, became)
-        assert found.drifted and found.out_of_range == pytest.approx(sum(x != 20240101 for x in became) / 100)
-    assert not drift([20240101] * 100, [20240101] * 100).drifted
+    for other in (was * (1 + 1e-6), was * 1.001, was * 2, 0.0, -was):
+        for became in ([other] * 100, [was] * 50 + [other] * 50):
+            found = drift([was] * 100, became)
+            assert found.drifted and found.out_of_range == pytest.approx(sum(x != was for x in became) / 100)
+    assert not drift([was] * 100, [was] * 100).drifted

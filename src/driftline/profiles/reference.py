@@ -20,6 +20,7 @@ from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
 
 _EXACT_INTEGERS = 256  # whole numbers up to here have a cell of their own on the plain grid
+_CONSTANT_SPREAD = 2.0**-20  # of the only value: what is taken as its spread
 _SAMPLE_ROWS = 100_000
 
 
@@ -84,7 +85,7 @@ def _spaced(values: pl.Series) -> pl.Series:
 def grid_for(values: pl.Series) -> Grid:
     """Choose a grid: centred on the median, scaled by half the 16-84 % range as a power of two.
 
-    Whole numbers up to 256 keep the plain grid, on which they are exact. A larger one alone is the centre, so that
+    Whole numbers up to 256 keep the plain grid, on which they are exact. Another number alone is the centre, so that
     every other one is told apart from it. Deterministic; looks at evenly spaced rows.
     """
     there = _spaced(values).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
@@ -95,8 +96,7 @@ def grid_for(values: pl.Series) -> Grid:
     low, middle, high = (_quantile(ordered, share) * 4 for share in (0.16, 0.5, 0.84))
     with np.errstate(over="ignore"):
         spread = (high / 2 - low / 2) or float(np.std(finite / 2) * 2)
-    if not spread and middle == round(middle):
-        return Grid(middle, 1.0)
+    spread = spread or abs(middle) * _CONSTANT_SPREAD
     if not (math.isfinite(spread) and spread > 0):
         return Grid()
     scale = 2.0 ** max(min(round(math.log2(spread)), 1000), -1000)

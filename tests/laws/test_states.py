@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -28,7 +29,7 @@ from driftline.profiles import (
     WindowProfile,
     profile_rows,
 )
-from driftline.sketches import CategoryCounts, ExactSum, Grid, GridSketch, Moments, decode, encode
+from driftline.sketches import CategoryCounts, ExactSum, Grid, GridSketch, KeySample, Moments, decode, encode
 
 GRID = Grid(centre=2.5, scale=0.5)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -232,6 +233,31 @@ def test_random_bytes_are_a_codec_error_or_a_state(case: Case, noise: bytes) -> 
 def test_impossible_lengths_and_depths_are_refused(case: Case, body: bytes) -> None:
     with pytest.raises(CodecError):
         decode(b"DLS\x01" + body, case.kind)
+
+
+IMPOSSIBLE: dict[str, tuple[type, list[Any]]] = {
+    "a category twice": (CategoryCounts, [[["a", 1], ["a", 2]], b""]),
+    "categories out of order": (CategoryCounts, [[["b", 1], ["a", 2]], b""]),
+    "a category that never came": (CategoryCounts, [[["a", 0]], b""]),
+    "a negative count": (CategoryCounts, [[["a", -1]], b""]),
+    "a negative bucket": (CategoryCounts, [[["a", 1]], b"\xff" * 8 * 1024]),
+    "a cell of NaN": (GridSketch, [[0.0, 1.0], b"\x00\x00\xff\xff", b"\x01" + bytes(7) + b"\x01" + bytes(7)]),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_states_that_no_rows_can_give_are_refused(name: str) -> None:
+    kind, fields = IMPOSSIBLE[name]
+    with pytest.raises(CodecError):
+        decode(b"DLS\x01" + msgspec.msgpack.encode(fields), kind)
+
+
+def test_too_few_keys_for_a_sample_are_all_there_are() -> None:
+    """Bytes may say that more rows came than their keys stand for; what is asked of them has an answer all the same."""
+    one = np.array([1], np.uint64)
+    assert KeySample(30, one, np.array([1])).distinct() == (1.0, 1.0, 1.0)
+    assert CategoryCounts({"a": 1}, np.zeros(1024, np.int64)).distinct() == (1.0, 1.0, 1.0)
+    assert CategoryCounts({}, np.zeros(1024, np.int64)).threshold == (1 << 64) - 1
 
 
 @every_state

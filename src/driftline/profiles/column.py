@@ -271,7 +271,7 @@ class CategoricalTally:
         hashes = hash_texts(names)
         kept = names.filter(pl.Series(hashes <= np.uint64(self._categories.threshold))).value_counts(name="count")
         buckets = np.bincount(buckets_of(hashes).astype(np.int64), minlength=BUCKETS).astype(np.int64)
-        known = dict(zip(kept["name"].to_list(), kept["count"].to_list(), strict=True))
+        known = dict(sorted(zip(kept["name"].to_list(), kept["count"].to_list(), strict=True)))
         self._categories = self._categories.merge(CategoryCounts(known, buckets))
 
     def column(self) -> CategoricalColumn:

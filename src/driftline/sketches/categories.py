@@ -46,6 +46,9 @@ class CategoryCounts:
     def __post_init__(self) -> None:
         if len(self.buckets) not in (0, BUCKETS):
             raise UsageError(f"{len(self.buckets)} buckets came; there are none or {BUCKETS}")
+        names = list(self.counts)
+        if names != sorted(names) or min(self.counts.values(), default=1) <= 0 or (self.buckets < 0).any():
+            raise UsageError("names must be ascending and counts above 0")
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[str, int]]) -> CategoryCounts:
@@ -84,7 +87,7 @@ class CategoryCounts:
 
     def share(self, name: str) -> float:
         """Share of a category, 0 to 1; 0 when nothing was counted, or it is not among the kept ones."""
-        return self.counts.get(name, 0) / self.count if self.counts else 0.0
+        return self.counts.get(name, 0) / self.count if self.count else 0.0
 
     def bounds(self, name: str) -> tuple[int, int]:
         """The least and the greatest that the count of any category can be; equal for a kept one."""
@@ -97,12 +100,14 @@ class CategoryCounts:
 
     def distinct(self) -> tuple[float, float, float]:
         """(estimate, low, high) of how many categories there are; see `distinct_bounds`."""
-        return distinct_bounds(len(self.counts), None if self.exact else self.threshold)
+        return distinct_bounds(
+            len(self.counts), self.threshold if len(self.counts) >= KEPT and not self.exact else None
+        )
 
     @property
     def threshold(self) -> int:
         """The largest hash of a category that would have been kept."""
-        return (1 << 64) - 1 if self.exact else int(hash_names(self.counts).max())
+        return (1 << 64) - 1 if self.exact or not self.counts else int(hash_names(self.counts).max())
 
     def up_to(self, threshold: int) -> dict[str, int]:
         """The categories whose hash is at most ``threshold``: what two samples can be compared on."""

@@ -121,7 +121,10 @@ def _state(plain: Any, kind: Any) -> Any:
     if origin is Mapping:
         key_kind, item_kind = typing.get_args(kind)
         pairs = [_expect(pair, list) for pair in _expect(plain, list)]
-        return {_state(key, key_kind): _state(item, item_kind) for key, item in pairs}
+        found = {_state(key, key_kind): _state(item, item_kind) for key, item in pairs}
+        if len(found) < len(pairs):
+            raise CodecError(f"{len(pairs)} keys came, of which {len(found)} differ; each comes once")
+        return found
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(plain)
     if kind is int and isinstance(plain, bytes):

@@ -20,6 +20,7 @@ from driftline.sketches.scratch import CHUNK, scratch
 
 CELLS = 1 << 16
 _SIGN = _ZERO = 0x8000
+_LOWEST = 0x80  # the cells beyond, at both ends, are of infinity and NaN
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _FEW = 4096  # below it a sort is quicker than a histogram of all cells
 
@@ -127,6 +128,10 @@ class GridSketch:
             raise UsageError(f"{len(self.cells)} cells and {len(self.counts)} counts came; there is one count a cell")
         if len(self.cells) and (bool((np.diff(self.cells.astype(np.int64)) <= 0).any()) or int(self.counts.min()) <= 0):
             raise UsageError("cells must be ascending and counts above 0")
+        if len(self.cells) and not _LOWEST <= self.cells[0] <= self.cells[-1] <= 0xFFFF - _LOWEST:
+            raise UsageError(
+                f"cells {self.cells[0]} to {self.cells[-1]} came; finite values have {_LOWEST} to {0xFFFF - _LOWEST}"
+            )
 
     @classmethod
     def of(cls, values: npt.NDArray[np.float64], grid: Grid | None = None) -> GridSketch:

@@ -91,7 +91,7 @@ class KeySample:
     @property
     def exact(self) -> bool:
         """Whether every key is kept."""
-        return int(self.counts.sum()) == self.rows
+        return len(self.hashes) < KEPT or int(self.counts.sum()) == self.rows
 
     def distinct(self) -> tuple[float, float, float]:
         """(estimate, low, high) of how many distinct keys came; see `distinct_bounds`."""

@@ -74,9 +74,8 @@ class Kernel:
         self._count_texts = library.driftline_count_texts
         self._count_texts.argtypes = (pointer, pointer, pointer)
         self._count_texts.restype = whole
-        self._address_of = ctypes.pythonapi.PyCapsule_GetPointer
-        self._address_of.argtypes = (ctypes.py_object, ctypes.c_char_p)
-        self._address_of.restype = pointer
+        capsule = ctypes.PYFUNCTYPE(pointer, ctypes.py_object, ctypes.c_char_p)  # a prototype of our own alone
+        self._address_of = capsule(("PyCapsule_GetPointer", ctypes.pythonapi))
 
     def tally_numbers(
         self, values: npt.NDArray[np.float64], centre: float, scale: float, cells: npt.NDArray[np.int64]

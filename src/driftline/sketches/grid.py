@@ -202,8 +202,7 @@ class GridSketch:
     def cdf_bounds(self, x: float) -> tuple[float, float] | None:
         """The least and the greatest that the share of values at or below x, 0 to 1, can be; None when empty.
 
-        They differ by the share of x's own cell; the distance of two distribution functions on one grid is therefore
-        right to within the larger of the two largest shares of a cell.
+        They differ by the share of x's own cell.
         """
         if not self.count:
             return None
@@ -212,11 +211,35 @@ class GridSketch:
         own = int(self.counts[self.cells == cell].sum())
         return below / self.count, (below + own) / self.count
 
+    def cdf_distance_bounds(self, other: GridSketch) -> tuple[float, float] | None:
+        """The least and the greatest that the Kolmogorov-Smirnov distance to the values of another sketch can be, both
+        0 to 1; None when either is empty.
+
+        The least is the distance at the edges of cells. In between, all of one side's share of a cell may come first.
+        """
+        if not (self.count and other.count):
+            return None
+        if self.grid != other.grid:
+            raise MergeError(f"sketches on different grids do not compare: {self.grid} and {other.grid}")
+        cells = union_of_cells(self.cells, other.cells)
+        mine, theirs = self._share_up_to(cells), other._share_up_to(cells)
+        least = float(np.abs(mine - theirs)[1:].max())
+        greatest = float(max((mine[1:] - theirs[:-1]).max(), (theirs[1:] - mine[:-1]).max()))
+        return min(least, 1.0), min(max(least, greatest), 1.0)
+
+    def _share_up_to(self, cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+        """The share of values below all cells, which is 0, and up to each of them, shape (k + 1,)."""
+        counts = np.zeros(len(cells) + 1)
+        counts[np.searchsorted(cells, self.cells) + 1] = self.counts
+        shares: npt.NDArray[np.float64] = np.cumsum(counts) / self.count
+        return shares
+
     def quantile_bounds(self, q: float) -> tuple[float, float] | None:
         """The edges of the cell that the q-quantile lies in, q in [0, 1]; None when empty.
 
         It is the quantile by the inverse of the distribution function: the smallest value with a share of at least q
-        at or below it.
+        at or below it, as a float32 in units of the grid: a value may lie outside by 2**-25 of its distance from the
+        centre, by which that rounds.
         """
         if (at := self._cell_of_quantile(q)) is None:
             return None

@@ -118,7 +118,7 @@ def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Si
         for column in shown[:ROWS_SHOWN]:
             before, now = _sparks(column, profiles, signs)
             table.add_row(
-                signs.text(column["column"], "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
+                signs.text(_named(column), "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
                 Text(before, "dim"),
                 Text(now),
                 signs.text(_size(column["drift"])),
@@ -133,6 +133,10 @@ def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Si
     if quiet:
         count = "column" if quiet == 1 and shown else "1 column" if quiet == 1 else f"{quiet} columns"
         yield Text(f"{'The other ' if shown else ''}{count}: no drift")
+
+
+def _named(column: Mapping[str, Any]) -> str:
+    return column["column"] if column["role"] == "feature" else f"{column['column']} ({column['role']})"
 
 
 def _words(column: Mapping[str, Any], signs: Signs) -> Text:

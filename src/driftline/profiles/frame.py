@@ -6,7 +6,7 @@ Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -24,6 +24,7 @@ INFERRED_CLASSES_LIMIT = 1000
 CLASSES_OF_NUMBERS = 20
 """More whole numbers than these are the values of a regression, not classes."""
 _FEW_NUMBERS = 1024
+_CLASSES_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +117,27 @@ def infer_schema(
     for column in targets:
         classes |= {class_name(value) for value in frame[column].drop_nulls().unique().to_list()}
     if len(classes) > INFERRED_CLASSES_LIMIT:
-        raise DataError(
-            f"{len(classes)} classes in {', '.join(targets)}; at most {INFERRED_CLASSES_LIMIT} are taken. "
-            "Is this a regression? Then say task: regression"
-        )
+        raise too_many_classes(classes, columns)
     if task is Task.BINARY:
         if len(classes) > 2:
-            raise DataError(
-                f"{len(classes)} classes ({', '.join(sorted(classes)[:5])} …) in {', '.join(targets)}; a binary model "
-                "has two. Say task: multiclass, or name the columns of the predicted class"
-            )
+            raise too_many_classes(classes, columns)
         if positive is not None and class_name(positive) not in classes and len(classes) > 1:
             raise UnknownNameError("class", class_name(positive), classes)
         return Schema(
             task, features, tuple(sorted(classes)), class_name(positive) if positive else positive_class(classes)
         )
     return Schema(task, features, tuple(sorted(classes)))
+
+
+def too_many_classes(classes: Collection[str], columns: Columns) -> DataError:
+    """The error of a label and a prediction with more classes than a binary model has, or than are taken at all."""
+    targets = ", ".join(column for column in (columns.label, columns.prediction) if column is not None)
+    few = f"{', '.join(sorted(classes)[:_CLASSES_TOLD])}{' …' if len(classes) > _CLASSES_TOLD else ''}"
+    if len(classes) > INFERRED_CLASSES_LIMIT:
+        allowed = f"at most {INFERRED_CLASSES_LIMIT} are taken. Is this a regression? Then say task: regression"
+    else:
+        allowed = "a binary model has two. Say task: multiclass, or name the columns of the predicted class"
+    return DataError(f"{len(classes)} classes ({few}) in {targets}; {allowed}")
 
 
 def _infer_task(frame: pl.DataFrame, columns: Columns, targets: list[str]) -> Task:

@@ -34,6 +34,7 @@ from driftline.profiles.frame import (
     feature_columns,
     kind_of_values,
     names_of,
+    too_many_classes,
 )
 from driftline.service.check_compare import report_of
 from driftline.service.check_notes import some_of
@@ -304,12 +305,12 @@ def _by_all_rows(sides: Sides, schema: Schema, task: Task | str | None, positive
     if task is None and not isinstance(sides.columns.score, str) and _are_numbers(sides):
         return Task.REGRESSION, None
     if len(classes) > INFERRED_CLASSES_LIMIT:
-        raise DataError(_too_many_classes(classes, sides.columns))
+        raise too_many_classes(classes, sides.columns)
     if schema.task is Task.MULTICLASS:
         return schema.task, None
     if len(classes) > 2:
         if task is not None:
-            raise DataError(_too_many_classes(classes, sides.columns))
+            raise too_many_classes(classes, sides.columns)
         return Task.MULTICLASS, None
     if positive is None:
         return schema.task, positive_class(classes) or schema.positive
@@ -332,14 +333,6 @@ def _are_numbers(sides: Sides) -> bool:
             if len(numbers) > CLASSES_OF_NUMBERS or any(x != round(x) for x in numbers if math.isfinite(x)):
                 return True
     return False
-
-
-def _too_many_classes(classes: set[str], columns: Columns) -> str:
-    targets = [column for column in (columns.label, columns.prediction) if column is not None]
-    few = f"{len(classes)} classes ({', '.join(sorted(classes)[:5])} …) in {', '.join(targets)}"
-    if len(classes) > INFERRED_CLASSES_LIMIT:
-        return f"{few}; at most {INFERRED_CLASSES_LIMIT} are taken. Is this a regression? Then say task: regression"
-    return f"{few}; a binary model has two. Say task: multiclass, or name the columns of the predicted class"
 
 
 def _unlike_the_first_rows(sides: Sides, task: Task) -> str:

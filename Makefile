@@ -15,6 +15,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-inp
 # A lock is whole: nothing is resolved. pip before 23.3 would take the newest of what is named with an extra, and refuse it.
 LOCKED := $(PIP) --no-deps --require-hashes --requirement
 SELF := $(PIP) --no-build-isolation --no-deps --editable .
+# What pip does where nothing is editable: it halves the time of an import.
+COMPILE := $(BIN)/python -m compileall -q src
 ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
 SYSTEM_PACKAGES := chromium curl fonts-liberation prometheus prometheus-alertmanager
 COMPILER_PACKAGES := gcc libc6-dev
@@ -83,6 +85,7 @@ clean: ## remove the environment and everything made
 	@echo "Installing Driftline into .venv …" >&2
 	@$(LOCKED) requirements/demo.lock
 	@$(SELF)
+	@$(COMPILE)
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.lock $(BUILT_FROM) | .venv/bin/pip
@@ -92,6 +95,7 @@ clean: ## remove the environment and everything made
 		else echo "No C compiler: the tests of the compiled loops will be skipped" >&2; fi; fi
 	@$(LOCKED) requirements/dev.lock
 	@$(SELF)
+	@$(COMPILE)
 	@touch .venv/demo.stamp $@
 
 # A peer that cannot be installed is left out of the measurements, and they say so.

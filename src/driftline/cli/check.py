@@ -37,7 +37,13 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
 @click.option("--label", metavar="C", help="The column of the true class or value.")
 @click.option("--time", metavar="C", help="The column of the time of a row: gaps in it are told.")
 @click.option("--id", "identifier", metavar="C", help="The column that identifies a row: repeated ids are an alert.")
-@click.option("--segment", "segments", metavar="C", multiple=True, help="Tell performance apart by this column. May be repeated.")
+@click.option(
+    "--segment",
+    "segments",
+    metavar="C",
+    multiple=True,
+    help="Tell performance apart by this column. May be repeated.",
+)
 @click.option("--ignore", metavar="C", multiple=True, help="A column to leave out. May be repeated.")
 @click.option("--positive", metavar="CLASS", help="The class that precision, recall, F1 and ROC AUC speak of.")
 @click.option(

@@ -128,7 +128,7 @@ def _positions(reference: NumericColumn, cells: _Ints) -> tuple[_Floats, bool]:
     if not spread:
         return np.empty(0), False
     plain = Grid()  # in units of the grid nothing overflows
-    median = float(plain.centres(sketch.cells[[_at_rank(sketch, 0.5)]])[0])
+    median = float(plain.centres(sketch.cells[_at_ranks(sketch, 0.5)])[0])
     infinite = np.where(cells == 0, -np.inf, np.where(cells == CELLS + 1, np.inf, 0.0))
     centres = np.where(infinite == 0, plain.centres(np.clip(cells - 1, _LOWEST, _HIGHEST)), infinite)
     with np.errstate(over="ignore"):
@@ -136,8 +136,10 @@ def _positions(reference: NumericColumn, cells: _Ints) -> tuple[_Floats, bool]:
     return np.clip(positions, -CAP_SPREADS, CAP_SPREADS), bool((np.abs(positions) > CAP_SPREADS).any())
 
 
-def _at_rank(sketch: GridSketch, q: float) -> int:
-    return min(int(np.searchsorted(np.cumsum(sketch.counts), q * sketch.count)), len(sketch.cells) - 1)
+def _at_ranks(sketch: GridSketch, *shares: float) -> _Ints:
+    """Where among the cells these quantiles lie, shape (shares,)."""
+    upto = np.cumsum(sketch.counts)
+    return np.minimum(np.searchsorted(upto, np.array(shares) * int(upto[-1])), len(upto) - 1)
 
 
 def spread_of(column: NumericColumn) -> float:
@@ -150,17 +152,17 @@ def spread_of(column: NumericColumn) -> float:
 
 def spreads_of(one: NumericColumn, other: NumericColumn) -> tuple[float, float]:
     """The spreads of two columns with values, of one kind: standard deviations where either's 16-84 % range is 0."""
-    ranges = _half_range(one), _half_range(other)
-    return (one.sd or 0.0, other.sd or 0.0) if None in ranges else (spread_of(one), spread_of(other))
+    first, second = _half_range(one), _half_range(other)
+    return (one.sd or 0.0, other.sd or 0.0) if first is None or second is None else (first, second)
 
 
 def _half_range(column: NumericColumn) -> float | None:
     """Half the 16-84 % range; None where that is one cell."""
     sketch = column.sketch
-    low, high = _at_rank(sketch, 0.16), _at_rank(sketch, 0.84)
-    if low == high:
+    places = _at_ranks(sketch, 0.16, 0.84)
+    if places[0] == places[1]:
         return None
-    ends = Grid().centres(sketch.cells[[low, high]])
+    ends = Grid().centres(sketch.cells[places])
     with np.errstate(over="ignore"):
         spread = float((ends[1] - ends[0]) / 2 * sketch.grid.scale)
     return spread if np.isfinite(spread) else 0.0

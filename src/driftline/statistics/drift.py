@@ -382,7 +382,7 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
     was, became = reference.mean or 0.0, current.mean or 0.0
     if moved and before != after:
         words.append(f"median {_digits(before, after - before)} → {_digits(after, after - before)}")
-    elif spread and _has_moved(was, became, reference, current):
+    elif spread and abs(became - was) > 0.05 * spread and _is_mean(became - was, reference, current):
         words.append(f"mean {_digits(was, became - was)} → {_digits(became, became - was)}")
     one, other = spreads_of(reference, current)
     if spread and wide and one and other and not 1 / _SPREAD_RATIO <= other / one <= _SPREAD_RATIO:
@@ -395,10 +395,9 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
     return words
 
 
-def _has_moved(was: float, became: float, reference: NumericColumn, current: NumericColumn) -> bool:
-    """Whether the mean moved by more than a trifle, and not because of a few values."""
-    least = max(0.05 * spread_of(reference), _MEAN_ERRORS * _error(reference, current))
-    return abs(became - was) > least and _has_mean(reference) and _has_mean(current)
+def _is_mean(change: float, reference: NumericColumn, current: NumericColumn) -> bool:
+    """Whether a change of the mean is one of all values, and not made by a few or by capped ones."""
+    return abs(change) > _MEAN_ERRORS * _error(reference, current) and _has_mean(reference) and _has_mean(current)
 
 
 def _has_mean(column: NumericColumn) -> bool:

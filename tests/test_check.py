@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 import driftline
+from driftline.cli import main as cli
 from driftline.errors import AlertsFound, DataError, DriftlineError, UnknownNameError, UsageError
 from driftline.profiles import build
 from driftline.profiles.build import performance_of
@@ -146,6 +147,9 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "unknown class": (["two.csv", "two.csv", "--label", "y", "--positive", "maybe"], "unknown class 'maybe'"),
     "score twice": (["good.csv", "good.csv", "--score", "a", "--score", "b"], "CLASS=COLUMN"),
+    "score of a class twice": (["good.csv", "good.csv", "--score", "fog=a", "--score", "fog=b"], "came more than once"),
+    "positive of many": (["good.csv", "good.csv", "--label", "sky", "--positive", "fog"], "only a binary model has it"),
+    "a name that moves the cursor": (["\x1b[2Jgood.csv", "good.csv"], "\ufffd[2Jgood.csv: no file fits this pattern"),
     "model without config": (["good.csv", "good.csv", "--model", "m"], "add --config"),
     "config that is not there": (["good.csv", "good.csv", "--config", "no.yaml"], "there is no such file"),
     "one file": (["good.csv"], "CURRENT"),
@@ -187,6 +191,18 @@ def test_a_mistake_is_one_line_and_exits_with_2(mistake: str, mistakes: Path) ->
     assert words in done.stderr
     assert done.stderr.startswith("driftline: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_fault_of_our_own_is_no_alert(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("wind")
+
+    monkeypatch.setattr(cli.root, "main", broken)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", "a", "b"])
+    said = capsys.readouterr()
+    assert ended.value.code == 70 and said.out == ""
+    assert "KeyError: 'wind'" in said.err and said.err.endswith("please report it\n")
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
@@ -287,6 +303,31 @@ def test_performance_is_scikit_learns() -> None:
     names = np.unique(y)
     matrix = metrics.confusion_matrix(y, p, labels=names)
     assert counted == {(str(a), str(b)): matrix[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
+
+
+def test_scores_alone_are_predictions_too() -> None:
+    scored = rows(2).drop("p")
+    report = driftline.check(rows(1).drop("p"), scored, label="y", score="s", time="when")
+    guessed = scored.with_columns(p=(pl.col("s") >= 0.5).cast(pl.Int64))
+    expected = driftline.check(guessed, guessed, **BINARY)
+    assert report.performance == expected.performance
+    assert "predictions are taken from the scores: 1 from 0.5 on" in report.notes
+    assert not any("taken from the scores" in note for note in expected.notes)
+
+
+def test_the_highest_of_many_scores_is_the_prediction() -> None:
+    rng = np.random.default_rng(6)
+    chances = rng.dirichlet([1, 1, 1], ROWS)
+    names = ["fog", "rain", "sun"]
+    truth = [names[rng.choice(3, p=chance)] for chance in chances]
+    frame = pl.DataFrame({"y": truth, **dict(zip(names, chances.T, strict=True))})
+    frame = frame.with_columns(fog=pl.when(pl.int_range(pl.len()) > 5).then("fog"))  # a row may lack some scores
+    report = driftline.check(frame, frame, label="y", score={name: name for name in names})
+    assert report.performance is not None
+    there = np.where(np.arange(ROWS)[:, None] > 5, chances, chances * [0, 1, 1])
+    guesses = [names[int(np.argmax(chance))] for chance in there]
+    assert report.performance["accuracy"].value == pytest.approx(metrics.accuracy_score(truth, guesses))
+    assert "the class with the highest one" in " ".join(report.notes)
 
 
 def test_multiclass_and_regression() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -220,6 +221,19 @@ def test_worst_first() -> None:
 def test_the_floors_are_the_callers() -> None:
     reference, current = {"x": column(NORMAL)}, {"x": column(NORMAL + 4, NORMAL)}
     assert not compare_columns(reference, current, Floors(wasserstein=9.0, js=1.0))["x"].drifted
+
+
+def test_where_a_shape_changed_is_told() -> None:
+    """The same median, spread and range: only what lies between them has moved."""
+    rng = np.random.default_rng(1)
+    even = rng.uniform(0, 100, 20_000)
+    found = drift(even, even + 10.0 * ((even // 10 == 7).astype(int) - (even // 10 == 2)))  # from the 20s to the 10s
+    assert found.drifted and found.measure == "js"
+    (words,) = found.changes
+    assert re.fullmatch(
+        r"(10|20|70|80)(\.\d)? to (20|30|80|90)(\.\d)?: (9\.\d|10) % → (0|20|[01]\.\d|19|21) %", words
+    ), words
+    assert not drift(even, rng.uniform(0, 100, 20_000)).changes
 
 
 def test_what_is_told_is_told_apart() -> None:

@@ -149,7 +149,11 @@ def read_scores(scores: tuple[str, ...]) -> str | dict[str, str] | None:
     for score in scores:
         if "=" not in score:
             raise UsageError(f"--score {score!r} came among several; each is CLASS=COLUMN, such as rain=p_rain")
-    return {name: column for name, _, column in (score.partition("=") for score in scores)} or None
+    named = [(name, column) for name, _, column in (score.partition("=") for score in scores)]
+    for name, _ in named:
+        if sum(name == other for other, _ in named) > 1:
+            raise UsageError(f"--score {name}=… came more than once; each class has one column")
+    return dict(named) or None
 
 
 def _configured(path: Path | None, name: str | None) -> dict[str, Any]:

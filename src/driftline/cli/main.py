@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 
 import click
@@ -32,7 +33,7 @@ COMMANDS = {
 }
 """Each command is ``command`` in the module ``driftline.cli.<name>``; its first line of help is here."""
 
-OK, ALERTS, USAGE = 0, 1, 2
+OK, ALERTS, USAGE, BROKEN = 0, 1, 2, 70
 
 _MANY_OBJECTS = 100_000
 
@@ -60,7 +61,9 @@ def root() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exit with 0 fine, 1 alerts found, 2 bad usage or bad input (one line on stderr)."""
+    """Run the command line; exit with 0 fine, 1 alerts found, 2 bad usage or bad input (one line on stderr), 70 for a
+    fault of our own.
+    """
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)  # or the interpreter's last collections walk over all that was imported
     try:
@@ -71,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except DriftlineError as error:
         fail(str(error))
+    except Exception:  # noqa: BLE001 - whatever it is, it must not look like an alert
+        traceback.print_exc()  # Python's own exit code would be that of an alert
+        print("driftline: this is a fault of Driftline's own; please report it", file=sys.stderr)
+        sys.exit(BROKEN)
     sys.exit(code if isinstance(code, int) else OK)
 
 
@@ -87,5 +94,6 @@ def rare_collections() -> Iterator[None]:
 
 def fail(message: str) -> None:
     """Print one line on stderr and exit with 2."""
-    print("driftline: " + " ".join(message.split()), file=sys.stderr)
+    line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(message.split()))
+    print(f"driftline: {line}", file=sys.stderr)
     sys.exit(USAGE)

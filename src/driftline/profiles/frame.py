@@ -200,6 +200,27 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     return frame.select(parts)
 
 
+def with_predictions(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Canonical rows of a classifier that have scores and no prediction, with the class of the highest score.
+
+    One score alone, of a binary model, speaks for its class from 0.5 on. Rows without scores have no prediction.
+    """
+    scores = [name for name in rows.columns if name.startswith(SCORE)]
+    if schema.task is Task.REGRESSION or "prediction" in rows.columns or not scores:
+        return rows
+    classes = [name.removeprefix(SCORE) for name in scores]
+    if len(scores) == 1:
+        others = [name for name in schema.classes if name != classes[0]]
+        if len(others) != 1:
+            return rows
+        score = pl.col(scores[0])
+        guess = pl.when(score >= 0.5).then(pl.lit(classes[0])).when(score < 0.5).then(pl.lit(others[0]))
+        return rows.with_columns(guess.alias("prediction"))
+    best = pl.max_horizontal(scores)
+    guesses = [pl.when(pl.col(score) == best).then(pl.lit(name)) for score, name in zip(scores, classes, strict=True)]
+    return rows.with_columns(pl.coalesce(guesses).alias("prediction"))
+
+
 def _as_it_is(values: pl.Series, kind: Kind) -> pl.Series | None:
     """A column that is of its kind's type already, or of numbers; None for others."""
     if kind is Kind.NUMERIC and values.dtype.is_numeric():

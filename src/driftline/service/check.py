@@ -110,6 +110,8 @@ def check(
     schema = _schema(
         before.sample, now.sample, columns, _task(task), None if positive is None else class_name(positive)
     )
+    if positive is not None and schema.task is not Task.BINARY:
+        raise UsageError(f"positive {positive!r} came, and the task is {schema.task.value}; only a binary model has it")
     aside = _set_aside(before.sample, now.sample, schema)
     compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
     layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
@@ -309,7 +311,7 @@ def _by_all_rows(sides: Sides, schema: Schema, task: Task | str | None, positive
     if schema.task is Task.MULTICLASS:
         return schema.task, None
     if len(classes) > 2:
-        if task is not None:
+        if task is not None or positive is not None:
             raise too_many_classes(classes, sides.columns)
         return Task.MULTICLASS, None
     if positive is None:

@@ -30,8 +30,22 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
     if sides.columns.id is None and was is not None and became is not None and became >= max(REPEATED_LEAST, 2 * was):
         notes.append(f"{percent(became)} of the current rows repeat another one ({percent(was)} in the reference)")
     many = [name for name in sides.columns.segments if len(sides.now.segments.get(name, {})) >= MOST_SEGMENTS]
-    notes += [f"{name} has more than {MOST_SEGMENTS} values; only the first are shown as segments" for name in many]
+    notes += [f"{name} has {MOST_SEGMENTS} values or more; only the first are shown as segments" for name in many]
+    if (
+        sides.columns.prediction is None
+        and sides.columns.score is not None
+        and sides.now.profile.performance is not None
+    ):
+        notes.append(f"predictions are taken from the scores: {_guessed(sides)}")
     return (*notes, *_unreadable(sides), *_volume(sides), *_outliers(sides, drifted))
+
+
+def _guessed(sides: Sides) -> str:
+    score = sides.columns.score
+    if isinstance(score, str) or (score is not None and len(score) == 1):
+        name = sides.layout.schema.positive if isinstance(score, str) else next(iter(score))
+        return f"{name} from 0.5 on"
+    return "the class with the highest one"
 
 
 def _unreadable(sides: Sides) -> list[str]:

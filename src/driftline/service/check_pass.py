@@ -14,7 +14,7 @@ import polars as pl
 
 from driftline.events import Kind, Schema
 from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, Workers, canonical, kind_of
-from driftline.profiles.frame import FEATURE, SCORE, score_columns
+from driftline.profiles.frame import FEATURE, SCORE, score_columns, with_predictions
 from driftline.profiles.parts import Anchor
 from driftline.service.check_rows import Side
 from driftline.sketches import Grid, KeySample
@@ -176,6 +176,8 @@ class _Reading:
 
     def add(self, batch: pl.DataFrame, workers: Workers) -> None:
         rows = canonical(batch, self._layout.columns, self._layout.schema)
+        if self._layout.columns.prediction is None and self._layout.columns.label is not None:
+            rows = with_predictions(rows, self._layout.schema)
         tasks = self._profiler.tasks(rows)
         if self._keys is not None:
             tasks.long.append(partial(self._keys.add, batch))

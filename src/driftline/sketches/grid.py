@@ -222,17 +222,16 @@ class GridSketch:
         if self.grid != other.grid:
             raise MergeError(f"sketches on different grids do not compare: {self.grid} and {other.grid}")
         cells = union_of_cells(self.cells, other.cells)
-        mine, theirs = self._share_up_to(cells), other._share_up_to(cells)
+        mine, theirs = self.share_up_to(cells), other.share_up_to(cells)
         least = float(np.abs(mine - theirs)[1:].max())
         greatest = float(max((mine[1:] - theirs[:-1]).max(), (theirs[1:] - mine[:-1]).max()))
         return min(least, 1.0), min(max(least, greatest), 1.0)
 
-    def _share_up_to(self, cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
-        """The share of values below all cells, which is 0, and up to each of them, shape (k + 1,)."""
-        counts = np.zeros(len(cells) + 1)
-        counts[np.searchsorted(cells, self.cells) + 1] = self.counts
-        shares: npt.NDArray[np.float64] = np.cumsum(counts) / self.count
-        return shares
+    def share_up_to(self, cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+        """0, and the share of values up to each of some ascending cells, shape (k + 1,); the sketch is not empty."""
+        upto = np.concatenate([[0], np.cumsum(self.counts)])
+        shares: npt.NDArray[np.float64] = upto[np.searchsorted(self.cells, cells, side="right")] / self.count
+        return np.concatenate([[0.0], shares])
 
     def quantile_bounds(self, q: float) -> tuple[float, float] | None:
         """The edges of the cell that the q-quantile lies in, q in [0, 1]; None when empty.

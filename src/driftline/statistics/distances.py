@@ -128,7 +128,7 @@ def _positions(reference: NumericColumn, cells: _Ints) -> tuple[_Floats, bool]:
     if not spread:
         return np.empty(0), False
     plain = Grid()  # in units of the grid nothing overflows
-    median = float(plain.centres(sketch.cells[_at_ranks(sketch, 0.5)])[0])
+    median = float(plain.centres(sketch.cells[at_ranks(sketch, 0.5)])[0])
     infinite = np.where(cells == 0, -np.inf, np.where(cells == CELLS + 1, np.inf, 0.0))
     centres = np.where(infinite == 0, plain.centres(np.clip(cells - 1, _LOWEST, _HIGHEST)), infinite)
     with np.errstate(over="ignore"):
@@ -136,7 +136,7 @@ def _positions(reference: NumericColumn, cells: _Ints) -> tuple[_Floats, bool]:
     return np.clip(positions, -CAP_SPREADS, CAP_SPREADS), bool((np.abs(positions) > CAP_SPREADS).any())
 
 
-def _at_ranks(sketch: GridSketch, *shares: float) -> _Ints:
+def at_ranks(sketch: GridSketch, *shares: float) -> _Ints:
     """Where among the cells these quantiles lie, shape (shares,)."""
     upto = np.cumsum(sketch.counts)
     return np.minimum(np.searchsorted(upto, np.array(shares) * int(upto[-1])), len(upto) - 1)
@@ -159,7 +159,7 @@ def spreads_of(one: NumericColumn, other: NumericColumn) -> tuple[float, float]:
 def _half_range(column: NumericColumn) -> float | None:
     """Half the 16-84 % range; None where that is one cell."""
     sketch = column.sketch
-    places = _at_ranks(sketch, 0.16, 0.84)
+    places = at_ranks(sketch, 0.16, 0.84)
     if places[0] == places[1]:
         return None
     ends = Grid().centres(sketch.cells[places])

@@ -23,6 +23,7 @@ from driftline.statistics.distances import (
     DISTANCES,
     TESTS,
     Pair,
+    at_ranks,
     pair,
     spread_of,
     spreads_of,
@@ -344,6 +345,7 @@ def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
             words.append(
                 f"{percent(outside)} outside {number(reference.smallest or 0)} to {number(reference.largest or 0)}"
             )
+        words = words or _stretch_changes(reference, current)
     elif isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
         words += _category_changes(reference, current, both.unseen)
     return tuple(words)
@@ -351,6 +353,22 @@ def _changes(reference: Column, current: Column, both: Pair) -> tuple[str, ...]:
 
 def _infinite(column: Column) -> int:
     return column.positive_infinite + column.negative_infinite if isinstance(column, NumericColumn) else 0
+
+
+def _stretch_changes(reference: NumericColumn, current: NumericColumn) -> list[str]:
+    """Where the shape changed most: of the stretches between the reference's deciles the one whose share did."""
+    if not (reference.sketch.count and current.sketch.count):
+        return []
+    places = sorted({*at_ranks(reference.sketch, *(tenth / 10 for tenth in range(1, 10))).tolist()})
+    ends = reference.sketch.cells[places]
+    was, became = (np.diff(side.sketch.share_up_to(ends), append=1.0) for side in (reference, current))
+    at = int(np.argmax(np.abs(became - was)))
+    if abs(became[at] - was[at]) < _CHANGE_LEAST:
+        return []
+    edges = [number(edge) for edge in reference.sketch.grid.upper_edges(ends)]
+    inside = " to ".join(edges[at - 1 : at + 1])
+    where = f"up to {edges[0]}" if at == 0 else f"above {edges[-1]}" if at == len(ends) else inside
+    return [f"{where}: {percent(was[at])} → {percent(became[at])}"]
 
 
 def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, unseen: float) -> list[str]:

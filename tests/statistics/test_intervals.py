@@ -205,6 +205,15 @@ def test_the_auc_interval_of_few_positives_covers(positives: int, shift: float) 
     assert covered(scored(100, shift, positives), "roc_auc", truth, positive="1") >= 0.93
 
 
+def test_the_auc_interval_of_few_positives_says_something_near_1() -> None:
+    """As wide as Wilson's of so few rows, not all that there is."""
+    scores = pl.Series([0.9] * 5 + [0.1] * 360 + [0.95])
+    labels = pl.Series(["1"] * 5 + ["0"] * 361)
+    found = measures(Classification.of(labels, labels, {"1": scores}, positive="1"), positive="1")["roc_auc"]
+    assert found.value == pytest.approx(360 / 361) and found.low is not None
+    assert wilson(5, 5).low < found.low < 0.9
+
+
 def ranked(n: int, positive: float, shift: float):  # type: ignore[no-untyped-def]
     """Rows at random, logits normal with a variance of 1 in each class."""
 

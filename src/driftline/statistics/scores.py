@@ -25,6 +25,7 @@ _EDGE = 0.05
 _FEW_HITS = 5
 _FEW_POSITIVES = 100
 _FEW_OF_A_CLASS = 10
+_HALVINGS = 40
 _CALIBRATION_BINS = 10
 _CERTAIN_GAP = 1.5
 
@@ -53,21 +54,18 @@ def roc_auc(performance: Classification, ask: Question) -> Measure:
         n = max(pair.positives.count + pair.negatives.count for pair in pairs.values())
         return ask.no("the scored rows are of one class only", n)
     n = max(pair.positives.count + pair.negatives.count for pair in both)
-    values, errors = zip(*[_delong(pair) for pair in both], strict=True)
-    value, error = math.fsum(values) / len(both), math.fsum(errors) / len(both)
-    if error > 0 and 0 < value < 1:
-        return ask.yes(value, logit_delta(value, error, ask.confidence), n)
-    trials = min(min(pair.positives.count, pair.negatives.count) for pair in both)
-    return ask.yes(value, wilson(value * trials, trials, ask.confidence), n)
+    values, bounds = zip(*[_auc(pair, ask.confidence) for pair in both], strict=True)
+    low, high = (math.fsum(side) / len(both) for side in zip(*bounds, strict=True))
+    return ask.yes(math.fsum(values) / len(both), Interval(low, high), n)
 
 
-def _delong(pair: ScorePair) -> tuple[float, float]:
-    """AUC and its standard error; below 10 rows of a class not less than that of Hanley & McNeil (1982).
+def _auc(pair: ScorePair, confidence: float) -> tuple[float, Interval]:
+    """AUC and DeLong's interval on the logit scale; below 10 rows of a class the wider of it and Hanley & McNeil's.
 
     So few do not show how much their scores vary: of 3 against 97 DeLong's held the truth in 81 to 86 of 100 samples.
     """
     _, positives, negatives = _on_cells(pair)
-    m, n = positives.sum(), negatives.sum()
+    m, n = float(positives.sum()), float(negatives.sum())
     beaten = (np.cumsum(negatives) - negatives / 2) / n  # share of negatives below a positive in this cell
     beating = (m - np.cumsum(positives) + positives / 2) / m
     auc = min(max(float((positives * beaten).sum() / m), 0.0), 1.0)
@@ -75,11 +73,36 @@ def _delong(pair: ScorePair) -> tuple[float, float]:
     if m > 1 and n > 1:
         variance += float((positives * (beaten - auc) ** 2).sum() / ((m - 1) * m))
         variance += float((negatives * (beating - auc) ** 2).sum() / ((n - 1) * n))
-    if variance <= 0 or min(m, n) < _FEW_OF_A_CLASS:
-        q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-        others = float((auc * (1 - auc) + (m - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / (m * n))
-        variance = max(variance, others)
-    return auc, math.sqrt(max(variance, 0.0))
+    delong = logit_delta(auc, math.sqrt(variance), confidence) if variance > 0 and 0 < auc < 1 else None
+    if delong is not None and min(m, n) >= _FEW_OF_A_CLASS:
+        return auc, delong
+    few = _hanley_mcneil(auc, m, n, confidence)
+    return auc, few if delong is None else Interval(min(few.low, delong.low), max(few.high, delong.high))
+
+
+def _hanley_mcneil(auc: float, m: float, n: float, confidence: float) -> Interval:
+    """The values whose own standard error (Hanley & McNeil 1982), from m rows of a class and n others, reaches the AUC.
+
+    A score interval, as Wilson's is: it has a width at 0 and 1 too (Newcombe 2006).
+    """
+    z = normal_quantile(confidence)
+
+    def reaches(true: float) -> bool:
+        q1, q2 = true / (2 - true), 2 * true**2 / (1 + true)
+        variance = true * (1 - true) + (m - 1) * (q1 - true**2) + (n - 1) * (q2 - true**2)
+        return abs(auc - true) <= z * math.sqrt(max(variance, 0.0) / (m * n))
+
+    def last(outside: float) -> float:
+        inside = auc
+        for _ in range(_HALVINGS):
+            middle = (inside + outside) / 2
+            if reaches(middle):
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+    return Interval(last(0.0), last(1.0))
 
 
 def log_loss(performance: Classification, ask: Question) -> Measure:

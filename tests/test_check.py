@@ -268,11 +268,13 @@ def test_columns_and_task_come_from_the_configuration(tmp_path: Path) -> None:
     paths = written(tmp_path, rows(1), rows(2))
     (tmp_path / "driftline.yaml").write_text(
         "models:\n  m:\n    task: binary\n    reference: {path: reference.parquet}\n"
-        "    columns: {time: when, prediction: p, label: y, score: s}\n"
+        "    columns: {time: when, prediction: p, label: y, score: s, segments: [sky]}\n"
     )
     done = run(*paths, "--config", tmp_path / "driftline.yaml", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["performance"]["roc_auc"]["value"] > 0.7
+    document = json.loads(done.stdout)
+    assert document["performance"]["roc_auc"]["value"] > 0.7
+    assert {segment["value"] for segment in document["segments"]} == {"rain", "sun", "fog"}
     assert "unknown model 'n'" in run(*paths, "--config", tmp_path / "driftline.yaml", "--model", "n").stderr
 
 

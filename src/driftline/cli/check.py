@@ -179,6 +179,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "time": columns.time,
         "id": columns.id,
         "features": columns.features,
+        "segments": columns.segments,
         "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
     }
 

@@ -68,6 +68,7 @@ class ColumnsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     score: Text | Annotated[dict[str, Text], Meta(min_length=1)] | None = None
     label: Text | None = None
     features: list[Text] | None = None
+    segments: list[Text] = []
 
 
 class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -176,7 +177,6 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 NOT_YET: Mapping[type, tuple[str, ...]] = {
-    ColumnsSection: ("segments",),
     ReferenceSection: ("first", "rolling"),
     AlertsSection: ("budget",),
 }
@@ -443,6 +443,7 @@ class _Builder:
             score=section.score,
             label=section.label,
             features=None if section.features is None else tuple(section.features),
+            segments=tuple(section.segments),
         )
 
     def _window(self, key: Key, section: ModelSection) -> WindowSpec:

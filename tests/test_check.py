@@ -275,6 +275,12 @@ def test_columns_and_task_come_from_the_configuration(tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["performance"]["roc_auc"]["value"] > 0.7
     assert {segment["value"] for segment in document["segments"]} == {"rain", "sun", "fog"}
+    config = tmp_path / "driftline.yaml"
+    config.write_text(config.read_text() + "    alerts: {floors: {js: 0.9, wasserstein: 7, rows: 10}}\n")
+    document = json.loads(run(*paths, "--config", config, "--json").stdout)
+    assert {column["drift"]["threshold"] for column in document["columns"]} == {0.9, 7}
+    document = json.loads(run(*paths, "--config", config, "--floor", "js=0.8", "--json").stdout)
+    assert {column["drift"]["threshold"] for column in document["columns"]} == {0.8, 7}
     assert "unknown model 'n'" in run(*paths, "--config", tmp_path / "driftline.yaml", "--model", "n").stderr
 
 

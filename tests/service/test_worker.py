@@ -237,6 +237,22 @@ def test_a_new_rule_judges_the_past_and_a_removed_one_goes_quiet(tmp_path: Path)
     again.stop()
 
 
+def test_other_floors_judge_the_past_again(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    service = Service(load(path))
+    send_day(service, 0, right=40, wrong=0)
+    deliver(service, "predictions", [prediction("next", 1.5, said=1)])
+    work(service)
+    assert windows(service)[0].summary.drift["age"].drifted  # everybody is 40
+    service.stop()
+    path.write_text(path.read_text().replace("alerts:", "alerts:\n      floors: {wasserstein: 1000, js: 1, unseen: 1}"))
+    again = Service(load(path))
+    work(again)
+    view = windows(again)[0].summary.drift["age"]
+    assert not view.drifted and view.value is not None
+    again.stop()
+
+
 def test_a_second_service_on_the_same_storage_is_refused(service: Service, config: Config) -> None:
     with pytest.raises(UsageError, match="in use by another driftline"):
         Service(config)

@@ -7,8 +7,8 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,8 +90,8 @@ def command(
     from driftline.service.check_report import kinds_of_alerts
 
     kinds = kinds_of_alerts(kind.strip() for kinds in fail_on for kind in kinds.split(","))
-    given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors)}
     settings = _configured(config, model)
+    given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors, settings)}
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
     with _progress("comparing") as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about what is none of the user's code
@@ -125,7 +125,7 @@ def _written() -> Iterator[None]:
             raise UsageError(f"the report cannot be written to stdout: {error.strerror}") from error
 
 
-def _floors(given: tuple[str, ...]) -> Floors | None:
+def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> Floors | None:
     from driftline.statistics import Floors
 
     known = {field.name for field in fields(Floors)}
@@ -139,7 +139,7 @@ def _floors(given: tuple[str, ...]) -> Floors | None:
         except ValueError:
             such = "a whole number, such as rows=30" if name == "rows" else f"a number, such as {name}=0.2"
             raise UsageError(f"--floor {floor!r} came; allowed is {such}") from None
-    return Floors(**values) if values else None
+    return replace(settings.get("floors", Floors()), **values) if values else None
 
 
 def read_scores(scores: tuple[str, ...]) -> str | dict[str, str] | None:
@@ -180,6 +180,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "id": columns.id,
         "features": columns.features,
         "segments": columns.segments,
+        "floors": model.floors,
         "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
     }
 

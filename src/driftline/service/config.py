@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -34,6 +34,7 @@ from driftline.service.retrain_sections import (
     parse_bytes,
 )
 from driftline.service.strict_yaml import Key, Reader, SourceFile, check, shown
+from driftline.statistics import Floors
 from driftline.statistics.paired import CLASSIFICATION as PAIRED_CLASSIFICATION
 from driftline.statistics.paired import REGRESSION as PAIRED_REGRESSION
 from driftline.statistics.performance import CLASSIFICATION, REGRESSION
@@ -52,6 +53,8 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Text = Annotated[str, Meta(min_length=1)]
 Short = Annotated[str, Meta(min_length=1, max_length=100)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Above0 = Annotated[float, Meta(gt=0.0)]
+_FLOORS = Floors()
 
 _ONE_THRESHOLD = {
     "oneOf": [{"required": [side], "properties": {side: {"type": "number"}}} for side in ("below", "above")]
@@ -100,9 +103,22 @@ class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     keep_firing_for: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
 
 
+class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What is a trifle and what is chance, when columns are compared; see `Floors`."""
+
+    js: Above0 = _FLOORS.js
+    wasserstein: Above0 = _FLOORS.wasserstein
+    missing: Above0 = _FLOORS.missing
+    missing_factor: Above0 = _FLOORS.missing_factor
+    unseen: Above0 = _FLOORS.unseen
+    chance: Above0 = _FLOORS.chance
+    rows: Count = _FLOORS.rows
+
+
 class AlertsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """When to alert."""
 
+    floors: FloorsSection = FloorsSection()
     stale_after: Short | None = None
     rules: list[Annotated[RuleSection, Meta(extra_json_schema=_ONE_THRESHOLD)]] = []
 
@@ -206,6 +222,7 @@ class ModelConfig:
     reference: Path
     season: Season | None
     rules: tuple[Rule, ...]
+    floors: Floors = field(default_factory=Floors)
     stale_after: timedelta | None = None
     retrain: RetrainConfig | None = None
 
@@ -364,6 +381,9 @@ class _Builder:
             reference=self._folder / self._local((*key, "reference", "path"), section.reference.path),
             season=section.reference.season,
             rules=self._rules((*key, "alerts", "rules"), section.alerts.rules, section.task),
+            floors=self._checked(
+                (*key, "alerts", "floors"), lambda: Floors(**msgspec.structs.asdict(section.alerts.floors))
+            ),
             stale_after=self._optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
             retrain=self._retrain((*key, "retrain"), section, section.retrain) if section.retrain is not None else None,
         )

@@ -106,7 +106,17 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
 
     def summary(version: str, profile: WindowProfile) -> WindowSummary:
         more = [rule.measure for rule in model.config.rules]
-        return summarize(window, version, stage, profile, model.reference, months=months, positive=positive, more=more)
+        return summarize(
+            window,
+            version,
+            stage,
+            profile,
+            model.reference,
+            months=months,
+            positive=positive,
+            floors=model.config.floors,
+            more=more,
+        )
 
     summaries = {ALL_VERSIONS: summary(ALL_VERSIONS, whole)}
     if len(profiles) == 1:  # one version is all there is

@@ -40,7 +40,7 @@ def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredMod
 
     The reference profile is computed once: again only when its file or what it depends on has changed.
     """
-    fingerprint, rules = _fingerprint(config), _digest(msgspec.json.encode(config.rules))
+    fingerprint, rules = _fingerprint(config), _digest(msgspec.json.encode((config.rules, config.floors)))
     with state.read() as read:
         stored = read.model(config.name)
     if stored is not None and stored.fingerprint == fingerprint:

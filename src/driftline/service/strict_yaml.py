@@ -286,6 +286,8 @@ def _words(kind: kinds.Type) -> str:
             return _text_words(kind)
         case kinds.IntType(ge=int()):
             return f"a whole number from {kind.ge} to {kind.le}"
+        case kinds.FloatType(gt=float(), lt=None):
+            return f"a number above {kind.gt:g}"
         case kinds.FloatType(gt=float()):
             return f"a number between {kind.gt:g} and {kind.lt:g}, such as 0.95"
         case kinds.IntType() | kinds.FloatType():

@@ -15,7 +15,7 @@ from driftline.events import Window
 from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.statistics import Measure
-from driftline.statistics.drift import ColumnDrift, compare_columns
+from driftline.statistics.drift import ColumnDrift, Floors, compare_columns
 from driftline.statistics.performance import HEADLINES, label_coverage, measures
 
 Stage = Literal["open", "waiting for labels", "judged"]
@@ -73,6 +73,7 @@ def summarize(
     *,
     months: Sequence[int],
     positive: str | None,
+    floors: Floors | None = None,
     more: Iterable[str] = (),
 ) -> WindowSummary:
     """Make the summary of a window's profile; ``months`` are the calendar months that the window touches.
@@ -80,7 +81,7 @@ def summarize(
     It has the headlines of performance, and ``more`` measures that somebody asked for.
     """
     names = {*HEADLINES, *more}
-    drift = {name: _drift_view(one) for name, one in compare(reference, profile, months).items()}
+    drift = {name: _drift_view(one) for name, one in compare(reference, profile, months, floors).items()}
     features = {name: one for name, one in drift.items() if name.startswith(FEATURE_PREFIX)}
     return WindowSummary(
         start=window.start,
@@ -124,7 +125,9 @@ def column_measure(name: str, summary: WindowSummary) -> Measure:
     return Measure(name, ratio if view.drifted else min(ratio, 1.0), n=n)
 
 
-def compare(reference: Reference, current: WindowProfile, months: Sequence[int]) -> dict[str, ColumnDrift]:
+def compare(
+    reference: Reference, current: WindowProfile, months: Sequence[int], floors: Floors | None = None
+) -> dict[str, ColumnDrift]:
     """Compare features (``feature.<name>``), the prediction and the label with the reference, as one family of tests.
 
     Features are compared in season, where the reference has one. Predictions and labels are compared with all of it:
@@ -134,9 +137,8 @@ def compare(reference: Reference, current: WindowProfile, months: Sequence[int])
     now = _columns(current.features, current)
     targets = {"prediction", "label"}
     shared = {name: column for name, column in then.items() if name in now or name not in targets}
-    return compare_columns(
-        shared, {name: column for name, column in now.items() if name in then or name not in targets}
-    )
+    present = {name: column for name, column in now.items() if name in then or name not in targets}
+    return compare_columns(shared, present, floors)
 
 
 def _columns(features: Profile, profile: WindowProfile) -> dict[str, Column]:

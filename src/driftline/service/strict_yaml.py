@@ -280,18 +280,23 @@ def _misfit(value: Any, kind: kinds.Type, known: kinds.Field | None) -> str:
     return f"came {came}; allowed is {_words(kind)}{hint}"
 
 
-def _words(kind: kinds.Type) -> str:
+def _number_words(kind: kinds.IntType | kinds.FloatType) -> str:
     match kind:
-        case kinds.StrType():
-            return _text_words(kind)
         case kinds.IntType(ge=int()):
             return f"a whole number from {kind.ge} to {kind.le}"
         case kinds.FloatType(gt=float(), lt=None):
             return f"a number above {kind.gt:g}"
         case kinds.FloatType(gt=float()):
             return f"a number between {kind.gt:g} and {kind.lt:g}, such as 0.95"
+    return "a number"
+
+
+def _words(kind: kinds.Type) -> str:
+    match kind:
+        case kinds.StrType():
+            return _text_words(kind)
         case kinds.IntType() | kinds.FloatType():
-            return "a number"
+            return _number_words(kind)
         case kinds.BoolType():
             return "true or false"
         case kinds.EnumType() | kinds.LiteralType():

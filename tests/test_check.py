@@ -323,6 +323,29 @@ def test_scores_alone_are_predictions_too() -> None:
     assert not any("taken from the scores" in note for note in expected.notes)
 
 
+@pytest.mark.parametrize(
+    ("names", "positive"), [({0: "no", 1: "yes"}, None), ({0: "0", 1: "2"}, None), ({0: "stay", 1: "churn"}, "stay")]
+)
+def test_scores_alone_are_predictions_whatever_labels_the_first_rows_have(
+    names: dict[int, str], positive: str | None
+) -> None:
+    frame = pl.concat([rows(seed) for seed in range(80)]).drop("p").with_columns(y=pl.col("y").replace_strict(names))
+    expected = driftline.check(frame, frame, label="y", score="s", positive=positive)
+    assert expected.performance
+    for order in (frame.sort("y"), frame.sort("y", descending=True)):
+        report = driftline.check(order, order, label="y", score="s", positive=positive)
+        assert report.performance is not None
+        for name, measure in expected.performance.items():
+            assert report.performance[name].value == pytest.approx(measure.value)
+
+
+def test_a_score_whose_other_class_no_label_names_gets_a_word() -> None:
+    frame = rows(1).drop("p").filter(pl.col("y") == 1)
+    report = driftline.check(frame, frame, label="y", score="s")
+    assert report.performance is None
+    assert any(note.startswith("no predictions are taken from the scores") for note in report.notes)
+
+
 def test_the_highest_of_many_scores_is_the_prediction() -> None:
     rng = np.random.default_rng(6)
     chances = rng.dirichlet([1, 1, 1], ROWS)

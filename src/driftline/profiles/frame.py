@@ -210,15 +210,21 @@ def with_predictions(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
         return rows
     classes = [name.removeprefix(SCORE) for name in scores]
     if len(scores) == 1:
-        others = [name for name in schema.classes if name != classes[0]]
-        if len(others) != 1:
+        other = other_class(classes[0], schema)
+        if other is None:
             return rows
         score = pl.col(scores[0])
-        guess = pl.when(score >= 0.5).then(pl.lit(classes[0])).when(score < 0.5).then(pl.lit(others[0]))
+        guess = pl.when(score >= 0.5).then(pl.lit(classes[0])).when(score < 0.5).then(pl.lit(other))
         return rows.with_columns(guess.alias("prediction"))
     best = pl.max_horizontal(scores)
     guesses = [pl.when(pl.col(score) == best).then(pl.lit(name)) for score, name in zip(scores, classes, strict=True)]
     return rows.with_columns(pl.coalesce(guesses).alias("prediction"))
+
+
+def other_class(scored: str, schema: Schema) -> str | None:
+    """The class of a row for whose class a lone score does not speak; None where the schema knows none, or several."""
+    others = [name for name in schema.classes if name != scored]
+    return others[0] if len(others) == 1 else None
 
 
 def _as_it_is(values: pl.Series, kind: Kind) -> pl.Series | None:

@@ -34,6 +34,8 @@ from driftline.profiles.frame import (
     feature_columns,
     kind_of_values,
     names_of,
+    other_class,
+    score_columns,
     too_many_classes,
 )
 from driftline.service.check_compare import report_of
@@ -117,7 +119,8 @@ def check(
     layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
     seen_before, seen_now = read_sides(batches, layout, progress or _silent)
     again = not (isinstance(before.rows, StreamedRows) or isinstance(now.rows, StreamedRows))
-    if again and (finer := _finer(layout, seen_before)) != layout:  # the first rows did not show what all are like
+    finer = _with_other_class(_finer(layout, seen_before), seen_before, seen_now)
+    if again and finer != layout:  # the first rows did not show what all are like
         layout = finer
         seen_before, seen_now = read_sides(Batches((before, now), columns), layout, _silent)
     sides = Sides(
@@ -264,13 +267,13 @@ def _schema(
     return replace(found, positive="1") if unknown else found
 
 
-def _classes(sides: Sides) -> set[str]:
-    """Every class that a label or a prediction of either side names."""
+def _classes(columns: Columns, *sides: Seen) -> set[str]:
+    """Every class that a label or a prediction of either side names; predictions that are made of scores name none."""
     found: set[str] = set()
-    for seen in (sides.before, sides.now):
+    for seen in sides:
         for profile, name in ((seen.profile.labels, "label"), (seen.profile.outputs, "prediction")):
             column = profile.columns.get(name)
-            if isinstance(column, CategoricalColumn):
+            if isinstance(column, CategoricalColumn) and (name == "label" or columns.prediction is not None):
                 found |= set(column.categories.counts)
     return found
 
@@ -299,11 +302,21 @@ def _is_coarse(column: NumericColumn) -> bool:
     return bounds is not None and bool(column.sd) and bounds[1] - bounds[0] > (column.sd or 0.0) / _CELLS_A_SD
 
 
+def _with_other_class(layout: Layout, *sides: Seen) -> Layout:
+    """The layout with the class that a lone score does not speak for, where only later rows have it."""
+    columns, schema = layout.columns, layout.schema
+    scored = [*score_columns(columns, schema)]
+    if columns.prediction is not None or len(scored) != 1 or other_class(scored[0], schema) is not None:
+        return layout
+    seen = replace(schema, classes=tuple(sorted({*schema.classes, *_classes(columns, *sides)})))
+    return replace(layout, schema=seen) if other_class(scored[0], seen) is not None else layout
+
+
 def _by_all_rows(sides: Sides, schema: Schema, task: Task | str | None, positive: object) -> tuple[Task, str | None]:
     """The task and the positive class by all rows, which may be others than the first rows let expect."""
     if schema.task is Task.REGRESSION:
         return schema.task, None
-    classes = _classes(sides) | set(schema.classes)
+    classes = _classes(sides.columns, sides.before, sides.now) | set(schema.classes)
     if task is None and not isinstance(sides.columns.score, str) and _are_numbers(sides):
         return Task.REGRESSION, None
     if len(classes) > INFERRED_CLASSES_LIMIT:

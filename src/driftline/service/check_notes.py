@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Mapping
 from datetime import date, timedelta
 
-from driftline.profiles import NumericColumn
+from driftline.profiles import CategoricalColumn, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
+from driftline.profiles.frame import other_class, score_columns
 from driftline.service.check_pass import REPEATED_LEAST, Seen
 from driftline.service.check_sides import Sides
 from driftline.statistics.drift import number, percent
@@ -31,12 +32,13 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
         notes.append(f"{percent(became)} of the current rows repeat another one ({percent(was)} in the reference)")
     many = [name for name in sides.columns.segments if len(sides.now.segments.get(name, {})) >= MOST_SEGMENTS]
     notes += [f"{name} has {MOST_SEGMENTS} values or more; only the first are shown as segments" for name in many]
-    if (
-        sides.columns.prediction is None
-        and sides.columns.score is not None
-        and sides.now.profile.performance is not None
-    ):
-        notes.append(f"predictions are taken from the scores: {_guessed(sides)}")
+    if sides.columns.prediction is None and sides.columns.score is not None:
+        if sides.now.profile.performance is not None:
+            notes.append(f"predictions are taken from the scores: {_guessed(sides)}")
+        elif _lacks_other_class(sides):
+            notes.append(
+                "no predictions are taken from the scores: the labels do not show which class a score below 0.5 means"
+            )
     return (*notes, *_unreadable(sides), *_volume(sides), *_outliers(sides, drifted))
 
 
@@ -46,6 +48,16 @@ def _guessed(sides: Sides) -> str:
         name = sides.layout.schema.positive if isinstance(score, str) else next(iter(score))
         return f"{name} from 0.5 on"
     return "the class with the highest one"
+
+
+def _lacks_other_class(sides: Sides) -> bool:
+    """Whether labelled rows have a lone score, of which no prediction could be made."""
+    label = sides.now.profile.labels.columns.get("label")
+    scored = score_columns(sides.columns, sides.layout.schema)
+    if not isinstance(label, CategoricalColumn) or label.absent == label.rows or len(scored) != 1:
+        return False
+    ((name, column),) = scored.items()
+    return column in sides.types_now and other_class(name, sides.layout.schema) is None
 
 
 def _unreadable(sides: Sides) -> list[str]:

@@ -236,6 +236,15 @@ def test_where_a_shape_changed_is_told() -> None:
     assert not drift(even, rng.uniform(0, 100, 20_000)).changes
 
 
+def test_where_whole_numbers_changed_is_told_in_whole_numbers() -> None:
+    rating, hour = np.tile(np.arange(1.0, 6.0), 2000), np.tile(np.arange(24.0), 500)
+    assert drift(rating, np.tile([1.0, 3.0, 5.0], 3000)).changes == ("at 4: 20 % → 0 %",)
+    (words,) = drift(hour, hour - (hour % 4 == 1) + (hour % 4 == 3) * (hour % 12 < 11)).changes
+    assert re.fullmatch(r"(at \d+|\d+ to \d+|up to \d+|above \d+): .*", words), words
+    huge = np.array([-1e300, 0.0, 1e300] * 1000)
+    assert not any("inf" in words for words in drift(huge, np.append(huge, [1e300] * 900)).changes)
+
+
 def test_what_is_told_is_told_apart() -> None:
     """Numbers that differ are not written alike, and a mean is that of the values, not of capped ones."""
     rng = np.random.default_rng(0)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from driftline.errors import MergeError, UsageError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
@@ -365,10 +366,20 @@ def _stretch_changes(reference: NumericColumn, current: NumericColumn) -> list[s
     at = int(np.argmax(np.abs(became - was)))
     if abs(became[at] - was[at]) < _CHANGE_LEAST:
         return []
-    edges = [number(edge) for edge in reference.sketch.grid.upper_edges(ends)]
-    inside = " to ".join(edges[at - 1 : at + 1])
-    where = f"up to {edges[0]}" if at == 0 else f"above {edges[-1]}" if at == len(ends) else inside
-    return [f"{where}: {percent(was[at])} → {percent(became[at])}"]
+    return [f"{_stretch(reference, current, ends, at)}: {percent(was[at])} → {percent(became[at])}"]
+
+
+def _stretch(reference: NumericColumn, current: NumericColumn, ends: npt.NDArray[np.uint16], at: int) -> str:
+    """The values of one of the stretches that end with these cells, the last of them without an end."""
+    cells = np.union1d(reference.sketch.cells, current.sketch.cells)
+    first = cells[np.searchsorted(cells, ends[at - 1 : at], side="right")]
+    spread = spread_of(reference)
+    names = [_digits(edge, spread) for edge in _inner_edges(reference.sketch.grid, np.append(first, ends)).tolist()]
+    if at == 0:
+        return f"up to {names[0]}"
+    if at == len(ends):
+        return f"above {names[-1]}"
+    return f"at {names[0]}" if first[0] == ends[at] else f"{names[0]} to {names[1 + at]}"
 
 
 def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, unseen: float) -> list[str]:
@@ -456,16 +467,21 @@ def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> boo
 
 
 def _median(column: NumericColumn) -> float:
-    """The median as the edge of its cell nearer to the grid's centre: exact for whole numbers on the plain
-    grid.
-    """
+    """The median by the edge of its cell."""
     sketch = column.sketch
     assert column.smallest is not None
     assert column.largest is not None
     at = int(np.searchsorted(np.cumsum(sketch.counts), sketch.count / 2))
-    cell, plain = sketch.cells[at : at + 1], Grid()
-    edge = max(float(plain.lower_edges(cell)[0]), 0.0) or min(float(plain.upper_edges(cell)[0]), 0.0)
-    return min(max(edge * sketch.grid.scale + sketch.grid.centre, column.smallest), column.largest)
+    edge = float(_inner_edges(sketch.grid, sketch.cells[at : at + 1])[0])
+    return min(max(edge, column.smallest), column.largest)
+
+
+def _inner_edges(grid: Grid, cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+    """The edge of each cell nearer to the grid's centre: exact for whole numbers on the plain grid."""
+    plain = Grid()
+    edges = np.maximum(plain.lower_edges(cells), 0.0) + np.minimum(plain.upper_edges(cells), 0.0)
+    with np.errstate(over="ignore"):
+        return np.nan_to_num(edges * grid.scale + grid.centre)  # the largest float in place of infinity
 
 
 def percent(share: float) -> str:

@@ -37,7 +37,7 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
             notes.append(f"predictions are taken from the scores: {_guessed(sides)}")
         elif _lacks_other_class(sides):
             notes.append(
-                "no predictions are taken from the scores: the first labels do not show which class a score below 0.5 means"
+                "no predictions are taken from the scores: the first labels do not show what a score below 0.5 means"
             )
     return (*notes, *_unreadable(sides), *_volume(sides), *_outliers(sides, drifted))
 

@@ -93,6 +93,7 @@ def calibration(document: Mapping[str, Any] | None) -> Plot | None:
     if document is None or not document["current"]:
         return None
     now, before = document["current"], document["reference"] or []
+    before = before if len(before) > 1 else 2 * before  # a line needs two points
     farthest = max(now, key=lambda one: abs(one["share"] - one["score"]))
     return Plot(
         f"Where the score is {figure(farthest['score'])}, {percent(farthest['share'])} of the rows are positive "

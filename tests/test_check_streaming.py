@@ -193,6 +193,20 @@ def test_first_rows_that_do_not_show_what_numbers_are_like(head: float | None) -
     assert report.columns["x"].drift.distances["ks"] == pytest.approx(0.2 if head is None else 0.15, abs=0.06)
 
 
+def test_first_rows_without_the_label_of_a_regression() -> None:
+    """Newest rows first, and their labels still to come."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(1e6, 1, 40_000)
+    label = pl.Series(np.where(np.arange(40_000) < 20_000, np.nan, truth))
+    before = pl.DataFrame({"label": label, "guess": truth, "z": rng.normal(size=40_000)})
+    now = before.with_columns(pl.col("label") + 0.5)
+    model = {"label": "label", "prediction": "guess", "task": "regression"}
+    assert driftline.check(before, before, **model).verdict == "ok"
+    report = driftline.check(before, now, **model)
+    assert report.columns["label"].drift.drifted
+    assert report.columns["label"].drift.distances["ks"] == pytest.approx(0.2, abs=0.02)
+
+
 def test_first_rows_without_vectors() -> None:
     rng = np.random.default_rng(0)
     vectors = [None] * 17_000 + rng.normal(size=(3_000, 4)).tolist()

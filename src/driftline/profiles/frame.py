@@ -18,6 +18,7 @@ from driftline.profiles.parts import FARTHEST_US, are_dates, is_text, iso_time
 FEATURE = "feature."
 SCORE = "score."
 SEGMENT = "segment."
+TARGETS = ("prediction", "label")
 COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
 """What is profiled by its parts; see `driftline.profiles.parts`."""
 INFERRED_CLASSES_LIMIT = 1000

@@ -14,7 +14,7 @@ import polars as pl
 from driftline.events import Kind, Schema, Task
 from driftline.profiles.build import profile_rows
 from driftline.profiles.column import parts_of
-from driftline.profiles.frame import COMPOSITE, FEATURE
+from driftline.profiles.frame import COMPOSITE, FEATURE, TARGETS
 from driftline.profiles.parts import Anchor, anchor_of
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
@@ -64,7 +64,7 @@ def layout_of(rows: pl.DataFrame, schema: Schema) -> tuple[dict[str, Grid], dict
     anchors: dict[str, Anchor] = {}
     kinds = {FEATURE + name: kind for name, kind in schema.features.items()}
     if schema.task is Task.REGRESSION:
-        kinds |= {"prediction": Kind.NUMERIC, "label": Kind.NUMERIC}
+        kinds |= dict.fromkeys(TARGETS, Kind.NUMERIC)
     for name in sorted(kinds.keys() & set(rows.columns)):
         kind, values = kinds[name], rows[name]
         if kind is Kind.NUMERIC:

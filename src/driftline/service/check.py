@@ -279,7 +279,8 @@ def _classes(columns: Columns, *sides: Seen) -> set[str]:
 
 
 def _finer(layout: Layout, reference: Seen) -> Layout:
-    """The layout with new grids for numbers that nearly all lie in one cell, and anchors for vectors that had none.
+    """The layout with new grids for numbers, the targets of a regression among them, that nearly all lie in one cell,
+    and anchors for vectors that had none.
 
     So it is where the first rows have no value, or others than the rest.
     """
@@ -290,9 +291,11 @@ def _finer(layout: Layout, reference: Seen) -> Layout:
         if (kind is Kind.EMBEDDING and FEATURE + name not in layout.anchors)
         or (isinstance(column := profiled.get(name), NumericColumn) and _is_coarse(column))
     }
-    if not coarse:
+    targets = (reference.profile.outputs.columns.get("prediction"), reference.profile.labels.columns.get("label"))
+    moved = any(isinstance(column, NumericColumn) and _is_coarse(column) for column in targets)
+    if not coarse and not moved:
         return layout
-    grids, anchors = layout_of(reference.spaced, Schema(Task.MULTICLASS, coarse))
+    grids, anchors = layout_of(reference.spaced, Schema(Task.REGRESSION if moved else Task.MULTICLASS, coarse))
     return replace(layout, grids={**layout.grids, **grids}, anchors={**layout.anchors, **anchors})
 
 

@@ -297,7 +297,8 @@ def _bounds(measure: Measure) -> tuple[float, float, float] | None:
 
 def _dependence(sides: Sides, multivariate: str) -> Dependence | None:
     before, now = sides.before.spaced, sides.now.spaced
-    both = [name for name in before.columns if name in now.columns and before[name].dtype in (pl.Float64, pl.String)]
+    names = [name for name in before.columns if name in now.columns and name.startswith(FEATURE)]
+    both = [name for name in names if before[name].dtype in (pl.Float64, pl.String)]
     if multivariate == "none" or len(both) < 2:
         return None
     plain = {name: name.removeprefix(FEATURE) for name in both}

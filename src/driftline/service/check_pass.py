@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from driftline.events import Kind, Schema
+from driftline.events import Kind, Schema, Task
 from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, Workers, canonical, kind_of
-from driftline.profiles.frame import FEATURE, SCORE, score_columns, with_predictions
+from driftline.profiles.frame import FEATURE, SCORE, TARGETS, score_columns, with_predictions
 from driftline.profiles.parts import Anchor
 from driftline.service.check_rows import Side
 from driftline.sketches import Grid, KeySample
@@ -44,8 +44,8 @@ class Seen:
 
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
     column because it is no score, time or number as that column's part asks. ``spaced`` are evenly spaced canonical
-    features, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of ids where there are any. ``days``
-    counts rows by day of the time column, in UTC.
+    features and the targets of a regression, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of
+    ids where there are any. ``days`` counts rows by day of the time column, in UTC.
     """
 
     rows: int = 0
@@ -184,8 +184,11 @@ class _Reading:
         workers.start(tasks)
         self._count_nulls(batch, rows)
         self._count_days(rows)
-        self._spaced.add(pl.DataFrame(rows[name] for name in rows.columns if name.startswith(FEATURE)))
+        self._spaced.add(pl.DataFrame(rows[name] for name in rows.columns if self._is_spaced(name)))
         self.rows += batch.height
+
+    def _is_spaced(self, name: str) -> bool:
+        return name.startswith(FEATURE) or (name in TARGETS and self._layout.schema.task is Task.REGRESSION)
 
     def _count_nulls(self, batch: pl.DataFrame, rows: pl.DataFrame) -> None:
         schema = batch.schema

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
-from driftline.statistics.drift import number
+from driftline.statistics.changes import number
 
 _NUMBER_BARS = 24
 _CATEGORY_BARS = 12

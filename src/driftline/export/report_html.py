@@ -14,7 +14,7 @@ from driftline.export.drawn import Profiles, bars_for
 from driftline.export.words import cleaned, figure, is_worse, parts_of, problems
 from driftline.profiles import NumericColumn
 from driftline.statistics import DISTANCES, TESTS
-from driftline.statistics.drift import percent
+from driftline.statistics.changes import percent
 
 if TYPE_CHECKING:
     import jinja2

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from driftline.export.drawn import Profiles, bars_for
 from driftline.export.words import cleaned, fallen, figure, is_compared, is_worse, parts_of, problems
-from driftline.statistics.drift import percent
+from driftline.statistics.changes import percent
 
 ROWS_SHOWN = 20
 _SPARK_BARS = 10

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from driftline.statistics import HIGHER_IS_BETTER, least_change
-from driftline.statistics.drift import number
+from driftline.statistics.changes import number
 
 
 class Fallen(NamedTuple):

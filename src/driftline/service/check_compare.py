@@ -41,8 +41,8 @@ from driftline.statistics import (
     wilson,
     worst_first,
 )
+from driftline.statistics.changes import FAR_WORDS, number, percent
 from driftline.statistics.dependence import Dependence, compare_dependence
-from driftline.statistics.drift import FAR_WORDS, number, percent
 
 JUDGED = ("accuracy", "roc_auc", "mae")
 """Measures that are judged against the reference's own."""

@@ -11,7 +11,7 @@ from driftline.profiles.build import MOST_SEGMENTS
 from driftline.profiles.frame import other_class, score_columns
 from driftline.service.check_pass import REPEATED_LEAST, Seen
 from driftline.service.check_sides import Sides
-from driftline.statistics.drift import number, percent
+from driftline.statistics.changes import number, percent
 
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
 _VOLUME_RATIO = 2.0

@@ -12,12 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import chart, measure, report
+from benchmarks import chart, false_alarms, measure, report
 from benchmarks.bench import measure_case, skip_reason
 from benchmarks.chart import draw
 from benchmarks.contenders import (
@@ -388,7 +389,9 @@ def test_the_chart_is_svg_with_a_point_for_each_number(results: Results, empty: 
         assert 0 < float(point.attrib["cx"]) < width and 0 < float(point.attrib["cy"]) < height
 
 
-@pytest.mark.parametrize("module", [chart, measure, report, driftline_sdk], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [chart, false_alarms, measure, report, driftline_sdk], ids=lambda module: module.__name__
+)
 def test_examples_in_docstrings_run(module: ModuleType) -> None:
     failed, attempted = doctest.testmod(module)
     assert attempted and not failed
@@ -400,3 +403,50 @@ def test_a_run_of_each_kind_is_pinned() -> None:
         lines = (ROOT / "benchmarks" / f"requirements-{room}.txt").read_text(encoding="utf-8").splitlines()
         assert all(re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
         assert any(line.startswith(f"{room}==") for line in lines)
+
+
+# ---- false alarms ------------------------------------------------------------------------------------------
+
+
+def test_rows_that_are_alike_have_columns_of_all_kinds_and_a_model_that_is_mostly_right() -> None:
+    rows = false_alarms.alike(np.random.default_rng(1), 20_000, columns=11, first=3)
+    assert [name.rsplit("_", 1)[0] for name in rows.columns[:8]] == list(false_alarms.KINDS)[3:]
+    assert 0.83 < (rows["y"] == rows["said"]).mean() < 0.87
+    gaps = next(name for name in rows.columns if name.startswith("gaps"))
+    assert 0.09 < rows[gaps].null_count() / rows.height < 0.11
+    number, whole = (next(name for name in rows.columns if name.startswith(kind)) for kind in ("normal", "whole"))
+    assert 0.4 < rows.select(pl.corr(number, whole)).item() < 0.6
+
+
+def test_only_what_is_said_to_change_does() -> None:
+    was, became = (
+        false_alarms.changed(np.random.default_rng(1), 20_000, **how)
+        for how in ({}, {"shift": 0.3, "missing": 0.2, "new": 0.03, "flip": 0.1, "right": 0.8})
+    )
+    assert abs((became["number"] - was["number"]).mean() - 0.3) < 1e-9
+    shares = [
+        (
+            rows["gaps"].null_count() / rows.height,
+            (rows["names"] == "name 3").mean(),
+            (rows["category"] == "kind 0").mean(),
+            (rows["y"] == rows["said"]).mean(),
+        )
+        for rows in (was, became)
+    ]
+    assert shares[0] == pytest.approx((0.05, 0.0, 0.4, 0.85), abs=0.01)
+    assert shares[1] == pytest.approx((0.20, 0.03, 0.3, 0.80), abs=0.01)
+    assert became["tails"].equals(was["tails"])
+
+
+def test_a_tiny_run_prints_tables_and_a_large_change_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(false_alarms, "SIZES", ((30, 30), (100, 60)))
+    monkeypatch.setattr(false_alarms, "COLUMNS", {5: 1.0, 12: 0.5})
+    monkeypatch.setattr(false_alarms, "SIDES", (2_000,))
+    monkeypatch.setattr(false_alarms, "TRIFLE_ROWS", 5_000)
+    false_alarms.main(["--runs", "4"])
+    chance, power, trifles = capsys.readouterr().out.strip().split("\n\n")
+    assert is_well_formed(chance) and len(chance.split("\n")) == 2 + 4 + 1
+    assert is_well_formed(power) and "| a number shifts by 0.3 sd | 100 % |" in power
+    assert is_well_formed(trifles) and trifles.count("| 0 of 1 |") == 3

@@ -21,6 +21,7 @@ from driftline.statistics.distances import (
     DISTANCES,
     chi_squared_p,
     kolmogorov_smirnov_p,
+    missing_p,
     pair,
     wasserstein,
 )
@@ -52,7 +53,7 @@ def categorical(reference: Any, current: Any) -> tuple[CategoricalColumn, Catego
 @given(COLUMNS, COLUMNS)
 def test_numbers_whatever_give_a_finite_distance_or_none(reference: list[Any], current: list[Any]) -> None:
     both = pair(*numeric(reference, current))
-    for function in (*DISTANCES.values(), chi_squared_p, kolmogorov_smirnov_p):
+    for function in (*DISTANCES.values(), chi_squared_p, kolmogorov_smirnov_p, missing_p):
         value = function(both)
         assert value is None or (type(value) is float and 0 <= value < float("inf"))
 
@@ -209,8 +210,21 @@ def test_chi_squared_is_scipys_where_nothing_is_pooled(a: list[str], b: list[str
     assert chi_squared_p(pair(*categorical(a, b))) == pytest.approx(expected, rel=1e-9)
 
 
+@given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=50)
+def test_missing_is_fishers_exact_test(n: int, m: int, before: float, after: float) -> None:
+    a, b = round(n * before), round(m * after)
+    found = missing_p(pair(*categorical(["x"] * (n - a) + [None] * a, ["x"] * (m - b) + [None] * b)))
+    if a + b in (0, n + m):
+        assert found is None
+    else:
+        chance = stats.hypergeom(n + m, a + b, m)
+        expected = min(2 * min(chance.cdf(b), chance.sf(b - 1)), 1.0)
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-20)
+
+
 @pytest.mark.parametrize(("n", "m"), [(30, 30), (1000, 100), (100, 1000)])
-@pytest.mark.parametrize("kind", ["normal", "counts", "common names", "rare names"])
+@pytest.mark.parametrize("kind", ["normal", "counts", "gaps", "common names", "rare names"])
 def test_p_values_are_fair_when_nothing_changed(kind: str, n: int, m: int) -> None:
     """p < 0.05 in at most about 5 % of fresh pairs; 1,000 against 100 rows is where bins of the reference are
     not.
@@ -219,11 +233,12 @@ def test_p_values_are_fair_when_nothing_changed(kind: str, n: int, m: int) -> No
     draw = {
         "normal": lambda size: rng.normal(size=size),
         "counts": lambda size: rng.poisson(0.7, size).astype(float),
+        "gaps": lambda size: np.where(rng.random(size) < 0.05, np.nan, rng.normal(size=size)),
         "common names": lambda size: rng.choice(["a", "b", "c", "d"], size, p=[0.7, 0.2, 0.09, 0.01]),
         "rare names": lambda size: rng.integers(0, 400, size).astype(str),
     }[kind]
     make = categorical if "names" in kind else numeric
     found = [pair(*make(draw(n), draw(m))) for _ in range(200)]
-    for test in (chi_squared_p, kolmogorov_smirnov_p):
+    for test in (chi_squared_p, kolmogorov_smirnov_p, missing_p):
         values = [p for both in found if (p := test(both)) is not None]
         assert sum(p < 0.05 for p in values) <= 0.10 * 200

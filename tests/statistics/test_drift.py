@@ -111,6 +111,26 @@ def test_values_that_go_missing_are_a_drift_of_their_own() -> None:
     assert "missing 0 % → 15 %" in found.changes
 
 
+def gaps(values: Any, every: int) -> list[float | None]:
+    return [None if place % every == 0 else value for place, value in enumerate(values)]
+
+
+def test_few_rows_tell_that_values_go_missing_and_nothing_else() -> None:
+    """Missing rows as one of the cells of the chi-squared test alone had p = 0.15 here."""
+    found = drift(gaps(NORMAL[:200], 20), gaps(NORMAL[200:400], 5))
+    assert (found.drifted, found.measure) == (True, "missing")
+    assert found.p_value is not None and found.p_value < 1e-4
+    assert "a change of the missing share by 0.15" in found.reason
+
+
+def test_a_trifle_of_missing_values_makes_no_other_effect_real() -> None:
+    found = drift(NORMAL.tolist() * 30, gaps(NORMAL[:90], 30))
+    missing = found.p_values["missing"]
+    assert missing is not None and missing < 1e-4
+    assert found.distances["js"] is not None and found.distances["js"] > 0.10
+    assert not found.drifted
+
+
 def test_holm_makes_a_finding_among_many_columns_harder() -> None:
     pair = {"x": column(NORMAL[:60])}, {"x": column(NORMAL[60:120] + 0.9, NORMAL[:60])}
     alone = compare_columns(*pair)["x"]

@@ -32,6 +32,7 @@ _ROWS_A_BIN = 20
 _PSEUDO_COUNT = 0.5
 _EXPECTED_LEAST = 5.0
 _GROUPS_ORDERED, _GROUPS_UNORDERED = 40, 150
+_REACH = 10.0  # standard deviations, and rows, beyond which nothing can be counted
 _MILLION = math.log(1e6)
 _LOWEST, _HIGHEST = 0x0080, 0xFF7F  # the cells of the smallest and the largest finite float32
 
@@ -390,6 +391,29 @@ def kolmogorov_smirnov_p(pair: Pair) -> float | None:
     return kolmogorov_sf((root + 0.12 + 0.11 / root) * distance)
 
 
+def missing_p(pair: Pair) -> float | None:
+    """P-value that both sides miss values equally often: Fisher's (1935) exact test, the smaller tail doubled. None
+    when no row or every row misses its value.
+
+    The chi-squared test has missing rows among its cells, but there they are one of many, so that 300 rows a side
+    hardly told 5 % from 20 %.
+    """
+    n, m = float(pair.reference.sum()), float(pair.current.sum())
+    missing, seen = float(pair.reference[-1] + pair.current[-1]), float(pair.current[-1])
+    if not (n and m and 0 < missing < n + m):
+        return None
+    expected = missing * m / (n + m)
+    reach = _REACH * (math.sqrt(expected * n / (n + m) * (1 - missing / (n + m))) + 1)
+    low = max(0.0, missing - n, math.floor(expected - reach))
+    high = min(missing, m, math.ceil(expected + reach))
+    at = np.arange(low + 1, high + 1)
+    logs = np.append(0.0, np.cumsum(np.log((missing - at + 1) / at) + np.log((m - at + 1) / (n - missing + at))))
+    chances = np.exp(logs - logs.max())
+    place = int(min(max(seen, low), high) - low)
+    tail = min(float(chances[: place + 1].sum()), float(chances[place:].sum()))
+    return min(2 * tail / float(chances.sum()), 1.0)
+
+
 DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
     "js": jensen_shannon,
     "psi": psi,
@@ -404,5 +428,6 @@ DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
 TESTS: Mapping[str, Callable[[Pair], float | None]] = {
     "chi_squared": chi_squared_p,
     "ks": kolmogorov_smirnov_p,
+    "missing": missing_p,
 }
 """Every test against chance by name: its p-value, not adjusted; None where it has no meaning for a column."""

@@ -148,10 +148,12 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
         return replace(blank, problem=str(error))
     out_of_range = _out_of_range(reference, current)
     p_values = {test: function(both) for test, function in TESTS.items()}
-    chances = [p for p in p_values.values() if p is not None]
+    chances = {test: p for test, p in p_values.items() if p is not None}
+    told = _missing_change(blank, floors) >= floors.missing  # else their test counts, and says nothing of other effects
+    least = min((p for test, p in chances.items() if told or test != "missing"), default=1.0)
     measured = replace(
         blank,
-        p_value=min(min(chances) * len(chances), 1.0) if chances else None,
+        p_value=min(least * len(chances), 1.0) if chances else None,
         unseen=both.unseen,
         out_of_range=out_of_range,
         distances={distance: function(both) for distance, function in DISTANCES.items()},
@@ -253,22 +255,35 @@ def _out_of_range(reference: Column, current: Column) -> float | None:
 
 def _speaker(drift: ColumnDrift, floors: Floors) -> tuple[str, float | None, float | None]:
     """The measure that speaks for a column: its own one, unless only another one reaches its floor."""
-    before, after = drift.missing_reference or 0.0, drift.missing_current or 0.0
-    factor = max(before, after) >= floors.missing_factor * min(before, after)
+    missing = _missing_change(drift, floors)
     candidates = [
         ("wasserstein", drift.distances["wasserstein"], floors.wasserstein),
         ("js", drift.distances["js"], floors.js),
-        ("missing", abs(after - before) if factor else None, floors.missing),
+        ("missing", missing, floors.missing),
         ("unseen", drift.unseen, floors.unseen),
     ]
     there = [(name, value, floor) for name, value, floor in candidates if value is not None]
     if not there or drift.distances["js"] is None:
         return "js", None, floors.js
+    if missing >= floors.missing and _likeliest(drift) == "missing":
+        return "missing", missing, floors.missing
     name, value, floor = there[0]
     if value >= floor:
         return name, value, floor
     name, value, floor = max(there[1:], key=lambda item: item[1] / item[2], default=there[0])
     return (name, value, floor) if value >= floor else there[0]
+
+
+def _missing_change(drift: ColumnDrift, floors: Floors) -> float:
+    """By how much the share of missing values changed, 0 where that is less than by the floor's factor."""
+    before, after = drift.missing_reference or 0.0, drift.missing_current or 0.0
+    return abs(after - before) if max(before, after) >= floors.missing_factor * min(before, after) else 0.0
+
+
+def _likeliest(drift: ColumnDrift) -> str | None:
+    """The test that chance explains least, the first of equal ones; None without any."""
+    chances = {test: p for test, p in drift.p_values.items() if p is not None}
+    return min(chances, key=lambda test: chances[test], default=None)
 
 
 def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) -> ColumnDrift:

@@ -58,6 +58,7 @@ changelog: .venv/dev.stamp ## show the next release's entry
 	@$(BIN)/towncrier build --draft
 
 bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory beside peers (ARGS=--quick for a few minutes)
+	@$(COMPILE)
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed

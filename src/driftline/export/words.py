@@ -36,7 +36,7 @@ def figure(value: float) -> str:
     """A measure's value or bound for people: three decimals, unless these show nothing or too much.
 
     >>> figure(0.8571), figure(-0.5), figure(0.0), figure(0.00012345), figure(100.328), figure(1234.5)
-    ('0.857', '-0.500', '0.000', '0.000123', '100.3', '1,234')
+    ('0.857', '-0.500', '0.000', '0.000123', '100.3', '1234')
     """
     if value == 0 or 0.0005 <= abs(value) < 100:
         return f"{value:.3f}"

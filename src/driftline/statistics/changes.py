@@ -133,12 +133,12 @@ def _digits(value: float, change: float) -> str:
     """A number for people, with the digits that show a change.
 
     >>> _digits(0.512, 0.3), _digits(1013.25, 0.0421), _digits(1e9, 0.3)
-    ('0.512', '1,013.250', '1,000,000,000.00')
+    ('0.512', '1013.250', '1,000,000,000.00')
     """
     if not (abs(value) < 1e15 and 0 < abs(change) < 1e-3 * abs(value)):
         return number(value)
     digits = 0 if abs(change) >= 1 else min(1 - math.floor(math.log10(abs(change))), 15)
-    return f"{value:,.{digits}f}"
+    return f"{value:.{digits}f}" if abs(value) < 9_999.5 else f"{value:,.{digits}f}"
 
 
 def _error(one: NumericColumn, other: NumericColumn) -> float:
@@ -192,11 +192,11 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number for people, to about three digits.
+    """A number for people, to about three digits; up to four whole ones stand together, as those of a year do.
 
-    >>> number(4.05), number(-0.000123456), number(31536000.0), number(0.0), number(2e300)
-    ('4.05', '-0.000123', '31,536,000', '0', '2e+300')
+    >>> number(4.05), number(-0.000123456), number(2015.0), number(31536000.0), number(0.0), number(2e300)
+    ('4.05', '-0.000123', '2015', '31,536,000', '0', '2e+300')
     """
     if 999.5 <= abs(value) < 1e15:
-        return f"{value:,.0f}"
+        return f"{value:.0f}" if abs(value) < 9_999.5 else f"{value:,.0f}"
     return f"{value:.3g}"

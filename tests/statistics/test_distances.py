@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from driftline.statistics.distances import (
     ATOM_SHARE,
     BINS_LIMIT,
     DISTANCES,
+    TESTS,
     chi_squared_p,
     kolmogorov_smirnov_p,
     missing_p,
     pair,
+    rank_sum_p,
     wasserstein,
 )
 
@@ -53,7 +56,7 @@ def categorical(reference: Any, current: Any) -> tuple[CategoricalColumn, Catego
 @given(COLUMNS, COLUMNS)
 def test_numbers_whatever_give_a_finite_distance_or_none(reference: list[Any], current: list[Any]) -> None:
     both = pair(*numeric(reference, current))
-    for function in (*DISTANCES.values(), chi_squared_p, kolmogorov_smirnov_p, missing_p):
+    for function in (*DISTANCES.values(), *TESTS.values()):
         value = function(both)
         assert value is None or (type(value) is float and 0 <= value < float("inf"))
 
@@ -210,6 +213,26 @@ def test_chi_squared_is_scipys_where_nothing_is_pooled(a: list[str], b: list[str
     assert chi_squared_p(pair(*categorical(a, b))) == pytest.approx(expected, rel=1e-9)
 
 
+@given(
+    st.lists(st.integers(0, 60).map(float), min_size=30, max_size=120),
+    st.lists(st.integers(0, 60).map(float), min_size=30, max_size=120),
+)
+def test_rank_sums_are_scipys_where_there_are_enough_to_rank(a: list[float], b: list[float]) -> None:
+    found = rank_sum_p(pair(*numeric(a, b)))
+    largest = max(Counter(a + b).values()) / len(a + b)
+    if min(len(a), len(b)) * (1 - largest) < 10:
+        assert found is None
+    else:
+        expected = stats.mannwhitneyu(a, b, use_continuity=False, method="asymptotic").pvalue
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_rank_sums_say_nothing_of_a_few_values_beside_a_tie() -> None:
+    """Two of 100 where one of 1,000 was: not normal, and no rarity."""
+    assert rank_sum_p(pair(*numeric([0.0] * 999 + [1.0], [0.0] * 98 + [1.0] * 2))) is None
+    assert rank_sum_p(pair(*categorical(["a", "b"] * 50, ["a"] * 100))) is None
+
+
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0, 1), st.floats(0, 1))
 @settings(max_examples=50)
 def test_missing_is_fishers_exact_test(n: int, m: int, before: float, after: float) -> None:
@@ -239,6 +262,6 @@ def test_p_values_are_fair_when_nothing_changed(kind: str, n: int, m: int) -> No
     }[kind]
     make = categorical if "names" in kind else numeric
     found = [pair(*make(draw(n), draw(m))) for _ in range(200)]
-    for test in (chi_squared_p, kolmogorov_smirnov_p, missing_p):
+    for test in TESTS.values():
         values = [p for both in found if (p := test(both)) is not None]
         assert sum(p < 0.05 for p in values) <= 0.10 * 200

@@ -32,6 +32,7 @@ _ROWS_A_BIN = 20
 _PSEUDO_COUNT = 0.5
 _EXPECTED_LEAST = 5.0
 _GROUPS_ORDERED, _GROUPS_UNORDERED = 40, 150
+_OUTSIDE_TIE = 10.0
 _REACH = 10.0  # standard deviations, and rows, beyond which nothing can be counted
 _MILLION = math.log(1e6)
 _LOWEST, _HIGHEST = 0x0080, 0xFF7F  # the cells of the smallest and the largest finite float32
@@ -391,6 +392,25 @@ def kolmogorov_smirnov_p(pair: Pair) -> float | None:
     return kolmogorov_sf((root + 0.12 + 0.11 / root) * distance)
 
 
+def rank_sum_p(pair: Pair) -> float | None:
+    """P-value that values of neither side tend to be larger: the rank-sum test of Wilcoxon (1945) and Mann & Whitney
+    (1947), normal with the variance of ties, two-sided.
+
+    It tells a shift in a third fewer rows than Kolmogorov-Smirnov does. None for categories, and where fewer than 10
+    values of the smaller side are expected outside of the largest tie: there it is not normal.
+    """
+    p, q = pair.reference_cells, pair.current_cells
+    n, m = float(p.sum()), float(q.sum())
+    if not (pair.ordered and n and m):
+        return None
+    ties, total = p + q, n + m
+    if min(n, m) * (1 - float(ties.max()) / total) < _OUTSIDE_TIE:
+        return None
+    above = float(q @ (np.cumsum(p) - p / 2))  # pairs of a current value above a reference one; half of those that tie
+    variance = n * m / 12 * (total + 1 - float((ties**3 - ties).sum()) / (total * (total - 1)))
+    return math.erfc(abs(above - n * m / 2) / math.sqrt(2 * variance))
+
+
 def missing_p(pair: Pair) -> float | None:
     """P-value that both sides miss values equally often: Fisher's (1935) exact test, the smaller tail doubled. None
     when no row or every row misses its value.
@@ -428,6 +448,7 @@ DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
 TESTS: Mapping[str, Callable[[Pair], float | None]] = {
     "chi_squared": chi_squared_p,
     "ks": kolmogorov_smirnov_p,
+    "rank_sum": rank_sum_p,
     "missing": missing_p,
 }
 """Every test against chance by name: its p-value, not adjusted; None where it has no meaning for a column."""

@@ -16,16 +16,12 @@ from scipy.spatial import distance as spatial
 
 from driftline.profiles import CategoricalColumn, NumericColumn
 from driftline.profiles.reference import grid_for
+from driftline.statistics.chance import TESTS, chi_squared_p, kolmogorov_smirnov_p, missing_p, rank_sum_p
 from driftline.statistics.distances import (
     ATOM_SHARE,
     BINS_LIMIT,
     DISTANCES,
-    TESTS,
-    chi_squared_p,
-    kolmogorov_smirnov_p,
-    missing_p,
     pair,
-    rank_sum_p,
     wasserstein,
 )
 

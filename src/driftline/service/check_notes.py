@@ -43,11 +43,8 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
 
 
 def _guessed(sides: Sides) -> str:
-    score = sides.columns.score
-    if isinstance(score, str) or (score is not None and len(score) == 1):
-        name = sides.layout.schema.positive if isinstance(score, str) else next(iter(score))
-        return f"{name} from 0.5 on"
-    return "the class with the highest one"
+    scored = [*score_columns(sides.columns, sides.layout.schema)]
+    return f"{scored[0]} from 0.5 on" if len(scored) == 1 else "the class with the highest one"
 
 
 def _lacks_other_class(sides: Sides) -> bool:

@@ -1,6 +1,7 @@
 """Pure functions from profiles to numbers: a profile knows no threshold, a statistic never says "drift"."""
 
-from driftline.statistics.distances import DISTANCES, TESTS
+from driftline.statistics.chance import TESTS
+from driftline.statistics.distances import DISTANCES
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, worst_first
 from driftline.statistics.intervals import Interval, difference, wilson
 from driftline.statistics.measure import Measure

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.sketches import Grid
+from driftline.sketches.grid import union_of_cells
 from driftline.sketches.moments import LARGEST
 from driftline.statistics.distances import CAP_SPREADS, Pair, at_ranks, spread_of, spreads_of
 
@@ -63,7 +64,7 @@ def _stretch_changes(reference: NumericColumn, current: NumericColumn) -> list[s
 
 def _stretch(reference: NumericColumn, current: NumericColumn, ends: npt.NDArray[np.uint16], at: int) -> str:
     """The values of one of the stretches that end with these cells, the last of them without an end."""
-    cells = np.union1d(reference.sketch.cells, current.sketch.cells)
+    cells = union_of_cells(reference.sketch.cells, current.sketch.cells)
     first = cells[np.searchsorted(cells, ends[at - 1 : at], side="right")]
     spread = spread_of(reference)
     names = [_digits(edge, spread) for edge in _inner_edges(reference.sketch.grid, np.append(first, ends)).tolist()]
@@ -163,8 +164,7 @@ def _median(column: NumericColumn) -> float:
     sketch = column.sketch
     assert column.smallest is not None
     assert column.largest is not None
-    at = int(np.searchsorted(np.cumsum(sketch.counts), sketch.count / 2))
-    edge = float(_inner_edges(sketch.grid, sketch.cells[at : at + 1])[0])
+    edge = float(_inner_edges(sketch.grid, sketch.cells[at_ranks(sketch, 0.5)])[0])
     return min(max(edge, column.smallest), column.largest)
 
 

@@ -1,4 +1,4 @@
-"""Distances and tests between two profiles of one column, on cells that the reference alone decides.
+"""Distances between two profiles of one column, on cells that the reference alone decides.
 
 Both columns become counts on common *cells*: the cells of the grid with one more at each end for infinities,
 or the categories. PSI, Jensen-Shannon, Hellinger and total variation use at most 64 *bins* of
@@ -20,7 +20,6 @@ from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.sketches import Grid, GridSketch
 from driftline.sketches.grid import CELLS, union_of_cells
-from driftline.statistics.special import chi_squared_sf, kolmogorov_sf
 
 BINS_LIMIT = 64
 ATOM_SHARE = 0.04
@@ -30,10 +29,6 @@ CAP_SPREADS = 100.0
 _QUANTILE_BINS = 56  # with at most 24 atoms, 2 outside ranges, missing and unseen this stays within BINS_LIMIT
 _ROWS_A_BIN = 20
 _PSEUDO_COUNT = 0.5
-_EXPECTED_LEAST = 5.0
-_GROUPS_ORDERED, _GROUPS_UNORDERED = 40, 150
-_OUTSIDE_TIE = 10.0
-_REACH = 10.0  # standard deviations, and rows, beyond which nothing can be counted
 _MILLION = math.log(1e6)
 _LOWEST, _HIGHEST = 0x0080, 0xFF7F  # the cells of the smallest and the largest finite float32
 
@@ -336,104 +331,6 @@ def wasserstein(pair: Pair) -> float | None:
     return float((np.abs(cumulated[0] - cumulated[1])[:-1] * np.diff(pair.positions)).sum())
 
 
-# ---- chance ------------------------------------------------------------------------------------------------
-
-
-def chi_squared_p(pair: Pair) -> float | None:
-    """P-value of the chi-squared test that both sides come from one distribution; None when either side has
-    no rows.
-
-    Cells are pooled, numbers with their neighbours and categories smallest first, until each group expects 5
-    rows on both sides and there are not too many groups. The groups depend on the two sides' sum alone, as
-    the permutation of rows between the sides does: bins at the reference's quantiles would not be a fair
-    test, as they hold the reference's counts fixed (1,000 against 100 rows of one distribution then have p <
-    0.01 in half of all cases). 1 when one group is left.
-    """
-    p = np.append(pair.reference_cells, pair.reference[-1])
-    q = np.append(pair.current_cells, pair.current[-1])
-    n, m = float(p.sum()), float(q.sum())
-    if not (n and m):
-        return None
-    if not pair.ordered:
-        order = np.argsort(p + q, kind="stable")
-        p, q = p[order], q[order]
-    smaller = min(n, m)
-    most = _GROUPS_ORDERED if pair.ordered else _GROUPS_UNORDERED
-    groups = _pooled((p + q) * (smaller / (n + m)), max(_EXPECTED_LEAST, smaller / most))
-    a, b = np.bincount(groups, p), np.bincount(groups, q)
-    if len(a) < 2:
-        return 1.0
-    statistic = float((((np.sqrt(m / n) * a - np.sqrt(n / m) * b) ** 2) / (a + b)).sum())
-    return chi_squared_sf(statistic, len(a) - 1)
-
-
-def _pooled(sizes: _Floats, least: float) -> _Ints:
-    """Number neighbours from 0 so that each group's sizes add up to ``least``; what is left joins the last
-    group.
-    """
-    upto = np.cumsum(sizes)
-    ends: list[int] = []  # the last member of each group
-    while (last := int(np.searchsorted(upto, (upto[ends[-1]] if ends else 0.0) + least))) < len(sizes):
-        ends.append(last)
-    starts = np.zeros(len(sizes), np.int64)
-    starts[[end + 1 for end in ends[:-1]]] = 1
-    return np.cumsum(starts)
-
-
-def kolmogorov_smirnov_p(pair: Pair) -> float | None:
-    """Asymptotic p-value of the KS distance with Stephens' (1970) correction; on the safe side where values
-    are tied.
-    """
-    distance = kolmogorov_smirnov(pair)
-    if distance is None:
-        return None
-    n, m = float(pair.reference_cells.sum()), float(pair.current_cells.sum())
-    root = float(np.sqrt(n * m / (n + m)))
-    return kolmogorov_sf((root + 0.12 + 0.11 / root) * distance)
-
-
-def rank_sum_p(pair: Pair) -> float | None:
-    """P-value that values of neither side tend to be larger: the rank-sum test of Wilcoxon (1945) and Mann & Whitney
-    (1947), normal with the variance of ties, two-sided.
-
-    It tells a shift in a third fewer rows than Kolmogorov-Smirnov does. None for categories, and where fewer than 10
-    values of the smaller side are expected outside of the largest tie: there it is not normal.
-    """
-    p, q = pair.reference_cells, pair.current_cells
-    n, m = float(p.sum()), float(q.sum())
-    if not (pair.ordered and n and m):
-        return None
-    ties, total = p + q, n + m
-    if min(n, m) * (1 - float(ties.max()) / total) < _OUTSIDE_TIE:
-        return None
-    above = float(q @ (np.cumsum(p) - p / 2))  # pairs of a current value above a reference one; half of those that tie
-    variance = n * m / 12 * (total + 1 - float((ties**3 - ties).sum()) / (total * (total - 1)))
-    return math.erfc(abs(above - n * m / 2) / math.sqrt(2 * variance))
-
-
-def missing_p(pair: Pair) -> float | None:
-    """P-value that both sides miss values equally often: Fisher's (1935) exact test, the smaller tail doubled. None
-    when no row or every row misses its value.
-
-    The chi-squared test has missing rows among its cells, but there they are one of many, so that 300 rows a side
-    hardly told 5 % from 20 %.
-    """
-    n, m = float(pair.reference.sum()), float(pair.current.sum())
-    missing, seen = float(pair.reference[-1] + pair.current[-1]), float(pair.current[-1])
-    if not (n and m and 0 < missing < n + m):
-        return None
-    expected = missing * m / (n + m)
-    reach = _REACH * (math.sqrt(expected * n / (n + m) * (1 - missing / (n + m))) + 1)
-    low = max(0.0, missing - n, math.floor(expected - reach))
-    high = min(missing, m, math.ceil(expected + reach))
-    at = np.arange(low + 1, high + 1)
-    logs = np.append(0.0, np.cumsum(np.log((missing - at + 1) / at) + np.log((m - at + 1) / (n - missing + at))))
-    chances = np.exp(logs - logs.max())
-    place = int(min(max(seen, low), high) - low)
-    tail = min(float(chances[: place + 1].sum()), float(chances[place:].sum()))
-    return min(2 * tail / float(chances.sum()), 1.0)
-
-
 DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
     "js": jensen_shannon,
     "psi": psi,
@@ -444,11 +341,3 @@ DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
     "wasserstein": wasserstein,
 }
 """Every distance by name; None where it has no meaning for a column."""
-
-TESTS: Mapping[str, Callable[[Pair], float | None]] = {
-    "chi_squared": chi_squared_p,
-    "ks": kolmogorov_smirnov_p,
-    "rank_sum": rank_sum_p,
-    "missing": missing_p,
-}
-"""Every test against chance by name: its p-value, not adjusted; None where it has no meaning for a column."""

@@ -16,10 +16,10 @@ import numpy as np
 from driftline.errors import MergeError, UsageError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.profiles.parts import TIME_PART
+from driftline.statistics.chance import TESTS
 from driftline.statistics.changes import changes_of
 from driftline.statistics.distances import (
     DISTANCES,
-    TESTS,
     pair,
 )
 

@@ -3,6 +3,7 @@
 Rows are parsed and checked here, once, at the edge; everything behind this package trusts them.
 """
 
+from driftline.events.missing import MISSING_TEXTS, is_missing, missing_numbers
 from driftline.events.parsing import (
     ALL_VERSIONS,
     Label,
@@ -19,6 +20,7 @@ from driftline.events.windows import Window, WindowSpec, parse_duration
 
 __all__ = [
     "ALL_VERSIONS",
+    "MISSING_TEXTS",
     "Kind",
     "Label",
     "ParsedLabels",
@@ -30,6 +32,8 @@ __all__ = [
     "WindowSpec",
     "class_name",
     "event_schemas",
+    "is_missing",
+    "missing_numbers",
     "parse_duration",
     "parse_labels",
     "parse_predictions",

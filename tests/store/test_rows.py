@@ -22,9 +22,12 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from driftline.errors import DataError, UsageError
+from driftline.events.missing import MISSING_TEXTS
 from driftline.service.check_rows import rows_of
 from driftline.store.files import open_rows, read_rows
 from driftline.store.rows import HEAD_ROWS, Rows, batch_rows
@@ -75,6 +78,12 @@ def collected(rows: Rows, columns: list[str]) -> pl.DataFrame:
     return pl.concat(batches)
 
 
+def as_in(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame as a file of this name gives it back: a text file has no dates, only texts."""
+    typed = not any(suffix in name for suffix in (".csv", ".tsv"))
+    return frame if typed else frame.with_columns(pl.col("day").cast(pl.String))
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_files_of_every_kind(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
@@ -82,8 +91,8 @@ def test_files_of_every_kind(tmp_path: Path, name: str) -> None:
     rows = open_rows(path)
     assert rows.count in (None, N)
     columns = ["text", "number", "day"]
-    assert_frame_equal(collected(rows, columns), FRAME.select(columns))
-    assert_frame_equal(read_rows(path), FRAME, check_column_order=False)
+    assert_frame_equal(collected(rows, columns), as_in(name, FRAME).select(columns))
+    assert_frame_equal(read_rows(path), as_in(name, FRAME), check_column_order=False)
 
 
 def test_ndjson_has_no_dates(tmp_path: Path) -> None:
@@ -104,6 +113,70 @@ def test_whatever_hands_out_arrow(kind: str) -> None:
     rows = rows_of(HANDED[kind](FRAME), "reference")
     columns = ["whole", "text", "yes"]
     assert_frame_equal(collected(rows, columns), FRAME.select(columns))
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_whole_numbers_of_every_file_can_be_read_as_texts(tmp_path: Path, name: str) -> None:
+    WRITERS[name](FRAME, tmp_path / name)
+    rows = open_rows(tmp_path / name)
+    rows.sample()
+    as_texts = rows.retyped(["whole", "text", "not there"])
+    assert as_texts.count == rows.count and as_texts.narrow == rows.narrow
+    assert {**rows.schema, "whole": pl.String()} == as_texts.schema
+    expected = as_in(name, FRAME).with_columns(pl.col("whole").cast(pl.String))
+    assert_frame_equal(collected(as_texts, list(FRAME.columns)), expected)
+    assert_frame_equal(as_texts.sample(), expected.head(as_texts.sample().height), check_column_order=False)
+    assert_frame_equal(collected(rows, list(FRAME.columns)), as_in(name, FRAME))
+
+
+@pytest.mark.parametrize("kind", HANDED)
+def test_whole_numbers_of_every_frame_can_be_read_as_texts(kind: str) -> None:
+    rows = rows_of(HANDED[kind](FRAME), "reference")
+    rows.sample()
+    columns = ["whole", "number", "text"]
+    expected = FRAME.select(columns).with_columns(pl.col("whole").cast(pl.String))
+    assert_frame_equal(pl.concat(rows.retyped(["whole", "number"]).batches(columns)), expected)
+
+
+WRITTEN = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='",#'), min_size=1, max_size=12)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(values=st.lists(WRITTEN | st.sampled_from(["02139", "17.0", "1e3", "True", "-0", "NA"]), min_size=1))
+def test_texts_are_as_they_are_written(tmp_path: Path, values: list[str]) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["code,n", *(f"{value},{i}" for i, value in enumerate(values))]))
+    read = pl.concat(open_rows(path).retyped(["code"]).batches(["code", "n"]))
+    expected = [None if value in MISSING_TEXTS else value for value in values]
+    assert read.rows() == list(zip(expected, range(len(values)), strict=True))
+
+
+def test_texts_of_a_pattern_of_packed_files_and_of_a_large_one_are_as_they_are_written(tmp_path: Path) -> None:
+    for part in range(2):
+        (tmp_path / f"{part}.csv.gz").write_bytes(gzip.compress(b"zip,x\n02139,17.0\n10001,2\n"))
+    rows = open_rows(tmp_path / "*.csv.gz").retyped(["zip", "x"])
+    assert pl.concat(rows.batches(["zip", "x"])).rows() == [("02139", "17.0"), ("10001", "2")] * 2
+    lines = [f"{i % 90_000:05},{'x' * 200},{i if i < 90_000 else 'late'}" for i in range(100_000)]
+    (tmp_path / "large.csv").write_text("zip,pad,late\n" + "\n".join(lines))
+    large = open_rows(tmp_path / "large.csv").retyped(["zip"])
+    assert large.sample().schema["zip"] == pl.String and large.sample().schema["late"] == pl.Int64
+    assert [zip_ for batch in large.batches(["zip"]) for zip_ in batch["zip"]] == [line[:5] for line in lines]
+    late = pl.concat([batch.cast(pl.String) for batch in large.batches(["late", "zip"])])
+    assert late["zip"].to_list() == [line[:5] for line in lines] and late["late"][-1] == "late"
+
+
+def test_dates_of_a_csv_are_texts_so_that_nobody_swaps_day_and_month(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("day\n01/02/2024\n03/02/2024\n2024-03-01\n")
+    assert read_rows(tmp_path / "x.csv")["day"].to_list() == ["01/02/2024", "03/02/2024", "2024-03-01"]
+
+
+def test_missing_spellings_leave_a_column_of_numbers_one_and_can_be_others(tmp_path: Path) -> None:
+    texts = [text for text in MISSING_TEXTS if text]
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i},{text}\n{i},1.5\n" for i, text in enumerate(texts)))
+    assert read_rows(tmp_path / "x.csv")["b"].to_list() == [None, 1.5] * len(texts)
+    (tmp_path / "y.csv").write_text("a,b\n-999,NA\n1,b\n")
+    assert read_rows(tmp_path / "y.csv", ["-999"]).rows() == [(None, "NA"), (1, "b")]
+    assert rows_of(tmp_path / "y.csv", "reference", ["-999"]).sample().rows() == [(None, "NA"), (1, "b")]
 
 
 def test_a_reader_is_never_whole_in_memory() -> None:
@@ -198,7 +271,8 @@ def test_a_name_that_is_there_is_no_pattern(tmp_path: Path, writer: str) -> None
         (tmp_path / f"{sign} folder").mkdir()
         FRAME.head(10).write_parquet(tmp_path / f"{sign} folder" / "x.parquet")
     for sign in SIGNS:
-        assert_frame_equal(read_rows(tmp_path / f"{sign}-{writer}"), FRAME.head(10), check_column_order=False)
+        expected = as_in(writer, FRAME.head(10))
+        assert_frame_equal(read_rows(tmp_path / f"{sign}-{writer}"), expected, check_column_order=False)
         assert read_rows(tmp_path / f"{sign} folder").height == 10
 
 

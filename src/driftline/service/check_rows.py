@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from driftline.errors import DataError, UsageError
+from driftline.events.missing import MISSING_TEXTS
 from driftline.store.files import open_rows
 from driftline.store.rows import FrameRows, Rows, ScannedRows, StreamedRows, readable
 
@@ -19,10 +21,13 @@ _REFUSALS = (TypeError, ValueError, NotImplementedError)
 """What PyArrow raises at values that it has no type for."""
 
 
-def rows_of(rows: Any, side: str) -> Rows:
-    """Open one side of a comparison; ``side`` is what messages call rows that have no name of their own."""
+def rows_of(rows: Any, side: str, missing: Sequence[str] = MISSING_TEXTS) -> Rows:
+    """Open one side of a comparison; ``side`` is what messages call rows that have no name of their own.
+
+    ``missing`` are the texts that stand for no value in CSV and TSV.
+    """
     if isinstance(rows, (str, Path)):
-        return open_rows(rows)
+        return open_rows(rows, missing)
     try:
         return _from_memory(rows, side)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, *_REFUSALS) as error:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+import copy
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import polars as pl
 
@@ -37,6 +38,22 @@ class Rows(Protocol):
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Read all rows of some columns."""
+
+    def retyped(self, texts: Collection[str]) -> Rows:
+        """The same rows with these columns as texts; use one or the other, for a stream is read once.
+
+        Those of a text file are as they are written, "02139" and "17.0". Of frames and typed files, whole numbers and
+        categoricals become texts, and other types stay what they are.
+        """
+
+
+def as_texts(schema: Mapping[str, pl.DataType], texts: Collection[str]) -> list[pl.Expr]:
+    """The columns among ``texts`` that become texts without a loss, cast to texts."""
+    return [
+        pl.col(name).cast(pl.String)
+        for name, dtype in schema.items()
+        if name in texts and (dtype.is_integer() or dtype in (pl.Categorical, pl.Enum))
+    ]
 
 
 def batch_rows(columns: int, row_bytes: float = 0.0) -> int:
@@ -69,6 +86,10 @@ class FrameRows:
         """Slices of the frame; nothing is copied."""
         yield from self._frame.select(columns).iter_slices(batch_rows(len(columns)))
 
+    def retyped(self, texts: Collection[str]) -> FrameRows:
+        """The frame with whole numbers and categoricals as texts."""
+        return FrameRows(self._frame.with_columns(as_texts(self._frame.schema, texts)), self.name)
+
 
 class ScannedRows:
     """The rows of a lazy frame, read by the streaming engine: a few batches are in memory at a time."""
@@ -80,10 +101,14 @@ class ScannedRows:
         *,
         narrow: bool,
         again: Callable[[], pl.LazyFrame] | None = None,
+        retype: Callable[[Collection[str]], ScannedRows] | None = None,
     ) -> None:
-        """Take the schema from the scan. ``again`` scans with types that every row was asked for; see `batches`."""
+        """Take the schema from the scan. ``again`` scans with types that every row was asked for; see `batches`.
+
+        ``retype`` opens a text file again with some columns as they are written.
+        """
         self.name, self.narrow = name, narrow
-        self._scan, self._again = scan, again
+        self._scan, self._again, self._retype = scan, again, retype
         self._bytes: Mapping[str, float] = {}
         with readable(name):
             self.schema: Mapping[str, pl.DataType] = dict(scan.collect_schema())
@@ -121,6 +146,20 @@ class ScannedRows:
             begun = self._stream(self._scan, columns)
         return self._batches(begun, columns)
 
+    def retyped(self, texts: Collection[str]) -> ScannedRows:
+        """The rows read again as texts; see `Rows`."""
+        if all(self.schema.get(name, pl.String) == pl.String for name in texts):
+            return self
+        if self._retype is not None:
+            return self._retype(texts)
+        casts = as_texts(self.schema, texts)
+        again = copy.copy(self)
+        again._scan = self._scan.with_columns(casts)
+        if (then := self._again) is not None:
+            again._again = lambda: then().with_columns(casts)
+        again.schema = {**self.schema, **dict.fromkeys((cast.meta.output_name() for cast in casts), pl.String())}
+        return again
+
     def _batches(self, begun: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         done = 0
         with readable(self.name):
@@ -154,6 +193,7 @@ class StreamedRows:
         self.schema: Mapping[str, pl.DataType] = dict(empty.schema)
         self._first: pl.DataFrame | None = None
         self._empty = empty
+        self._casts: list[pl.Expr] = []
 
     def sample(self) -> pl.DataFrame:
         """The first rows; they are kept for `batches`."""
@@ -172,6 +212,15 @@ class StreamedRows:
                 yield from rows.select(columns).iter_slices(size)
                 rows = self._read(_LEAST_BATCH_ROWS)
 
+    def retyped(self, texts: Collection[str]) -> Self:
+        """The rest of the stream, with whole numbers and categoricals as texts."""
+        rest = copy.copy(self)
+        rest._casts = as_texts(self.schema, texts)
+        rest._empty = self._empty.with_columns(rest._casts)
+        rest._first = None if self._first is None else self._first.with_columns(rest._casts)
+        rest.schema = dict(rest._empty.schema)
+        return rest
+
     def _read(self, least: int) -> pl.DataFrame | None:
         """The next rows, at least so many where there are; None at the end."""
         found: list[pl.DataFrame] = []
@@ -186,7 +235,7 @@ class StreamedRows:
 
     def _next(self) -> pl.DataFrame | None:
         try:
-            return pl.DataFrame(self._reader.read_next_batch())
+            return pl.DataFrame(self._reader.read_next_batch()).with_columns(self._casts)
         except StopIteration:
             return None
 

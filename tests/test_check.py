@@ -665,6 +665,21 @@ def test_what_is_left_out_of_a_score_a_time_or_a_target_gets_a_word() -> None:
     assert "100 % of sky are left out: they are no numbers (100 % in the reference)" in texts.notes
 
 
+@pytest.mark.parametrize(("before", "now", "alert"), [(2, 2, False), (1, 2, True), (2, 3, False), (3, 2, False)])
+def test_ids_that_repeat_are_held_against_the_reference(before: int, now: int, alert: bool) -> None:
+    """As docs/check.md says: from 1 % of the rows on, and from twice the share of the reference."""
+    was, became = (
+        pl.DataFrame({"id": [i // times for i in range(600)], "v": [i % 7 for i in range(600)]})
+        for times in (before, now)
+    )
+    report = driftline.check(was, became, id="id")
+    assert [found.measure for found in report.alerts] == ["duplicates"] * alert
+    assert (report.duplicates.reference, report.duplicates.current) == (
+        pytest.approx(1 - 1 / before),
+        pytest.approx(1 - 1 / now),
+    )
+
+
 def test_a_column_that_is_gone_and_one_that_is_new() -> None:
     report = driftline.check(rows(1).drop("sky"), rows(2).drop("wind"), time="when")
     gone, new = report.columns["wind"], report.columns["sky"]

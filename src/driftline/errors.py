@@ -28,6 +28,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from driftline.lookalikes import differs_by, in_quotes, shown_all, twin
+
 
 class DriftlineError(Exception):
     """Base of all errors raised by Driftline on purpose."""
@@ -48,9 +50,10 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, came: str, known: Iterable[str]) -> None:
         self.what, self.came, self.known = what, came, tuple(sorted(known))
-        super().__init__(
-            f"unknown {what} {came!r}; known: {', '.join(self.known) or 'none'}.{did_you_mean(came, self.known)}"
-        )
+        told = shown_all([*self.known, came])
+        those = ", ".join(told[name] for name in self.known) or "none"
+        unknown = f"unknown {what} {in_quotes(came, self.known)}"
+        super().__init__(f"{unknown}; known: {those}.{did_you_mean(came, self.known)}")
 
 
 class ConflictError(UsageError):
@@ -140,6 +143,10 @@ def did_you_mean(came: str, known: Iterable[str]) -> str:
     " Did you mean 'accuracy'?"
     >>> did_you_mean("zzz", ["accuracy"])
     ''
+    >>> did_you_mean("age", ["age ", "wage"])
+    " Did you mean 'age ', which differs by white space only?"
     """
-    near = difflib.get_close_matches(came, list(known), n=1)
+    if (alike := twin(came, names := list(known))) is not None:
+        return f" Did you mean {in_quotes(alike, [came])}, which differs by {differs_by(alike, came)} only?"
+    near = difflib.get_close_matches(came, names, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

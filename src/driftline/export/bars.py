@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
-from driftline.statistics.changes import number
+from driftline.statistics.figures import numbers
 
 _NUMBER_BARS = 24
 _CATEGORY_BARS = 12
@@ -93,10 +93,11 @@ def _number_bars(reference: NumericColumn, current: NumericColumn, bars: int) ->
         counts = np.bincount(place, side.sketch.counts, bars)
         sides.append(tuple((counts / max(side.sketch.count, 1)).tolist()))
     edges = np.linspace(low, low + span, bars + 1).tolist()
-    names = [f"{number(a)} to {number(b)}" for a, b in itertools.pairwise(edges)]
-    axis = [number(edges[0]), number(edges[-1])]
+    told = numbers(*edges)
+    names = [f"{a} to {b}" for a, b in itertools.pairwise(told)]
+    axis = [told[0], told[-1]]
     if any(side.smallest is not None and side.smallest < edges[0] for side in (reference, current)):
-        names[0], axis[0] = f"{number(edges[1])} or less", f"{axis[0]} or less"
+        names[0], axis[0] = f"{told[1]} or less", f"{axis[0]} or less"
     if any(side.largest is not None and side.largest > edges[-1] for side in (reference, current)):
-        names[-1], axis[1] = f"{number(edges[-2])} or more", f"{axis[1]} or more"
+        names[-1], axis[1] = f"{told[-2]} or more", f"{axis[1]} or more"
     return Bars(tuple(names), sides[0], sides[1], (axis[0], axis[1]))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from driftline.export.words import figure
-from driftline.statistics.changes import percent
+from driftline.statistics.figures import figure, percent
 
 MATRIX_CLASSES = 10
 """Of so many classes there is a table of all pairs; of more, a list of the most common mix-ups."""

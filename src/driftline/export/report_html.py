@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from driftline.export import performance_html
 from driftline.export.bars import Bars, bars_of
 from driftline.export.drawn import Profiles, bars_for
-from driftline.export.words import cleaned, figure, is_worse, parts_of, problems
+from driftline.export.words import cleaned, is_worse, parts_of, problems
+from driftline.lookalikes import shown_all
 from driftline.profiles import NumericColumn
 from driftline.statistics import DISTANCES, TESTS
-from driftline.statistics.changes import percent
+from driftline.statistics.figures import figure, percent, percents
 
 if TYPE_CHECKING:
     import jinja2
@@ -110,17 +111,19 @@ def render(
         if bars := bars_for(column, profiles, _SMALL_BARS):
             small[column["column"]] = _paths(column["column"], bars, _SMALL_WIDTH, _SMALL_HEIGHT)
     performance = document["performance"] or {}
+    confusion = _told_confusion(document["confusion"])
     error_bars = bars_of(*errors) if errors is not None else None
     return _template().render(
         report=document,
         loud=loud,
+        told=shown_all(column["column"] for column in document["columns"]),
         quiet=quiet,
         charts=charts,
         small=small,
         whiskers=_whiskers(performance),
         problems=problems(performance),
-        matrix=performance_html.matrix(document["confusion"]),
-        mix_ups=performance_html.mix_ups(document["confusion"], *_labelled(performance)),
+        matrix=performance_html.matrix(confusion),
+        mix_ups=performance_html.mix_ups(confusion, *_labelled(performance)),
         calibration=performance_html.calibration(document["calibration"]),
         gain=performance_html.gain(document["gains"]),
         errors=_paths("errors", error_bars, _WIDTH, _HEIGHT) if error_bars else None,
@@ -141,18 +144,26 @@ def render(
     )
 
 
+def _told_confusion(confusion: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The pairs of label and prediction with class names that can be told apart."""
+    told = shown_all(pair[key] for pair in confusion or () for key in ("label", "prediction"))
+    named = [{**pair, "label": told[pair["label"]], "prediction": told[pair["prediction"]]} for pair in confusion or ()]
+    return named or None
+
+
 # ---- distributions -----------------------------------------------------------------------------------------
 
 
 def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
     if bars.ends is None:
+        told = shown_all(bars.names)
         rows = tuple(
             (
-                _short(category),
-                category[:_TITLE_SHOWN],
+                _short(told[category]),
+                told[category][:_TITLE_SHOWN],
                 f"{100 * before / bars.tallest:.1f}",
                 f"{100 * now / bars.tallest:.1f}",
-                f"{percent(before)} → {percent(now)}",
+                " → ".join(percents(before, now)),
             )
             for category, before, now in zip(bars.names, bars.reference, bars.current, strict=True)
         )
@@ -163,7 +174,7 @@ def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
     width = _WIDTH / len(bars.names)
     return chart._replace(
         bars=tuple(
-            (f"{at * width:.1f}", f"{width:.1f}", f"{title}: {percent(before)} → {percent(now)}")
+            (f"{at * width:.1f}", f"{width:.1f}", f"{title}: {' → '.join(percents(before, now))}")
             for at, (title, before, now) in enumerate(zip(bars.names, bars.reference, bars.current, strict=True))
         )
     )

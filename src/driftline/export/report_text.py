@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.export.drawn import Profiles, bars_for
-from driftline.export.words import cleaned, fallen, figure, is_compared, is_worse, parts_of, problems
-from driftline.statistics.changes import percent
+from driftline.export.words import cleaned, fallen, figures_of, is_compared, is_worse, parts_of, problems
+from driftline.lookalikes import shown_all
+from driftline.statistics.figures import percent, percents
 
 ROWS_SHOWN = 20
 _SPARK_BARS = 10
@@ -113,12 +114,13 @@ def _drifted(column: Mapping[str, Any]) -> bool:
 def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
     shown = [column for column in columns if column["drift"]["value"] is None or _drifted(column)]
     quiet = len(columns) - len(shown)
+    told = shown_all(column["column"] for column in columns)
     if shown:
         table = _table(("column", "reference", "current", "drift", "what changed"))
         for column in shown[:ROWS_SHOWN]:
             before, now = _sparks(column, profiles, signs)
             table.add_row(
-                signs.text(_named(column), "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
+                signs.text(_named(column, told), "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
                 Text(before, "dim"),
                 Text(now),
                 signs.text(_size(column["drift"])),
@@ -135,8 +137,9 @@ def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Si
         yield Text(f"{'The other ' if shown else ''}{count}: no drift")
 
 
-def _named(column: Mapping[str, Any]) -> str:
-    return column["column"] if column["role"] == "feature" else f"{column['column']} ({column['role']})"
+def _named(column: Mapping[str, Any], told: Mapping[str, str]) -> str:
+    name = told[column["column"]]
+    return name if column["role"] == "feature" else f"{name} ({column['role']})"
 
 
 def _words(column: Mapping[str, Any], signs: Signs) -> Text:
@@ -222,13 +225,8 @@ def _interval_of(measures: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _figures(measure: Mapping[str, Any], signs: Signs) -> tuple[Text, ...]:
     """The value, its interval, its rows, and the reference's value."""
-    low, high, before = measure["low"], measure["high"], measure["reference"]
-    cells = (
-        figure(measure["value"]),
-        "–" if low is None or high is None else f"{figure(low)} to {figure(high)}",
-        f"{measure['n']:,}",
-        "–" if before is None or before["value"] is None else figure(before["value"]),
-    )
+    value, low, high, before = figures_of(measure)
+    cells = (value, "–" if "–" in (low, high) else f"{low} to {high}", f"{measure['n']:,}", before)
     return tuple(signs.text(cell) for cell in cells)
 
 
@@ -238,7 +236,7 @@ def _dependence(dependence: Mapping[str, Any] | None, signs: Signs) -> Iterator[
         return
     table = _table(("relation", "reference", "current"), right=True)
     for pair in dependence["pairs"][:_PAIRS_SHOWN]:
-        names = signs.text(" and ".join(pair["labels"]), longest=2 * _NAME_SHOWN)
+        names = signs.text(" and ".join(shown_all(pair["labels"]).values()), longest=2 * _NAME_SHOWN)
         table.add_row(names, f"{pair['reference']:.2f}", f"{pair['current']:.2f}")
     yield Text()
     yield table
@@ -253,8 +251,8 @@ def _remarks(report: Mapping[str, Any], signs: Signs) -> Iterator[RenderableType
     if repeats or report["notes"]:
         yield Text()
     if repeats:
-        shares = (percent(share) for share in (repeated["reference"], repeated["current"]) if share is not None)
-        yield signs.text(f"repeated rows: {' → '.join(shares)}")
+        shares = (share for share in (repeated["reference"], repeated["current"]) if share is not None)
+        yield signs.text(f"repeated rows: {' → '.join(percents(*shares))}")
     for note in report["notes"]:
         yield signs.text(f"note: {note}", "yellow")
 

@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from driftline.lookalikes import shown, shown_all
 from driftline.statistics import HIGHER_IS_BETTER, least_change
-from driftline.statistics.changes import number
+from driftline.statistics.figures import figure, figures
 
 
 class Fallen(NamedTuple):
@@ -32,15 +33,20 @@ def _is_sign(sign: str, keep: str) -> bool:
     return sign.isprintable() or sign in keep or unicodedata.category(sign) == "Zs"
 
 
-def figure(value: float) -> str:
-    """A measure's value or bound for people: three decimals, unless these show nothing or too much.
+def figures_of(measure: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """A measure's value, the ends of its interval, and the reference's value; – where there is none.
 
-    >>> figure(0.8571), figure(-0.5), figure(0.0), figure(0.00012345), figure(100.328), figure(1234.5)
-    ('0.857', '-0.500', '0.000', '0.000123', '100.3', '1234')
+    The two values are told apart where they differ.
+
+    >>> measure = {"value": 0.00061, "low": 0.0006, "high": None, "reference": {"value": 0.00064}}
+    >>> figures_of(measure), figures_of(measure | {"reference": None})[0]
+    (('0.00061', '0.001', '–', '0.00064'), '0.001')
     """
-    if value == 0 or 0.0005 <= abs(value) < 100:
-        return f"{value:.3f}"
-    return f"{value:.1f}" if 100 <= abs(value) < 999.5 else number(value)
+    before = measure["reference"]["value"] if measure["reference"] is not None else None
+    value = measure["value"]
+    told = figures(value) if before is None else figures(value, before)
+    low, high = ("–" if end is None else figure(end) for end in (measure["low"], measure["high"]))
+    return told[0], low, high, "–" if before is None else told[1]
 
 
 _ENDS = ("low", "value", "high")
@@ -83,10 +89,19 @@ def _fall(part: Fallen) -> float:
 
 
 def parts_of(document: Mapping[str, Any], kind: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The name and the measures of each of the document's "segments" or "classes"."""
+    """The name and the measures of each of the document's "segments" or "classes"; names that look alike in quotes."""
     if kind == "segments":
-        return [(f"{part['column']} = {part['value']}", part["performance"]) for part in document["segments"]]
-    return list((document["classes"] or {}).items())
+        values: dict[str, list[str]] = {}
+        for part in document["segments"]:
+            values.setdefault(part["column"], []).append(part["value"])
+        told = {column: shown_all(those) for column, those in values.items()}
+        return [
+            (f"{shown(part['column'])} = {told[part['column']][part['value']]}", part["performance"])
+            for part in document["segments"]
+        ]
+    classes = document["classes"] or {}
+    names = shown_all(classes)
+    return [(names[name], measures) for name, measures in classes.items()]
 
 
 def is_compared(measures: Mapping[str, Any]) -> bool:

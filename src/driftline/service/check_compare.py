@@ -10,6 +10,7 @@ from typing import Literal
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
+from driftline.lookalikes import differs_by, pairs, shown, shown_all
 from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
 from driftline.service.check_notes import notes_on
@@ -41,8 +42,9 @@ from driftline.statistics import (
     wilson,
     worst_first,
 )
-from driftline.statistics.changes import FAR_WORDS, number, percent
+from driftline.statistics.changes import FAR_WORDS
 from driftline.statistics.dependence import Dependence, compare_dependence
+from driftline.statistics.figures import numbers, percent, percents
 
 JUDGED = ("accuracy", "roc_auc", "mae")
 """Measures that are judged against the reference's own."""
@@ -67,6 +69,7 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
     apart = {name: drift for name, drift in drifts.items() if drift.kind in COMPOSITE and drift.value is None}
     drifts |= {name: _with_missing(drift, sides) for name, drift in (apart | dict(aside)).items()}
     drifts |= {name: _new(sides, name) for name in new}
+    drifts |= _renamed(drifts, [name for name in drifts if name not in sides.types_now], new)
     if label is not None and unlabelled is not None:
         drifts[label] = unlabelled
     columns = {drift.column: _column(drift, sides) for drift in worst_first(drifts.values())}
@@ -128,7 +131,7 @@ def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
         drifted=True,
         problem="",
         reason=f"a change of the missing share by {abs(became - was):.2f} is at or above {floors.missing:.2f}",
-        changes=(f"missing {percent(was)} → {percent(became)}",),
+        changes=(f"missing {' → '.join(percents(was, became))}",),
     )
 
 
@@ -145,6 +148,19 @@ def _new(sides: Sides, name: str) -> ColumnDrift:
     problem = "is not in the reference, so there is nothing to compare with"
     kind = kind_of(sides.types_now[name]).value
     return ColumnDrift(name, kind, problem=problem, missing_current=sides.now.missing(name))
+
+
+def _renamed(drifts: Mapping[str, ColumnDrift], gone: Iterable[str], new: Iterable[str]) -> dict[str, ColumnDrift]:
+    """Columns that are gone and new with names that look alike: each says so of the other."""
+    found = {}
+    for old, other in pairs(gone, new).items():
+        words = differs_by(old, other)
+        for name, twin, how in ((old, other, "new"), (other, old, "gone")):
+            more = f"; {shown(twin, [name])}, which differs by {words} only, is {how}"
+            drift = drifts[name]
+            reason = f"{drift.reason}{more}" if drift.reason else ""
+            found[name] = replace(drift, problem=f"{drift.problem}{more}", reason=reason)
+    return found
 
 
 def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
@@ -179,14 +195,15 @@ def _measures(
 
 def _drift_alerts(columns: Mapping[str, ColumnReport]) -> list[Alert]:
     found = []
+    told = shown_all(columns)
     for name, report in columns.items():
         drift = report.drift
         if not drift.drifted:
             continue
         words = "; ".join(report.changes) or drift.reason
-        message = f"{report.role} {name} has drifted: {words}"
+        message = f"{report.role} {told[name]} has drifted: {words}"
         if drift.value is None:
-            message = f"{report.role} {name} {drift.reason}"
+            message = f"{report.role} {told[name]} {drift.reason}"
         about: Literal["quality", "drift"] = "drift"
         if drift.value is None or drift.measure == "missing":
             about = "quality"
@@ -221,7 +238,7 @@ def _performance_alerts(
         if worse.low > 0 and fall >= least:
             threshold = was[0] - least if HIGHER_IS_BETTER[name] else was[0] + least
             verb = "fell" if HIGHER_IS_BETTER[name] else "rose"
-            message = f"{name}{where} {verb} from {number(was[0])} on the reference to {number(became[0])}"
+            message = "{}{} {} from {} on the reference to {}".format(name, where, verb, *numbers(was[0], became[0]))
             found.append(Alert("performance", column, name, became[0], threshold, message))
     return found
 
@@ -271,17 +288,18 @@ def _segments(sides: Sides) -> tuple[Segment, ...]:
 
 def _segment_alerts(sides: Sides) -> list[Alert]:
     """Segments that are worse than on the reference, with the chance of one false alert among all of them together."""
-    pairs = [
+    both = [
         (column, value, sides.before.segments[column][value], performance)
         for column, values in sides.now.segments.items()
         for value, performance in sorted(values.items())
         if value in sides.before.segments.get(column, {})
     ]
     found: list[Alert] = []
-    for column, value, before, now in pairs:
+    told = {column: shown_all(values) for column, values in sides.now.segments.items()}
+    for column, value, before, now in both:
         if min(before.count, now.count) >= sides.floors.rows:
-            where = f" where {column} is {value}"
-            sure = 1 - (1 - _SURE) / len(pairs)
+            where = f" where {shown(column)} is {told[column][value]}"
+            sure = 1 - (1 - _SURE) / len(both)
             found += _performance_alerts(sides, before, now, sure=sure, where=where, column=column)
     return found
 
@@ -324,5 +342,5 @@ def _repeated_alerts(sides: Sides) -> list[Alert]:
     identifier = sides.columns.id
     if identifier is None or was is None or became is None or became < max(REPEATED_LEAST, 2 * was):
         return []
-    message = f"id {identifier} repeats: {percent(became)} of the rows have one that came before"
+    message = f"id {shown(identifier)} repeats: {percent(became)} of the rows have one that came before"
     return [Alert("quality", identifier, "duplicates", became, max(REPEATED_LEAST, 2 * was), message)]

@@ -6,22 +6,24 @@ import itertools
 from collections.abc import Mapping
 from datetime import date, timedelta
 
-from driftline.profiles import CategoricalColumn, NumericColumn
+from driftline.lookalikes import differs_by, in_quotes, shown, shown_all, twins
+from driftline.profiles import CategoricalColumn, Classification, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
 from driftline.profiles.frame import other_class, score_columns
 from driftline.service.check_pass import REPEATED_LEAST, Seen
 from driftline.service.check_sides import Sides
-from driftline.statistics.changes import number, percent
+from driftline.statistics.figures import numbers, percents
 
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
 _VOLUME_RATIO = 2.0
 _FEW = 0.01
+_TWINS_TOLD = 3
 _GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5
 
 
 def some_of(names: list[str]) -> str:
-    """The first few names in words."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    """The first few names in words, those that look alike told apart."""
+    return ", ".join(shown_all(names[:5]).values()) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple[str, ...]:
@@ -29,7 +31,8 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
     notes = [f"{some_of(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
     was, became = sides.before.repeated, sides.now.repeated
     if sides.columns.id is None and was is not None and became is not None and became >= max(REPEATED_LEAST, 2 * was):
-        notes.append(f"{percent(became)} of the current rows repeat another one ({percent(was)} in the reference)")
+        told = percents(became, was)
+        notes.append(f"{told[0]} of the current rows repeat another one ({told[1]} in the reference)")
     many = [name for name in sides.columns.segments if len(sides.now.segments.get(name, {})) >= MOST_SEGMENTS]
     notes += [f"{name} has {MOST_SEGMENTS} values or more; only the first are shown as segments" for name in many]
     if sides.columns.prediction is None and sides.columns.score is not None:
@@ -39,7 +42,7 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
             notes.append(
                 "no predictions are taken from the scores: the first labels do not show what a score below 0.5 means"
             )
-    return (*notes, *_unreadable(sides), *_volume(sides), *_outliers(sides, drifted))
+    return (*notes, *_alike_classes(sides), *_unreadable(sides), *_volume(sides), *_outliers(sides, drifted))
 
 
 def _guessed(sides: Sides) -> str:
@@ -57,13 +60,26 @@ def _lacks_other_class(sides: Sides) -> bool:
     return column in sides.types_now and other_class(name, sides.layout.schema) is None
 
 
+def _alike_classes(sides: Sides) -> list[str]:
+    """Classes of predictions that look like one of the labels, and never are equal to it."""
+    performance = sides.now.profile.performance
+    if not isinstance(performance, Classification):
+        return []
+    labels, predicted = ({pair[place] for pair in performance.confusion} for place in (0, 1))
+    return [
+        f"the prediction {in_quotes(one, [other])} differs from the label {in_quotes(other, [one])} by "
+        f"{differs_by(one, other)} only: they are two classes, and count as wrong"
+        for one, other in twins(predicted - labels, labels).items()
+    ][:_TWINS_TOLD]
+
+
 def _unreadable(sides: Sides) -> list[str]:
     """Values that were left out because they are not what their column was named for."""
     notes = []
     for column, part in sides.columns.roles.items():
         shares = [seen.mistyped[column] / max(seen.rows, 1) for seen in (sides.before, sides.now)]
         if part in _WANTED and any(shares):
-            was, became = map(percent, shares)
+            was, became = percents(*shares)
             notes.append(f"{became} of {column} are left out: they are no {_WANTED[part]} ({was} in the reference)")
     return notes
 
@@ -72,7 +88,7 @@ def _volume(sides: Sides) -> list[str]:
     notes = []
     before, now = sides.before.rows_a_day, sides.now.rows_a_day
     if before is not None and now is not None and not 1 / _VOLUME_RATIO < now / before < _VOLUME_RATIO:
-        notes.append(f"rows a day: {number(before)} → {number(now)}")
+        notes.append(f"rows a day: {' → '.join(numbers(before, now))}")
     for words, seen in (("the reference has", sides.before), ("the current rows have", sides.now)):
         if (gap := _gap(seen)) is not None:
             notes.append(f"{words} a gap of {(gap[1] - gap[0]).days} days, from {gap[0]} to {gap[1]}")
@@ -101,12 +117,14 @@ def _outliers(sides: Sides, drifted: Mapping[str, bool]) -> list[str]:
             continue
         extent = was.largest / 2 - was.smallest / 2  # halves do not overflow
         below, above = was.smallest / 2 - became.smallest / 2, became.largest / 2 - was.largest / 2
-        far = [number(end) for end, by in ((became.smallest, below), (became.largest, above)) if 0 < extent < by]
+        far = [end for end, by in ((became.smallest, below), (became.largest, above)) if 0 < extent < by]
         if moved and _share_further(became, was.smallest, was.largest, extent) >= _FEW:
             continue  # so many that they are the drift
         if far and sides.before.rows >= sides.floors.rows:
-            span = f"{number(was.smallest)} to {number(was.largest)}"
-            notes.append(f"{name} has values as far out as {' and '.join(far)}; the reference goes from {span}")
+            *told, low, high = numbers(*far, was.smallest, was.largest)
+            notes.append(
+                f"{shown(name)} has values as far out as {' and '.join(told)}; the reference goes from {low} to {high}"
+            )
     return notes
 
 

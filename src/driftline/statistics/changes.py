@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Set
 
 import numpy as np
 import numpy.typing as npt
 
+from driftline.lookalikes import differences, differs_by, pairs, shown_all, twins
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.sketches import Grid
 from driftline.sketches.grid import union_of_cells
 from driftline.sketches.moments import LARGEST
 from driftline.statistics.distances import CAP_SPREADS, Pair, at_ranks, spread_of, spreads_of
+from driftline.statistics.figures import number, number_with, numbers, percent, percents
 
 FAR_WORDS = "values from"
 """How the change of a column that has values very far out begins."""
 
 _CHANGES_SHOWN = 4
+_TWINS_SHOWN = 2
 _CHANGE_LEAST = 0.01
 _SPREAD_RATIO = 1.1
 _MEAN_ERRORS = 2.0
@@ -31,14 +35,13 @@ def changes_of(reference: Column, current: Column, both: Pair, out_of_range: flo
     words: list[str] = []
     before, after = ((side.absent - _infinite(side)) / max(side.rows, 1) for side in (reference, current))
     if abs(after - before) >= _CHANGE_LEAST:
-        words.append(f"missing {percent(before)} → {percent(after)}")
+        words.append(f"missing {_shares(before, after)}")
     if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
         words += _number_changes(reference, current, both)
         outside = out_of_range or 0.0
         if outside >= _CHANGE_LEAST and not words:
-            words.append(
-                f"{percent(outside)} outside {number(reference.smallest or 0)} to {number(reference.largest or 0)}"
-            )
+            ends = " to ".join(numbers(reference.smallest or 0.0, reference.largest or 0.0))
+            words.append(f"{percent(outside)} outside {ends}")
         words = words or _stretch_changes(reference, current)
     elif isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
         words += _category_changes(reference, current, both.unseen)
@@ -59,43 +62,77 @@ def _stretch_changes(reference: NumericColumn, current: NumericColumn) -> list[s
     at = int(np.argmax(np.abs(became - was)))
     if abs(became[at] - was[at]) < _CHANGE_LEAST:
         return []
-    return [f"{_stretch(reference, current, ends, at)}: {percent(was[at])} → {percent(became[at])}"]
+    return [f"{_stretch(reference, current, ends, at)}: {_shares(float(was[at]), float(became[at]))}"]
 
 
 def _stretch(reference: NumericColumn, current: NumericColumn, ends: npt.NDArray[np.uint16], at: int) -> str:
     """The values of one of the stretches that end with these cells, the last of them without an end."""
     cells = union_of_cells(reference.sketch.cells, current.sketch.cells)
     first = cells[np.searchsorted(cells, ends[at - 1 : at], side="right")]
+    edges = _inner_edges(reference.sketch.grid, np.append(first, ends)).tolist()
     spread = spread_of(reference)
-    names = [_digits(edge, spread) for edge in _inner_edges(reference.sketch.grid, np.append(first, ends)).tolist()]
     if at == 0:
-        return f"up to {names[0]}"
+        return f"up to {number_with(edges[0], spread)}"
     if at == len(ends):
-        return f"above {names[-1]}"
-    return f"at {names[0]}" if first[0] == ends[at] else f"{names[0]} to {names[1 + at]}"
+        return f"above {number_with(edges[-1], spread)}"
+    if first[0] == ends[at]:
+        return f"at {number_with(edges[0], spread)}"
+    low, high = (number_with(edge, spread) for edge in (edges[0], edges[1 + at]))
+    return " to ".join((low, high) if low != high else numbers(edges[0], edges[1 + at]))
 
 
 def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, unseen: float) -> list[str]:
+    """The categories whose shares changed most, told apart from those that look alike; renamed ones by both names."""
     if not (reference.categories.count and current.categories.count):
         return []
     mine, theirs = reference.categories, current.categories
+    renamed = pairs(mine.counts.keys() - theirs.counts.keys(), theirs.counts.keys() - mine.counts.keys())
+    if sum(max(mine.share(old), theirs.share(new)) for old, new in renamed.items()) < _CHANGE_LEAST:
+        renamed = {}
     names = sorted(mine.counts.keys() | theirs.counts.keys())
-    shares = sorted(((mine.share(name), theirs.share(name), name) for name in names), key=lambda s: -abs(s[1] - s[0]))
-    shown = [share for share in shares[:_CHANGES_SHOWN] if abs(share[1] - share[0]) >= _CHANGE_LEAST]
-    words = []
+    told = shown_all(names)
+    became = {old: (mine.share(old), theirs.share(new), f"{told[old]} as {told[new]}") for old, new in renamed.items()}
+    again = set(renamed.values())
+    shares = [
+        became[name] if name in became else (mine.share(name), theirs.share(name), told[name])
+        for name in names
+        if name not in again
+    ]
+    shown = sorted(shares, key=lambda share: -abs(share[1] - share[0]))[:_CHANGES_SHOWN]
+    words = [_renamed_words(renamed, told, len(mine.counts))] if renamed else []
     for before, after, name in shown:
-        mark = " (new)" if not before else " (gone)" if not after else ""
-        words.append(f"{name} {percent(before)} → {percent(after)}{mark}")
-    if unseen - sum(after for before, after, _ in shown if not before) >= _CHANGE_LEAST:
+        if abs(after - before) >= _CHANGE_LEAST:
+            mark = " (new)" if not before else " (gone)" if not after else ""
+            words.append(f"{name} {_shares(before, after)}{mark}")
+    told_new = sum(after for before, after, _ in shown if not before and after >= _CHANGE_LEAST)
+    if unseen - told_new - sum(theirs.share(name) for name in again) >= _CHANGE_LEAST:
         words.append(f"{percent(unseen)} in new categories")
-    return words
+    spread = {name for name in theirs.counts.keys() - again if theirs.share(name) >= _CHANGE_LEAST}
+    return words + _twin_words(mine.counts.keys(), spread, told)
+
+
+def _renamed_words(renamed: Mapping[str, str], told: Mapping[str, str], count: int) -> str:
+    """What the names of categories differ by now, with examples."""
+    some = list(renamed.items())[:_TWINS_SHOWN]
+    examples = ", ".join(f"{told[old]} → {told[new]}" for old, new in some)
+    more = f" and {len(renamed) - len(some)} more" if len(renamed) > len(some) else ""
+    which = f"all {count} categories" if len(renamed) == count > 1 else f"{len(renamed)} of {count} categories"
+    verb = "differs" if len(renamed) == 1 else "differ"
+    return f"{which} {verb} by {differences(renamed)} only: {examples}{more}"
+
+
+def _twin_words(before: Set[str], now: Set[str], told: Mapping[str, str]) -> list[str]:
+    """New categories that look like one that stays, and what they differ by."""
+    by_plain = twins(now - before, before)
+    words = [f"{told[new]} differs from {told[old]} by {differs_by(new, old)} only" for new, old in by_plain.items()]
+    return words[:_TWINS_SHOWN] + ([f"and {len(words) - _TWINS_SHOWN} more such"] if len(words) > _TWINS_SHOWN else [])
 
 
 def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair) -> list[str]:
     words: list[str] = []
     infinite = [_infinite(column) / max(column.rows, 1) for column in (reference, current)]
     if abs(infinite[1] - infinite[0]) >= _CHANGE_LEAST / 10:
-        words.append(f"infinite {percent(infinite[0])} → {percent(infinite[1])}")
+        words.append(f"infinite {_shares(*infinite)}")
     if not (reference.sketch.count and current.sketch.count):
         return words
     spread, wide = spread_of(reference), spread_of(current)
@@ -103,18 +140,26 @@ def _number_changes(reference: NumericColumn, current: NumericColumn, both: Pair
     moved = abs(after - before) > 0.05 * spread if spread else after != before
     was, became = reference.mean or 0.0, current.mean or 0.0
     if moved and before != after:
-        words.append(f"median {_digits(before, after - before)} → {_digits(after, after - before)}")
+        words.append(f"median {_pair(before, after)}")
     elif spread and abs(became - was) > 0.05 * spread and _is_mean(became - was, reference, current):
-        words.append(f"mean {_digits(was, became - was)} → {_digits(became, became - was)}")
+        words.append(f"mean {_pair(was, became)}")
     one, other = spreads_of(reference, current)
     if spread and wide and one and other and not 1 / _SPREAD_RATIO <= other / one <= _SPREAD_RATIO:
-        words.append(f"spread {number(one)} → {number(other)}")
+        words.append(f"spread {_pair(one, other)}")
     elif bool(spread) != bool(wide):
         words.append(f"now constant at {number(after)}" if spread else f"was constant at {number(before)}")
     if both.capped and _far(current, reference, spread) and current.largest is not None:
         ends = (current.smallest, current.largest, reference.smallest, reference.largest)
-        words.append(FAR_WORDS + " {} to {}, before {} to {}".format(*(number(end or 0.0) for end in ends)))
+        words.append(FAR_WORDS + " {} to {}, before {} to {}".format(*numbers(*(end or 0.0 for end in ends))))
     return words
+
+
+def _pair(before: float, after: float) -> str:
+    return " → ".join(numbers(before, after))
+
+
+def _shares(before: float, after: float) -> str:
+    return " → ".join(percents(before, after))
 
 
 def _is_mean(change: float, reference: NumericColumn, current: NumericColumn) -> bool:
@@ -128,18 +173,6 @@ def _has_mean(column: NumericColumn) -> bool:
     assert column.largest is not None
     centre = column.sketch.grid.centre
     return max(abs(column.smallest / 2 - centre / 2), abs(column.largest / 2 - centre / 2)) < LARGEST / 2
-
-
-def _digits(value: float, change: float) -> str:
-    """A number for people, with the digits that show a change.
-
-    >>> _digits(0.512, 0.3), _digits(1013.25, 0.0421), _digits(1e9, 0.3)
-    ('0.512', '1013.250', '1,000,000,000.00')
-    """
-    if not (abs(value) < 1e15 and 0 < abs(change) < 1e-3 * abs(value)):
-        return number(value)
-    digits = 0 if abs(change) >= 1 else min(1 - math.floor(math.log10(abs(change))), 15)
-    return f"{value:.{digits}f}" if abs(value) < 9_999.5 else f"{value:,.{digits}f}"
 
 
 def _error(one: NumericColumn, other: NumericColumn) -> float:
@@ -174,29 +207,3 @@ def _inner_edges(grid: Grid, cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.fl
     edges = np.maximum(plain.lower_edges(cells), 0.0) + np.minimum(plain.upper_edges(cells), 0.0)
     with np.errstate(over="ignore"):
         return np.nan_to_num(edges * grid.scale + grid.centre)  # the largest float in place of infinity
-
-
-def percent(share: float) -> str:
-    """A share in words.
-
-    >>> percent(0), percent(0.0004), percent(0.031), percent(0.524), percent(0.9996), percent(1)
-    ('0 %', '<0.1 %', '3.1 %', '52 %', '99.9 %', '100 %')
-    """
-    if share <= 0 or share >= 1:
-        return "0 %" if share <= 0 else "100 %"
-    if share < 0.001:
-        return "<0.1 %"
-    if share >= 0.995:
-        return f"{min(share * 100, 99.9):.1f} %"
-    return f"{share * 100:.1f} %" if share < 0.0995 else f"{share * 100:.0f} %"
-
-
-def number(value: float) -> str:
-    """A number for people, to about three digits; up to four whole ones stand together, as those of a year do.
-
-    >>> number(4.05), number(-0.000123456), number(2015.0), number(31536000.0), number(0.0), number(2e300)
-    ('4.05', '-0.000123', '2015', '31,536,000', '0', '2e+300')
-    """
-    if 999.5 <= abs(value) < 1e15:
-        return f"{value:.0f}" if abs(value) < 9_999.5 else f"{value:,.0f}"
-    return f"{value:.3g}"

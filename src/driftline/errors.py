@@ -14,6 +14,7 @@
     ├── MergeError (ValueError)         two states that do not belong together
     ├── AlertsFound (RuntimeError)      a check found alerts, and was asked to raise for them
     ├── StorageError (RuntimeError)     the database or the log cannot be read or written
+    ├── PanicError (RuntimeError)       a library below gave up in the middle of its work
     └── UnavailableError (ConnectionError)  a server that does not answer, or cannot take it now
         ├── UnreachableError            no connection, or no answer in time
         └── RefusedError                a server that will not take this message, however often it is sent
@@ -23,6 +24,7 @@ The text of an error says what came, what is allowed and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -118,6 +120,40 @@ class AlertsFound(DriftlineError, RuntimeError):
 
 class StorageError(DriftlineError, RuntimeError):
     """The database or the event log cannot be read or written."""
+
+
+class PanicError(DriftlineError, RuntimeError):
+    """A library below gave up in the middle of its work: a panic of Rust, which is no `Exception` by itself."""
+
+
+class panics_as_errors(contextlib.ContextDecorator):  # noqa: N801 - a context manager, used as a verb
+    """Raises a panic of a library below as a `PanicError`, so that whatever handles errors handles it too.
+
+    Each library has a class of its own for its panics, and all of them are called ``PanicException``; none is an
+    `Exception`. What ends a program on purpose (`KeyboardInterrupt`, `SystemExit`) goes on as it is.
+
+    >>> with panics_as_errors():
+    ...     raise type("PanicException", (BaseException,), {})("index out of bounds")
+    Traceback (most recent call last):
+    ...
+    driftline.errors.PanicError: a library gave up: index out of bounds
+    """
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and is_panic(error):
+            raise PanicError(f"a library gave up: {error}") from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether this is the panic of a library: told by its name, since each library has a class of its own.
+
+    >>> is_panic(type("PanicException", (BaseException,), {})("x")), is_panic(KeyboardInterrupt())
+    (True, False)
+    """
+    return any(kind.__name__ == "PanicException" for kind in type(error).__mro__)
 
 
 class UnavailableError(DriftlineError, ConnectionError):

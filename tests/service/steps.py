@@ -10,7 +10,7 @@ import msgspec
 
 from driftline.events import parse_labels, parse_predictions, require_all_good
 from driftline.service.alerting import AlertEvent
-from driftline.service.ingest import drain
+from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.runtime import Service
 from driftline.store.inbox import Delivery

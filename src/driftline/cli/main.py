@@ -9,10 +9,11 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import click
 
-from driftline.errors import DriftlineError, UnknownNameError
+from driftline.errors import DriftlineError, PanicError, UnknownNameError, panics_as_errors
 
 COMMANDS = {
     "watch": "Run a script that returns a score, on a schedule; log it and alert.",
@@ -67,17 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)  # or the interpreter's last collections walk over all that was imported
     try:
-        code = root.main(arguments, prog_name="driftline", standalone_mode=False)
+        with panics_as_errors():
+            code = root.main(arguments, prog_name="driftline", standalone_mode=False)
     except click.ClickException as error:
         fail(error.format_message())
     except click.Abort:
         sys.exit(130)
+    except PanicError as error:
+        _tell_fault(error)
     except DriftlineError as error:
         fail(str(error))
-    except Exception:  # noqa: BLE001 - whatever it is, it must not look like an alert
-        traceback.print_exc()  # Python's own exit code would be that of an alert
-        print("driftline: this is a fault of Driftline's own; please report it", file=sys.stderr)
-        sys.exit(BROKEN)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not look like an alert
+        _tell_fault(error)
     sys.exit(code if isinstance(code, int) else OK)
 
 
@@ -90,6 +92,12 @@ def rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _tell_fault(error: Exception) -> NoReturn:
+    traceback.print_exception(error)  # Python's own exit code would be that of an alert
+    print("driftline: this is a fault of Driftline's own; please report it", file=sys.stderr)
+    sys.exit(BROKEN)
 
 
 def fail(message: str) -> None:

@@ -93,6 +93,7 @@ class ModelMetrics(NamedTuple):
     retraining_runs: Mapping[tuple[str, str], int]  # that are over, by trigger and result
     retraining_open: Mapping[str, int]  # requests that are not over, by stage
     series_dropped: int = 0
+    poisoned: int = 0  # events that the worker failed on, set aside
 
 
 class ServiceMetrics(NamedTuple):
@@ -251,6 +252,12 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     )
     yield _counter(
         "driftline_duplicate_events", "Events that repeated what was known.", models, lambda one: one.duplicates
+    )
+    yield _counter(
+        "driftline_poisoned_events",
+        "Accepted events that the worker failed on and set aside.",
+        models,
+        lambda one: one.poisoned,
     )
     yield _gauge(
         "driftline_labels_waiting", "Labels whose prediction has not come.", models, lambda one: one.waiting_labels

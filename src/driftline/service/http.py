@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftline.errors import (
     ConflictError,
@@ -24,6 +25,7 @@ from driftline.errors import (
     StorageError,
     UnknownNameError,
     UsageError,
+    panics_as_errors,
 )
 from driftline.events import event_schemas, parse_labels, parse_predictions, require_all_good
 from driftline.export.prometheus import ServiceCollector
@@ -37,6 +39,7 @@ from driftline.service.runtime import Service
 from driftline.service.ui.pages import pages
 from driftline.store.inbox import Delivery
 from driftline.store.outbox import Outbox
+from driftline.store.poison import poisoned
 
 QUEUE_LIMIT_EVENTS = 5_000_000
 _ROWS_SHOWN = 100
@@ -65,6 +68,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(retraining_routes(service))
     app.include_router(_operations(service))
     app.include_router(pages(service.views))
+    app.add_middleware(_PanicsAsErrors)
     for kind in (DriftlineError, sa.exc.SQLAlchemyError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
     return app
@@ -248,7 +252,15 @@ def _operations(service: Service) -> APIRouter:
     def ready() -> Response:
         problems = dict(service.problems)
         waiting = service.inbox.waiting_events()
-        body = {"ready": not problems, "problems": problems, "waiting_events": waiting, "idle": service.idle}
+        with service.state.read() as read:
+            warnings = {"poisoned": found} if (found := poisoned(read.connection)) else {}
+        body = {
+            "ready": not problems,
+            "problems": problems,
+            "warnings": warnings,
+            "waiting_events": waiting,
+            "idle": service.idle,
+        }
         return json_answer(body, 503 if problems else 200)
 
     @router.get("/metrics", summary="The Prometheus exposition.")
@@ -257,6 +269,18 @@ def _operations(service: Service) -> APIRouter:
         return Response(encode(registry), headers={"Content-Type": content_type})
 
     return router
+
+
+class _PanicsAsErrors:
+    """Makes the panic of a library an error like others: what is no `Exception` is not answered, nor logged."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        with panics_as_errors():
+            await self._app(scope, receive, send)
 
 
 # ---- errors ---------------------------------------------------------------------------------------------------------

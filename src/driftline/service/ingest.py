@@ -1,5 +1,7 @@
 """Works batches of the inbox in: into the log, then into the windows' profiles, then out of the inbox.
 
+`driftline.service.draining` says which batch, and what becomes of one that keeps failing.
+
 Each step can be repeated. If the process dies between two of them, the same inbox rows are planned again from the same
 state, the log skips what it has, and nothing is lost or counted twice.
 """
@@ -16,12 +18,9 @@ from driftline.events import Label, Prediction, Window, WindowSpec
 from driftline.profiles import NumericColumn, WindowProfile, profile_rows
 from driftline.service.model import MonitoredModel
 from driftline.sketches import decode, encode
-from driftline.store.inbox import Inbox, InboxRow, done
+from driftline.store.inbox import InboxRow, done
 from driftline.store.log import LoggedLabel, LoggedPrediction, predictions_frame
 from driftline.store.state import KnownPrediction, State, WindowRow, Work
-
-MOST_EVENTS = 50_000
-"""How many events are worked in at a time: bounds memory and the length of a write transaction."""
 
 
 @dataclass(slots=True)
@@ -98,19 +97,25 @@ def _take_label(plan: Plan, known: dict[str, KnownPrediction], seq: int, label: 
     known[label.id] = plan.known[label.id] = replace(prediction, label=label.label)
 
 
-def drain(model: MonitoredModel, inbox: Inbox, state: State) -> int:
-    """Work the oldest batches of a model in; return how many batches that were (0: there is nothing to do)."""
-    rows = inbox.take(model.name, most_events=MOST_EVENTS)
-    if not rows:
-        return 0
-    ids = {one.id for row in rows for one in row.predictions} | {one.id for row in rows for one in row.labels}
+def ids_of(rows: Sequence[InboxRow]) -> set[str]:
+    """The ids that inbox rows speak of."""
+    return {one.id for row in rows for one in row.predictions} | {one.id for row in rows for one in row.labels}
+
+
+def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> None:
+    """Bring the effect of inbox rows into the log and the state, and remove them from the inbox.
+
+    What can fail because of what the rows say comes before the first of them is in the log.
+    """
+    ids = ids_of(rows)
     with state.read() as read:
         known, waiting = read.known_predictions(model.name, ids), read.waiting_labels(model.name, ids)
     plan = make_plan(rows, known, waiting, accepted_for=model.config.labels.accepted_for)
-    model.log.append_predictions(plan.predictions, through=rows[-1].seq)
-    model.log.append_labels(plan.labels, through=rows[-1].seq)
-    model.log.append_predictions(plan.shadows, through=rows[-1].seq, table="shadow")
     profiles = profile_predictions(model, [row.prediction for row in plan.predictions])
+    through = rows[-1].seq
+    model.log.append_predictions(plan.predictions, through=through)
+    model.log.append_labels(plan.labels, through=through)
+    model.log.append_predictions(plan.shadows, through=through, table="shadow")
     with state.work() as work:
         work.put_predictions(model.name, plan.known)
         work.drop_waiting_labels(model.name, plan.matched)
@@ -124,8 +129,7 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State) -> int:
         watermark = _update_model(work, model, plan, profiles, rows[-1].arrived_at)
         stale = work.drop_stale_labels(model.name, watermark - model.config.labels.accepted_for)
         work.count(model.name, "invalid_events", "label.no_prediction", stale)
-        done(work.connection, rows)
-    return len(rows)
+        done(work.connection, model.name, rows)
 
 
 def profile_predictions(

@@ -28,6 +28,7 @@ from driftline.service.summary import WindowSummary, column_measure
 from driftline.sketches import decode
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
+from driftline.store.poison import POISONED
 from driftline.store.retraining import Retraining
 from driftline.store.state import State, Work
 
@@ -123,6 +124,7 @@ def _model(
         pushed_windows={key: value for (name, key), value in counters.items() if name == "pushed_windows"},
         retraining_runs={(trigger, stage): n for (trigger, stage), n in requests.items() if Stage(stage).over},
         retraining_open=_open_requests(requests),
+        poisoned=sum(value for (name, _), value in counters.items() if name == POISONED),
         muted=sum(bool(row.muted or row.acknowledged_by) for row in firing),
     )
 

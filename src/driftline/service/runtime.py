@@ -18,14 +18,14 @@ from driftline.alerts.channel import Channel
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
 from driftline.alerts.message import MARKS, Event, describe_alert
-from driftline.errors import InUseError, StorageError, UnavailableError
+from driftline.errors import InUseError, StorageError, UnavailableError, panics_as_errors
 from driftline.export.remote_write import RemoteWriter
 from driftline.rules import ChangeKind
 from driftline.service import clock
 from driftline.service.alerting import AlertEvent, end_orphans
 from driftline.service.announcing import Announcer
 from driftline.service.config import Config, secret
-from driftline.service.ingest import drain
+from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.loop import open_loop
 from driftline.service.model import open_model, remember_fingerprint
@@ -145,7 +145,8 @@ class Service:
     def _guard(self, name: str, step: Callable[[], None]) -> None:
         """Take a step; trouble with one model must not stop the others."""
         try:
-            step()
+            with panics_as_errors():
+                step()
         except Exception as error:  # noqa: BLE001 - whatever it is: show it, keep the events, try again
             self.problems[name] = f"{type(error).__name__}: {error}"
             _LOG.exception("%s: what has arrived is kept; trying again", name)
@@ -198,9 +199,10 @@ class Service:
             moved = False
             for name in self.models:
                 try:
-                    moved |= self.loop.step(name, clock.now())
-                    if name in self._tellers:
-                        self._tellers[name].tell(name)
+                    with panics_as_errors():
+                        moved |= self.loop.step(name, clock.now())
+                        if name in self._tellers:
+                            self._tellers[name].tell(name)
                 except UnavailableError as error:
                     _LOG.warning("retraining %s: %s; trying again", name, error)
                 except Exception:  # noqa: BLE001 - trouble with one model must not stop the others
@@ -217,10 +219,11 @@ class Service:
             self._new_messages[name].clear()
             outcome = Outcome()
             try:
-                outcome = deliver_next(self.state, name, self._channels[name], clock.now, rng)
-                if kept is None or clock.now() - kept >= KEEP_EVERY:
-                    kept = clock.now()
-                    self._keep(name)
+                with panics_as_errors():
+                    outcome = deliver_next(self.state, name, self._channels[name], clock.now, rng)
+                    if kept is None or clock.now() - kept >= KEEP_EVERY:
+                        kept = clock.now()
+                        self._keep(name)
             except UnavailableError as error:
                 _LOG.warning("channel %s: %s; trying again", name, error)
             except Exception:  # noqa: BLE001 - a channel must outlive whatever its receiver does
@@ -238,7 +241,8 @@ class Service:
         while not self._stopping.is_set():
             pushed = 0
             try:
-                pushed = push_windows(self.models, self.state, writer)
+                with panics_as_errors():
+                    pushed = push_windows(self.models, self.state, writer)
                 failures = 0
             except UnavailableError as error:
                 failures += 1

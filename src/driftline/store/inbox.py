@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from driftline.errors import ConflictError, RefusedRow
 from driftline.events import Label, Prediction
 from driftline.store.state import count
-from driftline.store.tables import INBOX, QUARANTINE, RECEIPTS
+from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
 
 Kind = Literal["predictions", "labels"]
 
@@ -157,9 +157,10 @@ class Inbox:
             ]
 
 
-def done(connection: sa.Connection, rows: Sequence[InboxRow]) -> None:
+def done(connection: sa.Connection, model: str, rows: Sequence[InboxRow]) -> None:
     """Remove batches from the inbox, in the transaction that brings their effect into the state."""
     connection.execute(INBOX.delete().where(INBOX.c.seq.in_([row.seq for row in rows])))
+    connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.model == model))
 
 
 def _set_aside(connection: sa.Connection, delivery: Delivery) -> None:

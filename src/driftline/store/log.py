@@ -9,7 +9,8 @@ highest ``seq`` in the table's own transaction, so that a drain that is repeated
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -17,9 +18,10 @@ from typing import Literal
 import msgspec
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from driftline.errors import StorageError
+from driftline.errors import StorageError, panics_as_errors
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.store.files import open_delta
@@ -29,6 +31,7 @@ _COMPACT_EVERY = 50
 _TIME = pl.Datetime("us", "UTC")
 
 Table = Literal["predictions", "labels", "shadow"]
+TABLES: tuple[Table, ...] = ("predictions", "labels", "shadow")
 
 
 class LoggedPrediction(msgspec.Struct, frozen=True):
@@ -116,6 +119,24 @@ class EventLog:
             }
         )
         self._append("labels", frame, through)
+
+    def remove(self, table: Table, seq: int, id: str) -> None:
+        """Take one event out again that cannot be worked in."""
+        opened = self._open(table)
+        if opened is not None:
+            with _told(self._folder / table, "written"), panics_as_errors():
+                opened.delete("seq = {} AND id = '{}'".format(seq, id.replace("'", "''")))
+                opened.update_incremental()
+
+    def table_schemas(self) -> dict[Table, str]:
+        """The columns of the tables that there are, as JSON of Delta."""
+        opened = {table: self._open(table) for table in TABLES}
+        return {table: one.schema().to_json() for table, one in opened.items() if one is not None}
+
+    def create_tables(self, schemas: Mapping[Table, str]) -> None:
+        """Create empty tables with these columns: a copy of another log's, without its rows."""
+        for table, columns in schemas.items():
+            DeltaTable.create(str(self._folder / table), DeltaSchema.from_json(columns))
 
     def window_rows(self, window: Window, version: str, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return a window's predictions of one version, each with its newest label or null, in the order of the log.
@@ -205,7 +226,7 @@ class EventLog:
         if not len(frame):
             return
         opened = self._open(table)
-        try:
+        with _told(self._folder / table, "written"), panics_as_errors():
             write_deltalake(
                 opened if opened is not None else str(self._folder / table),
                 frame,
@@ -219,15 +240,21 @@ class EventLog:
                 if opened.version() % _COMPACT_EVERY == _COMPACT_EVERY - 1:
                     opened.optimize.compact()
                     opened.vacuum(dry_run=False)  # of files that no version of the last week needs
-        except (DeltaError, OSError) as error:
-            raise StorageError(f"the event log in {self._folder / table} cannot be written: {error}") from error
 
     def _open(self, table: Table) -> DeltaTable | None:
         if table not in self._tables:
-            try:
-                self._tables[table] = open_delta(str(self._folder / table))
-            except TableNotFoundError:
-                return None
-            except (DeltaError, OSError) as error:
-                raise StorageError(f"the event log in {self._folder / table} cannot be read: {error}") from error
+            with _told(self._folder / table, "read"), panics_as_errors():
+                try:
+                    self._tables[table] = open_delta(str(self._folder / table))
+                except TableNotFoundError:
+                    return None
         return self._tables[table]
+
+
+@contextmanager
+def _told(folder: Path, what: str) -> Iterator[None]:
+    """Say which table it was that could not be read or written."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        raise StorageError(f"the event log in {folder} cannot be {what}: {error}") from error

@@ -46,6 +46,7 @@ class ModelRow:
     watermark: datetime | None
     latency: bytes | None
     last_arrival: datetime | None = None
+    log_marks: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

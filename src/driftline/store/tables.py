@@ -44,6 +44,14 @@ INBOX = sa.Table(
     sqlite_autoincrement=True,  # a number is never given twice, even after the newest row is gone
 )
 
+ATTEMPTS = sa.Table(
+    "attempts",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),  # the oldest inbox row, with which the batch begins
+    sa.Column("tried", sa.Integer, nullable=False),  # how often it was begun and not finished
+)
+
 RECEIPTS = sa.Table(
     "receipts",
     METADATA,
@@ -99,6 +107,7 @@ MODELS = sa.Table(
     sa.Column("watermark", Moment),  # the latest event time seen
     sa.Column("latency", sa.LargeBinary),
     sa.Column("last_arrival", Moment),  # wall-clock time of the newest event that was worked in
+    sa.Column("log_marks", sa.LargeBinary),  # MessagePack: where each table of the log stood then; null: not known
 )
 
 COUNTERS = sa.Table(

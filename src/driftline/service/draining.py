@@ -1,0 +1,52 @@
+"""Takes batches from the inbox, and sets aside what keeps failing, so that the rest goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from driftline.events import Prediction
+from driftline.service.ingest import work_in
+from driftline.service.model import MonitoredModel
+from driftline.service.poison import Open, find_poison, is_due
+from driftline.service.rehearsal import rehearse
+from driftline.store.inbox import Inbox
+from driftline.store.log import Table
+from driftline.store.poison import Poison, begin_attempt, set_poison_aside
+from driftline.store.state import State
+
+MOST_EVENTS = 50_000
+"""How many events are worked in at a time: bounds memory and the length of a write transaction."""
+
+_LOG = logging.getLogger("driftline")
+
+
+def drain(model: MonitoredModel, inbox: Inbox, state: State, *, rehearsal: Open = rehearse) -> int:
+    """Work the oldest batches of a model in; return how many batches that were (0: there is nothing to do).
+
+    A batch that has failed three times, or has ended the process so often, is searched for the events that it fails on;
+    these go into quarantine. The count stands in the state before each try.
+    """
+    rows = inbox.take(model.name, most_events=MOST_EVENTS)
+    if not rows:
+        return 0
+    with state.work() as work:
+        failures = begin_attempt(work.connection, model.name, rows[0].seq)
+    if is_due(failures) and (found := find_poison(model, state, rows, rehearsal)):
+        _remove_from_log(model, found)
+        with state.work() as work:
+            set_poison_aside(work.connection, model.name, found)
+        _LOG.warning("%s: %d events were set aside, the first because %s", model.name, len(found), found[0].reason)
+        return len(rows)
+    work_in(model, rows, state)
+    return len(rows)
+
+
+def _remove_from_log(model: MonitoredModel, found: Sequence[Poison]) -> None:
+    """Take out what an earlier try has brought into the log: the log has no event that the state does not know."""
+    for one in found:
+        table: Table = "labels"
+        if isinstance(one.event, Prediction):
+            table = "shadow" if one.event.role == "shadow" else "predictions"
+        if one.row.seq <= model.log.last_seq(table):
+            model.log.remove(table, one.row.seq, one.event.id)

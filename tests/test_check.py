@@ -131,8 +131,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "empty file": (["good.csv", "empty.csv"], "empty.csv is empty"),
     "no rows": (["good.csv", "header.csv"], "header.csv has no rows"),
     "broken Parquet": (["broken.parquet", "good.csv"], "broken.parquet cannot be read"),
-    "ragged CSV": (["good.csv", "ragged.csv"], "ragged.csv cannot be read"),
-    "not UTF-8": (["good.csv", "latin.csv"], "latin.csv cannot be read"),
+    "ragged CSV": (["good.csv", "ragged.csv"], "ragged.csv: line 92 has 4 fields, the header has 2"),
+    "not UTF-8": (["good.csv", "japanese.csv"], "0xC8 in line 92, column 3 is not UTF-8; save the file as UTF-8"),
     "duplicate columns": (["good.csv", "twice.csv"], "the column 'wind' comes more than once"),
     "nothing in common": (["good.csv", "other.csv"], "no column in common"),
     "a plain folder": (["good.csv", "folder"], "folder without a Delta Lake table"),
@@ -178,7 +178,7 @@ def mistakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
-    (folder / "latin.csv").write_bytes(good.encode() + "1,grün\n".encode("latin-1"))
+    (folder / "japanese.csv").write_bytes(good.encode() + "1,日本語\n".encode("gbk"))
     (folder / "folder").mkdir()
     return folder
 

@@ -253,11 +253,15 @@ MISTAKES: dict[str, tuple[str, bytes | None, type[Exception], str]] = {
     "an empty csv": ("x.csv", b"", DataError, "is empty"),
     "no parquet": ("x.parquet", b"PAR1 this is not one", DataError, "cannot be read"),
     "no arrow": ("x.arrow", b"ARROW1 nor this", DataError, "cannot be read"),
-    "semicolons": ("x.csv", b"a;b\n1;2\n3;4\n", DataError, "separated by ';'; separate them by commas"),
-    "tabs in a csv": ("x.csv", b"a\tb\n1\t2\n3\t4\n", DataError, "separated by"),
-    "commas in a tsv": ("x.tsv", b"a,b\n1,2\n3,4\n", DataError, "separated by ','"),
+    "semicolons here and there": (
+        "x.csv",
+        b"a;b\n1;2\n3;4;5\n",
+        DataError,
+        "separated by ';'; separate them by commas",
+    ),
+    "commas here and there": ("x.tsv", b"a,b\n1,2\n3,4,5\n", DataError, "separated by ','"),
     "a column twice": ("x.csv", b"a,a\n1,2\n", DataError, "'a' comes more than once"),
-    "a ragged csv": ("x.csv", b"a,b\n1,2\n3,4,5,6\n", DataError, "cannot be read"),
+    "a ragged csv": ("x.csv", b"a,b\n1,2\n3,4,5,6\n", DataError, "line 3 has 4 fields, the header has 2"),
 }
 
 

@@ -111,6 +111,7 @@ def check(
         dict(before.rows.schema),
         dict(now.rows.schema),
         floors or Floors(),
+        tuple(dict.fromkeys((*before.rows.notes, *now.rows.notes))),
     )
     seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
     if (seen_task, seen_positive) != (schema.task, schema.positive):

@@ -42,7 +42,14 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
             notes.append(
                 "no predictions are taken from the scores: the first labels do not show what a score below 0.5 means"
             )
-    return (*notes, *_alike_classes(sides), *_unreadable(sides), *_volume(sides), *_outliers(sides, drifted))
+    return (
+        *sides.said,
+        *notes,
+        *_alike_classes(sides),
+        *_unreadable(sides),
+        *_volume(sides),
+        *_outliers(sides, drifted),
+    )
 
 
 def _guessed(sides: Sides) -> str:

@@ -16,7 +16,10 @@ from driftline.statistics import Floors
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Both sides after their passes; ``types_before`` and ``types_now`` are the columns of the files."""
+    """Both sides after their passes; ``types_before`` and ``types_now`` are the columns of the files.
+
+    ``said`` is what was done to read them that is worth a word.
+    """
 
     layout: Layout
     before: Seen
@@ -24,6 +27,7 @@ class Sides:
     types_before: Mapping[str, pl.DataType]
     types_now: Mapping[str, pl.DataType]
     floors: Floors
+    said: tuple[str, ...] = ()
 
     @property
     def columns(self) -> Columns:

@@ -5,8 +5,9 @@ A path, a glob, a folder, or the address of any of these in an object store, suc
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape, glob, iglob
 from pathlib import Path
@@ -16,15 +17,18 @@ import polars as pl
 
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
+from driftline.store import ndjson, separated
 from driftline.store.rows import Rows, ScannedRows, readable
+from driftline.store.texts import Spool
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+_LOG = logging.getLogger("driftline")
 _DUPLICATED = re.compile(r"(?P<name>.*)_duplicated_\d+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
 _COMPRESSED = (".gz", ".zst")
-_OTHERS = {".csv": ";\t|", ".tsv": ",;|"}  # signs that separate columns elsewhere
+_OTHERS = {",": ";\t|", "\t": ",;|"}  # signs that separate columns elsewhere
 _FIRST_ROWS = 2_000
 _SMALL_BYTES = 16 << 20  # of a text file: its types are taken from all rows
 
@@ -87,9 +91,12 @@ def _open_local(name: str, missing: Sequence[str]) -> Rows:
 
 
 def read_rows(path: Path, missing: Sequence[str] = MISSING_TEXTS) -> pl.DataFrame:
-    """Read a whole file into memory; arguments and errors as of `open_rows`."""
+    """Read a whole file into memory; arguments and errors as of `open_rows`, and what is worth a word is logged."""
     rows = open_rows(path, missing)
-    return pl.concat([rows.sample().clear(), *rows.batches(list(rows.schema))], how="vertical_relaxed")
+    whole = pl.concat([rows.sample().clear(), *rows.batches(list(rows.schema))], how="vertical_relaxed")
+    for note in rows.notes:
+        _LOG.warning("%s", note)
+    return whole
 
 
 def _open(path: str, name: str, missing: Sequence[str]) -> Rows:
@@ -98,41 +105,118 @@ def _open(path: str, name: str, missing: Sequence[str]) -> Rows:
         if suffix in _TYPED:
             return ScannedRows(_TYPED[suffix](path), name, narrow=True)
         if suffix in _JSON:
-            return _text_rows(lambda rows, texts: pl.scan_ndjson(path, infer_schema_length=rows), name, ())
+            return _far_json(path, name) if _ADDRESS.match(path) else _Json(path, name).rows()
         if suffix in _SEPARATED:
-            scan = partial(_separated, path, _SEPARATED[suffix], list(missing))
-            rows = _text_rows(scan, name, (), retype=True)
-            _refuse_duplicates(rows.schema, name)
-            _refuse_separators(rows.schema, name, _OTHERS[suffix])
-            return rows
+            here = (path, name, _SEPARATED[suffix], list(missing))
+            return _far_separated(*here) if _ADDRESS.match(path) else _Separated(*here).rows()
         if not suffix and _ADDRESS.match(path):
             return ScannedRows(_delta(path), name, narrow=True)
     kind = f"of type {suffix!r}" if suffix else "without a suffix"
     raise UsageError(f"{name}: files {kind} are not read; allowed are {', '.join(SUFFIXES)}")
 
 
-_Scan = Callable[[int | None, Collection[str]], pl.LazyFrame]
-"""Scans a text file: how many rows are looked at for the types (None: all), and which columns stay texts."""
+def _files(path: str) -> list[Path]:
+    """The files that a pattern fits, in order."""
+    return [Path(file) for file in sorted(glob(path, recursive=True)) if Path(file).is_file()]
 
 
-def _separated(path: str, separator: str, missing: list[str], rows: int | None, texts: Collection[str]) -> pl.LazyFrame:
-    """Dates are not guessed: Polars would swap day and month in silence."""
-    scan = partial(
-        pl.scan_csv, path, separator=separator, try_parse_dates=False, null_values=missing, infer_schema_length=rows
-    )
-    there = texts and [name for name in scan().collect_schema() if name in texts]
-    return scan(schema_overrides=dict.fromkeys(there, pl.String)) if there else scan()
+def _are_small(files: Iterable[Path]) -> bool:
+    return sum(file.stat().st_size for file in files) <= _SMALL_BYTES
 
 
-def _text_rows(scan: _Scan, name: str, texts: Collection[str], *, retype: bool = False) -> ScannedRows:
-    small = Path(name).is_file() and Path(name).stat().st_size <= _SMALL_BYTES
-    return ScannedRows(
-        scan(None if small else _FIRST_ROWS, texts),
+class _Separated:
+    """Local files of CSV or TSV: looked at, mended where need be, and again where Polars still stumbles."""
+
+    def __init__(self, path: str, name: str, separator: str, missing: list[str]) -> None:
+        self._name, self._missing, self._spool = name, missing, Spool()
+        files = _files(path)
+        self._parts = [
+            separated.part_of(file, name if len(files) == 1 else str(file), separator, self._spool) for file in files
+        ]
+        self._mended: list[separated.Part] = []
+        self._notes = [note for part in self._parts for note in part.notes]
+        self._first = None if _are_small(part.path for part in self._parts) else _FIRST_ROWS
+
+    def rows(self, texts: frozenset[str] = frozenset()) -> ScannedRows:
+        """Their rows, with some columns as they are written."""
+        again = [partial(self._scan_mended, texts)]
+        if self._first is not None:
+            again.insert(0, partial(self._scan, None, texts))
+        return ScannedRows(
+            self._scan(self._first, texts),
+            self._name,
+            narrow=False,
+            again=again,
+            retype=lambda more: self.rows(texts.union(more)),
+            notes=self._notes,
+            kept=self._spool,
+        )
+
+    def _scan(self, rows: int | None, texts: frozenset[str]) -> pl.LazyFrame:
+        return separated.scan_parts(self._parts, self._missing, rows, texts)
+
+    def _scan_mended(self, texts: frozenset[str]) -> pl.LazyFrame:
+        if not self._mended:
+            self._mended = [part if part.mended else separated.mended(part, self._spool) for part in self._parts]
+            self._notes[:] = [note for part in self._mended for note in part.notes]
+        return separated.scan_parts(self._mended, self._missing, None, texts)
+
+
+class _Json:
+    """Local files of newline-delimited JSON, likewise."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self._name, self._spool = name, Spool()
+        files = _files(path)
+        self._parts = [ndjson.part_of(file, name if len(files) == 1 else str(file), self._spool) for file in files]
+        self._mended: list[ndjson.JsonPart] = []
+
+    def rows(self) -> ScannedRows:
+        """Their rows."""
+        again: list[Callable[[], pl.LazyFrame]] = [self._scan_mended, partial(self._scan_mended, nested=True)]
+        first = None if _are_small(part.path for part in self._parts) else _FIRST_ROWS
+        if first is not None:
+            again.insert(0, lambda: ndjson.scan_parts(self._parts, None))
+        return ScannedRows(
+            ndjson.scan_parts(self._parts, first),
+            self._name,
+            narrow=False,
+            again=again,
+            notes=[note for part in self._parts for note in part.notes],
+            kept=self._spool,
+        )
+
+    def _scan_mended(self, *, nested: bool = False) -> pl.LazyFrame:
+        if not self._mended:
+            self._mended = [part if part.kinds else ndjson.mended(part, self._spool) for part in self._parts]
+        return ndjson.scan_parts(self._mended, None, nested=nested)
+
+
+def _far_json(path: str, name: str) -> ScannedRows:
+    again = [lambda: pl.scan_ndjson(path, infer_schema_length=None)]
+    return ScannedRows(pl.scan_ndjson(path, infer_schema_length=_FIRST_ROWS), name, narrow=False, again=again)
+
+
+def _far_separated(
+    path: str, name: str, separator: str, missing: list[str], texts: frozenset[str] = frozenset()
+) -> ScannedRows:
+    """CSV or TSV in an object store, read there: what is not in order is refused."""
+
+    def scan(rows: int | None) -> pl.LazyFrame:
+        read = partial(pl.scan_csv, path, separator=separator, null_values=missing, infer_schema_length=rows)
+        there = texts and [column for column in read().collect_schema() if column in texts]
+        return read(schema_overrides=dict.fromkeys(there, pl.String())) if there else read()
+
+    rows = ScannedRows(
+        scan(_FIRST_ROWS),
         name,
         narrow=False,
-        again=None if small else lambda: scan(None, texts),
-        retype=(lambda more: _text_rows(scan, name, {*texts, *more}, retype=True)) if retype else None,
+        again=[lambda: scan(None)],
+        retype=lambda more: _far_separated(path, name, separator, missing, texts.union(more)),
     )
+    _refuse_duplicates(rows.schema, name)
+    _refuse_separators(rows.schema, name, _OTHERS[separator])
+    return rows
 
 
 def _suffix(path: str) -> str:

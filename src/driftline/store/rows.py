@@ -6,12 +6,16 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, Self
+from functools import partial
+from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
 from driftline.errors import DataError, UsageError
+
+_T = TypeVar("_T")
 
 HEAD_ROWS = 16_384
 _HEAD_CELLS, _LEAST_HEAD_ROWS, _HEAD_COLUMNS = 2_000_000, 1_024, 100
@@ -19,19 +23,25 @@ _BATCH_CELLS, _CELL_BYTES = 4_000_000, 8
 _LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 262_144
 _MOST_PARTS = 256  # a frame of one row takes as much memory as one of a hundred
 _MESSAGE_LENGTH = 200
+_HINTS = re.compile(r"\.?\s*(Consider setting|You might want to try|Detail:|This error occurred).*", re.DOTALL)
+"""What libraries advise that is no advice here: their settings, and their tracebacks."""
+
+_STUMBLES = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.PanicException)
 
 
 class Rows(Protocol):
     """A table that is read in order, in batches; every batch has the same columns.
 
     ``name`` is for messages. ``count`` is how many rows there are, None where only reading tells. ``narrow`` says that
-    reading some columns costs no more than these, and that it can be done again.
+    reading some columns costs no more than these, and that it can be done again. ``notes`` say what was done to read
+    them that is worth a word.
     """
 
     name: str
     schema: Mapping[str, pl.DataType]
     count: int | None
     narrow: bool
+    notes: Sequence[str]
 
     def sample(self) -> pl.DataFrame:
         """The first `HEAD_ROWS` rows, to look at, with all columns: the same for all that hold the same rows."""
@@ -72,8 +82,9 @@ class FrameRows:
 
     narrow = True
 
-    def __init__(self, frame: pl.DataFrame, name: str) -> None:
+    def __init__(self, frame: pl.DataFrame, name: str, notes: Sequence[str] = ()) -> None:
         self.name = name
+        self.notes: Sequence[str] = notes
         self.schema: Mapping[str, pl.DataType] = dict(frame.schema)
         self.count: int | None = frame.height
         self._frame = frame
@@ -88,7 +99,7 @@ class FrameRows:
 
     def retyped(self, texts: Collection[str]) -> FrameRows:
         """The frame with whole numbers and categoricals as texts."""
-        return FrameRows(self._frame.with_columns(as_texts(self._frame.schema, texts)), self.name)
+        return FrameRows(self._frame.with_columns(as_texts(self._frame.schema, texts)), self.name, self.notes)
 
 
 class ScannedRows:
@@ -100,37 +111,45 @@ class ScannedRows:
         name: str,
         *,
         narrow: bool,
-        again: Callable[[], pl.LazyFrame] | None = None,
+        again: Sequence[Callable[[], pl.LazyFrame]] = (),
         retype: Callable[[Collection[str]], ScannedRows] | None = None,
+        notes: Sequence[str] = (),
+        kept: object = None,
     ) -> None:
-        """Take the schema from the scan. ``again`` scans with types that every row was asked for; see `batches`.
+        """Take the schema from the scan; where it cannot be read, from the next of ``again``; see `batches`.
 
-        ``retype`` opens a text file again with some columns as they are written.
+        ``retype`` opens a text file again with some columns as they are written. ``kept`` is what must live as long.
+        A scan of ``again`` may add to ``notes``.
         """
         self.name, self.narrow = name, narrow
-        self._scan, self._again, self._retype = scan, again, retype
+        self.notes: Sequence[str] = notes
+        self._scan, self._again, self._retype, self._kept = scan, list(again), retype, kept
         self._bytes: Mapping[str, float] = {}
         with readable(name):
-            self.schema: Mapping[str, pl.DataType] = dict(scan.collect_schema())
+            self.schema: Mapping[str, pl.DataType] = self._settled(lambda: dict(self._scan.collect_schema()))
             self.count: int | None = int(scan.select(pl.len()).collect().item()) if narrow else None
+
+    def _settled(self, look: Callable[[], _T]) -> _T:
+        """What a look at the scan gives, or one at the next scan that can be looked at."""
+        while True:
+            try:
+                return look()
+            except _STUMBLES:
+                if not self._again:
+                    raise
+                self._scan = self._again.pop(0)()
 
     def sample(self) -> pl.DataFrame:
         """The first rows; what they need of memory makes the size of `batches`."""
         with readable(self.name):
-            try:
-                head = self._head()
-            except pl.exceptions.ComputeError:
-                if self._again is None:
-                    raise
-                self._scan, self._again = self._again(), None
-                self.schema = dict(self._scan.collect_schema())
-                head = self._head()
+            head = self._settled(self._head)
+            self.schema = {name: head.schema[name] for name in head.columns}
         self._bytes = {name: head[name].estimated_size() / max(head.height, 1) for name in head.columns}
         return head
 
     def _head(self) -> pl.DataFrame:
         """The first rows, of some columns at a time: even a few rows need the memory of a whole row group."""
-        names = list(self.schema)
+        names = self._scan.collect_schema().names()
         size = _HEAD_COLUMNS if self.narrow else max(len(names), 1)
         groups = [names[start : start + size] for start in range(0, len(names), size)]
         head = self._scan.head(head_rows(len(names)))
@@ -139,8 +158,8 @@ class ScannedRows:
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Stream the columns, from now on.
 
-        Where a later row of a CSV file is of a type that the first ones did not show, the rest comes with the types
-        that all rows allow.
+        Where a later row of a text file is of a type that the first ones did not show, or is written as Polars does not
+        read it, the rest comes from the next scan.
         """
         with readable(self.name):
             begun = self._stream(self._scan, columns)
@@ -155,26 +174,31 @@ class ScannedRows:
         casts = as_texts(self.schema, texts)
         again = copy.copy(self)
         again._scan = self._scan.with_columns(casts)
-        if (then := self._again) is not None:
-            again._again = lambda: then().with_columns(casts)
+        again._again = [partial(_cast_later, scan, casts) for scan in self._again]
         again.schema = {**self.schema, **dict.fromkeys((cast.meta.output_name() for cast in casts), pl.String())}
         return again
 
     def _batches(self, begun: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        done = 0
+        done, again = 0, list(self._again)
         with readable(self.name):
-            try:
-                for batch in begun:
-                    done += batch.height
-                    yield batch
-            except pl.exceptions.ComputeError:
-                if self._again is None:
-                    raise
-                yield from self._stream(self._again().slice(done), columns)
+            while True:
+                try:
+                    for batch in begun:
+                        done += batch.height
+                        yield batch
+                    return
+                except _STUMBLES:
+                    if not again:
+                        raise
+                    begun = self._stream(again.pop(0)().slice(done), columns)
 
     def _stream(self, scan: pl.LazyFrame, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         size = batch_rows(len(columns), sum(self._bytes.get(name, 0.0) for name in columns))
         return scan.select(columns).collect_batches(chunk_size=size, engine="streaming")
+
+
+def _cast_later(scan: Callable[[], pl.LazyFrame], casts: Sequence[pl.Expr]) -> pl.LazyFrame:
+    return scan().with_columns(casts)
 
 
 class StreamedRows:
@@ -187,6 +211,7 @@ class StreamedRows:
         from arro3.core import RecordBatchReader
 
         self.name = name
+        self.notes: Sequence[str] = ()
         with readable(name, foreign=True):
             self._reader = RecordBatchReader.from_stream(stream)
             empty = pl.DataFrame(self._reader.schema.empty_table())
@@ -259,6 +284,5 @@ class readable:  # noqa: N801 - a context manager, used as a verb
             raise DataError(f"{self._name} is empty") from None
         ours = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)
         if isinstance(error, ours) or (self._foreign and isinstance(error, Exception)):
-            said = str(error).partition(". Detail: ")[0]  # where Arrow puts a traceback
-            words = " ".join(said.split())[:_MESSAGE_LENGTH] or type(error).__name__
+            words = " ".join(_HINTS.sub("", str(error)).split())[:_MESSAGE_LENGTH] or type(error).__name__
             raise DataError(f"{self._name} cannot be read: {words}") from error

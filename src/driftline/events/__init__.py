@@ -15,7 +15,15 @@ from driftline.events.parsing import (
     parse_predictions,
     require_all_good,
 )
-from driftline.events.schema import Kind, Schema, Task, class_name, positive_class
+from driftline.events.schema import (
+    Kind,
+    PositiveGuess,
+    Schema,
+    Task,
+    class_name,
+    guess_positive,
+    positive_class,
+)
 from driftline.events.windows import Window, WindowSpec, parse_duration
 
 __all__ = [
@@ -25,6 +33,7 @@ __all__ = [
     "Label",
     "ParsedLabels",
     "ParsedPredictions",
+    "PositiveGuess",
     "Prediction",
     "Schema",
     "Task",
@@ -32,6 +41,7 @@ __all__ = [
     "WindowSpec",
     "class_name",
     "event_schemas",
+    "guess_positive",
     "is_missing",
     "missing_numbers",
     "parse_duration",

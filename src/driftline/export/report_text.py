@@ -97,11 +97,15 @@ def _verdict(report: Mapping[str, Any], profiles: Profiles, signs: Signs) -> Ite
         f"{rows['current']:,} current rows against {rows['reference']:,} of the reference; "
         f"{drifted} of {len(report['columns'])} columns drifted"
     )
+    if report["positive"] is not None and report["positive"]["doubt"]:
+        yield signs.text(report["positive"]["doubt"], "bold yellow")
     alerts = [alert for alert in report["alerts"] if alert["kind"] == "performance" or alert["column"] not in profiles]
     for alert in alerts[:_ALERTS_SHOWN]:
         yield signs.text(alert["message"], "red")
     if len(alerts) > _ALERTS_SHOWN:
         yield Text(f"and {len(alerts) - _ALERTS_SHOWN} more such alerts; --json and --html have them all")
+    if report["guesses"]:
+        yield signs.text(f"guessed: {'; '.join(report['guesses'])}", "dim")
 
 
 # ---- columns -----------------------------------------------------------------------------------------------

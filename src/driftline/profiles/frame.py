@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import polars as pl
 
 from driftline.errors import DataError, UnknownNameError
-from driftline.events import Kind, Schema, Task, class_name, positive_class
+from driftline.events import Kind, Schema, Task, class_name, guess_positive
 from driftline.profiles.parts import FARTHEST_US, are_dates, is_text, iso_time
 
 FEATURE = "feature."
@@ -124,10 +125,26 @@ def infer_schema(
             raise too_many_classes(classes, columns)
         if positive is not None and class_name(positive) not in classes and len(classes) > 1:
             raise UnknownNameError("class", class_name(positive), classes)
-        return Schema(
-            task, features, tuple(sorted(classes)), class_name(positive) if positive else positive_class(classes)
-        )
+        if positive is None and (guess := guess_positive(classes, **named_in(columns))) is not None:
+            positive = guess.name
+        return Schema(task, features, tuple(sorted(classes)), None if positive is None else class_name(positive))
     return Schema(task, features, tuple(sorted(classes)))
+
+
+class Named(TypedDict):
+    """What the columns of a model tell about its positive class, as `guess_positive` takes it."""
+
+    scores: tuple[str, ...]
+    label: str
+    scored: str
+
+
+def named_in(columns: Columns) -> Named:
+    """What the names of score and label tell: a lone score is that of the positive class."""
+    if isinstance(columns.score, str):
+        return Named(scores=(columns.score,), label=columns.label or "", scored="")
+    scored = [class_name(name) for name in columns.score or {}]
+    return Named(scores=(), label=columns.label or "", scored=scored[0] if len(scored) == 1 else "")
 
 
 def too_many_classes(classes: Collection[str], columns: Columns) -> DataError:

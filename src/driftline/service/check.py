@@ -13,22 +13,24 @@ from dataclasses import replace
 from typing import Any
 
 from driftline.errors import DataError, UnknownNameError, UsageError
-from driftline.events import Kind, Schema, Task, class_name, positive_class
+from driftline.events import Kind, Schema, Task, class_name, guess_positive
 from driftline.profiles import CategoricalColumn, Columns, NumericColumn, canonical, layout_of
 from driftline.profiles.frame import (
     CLASSES_OF_NUMBERS,
     FEATURE,
     INFERRED_CLASSES_LIMIT,
+    named_in,
     other_class,
     score_columns,
     too_many_classes,
 )
 from driftline.service.check_compare import report_of
+from driftline.service.check_guesses import Said
 from driftline.service.check_pass import Batches, Layout, Seen, read_sides
 from driftline.service.check_report import Alert, ColumnReport, Report
 from driftline.service.check_rows import Side, rows_of
 from driftline.service.check_schema import require_columns, schema_of, set_aside
-from driftline.service.check_sides import Sides
+from driftline.service.check_sides import Sides, classes_of
 from driftline.statistics import Floors
 from driftline.store.rows import StreamedRows
 
@@ -85,20 +87,35 @@ def check(
         ignore=tuple(ignore),
         segments=tuple(dict.fromkeys(segments)),
     )
+    asked = _task(task), None if positive is None else class_name(positive)
+    said = Said(task=task is not None, positive=positive is not None)
+    return _check(reference, current, columns, *asked, said, floors or Floors(), multivariate, progress or _silent)
+
+
+def _check(
+    reference: Any,
+    current: Any,
+    columns: Columns,
+    task: Task | None,
+    positive: str | None,
+    said: Said,
+    floors: Floors,
+    multivariate: str,
+    progress: Callable[[float], None],
+) -> Report:
+    """Check with this task and positive class; what the caller ``said`` of them is no guess."""
     before, now = Side(rows_of(reference, "reference")), Side(rows_of(current, "current"))
     require_columns(before.sample, now.sample, columns)
     before.type_like(now)
     now.type_like(before)
     batches = Batches((before, now), columns)
-    schema = schema_of(
-        before.sample, now.sample, columns, _task(task), None if positive is None else class_name(positive)
-    )
+    schema = schema_of(before.sample, now.sample, columns, task, positive)
     if positive is not None and schema.task is not Task.BINARY:
         raise UsageError(f"positive {positive!r} came, and the task is {schema.task.value}; only a binary model has it")
     aside = set_aside(before.sample, now.sample, schema)
     compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
     layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
-    seen_before, seen_now = read_sides(batches, layout, progress or _silent)
+    seen_before, seen_now = read_sides(batches, layout, progress)
     again = not (isinstance(before.rows, StreamedRows) or isinstance(now.rows, StreamedRows))
     finer = _with_other_class(_finer(layout, seen_before), seen_before, seen_now)
     if again and finer != layout:  # the first rows did not show what all are like
@@ -110,31 +127,15 @@ def check(
         seen_now,
         dict(before.rows.schema),
         dict(now.rows.schema),
-        floors or Floors(),
+        floors,
         tuple(dict.fromkeys((*before.rows.notes, *now.rows.notes))),
     )
     seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
     if (seen_task, seen_positive) != (schema.task, schema.positive):
         if not again:
             raise DataError(_unlike_the_first_rows(sides, seen_task))
-        return check(
-            reference,
-            current,
-            task=seen_task,
-            prediction=prediction,
-            score=score,
-            label=label,
-            time=time,
-            id=id,
-            features=features,
-            ignore=ignore,
-            segments=segments,
-            positive=seen_positive,
-            floors=floors,
-            multivariate=multivariate,
-            progress=progress,
-        )
-    return report_of(sides, schema, aside, multivariate)
+        return _check(reference, current, columns, seen_task, seen_positive, said, floors, multivariate, progress)
+    return report_of(sides, schema, aside, multivariate, said)
 
 
 def _silent(share: float) -> None:
@@ -150,17 +151,6 @@ def _task(task: Task | str | None) -> Task | None:
 
 
 # ---- what all rows show ------------------------------------------------------------------------------------
-
-
-def _classes(columns: Columns, *sides: Seen) -> set[str]:
-    """Every class that a label or a prediction of either side names; predictions that are made of scores name none."""
-    found: set[str] = set()
-    for seen in sides:
-        for profile, name in ((seen.profile.labels, "label"), (seen.profile.outputs, "prediction")):
-            column = profile.columns.get(name)
-            if isinstance(column, CategoricalColumn) and (name == "label" or columns.prediction is not None):
-                found |= set(column.categories.counts)
-    return found
 
 
 def _finer(layout: Layout, reference: Seen) -> Layout:
@@ -196,15 +186,15 @@ def _with_other_class(layout: Layout, *sides: Seen) -> Layout:
     scored = [*score_columns(columns, schema)]
     if columns.prediction is not None or len(scored) != 1 or other_class(scored[0], schema) is not None:
         return layout
-    seen = replace(schema, classes=tuple(sorted({*schema.classes, *_classes(columns, *sides)})))
+    seen = replace(schema, classes=tuple(sorted({*schema.classes, *classes_of(columns, *sides)})))
     return replace(layout, schema=seen) if other_class(scored[0], seen) is not None else layout
 
 
-def _by_all_rows(sides: Sides, schema: Schema, task: Task | str | None, positive: object) -> tuple[Task, str | None]:
+def _by_all_rows(sides: Sides, schema: Schema, task: Task | None, positive: str | None) -> tuple[Task, str | None]:
     """The task and the positive class by all rows, which may be others than the first rows let expect."""
     if schema.task is Task.REGRESSION:
         return schema.task, None
-    classes = _classes(sides.columns, sides.before, sides.now) | set(schema.classes)
+    classes = classes_of(sides.columns, sides.before, sides.now) | set(schema.classes)
     if task is None and not isinstance(sides.columns.score, str) and _are_numbers(sides):
         return Task.REGRESSION, None
     if len(classes) > INFERRED_CLASSES_LIMIT:
@@ -216,9 +206,10 @@ def _by_all_rows(sides: Sides, schema: Schema, task: Task | str | None, positive
             raise too_many_classes(classes, sides.columns)
         return Task.MULTICLASS, None
     if positive is None:
-        return schema.task, positive_class(classes) or schema.positive
+        guess = guess_positive(classes, **named_in(sides.columns))
+        return schema.task, guess.name if guess is not None else schema.positive
     if schema.positive not in classes and len(classes) == 2:
-        raise UnknownNameError("class", class_name(positive), sorted(classes))
+        raise UnknownNameError("class", positive, sorted(classes))
     return schema.task, schema.positive
 
 

@@ -13,6 +13,7 @@ from driftline.events import Kind, Schema, Task
 from driftline.lookalikes import differs_by, pairs, shown, shown_all
 from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
+from driftline.service.check_guesses import Said, guesses_on, positive_of
 from driftline.service.check_notes import notes_on
 from driftline.service.check_pass import REPEATED_LEAST
 from driftline.service.check_report import (
@@ -52,7 +53,7 @@ JUDGED = ("accuracy", "roc_auc", "mae")
 _SURE = 0.99
 
 
-def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], multivariate: str) -> Report:
+def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], multivariate: str, said: Said) -> Report:
     """The report on two sides; ``aside`` are the features that are not compared, with their reasons."""
     reference, current = sides.profiles(sides.before.profile), sides.profiles(sides.now.profile)
     label = sides.columns.label
@@ -75,6 +76,7 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
     columns = {drift.column: _column(drift, sides) for drift in worst_first(drifts.values())}
     before, now = sides.before.profile, sides.now.profile
     segments = _segments(sides)
+    was, became = _measures(sides, before.performance), _measures(sides, now.performance)
     alerts = (
         *_performance_alerts(sides, before.performance, now.performance),
         *_segment_alerts(sides),
@@ -86,8 +88,8 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         verdict="alert" if alerts else "ok",
         rows=RowCounts(sides.before.rows, sides.now.rows),
         columns=columns,
-        performance=_measures(sides, now.performance) or None,
-        reference_performance=_measures(sides, before.performance) or None,
+        performance=became or None,
+        reference_performance=was or None,
         label_coverage=label_coverage(now.labelled, sides.now.rows)
         if label is not None and label in sides.types_now
         else None,
@@ -99,6 +101,8 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         segments=segments,
         dependence=dependence,
         notes=notes_on(sides, new, {name: drift.drifted for name, drift in drifts.items() if not _tells_ends(drift)}),
+        positive=positive_of(sides, said, was, became),
+        guesses=guesses_on(sides, schema, said, relations=dependence is not None and dependence.value is not None),
         curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
     )
 

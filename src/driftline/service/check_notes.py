@@ -10,6 +10,7 @@ from driftline.lookalikes import differs_by, in_quotes, shown, shown_all, twins
 from driftline.profiles import CategoricalColumn, Classification, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
 from driftline.profiles.frame import other_class, score_columns
+from driftline.service.check_guesses import parts_unplayed
 from driftline.service.check_pass import REPEATED_LEAST, Seen
 from driftline.service.check_sides import Sides
 from driftline.statistics.figures import numbers, percents
@@ -46,6 +47,7 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
         *sides.said,
         *notes,
         *_alike_classes(sides),
+        *parts_unplayed(sides),
         *_unreadable(sides),
         *_volume(sides),
         *_outliers(sides, drifted),

@@ -57,6 +57,20 @@ class ColumnReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Positive:
+    """The class ``name`` that precision, recall, F1, ROC AUC and a lone score speak of in a binary model.
+
+    ``guessed`` is whether nobody said so, and ``by`` what it was guessed by, in words. ``doubt`` says, where the ROC
+    AUC is below 0.5, that the score seems to be of the other class, and what to do; else it is empty.
+    """
+
+    name: str
+    guessed: bool
+    by: str = ""
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """The performance on the rows of one segment: ``column`` has ``value`` there."""
 
@@ -107,7 +121,8 @@ class Report:
 
     ``reference_performance`` has the same measures of the reference rows, where those are labelled; ``classes`` those
     of each class, ``segments`` those of each segment, and ``curves`` what they are drawn from. ``duplicates`` are the
-    shares of rows, or ids, that repeat an earlier one. ``notes`` are worth a word and are no alert.
+    shares of rows, or ids, that repeat an earlier one. ``notes`` are worth a word and are no alert. ``guesses`` are
+    what was taken for granted without being told, among it the class that ``positive`` is, of a binary model.
     """
 
     verdict: Literal["ok", "alert"]
@@ -124,6 +139,8 @@ class Report:
     segments: tuple[Segment, ...] = ()
     dependence: Dependence | None = None
     notes: tuple[str, ...] = ()
+    positive: Positive | None = None
+    guesses: tuple[str, ...] = ()
     curves: Curves = field(default_factory=Curves, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,6 +184,8 @@ class Report:
                 for alert in self.alerts
             ],
             "notes": list(self.notes),
+            "positive": None if self.positive is None else _positive(self.positive),
+            "guesses": list(self.guesses),
         }
 
     def to_json(self) -> str:
@@ -259,6 +278,15 @@ def _column(report: ColumnReport) -> dict[str, Any]:
         "unseen": report.unseen,
         "changes": list(report.changes),
         "problem": report.problem or None,
+    }
+
+
+def _positive(positive: Positive) -> dict[str, Any]:
+    return {
+        "class": positive.name,
+        "guessed": positive.guessed,
+        "by": positive.by or None,
+        "doubt": positive.doubt or None,
     }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from driftline.events import class_name
-from driftline.profiles import Column, Columns, WindowProfile
+from driftline.profiles import CategoricalColumn, Column, Columns, WindowProfile
 from driftline.profiles.frame import SCORE
 from driftline.service.check_pass import Layout, Seen
 from driftline.statistics import Floors
@@ -61,3 +61,19 @@ class Sides:
     def role(self, column: str) -> str:
         """The part that a column plays."""
         return self.columns.roles.get(column, "feature")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Every class that either side, or the model's schema, has."""
+        return tuple(sorted({*self.layout.schema.classes, *classes_of(self.columns, self.before, self.now)}))
+
+
+def classes_of(columns: Columns, *sides: Seen) -> set[str]:
+    """Every class that a label or a prediction of either side names; predictions that are made of scores name none."""
+    found: set[str] = set()
+    for seen in sides:
+        for profile, name in ((seen.profile.labels, "label"), (seen.profile.outputs, "prediction")):
+            column = profile.columns.get(name)
+            if isinstance(column, CategoricalColumn) and (name == "label" or columns.prediction is not None):
+                found |= set(column.categories.counts)
+    return found

@@ -123,6 +123,15 @@ def test_a_column_that_only_spells_its_categories_otherwise_says_so_in_one_sente
     assert all(cleaned(text) == text for text in (words, alert.message))
 
 
+def test_the_examples_are_the_most_frequent_ones_in_the_same_order_each_time() -> None:
+    names = [f"n{i}" for i in range(20)]
+    rows = [name for i, name in enumerate(names) for _ in range(10 + 20 * i)]
+    report = driftline.check(pl.DataFrame({"t": rows}), pl.DataFrame({"t": [name.upper() for name in rows]}))
+    assert report.columns["t"].changes == (
+        "all 20 categories differ by upper and lower case only: n19 → N19, n18 → N18 and 18 more",
+    )
+
+
 def test_unicode_forms_of_a_category_are_told_apart() -> None:
     report = driftline.check(frame([COMPOSED, "tea"]), frame([APART, "tea"]))
     (words,) = report.columns["t"].changes

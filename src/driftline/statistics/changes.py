@@ -89,6 +89,7 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
     renamed = pairs(mine.counts.keys() - theirs.counts.keys(), theirs.counts.keys() - mine.counts.keys())
     if sum(max(mine.share(old), theirs.share(new)) for old, new in renamed.items()) < _CHANGE_LEAST:
         renamed = {}
+    renamed = dict(sorted(renamed.items(), key=lambda both: (-mine.share(both[0]), both[0])))
     names = sorted(mine.counts.keys() | theirs.counts.keys())
     told = shown_all(names)
     became = {old: (mine.share(old), theirs.share(new), f"{told[old]} as {told[new]}") for old, new in renamed.items()}

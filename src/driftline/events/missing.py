@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from decimal import Decimal
 from typing import Any
 
@@ -53,7 +54,7 @@ def is_missing(value: Any, texts: tuple[str, ...] = MISSING_TEXTS) -> bool:
     if isinstance(value, Decimal) and value.is_nan():  # a signalling one raises where it is compared
         return True
     try:
-        if bool(value != value):  # NaN and NaT of NumPy, Decimal("NaN")
+        if bool(operator.ne(value, value)):  # NaN and NaT of NumPy
             return True
         number = float(value)
     except (TypeError, ValueError, ArithmeticError, OverflowError):

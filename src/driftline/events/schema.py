@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from driftline.errors import UsageError
+from driftline.events.missing import MISSING_TEXTS
 from driftline.lookalikes import shown, shown_all
 
 
@@ -36,13 +37,17 @@ class Schema:
     """The shape of one model's events: inferred from its reference, or given, and then held to.
 
     ``features`` maps each feature to its kind, in order. ``classes`` are the known class names of a classifier
-    (empty: not known yet). ``positive`` is the class that *binary* measures speak of; None for other tasks.
+    (empty: not known yet). ``positive`` is the class that *binary* measures speak of; None for other tasks. ``missing``
+    are the texts that stand for a missing value, and ``single`` the features whose reference has 32-bit floats: others
+    are rounded to these, so that 0.1 is 0.1.
     """
 
     task: Task
     features: Mapping[str, Kind] = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     positive: str | None = None
+    missing: tuple[str, ...] = MISSING_TEXTS
+    single: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.positive is not None and self.task is not Task.BINARY:

@@ -159,7 +159,7 @@ class Profiler:
         if kind is Kind.NUMERIC:
             return NumericTally(self._grids.get(column, Grid()))
         if kind is Kind.CATEGORICAL:
-            return CategoricalTally()
+            return CategoricalTally(self._schema.missing)
         return CompositeTally(kind, column, self._grids, self._anchors.get(column))
 
     def _judge(self, labelled: pl.DataFrame, scores: list[str]) -> None:

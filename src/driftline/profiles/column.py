@@ -12,7 +12,8 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import MergeError
-from driftline.events import Kind, class_name
+from driftline.events import MISSING_TEXTS, Kind, class_name, is_missing
+from driftline.profiles.missing import without_missing
 from driftline.profiles.parts import Anchor, datetime_parts, text_parts, vector_parts
 from driftline.sketches import CategoryCounts, Grid, GridSketch, Moments, compiled
 from driftline.sketches.categories import BUCKETS, EXACT_LIMIT, buckets_of
@@ -223,9 +224,13 @@ class NumericTally:
 
 
 class CategoricalTally:
-    """Profiles a column of categories batch by batch; of a column with very many, only what is kept of them."""
+    """Profiles a column of categories batch by batch; of a column with very many, only what is kept of them.
 
-    def __init__(self) -> None:
+    ``missing`` are the texts that stand for a missing value.
+    """
+
+    def __init__(self, missing: tuple[str, ...] = MISSING_TEXTS) -> None:
+        self._texts = missing
         self._rows = self._missing = 0
         self._counts: list[pl.DataFrame] = []
         self._few: Counter[str] | None = Counter()
@@ -239,10 +244,14 @@ class CategoricalTally:
         if self._few is not None and values.dtype == pl.String and (loops := compiled.kernel()) is not None:
             few = loops.count_texts(values)
             if few is not None:
+                for name in [name for name in few if is_missing(name, self._texts)]:
+                    self._missing += few.pop(name)
                 self._few.update(few)
                 return
             self._settle_few()
-        there = _named(values.drop_nulls()).alias("name")
+        named = _named(values.drop_nulls()).alias("name")
+        there = without_missing(named, self._texts).drop_nulls()
+        self._missing += len(named) - len(there)
         if not self._categories.exact:
             self._sample(there)
             return

@@ -13,8 +13,11 @@ from typing import TypedDict
 import polars as pl
 
 from driftline.errors import DataError, UnknownNameError
-from driftline.events import Kind, Schema, Task, class_name, guess_positive
-from driftline.profiles.parts import FARTHEST_US, are_dates, is_text, iso_time
+from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, guess_positive, missing_numbers
+from driftline.profiles.missing import without_missing, without_missing_in
+from driftline.profiles.parts import are_dates, is_text
+from driftline.profiles.rounding import Rounding, is_single
+from driftline.profiles.times import TimeStyle, epoch_style, read_texts, read_times, time_style
 
 FEATURE = "feature."
 SCORE = "score."
@@ -26,6 +29,7 @@ INFERRED_CLASSES_LIMIT = 1000
 CLASSES_OF_NUMBERS = 20
 """More whole numbers than these are the values of a regression, not classes."""
 _FEW_NUMBERS = 1024
+_WHOLE_REAL = r"^-?\d+\.0+$"
 _CLASSES_TOLD = 5
 
 
@@ -33,7 +37,8 @@ _CLASSES_TOLD = 5
 class Columns:
     """Which column of a file plays which part. ``features`` None means: every column that plays no other part.
 
-    ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column.
+    ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column. ``missing``
+    are the texts that stand for a missing value; ``time_format`` is how the times are written, None: found out.
     """
 
     id: str | None = None
@@ -45,6 +50,8 @@ class Columns:
     features: tuple[str, ...] | None = None
     ignore: tuple[str, ...] = field(default=())
     segments: tuple[str, ...] = field(default=())
+    missing: tuple[str, ...] = MISSING_TEXTS
+    time_format: str | None = None
 
     @property
     def roles(self) -> dict[str, str]:
@@ -110,11 +117,14 @@ def infer_schema(
     Without ``task``: a float label or prediction means regression, two classes binary, else multiclass.
     """
     features = {name: kind_of(frame.schema[name]) for name in feature_columns(frame.schema, columns)}
+    missing = columns.missing
+    single = tuple(name for name, kind in features.items() if kind is Kind.NUMERIC and is_single(frame[name]))
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
+    frame = without_missing_in(frame.select(targets), missing)
     if task is None:
         task = _infer_task(frame, columns, targets)
     if task is Task.REGRESSION:
-        return Schema(task, features)
+        return Schema(task, features, missing=missing, single=single)
     classes: set[str] = set(columns.score) if isinstance(columns.score, Mapping) else set()
     for column in targets:
         classes |= {class_name(value) for value in frame[column].drop_nulls().unique().to_list()}
@@ -127,8 +137,9 @@ def infer_schema(
             raise UnknownNameError("class", class_name(positive), classes)
         if positive is None and (guess := guess_positive(classes, **named_in(columns))) is not None:
             positive = guess.name
-        return Schema(task, features, tuple(sorted(classes)), None if positive is None else class_name(positive))
-    return Schema(task, features, tuple(sorted(classes)))
+        known = None if positive is None else class_name(positive)
+        return Schema(task, features, tuple(sorted(classes)), known, missing, single)
+    return Schema(task, features, tuple(sorted(classes)), missing=missing, single=single)
 
 
 class Named(TypedDict):
@@ -178,44 +189,68 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     A column of another type than the schema's is cast; what does not cast becomes null: a mistyped value is missing.
     Columns that the file lacks are left out too: the profile then lacks them, which is a finding.
     """
-    present = frame.schema
-    parts: list[pl.Expr | pl.Series] = []
+    present = frame.columns
+    parts: list[pl.Series] = []
+    numbers = bool(missing_numbers(schema.missing))
     for name, kind in schema.features.items():
         if name in present:
-            as_it_is = _as_it_is(frame[name], kind)  # a series costs less than an expression
-            part = _typed(name, present[name], kind) if as_it_is is None else as_it_is
-            parts.append(part.alias(FEATURE + name))
+            values = frame[name]
+            if kind is Kind.TEXT or (kind is Kind.NUMERIC and numbers):  # the missing among categories are counted apart
+                values = without_missing(values, schema.missing)
+            if name in schema.single and kind is Kind.NUMERIC and values.dtype != pl.Float32:
+                values = Rounding(single=True)(values)
+            parts.append(typed_values(values, kind).alias(FEATURE + name))
     target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
     for column, role in ((columns.prediction, "prediction"), (columns.label, "label")):
         if column is not None and column in present:
-            as_it_is = _as_it_is(frame[column], target)
-            part = _typed(column, present[column], target) if as_it_is is None else as_it_is
-            parts.append(part.alias(role))
+            parts.append(typed_values(without_missing(frame[column], schema.missing), target).alias(role))
     for class_, column in score_columns(columns, schema).items():
         if column in present:
-            score = _typed(column, present[column], Kind.NUMERIC)
-            part = frame[column]
-            if not _are_probabilities(part):
-                part = pl.when(score.is_between(0.0, 1.0)).then(score)
-            parts.append(part.alias(SCORE + class_))
-    parts += [
-        (pl.col(column).bin.encode("hex") if present[column] == pl.Binary else pl.col(column).cast(pl.String)).alias(
-            part
-        )
-        for column, part in ((columns.id, "id"), (columns.version, "version"))
-        if column is not None and column in present
-    ]
-    parts += [
-        _typed(column, frame.schema[column], Kind.CATEGORICAL).alias(SEGMENT + column)
-        for column in columns.segments
-        if column in present
-    ]
+            parts.append(_probabilities(frame[column]).alias(SCORE + class_))
+    for column, role in ((columns.id, "id"), (columns.version, "version")):
+        if column is not None and column in present:
+            parts.append(identifiers(without_missing(frame[column], schema.missing)).alias(role))
+    for column in columns.segments:
+        if column in present:
+            values = without_missing(frame[column], schema.missing)
+            parts.append(typed_values(values, Kind.CATEGORICAL).alias(SEGMENT + column))
     if columns.time is not None and columns.time in present:
-        is_utc = present[columns.time] == pl.Datetime("us", "UTC")
-        parts.append((frame[columns.time] if is_utc else _utc(columns.time, present[columns.time])).alias("time"))
-    if all(isinstance(part, pl.Series) for part in parts):
-        return pl.DataFrame(parts)
-    return frame.select(parts)
+        parts.append(times_of(frame[columns.time], columns.time_format).alias("time"))
+    return pl.DataFrame(parts) if parts else frame.select([])
+
+
+def typed_values(values: pl.Series, kind: Kind) -> pl.Series:
+    """A column as its kind's type; what does not cast is null."""
+    as_it_is = _as_it_is(values, kind)
+    return typed_column(values, kind) if as_it_is is None else as_it_is
+
+
+def identifiers(values: pl.Series) -> pl.Series:
+    """Ids as texts, so that 17, 17.0 and "17" are one.
+
+    >>> identifiers(pl.Series([17.0, 18.5])).to_list(), identifiers(pl.Series(["17.0", "017"])).to_list()
+    (['17', '18.5'], ['17', '017'])
+    """
+    if values.dtype == pl.Binary:
+        return values.bin.encode("hex")
+    names = typed_values(values, Kind.CATEGORICAL) if values.dtype.is_float() else values.cast(pl.String)
+    whole = names.str.contains(_WHOLE_REAL)
+    return names.str.replace(r"\.0+$", "") if whole.any() and whole.all() else names
+
+
+def times_of(values: pl.Series, time_format: str | None = None) -> pl.Series:
+    """The times of a column in UTC, as they show themselves to be written; see `driftline.profiles.times`."""
+    if values.dtype == pl.Datetime("us", "UTC"):
+        return values
+    if values.dtype in (pl.Categorical, pl.Enum, pl.Null):
+        values = values.cast(pl.String)
+    style = TimeStyle("format", time_format) if time_format else TimeStyle("year")
+    if time_format is None and values.dtype.is_numeric():
+        style = epoch_style([values])
+    elif time_format is None and values.dtype == pl.String:
+        found = time_style([values])
+        style = found if isinstance(found, TimeStyle) else style
+    return read_times(values, style)
 
 
 def with_predictions(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -278,40 +313,50 @@ def score_columns(columns: Columns, schema: Schema) -> dict[str, str]:
     return {class_name(name): column for name, column in (columns.score or {}).items()}
 
 
-def names_of(name: str, dtype: pl.DataType) -> pl.Expr:
+def _probabilities(values: pl.Series) -> pl.Series:
+    """Scores: numbers from 0 to 1; null for others."""
+    if _are_probabilities(values):
+        return values
+    scores = typed_values(values, Kind.NUMERIC)
+    return scores.set(~scores.is_between(0.0, 1.0).fill_null(False), None)
+
+
+def names_of(values: pl.Series) -> pl.Series:
     """A column's values as class names, spelled as `class_name` does."""
-    return _typed(name, dtype, Kind.CATEGORICAL)
+    return typed_values(values, Kind.CATEGORICAL)
 
 
-def _typed(name: str, dtype: pl.DataType, kind: Kind) -> pl.Expr:
-    column = pl.col(name)
+def typed_column(values: pl.Series, kind: Kind) -> pl.Series:
+    """A column cast to the type of a kind."""
+    dtype, name = values.dtype, values.name
+    nothing = pl.Series(name, [None], dtype=pl.String)
     if kind is Kind.NUMERIC:
         if dtype in (pl.Categorical, pl.Enum):  # their texts may be numbers, their codes are none
-            column = column.cast(pl.String)
-        return column.cast(pl.Float64, strict=False) if not dtype.is_nested() else pl.lit(None, pl.Float64)
+            values = values.cast(pl.String)
+        elif dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+            values = nothing.new_from_index(0, len(values))
+        if values.dtype == pl.String:
+            values = values.str.strip_chars()
+        return values.cast(pl.Float64, strict=False)
     if kind is Kind.DATETIME and not dtype.is_temporal():
-        return iso_time(column) if dtype == pl.String else pl.lit(None, pl.Datetime("us"))
-    if kind is Kind.TEXT:
-        return column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)
+        times = values if dtype == pl.String else nothing.new_from_index(0, len(values))
+        return read_texts(times, TimeStyle("year")).dt.replace_time_zone(None)
     if kind is Kind.EMBEDDING and not dtype.is_nested():
-        return pl.lit(None, pl.List(pl.Float64))
-    if kind is Kind.CATEGORICAL:
-        if dtype == pl.Boolean:
-            column = column.cast(pl.Int8)
-        elif dtype.is_float():
-            whole = column.cast(pl.Int64, strict=False)
-            return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String))
-        return column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)
-    return column
+        return pl.Series(name, [None], dtype=pl.List(pl.Float64)).new_from_index(0, len(values))
+    if kind in (Kind.TEXT, Kind.CATEGORICAL):
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+            return nothing.new_from_index(0, len(values))
+        return _class_names(values) if kind is Kind.CATEGORICAL else values.cast(pl.String, strict=False)
+    return values
 
 
-def _utc(name: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(name)
-    if dtype == pl.String:
-        return column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-    if dtype.is_numeric():
-        time = (column.cast(pl.Float64) * 1e6).cast(pl.Int64, strict=False)
-        return pl.when(time.abs() < FARTHEST_US).then(time).cast(pl.Datetime("us", "UTC"))
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
-        return column.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
-    return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+def _class_names(values: pl.Series) -> pl.Series:
+    """Values as class names, spelled as `class_name` does."""
+    if values.dtype == pl.Boolean:
+        values = values.cast(pl.Int8)
+    if not values.dtype.is_float():
+        return values.cast(pl.String, strict=False)
+    values = values.fill_nan(None)
+    whole = values.cast(pl.Int64, strict=False)
+    texts = values.cast(pl.String)
+    return texts.zip_with((whole != values).fill_null(True), whole.cast(pl.String))

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from driftline.profiles.times import FARTHEST_US, TimeStyle, read_texts, time_style
+
 PROJECTIONS = 8
 WORDS_LIMIT, WORD_LENGTH_LIMIT = 200, 40
 TIME_PART = "time"
@@ -20,8 +22,7 @@ TIME_PART = "time"
 
 _WEEKDAYS = pl.Series(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
 _HOURS = pl.Series([f"{hour:02}" for hour in range(24)])
-_DATE = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|UTC|[+-]\d{2}(:?\d{2})?)?)?$"
-FARTHEST_US = 8 * 10**18  # 250,000 years from 1970, beyond which Polars has no calendar
+_ISO = TimeStyle("year")
 _LOOKED_AT = 1000
 _TEXT_DISTINCT, _TEXT_WORDS, _TEXT_LEAST = 0.5, 3, 10
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -53,36 +54,15 @@ def are_dates(sample: pl.Series) -> bool:
     >>> are_dates(pl.Series(["2024-01-31", None, "2024-01-31T12:30:00Z"])), are_dates(pl.Series(["31.1.2024"]))
     (True, False)
     """
-    first = sample.drop_nulls().head(_LOOKED_AT)
-    if first.dtype != pl.String or not len(first) or not first.str.contains(_DATE).all():
-        return False
-    return _times_of(first).null_count() < len(first) / 2  # codes may look like dates: 1234-56-78
-
-
-def iso_time(column: pl.Expr) -> pl.Expr:
-    """Texts such as 2024-01-31, 2024-01-31 12:30 and 2024-01-31T12:30:59.5+01:00 as times in UTC; others are null.
-
-    What has no offset from UTC is in UTC; fractions of seconds are left out.
-    """
-    clock = pl.when(column.str.len_bytes() >= 16).then(column.str.slice(11, 5)).otherwise(pl.lit("00:00"))
-    seconds = pl.when(column.str.slice(16, 1) == ":").then(column.str.slice(17, 2)).otherwise(pl.lit("00"))
-    text = pl.concat_str(column.str.slice(0, 10), pl.lit(" "), clock, pl.lit(":"), seconds)
-    offset = column.str.slice(16).str.extract(r"([+-]\d{2}:?(\d{2})?)$").str.replace(":", "", literal=True)
-    hours, minutes = (
-        offset.str.slice(at, 2).cast(pl.Int64, strict=False).fill_null(0)
-        * pl.when(offset.str.starts_with("-")).then(-1).otherwise(1)
-        for at in (1, 3)
-    )
-    return text.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False) - pl.duration(
-        hours=hours, minutes=minutes
-    )
+    style = time_style([sample.head(_LOOKED_AT)], plain=True)
+    return isinstance(style, TimeStyle) and style.name == _ISO.name
 
 
 def datetime_parts(values: pl.Series, timezone: str = "UTC") -> dict[str, pl.Series]:
     """The weekday (Mon to Sun) and hour of the day (00 to 23) in a time zone, and the time, in seconds since 1970.
 
     Times without a zone are in UTC. A date has no hour, a time of day no weekday; a duration has its seconds. Texts are
-    read as `iso_time` does. Parts of what is more than 250,000 years away are null, and so are those of other types.
+    read as ISO 8601. Parts of what is more than 250,000 years away are null, and so are those of other types.
     """
     if values.dtype == pl.String:
         values = _times_of(values)
@@ -106,7 +86,7 @@ def datetime_parts(values: pl.Series, timezone: str = "UTC") -> dict[str, pl.Ser
 
 
 def _times_of(texts: pl.Series) -> pl.Series:
-    return pl.DataFrame({"text": texts}).select(iso_time(pl.col("text"))).to_series()
+    return read_texts(texts, _ISO).dt.replace_time_zone(None)
 
 
 def _hours(times: pl.Series) -> pl.Series:

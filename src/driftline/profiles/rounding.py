@@ -1,0 +1,139 @@
+"""Rounding noise is no drift: 0.1 of 32 bits, of 64 bits and of a CSV file with six decimals are the same number.
+
+Only values that come again and again can seem to have changed by it: numbers that are all different lie in cells that
+are wide beside any noise. So what is looked for are repeated values that two sides have nearly, and not quite, alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+_LOOKED_AT = 2_000
+_REPEATED = 0.5  # distinct values, as a share of rows, from which on numbers are not repeated
+_AGREE = 0.5  # of the values that one side alone has, the share that the other has after rounding
+_SIGNIFICANT = (12, 9)
+_MOST_DECIMALS, _LEAST_DECIMALS = 9, 3
+_STEP_SHARE = 1e-3  # of the standard deviation: what rounding to decimals may move a value by
+_EXACT = 1e-13
+_GRID = 1024.0  # multiples of 1/1024 are exact in any type
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How numbers are rounded before they are compared: to 32 bits, to significant digits, or to decimals."""
+
+    single: bool = False
+    significant: int | None = None
+    decimals: int | None = None
+
+    def __call__(self, values: pl.Series) -> pl.Series:
+        """The rounded values, float64, shape (n,); null and NaN stay what they are.
+
+        >>> Rounding(single=True)(pl.Series([0.1])).to_list(), Rounding(decimals=2)(pl.Series([0.126])).to_list()
+        ([0.10000000149011612], [0.13])
+        """
+        numbers = values.cast(pl.Float64, strict=False)
+        if self.single:
+            numbers = numbers.cast(pl.Float32).cast(pl.Float64)
+        if self.significant is not None:
+            numbers = numbers.round_sig_figs(self.significant)
+        if self.decimals is not None:
+            numbers = numbers.round(self.decimals)
+        return numbers
+
+    @property
+    def words(self) -> str:
+        """To what the numbers are rounded."""
+        if self.single:
+            return "the precision of 32-bit floats"
+        return f"{self.significant} significant digits" if self.significant else f"{self.decimals} decimals"
+
+
+def rounding_of(samples: Sequence[pl.Series]) -> Rounding | None:
+    """The rounding by which the values of two samples of a column agree; None where none is needed, or none helps.
+
+    >>> rounding_of([pl.Series([0.1, 0.2] * 9, dtype=pl.Float32), pl.Series([0.1, 0.2] * 9)])
+    Rounding(single=True, significant=None, decimals=None)
+    >>> rounding_of([pl.Series([0.3, 0.7] * 9), pl.Series([0.1 + 0.2, 0.7] * 9)])
+    Rounding(single=False, significant=12, decimals=None)
+    >>> rounding_of([pl.Series([0.3, 0.7] * 9), pl.Series([0.4, 0.7] * 9)])
+    """
+    singles = [is_single(values) for values in samples]
+    if any(singles):
+        return None if all(values.dtype == pl.Float32 for values in samples) else Rounding(single=True)
+    if not any(values.dtype.is_float() for values in samples):
+        return None
+    sides = [_distinct(values) for values in samples]
+    if any(distinct is None for distinct in sides):
+        return None
+    a, b = (distinct for distinct in sides if distinct is not None)
+    alone = np.concatenate([np.setdiff1d(a, b, assume_unique=True), np.setdiff1d(b, a, assume_unique=True)])
+    if not len(alone):
+        return None
+    decimals = _decimals(a, b)
+    for rounding in (*(Rounding(significant=digits) for digits in _SIGNIFICANT), decimals):
+        if rounding is not None and _agree(a, b, rounding) >= _AGREE:
+            return rounding
+    return None
+
+
+def is_single(values: pl.Series) -> bool:
+    """Whether numbers are of 32 bits, by their type, or by all values where they have been made wider since.
+
+    >>> is_single(pl.Series([0.1], dtype=pl.Float32).cast(pl.Float64)), is_single(pl.Series([0.5, 3.0]))
+    (True, False)
+    """
+    if values.dtype == pl.Float32:
+        return True
+    if values.dtype != pl.Float64:
+        return False
+    numbers = _finite(values)
+    with np.errstate(over="ignore"):
+        exact = bool((numbers.astype(np.float32) == numbers).all())
+    return exact and bool((numbers * _GRID != np.rint(numbers * _GRID)).any())
+
+
+def _finite(values: pl.Series) -> _Floats:
+    numbers = values.head(_LOOKED_AT).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
+    found: _Floats = numbers[np.isfinite(numbers)]
+    return found
+
+
+def _distinct(values: pl.Series) -> _Floats | None:
+    """The distinct finite values; None where they hardly come again."""
+    numbers = _finite(values)
+    distinct = np.unique(numbers)
+    return distinct if 0 < len(distinct) <= max(_REPEATED * len(numbers), 1) else None
+
+
+def _decimals(a: _Floats, b: _Floats) -> Rounding | None:
+    """Rounding to the decimals of the side that has fewer, where that is fine beside the spread of its values."""
+    digits = sorted((_decimals_of(a), _decimals_of(b)))
+    fewest = digits[0]
+    if digits[0] == digits[1] or not _LEAST_DECIMALS <= fewest <= _MOST_DECIMALS:
+        return None
+    spread = float(np.std(np.concatenate([a, b])))
+    return Rounding(decimals=fewest) if 10.0**-fewest <= _STEP_SHARE * spread else None
+
+
+def _decimals_of(values: _Floats) -> int:
+    for digits in range(_MOST_DECIMALS + 1):
+        if bool((np.abs(values - np.round(values, digits)) <= _EXACT * np.abs(values)).all()):
+            return digits
+    return _MOST_DECIMALS + 1
+
+
+def _agree(a: _Floats, b: _Floats, rounding: Rounding) -> float:
+    """Of the values that one side alone has, the share that both have after rounding, and did not lose others."""
+    rounded_a, rounded_b = (rounding(pl.Series(side)).to_numpy() for side in (a, b))
+    both = np.intersect1d(rounded_a, rounded_b)
+    alone = [rounded_a[~np.isin(a, b)], rounded_b[~np.isin(b, a)]]
+    count = sum(map(len, alone))
+    return float(sum(int(np.isin(side, both).sum()) for side in alone)) / max(count, 1)

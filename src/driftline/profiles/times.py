@@ -1,0 +1,316 @@
+"""Reads times, however they are written: epochs of any unit, date keys, ISO, day or month first, names of months.
+
+A number tells its unit by its size. A text tells its order of day and month only together with others of its column:
+`time_style` looks at them, and says where they leave it open.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+FARTHEST_US = 8 * 10**18
+"""250,000 years from 1970, beyond which Polars has no calendar."""
+
+UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": None}
+"""Units of numbers, and how many microseconds each has; a nanosecond is a thousandth."""
+
+_SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 10**11, 10**14, 10**17
+"""Seconds are below the year 5138; as milliseconds the same number is in March 1973, and so on for smaller units."""
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAME = "(?P<month>(?i:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*)"
+_WEEKDAY = r"(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+_CLOCK = (
+    r"(?:(?:[T ,:]|\s)\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9})\d*)?)?"
+    r"\s*(?P<half>(?i:[ap]\.?m\.?))?)?"
+)
+_ZONE = r"\s*(?P<zone>(?i:Z|UTC|GMT)|[+-]\d{2}(?::?\d{2})?)?"
+_SPECIAL = {
+    "year": r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})",
+    "compact": r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})",
+    "named": rf"{_WEEKDAY}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-/ .]*{_NAME}[-/ .,]*(?P<year>\d{{4}}|\d{{2}})",
+    "name first": rf"{_WEEKDAY}{_NAME}[-/ .]*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-/ .,]+(?P<year>\d{{4}}|\d{{2}})",
+    "day": r"(?P<day>\d{1,2})[-/.](?P<month>\d{1,2})[-/.](?P<year>\d{4}|\d{2})",
+    "month": r"(?P<month>\d{1,2})[-/.](?P<day>\d{1,2})[-/.](?P<year>\d{4}|\d{2})",
+}
+_COMPACT_CLOCK = (
+    r"(?:[T ]?(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9})\d*)?)?(?P<half>)?)?"
+)
+_TEMPLATES = {
+    name: f"^{date}{_COMPACT_CLOCK if name == 'compact' else _CLOCK}{_ZONE}$" for name, date in _SPECIAL.items()
+}
+_FOR_PEOPLE = {
+    "named": "day, name of the month, year",
+    "name first": "name of the month, day, year",
+    "day": "day first",
+    "month": "month first",
+    "compact": "date keys such as 20240131",
+}
+_PLAIN = r"\d+(?P<sign>[-/.])\d+(?P=sign)\d+(?:(?P<between>[T ])\d\d:\d\d(?P<seconds>:\d\d)?(?P<zone>Z)?)?"
+_PLAIN_DATES = {"year": ("%Y", "%m", "%d"), "day": ("%d", "%m", "%Y"), "month": ("%m", "%d", "%Y")}
+_SEPARATED = r"^(\d{1,2})([-/.])(\d{1,2})[-/.](?:\d{4}|\d{2})(?:\D|$)"
+_VERSION = r"^\d{1,2}[.-]\d{1,2}[.-]\d{2}(\D|$)"
+_MOST_TELL = 0.9  # of the texts that are there; a few may be broken
+
+_KEYS = {  # digits of a date key -> its format
+    8: "%Y%m%d",
+    12: "%Y%m%d%H%M",
+    14: "%Y%m%d%H%M%S",
+}
+_COLUMN_KEYS = {4: "%Y", 6: "%Y%m", **_KEYS}  # years and months are told from seconds only where all of a column are
+
+
+class Doubt(enum.Enum):
+    """Why texts are not read as times."""
+
+    NO_TIMES = "no times"
+    ORDER = "day first or month first"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeStyle:
+    """How the times of one column are written.
+
+    ``name`` is a template of texts (``year``: ISO), ``"numbers"`` (epochs, each by its size), ``"key"`` with its
+    ``format``, or ``"format"``: a format of people's own, or a unit (`UNITS`).
+    """
+
+    name: str
+    format: str = ""
+    clock: bool = True
+    """Whether any of the texts that were looked at has a time of day."""
+
+    @property
+    def words(self) -> str:
+        """How it is said to people; empty for what needs no word."""
+        if self.name == "key":
+            return f"date keys ({self.format})"
+        return _FOR_PEOPLE.get(self.name, "")
+
+
+def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyle | Doubt:
+    """How the texts of a column are written, by all of its samples together; missing ones are null.
+
+    ``plain`` leaves out what may be something else in a column that nobody called a time: numbers such as 20240131, and
+    versions such as 1.2.24.
+
+    >>> time_style([pl.Series(["01/31/2024", "02/01/2024"])]).name, time_style([pl.Series(["01-MAR-26"])]).name
+    ('month', 'named')
+    >>> time_style([pl.Series(["01/02/2024", "03/04/2024"])]), time_style([pl.Series(["tea", "cups"])])
+    (<Doubt.ORDER: 'day first or month first'>, <Doubt.NO_TIMES: 'no times'>)
+    """
+    there = [texts.drop_nulls().str.strip_chars() for texts in samples if texts.dtype == pl.String]
+    texts = pl.concat(there) if there else pl.Series([], dtype=pl.String)
+    if not len(texts):
+        return Doubt.NO_TIMES
+    clock = bool(texts.str.contains(r"\d[T ,:]+\s*\d{1,2}:\d{2}|\d{8}[T ]?\d{4}").any())
+    for name in ("year", "named", "name first", *(() if plain else ("compact",))):
+        if _tell(texts, name):
+            return TimeStyle(name, clock=clock)
+    parts = texts.str.extract_groups(_SEPARATED).struct
+    first, sign, second = parts.field("1").cast(pl.Int32), parts.field("2"), parts.field("3").cast(pl.Int32)
+    if first.count() < _MOST_TELL * len(texts) or (plain and bool(texts.str.contains(_VERSION).any())):
+        return Doubt.NO_TIMES
+    day_first, month_first = _share(first > 12), _share(second > 12)
+    if not day_first and not month_first and bool((sign.drop_nulls() != ".").all()):
+        return Doubt.ORDER
+    name = "day" if day_first >= month_first else "month"
+    return TimeStyle(name, clock=clock) if _tell(texts, name) else Doubt.NO_TIMES
+
+
+def _share(those: pl.Series) -> float:
+    return float(those.fill_null(False).mean() or 0.0)  # type: ignore[arg-type]
+
+
+def _tell(texts: pl.Series, name: str) -> bool:
+    looked_at = texts.head(1000)
+    if _share(looked_at.str.contains(_TEMPLATES[name])) < _MOST_TELL:
+        return False
+    read = read_texts(looked_at, TimeStyle(name))
+    return bool(read.count() >= _MOST_TELL * len(looked_at))
+
+
+def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
+    """How the times of a column of numbers are written: date keys where every number is one, else epochs by size.
+
+    >>> epoch_style([pl.Series([20240131, 20240201])]).format, epoch_style([pl.Series([1704067200000])]).name
+    ('%Y%m%d', 'numbers')
+    """
+    there = pl.concat([one.drop_nulls().cast(pl.Float64) for one in numbers])
+    there = there.filter(there.is_finite())
+    if not len(there):
+        return TimeStyle("numbers")
+    low, high = float(there.min()), float(there.max())  # type: ignore[arg-type]
+    for digits, pattern in _COLUMN_KEYS.items():
+        if 10 ** (digits - 1) <= low and high < 10**digits and _is_year(low, digits) and _is_year(high, digits):
+            style = TimeStyle("key", pattern)
+            if read_numbers(there, style).null_count() == 0:
+                return style
+    return TimeStyle("numbers")
+
+
+def _is_year(key: float, digits: int) -> bool:
+    return 1900 <= key // 10 ** (digits - 4) < 2200
+
+
+def read_times(values: pl.Series, style: TimeStyle) -> pl.Series:
+    """The times of a column in UTC, microseconds; null where there is none, or where it is not written so."""
+    if values.dtype == pl.String:
+        return read_texts(values, style)
+    if values.dtype.is_numeric():
+        return read_numbers(values, style)
+    if isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone is not None:
+        return values.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    if values.dtype in (pl.Date, pl.Datetime):
+        return values.cast(pl.Datetime("us"), strict=False).dt.replace_time_zone("UTC")
+    return pl.Series(values.name, [None], dtype=pl.Datetime("us", "UTC")).new_from_index(0, len(values))
+
+
+def read_numbers(values: pl.Series, style: TimeStyle) -> pl.Series:
+    """Numbers as times: by unit, by key, or each by its size; see `TimeStyle`."""
+    if style.name == "format" and style.format not in UNITS:
+        return read_texts(_whole(values), style)
+    if style.name == "key":
+        texts = _whole(values)
+        pattern = style.format
+        if "%d" not in pattern:  # a month or a year is its first day
+            texts, pattern = (
+                texts + ("01" if "%m" in pattern else "0101"),
+                pattern + ("%d" if "%m" in pattern else "%m%d"),
+            )
+        return _in_utc(texts.str.to_datetime(pattern, time_unit="us", strict=False))
+    return pl.select(_epoch(pl.lit(values), style.format)).to_series().alias(values.name)
+
+
+def _epoch(number: pl.Expr, unit: str = "") -> pl.Expr:
+    number = number.cast(pl.Float64, strict=False) if unit else number
+    exact = number.cast(pl.Int64, strict=False)  # whole numbers keep all of their digits
+    real = number.cast(pl.Float64)
+    size = real.abs()
+    seconds, milliseconds = (real * 1e6).round(), (real * 1e3).round()
+    micros = {"s": seconds, "ms": milliseconds, "us": exact.cast(pl.Float64), "ns": None}
+    if unit and (found := micros.get(unit)) is not None:
+        by_unit = found.cast(pl.Int64, strict=False)
+    elif unit == "ns":
+        by_unit = exact.floordiv(1000)
+    else:
+        by_unit = (
+            pl.when(size < _SECONDS_BELOW)
+            .then(seconds.cast(pl.Int64, strict=False))
+            .when(size < _MILLISECONDS_BELOW)
+            .then(milliseconds.cast(pl.Int64, strict=False))
+            .when(size < _MICROSECONDS_BELOW)
+            .then(exact)
+            .otherwise(exact.floordiv(1000))
+        )
+    return pl.when(by_unit.abs() < FARTHEST_US).then(by_unit).cast(pl.Datetime("us", "UTC"))
+
+
+def unit_of(numbers: Sequence[pl.Series]) -> str:
+    """The unit that most of the epochs of a column have, in words; several are told.
+
+    >>> unit_of([pl.Series([1704067200, 1704067260])]), unit_of([pl.Series([1704067200123])])
+    ('seconds', 'milliseconds')
+    """
+    sizes = pl.concat([one.drop_nulls().cast(pl.Float64).abs() for one in numbers])
+    ends = (_SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW)
+    names = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+    places = sum((sizes >= end).cast(pl.Int32) for end in ends)
+    found = sorted(places.unique().to_list()) if isinstance(places, pl.Series) else []
+    return " and ".join(names[place] for place in found) or "seconds"
+
+
+def _whole(values: pl.Series) -> pl.Series:
+    """Whole numbers as their digits; null for others."""
+    if values.dtype.is_float():
+        whole = values.cast(pl.Int64, strict=False)
+        values = whole.set(~(whole == values).fill_null(False), None)
+    return values.cast(pl.String)
+
+
+def read_texts(texts: pl.Series, style: TimeStyle) -> pl.Series:
+    """Texts as times in UTC; those without an offset are in UTC. A year of two digits is 1969 to 2068."""
+    if style.name == "format":
+        return _by_format(texts, style.format)
+    if style.name in ("numbers", "key"):
+        return read_numbers(texts.str.strip_chars().cast(pl.Float64, strict=False), style)
+    first = texts.drop_nulls().head(1)
+    pattern = _pattern_of(first[0], style.name) if len(first) else None
+    if pattern is None:
+        return _by_template(texts, style)
+    read = _in_utc(texts.str.to_datetime(pattern, time_unit="us", strict=False))
+    others = read.is_null() & texts.is_not_null()
+    if not others.any():
+        return read
+    places = others.arg_true()
+    return read.scatter(places, _by_template(texts.gather(places), style))
+
+
+def _pattern_of(text: str, name: str) -> str | None:
+    """The format of a plain text of a template, by which most of its column are read sooner; None for others."""
+    plain = re.fullmatch(_PLAIN, text)
+    if plain is None or name not in _PLAIN_DATES:
+        return None
+    date = plain["sign"].join(_PLAIN_DATES[name])
+    clock = f"{plain['between']}%H:%M" if plain["between"] else ""
+    return date + clock + (":%S" if plain["seconds"] else "") + (plain["zone"] or "")
+
+
+def _by_template(texts: pl.Series, style: TimeStyle) -> pl.Series:
+    parts = pl.DataFrame(texts.str.strip_chars().str.extract_groups(_TEMPLATES[style.name]).rename("part")).unnest(
+        "part"
+    )
+    column = pl.col
+    month = column("month").str.slice(0, 3).str.to_lowercase()
+    names = dict(zip(_MONTHS, (f"{number:02}" for number in range(1, 13)), strict=True))
+    hour = column("hour").cast(pl.Int32).fill_null(0)
+    half = column("half").str.slice(0, 1).str.to_lowercase()
+    hour = (
+        pl.when(half == "p")
+        .then(pl.when(hour < 12).then(hour + 12).otherwise(hour))
+        .when((half == "a") & (hour == 12))
+        .then(0)
+        .otherwise(hour)
+    )
+    year = column("year").cast(pl.Int32)
+    year = (
+        pl.when(column("year").str.len_bytes() == 4)
+        .then(year)
+        .otherwise(year + pl.when(year < 69).then(2000).otherwise(1900))
+    )
+    text = pl.format(
+        "{}-{}-{} {}:{}:{}",
+        year.cast(pl.String).str.zfill(4),
+        month.replace(names).str.zfill(2),
+        column("day").str.zfill(2),
+        hour.cast(pl.String).str.zfill(2),
+        column("minute").fill_null("00"),
+        column("second").fill_null("00"),
+    )
+    local = text.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    micros = column("fraction").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).fill_null(0)
+    zone = column("zone").str.replace(":", "", literal=True)
+    sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
+    hours, minutes = (
+        zone.str.extract(r"^[+-](\d{2})(\d{2})?$", group).cast(pl.Int64).fill_null(0) * sign for group in (1, 2)
+    )
+    moment = local + pl.duration(microseconds=micros) - pl.duration(hours=hours, minutes=minutes)
+    return _in_utc(parts.select(moment).to_series()).alias(texts.name)
+
+
+def _by_format(texts: pl.Series, pattern: str) -> pl.Series:
+    if pattern in UNITS:
+        return read_numbers(texts.str.strip_chars().cast(pl.Float64, strict=False), TimeStyle("format", pattern))
+    return _in_utc(texts.str.strip_chars().str.to_datetime(pattern, time_unit="us", strict=False))
+
+
+def _in_utc(times: pl.Series) -> pl.Series:
+    dtype = times.dtype
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return times.dt.convert_time_zone("UTC")
+    return times.dt.replace_time_zone("UTC")

@@ -640,25 +640,32 @@ def test_a_column_fits_its_part_or_that_is_said(part: str) -> None:
         fits = (part == "id" and isinstance(values[0], bytes | bool)) or isinstance(values[0], str | float | date | int)
         if part == "time" and values[0] is True:
             fits = False
-        with contextlib.nullcontext() if fits else pytest.raises(DataError, match="column 'odd' is of type"):
+        refusal = "column 'odd' is of type"
+        if part == "time" and values == ["u"]:
+            fits, refusal = False, "time column 'odd' that were looked at are no times, such as 'u'"
+        with contextlib.nullcontext() if fits else pytest.raises(DataError, match=refusal):
             driftline.check(frame, frame, label="y", prediction="p", **options)
 
 
 def test_seconds_that_are_no_time_are_left_out() -> None:
+    """NaN is a missing time, as null is."""
     seconds = [1.7e9 + 60 * i for i in range(100)] + [math.nan, math.inf, -math.inf, 1e308, None] * 4
     frame = pl.DataFrame({"t": seconds, "x": [float(i % 7) for i in range(120)]})
     assert (
-        "13 % of t are left out: they are no times (13 % in the reference)"
+        "10 % of t are left out: they are no times (10 % in the reference)"
         in driftline.check(frame, frame, time="t").notes
     )
 
 
 def test_what_is_left_out_of_a_score_a_time_or_a_target_gets_a_word() -> None:
     """A margin is no probability: ROC AUC over the few rows that look like one would be taken for that of all."""
-    before = rows(1).with_columns(margin=pl.col("s") * 4 - 1, junk=pl.lit("soon"))
+    junk = pl.Series(["2024-01-31", "soon", "2024-02-01"] * ROWS).head(ROWS)
+    before = rows(1).with_columns(margin=pl.col("s") * 4 - 1, junk=junk)
     margins = driftline.check(before, before, label="y", prediction="p", score="margin", time="junk")
     assert any("of margin are left out: they are no probabilities" in note for note in margins.notes)
-    assert "100 % of junk are left out: they are no times (100 % in the reference)" in margins.notes
+    assert "33 % of junk are left out: they are no times (33 % in the reference)" in margins.notes
+    with pytest.raises(DataError, match=r"time column 'junk'.*no times, such as 'soon'"):
+        driftline.check(before, before.with_columns(junk=pl.lit("soon")), time="junk")
     assert not any("texts" in change for column in margins.columns.values() for change in column.changes)
     assert not any("left out" in note for note in driftline.check(before, before, **BINARY).notes)
     texts = driftline.check(before, before, label="sky", prediction="s", task="regression")

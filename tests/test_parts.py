@@ -121,12 +121,15 @@ OFFSETS = st.sampled_from(
 )
 def test_texts_are_read_as_python_reads_them(when: datetime, separator: str, precision: str) -> None:
     text = when.isoformat(separator, precision)
-    expected = datetime.fromisoformat(text).replace(microsecond=0)
+    expected = datetime.fromisoformat(text)
     expected = expected.astimezone(UTC) if expected.tzinfo is not None else expected.replace(tzinfo=UTC)
     assert are_dates(pl.Series([text]))
     parts = {name: part.item() for name, part in datetime_parts(pl.Series([text])).items()}
     assert parts == {name: part.item() for name, part in datetime_parts(pl.Series([expected])).items()}
-    assert parts["time"] == expected.timestamp() and parts["hour of day"] == f"{expected.hour:02}"
+    assert (
+        parts["time"] == pytest.approx(expected.timestamp(), rel=0, abs=1e-6)
+        and parts["hour of day"] == f"{expected.hour:02}"
+    )
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
@@ -160,7 +163,7 @@ def test_times_however_far_are_those_of_whole_numbers(unit: Literal["ms", "us", 
         (["31.01.2024"], False),
         (["1234-56-78", "0000-00-00"], False),
         (["2024-01-31", "2024-02-01", "2024-02-30"], True),
-        (["2024-01-31 01:30 pm"], False),
+        (["2024-01-31 01:30 pm"], True),
         ([None], False),
         ([], False),
     ],

@@ -6,8 +6,9 @@ Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypedDict
 
 import polars as pl
@@ -189,34 +190,35 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     A column of another type than the schema's is cast; what does not cast becomes null: a mistyped value is missing.
     Columns that the file lacks are left out too: the profile then lacks them, which is a finding.
     """
-    present = frame.columns
-    parts: list[pl.Series] = []
-    numbers = bool(missing_numbers(schema.missing))
-    for name, kind in schema.features.items():
-        if name in present:
-            values = frame[name]
-            if kind is Kind.TEXT or (kind is Kind.NUMERIC and numbers):  # the missing among categories are counted apart
-                values = without_missing(values, schema.missing)
-            if name in schema.single and kind is Kind.NUMERIC and values.dtype != pl.Float32:
-                values = Rounding(single=True)(values)
-            parts.append(typed_values(values, kind).alias(FEATURE + name))
+    parts = [
+        _feature(frame[name], kind, schema).alias(FEATURE + name)
+        for name, kind in schema.features.items()
+        if name in frame.columns
+    ]
     target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
-    for column, role in ((columns.prediction, "prediction"), (columns.label, "label")):
-        if column is not None and column in present:
-            parts.append(typed_values(without_missing(frame[column], schema.missing), target).alias(role))
-    for class_, column in score_columns(columns, schema).items():
-        if column in present:
-            parts.append(_probabilities(frame[column]).alias(SCORE + class_))
-    for column, role in ((columns.id, "id"), (columns.version, "version")):
-        if column is not None and column in present:
-            parts.append(identifiers(without_missing(frame[column], schema.missing)).alias(role))
-    for column in columns.segments:
-        if column in present:
-            values = without_missing(frame[column], schema.missing)
-            parts.append(typed_values(values, Kind.CATEGORICAL).alias(SEGMENT + column))
-    if columns.time is not None and columns.time in present:
-        parts.append(times_of(frame[columns.time], columns.time_format).alias("time"))
+    scores = [(column, SCORE + name, _probabilities) for name, column in score_columns(columns, schema).items()]
+    roles: list[tuple[str | None, str, Callable[[pl.Series], pl.Series]]] = [
+        (columns.prediction, "prediction", partial(typed_values, kind=target)),
+        (columns.label, "label", partial(typed_values, kind=target)),
+        *scores,
+        (columns.id, "id", identifiers),
+        (columns.version, "version", identifiers),
+        *((name, SEGMENT + name, names_of) for name in columns.segments),
+        (columns.time, "time", partial(times_of, time_format=columns.time_format)),
+    ]
+    for column, role, read in roles:
+        if column is not None and column in frame.columns:
+            parts.append(read(without_missing(frame[column], schema.missing)).alias(role))
     return pl.DataFrame(parts) if parts else frame.select([])
+
+
+def _feature(values: pl.Series, kind: Kind, schema: Schema) -> pl.Series:
+    """A feature as its kind's type. The missing ones of categories are left in, for they are counted with these."""
+    if kind is Kind.TEXT or (kind is Kind.NUMERIC and missing_numbers(schema.missing)):
+        values = without_missing(values, schema.missing)
+    if kind is Kind.NUMERIC and values.name in schema.single and values.dtype != pl.Float32:
+        values = Rounding(single=True)(values)
+    return typed_values(values, kind)
 
 
 def typed_values(values: pl.Series, kind: Kind) -> pl.Series:

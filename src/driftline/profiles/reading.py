@@ -64,6 +64,12 @@ class Alike:
     changed: dict[str, str] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def words(self) -> list[str]:
+        """What was taken for granted and what has another type, for people."""
+        types = [f"{name} has another type: {words}" for name, words in self.changed.items()]
+        return [*types, *self.notes.values()]
+
 
 @dataclass(frozen=True, slots=True)
 class HowRead:
@@ -297,9 +303,10 @@ def _read_texts(
         elif not beside and part != "score":
             found.notes[name] = f"{name} is read as numbers, though its type is text"
         return
-    for place in beside:
-        if there[place].dtype.is_numeric():
-            found.conversions[place][name] = Conversion(_as_names)
+    if min(there) in texts:  # what is text in the reference is text
+        for place in beside:
+            if there[place].dtype.is_numeric():
+                found.conversions[place][name] = Conversion(_as_names)
 
 
 def _styles(samples: Sequence[pl.Series], *, forced: bool) -> list[NumberStyle | None]:

@@ -70,15 +70,10 @@ def rounding_of(samples: Sequence[pl.Series]) -> Rounding | None:
         return None if all(values.dtype == pl.Float32 for values in samples) else Rounding(single=True)
     if not any(values.dtype.is_float() for values in samples):
         return None
-    sides = [_distinct(values) for values in samples]
-    if any(distinct is None for distinct in sides):
+    a, b = (_distinct(values) for values in samples)
+    if not a or not b or a == b:
         return None
-    a, b = (distinct for distinct in sides if distinct is not None)
-    alone = np.concatenate([np.setdiff1d(a, b, assume_unique=True), np.setdiff1d(b, a, assume_unique=True)])
-    if not len(alone):
-        return None
-    decimals = _decimals(a, b)
-    for rounding in (*(Rounding(significant=digits) for digits in _SIGNIFICANT), decimals):
+    for rounding in (*(Rounding(significant=digits) for digits in _SIGNIFICANT), _decimals(a, b)):
         if rounding is not None and _agree(a, b, rounding) >= _AGREE:
             return rounding
     return None
@@ -106,34 +101,30 @@ def _finite(values: pl.Series) -> _Floats:
     return found
 
 
-def _distinct(values: pl.Series) -> _Floats | None:
-    """The distinct finite values; None where they hardly come again."""
+def _distinct(values: pl.Series) -> set[float]:
+    """The distinct finite values; none where they hardly come again."""
     numbers = _finite(values)
-    distinct = np.unique(numbers)
-    return distinct if 0 < len(distinct) <= max(_REPEATED * len(numbers), 1) else None
+    distinct = set(numbers.tolist())
+    return distinct if len(distinct) <= max(_REPEATED * len(numbers), 1) else set()
 
 
-def _decimals(a: _Floats, b: _Floats) -> Rounding | None:
+def _decimals(a: set[float], b: set[float]) -> Rounding | None:
     """Rounding to the decimals of the side that has fewer, where that is fine beside the spread of its values."""
-    digits = sorted((_decimals_of(a), _decimals_of(b)))
-    fewest = digits[0]
-    if digits[0] == digits[1] or not _LEAST_DECIMALS <= fewest <= _MOST_DECIMALS:
+    fewest, most = sorted((_decimals_of(a), _decimals_of(b)))
+    if fewest == most or not _LEAST_DECIMALS <= fewest <= _MOST_DECIMALS:
         return None
-    spread = float(np.std(np.concatenate([a, b])))
-    return Rounding(decimals=fewest) if 10.0**-fewest <= _STEP_SHARE * spread else None
+    return Rounding(decimals=fewest) if 10.0**-fewest <= _STEP_SHARE * float(np.std([*a, *b])) else None
 
 
-def _decimals_of(values: _Floats) -> int:
+def _decimals_of(values: set[float]) -> int:
     for digits in range(_MOST_DECIMALS + 1):
-        if bool((np.abs(values - np.round(values, digits)) <= _EXACT * np.abs(values)).all()):
+        if all(abs(value - round(value, digits)) <= _EXACT * abs(value) for value in values):
             return digits
     return _MOST_DECIMALS + 1
 
 
-def _agree(a: _Floats, b: _Floats, rounding: Rounding) -> float:
-    """Of the values that one side alone has, the share that both have after rounding, and did not lose others."""
-    rounded_a, rounded_b = (rounding(pl.Series(side)).to_numpy() for side in (a, b))
-    both = np.intersect1d(rounded_a, rounded_b)
-    alone = [rounded_a[~np.isin(a, b)], rounded_b[~np.isin(b, a)]]
-    count = sum(map(len, alone))
-    return float(sum(int(np.isin(side, both).sum()) for side in alone)) / max(count, 1)
+def _agree(a: set[float], b: set[float], rounding: Rounding) -> float:
+    """The share, of the values that one side alone has, that both have after rounding."""
+    alone = rounding(pl.Series(sorted(a ^ b))).to_list()
+    rounded_a, rounded_b = (set(rounding(pl.Series(sorted(side))).to_list()) for side in (a, b))
+    return sum(value in rounded_a and value in rounded_b for value in alone) / len(alone)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from driftline.errors import UsageError
+
 FARTHEST_US = 8 * 10**18
 """250,000 years from 1970, beyond which Polars has no calendar."""
 
@@ -21,6 +23,8 @@ UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": None}
 
 _SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 10**11, 10**14, 10**17
 """Seconds are below the year 5138; as milliseconds the same number is in March 1973, and so on for smaller units."""
+
+_FARTHEST = 1e20  # beyond nanoseconds of any calendar
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NAME = "(?P<month>(?i:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*)"
@@ -55,6 +59,7 @@ _PLAIN = r"\d+(?P<sign>[-/.])\d+(?P=sign)\d+(?:(?P<between>[T ])\d\d:\d\d(?P<sec
 _PLAIN_DATES = {"year": ("%Y", "%m", "%d"), "day": ("%d", "%m", "%Y"), "month": ("%m", "%d", "%Y")}
 _SEPARATED = r"^(\d{1,2})([-/.])(\d{1,2})[-/.](?:\d{4}|\d{2})(?:\D|$)"
 _VERSION = r"^\d{1,2}[.-]\d{1,2}[.-]\d{2}(\D|$)"
+_LEAST_TELL = 0.5  # codes may look like dates: 1234-56-78
 _MOST_TELL = 0.9  # of the texts that are there; a few may be broken
 
 _KEYS = {  # digits of a date key -> its format
@@ -91,6 +96,20 @@ class TimeStyle:
         if self.name == "key":
             return f"date keys ({self.format})"
         return _FOR_PEOPLE.get(self.name, "")
+
+
+def checked_time_format(time_format: str | None) -> str | None:
+    """A format of times that people gave; raise `UsageError` for one that cannot be read by."""
+    if time_format is None or time_format in UNITS:
+        return time_format
+    allowed = f"allowed are strptime's signs, such as '%d/%m/%Y %H:%M', and {', '.join(UNITS)} for epochs"
+    if "%" not in time_format:
+        raise UsageError(f"the time format {time_format!r} came; {allowed}")
+    try:
+        pl.Series([""]).str.to_datetime(time_format, strict=False)
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"the time format {time_format!r} cannot be read by: {error}; {allowed}") from None
+    return time_format
 
 
 def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyle | Doubt:
@@ -132,7 +151,7 @@ def _tell(texts: pl.Series, name: str) -> bool:
     if _share(looked_at.str.contains(_TEMPLATES[name])) < _MOST_TELL:
         return False
     read = read_texts(looked_at, TimeStyle(name))
-    return bool(read.count() >= _MOST_TELL * len(looked_at))
+    return len(looked_at) * _LEAST_TELL <= len(read.drop_nulls())
 
 
 def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
@@ -155,7 +174,7 @@ def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
 
 
 def _is_year(key: float, digits: int) -> bool:
-    return 1900 <= key // 10 ** (digits - 4) < 2200
+    return bool(1900 <= key // 10 ** (digits - 4) < 2200)
 
 
 def read_times(values: pl.Series, style: TimeStyle) -> pl.Series:
@@ -218,6 +237,7 @@ def unit_of(numbers: Sequence[pl.Series]) -> str:
     ('seconds', 'milliseconds')
     """
     sizes = pl.concat([one.drop_nulls().cast(pl.Float64).abs() for one in numbers])
+    sizes = sizes.filter(sizes < _FARTHEST)
     ends = (_SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW)
     names = ("seconds", "milliseconds", "microseconds", "nanoseconds")
     places = sum((sizes >= end).cast(pl.Int32) for end in ends)

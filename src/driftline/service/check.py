@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from driftline.errors import DataError, UnknownNameError, UsageError
-from driftline.events import Kind, Schema, Task, class_name, guess_positive
+from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, guess_positive
 from driftline.profiles import CategoricalColumn, Columns, NumericColumn, canonical, layout_of
 from driftline.profiles.frame import (
     CLASSES_OF_NUMBERS,
@@ -24,11 +24,12 @@ from driftline.profiles.frame import (
     score_columns,
     too_many_classes,
 )
+from driftline.profiles.times import checked_time_format
 from driftline.service.check_compare import report_of
 from driftline.service.check_guesses import Said
 from driftline.service.check_pass import Batches, Layout, Seen, read_sides
+from driftline.service.check_reading import open_side, read_sides_alike
 from driftline.service.check_report import Alert, ColumnReport, Report
-from driftline.service.check_rows import Side, rows_of
 from driftline.service.check_schema import require_columns, schema_of, set_aside
 from driftline.service.check_sides import Sides, classes_of
 from driftline.statistics import Floors
@@ -54,6 +55,8 @@ def check(
     features: Iterable[str] | None = None,
     ignore: Iterable[str] = (),
     segments: Iterable[str] = (),
+    missing: Iterable[str] = MISSING_TEXTS,
+    time_format: str | None = None,
     positive: object = None,
     floors: Floors | None = None,
     multivariate: str = "correlation",
@@ -64,7 +67,9 @@ def check(
 
     Every column is compared that plays no other part, unless ``features`` names them. ``score`` is the column
     of the positive class's probability, or a mapping of class to column. ``segments`` are columns by whose values
-    performance is told apart. ``multivariate`` looks for changed relations between columns: by their rank
+    performance is told apart. ``missing`` are the texts that stand for a missing value; ``time_format`` is how times
+    are written, in strptime's signs, or the unit of numbers (s, ms, us, ns); without it they are read as they show
+    themselves. ``multivariate`` looks for changed relations between columns: by their rank
     "correlation", by a "classifier" that tells the two sides apart, or "none". An alert is a column that has
     drifted, by more than chance and more than a trifle (``floors``), or accuracy, ROC AUC or MAE
     significantly worse than on the reference. ``progress`` is called with the share of the work that is done, 0 to 1.
@@ -86,6 +91,8 @@ def check(
         features=tuple(dict.fromkeys(features)) if features is not None else None,
         ignore=tuple(ignore),
         segments=tuple(dict.fromkeys(segments)),
+        missing=tuple(missing),
+        time_format=checked_time_format(time_format),
     )
     asked = _task(task), None if positive is None else class_name(positive)
     said = Said(task=task is not None, positive=positive is not None)
@@ -104,15 +111,14 @@ def _check(
     progress: Callable[[float], None],
 ) -> Report:
     """Check with this task and positive class; what the caller ``said`` of them is no guess."""
-    before, now = Side(rows_of(reference, "reference")), Side(rows_of(current, "current"))
+    before, now = (open_side(rows, name, columns) for rows, name in ((reference, "reference"), (current, "current")))
     require_columns(before.sample, now.sample, columns)
-    before.type_like(now)
-    now.type_like(before)
+    before, now, alike = read_sides_alike(before, now, columns)
     batches = Batches((before, now), columns)
     schema = schema_of(before.sample, now.sample, columns, task, positive)
     if positive is not None and schema.task is not Task.BINARY:
         raise UsageError(f"positive {positive!r} came, and the task is {schema.task.value}; only a binary model has it")
-    aside = set_aside(before.sample, now.sample, schema)
+    aside = set_aside(before.sample, now.sample, schema, alike.doubts)
     compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
     layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
     seen_before, seen_now = read_sides(batches, layout, progress)
@@ -125,10 +131,10 @@ def _check(
         layout,
         seen_before,
         seen_now,
-        dict(before.rows.schema),
-        dict(now.rows.schema),
+        before.types,
+        now.types,
         floors,
-        tuple(dict.fromkeys((*before.rows.notes, *now.rows.notes))),
+        tuple(dict.fromkeys((*before.rows.notes, *now.rows.notes, *alike.words))),
     )
     seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
     if (seen_task, seen_positive) != (schema.task, schema.positive):

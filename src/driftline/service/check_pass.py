@@ -15,8 +15,9 @@ import polars as pl
 from driftline.events import Kind, Schema, Task
 from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, Workers, canonical, kind_of
 from driftline.profiles.frame import FEATURE, SCORE, TARGETS, score_columns, with_predictions
+from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.parts import Anchor
-from driftline.service.check_rows import Side
+from driftline.service.check_reading import Side
 from driftline.sketches import Grid, KeySample
 from driftline.store.rows import Rows
 
@@ -123,7 +124,7 @@ def _read_side(
         part = _part(layout, group, first=number == 0)
         reading = _Reading(side, part, seen, first=number == 0, whole=len(groups) == 1)
         for batch in batches.take():
-            reading.add(side.typed(batch), workers)
+            reading.add(*side.typed(batch), workers)
             if side.rows.count:
                 progress(min((number + reading.rows / side.rows.count) / len(groups), 1.0))
         workers.finish()
@@ -166,7 +167,8 @@ class _Reading:
         self.rows = 0
         self._layout, self._seen = layout, seen
         self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)
-        self._numbers = [name for name, kind in layout.schema.features.items() if kind is Kind.NUMERIC]
+        self._numbers = {name for name, kind in layout.schema.features.items() if kind is Kind.NUMERIC}
+        self._categories = {name for name, kind in layout.schema.features.items() if kind is Kind.CATEGORICAL}
         columns = layout.columns
         self._parts = {columns.time: "time", columns.prediction: "prediction", columns.label: "label"} | {
             column: SCORE + name for name, column in score_columns(columns, layout.schema).items()
@@ -174,7 +176,7 @@ class _Reading:
         self._spaced = _Spaced(side.rows.count)
         self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
 
-    def add(self, batch: pl.DataFrame, workers: Workers) -> None:
+    def add(self, batch: pl.DataFrame, lost: Mapping[str, int], workers: Workers) -> None:
         rows = canonical(batch, self._layout.columns, self._layout.schema)
         if self._layout.columns.prediction is None and self._layout.columns.label is not None:
             rows = with_predictions(rows, self._layout.schema)
@@ -182,7 +184,7 @@ class _Reading:
         if self._keys is not None:
             tasks.long.append(partial(self._keys.add, batch))
         workers.start(tasks)
-        self._count_nulls(batch, rows)
+        self._count_nulls(batch, lost, rows)
         self._count_days(rows)
         self._spaced.add(pl.DataFrame(rows[name] for name in rows.columns if self._is_spaced(name)))
         self.rows += batch.height
@@ -190,16 +192,20 @@ class _Reading:
     def _is_spaced(self, name: str) -> bool:
         return name.startswith(FEATURE) or (name in TARGETS and self._layout.schema.task is Task.REGRESSION)
 
-    def _count_nulls(self, batch: pl.DataFrame, rows: pl.DataFrame) -> None:
-        schema = batch.schema
-        for name in schema:
-            self._seen.nulls[name] += batch[name].null_count()
-        for name in self._numbers:
-            if name in schema and kind_of(schema[name]) is Kind.CATEGORICAL:
-                self._seen.mistyped[name] += rows[FEATURE + name].null_count() - batch[name].null_count()
-        for column, part in self._parts.items():
-            if column is not None and column in batch.columns:
-                self._seen.mistyped[column] += rows[part].null_count() - batch[column].null_count()
+    def _count_nulls(self, batch: pl.DataFrame, lost: Mapping[str, int], rows: pl.DataFrame) -> None:
+        """Count what is missing, and apart from it what is there and not as its column asks: ``lost`` by reading it."""
+        seen, missing = self._seen, self._layout.schema.missing
+        seen.mistyped.update(lost)
+        for name in batch.columns:
+            if name in self._categories:
+                continue  # the profile counts them, see `finish`
+            nulls = without_missing(batch[name], missing).null_count()
+            seen.nulls[name] += nulls - lost.get(name, 0)
+            part = self._parts.get(name)
+            if part is None and name in self._numbers and kind_of(batch.schema[name]) is Kind.CATEGORICAL:
+                part = FEATURE + name
+            if part is not None:
+                seen.mistyped[name] += rows[part].null_count() - nulls
 
     def _count_days(self, rows: pl.DataFrame) -> None:
         if "time" in rows.columns:
@@ -207,7 +213,10 @@ class _Reading:
             self._seen.days.update(dict(zip(counted[:, 0].to_list(), counted["count"].to_list(), strict=True)))
 
     def finish(self) -> None:
-        seen, profile, spaced = self._seen, self._profiler.profile(), self._spaced.frame()
+        seen, profile = self._seen, self._profiler.profile()
+        spaced = without_missing_in(self._spaced.frame(), self._layout.schema.missing)
+        for name in self._categories & profile.features.columns.keys():
+            seen.nulls[name] += profile.features.columns[name].absent
         if self._keys is not None:
             seen.rows, seen.profile, seen.segments = self.rows, profile, self._profiler.segments()
             seen.keys, seen.spaced = self._keys.sample, spaced

@@ -11,7 +11,7 @@ import polars as pl
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
 from driftline.store.files import open_rows
-from driftline.store.rows import FrameRows, Rows, ScannedRows, StreamedRows, readable
+from driftline.store.rows import FrameRows, Rows, ScannedRows, StreamedRows
 
 _TABLES = ("Table", "RecordBatch", "DataFrame")
 """Types, by name, that hold their rows in memory; what else has ``__arrow_c_stream__`` is read once, as a stream."""
@@ -76,32 +76,3 @@ def _pandas_column(name: str, column: Any) -> pl.Series:
         [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)],
         strict=False,
     )
-
-
-class Side:
-    """One side of a comparison: its rows, what they look like, and the types that they are read as."""
-
-    def __init__(self, rows: Rows) -> None:
-        self.rows, self.name = rows, rows.name
-        for name in rows.schema:
-            if name == "*" or (name.startswith("^") and name.endswith("$")):  # Polars would take many columns for it
-                raise DataError(f"{rows.name}: the column {name!r} has a pattern for a name; give it another name")
-        with readable(rows.name):
-            self.sample = rows.sample()
-        if not self.sample.width or not self.sample.height:
-            what = "rows" if self.sample.width else "columns"
-            raise DataError(f"{self.name} has no {what}; there is nothing to compare")
-        self._casts: dict[str, pl.DataType] = {}
-
-    def type_like(self, other: Side) -> None:
-        """Give columns without any value, which have no type, that of the other side, or text."""
-        for name, dtype in self.sample.schema.items():
-            if dtype == pl.Null:
-                there = other.sample.schema.get(name, pl.Null())
-                self._casts[name] = pl.String() if there == pl.Null else there
-        self.sample = self.typed(self.sample)
-
-    def typed(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """A batch with the types of `type_like`."""
-        casts = {name: dtype for name, dtype in self._casts.items() if name in batch.columns}
-        return batch.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in casts.items()) if casts else batch

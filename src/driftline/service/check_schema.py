@@ -90,9 +90,9 @@ def schema_of(
     features = {name: kind_of_values(before[name]) for name in present}
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
     if not targets and isinstance(columns.score, str):
-        return Schema(Task.BINARY, features, positive=positive or "1")
+        return Schema(Task.BINARY, features, positive=positive or "1", missing=columns.missing)
     if not targets:
-        return Schema(Task.MULTICLASS, features)
+        return Schema(Task.MULTICLASS, features, missing=columns.missing)
     plain = (
         cs.boolean().cast(pl.Int8),
         cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String),
@@ -102,7 +102,7 @@ def schema_of(
     parts = [
         frame.select(name for name in targets if name in frame.columns)
         .with_columns(*plain)
-        .with_columns(names_of(name, frame.schema[name]) for name in texts if name in frame.columns)
+        .with_columns(names_of(frame[name]) for name in texts if name in frame.columns)
         for frame in (before, now)
     ]
     try:
@@ -111,19 +111,25 @@ def schema_of(
         both = pl.concat([part.cast(pl.String, strict=False) for part in parts], how="diagonal")
     scored = {column for column, part in columns.roles.items() if part == "score"}
     both = both.with_columns(pl.lit(None, pl.Float64).alias(column) for column in scored)
-    roles = Columns(prediction=columns.prediction, label=columns.label, features=(), score=columns.score)
+    roles = Columns(
+        prediction=columns.prediction, label=columns.label, features=(), score=columns.score, missing=columns.missing
+    )
     found = replace(infer_schema(both, roles, task=task, positive=positive), features=features)
     unknown = found.task is Task.BINARY and found.positive is None  # no row of the samples is labelled
     return replace(found, positive="1") if unknown else found
 
 
-def set_aside(before: pl.DataFrame, now: pl.DataFrame, schema: Schema) -> dict[str, ColumnDrift]:
-    """The features that are not compared, with the reason."""
+def set_aside(
+    before: pl.DataFrame, now: pl.DataFrame, schema: Schema, doubts: Mapping[str, str]
+) -> dict[str, ColumnDrift]:
+    """The features that are not compared, with the reason; ``doubts`` are those that were found before."""
     found: dict[str, ColumnDrift] = {}
     for name, kind in schema.features.items():
         if name not in now.columns:
             problem = "is gone: the reference has this column, the current rows do not"
             found[name] = ColumnDrift(name, kind.value, drifted=True, problem=problem, reason=problem)
+        elif name in doubts:
+            found[name] = ColumnDrift(name, kind.value, problem=doubts[name])
         elif change := _changed_kind(kind, now[name]):
             found[name] = ColumnDrift(name, kind.value, drifted=True, problem=change, reason=change)
         elif kind is Kind.UNSUPPORTED:

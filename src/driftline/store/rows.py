@@ -33,14 +33,15 @@ class Rows(Protocol):
     """A table that is read in order, in batches; every batch has the same columns.
 
     ``name`` is for messages. ``count`` is how many rows there are, None where only reading tells. ``narrow`` says that
-    reading some columns costs no more than these, and that it can be done again. ``notes`` say what was done to read
-    them that is worth a word.
+    reading some columns costs no more than these, and that it can be done again. ``typed`` says that the types were
+    given, and not guessed from texts. ``notes`` say what was done to read them that is worth a word.
     """
 
     name: str
     schema: Mapping[str, pl.DataType]
     count: int | None
     narrow: bool
+    typed: bool
     notes: Sequence[str]
 
     def sample(self) -> pl.DataFrame:
@@ -80,7 +81,7 @@ def head_rows(columns: int) -> int:
 class FrameRows:
     """The rows of a frame in memory."""
 
-    narrow = True
+    narrow = typed = True
 
     def __init__(self, frame: pl.DataFrame, name: str, notes: Sequence[str] = ()) -> None:
         self.name = name
@@ -121,7 +122,7 @@ class ScannedRows:
         ``retype`` opens a text file again with some columns as they are written. ``kept`` is what must live as long.
         A scan of ``again`` may add to ``notes``.
         """
-        self.name, self.narrow = name, narrow
+        self.name, self.narrow, self.typed = name, narrow, narrow
         self.notes: Sequence[str] = notes
         self._scan, self._again, self._retype, self._kept = scan, list(again), retype, kept
         self._bytes: Mapping[str, float] = {}
@@ -205,7 +206,7 @@ class StreamedRows:
     """The rows of an Arrow stream that can be read once: a record batch reader."""
 
     count: int | None = None
-    narrow = False
+    narrow, typed = False, True
 
     def __init__(self, stream: Any, name: str) -> None:
         from arro3.core import RecordBatchReader

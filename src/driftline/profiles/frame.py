@@ -30,7 +30,7 @@ INFERRED_CLASSES_LIMIT = 1000
 CLASSES_OF_NUMBERS = 20
 """More whole numbers than these are the values of a regression, not classes."""
 _FEW_NUMBERS = 1024
-_WHOLE_REAL = r"^-?\d+\.0+$"
+_WHOLE_REAL = r"^(-?\d+)\.0+$"
 _CLASSES_TOLD = 5
 
 
@@ -236,8 +236,7 @@ def identifiers(values: pl.Series) -> pl.Series:
     if values.dtype == pl.Binary:
         return values.bin.encode("hex")
     names = typed_values(values, Kind.CATEGORICAL) if values.dtype.is_float() else values.cast(pl.String)
-    whole = names.str.contains(_WHOLE_REAL)
-    return names.str.replace(r"\.0+$", "") if whole.any() and whole.all() else names
+    return names.str.replace(_WHOLE_REAL, "${1}")
 
 
 def times_of(values: pl.Series, time_format: str | None = None) -> pl.Series:

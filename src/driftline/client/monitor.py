@@ -1,0 +1,261 @@
+"""`Monitor`: what a model's own code calls."""
+
+from __future__ import annotations
+
+import sys
+import time as _time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, Literal, overload
+
+from driftline.client import life, watching
+from driftline.client.encoding import in_utc, is_missing, quickly
+from driftline.client.ids import new_id, now_ns
+from driftline.client.records import Settings, Stats
+from driftline.client.shipping import Shipper
+from driftline.client.transport import Kind, Transport
+from driftline.client.watching import IdSource, Predict
+from driftline.errors import UsageError
+
+CLOSE_SECONDS, STALLED_SECONDS = 60.0, 5.0
+_GUESSED_BYTES = 500
+"""What a row that is not encoded yet takes in the queue, beside its texts and arrays."""
+
+
+class Monitor:
+    """Logs the predictions of one model, and their labels, to a Driftline server.
+
+    Events wait in a queue of at most ``buffer_events`` and ``buffer_bytes``; when it is full, new ones are dropped,
+    counted and told, or, with ``block_seconds``, a call waits for room: as long as the server took something within
+    that time. They are sent every ``flush_seconds``, or as soon as ``batch_events`` are there; predictions go before
+    the labels of the same batch. While the server is away they wait. ``version`` is that of the model, for events that
+    bring none; ``token`` is sent as a bearer token. Thread-safe; after a fork the child starts with an empty queue.
+    What goes wrong is a warning of the logger ``driftline``. A setting that does not fit raises `UsageError`.
+
+    >>> with Monitor("seattle-weather", url="http://127.0.0.1:9") as monitor:
+    ...     _ = monitor.log({"wind": float("nan")}, prediction="rain")
+    ...     monitor.stats.queued
+    1
+    >>> monitor.stats.dropped  # nobody listens on port 9
+    {'closed': 1}
+    """
+
+    def __init__(
+        self,
+        model: str,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        version: str | None = None,
+        token: str | None = None,
+        buffer_events: int = 100_000,
+        buffer_bytes: int = 64 * 2**20,
+        block_seconds: float = 0.0,
+        flush_seconds: float = 1.0,
+        batch_events: int = 500,
+        timeout_seconds: float = 5.0,
+    ) -> None:
+        counts = {"buffer_events": buffer_events, "buffer_bytes": buffer_bytes, "batch_events": batch_events}
+        for name, value in counts.items():
+            _require(_is_count(value), f"{name} {value!r} came; allowed is a whole number, 1 or more")
+        for name, seconds in (("flush_seconds", flush_seconds), ("timeout_seconds", timeout_seconds)):
+            _require(_is_pause(seconds), f"{name} {seconds!r} came; allowed are seconds above 0, up to a day (86,400)")
+        good = block_seconds == 0 or _is_pause(block_seconds)
+        _require(good, f"block_seconds {block_seconds!r} came; allowed are seconds, from 0 (never) to a day (86,400)")
+        transport = Transport(model, url, token, timeout_seconds)
+        settings = Settings(buffer_events, buffer_bytes, batch_events, flush_seconds, block_seconds)
+        self._version = version
+        self._shipper = Shipper(model, transport, settings, on_start=life.end_with_worker)
+        self._calls = watching.Calls(self._log_watched, self._shipper.count_error)
+        life.accompany(self._shipper)
+
+    # ---- the hot path -----------------------------------------------------------------------------------------------
+
+    def log(
+        self,
+        features: Mapping[str, Any],
+        *,
+        prediction: Any,
+        score: Any = None,
+        version: str | None = None,
+        id: str | None = None,
+        time: datetime | None = None,
+        latency_seconds: float | None = None,
+        role: Literal["live", "shadow"] = "live",
+    ) -> str:
+        """Take a prediction and return its id, made here (UUIDv7) unless one is given.
+
+        ``time`` is when the prediction was made: now, unless given; a naive one is taken as UTC. What is missing (None,
+        NaN, NaT, ``pd.NA``, masked) or infinite is sent as null, which is missing; ``score``, ``latency_seconds``,
+        ``id`` and ``time`` that are missing are as if not given. ``score`` is a probability or a mapping of class to
+        probability. A ``role`` of shadow is what another version says of a row that was answered: with the id of that
+        answer, and its own version. What is wrong with the arguments is counted in `stats` and told, never raised.
+        """
+        moment_ns = now_ns()
+        given = id if type(id) is str else _given(id, moment_ns)
+        row: dict[str, Any] = {"id": given}
+        try:
+            row["features"] = features if type(features) is dict else _copied(features)
+            row["prediction"] = prediction
+            if score is not None:
+                row["score"] = score if type(score) is dict or not isinstance(score, Mapping) else dict(score)
+            if version is not None or self._version is not None:
+                row["version"] = version if version is not None else self._version
+            if latency_seconds is not None:
+                row["latency_seconds"] = latency_seconds
+            if role != "live":
+                row["role"] = role
+            self._put("predictions", row, moment_ns, time)
+        except _NotAMapping:
+            self._shipper.drop("features are not a mapping")
+        except Exception:  # noqa: BLE001 - strange mappings must not break the model
+            self._shipper.drop("features or score unreadable")
+        return given
+
+    def label(self, prediction_id: str, label: Any, *, time: datetime | None = None) -> None:
+        """Take the true outcome of a prediction, known at ``time``; a later call with the same id corrects it.
+
+        A naive time is taken as UTC; without one it is now. A label that is missing says nothing: it is dropped,
+        and counted. Never raises: what is wrong is counted in `stats` and told.
+        """
+        try:
+            self._put("labels", {"id": prediction_id, "label": label}, now_ns(), time)
+        except Exception:  # noqa: BLE001 - strange values must not break the model
+            self._shipper.drop("label unreadable")
+
+    def _put(self, kind: Kind, row: dict[str, Any], moment_ns: int, time: Any) -> None:
+        if time is None or _is_none(time):
+            row["time"] = datetime.fromtimestamp(moment_ns / 1e9, UTC)
+        else:
+            row["time"] = in_utc(time)
+        line = quickly(row)
+        if line is not None:
+            self._shipper.put((kind, line, len(line)))
+            return
+        for name in ("features", "score"):
+            if type(row.get(name)) is dict:
+                row[name] = dict(row[name])
+        self._shipper.put((kind, row, _size_of(row)))
+
+    # ---- around it --------------------------------------------------------------------------------------------------
+
+    @property
+    def stats(self) -> Stats:
+        """What became of the events so far: a snapshot."""
+        return self._shipper.stats()
+
+    def flush(self, timeout_seconds: float = 5.0) -> bool:
+        """Wait until everything taken so far is acknowledged or dropped; return whether that came about in time.
+
+        It does not cut the wait before a retry short: a server that asks for a pause gets it.
+        """
+        return self._shipper.flush(timeout_seconds)
+
+    def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
+        """Send what waits and take nothing more: for at most ``timeout_seconds``, and while it goes on.
+
+        It ends sooner when all is sent, when nothing was for five seconds, or when the server is away and one more try
+        has failed. What is left is dropped with the reason ``closed``, and told. A second call does nothing.
+        """
+        self._shipper.begin_close(_time.perf_counter() + timeout_seconds)
+        self._shipper.end_close(STALLED_SECONDS)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- predict functions ------------------------------------------------------------------------------------------
+
+    @overload
+    def watch(self, function: Predict) -> Predict: ...
+
+    @overload
+    def watch(self, *, id: IdSource) -> Callable[[Predict], Predict]: ...
+
+    def watch(self, function: Predict | None = None, *, id: IdSource = None) -> Predict | Callable[[Predict], Predict]:
+        """Decorate a predict function, ``def`` or ``async def``: time it, log its features and what it returns.
+
+        The features are its argument ``features``, or else its first, as they are before the call. It returns a
+        prediction, or a mapping with ``prediction`` and perhaps ``score``, ``id``, ``time`` and ``version``. The id is
+        that which ``id`` gives, the name of an argument or a function of the arguments; else that of the mapping; else
+        one is made. `last_id` tells it. The result and exceptions pass through unchanged; exceptions are counted in
+        `stats`. The time is also observed, in seconds, in the Prometheus summary ``request_processing_seconds`` of the
+        default registry, or in what is registered there under this name.
+        """
+
+        def decorate(function: Predict) -> Predict:
+            return watching.watched(function, id, self._calls)
+
+        return decorate if function is None else decorate(function)
+
+    def last_id(self) -> str | None:
+        """Return the id of the watched call that ended last in this thread or task; None if it raised or there is none.
+
+        A call in another thread, or in a task of its own (`asyncio.gather`, `asyncio.to_thread`), is not seen here: let
+        the function return its id then.
+        """
+        return self._calls.last_id()
+
+    def _log_watched(self, features: Any, result: Any, id: Any, latency_seconds: float) -> str | None:
+        fields: dict[str, Any] = {}
+        try:
+            if isinstance(result, Mapping) and "prediction" in result:
+                fields = {name: result.get(name) for name in ("score", "id", "time", "version")}
+                result = result["prediction"]
+        except Exception:  # noqa: BLE001 - a strange result is the caller's all the same
+            self._shipper.drop("result cannot be read")
+            return None
+        for name in ("id", "version"):
+            if _is_none(fields.get(name)):
+                fields[name] = None
+        if not _is_none(id):
+            fields["id"] = id
+        return self.log(features, prediction=result, latency_seconds=latency_seconds, **fields)
+
+
+class _NotAMapping(TypeError):
+    """What came as features is no mapping."""
+
+
+def _copied(value: object) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _NotAMapping
+    return dict(value)
+
+
+def _is_none(value: Any) -> bool:
+    try:
+        return is_missing(value)
+    except Exception:  # noqa: BLE001 - what it is, is found out where it is encoded
+        return False
+
+
+def _given(id: Any, moment_ns: int) -> Any:
+    return new_id(moment_ns) if id is None or _is_none(id) else id
+
+
+def _size_of(row: Mapping[str, Any]) -> int:
+    """About how many bytes a row takes that is not encoded yet."""
+    size = _GUESSED_BYTES
+    for value in (*row.get("features", {}).values(), row.get("prediction"), row.get("label")):
+        with suppress(Exception):  # the user's objects
+            size += sys.getsizeof(value)
+    return size
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def _require(good: bool, text: str) -> None:
+    if not good:
+        raise UsageError(text)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
+
+
+def _is_pause(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 < value <= 86_400

@@ -1,0 +1,179 @@
+"""One kept-alive connection to the server, and what its answers mean."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import math
+import urllib.parse
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from driftline.client.ids import now_ns
+from driftline.errors import UsageError
+
+Kind = Literal["predictions", "labels"]
+KINDS: tuple[Kind, ...] = ("predictions", "labels")
+"""In the order in which a batch is sent."""
+
+LONGEST_RETRY_AFTER_SECONDS = 300.0
+_READ_BYTES = 2**20
+_TEXT_LENGTH = 500
+_COME_AGAIN = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_EARLY, http.HTTPStatus.TOO_MANY_REQUESTS)
+_OF_SOME_ROW = (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.CONFLICT, http.HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+class Refused(NamedTuple):
+    """Why the server refused a row: the field, and the reason in its words."""
+
+    field: str
+    reason: str
+
+
+class Answer(NamedTuple):
+    """What became of a request: taken (durable), refused (for good), or away (to be tried again, same key)."""
+
+    fate: Literal["taken", "refused", "away"]
+    message: str = ""
+    status: int = 0
+    bad: Mapping[int, Refused] = {}
+    """The rows that were refused, by their index."""
+    after_seconds: float = 0.0
+    """When to come again; 0 if the server did not say."""
+
+    @property
+    def may_be_of_one_row(self) -> bool:
+        """Whether one row may be why all were refused, although the answer names none."""
+        return self.status in _OF_SOME_ROW
+
+
+class Transport:
+    """Posts batches of one model; used by the shipping thread alone. A setting that does not fit is a `UsageError`."""
+
+    def __init__(self, model: str, url: str, token: str | None, timeout_seconds: float) -> None:
+        _require(_is_name(model), f"model {model!r} came; allowed is a name, as in the server's driftline.yaml")
+        _require(_is_address(url), f"url {url!r} came; allowed is http://HOST:PORT or https://…; check the address")
+        _require(token is None or _is_ascii(token), "the token is not printable ASCII; check it for a line end")
+        parts = urllib.parse.urlsplit(url)
+        secure = parts.scheme == "https"
+        self.url = url
+        self._connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        self._host, self._port, self._timeout_seconds = parts.hostname or "", parts.port, timeout_seconds
+        self._path = f"{parts.path.rstrip('/')}/api/v1/models/{urllib.parse.quote(model, safe='')}/"
+        self._headers = {"Content-Type": "application/x-ndjson", "User-Agent": "driftline"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._connection: http.client.HTTPConnection | None = None
+
+    def forget(self) -> None:
+        """Let go of the connection, without a word to the other side: after a fork it is the parent's."""
+        self._connection = None
+
+    def post(self, kind: Kind, body: bytes, key: str) -> Answer:
+        """Send a batch and say what became of it."""
+        kept = self._connection is not None
+        try:
+            return self._post(kind, body, key)
+        except (OSError, http.client.HTTPException) as error:
+            self.hang_up()
+            if kept and not isinstance(error, TimeoutError):  # the server had ended the kept connection: a new one
+                return self.post(kind, body, key)
+            return Answer("away", f"{type(error).__name__}: {error}")
+
+    def _post(self, kind: Kind, body: bytes, key: str) -> Answer:
+        if self._connection is None:
+            self._connection = self._connect(self._host, self._port, timeout=self._timeout_seconds)
+        self._connection.request("POST", self._path + kind, body, {**self._headers, "Idempotency-Key": key})
+        response = self._connection.getresponse()
+        text = response.read(_READ_BYTES)
+        if response.will_close or not response.isclosed():
+            self.hang_up()
+        status = response.status
+        if status == http.HTTPStatus.ACCEPTED:
+            return Answer("taken")
+        message, bad = _error_of(text)
+        message = f"status {status}: {message}"
+        if 400 <= status < 500 and status not in _COME_AGAIN:
+            return Answer("refused", message, status, bad)
+        # A redirection or a 200 without a promise: not our server, or not yet. The events are kept.
+        return Answer("away", message, status, after_seconds=seconds_of(response.headers.get("Retry-After")))
+
+    def hang_up(self) -> None:
+        """End the connection; the next request makes a new one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+class _ErrorRow(msgspec.Struct):
+    index: int
+    field: str = ""
+    reason: str = ""
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    rows: list[_ErrorRow] = []
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error
+
+
+def _error_of(body: bytes) -> tuple[str, Mapping[int, Refused]]:
+    """Message and refused rows of the server's error; of any other body its beginning."""
+    try:
+        error = msgspec.json.decode(body, type=_ErrorBody).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body[:200].decode(errors="replace"), {}
+    return error.message[:_TEXT_LENGTH], {row.index: Refused(row.field, row.reason) for row in error.rows}
+
+
+def seconds_of(retry_after: str | None) -> float:
+    """Read a Retry-After header, seconds or a date: 0 if it says nothing, at most five minutes.
+
+    >>> seconds_of("2"), seconds_of(None), seconds_of("soon"), seconds_of("nan"), seconds_of("1e9")
+    (2.0, 0.0, 0.0, 0.0, 300.0)
+    """
+    try:
+        seconds = float(retry_after or 0)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(retry_after or "").timestamp() - now_ns() / 1e9
+        except (ValueError, OverflowError):
+            return 0.0
+    return 0.0 if math.isnan(seconds) else min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def _require(good: bool, text: str) -> None:
+    if not good:
+        raise UsageError(text)
+
+
+def _is_ascii(value: object) -> bool:
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable()
+
+
+def _is_name(value: object) -> bool:
+    try:
+        return isinstance(value, str) and value.encode().strip() != b""
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_address(value: object) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(str(value))
+        _ = parts.port  # raises for one that is no port
+    except ValueError:
+        return False
+    whole = not (" " in str(value) or parts.query or parts.fragment or "@" in parts.netloc)
+    return _is_ascii(value) and parts.scheme in ("http", "https") and bool(parts.hostname) and whole

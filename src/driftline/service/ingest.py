@@ -116,6 +116,7 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
     model.log.append_predictions(plan.predictions, through=through)
     model.log.append_labels(plan.labels, through=through)
     model.log.append_predictions(plan.shadows, through=through, table="shadow")
+    model.log.sync()
     with state.work() as work:
         work.put_predictions(model.name, plan.known)
         work.drop_waiting_labels(model.name, plan.matched)

@@ -36,6 +36,7 @@ from driftline.service.staleness import check_arrivals, store_event
 from driftline.service.telling import Teller
 from driftline.service.views import Views, alert_view
 from driftline.store.database import open_database
+from driftline.store.durable import make_folder
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
@@ -263,7 +264,7 @@ class Service:
 def _lock(storage: Path) -> IO[str]:
     """Keep a second service off the same folder: the event log has one writer."""
     try:
-        storage.mkdir(parents=True, exist_ok=True)
+        make_folder(storage.absolute())
         lock = (storage / "lock").open("w")
     except OSError as error:
         raise StorageError(f"the folder {storage} cannot be written: {error}") from error

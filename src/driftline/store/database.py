@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.util.exc import CommandError
 
 from driftline.errors import StorageError
+from driftline.store.durable import make_folder, sync_file
 
 _BUSY_SECONDS = 30
 
@@ -27,8 +28,11 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
     sa.event.listen(engine, "begin", _begin_immediately)
     try:
         if engine.url.database:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+            file = Path(engine.url.database).absolute()
+            make_folder(file.parent)
         migrate(engine)
+        if engine.url.database:
+            sync_file(file.parent)  # the new file's name
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
         raise StorageError(f"the database {url} cannot be opened: {error}") from error
     return engine

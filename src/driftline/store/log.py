@@ -9,6 +9,7 @@ highest ``seq`` in the table's own transaction, so that a drain that is repeated
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,18 +18,25 @@ from typing import Literal
 
 import msgspec
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from driftline.errors import StorageError, panics_as_errors
+from driftline.errors import DataError, StorageError, panics_as_errors
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.profiles.frame import FEATURE, SCORE
+from driftline.store.columns import ColumnNames
+from driftline.store.durable import make_folder, sync_file, sync_files
 from driftline.store.files import open_delta
+from driftline.store.tidy import PROPERTIES, Tidier, files_of_versions, live_paths
 
 _APPLICATION = "driftline-inbox"
-_COMPACT_EVERY = 50
+MOST_UNKNOWN_CLASSES = 100
+"""Of a model whose reference does not show its classes: each has a column of its own in the log."""
+
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
 _TIME = pl.Datetime("us", "UTC")
+_LOG = logging.getLogger("driftline")
 
 Table = Literal["predictions", "labels", "shadow"]
 TABLES: tuple[Table, ...] = ("predictions", "labels", "shadow")
@@ -57,8 +65,14 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.DataFrame:
-    """Return predictions as rows of the log, in the canonical layout."""
+    """Return predictions as rows of the log, in the canonical layout.
+
+    Raises `DataError` for the score of a class that the model does not have.
+    """
     classes = sorted({*schema.classes, *(name for row in rows for name in row.prediction.score)})
+    if len(schema.classes) > 1 and len(classes) > len(schema.classes):
+        unknown = next(name for name in classes if name not in schema.classes)
+        raise DataError(f"a score came for {unknown!r}; the model's classes are {', '.join(schema.classes)}")
     events = [row.prediction for row in rows]
     target = pl.Float64 if schema.task is Task.REGRESSION else pl.String
     columns = {
@@ -78,17 +92,28 @@ def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.Da
 
 
 class EventLog:
-    """The log of one model in a folder. One writer at a time: the worker."""
+    """The log of one model in a folder. One writer at a time: the worker. Others of this process may read."""
 
     def __init__(self, folder: Path, schema: Schema) -> None:
         self._folder, self._schema = folder, schema
         self._tables: dict[Table, DeltaTable] = {}
+        self._tidiers: dict[Table, Tidier] = {table: Tidier(folder / table) for table in TABLES}
+        self._synced: dict[Table, int] = {}  # the version of each table that is known to be on the disk
+        self._reads: dict[Table, list[int]] = {table: [] for table in TABLES}  # the versions that are being read
         self._target = pl.Float64 if schema.task is Task.REGRESSION else pl.String
 
     def last_seq(self, table: Table) -> int:
         """The highest inbox row that the table holds or has passed; 0 when it is new."""
         opened = self._open(table)
         return (opened.transaction_version(_APPLICATION) or 0) if opened is not None else 0
+
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk; only then may the inbox forget it."""
+        for table in TABLES:
+            opened = self._open(table)
+            if opened is not None and self._synced.get(table) != opened.version():
+                with _told(self._folder / table, "written"):
+                    self._sync(table, opened)
 
     def append_predictions(
         self,
@@ -143,25 +168,23 @@ class EventLog:
 
         ``columns`` narrows what is read of the predictions, for a caller that needs only some.
         """
-        predictions = self._open("predictions")
-        if predictions is None:
-            return pl.DataFrame()
-        inside = (pl.col("time") >= window.start) & (pl.col("time") < window.end)
-        mine = pl.scan_delta(predictions).filter(inside, version=version)
-        if columns is not None:
-            there = set(mine.collect_schema().names())
-            mine = mine.select("id", *(name for name in columns if name in there))
-        labels = self._open("labels")
-        if labels is None:
-            return mine.with_columns(label=pl.lit(None, self._target)).collect()
-        newest = (
-            pl.scan_delta(labels)
-            .filter((pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end))
-            .sort("seq", maintain_order=True)
-            .unique("id", keep="last", maintain_order=True)
-            .select("id", "label")
-        )
-        return mine.join(newest, on="id", how="left", maintain_order="left").collect()
+        with self._scan("predictions") as predictions, self._scan("labels") as labels:
+            if predictions is None:
+                return pl.DataFrame()
+            inside = (pl.col("time") >= window.start) & (pl.col("time") < window.end)
+            mine = predictions.filter(inside, version=version)
+            if columns is not None:
+                there = set(mine.collect_schema().names())
+                mine = mine.select("id", *(name for name in columns if name in there))
+            if labels is None:
+                return mine.with_columns(label=pl.lit(None, self._target)).collect()
+            newest = (
+                labels.filter((pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end))
+                .sort("seq", maintain_order=True)
+                .unique("id", keep="last", maintain_order=True)
+                .select("id", "label")
+            )
+            return mine.join(newest, on="id", how="left", maintain_order="left").collect()
 
     def marks(self) -> dict[Table, Mark]:
         """Where each table stands: what is read up to these marks is the same whenever it is read."""
@@ -178,68 +201,120 @@ class EventLog:
         Each row has the newest label that it had then, and when that came (``labelled_at``, event time). Empty, without
         columns, where the log is.
         """
-        predictions, labels = self._open("predictions"), self._open("labels")
-        if predictions is None or labels is None:
-            return pl.DataFrame()
-        newest = (
-            pl.scan_delta(labels)
-            .filter(
-                (pl.col("prediction_time") >= span.start)
-                & (pl.col("prediction_time") < span.end)
-                & (pl.col("seq") <= marks["labels"].seq)
+        with self._scan("predictions") as predictions, self._scan("labels") as labels:
+            if predictions is None or labels is None:
+                return pl.DataFrame()
+            newest = (
+                labels.filter(
+                    (pl.col("prediction_time") >= span.start)
+                    & (pl.col("prediction_time") < span.end)
+                    & (pl.col("seq") <= marks["labels"].seq)
+                )
+                .sort("seq", maintain_order=True)
+                .unique("id", keep="last", maintain_order=True)
+                .select("id", "label", labelled_at="time")
             )
-            .sort("seq", maintain_order=True)
-            .unique("id", keep="last", maintain_order=True)
-            .select("id", "label", labelled_at="time")
-        )
-        inside = (pl.col("time") >= span.start) & (pl.col("time") < span.end)
-        mine = pl.scan_delta(predictions).filter(inside & (pl.col("seq") <= marks["predictions"].seq))
-        return mine.join(newest, on="id", how="inner", maintain_order="left").collect()
+            inside = (pl.col("time") >= span.start) & (pl.col("time") < span.end)
+            mine = predictions.filter(inside & (pl.col("seq") <= marks["predictions"].seq))
+            return mine.join(newest, on="id", how="inner", maintain_order="left").collect()
 
     def shadow_rows(self, version: str) -> pl.DataFrame:
         """Return what a version said as a shadow, the first time for each id, in the order of the log."""
-        shadow = self._open("shadow")
-        if shadow is None:
-            return pl.DataFrame()
-        mine = pl.scan_delta(shadow).filter(version=version).sort("seq", maintain_order=True)
-        return mine.unique("id", keep="first", maintain_order=True).collect()
+        with self._scan("shadow") as shadow:
+            if shadow is None:
+                return pl.DataFrame()
+            mine = shadow.filter(version=version).sort("seq", maintain_order=True)
+            return mine.unique("id", keep="first", maintain_order=True).collect()
 
     def times_and_versions(self) -> list[tuple[datetime, str]]:
         """Every (time, version) that the log has predictions of, in order."""
-        predictions = self._open("predictions")
-        if predictions is None:
-            return []
-        found = pl.scan_delta(predictions).select("time", "version").unique().collect()
-        return sorted(found.rows())
+        with self._scan("predictions") as predictions:
+            return (
+                [] if predictions is None else sorted(predictions.select("time", "version").unique().collect().rows())
+            )
 
     def prediction_columns(self) -> list[str]:
-        """The columns of the predictions table; none before the first prediction."""
-        predictions = self._open("predictions")
-        return [] if predictions is None else [one.name for one in predictions.schema().fields]
+        """The columns of the predictions table, by their canonical names; none before the first prediction."""
+        with self._scan("predictions") as predictions:
+            return [] if predictions is None else predictions.collect_schema().names()
 
     def count(self, table: Table) -> int:
         """How many rows the table has."""
-        opened = self._open(table)
-        return 0 if opened is None else int(pl.scan_delta(opened).select(pl.len()).collect().item())
+        with self._scan(table) as rows:
+            return 0 if rows is None else int(rows.select(pl.len()).collect().item())
 
     def _append(self, table: Table, frame: pl.DataFrame, through: int) -> None:
         if not len(frame):
             return
         opened = self._open(table)
+        names = self._names(opened)
+        columns = [names.column(name) for name in frame.columns]
+        self._refuse_too_many_scores(opened, columns)
         with _told(self._folder / table, "written"), panics_as_errors():
+            if opened is None:
+                make_folder(self._folder)
             write_deltalake(
                 opened if opened is not None else str(self._folder / table),
-                frame,
+                frame.rename(dict(zip(frame.columns, columns, strict=True))),
                 mode="append",
                 schema_mode="merge",
+                configuration=PROPERTIES if opened is None else None,
                 commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, through)]),
+                post_commithook_properties=_NO_HOOKS,
             )
             opened = self._open(table)
-            if opened is not None:
-                opened.update_incremental()
-                if opened.version() % _COMPACT_EVERY == _COMPACT_EVERY - 1:
-                    opened.optimize.compact()
-                    opened.vacuum(dry_run=False)  # of files that no version of the last week needs
+            assert opened is not None  # it was written
+            opened.update_incremental()
+            self._sync(table, opened)
+        self._tidy(table, opened)
+
+    def _sync(self, table: Table, opened: DeltaTable) -> None:
+        """Bring onto the disk what versions have added since the last time; everything, the first time."""
+        folder, synced = self._folder / table, self._synced.get(table)
+        if synced is None:
+            sync_files([*live_paths(opened, folder), *(folder / "_delta_log").glob("*.json")])
+            sync_file(self._folder)
+        else:
+            sync_files(files_of_versions(folder, range(synced + 1, opened.version() + 1)))
+        self._synced[table] = opened.version()
+
+    def _tidy(self, table: Table, opened: DeltaTable) -> None:
+        """Keep the table small. What fails is told and done after the next append: no event waits for it."""
+        try:
+            with panics_as_errors():
+                self._tidiers[table].tidy(opened, read=min(self._reads[table], default=None))
+        except Exception as error:  # noqa: BLE001 - the rows are in the log, and tidying can be done again
+            _LOG.warning("the event log in %s is not tidied: %s; trying again", self._folder / table, error)
+
+    def _refuse_too_many_scores(self, opened: DeltaTable | None, columns: Sequence[str]) -> None:
+        if len(self._schema.classes) > 1 or (opened is None and len(columns) <= MOST_UNKNOWN_CLASSES):
+            return
+        there = set() if opened is None else {one.name for one in opened.schema().fields}
+        scores = {one for one in (*there, *columns) if one.startswith(SCORE)}
+        if len(scores) > MOST_UNKNOWN_CLASSES and not set(columns) <= there:
+            raise DataError(
+                f"scores of {len(scores)} classes came; at most {MOST_UNKNOWN_CLASSES} are kept of a model whose "
+                "reference does not show its classes"
+            )
+
+    def _names(self, opened: DeltaTable | None) -> ColumnNames:
+        there = [] if opened is None else [one.name for one in opened.schema().fields]
+        features = [FEATURE + name for name in self._schema.features]
+        return ColumnNames(there, [*features, *(SCORE + name for name in self._schema.classes)])
+
+    @contextmanager
+    def _scan(self, table: Table) -> Iterator[pl.LazyFrame | None]:
+        """Give a table's rows under their canonical names; no file of it is deleted until the block ends."""
+        opened = self._open(table)
+        if opened is None:
+            yield None
+            return
+        version = opened.version()
+        self._reads[table].append(version)
+        try:
+            yield pl.scan_delta(opened).rename(self._names(opened).canonical())
+        finally:
+            self._reads[table].remove(version)
 
     def _open(self, table: Table) -> DeltaTable | None:
         if table not in self._tables:

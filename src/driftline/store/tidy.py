@@ -1,0 +1,229 @@
+"""Keeps a table of the log small: small files are brought together in tiers, old ones go, and so does old metadata.
+
+Each append makes a file. Ten files of a tier become one of the next, so that a row is rewritten once a tier: about
+log10(appends) times in all, and never again once its file is large. What a merge has replaced is deleted a minute
+later, or sooner where it would take more room than what is live; never while this process reads the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import polars as pl
+from deltalake import DeltaTable
+
+from driftline.store.durable import replace_file, sync_files
+
+FILES_OF_A_TIER = 10
+FULL_BYTES = 32 * 2**20
+"""A file of this size is not rewritten any more."""
+
+OLD_SECONDS = 60.0
+"""How long a file that a merge has replaced is kept for others that are reading it."""
+
+ROOM_FOR_OLD = 0.75
+"""What such files may take of the room that the live ones take."""
+
+CHECKPOINT_EVERY = 50
+PROPERTIES = {
+    "delta.dataSkippingStatsColumns": "seq,time",
+    "delta.deletedFileRetentionDuration": "interval 1 minutes",
+    "delta.logRetentionDuration": "interval 1 minutes",
+}
+"""Of a table of ours: what its metadata says of each file, and how long it says anything of those that are gone."""
+
+_TIERED = re.compile(r"tier-(\d+)-\d+\.parquet")
+_VERSION = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet)")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A live file: its path as the table names it, and where its rows stand among the others."""
+
+    path: str
+    size: int
+    first_seq: int
+
+    @property
+    def tier(self) -> int:
+        """How often its rows were brought together."""
+        found = _TIERED.fullmatch(unquote(self.path))
+        return int(found[1]) if found else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Old:
+    """A file that was replaced: by which version of the table, and when that was (the file system's time)."""
+
+    path: Path
+    size: int
+    version: int
+    since: float
+
+
+@dataclass(slots=True)
+class Tidier:
+    """Tidies one table; it belongs to the table's only writer. ``folder`` is the table's."""
+
+    folder: Path
+    old: list[_Old] | None = field(default=None)
+    """What waits to be deleted, the oldest first; None until the folder has been looked at."""
+
+    checkpoint: int = -1
+    """The version of the newest checkpoint that is known of."""
+
+    def tidy(self, table: DeltaTable, *, read: int | None) -> None:
+        """Merge what is due, delete what is old, and cut the metadata.
+
+        ``read`` is the oldest version that this process is reading; None while it reads none.
+        """
+        table.update_incremental()  # a merge may have been committed and then broken off
+        live = _live_files(table)
+        if self.old is None:
+            self.old = self._strays(live, table.version())
+        while (due := _due(live)) is not None:
+            self._merge(table, *due)
+            live = _live_files(table)
+        self._delete(sum(one.size for one in live), self._time_of(table.version()), read)
+        if table.version() - self.checkpoint >= CHECKPOINT_EVERY:
+            self._cut_metadata(table)
+
+    def _merge(self, table: DeltaTable, tier: int, files: Sequence[_File]) -> None:
+        version = table.version() + 1
+        merged = self.folder / f"tier-{tier + 1}-{version:020}.parquet"
+        paths = [self.folder / unquote(one.path) for one in files]
+        rows = pl.concat([pl.scan_parquet(path, glob=False) for path in paths], how="diagonal")
+        rows.sink_parquet(merged, compression="zstd", maintain_order=True)
+        sync_files([merged])
+        _commit(self.folder, version, files, merged, _rows_in(merged))
+        table.update_incremental()
+        assert self.old is not None  # `tidy` has looked
+        since = self._time_of(version)
+        self.old += [_Old(path, one.size, version, since) for path, one in zip(paths, files, strict=True)]
+
+    def _delete(self, live_bytes: int, now: float, read: int | None) -> None:
+        """Delete what is old enough, and the oldest of the rest where they take too much room."""
+        assert self.old is not None  # `tidy` has looked
+        room, total = ROOM_FOR_OLD * live_bytes, sum(one.size for one in self.old)
+        while self.old:
+            first = self.old[0]
+            if read is not None and read < first.version:
+                return
+            if total <= room and 0 <= now - first.since < OLD_SECONDS:
+                return
+            first.path.unlink(missing_ok=True)
+            self.old.pop(0)
+            total -= first.size
+
+    def _time_of(self, version: int) -> float:
+        """When a version was written, as the file system has it: the store reads no clock."""
+        return (self.folder / "_delta_log" / f"{version:020}.json").stat().st_mtime
+
+    def _strays(self, live: Iterable[_File], version: int) -> list[_Old]:
+        """The files of the folder that are not live: replaced before this process began, or never committed."""
+        known = {unquote(one.path) for one in live}
+        found = [(path, path.stat()) for path in self.folder.glob("*.parquet") if path.name not in known]
+        strays = [_Old(path, stat.st_size, version, stat.st_mtime) for path, stat in found]
+        return sorted(strays, key=lambda one: one.since)
+
+    def _cut_metadata(self, table: DeltaTable) -> None:
+        """Write a checkpoint if the last one is old, and delete what nobody needs who begins at the one before it."""
+        log = self.folder / "_delta_log"
+        found = [(int(match[1]), match[2], name) for name in os.listdir(log) if (match := _VERSION.fullmatch(name))]
+        checkpoints = sorted({version for version, kind, _ in found if kind != "json"})
+        self.checkpoint = checkpoints[-1] if checkpoints else 0
+        if table.version() - self.checkpoint < CHECKPOINT_EVERY:
+            return
+        if not PROPERTIES.items() <= table.metadata().configuration.items():  # a table of an earlier release
+            table.alter.set_table_properties(PROPERTIES)
+            sync_files(files_of_versions(self.folder, [table.version()]))
+        table.create_checkpoint()
+        self.checkpoint = table.version()
+        sync_files([*log.glob(f"{self.checkpoint:020}.checkpoint*"), log / "_last_checkpoint"])
+        for version, _, name in found:
+            if checkpoints and version < checkpoints[-1]:
+                (log / name).unlink(missing_ok=True)
+
+
+def files_of_versions(folder: Path, versions: Iterable[int]) -> list[Path]:
+    """The files that commits have made, their own included, as far as they are still there."""
+    found: list[Path] = []
+    for version in versions:
+        commit = folder / "_delta_log" / f"{version:020}.json"
+        if commit.exists():
+            added = (json.loads(line).get("add") for line in commit.read_text().splitlines())
+            found += [folder / unquote(one["path"]) for one in added if one is not None]
+            found.append(commit)
+    return [one for one in found if one.exists()]
+
+
+def live_paths(table: DeltaTable, folder: Path) -> dict[Path, int]:
+    """The files of a table as it stands, with their sizes in bytes."""
+    return {folder / unquote(one.path): one.size for one in _live_files(table)}
+
+
+def _live_files(table: DeltaTable) -> list[_File]:
+    actions = pl.DataFrame(table.get_add_actions(flatten=True))
+    first = actions["min.seq"] if "min.seq" in actions.columns else pl.Series([None] * len(actions))
+    rows = zip(actions["path"], actions["size_bytes"], first, strict=True)
+    return sorted((_File(path, size, seq or 0) for path, size, seq in rows), key=lambda one: (one.first_seq, one.path))
+
+
+def _due(live: Sequence[_File]) -> tuple[int, list[_File]] | None:
+    """The files that are to be merged now, the oldest of their tier, and the tier."""
+    tiers: dict[int, list[_File]] = {}
+    for one in live:
+        if one.size < FULL_BYTES:
+            tiers.setdefault(one.tier, []).append(one)
+    full = [(tier, files[:FILES_OF_A_TIER]) for tier, files in tiers.items() if len(files) >= FILES_OF_A_TIER]
+    return min(full, key=lambda one: one[0], default=None)
+
+
+def _rows_in(file: Path) -> dict[str, Any]:
+    """What the metadata says of a merged file."""
+    seqs = pl.scan_parquet(file, glob=False).select(
+        pl.len().alias("rows"), pl.col("seq").min().alias("first"), pl.col("seq").max().alias("last")
+    )
+    rows, first, last = seqs.collect().row(0)
+    return {"numRecords": rows, "minValues": {"seq": first}, "maxValues": {"seq": last}, "nullCount": {"seq": 0}}
+
+
+def _commit(folder: Path, version: int, files: Sequence[_File], merged: Path, stats: dict[str, Any]) -> None:
+    """Write the version of a table in which one file stands for some others: same rows, so no change of data."""
+    stat = merged.stat()
+    at = int(stat.st_mtime * 1000)
+    info = {"timestamp": at, "operation": "OPTIMIZE", "operationParameters": {}, "engineInfo": "driftline"}
+    actions: list[dict[str, Any]] = [{"commitInfo": info}]
+    actions += [
+        {
+            "remove": {
+                "path": one.path,
+                "deletionTimestamp": at,
+                "dataChange": False,
+                "extendedFileMetadata": True,
+                "partitionValues": {},
+                "size": one.size,
+            }
+        }
+        for one in files
+    ]
+    added = {
+        "path": quote(merged.name),
+        "partitionValues": {},
+        "size": stat.st_size,
+        "modificationTime": at,
+        "dataChange": False,
+        "stats": json.dumps(stats),
+    }
+    actions.append({"add": added})
+    target = folder / "_delta_log" / f"{version:020}.json"
+    if target.exists():
+        raise FileExistsError(f"{target} was written by somebody else: the log has one writer")
+    replace_file(target, "".join(json.dumps(one) + "\n" for one in actions))

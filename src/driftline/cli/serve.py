@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
 
 from driftline.service.config import load
 from driftline.service.server import Server, listen
+
+_WIDTH = 79
 
 
 @click.command("serve")
@@ -23,4 +26,6 @@ def command(config_path: Path, data: Path | None, host: str, port: int) -> None:
     server = Server(config, listen(host, port), tell=click.echo)
     click.echo(f"Driftline serves {', '.join(config.models)} at {server.address}")
     click.echo(f"  metrics {server.address}/metrics\n  API     {server.address}/api/docs\n  data    {config.storage}")
+    for line in server.guesses:
+        click.echo(textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    "))
     server.run()

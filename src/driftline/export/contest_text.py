@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from driftline.export.words import cleaned
 from driftline.rules.contest import Contest
 
 _STYLES = {"promote": "bold green", "hold": "bold yellow", "rollback": "bold red"}
@@ -17,7 +17,13 @@ def print_contest(contest: Contest, console: Console | None = None) -> None:
     """Print a contest; the console is standard output where none is given."""
     console = console or Console(highlight=False)
     console.print(Text(contest.decision.upper(), _STYLES[contest.decision]))
-    console.print(Padding(Text(contest.reason), (0, 0, 1, 0)))
+    console.print(Text(contest.reason))
+    if contest.positive is not None:
+        if contest.positive.doubt:
+            console.print(Text(cleaned(contest.positive.doubt), "bold yellow"))
+        if contest.positive.guessed:
+            console.print(Text(cleaned(f"guessed: positive class {contest.positive.words}"), "dim"))
+    console.print()
     table = Table(box=None, pad_edge=False, show_header=False)
     for options in ({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"}):
         table.add_column(**options)

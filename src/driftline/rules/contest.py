@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Task
+from driftline.lookalikes import shown
 from driftline.statistics.paired import (
     CLASSIFICATION,
     LOSSES,
@@ -113,8 +114,34 @@ class Gate(msgspec.Struct, frozen=True):
     evidence: dict[str, Any] = {}
 
 
+class PositiveView(msgspec.Struct, frozen=True):
+    """The class that precision, recall, F1, ROC AUC and a lone score speak of in a binary model.
+
+    ``guessed`` is whether nobody said so, and ``by`` what it was guessed by. ``doubt`` says, where the ROC AUC is below
+    0.5, that the score seems to be of the other class, and what to do.
+    """
+
+    name: str = msgspec.field(name="class")
+    guessed: bool
+    by: str | None = None
+    doubt: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The class as it can be told from others."""
+        return shown(self.name)
+
+    @property
+    def words(self) -> str:
+        """The class, and by what it was guessed, in words."""
+        return f"{self.shown}, {self.by}" if self.guessed else self.shown
+
+
 class Contest(msgspec.Struct, frozen=True):
-    """The decision with its reason, every gate, and the difference that decided. It is stored as JSON."""
+    """The decision with its reason, every gate, and the difference that decided. It is stored as JSON.
+
+    ``positive`` is there where the contest turns on a positive class.
+    """
 
     decision: Decision
     reason: str
@@ -127,6 +154,7 @@ class Contest(msgspec.Struct, frozen=True):
     gates: list[Gate]
     segments: list[SegmentDifference]
     over_time: list[Period]
+    positive: PositiveView | None = None
 
 
 class Period(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from driftline.service.check_pass import SPACED_ROWS
 from driftline.service.check_report import Positive
 from driftline.service.check_sides import Sides
 from driftline.statistics import Measure
-from driftline.statistics.doubt import doubtful, doubtful_words
+from driftline.statistics.doubt import doubt_of, doubtful
 
 _CLASSES_TOLD, _COLUMNS_TOLD = 3, 5
 _READ_AS = {Kind.DATETIME: "dates", Kind.TEXT: "free text", Kind.EMBEDDING: "embeddings"}
@@ -101,7 +101,8 @@ def positive_of(
     by = "" if said.positive else _guessed_by(sides)
     doubt, other = "", other_class(schema.positive, replace(schema, classes=sides.classes))
     if doubtful(reference.get("roc_auc"), current.get("roc_auc")):
-        doubt = doubtful_words(current["roc_auc"], schema.positive, other, sides.columns.score, said.positive)
+        found = doubt_of(current["roc_auc"], schema.positive, other, sides.columns.score, said=said.positive)
+        doubt = found.for_command
     return Positive(schema.positive, not said.positive, by, doubt)
 
 

@@ -8,19 +8,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
 from driftline.errors import DataError, UsageError
 from driftline.events import Schema, Task
-from driftline.profiles import Columns, canonical, infer_schema
-from driftline.rules.contest import Contest, Settings, judge_contest
+from driftline.profiles import Classification, Columns, canonical, infer_schema
+from driftline.profiles.frame import other_class
+from driftline.rules.contest import Contest, Entry, Settings, judge_contest
 from driftline.service import clock
 from driftline.service.contests import entry_of, rows_of
+from driftline.service.positive import positive_view
 from driftline.service.target import load_predict
+from driftline.statistics import measures
+from driftline.statistics.doubt import doubt_of, doubtful
 from driftline.store.files import read_rows
 
 _TIMED_CALLS = 20
+_OF_ONE_CLASS = ("precision", "recall", "f1", "roc_auc", "log_loss", "brier")
+"""Measures for which it matters which class is positive; so it does for scores."""
+
 _ROW = "driftline_row"
 
 
@@ -84,8 +92,36 @@ def hold(
         replace(entry_of(name, canonical(one.frame, answers, schema), ids, schema), latency_seconds=one.seconds)
         for name, one in zip(names, said, strict=True)
     )
-    contest = rows_of(labelled, schema, columns.segments, trained_until=trained_until)
-    return judge_contest(then, now, contest, settings)
+    contest = judge_contest(
+        then, now, rows_of(labelled, schema, columns.segments, trained_until=trained_until), settings
+    )
+    if contest.measure not in _OF_ONE_CLASS and not (then.scores or now.scores):
+        return contest
+    doubt = _doubt({one.version: one for one in (then, now)}, labelled["label"], schema, columns, said=positive)
+    view = positive_view(schema, Columns(label=columns.label, score=columns.score), positive, doubt)
+    return msgspec.structs.replace(contest, positive=view)
+
+
+def _doubt(
+    entries: Mapping[str, Entry], labels: pl.Series, schema: Schema, columns: GateColumns, *, said: str | None
+) -> str:
+    """Whether the scores of either, or of both, seem to be of the other class, and what to do."""
+    if schema.positive is None:
+        return ""
+    found = {}
+    for version, entry in entries.items():
+        scores = {name: pl.Series(values).fill_nan(None) for name, values in entry.scores.items()}
+        answered = pl.Series(entry.predictions, dtype=pl.String)
+        rows = Classification.of(labels, answered, scores, positive=schema.positive)
+        auc = measures(rows, positive=schema.positive, names=["roc_auc"]).get("roc_auc")
+        if auc is not None and doubtful(None, auc):
+            other = other_class(schema.positive, schema)
+            found[version] = doubt_of(auc, schema.positive, other, columns.score, said=said is not None)
+    if not found:
+        return ""
+    if len(found) == len(entries):
+        return next(iter(found.values())).for_command
+    return "; ".join(f"{version}: {one.words}" for version, one in found.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +213,8 @@ def _schema(rows: pl.DataFrame, columns: GateColumns, task: Task | None, positiv
         task = Task.BINARY
     if positive is not None and task not in (None, Task.BINARY):
         raise UsageError(f"--positive came for a {task} model; only binary has one")
-    return infer_schema(targets, Columns(label=columns.label, features=()), task=task, positive=positive)
+    score = columns.score if isinstance(columns.score, str) or len(columns.score or {}) == 1 else None
+    named = Columns(label=columns.label, score=score, features=())
+    scored = [column for column, part in named.roles.items() if part == "score" and column != columns.label]
+    targets = targets.with_columns(pl.lit(None, pl.Float64).alias(column) for column in scored)
+    return infer_schema(targets, named, task=task, positive=positive)

@@ -29,6 +29,7 @@ from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.loop import open_loop
 from driftline.service.model import open_model, remember_fingerprint
+from driftline.service.model_guesses import guesses_of
 from driftline.service.pushing import push_windows
 from driftline.service.rebuild import rebuild
 from driftline.service.receivers import open_channel
@@ -68,7 +69,8 @@ class Service:
         self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
         self.models = {name: open_model(one, config, self.state) for name, one in config.models.items()}
         self.tasks = {name: model.schema.task.value for name, model in self.models.items()}
-        self.views = Views(config, self.tasks, self.state, self.inbox)
+        self.guesses = {name: guesses_of(one.config, one.schema, one.reference) for name, one in self.models.items()}
+        self.views = Views(config, self.tasks, self.state, self.inbox, self.guesses)
         self.problems: dict[str, str] = {}
         self._wake, self._stopping = threading.Event(), threading.Event()
         self.address = ""

@@ -59,6 +59,11 @@ class Server:
         host, port = listener.getsockname()[:2]
         self.address = self._service.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
+    @property
+    def guesses(self) -> list[str]:
+        """What was taken for granted of the models, a line each, for people."""
+        return [line for name, found in self._service.guesses.items() for line in found.lines(name)]
+
     def run(self) -> None:
         """Work events in and answer requests until told to stop; then finish the batch at hand."""
         if threading.current_thread() is threading.main_thread():

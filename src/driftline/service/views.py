@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -12,8 +13,10 @@ from driftline.alerts.message import Acknowledgement, AlertView, Span, StepView
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import ALL_VERSIONS
 from driftline.rules import Rule
+from driftline.rules.contest import PositiveView
 from driftline.rules.findings import Findings
 from driftline.service.config import Config, ModelConfig
+from driftline.service.model_guesses import ModelGuesses
 from driftline.service.retraining_views import RequestView, all_requests
 from driftline.service.summary import WindowSummary
 from driftline.store.database import open_database
@@ -26,7 +29,7 @@ _findings = msgspec.json.Decoder(Findings | None)
 
 
 class ModelView(msgspec.Struct, frozen=True):
-    """One model at a glance. ``waiting_events`` are durable but not worked in yet."""
+    """One model at a glance. ``waiting_events`` are durable but not worked in yet; ``notes`` say what was guessed."""
 
     name: str
     task: str
@@ -42,6 +45,8 @@ class ModelView(msgspec.Struct, frozen=True):
     firing: int
     versions: list[str]
     rules: list[str]
+    positive: PositiveView | None = None
+    notes: list[str] = []
 
 
 class VerdictView(msgspec.Struct, frozen=True):
@@ -68,8 +73,16 @@ class WindowView(msgspec.Struct, frozen=True):
 class Views:
     """Reads the state for people and programs."""
 
-    def __init__(self, config: Config, tasks: dict[str, str], state: State, inbox: Inbox) -> None:
+    def __init__(
+        self,
+        config: Config,
+        tasks: dict[str, str],
+        state: State,
+        inbox: Inbox,
+        guesses: Mapping[str, ModelGuesses] | None = None,
+    ) -> None:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
+        self._guesses = guesses or {}
 
     def model_config(self, model: str) -> ModelConfig:
         """The configuration of a model; an unknown one is an error that names the known."""
@@ -143,6 +156,7 @@ class Views:
         for (counter, _), value in read.counters(name).items():
             totals[counter] = totals.get(counter, 0) + value
         rules: tuple[Rule, ...] = self._config.models[name].rules
+        guesses = self._guesses.get(name, ModelGuesses())
         return ModelView(
             name=name,
             task=self._tasks[name],
@@ -158,6 +172,8 @@ class Views:
             firing=len(read.alerts(name, status="firing")),
             versions=read.versions(name),
             rules=[rule.expression for rule in rules],
+            positive=guesses.positive,
+            notes=list(guesses.notes),
         )
 
 

@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from driftline.lookalikes import shown
+from driftline.lookalikes import shown, shown_all
 from driftline.statistics.figures import figures
 from driftline.statistics.measure import Measure
 
 _EVEN = 0.5
+
+
+class Doubt(NamedTuple):
+    """What is doubtful about a score, and the ``positive`` class or the class and column of the ``score`` to say.
+
+    >>> Doubt("the score is of the other class", positive="fraud").for_command
+    'the score is of the other class; say --positive fraud'
+    >>> Doubt("the score is of the other class", score=("fraud", "s")).for_file
+    'the score is of the other class; say `columns: {score: {fraud: s}}`'
+    """
+
+    words: str
+    positive: str = ""
+    score: tuple[str, str] | None = None
+
+    @property
+    def for_command(self) -> str:
+        """The doubt, and the option to give."""
+        if self.positive:
+            return f"{self.words}; say --positive {shown(self.positive)}"
+        return self.words if self.score is None else f"{self.words}; say --score {'='.join(map(shown, self.score))}"
+
+    @property
+    def for_file(self) -> str:
+        """The doubt, and the key to write in driftline.yaml."""
+        if self.positive:
+            return f"{self.words}; say `positive: {shown(self.positive)}`"
+        if self.score is None:
+            return self.words
+        return f"{self.words}; say `columns: {{score: {{{': '.join(map(shown, self.score))}}}}}`"
 
 
 def doubtful(reference: Measure | None, current: Measure | None) -> bool:
@@ -29,23 +60,25 @@ def _is_below(measure: Measure | None) -> bool:
     return measure is not None and measure.value is not None and measure.high is not None and measure.high < _EVEN
 
 
-def doubtful_words(
-    current: Measure, positive: str, other: str | None, score: str | Mapping[str, str] | None, said: bool
-) -> str:
-    """What is doubtful, and what to do about it.
+def doubt_of(
+    current: Measure, positive: str, other: str | None, score: str | Mapping[str, str] | None, *, said: bool
+) -> Doubt:
+    """What is doubtful where the ROC AUC is; ``said`` is whether somebody named the positive class.
 
     >>> low = Measure("roc_auc", 0.086, 0.07, 0.104, n=900)
-    >>> doubtful_words(low, "ok", "fraud", "s", False)
+    >>> doubt_of(low, "ok", "fraud", "s", said=False).for_command
     'ROC AUC 0.086 (0.070 to 0.104) is below 0.5: the score is probably of the other class; say --positive fraud'
-    >>> doubtful_words(low, "ok", "fraud", "s", True).split(": ")[1]
-    'the score is probably of the other class; say --score fraud=s'
+    >>> doubt_of(low, "ok", "fraud", "s", said=True).score
+    ('fraud', 's')
     """
     assert current.value is not None
     value, low, high = figures(current.value, current.low or 0.0, current.high or 0.0)
     begin = f"ROC AUC {value} ({low} to {high}) is below 0.5"
     if isinstance(score, Mapping) and len(score) > 1:
-        return f"{begin}: the scores of {' and '.join(shown(name, score) for name in score)} are probably exchanged"
-    name = "OTHER" if other is None else shown(other, [positive])
-    column = score if isinstance(score, str) else next(iter((score or {}).values()), "COLUMN")
-    way = f"--positive {name}" if isinstance(score, str) and not said else f"--score {name}={shown(column)}"
-    return f"{begin}: the score is probably of the other class; say {way}"
+        return Doubt(f"{begin}: the scores of {' and '.join(shown_all(score).values())} are probably exchanged")
+    words = f"{begin}: the score is probably of the other class"
+    if other is None:
+        return Doubt(words)
+    if isinstance(score, str):
+        return Doubt(words, score=(other, score)) if said else Doubt(words, positive=other)
+    return Doubt(words, score=(other, next(iter((score or {"": "COLUMN"}).values()))))

@@ -135,6 +135,7 @@ def _check(
         now.types,
         floors,
         tuple(dict.fromkeys((*before.rows.notes, *now.rows.notes, *alike.words))),
+        dict(before.rows.schema),
     )
     seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
     if (seen_task, seen_positive) != (schema.task, schema.positive):

@@ -62,7 +62,8 @@ def _kinds(sides: Sides, schema: Schema) -> list[str]:
         names = [
             name
             for name, own in schema.features.items()
-            if own is kind and name in sides.types_before and kind_of(sides.types_before[name]) is not kind
+            if own is kind and name in sides.written and kind_of(sides.written[name]) is not kind
+            if not any(words.startswith(f"{name} is read as ") for words in sides.said)
         ]
         if names:
             more = f" and {len(names) - _COLUMNS_TOLD} more" if len(names) > _COLUMNS_TOLD else ""

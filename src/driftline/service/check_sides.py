@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -18,7 +18,7 @@ from driftline.statistics import Floors
 class Sides:
     """Both sides after their passes; ``types_before`` and ``types_now`` are the columns of the files.
 
-    ``said`` is what was done to read them that is worth a word.
+    ``said`` is what was done to read them that is worth a word, ``written`` the reference's types as they came.
     """
 
     layout: Layout
@@ -28,6 +28,7 @@ class Sides:
     types_now: Mapping[str, pl.DataType]
     floors: Floors
     said: tuple[str, ...] = ()
+    written: Mapping[str, pl.DataType] = field(default_factory=dict)
 
     @property
     def columns(self) -> Columns:

@@ -99,8 +99,8 @@ def test_the_command_line_says_a_mistake_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == (
-        "driftline: driftline.yaml:4: storag: is not a known key; known: models, notify, prometheus, url, registry, "
-        "storage, database. Did you mean 'storage'?\n"
+        "driftline: driftline.yaml:4: storag: is not a known key; known: models, notify, prometheus, limits, url, "
+        "hosts, registry, storage, database. Did you mean 'storage'?\n"
     )
 
 

@@ -5,6 +5,7 @@ reason.
 from __future__ import annotations
 
 import math
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,8 +26,10 @@ from driftline.events import (
     parse_labels,
     parse_predictions,
     positive_class,
+    refusal_reason,
     require_all_good,
 )
+from driftline.text import visible
 
 ZONES = st.sampled_from(["UTC", "America/Los_Angeles", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
 LENGTHS = st.sampled_from(["1min", "15min", "1h", "7h", "1d", "2d", "1w", "2w", "1mo", "5mo"])
@@ -309,3 +312,101 @@ def test_no_json_whatever_does_more_than_be_refused(schema: Schema, rows: list[A
         assert all(refused.reason for refused, _ in parsed.refused)
         assert [refused.index for refused, _ in parsed.refused] == sorted({r.index for r, _ in parsed.refused})
         assert all(row.time.tzinfo is UTC for row in parsed.good)
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+ARRIVED = datetime(2024, 3, 1, tzinfo=UTC)
+CLASSES_UNKNOWN = Schema(Task.MULTICLASS)
+WEATHER = Schema(Task.MULTICLASS, {}, ("Rain", "sun"))
+ACTING = st.sampled_from("\x00\n\r\t\x1b\x7f\x85\x9b\u2028\u202e\u2066\ud800")
+
+
+@given(st.text(max_size=5), ACTING, st.text(max_size=5), st.sampled_from(["id", "version", "prediction", "score"]))
+def test_no_name_holds_a_character_that_acts(before: str, sign: str, after: str, field: str) -> None:
+    name = before + sign + after
+    row: dict[str, Any] = {"prediction": "rain", field: {name: 0.5} if field == "score" else name}
+    [(refused, _)] = parse_predictions([row], CLASSES_UNKNOWN, arrived=ARRIVED).refused
+    assert refused.field.split(".")[0] == field
+    assert visible(refused.field + refused.reason) == refused.field + refused.reason
+    if field in ("id", "prediction"):
+        row = {"id": "a", "label": name} if field == "prediction" else {"id": name, "label": "rain"}
+        assert parse_labels([row], CLASSES_UNKNOWN, arrived=ARRIVED).refused
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=256))
+def test_any_other_text_is_a_name(name: str) -> None:
+    row = {"id": name, "version": name, "prediction": name, "score": {name: 0.5}}
+    [good] = parse_predictions([row], CLASSES_UNKNOWN, arrived=ARRIVED).good
+    assert (good.id, good.version, good.prediction, good.score) == (name, name, name, {name: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("score", "field", "words"),
+    [
+        ({"Rain": 0.5, "sun\0": 0.5}, "score.sun\\x00", "not a class of this model; known: Rain, sun"),
+        ({"Rain": 0.5, "rain": 0.5}, "score.rain", "Did you mean 'Rain'?"),
+        ({"snow": 1.0}, "score.snow", "not a class"),
+        ({"x" * 10_000: 1.0}, "score.xxx", "not a class"),
+    ],
+)
+def test_only_known_classes_are_scored(score: dict[str, float], field: str, words: str) -> None:
+    [(refused, _)] = parse_predictions([{"prediction": "sun", "score": score}], WEATHER, arrived=ARRIVED).refused
+    assert refused.field.startswith(field)
+    assert len(refused.field) <= 200
+    assert words in refused.reason
+
+
+def test_where_classes_are_not_known_spellings_and_number_of_them_are_bounded() -> None:
+    for score, words in (
+        ({"Rain": 0.5, "rain": 0.5}, "by case only"),
+        ({f"c{place}": 0.0 for place in range(257)}, "at most 256"),
+        ({"": 0.5}, "without a name"),
+        ({"x" * 257: 0.5}, "at most 256"),
+    ):
+        [(refused, _)] = parse_predictions(
+            [{"prediction": "a", "score": score}], CLASSES_UNKNOWN, arrived=ARRIVED
+        ).refused
+        assert words in refused.reason
+    one_class = Schema(Task.BINARY, {}, ("0",), "1")
+    assert parse_predictions([{"prediction": "0", "score": {"1": 0.2}}], one_class, arrived=ARRIVED).good
+    three = {"0": 0.2, "1": 0.2, "2": 0.6}
+    assert parse_predictions([{"prediction": "0", "score": three}], one_class, arrived=ARRIVED).refused
+
+
+def test_a_label_of_a_new_class_is_a_finding_and_is_taken() -> None:
+    [label] = parse_labels([{"id": "a", "label": "snow"}], WEATHER, arrived=ARRIVED).good
+    assert label.label == "snow"
+
+
+def test_many_refusals_cost_no_more_each_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("driftline.events.parsing.did_you_mean", lambda came, known: looked.append(came) or "")
+    schema = Schema(Task.REGRESSION, {f"column {place}": Kind.NUMERIC for place in range(3_000)})
+    rows = [{"prediction": 1.0, "features": {f"made up {place}": 1}} for place in range(500)]
+    refused = parse_predictions(rows, schema, arrived=ARRIVED).refused
+    assert len(refused) == 500
+    assert len(looked) <= 10
+    assert max(len(row.reason) for row, _ in refused) < 1_100
+
+
+@given(st.text(max_size=30))
+def test_reasons_are_counted_under_a_closed_set_of_names(field: str) -> None:
+    known = {"id", "time", "version", "features", "prediction", "score", "latency_seconds", "role"}
+    name = refusal_reason("predictions", field).removeprefix("predictions.")
+    assert name in known | {"row", "unknown_field"}
+
+
+# ---- text ------------------------------------------------------------------------------------------------------------
+
+
+@given(st.text())
+def test_visible_text_is_one_line_that_acts_on_nothing_and_stays_as_it_is(text: str) -> None:
+    shown = visible(text)
+    assert len(shown.splitlines()) <= 1
+    assert not any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in shown)
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert visible(shown) == shown
+    shown.encode()
+    if text.isprintable():
+        assert shown == text

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftline.service import bodies, http
+from driftline.service import http_events
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
 from tests.service.conftest import MODEL, START, label, prediction
@@ -180,19 +180,10 @@ def test_a_broken_body_is_refused_as_a_whole(
     assert accepted(client) == 0
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bodies, "BODY_LIMIT_BYTES", 100)
-    answer = client.post(PREDICTIONS, json=[good()])
-    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "BodyTooLargeError")
-    assert accepted(client) == 0
-
-
 def test_a_full_queue_says_so_and_when_to_come_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "QUEUE_LIMIT_EVENTS", -1)
+    monkeypatch.setattr(http_events, "QUEUE_LIMIT_EVENTS", -1)
     answer = client.post(PREDICTIONS, json=[good()])
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
 
 
 def test_a_full_disk_is_said_in_plain_words(

@@ -13,6 +13,7 @@ from driftline.events.parsing import (
     event_schemas,
     parse_labels,
     parse_predictions,
+    refusal_reason,
     require_all_good,
 )
 from driftline.events.schema import (
@@ -48,5 +49,6 @@ __all__ = [
     "parse_labels",
     "parse_predictions",
     "positive_class",
+    "refusal_reason",
     "require_all_good",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
@@ -13,7 +13,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from driftline.errors import EventError, RefusedRow, did_you_mean
+from driftline.events.names import alike, name_problem, text_problem
 from driftline.events.schema import Kind, Schema, Task, class_name
+from driftline.text import quoted, short, visible
 
 FUTURE_TOLERANCE = timedelta(days=1)
 """An event further than this after its arrival is refused: one wrong clock must not close every window."""
@@ -21,9 +23,15 @@ FUTURE_TOLERANCE = timedelta(days=1)
 ALL_VERSIONS = "*"
 """Stands for all versions together, where one version's name could stand; no version is called that."""
 
-ID_LENGTH_LIMIT = 256
 TEXT_LENGTH_LIMIT = 4096
 NESTED_LENGTH_LIMIT = 2**18
+
+UNKNOWN_CLASSES_LIMIT = 256
+"""How many classes one score may name where the classes of the model are not known: each becomes a column."""
+
+_FIELD_SHOWN, _REASON_SHOWN, _KNOWN_SHOWN = 200, 1000, 20
+_HINTS = 10
+"""Only so many rows of a batch get a "did you mean": looking for the nearest name costs far more than the rest."""
 
 
 Role = Literal["live", "shadow"]
@@ -93,11 +101,19 @@ _TOO_LARGE = "holds a whole number with more digits than can be read; allowed ar
 
 
 class _Refusal(Exception):
-    """Carries field and reason of one bad row to the loop that collects them."""
+    """Carries field and reason of one bad row to the loop that collects them.
 
-    def __init__(self, field: str, reason: str) -> None:
-        self.field, self.reason = field, reason
+    With ``came`` and ``known`` the reason ends with the nearest known name.
+    """
+
+    def __init__(self, field: str, reason: str, came: str = "", known: Collection[str] = ()) -> None:
+        self._field, self._reason, self._came, self._known = field, reason, came, known
         super().__init__(reason)
+
+    def row(self, index: int, *, hint: bool) -> RefusedRow:
+        """The refusal as people see it: names and values that came are cut, and act on nothing."""
+        near = did_you_mean(self._came, self._known) if hint and self._came else ""
+        return RefusedRow(index, short(self._field, _FIELD_SHOWN), short(self._reason, _REASON_SHOWN) + visible(near))
 
 
 def parse_predictions(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> ParsedPredictions:
@@ -108,7 +124,7 @@ def parse_predictions(rows: Sequence[Any], schema: Schema, *, arrived: datetime)
         try:
             good.append(_prediction(row, schema, arrived))
         except _Refusal as refusal:
-            refused.append((RefusedRow(index, refusal.field, refusal.reason), row))
+            refused.append((refusal.row(index, hint=len(refused) < _HINTS), row))
         except (OverflowError, ValueError):
             refused.append((RefusedRow(index, "", _TOO_LARGE), row))
     return ParsedPredictions(tuple(good), tuple(refused))
@@ -129,7 +145,7 @@ def parse_labels(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> P
                 )
             )
         except _Refusal as refusal:
-            refused.append((RefusedRow(index, refusal.field, refusal.reason), row))
+            refused.append((refusal.row(index, hint=len(refused) < _HINTS), row))
         except (OverflowError, ValueError):
             refused.append((RefusedRow(index, "", _TOO_LARGE), row))
     return ParsedLabels(tuple(good), tuple(refused))
@@ -141,6 +157,17 @@ def event_schemas() -> dict[str, dict[str, Any]]:
         "predictions": msgspec.json.schema(_RawPrediction)["$defs"]["_RawPrediction"] | {"title": "Prediction"},
         "labels": msgspec.json.schema(_RawLabel)["$defs"]["_RawLabel"] | {"title": "Label"},
     }
+
+
+def refusal_reason(kind: Literal["predictions", "labels"], field: str) -> str:
+    """The reason under which a refusal is counted, of a closed set: the kind of event and the field, if it has that.
+
+    >>> refusal_reason("predictions", "features.age"), refusal_reason("labels", "lable"), refusal_reason("labels", "")
+    ('predictions.features', 'labels.unknown_field', 'labels.row')
+    """
+    first = re.split(r"[.\[]", field, maxsplit=1)[0]
+    known = (_RawPrediction if kind == "predictions" else _RawLabel).__struct_fields__
+    return f"{kind}.{first if first in known else 'unknown_field' if first else 'row'}"
 
 
 def require_all_good(parsed: ParsedPredictions | ParsedLabels) -> None:
@@ -189,9 +216,8 @@ def _convert(row: Any, kind: type[_Raw]) -> _Raw:
         if found := _MISSING_FIELD.search(text):
             raise _Refusal(found["field"], f"is missing; a row has {_fields_of(kind)}") from None
         if found := _UNKNOWN_FIELD.search(text):
-            known = kind.__struct_fields__
-            reason = f"is not a known field; known: {_fields_of(kind)}.{did_you_mean(found['field'], known)}"
-            raise _Refusal(found["field"], reason) from None
+            reason = f"is not a known field; known: {_fields_of(kind)}."
+            raise _Refusal(found["field"], reason, found["field"], kind.__struct_fields__) from None
         at = _AT.search(text)
         raise _Refusal(at["field"] if at else "", _AT.sub("", text)) from None
 
@@ -200,27 +226,27 @@ def _fields_of(kind: type[msgspec.Struct]) -> str:
     return ", ".join(kind.__struct_fields__)
 
 
-def _text(value: str, name: str, limit: int = TEXT_LENGTH_LIMIT) -> str:
-    if len(value) > limit:
-        raise _Refusal(name, f"came {len(value)} characters; allowed are at most {limit}")
-    if "\x00" in value:
-        raise _Refusal(name, "holds a NUL character, which no database stores; remove it")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _Refusal(name, "holds half of a surrogate pair, which is not text; send valid UTF-8") from None
+def _text(value: str, field: str, limit: int = TEXT_LENGTH_LIMIT) -> str:
+    if problem := text_problem(value, limit):
+        raise _Refusal(field, problem)
+    return value
+
+
+def _name(value: str, field: str) -> str:
+    if problem := name_problem(value):
+        raise _Refusal(field, problem)
     return value
 
 
 def _version(value: str | int | None) -> str:
-    text = _text(str(value), "version") if value is not None else ""
+    text = _name(str(value), "version") if value is not None else ""
     if text == ALL_VERSIONS:
         raise _Refusal("version", f"came {text!r}, which stands for all versions together; give it another name")
     return text
 
 
 def _identifier(value: str | int) -> str:
-    text = _text(str(value), "id", ID_LENGTH_LIMIT)
+    text = _name(str(value), "id")
     if not text:
         raise _Refusal("id", "is empty; send a unique text, or leave it out to have one made")
     return text
@@ -259,10 +285,17 @@ def _target(value: str | float | bool, name: Literal["prediction", "label"], sch
         return number
     if isinstance(value, float) and not math.isfinite(value):
         raise _Refusal(name, f"came {value!r}; allowed is the name of a class")
-    text = _text(class_name(value), name)
-    if schema.task is Task.BINARY and len(schema.classes) == 2 and text not in schema.classes:
-        raise _Refusal(name, f"came {text!r}; the classes of this binary model are {', '.join(schema.classes)}")
-    return text
+    text = class_name(value)
+    if text in schema.classes:
+        return text
+    if schema.task is Task.BINARY and _classes_known(schema):
+        raise _Refusal(name, f"came {quoted(text)}; the classes of this binary model are {', '.join(schema.classes)}")
+    return _name(text, name)
+
+
+def _classes_known(schema: Schema) -> bool:
+    """Whether the reference showed all classes: a binary model has two."""
+    return len(schema.classes) >= (2 if schema.task is Task.BINARY else 1)
 
 
 def _scores(value: Mapping[str, float] | float | None, schema: Schema) -> dict[str, float]:
@@ -276,17 +309,39 @@ def _scores(value: Mapping[str, float] | float | None, schema: Schema) -> dict[s
         if schema.positive is None:
             raise _Refusal("score", "came as one number, but the positive class is not known; configure `positive`")
         value = {schema.positive: value}
+    _check_scored(value, schema)
     for name, probability in value.items():
         if not 0.0 <= probability <= 1.0:
             raise _Refusal(f"score.{name}", f"came {probability!r}; allowed is a probability from 0 to 1")
-    return {class_name(name): float(probability) for name, probability in value.items()}
+    return {name: float(probability) for name, probability in value.items()}
+
+
+def _check_scored(scored: Collection[str], schema: Schema) -> None:
+    """Let only classes through that can be columns: those that are known; where none are, a few well-formed names."""
+    if _classes_known(schema):
+        unknown = next((name for name in scored if name not in schema.classes), None)
+        if unknown is not None:
+            reason = f"is not a class of this model; known: {_few(schema.classes)}."
+            raise _Refusal(f"score.{unknown}", reason, unknown, schema.classes)
+        return
+    most = 2 if schema.task is Task.BINARY else UNKNOWN_CLASSES_LIMIT
+    if len(scored) > most:
+        raise _Refusal("score", f"names {len(scored)} classes; allowed are at most {most}")
+    for name in scored:
+        if not name:
+            raise _Refusal("score", "has a class without a name; name it")
+        _name(name, f"score.{name}")
+    if (pair := alike(scored)) is not None:
+        first, second = pair
+        reason = f"differs from {quoted(first)} by case only, which columns do not; keep one spelling"
+        raise _Refusal(f"score.{second}", reason)
 
 
 def _features(raw: Mapping[str, Any], schema: Schema) -> dict[str, float | str | None]:
-    unknown = [name for name in raw if name not in schema.features]
-    if unknown:
-        reason = f"is not a feature of this model; known: {', '.join(schema.features)}."
-        raise _Refusal(f"features.{unknown[0]}", reason + did_you_mean(unknown[0], schema.features))
+    unknown = next((name for name in raw if name not in schema.features), None)
+    if unknown is not None:
+        reason = f"is not a feature of this model; known: {_few(schema.features)}."
+        raise _Refusal(f"features.{unknown}", reason, unknown, schema.features)
     return {name: _feature(raw.get(name), name, kind) for name, kind in schema.features.items()}
 
 
@@ -305,6 +360,12 @@ def _feature(value: Any, name: str, kind: Kind) -> float | str | None:
     if isinstance(value, (dict, list)):
         raise _Refusal(f"features.{name}", f"came {_short(value)}; this feature is categorical: a text, number or null")
     return _text(class_name(value), f"features.{name}")
+
+
+def _few(names: Collection[str]) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - _KNOWN_SHOWN} more" if len(names) > _KNOWN_SHOWN else ""
+    return ", ".join(list(names)[:_KNOWN_SHOWN]) + more
 
 
 def _short(value: object) -> str:

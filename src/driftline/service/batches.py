@@ -1,15 +1,19 @@
-"""Bodies of requests to rows: JSON arrays, NDJSON and Arrow IPC streams."""
+"""Bodies of requests to rows: JSON arrays, NDJSON and Arrow IPC streams, within limits before the memory is taken."""
 
 from __future__ import annotations
 
 import io
-from datetime import datetime
+import re
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from driftline.errors import DataError, UsageError
+from driftline.errors import DataError, DriftlineError, UsageError
+from driftline.service.arrow_rows import rows_of_frame, text_bytes
+from driftline.service.arrow_stream import CELL_BYTES, outline
+from driftline.service.limits import Limits, TooLargeError
+from driftline.text import short
 
 JSON, NDJSON, ARROW = "application/json", "application/x-ndjson", "application/vnd.apache.arrow.stream"
 _KINDS = {
@@ -19,62 +23,102 @@ _KINDS = {
     "application/jsonlines": NDJSON,
     ARROW: ARROW,
 }
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"[^\r\n]+")
+_OBJECT_BYTES, _LIST_BYTES = 64, 56
 
 
 class UnsupportedTypeError(UsageError):
     """A body of a type that is not taken."""
 
 
-def rows_of(body: bytes, content_type: str) -> list[Any]:
-    """Decode a body into rows, which are checked later; raise `DataError` for a body that is broken as a whole."""
+def rows_of(body: bytes, content_type: str, limits: Limits) -> list[Any]:
+    """Decode a body into rows, which are checked later.
+
+    Raises `DataError` for a body that is broken as a whole, and `TooLargeError` for one that would be over a limit.
+    """
     kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
     if kind is None:
-        came = content_type or "no Content-Type"
+        came = short(content_type) or "no Content-Type"
         raise UnsupportedTypeError(
             f"{came} came; allowed are {JSON}, {NDJSON} and {ARROW}; set the Content-Type header"
         )
     if kind == ARROW:
-        return _arrow_rows(body)
+        return _arrow_rows(body, limits)
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    _hold_unpacked(_json_bytes(body), limits)
+    rows = _lines(body, limits) if kind == NDJSON else _array(body)
+    _hold_rows(len(rows), limits)
+    return rows
+
+
+def _hold_rows(rows: int, limits: Limits) -> None:
+    if rows > limits.rows:
+        raise TooLargeError(f"the batch has {rows:,} rows", limits.rows, "rows")
+
+
+def _hold_unpacked(size: int, limits: Limits) -> None:
+    if size > limits.unpacked_bytes:
+        raise TooLargeError(f"the batch takes about {size:,} bytes unpacked", limits.unpacked_bytes, "unpacked")
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def _json_bytes(body: bytes) -> int:
+    """About how much memory JSON takes once it is decoded: each value and each container costs more than its text."""
+    lists, objects = body.count(b"["), body.count(b"{")
+    return len(body) + CELL_BYTES * body.count(b",") + _LIST_BYTES * lists + _OBJECT_BYTES * objects
+
+
+def _array(body: bytes) -> list[Any]:
     try:
-        if kind == NDJSON:
-            return _lines(body)
         rows = msgspec.json.decode(body)
     except RecursionError as error:
         raise DataError("the JSON is nested too deeply; rows are flat objects") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"the body is not JSON: {error}; send an array of objects") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        said = short(str(error), 300)
+        raise DataError(f"the body is not JSON: {said}; send an array of objects") from error
     if not isinstance(rows, list):
         raise DataError(f"the body is a JSON {type(rows).__name__}; send an array of objects, even for one row")
     return rows
 
 
-def _lines(body: bytes) -> list[Any]:
-    return [_line(line) for line in body.splitlines() if line.strip()]
+def _lines(body: bytes, limits: Limits) -> list[Any]:
+    rows: list[Any] = []
+    for found in _LINE.finditer(body):
+        if line := found[0].strip():
+            rows.append(_line(line))
+        if len(rows) > limits.rows:
+            break
+    return rows
 
 
 def _line(line: bytes) -> Any:
     """One row; a line that is not JSON stays the text that it is, which is refused with its index like any bad row."""
     try:
         return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return line.decode(errors="replace")
 
 
-def _arrow_rows(body: bytes) -> list[Any]:
+# ---- Arrow ----------------------------------------------------------------------------------------------------------
+
+
+def _arrow_rows(body: bytes, limits: Limits) -> list[Any]:
+    """Decode a stream. What its headers say is held against the limits before it is unpacked.
+
+    So is what its texts would take each by itself: a dictionary and a view store one text for many rows.
+    """
+    seen = outline(body)
+    _hold_rows(seen.rows, limits)
+    _hold_unpacked(seen.unpacked, limits)
     try:
-        frame = pl.read_ipc_stream(io.BytesIO(body))
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise DataError(f"the body is not an Arrow IPC stream: {error}") from error
-    return [_nested(row) for row in frame.iter_rows(named=True)]
-
-
-def _nested(row: dict[str, Any]) -> dict[str, Any]:
-    """Columns to the fields of a JSON row: ``feature.<name>`` and ``score.<class>`` go into their objects; nulls go."""
-    nested: dict[str, Any] = {}
-    for name, value in row.items():
-        part, _, rest = name.partition(".")
-        if rest and part in ("feature", "score"):
-            nested.setdefault("features" if part == "feature" else "score", {})[rest] = value
-        elif value is not None:
-            nested[name] = value.isoformat() if isinstance(value, datetime) else value
-    return nested
+        frame = pl.read_ipc_stream(io.BytesIO(seen.body))
+        _hold_unpacked(seen.unpacked + sum(text_bytes(column) for column in frame), limits)
+        return rows_of_frame(frame)
+    except DriftlineError:
+        raise
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError) as error:
+        said = short(str(error), 200)
+        raise DataError(f"the body is not an Arrow IPC stream that can be read: {said}") from error

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import Request, Response
 
-from driftline.errors import DataError, UsageError
+from driftline.errors import DataError, StorageError
 from driftline.service.batches import JSON, UnsupportedTypeError
+from driftline.service.limits import TooLargeError
+from driftline.text import quoted, short
 
-BODY_LIMIT_BYTES = 32 * 2**20
+SMALL_BODY_BYTES = 4 * 10**6
+"""Of a body that is one object: what people say, and the report of a run."""
+
+_BODIES_AT_A_TIME = 8
+_LENGTH_DIGITS = 20
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
-
-
-class BodyTooLargeError(UsageError):
-    """A body over the limit."""
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -25,27 +28,53 @@ def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None
     return Response(msgspec.json.encode(value), status, headers=dict(headers or {}), media_type="application/json")
 
 
-async def body_of(request: Request) -> bytes:
-    """The body of a request, `BODY_LIMIT_BYTES` at most, as it was sent."""
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedTypeError(
-            f"Content-Encoding {request.headers['content-encoding']!r} came; send the body as it is"
-        )
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > BODY_LIMIT_BYTES:
-            raise BodyTooLargeError(f"the body is over {BODY_LIMIT_BYTES} bytes; send smaller batches")
-        chunks.append(chunk)
-    return b"".join(chunks)
+class QueueFullError(StorageError):
+    """More has come than can be worked in; whoever sends is to wait."""
+
+
+class Bodies:
+    """The bodies of all requests that are under way, which together have a bounded size."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._held = 0
+
+    @asynccontextmanager
+    async def hold(self, request: Request, most_bytes: int | None = None) -> AsyncIterator[bytes]:
+        """Read a body as it was sent, and count it until the request is done.
+
+        Raises `TooLargeError` for one over the limit, before it is begun where it says its size, and `QueueFullError`
+        while the others take all the room there is.
+        """
+        most = self._most if most_bytes is None else min(most_bytes, self._most)
+        if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+            raise UnsupportedTypeError(f"Content-Encoding {quoted(coding)} came; send the body as it is")
+        stated = request.headers.get("content-length", "")
+        if stated.isdecimal() and (len(stated) > _LENGTH_DIGITS or int(stated) > most):
+            raise TooLargeError(f"the body has {stated[:_LENGTH_DIGITS]} bytes", most, "body")
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in request.stream():
+                if size + len(chunk) > most:
+                    raise TooLargeError("the body is larger", most, "body")
+                if self._held + len(chunk) > self._most * _BODIES_AT_A_TIME:
+                    raise QueueFullError("many large bodies are being taken; try again later")
+                size += len(chunk)
+                self._held += len(chunk)
+                chunks.append(chunk)
+            yield b"".join(chunks)
+        finally:
+            self._held -= size
 
 
 async def json_of(request: Request) -> bytes:
     """The body; only JSON by name, which no form of another site can send unasked."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise UnsupportedTypeError(f"send the body as Content-Type: {JSON}")
-    return await body_of(request)
+    bodies: Bodies = request.app.state.bodies
+    async with bodies.hold(request, SMALL_BODY_BYTES) as body:
+        return body
 
 
 def json_schema_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -69,5 +98,7 @@ def read_body(data: bytes, kind: type[_Body]) -> _Body:
     """Check a JSON body; raises `DataError`."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise DataError(f"the body is not what it should be: {error}") from error
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"the body is not what it should be: {short(str(error), 300)}") from error
+    except RecursionError as error:
+        raise DataError("the body is nested too deeply") from error

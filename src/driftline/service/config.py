@@ -25,6 +25,8 @@ from driftline.profiles import Columns
 from driftline.retrain.policy import Policy
 from driftline.rules import Rule, Severity
 from driftline.rules.topic import WINDOW_MEASURES
+from driftline.service.hosts import host_problem
+from driftline.service.limits import Limits, LimitsSection
 from driftline.service.retrain_sections import (
     RUNNERS,
     RetrainConfig,
@@ -186,7 +188,9 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     models: Annotated[dict[Name, ModelSection], Meta(min_length=1)]
     notify: list[Annotated[NotifySection, Meta(extra_json_schema=_ONE_RECEIVER)]] = []
     prometheus: PrometheusSection = PrometheusSection()
+    limits: LimitsSection = LimitsSection()
     url: Text | None = None
+    hosts: list[Text] = []
     registry: Text | None = None
     storage: Text = "./driftline-data"
     database: Text | None = None
@@ -243,8 +247,9 @@ class NotifyConfig:
 class Config:
     """A checked configuration; paths are absolute or relative to the working directory, no longer to the file.
 
-    ``url`` is where people reach this service, for links; empty where it was not said. ``registry`` is the address of
-    an MLflow, None for a folder in the storage.
+    ``url`` is where people reach this service, for links; empty where it was not said. ``hosts`` are the names under
+    which it may be asked besides that and loopback. ``registry`` is the address of an MLflow, None for a folder in the
+    storage.
     """
 
     models: Mapping[str, ModelConfig]
@@ -254,6 +259,8 @@ class Config:
     prometheus: PrometheusSection
     url: str
     registry: str | None = None
+    hosts: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
 
     def at(self, folder: Path) -> Config:
         """The same, with events and state in another folder."""
@@ -363,7 +370,29 @@ class _Builder:
             prometheus=self._prometheus(section.prometheus),
             url="" if section.url is None else self._address(("url",), section.url).rstrip("/"),
             registry=None if section.registry is None else self._address(("registry",), section.registry),
+            hosts=tuple(self._host(("hosts", str(index)), one) for index, one in enumerate(section.hosts)),
+            limits=self._limits(("limits",), section.limits),
         )
+
+    def _host(self, key: Key, name: str) -> str:
+        if problem := host_problem(name):
+            raise self._file.error(key, f"came {shown(name)}; {problem}")
+        return name.lower()
+
+    def _limits(self, key: Key, section: LimitsSection) -> Limits:
+        return Limits(
+            body_bytes=self._checked((*key, "body"), lambda: parse_bytes(section.body)),
+            unpacked_bytes=self._checked((*key, "unpacked"), lambda: parse_bytes(section.unpacked)),
+            rows=section.rows,
+            header_time=self._time_limit((*key, "header_time"), section.header_time),
+            body_time=self._time_limit((*key, "body_time"), section.body_time),
+            connections=section.connections,
+        )
+
+    def _time_limit(self, key: Key, text: str) -> timedelta:
+        if not (limit := self._duration(key, text)):
+            raise self._file.error(key, f"came {shown(text)}; allowed is a time longer than nothing, such as '10s'")
+        return limit
 
     def _model(self, key: Key, section: ModelSection) -> ModelConfig:
         if section.positive is not None and section.task not in (None, Task.BINARY):

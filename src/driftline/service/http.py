@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Literal
 
@@ -27,29 +26,22 @@ from driftline.errors import (
     UsageError,
     panics_as_errors,
 )
-from driftline.events import event_schemas, parse_labels, parse_predictions, require_all_good
 from driftline.export.prometheus import ServiceCollector
 from driftline.service import clock
 from driftline.service.attention import AcknowledgeBody, SilenceBody, acknowledge, add_silence, end_silence
-from driftline.service.batches import ARROW, JSON, NDJSON, UnsupportedTypeError, rows_of
-from driftline.service.bodies import BodyTooLargeError, body_of, json_answer, json_of, json_schema_of, read_body
+from driftline.service.batches import UnsupportedTypeError
+from driftline.service.bodies import Bodies, QueueFullError, json_answer, json_of, json_schema_of, read_body
+from driftline.service.http_events import event_routes
 from driftline.service.http_retraining import retraining_routes
+from driftline.service.limits import TooLargeError
 from driftline.service.metrics import snapshot
 from driftline.service.runtime import Service
 from driftline.service.ui.pages import pages
-from driftline.store.inbox import Delivery
 from driftline.store.outbox import Outbox
 from driftline.store.poison import poisoned
 
-QUEUE_LIMIT_EVENTS = 5_000_000
 _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
-
-Kind = Literal["predictions", "labels"]
-
-
-class QueueFullError(StorageError):
-    """The inbox holds more than the worker can catch up with."""
 
 
 def create_app(service: Service) -> FastAPI:
@@ -62,7 +54,8 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.include_router(_events(service))
+    app.state.bodies = Bodies(service.config.limits.body_bytes)
+    app.include_router(event_routes(service))
     app.include_router(_answers(service))
     app.include_router(_attention(service))
     app.include_router(retraining_routes(service))
@@ -72,77 +65,6 @@ def create_app(service: Service) -> FastAPI:
     for kind in (DriftlineError, sa.exc.SQLAlchemyError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer_error)
     return app
-
-
-# ---- events ---------------------------------------------------------------------------------------------------------
-
-
-def _events(service: Service) -> APIRouter:
-    router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
-
-    def route(kind: Kind) -> Callable[..., Awaitable[Response]]:
-        async def post(model: str, request: Request, on_error: Literal["refuse", "quarantine"] = "refuse") -> Response:
-            service.views.model_config(model)
-            body = await body_of(request)
-            accepted, set_aside = await run_in_threadpool(
-                _accept,
-                service,
-                model,
-                kind,
-                body,
-                content_type=request.headers.get("content-type", ""),
-                key=request.headers.get("idempotency-key"),
-                quarantine=on_error == "quarantine",
-            )
-            service.wake()
-            return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
-
-        return post
-
-    schemas = event_schemas()
-    for kind in ("predictions", "labels"):
-        router.add_api_route(
-            f"/{kind}",
-            route(kind),
-            methods=["POST"],
-            status_code=202,
-            summary=f"Take {kind}; 202 only after they are durable.",
-            name=f"post_{kind}",
-            openapi_extra=_request_body(schemas[kind]),
-        )
-    return router
-
-
-def _request_body(row: dict[str, Any]) -> dict[str, Any]:
-    """The description of a body: it is read raw, so that FastAPI does not know it."""
-    rows = {"type": "array", "items": row}
-    content = {
-        JSON: {"schema": rows},
-        NDJSON: {"schema": row},
-        ARROW: {"schema": {"type": "string", "format": "binary"}},
-    }
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def _accept(
-    service: Service, model: str, kind: Kind, body: bytes, *, content_type: str, key: str | None, quarantine: bool
-) -> tuple[int, int]:
-    """Check a body and make it durable; return how many rows were accepted and how many set aside."""
-    if service.inbox.waiting_events().get(model, 0) > QUEUE_LIMIT_EVENTS:
-        raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be worked in; try again later")
-    arrived = clock.now()
-    schema = service.models[model].schema
-    try:
-        rows = rows_of(body, content_type)
-        parse = parse_predictions if kind == "predictions" else parse_labels
-        parsed = parse(rows, schema, arrived=arrived)
-        if not quarantine:
-            require_all_good(parsed)
-    except EventError as error:
-        service.inbox.refuse(model, [f"{kind}.{row.field}" for row in error.rows])
-        raise
-    delivery = Delivery(model, kind, arrived, parsed.good, parsed.refused, key, body)
-    return service.inbox.accept(delivery), len(parsed.refused)
 
 
 # ---- answers --------------------------------------------------------------------------------------------------------
@@ -288,11 +210,12 @@ class _PanicsAsErrors:
 _STATUS: dict[type[Exception], int] = {
     EventError: 422,
     ConflictError: 409,
-    BodyTooLargeError: 413,
+    TooLargeError: 413,
     UnsupportedTypeError: 415,
     UnknownNameError: 404,
     DataError: 400,
     UsageError: 400,
+    QueueFullError: 429,
     StorageError: 503,
     sa.exc.SQLAlchemyError: 503,
 }
@@ -317,6 +240,6 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, EventError):
         body["rows"] = error.rows[:_ROWS_SHOWN]
         body["refused"] = len(error.rows)
-    if status == 503:
+    if status in (429, 503):
         headers["Retry-After"] = "1"
     return Response(msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import uvicorn
+from collections.abc import Callable
 
 from driftline.errors import UsageError
 from driftline.service.config import Config
+from driftline.service.connections import BoundedServer
+from driftline.service.hosts import Hosts, guarded
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -39,23 +39,14 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn that leaves signals to `Server`; its own way ends the process by the signal again, after its shutdown."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
 class Server:
     """A service that answers on a socket. `run` blocks until SIGTERM or SIGINT (in the main thread) or `stop`."""
 
     def __init__(self, config: Config, listener: socket.socket, tell: Callable[[str], None]) -> None:
         self._service = Service(config, tell)
         self._listener = listener
-        app = create_app(self._service)
-        self._uvicorn = _Uvicorn(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        app = guarded(create_app(self._service), Hosts.of(config.hosts, config.url))
+        self._uvicorn = BoundedServer(app, config.limits)
         host, port = listener.getsockname()[:2]
         self.address = self._service.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -67,14 +58,20 @@ class Server:
     def run(self) -> None:
         """Work events in and answer requests until told to stop; then finish the batch at hand."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda _number, _frame: self.stop())
+            for number in _SIGNALS:
+                signal.signal(number, self._stop_by_signal)
         self._service.start()
         try:
             self._uvicorn.run(sockets=[self._listener])
         finally:
             self._listener.close()
             self._service.stop()
+
+    def _stop_by_signal(self, _number: int, _frame: object) -> None:
+        """End in order; a second signal ends the process at once, which loses nothing that was acknowledged."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        self.stop()
 
     def stop(self) -> None:
         """Have `run` return soon; said twice, at once."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,9 +13,10 @@ import msgspec
 import sqlalchemy as sa
 
 from driftline.errors import ConflictError, RefusedRow
-from driftline.events import Label, Prediction
+from driftline.events import Label, Prediction, refusal_reason
 from driftline.store.state import count
 from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
+from driftline.text import visible
 
 Kind = Literal["predictions", "labels"]
 
@@ -69,7 +71,7 @@ class Inbox:
 
         A key that was seen before with the same body returns the earlier answer and stores nothing.
         """
-        digest = hashlib.sha256(delivery.body).digest()
+        digest, set_aside = hashlib.sha256(delivery.body).digest(), _quarantined(delivery)
         with self._engine.begin() as connection:
             if delivery.key is not None:
                 earlier = connection.execute(
@@ -105,7 +107,7 @@ class Inbox:
                         body=msgspec.msgpack.encode(delivery.events),
                     )
                 )
-            _set_aside(connection, delivery)
+            _set_aside(connection, delivery, set_aside)
         return len(delivery.events)
 
     def forget_receipts(self, before: datetime) -> None:
@@ -113,11 +115,11 @@ class Inbox:
         with self._engine.begin() as connection:
             connection.execute(RECEIPTS.delete().where(RECEIPTS.c.arrived_at < before))
 
-    def refuse(self, model: str, reasons: Sequence[str]) -> None:
+    def refuse(self, model: str, reasons: Mapping[str, int]) -> None:
         """Count rows that were refused with their batch, by reason; they are the sender's to send again."""
         with self._engine.begin() as connection:
-            for reason in set(reasons):
-                count(connection, model, "invalid_events", reason, reasons.count(reason))
+            for reason, rows in reasons.items():
+                count(connection, model, "invalid_events", reason, rows)
 
     def take(self, model: str, *, most_events: int) -> list[InboxRow]:
         """Return the oldest batches of a model, at least one if there is any, up to about ``most_events`` events."""
@@ -163,17 +165,41 @@ def done(connection: sa.Connection, model: str, rows: Sequence[InboxRow]) -> Non
     connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.model == model))
 
 
-def _set_aside(connection: sa.Connection, delivery: Delivery) -> None:
-    for refused, row in delivery.refused:
-        connection.execute(
-            QUARANTINE.insert().values(
-                model=delivery.model,
-                kind=delivery.kind,
-                arrived_at=delivery.arrived_at,
-                row_index=refused.index,
-                field=refused.field,
-                reason=refused.reason,
-                row=msgspec.json.encode(row),
-            )
-        )
-        count(connection, delivery.model, "invalid_events", f"{delivery.kind}.{refused.field}", 1)
+def _quarantined(delivery: Delivery) -> list[dict[str, Any]]:
+    """The refused rows of a delivery as they are stored; made before the database is locked."""
+    return [
+        {
+            "model": delivery.model,
+            "kind": delivery.kind,
+            "arrived_at": delivery.arrived_at,
+            "row_index": refused.index,
+            "field": refused.field,
+            "reason": refused.reason,
+            "row": _as_json(row),
+        }
+        for refused, row in delivery.refused
+    ]
+
+
+def _as_json(row: Any) -> bytes:
+    """A row as JSON; what JSON does not have is shown as text."""
+    try:
+        return msgspec.json.encode(row)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return msgspec.json.encode(visible(_text_of(row)))
+
+
+def _text_of(row: Any) -> str:
+    try:
+        return repr(row)
+    except ValueError:  # of a whole number with too many digits
+        return "a row that holds a whole number of thousands of digits"
+
+
+def _set_aside(connection: sa.Connection, delivery: Delivery, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    connection.execute(QUARANTINE.insert(), rows)
+    reasons = Counter(refusal_reason(delivery.kind, refused.field) for refused, _ in delivery.refused)
+    for reason, number in reasons.items():
+        count(connection, delivery.model, "invalid_events", reason, number)

@@ -1,0 +1,115 @@
+"""Columns of a frame to the fields of JSON rows, each column by what its type needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+
+from driftline.errors import DataError
+from driftline.text import quoted
+
+_PARTS = {"feature": "features", "score": "score"}
+_STRUCTS = ("features", "score")
+_PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+_FIRST_SECOND = int(datetime(1, 1, 2, tzinfo=UTC).timestamp())
+_LAST_SECOND = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp())
+_SECONDS_A_DAY = 86_400
+_PLAIN = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
+
+Convert = Callable[[Any], Any]
+
+
+def rows_of_frame(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as JSON would bring them.
+
+    ``feature.<name>`` and ``score.<class>`` go into the objects ``features`` and ``score``, as the fields of structs of
+    these names do. A null is a field that was not sent, but for features.
+    """
+    rows: list[dict[str, Any]] = [{} for _ in range(frame.height)]
+    for column in frame:
+        _require_times(column, column.name)
+        part, _, rest = column.name.partition(".")
+        if rest and part in _PARTS:
+            _put(rows, _PARTS[part], rest, _values(column))
+        elif column.name in _STRUCTS and isinstance(column.dtype, pl.Struct):
+            for name in column.struct.fields:
+                _put(rows, column.name, name, _values(column.struct.field(name)))
+        else:
+            for row, value in zip(rows, _values(column), strict=True):
+                if value is not None:
+                    row[column.name] = value
+    return rows
+
+
+def _put(rows: list[dict[str, Any]], part: str, name: str, values: Iterable[Any]) -> None:
+    for row, value in zip(rows, values, strict=True):
+        if value is not None or part == "features":
+            inner = row.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise DataError(f"column {part!r} came beside columns of its parts; send one or the other")
+            inner[name] = value
+
+
+def text_bytes(column: pl.Series) -> int:
+    """How many bytes the texts of a column have, each counted as often as a row refers to it."""
+    if isinstance(column.dtype, (pl.List, pl.Array)):
+        return text_bytes(column.explode())
+    if isinstance(column.dtype, pl.Struct):
+        return sum(text_bytes(column.struct.field(name)) for name in column.struct.fields)
+    if isinstance(column.dtype, pl.BaseExtension):
+        return text_bytes(column.ext.storage())
+    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):  # each text once: to write them all out is what is feared
+        used = column.drop_nulls().alias("text").value_counts(name="rows")
+        return int((used["text"].cast(pl.String).str.len_bytes().cast(pl.UInt64) * used["rows"]).sum())
+    if column.dtype == pl.String:
+        return int(column.str.len_bytes().cast(pl.UInt64).sum())
+    return int(column.bin.size().cast(pl.UInt64).sum()) if column.dtype == pl.Binary else 0
+
+
+def _require_times(column: pl.Series, name: str) -> None:
+    """Refuse times that no calendar has, in a column and in all that it holds."""
+    kind = column.dtype
+    if isinstance(kind, pl.BaseExtension):
+        _require_times(column.ext.storage(), name)
+    elif isinstance(kind, (pl.List, pl.Array)):
+        _require_times(column.explode(), name)
+    elif isinstance(kind, pl.Struct):
+        for inner in kind.fields:
+            _require_times(column.struct.field(inner.name), f"{name}.{inner.name}")
+    elif isinstance(kind, pl.Datetime) or kind == pl.Date:
+        ticks = column.to_physical()
+        scale = _PER_SECOND[kind.time_unit] if isinstance(kind, pl.Datetime) else 1
+        unit = 1 if isinstance(kind, pl.Datetime) else _SECONDS_A_DAY
+        low, high = ticks.min(), ticks.max()
+        bounds = [one * unit for one in (low, high) if isinstance(one, int)]
+        if any(not _FIRST_SECOND * scale <= one <= _LAST_SECOND * scale for one in bounds):
+            raise DataError(f"column {quoted(name)} holds a time outside of the years 1 to 9999; mend its unit")
+
+
+def _values(column: pl.Series) -> Iterable[Any]:
+    values = column.to_list()
+    convert = _conversion(column.dtype)
+    return values if convert is None else [None if value is None else convert(value) for value in values]
+
+
+def _conversion(kind: pl.DataType) -> Convert | None:
+    """How a value becomes what JSON has; None for a type whose values are that already."""
+    if kind.is_integer() or kind.is_float() or kind in _PLAIN:
+        return None
+    return _plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, (date, datetime, time)):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value

@@ -1,0 +1,48 @@
+"""Text from outside, made fit to be shown: what a terminal, a journal or a reader would obey is escaped."""
+
+from __future__ import annotations
+
+import re
+
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CUT = "…"
+
+
+def visible(text: str) -> str:
+    r"""Return text as one line in which nothing acts: control characters, line ends and turns of direction are escaped.
+
+    Escaped are C0 and C1 (so every escape sequence of a terminal), the separators of lines and paragraphs, the
+    overrides and isolates of the bidirectional algorithm, and halves of surrogate pairs, which no encoding takes. All
+    other text, of any script, stays as it is. Doing it twice changes nothing more.
+
+    >>> visible("\x1b[31mred\x1b[0m\nroot: all is well"), visible("naïve 模型 🌧")
+    ('\\x1b[31mred\\x1b[0m\\nroot: all is well', 'naïve 模型 🌧')
+    """
+    return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+
+
+def acts(text: str) -> bool:
+    r"""Whether `visible` would change a text.
+
+    >>> acts("plain"), acts("a\tb")
+    (False, True)
+    """
+    return _OBEYED.search(text) is not None
+
+
+def quoted(text: str, most: int = 100) -> str:
+    r"""Return a text in quotes, as one line that acts on nothing, with at most so many characters of it.
+
+    >>> print(quoted("a\x1b[2J"), quoted("abcdef", 4))
+    'a\x1b[2J' 'abc…'
+    """
+    return repr(text if len(text) <= most else text[: most - 1] + _CUT)
+
+
+def short(text: str, most: int = 100) -> str:
+    """Return a text as `visible`, with at most so many characters of it.
+
+    >>> short("abcdef", 4)
+    'abc…'
+    """
+    return visible(text if len(text) <= most else text[: most - 1] + _CUT)

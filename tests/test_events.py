@@ -345,7 +345,7 @@ def test_any_other_text_is_a_name(name: str) -> None:
     ("score", "field", "words"),
     [
         ({"Rain": 0.5, "sun\0": 0.5}, "score.sun\\x00", "not a class of this model; known: Rain, sun"),
-        ({"Rain": 0.5, "rain": 0.5}, "score.rain", "Did you mean 'Rain'?"),
+        ({"Rain": 0.5, "rain": 0.5}, "score.rain", "Did you mean 'Rain'"),
         ({"snow": 1.0}, "score.snow", "not a class"),
         ({"x" * 10_000: 1.0}, "score.xxx", "not a class"),
     ],

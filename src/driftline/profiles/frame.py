@@ -65,6 +65,11 @@ class Columns:
         scores = {"": self.score} if isinstance(self.score, str) else (self.score or {})
         return roles | dict.fromkeys(scores.values(), "score")
 
+    @property
+    def unread(self) -> frozenset[str]:
+        """The columns that are ignored and play no part either: nobody needs what is in them."""
+        return frozenset(self.ignore).difference(self.roles, self.segments, self.features or ())
+
 
 def kind_of(dtype: pl.DataType) -> Kind:
     """How a column of a Polars type is profiled.

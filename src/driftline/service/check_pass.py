@@ -81,8 +81,7 @@ class Batches:
 
     def __init__(self, sides: Sequence[Side], columns: Columns) -> None:
         self.sides = sides
-        unread = {*columns.ignore} - {*columns.roles, *columns.segments}
-        self.there = [[name for name in side.rows.schema if name not in unread] for side in sides]
+        self.there = [[name for name in side.rows.schema if name not in columns.unread] for side in sides]
         self.groups = [_groups(there, columns, side.rows) for side, there in zip(sides, self.there, strict=True)]
         self._next = [(side, group) for side, groups in zip(sides, self.groups, strict=True) for group in groups]
         self._begun: Iterator[pl.DataFrame] | None = None

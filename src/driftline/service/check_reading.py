@@ -79,7 +79,7 @@ class Side:
 
 def open_side(rows: Any, side: str, columns: Columns) -> Side:
     """Open one side; ``side`` is what messages call rows without a name of their own."""
-    return Side(rows_of(rows, side, columns.missing), columns.missing)
+    return Side(rows_of(rows, side, columns.missing, columns.unread), columns.missing)
 
 
 def read_sides_alike(before: Side, now: Side, columns: Columns) -> tuple[Side, Side, Alike]:

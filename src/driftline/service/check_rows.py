@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,68 +11,45 @@ import polars as pl
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
 from driftline.store.files import open_rows
+from driftline.store.frames import frame_of_pandas, frame_of_table, is_library_fault
 from driftline.store.rows import FrameRows, Rows, ScannedRows, StreamedRows
 
 _TABLES = ("Table", "RecordBatch", "DataFrame")
 """Types, by name, that hold their rows in memory; what else has ``__arrow_c_stream__`` is read once, as a stream."""
 
 
-_REFUSALS = (TypeError, ValueError, NotImplementedError)
-"""What PyArrow raises at values that it has no type for."""
-
-
-def rows_of(rows: Any, side: str, missing: Sequence[str] = MISSING_TEXTS) -> Rows:
+def rows_of(rows: Any, side: str, missing: Sequence[str] = MISSING_TEXTS, ignore: Collection[str] = ()) -> Rows:
     """Open one side of a comparison; ``side`` is what messages call rows that have no name of their own.
 
-    ``missing`` are the texts that stand for no value in CSV and TSV.
+    ``missing`` are the texts that stand for no value in CSV and TSV. Columns of ``ignore`` are there by name alone:
+    what is in them is not looked at, and need not be of a type that can be read.
     """
     if isinstance(rows, (str, Path)):
-        return open_rows(rows, missing)
+        return open_rows(rows, missing, ignore)
     try:
-        return _from_memory(rows, side)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, *_REFUSALS) as error:
-        if isinstance(error, (UsageError, DataError)):
+        return _from_memory(rows, side, ignore)
+    except BaseException as error:
+        if isinstance(error, (UsageError, DataError)) or not is_library_fault(error):
             raise
         raise DataError(f"the {side} rows cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _from_memory(rows: Any, side: str) -> Rows:
+def _from_memory(rows: Any, side: str, ignore: Collection[str]) -> Rows:
     if isinstance(rows, pl.DataFrame):
         return FrameRows(rows, side)
     if isinstance(rows, pl.LazyFrame):
-        return ScannedRows(rows, side, narrow=True)
+        return ScannedRows(rows, side, narrow=True, ignore=ignore)
     if type(rows).__name__ == "DeltaTable":
-        return ScannedRows(pl.scan_delta(rows), side, narrow=True)
+        return ScannedRows(pl.scan_delta(rows), side, narrow=True, ignore=ignore)
     if isinstance(rows, list) and rows and all(hasattr(part, "__arrow_c_array__") for part in rows):
-        return FrameRows(pl.concat([pl.DataFrame(part) for part in rows]), side)
-    try:
-        if hasattr(rows, "__arrow_c_stream__") and type(rows).__name__ not in _TABLES:
-            return StreamedRows(rows, side)
-        if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
-            frame = pl.DataFrame(rows)
-            return FrameRows(frame.drop([name for name in frame.columns if name.startswith("__index_level_")]), side)
-    except (
-        ImportError,
-        *_REFUSALS,
-    ):  # pandas hands out Arrow only where pyarrow is installed, and not of mixed columns
-        if type(rows).__name__ != "DataFrame" or not rows.columns.is_unique:
-            raise
-        frame = pl.DataFrame([_pandas_column(str(name), rows[name]) for name in rows.columns])
-        return FrameRows(frame, side)
+        return FrameRows(pl.concat([frame_of_table(part, ignore) for part in rows]), side)
+    if type(rows).__name__ == "DataFrame" and hasattr(rows, "iloc"):
+        return FrameRows(frame_of_pandas(rows, ignore), side)
+    if hasattr(rows, "__arrow_c_stream__") and type(rows).__name__ not in _TABLES:
+        return StreamedRows(rows, side, ignore)
+    if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
+        return FrameRows(frame_of_table(rows, ignore), side)
     raise UsageError(
         f"a {type(rows).__name__} came; allowed are a Polars or pandas DataFrame, "
         "anything with __arrow_c_stream__, or the path of a file"
-    )
-
-
-def _pandas_column(name: str, column: Any) -> pl.Series:
-    values = column.to_numpy()
-    if values.dtype.kind in "iufbM":
-        series = pl.Series(name, values)
-        return series.fill_nan(None) if series.dtype.is_float() else series
-    missing = column.isna().to_numpy()
-    return pl.Series(
-        name,
-        [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)],
-        strict=False,
     )

@@ -14,6 +14,7 @@ from driftline.profiles import Columns, infer_schema, kind_of
 from driftline.profiles.frame import COMPOSITE, feature_columns, kind_of_values, names_of
 from driftline.service.check_notes import some_of
 from driftline.statistics import ColumnDrift
+from driftline.store.arrow import type_words
 
 _PROFILED = (Kind.NUMERIC, Kind.CATEGORICAL)
 _COUNTER_ROWS = 30
@@ -56,7 +57,7 @@ def require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -
             dtype = frame.schema.get(name, pl.Null())
             fits, words = _FITTING.get(part, (_is_target, "numbers, texts and booleans"))
             if dtype != pl.Null and not fits(dtype):
-                raise DataError(f"the {part} column {name!r} is of type {dtype}; allowed are {words}")
+                raise DataError(f"the {part} column {name!r} is of type {type_words(dtype)}; allowed are {words}")
     if not set(before.columns) & set(now.columns):
         raise DataError(
             f"the two have no column in common: the reference has {some_of(before.columns)}; the current rows "
@@ -133,7 +134,7 @@ def set_aside(
         elif change := _changed_kind(kind, now[name]):
             found[name] = ColumnDrift(name, kind.value, drifted=True, problem=change, reason=change)
         elif kind is Kind.UNSUPPORTED:
-            problem = f"columns of type {before.schema[name]} are not compared"
+            problem = f"columns of type {type_words(before.schema[name])} are not compared"
             found[name] = ColumnDrift(name, kind.value, problem=problem)
         elif _is_counter(before[name]) and _is_counter(now[name]):
             problem = "counts the rows: a row number or identifier is not compared"

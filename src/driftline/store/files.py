@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape, glob, iglob
 from pathlib import Path
@@ -18,6 +18,7 @@ import polars as pl
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
 from driftline.store import ndjson, separated
+from driftline.store.arrow_files import rows_by_pyarrow
 from driftline.store.rows import Rows, ScannedRows, readable
 from driftline.store.texts import Spool
 
@@ -55,39 +56,40 @@ SUFFIXES = (*_TYPED, *_SEPARATED, *_JSON)
 """The files that are read, by suffix in small letters; texts may end in ``.gz`` or ``.zst`` besides."""
 
 
-def open_rows(path: str | Path, missing: Sequence[str] = MISSING_TEXTS) -> Rows:
+def open_rows(path: str | Path, missing: Sequence[str] = MISSING_TEXTS, ignore: Collection[str] = ()) -> Rows:
     """Open rows to be read in batches.
 
     Raises `UsageError` for what is not there or not known, `DataError` for what is broken. A folder is a Delta Lake
-    table, or holds Parquet files. ``missing`` are the texts that stand for no value in CSV and TSV.
+    table, or holds Parquet files. ``missing`` are the texts that stand for no value in CSV and TSV. Columns of
+    ``ignore`` are not read for the sample: they are missing there.
     """
     name = str(path)
     if not name:
         raise UsageError("an empty path came; name a file, a folder, a pattern or an address")
     if _ADDRESS.match(name):
-        return _open(name.rstrip("/"), name, missing)
+        return _open(name.rstrip("/"), name, missing, ignore)
     with readable(name):  # what may not be looked at, or has a name too long for that
-        return _open_local(name, missing)
+        return _open_local(name, missing, ignore)
 
 
-def _open_local(name: str, missing: Sequence[str]) -> Rows:
+def _open_local(name: str, missing: Sequence[str], ignore: Collection[str]) -> Rows:
     path = Path(name)
     if not path.exists():
         if not any(sign in name for sign in "*?["):
             raise UsageError(f"{name}: there is no such file")
         if not any(iglob(name, recursive=True)):
             raise UsageError(f"{name}: no file fits this pattern")
-        return _open(name, name, missing)
+        return _open(name, name, missing, ignore)
     if not path.is_dir():
-        return _open(escape(name), name, missing)
+        return _open(escape(name), name, missing, ignore)
     if (path / "_delta_log").is_dir():  # whatever its name ends in
-        return ScannedRows(_delta(name), name, narrow=True)
+        return ScannedRows(_delta(name), name, narrow=True, ignore=ignore)
     if not any(path.rglob("*.parquet")):
         raise UsageError(
             f"{name} is a folder without a Delta Lake table or Parquet files; "
             "name a file, or a folder with _delta_log or *.parquet"
         )
-    return ScannedRows(pl.scan_parquet(f"{escape(name)}/**/*.parquet"), name, narrow=True)
+    return _typed(".parquet", f"{escape(name)}/**/*.parquet", name, ignore)
 
 
 def read_rows(path: Path, missing: Sequence[str] = MISSING_TEXTS) -> pl.DataFrame:
@@ -99,20 +101,37 @@ def read_rows(path: Path, missing: Sequence[str] = MISSING_TEXTS) -> pl.DataFram
     return whole
 
 
-def _open(path: str, name: str, missing: Sequence[str]) -> Rows:
+def _open(path: str, name: str, missing: Sequence[str], ignore: Collection[str]) -> Rows:
     suffix = _suffix(path)
     with readable(name):
         if suffix in _TYPED:
-            return ScannedRows(_TYPED[suffix](path), name, narrow=True)
+            return _typed(suffix, path, name, ignore)
         if suffix in _JSON:
             return _far_json(path, name) if _ADDRESS.match(path) else _Json(path, name).rows()
         if suffix in _SEPARATED:
             here = (path, name, _SEPARATED[suffix], list(missing))
             return _far_separated(*here) if _ADDRESS.match(path) else _Separated(*here).rows()
         if not suffix and _ADDRESS.match(path):
-            return ScannedRows(_delta(path), name, narrow=True)
+            return ScannedRows(_delta(path), name, narrow=True, ignore=ignore)
     kind = f"of type {suffix!r}" if suffix else "without a suffix"
     raise UsageError(f"{name}: files {kind} are not read; allowed are {', '.join(SUFFIXES)}")
+
+
+def _typed(suffix: str, path: str, name: str, ignore: Collection[str]) -> Rows:
+    """Files that say their types; by PyArrow, where Polars knows one of these not."""
+    try:
+        with readable(name):
+            rows = ScannedRows(_TYPED[suffix](path), name, narrow=True, ignore=ignore)
+            rows.look(first=_TYPED[suffix] is _ipc)
+            return rows
+    except DataError:
+        try:
+            others = None if _ADDRESS.match(path) else rows_by_pyarrow(_files(path), name, ignore)
+        except DataError:  # it is broken
+            others = None
+        if others is None:
+            raise
+        return others
 
 
 def _files(path: str) -> list[Path]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, Self, TypeVar
 
 import polars as pl
 
 from driftline.errors import DataError, UsageError
+from driftline.store.arrow import MOST_DIGITS, Gate, unread_series
 
 _T = TypeVar("_T")
 
@@ -26,6 +27,7 @@ _MESSAGE_LENGTH = 200
 _HINTS = re.compile(r"\.?\s*(Consider setting|You might want to try|Detail:|This error occurred).*", re.DOTALL)
 """What libraries advise that is no advice here: their settings, and their tracebacks."""
 
+_PRECISION = re.compile(r"precision=(\d+)")
 _STUMBLES = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.PanicException)
 
 
@@ -65,6 +67,18 @@ def as_texts(schema: Mapping[str, pl.DataType], texts: Collection[str]) -> list[
         for name, dtype in schema.items()
         if name in texts and (dtype.is_integer() or dtype in (pl.Categorical, pl.Enum))
     ]
+
+
+def _names(columns: Iterable[pl.Expr]) -> Iterator[str]:
+    return (column.meta.output_name() for column in columns)
+
+
+def with_ignored(head: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Rows with all columns of a schema; those that were not read have their type's name."""
+    if len(schema) == head.width:
+        return head
+    left_out = [unread_series(name, str(schema[name]), head.height) for name in schema if name not in head.columns]
+    return head.with_columns(left_out).select(list(schema))
 
 
 def batch_rows(columns: int, row_bytes: float = 0.0) -> int:
@@ -115,16 +129,19 @@ class ScannedRows:
         again: Sequence[Callable[[], pl.LazyFrame]] = (),
         retype: Callable[[Collection[str]], ScannedRows] | None = None,
         notes: Sequence[str] = (),
+        ignore: Collection[str] = (),
         kept: object = None,
     ) -> None:
         """Take the schema from the scan; where it cannot be read, from the next of ``again``; see `batches`.
 
-        ``retype`` opens a text file again with some columns as they are written. ``kept`` is what must live as long.
+        ``retype`` opens a text file again with some columns as they are written. ``ignore`` are columns that
+        `sample` does not read: they are missing there. ``kept`` is what must live as long.
         A scan of ``again`` may add to ``notes``.
         """
         self.name, self.narrow, self.typed = name, narrow, narrow
         self.notes: Sequence[str] = notes
         self._scan, self._again, self._retype, self._kept = scan, list(again), retype, kept
+        self._ignore = frozenset(ignore)
         self._bytes: Mapping[str, float] = {}
         with readable(name):
             self.schema: Mapping[str, pl.DataType] = self._settled(lambda: dict(self._scan.collect_schema()))
@@ -148,13 +165,24 @@ class ScannedRows:
         self._bytes = {name: head[name].estimated_size() / max(head.height, 1) for name in head.columns}
         return head
 
+    def look(self, *, first: bool) -> None:
+        """Raise for types that are found unreadable where they are read: by their name, or (``first``) by a row."""
+        names = [name for name in self.schema if name not in self._ignore]
+        for name in names:
+            if any(int(digits) > MOST_DIGITS for digits in _PRECISION.findall(str(self.schema[name]))):
+                raise DataError(f"{self.name}: columns of type {self.schema[name]} are not read, such as {name!r}")
+        if first:
+            self._scan.select(names).head(1).collect()
+
     def _head(self) -> pl.DataFrame:
         """The first rows, of some columns at a time: even a few rows need the memory of a whole row group."""
-        names = self._scan.collect_schema().names()
+        schema = self._scan.collect_schema()
+        names = [name for name in schema if name not in self._ignore]
         size = _HEAD_COLUMNS if self.narrow else max(len(names), 1)
         groups = [names[start : start + size] for start in range(0, len(names), size)]
         head = self._scan.head(head_rows(len(names)))
-        return pl.concat([head.select(group).collect(engine="streaming") for group in groups or [[]]], how="horizontal")
+        parts = [head.select(group).collect(engine="streaming") for group in groups or [[]]]
+        return with_ignored(pl.concat(parts, how="horizontal"), schema)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Stream the columns, from now on.
@@ -176,7 +204,7 @@ class ScannedRows:
         again = copy.copy(self)
         again._scan = self._scan.with_columns(casts)
         again._again = [partial(_cast_later, scan, casts) for scan in self._again]
-        again.schema = {**self.schema, **dict.fromkeys((cast.meta.output_name() for cast in casts), pl.String())}
+        again.schema = {**self.schema, **dict.fromkeys(_names(casts), pl.String())}
         return again
 
     def _batches(self, begun: Iterator[pl.DataFrame], columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -208,14 +236,15 @@ class StreamedRows:
     count: int | None = None
     narrow, typed = False, True
 
-    def __init__(self, stream: Any, name: str) -> None:
+    def __init__(self, stream: Any, name: str, ignore: Collection[str] = ()) -> None:
         from arro3.core import RecordBatchReader
 
         self.name = name
         self.notes: Sequence[str] = ()
         with readable(name, foreign=True):
             self._reader = RecordBatchReader.from_stream(stream)
-            empty = pl.DataFrame(self._reader.schema.empty_table())
+            self._gate = Gate(self._reader.schema, ignore)
+            empty = self._gate.frame(self._reader.schema.empty_table())
         self.schema: Mapping[str, pl.DataType] = dict(empty.schema)
         self._first: pl.DataFrame | None = None
         self._empty = empty
@@ -223,9 +252,10 @@ class StreamedRows:
 
     def sample(self) -> pl.DataFrame:
         """The first rows; they are kept for `batches`."""
-        with readable(self.name, foreign=True):
-            wanted = head_rows(len(self.schema))
-            self._first = self._read(wanted)
+        wanted = head_rows(len(self.schema))
+        if self._first is None:  # it may have been looked at before it was retyped
+            with readable(self.name, foreign=True):
+                self._first = self._read(wanted)
         return self._empty if self._first is None else self._first.head(wanted)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -240,10 +270,10 @@ class StreamedRows:
 
     def retyped(self, texts: Collection[str]) -> Self:
         """The rest of the stream, with whole numbers and categoricals as texts."""
-        rest = copy.copy(self)
-        rest._casts = as_texts(self.schema, texts)
-        rest._empty = self._empty.with_columns(rest._casts)
-        rest._first = None if self._first is None else self._first.with_columns(rest._casts)
+        rest, casts = copy.copy(self), as_texts(self.schema, texts)
+        rest._casts = [*self._casts, *casts]
+        rest._empty = self._empty.with_columns(casts)
+        rest._first = None if self._first is None else self._first.with_columns(casts)
         rest.schema = dict(rest._empty.schema)
         return rest
 
@@ -261,9 +291,50 @@ class StreamedRows:
 
     def _next(self) -> pl.DataFrame | None:
         try:
-            return pl.DataFrame(self._reader.read_next_batch()).with_columns(self._casts)
+            return self._gate.frame(self._reader.read_next_batch()).with_columns(self._casts)
         except StopIteration:
             return None
+
+
+class ReopenedRows:
+    """The rows of a source that opens a stream of Arrow, of some columns, as often as it is asked to."""
+
+    typed = True
+
+    def __init__(
+        self,
+        opened: Callable[[Sequence[str]], Any],
+        empty: Any,
+        name: str,
+        count: int | None,
+        ignore: Collection[str] = (),
+    ) -> None:
+        """Take the schema from an ``empty`` table; columns of ``ignore`` are not read."""
+        self.name, self.count, self.narrow = name, count, count is not None
+        self.notes: Sequence[str] = ()
+        self._opened, self._ignore, self._texts = opened, frozenset(ignore), frozenset[str]()
+        self.schema: Mapping[str, pl.DataType] = StreamedRows(empty, name).schema
+
+    def sample(self) -> pl.DataFrame:
+        """The first rows."""
+        names = [name for name in self.schema if name not in self._ignore]
+        return with_ignored(self._rows(names).sample(), self.schema)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Stream the columns."""
+        return self._rows(columns).batches(columns)
+
+    def retyped(self, texts: Collection[str]) -> Self:
+        """The rows with whole numbers and categoricals as texts."""
+        again = copy.copy(self)
+        again._texts = self._texts.union(texts)
+        again.schema = {**self.schema, **dict.fromkeys(_names(as_texts(self.schema, texts)), pl.String())}
+        return again
+
+    def _rows(self, columns: Sequence[str]) -> StreamedRows:
+        with readable(self.name, foreign=True):
+            rows = StreamedRows(self._opened(columns), self.name)
+        return rows.retyped(self._texts) if self._texts else rows
 
 
 class readable:  # noqa: N801 - a context manager, used as a verb
@@ -283,7 +354,8 @@ class readable:  # noqa: N801 - a context manager, used as a verb
             return
         if isinstance(error, pl.exceptions.NoDataError):
             raise DataError(f"{self._name} is empty") from None
-        ours = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, TypeError)
-        if isinstance(error, ours) or (self._foreign and isinstance(error, Exception)):
+        ours = (pl.exceptions.PolarsError, OSError, ValueError, TypeError)
+        panic = type(error).__name__ == "PanicException"  # each library in Rust has one of its own
+        if isinstance(error, ours) or panic or (self._foreign and isinstance(error, Exception)):
             words = " ".join(_HINTS.sub("", str(error)).split())[:_MESSAGE_LENGTH] or type(error).__name__
             raise DataError(f"{self._name} cannot be read: {words}") from error

@@ -51,16 +51,18 @@ def gate_model(request: pytest.FixtureRequest) -> Callable[..., Contest]:
     """``gate_model(champion, challenger, data, label="y", **options)`` fails the test where the challenger is held.
 
     Models are files or frames of predictions, or functions of a Polars frame of features. The options are ``id``,
-    ``time``, ``prediction``, ``score``, ``segments``, ``task``, ``positive``, ``trained_until``, and the settings of a
-    contest, such as ``measure``, ``margin`` and ``floor``. Returns the contest.
+    ``time``, ``time_format``, ``missing``, ``prediction``, ``score``, ``segments``, ``task``, ``positive``,
+    ``trained_until``, and the settings of a contest, such as ``measure``, ``margin`` and ``floor``. Returns
+    the contest.
     """
 
     def gate_model(champion: Any, challenger: Any, data: Any, *, label: str, **options: Any) -> Contest:
         from driftline.export.contest_html import contest_html
         from driftline.rules.contest import Settings
-        from driftline.service.gate import GateColumns, hold
+        from driftline.service.gate import hold
+        from driftline.service.gate_rows import GateColumns
 
-        names = {"id", "time", "prediction", "score", "segments"}
+        names = {"id", "time", "prediction", "score", "segments", "missing", "time_format"}
         columns = GateColumns(label=label, **{name: options.pop(name) for name in names & options.keys()})
         known = {name: options.pop(name) for name in Settings.__struct_fields__ if name in options}
         contest = hold(champion, challenger, data, columns, Settings(**known), **options)

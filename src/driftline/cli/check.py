@@ -36,6 +36,17 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
 )
 @click.option("--label", metavar="C", help="The column of the true class or value.")
 @click.option("--time", metavar="C", help="The column of the time of a row: gaps in it are told.")
+@click.option(
+    "--time-format",
+    metavar="F",
+    help="How times are written, such as '%d/%m/%Y', or a unit: s, ms, us, ns.",
+)
+@click.option(
+    "--missing",
+    metavar="TEXT",
+    multiple=True,
+    help="A text that stands for no value, instead of the usual ones.",
+)
 @click.option("--id", "identifier", metavar="C", help="The column that identifies a row: repeated ids are an alert.")
 @click.option(
     "--segment",
@@ -180,6 +191,8 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "id": columns.id,
         "features": columns.features,
         "segments": columns.segments,
+        "missing": columns.missing,
+        "time_format": columns.time_format,
         "floors": model.floors,
         "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
     }

@@ -19,6 +19,8 @@ from driftline.errors import UsageError
 @click.option("--label", required=True, metavar="C", help="The column of the true class or value in DATA.")
 @click.option("--id", metavar="C", help="The column by which rows are matched; without it, by their order.")
 @click.option("--time", metavar="C", help="The column of the time of a row: rows of one time may depend on each other.")
+@click.option("--time-format", metavar="F", help="How times are written, such as '%d/%m/%Y', or a unit: s, ms, us, ns.")
+@click.option("--missing", metavar="TEXT", multiple=True, help="A text that stands for no value, instead of the usual.")
 @click.option("--prediction", default="prediction", show_default=True, metavar="C", help="The column of predictions.")
 @click.option("--score", "scores", metavar="C", multiple=True, help="The positive class's probability; or CLASS=C.")
 @click.option("--segment", "segments", metavar="C", multiple=True, help="For none of its values may it be worse.")
@@ -49,11 +51,12 @@ def command(
     promote, 1 for hold, 2 when the input cannot be used.
     """
     from driftline.cli.check import read_scores
-    from driftline.events import Task
+    from driftline.events import MISSING_TEXTS, Task
     from driftline.export.contest_html import contest_html
     from driftline.export.contest_text import print_contest
     from driftline.rules.contest import Settings
-    from driftline.service.gate import GateColumns, hold
+    from driftline.service.gate import hold
+    from driftline.service.gate_rows import GateColumns
 
     task = options["task"]
     if task is not None and task not in list(Task):
@@ -70,6 +73,8 @@ def command(
             prediction=options["prediction"],
             score=read_scores(options["scores"]),
             segments=options["segments"],
+            missing=options["missing"] or MISSING_TEXTS,
+            time_format=options["time_format"],
         ),
         Settings(**{name: options[name] for name in names}),
         task=None if task is None else Task(task),

@@ -16,7 +16,7 @@ import polars as pl
 from driftline.errors import DataError
 from driftline.events import MISSING_TEXTS
 from driftline.profiles.frame import Columns, names_of
-from driftline.profiles.missing import without_missing_in
+from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.numbers import NumberStyle, number_style, read_numbers
 from driftline.profiles.rounding import Rounding, rounding_of
 from driftline.profiles.times import UNITS, Doubt, TimeStyle, epoch_style, read_times, time_style, unit_of
@@ -93,7 +93,7 @@ def as_written(tables: Sequence[Table], columns: Columns) -> list[set[str]]:
     """
     wanted: list[set[str]] = [set() for _ in tables]
     for name in _names(tables):
-        if name == columns.time or columns.roles.get(name) == "score":
+        if columns.roles.get(name) in ("time", "score"):
             continue
         there = {place: one.sample[name] for place, one in enumerate(tables) if name in one.sample.columns}
         texts = [values for place, values in there.items() if values.dtype == pl.String and tables[place].typed]
@@ -121,6 +121,21 @@ def read_alike(tables: Sequence[Table], columns: Columns, how: HowRead) -> Alike
         elif part not in ("id", "version", "segment"):
             _read_values(found, clean, name, part, how)
     return found
+
+
+def read_alone(rows: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame, Alike]:
+    """A whole table as its columns show themselves to be written, and what there is to say of it."""
+    alike = read_alike([Table(rows)], columns, HowRead(columns.missing, columns.time_format))
+    return converted(rows, alike.conversions[0], columns.missing), alike
+
+
+def converted(rows: pl.DataFrame, conversions: Mapping[str, Conversion], missing: tuple[str, ...]) -> pl.DataFrame:
+    """Rows with some columns converted, and null where these have a missing value."""
+    return rows.with_columns(
+        conversion(without_missing(rows[name], missing))
+        for name, conversion in conversions.items()
+        if name in rows.columns
+    )
 
 
 def _names(tables: Sequence[Table]) -> dict[str, None]:

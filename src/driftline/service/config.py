@@ -20,8 +20,9 @@ from msgspec import Meta
 from msgspec import inspect as kinds
 
 from driftline.errors import UsageError, did_you_mean
-from driftline.events import Task, WindowSpec, class_name, parse_duration
+from driftline.events import MISSING_TEXTS, Task, WindowSpec, class_name, parse_duration
 from driftline.profiles import Columns
+from driftline.profiles.times import checked_time_format
 from driftline.retrain.policy import Policy
 from driftline.rules import Rule, Severity
 from driftline.rules.topic import WINDOW_MEASURES
@@ -74,6 +75,8 @@ class ColumnsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     label: Text | None = None
     features: list[Text] | None = None
     segments: list[Text] = []
+    missing: list[str | int | float] | None = None
+    time_format: Text | None = None
 
 
 class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -493,6 +496,8 @@ class _Builder:
             label=section.label,
             features=None if section.features is None else tuple(section.features),
             segments=tuple(section.segments),
+            missing=MISSING_TEXTS if section.missing is None else tuple(map(class_name, section.missing)),
+            time_format=self._checked((*key, "time_format"), lambda: checked_time_format(section.time_format)),
         )
 
     def _window(self, key: Key, section: ModelSection) -> WindowSpec:

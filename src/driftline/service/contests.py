@@ -17,6 +17,7 @@ from driftline.errors import ConflictError, DataError, StorageError
 from driftline.events import Schema, Task
 from driftline.profiles import Columns, canonical
 from driftline.profiles.frame import SCORE, SEGMENT
+from driftline.profiles.reading import Table, as_written, read_alone
 from driftline.retrain.registry import CHAMPION, Registry, Version
 from driftline.retrain.rows import EVALUATION, RowsRecord
 from driftline.retrain.runners import Report, Result
@@ -24,7 +25,7 @@ from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contes
 from driftline.service.model import MonitoredModel
 from driftline.service.retrain_sections import RetrainConfig
 from driftline.statistics.paired import CLASSIFICATION, REGRESSION, Floats, Texts
-from driftline.store.files import read_rows
+from driftline.store.files import open_rows, whole
 from driftline.store.retraining import RetrainingRow
 
 _MOST_SEGMENT_VALUES = 50
@@ -40,13 +41,14 @@ def hold_contest(
     # Nobody says what a shadow learned from.
     trained_until = record.training.end if record.training.rows else None
     rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=trained_until)
-    said = _answers(folder / result.predictions.challenger, columns, model.schema)
+    ids = evaluation["id"]
+    said = _answers(folder / result.predictions.challenger, columns, ids, model.schema)
     before = evaluation
     if result.predictions.champion is not None:
-        before = _answers(folder / result.predictions.champion, columns, model.schema)
+        before = _answers(folder / result.predictions.champion, columns, ids, model.schema)
     return judge_contest(
-        entry_of(champion, before, evaluation["id"], model.schema),
-        entry_of(result.version, said, evaluation["id"], model.schema),
+        entry_of(champion, before, ids, model.schema),
+        entry_of(result.version, said, ids, model.schema),
         rows,
         settings_of(config, model),
     )
@@ -218,8 +220,13 @@ def _as_written(columns: Columns, segments: Sequence[str]) -> Columns:
     )
 
 
-def _answers(path: Path, columns: Columns, schema: Schema) -> pl.DataFrame:
-    found = read_rows(path)
+def _answers(path: Path, columns: Columns, ids: pl.Series, schema: Schema) -> pl.DataFrame:
+    """What a file says of rows, in the canonical layout; its ids are read as those of the rows are written."""
+    opened = open_rows(path, columns.missing)
+    parts = replace(columns, features=(), segments=(), time=None)
+    tables = [Table(pl.DataFrame({columns.id: ids})), Table(opened.sample(), opened.typed)]
+    _, texts = as_written(tables, parts)
+    found, _ = read_alone(whole(opened.retyped(texts) if texts else opened), parts)
     if columns.id not in found.columns:
         raise DataError(
             f"{path.name} has no column {columns.id!r}, by which its rows are found; it has {found.columns}"

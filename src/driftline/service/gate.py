@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
@@ -15,37 +15,22 @@ import polars as pl
 from driftline.errors import DataError, UsageError
 from driftline.events import Schema, Task
 from driftline.profiles import Classification, Columns, canonical, infer_schema
-from driftline.profiles.frame import other_class
+from driftline.profiles.frame import identifiers, other_class
+from driftline.profiles.times import checked_time_format
 from driftline.rules.contest import Contest, Entry, Settings, judge_contest
 from driftline.service import clock
 from driftline.service.contests import entry_of, rows_of
+from driftline.service.gate_rows import GateColumns, labelled, read_tables, require_there, require_times
 from driftline.service.positive import positive_view
 from driftline.service.target import load_predict
 from driftline.statistics import measures
 from driftline.statistics.doubt import doubt_of, doubtful
-from driftline.store.files import read_rows
 
 _TIMED_CALLS = 20
 _OF_ONE_CLASS = ("precision", "recall", "f1", "roc_auc", "log_loss", "brier")
 """Measures for which it matters which class is positive; so it does for scores."""
 
 _ROW = "driftline_row"
-
-
-@dataclass(frozen=True, slots=True)
-class GateColumns:
-    """Which column plays which part, in the labelled rows and in the files of predictions.
-
-    ``score`` is the column of the positive class, or a mapping of class to column. Without ``id`` the rows of a file of
-    predictions are in the order of the labelled rows.
-    """
-
-    label: str
-    id: str | None = None
-    time: str | None = None
-    prediction: str = "prediction"
-    score: str | Mapping[str, str] | None = None
-    segments: Sequence[str] = ()
 
 
 Model = str | Path | pl.DataFrame | Callable[[pl.DataFrame], object]
@@ -68,36 +53,40 @@ def hold(
     A function gets the feature columns as a Polars frame of n rows, and returns n predictions, or a frame of n rows
     with the columns of predictions and scores. Raises `DataError` and `UsageError` for what does not fit.
     """
-    rows, named = (data, "the data") if isinstance(data, pl.DataFrame) else (read_rows(Path(data)), str(data))
-    parts = Columns(
-        id=columns.id,
-        time=columns.time,
-        label=columns.label,
-        features=(),
-        segments=tuple(columns.segments),
-    )
-    for name in filter(None, (columns.id, columns.time, columns.label, *columns.segments)):
-        if name not in rows.columns:
-            raise DataError(f"{named} has no column {name!r}; it has {', '.join(rows.columns)}")
-    rows = rows.filter(pl.col(columns.label).is_not_null())
-    said = [_answers(who, role, rows, columns) for who, role in ((champion, "champion"), (challenger, "challenger"))]
+    if trained_until is not None and columns.time is None:
+        raise UsageError("--trained-until came without --time; name the column that tells when each row was made")
+    checked_time_format(columns.time_format)
+    models = (champion, challenger)
+    files = [one for one in models if _is_table(one)]
+    rows, *read = read_tables([data, *files], columns)
+    tables = {id(one): table for one, table in zip(files, read, strict=True)}
+    named = "the data" if isinstance(data, pl.DataFrame) else str(data)
+    require_there(rows, named, [one for one in (columns.id, columns.time, columns.label, *columns.segments) if one])
+    rows = labelled(rows, columns)
+    said = [
+        _answers(tables.get(id(one), one), _name(one) or f"the {role}", rows, columns)
+        for one, role in zip(models, ("champion", "challenger"), strict=True)
+    ]
     schema = _schema(rows, columns, task, positive)
-    labelled = canonical(rows, parts, schema)
+    parts = columns.parts("id", "time", "label", "segments")
+    contested = canonical(rows, parts, schema)
+    if columns.time is not None:
+        require_times(contested["time"], columns.time)
     ids = _ids(rows, columns)
     names = [_name(champion), _name(challenger)]
     if names[0] == names[1]:
         names = ["champion", "challenger"]
-    answers = Columns(id=_ROW, prediction=columns.prediction, score=columns.score, features=())
+    answers = replace(columns.parts("prediction", "score"), id=_ROW)
     then, now = (
         replace(entry_of(name, canonical(one.frame, answers, schema), ids, schema), latency_seconds=one.seconds)
         for name, one in zip(names, said, strict=True)
     )
     contest = judge_contest(
-        then, now, rows_of(labelled, schema, columns.segments, trained_until=trained_until), settings
+        then, now, rows_of(contested, schema, columns.segments, trained_until=trained_until), settings
     )
     if contest.measure not in _OF_ONE_CLASS and not (then.scores or now.scores):
         return contest
-    doubt = _doubt({one.version: one for one in (then, now)}, labelled["label"], schema, columns, said=positive)
+    doubt = _doubt({one.version: one for one in (then, now)}, contested["label"], schema, columns, said=positive)
     view = positive_view(schema, Columns(label=columns.label, score=columns.score), positive, doubt)
     return msgspec.structs.replace(contest, positive=view)
 
@@ -135,7 +124,7 @@ class _Answers:
 def _ids(rows: pl.DataFrame, columns: GateColumns) -> pl.Series:
     if columns.id is None:
         return pl.Series(_ROW, np.arange(len(rows))).cast(pl.String)
-    ids = rows[columns.id].cast(pl.String)
+    ids = identifiers(rows[columns.id])
     if ids.is_duplicated().any():
         raise DataError(f"the labelled rows have the id {ids.filter(ids.is_duplicated())[0]!r} twice")
     return ids
@@ -147,16 +136,21 @@ def _name(who: Model) -> str:
     return Path(who).name if isinstance(who, str | Path) else getattr(who, "__name__", type(who).__name__)
 
 
-def _answers(model: Model, role: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
-    who = _name(model) or f"the {role}"
+def _is_table(model: Model) -> TypeGuard[str | Path | pl.DataFrame]:
+    """Whether a model is the predictions themselves, and no function that makes them."""
+    if isinstance(model, pl.DataFrame):
+        return True
+    if not isinstance(model, str | Path):
+        return False
+    place, colon, _ = str(model).rpartition(":")
+    return not (colon and "://" not in str(model) and not Path(model).exists() and len(place) > 1)
+
+
+def _answers(model: Model, who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
     if isinstance(model, pl.DataFrame):
         return _read(model, who, rows, columns)
-    if not isinstance(model, str | Path):
-        return _asked(model, who, rows, columns)
-    place, colon, _ = str(model).rpartition(":")
-    if colon and "://" not in str(model) and not Path(model).exists() and len(place) > 1:
-        return _asked(load_predict(str(model)), str(model), rows, columns)
-    return _read(read_rows(Path(model)), str(model), rows, columns)
+    predict = load_predict(str(model)) if isinstance(model, str | Path) else model
+    return _asked(predict, who, rows, columns)
 
 
 def _read(found: pl.DataFrame, who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
@@ -169,7 +163,7 @@ def _read(found: pl.DataFrame, who: str, rows: pl.DataFrame, columns: GateColumn
         return _Answers(found.with_columns(pl.Series(_ROW, np.arange(len(rows))).cast(pl.String)), np.zeros(0))
     if columns.id not in found.columns:
         raise DataError(f"{who} has no column {columns.id!r}, by which its rows are found; it has {found.columns}")
-    return _Answers(found.with_columns(pl.col(columns.id).cast(pl.String).alias(_ROW)), np.zeros(0))
+    return _Answers(found.with_columns(identifiers(found[columns.id]).alias(_ROW)), np.zeros(0))
 
 
 def _asked(predict: Callable[[Any], object], who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
@@ -214,7 +208,7 @@ def _schema(rows: pl.DataFrame, columns: GateColumns, task: Task | None, positiv
     if positive is not None and task not in (None, Task.BINARY):
         raise UsageError(f"--positive came for a {task} model; only binary has one")
     score = columns.score if isinstance(columns.score, str) or len(columns.score or {}) == 1 else None
-    named = Columns(label=columns.label, score=score, features=())
+    named = replace(columns.parts("label"), score=score)
     scored = [column for column, part in named.roles.items() if part == "score" and column != columns.label]
     targets = targets.with_columns(pl.lit(None, pl.Float64).alias(column) for column in scored)
     return infer_schema(targets, named, task=task, positive=positive)

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import polars as pl
 
 from driftline.errors import ConfigError
 from driftline.events import Schema, Task
-from driftline.profiles import Reference, canonical, infer_schema
+from driftline.profiles import Columns, Reference, canonical, infer_schema
+from driftline.profiles.parts import are_dates
+from driftline.profiles.reading import read_alone
 from driftline.service.config import Config, ModelConfig
 from driftline.sketches import decode, encode
 from driftline.store.files import read_rows
@@ -79,7 +82,7 @@ def remember_fingerprint(model: MonitoredModel, state: State) -> None:
 
 def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
     columns = config.columns
-    rows = read_rows(config.reference)
+    rows = _read_as_served(read_rows(config.reference, columns.missing), columns)
     schema = infer_schema(rows, columns, task=config.task, positive=config.positive)
     if schema.task is not Task.REGRESSION and len(schema.classes) < 2 and columns.label is not None:
         raise ConfigError(
@@ -89,6 +92,17 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
         )
     season_timezone = config.window.timezone if config.season == "yearly" else None
     return schema, Reference.of(canonical(rows, columns, schema), schema, season_timezone=season_timezone)
+
+
+def _read_as_served(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
+    """The rows of a reference as they are written, but for texts of times that are not ISO 8601: events have those."""
+    read, _ = read_alone(rows, columns)
+    others = [
+        name
+        for name, dtype in read.schema.items()
+        if name != columns.time and dtype.is_temporal() and rows[name].dtype == pl.String and not are_dates(rows[name])
+    ]
+    return read.with_columns(rows[name] for name in others)
 
 
 def _fingerprint(config: ModelConfig) -> bytes:

@@ -94,11 +94,15 @@ def _open_local(name: str, missing: Sequence[str], ignore: Collection[str]) -> R
 
 def read_rows(path: Path, missing: Sequence[str] = MISSING_TEXTS) -> pl.DataFrame:
     """Read a whole file into memory; arguments and errors as of `open_rows`, and what is worth a word is logged."""
-    rows = open_rows(path, missing)
-    whole = pl.concat([rows.sample().clear(), *rows.batches(list(rows.schema))], how="vertical_relaxed")
+    return whole(open_rows(path, missing))
+
+
+def whole(rows: Rows) -> pl.DataFrame:
+    """All rows in memory; what is worth a word is logged."""
+    frame = pl.concat([rows.sample().clear(), *rows.batches(list(rows.schema))], how="vertical_relaxed")
     for note in rows.notes:
         _LOG.warning("%s", note)
-    return whole
+    return frame
 
 
 def _open(path: str, name: str, missing: Sequence[str], ignore: Collection[str]) -> Rows:

@@ -1,0 +1,98 @@
+"""The rows of a gate: labelled ones and those of each model, read alike, whatever files and types they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from driftline.errors import DataError
+from driftline.events import MISSING_TEXTS
+from driftline.profiles import Columns
+from driftline.profiles.missing import without_missing
+from driftline.profiles.reading import HowRead, Table, as_written, converted, read_alike
+from driftline.store.files import open_rows, whole
+from driftline.store.rows import FrameRows, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class GateColumns:
+    """Which column plays which part, in the labelled rows and in the files of predictions.
+
+    ``score`` is the column of the positive class, or a mapping of class to column. Without ``id`` the rows of a file of
+    predictions are in the order of the labelled rows. ``missing`` and ``time_format`` are those of `Columns`.
+    """
+
+    label: str
+    id: str | None = None
+    time: str | None = None
+    prediction: str = "prediction"
+    score: str | Mapping[str, str] | None = None
+    segments: Sequence[str] = ()
+    missing: tuple[str, ...] = MISSING_TEXTS
+    time_format: str | None = None
+
+    def parts(self, *names: str) -> Columns:
+        """Some of the parts, as `canonical` takes them."""
+        known = {name: getattr(self, name) for name in names}
+        return Columns(**known, features=(), missing=self.missing, time_format=self.time_format)
+
+
+def read_tables(sources: Sequence[str | Path | pl.DataFrame], columns: GateColumns) -> list[pl.DataFrame]:
+    """Read the labelled rows, which come first, and the predictions of models; only columns with a part are converted.
+
+    Ids are the same as 17, 17.0 and "17"; where one table has them as texts with zeros in front, a text file has, too.
+    """
+    opened: list[Rows] = [
+        FrameRows(one, "the data") if isinstance(one, pl.DataFrame) else open_rows(one, columns.missing)
+        for one in sources
+    ]
+    parts = columns.parts("id", "time", "label", "prediction", "score", "segments")
+    tables = [Table(rows.sample(), rows.typed) for rows in opened]
+    named: set[str] = {*parts.roles, *parts.segments}
+    texts = [wanted & named for wanted in as_written(tables, parts)]
+    frames = [whole(rows.retyped(names) if names else rows) for rows, names in zip(opened, texts, strict=True)]
+    of_data = {name for name in (columns.time, columns.label, *columns.segments) if name is not None}
+    of_models = named - of_data
+    alike = read_alike([Table(frame) for frame in frames], parts, HowRead(columns.missing, columns.time_format))
+    kept = [of_data, *(of_models for _ in frames[1:])]
+    read = [
+        converted(frame, {name: one for name, one in found.items() if name in mine}, columns.missing)
+        for frame, found, mine in zip(frames, alike.conversions, kept, strict=True)
+    ]
+    if columns.time is not None and columns.time in read[0].columns:
+        _require_readable(without_missing(frames[0][columns.time], columns.missing), read[0][columns.time])
+    return read
+
+
+def _require_readable(before: pl.Series, times: pl.Series) -> None:
+    """Refuse times that cannot be read: blocks of time and the leakage gate rest on every one."""
+    unreadable = before.filter(before.is_not_null() & times.is_null())
+    if len(unreadable):
+        raise DataError(
+            f"{len(unreadable)} of {len(before)} values of the time column {before.name!r} are no times, such as "
+            f"{unreadable[0]!r}; correct them, or say how they are written: --time-format '%d.%m.%Y %H:%M'"
+        )
+
+
+def require_times(times: pl.Series, name: str) -> None:
+    """Refuse rows without a time where there should be one."""
+    if gone := times.null_count():
+        raise DataError(
+            f"{gone} of {len(times)} rows have no time in {name!r}, so that nobody can tell which rows share a time, "
+            "or whether the challenger has learned from them; give each row a time, or leave these rows out"
+        )
+
+
+def labelled(rows: pl.DataFrame, columns: GateColumns) -> pl.DataFrame:
+    """The rows that have a label."""
+    return rows.filter(without_missing(rows[columns.label], columns.missing).is_not_null())
+
+
+def require_there(rows: pl.DataFrame, named: str, columns: Collection[str]) -> None:
+    """Refuse rows that lack a column."""
+    for name in columns:
+        if name not in rows.columns:
+            raise DataError(f"{named} has no column {name!r}; it has {', '.join(rows.columns)}")

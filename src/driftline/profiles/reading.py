@@ -7,7 +7,7 @@ converted. What it takes for granted it says in words, and what it cannot know i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -34,10 +34,14 @@ _NAMED = (pl.String, pl.Categorical, pl.Enum)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One side: ``sample`` are some of its rows; ``typed`` whether its types were given, not guessed from texts."""
+    """One side: ``sample`` are some of its rows; ``typed`` whether its types were given, not guessed from texts.
+
+    ``column`` reads all of a column, in parts, where the sample leaves something open; None: it cannot be read again.
+    """
 
     sample: pl.DataFrame
     typed: bool = True
+    column: Callable[[str], Iterable[pl.Series]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ def _names(tables: Sequence[Table]) -> dict[str, None]:
 
 def _read_time(found: Alike, tables: Sequence[Table], name: str, how: HowRead) -> None:
     samples = {place: _plain(one.sample[name]) for place, one in enumerate(tables) if name in one.sample.columns}
-    style, words = _style_of_time(list(samples.values()), name, how)
+    style, words = _style_of_time(tables, list(samples.values()), name, how)
     conversion = Conversion(partial(_time_of, style=style))
     for place, values in samples.items():
         read = conversion(values)
@@ -169,14 +173,16 @@ def _plain(values: pl.Series) -> pl.Series:
     return values.cast(pl.Float64) if values.dtype.is_decimal() else values
 
 
-def _style_of_time(samples: Sequence[pl.Series], name: str, how: HowRead) -> tuple[TimeStyle, str]:
+def _style_of_time(
+    tables: Sequence[Table], samples: Sequence[pl.Series], name: str, how: HowRead
+) -> tuple[TimeStyle, str]:
     """How the times of all samples are written, and what there is to say of it."""
     if (asked := how.style()) is not None:
         return asked, ""
     texts = [values for values in samples if values.dtype == pl.String and values.count()]
     digits = [values for values in texts if _are_digits(values)]
     if len(digits) < len(texts):
-        style = time_style(texts)
+        style = _in_order(tables, name, time_style(texts))
         if style is Doubt.ORDER:
             raise DataError(_in_doubt(name, texts[0].drop_nulls()[0]))
         if isinstance(style, TimeStyle):
@@ -188,6 +194,20 @@ def _style_of_time(samples: Sequence[pl.Series], name: str, how: HowRead) -> tup
         return TimeStyle("year"), ""
     style = epoch_style(numbers)
     return style, f"{name} is read as times, {style.words or f'{unit_of(numbers)} since 1970'}"
+
+
+def _in_order(tables: Sequence[Table], name: str, style: TimeStyle | Doubt) -> TimeStyle | Doubt:
+    """The style by all rows, where those of the samples leave the order of day and month open."""
+    if style is not Doubt.ORDER:
+        return style
+    for table in tables:
+        if table.column is None or table.sample.schema.get(name) not in _NAMED:
+            continue
+        for values in table.column(name):
+            seen = time_style([values.cast(pl.String)])
+            if isinstance(seen, TimeStyle):
+                return seen
+    return style
 
 
 def _are_digits(texts: pl.Series) -> bool:
@@ -223,7 +243,7 @@ def _read_values(found: Alike, tables: Sequence[Table], name: str, part: str, ho
     if texts and any(values.dtype == pl.Boolean for values in there.values()):
         _read_booleans(found, texts)
         return
-    if texts and part == "feature" and _read_dates(found, there, texts, name, how):
+    if texts and part == "feature" and _read_dates(found, tables, there, texts, how):
         return
     if texts and not any(values.dtype.is_temporal() for values in there.values()):
         _read_texts(found, there, texts, name, part)
@@ -267,14 +287,19 @@ def _as_booleans(values: pl.Series) -> pl.Series:
 
 
 def _read_dates(
-    found: Alike, there: Mapping[int, pl.Series], texts: Mapping[int, pl.Series], name: str, how: HowRead
+    found: Alike,
+    tables: Sequence[Table],
+    there: Mapping[int, pl.Series],
+    texts: Mapping[int, pl.Series],
+    how: HowRead,
 ) -> bool:
     """Read texts as times where all of them are, and the other sides' values are times too; else False."""
     others = [values.dtype for place, values in there.items() if place not in texts]
     given = [values for values in texts.values() if values.count()]
     if not given or not all(dtype.is_temporal() for dtype in others):
         return False
-    style = time_style(given, plain=True)
+    name = given[0].name
+    style = _in_order(tables, name, time_style(given, plain=True))
     if (asked := how.style()) is not None and how.time_format not in UNITS and _reads(asked, given):
         style = asked
     if style is Doubt.ORDER:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,7 @@ from driftline.profiles import Columns
 from driftline.profiles.missing import without_missing
 from driftline.profiles.reading import Alike, Conversion, HowRead, Table, as_written, read_alike
 from driftline.service.check_rows import rows_of
-from driftline.store.rows import Rows, readable
+from driftline.store.rows import Rows, StreamedRows, readable
 
 
 class Side:
@@ -33,7 +33,12 @@ class Side:
 
     def table(self) -> Table:
         """What the columns are read by."""
-        return Table(self.sample, self.rows.typed)
+        return Table(self.sample, self.rows.typed, None if isinstance(self.rows, StreamedRows) else self._column)
+
+    def _column(self, name: str) -> Iterator[pl.Series]:
+        """All values of a column as they are written, batch by batch."""
+        for batch in self.rows.batches([name]):
+            yield without_missing(batch[name], self._missing)
 
     def as_written(self, texts: set[str]) -> Side:
         """The same side with some columns read as texts, as they are written."""

@@ -1,0 +1,130 @@
+"""Numbers in texts are those that people mean, in the signs of their country; codes and words are none."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from driftline.profiles.numbers import number_style, read_numbers
+from driftline.profiles.reading import are_numbers
+from driftline.profiles.rounding import is_single, rounding_of
+
+
+def read(texts: list[str]) -> list[float | None]:
+    style = number_style([pl.Series(texts)])
+    assert style is not None, texts
+    return read_numbers(pl.Series(texts), style).to_list()
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers"),
+    [
+        (["99,7312", "100,1234"], [99.7312, 100.1234]),
+        (["1,234", "950"], [1234, 950]),
+        (["1,234", "9,500"], [1.234, 9.5]),
+        (["1,234,567", "1,200"], [1234567, 1200]),
+        (["1.234.567", "1.200"], [1234567, 1200]),
+        (["1.234,5", "7,25"], [1234.5, 7.25]),
+        (["1,234.5", "7.25"], [1234.5, 7.25]),
+        (["1 234,5", "12,0"], [1234.5, 12]),
+        (["1\u202f234,5", "12,0"], [1234.5, 12]),
+        (["1'234.50", "3.2"], [1234.5, 3.2]),
+        (["12.5 %", "7%", "3"], [0.125, 0.07, 3]),
+        (["12,5%", "99,0 %"], [0.125, 0.99]),
+        (["\u22125,5", "3,1"], [-5.5, 3.1]),
+        ([" 1.5 ", "2e3"], [1.5, 2000]),
+    ],
+    ids=str,
+)
+def test_signs_of_several_countries(texts: list[str], numbers: list[float]) -> None:
+    assert read(texts) == pytest.approx(numbers)
+
+
+@pytest.mark.parametrize(
+    "texts", [["tea", "1"], ["1.5", "2,5"], ["10:30"], ["1.2.3", "1.2.4"], ["1,2,3", "4,5,6"], ["5 kg"]], ids=str
+)
+def test_what_is_no_number(texts: list[str]) -> None:
+    assert number_style([pl.Series(texts)]) is None
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.lists(st.floats(-1e9, 1e9).map(lambda x: round(x, 4)), min_size=2, max_size=20),
+    st.sampled_from([",", " ", "'", ""]),
+)
+def test_numbers_come_back_from_how_people_write_them(numbers: list[float], grouping: str) -> None:
+    """Without the four decimals a comma could be either."""
+    texts = [f"{number:,.4f}".replace(",", grouping) for number in numbers]
+    assert read(texts) == pytest.approx(numbers, abs=1e-6)
+    swapped = [text.translate(str.maketrans({",": ".", ".": ","})) for text in texts]
+    assert read(swapped) == pytest.approx(numbers, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.text(alphabet="0123456789.,-+% 'eEx", max_size=12), min_size=1))
+def test_any_text_is_a_number_or_none(texts: list[str]) -> None:
+    style = number_style([pl.Series(texts)])
+    if style is not None:
+        assert len(read_numbers(pl.Series(texts), style)) == len(texts)
+
+
+def test_codes_and_a_few_whole_numbers_stay_texts() -> None:
+    for texts, numbers in (
+        (["02139", "10001"] * 50, False),
+        (["531110", "722110"] * 50, False),
+        ([str(number) for number in range(100)], True),
+        (["1.5", "2"] * 50, True),
+    ):
+        values = pl.Series(texts)
+        style = number_style([values])
+        assert style is not None and are_numbers(style, [values]) is numbers
+
+
+# ---- rounding ----------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8, unique=True))
+def test_what_differs_by_32_bits_alone_is_the_same(values: list[float]) -> None:
+    wide = pl.Series(values * 10)
+    narrow = wide.cast(pl.Float32)
+    for pair in ([narrow, wide], [wide, narrow]):
+        rounding = rounding_of(pair)
+        assert rounding is not None and rounding(pair[0]).to_list() == rounding(pair[1]).to_list()
+
+
+def test_32_bits_are_known_when_they_have_been_made_wider() -> None:
+    wide = pl.Series([0.1, 0.2, 0.7] * 20)
+    widened = wide.cast(pl.Float32).cast(pl.Float64)
+    assert is_single(widened) and not is_single(wide) and not is_single(pl.Series([0.5, 3.0, 1024.25]))
+    rounding = rounding_of([widened, wide])
+    assert rounding is not None and rounding(widened).to_list() == rounding(wide).to_list()
+
+
+def test_noise_of_computing_is_rounded_away_and_a_shift_is_not() -> None:
+    exact, noisy = pl.Series([0.3, 0.7, 1.1] * 20), pl.Series([0.1 + 0.2, 0.7, 1.1] * 20)
+    rounding = rounding_of([exact, noisy])
+    assert rounding is not None and rounding(exact).to_list() == rounding(noisy).to_list()
+    thirds = pl.Series([1 / 3, 2 / 3, 4.0, 7.0] * 20)
+    rounding = rounding_of([thirds, thirds.round(6)])
+    assert rounding is not None and rounding(thirds).to_list() == rounding(thirds.round(6)).to_list()
+    for other in (exact + 1e-3, exact * 1.001, exact + 1):
+        assert rounding_of([exact, other]) is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(-1e3, 1e3).map(lambda x: round(x, 3)), min_size=2, max_size=6, unique=True), st.floats(0.01, 10)
+)
+def test_values_that_moved_are_not_rounded_into_one(values: list[float], shift: float) -> None:
+    before, now = pl.Series(values * 10), pl.Series([value + shift for value in values] * 10)
+    assume(not set(before.to_list()) & set(now.to_list()))
+    rounding = rounding_of([before, now])
+    assert rounding is None or set(rounding(before).to_list()) != set(rounding(now).to_list())
+
+
+def test_numbers_that_hardly_come_again_need_no_rounding() -> None:
+    values = pl.Series([0.1 * i for i in range(500)])
+    assert rounding_of([values, values + 1e-13]) is None

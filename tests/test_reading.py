@@ -1,0 +1,349 @@
+"""The same rows in other containers, types and spellings: the same verdict, through `check` and `gate`."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import driftline
+from driftline.errors import DataError, UsageError
+from driftline.events import MISSING_TEXTS, Task
+from driftline.profiles import Columns, canonical, infer_schema
+from driftline.rules.contest import Contest, Settings
+from driftline.service.gate import hold
+from driftline.service.gate_rows import GateColumns
+
+RNG = np.random.default_rng(2013)
+N = 600
+
+
+def written(frame: pl.DataFrame, path: Path) -> Path:
+    frame.write_csv(path) if path.suffix == ".csv" else frame.write_parquet(path)
+    return path
+
+
+# ---- missing -----------------------------------------------------------------------------------------------
+
+LABELS = RNG.integers(0, 2, N)
+ANSWERS = np.where(RNG.random(N) < 0.8, LABELS, 1 - LABELS)
+LATE = np.arange(N) % 10 == 0
+RIGHT = float((LABELS == ANSWERS)[~LATE].mean())
+
+
+def late_labels(container: str, spelling: str = "") -> Any:
+    """Labels of which each tenth has not come."""
+    floats = np.where(LATE, np.nan, LABELS.astype(float))
+    match container:
+        case "polars NaN":
+            return pl.DataFrame({"y": floats, "p": ANSWERS})
+        case "polars null":
+            return pl.DataFrame({"y": floats, "p": ANSWERS}).with_columns(pl.col("y").fill_nan(None).cast(pl.Int64))
+        case "pandas NaN":
+            return pd.DataFrame({"y": floats, "p": ANSWERS})
+        case "pandas NA":
+            return pd.DataFrame({"y": pd.array(floats, dtype="Int64"), "p": ANSWERS})
+        case "pandas object":
+            values = [None if late else pd.NA if late else int(y) for y, late in zip(LABELS, LATE, strict=True)]
+            return pd.DataFrame({"y": pd.Series(values, dtype=object), "p": ANSWERS})
+        case "arrow":
+            return pa.table(
+                {"y": pa.array([None if late else int(y) for y, late in zip(LABELS, LATE, strict=True)]), "p": ANSWERS}
+            )
+        case "arrow NaN":
+            return pa.table({"y": pa.array(floats), "p": ANSWERS})
+    texts = [spelling if late else str(y) for y, late in zip(LABELS, LATE, strict=True)]
+    return pl.DataFrame({"y": texts, "p": ANSWERS.astype(str)})
+
+
+CONTAINERS = ["polars NaN", "polars null", "pandas NaN", "pandas NA", "pandas object", "arrow", "arrow NaN"]
+
+
+def expected_accuracy(report: driftline.Report) -> None:
+    assert report.performance is not None
+    accuracy = report.performance["accuracy"]
+    assert (accuracy.value, accuracy.n, report.verdict) == (pytest.approx(RIGHT), int((~LATE).sum()), "ok")
+    assert report.columns["y"].missing.current == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_labels_that_have_not_come_are_left_out_in_every_container(container: str) -> None:
+    rows = late_labels(container)
+    expected_accuracy(driftline.check(rows, rows, label="y", prediction="p"))
+
+
+@pytest.mark.parametrize("spelling", [*MISSING_TEXTS, "  ", " NA "], ids=repr)
+def test_labels_that_have_not_come_are_left_out_however_they_are_spelled(spelling: str, tmp_path: Path) -> None:
+    rows = late_labels("texts", spelling)
+    expected_accuracy(driftline.check(rows, rows, label="y", prediction="p"))
+    for name in ("rows.csv", "rows.parquet"):
+        path = written(rows, tmp_path / name)
+        expected_accuracy(driftline.check(path, path, label="y", prediction="p"))
+
+
+@pytest.mark.parametrize("values", [["a", "NA"], [1.5, None], [1.5, float("nan")], ["long words of people", ""]])
+def test_inputs_that_are_missing_are_counted_so_and_are_no_category(values: list[Any]) -> None:
+    before = pl.DataFrame({"x": [values[0]] * N, "i": [float(i % 7) for i in range(N)]})
+    now = before.with_columns(x=pl.Series(values * (N // 2), dtype=before.schema["x"], strict=False))
+    found = driftline.check(before, now).columns["x"]
+    assert (found.missing.reference, found.missing.current) == (0.0, 0.5)
+    assert found.drift.drifted and "missing 0 % → 50 %" in found.changes
+
+
+def test_spellings_of_ones_own_and_their_numbers() -> None:
+    rows = pl.DataFrame({"x": [1.0, -999.0, 3.0] * 200, "t": ["NA", "unknown", "b"] * 200})
+    report = driftline.check(rows, rows, missing=["-999", "unknown"])
+    assert [report.columns[name].missing.current for name in ("x", "t")] == pytest.approx([1 / 3, 1 / 3])
+    usual = driftline.check(rows, rows)
+    assert [usual.columns[name].missing.current for name in ("x", "t")] == pytest.approx([0, 1 / 3])
+
+
+def test_scores_that_are_missing_are_no_scores_out_of_range() -> None:
+    rows = pl.DataFrame({"y": LABELS, "p": ANSWERS, "s": np.where(LATE, np.nan, 0.3 + 0.4 * LABELS)})
+    report = driftline.check(rows, rows, label="y", prediction="p", score="s")
+    assert report.performance is not None and report.performance["roc_auc"].n == int((~LATE).sum())
+    assert not [note for note in report.notes if "left out" in note]
+
+
+def test_a_regression_leaves_out_labels_that_are_nan() -> None:
+    y = np.where(LATE, np.nan, np.linspace(0, 9, N))
+    report = driftline.check(*[pl.DataFrame({"y": y, "p": np.linspace(0, 9, N) + 0.5})] * 2, label="y", prediction="p")
+    assert report.performance is not None
+    assert (report.performance["mae"].value, report.performance["mae"].n) == (pytest.approx(0.5), int((~LATE).sum()))
+
+
+# ---- times -------------------------------------------------------------------------------------------------
+
+DAYS = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(366) if not 100 < day < 160]
+GAP = "the current rows have a gap of 60 days, from 2024-04-10 to 2024-06-09"
+SPELLED = {
+    "seconds": lambda t: int(t.timestamp()),
+    "milliseconds": lambda t: int(t.timestamp()) * 10**3,
+    "microseconds": lambda t: int(t.timestamp()) * 10**6,
+    "nanoseconds": lambda t: int(t.timestamp()) * 10**9,
+    "date key": lambda t: int(t.strftime("%Y%m%d")),
+    "digits": lambda t: t.strftime("%Y%m%d"),
+    "epoch in text": lambda t: str(int(t.timestamp()) * 1000),
+    "iso": lambda t: t.strftime("%Y-%m-%d"),
+    "month first": lambda t: t.strftime("%m/%d/%Y"),
+    "day first": lambda t: t.strftime("%d/%m/%Y %H:%M"),
+    "oracle": lambda t: t.strftime("%d-%b-%y").upper(),
+    "datetime": lambda t: t,
+    "offset": lambda t: t.isoformat(),
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_a_gap_is_told_however_times_are_written(spelled: str, suffix: str, tmp_path: Path) -> None:
+    whole = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(366)]
+    before, now = (
+        written(
+            pl.DataFrame({"t": [SPELLED[spelled](t) for t in times], "v": [i % 7 for i in range(len(times))]}),
+            tmp_path / (name + suffix),
+        )
+        for name, times in (("before", whole), ("now", DAYS))
+    )
+    report = driftline.check(before, now, time="t")
+    assert GAP in report.notes
+    said = [note for note in report.notes if note.startswith("t is read as")]
+    assert bool(said) is (spelled not in ("iso", "datetime", "offset"))
+
+
+def test_a_time_that_was_asked_for_and_cannot_be_read_is_refused_by_name() -> None:
+    rows = pl.DataFrame({"t": ["soon", "later"] * 100, "v": [1.0, 2.0] * 100})
+    with pytest.raises(DataError, match=r"200 of 200 values of the time column 't' .* such as 'soon'"):
+        driftline.check(rows, rows, time="t")
+    with pytest.raises(DataError, match=r"'01/02/2024', can be day first or month first"):
+        driftline.check(*[rows.with_columns(t=pl.lit("01/02/2024"))] * 2, time="t")
+    said = driftline.check(*[rows.with_columns(t=pl.lit("01/02/2024"))] * 2, time="t", time_format="%d/%m/%Y")
+    assert said.verdict == "ok"
+    with pytest.raises(UsageError, match="time format 'dd/mm'"):
+        driftline.check(rows, rows, time="t", time_format="dd/mm")
+
+
+def test_the_order_is_looked_for_in_all_rows(tmp_path: Path) -> None:
+    """A file in order of time begins with days that could be months."""
+    times = [datetime(2024, 1, 1) + timedelta(minutes=i) for i in range(30_000)]
+    path = written(
+        pl.DataFrame({"t": [t.strftime("%m/%d/%Y %H:%M") for t in times], "v": [i % 7 for i in range(30_000)]}),
+        tmp_path / "rows.csv",
+    )
+    for options in ({"time": "t"}, {}):
+        report = driftline.check(path, path, **options)
+        assert any("month first" in note for note in report.notes), report.notes
+
+
+def test_dates_of_which_the_order_is_open_are_not_compared_and_say_so() -> None:
+    before = pl.DataFrame({"t": [datetime(2023, 1, 2 + i % 5, 9) for i in range(N)], "v": [i % 7 for i in range(N)]})
+    now = before.with_columns(t=pl.col("t").dt.strftime("%m/%d/%Y %H:%M"))
+    found = driftline.check(before, now)
+    assert found.verdict == "ok" and "day first or month first" in found.columns["t"].problem
+    assert driftline.check(before, now, time_format="%m/%d/%Y %H:%M").columns["t"].problem == ""
+
+
+# ---- sameness ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "others"),
+    [
+        (pl.Series([0.1, 0.2, 0.3, 0.7] * 150, dtype=pl.Float32), pl.Series([0.1, 0.2, 0.3, 0.7] * 150)),
+        (pl.Series([1 / 3, 2 / 3, 4.0] * 200), pl.Series([0.333333, 0.666667, 4.0] * 200)),
+        (pl.Series([1, 2, 3] * 200), pl.Series([1.0, 2.0, 3.0] * 200)),
+        (pl.Series([True, False, True] * 200), pl.Series(["True", "False", "True"] * 200)),
+        (pl.Series(["02139", "10001"] * 300), pl.Series(["02139", "10001"] * 300)),
+        (pl.Series(["17", "5"] * 300), pl.Series(["17", "5"] * 300)),
+        (
+            pl.Series([datetime(2024, 1, 1 + i % 28) for i in range(N)]),
+            pl.Series([f"2024-01-{1 + i % 28:02}" for i in range(N)]),
+        ),
+        (pl.Series([0.125, 0.5] * 300), pl.Series(["12.5 %", "50 %"] * 300)),
+        (pl.Series([1234.5, 7.25] * 300), pl.Series(["1.234,5", "7,25"] * 300)),
+        (pl.Series(["12.5", "7.25"] * 300), pl.Series(["12.5", "7.25"] * 300)),
+    ],
+    ids=str,
+)
+def test_the_same_values_are_no_drift_in_any_pair_of_containers(
+    values: pl.Series, others: pl.Series, tmp_path: Path
+) -> None:
+    before, now = (pl.DataFrame({"x": side, "i": [float(i % 7) for i in range(N)]}) for side in (values, others))
+    sides: list[list[Any]] = [
+        [
+            frame,
+            frame.to_arrow(),
+            frame.to_pandas(),
+            written(frame, tmp_path / f"{name}.csv"),
+            written(frame, tmp_path / f"{name}.parquet"),
+        ]
+        for name, frame in (("before", before), ("now", now))
+    ]
+    for a in sides[0]:
+        for b in sides[1]:
+            for pair in ((a, b), (b, a)):
+                report = driftline.check(*pair)
+                assert report.verdict == "ok", (type(pair[0]), type(pair[1]), report.alerts)
+
+
+def test_decimal_commas_are_numbers_and_said() -> None:
+    before, now = (
+        pl.DataFrame({"x": [f"{x:.4f}".replace(".", ",") for x in RNG.normal(mean, 10, N)]}) for mean in (100, 160)
+    )
+    report = driftline.check(before, now)
+    assert report.columns["x"].kind == "numeric" and report.verdict == "alert"
+    assert "x is read as numbers, with decimal commas" in report.notes
+
+
+def test_a_type_that_has_changed_gets_a_word() -> None:
+    numbers = pl.DataFrame({"x": [1, 2] * 300, "i": [float(i % 7) for i in range(N)]})
+    report = driftline.check(numbers, numbers.with_columns(pl.col("x").cast(pl.String)))
+    assert "x has another type: whole numbers in the reference, texts now" in report.notes
+    assert not [
+        note
+        for note in driftline.check(numbers, numbers.with_columns(pl.col("x").cast(pl.Float64))).notes
+        if "type" in note
+    ]
+    csv = pl.read_csv(io.StringIO(numbers.write_csv()))
+    assert not [note for note in driftline.check(numbers, csv).notes if "type" in note]
+
+
+def test_a_reference_of_32_bits_has_events_of_64_rounded_to_it() -> None:
+    reference = pl.DataFrame({"x": pl.Series([0.1, 0.2, 0.7] * 100, dtype=pl.Float32), "y": [0, 1, 1] * 100})
+    columns = Columns(label="y")
+    schema = infer_schema(reference, columns)
+    assert schema.single == ("x",) and schema.task is Task.BINARY
+    live = reference.with_columns(pl.Series("x", [0.1, 0.2, 0.7] * 100))
+    assert (
+        canonical(live, columns, schema)["feature.x"].to_list()
+        == canonical(reference, columns, schema)["feature.x"].to_list()
+    )
+
+
+# ---- gate --------------------------------------------------------------------------------------------------
+
+
+def contest(ids: dict[str, pl.Series], folder: Path, suffixes: dict[str, str], **options: Any) -> Contest:
+    y = RNG.integers(0, 2, N)
+    frames = {
+        "rows": pl.DataFrame(
+            {"id": ids["rows"], "y": y, "t": [datetime(2024, 1, 1) + timedelta(hours=i) for i in range(N)]}
+        ),
+        **{
+            name: pl.DataFrame({"id": ids[name], "prediction": np.where(RNG.random(N) < right, y, 1 - y)})
+            for name, right in (("old", 0.6), ("new", 0.9))
+        },
+    }
+    paths = {name: written(frame, folder / (name + suffixes[name])) for name, frame in frames.items()}
+    return hold(paths["old"], paths["new"], paths["rows"], GateColumns("y", id="id", **options), Settings())
+
+
+WHOLE = pl.Series(range(N))
+PADDED = pl.Series([f"{i:06}" for i in range(N)])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        WHOLE,
+        WHOLE.cast(pl.Float64),
+        WHOLE.cast(pl.String),
+        WHOLE.cast(pl.Float64).cast(pl.String),
+        WHOLE.cast(pl.Int32),
+    ],
+    ids=str,
+)
+def test_ids_match_whatever_their_type(ids: pl.Series, suffix: str, tmp_path: Path) -> None:
+    suffixes = {"rows": ".parquet", "old": ".csv", "new": suffix}
+    found = contest({"rows": WHOLE, "old": WHOLE, "new": ids}, tmp_path, suffixes)
+    assert found.decision == "promote", found.gates
+
+
+@pytest.mark.parametrize("texts", ["rows", "old", "new"])
+def test_ids_with_zeros_in_front_keep_them_in_text_files(texts: str, tmp_path: Path) -> None:
+    """One table has them as texts; what the others have in CSV are texts, too."""
+    suffixes = {name: ".parquet" if name == texts else ".csv" for name in ("rows", "old", "new")}
+    assert contest(dict.fromkeys(("rows", "old", "new"), PADDED), tmp_path, suffixes).decision == "promote"
+
+
+def test_the_leakage_gate_is_never_passed_in_silence(tmp_path: Path) -> None:
+    y = RNG.integers(0, 2, N)
+    rows = pl.DataFrame(
+        {
+            "id": range(N),
+            "y": y,
+            "day": [(datetime(2026, 3, 1) + timedelta(hours=i)).strftime("%d-%b-%y").upper() for i in range(N)],
+        }
+    )
+    old, new = (
+        pl.DataFrame({"id": range(N), "prediction": np.where(RNG.random(N) < right, y, 1 - y)}) for right in (0.6, 0.9)
+    )
+    columns = GateColumns("y", id="id", time="day")
+    until = datetime(2026, 4, 1, tzinfo=UTC)
+    found = hold(old, new, rows, columns, Settings(), trained_until=until)
+    assert found.decision == "hold" and any(gate.name == "leakage" and gate.passed is False for gate in found.gates)
+    for broken, words in (
+        (pl.when(pl.col("id") == 7).then(pl.lit("soon")).otherwise("day"), "1 of 600 values of the time column 'day'"),
+        (pl.when(pl.col("id") == 7).then(None).otherwise("day"), "1 of 600 rows have no time in 'day'"),
+        (pl.lit("01/02/2026"), "day first or month first"),
+    ):
+        with pytest.raises(DataError, match=words):
+            hold(old, new, rows.with_columns(day=broken), columns, Settings(), trained_until=until)
+    with pytest.raises(UsageError, match="--trained-until came without --time"):
+        hold(old, new, rows, GateColumns("y", id="id"), Settings(), trained_until=until)
+
+
+def test_labels_that_are_nan_leave_their_rows_out_of_a_contest() -> None:
+    y = np.where(LATE, np.nan, LABELS.astype(float))
+    rows = pl.DataFrame({"id": range(N), "y": y})
+    old, new = (pl.DataFrame({"id": range(N), "prediction": LABELS if right else ANSWERS}) for right in (False, True))
+    found = hold(old, new, rows, GateColumns("y", id="id"), Settings())
+    assert found.decision == "promote"
+    assert any(f"{int((~LATE).sum())} labelled rows" in gate.reason for gate in found.gates)

@@ -195,7 +195,7 @@ def test_a_full_disk_is_said_in_plain_words(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["error"] == {
         "type": "StorageError",
-        "message": "the database did not take it: database or disk is full; try again later",
+        "message": "the disk is full: the database cannot grow; try again later",
     }
 
 

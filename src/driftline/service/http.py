@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftline.errors import (
@@ -36,9 +37,11 @@ from driftline.service.http_retraining import retraining_routes
 from driftline.service.limits import TooLargeError
 from driftline.service.metrics import snapshot
 from driftline.service.runtime import Service
+from driftline.service.trouble import in_words
 from driftline.service.ui.pages import pages
+from driftline.service.vitals import Vitals
 from driftline.store.outbox import Outbox
-from driftline.store.poison import poisoned
+from driftline.text import visible
 
 _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
@@ -62,7 +65,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(_operations(service))
     app.include_router(pages(service.views))
     app.add_middleware(_PanicsAsErrors)
-    for kind in (DriftlineError, sa.exc.SQLAlchemyError, HTTPException, RequestValidationError):
+    for kind in (*_STATUS, DriftlineError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
     return app
 
@@ -159,6 +162,7 @@ def _attention(service: Service) -> APIRouter:
 def _operations(service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
     registry = CollectorRegistry()
+    vitals = Vitals(service.config)
     registry.register(
         ServiceCollector(
             lambda: snapshot(service.config, service.tasks, service.state, service.inbox, service.problems),
@@ -167,20 +171,18 @@ def _operations(service: Service) -> APIRouter:
     )
 
     @router.get("/health", summary="Whether the process answers.")
-    def health() -> Response:
+    async def health() -> Response:  # not in a thread: all of them may wait for the database
         return json_answer({"status": "ok"})
 
     @router.get("/ready", summary="Whether events are worked in.")
-    def ready() -> Response:
-        problems = dict(service.problems)
-        waiting = service.inbox.waiting_events()
-        with service.state.read() as read:
-            warnings = {"poisoned": found} if (found := poisoned(read.connection)) else {}
+    async def ready() -> Response:
+        seen = await vitals.seen()
+        problems = {**service.problems, **seen.problems}
         body = {
             "ready": not problems,
             "problems": problems,
-            "warnings": warnings,
-            "waiting_events": waiting,
+            "warnings": {"poisoned": seen.poisoned} if seen.poisoned else {},
+            "waiting_events": seen.waiting_events,
             "idle": service.idle,
         }
         return json_answer(body, 503 if problems else 200)
@@ -209,6 +211,7 @@ class _PanicsAsErrors:
 
 _STATUS: dict[type[Exception], int] = {
     EventError: 422,
+    ClientDisconnect: 400,
     ConflictError: 409,
     TooLargeError: 413,
     UnsupportedTypeError: 415,
@@ -223,20 +226,21 @@ _STATUS: dict[type[Exception], int] = {
 
 async def _answer_error(request: Request, error: Exception) -> Response:
     """Answer with what came, what is allowed and what to do: ``{"error": {"type", "message", "rows"}}``."""
-    body: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    kind, message = type(error).__name__, str(error)
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException):
-        status, body["message"] = error.status_code, str(error.detail)
+        status, message = error.status_code, str(error.detail)
+        headers |= error.headers or {}
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        status, body["message"] = 400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        status, message = 400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
     else:
-        status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
-    if isinstance(error, sa.exc.DBAPIError):
-        body |= {
-            "type": StorageError.__name__,
-            "message": f"the database did not take it: {error.orig}; try again later",
-        }
+        status = next((status for known, status in _STATUS.items() if isinstance(error, known)), 500)
+    if isinstance(error, sa.exc.SQLAlchemyError):
+        kind, message = StorageError.__name__, f"{in_words(error)}; try again later"
+    if status == 500:
+        kind, message = "InternalError", "this is a fault of Driftline's own; its log says more. Please report it"
+    body: dict[str, Any] = {"type": kind, "message": visible(message)}
     if isinstance(error, EventError):
         body["rows"] = error.rows[:_ROWS_SHOWN]
         body["refused"] = len(error.rows)

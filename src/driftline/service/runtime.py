@@ -35,6 +35,7 @@ from driftline.service.rebuild import rebuild
 from driftline.service.receivers import open_channel
 from driftline.service.staleness import check_arrivals, store_event
 from driftline.service.telling import Teller
+from driftline.service.trouble import in_words
 from driftline.service.views import Views, alert_view
 from driftline.store.database import open_database
 from driftline.store.durable import make_folder
@@ -151,7 +152,7 @@ class Service:
             with panics_as_errors():
                 step()
         except Exception as error:  # noqa: BLE001 - whatever it is: show it, keep the events, try again
-            self.problems[name] = f"{type(error).__name__}: {error}"
+            self.problems[name] = in_words(error)
             _LOG.exception("%s: what has arrived is kept; trying again", name)
         else:
             self.problems.pop(name, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
     """
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
     sa.event.listen(engine, "connect", functools.partial(_prepare_sqlite, "FULL" if sync_commits else "NORMAL"))
-    sa.event.listen(engine, "begin", _begin_immediately)
+    sa.event.listen(engine, "begin", functools.partial(_begin_immediately, url))
+    sa.event.listen(engine, "checkin", functools.partial(_end_write, url))
     try:
         if engine.url.database:
             file = Path(engine.url.database).absolute()
@@ -53,7 +56,30 @@ def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
 
 
-def _begin_immediately(connection: sa.Connection) -> None:
+def is_writing(url: str) -> bool:
+    """Whether this process is in the midst of a write to a database that it opened by that address."""
+    return _writes[url] > 0
+
+
+_writes: Counter[str] = Counter()
+_writes_lock = threading.Lock()
+_WRITING = "driftline.writing"
+
+
+def _begin_immediately(url: str, connection: sa.Connection) -> None:
     """Take the write lock at once: a read that later turns into a write could fail half way."""
-    readonly = connection.get_execution_options().get("readonly", False)
-    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("readonly", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if not connection.info.get(_WRITING):
+        connection.info[_WRITING] = True
+        with _writes_lock:
+            _writes[url] += 1
+
+
+def _end_write(url: str, _connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    """Know that a write is over once its connection is given back, which is after its commit."""
+    if record.info.pop(_WRITING, False):
+        with _writes_lock:
+            _writes[url] -= 1

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from driftline.rules.findings import Findings
+from driftline.text import visible
 
 
 class Event(enum.StrEnum):
@@ -140,9 +141,9 @@ class Message(msgspec.Struct, frozen=True):
 def message_of(notices: Sequence[Notice], key: str) -> Message:
     """Put notices, at least one, into one message, in their order."""
     first = notices[0]
-    title = MARKS[first.event] + first.alert.title
+    title = MARKS[first.event] + visible(first.alert.title)
     if len(notices) > 1:
-        title += f" (and {len(notices) - 1} more of {first.alert.model})"
+        title += f" (and {len(notices) - 1} more of {visible(first.alert.model)})"
     return Message(
         version=1,
         key=key,
@@ -159,12 +160,15 @@ def message_of(notices: Sequence[Notice], key: str) -> Message:
 def _text(notice: Notice) -> str:
     first, *more = describe_alert(notice.alert)
     if notice.event in (Event.RESOLVED, Event.CORRECTED):
-        more = [*more[:1], notice.reason]
+        more = [*more[:1], visible(notice.reason)]
     return "\n".join([MARKS[notice.event] + first, *more])
 
 
 def describe_alert(alert: AlertView) -> list[str]:
-    """Say an alert in lines of plain text: title; where and when; number; then what changed and what did not."""
+    """Say an alert in lines of plain text: title; where and when; number; then what changed and what did not.
+
+    Names and values in it came from strangers: they neither make lines of their own nor act on a terminal.
+    """
     value = "no value" if alert.value is None else f"{alert.value:.3g}"
     interval = "" if alert.low is None or alert.high is None else f" [{alert.low:.3g}, {alert.high:.3g}]"
     lines = [
@@ -172,4 +176,5 @@ def describe_alert(alert: AlertView) -> list[str]:
         f"{alert.model}: {alert.rule}: window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
         f"{alert.measure} {value}{interval}, n = {alert.n}, threshold {alert.threshold:g}",
     ]
-    return lines + (list(alert.findings.sentences) if alert.findings is not None else [])
+    sentences = alert.findings.sentences if alert.findings is not None else ()
+    return [visible(line) for line in (*lines, *sentences)]

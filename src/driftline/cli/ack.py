@@ -11,6 +11,7 @@ from driftline.service import clock
 from driftline.service.attention import AcknowledgeBody, acknowledge
 from driftline.service.config import load
 from driftline.service.views import open_state
+from driftline.text import visible
 
 
 @click.command("ack")
@@ -24,4 +25,4 @@ def command(alert: str, reason: str, by: str, config_path: Path, data: Path | No
     config = load(config_path)
     state = open_state(config.at(data) if data is not None else config)
     row = acknowledge(state, alert, AcknowledgeBody(by=by, reason=reason), clock.now())
-    click.echo(f"{row.rule} of {row.model} is acknowledged by {by}.")
+    click.echo(visible(f"{row.rule} of {row.model} is acknowledged by {by}."))

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.alerts.message import AlertView
+from driftline.text import visible
 
 _STYLES = {"page": "bold red", "warning": "yellow", "info": "cyan"}
 
@@ -25,8 +26,8 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
         table.add_row(
             Text(one.id),
             Text(one.severity, _STYLES.get(one.severity, "")) if one.status == "firing" else Text(one.status),
-            Text(one.model),
-            Text(one.rule),
+            Text(visible(one.model)),
+            Text(visible(one.rule)),
             Text(f"{one.span.start:%Y-%m-%d}"),
             Text(f"{value} (limit {one.threshold:g})"),
         )
@@ -37,4 +38,4 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
     console = Console(highlight=False)
     console.print(table)
     for note in notes:
-        console.print(Text(note, "dim"))
+        console.print(Text(visible(note), "dim"))

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from driftline.retrain.request import Stage
 from driftline.service.retraining_views import RequestView
+from driftline.text import visible
 
 _STYLES = {
     Stage.WAITING: "bold yellow",
@@ -24,11 +25,11 @@ def print_requests(requests: Sequence[RequestView]) -> None:
     """Print a request: what asked for it and when, and where it is and why."""
     console = Console(highlight=False)
     for one in requests:
-        versions = f", {one.version} against {one.champion}" if one.champion else ""
+        versions = f", {visible(one.version)} against {visible(one.champion)}" if one.champion else ""
         head = Text.assemble(
             one.id, "  ", (one.stage, _STYLES.get(Stage(one.stage), "bold")), f"  {one.model}{versions}"
         )
         console.print(head)
         asked = f"{one.asked_at:%Y-%m-%d %H:%M} UTC, {one.trigger}, by {one.by}: {one.reason}"
         for line in (asked, one.note) if one.note != one.reason else (asked,):
-            console.print(Padding(Text(line), (0, 0, 0, 4)))
+            console.print(Padding(Text(visible(line)), (0, 0, 0, 4)))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import textwrap
 from pathlib import Path
 
 import click
 
+from driftline.cli.printer import Printer, PrinterHandler
 from driftline.service.config import load
 from driftline.service.server import Server, listen
+from driftline.text import visible
 
 _WIDTH = 79
+_LAST_WORDS_SECONDS = 1.0
 
 
 @click.command("serve")
@@ -23,9 +28,15 @@ def command(config_path: Path, data: Path | None, host: str, port: int) -> None:
     config = load(config_path)
     if data is not None:
         config = config.at(data)
-    server = Server(config, listen(host, port), tell=click.echo)
-    click.echo(f"Driftline serves {', '.join(config.models)} at {server.address}")
-    click.echo(f"  metrics {server.address}/metrics\n  API     {server.address}/api/docs\n  data    {config.storage}")
+    out, log = Printer.on(sys.stdout), Printer.on(sys.stderr)  # nobody may be reading
+    logging.basicConfig(handlers=[PrinterHandler(log)], level=logging.WARNING)
+    server = Server(config, listen(host, port), tell=out.say)
+    out.say(f"Driftline serves {', '.join(config.models)} at {server.address}")
+    out.say(f"  metrics {server.address}/metrics\n  API     {server.address}/api/docs\n  data    {config.storage}")
     for line in server.guesses:
-        click.echo(textwrap.fill(line, _WIDTH, initial_indent="  ", subsequent_indent="    "))
-    server.run()
+        out.say(textwrap.fill(visible(line), _WIDTH, initial_indent="  ", subsequent_indent="    "))
+    try:
+        server.run()
+    finally:
+        out.wait(_LAST_WORDS_SECONDS)
+        log.wait(_LAST_WORDS_SECONDS)

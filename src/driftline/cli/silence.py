@@ -16,6 +16,7 @@ from driftline.service.config import load
 from driftline.service.views import open_state
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
+from driftline.text import visible
 
 
 @click.group("silence")
@@ -64,7 +65,8 @@ def list_them(state: Callable[[], State]) -> None:
         rows = Outbox(read.connection).silences(after=clock.now())
     for row in rows:
         match = " ".join(f"{field}={pattern}" for field, pattern in row.match.items())
-        click.echo(f"{row.id}: {match}, {_moment(row.starts_at)} to {_moment(row.ends_at)}, by {row.by}: {row.reason}")
+        span = f"{_moment(row.starts_at)} to {_moment(row.ends_at)}"
+        click.echo(visible(f"{row.id}: {match}, {span}, by {row.by}: {row.reason}"))
     if not rows:
         click.echo("There is no silence.")
 
@@ -75,7 +77,7 @@ def list_them(state: Callable[[], State]) -> None:
 def end(state: Callable[[], State], silence: str) -> None:
     """End SILENCE (its id) now."""
     end_silence(state(), silence, clock.now())
-    click.echo(f"{silence} is over.")
+    click.echo(f"{visible(silence)} is over.")
 
 
 def _moment(moment: datetime) -> str:

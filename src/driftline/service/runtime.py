@@ -42,6 +42,7 @@ from driftline.store.durable import make_folder
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
+from driftline.text import visible
 
 IDLE_SECONDS = 1.0
 TIDY_EVERY = timedelta(hours=1)
@@ -81,7 +82,9 @@ class Service:
         self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring)
         self._new_messages = {name: threading.Event() for name in self._receivers}
         self._tellers: dict[str, Teller] = {}  # opened at the start, as channels are
-        self.loop = open_loop(config, self.models, self.state, tell, lambda: config.url or self.address)
+        self.loop = open_loop(
+            config, self.models, self.state, lambda line: tell(visible(line)), lambda: config.url or self.address
+        )
         self._threads: list[threading.Thread] = []
         self._passed = False
 
@@ -194,7 +197,7 @@ class Service:
 
     def _say(self, event: AlertEvent) -> None:
         first, *more = describe_alert(alert_view(event.alert, [], None))
-        lines = more if event.kind in (ChangeKind.FIRED, ChangeKind.REOPENED) else [*more[:1], event.reason]
+        lines = more if event.kind in (ChangeKind.FIRED, ChangeKind.REOPENED) else [*more[:1], visible(event.reason)]
         wrapped = (textwrap.fill(line, _WIDTH, initial_indent="   ", subsequent_indent="     ") for line in lines)
         self._tell("\n".join([MARKS[Event(event.kind.value)] + first, *wrapped]))
 

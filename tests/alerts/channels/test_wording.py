@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.alerts.channels.wording import cleaned, facts, line, link, number, sentences, shorten, span
-from driftline.alerts.message import Acknowledgement, Event, Notice, Span
-from tests.alerts.channels.conftest import DAY, NOW, WINDOW, notice, notices, texts, units
+from driftline.alerts.message import Acknowledgement, Event, Message, Notice, Span
+from driftline.text import visible
+from tests.alerts.channels.conftest import DAY, NOW, WINDOW, messages, notice, notices, texts, units
 
 
 @given(texts, st.integers(1, 400))
@@ -97,3 +98,14 @@ def test_what_fires_says_what_changed_and_what_ended_says_why() -> None:
     assert sentences(notice(Event.REPEATED, findings=None, acknowledged=taken)) == [
         "Acknowledged by ann: looking into it"
     ]
+
+
+@given(messages)
+def test_strangers_make_no_lines_of_their_own_and_act_on_nothing(one: Message) -> None:
+    lines = one.text.split("\n")
+    sentences_of = [len(notice.alert.findings.sentences) if notice.alert.findings else 0 for notice in one.notices]
+    ended = [notice.event in (Event.RESOLVED, Event.CORRECTED) for notice in one.notices]
+    own = sum(3 if over else 3 + count for count, over in zip(sentences_of, ended, strict=True))
+    assert len(lines) == own + len(one.notices) - 1  # an empty line between two
+    for shown in (one.title, *lines, *(said for told in one.notices for said in sentences(told))):
+        assert visible(shown) == shown

@@ -10,6 +10,7 @@ import msgspec
 from driftline.alerts.channels.wording import link, number
 from driftline.alerts.message import GOING_ON, Message, Notice, message_of
 from driftline.outgoing import get, post
+from driftline.text import visible
 
 ALIVE_FOR = timedelta(minutes=5)
 """So long Alertmanager takes an alert for firing without hearing of it again."""
@@ -80,7 +81,7 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
     if forgotten:
         ends_at = now + OVER_IN
     annotations = {
-        "summary": alert.title,
+        "summary": visible(alert.title),
         "description": message_of([notice], notice.key).text,
         "value": number(alert.value),
         "value_now": number(alert.value_now),
@@ -88,7 +89,7 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
         "window_start": alert.window.start.isoformat(),
         "window_end": alert.window.end.isoformat(),
         "outcome": alert.status,
-        "reason": notice.reason,
+        "reason": visible(notice.reason),
         "acknowledged_by": "" if alert.acknowledged is None else alert.acknowledged.by,
     }
     found: dict[str, object] = {

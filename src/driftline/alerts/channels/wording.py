@@ -7,6 +7,7 @@ import re
 from datetime import datetime, time
 
 from driftline.alerts.message import Event, Notice, Span
+from driftline.text import visible
 
 ENDED = (Event.RESOLVED, Event.CORRECTED)
 
@@ -88,4 +89,5 @@ def sentences(notice: Notice) -> list[str]:
     if alert.acknowledged is not None and notice.event not in ENDED:
         taken = alert.acknowledged
         told.append(f"Acknowledged by {taken.by}{': ' if taken.reason else ''}{taken.reason}")
+    told = [visible(one) for one in told]
     return [one for one in told if one.strip()]

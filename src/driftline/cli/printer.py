@@ -1,0 +1,110 @@
+"""Prints for people who may not be reading: nobody waits for it, and what was left out is counted and said."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import IO
+
+from driftline.text import visible
+
+MOST_WAITING = 1_000
+"""So many messages wait to be read; the oldest of more are left out."""
+
+_INDENT = "    "
+
+
+class Printer:
+    """Writes messages to a stream by a thread of its own, in order. `say` never blocks, and never fails.
+
+    A pipe that nobody reads from is full after 64 kB: the thread waits, messages wait for it, and the oldest of more
+    than `MOST_WAITING` are dropped. When somebody reads again the number of those is said. A stream that is closed is
+    left alone from then on.
+    """
+
+    def __init__(self, write: Callable[[str], None], most: int = MOST_WAITING) -> None:
+        self._write, self._most = write, most
+        self._waiting: deque[str] = deque()
+        self._changed = threading.Condition()
+        self._dropped = 0
+        self._busy = self._closed = False
+        threading.Thread(target=self._run, name="driftline-printer", daemon=True).start()
+
+    @classmethod
+    def on(cls, stream: IO[str]) -> Printer:
+        """Print to a stream; where that is a file of the system, past Python's buffers, which block at the end."""
+        try:
+            number = stream.fileno()
+        except (OSError, ValueError, io.UnsupportedOperation):
+
+            def write(text: str) -> None:
+                stream.write(text)
+                stream.flush()
+
+            return cls(write)
+        stream.flush()
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        return cls(lambda text: _write_all(number, text.encode(encoding, "replace")))
+
+    def say(self, text: str) -> None:
+        """Have a message printed, with a line end."""
+        with self._changed:
+            if self._closed:
+                return
+            if len(self._waiting) >= self._most:
+                self._waiting.popleft()
+                self._dropped += 1
+            self._waiting.append(text)
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all is printed, no longer than that; whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._busy, seconds)
+
+    def _run(self) -> None:
+        while not self._closed:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting))
+                text, dropped = self._waiting.popleft(), self._dropped
+                self._dropped, self._busy = 0, True
+            left_out = f"({dropped} messages were left out: nobody read them)\n" if dropped else ""
+            try:
+                self._write(f"{left_out}{text}\n")
+            except (OSError, ValueError):  # a pipe whose reader has gone, a stream that is closed
+                with self._changed:
+                    self._closed = True
+                    self._waiting.clear()
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+
+def _write_all(number: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(number, view) :]
+
+
+class PrinterHandler(logging.Handler):
+    """Logs by a printer: a record is one line that acts on nothing; its traceback stands indented below."""
+
+    def __init__(self, printer: Printer) -> None:
+        super().__init__()
+        self._printer = printer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        try:
+            lines = [f"{record.levelname} {record.name}: {visible(record.getMessage())}"]
+            if record.exc_info:
+                trace = (self.formatter or logging.Formatter()).formatException(record.exc_info)
+                lines += [_INDENT + visible(line) for line in trace.split("\n")]
+        except Exception:  # noqa: BLE001 - what cannot be shown must not stop what it speaks of
+            self.handleError(record)
+            return
+        self._printer.say("\n".join(lines))

@@ -1,0 +1,124 @@
+"""Printing never blocks: what nobody reads is dropped, counted and said, and a log line is one line."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import Any
+
+import pytest
+
+from driftline.cli.printer import Printer, PrinterHandler
+
+
+class Slow:
+    """A reader that reads when it is told to."""
+
+    def __init__(self) -> None:
+        self.read, self.reads = [], threading.Event()
+
+    def write(self, text: str) -> None:
+        self.reads.wait(20)
+        self.read.append(text)
+
+
+def test_messages_come_in_order_and_whole() -> None:
+    slow = Slow()
+    slow.reads.set()
+    printer = Printer(slow.write)
+    for number in range(100):
+        printer.say(f"{number}\n  more")
+    assert printer.wait(20)
+    assert slow.read == [f"{number}\n  more\n" for number in range(100)]
+
+
+def test_nobody_waits_for_a_reader_and_what_was_left_out_is_said() -> None:
+    slow = Slow()
+    printer = Printer(slow.write, most=10)
+    for number in range(1_000):
+        printer.say(str(number))
+    assert not printer.wait(0)
+    slow.reads.set()
+    assert printer.wait(20)
+    said = "".join(slow.read).split("\n")
+    left_out = [int(line.split()[0].strip("(")) for line in said if "left out" in line]
+    numbers = [int(line) for line in said if line.isdecimal()]
+    assert sum(left_out) + len(numbers) == 1_000
+    assert numbers == sorted(numbers)
+    assert numbers[-10:] == list(range(990, 1_000))  # the newest stay
+
+
+def test_a_reader_that_has_gone_is_forgotten() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        printer = Printer.on(stream)
+        for number in range(10_000):
+            printer.say(str(number))
+        assert printer.wait(20)
+
+
+def test_a_stream_without_a_file_and_one_with_few_letters_are_written_to() -> None:
+    text = io.StringIO()
+    printer = Printer.on(text)
+    printer.say("⚠️ snow")
+    assert printer.wait(20)
+    assert text.getvalue() == "⚠️ snow\n"
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w", encoding="ascii") as stream, os.fdopen(reader, "rb") as read:
+        printer = Printer.on(stream)
+        printer.say("naïve")
+        assert read.readline() == b"na?ve\n"
+
+
+def test_a_full_pipe_does_not_keep_a_program_from_its_end() -> None:
+    program = """
+        import sys
+        from driftline.cli.printer import Printer
+        out = Printer.on(sys.stdout)
+        for number in range(5_000):
+            out.say("x" * 100)
+        out.wait(0.1)
+        print("done", file=sys.stderr)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.wait(30) == 0  # its pipe was never read
+        assert process.stderr is not None
+        assert process.stderr.read() == "done\n"
+
+
+@pytest.mark.parametrize("value", ["bad\nWARNING root: all is well", "\x1b[2Jgone", "\u202eevil", "\ud800"])
+def test_a_record_is_one_line_and_its_traceback_stands_indented(value: str) -> None:
+    text = io.StringIO()
+    printer = Printer.on(text)
+    logger = logging.Logger("driftline")
+    logger.addHandler(PrinterHandler(printer))
+    try:
+        raise ValueError(value)
+    except ValueError:
+        logger.exception("%s: trying again", value)
+    assert printer.wait(20)
+    first, *more = text.getvalue().removesuffix("\n").split("\n")
+    assert first.startswith("ERROR driftline: ")
+    assert more
+    assert all(line.startswith("    ") for line in more)
+    assert text.getvalue().replace("\n", "").isprintable()
+
+
+def test_a_thousand_threads_say_all_they_have_to(capsys: Any) -> None:
+    slow = Slow()
+    slow.reads.set()
+    printer = Printer(slow.write, most=10**6)
+    threads = [threading.Thread(target=lambda: [printer.say("x") for _ in range(50)]) for _ in range(40)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert printer.wait(20)
+    assert len(slow.read) == 2_000

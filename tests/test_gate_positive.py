@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from driftline.cli.main import main
+from driftline.errors import DataError
+from driftline.export.contest_html import contest_html
 from driftline.rules.contest import Contest, Settings
 from driftline.service.gate import GateColumns, hold
 
@@ -84,6 +88,48 @@ def test_where_no_class_matters_none_is_named(rows: pl.DataFrame) -> None:
 def test_scores_of_more_classes_than_the_rows_show_are_no_mistake(rows: pl.DataFrame) -> None:
     many = [model(rows, noise).with_columns(a=1 - pl.col("s"), b=pl.lit(0.0)) for noise in (0.4, 0.05)]
     assert contest(rows, *many, {"fraud": "s", "ok": "a", "hold": "b"}).rows == N
+
+
+def test_names_that_look_alike_are_told_apart(rows: pl.DataFrame) -> None:
+    """Padded predictions are no class, and say so; so do columns and segments."""
+    old, new = (model(rows, noise).drop("s") for noise in (0.4, 0.05))
+    padded = new.with_columns(
+        pl.when(pl.col("prediction") == "ok").then(pl.lit("ok")).otherwise(pl.lit("fraud ")).alias("prediction")
+    )
+    held = contest(rows, old, padded, None)
+    assert held.decision == "hold"
+    assert (
+        "predicts 'fraud ', which is no class of this model; it differs from 'fraud' by white space only."
+        in held.reason
+    )
+    with pytest.raises(
+        DataError, match=r"no column 'y'; it has 'y ', odds.* Did you mean 'y ', which differs by white"
+    ):
+        contest(rows.rename({"y": "y "}), old, new, None)
+    sides = rows.with_columns(side=pl.Series(["west", "west "] * (N // 2)))
+    wrong = new.with_columns(
+        pl.when(sides["side"] == "west ").then(pl.lit("ok")).otherwise("prediction").alias("prediction")
+    )
+    columns = GateColumns(label="y", segments=("side",))
+    found = hold(new, wrong, sides, columns, Settings(margin=0.5))
+    assert "worse for side = 'west '" in found.reason
+    page = html.unescape(contest_html(found))
+    assert "side = 'west '" in page and "side = 'west'" in page
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-4, 1e-7])
+def test_errors_of_any_size_are_told_apart(rows: pl.DataFrame, size: float) -> None:
+    """Two mean absolute errors that differ are not written alike, however small they are."""
+    label = rows["odds"] * size
+    noise = np.random.default_rng(2).normal(0, 0.1 * size, N)
+    models = [pl.DataFrame({"prediction": label + noise * factor}) for factor in (1.0, 0.9)]
+    found = hold(*models, rows.with_columns(label.alias("y")), GateColumns(label="y"), Settings())
+    better = re.search(r"better: (\S+) against (\S+), \+(\S+) in its favour, 95 % bound \+(\S+) ", found.reason)
+    assert found.decision == "promote" and better is not None
+    new, old, change, bound = map(float, better.groups())
+    assert 0 < new < old and 0 < bound < change
+    assert change == pytest.approx(old - new, rel=0.1)
+    assert f"{better[2]} → {better[1]}" in contest_html(found)
 
 
 def test_older_contests_without_a_positive_class_are_read(rows: pl.DataFrame) -> None:

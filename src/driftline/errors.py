@@ -172,6 +172,20 @@ class RefusedError(UnavailableError):
     """A server that will not take this message, however often it is sent."""
 
 
+def lacks_column(who: str, name: str, columns: Iterable[str], what: str = "", see: str = "") -> str:
+    """Say that some rows have no such column, which ones they have, and which was probably meant.
+
+    ``what`` follows the column's name, and ``see`` the names of the others.
+
+    >>> lacks_column("rows.csv", "age", ["age ", "y"])
+    "rows.csv has no column 'age'; it has 'age ', y. Did you mean 'age ', which differs by white space only?"
+    """
+    told = shown_all([*columns, name])
+    has = ", ".join(told[one] for one in columns) or "none"
+    hint = did_you_mean(name, columns)
+    return f"{who} has no column {in_quotes(name, told)}{what}; it has {has}{see}{'.' if hint else ''}{hint}"
+
+
 def did_you_mean(came: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known name, or nothing.
 

@@ -14,12 +14,15 @@ from urllib.parse import quote
 import msgspec
 import pytest
 from fastapi import FastAPI
+from hypothesis import example, given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from driftline.alerts.message import Acknowledgement
 from driftline.rules import Rule
 from driftline.service.ui import pages
 from driftline.service.ui.pages import WINDOWS_SHOWN
+from driftline.service.ui.words import number_beside
 from driftline.service.views import Views
 from tests.ui.fabricate import (
     MODEL,
@@ -403,3 +406,12 @@ def test_windows_of_an_hour_are_said_with_their_hours() -> None:
         made.of_windows[MODEL][0].verdicts,
     )
     assert "4 Apr 2013, 10:00 to 11:00" in page(made).words
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
+@example(0.74999, 0.75)
+@example(0.75, 0.75004)
+@example(12_345.7, 12_346.0)
+def test_a_value_is_not_written_as_the_threshold_that_it_is_not(value: float, threshold: float) -> None:
+    """The page writes thresholds exactly."""
+    assert value == threshold or float(number_beside(value, threshold).replace(",", "")) != threshold

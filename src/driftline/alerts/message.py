@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
+from driftline.rules import number_text
 from driftline.rules.findings import Findings
+from driftline.statistics.figures import numbers
 from driftline.text import visible
+
+NO_VALUE = "no value"
 
 
 class Event(enum.StrEnum):
@@ -164,17 +169,42 @@ def _text(notice: Notice) -> str:
     return "\n".join([MARKS[notice.event] + first, *more])
 
 
+class Told(NamedTuple):
+    """The numbers of an alert in words: those that differ have different texts, and the threshold is exact."""
+
+    value: str
+    low: str
+    high: str
+    value_now: str
+    threshold: str
+
+    @property
+    def interval(self) -> str:
+        """Both ends, in brackets behind a blank; empty where one is not known."""
+        return "" if NO_VALUE in (self.low, self.high) else f" [{self.low}, {self.high}]"
+
+
+def told(alert: AlertView) -> Told:
+    """Say the numbers of an alert, each beside the others."""
+    values = (alert.value, alert.low, alert.high, alert.value_now, alert.threshold)
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    texts = dict(zip(known, numbers(*known), strict=True))
+    threshold = texts.get(alert.threshold, NO_VALUE)
+    if threshold != NO_VALUE and float(threshold.replace(",", "")) != alert.threshold:
+        texts[alert.threshold] = number_text(alert.threshold)
+    return Told(*(NO_VALUE if value is None else texts.get(value, NO_VALUE) for value in values))
+
+
 def describe_alert(alert: AlertView) -> list[str]:
     """Say an alert in lines of plain text: title; where and when; number; then what changed and what did not.
 
     Names and values in it came from strangers: they neither make lines of their own nor act on a terminal.
     """
-    value = "no value" if alert.value is None else f"{alert.value:.3g}"
-    interval = "" if alert.low is None or alert.high is None else f" [{alert.low:.3g}, {alert.high:.3g}]"
+    said = told(alert)
     lines = [
         alert.title,
         f"{alert.model}: {alert.rule}: window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
-        f"{alert.measure} {value}{interval}, n = {alert.n}, threshold {alert.threshold:g}",
+        f"{alert.measure} {said.value}{said.interval}, n = {alert.n}, threshold {said.threshold}",
     ]
     sentences = alert.findings.sentences if alert.findings is not None else ()
     return [visible(line) for line in (*lines, *sentences)]

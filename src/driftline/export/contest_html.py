@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from driftline.export.words import told_segments
 from driftline.rules.contest import Contest
+from driftline.statistics.figures import decimals_of
 from driftline.statistics.paired import LOSSES, Difference
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Lines(NamedTuple):
 def contest_html(contest: Contest) -> str:
     """Write the page."""
     names = [("All rows", contest.difference)]
-    names += [(f"{one.segment} = {one.value}", one.difference) for one in contest.segments]
+    names += [(name, one.difference) for name, one in zip(told_segments(contest), contest.segments, strict=True)]
     whiskers, zero = _whiskers(names)
     return _template().render(
         contest=contest,
@@ -68,7 +70,10 @@ def _whiskers(found: Sequence[tuple[str, Difference]]) -> tuple[list[Whisker], f
     for name, one in found:
         if one.value is None or one.low is None or one.high is None:
             continue
-        words = f"{one.second:.4f} → {one.first:.4f}: {one.value:+.4f} [{one.low:+.4f}, {one.high:+.4f}], n = {one.n}"
+        digits = decimals_of(one.value, one.low, one.high)
+        then, now = (f"{value:.{digits}f}" for value in (one.second, one.first))
+        change, low, high = (f"{value:+.{digits}f}" for value in (one.value, one.low, one.high))
+        words = f"{then} → {now}: {change} [{low}, {high}], n = {one.n}"
         side = "better" if one.low > 0 else "worse" if one.high < 0 else "open"
         made.append(Whisker(name, place(one.low), place(one.value), place(one.high), words, side))
     return made, place(0.0)

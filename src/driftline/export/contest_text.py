@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from driftline.export.words import cleaned
+from driftline.export.words import cleaned, told_segments
 from driftline.rules.contest import Contest
+from driftline.statistics.figures import decimals_of
 
 _STYLES = {"promote": "bold green", "hold": "bold yellow", "rollback": "bold red"}
 _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
@@ -40,13 +41,14 @@ def _segments(contest: Contest) -> Table:
     table.add_column("segment", overflow="fold")
     for name in ("rows", "champion", "challenger", "difference", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
-    for one in contest.segments:
+    for name, one in zip(told_segments(contest), contest.segments, strict=True):
         found = one.difference
+        digits = decimals_of(found.value, found.low, found.high)
         numbers = (found.second, found.first, found.value)
         table.add_row(
-            Text(f"{one.segment} = {one.value}"),
+            Text(cleaned(name)),
             str(found.n),
-            *("–" if number is None else f"{number:.4f}" for number in numbers),
-            "–" if found.low is None else f"{found.low:+.4f} to {found.high:+.4f}",
+            *("–" if number is None else f"{number:.{digits}f}" for number in numbers),
+            "–" if found.low is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}",
         )
     return table

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from driftline.lookalikes import shown, shown_all
 from driftline.statistics import HIGHER_IS_BETTER, least_change
 from driftline.statistics.figures import figure, figures
+
+if TYPE_CHECKING:  # a check has none
+    from driftline.rules.contest import Contest
 
 
 class Fallen(NamedTuple):
@@ -91,17 +94,24 @@ def _fall(part: Fallen) -> float:
 def parts_of(document: Mapping[str, Any], kind: str) -> list[tuple[str, Mapping[str, Any]]]:
     """The name and the measures of each of the document's "segments" or "classes"; names that look alike in quotes."""
     if kind == "segments":
-        values: dict[str, list[str]] = {}
-        for part in document["segments"]:
-            values.setdefault(part["column"], []).append(part["value"])
-        told = {column: shown_all(those) for column, those in values.items()}
-        return [
-            (f"{shown(part['column'])} = {told[part['column']][part['value']]}", part["performance"])
-            for part in document["segments"]
-        ]
+        names = _told([(part["column"], part["value"]) for part in document["segments"]])
+        return [(name, part["performance"]) for name, part in zip(names, document["segments"], strict=True)]
     classes = document["classes"] or {}
-    names = shown_all(classes)
-    return [(names[name], measures) for name, measures in classes.items()]
+    told = shown_all(classes)
+    return [(told[name], measures) for name, measures in classes.items()]
+
+
+def told_segments(contest: Contest) -> list[str]:
+    """The segments of a contest in words, those that look alike in quotes."""
+    return _told([(one.segment, one.value) for one in contest.segments])
+
+
+def _told(segments: Sequence[tuple[str, str]]) -> list[str]:
+    values: dict[str, list[str]] = {}
+    for column, value in segments:
+        values.setdefault(column, []).append(value)
+    told = {column: shown_all(those) for column, those in values.items()}
+    return [f"{shown(column)} = {told[column][value]}" for column, value in segments]
 
 
 def is_compared(measures: Mapping[str, Any]) -> bool:

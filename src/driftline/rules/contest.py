@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Task
-from driftline.lookalikes import shown
+from driftline.lookalikes import differs_by, in_quotes, shown, twin
+from driftline.statistics.figures import decimals_of
 from driftline.statistics.paired import (
     CLASSIFICATION,
     LOSSES,
@@ -270,7 +271,10 @@ def answers_gate(challenger: Entry, rows: Rows) -> Gate:
         return Gate("answers", not bad, reason, {"not_finite": bad})
     unknown = sorted(set(challenger.predictions.tolist()) - set(rows.classes)) if rows.classes else []
     if unknown:
-        reason = f"{challenger.version} predicts {unknown[0]!r}, which is no class of this model."
+        alike = twin(unknown[0], rows.classes)
+        like = f"; it differs from {in_quotes(alike, unknown)} by {differs_by(alike, unknown[0])} only" if alike else ""
+        name = in_quotes(unknown[0], rows.classes)
+        reason = f"{challenger.version} predicts {name}, which is no class of this model{like}."
         return Gate("answers", False, reason, {"unknown": unknown[:10]})
     return Gate("answers", True, "All rows are answered, by known classes.", {"rows": len(rows.labels)})
 
@@ -337,11 +341,12 @@ def better_gate(found: Difference, settings: Settings) -> Gate:
     else:
         passed = found.low > limit
         wanted = f"better by more than {limit:g}" if limit > 0 else f"no worse than {-limit:g}"
-    interval = f"{settings.confidence:.0%} bound {found.low:+.4f}".replace("%", " %")
+    digits = decimals_of(found.value, found.low)
+    interval = f"{settings.confidence:.0%} bound {found.low:+.{digits}f}".replace("%", " %")
     verdict = f"is {wanted}" if passed else f"is not shown to be {wanted}"
     reason = (
-        f"On {found.n} rows its {found.measure} {verdict}: {found.first:.4f} against {found.second:.4f}, "
-        f"{found.value:+.4f} in its favour, {interval} ({found.method})."
+        f"On {found.n} rows its {found.measure} {verdict}: {found.first:.{digits}f} against {found.second:.{digits}f}, "
+        f"{found.value:+.{digits}f} in its favour, {interval} ({found.method})."
     )
     return Gate("better", passed, reason, {"limit": limit, "low": found.low, "high": found.high})
 
@@ -352,9 +357,8 @@ def floor_gate(found: Difference, settings: Settings) -> Gate:
         return Gate("floor", None, "No floor was set.")
     below = found.first > settings.floor if found.measure in LOSSES else found.first < settings.floor
     side = "above" if found.measure in LOSSES else "below"
-    reason = (
-        f"Its {found.measure} of {found.first:.4f} is {'' if below else 'not '}{side} the floor of {settings.floor:g}."
-    )
+    value = f"{found.first:.{decimals_of(found.first - settings.floor)}f}"
+    reason = f"Its {found.measure} of {value} is {'' if below else 'not '}{side} the floor of {settings.floor:g}."
     return Gate("floor", not below, reason, {"value": found.first, "floor": settings.floor})
 
 
@@ -366,9 +370,12 @@ def segments_gate(segments: list[SegmentDifference], settings: Settings) -> Gate
     worse = [one for one in judged if one.p_worse <= 1 - settings.confidence]
     if worse:
         first = min(worse, key=lambda one: one.p_worse)
+        values = [one.value for one in segments if one.segment == first.segment]
+        found = first.difference
+        digits = decimals_of(found.value)
         reason = (
-            f"It is worse for {first.segment} = {first.value}: {first.difference.first:.4f} against "
-            f"{first.difference.second:.4f} on {first.difference.n} rows."
+            f"It is worse for {shown(first.segment)} = {shown(first.value, values)}: {found.first:.{digits}f} "
+            f"against {found.second:.{digits}f} on {found.n} rows."
         )
         return Gate("segments", False, reason, {"worse": [f"{one.segment}={one.value}" for one in worse]})
     return Gate(

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from driftline.errors import DataError, UsageError
+from driftline.errors import DataError, UsageError, lacks_column
 from driftline.events import Schema, Task
 from driftline.profiles import Classification, Columns, canonical, infer_schema
 from driftline.profiles.frame import identifiers, other_class
@@ -155,14 +155,13 @@ def _answers(model: Model, who: str, rows: pl.DataFrame, columns: GateColumns) -
 
 def _read(found: pl.DataFrame, who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
     if columns.prediction not in found.columns:
-        has = ", ".join(found.columns)
-        raise DataError(f"{who} has no column {columns.prediction!r} of predictions; it has {has}; see --prediction")
+        raise DataError(lacks_column(who, columns.prediction, found.columns, " of predictions", "; see --prediction"))
     if columns.id is None:
         if len(found) != len(rows):
             raise DataError(f"{who} has {len(found)} rows, the labelled ones are {len(rows)}; match them by --id")
         return _Answers(found.with_columns(pl.Series(_ROW, np.arange(len(rows))).cast(pl.String)), np.zeros(0))
     if columns.id not in found.columns:
-        raise DataError(f"{who} has no column {columns.id!r}, by which its rows are found; it has {found.columns}")
+        raise DataError(lacks_column(who, columns.id, found.columns, ", by which its rows are found"))
     return _Answers(found.with_columns(identifiers(found[columns.id]).alias(_ROW)), np.zeros(0))
 
 

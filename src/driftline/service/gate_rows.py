@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from driftline.errors import DataError
+from driftline.errors import DataError, lacks_column
 from driftline.events import MISSING_TEXTS
 from driftline.profiles import Columns
 from driftline.profiles.missing import without_missing
@@ -95,4 +95,4 @@ def require_there(rows: pl.DataFrame, named: str, columns: Collection[str]) -> N
     """Refuse rows that lack a column."""
     for name in columns:
         if name not in rows.columns:
-            raise DataError(f"{named} has no column {name!r}; it has {', '.join(rows.columns)}")
+            raise DataError(lacks_column(named, name, rows.columns))

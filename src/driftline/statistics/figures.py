@@ -120,6 +120,19 @@ def _digits_of(digits: int) -> Callable[[float], str]:
     return words
 
 
+def decimals_of(change: float | None, *ends: float | None, least: int = 4) -> int:
+    """How many decimals show a change with two digits, and up to two more where an end of its interval is nearer to 0.
+
+    >>> decimals_of(0.031, 0.002), decimals_of(0.00002, 0.0000005), decimals_of(0.0), decimals_of(None)
+    (4, 8, 4, 4)
+    """
+    if not change:
+        return least
+    own = max(least, 1 - math.floor(math.log10(abs(change))))
+    near = [1 - math.floor(math.log10(abs(end))) for end in ends if end]
+    return min(max(own, min(max(near, default=0), own + 2)), _MOST_DIGITS)
+
+
 def _apart(
     values: Sequence[float],
     words: Callable[[float], str],

@@ -6,13 +6,13 @@ import math
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from driftline.alerts.channels.wording import cleaned, facts, line, link, number, sentences, shorten, span
-from driftline.alerts.message import Acknowledgement, Event, Message, Notice, Span
+from driftline.alerts.channels.wording import cleaned, facts, line, link, sentences, shorten, span
+from driftline.alerts.message import Acknowledgement, Event, Message, Notice, Span, describe_alert, told
 from driftline.text import visible
-from tests.alerts.channels.conftest import DAY, NOW, WINDOW, messages, notice, notices, texts, units
+from tests.alerts.channels.conftest import DAY, NOW, WINDOW, messages, notice, notices, texts, units, view
 
 
 @given(texts, st.integers(1, 400))
@@ -42,11 +42,24 @@ def test_cleaning_leaves_ordinary_text_alone() -> None:
     assert cleaned("Grüße,\n\t日本語 52 % → 0 % ⚠️") == "Grüße,\n\t日本語 52 % → 0 % ⚠️"
 
 
-@given(st.none() | st.floats())
-def test_a_number_is_never_nan(value: float | None) -> None:
-    text = number(value)
-    assert (text == "no value") == (value is None or not math.isfinite(value))
-    assert "nan" not in text and "inf" not in text
+@given(st.none() | st.floats(), st.none() | st.floats(), st.floats(allow_nan=False, allow_infinity=False))
+@example(0.74996, None, 0.75)
+@example(120_999.6, 121_000.4, 121_000.0)
+@example(0.0, -0.0, 5e-324)
+def test_numbers_of_an_alert_are_never_nan_and_differ_in_words_where_they_differ(
+    value: float | None, now: float | None, threshold: float
+) -> None:
+    """Whoever is told of a value beyond a threshold sees that it is another number, and reads the exact threshold."""
+    one = view(value=value, low=None, high=None, value_now=now, threshold=threshold)
+    said = told(one)
+    for number, text in ((value, said.value), (now, said.value_now)):
+        assert (text == "no value") == (number is None or not math.isfinite(number))
+        assert "nan" not in text and "inf" not in text
+        if text != "no value":
+            assert (text == said.threshold) == (number == threshold)
+    assert float(said.threshold.replace(",", "")) == threshold
+    assert said.interval == ""
+    assert f"{said.value}, n = 1200, threshold {said.threshold}" in "".join(describe_alert(one))
 
 
 @pytest.mark.parametrize(
@@ -107,5 +120,5 @@ def test_strangers_make_no_lines_of_their_own_and_act_on_nothing(one: Message) -
     ended = [notice.event in (Event.RESOLVED, Event.CORRECTED) for notice in one.notices]
     own = sum(3 if over else 3 + count for count, over in zip(sentences_of, ended, strict=True))
     assert len(lines) == own + len(one.notices) - 1  # an empty line between two
-    for shown in (one.title, *lines, *(said for told in one.notices for said in sentences(told))):
+    for shown in (one.title, *lines, *(said for each in one.notices for said in sentences(each))):
         assert visible(shown) == shown

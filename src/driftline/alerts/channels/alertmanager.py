@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from driftline.alerts.channels.wording import link, number
-from driftline.alerts.message import GOING_ON, Message, Notice, message_of
+from driftline.alerts.channels.wording import link
+from driftline.alerts.message import GOING_ON, Message, Notice, message_of, told
 from driftline.outgoing import get, post
 from driftline.text import visible
 
@@ -80,12 +80,13 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
     ends_at = now + ALIVE_FOR if alert.status == "firing" else alert.ended_at or now
     if forgotten:
         ends_at = now + OVER_IN
+    said = told(alert)
     annotations = {
         "summary": visible(alert.title),
         "description": message_of([notice], notice.key).text,
-        "value": number(alert.value),
-        "value_now": number(alert.value_now),
-        "threshold": number(alert.threshold),
+        "value": said.value,
+        "value_now": said.value_now,
+        "threshold": said.threshold,
         "window_start": alert.window.start.isoformat(),
         "window_end": alert.window.end.isoformat(),
         "outcome": alert.status,

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from driftline.alerts.channels.wording import ENDED, line, link, number, sentences
-from driftline.alerts.message import Event, Message, Notice
+from driftline.alerts.channels.wording import ENDED, line, link, sentences
+from driftline.alerts.message import Event, Message, Notice, told
 from driftline.errors import RefusedError
 from driftline.outgoing import post
 
@@ -56,6 +56,7 @@ def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
     event: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": _dedup_key(alert.id)}
     if action == "resolve":
         return event
+    said = told(alert)
     model, measure = line(alert.model, _NAME_LIMIT), line(alert.measure, _NAME_LIMIT)
     severity = "info" if notice.event is Event.TEST else _SEVERITIES.get(alert.severity, "warning")
     event["payload"] = {
@@ -70,9 +71,9 @@ def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
             "model": model,
             "rule": line(alert.rule, _NAME_LIMIT),
             "measure": measure,
-            "value": number(alert.value),
-            "interval": f"{number(alert.low)} to {number(alert.high)}",
-            "threshold": number(alert.threshold),
+            "value": said.value,
+            "interval": f"{said.low} to {said.high}",
+            "threshold": said.threshold,
             "n": alert.n,
             "window_start": alert.window.start,
             "window_end": alert.window.end,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import datetime, time
 
-from driftline.alerts.message import Event, Notice, Span
+from driftline.alerts.message import Event, Notice, Span, told
 from driftline.text import visible
 
 ENDED = (Event.RESOLVED, Event.CORRECTED)
@@ -50,15 +49,6 @@ def link(url: str) -> str:
     return url if _URL.fullmatch(url) else ""
 
 
-def number(value: float | None) -> str:
-    """A number in three digits.
-
-    >>> number(0.51234), number(None)
-    ('0.512', 'no value')
-    """
-    return "no value" if value is None or not math.isfinite(value) else f"{value:.3g}"
-
-
 def span(window: Span) -> str:
     """A span in words: days where it begins and ends at midnight UTC, otherwise with the times."""
     whole = window.start.timetz().replace(tzinfo=None) == window.end.timetz().replace(tzinfo=None) == time()
@@ -72,11 +62,11 @@ def _moment(moment: datetime, whole: bool) -> str:
 def facts(notice: Notice) -> list[tuple[str, str]]:
     """The numbers of an alert, each with its name: measure, threshold, window, n; what was corrected to what."""
     alert = notice.alert
-    interval = "" if alert.low is None or alert.high is None else f" [{number(alert.low)}, {number(alert.high)}]"
-    found = [("Measure", f"{line(alert.measure, 200)} {number(alert.value)}{interval}")]
+    said = told(alert)
+    found = [("Measure", f"{line(alert.measure, 200)} {said.value}{said.interval}")]
     if notice.event is Event.CORRECTED:
-        found.append(("As known now", number(alert.value_now)))
-    found.append(("Threshold", number(alert.threshold)))
+        found.append(("As known now", said.value_now))
+    found.append(("Threshold", said.threshold))
     found.append(("Window", span(alert.window)))
     found.append(("n", str(alert.n)))
     return found
@@ -85,9 +75,9 @@ def facts(notice: Notice) -> list[tuple[str, str]]:
 def sentences(notice: Notice) -> list[str]:
     """Why an alert ended, or what changed and what did not; who has taken it on."""
     alert = notice.alert
-    told = [notice.reason] if notice.event in ENDED else list(alert.findings.sentences if alert.findings else ())
+    texts = [notice.reason] if notice.event in ENDED else list(alert.findings.sentences if alert.findings else ())
     if alert.acknowledged is not None and notice.event not in ENDED:
         taken = alert.acknowledged
-        told.append(f"Acknowledged by {taken.by}{': ' if taken.reason else ''}{taken.reason}")
-    told = [visible(one) for one in told]
-    return [one for one in told if one.strip()]
+        texts.append(f"Acknowledged by {taken.by}{': ' if taken.reason else ''}{taken.reason}")
+    texts = [visible(one) for one in texts]
+    return [one for one in texts if one.strip()]

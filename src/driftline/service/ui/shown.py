@@ -135,7 +135,7 @@ def model_page(
 def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
     level = f"{100 * interval_confidence(rule):g} % interval" if rule is not None else "interval"
     interval = "" if view.low is None or view.high is None else f"{level} {words.from_to(view.low, view.high)}"
-    value = words.number(view.value)
+    value = words.number_beside(view.value, view.threshold)
     said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {number_text(view.threshold)}"
     tone: Tone = severity(view.severity) if view.status == "firing" else view.status
     return Alert(
@@ -145,7 +145,7 @@ def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
         span=words.span(view.span.start, view.span.end, zone),
         value=value,
         interval=interval,
-        value_now=words.number(view.value_now),
+        value_now=words.number_beside(view.value_now, view.threshold),
         bar=sparks.interval_bar(
             view.value, view.low, view.high, view.threshold, bounds=bounds_of(view.measure), label=said
         ),

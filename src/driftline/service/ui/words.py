@@ -24,6 +24,17 @@ def number(value: float | None) -> str:
     return f"{value:.4g}"
 
 
+def number_beside(value: float | None, other: float) -> str:
+    """A number as `number` has it; with every digit where it would look like the other one, and is another.
+
+    >>> number_beside(0.74999, 0.75), number_beside(0.75, 0.75), number_beside(0.7412, 0.75), number_beside(None, 0.75)
+    ('0.74999', '0.75', '0.7412', '–')
+    """
+    return (
+        repr(float(value)) if value is not None and value != other and number(value) == number(other) else number(value)
+    )
+
+
 def share(value: float | None) -> str:
     """A ratio as a percentage; never 0 % or 100 % for what is only near it.
 

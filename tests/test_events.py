@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -31,6 +34,7 @@ from driftline.events import (
     refusal_reason,
     require_all_good,
 )
+from driftline.profiles.frame import times_of
 from driftline.text import visible
 
 ZONES = st.sampled_from(["UTC", "America/Los_Angeles", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
@@ -207,7 +211,7 @@ def test_a_number_too_large_for_a_float_is_infinite() -> None:
 MISTAKES = {
     "not an object": ([1, 2], "", "a row is a JSON object"),
     "no prediction": ({"prediction": ...}, "prediction", "is missing"),
-    "null prediction": ({"prediction": None}, "prediction", "Expected"),
+    "null prediction": ({"prediction": None}, "prediction", "came null, which stands for a missing value"),
     "unknown field": ({"predicton": 1}, "predicton", "is not a known field"),
     "features a list": ({"features": []}, "features", "Expected"),
     "unknown feature": ({"features": {"wnd": 1}}, "features.wnd", "Did you mean 'wind'?"),
@@ -227,8 +231,10 @@ MISTAKES = {
     "before 1900": ({"time": "1899-01-01T00:00:00Z"}, "time", "before 1900"),
     "unknown class": ({"prediction": "maybe"}, "prediction", "no, yes"),
     "score too high": ({"score": 1.5}, "score.yes", "probability"),
-    "score NaN": ({"score": math.nan}, "score.yes", "probability"),
-    "score a text": ({"score": "high"}, "score", "Expected"),
+    "prediction NaN": ({"prediction": math.nan}, "prediction", "allowed is the name of a class"),
+    "prediction NA": ({"prediction": " NA "}, "prediction", "stands for a missing value"),
+    "score a text": ({"score": "high"}, "score.yes", "probability"),
+    "id NaN": ({"id": math.nan}, "id", "a unique text or number"),
     "negative latency": ({"latency_seconds": -1}, "latency_seconds", "0 or more"),
     "infinite latency": ({"latency_seconds": math.inf}, "latency_seconds", "finite"),
 }
@@ -413,3 +419,72 @@ def test_visible_text_is_one_line_that_acts_on_nothing_and_stays_as_it_is(text: 
     shown.encode()
     if text.isprintable():
         assert shown == text
+
+
+# ---- one notion of missing, of time and of ids -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, "", "NA", " nan ", "<NA>"], ids=repr)
+def test_what_is_missing_in_an_event_is_missing(missing: Any) -> None:
+    row = {"id": "a", "prediction": "yes", "features": {"wind": missing, "sky": missing}, "time": missing}
+    [event] = parse_predictions(
+        [row | {"score": {"yes": missing}, "latency_seconds": missing}], BINARY, arrived=ARRIVED
+    ).good
+    assert event.features == {"wind": None, "sky": None} and event.score == {}
+    assert event.time == ARRIVED and event.latency_seconds is None
+    parsed = parse_labels([{"id": "a", "label": missing}], BINARY, arrived=ARRIVED)
+    assert not parsed.good and parsed.refused[0][0].field == "label"
+
+
+def test_spellings_of_ones_own_are_those_of_the_events_too() -> None:
+    schema = replace(BINARY, missing=("", "-999"))
+    rows = [{"prediction": "yes", "features": {"wind": -999, "sky": "NA"}}]
+    [event] = parse_predictions(rows, schema, arrived=ARRIVED).good
+    assert event.features == {"wind": None, "sky": "NA"}
+
+
+@pytest.mark.parametrize("label", [17, 17.0, "17", "17.0"], ids=repr)
+@pytest.mark.parametrize("prediction", [17, 17.0, "17", "17.0"], ids=repr)
+def test_ids_match_as_numbers_and_texts(prediction: Any, label: Any) -> None:
+    [event] = parse_predictions([{"id": prediction, "prediction": "yes"}], BINARY, arrived=ARRIVED).good
+    [known] = parse_labels([{"id": label, "label": "yes"}], BINARY, arrived=ARRIVED).good
+    assert event.id == known.id == "17"
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        1364817600,
+        1364817600.0,
+        1364817600_000,
+        1364817600_000_000,
+        1364817600_000_000_000,
+        "1364817600",
+        "1364817600000",
+        "2013-04-01T12:00:00Z",
+        "2013-04-01T17:30:00+05:30",
+        "2013-04-01T08:30:00-0330",
+        "20130401T120000Z",
+        201304011200,
+        20130401120000,
+    ],
+    ids=repr,
+)
+def test_a_time_of_an_event_is_read_as_those_of_files_are(time: Any) -> None:
+    [event] = parse_predictions([{"prediction": "yes", "time": time}], BINARY, arrived=ARRIVED).good
+    assert event.time == datetime(2013, 4, 1, 12, tzinfo=UTC)
+    if not isinstance(time, str):
+        assert times_of(pl.Series([time])).to_list() == [event.time]
+
+
+@given(st.floats() | st.integers())
+def test_any_number_is_a_time_or_refused(number: float) -> None:
+    parsed = parse_labels([{"id": "a", "label": "yes", "time": number}], BINARY, arrived=ARRIVED)
+    assert len(parsed.good) + len(parsed.refused) == 1
+
+
+def test_numbers_are_rounded_where_the_reference_has_32_bits() -> None:
+    schema = replace(BINARY, single=("wind",))
+    rows = [{"prediction": "yes", "features": {"wind": wind}} for wind in (0.1, 1e300, -1e300, 3)]
+    found = [event.features["wind"] for event in parse_predictions(rows, schema, arrived=ARRIVED).good]
+    assert found == [float(np.float32(0.1)), math.inf, -math.inf, 3.0]

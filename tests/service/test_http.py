@@ -160,7 +160,8 @@ def test_with_quarantine_the_good_go_on_and_the_bad_can_be_read(client: TestClie
     ("body", "headers", "status", "words"),
     [
         (b"[{", {"Content-Type": "application/json"}, 400, "not JSON"),
-        (b"[NaN]", {"Content-Type": "application/json"}, 400, "not JSON"),
+        (b"[NaN]", {"Content-Type": "application/json"}, 422, "a row is a JSON object"),
+        (b"[NaN", {"Content-Type": "application/json"}, 400, "not JSON"),
         (b"\xff\xfe", {"Content-Type": "application/json"}, 400, "not JSON"),
         (b"[" * 100_000, {"Content-Type": "application/json"}, 400, "JSON"),
         (b"{}", {"Content-Type": "application/json"}, 400, "array"),

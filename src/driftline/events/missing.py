@@ -45,10 +45,13 @@ def is_missing(value: Any, texts: tuple[str, ...] = MISSING_TEXTS) -> bool:
     >>> is_missing(-999.0, ("-999",)), is_missing("NA", ("-999",))
     (True, False)
     """
-    if value is None or type(value).__name__ in _MISSING_TYPES:
+    kind = type(value)
+    if kind is float or kind is int:  # most values, quickly
+        return (kind is float and math.isnan(value)) or value in missing_numbers(texts)
+    if value is None or kind.__name__ in _MISSING_TYPES:
         return True
     if isinstance(value, str):
-        return value.strip() in texts
+        return value.strip() in _set_of(texts)
     if isinstance(value, (bool, bytes)):
         return False
     if isinstance(value, Decimal) and value.is_nan():  # a signalling one raises where it is compared
@@ -60,6 +63,9 @@ def is_missing(value: Any, texts: tuple[str, ...] = MISSING_TEXTS) -> bool:
     except (TypeError, ValueError, ArithmeticError, OverflowError):
         return False
     return number in missing_numbers(texts)
+
+
+_set_of = functools.cache(frozenset[str])
 
 
 @functools.cache

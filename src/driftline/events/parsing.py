@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from driftline.errors import EventError, RefusedRow, did_you_mean
+from driftline.events.missing import is_missing
+from driftline.events.moments import moment_of_number, moment_of_text
 from driftline.events.names import alike, name_problem, text_problem
 from driftline.events.schema import Kind, Schema, Task, class_name
 from driftline.text import quoted, short, visible
@@ -64,19 +67,19 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _RawPrediction(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    prediction: str | int | float | bool
+    prediction: str | int | float | bool | None
     features: dict[str, Any] = msgspec.field(default_factory=dict)
-    id: str | int | None = None
+    id: str | int | float | None = None
     time: str | int | float | None = None
-    version: str | int | None = None
-    score: dict[str, float] | float | None = None
-    latency_seconds: float | None = None
+    version: str | int | float | None = None
+    score: dict[str, float | str | None] | float | str | None = None
+    latency_seconds: float | str | None = None
     role: Role = "live"
 
 
 class _RawLabel(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    id: str | int
-    label: str | int | float | bool
+    id: str | int | float
+    label: str | int | float | bool | None
     time: str | int | float | None = None
 
 
@@ -141,7 +144,7 @@ def parse_labels(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> P
                 Label(
                     id=_identifier(raw.id),
                     label=_target(raw.label, "label", schema),
-                    time=_time(raw.time, arrived),
+                    time=_time(raw.time, arrived, schema),
                 )
             )
         except _Refusal as refusal:
@@ -179,8 +182,8 @@ def require_all_good(parsed: ParsedPredictions | ParsedLabels) -> None:
 def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
     raw = _convert(row, _RawPrediction)
     target = _target(raw.prediction, "prediction", schema)
-    latency = raw.latency_seconds
-    if latency is not None and not (math.isfinite(latency) and latency >= 0):
+    latency = None if is_missing(raw.latency_seconds, schema.missing) else raw.latency_seconds
+    if latency is not None and not (isinstance(latency, float) and math.isfinite(latency) and latency >= 0):
         raise _Refusal("latency_seconds", f"came {latency!r}; allowed is a finite number of seconds, 0 or more")
     if raw.role == "shadow":
         for name, value in (("id", raw.id), ("version", raw.version)):
@@ -188,7 +191,7 @@ def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
                 raise _Refusal(name, "is missing; a shadow has the id of the live prediction, and its own version")
     return Prediction(
         id=_identifier(raw.id) if raw.id is not None else str(uuid.uuid4()),
-        time=_time(raw.time, arrived),
+        time=_time(raw.time, arrived, schema),
         version=_version(raw.version),
         features=_features(raw.features, schema),
         prediction=target,
@@ -198,6 +201,7 @@ def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
     )
 
 
+_WHOLE_REAL = re.compile(r"^(-?\d+)\.0+$")
 _MISSING_FIELD = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<field>[^`]+)`")
 _AT = re.compile(r" - at `\$\.?(?P<field>[^`]*)`$")
@@ -238,27 +242,34 @@ def _name(value: str, field: str) -> str:
     return value
 
 
-def _version(value: str | int | None) -> str:
-    text = _name(str(value), "version") if value is not None else ""
+def _version(value: str | float | None) -> str:
+    absent = value is None or (isinstance(value, float) and math.isnan(value))
+    text = "" if absent else _name(class_name(value), "version")
     if text == ALL_VERSIONS:
         raise _Refusal("version", f"came {text!r}, which stands for all versions together; give it another name")
     return text
 
 
-def _identifier(value: str | int) -> str:
-    text = _name(str(value), "id")
+def _identifier(value: str | float) -> str:
+    """An id as text: 17, 17.0 and "17.0" are "17"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _Refusal("id", f"came {value!r}; send a unique text or number, or leave it out to have one made")
+    text = _WHOLE_REAL.sub(r"\1", _name(class_name(value), "id"))
     if not text:
         raise _Refusal("id", "is empty; send a unique text, or leave it out to have one made")
     return text
 
 
-def _time(value: str | float | None, arrived: datetime) -> datetime:
-    if value is None:
+def _time(value: str | float | None, arrived: datetime, schema: Schema) -> datetime:
+    if value is None or is_missing(value, schema.missing):
         return arrived
     try:
-        time = msgspec.convert(value, datetime) if isinstance(value, str) else datetime.fromtimestamp(value, UTC)
-    except (msgspec.ValidationError, ValueError, OverflowError, OSError):
-        reason = f"came {value!r}; allowed is RFC 3339 such as '2013-04-04T12:00:00Z', or seconds since 1970"
+        time = moment_of_text(value) if isinstance(value, str) else moment_of_number(value)
+    except (ValueError, OverflowError):
+        reason = (
+            f"came {value!r}; allowed is RFC 3339 such as '2013-04-04T12:00:00Z', or seconds, milliseconds, "
+            "microseconds or nanoseconds since 1970"
+        )
         raise _Refusal("time", reason) from None
     if time.tzinfo is None:
         raise _Refusal("time", f"came {value!r} without a time zone; add one, such as 'Z' for UTC")
@@ -272,7 +283,12 @@ def _time(value: str | float | None, arrived: datetime) -> datetime:
     return time
 
 
-def _target(value: str | float | bool, name: Literal["prediction", "label"], schema: Schema) -> str | float:
+def _target(value: str | float | bool | None, name: Literal["prediction", "label"], schema: Schema) -> str | float:
+    if value is None or is_missing(value, schema.missing):
+        came = "null" if value is None else repr(value)
+        allowed = "a finite number" if schema.task is Task.REGRESSION else "the name of a class"
+        when = ", once it is known" if name == "label" else ""
+        raise _Refusal(name, f"came {came}, which stands for a missing value; allowed is {allowed}{when}")
     if schema.task is Task.REGRESSION:
         if isinstance(value, (str, bool)):
             raise _Refusal(name, f"came {value!r}; a regression model takes a number")
@@ -298,8 +314,8 @@ def _classes_known(schema: Schema) -> bool:
     return len(schema.classes) >= (2 if schema.task is Task.BINARY else 1)
 
 
-def _scores(value: Mapping[str, float] | float | None, schema: Schema) -> dict[str, float]:
-    if value is None:
+def _scores(value: Mapping[str, float | str | None] | float | str | None, schema: Schema) -> dict[str, float]:
+    if value is None or (not isinstance(value, Mapping) and is_missing(value, schema.missing)):
         return {}
     if schema.task is Task.REGRESSION:
         raise _Refusal("score", "came for a regression model, which has none; leave it out")
@@ -310,10 +326,14 @@ def _scores(value: Mapping[str, float] | float | None, schema: Schema) -> dict[s
             raise _Refusal("score", "came as one number, but the positive class is not known; configure `positive`")
         value = {schema.positive: value}
     _check_scored(value, schema)
+    scores: dict[str, float] = {}
     for name, probability in value.items():
-        if not 0.0 <= probability <= 1.0:
+        if is_missing(probability, schema.missing):
+            continue
+        if not isinstance(probability, (int, float)) or not 0.0 <= probability <= 1.0:
             raise _Refusal(f"score.{name}", f"came {probability!r}; allowed is a probability from 0 to 1")
-    return {name: float(probability) for name, probability in value.items()}
+        scores[name] = float(probability)
+    return scores
 
 
 def _check_scored(scored: Collection[str], schema: Schema) -> None:
@@ -342,24 +362,39 @@ def _features(raw: Mapping[str, Any], schema: Schema) -> dict[str, float | str |
     if unknown is not None:
         reason = f"is not a feature of this model; known: {_few(schema.features)}."
         raise _Refusal(f"features.{unknown}", reason, unknown, schema.features)
-    return {name: _feature(raw.get(name), name, kind) for name, kind in schema.features.items()}
+    return {name: _feature(raw.get(name), name, kind, schema) for name, kind in schema.features.items()}
 
 
-def _feature(value: Any, name: str, kind: Kind) -> float | str | None:
-    if value is None:
+def _feature(value: Any, name: str, kind: Kind, schema: Schema) -> float | str | None:
+    if value is None or is_missing(value, schema.missing):
         return None
     if kind is Kind.NUMERIC:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _Refusal(f"features.{name}", f"came {_short(value)}; this feature is numeric: a number or null")
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
+        return _number(value, single=name in schema.single)
+    if kind is Kind.DATETIME and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _moment(value, name)
     if kind is Kind.UNSUPPORTED:  # not profiled, but kept in the log
         return _text(msgspec.json.encode(value).decode(), f"features.{name}", NESTED_LENGTH_LIMIT)
     if isinstance(value, (dict, list)):
         raise _Refusal(f"features.{name}", f"came {_short(value)}; this feature is categorical: a text, number or null")
     return _text(class_name(value), f"features.{name}")
+
+
+def _number(value: float, *, single: bool) -> float:
+    """A number of 64 bits, or of 32 where those of the reference are."""
+    try:
+        number = float(value)
+        return struct.unpack("f", struct.pack("f", number))[0] if single else number
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _moment(value: float, name: str) -> str:
+    try:
+        return moment_of_number(value).isoformat()
+    except (ValueError, OverflowError):
+        raise _Refusal(f"features.{name}", f"came {value!r}, which is no time; send ISO 8601") from None
 
 
 def _few(names: Collection[str]) -> str:

@@ -14,15 +14,20 @@ from dataclasses import dataclass
 import polars as pl
 
 from driftline.errors import UsageError
+from driftline.events.moments import (
+    FIRST_KEY_YEAR,
+    KEYS,
+    LAST_KEY_YEAR,
+    MICROSECONDS_BELOW,
+    MILLISECONDS_BELOW,
+    SECONDS_BELOW,
+)
 
 FARTHEST_US = 8 * 10**18
 """250,000 years from 1970, beyond which Polars has no calendar."""
 
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": None}
 """Units of numbers, and how many microseconds each has; a nanosecond is a thousandth."""
-
-_SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW = 10**11, 10**14, 10**17
-"""Seconds are below the year 5138; as milliseconds the same number is in March 1973, and so on for smaller units."""
 
 _FARTHEST = 1e20  # beyond nanoseconds of any calendar
 
@@ -62,12 +67,7 @@ _VERSION = r"^\d{1,2}[.-]\d{1,2}[.-]\d{2}(\D|$)"
 _LEAST_TELL = 0.5  # codes may look like dates: 1234-56-78
 _MOST_TELL = 0.9  # of the texts that are there; a few may be broken
 
-_KEYS = {  # digits of a date key -> its format
-    8: "%Y%m%d",
-    12: "%Y%m%d%H%M",
-    14: "%Y%m%d%H%M%S",
-}
-_COLUMN_KEYS = {4: "%Y", 6: "%Y%m", **_KEYS}  # years and months are told from seconds only where all of a column are
+_COLUMN_KEYS = {4: "%Y", 6: "%Y%m", **KEYS}  # years and months are told from seconds only where all of a column are
 
 
 class Doubt(enum.Enum):
@@ -174,7 +174,7 @@ def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
 
 
 def _is_year(key: float, digits: int) -> bool:
-    return bool(1900 <= key // 10 ** (digits - 4) < 2200)
+    return bool(FIRST_KEY_YEAR <= key // 10 ** (digits - 4) <= LAST_KEY_YEAR)
 
 
 def read_times(values: pl.Series, style: TimeStyle) -> pl.Series:
@@ -219,11 +219,11 @@ def _epoch(number: pl.Expr, unit: str = "") -> pl.Expr:
         by_unit = exact.floordiv(1000)
     else:
         by_unit = (
-            pl.when(size < _SECONDS_BELOW)
+            pl.when(size < SECONDS_BELOW)
             .then(seconds.cast(pl.Int64, strict=False))
-            .when(size < _MILLISECONDS_BELOW)
+            .when(size < MILLISECONDS_BELOW)
             .then(milliseconds.cast(pl.Int64, strict=False))
-            .when(size < _MICROSECONDS_BELOW)
+            .when(size < MICROSECONDS_BELOW)
             .then(exact)
             .otherwise(exact.floordiv(1000))
         )
@@ -238,7 +238,7 @@ def unit_of(numbers: Sequence[pl.Series]) -> str:
     """
     sizes = pl.concat([one.drop_nulls().cast(pl.Float64).abs() for one in numbers])
     sizes = sizes.filter(sizes < _FARTHEST)
-    ends = (_SECONDS_BELOW, _MILLISECONDS_BELOW, _MICROSECONDS_BELOW)
+    ends = (SECONDS_BELOW, MILLISECONDS_BELOW, MICROSECONDS_BELOW)
     names = ("seconds", "milliseconds", "microseconds", "nanoseconds")
     places = sum((sizes >= end).cast(pl.Int32) for end in ends)
     found = sorted(places.unique().to_list()) if isinstance(places, pl.Series) else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from typing import Any
 
@@ -73,7 +74,7 @@ def _json_bytes(body: bytes) -> int:
 
 def _array(body: bytes) -> list[Any]:
     try:
-        rows = msgspec.json.decode(body)
+        rows = _decoded(body)
     except RecursionError as error:
         raise DataError("the JSON is nested too deeply; rows are flat objects") from error
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
@@ -82,6 +83,16 @@ def _array(body: bytes) -> list[Any]:
     if not isinstance(rows, list):
         raise DataError(f"the body is a JSON {type(rows).__name__}; send an array of objects, even for one row")
     return rows
+
+
+def _decoded(text: bytes) -> Any:
+    """JSON, and what Python's own writer makes of floats besides: NaN and Infinity, outside of texts."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        if b"NaN" not in text and b"Infinity" not in text:
+            raise
+        return json.loads(text)
 
 
 def _lines(body: bytes, limits: Limits) -> list[Any]:
@@ -97,7 +108,7 @@ def _lines(body: bytes, limits: Limits) -> list[Any]:
 def _line(line: bytes) -> Any:
     """One row; a line that is not JSON stays the text that it is, which is refused with its index like any bad row."""
     try:
-        return msgspec.json.decode(line)
+        return _decoded(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         return line.decode(errors="replace")
 

@@ -16,8 +16,9 @@ from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
 from driftline.service.config import Config, ModelConfig
 from driftline.sketches import decode, encode
-from driftline.store.files import read_rows
+from driftline.store.files import open_rows, whole
 from driftline.store.log import EventLog
+from driftline.store.rows import Rows
 from driftline.store.state import ModelRow, State
 
 
@@ -82,7 +83,7 @@ def remember_fingerprint(model: MonitoredModel, state: State) -> None:
 
 def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
     columns = config.columns
-    rows = _read_as_served(read_rows(config.reference, columns.missing), columns)
+    rows = _read_as_served(open_rows(config.reference, columns.missing), columns)
     schema = infer_schema(rows, columns, task=config.task, positive=config.positive)
     if schema.task is not Task.REGRESSION and len(schema.classes) < 2 and columns.label is not None:
         raise ConfigError(
@@ -94,15 +95,21 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
     return schema, Reference.of(canonical(rows, columns, schema), schema, season_timezone=season_timezone)
 
 
-def _read_as_served(rows: pl.DataFrame, columns: Columns) -> pl.DataFrame:
-    """The rows of a reference as they are written, but for texts of times that are not ISO 8601: events have those."""
+def _read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
+    """The rows of a reference, read so that they are like the events.
+
+    Inputs that are given as texts are texts in events, too; times that are written otherwise than these are names.
+    """
+    rows = whole(opened)
     read, _ = read_alone(rows, columns)
-    others = [
+    kept = [
         name
         for name, dtype in read.schema.items()
-        if name != columns.time and dtype.is_temporal() and rows[name].dtype == pl.String and not are_dates(rows[name])
+        if name not in columns.roles
+        and rows[name].dtype == pl.String
+        and ((dtype.is_numeric() and opened.typed) or (dtype.is_temporal() and not are_dates(rows[name])))
     ]
-    return read.with_columns(rows[name] for name in others)
+    return read.with_columns(rows[name] for name in kept)
 
 
 def _fingerprint(config: ModelConfig) -> bytes:

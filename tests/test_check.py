@@ -219,7 +219,7 @@ def test_a_full_disk_is_no_alert(form: list[str], mistakes: Path) -> None:
         )
     assert (done.returncode, done.stderr) == (
         2,
-        "driftline: the report cannot be written to stdout: No space left on device\n",
+        "driftline: stdout cannot be written: No space left on device; what was found is not told\n",
     )
 
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from driftline.cli.alert_table import print_alerts
+from driftline.cli.streams import print_json
 from driftline.rules import Severity
 from driftline.service.config import load
 from driftline.service.views import read_alerts
@@ -28,7 +29,7 @@ def command(config_path: Path, data: Path | None, model: str | None, everything:
         found if everything else firing, key=lambda one: (one.status != "firing", Severity(one.severity).rank)
     )
     if as_json:
-        click.echo(msgspec.json.encode({"alerts": shown}).decode())
+        print_json(msgspec.json.encode({"alerts": shown}).decode())
     elif not shown:
         click.echo("No alert is firing.")
     else:

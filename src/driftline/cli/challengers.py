@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from driftline.cli.request_table import print_requests
+from driftline.cli.streams import print_json
 from driftline.retrain.request import Stage
 from driftline.service import clock
 from driftline.service.asking import AskBody, decide_by_person
@@ -37,7 +38,7 @@ def command(context: click.Context, config_path: Path, data: Path | None, model:
         return
     found = all_requests(state(), model)
     if as_json:
-        click.echo(msgspec.json.encode({"requests": found}).decode())
+        print_json(msgspec.json.encode({"requests": found}).decode())
     elif not found:
         click.echo("No challenger has been asked for.")
     else:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftline.cli.main import ALERTS, OK, rare_collections
+from driftline.cli.streams import print_json
 from driftline.errors import ConfigError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mistakes are answered at once
@@ -112,28 +111,11 @@ def command(
             report.to_html(html)
         except OSError as error:
             raise UsageError(f"--html {html}: cannot be written: {error.strerror}") from error
-    with _written():
-        if as_json:
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(encoding="utf-8")
-            print(report.to_json())
-        else:
-            _print(report, html)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report, html)
     return ALERTS if report.alerts_of(kinds) else OK
-
-
-@contextlib.contextmanager
-def _written() -> Iterator[None]:
-    """What is printed has left when this ends. A full disk is bad usage; a reader who has seen enough changes nothing:
-    the exit code is the verdict.
-    """
-    try:
-        yield
-        print(end="", flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would try, and fail, again
-        if not isinstance(error, BrokenPipeError):
-            raise UsageError(f"the report cannot be written to stdout: {error.strerror}") from error
 
 
 def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> Floors | None:
@@ -221,10 +203,7 @@ def _print(report: Report, html: Path | None) -> None:
     from driftline.export.report_text import renderables
     from driftline.export.words import cleaned
 
-    encoding = "utf-8"
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        encoding = sys.stdout.encoding
-        sys.stdout.reconfigure(errors="replace")
+    encoding = sys.stdout.encoding or "utf-8"
     console = Console(highlight=False, markup=False, emoji=False)
     if console.width < 1:  # COLUMNS=0, which some use for "unknown"; nothing would be shown
         console.width = 80

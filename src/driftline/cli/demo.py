@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from driftline.cli.streams import print_json
 from driftline.demo.story import Story, play, prepare, serving
 from driftline.demo.weather import TRAINED_ON
 
@@ -69,8 +69,7 @@ def _run(folder: Path, port: int, then_exit: bool, as_json: bool, receivers: Map
         summary = story.summary(server.address)
         _tell_story(console, story, summary)
         if as_json:
-            click.echo(json.dumps(summary))
-            sys.stdout.flush()
+            print_json(json.dumps(summary))
         if not then_exit:
             console.print(f"\nServing on at [bold]{summary['url']}[/] and {server.address}/metrics. Ctrl-C ends it.")
             _wait_for_signal()

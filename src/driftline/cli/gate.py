@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from driftline.cli.main import ALERTS, OK
+from driftline.cli.streams import print_json
 from driftline.errors import UsageError
 
 
@@ -89,7 +90,7 @@ def command(
     if as_json:
         import msgspec
 
-        print(msgspec.json.encode(contest).decode())
+        print_json(msgspec.json.encode(contest).decode())
     else:
         print_contest(contest)
     return OK if contest.decision == "promote" else ALERTS

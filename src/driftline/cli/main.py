@@ -13,7 +13,8 @@ from typing import NoReturn
 
 import click
 
-from driftline.errors import DriftlineError, PanicError, UnknownNameError, panics_as_errors
+from driftline.cli.streams import patient_streams
+from driftline.errors import DriftlineError, UnknownNameError
 
 COMMANDS = {
     "watch": "Run a script that returns a score, on a schedule; log it and alert.",
@@ -63,24 +64,39 @@ def root() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit with 0 fine, 1 alerts found, 2 bad usage or bad input (one line on stderr), 70 for a
-    fault of our own.
+    fault of our own. Who reads what is printed, and how far, does not matter; that it cannot be written (a full disk)
+    does.
     """
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)  # or the interpreter's last collections walk over all that was imported
+    with patient_streams() as out:
+        code = _run(arguments)
+        if out is not None and code != BROKEN:
+            sys.stdout.flush()
+            if out.failure is not None:
+                code = _fail(f"stdout cannot be written: {out.failure.strerror}; what was found is not told")
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        with panics_as_errors():
-            code = root.main(arguments, prog_name="driftline", standalone_mode=False)
+        code = root.main(arguments, prog_name="driftline", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return USAGE
     except click.ClickException as error:
-        fail(error.format_message())
+        return _fail(error.format_message())
     except click.Abort:
-        sys.exit(130)
-    except PanicError as error:
-        _tell_fault(error)
+        return 130
     except DriftlineError as error:
-        fail(str(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not look like an alert
-        _tell_fault(error)
-    sys.exit(code if isinstance(code, int) else OK)
+        return _fail(str(error))
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:  # noqa: BLE001 - a panic of a library below is no Exception, and must not look like an alert
+        traceback.print_exc()  # Python's own exit code would be that of an alert
+        print("driftline: this is a fault of Driftline's own; please report it", file=sys.stderr)
+        return BROKEN
+    return code if isinstance(code, int) else OK
 
 
 @contextlib.contextmanager
@@ -100,8 +116,8 @@ def _tell_fault(error: Exception) -> NoReturn:
     sys.exit(BROKEN)
 
 
-def fail(message: str) -> None:
-    """Print one line on stderr and exit with 2."""
+def _fail(message: str) -> int:
+    """Print one line on stderr; return 2."""
     line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in " ".join(message.split()))
     print(f"driftline: {line}", file=sys.stderr)
-    sys.exit(USAGE)
+    return USAGE

@@ -10,10 +10,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from driftline.cli.streams import print_json
 from driftline.errors import UnknownNameError
 from driftline.service.config import load
 from driftline.service.rebuild import rebuild
 from driftline.service.runtime import Service
+from driftline.service.views import require_storage
 
 
 @click.command("rebuild")
@@ -28,16 +30,19 @@ def command(model: str, config_path: Path, data: Path | None, as_json: bool) -> 
         config = config.at(data)
     if model not in config.models:
         raise UnknownNameError("model", model, config.models)
+    require_storage(config, or_log=True)
     service = Service(config)
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("Rebuilding", total=None)
-        result = rebuild(
-            service.models[model], service.state, lambda done, of: progress.update(task, completed=done, total=of)
-        )
-    service.stop()
+    try:
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+            task = progress.add_task("Rebuilding", total=None)
+            result = rebuild(
+                service.models[model], service.state, lambda done, of: progress.update(task, completed=done, total=of)
+            )
+    finally:
+        service.stop()
     differing = [start.isoformat() for start in result.differing]
     if as_json:
-        click.echo(json.dumps({"model": model, "windows": result.windows, "differing": differing}))
+        print_json(json.dumps({"model": model, "windows": result.windows, "differing": differing}))
     else:
         click.echo(f"{model}: {result.windows} windows rebuilt from the log, {len(differing)} differed.")
         for start in differing:

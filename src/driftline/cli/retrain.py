@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from driftline.cli.streams import print_json
 from driftline.errors import InUseError, UnknownNameError
 from driftline.retrain.request import Stage
 from driftline.service import clock
@@ -20,7 +21,7 @@ from driftline.service.loop import Loop
 from driftline.service.model import open_model
 from driftline.service.retraining_views import RequestView, request_view
 from driftline.service.runtime import Service
-from driftline.service.views import open_state
+from driftline.service.views import open_state, require_storage
 from driftline.store.state import State
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -63,7 +64,7 @@ def command(
             row = ask_for_shadow(state, opened, ShadowBody(version=shadow, by=by, reason=reason), clock.now())
         view = _follow(state, row.id, own.loop if own is not None else None, wait=wait, quiet=as_json)
     if as_json:
-        click.echo(msgspec.json.encode(view).decode())
+        print_json(msgspec.json.encode(view).decode())
     elif not wait:
         click.echo(f"Request {view.id}. `driftline challengers` shows what becomes of it.")
         if own is not None:
@@ -89,8 +90,7 @@ def _follow(state: State, id: str, loop: Loop | None, *, wait: bool, quiet: bool
 @contextlib.contextmanager
 def _service(config: Config) -> Iterator[Service | None]:
     """A service of our own that is not started, to train with; None where one runs already."""
-    if not Path(config.storage).exists():
-        open_state(config)  # says so
+    require_storage(config, or_log=True)
     try:
         own = Service(config)
     except InUseError:

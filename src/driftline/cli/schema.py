@@ -6,10 +6,11 @@ import json
 
 import click
 
+from driftline.cli.streams import print_json
 from driftline.service.config import json_schema
 
 
 @click.command("schema")
 def command() -> None:
     """Print the JSON Schema of driftline.yaml, for editors and other checkers."""
-    click.echo(json.dumps(json_schema(), indent=2))
+    print_json(json.dumps(json_schema(), indent=2))

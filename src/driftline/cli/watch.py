@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 import click
 
 from driftline.cli.main import ALERTS, OK
+from driftline.cli.streams import print_json
 from driftline.errors import UsageError
 from driftline.events import parse_duration
 from driftline.rules import parse_expression
@@ -82,7 +82,7 @@ def command(
         finally:
             server.close()
     if as_json:
-        print(json.dumps(document(watching, told), indent=2, allow_nan=False))
+        print_json(json.dumps(document(watching, told), indent=2, allow_nan=False))
     return _exit_code(watching) if count is not None else OK
 
 
@@ -101,12 +101,10 @@ def _say(lines: list[str]) -> None:
 
 @contextlib.contextmanager
 def _output(as_json: bool) -> Iterator[None]:
-    """Let no character that the terminal lacks stop us; with --json, send all that is printed to stderr.
+    """With --json, send all that is printed to stderr.
 
     The file descriptor itself is turned round, because the watched function may start programs that print.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     if not as_json:
         yield
         return

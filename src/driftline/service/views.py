@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import sqlalchemy as sa
 
 from driftline.alerts.message import Acknowledgement, AlertView, Span, StepView
 from driftline.errors import UnknownNameError, UsageError
@@ -178,16 +179,30 @@ class Views:
 
 
 def open_state(config: Config) -> State:
-    """Open the state of a service, whether it runs or not."""
-    if not Path(config.storage).exists():
-        raise UsageError(f"there is no folder {config.storage}; `driftline serve` makes it, or name it with --data")
+    """Open the state of a service, whether it runs or not; `UsageError` where none has worked."""
+    require_storage(config)
     return State(open_database(config.database))
 
 
+def require_storage(config: Config, *, or_log: bool = False) -> None:
+    """Refuse a folder in which no service has worked: a mistyped name must not look like a model without alerts.
+
+    With ``or_log`` a log of events will do, from which the state can be made again.
+    """
+    storage, state = Path(config.storage), sa.make_url(config.database).database
+    if state and Path(state).exists():
+        return
+    if or_log and (storage / "log").exists():
+        return
+    raise UsageError(
+        f"no `driftline serve` has worked in {storage}: there is no {state}. Start one, or name its folder with --data"
+    )
+
+
 def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
-    """The alerts of a service, whether it runs or not, the newest window first."""
-    database = open_database(config.database)
-    return Views(config, {}, open_state(config), Inbox(database)).alerts(model)
+    """The alerts of a service, whether it runs or not, the newest window first; of one model if it is named."""
+    state = open_state(config)
+    return Views(config, {}, state, Inbox(open_database(config.database))).alerts(model)
 
 
 def _verdict_view(one: Judgement) -> VerdictView:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-_LOOKED_AT = 2_000
+_LOOKED_AT, _FIRST = 2_000, 100
 _REPEATED = 0.5  # distinct values, as a share of rows, from which on numbers are not repeated
 _AGREE = 0.5  # of the values that one side alone has, the share that the other has after rounding
 _SIGNIFICANT = (12, 9)
@@ -96,7 +96,7 @@ def is_single(values: pl.Series) -> bool:
 
 
 def _finite(values: pl.Series) -> _Floats:
-    numbers = values.head(_LOOKED_AT).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
+    numbers = values.head(_LOOKED_AT).to_numpy().astype(np.float64)  # null is NaN there
     found: _Floats = numbers[np.isfinite(numbers)]
     return found
 
@@ -104,6 +104,8 @@ def _finite(values: pl.Series) -> _Floats:
 def _distinct(values: pl.Series) -> set[float]:
     """The distinct finite values; none where they hardly come again."""
     numbers = _finite(values)
+    if len(set(numbers[:_FIRST].tolist())) == _FIRST:
+        return set()
     distinct = set(numbers.tolist())
     return distinct if len(distinct) <= max(_REPEATED * len(numbers), 1) else set()
 

@@ -13,7 +13,17 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
-from driftline.profiles import Columns, Performance, Profile, Profiler, WindowProfile, Workers, canonical, kind_of
+from driftline.profiles import (
+    Columns,
+    NumericColumn,
+    Performance,
+    Profile,
+    Profiler,
+    WindowProfile,
+    Workers,
+    canonical,
+    kind_of,
+)
 from driftline.profiles.frame import FEATURE, SCORE, TARGETS, score_columns, with_predictions
 from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.parts import Anchor
@@ -167,7 +177,7 @@ class _Reading:
         self._layout, self._seen = layout, seen
         self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)
         self._numbers = {name for name, kind in layout.schema.features.items() if kind is Kind.NUMERIC}
-        self._categories = {name for name, kind in layout.schema.features.items() if kind is Kind.CATEGORICAL}
+        self._profiled = {name for name, kind in layout.schema.features.items() if kind is not Kind.UNSUPPORTED}
         columns = layout.columns
         self._parts = {columns.time: "time", columns.prediction: "prediction", columns.label: "label"} | {
             column: SCORE + name for name, column in score_columns(columns, layout.schema).items()
@@ -196,13 +206,13 @@ class _Reading:
         seen, missing = self._seen, self._layout.schema.missing
         seen.mistyped.update(lost)
         for name in batch.columns:
-            if name in self._categories:
-                continue  # the profile counts them, see `finish`
+            part = self._parts.get(name)
+            if name in self._profiled:  # the profile counts what is missing, see `finish`
+                if name not in self._numbers or kind_of(batch.schema[name]) is not Kind.CATEGORICAL:
+                    continue
+                part = FEATURE + name
             nulls = without_missing(batch[name], missing).null_count()
             seen.nulls[name] += nulls - lost.get(name, 0)
-            part = self._parts.get(name)
-            if part is None and name in self._numbers and kind_of(batch.schema[name]) is Kind.CATEGORICAL:
-                part = FEATURE + name
             if part is not None:
                 seen.mistyped[name] += rows[part].null_count() - nulls
 
@@ -214,8 +224,10 @@ class _Reading:
     def finish(self) -> None:
         seen, profile = self._seen, self._profiler.profile()
         spaced = without_missing_in(self._spaced.frame(), self._layout.schema.missing)
-        for name in self._categories & profile.features.columns.keys():
-            seen.nulls[name] += profile.features.columns[name].absent
+        for name in self._profiled & profile.features.columns.keys():
+            column = profile.features.columns[name]
+            gone = column.missing + (column.nan if isinstance(column, NumericColumn) else 0)
+            seen.nulls[name] = gone - seen.mistyped[name]
         if self._keys is not None:
             seen.rows, seen.profile, seen.segments = self.rows, profile, self._profiler.segments()
             seen.keys, seen.spaced = self._keys.sample, spaced

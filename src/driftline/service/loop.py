@@ -141,7 +141,7 @@ class Loop:
             span = Window(parts.training.start, parts.evaluation.end)
             record = write_shadow(folder, model.log, span, model.schema, columns, row.version)
         else:
-            reference = read_rows(model.config.reference)
+            reference = read_rows(model.config.reference, model.config.columns.missing)
             record = write_rows(folder, model.log, parts, model.schema, columns, reference)
         (folder / _RECORD).write_bytes(msgspec.json.encode(record))
         note = (

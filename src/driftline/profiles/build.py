@@ -148,8 +148,9 @@ class Profiler:
     def _into(
         self, tallies: dict[str, _Tally], rows: pl.DataFrame, columns: Iterable[tuple[str, str, Kind]], tasks: Tasks
     ) -> None:
+        there = set(rows.columns)
         for name, column, kind in columns:
-            if column in rows.columns and kind is not Kind.UNSUPPORTED:
+            if column in there and kind is not Kind.UNSUPPORTED:
                 if name not in tallies:
                     tallies[name] = self._tally(column, kind)
                 short = isinstance(tallies[name], NumericTally) and compiled.kernel() is None

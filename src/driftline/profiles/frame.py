@@ -122,7 +122,8 @@ def infer_schema(
 
     Without ``task``: a float label or prediction means regression, two classes binary, else multiclass.
     """
-    features = {name: kind_of(frame.schema[name]) for name in feature_columns(frame.schema, columns)}
+    types = frame.schema
+    features = {name: kind_of(types[name]) for name in feature_columns(types, columns)}
     missing = columns.missing
     single = tuple(name for name, kind in features.items() if kind is Kind.NUMERIC and is_single(frame[name]))
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
@@ -195,10 +196,11 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
     A column of another type than the schema's is cast; what does not cast becomes null: a mistyped value is missing.
     Columns that the file lacks are left out too: the profile then lacks them, which is a finding.
     """
+    there = set(frame.columns)
     parts = [
         _feature(frame[name], kind, schema).alias(FEATURE + name)
         for name, kind in schema.features.items()
-        if name in frame.columns
+        if name in there
     ]
     target = Kind.NUMERIC if schema.task is Task.REGRESSION else Kind.CATEGORICAL
     scores = [(column, SCORE + name, _probabilities) for name, column in score_columns(columns, schema).items()]
@@ -212,7 +214,7 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
         (columns.time, "time", partial(times_of, time_format=columns.time_format)),
     ]
     for column, role, read in roles:
-        if column is not None and column in frame.columns:
+        if column is not None and column in there:
             parts.append(read(without_missing(frame[column], schema.missing)).alias(role))
     return pl.DataFrame(parts) if parts else frame.select([])
 

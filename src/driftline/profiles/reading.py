@@ -42,6 +42,12 @@ class Table:
     sample: pl.DataFrame
     typed: bool = True
     column: Callable[[str], Iterable[pl.Series]] | None = None
+    names: frozenset[str] = field(init=False)
+    """The columns: asked for each of them, Polars would list them all."""
+
+    def __post_init__(self) -> None:
+        """Look the names up once."""
+        object.__setattr__(self, "names", frozenset(self.sample.columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ def as_written(tables: Sequence[Table], columns: Columns) -> list[set[str]]:
     for name in _names(tables):
         if columns.roles.get(name) in ("time", "score"):
             continue
-        there = {place: one.sample[name] for place, one in enumerate(tables) if name in one.sample.columns}
+        there = {place: one.sample[name] for place, one in enumerate(tables) if name in one.names}
         texts = [values for place, values in there.items() if values.dtype == pl.String and tables[place].typed]
         guessed = [place for place, values in there.items() if values.dtype.is_numeric() and not tables[place].typed]
         if not texts or not guessed:
@@ -135,10 +141,9 @@ def read_alone(rows: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame, Alik
 
 def converted(rows: pl.DataFrame, conversions: Mapping[str, Conversion], missing: tuple[str, ...]) -> pl.DataFrame:
     """Rows with some columns converted, and null where these have a missing value."""
+    there = set(rows.columns)
     return rows.with_columns(
-        conversion(without_missing(rows[name], missing))
-        for name, conversion in conversions.items()
-        if name in rows.columns
+        conversion(without_missing(rows[name], missing)) for name, conversion in conversions.items() if name in there
     )
 
 
@@ -150,7 +155,7 @@ def _names(tables: Sequence[Table]) -> dict[str, None]:
 
 
 def _read_time(found: Alike, tables: Sequence[Table], name: str, how: HowRead) -> None:
-    samples = {place: _plain(one.sample[name]) for place, one in enumerate(tables) if name in one.sample.columns}
+    samples = {place: _plain(one.sample[name]) for place, one in enumerate(tables) if name in one.names}
     style, words = _style_of_time(tables, list(samples.values()), name, how)
     conversion = Conversion(partial(_time_of, style=style))
     for place, values in samples.items():
@@ -201,7 +206,7 @@ def _in_order(tables: Sequence[Table], name: str, style: TimeStyle | Doubt) -> T
     if style is not Doubt.ORDER:
         return style
     for table in tables:
-        if table.column is None or table.sample.schema.get(name) not in _NAMED:
+        if table.column is None or name not in table.names or table.sample[name].dtype not in _NAMED:
             continue
         for values in table.column(name):
             seen = time_style([values.cast(pl.String)])
@@ -236,7 +241,7 @@ def _unreadable(name: str, values: pl.Series, read: pl.Series, how: HowRead) -> 
 
 
 def _read_values(found: Alike, tables: Sequence[Table], name: str, part: str, how: HowRead) -> None:
-    there = {place: one.sample[name] for place, one in enumerate(tables) if name in one.sample.columns}
+    there = {place: one.sample[name] for place, one in enumerate(tables) if name in one.names}
     texts = {place: values.cast(pl.String) for place, values in there.items() if values.dtype in _NAMED}
     if part != "score":
         _note_changed_type(found, tables, there, name)

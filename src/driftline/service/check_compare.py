@@ -319,7 +319,8 @@ def _bounds(measure: Measure) -> tuple[float, float, float] | None:
 
 def _dependence(sides: Sides, multivariate: str) -> Dependence | None:
     before, now = sides.before.spaced, sides.now.spaced
-    names = [name for name in before.columns if name in now.columns and name.startswith(FEATURE)]
+    there = set(now.columns)
+    names = [name for name in before.columns if name in there and name.startswith(FEATURE)]
     both = [name for name in names if before[name].dtype in (pl.Float64, pl.String)]
     if multivariate == "none" or len(both) < 2:
         return None

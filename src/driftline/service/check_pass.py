@@ -164,7 +164,7 @@ def _whole_rows(side: Side, there: list[str]) -> KeySample:
 
 
 def _part(layout: Layout, group: Sequence[str], *, first: bool) -> Layout:
-    features = {name: kind for name, kind in layout.schema.features.items() if name in group}
+    features = {name: layout.schema.features[name] for name in group if name in layout.schema.features}
     columns = layout.columns if first else Columns()
     return replace(layout, columns=columns, schema=replace(layout.schema, features=features))
 
@@ -205,10 +205,10 @@ class _Reading:
         """Count what is missing, and apart from it what is there and not as its column asks: ``lost`` by reading it."""
         seen, missing = self._seen, self._layout.schema.missing
         seen.mistyped.update(lost)
-        for name in batch.columns:
+        for name, dtype in batch.schema.items():
             part = self._parts.get(name)
             if name in self._profiled:  # the profile counts what is missing, see `finish`
-                if name not in self._numbers or kind_of(batch.schema[name]) is not Kind.CATEGORICAL:
+                if name not in self._numbers or kind_of(dtype) is not Kind.CATEGORICAL:
                     continue
                 part = FEATURE + name
             nulls = without_missing(batch[name], missing).null_count()
@@ -269,8 +269,8 @@ class _Keys:
     def add(self, batch: pl.DataFrame) -> None:
         if self._identifier in batch.columns:
             batch = batch.select(pl.col(self._identifier)).drop_nulls()
-        flat = [name for name, dtype in batch.schema.items() if not dtype.is_nested() and dtype != pl.Object]
-        telling = sorted(flat, key=lambda name: not batch.schema[name].is_float())[: self._most]
+        flat = {name: dtype for name, dtype in batch.schema.items() if not dtype.is_nested() and dtype != pl.Object}
+        telling = sorted(flat, key=lambda name: not flat[name].is_float())[: self._most]
         if telling and batch.height:
             hashes: npt.NDArray[np.uint64] = batch.select(telling).hash_rows().to_numpy()
             self.sample = self.sample.merge(KeySample.of(hashes, self.sample))

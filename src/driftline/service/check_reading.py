@@ -69,11 +69,12 @@ class Side:
         """A batch as it is compared, and how many values of each column could not be read so."""
         changed: list[pl.Series] = []
         lost: dict[str, int] = {}
+        there = set(batch.columns)
         for name, dtype in self._types.items():
-            if name in batch.columns:
+            if name in there:
                 changed.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, batch.height))
         for name, conversion in self._conversions.items():
-            if name in batch.columns and name not in self._types:
+            if name in there and name not in self._types:
                 before = without_missing(batch[name], self._missing)
                 after = conversion(before)
                 changed.append(after)

@@ -125,8 +125,9 @@ def set_aside(
 ) -> dict[str, ColumnDrift]:
     """The features that are not compared, with the reason; ``doubts`` are those that were found before."""
     found: dict[str, ColumnDrift] = {}
+    there = set(now.columns)
     for name, kind in schema.features.items():
-        if name not in now.columns:
+        if name not in there:
             problem = "is gone: the reference has this column, the current rows do not"
             found[name] = ColumnDrift(name, kind.value, drifted=True, problem=problem, reason=problem)
         elif name in doubts:

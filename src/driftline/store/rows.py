@@ -77,7 +77,7 @@ def with_ignored(head: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.Da
     """Rows with all columns of a schema; those that were not read have their type's name."""
     if len(schema) == head.width:
         return head
-    left_out = [unread_series(name, str(schema[name]), head.height) for name in schema if name not in head.columns]
+    left_out = [unread_series(name, str(schema[name]), head.height) for name in schema.keys() - head.schema.keys()]
     return head.with_columns(left_out).select(list(schema))
 
 
@@ -161,7 +161,7 @@ class ScannedRows:
         """The first rows; what they need of memory makes the size of `batches`."""
         with readable(self.name):
             head = self._settled(self._head)
-            self.schema = {name: head.schema[name] for name in head.columns}
+            self.schema = dict(head.schema)
         self._bytes = {name: head[name].estimated_size() / max(head.height, 1) for name in head.columns}
         return head
 

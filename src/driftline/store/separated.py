@@ -87,7 +87,7 @@ def scan_parts(parts: Sequence[Part], missing: Sequence[str], rows: int | None, 
         glob=False,
     )
     wanted = set(texts).intersection(parts[0].header)
-    if not wanted and not any(name in _unnamed(parts[0].header) for name in parts[0].header):
+    if not wanted and set(parts[0].header).isdisjoint(_unnamed(parts[0].header)):
         return read()
     written = read(infer_schema_length=0).collect_schema().names()
     names = dict(zip(written, parts[0].header, strict=True))

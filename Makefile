@@ -24,7 +24,7 @@ BUILT_FROM := pyproject.toml hatch_build.py src/driftline/sketches/kernel.c
 PEERS := evidently nannyml whylogs
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog bench soak mlflow clean system-packages
+.PHONY: help demo test lint format lock changelog bench soak chaos mlflow clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory bes
 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
 	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)
+
+chaos: .venv/dev.stamp ## 200 kills of a service that four writers send to (ARGS="--kills N")
+	@$(BIN)/python -m benchmarks.chaos_ingest $(ARGS)
 
 mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real MLflow server (600 MB are installed)
 	@$(PIP) mlflow-skinny

@@ -204,7 +204,9 @@ def test_a_row_that_says_nothing_without_its_field_costs_no_other(server: Server
     assert server.ids() == [good]
 
 
-@pytest.mark.parametrize("of", [np.array, pd.Series, pl.Series, pa.array, tuple, list], ids=str)
+@pytest.mark.parametrize(
+    "of", [np.array, pd.Series, pl.Series, pa.array, tuple, list], ids=lambda of: f"{of.__module__}.{of.__name__}"
+)
 def test_a_vector_is_sent_as_a_list(server: Server, of: Any) -> None:
     with monitoring(server) as monitor:
         monitor.log({"embedding": of([0.5, 1.5, float("nan")])}, prediction=1)

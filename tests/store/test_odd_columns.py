@@ -286,6 +286,19 @@ def test_names_that_are_no_texts_and_names_that_come_twice() -> None:
     assert list(driftline.check(twice, twice, ignore=["1"]).columns) == ["x"]
 
 
+@pytest.mark.parametrize("write", [parquet, arrow_file])
+def test_an_index_of_pandas_that_nobody_named_is_no_column(
+    tmp_path: Path, write: Callable[[pa.Table, Path], Path]
+) -> None:
+    frame = pd.DataFrame({"x": X}, index=pd.Index([3 * i for i in range(N)]))
+    table = pa.Table.from_pandas(frame)
+    assert "__index_level_0__" in table.column_names
+    path = write(table, tmp_path)
+    for rows in (frame, table, table.to_reader(), path):
+        assert list(rows_of(rows, "reference").schema) == ["x"]
+    assert list(driftline.check(frame, path).columns) == ["x"]
+
+
 def test_other_frames() -> None:
     for odd in (pl.Series([object()] * N, dtype=pl.Object), pl.Series([{"a": 1}] * N), pl.Series([2**100] * N)):
         frame = pl.DataFrame({"x": X, "odd": odd})

@@ -47,11 +47,16 @@ def unread_series(name: str, words: str, rows: int, missing: int = 0) -> pl.Seri
     return pl.concat([there, pl.Series(name, [None], dtype=unread(words)).new_from_index(0, missing)])
 
 
+INDEX = "__index_level_"
+"""How the columns begin in which pandas keeps an index that nobody named; they are left out."""
+
+
 class Gate:
     """Takes batches and tables of one schema into Polars; columns of ``ignore`` are not looked at."""
 
     def __init__(self, schema: Schema, ignore: Collection[str] = ()) -> None:
         self._names: list[str] = list(schema.names)
+        self._left_out = [name for name in self._names if name.startswith(INDEX)]
         self._targets: dict[int, DataType | str] = {}
         for place, name in enumerate(self._names):
             dtype = schema.field(place).type
@@ -67,8 +72,9 @@ class Gate:
     def frame(self, rows: RecordBatch | Table) -> pl.DataFrame:
         """The rows in Polars."""
         if self.is_open:
-            return pl.DataFrame(rows)
-        return pl.DataFrame([self._series(place, name, rows) for place, name in enumerate(self._names)])
+            return pl.DataFrame(rows).drop(self._left_out)
+        there = ((place, name) for place, name in enumerate(self._names) if name not in self._left_out)
+        return pl.DataFrame([self._series(place, name, rows) for place, name in there])
 
     def _series(self, place: int, name: str, rows: RecordBatch | Table) -> pl.Series:
         target = self._targets.get(place)

@@ -18,6 +18,7 @@ import polars as pl
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
 from driftline.store import ndjson, separated
+from driftline.store.arrow import INDEX
 from driftline.store.arrow_files import rows_by_pyarrow
 from driftline.store.rows import Rows, ScannedRows, readable
 from driftline.store.texts import Spool
@@ -125,7 +126,9 @@ def _typed(suffix: str, path: str, name: str, ignore: Collection[str]) -> Rows:
     """Files that say their types; by PyArrow, where Polars knows one of these not."""
     try:
         with readable(name):
-            rows = ScannedRows(_TYPED[suffix](path), name, narrow=True, ignore=ignore)
+            scan = _TYPED[suffix](path)
+            index = [column for column in scan.collect_schema() if column.startswith(INDEX)]
+            rows = ScannedRows(scan.drop(index) if index else scan, name, narrow=True, ignore=ignore)
             rows.look(first=_TYPED[suffix] is _ipc)
             return rows
     except DataError:

@@ -10,10 +10,7 @@ from typing import Any
 import polars as pl
 
 from driftline.errors import DataError
-from driftline.store.arrow import Gate, unread_series
-
-_INDEX = "__index_level_"
-"""How the columns begin in which pandas keeps an index that nobody named."""
+from driftline.store.arrow import INDEX, Gate, unread_series
 
 
 def frame_of_table(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
@@ -22,8 +19,10 @@ def frame_of_table(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
 
     table = Table.from_arrow(rows)
     gate = Gate(table.schema, ignore)
-    frame = pl.DataFrame(rows) if gate.is_open else gate.frame(table)
-    return frame.drop([name for name in frame.columns if name.startswith(_INDEX)])
+    if not gate.is_open:
+        return gate.frame(table)
+    frame = pl.DataFrame(rows)
+    return frame.drop([name for name in frame.columns if name.startswith(INDEX)])
 
 
 def frame_of_pandas(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any
 import cramjam
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -79,6 +79,7 @@ def test_a_table_is_the_same_in_every_encoding_and_layout(tmp_path: Path, encodi
 
 
 @HERE
+@example(rows=[["", "\r"], ["\n", "\r\n"]], end="\n")
 @given(
     rows=st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=2, max_size=2)),
     end=st.sampled_from(["\n", "\r\n"]),

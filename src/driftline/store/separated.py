@@ -238,7 +238,7 @@ def mended(part: Part, spool: Spool) -> Part:
         part.path.open(encoding="utf-8-sig", newline="") as source,
         target.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\r\n")  # so that fields with either sign are quoted
         for line, row in _records(part, source):
             if width > 1 and len(row) < 2 and not any(field.strip() for field in row):
                 continue

@@ -22,8 +22,9 @@ from driftline.service.views import require_storage
 @click.argument("model")
 @click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Folder for events and state, instead of `storage`.")
+@click.option("--accept-loss", is_flag=True, help="Go on with what is left of a log that has lost rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(model: str, config_path: Path, data: Path | None, as_json: bool) -> int:
+def command(model: str, config_path: Path, data: Path | None, accept_loss: bool, as_json: bool) -> int:
     """Recompute a model's windows from the event log; exit with 1 if the stored ones were not the same."""
     config = load(config_path)
     if data is not None:
@@ -31,7 +32,7 @@ def command(model: str, config_path: Path, data: Path | None, as_json: bool) -> 
     if model not in config.models:
         raise UnknownNameError("model", model, config.models)
     require_storage(config, or_log=True)
-    service = Service(config)
+    service = Service(config, accept_loss=model if accept_loss else None)
     try:
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
             task = progress.add_task("Rebuilding", total=None)

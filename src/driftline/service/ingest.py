@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import msgspec
 import polars as pl
 
 from driftline.events import Label, Prediction, Window, WindowSpec
@@ -21,6 +22,9 @@ from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
 from driftline.store.log import LoggedLabel, LoggedPrediction, predictions_frame
 from driftline.store.state import KnownPrediction, State, WindowRow, Work
+
+AHEAD = timedelta(minutes=10)
+"""How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,11 @@ class Plan:
         """Count one event."""
         self.counts[name, key] = self.counts.get((name, key), 0) + 1
 
+    def see(self, time: datetime, arrived: datetime) -> None:
+        """Let event time come as far as an event says, and at most `AHEAD` of when it arrived."""
+        time = min(time, arrived + AHEAD)
+        self.watermark = max(self.watermark or time, time)
+
 
 def make_plan(
     rows: Sequence[InboxRow],
@@ -57,7 +66,7 @@ def make_plan(
     known, waiting = dict(known), dict(waiting)
     for row in rows:
         for prediction in row.predictions:
-            plan.watermark = max(plan.watermark or prediction.time, prediction.time)
+            plan.see(prediction.time, row.arrived_at)
             if prediction.role == "shadow":  # kept for contests; no window speaks of it
                 plan.count("shadow_predictions", prediction.version)
                 plan.shadows.append(LoggedPrediction(row.seq, prediction))
@@ -73,7 +82,7 @@ def make_plan(
                 plan.matched.add(prediction.id)
                 _take_label(plan, known, row.seq, label, accepted_for)
         for label in row.labels:
-            plan.watermark = max(plan.watermark or label.time, label.time)
+            plan.see(label.time, row.arrived_at)
             if label.id in known:
                 _take_label(plan, known, row.seq, label, accepted_for)
             elif label.id in waiting and waiting[label.id].label == label.label:
@@ -187,11 +196,17 @@ def _update_model(
     assert stored is not None  # open_model stores it
     latency = decode(stored.latency, NumericColumn) if stored.latency else NumericColumn()
     for profile in profiles.values():
-        seconds = profile.outputs.columns.get("latency_seconds")
-        if isinstance(seconds, NumericColumn):
-            latency = latency.merge(seconds)
+        latency = latency.merge(latency_of(profile))
     assert plan.watermark is not None  # an inbox row has at least one event
-    watermark = max(stored.watermark or plan.watermark, plan.watermark)
-    last_arrival = max(stored.last_arrival or arrived, arrived)
-    work.put_model(replace(stored, watermark=watermark, latency=encode(latency), last_arrival=last_arrival))
+    watermark = plan.watermark
+    if stored.watermark is not None:  # where the clock was ahead and has been put right, event time comes back with it
+        watermark = max(watermark, min(stored.watermark, arrived + AHEAD))
+    marks = msgspec.msgpack.encode(model.log.last_seqs())
+    work.put_model(replace(stored, watermark=watermark, latency=encode(latency), last_arrival=arrived, log_marks=marks))
     return watermark
+
+
+def latency_of(profile: WindowProfile) -> NumericColumn:
+    """The latencies of a window."""
+    seconds = profile.outputs.columns.get("latency_seconds")
+    return seconds if isinstance(seconds, NumericColumn) else NumericColumn()

@@ -19,12 +19,14 @@ from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import SCORE
 from driftline.rules import Rule, Verdict, interval_confidence, judge
 from driftline.rules.topic import WINDOW_MEASURES, needs_labels
+from driftline.service.agreement import known_marks
 from driftline.service.alerting import AlertEvent, move_alerts
 from driftline.service.model import MonitoredModel
 from driftline.service.summary import Stage, WindowSummary, column_measure, summarize
 from driftline.sketches import decode, encode
 from driftline.statistics import Measure
 from driftline.statistics.performance import label_coverage, measures
+from driftline.store.log import Table
 from driftline.store.state import Judgement, State, WindowRow, Work
 
 _summary = msgspec.msgpack.Encoder()
@@ -33,9 +35,9 @@ _summary = msgspec.msgpack.Encoder()
 def refresh_labels(model: MonitoredModel, state: State) -> None:
     """Bring the labelled part of each window whose labels have changed up to date with the log."""
     with state.read() as read:
-        rows = read.windows_with_changed_labels(model.name)
+        rows, through = read.windows_with_changed_labels(model.name), known_marks(read, model.name)
     for row in rows:
-        fresh = labelled_part(model, row.window, row.version)
+        fresh = labelled_part(model, row.window, row.version, through)
         profile = replace(decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance)
         with state.work() as work:
             work.put_window(
@@ -43,10 +45,12 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
             )
 
 
-def labelled_part(model: MonitoredModel, window: Window, version: str) -> WindowProfile:
+def labelled_part(
+    model: MonitoredModel, window: Window, version: str, through: Mapping[Table, int] | None
+) -> WindowProfile:
     """Profile the labelled rows of a window from the log; only ``labels`` and ``performance`` are of use."""
     scores = [name for name in model.log.prediction_columns() if name.startswith(SCORE)]
-    rows = model.log.window_rows(window, version, columns=["prediction", *scores])
+    rows = model.log.window_rows(window, version, columns=["prediction", *scores], through=through)
     labelled = rows.filter(pl.col("label").is_not_null()) if len(rows) else rows
     return profile_rows(labelled, model.schema, model.reference.grids)
 

@@ -33,6 +33,9 @@ class MonitoredModel:
     rebuild: bool
     """Whether what the profiles depend on has changed since they were stored: they must come from the log anew."""
 
+    behind: bool = False
+    """Whether the log is newer than the state, which must recall what it knows from there; see `agreement`."""
+
     @property
     def name(self) -> str:
         """The model's name."""
@@ -64,6 +67,7 @@ def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredMod
                     watermark=stored.watermark if stored is not None else None,
                     latency=stored.latency if stored is not None else None,
                     last_arrival=stored.last_arrival if stored is not None else None,
+                    log_marks=stored.log_marks if stored is not None else msgspec.msgpack.encode({}),
                 )
             )
             work.retire_judgements(config.name, [rule.name for rule in config.rules])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from driftline.profiles import WindowProfile, profile_rows
+from driftline.service.agreement import known_marks, recall
 from driftline.service.model import MonitoredModel
 from driftline.sketches import encode
 from driftline.store.state import State, WindowRow
@@ -25,16 +26,22 @@ def rebuild(
 ) -> Rebuilt:
     """Replace all windows of a model by what the log says. The worker must not run meanwhile.
 
+    Where the log is newer than the state, the state recalls the rest from it too. What the log has beyond what the
+    state knows is otherwise a batch that still waits in the inbox: it is not counted here.
     ``progress`` is told how many windows are done, of how many.
     """
     spec = model.config.window
-    keys = sorted({(spec.window_of(time), version) for time, version in model.log.times_and_versions()})
     with state.read() as read:
+        through = None if model.behind else known_marks(read, model.name)
+        keys = sorted({(spec.window_of(time), version) for time, version in model.log.times_and_versions(through)})
         stored = {(row.window, row.version): row.profile for row in read.windows(model.name)}
     rows: list[WindowRow] = []
+    profiles: list[WindowProfile] = []
     for index, (window, version) in enumerate(keys):
         progress(index, len(keys))
-        profile = profile_rows(model.log.window_rows(window, version), model.schema, model.reference.grids)
+        log_rows = model.log.window_rows(window, version, through=through)
+        profile = profile_rows(log_rows, model.schema, model.reference.grids)
+        profiles.append(profile)
         rows.append(_row(model.name, version, profile, window.start, window.end))
     progress(len(keys), len(keys))
     fresh = {(row.window, row.version): row.profile for row in rows}
@@ -47,6 +54,8 @@ def rebuild(
         work.drop_windows(model.name)
         for row in rows:
             work.put_window(row)
+        if model.behind:
+            recall(model, work, profiles)
     return Rebuilt(len(rows), tuple(sorted(differing)))
 
 

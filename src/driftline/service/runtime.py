@@ -22,6 +22,7 @@ from driftline.errors import InUseError, StorageError, UnavailableError, panics_
 from driftline.export.remote_write import RemoteWriter
 from driftline.rules import ChangeKind
 from driftline.service import clock
+from driftline.service.agreement import agree
 from driftline.service.alerting import AlertEvent, end_orphans
 from driftline.service.announcing import Announcer
 from driftline.service.config import Config, secret
@@ -60,16 +61,22 @@ _LOG = logging.getLogger("driftline")
 class Service:
     """Everything that a running Driftline is made of. `start` begins to work; `stop` ends cleanly.
 
-    ``tell`` gets a line of text for people whenever something happens to an alert.
+    ``tell`` gets a line of text for people whenever something happens to an alert. ``accept_loss`` is a model whose log
+    has lost rows, and which goes on with those that are left.
     """
 
-    def __init__(self, config: Config, tell: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self, config: Config, tell: Callable[[str], None] = lambda line: None, *, accept_loss: str | None = None
+    ) -> None:
         self.config = config
         self._tell = tell
         self._lock = _lock(Path(config.storage))
         self.inbox = Inbox(open_database(config.database))  # synced: 202 means durable
         self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
-        self.models = {name: open_model(one, config, self.state) for name, one in config.models.items()}
+        self.models = {
+            name: agree(open_model(one, config, self.state), self.state, accept_loss=name == accept_loss)
+            for name, one in config.models.items()
+        }
         self.tasks = {name: model.schema.task.value for name, model in self.models.items()}
         self.guesses = {name: guesses_of(one.config, one.schema, one.reference) for name, one in self.models.items()}
         self.views = Views(config, self.tasks, self.state, self.inbox, self.guesses)
@@ -166,7 +173,7 @@ class Service:
         if model.rebuild:
             rebuild(model, self.state)
             remember_fingerprint(model, self.state)
-            self.models[name] = model = replace(model, rebuild=False)
+            self.models[name] = model = replace(model, rebuild=False, behind=False)
         while True:
             worked = 0 if self._stopping.is_set() else drain(model, self.inbox, self.state)
             refresh_labels(model, self.state)

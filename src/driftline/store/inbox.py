@@ -22,6 +22,7 @@ Kind = Literal["predictions", "labels"]
 
 _PREDICTIONS = msgspec.msgpack.Decoder(list[Prediction])
 _LABELS = msgspec.msgpack.Decoder(list[Label])
+_SEQUENCE = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))  # SQLite's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,7 @@ class Inbox:
                     )
                 )
             if delivery.events:
-                connection.execute(
-                    INBOX.insert().values(
-                        model=delivery.model,
-                        kind=delivery.kind,
-                        arrived_at=delivery.arrived_at,
-                        events=len(delivery.events),
-                        body=msgspec.msgpack.encode(delivery.events),
-                    )
-                )
+                put(connection, delivery.model, delivery.kind, delivery.arrived_at, delivery.events)
             _set_aside(connection, delivery, set_aside)
         return len(delivery.events)
 
@@ -136,9 +129,7 @@ class Inbox:
                 if rows and events + row.events > most_events:
                     break
                 events += row.events
-                predictions = _PREDICTIONS.decode(row.body) if row.kind == "predictions" else []
-                labels = _LABELS.decode(row.body) if row.kind == "labels" else []
-                rows.append(InboxRow(row.seq, row.kind, row.arrived_at, predictions, labels))
+                rows.append(_decoded(row))
         return rows
 
     def waiting_events(self) -> dict[str, int]:
@@ -203,3 +194,57 @@ def _set_aside(connection: sa.Connection, delivery: Delivery, rows: list[dict[st
     reasons = Counter(refusal_reason(delivery.kind, refused.field) for refused, _ in delivery.refused)
     for reason, number in reasons.items():
         count(connection, delivery.model, "invalid_events", reason, number)
+
+
+def has(connection: sa.Connection, model: str, seq: int) -> bool:
+    """Whether a batch of a model still waits."""
+    found = connection.execute(sa.select(INBOX.c.seq).where(INBOX.c.model == model, INBOX.c.seq == seq))
+    return found.scalar() is not None
+
+
+def sequence(connection: sa.Connection) -> int:
+    """The highest number that a batch of any model has had."""
+    found = connection.execute(sa.select(_SEQUENCE.c.seq).where(_SEQUENCE.c.name == INBOX.name))
+    return int(found.scalar() or 0)
+
+
+def raise_sequence(connection: sa.Connection, least: int) -> None:
+    """Have the next batches numbered above what a log holds already: it would take them for known."""
+    if sequence(connection) >= least:
+        return
+    raised = connection.execute(_SEQUENCE.update().where(_SEQUENCE.c.name == INBOX.name).values(seq=least))
+    if not raised.rowcount:
+        connection.execute(_SEQUENCE.insert().values(name=INBOX.name, seq=least))
+
+
+def take_out(connection: sa.Connection, model: str) -> list[InboxRow]:
+    """Remove and return all batches of a model, in their order."""
+    found = connection.execute(sa.select(INBOX).where(INBOX.c.model == model).order_by(INBOX.c.seq)).all()
+    connection.execute(INBOX.delete().where(INBOX.c.model == model))
+    connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.model == model))
+    return [_decoded(row) for row in found]
+
+
+def put(
+    connection: sa.Connection,
+    model: str,
+    kind: Kind,
+    arrived_at: datetime,
+    events: Sequence[Prediction] | Sequence[Label],
+) -> None:
+    """Put a batch at the end."""
+    connection.execute(
+        INBOX.insert().values(
+            model=model,
+            kind=kind,
+            arrived_at=arrived_at,
+            events=len(events),
+            body=msgspec.msgpack.encode(events),
+        )
+    )
+
+
+def _decoded(row: sa.Row[Any]) -> InboxRow:
+    predictions = _PREDICTIONS.decode(row.body) if row.kind == "predictions" else []
+    labels = _LABELS.decode(row.body) if row.kind == "labels" else []
+    return InboxRow(row.seq, row.kind, row.arrived_at, predictions, labels)

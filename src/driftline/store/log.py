@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -95,7 +95,7 @@ class EventLog:
     """The log of one model in a folder. One writer at a time: the worker. Others of this process may read."""
 
     def __init__(self, folder: Path, schema: Schema) -> None:
-        self._folder, self._schema = folder, schema
+        self.folder, self._schema = folder, schema
         self._tables: dict[Table, DeltaTable] = {}
         self._tidiers: dict[Table, Tidier] = {table: Tidier(folder / table) for table in TABLES}
         self._synced: dict[Table, int] = {}  # the version of each table that is known to be on the disk
@@ -107,12 +107,78 @@ class EventLog:
         opened = self._open(table)
         return (opened.transaction_version(_APPLICATION) or 0) if opened is not None else 0
 
+    def last_seqs(self) -> dict[Table, int]:
+        """The highest inbox row of each table."""
+        return {table: self.last_seq(table) for table in TABLES}
+
+    def missing_files(self) -> list[Path]:
+        """The files of the tables that are not there, or are not as long as they should be."""
+        expected: dict[Path, int] = {}
+        for table in TABLES:
+            opened = self._open(table)
+            if opened is not None:
+                with _told(self.folder / table, "read"), panics_as_errors():
+                    expected |= live_paths(opened, self.folder / table)
+        return [path for path, size in expected.items() if not path.exists() or path.stat().st_size != size]
+
+    def drop_missing_files(self) -> None:
+        """Have the tables speak of the files that are there, and no longer of the others."""
+        cut = [path for path in self.missing_files() if path.exists()]
+        for path in cut:
+            path.rename(path.with_name(f"{path.name}.broken"))
+        for table in TABLES:
+            opened = self._open(table)
+            if opened is not None:
+                with _told(self.folder / table, "written"), panics_as_errors():
+                    opened.repair()
+                    opened.update_incremental()
+        self.sync()
+
+    def written_at(self) -> datetime | None:
+        """When the newest predictions were appended, as the file system has it; None before the first."""
+        opened = self._open("predictions")
+        if opened is None:
+            return None
+        at = max(path.stat().st_mtime for path in live_paths(opened, self.folder / "predictions"))
+        return datetime.fromtimestamp(at, UTC)
+
+    def newest_time(self) -> datetime | None:
+        """The latest event time that the log has a prediction of."""
+        with self._scan("predictions") as rows:
+            found = None if rows is None else rows.select(pl.col("time").max()).collect().item()
+        assert found is None or isinstance(found, datetime)
+        return found
+
+    def known_rows(self) -> pl.DataFrame:
+        """The id and the time of each prediction, and its newest label or null."""
+        with self._scan("predictions") as predictions, self._scan("labels") as labels:
+            if predictions is None:
+                return pl.DataFrame(schema={"id": pl.String, "time": _TIME, "label": self._target})
+            mine = predictions.select("id", "time")
+            if labels is None:
+                return mine.with_columns(label=pl.lit(None, self._target)).collect()
+            newest = labels.sort("seq", maintain_order=True).unique("id", keep="last", maintain_order=True)
+            return mine.join(newest.select("id", "label"), on="id", how="left").collect()
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many predictions, shadows and labels there are, by the counters of the state that count them."""
+        found: dict[tuple[str, str], int] = {}
+        with self._scan("predictions") as live, self._scan("shadow") as shadows, self._scan("labels") as labels:
+            for name, rows in (("predictions", live), ("shadow_predictions", shadows)):
+                if rows is not None:
+                    by_version = rows.group_by("version").len().collect()
+                    found |= {(name, version): number for version, number in by_version.rows()}
+            if labels is not None:
+                every, first = labels.select(pl.len(), pl.col("id").n_unique().alias("first")).collect().row(0)
+                found |= {("labels", ""): first, ("corrected_labels", ""): every - first}
+        return found
+
     def sync(self) -> None:
         """Wait until all that was appended is on the disk; only then may the inbox forget it."""
         for table in TABLES:
             opened = self._open(table)
             if opened is not None and self._synced.get(table) != opened.version():
-                with _told(self._folder / table, "written"):
+                with _told(self.folder / table, "written"):
                     self._sync(table, opened)
 
     def append_predictions(
@@ -149,7 +215,7 @@ class EventLog:
         """Take one event out again that cannot be worked in."""
         opened = self._open(table)
         if opened is not None:
-            with _told(self._folder / table, "written"), panics_as_errors():
+            with _told(self.folder / table, "written"), panics_as_errors():
                 opened.delete("seq = {} AND id = '{}'".format(seq, id.replace("'", "''")))
                 opened.update_incremental()
 
@@ -161,25 +227,34 @@ class EventLog:
     def create_tables(self, schemas: Mapping[Table, str]) -> None:
         """Create empty tables with these columns: a copy of another log's, without its rows."""
         for table, columns in schemas.items():
-            DeltaTable.create(str(self._folder / table), DeltaSchema.from_json(columns))
+            DeltaTable.create(str(self.folder / table), DeltaSchema.from_json(columns))
 
-    def window_rows(self, window: Window, version: str, *, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    def window_rows(
+        self,
+        window: Window,
+        version: str,
+        *,
+        columns: Sequence[str] | None = None,
+        through: Mapping[Table, int] | None = None,
+    ) -> pl.DataFrame:
         """Return a window's predictions of one version, each with its newest label or null, in the order of the log.
 
-        ``columns`` narrows what is read of the predictions, for a caller that needs only some.
+        ``columns`` narrows what is read of the predictions, for a caller that needs only some. ``through`` leaves out
+        what was appended after these inbox rows.
         """
         with self._scan("predictions") as predictions, self._scan("labels") as labels:
             if predictions is None:
                 return pl.DataFrame()
             inside = (pl.col("time") >= window.start) & (pl.col("time") < window.end)
-            mine = predictions.filter(inside, version=version)
+            mine = _up_to(predictions, through, "predictions").filter(inside, version=version)
             if columns is not None:
                 there = set(mine.collect_schema().names())
                 mine = mine.select("id", *(name for name in columns if name in there))
             if labels is None:
                 return mine.with_columns(label=pl.lit(None, self._target)).collect()
             newest = (
-                labels.filter((pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end))
+                _up_to(labels, through, "labels")
+                .filter((pl.col("prediction_time") >= window.start) & (pl.col("prediction_time") < window.end))
                 .sort("seq", maintain_order=True)
                 .unique("id", keep="last", maintain_order=True)
                 .select("id", "label")
@@ -250,11 +325,11 @@ class EventLog:
         names = self._names(opened)
         columns = [names.column(name) for name in frame.columns]
         self._refuse_too_many_scores(opened, columns)
-        with _told(self._folder / table, "written"), panics_as_errors():
+        with _told(self.folder / table, "written"), panics_as_errors():
             if opened is None:
-                make_folder(self._folder)
+                make_folder(self.folder)
             write_deltalake(
-                opened if opened is not None else str(self._folder / table),
+                opened if opened is not None else str(self.folder / table),
                 frame.rename(dict(zip(frame.columns, columns, strict=True))),
                 mode="append",
                 schema_mode="merge",
@@ -270,10 +345,10 @@ class EventLog:
 
     def _sync(self, table: Table, opened: DeltaTable) -> None:
         """Bring onto the disk what versions have added since the last time; everything, the first time."""
-        folder, synced = self._folder / table, self._synced.get(table)
+        folder, synced = self.folder / table, self._synced.get(table)
         if synced is None:
             sync_files([*live_paths(opened, folder), *(folder / "_delta_log").glob("*.json")])
-            sync_file(self._folder)
+            sync_file(self.folder)
         else:
             sync_files(files_of_versions(folder, range(synced + 1, opened.version() + 1)))
         self._synced[table] = opened.version()
@@ -284,7 +359,7 @@ class EventLog:
             with panics_as_errors():
                 self._tidiers[table].tidy(opened, read=min(self._reads[table], default=None))
         except Exception as error:  # noqa: BLE001 - the rows are in the log, and tidying can be done again
-            _LOG.warning("the event log in %s is not tidied: %s; trying again", self._folder / table, error)
+            _LOG.warning("the event log in %s is not tidied: %s; trying again", self.folder / table, error)
 
     def _refuse_too_many_scores(self, opened: DeltaTable | None, columns: Sequence[str]) -> None:
         if len(self._schema.classes) > 1 or (opened is None and len(columns) <= MOST_UNKNOWN_CLASSES):
@@ -318,12 +393,16 @@ class EventLog:
 
     def _open(self, table: Table) -> DeltaTable | None:
         if table not in self._tables:
-            with _told(self._folder / table, "read"), panics_as_errors():
+            with _told(self.folder / table, "read"), panics_as_errors():
                 try:
-                    self._tables[table] = open_delta(str(self._folder / table))
+                    self._tables[table] = open_delta(str(self.folder / table))
                 except TableNotFoundError:
                     return None
         return self._tables[table]
+
+
+def _up_to(rows: pl.LazyFrame, through: Mapping[Table, int] | None, table: Table) -> pl.LazyFrame:
+    return rows if through is None else rows.filter(pl.col("seq") <= through[table])
 
 
 @contextmanager

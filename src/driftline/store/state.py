@@ -205,6 +205,17 @@ class Work:
                 ],
             )
 
+    def drop_predictions(self, model: str) -> None:
+        """Forget all predictions of a model, to recall them from the log."""
+        self.connection.execute(PREDICTIONS.delete().where(PREDICTIONS.c.model == model))
+
+    def all_waiting_labels(self, model: str) -> list[Label]:
+        """All labels that wait for their prediction, in order of time."""
+        found = self.connection.execute(
+            sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model).order_by(WAITING_LABELS.c.time)
+        )
+        return [Label(id=row.id, label=_LABEL.decode(row.label), time=row.time) for row in found]
+
     def waiting_labels(self, model: str, ids: Iterable[str]) -> dict[str, Label]:
         """Those of the ids whose label came before their prediction."""
         waiting: dict[str, Label] = {}

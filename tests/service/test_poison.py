@@ -346,13 +346,21 @@ if "driftline.service.rehearsal" in " ".join(sys.orig_argv):
 # ---- what people see ------------------------------------------------------------------------------------------------
 
 
+def until_ready(client: TestClient) -> None:
+    end = time.monotonic() + 20
+    while client.get("/ready").status_code != 200 and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def test_it_is_said_at_ready_in_a_metric_and_in_quarantine(service: Service) -> None:
     put_into_inbox(service, [event("good"), event("bad", features={"age": 1.0})])
     for _ in range(FAILURES):
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the library raises
             drain(service.models[MODEL], service.inbox, service.state)
     work(service)
+    service.start()
     with TestClient(create_app(service)) as client:
+        until_ready(client)
         answer = client.get("/ready")
         assert answer.json()["warnings"] == {"poisoned": {MODEL: 1}}
         assert answer.status_code == 200 and answer.json()["ready"] is True

@@ -132,7 +132,9 @@ def _known(model: MonitoredModel) -> Iterator[dict[str, KnownPrediction]]:
         yield {id: KnownPrediction(time, label) for id, time, label in part.rows()}
 
 
-def _put_off_again(work: Work, model: str, marks: Mapping[Table, int], waiting: list[Label], arrived: datetime | None) -> None:
+def _put_off_again(
+    work: Work, model: str, marks: Mapping[Table, int], waiting: list[Label], arrived: datetime | None
+) -> None:
     """Give what waits to the inbox anew, in its order, without what the log has of it."""
     rows = inbox.take_out(work.connection, model)
     work.drop_waiting_labels(model, [label.id for label in waiting])

@@ -14,6 +14,7 @@ from driftline.store.inbox import Inbox
 from driftline.store.log import Table
 from driftline.store.poison import Poison, begin_attempt, set_poison_aside
 from driftline.store.state import State
+from driftline.text import visible
 
 MOST_EVENTS = 50_000
 """How many events are worked in at a time: bounds memory and the length of a write transaction."""
@@ -36,7 +37,8 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State, *, rehearsal: Open 
         _remove_from_log(model, found)
         with state.work() as work:
             set_poison_aside(work.connection, model.name, found)
-        _LOG.warning("%s: %d events were set aside, the first because %s", model.name, len(found), found[0].reason)
+        why = visible(found[0].reason)
+        _LOG.warning("%s: %d events were set aside, the first because %s", model.name, len(found), why)
         return len(rows)
     work_in(model, rows, state)
     return len(rows)

@@ -178,6 +178,8 @@ def _operations(service: Service) -> APIRouter:
     async def ready() -> Response:
         seen = await vitals.seen()
         problems = {**service.problems, **seen.problems}
+        if not service.caught_up:
+            problems.setdefault("start", "what was stored is being judged; it takes a moment")
         body = {
             "ready": not problems,
             "problems": problems,

@@ -14,6 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
+import sqlalchemy as sa
+
 from driftline.alerts.channel import Channel
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
@@ -71,12 +73,16 @@ class Service:
         self.config = config
         self._tell = tell
         self._lock = _lock(Path(config.storage))
-        self.inbox = Inbox(open_database(config.database))  # synced: 202 means durable
-        self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
-        self.models = {
-            name: agree(open_model(one, config, self.state), self.state, accept_loss=name == accept_loss)
-            for name, one in config.models.items()
-        }
+        try:
+            self.inbox = Inbox(open_database(config.database))  # synced: 202 means durable
+            self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
+            self.models = {
+                name: agree(open_model(one, config, self.state), self.state, accept_loss=name == accept_loss)
+                for name, one in config.models.items()
+            }
+        except BaseException:
+            self._lock.close()
+            raise
         self.tasks = {name: model.schema.task.value for name, model in self.models.items()}
         self.guesses = {name: guesses_of(one.config, one.schema, one.reference) for name, one in self.models.items()}
         self.views = Views(config, self.tasks, self.state, self.inbox, self.guesses)
@@ -93,7 +99,12 @@ class Service:
             config, self.models, self.state, lambda line: tell(visible(line)), lambda: config.url or self.address
         )
         self._threads: list[threading.Thread] = []
-        self._passed = False
+        self._passed = self._caught_up = False
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether what was stored at the start has been judged: until then windows may be missing from the answers."""
+        return self._caught_up
 
     @property
     def idle(self) -> bool:
@@ -144,6 +155,9 @@ class Service:
 
     def _run_worker(self) -> None:
         tidied = clock.now() - TIDY_EVERY
+        for name in self.models:
+            self._guard(name, functools.partial(self._catch_up, name))
+        self._caught_up = True
         while not self._stopping.is_set():
             self._passed = False  # before the bell is reset: `idle` must not be true in between
             self._wake.clear()
@@ -161,6 +175,9 @@ class Service:
         try:
             with panics_as_errors():
                 step()
+        except (StorageError, OSError, sa.exc.OperationalError) as error:  # of the surroundings: it needs no trace
+            self.problems[name] = in_words(error)
+            _LOG.warning("%s: %s; what has arrived is kept; trying again", name, self.problems[name])
         except Exception as error:  # noqa: BLE001 - whatever it is: show it, keep the events, try again
             self.problems[name] = in_words(error)
             _LOG.exception("%s: what has arrived is kept; trying again", name)
@@ -169,21 +186,32 @@ class Service:
 
     def _work(self, name: str) -> None:
         """Do all that there is to do for one model."""
+        self._rebuild(name)
+        worked = 1
+        while worked:
+            worked = 0 if self._stopping.is_set() else drain(self.models[name], self.inbox, self.state)
+            self._judge(name)
+
+    def _catch_up(self, name: str) -> None:
+        """Judge what was stored, before anything new is worked in."""
+        self._rebuild(name)
+        self._judge(name)
+
+    def _rebuild(self, name: str) -> None:
         model = self.models[name]
         if model.rebuild:
             rebuild(model, self.state)
             remember_fingerprint(model, self.state)
-            self.models[name] = model = replace(model, rebuild=False, behind=False)
-        while True:
-            worked = 0 if self._stopping.is_set() else drain(model, self.inbox, self.state)
-            refresh_labels(model, self.state)
-            events = judge_windows(model, self.state, clock.now(), self._announcer.announce)
-            if events:
-                self._ring()
-            for event in events:
-                self._say(event)
-            if not worked:
-                return
+            self.models[name] = replace(model, rebuild=False, behind=False)
+
+    def _judge(self, name: str) -> None:
+        model = self.models[name]
+        refresh_labels(model, self.state)
+        events = judge_windows(model, self.state, clock.now(), self._announcer.announce)
+        if events:
+            self._ring()
+        for event in events:
+            self._say(event)
 
     def _look_at_the_clock(self) -> None:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""

@@ -37,7 +37,8 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
         if engine.url.database:
             sync_file(file.parent)  # the new file's name
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
-        raise StorageError(f"the database {url} cannot be opened: {error}") from error
+        said = error.orig if isinstance(error, sa.exc.DBAPIError) else error  # without its statement
+        raise StorageError(f"the database {url} cannot be opened: {said}") from error
     return engine
 
 

@@ -244,7 +244,7 @@ def put(
     )
 
 
-def _decoded(row: sa.Row[Any]) -> InboxRow:
+def _decoded(row: Any) -> InboxRow:
     predictions = _PREDICTIONS.decode(row.body) if row.kind == "predictions" else []
     labels = _LABELS.decode(row.body) if row.kind == "labels" else []
     return InboxRow(row.seq, row.kind, row.arrived_at, predictions, labels)

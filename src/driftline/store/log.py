@@ -301,12 +301,13 @@ class EventLog:
             mine = shadow.filter(version=version).sort("seq", maintain_order=True)
             return mine.unique("id", keep="first", maintain_order=True).collect()
 
-    def times_and_versions(self) -> list[tuple[datetime, str]]:
-        """Every (time, version) that the log has predictions of, in order."""
+    def times_and_versions(self, through: Mapping[Table, int] | None = None) -> list[tuple[datetime, str]]:
+        """Every (time, version) that the log has predictions of, in order; ``through`` as for `window_rows`."""
         with self._scan("predictions") as predictions:
-            return (
-                [] if predictions is None else sorted(predictions.select("time", "version").unique().collect().rows())
-            )
+            if predictions is None:
+                return []
+            known = _up_to(predictions, through, "predictions")
+            return sorted(known.select("time", "version").unique().collect().rows())
 
     def prediction_columns(self) -> list[str]:
         """The columns of the predictions table, by their canonical names; none before the first prediction."""

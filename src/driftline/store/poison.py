@@ -13,6 +13,7 @@ from driftline.events import Label, Prediction
 from driftline.store.inbox import InboxRow
 from driftline.store.state import count
 from driftline.store.tables import ATTEMPTS, COUNTERS, INBOX, QUARANTINE
+from driftline.text import visible
 
 POISONED = "poisoned_events"
 """The counter of them; its key is their kind."""
@@ -87,6 +88,6 @@ def _quarantined(model: str, one: Poison) -> dict[str, object]:
         "arrived_at": one.row.arrived_at,
         "row_index": one.index,
         "field": "",
-        "reason": f"the worker fails on it: {one.reason}"[:REASON_LENGTH],
+        "reason": visible(f"the worker fails on it: {one.reason}"[:REASON_LENGTH]),
         "row": msgspec.json.encode(one.event),
     }

@@ -99,7 +99,7 @@ class Service:
             config, self.models, self.state, lambda line: tell(visible(line)), lambda: config.url or self.address
         )
         self._threads: list[threading.Thread] = []
-        self._passed = self._caught_up = False
+        self._passed, self._caught_up = False, True
 
     @property
     def caught_up(self) -> bool:
@@ -133,6 +133,7 @@ class Service:
             self._threads.append(threading.Thread(target=run, name="driftline-remote-write", daemon=True))
         if any(one.retrain is not None for one in self.config.models.values()):
             self._threads.append(threading.Thread(target=self._run_loop, name="driftline-retrain"))
+        self._caught_up = False
         for thread in self._threads:
             thread.start()
 

@@ -195,11 +195,12 @@ def _in_order(part: Part) -> bool:
         while skip and (cut := block.find(b"\n", start) + 1):
             start, skip = cut, skip - 1
         pending += block[start:]
-        if pending.count(b'"') % 2:
+        quoted = b'"' in pending
+        if quoted and pending.count(b'"') % 2:
             if len(pending) > _MOST_QUOTED:
                 return False
             continue
-        bare = _QUOTED_BYTES.sub(b"", pending) if b'"' in pending else pending
+        bare = _QUOTED_BYTES.sub(b"", pending) if quoted else pending
         signs = bare.translate(None, others)
         if bare and not bare.endswith(b"\n"):
             signs += b"\n"

@@ -15,12 +15,14 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -229,7 +231,10 @@ def test_a_number_is_the_accuracy(result: object) -> None:
         ((0.7, 0.8), "the function returned (0.7, 0.8) (tuple)"),
         (([1, 0], [1]), "y_true has 2 rows and y_pred has 1"),
         (([], []), "none of 0 rows has both a label and a prediction"),
-        (([None], [1]), "none of 1 rows"),
+        (([1], [None]), "none of 1 rows"),
+        (([1.5, 2.5], ["a", "b"]), "hold 'a' (str) beside numbers"),
+        (([1.5, 2.5, 3.5, "b"], [1, 2, 3, 4]), "hold 'b' (str) beside numbers"),
+        (([object()], [1]), "beside numbers; give class names"),
         ((["a", 1.5], ["a", 1.5]), "hold 'a' (str) beside numbers"),
         (([1.0, math.inf], [1.0, 2.0]), "hold inf (float) beside numbers"),
         (("abc", "abd"), "y_true came as 'abc' (str)"),
@@ -277,6 +282,113 @@ def test_rows_without_a_label_are_left_out() -> None:
     y = pd.Series([1.5, None, 2.5])
     assert read_result((y, [1.5, 2.0, 2.5])).measures(0.95)["mae"].n == 2
     assert read_result((["a", None, "b"], ["a", "a", "b"])).measures(0.95)["accuracy"].n == 2
+
+
+def labels_with_gaps() -> dict[str, Any]:
+    """The labels 1, 0, missing, 1 in every container that people have them in."""
+    numbers = [1.0, 0.0, math.nan, 1.0]
+    return {
+        "floats": np.array(numbers),
+        "float32": np.array(numbers, dtype=np.float32),
+        "a list": numbers,
+        "a list of None": [1, 0, None, 1],
+        "objects": np.array([1, 0, None, 1], dtype=object),
+        "objects with NaN": np.array([1, 0, math.nan, 1], dtype=object),
+        "NumPy scalars": [np.int64(1), np.float32(0), np.float64("nan"), np.bool_(True)],
+        "masked": np.ma.array([1, 0, 5, 1], mask=[0, 0, 1, 0]),
+        "a masked entry": [1, 0, np.ma.masked, 1],
+        "pandas": pd.Series(numbers),
+        "Int64": pd.Series([1, 0, None, 1], dtype="Int64"),
+        "boolean": pd.array([True, False, None, True], dtype="boolean"),
+        "a category": pd.Series(["1", "0", None, "1"], dtype="category"),
+        "pd.NA": [1, 0, pd.NA, 1],
+        "NaT": [1, 0, pd.NaT, 1],
+        "Polars": pl.Series([1, 0, None, 1]),
+        "Polars floats": pl.Series(numbers),
+        "Arrow": pa.array([1, 0, None, 1]),
+        "Arrow chunks": pa.chunked_array([[1, 0], [None, 1]]),
+        "Arrow scalars": [pa.scalar(1), pa.scalar(0), pa.scalar(None), pa.scalar(1)],
+        "decimals": [Decimal(1), Decimal(0), Decimal("NaN"), Decimal(1)],
+        "texts": np.array(["1", "0", "", "1"]),
+        "texts with NA": ["1", "0", " NA ", "1"],
+        "texts of floats": np.array(numbers).astype(str),
+        "an iterator": iter([1, 0, None, 1]),
+        "a tensor": Tensor(numbers),
+    }
+
+
+class Tensor:
+    """As torch has it: a number of dimensions, and a list of Python's numbers."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values, self.ndim = values, 1
+
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("a tensor's own elements are tensors")
+
+    def tolist(self) -> list[float]:
+        return list(self.values)
+
+
+@pytest.mark.parametrize("name", labels_with_gaps())
+@pytest.mark.parametrize("predictions", [[1, 1, 0, 1], np.array([1.0, 1.0, 0.0, 1.0]), ["1", "1", "0", "1"]], ids=repr)
+def test_labels_with_gaps_are_a_classification_with_gaps(name: str, predictions: Any) -> None:
+    """NaN made an array of classes one of floats: a regression, and the alert on accuracy was never judged."""
+    measured = read_result((labels_with_gaps()[name], predictions))
+    found = measured.measures(0.95)
+    assert (found["accuracy"].value, found["accuracy"].n) == (pytest.approx(2 / 3), 3)
+    assert (found["recall"].value, found["precision"].value) == (1.0, pytest.approx(2 / 3))
+    assert measured.left_out == "1 of 4 rows have no label yet and are left out"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 2, None]), st.sampled_from([0, 1, 2])), min_size=1, max_size=30),
+    st.sampled_from([float, str, int]),
+)
+def test_gaps_change_nothing_but_the_number_of_rows(rows: list[tuple[int | None, int]], kind: type) -> None:
+    gap: Any = "" if kind is str else math.nan
+    y, p = [gap if a is None else kind(a) for a, _ in rows], [kind(b) for _, b in rows]
+    labelled = [(a, b) for a, b in rows if a is not None]
+    measured = read_result((np.array(y), np.array(p)))
+    if not labelled:
+        assert measured.problem == f"none of {len(rows)} rows has both a label and a prediction yet"
+        assert not measured.measures(0.95)
+        return
+    found = measured.measures(0.95)["accuracy"]
+    assert found.n == len(labelled)
+    assert found.value == pytest.approx(sk.accuracy_score(*zip(*labelled, strict=True)))
+    assert (measured.left_out == "") == (len(labelled) == len(rows))
+
+
+@given(st.lists(st.tuples(st.integers(-30, 30), st.integers(-30, 30)), min_size=1, max_size=60), st.booleans())
+def test_numbers_are_classes_where_check_has_them_as_classes(rows: list[tuple[int, int]], halves: bool) -> None:
+    y, p = [a + 0.5 * halves for a, _ in rows], [float(b) for _, b in rows]
+    frame = pl.DataFrame({"y": y, "p": p})
+    report = driftline.check(frame, frame, label="y", prediction="p")
+    measured = read_result((np.array(y), np.array(p)))
+    classes = {"accuracy"} & set(report.to_dict()["performance"] or {})
+    assert classes == {"accuracy"} & set(measured.measures(0.95))
+
+
+def test_an_alert_on_numbers_that_are_no_classes_says_so() -> None:
+    y = list(range(100))
+    [(watching, _)] = simulate([(y, y)], ["accuracy < 0.9"])
+    [monitor] = [one for one in watching.monitors if one.rule.measure == "accuracy"]
+    assert monitor.verdict is not None and "y.astype(str)" in monitor.verdict.reason
+    assert read_result((list(map(str, y)), list(map(str, y)))).measures(0.95)["accuracy"].value == 1.0
+
+
+def test_labels_that_are_all_late_are_no_failure_and_the_alert_says_why_it_is_not_judged() -> None:
+    """The day on which the first labels are still to come is an ordinary one."""
+    late = (np.array([math.nan] * 4), [1, 0, 1, 0])
+    known = (np.array([1.0, 0.0, 0.0, 1.0] * 10), [1, 1, 1, 0] * 10)
+    (first, one), (second, two) = simulate([late, known], ["accuracy < 0.9"])
+    problem = "none of 4 rows has both a label and a prediction yet"
+    assert first.failures == 0 and not first.measures and not one.outcome.failure
+    assert f"Model not measured: {problem}" in lines_of(
+        one
+    ) and f"   not judged: accuracy cannot be had: {problem}" in lines_of(one)
+    assert second.fired == 1 and "⚠️ Alert: Model accuracy below threshold!" in lines_of(two)
 
 
 # ---- whole stories, in a process of their own -------------------------------------------------------------

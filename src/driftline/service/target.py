@@ -9,16 +9,21 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from driftline.errors import DataError, UsageError, did_you_mean
-from driftline.events import class_name, positive_class
+from driftline.events import Schema, Task, class_name, is_missing
 from driftline.rules.rule import MEASURE_NAME
 from driftline.statistics.measure import Measure
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from driftline.profiles.performance import Performance
 
 
@@ -151,11 +156,28 @@ ALLOWED = "return a number (accuracy), a mapping such as {'accuracy': 0.9, 'reca
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one evaluation returned: numbers by name, or labelled rows counted up."""
+    """What one evaluation returned: numbers by name, or labelled rows counted up.
+
+    ``problem`` says why there is nothing to measure yet; ``left_out`` which rows are not in the measures.
+    """
 
     numbers: Mapping[str, float] = field(default_factory=dict)
     rows: Performance | None = None
     positive: str | None = None
+    problem: str = ""
+    left_out: str = ""
+
+    @property
+    def hint(self) -> str:
+        """Why there may be no measures of a classification: numbers were taken as values."""
+        from driftline.profiles.frame import CLASSES_OF_NUMBERS
+
+        if self.rows is None or hasattr(self.rows, "confusion"):
+            return ""
+        return (
+            f" Numbers that are not whole, or of more than {CLASSES_OF_NUMBERS} values, are no classes; "
+            "for classes return texts, such as y.astype(str)"
+        )
 
     def measures(self, confidence: float) -> dict[str, Measure]:
         """Return the measures by name; those of rows with an interval of that two-sided confidence, and n."""
@@ -213,58 +235,110 @@ def _measure_name(name: object) -> str:
 
 
 def _values(column: Any, name: str) -> list[Any]:
-    """The values of a list, NumPy array, pandas or Polars series as plain Python values; NaN becomes None."""
+    """The values of a list, an array or a series of any library as plain Python values; what is missing is None."""
     if getattr(column, "ndim", 1) != 1:
         raise DataError(
             f"{name} came with {column.ndim} dimensions; give one label a row, such as y.ravel() or y.argmax(axis=1)"
         )
     if isinstance(column, (str, bytes, Mapping)) or not isinstance(column, Iterable):
         raise DataError(f"{name} came as {_short(column)}; give a list, a NumPy array, or a pandas or Polars series")
-    plain: Any = column.tolist() if hasattr(column, "tolist") else list(column)
-    return [_plain(value) for value in plain]
+    methods = (getattr(column, method, None) for method in ("tolist", "to_list", "to_pylist"))
+    listed = next((method for method in methods if callable(method)), lambda: list(column))
+    return [_plain(value) for value in listed()]
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a NumPy scalar within a list
-        value = value.item()
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return None if type(value).__name__ in ("NAType", "NaTType") else value
+    if isinstance(value, Enum):
+        value = value.value
+    if type(value).__name__ != "MaskedConstant":  # its item is what lies below the mask
+        for method in ("item", "as_py"):  # scalars within a list
+            if hasattr(value, method) and getattr(value, "ndim", 0) == 0:
+                value = getattr(value, method)()
+    if isinstance(value, (Decimal, Fraction)) and not is_missing(value):
+        value = float(value)
+    return None if is_missing(value) else value
 
 
 def _read_rows(labels: list[Any], predictions: list[Any]) -> Measured:
+    """Count up the rows that have both, read as `check` reads the columns of a file."""
     import polars as pl
 
+    from driftline.profiles import Columns, infer_schema
+    from driftline.profiles.frame import canonical
     from driftline.profiles.performance import Classification, Regression
+    from driftline.profiles.reading import read_alone
 
     if len(labels) != len(predictions):
         raise DataError(
             f"y_true has {len(labels)} rows and y_pred has {len(predictions)}; both have one value for each row"
         )
-    pairs = [(y, p) for y, p in zip(labels, predictions, strict=True) if y is not None and p is not None]
+    pairs = sum(y is not None and p is not None for y, p in zip(labels, predictions, strict=True))
     if not pairs:
-        raise DataError(f"none of {len(labels)} rows has both a label and a prediction; there is nothing to evaluate")
-    if all(_names_class(value) for pair in pairs for value in pair):
-        y, p = (pl.Series([class_name(pair[side]) for pair in pairs], dtype=pl.String) for side in (0, 1))
-        return Measured(rows=Classification.of(y, p), positive=_positive({*y, *p}))
-    if wrong := [value for pair in pairs for value in pair if not _is_number(value) or not math.isfinite(value)]:
-        raise DataError(
-            f"y_true and y_pred hold {_short(wrong[0])} beside numbers; "
-            "give class names (text, bool, int) or finite numbers"
-        )
-    y, p = (pl.Series([float(pair[side]) for pair in pairs], dtype=pl.Float64) for side in (0, 1))
-    return Measured(rows=Regression.of(y, p))
+        return _nothing(labels, predictions)
+    columns = Columns(label="label", prediction="prediction", features=())
+    given = pl.DataFrame({"label": _series(labels), "prediction": _series(predictions)})
+    frame, _ = read_alone(given, columns)
+    schema = infer_schema(frame, columns)
+    if schema.task is Task.REGRESSION and set(given.dtypes) == {pl.String} and _are_whole(frame):
+        frame, schema = given, infer_schema(given, columns)  # texts of many whole numbers are names, given as such
+    rows = canonical(frame, columns, schema).drop_nulls(["label", "prediction"])
+    if len(rows) != pairs:  # a text that is no number, in a regression
+        raise _mixed(next(value for value in (*labels, *predictions) if isinstance(value, str)))
+    left_out = _left_out(len(labels), pairs, predictions)
+    if schema.task is Task.REGRESSION:
+        return Measured(rows=Regression.of(rows["label"], rows["prediction"]), left_out=left_out)
+    found = Classification.of(rows["label"], rows["prediction"])
+    return Measured(rows=found, positive=_positive(schema), left_out=left_out)
 
 
-def _names_class(value: object) -> bool:
-    return isinstance(value, (str, bool, int))
+def _nothing(labels: list[Any], predictions: list[Any]) -> Measured:
+    """What is measured where no row has both: labels that come late are no fault; no rows or predictions are one."""
+    if any(prediction is not None for prediction in predictions):
+        return Measured(problem=f"none of {len(labels)} rows has both a label and a prediction yet")
+    raise DataError(f"none of {len(labels)} rows has both a label and a prediction; there is nothing to evaluate")
 
 
-def _positive(classes: set[str]) -> str | None:
+def _left_out(rows: int, measured: int, predictions: list[Any]) -> str:
+    if measured == rows:
+        return ""
+    silent = any(prediction is None for prediction in predictions)
+    what = "have no label, or no prediction," if silent else "have no label yet"
+    return f"{rows - measured} of {rows} rows {what} and are left out"
+
+
+def _are_whole(frame: pl.DataFrame) -> bool:
+    return all(bool((column.drop_nulls() == column.drop_nulls().round()).all()) for column in frame)
+
+
+def _mixed(value: object) -> DataError:
+    return DataError(
+        f"y_true and y_pred hold {_short(value)} beside numbers; "
+        "give class names (text, bool, whole numbers) or finite numbers"
+    )
+
+
+def _series(values: list[Any]) -> pl.Series:
+    """A column of one type: texts if there is one among them, as class names; else booleans or numbers."""
+    import polars as pl
+
+    there = [value for value in values if value is not None]
+    for value in there:
+        if not isinstance(value, (str, int, float)) or (isinstance(value, float) and not math.isfinite(value)):
+            raise _mixed(value)
+    if first := next((value for value in there if isinstance(value, str)), ""):
+        if any(isinstance(value, float) and not value.is_integer() for value in there):
+            raise _mixed(first)
+        return pl.Series([None if value is None else class_name(value) for value in values], dtype=pl.String)
+    if all(isinstance(value, bool) for value in there):
+        return pl.Series(values, dtype=pl.Boolean)
+    if all(isinstance(value, int) and -(2**63) <= value < 2**63 for value in there):
+        return pl.Series([None if value is None else int(value) for value in values], dtype=pl.Int64)
+    return pl.Series([None if value is None else float(value) for value in values], dtype=pl.Float64)
+
+
+def _positive(schema: Schema) -> str | None:
     """The class that precision and recall are of, where there are two; None for macro averages over more."""
-    if classes <= {"0", "1"}:
-        return "1"
-    return positive_class(classes) if len(classes) == 2 else None
+    return "1" if set(schema.classes) <= {"0", "1"} else schema.positive if len(schema.classes) == 2 else None
 
 
 def _short(value: object) -> str:

@@ -189,9 +189,11 @@ def _measure_for(rule: Rule, outcome: Outcome) -> Measure:
         return Measure(rule.measure, 1.0 if outcome.failure else 0.0)
     if outcome.measured is None:
         return Measure(rule.measure, problem="the evaluation failed")
+    if outcome.measured.problem:
+        return Measure(rule.measure, problem=outcome.measured.problem)
     measures = outcome.measured.measures(interval_confidence(rule))
     if rule.measure not in measures:
-        near = did_you_mean(rule.measure, measures)
+        near = did_you_mean(rule.measure, measures) or outcome.measured.hint
         return Measure(rule.measure, problem=f"the function returned {', '.join(measures)}.{near}")
     return measures[rule.measure]
 

@@ -57,6 +57,9 @@ def lines_of(evaluation: Evaluation) -> list[str]:
     if outcome.skipped:
         runs = "1 run was" if outcome.skipped == 1 else f"{outcome.skipped} runs were"
         lines.insert(0, f"({runs} skipped: the evaluation before took longer than the time between two)")
+    if outcome.measured is not None:
+        lines += [f"Model not measured: {outcome.measured.problem}"] if outcome.measured.problem else []
+        lines += [f"   {outcome.measured.left_out}"] if outcome.measured.left_out else []
     if outcome.failure:
         lines.append(f"Model evaluation failed: {outcome.failure}")
     for monitor, transition in evaluation.monitors:
@@ -144,6 +147,7 @@ def _evaluation_document(evaluation: Evaluation) -> dict[str, Any]:
         "time": outcome.at.isoformat(),
         "seconds": outcome.seconds,
         "failure": outcome.failure or None,
+        "problem": (outcome.measured.problem or None) if outcome.measured is not None else None,
         "measures": {
             one.name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n or None}
             for one in evaluation.measures

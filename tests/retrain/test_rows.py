@@ -17,7 +17,8 @@ from driftline.errors import DataError
 from driftline.events import Label, Prediction, Window
 from driftline.profiles import Columns, infer_schema
 from driftline.retrain.rows import EVALUATION, REFERENCE, TRAINING, RowsRecord, marks_of, split, typed, write_rows
-from driftline.store.log import EventLog, LoggedLabel, LoggedPrediction
+from driftline.store.log import EventLog
+from driftline.store.logged import LoggedLabel, LoggedPrediction
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from driftline.errors import DataError
 from driftline.events import Kind, Prediction, Schema, Task, Window
 from driftline.store.columns import ColumnNames, escape, unescape
-from driftline.store.log import MOST_UNKNOWN_CLASSES, EventLog, LoggedPrediction
+from driftline.store.log import MOST_UNKNOWN_CLASSES, EventLog
+from driftline.store.logged import LoggedPrediction
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 DAY = Window(NOON - timedelta(hours=12), NOON + timedelta(hours=12))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from driftline.errors import StorageError
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.store.database import open_database
-from driftline.store.log import EventLog, LoggedLabel, LoggedPrediction
+from driftline.store.log import EventLog
+from driftline.store.logged import LoggedLabel, LoggedPrediction
 from driftline.store.outbox import Outbox
 from driftline.store.state import KnownPrediction, State
 from driftline.store.tables import METADATA

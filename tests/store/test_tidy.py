@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.store import tidy
-from driftline.store.log import EventLog, LoggedLabel, LoggedPrediction
+from driftline.store.log import EventLog
+from driftline.store.logged import LoggedLabel, LoggedPrediction
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 DAY = Window(NOON - timedelta(hours=12), NOON + timedelta(hours=12))
@@ -214,7 +215,7 @@ def test_a_table_of_an_earlier_release_is_tidied_and_told_how_long_to_remember(t
     """It has small files, all statistics, and a week of metadata."""
     from deltalake import CommitProperties, Transaction, write_deltalake
 
-    from driftline.store.log import predictions_frame
+    from driftline.store.logged import predictions_frame
 
     for seq in range(1, 61):
         properties = CommitProperties(app_transactions=[Transaction("driftline-inbox", seq)])

@@ -20,7 +20,7 @@ from driftline.profiles import NumericColumn, WindowProfile, profile_rows
 from driftline.service.model import MonitoredModel
 from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
-from driftline.store.log import LoggedLabel, LoggedPrediction, predictions_frame
+from driftline.store.logged import LoggedLabel, LoggedPrediction, predictions_frame
 from driftline.store.state import KnownPrediction, State, WindowRow, Work
 
 AHEAD = timedelta(minutes=10)

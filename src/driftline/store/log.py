@@ -23,11 +23,12 @@ from deltalake import Schema as DeltaSchema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from driftline.errors import DataError, StorageError, panics_as_errors
-from driftline.events import Kind, Label, Prediction, Schema, Task, Window
+from driftline.events import Schema, Window
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file, sync_files
 from driftline.store.files import open_delta
+from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
 from driftline.store.tidy import PROPERTIES, Tidier, files_of_versions, live_paths
 
 _APPLICATION = "driftline-inbox"
@@ -35,26 +36,10 @@ MOST_UNKNOWN_CLASSES = 100
 """Of a model whose reference does not show its classes: each has a column of its own in the log."""
 
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
-_TIME = pl.Datetime("us", "UTC")
 _LOG = logging.getLogger("driftline")
 
 Table = Literal["predictions", "labels", "shadow"]
 TABLES: tuple[Table, ...] = ("predictions", "labels", "shadow")
-
-
-class LoggedPrediction(msgspec.Struct, frozen=True):
-    """A prediction with the inbox row that brought it."""
-
-    seq: int
-    prediction: Prediction
-
-
-class LoggedLabel(msgspec.Struct, frozen=True):
-    """A label with the inbox row that caused it to be logged, and the time of its prediction."""
-
-    seq: int
-    prediction_time: datetime
-    label: Label
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -62,33 +47,6 @@ class Mark(msgspec.Struct, frozen=True):
 
     seq: int
     version: int | None
-
-
-def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.DataFrame:
-    """Return predictions as rows of the log, in the canonical layout.
-
-    Raises `DataError` for the score of a class that the model does not have.
-    """
-    classes = sorted({*schema.classes, *(name for row in rows for name in row.prediction.score)})
-    if len(schema.classes) > 1 and len(classes) > len(schema.classes):
-        unknown = next(name for name in classes if name not in schema.classes)
-        raise DataError(f"a score came for {unknown!r}; the model's classes are {', '.join(schema.classes)}")
-    events = [row.prediction for row in rows]
-    target = pl.Float64 if schema.task is Task.REGRESSION else pl.String
-    columns = {
-        "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
-        "id": pl.Series([event.id for event in events], dtype=pl.String),
-        "time": pl.Series([event.time for event in events], dtype=_TIME),
-        "version": pl.Series([event.version for event in events], dtype=pl.String),
-        "prediction": pl.Series([event.prediction for event in events], dtype=target),
-        "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
-    }
-    for name, kind in schema.features.items():
-        dtype = pl.Float64 if kind is Kind.NUMERIC else pl.String
-        columns[FEATURE + name] = pl.Series([event.features[name] for event in events], dtype=dtype)
-    for name in classes:
-        columns[SCORE + name] = pl.Series([event.score.get(name) for event in events], dtype=pl.Float64)
-    return pl.DataFrame(columns)
 
 
 class EventLog:
@@ -100,7 +58,7 @@ class EventLog:
         self._tidiers: dict[Table, Tidier] = {table: Tidier(folder / table) for table in TABLES}
         self._synced: dict[Table, int] = {}  # the version of each table that is known to be on the disk
         self._reads: dict[Table, list[int]] = {table: [] for table in TABLES}  # the versions that are being read
-        self._target = pl.Float64 if schema.task is Task.REGRESSION else pl.String
+        self._target = target_type(schema)
 
     def last_seq(self, table: Table) -> int:
         """The highest inbox row that the table holds or has passed; 0 when it is new."""
@@ -153,7 +111,7 @@ class EventLog:
         """The id and the time of each prediction, and its newest label or null."""
         with self._scan("predictions") as predictions, self._scan("labels") as labels:
             if predictions is None:
-                return pl.DataFrame(schema={"id": pl.String, "time": _TIME, "label": self._target})
+                return pl.DataFrame(schema={"id": pl.String, "time": TIME, "label": self._target})
             mine = predictions.select("id", "time")
             if labels is None:
                 return mine.with_columns(label=pl.lit(None, self._target)).collect()
@@ -200,15 +158,7 @@ class EventLog:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
         last = self.last_seq("labels")
         rows = [row for row in rows if row.seq > last]
-        frame = pl.DataFrame(
-            {
-                "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
-                "prediction_time": pl.Series([row.prediction_time for row in rows], dtype=_TIME),
-                "id": pl.Series([row.label.id for row in rows], dtype=pl.String),
-                "time": pl.Series([row.label.time for row in rows], dtype=_TIME),
-                "label": pl.Series([row.label.label for row in rows], dtype=self._target),
-            }
-        )
+        frame = labels_frame(rows, self._schema)
         self._append("labels", frame, through)
 
     def remove(self, table: Table, seq: int, id: str) -> None:

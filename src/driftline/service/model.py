@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from driftline.errors import ConfigError
+from driftline.errors import ConfigError, DataError, UsageError
 from driftline.events import Schema, Task
 from driftline.profiles import Columns, Reference, canonical, infer_schema
 from driftline.profiles.parts import are_dates
@@ -40,6 +40,21 @@ class MonitoredModel:
     def name(self) -> str:
         """The model's name."""
         return self.config.name
+
+
+def open_models(config: Config, state: State) -> dict[str, MonitoredModel]:
+    """Open all models; a `ConfigError` names every model whose reference cannot be used, and why, in one line."""
+    opened: dict[str, MonitoredModel] = {}
+    wrong: list[str] = []
+    for name, one in config.models.items():
+        try:
+            opened[name] = open_model(one, config, state)
+        except (DataError, UsageError) as error:
+            said = str(error)
+            wrong.append(said if isinstance(error, ConfigError) else f"models.{name}.reference: {said}")
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    return opened
 
 
 def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredModel:
@@ -88,6 +103,8 @@ def remember_fingerprint(model: MonitoredModel, state: State) -> None:
 def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
     columns = config.columns
     rows = _read_as_served(open_rows(config.reference, columns.missing), columns)
+    if not rows.height:
+        raise DataError(f"{config.reference} has no rows; a reference shows what is usual")
     schema = infer_schema(rows, columns, task=config.task, positive=config.positive)
     if schema.task is not Task.REGRESSION and len(schema.classes) < 2 and columns.label is not None:
         raise ConfigError(
@@ -123,9 +140,22 @@ def _fingerprint(config: ModelConfig) -> bytes:
         config.positive,
         config.window,
         config.season,
-        _digest(config.reference.read_bytes()),
+        _digest_of_file(config.reference),
     )
     return _digest(repr(parts).encode())
+
+
+def _digest_of_file(path: Path) -> bytes:
+    """The digest of a reference, or a `DataError` that says why there is none."""
+    try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise DataError(f"{path} is no file; a model's reference is one file of rows")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; a path that is not absolute begins at the configuration's") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _digest(data: bytes) -> bytes:

@@ -31,7 +31,7 @@ from driftline.service.config import Config, secret
 from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.loop import open_loop
-from driftline.service.model import open_model, remember_fingerprint
+from driftline.service.model import open_models, remember_fingerprint
 from driftline.service.model_guesses import guesses_of
 from driftline.service.pushing import push_windows
 from driftline.service.rebuild import rebuild
@@ -77,11 +77,11 @@ class Service:
             self.inbox = Inbox(open_database(config.database))  # synced: 202 means durable
             self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
             self.models = {
-                name: agree(open_model(one, config, self.state), self.state, accept_loss=name == accept_loss)
-                for name, one in config.models.items()
+                name: agree(one, self.state, accept_loss=name == accept_loss)
+                for name, one in open_models(config, self.state).items()
             }
         except BaseException:
-            self._lock.close()
+            self._lock.close()  # whoever mends what is wrong may start again
             raise
         self.tasks = {name: model.schema.task.value for name, model in self.models.items()}
         self.guesses = {name: guesses_of(one.config, one.schema, one.reference) for name, one in self.models.items()}

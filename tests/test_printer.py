@@ -122,3 +122,15 @@ def test_a_thousand_threads_say_all_they_have_to(capsys: Any) -> None:
         one.join()
     assert printer.wait(20)
     assert len(slow.read) == 2_000
+
+
+def test_a_pipe_that_does_not_block_loses_nothing() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader, "rb") as read:
+        printer = Printer.on(stream)
+        for number in range(900):
+            printer.say(f"{number:0300}")
+        got = [int(read.readline()) for _ in range(900)]
+        assert printer.wait(20)
+    assert got == list(range(900))

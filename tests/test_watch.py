@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -35,6 +36,7 @@ from driftline.events import parse_duration
 from driftline.rules import parse_expression
 from driftline.service.target import read_result
 from driftline.service.watch import Evaluation, Watching, next_run, watch
+from driftline.service.watch_http import MOST_CONNECTIONS
 from driftline.service.watch_report import document, duration_text, lines_of, shown
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -716,3 +718,56 @@ def test_a_script_may_import_its_neighbours_and_be_named_like_a_library(script: 
     (folder / "json.py").write_text("from neighbour import SCORE\n\n\ndef evaluate():\n    return SCORE\n")
     came = run(folder, "./json.py:evaluate", "--count", "1", "--port", "0")
     assert "Model accuracy: 0.9" in came.stdout, came.stderr
+
+
+# ---- who may ask, and who does not read --------------------------------------------------------------------
+
+
+def test_metrics_are_shown_to_our_names_only(script: Script, start: Begin) -> None:
+    running = start(script("0.9"), "weather.py:evaluate", "--every", "1h", "--allow-host", "prometheus.example")
+    running.wait_for("  metrics")
+    url = next(line for line in running.lines if line.startswith("  metrics")).split()[1]
+    port = int(url.split(":")[2].split("/")[0])
+
+    def status(*head: str) -> int:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as one:
+            one.sendall("".join(f"{line}\r\n" for line in head).encode() + b"\r\n")
+            return int(one.makefile("rb").readline().split()[1])
+
+    for host in ("127.0.0.1", f"localhost:{port}", "[::1]", "Prometheus.example.:9"):
+        assert status("GET /metrics HTTP/1.1", f"Host: {host}") == 200
+    for host in ("evil.example", "localhost.evil.example", "localhost@evil.example", "10.0.0.1", "0.0.0.0"):
+        assert status("GET /metrics HTTP/1.1", f"Host: {host}") == 421
+    assert status("GET /metrics HTTP/1.0") == 421
+    assert status("GET /metrics HTTP/1.1", "Host: localhost", "Host: evil.example") == 421
+    assert status("POST / HTTP/1.1", "Host: localhost", "Origin: null") == 403
+
+
+def test_half_open_connections_keep_no_scrape_out(script: Script, start: Begin) -> None:
+    running = start(script("0.9"), "weather.py:evaluate", "--every", "1h")
+    running.wait_for("  metrics")
+    url = next(line for line in running.lines if line.startswith("  metrics")).split()[1]
+    port = int(url.split(":")[2].split("/")[0])
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_CONNECTIONS - 1):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(b"GET /metrics HT")
+        assert running.scrape()["request_processing_seconds_count",] >= 0
+        left = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        over = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS))
+        with contextlib.suppress(ConnectionResetError):
+            assert over.recv(1) == b""  # one too many is closed at once, not kept waiting
+        left.close()
+
+
+def test_a_pipe_that_nobody_reads_stops_no_evaluation(script: Script) -> None:
+    folder = script("0.9")
+    body = "    open('calls', 'a').write('x')\n    raise ValueError('y' * 60_000)\n"
+    (folder / "loud.py").write_text(f"def evaluate():\n{body}")
+    command = [*DRIFTLINE, "watch", "loud.py:evaluate", "--every", "10ms", "--count", "6", "--port", "0"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, env=ENVIRONMENT)
+    try:
+        assert process.wait(PATIENCE_SECONDS) == 1  # an evaluation that fails is an alert
+        assert (folder / "calls").read_text() == "x" * 6
+    finally:
+        process.kill()
+        process.communicate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -87,7 +88,10 @@ class Printer:
 def _write_all(number: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(number, view) :]
+        try:
+            view = view[os.write(number, view) :]
+        except BlockingIOError:  # whoever opened it does not want to wait; this thread may
+            select.select([], [number], [])
 
 
 class PrinterHandler(logging.Handler):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import click
 
 from driftline.cli.main import ALERTS, OK
+from driftline.cli.printer import Printer
 from driftline.cli.streams import print_json
 from driftline.errors import UsageError
 from driftline.events import parse_duration
@@ -18,7 +19,11 @@ from driftline.rules import parse_expression
 from driftline.service import clock
 from driftline.service.target import load_target
 from driftline.service.watch import Evaluation, StopSignal, Watching, watch
-from driftline.service.watch_report import WatchMetrics, document, introduction, lines_of, serve_metrics
+from driftline.service.watch_http import serve_metrics
+from driftline.service.watch_report import WatchMetrics, document, introduction, lines_of
+from driftline.text import visible
+
+_READ_WITHIN_SECONDS = 1.0
 
 
 @click.command()
@@ -36,6 +41,9 @@ from driftline.service.watch_report import WatchMetrics, document, introduction,
 @click.option("--model-version", default="", help="The version of the model, for the metrics.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve /metrics.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free port.")
+@click.option(
+    "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name by which Prometheus scrapes. May be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout at the end; needs --count.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an evaluation that fails, on stderr.")
 def command(
@@ -47,6 +55,7 @@ def command(
     model_version: str,
     host: str,
     port: int,
+    hosts: tuple[str, ...],
     as_json: bool,
     verbose: bool,
 ) -> int:
@@ -68,13 +77,14 @@ def command(
         found = load_target(target)
         watching = Watching.of(name or found.model, rules, span, model_version)
         metrics = WatchMetrics(watching)
-        server = serve_metrics(metrics, host, port)
+        server = serve_metrics(metrics, host, port, hosts)
         try:
-            _say(introduction(watching, target, server.url))
+            out = Printer.on(sys.stdout)
+            _say(out, introduction(watching, target, server.url))
             run = watch(found.function, watching, now=clock.now, steady=clock.steady(), stop=stop, count=count)
             for watching, evaluation in run:
                 metrics.watching = watching
-                _say(lines_of(evaluation))
+                _say(out, lines_of(evaluation))
                 if verbose and evaluation.outcome.traceback:
                     print(evaluation.outcome.traceback, end="", file=sys.stderr, flush=True)
                 if as_json:
@@ -95,8 +105,11 @@ def _exit_code(watching: Watching) -> int:
     return OK
 
 
-def _say(lines: list[str]) -> None:
-    print("\n".join(lines), flush=True)
+def _say(out: Printer, lines: list[str]) -> None:
+    """Print lines, and wait a moment for them to be read: nobody may be reading."""
+    sys.stdout.flush()  # what the function printed comes first
+    out.say("\n".join(visible(line) for line in lines))
+    out.wait(_READ_WITHIN_SECONDS)
 
 
 @contextlib.contextmanager

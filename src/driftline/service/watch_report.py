@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from driftline.errors import UsageError
 from driftline.rules import (
     AlertState,
     Rule,
@@ -259,32 +256,3 @@ def _evaluations(now: Watching) -> Iterator[Metric]:
     if now.measured_at is not None:
         last.add_metric([], now.measured_at.timestamp())
     yield last
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsServer:
-    """A running /metrics page: its address, and how to end it."""
-
-    url: str
-    close: Callable[[], None]
-
-
-def serve_metrics(metrics: WatchMetrics, host: str, port: int) -> MetricsServer:
-    """Serve /metrics from a thread; port 0 takes a free one. A port that is taken is a `UsageError`."""
-    registry = CollectorRegistry()
-    registry.register(metrics)
-    try:
-        server, thread = start_http_server(port, addr=host, registry=registry)
-    except OSError as error:
-        raise UsageError(
-            f"/metrics cannot be served at {host}:{port}: {error.strerror or error}; "
-            "choose another --port, or --port 0 for any free one"
-        ) from error
-
-    def close() -> None:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-    shown_host = f"[{host}]" if ":" in host else host
-    return MetricsServer(f"http://{shown_host}:{server.server_port}/metrics", close)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import select
 import threading
 from collections import deque
@@ -38,9 +37,8 @@ class Printer:
     @classmethod
     def on(cls, stream: IO[str]) -> Printer:
         """Print to a stream; where that is a file of the system, past Python's buffers, which block at the end."""
-        try:
-            number = stream.fileno()
-        except (OSError, ValueError, io.UnsupportedOperation):
+        raw = _raw_of(stream)
+        if raw is None:
 
             def write(text: str) -> None:
                 stream.write(text)
@@ -49,7 +47,7 @@ class Printer:
             return cls(write)
         stream.flush()
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        return cls(lambda text: _write_all(number, text.encode(encoding, "replace")))
+        return cls(lambda text: _write_all(raw, text.encode(encoding, "replace")))
 
     def say(self, text: str) -> None:
         """Have a message printed, with a line end."""
@@ -85,13 +83,20 @@ class Printer:
                 self._changed.notify_all()
 
 
-def _write_all(number: int, data: bytes) -> None:
+def _raw_of(stream: IO[str]) -> io.RawIOBase | None:
+    """What writes to the file of the system below a stream: where the command line put one, it knows what failed."""
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
+    return raw if isinstance(raw, io.RawIOBase) else None
+
+
+def _write_all(raw: io.RawIOBase, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        try:
-            view = view[os.write(number, view) :]
-        except BlockingIOError:  # whoever opened it does not want to wait; this thread may
-            select.select([], [number], [])
+        written = raw.write(view)
+        if written is None:  # whoever opened it does not want to wait; this thread may
+            select.select([], [raw], [])
+        view = view[written or 0 :]
 
 
 class PrinterHandler(logging.Handler):

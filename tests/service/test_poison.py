@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from driftline.errors import PanicError, StorageError, panics_as_errors
 from driftline.events import Label, Prediction
-from driftline.service import ingest
+from driftline.service import draining, ingest
 from driftline.service.config import load
 from driftline.service.draining import drain
 from driftline.service.http import create_app
@@ -238,6 +238,46 @@ def test_poison_that_is_in_the_log_already_is_taken_out_of_it(
     monkeypatch.undo()
     assert service.models[MODEL].log.count("predictions") == service.views.model(MODEL).predictions == 1
     assert rebuild(service.models[MODEL], service.state).differing == ()
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", ["find_poison", "_remove_from_log", "set_poison_aside"])
+def test_a_process_that_dies_while_it_sets_poison_aside_goes_on_after_the_restart(
+    config: Any, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    service = Service(config)
+    rows = [prediction("good", 0.1, said=1), prediction("bad", 0.1, said=1), prediction("late", 0.1, said=1)]
+    deliver(service, "predictions", rows)
+    deliver(service, "labels", [label(one["id"], 0.2, truth=1) for one in rows])
+    with monkeypatch.context() as patch:  # all of it is in the log, and not in the state
+        patch.setattr(ingest, "done", lambda *args: (_ for _ in ()).throw(Trouble("it dies before the state has it")))
+        with pytest.raises(Trouble):
+            drain(service.models[MODEL], service.inbox, service.state)
+    monkeypatch.setattr(ingest, "profile_predictions", fails_on_predictions)
+    real = getattr(draining, step)
+
+    def dies(*args: Any, **kwargs: Any) -> None:
+        if after:
+            real(*args, **kwargs)
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(draining, step, dies)
+        with pytest.raises(Crash):
+            drain_all(service)
+    service.stop()
+    service, _ = drain_all(Service(config))
+    view, log = service.views.model(MODEL), service.models[MODEL].log
+    assert (view.predictions, view.labels, view.waiting_labels) == (2, 2, 1)
+    assert log.count("predictions") == 2
+    assert [msgspec.json.decode(one.row)["id"] for one in service.inbox.quarantined(MODEL, most=10)] == ["bad"]
+    refresh_labels(service.models[MODEL], service.state)
+    assert rebuild(service.models[MODEL], service.state).differing == ()
+    service.stop()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from driftline.errors import PanicError, StorageError, panics_as_errors
 from driftline.events import Label, Prediction
 from driftline.service import draining, ingest
+from driftline.service.agreement import agree
 from driftline.service.config import load
 from driftline.service.draining import drain
 from driftline.service.http import create_app
@@ -124,6 +125,7 @@ def troubled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "profile_predictions", fails_on_predictions)
     monkeypatch.setattr(EventLog, "append_labels", fails_on_labels)
     monkeypatch.setattr(ingest, "make_plan", fails_on_shadows)
+    monkeypatch.setattr(draining, "CAREFUL_EVENTS", 3)  # so that batches are cut
 
 
 def drain_all(service: Service, restart: Any = None) -> tuple[Service, int]:
@@ -244,11 +246,12 @@ class Crash(BaseException):
     """The process dies here."""
 
 
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("after", "careful"), [(False, 1), (True, 1), (True, 100)])
 @pytest.mark.parametrize("step", ["find_poison", "_remove_from_log", "set_poison_aside"])
 def test_a_process_that_dies_while_it_sets_poison_aside_goes_on_after_the_restart(
-    config: Any, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+    config: Any, monkeypatch: pytest.MonkeyPatch, step: str, after: bool, careful: int
 ) -> None:
+    monkeypatch.setattr(draining, "CAREFUL_EVENTS", careful)
     service = Service(config)
     rows = [prediction("good", 0.1, said=1), prediction("bad", 0.1, said=1), prediction("late", 0.1, said=1)]
     deliver(service, "predictions", rows)
@@ -278,6 +281,32 @@ def test_a_process_that_dies_while_it_sets_poison_aside_goes_on_after_the_restar
     refresh_labels(service.models[MODEL], service.state)
     assert rebuild(service.models[MODEL], service.state).differing == ()
     service.stop()
+
+
+def test_what_was_logged_with_a_larger_batch_counts_once_when_its_beginning_is_worked_in(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "CAREFUL_EVENTS", 2)
+    for number in range(4):
+        deliver(service, "predictions", [prediction(f"{number}-{one}", 0.1, said=1) for one in range(2)])
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "done", lambda *args: (_ for _ in ()).throw(Trouble("it dies before the state has it")))
+        with pytest.raises(Trouble):
+            drain(service.models[MODEL], service.inbox, service.state)
+    model = service.models[MODEL]
+    assert drain(model, service.inbox, service.state) == 1
+    assert agree(model, service.state) is model
+    assert rebuild(model, service.state).differing == ()
+    assert [one.predictions for one in views_of(service)] == [2]
+    drain_all(service)
+    assert [one.predictions for one in views_of(service)] == [8]
+    assert model.log.count("predictions") == 8
+    assert rebuild(model, service.state).differing == ()
+
+
+def views_of(service: Service) -> list[Any]:
+    with service.state.read() as read:
+        return read.windows(MODEL)
 
 
 @pytest.mark.parametrize(

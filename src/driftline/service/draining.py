@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 
 from driftline.events import Prediction
 from driftline.service.ingest import work_in
 from driftline.service.model import MonitoredModel
 from driftline.service.poison import Open, find_poison, is_due
 from driftline.service.rehearsal import rehearse
-from driftline.store.inbox import Inbox
+from driftline.store.inbox import Inbox, InboxRow
 from driftline.store.log import Table
-from driftline.store.poison import Poison, begin_attempt, set_poison_aside
+from driftline.store.poison import Poison, begin_attempt, events_of, set_poison_aside
 from driftline.store.state import State
 from driftline.text import visible
 
 MOST_EVENTS = 50_000
 """How many events are worked in at a time: bounds memory and the length of a write transaction."""
+
+CAREFUL_EVENTS = 5_000
+"""How many are worked in at a time once a batch has failed: what is looked into then holds up other models shortly."""
 
 _LOG = logging.getLogger("driftline")
 
@@ -33,6 +38,8 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State, *, rehearsal: Open 
         return 0
     with state.work() as work:
         failures = begin_attempt(work.connection, model.name, rows[0].seq)
+    if failures:
+        rows = _beginning(rows, CAREFUL_EVENTS)
     if is_due(failures) and (found := find_poison(model, state, rows, rehearsal)):
         _remove_from_log(model, found)
         with state.work() as work:
@@ -42,6 +49,12 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State, *, rehearsal: Open 
         return len(rows)
     work_in(model, rows, state)
     return len(rows)
+
+
+def _beginning(rows: list[InboxRow], most_events: int) -> list[InboxRow]:
+    """The first rows, at least one, with about so many events."""
+    events = list(accumulate(len(events_of(row)) for row in rows))
+    return rows[: max(bisect_right(events, most_events), 1)]
 
 
 def _remove_from_log(model: MonitoredModel, found: Sequence[Poison]) -> None:

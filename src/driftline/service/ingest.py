@@ -136,7 +136,7 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
             work.mark_labels_changed(model.name, start)
         for (name, key), by in plan.counts.items():
             work.count(model.name, name, key, by)
-        watermark = _update_model(work, model, plan, profiles, rows[-1].arrived_at)
+        watermark = _update_model(work, model, plan, profiles, rows[-1])
         stale = work.drop_stale_labels(model.name, watermark - model.config.labels.accepted_for)
         work.count(model.name, "invalid_events", "label.no_prediction", stale)
         done(work.connection, model.name, rows)
@@ -189,9 +189,9 @@ def _update_model(
     model: MonitoredModel,
     plan: Plan,
     profiles: Mapping[tuple[Window, str], WindowProfile],
-    arrived: datetime,
+    last: InboxRow,
 ) -> datetime:
-    """Store the watermark and the latencies; return the watermark."""
+    """Store the watermark, the latencies and how far the log has come; return the watermark."""
     stored = work.model(model.name)
     assert stored is not None  # open_model stores it
     latency = decode(stored.latency, NumericColumn) if stored.latency else NumericColumn()
@@ -200,9 +200,18 @@ def _update_model(
     assert plan.watermark is not None  # an inbox row has at least one event
     watermark = plan.watermark
     if stored.watermark is not None:  # where the clock was ahead and has been put right, event time comes back with it
-        watermark = max(watermark, min(stored.watermark, arrived + AHEAD))
-    marks = msgspec.msgpack.encode(model.log.last_seqs())
-    work.put_model(replace(stored, watermark=watermark, latency=encode(latency), last_arrival=arrived, log_marks=marks))
+        watermark = max(watermark, min(stored.watermark, last.arrived_at + AHEAD))
+    # The log may be further: a larger batch, of which this is the beginning, has failed after it was appended.
+    marks = {table: min(seq, last.seq) for table, seq in model.log.last_seqs().items()}
+    work.put_model(
+        replace(
+            stored,
+            watermark=watermark,
+            latency=encode(latency),
+            last_arrival=last.arrived_at,
+            log_marks=msgspec.msgpack.encode(marks),
+        )
+    )
     return watermark
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.servers import until
 from tests.service.conftest import MODEL, prediction, write_config
-from tests.service.test_killed import serving
+from tests.service.test_killed import post, serving
 
 PREDICTIONS = f"/api/v1/models/{MODEL}/predictions"
 LIMITS = "limits: {header_time: 1s, body_time: 2s, connections: 20}"
@@ -227,6 +227,15 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         one.sendall(HALF["a body"])
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        time.sleep(0.6)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == -signal.SIGTERM
+
+
+def test_one_signal_that_is_passed_on_twice_is_one(tmp_path: Path) -> None:
+    """`timeout` sends a signal to its child, and then to the whole group."""
+    with serving(write_config(tmp_path)) as (process, address):
+        assert post(address, "predictions", [prediction("a", 0.1, said=1)])
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

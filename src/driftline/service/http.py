@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.concurrency import run_in_threadpool
@@ -47,6 +48,23 @@ _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
 
 
+_ERROR = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "required": ["type", "message"],
+                    "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+                }
+            },
+        }
+    }
+}
+
+
 def create_app(service: Service) -> FastAPI:
     """Build the application around a service; the caller starts and stops the service."""
     app = FastAPI(
@@ -56,6 +74,7 @@ def create_app(service: Service) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        responses={"default": {"description": "What came, what is allowed and what to do.", "content": _ERROR}},
     )
     app.state.bodies = Bodies(service.config.limits.body_bytes)
     app.include_router(event_routes(service))
@@ -189,7 +208,7 @@ def _operations(service: Service) -> APIRouter:
         }
         return json_answer(body, 503 if problems else 200)
 
-    @router.get("/metrics", summary="The Prometheus exposition.")
+    @router.get("/metrics", summary="The Prometheus exposition.", response_class=PlainTextResponse)
     def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})

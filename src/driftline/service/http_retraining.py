@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from driftline.errors import UnknownNameError
@@ -100,14 +101,18 @@ def _add_answers(router: APIRouter, service: Service) -> None:
     def one(id: str) -> Response:
         return json_answer(request_view(service.state, id))
 
-    @router.get("/retraining/{id}/report", summary="The contest of a request, as a page.")
+    @router.get("/retraining/{id}/report", summary="The contest of a request, as a page.", response_class=HTMLResponse)
     def report(id: str) -> Response:
         found = decode_contest(request_view(service.state, id).contest)
         if found is None:
             raise UnknownNameError("contest of request", id, ())
         return Response(contest_html(found), media_type="text/html; charset=utf-8")
 
-    @router.get("/models/{model}/card", summary="The model card of a version, by default of the champion, as a page.")
+    @router.get(
+        "/models/{model}/card",
+        summary="The model card of a version, by default of the champion, as a page.",
+        response_class=HTMLResponse,
+    )
     def card(model: str, version: str | None = None) -> Response:
         service.views.model_config(model)
         found = model_card(model, version, service.tasks[model], service.state, service.loop.registry)

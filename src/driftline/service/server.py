@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable
 
 from driftline.errors import UsageError
+from driftline.service import clock
 from driftline.service.config import Config
 from driftline.service.connections import BoundedServer
 from driftline.service.hosts import Hosts, guarded
@@ -16,6 +18,7 @@ from driftline.service.runtime import Service
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_ONE_SIGNAL_SECONDS = 0.25
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -45,6 +48,7 @@ class Server:
     def __init__(self, config: Config, listener: socket.socket, tell: Callable[[str], None]) -> None:
         self._service = Service(config, tell)
         self._listener = listener
+        self._told_to_stop: float | None = None
         app = guarded(create_app(self._service), Hosts.of(config.hosts, config.url))
         self._uvicorn = BoundedServer(app, config.limits)
         host, port = listener.getsockname()[:2]
@@ -67,11 +71,18 @@ class Server:
             self._listener.close()
             self._service.stop()
 
-    def _stop_by_signal(self, _number: int, _frame: object) -> None:
-        """End in order; a second signal ends the process at once, which loses nothing that was acknowledged."""
-        for number in _SIGNALS:
+    def _stop_by_signal(self, number: int, _frame: object) -> None:
+        """End in order; a second signal ends the process at once, which loses nothing that was acknowledged.
+
+        What wraps us (`timeout`, a shell at Ctrl-C) may pass one signal on twice: that counts once.
+        """
+        now = clock.monotonic_seconds()
+        if self._told_to_stop is None:
+            self._told_to_stop = now
+            self.stop()
+        elif now - self._told_to_stop > _ONE_SIGNAL_SECONDS:
             signal.signal(number, signal.SIG_DFL)
-        self.stop()
+            os.kill(os.getpid(), number)
 
     def stop(self) -> None:
         """Have `run` return soon; said twice, at once."""

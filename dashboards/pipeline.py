@@ -93,6 +93,10 @@ def _events() -> list[Panel]:
                     f"sum by (model, reason) (rate(driftline_invalid_events_total{{{_MODEL}}}[$__rate_interval]))",
                     "{{model}} {{reason}}",
                 ),
+                query(
+                    f"sum by (model) (rate(driftline_poisoned_events_total{{{_MODEL}}}[$__rate_interval]))",
+                    "{{model}} failed in the worker",
+                ),
             ).min(0)
         ),
         lines(

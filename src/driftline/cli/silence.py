@@ -26,9 +26,9 @@ from driftline.text import visible
 def command(context: click.Context, config_path: Path, data: Path | None) -> None:
     """Have nobody told of some alerts for a while."""
 
-    def state() -> State:  # not before a subcommand needs it: its --help does not
+    def state(*, planned: bool = False) -> State:  # not before a subcommand needs it: its --help does not
         config = load(config_path)
-        return open_state(config.at(data) if data is not None else config)
+        return open_state(config.at(data) if data is not None else config, or_folder=planned)
 
     context.obj = state
 
@@ -46,14 +46,14 @@ def command(context: click.Context, config_path: Path, data: Path | None) -> Non
 @click.option("--reason", required=True)
 @click.option("--by", default=getpass.getuser, show_default="your user name")
 @click.pass_obj
-def add(state: Callable[[], State], matches: tuple[str, ...], duration: str, reason: str, by: str) -> None:
+def add(state: Callable[..., State], matches: tuple[str, ...], duration: str, reason: str, by: str) -> None:
     """Add a silence from now on."""
     pairs = [one.partition("=") for one in matches]
     for field, sign, pattern in pairs:
         if not (field and sign and pattern):
             raise UsageError(f"{field + sign + pattern!r} came; write FIELD=PATTERN, such as model=churn")
     body = SilenceBody(match={field: pattern for field, _, pattern in pairs}, by=by, reason=reason, duration=duration)
-    row = add_silence(state(), body, clock.now())
+    row = add_silence(state(planned=True), body, clock.now())
     click.echo(f"{row.id}: silent until {_moment(row.ends_at)}")
 
 

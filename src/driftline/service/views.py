@@ -178,9 +178,13 @@ class Views:
         )
 
 
-def open_state(config: Config) -> State:
-    """Open the state of a service, whether it runs or not; `UsageError` where none has worked."""
-    require_storage(config)
+def open_state(config: Config, *, or_folder: bool = False) -> State:
+    """Open the state of a service, whether it runs or not; `UsageError` where none has worked.
+
+    With ``or_folder`` a folder will do that was made for it: the state begins there.
+    """
+    if not (or_folder and Path(config.storage).is_dir()):
+        require_storage(config)
     return State(open_database(config.database))
 
 

@@ -157,11 +157,70 @@ def test_a_gap_is_told_however_times_are_written(spelled: str, suffix: str, tmp_
     assert bool(said) is (spelled not in ("iso", "datetime", "offset"))
 
 
+@pytest.mark.parametrize("spelled", [*SPELLED, "month and day, short"])
+@pytest.mark.parametrize("other", ["month first", "day first", "iso", "date key", "seconds", "datetime"])
+def test_each_side_is_read_as_it_is_written(spelled: str, other: str) -> None:
+    """The writer of the rows may have changed; what it means has not."""
+    ways = SPELLED | {"month and day, short": lambda t: t.strftime("%m/%d/%y")}
+    whole = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(366)]
+    for first, second in ((spelled, other), (other, spelled)):
+        before, now = (
+            pl.DataFrame({"t": [ways[way](t) for t in times], "v": [i % 7 for i in range(len(times))]})
+            for way, times in ((first, whole), (second, DAYS))
+        )
+        assert GAP in driftline.check(before, now, time="t").notes
+        asked = (
+            driftline.check(before, now, time="t", time_format="%m/%d/%Y") if "month first" in (first, second) else None
+        )
+        assert asked is None or GAP in asked.notes
+
+
+def test_a_side_whose_order_is_open_is_refused_though_the_other_is_iso() -> None:
+    iso, open_ = (
+        pl.DataFrame(
+            {"t": [datetime(2024, 1, 1 + i % 12).strftime(way) for i in range(N)], "v": [i % 7 for i in range(N)]}
+        )
+        for way in ("%Y-%m-%d", "%m/%d/%Y")
+    )
+    for pair in ((iso, open_), (open_, iso)):
+        with pytest.raises(DataError, match="'t' can be day first or month first, such as '01/01/2024'"):
+            driftline.check(*pair, time="t")
+        assert driftline.check(*pair, time="t", time_format="%m/%d/%Y").verdict == "ok"
+
+
+def test_both_orders_in_a_column_of_times_are_refused() -> None:
+    days = [datetime(2024, 1, 1) + timedelta(days=i % 366) for i in range(N)]
+    rows = pl.DataFrame(
+        {"t": [day.strftime("%d/%m/%Y" if i % 2 else "%m/%d/%Y") for i, day in enumerate(days)], "v": 1}
+    )
+    with pytest.raises(DataError, match="'t' are day first in some rows and month first in others"):
+        driftline.check(rows, rows, time="t")
+    assert "day first in some rows" in driftline.check(rows, rows).columns["t"].problem
+
+
+def test_times_that_are_all_gone_get_a_word() -> None:
+    rows = pl.DataFrame({"t": DAYS, "v": [i % 7 for i in range(len(DAYS))]})
+    for now, words in ((rows.drop("t"), "no column t"), (rows.with_columns(t=None), "no time in t")):
+        notes = driftline.check(rows, now, time="t").notes
+        assert f"the current rows have {words}: gaps and changes of volume are not looked for" in notes
+    assert not [note for note in driftline.check(rows, rows, time="t").notes if "not looked for" in note]
+
+
+def test_times_of_the_day_are_the_same_as_texts() -> None:
+    clock = pl.DataFrame({"t": [datetime(2024, 1, 1, i % 5 + 7, 30).time() for i in range(N)], "v": [1, 2] * (N // 2)})
+    for way in ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f"):
+        texts = clock.with_columns(pl.col("t").dt.strftime(way.replace("%f", "0")))
+        for pair in ((clock, texts), (texts, clock)):
+            assert driftline.check(*pair).verdict == "ok"
+    late = clock.with_columns(pl.lit("23:30:00").alias("t"))
+    assert driftline.check(clock, late).columns["t"].drift.drifted
+
+
 def test_a_time_that_was_asked_for_and_cannot_be_read_is_refused_by_name() -> None:
     rows = pl.DataFrame({"t": ["soon", "later"] * 100, "v": [1.0, 2.0] * 100})
     with pytest.raises(DataError, match=r"200 of 200 values of the time column 't' .* such as 'soon'"):
         driftline.check(rows, rows, time="t")
-    with pytest.raises(DataError, match=r"'01/02/2024', can be day first or month first"):
+    with pytest.raises(DataError, match=r"'t' can be day first or month first, such as '01/02/2024'"):
         driftline.check(*[rows.with_columns(t=pl.lit("01/02/2024"))] * 2, time="t")
     said = driftline.check(*[rows.with_columns(t=pl.lit("01/02/2024"))] * 2, time="t", time_format="%d/%m/%Y")
     assert said.verdict == "ok"
@@ -347,3 +406,14 @@ def test_labels_that_are_nan_leave_their_rows_out_of_a_contest() -> None:
     found = hold(old, new, rows, GateColumns("y", id="id"), Settings())
     assert found.decision == "promote"
     assert any(f"{int((~LATE).sum())} labelled rows" in gate.reason for gate in found.gates)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_classes_of_other_names_are_an_error_of_people_and_not_of_ours(suffix: str, tmp_path: Path) -> None:
+    rows = pl.DataFrame({"y": LABELS, "p": ANSWERS})
+    words = rows.select(pl.col(name).replace_strict({0: "no", 1: "yes"}) for name in rows.columns)
+    for pair in ((rows, words), (words, rows)):
+        before, now = (written(frame, tmp_path / f"{place}{suffix}") for place, frame in enumerate(pair))
+        with pytest.raises(DataError, match=r"4 classes \(0, 1, no, yes\) in y, p"):
+            driftline.check(before, now, label="y", prediction="p", task="binary")
+        assert driftline.check(before, now, label="y", prediction="p").verdict == "alert"

@@ -81,6 +81,78 @@ def test_day_and_month_are_told_apart_by_the_column_and_never_guessed(times: lis
         assert read == [time.replace(second=0, microsecond=0) for time in times]
 
 
+@pytest.mark.parametrize("pattern", ["%d.%m.%y", "%d-%m-%y %H:%M", "%m/%d/%y", "%d/%m/%y"])
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.datetimes(datetime(1975, 1, 1), datetime(2060, 1, 1)), min_size=2, max_size=30))
+def test_a_year_of_two_digits_is_python_s_or_the_order_is_open(pattern: str, times: list[datetime]) -> None:
+    """Never another time: not the year 24, and no year in front where a day may stand there."""
+    texts = pl.Series([time.strftime(pattern) for time in times])
+    style = time_style([texts])
+    if isinstance(style, TimeStyle):
+        expected = [datetime.strptime(text, pattern).replace(tzinfo=UTC) for text in texts]
+        assert read_texts(texts, style).to_list() == expected
+        mixed = pl.Series([*texts, *(time.strftime(pattern.replace("y", "Y")) for time in times)])
+        assert read_texts(mixed, style).to_list() == expected * 2
+        assert read_texts(mixed.reverse(), style).to_list() == (expected * 2)[::-1]
+    else:
+        assert style is Doubt.ORDER and "." not in pattern
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.dates(datetime(2010, 1, 1).date(), datetime(2030, 1, 1).date()), st.integers(13, 300))
+def test_years_of_two_digits_in_front_are_not_taken_for_days(start: Any, days: int) -> None:
+    texts = pl.Series([(start + timedelta(days=day)).strftime("%y-%m-%d") for day in range(days)])
+    assert time_style([texts]) is Doubt.ORDER
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1)), min_size=20, max_size=60), st.integers(2, 4))
+def test_both_orders_in_one_column_are_refused_whichever_is_more_frequent(times: list[datetime], every: int) -> None:
+    telling = [time.replace(day=13 + time.day % 15) for time in times]
+    texts = [time.strftime("%d/%m/%Y" if i % every else "%m/%d/%Y") for i, time in enumerate(telling)]
+    assert time_style([pl.Series(texts)]) is Doubt.BOTH
+    broken = [time.strftime("%m/%d/%Y") for time in telling] + [telling[0].strftime("%d/%m/%Y")]
+    assert time_style([pl.Series(broken)]).name == "month"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-01-31T05", "2024-01-31t05:00:00z", "2024-01-31 05:00 utc", "2024-01-31T05+0000"]
+)
+def test_iso_without_minutes_and_in_small_letters(text: str) -> None:
+    assert one([text]) == [datetime(2024, 1, 31, 5, tzinfo=UTC)]
+
+
+def test_months_are_their_first_day() -> None:
+    assert one(["2024-02", "2023-12"]) == [datetime(2024, 2, 1, tzinfo=UTC), datetime(2023, 12, 1, tzinfo=UTC)]
+    assert time_style([pl.Series(["2024-02", "2023-12"])], plain=True) is Doubt.NO_TIMES
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.dates(datetime(1950, 1, 1).date(), datetime(2100, 1, 1).date()), min_size=10, max_size=40),
+    st.sampled_from([0, -1, 20240000, 99999999, 20241399]),
+    st.sampled_from([pl.Int64, pl.Float64]),
+)
+def test_a_day_that_is_not_known_makes_no_epochs_of_date_keys(days: list[Any], unknown: int, dtype: Any) -> None:
+    values = pl.Series([*(int(day.strftime("%Y%m%d")) for day in days), unknown], dtype=dtype)
+    assert epoch_style([values]).format == "%Y%m%d"
+    assert [time.date() for time in times_of(values).drop_nulls().to_list()] == days
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1)), st.sampled_from(["%S.%f", "%S%f"]))
+def test_fractions_of_a_second_are_those_of_strptime(time: datetime, end: str) -> None:
+    pattern = "%Y|%m|%d %H:%M:" + end
+    text = time.strftime(pattern)
+    read = times_of(pl.Series([text]), checked_time_format(pattern)).to_list()
+    assert read == [datetime.strptime(text, pattern).replace(tzinfo=UTC)]
+
+
+def test_names_of_zones_are_not_passed_over() -> None:
+    with pytest.raises(UsageError, match="names of time zones, %Z, cannot be read"):
+        checked_time_format("%Y-%m-%d %H:%M %Z")
+
+
 def test_the_other_side_may_tell_the_order() -> None:
     assert time_style([pl.Series(["01/02/2024"]), pl.Series(["01/31/2024"])]).name == "month"  # type: ignore[union-attr]
 

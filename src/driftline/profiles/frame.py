@@ -302,7 +302,7 @@ def _names_of(numbers: pl.Series) -> pl.Series | None:
     low, high = numbers.min(), numbers.max()
     if not (isinstance(low, int) and isinstance(high, int) and -_FEW_NUMBERS < low <= high < _FEW_NUMBERS):
         return None
-    names = pl.Series([str(number) for number in range(low, high + 1)], dtype=pl.String)
+    names = pl.Series(numbers.name, [str(number) for number in range(low, high + 1)], dtype=pl.String)
     return names.gather((numbers.cast(pl.Int16) - low).cast(pl.UInt32)) if len(names) <= len(numbers) else None
 
 

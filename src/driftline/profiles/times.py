@@ -10,6 +10,7 @@ import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -41,6 +42,7 @@ _CLOCK = (
 _ZONE = r"\s*(?P<zone>(?i:Z|UTC|GMT)|[+-]\d{2}(?::?\d{2})?)?"
 _SPECIAL = {
     "year": r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})",
+    "year month": r"(?P<year>\d{4})-(?P<month>\d{2})(?P<day>)",
     "compact": r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})",
     "named": rf"{_WEEKDAY}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-/ .]*{_NAME}[-/ .,]*(?P<year>\d{{4}}|\d{{2}})",
     "name first": rf"{_WEEKDAY}{_NAME}[-/ .]*(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-/ .,]+(?P<year>\d{{4}}|\d{{2}})",
@@ -50,9 +52,13 @@ _SPECIAL = {
 _COMPACT_CLOCK = (
     r"(?:[T ]?(?P<hour>\d{2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9})\d*)?)?(?P<half>)?)?"
 )
-_TEMPLATES = {
-    name: f"^{date}{_COMPACT_CLOCK if name == 'compact' else _CLOCK}{_ZONE}$" for name, date in _SPECIAL.items()
-}
+_ISO_CLOCK = (
+    _CLOCK.replace("[T ,:]", "[Tt ,:]")
+    .replace(":(?P<minute>", "(?::(?P<minute>", 1)
+    .replace(r"\s*(?P<half>", r")?\s*(?P<half>", 1)
+)  # 2024-01-31T05 has no minutes
+_CLOCKS = {"compact": _COMPACT_CLOCK, "year": _ISO_CLOCK}
+_TEMPLATES = {name: f"^{date}{_CLOCKS.get(name, _CLOCK)}{_ZONE}$" for name, date in _SPECIAL.items()}
 _FOR_PEOPLE = {
     "named": "day, name of the month, year",
     "name first": "name of the month, day, year",
@@ -60,10 +66,15 @@ _FOR_PEOPLE = {
     "month": "month first",
     "compact": "date keys such as 20240131",
 }
-_PLAIN = r"\d+(?P<sign>[-/.])\d+(?P=sign)\d+(?:(?P<between>[T ])\d\d:\d\d(?P<seconds>:\d\d)?(?P<zone>Z)?)?"
+_PLAIN = r"\d+(?P<sign>[-/.])\d\d?(?P=sign)\d+(?:(?P<between>[T ])\d\d:\d\d(?P<seconds>:\d\d)?(?P<zone>Z)?)?"
+_EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
+"""Strptime takes the year 24 for that of Augustus."""
+
 _PLAIN_DATES = {"year": ("%Y", "%m", "%d"), "day": ("%d", "%m", "%Y"), "month": ("%m", "%d", "%Y")}
 _SEPARATED = r"^(\d{1,2})([-/.])(\d{1,2})[-/.](?:\d{4}|\d{2})(?:\D|$)"
+_SHORT = r"^(\d{2})[-/]\d{1,2}[-/](\d{2})(?:\D|$)"
 _VERSION = r"^\d{1,2}[.-]\d{1,2}[.-]\d{2}(\D|$)"
+_NUMBER = r"^\s*-?\d+(\.\d+)?\s*$"
 _LEAST_TELL = 0.5  # codes may look like dates: 1234-56-78
 _MOST_TELL = 0.9  # of the texts that are there; a few may be broken
 
@@ -75,6 +86,7 @@ class Doubt(enum.Enum):
 
     NO_TIMES = "no times"
     ORDER = "day first or month first"
+    BOTH = "day first and month first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +117,21 @@ def checked_time_format(time_format: str | None) -> str | None:
     allowed = f"allowed are strptime's signs, such as '%d/%m/%Y %H:%M', and {', '.join(UNITS)} for epochs"
     if "%" not in time_format:
         raise UsageError(f"the time format {time_format!r} came; {allowed}")
+    if "%Z" in time_format:
+        raise UsageError(
+            f"the time format {time_format!r} came; names of time zones, %Z, cannot be read: allowed "
+            "are offsets, %z, and a name as it stands, such as 'UTC', which then is not looked at"
+        )
     try:
-        pl.Series([""]).str.to_datetime(time_format, strict=False)
+        pl.Series([""]).str.to_datetime(_in_signs_of_chrono(time_format), strict=False)
     except pl.exceptions.PolarsError as error:
         raise UsageError(f"the time format {time_format!r} cannot be read by: {error}; {allowed}") from None
     return time_format
+
+
+def _in_signs_of_chrono(time_format: str) -> str:
+    """Strptime's %f is a fraction of a second of one to six digits; Polars reads it as a number of nanoseconds."""
+    return re.sub(r"\.?%f", lambda sign: "%.f" if sign[0][0] == "." else "%6f", time_format)
 
 
 def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyle | Doubt:
@@ -128,18 +150,31 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
     if not len(texts):
         return Doubt.NO_TIMES
     clock = bool(texts.str.contains(r"\d[T ,:]+\s*\d{1,2}:\d{2}|\d{8}[T ]?\d{4}").any())
-    for name in ("year", "named", "name first", *(() if plain else ("compact",))):
+    for name in ("year", "named", "name first", *(() if plain else ("compact", "year month"))):
         if _tell(texts, name):
             return TimeStyle(name, clock=clock)
     parts = texts.str.extract_groups(_SEPARATED).struct
     first, sign, second = parts.field("1").cast(pl.Int32), parts.field("2"), parts.field("3").cast(pl.Int32)
     if first.count() < _MOST_TELL * len(texts) or (plain and bool(texts.str.contains(_VERSION).any())):
         return Doubt.NO_TIMES
-    day_first, month_first = _share(first > 12), _share(second > 12)
-    if not day_first and not month_first and bool((sign.drop_nulls() != ".").all()):
+    day_first, month_first = _share((first > 12) & (second <= 12)), _share((first <= 12) & (second > 12))
+    if min(day_first, month_first) > (1 - _MOST_TELL) * max(day_first, month_first):
+        return Doubt.BOTH
+    pointed = bool((sign.drop_nulls() == ".").all())
+    valid = _share((first <= 31) & (second <= 31) & ((first <= 12) | (second <= 12))) >= _MOST_TELL
+    if valid and not pointed and (not (day_first or month_first) or _may_begin_with_year(texts)):
         return Doubt.ORDER
     name = "day" if day_first >= month_first else "month"
     return TimeStyle(name, clock=clock) if _tell(texts, name) else Doubt.NO_TIMES
+
+
+def _may_begin_with_year(texts: pl.Series) -> bool:
+    """Whether texts such as 24-01-31 may begin with their year: it is what changes least."""
+    ends = texts.str.extract_groups(_SHORT).struct
+    first, last = ends.field("1").drop_nulls(), ends.field("2").drop_nulls().cast(pl.Int32)
+    if len(first) < _MOST_TELL * len(texts) or bool((last > 31).any()):
+        return False
+    return first.n_unique() < last.n_unique() or first.n_unique() == last.n_unique() == 1
 
 
 def _share(those: pl.Series) -> float:
@@ -155,7 +190,9 @@ def _tell(texts: pl.Series, name: str) -> bool:
 
 
 def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
-    """How the times of a column of numbers are written: date keys where every number is one, else epochs by size.
+    """How the times of a column of numbers are written: date keys where nearly all are such, else epochs by size.
+
+    The others, such as 0, -1 and 20240000 for a day that is not known, are no times then.
 
     >>> epoch_style([pl.Series([20240131, 20240201])]).format, epoch_style([pl.Series([1704067200000])]).name
     ('%Y%m%d', 'numbers')
@@ -164,17 +201,12 @@ def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
     there = there.filter(there.is_finite())
     if not len(there):
         return TimeStyle("numbers")
-    low, high = float(there.min()), float(there.max())  # type: ignore[arg-type]
     for digits, pattern in _COLUMN_KEYS.items():
-        if 10 ** (digits - 1) <= low and high < 10**digits and _is_year(low, digits) and _is_year(high, digits):
-            style = TimeStyle("key", pattern)
-            if read_numbers(there, style).null_count() == 0:
-                return style
+        keys = there.filter((there // 10 ** (digits - 4)).is_between(FIRST_KEY_YEAR, LAST_KEY_YEAR))
+        style = TimeStyle("key", pattern)
+        if len(keys) and read_numbers(keys, style).count() >= _MOST_TELL * len(there):
+            return style
     return TimeStyle("numbers")
-
-
-def _is_year(key: float, digits: int) -> bool:
-    return bool(FIRST_KEY_YEAR <= key // 10 ** (digits - 4) <= LAST_KEY_YEAR)
 
 
 def read_times(values: pl.Series, style: TimeStyle) -> pl.Series:
@@ -230,6 +262,18 @@ def _epoch(number: pl.Expr, unit: str = "") -> pl.Expr:
     return pl.when(by_unit.abs() < FARTHEST_US).then(by_unit).cast(pl.Datetime("us", "UTC"))
 
 
+def numbers_of(values: pl.Series) -> pl.Series | None:
+    """The numbers of a column of times that are numbers, or digits in texts but for a few; None for other columns."""
+    if values.dtype.is_numeric():
+        return values
+    if values.dtype != pl.String:
+        return None
+    there = values.drop_nulls()
+    if len(there) and _share(there.str.contains(_NUMBER)) < _MOST_TELL:
+        return None
+    return values.str.strip_chars().cast(pl.Float64, strict=False)
+
+
 def unit_of(numbers: Sequence[pl.Series]) -> str:
     """The unit that most of the epochs of a column have, in words; several are told.
 
@@ -264,7 +308,7 @@ def read_texts(texts: pl.Series, style: TimeStyle) -> pl.Series:
     if pattern is None:
         return _by_template(texts, style)
     read = _in_utc(texts.str.to_datetime(pattern, time_unit="us", strict=False))
-    others = read.is_null() & texts.is_not_null()
+    others = (read.is_null() | (read < _EARLIEST).fill_null(False)) & texts.is_not_null()
     if not others.any():
         return read
     places = others.arg_true()
@@ -307,7 +351,7 @@ def _by_template(texts: pl.Series, style: TimeStyle) -> pl.Series:
         "{}-{}-{} {}:{}:{}",
         year.cast(pl.String).str.zfill(4),
         month.replace(names).str.zfill(2),
-        column("day").str.zfill(2),
+        column("day").replace("", "1").str.zfill(2),
         hour.cast(pl.String).str.zfill(2),
         column("minute").fill_null("00"),
         column("second").fill_null("00"),
@@ -326,7 +370,9 @@ def _by_template(texts: pl.Series, style: TimeStyle) -> pl.Series:
 def _by_format(texts: pl.Series, pattern: str) -> pl.Series:
     if pattern in UNITS:
         return read_numbers(texts.str.strip_chars().cast(pl.Float64, strict=False), TimeStyle("format", pattern))
-    return _in_utc(texts.str.strip_chars().str.to_datetime(pattern, time_unit="us", strict=False))
+    signs = _in_signs_of_chrono(pattern)
+    times = _in_utc(texts.str.strip_chars().str.to_datetime(signs, time_unit="us", strict=False))
+    return times.set((times < _EARLIEST).fill_null(False), None)
 
 
 def _in_utc(times: pl.Series) -> pl.Series:

@@ -49,6 +49,7 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
         *_alike_classes(sides),
         *parts_unplayed(sides),
         *_unreadable(sides),
+        *_without_times(sides),
         *_volume(sides),
         *_outliers(sides, drifted),
     )
@@ -91,6 +92,22 @@ def _unreadable(sides: Sides) -> list[str]:
             was, became = percents(*shares)
             notes.append(f"{became} of {column} are left out: they are no {_WANTED[part]} ({was} in the reference)")
     return notes
+
+
+def _without_times(sides: Sides) -> list[str]:
+    """The sides of which no row has a time, though a column of times was named."""
+    name = sides.columns.time
+    if name is None:
+        return []
+    gone = [
+        (words, "no column" if name not in types else "no time in")
+        for words, seen, types in (
+            ("the reference has", sides.before, sides.types_before),
+            ("the current rows have", sides.now, sides.types_now),
+        )
+        if not seen.days
+    ]
+    return [f"{words} {what} {name}: gaps and changes of volume are not looked for" for words, what in gone]
 
 
 def _volume(sides: Sides) -> list[str]:

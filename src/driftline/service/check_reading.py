@@ -9,8 +9,9 @@ import polars as pl
 
 from driftline.errors import DataError
 from driftline.profiles import Columns
+from driftline.profiles.alike import Alike, Conversion, HowRead, Table
 from driftline.profiles.missing import without_missing
-from driftline.profiles.reading import Alike, Conversion, HowRead, Table, as_written, read_alike
+from driftline.profiles.reading import as_written, read_alike
 from driftline.service.check_rows import rows_of
 from driftline.store.rows import Rows, StreamedRows, readable
 

@@ -25,7 +25,7 @@ def _is_target(dtype: pl.DataType) -> bool:
 
 
 def _is_time(dtype: pl.DataType) -> bool:
-    return dtype.is_numeric() or dtype in (pl.String, pl.Date, pl.Datetime)
+    return dtype.is_numeric() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Date, pl.Datetime)
 
 
 def _is_name(dtype: pl.DataType) -> bool:

@@ -16,8 +16,9 @@ import polars as pl
 from driftline.errors import ConflictError, DataError, StorageError
 from driftline.events import Schema, Task
 from driftline.profiles import Columns, canonical
+from driftline.profiles.alike import Table
 from driftline.profiles.frame import SCORE, SEGMENT
-from driftline.profiles.reading import Table, as_written, read_alone
+from driftline.profiles.reading import as_written, read_alone
 from driftline.retrain.registry import CHAMPION, Registry, Version
 from driftline.retrain.rows import EVALUATION, RowsRecord
 from driftline.retrain.runners import Report, Result

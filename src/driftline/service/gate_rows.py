@@ -11,8 +11,9 @@ import polars as pl
 from driftline.errors import DataError, lacks_column
 from driftline.events import MISSING_TEXTS
 from driftline.profiles import Columns
+from driftline.profiles.alike import HowRead, Table
 from driftline.profiles.missing import without_missing
-from driftline.profiles.reading import HowRead, Table, as_written, converted, read_alike
+from driftline.profiles.reading import as_written, converted, read_alike
 from driftline.store.files import open_rows, whole
 from driftline.store.rows import FrameRows, Rows
 

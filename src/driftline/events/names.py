@@ -19,6 +19,8 @@ def text_problem(text: str, limit: int) -> str | None:
         return f"came {len(text)} characters; allowed are at most {limit}"
     if "\x00" in text:
         return "holds a NUL character, which no database stores; remove it"
+    if text.isascii():
+        return None
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -32,6 +34,8 @@ def name_problem(text: str) -> str | None:
     >>> name_problem("rain"), name_problem("v1\n2024 all is well")
     (None, 'holds a control character, which no name has; remove it')
     """
+    if text.isascii() and text.isprintable() and len(text) <= NAME_LENGTH_LIMIT:  # nearly all are, and this is quick
+        return None
     if problem := text_problem(text, NAME_LENGTH_LIMIT):
         return problem
     return "holds a control character, which no name has; remove it" if acts(text) else None

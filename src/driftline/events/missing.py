@@ -33,6 +33,7 @@ MISSING_TEXTS: tuple[str, ...] = (
 """Texts that stand for a missing value unless ``columns.missing`` says otherwise: those that pandas reads as missing,
 and ``NaT``. White space around them does not matter, so that a text of nothing but spaces is missing, too."""
 
+_USUAL = frozenset(MISSING_TEXTS)
 _MISSING_TYPES = ("NAType", "NaTType", "MaskedConstant")
 
 
@@ -45,9 +46,11 @@ def is_missing(value: Any, texts: tuple[str, ...] = MISSING_TEXTS) -> bool:
     >>> is_missing(-999.0, ("-999",)), is_missing("NA", ("-999",))
     (True, False)
     """
-    kind = type(value)
+    kind, usual = type(value), texts is MISSING_TEXTS
     if kind is float or kind is int:  # most values, quickly
-        return (kind is float and math.isnan(value)) or value in missing_numbers(texts)
+        return (kind is float and math.isnan(value)) or (not usual and value in missing_numbers(texts))
+    if kind is str and usual:
+        return value in _USUAL or value.strip() in _USUAL
     if value is None or kind.__name__ in _MISSING_TYPES:
         return True
     if isinstance(value, str):

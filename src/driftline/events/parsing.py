@@ -254,7 +254,9 @@ def _identifier(value: str | float) -> str:
     """An id as text: 17, 17.0 and "17.0" are "17"."""
     if isinstance(value, float) and not math.isfinite(value):
         raise _Refusal("id", f"came {value!r}; send a unique text or number, or leave it out to have one made")
-    text = _WHOLE_REAL.sub(r"\1", _name(class_name(value), "id"))
+    text = _name(class_name(value), "id")
+    if "." in text:
+        text = _WHOLE_REAL.sub(r"\1", text)
     if not text:
         raise _Refusal("id", "is empty; send a unique text, or leave it out to have one made")
     return text
@@ -368,6 +370,8 @@ def _features(raw: Mapping[str, Any], schema: Schema) -> dict[str, float | str |
 def _feature(value: Any, name: str, kind: Kind, schema: Schema) -> float | str | None:
     if value is None or is_missing(value, schema.missing):
         return None
+    if type(value) is float and kind is Kind.NUMERIC and not schema.single:
+        return value
     if kind is Kind.NUMERIC:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _Refusal(f"features.{name}", f"came {_short(value)}; this feature is numeric: a number or null")

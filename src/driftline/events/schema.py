@@ -50,6 +50,8 @@ class Schema:
     single: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.missing == MISSING_TEXTS:  # the usual ones are known by being the same object, which is quick
+            object.__setattr__(self, "missing", MISSING_TEXTS)
         if self.positive is not None and self.task is not Task.BINARY:
             raise UsageError(f"a positive class ({self.positive!r}) came for a {self.task} model; only binary has one")
 

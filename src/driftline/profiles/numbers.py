@@ -1,22 +1,27 @@
-"""Reads numbers that are written as texts: 1234.5, 1,234.5, 1.234,5, 1 234,5, 12.5 %, 1e-3."""
+"""Reads numbers that are written as texts: 1234.5, 1,234.5, 1.234,5, 12.5 %, 1e-3, $1,234.50, (9.50), 80.5 kg."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from driftline.profiles.units import is_money, unit_of, without_unit
+
 _LOOKED_AT = 2_000
 _MOST = 0.9  # of the texts that are there; a few may be broken
+_MORE_THAN_HALF = 0.5
+_LEAST_MEASURED = 30
 _SPACES = r"[\s\u00A0\u2007\u2009\u202F'’]"
-_PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _DIGITS = r"^[+-]?\d+$"
 _CODE = r"^[+-]?0\d+$"
 _GROUPED = {
-    ",": r"^[+-]?\d{1,3}(,\d{3})+$",
+    ",": r"^[+-]?\d{1,3}(,\d{2,3})*,\d{3}$",  # 12,34,567 in India
     ".": r"^[+-]?\d{1,3}(\.\d{3})+$",
 }
+_MINUS = {r"^\((.+)\)$": "-${1}", r"^([^-].*)-$": "-${1}", "\u2212": "-"}  # (12.50), 12.50- and a long minus
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +29,17 @@ class NumberStyle:
     """How the numbers of a column are written.
 
     ``decimal`` is the decimal sign and ``grouping`` the sign between thousands, if there is any. ``percent``: some end
-    in a percent sign; 12.5 % is 0.125. ``whole``: all that were looked at are whole, and written with nothing but
-    digits and a sign. ``code``: some have a zero in front, as postcodes have.
+    in a percent sign; 12.5 % is 0.125 unless they are not ``hundredths``. ``unit``: nearly all have it, before or after
+    them. ``minus``: some are negative in another way than by a minus in front. ``whole``: all that were looked at are
+    whole, and written with nothing but digits and a sign. ``code``: some have a zero in front, as postcodes have.
     """
 
     decimal: str = "."
     grouping: str = ""
     percent: bool = False
+    hundredths: bool = True
+    unit: str = ""
+    minus: bool = False
     whole: bool = False
     code: bool = False
 
@@ -44,76 +53,125 @@ class NumberStyle:
             sign = {",": "commas", ".": "points"}.get(self.grouping, "spaces")
             parts.append(f"{sign} between thousands")
         if self.percent:
-            parts.append("percent signs (5 % is 0.05)")
+            parts.append(f"percent signs (5 % is {'0.05' if self.hundredths else '5'})")
+        if self.unit:
+            parts.append(f"the {'sign' if is_money(self.unit) else 'unit'} {self.unit}")
         return " and ".join(parts)
 
 
-def number_style(samples: Sequence[pl.Series], least: float = _MOST) -> NumberStyle | None:
+def number_style(
+    samples: Sequence[pl.Series], least: float = _MOST, beside: pl.Series | None = None
+) -> NumberStyle | None:
     """How the texts of a column are written, where at least a share ``least`` of those that are there are numbers.
 
     Missing ones are null. Where 1,234 may be a thousand or a fraction it is a thousand if the column also has numbers
-    below a thousand without a sign, and a fraction if every number has the sign.
+    below a thousand without a sign, and a fraction if every number has the sign; ``beside`` are numbers of another side
+    of the column, of whose size it is then, and which tell whether 5 % is 0.05 or 5. Decimal numbers that hardly come
+    twice may have as many other texts among them as there are numbers.
 
-    >>> number_style([pl.Series(["99,73", "1.100,5"])])
-    NumberStyle(decimal=',', grouping='.', percent=False, whole=False, code=False)
+    >>> number_style([pl.Series(["99,73", "1.100,5"])]).words
+    'decimal commas and points between thousands'
     >>> number_style([pl.Series(["12.5 %", "7%"])]).percent, number_style([pl.Series(["tea", "1"])])
     (True, None)
+    >>> number_style([pl.Series(["1,234", "9,500"])], beside=pl.Series([2000, 8000])).words
+    'commas between thousands'
     """
     there = [texts.drop_nulls().head(_LOOKED_AT) for texts in samples if texts.dtype == pl.String]
     texts = pl.concat(there) if there else pl.Series([], dtype=pl.String)
-    if not len(texts):
+    if texts.str.contains(r"\d").sum() < min(least, _MORE_THAN_HALF) * len(texts) or not len(texts):
         return None
-    bare = _bare(texts)
-    percent = bool(texts.str.strip_chars().str.ends_with("%").any())
-    decimal, grouping = _signs(bare)
-    style = NumberStyle(decimal, grouping, percent)
+    style = NumberStyle(
+        percent=bool(texts.str.strip_chars().str.ends_with("%").any()),
+        unit=unit_of(texts),
+        minus=any(bool(texts.str.strip_chars().str.contains(sign).any()) for sign in _MINUS),
+    )
+    bare = _bare(texts, style)
+    style = _nearest(texts, [replace(style, decimal=one, grouping=other) for one, other in _signs(bare)], beside)
+    if style.percent:
+        style = _nearest(texts, [style, replace(style, hundredths=False)], beside)
     read = read_numbers(texts, style)
-    if read.count() < max(least * len(texts), 1):
+    measured = "" if is_money(style.unit) else style.unit  # prices are no codes, however few there are
+    numbers = without_unit(texts.str.strip_chars(), measured).filter(read.is_not_null())
+    style = replace(
+        style,
+        whole=bool(numbers.str.contains(_DIGITS).all()),
+        code=bool(bare.filter(read.is_not_null()).str.contains(_CODE).any()),
+    )
+    share = read.count() / len(texts)
+    enough = read.count() > 0 and (share >= least or (share >= _MORE_THAN_HALF and _are_measured(read, style)))
+    return style if enough else None
+
+
+def _are_measured(numbers: pl.Series, style: NumberStyle) -> bool:
+    """Whether numbers are decimal ones that hardly come twice: no codes, among which texts would be codes, too."""
+    there = numbers.drop_nulls()
+    many = len(there) >= _LEAST_MEASURED and there.n_unique() > _MORE_THAN_HALF * len(there)
+    return many and not (style.whole or style.code)
+
+
+def _nearest(texts: pl.Series, styles: Sequence[NumberStyle], beside: pl.Series | None) -> NumberStyle:
+    """Of several ways to read texts that of which the numbers are as large as those beside; else the first."""
+    aim = _size(beside)
+    if len(styles) == 1 or aim is None:
+        return styles[0]
+    found = [_size(read_numbers(texts, style)) for style in styles]
+    off = [math.inf if size is None else abs(math.log(size / aim)) for size in found]
+    return styles[off.index(min(off))]
+
+
+def _size(numbers: pl.Series | None) -> float | None:
+    """The median of the sizes of numbers that are not 0; None without any."""
+    if numbers is None:
         return None
-    whole = bool(texts.str.strip_chars().str.contains(_DIGITS).all())
-    return NumberStyle(decimal, grouping, percent, whole, bool(bare.str.contains(_CODE).any()))
+    sizes = numbers.cast(pl.Float64, strict=False).drop_nulls().abs()
+    median = sizes.filter(sizes.is_finite() & (sizes > 0)).median()
+    return median if isinstance(median, float) else None
 
 
-def _bare(texts: pl.Series) -> pl.Series:
-    """Texts without white space around them, without a percent sign, with an ASCII minus."""
-    return texts.str.strip_chars().str.strip_suffix("%").str.strip_chars().str.replace("\u2212", "-", literal=True)
+def _bare(texts: pl.Series, style: NumberStyle) -> pl.Series:
+    """Texts without white space around them, without units and percent signs, with an ASCII minus in front."""
+    bare = texts.str.strip_chars()
+    if style.minus:
+        for sign, instead in _MINUS.items():
+            bare = bare.str.replace(sign, instead)
+    bare = without_unit(bare, style.unit)
+    return bare.str.strip_suffix("%").str.strip_chars() if style.percent else bare
 
 
-def _signs(texts: pl.Series) -> tuple[str, str]:
-    """The decimal sign and the sign between thousands."""
+def _signs(texts: pl.Series) -> list[tuple[str, str]]:
+    """The decimal sign and the sign between thousands; two pairs, the likelier first, where they are open."""
     spaced = bool(texts.str.contains(rf"\d{_SPACES}\d{{3}}").any())
     tight = texts.str.replace_all(_SPACES, "")
     comma, point = tight.str.contains(",", literal=True), tight.str.contains(".", literal=True)
     both = tight.filter(comma & point)
     if len(both):
         last = both.str.contains(r",\d*$").mean()
-        return (",", ".") if isinstance(last, float) and last > 0.5 else (".", ",")
+        return [(",", ".") if isinstance(last, float) and last > 0.5 else (".", ",")]
     space = " " if spaced else ""
-    for sign, has in ((",", comma), (".", point)):
-        signed = tight.filter(has)
-        if not len(signed) or (sign == "." and not _repeats(signed, sign)):
-            continue
-        if sign == ",":
-            return (".", ",") if _groups(tight, signed) else (",", space)
-        return ",", "."
-    return ".", space
+    commas, points = tight.filter(comma), tight.filter(point)
+    if len(commas):
+        if not _may_group(commas, ","):
+            return [(",", space)]
+        if bool((commas.str.count_matches(",", literal=True) > 1).any()):
+            return [(".", ",")]
+        others = tight.filter(~comma & tight.str.contains(_DIGITS))
+        below = bool(len(others)) and bool((others.str.len_chars() <= len("-999")).all())
+        return [(".", ","), (",", space)] if below else [(",", space), (".", ",")]
+    if len(points) and _may_group(points, "."):
+        return (
+            [(",", ".")]
+            if bool((points.str.count_matches(".", literal=True) > 1).any())
+            else [
+                (".", space),
+                (",", "."),
+            ]
+        )
+    return [(".", space)]
 
 
-def _repeats(texts: pl.Series, sign: str) -> bool:
-    """Whether the sign comes twice in a number, as no decimal sign does."""
-    return bool((texts.str.count_matches(sign, literal=True) > 1).any()) and bool(
-        texts.str.contains(_GROUPED[sign]).all()
-    )
-
-
-def _groups(texts: pl.Series, signed: pl.Series) -> bool:
-    """Whether commas stand between thousands."""
-    if not signed.str.contains(_GROUPED[","]).all() or signed.str.contains(r"^[+-]?0").any():
-        return False
-    if (signed.str.count_matches(",", literal=True) > 1).any():
-        return True
-    others = texts.filter(~texts.str.contains(",", literal=True) & texts.str.contains(_DIGITS))
-    return bool(len(others)) and bool((others.str.len_chars() <= len("-999")).all())
+def _may_group(signed: pl.Series, sign: str) -> bool:
+    """Whether a sign may stand between thousands, wherever it is."""
+    return bool(signed.str.contains(_GROUPED[sign]).all()) and not signed.str.contains(r"^[+-]?0").any()
 
 
 def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
@@ -121,10 +179,12 @@ def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
     if style == NumberStyle(whole=style.whole, code=style.code):
         plain = texts.str.strip_chars()
         return plain.cast(pl.Float64, strict=False)
-    bare = _bare(texts)
+    bare = _bare(texts, style)
     if style.grouping in (",", "."):
         dot = rf"\{style.decimal}"
-        grouped = bare.str.contains(rf"^[+-]?\d{{1,3}}(\{style.grouping}\d{{3}})*({dot}\d*)?$")
+        grouped = bare.str.contains(
+            rf"^[+-]?\d{{1,3}}(\{style.grouping}\d{{2,3}})*(\{style.grouping}\d{{3}})({dot}\d*)?$"
+        )
         plain = bare.str.contains(rf"^[+-]?\d+({dot}\d*)?([eE][+-]?\d+)?$")
         bare = bare.set(~(grouped | plain).fill_null(False), None).str.replace_all(style.grouping, "", literal=True)
     else:
@@ -133,9 +193,9 @@ def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
         bare = bare.set(bare.str.contains(".", literal=True).fill_null(False), None)
         bare = bare.str.replace(",", ".", literal=True)
     numbers = bare.cast(pl.Float64, strict=False)
-    if not style.percent:
+    if not (style.percent and style.hundredths):
         return numbers
-    shares = texts.str.strip_chars().str.ends_with("%").fill_null(False)
+    shares = texts.str.strip_chars().str.contains(r"%\)?-?$").fill_null(False)
     return (
         pl.select(pl.when(pl.lit(shares)).then(pl.lit(numbers) / 100).otherwise(pl.lit(numbers)))
         .to_series()

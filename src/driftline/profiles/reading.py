@@ -22,6 +22,7 @@ from driftline.profiles.rounding import Rounding, rounding_of
 
 _IDENTIFIERS = 0.5
 _LEAST_NUMBERS = 30
+_DIGITS_OF_IDENTIFIERS = 9
 _SIDES = 2
 _BOOLEANS = {"true": True, "t": True, "yes": True, "y": True, "1": True}
 _BOOLEANS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
@@ -142,7 +143,8 @@ def _read_texts(
     """Read texts as numbers where they are, and numbers as texts where the reference has texts that are none."""
     beside = [place for place, values in there.items() if place not in texts and values.count()]
     forced = part == "score" or (bool(beside) and there[min(there)].dtype.is_numeric())
-    styles = _styles(list(texts.values()), forced=forced)
+    numbers = [there[place] for place in beside if there[place].dtype.is_numeric()]
+    styles = _styles(list(texts.values()), numbers[0] if numbers else None, forced=forced)
     if _all_numbers(list(texts.values()), styles, forced=forced):
         for place, style in zip(texts, styles, strict=True):
             found.conversions[place][name] = Conversion(partial(_as_numbers, style=style or NumberStyle()))
@@ -158,12 +160,12 @@ def _read_texts(
                 found.conversions[place][name] = Conversion(_as_names)
 
 
-def _styles(samples: Sequence[pl.Series], *, forced: bool) -> list[NumberStyle | None]:
+def _styles(samples: Sequence[pl.Series], beside: pl.Series | None, *, forced: bool) -> list[NumberStyle | None]:
     """The style of numbers of each sample: one for all where one fits all."""
     if forced:
-        return [number_style([values], LEAST_READ) for values in samples]
-    together = number_style(samples)
-    return [together or number_style([values]) for values in samples]
+        return [number_style([values], LEAST_READ, beside) for values in samples]
+    together = number_style(samples, beside=beside)
+    return [together or number_style([values], beside=beside) for values in samples]
 
 
 def _all_numbers(samples: Sequence[pl.Series], styles: Sequence[NumberStyle | None], *, forced: bool) -> bool:
@@ -177,12 +179,16 @@ def _all_numbers(samples: Sequence[pl.Series], styles: Sequence[NumberStyle | No
 def are_numbers(style: NumberStyle, samples: Sequence[pl.Series]) -> bool:
     """Whether texts that can be read as numbers are meant as such: codes such as 02139, and a few whole ones, are not.
 
-    Whole numbers that hardly come again are: as categories they could not be compared at all.
+    Whole numbers that hardly come again are: as categories they could not be compared at all. Those of many digits
+    are identifiers.
     """
     if style.code or not style.whole:
         return not style.code
     there = pl.concat([values.drop_nulls() for values in samples])
-    return len(there) >= _LEAST_NUMBERS and there.n_unique() > _IDENTIFIERS * len(there)
+    if len(there) < _LEAST_NUMBERS or there.n_unique() <= _IDENTIFIERS * len(there):
+        return False
+    digits = there.str.count_matches(r"\d").median()
+    return bool(style.unit) or not isinstance(digits, float) or digits < _DIGITS_OF_IDENTIFIERS
 
 
 def _as_numbers(values: pl.Series, style: NumberStyle) -> pl.Series:

@@ -112,6 +112,41 @@ def test_scores_that_are_missing_are_no_scores_out_of_range() -> None:
     assert not [note for note in report.notes if "left out" in note]
 
 
+def test_scores_that_go_missing_are_told() -> None:
+    rows = pl.DataFrame({"y": LABELS, "p": ANSWERS, "s": 0.3 + 0.4 * LABELS})
+    gone = rows.with_columns(s=pl.Series(np.where(LATE, np.nan, rows["s"])))
+    report = driftline.check(rows, gone, label="y", prediction="p", score="s")
+    assert report.columns["s"].missing.current == pytest.approx(0.1)
+    assert "score s has drifted: missing 0 % → 10 %" in [alert.message for alert in report.alerts]
+    assert driftline.check(gone, gone, label="y", prediction="p", score="s").verdict == "ok"
+
+
+@pytest.mark.parametrize("name", ["None", "NA", "null"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_class_that_is_called_none_is_had_back_as_the_report_says(name: str, suffix: str, tmp_path: Path) -> None:
+    classes = np.where(LABELS == 1, name, "Mild")
+    path = written(pl.DataFrame({"y": classes, "p": np.where(ANSWERS == 1, name, "Mild")}), tmp_path / f"rows{suffix}")
+    usual = driftline.check(path, path, label="y", prediction="p")
+    assert any("of the predictions p have no value; a class called None" in guess for guess in usual.guesses)
+    asked = driftline.check(path, path, label="y", prediction="p", missing=[""])
+    assert asked.performance is not None
+    assert asked.performance["accuracy"].n == N and not [one for one in asked.guesses if "no value" in one]
+
+
+def test_a_column_that_begins_with_truth_values_has_one_name_for_each(tmp_path: Path) -> None:
+    """Types of a large file are taken from its first rows: what comes later are texts."""
+    rows = 700_000
+    filler = "a text that makes the file a large one"
+    path = tmp_path / "large.csv"
+    with path.open("w") as file:
+        file.write("x,filler\n")
+        file.writelines(f"{'true' if i % 2 else 'false'},{filler}\n" for i in range(rows))
+        file.writelines(f"{('true', 'false', 'maybe')[i % 3]},{filler}\n" for i in range(rows // 10))
+    before = pl.DataFrame({"x": [True, False] * 300, "filler": filler})
+    found = driftline.check(before, path).columns["x"]
+    assert found.unseen == pytest.approx(1 / 3 / 11, rel=0.01)
+
+
 def test_a_regression_leaves_out_labels_that_are_nan() -> None:
     y = np.where(LATE, np.nan, np.linspace(0, 9, N))
     report = driftline.check(*[pl.DataFrame({"y": y, "p": np.linspace(0, 9, N) + 0.5})] * 2, label="y", prediction="p")
@@ -363,6 +398,74 @@ def test_ids_match_whatever_their_type(ids: pl.Series, suffix: str, tmp_path: Pa
     suffixes = {"rows": ".parquet", "old": ".csv", "new": suffix}
     found = contest({"rows": WHOLE, "old": WHOLE, "new": ids}, tmp_path, suffixes)
     assert found.decision == "promote", found.gates
+
+
+@pytest.mark.parametrize(
+    ("ids", "others"),
+    [
+        (WHOLE, WHOLE.cast(pl.String) + " "),
+        (WHOLE.cast(pl.String), " " + WHOLE.cast(pl.String)),
+        (-WHOLE - 1, (-WHOLE - 1).cast(pl.Float64)),
+        (WHOLE + 2**62, (WHOLE + 2**62).cast(pl.String)),
+        (pl.Series([datetime(2024, 1, 1) + timedelta(hours=i) for i in range(N)]),) * 2,
+        *(
+            (
+                pl.Series([datetime(2024, 1, 1) + timedelta(hours=i) for i in range(N)]),
+                pl.Series([f"{datetime(2024, 1, 1) + timedelta(hours=i):{way}}" for i in range(N)]),
+            )
+            for way in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.000000")
+        ),
+    ],
+    ids=str,
+)
+def test_ids_match_in_other_spellings(ids: pl.Series, others: pl.Series, tmp_path: Path) -> None:
+    suffixes = dict.fromkeys(("rows", "old", "new"), ".parquet")
+    found = contest({"rows": ids, "old": ids, "new": others}, tmp_path, suffixes)
+    assert found.decision == "promote", found.gates
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (WHOLE.cast(pl.Float64) + 2.0**60, "ids of the predictions of new.parquet in 'id' are floats such as 1.15"),
+        (PADDED, "none of the 600 ids of new.parquet, such as '000000', is the id of a labelled row, such as '0'"),
+        (pl.Series([0, 0, *range(2, N)]), "the predictions of new.parquet have the id '0' twice"),
+    ],
+    ids=["floats", "zeros", "twice"],
+)
+def test_ids_that_cannot_match_are_refused_in_a_line(ids: pl.Series, words: str, tmp_path: Path) -> None:
+    suffixes = dict.fromkeys(("rows", "old", "new"), ".parquet")
+    with pytest.raises(DataError, match=words):
+        contest({"rows": WHOLE, "old": WHOLE, "new": ids}, tmp_path, suffixes)
+
+
+def test_rows_without_an_id_and_labels_that_are_none_are_refused_and_answers_without_one_are_not() -> None:
+    y = RNG.normal(size=N)
+    rows = pl.DataFrame({"id": range(N), "y": y})
+    old, new = (pl.DataFrame({"id": range(N), "prediction": y + RNG.normal(0, noise, N)}) for noise in (0.5, 0.1))
+    tenth = pl.int_range(N) % 10 == 0
+    extra = pl.concat([new, pl.DataFrame({"id": [None, None], "prediction": [1.0, 2.0]})], how="vertical_relaxed")
+    assert hold(old, extra, rows, GateColumns("y", id="id"), Settings()).decision == "promote"
+    with pytest.raises(DataError, match="60 of 600 labelled rows have no id in 'id'"):
+        hold(old, new, rows.with_columns(id=pl.when(~tenth).then("id")), GateColumns("y", id="id"), Settings())
+    broken = rows.with_columns(y=pl.when(tenth).then(pl.lit("ERR")).otherwise(pl.col("y").cast(pl.String)))
+    with pytest.raises(DataError, match="60 of 600 values of the labels 'y' are no numbers, such as 'ERR'"):
+        hold(old, new, broken, GateColumns("y", id="id"), Settings())
+    named = GateColumns("y", id="id", missing=("", "ERR"))
+    assert hold(old, new, broken, named, Settings()).rows == N - N // 10
+
+
+def test_scores_that_are_no_probabilities_are_refused_and_not_passed_over() -> None:
+    rows = pl.DataFrame({"id": range(N), "y": LABELS})
+    old, new = (
+        pl.DataFrame({"id": range(N), "prediction": ANSWERS, "s": 20.0 + 60.0 * ANSWERS}) for _ in ("old", "new")
+    )
+    columns = GateColumns("y", id="id", score="s")
+    with pytest.raises(DataError, match=r"the scores of the champion in 's' are such as 80.0|20.0"):
+        hold(old, new, rows, columns, Settings())
+    shares = [one.with_columns(pl.col("s") / 100) for one in (old, new)]
+    signed = [one.with_columns(pl.col("s").cast(pl.String) + " %") for one in (old, new)]
+    assert hold(*shares, rows, columns, Settings()) == hold(*signed, rows, columns, Settings())
 
 
 @pytest.mark.parametrize("texts", ["rows", "old", "new"])

@@ -235,15 +235,17 @@ def typed_values(values: pl.Series, kind: Kind) -> pl.Series:
 
 
 def identifiers(values: pl.Series) -> pl.Series:
-    """Ids as texts, so that 17, 17.0 and "17" are one.
+    """Ids as texts, so that 17, 17.0 and " 17" are one, and times are with and without a fraction of 0 seconds.
 
-    >>> identifiers(pl.Series([17.0, 18.5])).to_list(), identifiers(pl.Series(["17.0", "017"])).to_list()
+    >>> identifiers(pl.Series([17.0, 18.5])).to_list(), identifiers(pl.Series(["17.0", "017 "])).to_list()
     (['17', '18.5'], ['17', '017'])
     """
     if values.dtype == pl.Binary:
         return values.bin.encode("hex")
     names = typed_values(values, Kind.CATEGORICAL) if values.dtype.is_float() else values.cast(pl.String)
-    return names.str.replace(_WHOLE_REAL, "${1}")
+    if values.dtype == pl.String or isinstance(values.dtype, pl.Datetime):
+        names = names.str.replace(r"(\d:\d\d)\.0+\b", "${1}")
+    return names.str.strip_chars().str.replace(_WHOLE_REAL, "${1}")
 
 
 def times_of(values: pl.Series, time_format: str | None = None) -> pl.Series:

@@ -129,10 +129,11 @@ def _read_booleans(found: Alike, texts: Mapping[int, pl.Series]) -> None:
     """Texts such as True and no, beside a side of truth values."""
     for place, values in texts.items():
         if values.drop_nulls().str.strip_chars().str.to_lowercase().is_in(list(_BOOLEANS)).all():
-            found.conversions[place][values.name] = Conversion(_as_booleans)
+            found.conversions[place][values.name] = Conversion(as_booleans)
 
 
-def _as_booleans(values: pl.Series) -> pl.Series:
+def as_booleans(values: pl.Series) -> pl.Series:
+    """Texts such as True and no as truth values; null for others."""
     names = values.cast(pl.String).str.strip_chars().str.to_lowercase()
     return names.replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
 

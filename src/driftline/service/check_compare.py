@@ -67,7 +67,11 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         together = beside.submit(_dependence, sides, multivariate)
         drifts = compare_columns(reference, current, sides.floors)
     dependence = together.result()
-    apart = {name: drift for name, drift in drifts.items() if drift.kind in COMPOSITE and drift.value is None}
+    apart = {
+        name: drift
+        for name, drift in drifts.items()
+        if (drift.kind in COMPOSITE and drift.value is None) or sides.role(name) == "score"
+    }
     drifts |= {name: _with_missing(drift, sides) for name, drift in (apart | dict(aside)).items()}
     drifts |= {name: _new(sides, name) for name in new}
     drifts |= _renamed(drifts, [name for name in drifts if name not in sides.types_now], new)
@@ -170,7 +174,7 @@ def _renamed(drifts: Mapping[str, ColumnDrift], gone: Iterable[str], new: Iterab
 def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
     role = sides.role(drift.column)
     missing = Missing(drift.missing_reference, drift.missing_current)
-    if role == "label":
+    if role in ("label", "score"):
         missing = Missing(
             sides.before.missing(drift.column) if drift.column in sides.types_before else None,
             sides.now.missing(drift.column) if drift.column in sides.types_now else None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from driftline.events import Kind, Schema, Task, guess_positive
+import polars as pl
+
+from driftline.events import MISSING_TEXTS, Kind, Schema, Task, guess_positive
 from driftline.lookalikes import shown, shown_all
 from driftline.profiles import Classification, kind_of
 from driftline.profiles.frame import named_in, other_class
@@ -15,8 +17,10 @@ from driftline.service.check_report import Positive
 from driftline.service.check_sides import Sides
 from driftline.statistics import Measure
 from driftline.statistics.doubt import doubt_of, doubtful
+from driftline.statistics.figures import percent
 
 _CLASSES_TOLD, _COLUMNS_TOLD = 3, 5
+_MISSING_TOLD = 0.01
 _READ_AS = {Kind.DATETIME: "dates", Kind.TEXT: "free text", Kind.EMBEDDING: "embeddings"}
 
 
@@ -33,6 +37,7 @@ def guesses_on(sides: Sides, schema: Schema, said: Said, *, relations: bool) -> 
     return (
         *([] if said.task else _task(sides)),
         *_positive_words(sides, said),
+        *_taken_as_missing(sides),
         *_kinds(sides, schema),
         *(["relations between columns are compared on a sample of the rows"] if relations and _is_large(sides) else []),
     )
@@ -53,6 +58,20 @@ def _task(sides: Sides) -> list[str]:
         return [f"{schema.task.value}, by the {len(classes) or 'missing'} classes of {told}"]
     word = "class" if len(classes) == 1 else "classes"
     return [f"{schema.task.value}, by the {word} {listed(classes.values())} of {told}"]
+
+
+def _taken_as_missing(sides: Sides) -> list[str]:
+    """Predicted classes of which some have no value: it may be one that is called None or NA."""
+    name, schema = sides.columns.prediction, sides.layout.schema
+    if name is None or schema.task is Task.REGRESSION or schema.missing != MISSING_TEXTS:
+        return []
+    if sides.written.get(name) not in (pl.String, pl.Categorical, pl.Enum):
+        return []
+    gone = max(side.missing(name) for side in (sides.before, sides.now) if side.rows)
+    if gone < _MISSING_TOLD:
+        return []
+    told = f"{percent(gone)} of the predictions {shown(name, [name])} have no value"
+    return [f"{told}; a class called None, NA or null is one with --missing ''"]
 
 
 def _kinds(sides: Sides, schema: Schema) -> list[str]:

@@ -10,8 +10,9 @@ import polars as pl
 from driftline.errors import DataError
 from driftline.profiles import Columns
 from driftline.profiles.alike import Alike, Conversion, HowRead, Table
+from driftline.profiles.frame import names_of
 from driftline.profiles.missing import without_missing
-from driftline.profiles.reading import as_written, read_alike
+from driftline.profiles.reading import as_booleans, as_written, read_alike
 from driftline.service.check_rows import rows_of
 from driftline.store.rows import Rows, StreamedRows, readable
 
@@ -31,6 +32,7 @@ class Side:
             raise DataError(f"{self.name} has no {what}; there is nothing to compare")
         self._conversions: Mapping[str, Conversion] = {}
         self._types: dict[str, pl.DataType] = {}
+        self._truths = [name for name, dtype in self.sample.schema.items() if dtype == pl.Boolean]
 
     def table(self) -> Table:
         """What the columns are read by."""
@@ -68,9 +70,9 @@ class Side:
 
     def typed(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
         """A batch as it is compared, and how many values of each column could not be read so."""
-        changed: list[pl.Series] = []
-        lost: dict[str, int] = {}
-        there = set(batch.columns)
+        changed = [_named_alike(batch[name]) for name in self._truths if batch.schema.get(name) == pl.String]
+        batch = batch.with_columns(changed) if changed else batch
+        changed, lost, there = [], {}, set(batch.columns)
         for name, dtype in self._types.items():
             if name in there:
                 changed.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, batch.height))
@@ -82,6 +84,11 @@ class Side:
                 if left := after.null_count() - before.null_count():
                     lost[name] = left
         return (batch.with_columns(changed) if changed else batch), lost
+
+
+def _named_alike(texts: pl.Series) -> pl.Series:
+    """Texts of a column that began with truth values: what is true is called so in each of its batches."""
+    return texts.zip_with(as_booleans(texts).is_null(), names_of(as_booleans(texts)))
 
 
 def open_side(rows: Any, side: str, columns: Columns) -> Side:

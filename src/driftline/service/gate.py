@@ -15,12 +15,21 @@ import polars as pl
 from driftline.errors import DataError, UsageError, lacks_column
 from driftline.events import Schema, Task
 from driftline.profiles import Classification, Columns, canonical, infer_schema
-from driftline.profiles.frame import identifiers, other_class
+from driftline.profiles.frame import other_class
 from driftline.profiles.times import checked_time_format
 from driftline.rules.contest import Contest, Entry, Settings, judge_contest
 from driftline.service import clock
 from driftline.service.contests import entry_of, rows_of
-from driftline.service.gate_rows import GateColumns, labelled, read_tables, require_there, require_times
+from driftline.service.gate_rows import (
+    GateColumns,
+    ids_of,
+    labelled,
+    read_tables,
+    require_common,
+    require_probabilities,
+    require_there,
+    require_times,
+)
 from driftline.service.positive import positive_view
 from driftline.service.target import load_predict
 from driftline.statistics import measures
@@ -31,6 +40,7 @@ _OF_ONE_CLASS = ("precision", "recall", "f1", "roc_auc", "log_loss", "brier")
 """Measures for which it matters which class is positive; so it does for scores."""
 
 _ROW = "driftline_row"
+_LABELLED = "the labelled rows"
 
 
 Model = str | Path | pl.DataFrame | Callable[[pl.DataFrame], object]
@@ -124,9 +134,9 @@ class _Answers:
 def _ids(rows: pl.DataFrame, columns: GateColumns) -> pl.Series:
     if columns.id is None:
         return pl.Series(_ROW, np.arange(len(rows))).cast(pl.String)
-    ids = identifiers(rows[columns.id])
-    if ids.is_duplicated().any():
-        raise DataError(f"the labelled rows have the id {ids.filter(ids.is_duplicated())[0]!r} twice")
+    ids = ids_of(rows, columns.id, _LABELLED, columns.missing)
+    if gone := ids.null_count():
+        raise DataError(f"{gone} of {len(ids)} labelled rows have no id in {columns.id!r}; give each its own")
     return ids
 
 
@@ -156,13 +166,16 @@ def _answers(model: Model, who: str, rows: pl.DataFrame, columns: GateColumns) -
 def _read(found: pl.DataFrame, who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
     if columns.prediction not in found.columns:
         raise DataError(lacks_column(who, columns.prediction, found.columns, " of predictions", "; see --prediction"))
+    require_probabilities(found, who, columns)
     if columns.id is None:
         if len(found) != len(rows):
             raise DataError(f"{who} has {len(found)} rows, the labelled ones are {len(rows)}; match them by --id")
         return _Answers(found.with_columns(pl.Series(_ROW, np.arange(len(rows))).cast(pl.String)), np.zeros(0))
     if columns.id not in found.columns:
         raise DataError(lacks_column(who, columns.id, found.columns, ", by which its rows are found"))
-    return _Answers(found.with_columns(identifiers(found[columns.id]).alias(_ROW)), np.zeros(0))
+    ids = ids_of(found, columns.id, f"the predictions of {who}", columns.missing)
+    require_common(ids, _ids(rows, columns), who)
+    return _Answers(found.with_columns(ids.alias(_ROW)).filter(pl.col(_ROW).is_not_null()), np.zeros(0))
 
 
 def _asked(predict: Callable[[Any], object], who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:

@@ -12,10 +12,14 @@ from driftline.errors import DataError, lacks_column
 from driftline.events import MISSING_TEXTS
 from driftline.profiles import Columns
 from driftline.profiles.alike import HowRead, Table
+from driftline.profiles.frame import identifiers
 from driftline.profiles.missing import without_missing
 from driftline.profiles.reading import as_written, converted, read_alike
 from driftline.store.files import open_rows, whole
 from driftline.store.rows import FrameRows, Rows
+
+_EXACT_BELOW = 2**53
+"""Floats of 64 bits tell whole numbers apart below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +67,60 @@ def read_tables(sources: Sequence[str | Path | pl.DataFrame], columns: GateColum
         converted(frame, {name: one for name, one in found.items() if name in mine}, columns.missing)
         for frame, found, mine in zip(frames, alike.conversions, kept, strict=True)
     ]
-    if columns.time is not None and columns.time in read[0].columns:
-        _require_readable(without_missing(frames[0][columns.time], columns.missing), read[0][columns.time])
+    for name, what, words in (
+        (columns.time, "times", "say how they are written: --time-format '%d.%m.%Y %H:%M'"),
+        (columns.label, "numbers", "name what stands for no label: --missing"),
+    ):
+        if name is not None and name in read[0].columns:
+            _require_readable(without_missing(frames[0][name], columns.missing), read[0][name], what, words)
     return read
 
 
-def _require_readable(before: pl.Series, times: pl.Series) -> None:
-    """Refuse times that cannot be read: blocks of time and the leakage gate rest on every one."""
-    unreadable = before.filter(before.is_not_null() & times.is_null())
+def _require_readable(before: pl.Series, read: pl.Series, what: str, words: str) -> None:
+    """Refuse times and labels that cannot be read: blocks of time, leakage and the measure rest on every one."""
+    unreadable = before.filter(before.is_not_null() & read.is_null())
     if len(unreadable):
+        part = "time column" if what == "times" else "labels"
         raise DataError(
-            f"{len(unreadable)} of {len(before)} values of the time column {before.name!r} are no times, such as "
-            f"{unreadable[0]!r}; correct them, or say how they are written: --time-format '%d.%m.%Y %H:%M'"
+            f"{len(unreadable)} of {len(before)} values of the {part} {before.name!r} are no {what}, such as "
+            f"{unreadable[0]!r}; correct them, or {words}"
+        )
+
+
+def ids_of(rows: pl.DataFrame, name: str, named: str, missing: tuple[str, ...]) -> pl.Series:
+    """The ids of rows as texts, null where there is none; raise `DataError` for ids that cannot tell rows apart."""
+    ids = without_missing(rows[name], missing)
+    if ids.dtype.is_float() and len(large := ids.filter(ids.abs() >= _EXACT_BELOW)):
+        raise DataError(
+            f"the ids of {named} in {name!r} are floats such as {large[0]!r}; from {_EXACT_BELOW:,} on a float stands "
+            "for several whole numbers: write ids as whole numbers or as texts"
+        )
+    ids = identifiers(ids)
+    there = ids.drop_nulls()
+    if there.is_duplicated().any():
+        raise DataError(f"{named} have the id {there.filter(there.is_duplicated())[0]!r} twice")
+    return ids
+
+
+def require_probabilities(rows: pl.DataFrame, named: str, columns: GateColumns) -> None:
+    """Refuse columns of scores that have values, and no probability among them: they would count as no scores."""
+    for name, part in columns.parts("score").roles.items():
+        if part != "score" or name not in rows.columns:
+            continue
+        there = without_missing(rows[name], columns.missing).drop_nulls()
+        if len(there) and not (there.dtype.is_numeric() and there.is_between(0, 1).any()):
+            raise DataError(
+                f"the scores of {named} in {name!r} are such as {there[0]!r}; probabilities from 0 to 1 are allowed: "
+                "divide percents by 100"
+            )
+
+
+def require_common(ids: pl.Series, known: pl.Series, named: str) -> None:
+    """Refuse predictions of which not one is of a labelled row: their ids are written in another way."""
+    if len(known) and len(there := ids.drop_nulls()) and not there.is_in(known.implode()).any():
+        raise DataError(
+            f"none of the {len(there)} ids of {named}, such as {there[0]!r}, is the id of a labelled row, such as "
+            f"{known[0]!r}; write them alike"
         )
 
 

@@ -10,17 +10,24 @@ _MOST_NAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class ColumnFinding:
-    """What a comparison with the reference found in one column. ``judged`` is False where it could not be compared."""
+    """What a comparison with the reference found in one column. ``judged`` is False where it could not be compared.
+
+    ``severity`` is the effect in units of the least that counts: 0 or more, the larger the louder.
+    """
 
     judged: bool
     drifted: bool
     changes: tuple[str, ...]
     reason: str
+    severity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The state of a model's columns in one window, in sentences, and as lists for programs."""
+    """The state of a model's columns in one window, in sentences, and as lists for programs.
+
+    What changed stands with the largest effect first.
+    """
 
     inputs_changed: tuple[str, ...]
     inputs_stable: tuple[str, ...]
@@ -40,12 +47,13 @@ def findings_of(
     Inputs stable: wind.
     Labels changed: rain 52 % → 0 % (gone).
     """
-    changed = tuple(name for name, one in inputs.items() if one.judged and one.drifted)
+    moved = (name for name, one in inputs.items() if one.judged and one.drifted)
+    changed = tuple(sorted(moved, key=lambda name: -inputs[name].severity))  # those of one effect stay in their order
     stable = tuple(name for name, one in inputs.items() if one.judged and not one.drifted)
     unknown = tuple(name for name, one in inputs.items() if not one.judged)
     sentences = [_changed_input(name, inputs[name]) for name in changed[:_MOST_NAMES]]
-    if len(changed) > _MOST_NAMES:
-        sentences.append(f"{len(changed) - _MOST_NAMES} more inputs changed.")
+    if more := len(changed[_MOST_NAMES:]):
+        sentences.append(f"{more} more {'input' if more == 1 else 'inputs'} changed.")
     if stable:
         sentences.append(f"{'Other inputs' if changed else 'Inputs'} stable: {_names(stable)}.")
     if unknown:

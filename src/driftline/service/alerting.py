@@ -142,4 +142,4 @@ def explain(summary: WindowSummary) -> Findings:
 
 
 def _finding(view: DriftView) -> ColumnFinding:
-    return ColumnFinding(view.drifted or view.value is not None, view.drifted, view.changes, view.reason)
+    return ColumnFinding(view.drifted or view.value is not None, view.drifted, view.changes, view.reason, view.severity)

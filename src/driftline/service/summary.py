@@ -15,7 +15,7 @@ from driftline.events import Window
 from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.statistics import Measure
-from driftline.statistics.drift import ColumnDrift, Floors, compare_columns
+from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, severity_of
 from driftline.statistics.performance import HEADLINES, label_coverage, measures
 
 Stage = Literal["open", "waiting for labels", "judged"]
@@ -46,6 +46,11 @@ class DriftView(msgspec.Struct, frozen=True):
     changes: tuple[str, ...]
     missing_reference: float | None
     missing_current: float | None
+
+    @property
+    def severity(self) -> float:
+        """How loud the column is; see `ColumnDrift.severity`."""
+        return severity_of(self.value, self.threshold, drifted=self.drifted, missing=self.missing_current)
 
 
 class WindowSummary(msgspec.Struct, frozen=True):

@@ -90,12 +90,23 @@ class ColumnDrift:
 
     @property
     def severity(self) -> float:
-        """Value over threshold; very large for a column that is gone or changed its kind, 0 where nothing
+        """Value over threshold; very large for a column that is gone, died or changed its kind, 0 where nothing
         speaks.
         """
-        if self.value is None or not self.threshold:
-            return _STRUCTURAL_SEVERITY if self.drifted else 0.0
-        return self.value / self.threshold
+        return severity_of(self.value, self.threshold, drifted=self.drifted, missing=self.missing_current)
+
+
+def severity_of(value: float | None, threshold: float | None, *, drifted: bool, missing: float | None) -> float:
+    """How loud a column is: its effect over the least that counts, very large where nothing is left of the column.
+
+    ``missing`` is the share of current rows without a value: a column that has drifted and has none has died.
+
+    >>> severity_of(50.0, 0.1, drifted=True, missing=0.0), severity_of(None, None, drifted=False, missing=None)
+    (500.0, 0.0)
+    """
+    if drifted and (value is None or not threshold or missing == 1.0):
+        return _STRUCTURAL_SEVERITY
+    return value / threshold if value is not None and threshold else 0.0
 
 
 def worst_first(drifts: Iterable[ColumnDrift]) -> list[ColumnDrift]:

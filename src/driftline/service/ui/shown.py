@@ -176,7 +176,7 @@ def _cell(name: str, view: MeasureView) -> Cell:
 def _drift_rows(newest: WindowSummary, windows: Sequence[WindowView]) -> Iterable[DriftRow]:
     """Features first, those that drifted before the others; then the prediction and the label."""
     recent = [one.summary for one in windows][-_SPARK_WINDOWS:]
-    features = sorted(newest.drift.items(), key=lambda item: (not item[1].drifted, -(_ratio(item[1]) or 0.0)))
+    features = sorted(newest.drift.items(), key=lambda item: (not item[1].drifted, -item[1].severity))
     for name, view in features:
         yield _drift_row(name, "feature", view, [one.drift.get(name) for one in recent])
     if newest.prediction_drift is not None:

@@ -1,0 +1,98 @@
+"""What an alert of a served model says, told by the rows that people send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from driftline.alerts.message import AlertView, describe_alert
+from driftline.service.config import load
+from driftline.service.runtime import Service
+from tests.service.conftest import START
+from tests.service.steps import deliver, work
+
+INPUTS = "abcdefgz"
+
+
+def serve(folder: Path, rules: str, reference: pl.DataFrame, features: str, window: str = "1d") -> Service:
+    """A binary model ``m`` on a reference, with these rules; the tests step it."""
+    reference.write_parquet(folder / "reference.parquet")
+    (folder / "driftline.yaml").write_text(
+        f"""
+models:
+  m:
+    task: binary
+    columns: {{prediction: prediction, label: label, features: [{features}]}}
+    window: {window}
+    labels: {{expected_within: 2d, accepted_for: 90d}}
+    reference: {{path: reference.parquet}}
+    alerts: {{rules: [{rules}]}}
+storage: ./data
+"""
+    )
+    return Service(load(folder / "driftline.yaml"))
+
+
+def right_in(share: float, rows: int) -> pl.DataFrame:
+    """Predictions and labels of which that share agrees."""
+    label = [index % 2 for index in range(rows)]
+    return pl.DataFrame(
+        {
+            "prediction": [truth if index < share * rows else 1 - truth for index, truth in enumerate(label)],
+            "label": label,
+        }
+    )
+
+
+def send(
+    service: Service, rows: pl.DataFrame, inputs: Callable[[int], dict[str, Any]], day: int, labelled: int
+) -> None:
+    """The rows of one day, the first so many of them with their labels; then the day after next begins."""
+    said = [
+        {
+            "id": f"{day}-{index}",
+            "time": (START + timedelta(days=day, minutes=index)).isoformat(),
+            "features": inputs(index),
+            "prediction": one["prediction"],
+        }
+        for index, one in enumerate(rows.iter_rows(named=True))
+    ]
+    truth = [
+        {"id": f"{day}-{index}", "label": label, "time": (START + timedelta(days=day, hours=23)).isoformat()}
+        for index, label in enumerate(rows["label"][:labelled])
+    ]
+    deliver(service, "predictions", said)
+    deliver(service, "labels", truth)
+    later = {**said[0], "id": f"later-{day}", "time": (START + timedelta(days=day + 3, minutes=1)).isoformat()}
+    deliver(service, "predictions", [later])
+    work(service)
+
+
+def the_alert(service: Service) -> AlertView:
+    [alert] = service.views.alerts("m")
+    return alert
+
+
+def test_the_input_that_moved_most_comes_first_whatever_it_is_called(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    reference = right_in(0.95, 1000).with_columns(pl.Series(name, rng.normal(size=1000)) for name in INPUTS)
+    rule = "{name: accuracy-low, measure: accuracy, below: 0.9}"
+    service = serve(tmp_path, rule, reference, ",".join(INPUTS))
+
+    def inputs(index: int) -> dict[str, Any]:
+        moved = {name: float(rng.normal() + 0.5) for name in "abcdef"}
+        return moved | {"g": float(rng.normal()), "z": float(rng.normal() + 50)}
+
+    send(service, right_in(0.5, 400), inputs, 0, labelled=400)
+    alert = the_alert(service)
+    assert alert.findings is not None
+    assert alert.findings.inputs_changed[0] == "z"
+    assert {*alert.findings.inputs_changed} == {*"abcdefz"}
+    assert alert.findings.sentences[0].startswith("Input z changed")
+    assert [line for line in describe_alert(alert) if "more input" in line] == ["2 more inputs changed."]
+    service.stop()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.errors import UsageError
-from driftline.rules import Rule, Severity, State, interval_confidence, judge, parse_expression
+from driftline.rules import Coverage, Rule, Severity, State, interval_confidence, judge, parse_expression
 from driftline.statistics.measure import Measure
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -69,6 +69,8 @@ def test_severities_are_in_order_of_urgency() -> None:
         ({"confidence": 0.5}, "between 0.5 and 1"),
         ({"confidence": 1.0}, "between 0.5 and 1"),
         ({"min_samples": -1}, "min_samples came as -1"),
+        ({"min_coverage": 1.5}, "min_coverage came as 1.5; it is a share from 0 to 1"),
+        ({"min_coverage": math.nan}, "min_coverage came as nan"),
         ({"measure": "roc auc"}, "'roc auc' is not the name of a measure"),
         ({"name": " "}, "without a name"),
     ],
@@ -235,3 +237,23 @@ def test_an_interval_of_another_confidence_is_refused() -> None:
 def test_the_interval_leaves_the_rules_error_on_each_side(confidence: float) -> None:
     two_sided = interval_confidence(replace(BELOW, confidence=confidence))
     assert (1 - two_sided) / 2 == pytest.approx(1 - confidence)
+
+
+# ---- labels that are not there yet -----------------------------------------------------------------------------
+
+
+MEASURES = st.sampled_from(["accuracy", "mae", "label_drift", "label_coverage", "missing_ratio", "prediction_drift"])
+
+
+@given(MEASURES, UNIT, st.integers(0, 500), st.integers(0, 500), UNIT)
+def test_coverage_only_ever_takes_a_verdict_away(
+    measure: str, least: float, labelled: int, more: int, value: float
+) -> None:
+    rule = Rule("low", measure, below=0.5, min_coverage=least)
+    number = Measure(measure, value, n=100, confidence=interval_confidence(rule))
+    coverage = Coverage(labelled, labelled + more)
+    plain, found = judge(rule, number), judge(rule, number, coverage)
+    waits = measure in ("accuracy", "mae", "label_drift") and coverage.share < least
+    assert found.state is (State.NODATA if waits else plain.state)
+    assert (found.value, found.n) == (plain.value, plain.n)
+    assert found.reason.startswith(str(coverage)) if waits else found == plain

@@ -96,3 +96,49 @@ def test_the_input_that_moved_most_comes_first_whatever_it_is_called(tmp_path: P
     assert alert.findings.sentences[0].startswith("Input z changed")
     assert [line for line in describe_alert(alert) if "more input" in line] == ["2 more inputs changed."]
     service.stop()
+
+
+PAGE = "{name: accuracy-low, measure: accuracy, below: 0.9, severity: page}"
+
+
+def test_early_labels_alone_page_nobody_and_the_rule_says_what_it_waits_for(tmp_path: Path) -> None:
+    """Defaults are known first: of these the model was wrong in half, of all rows in one of twenty."""
+    service = serve(tmp_path, PAGE, right_in(0.95, 400).with_columns(x=pl.lit(1.0)), "x")
+    rows = pl.concat([right_in(0.5, 20), right_in(1.0, 180)])
+    send(service, rows, lambda _: {"x": 1.0}, 0, labelled=20)
+    assert service.views.alerts("m") == []
+    window = service.views.windows("m")[0]
+    [verdict] = window.verdicts
+    assert (window.summary.stage, window.summary.coverage.value) == ("judged", 0.1)
+    assert (verdict.state, verdict.value) == ("nodata", 0.5)
+    assert verdict.reason.startswith("20 of 200 rows are labelled (10 %); this rule waits for 50 % (min_coverage)")
+    late = [
+        {"id": f"0-{index}", "label": label, "time": (START + timedelta(days=60)).isoformat()}
+        for index, label in enumerate(rows["label"])
+    ]
+    deliver(service, "labels", late)
+    work(service)
+    assert service.views.alerts("m") == []
+    assert [(one.state, one.value) for one in service.views.windows("m")[0].verdicts] == [("ok", 0.95)]
+    service.stop()
+
+
+def test_a_rule_that_is_told_so_fires_on_few_labels_and_says_how_many(tmp_path: Path) -> None:
+    rule = PAGE.replace("severity", "min_coverage: 0.1, severity")
+    service = serve(tmp_path, rule, right_in(0.95, 400).with_columns(x=pl.lit(1.0)), "x")
+    rows = pl.concat([right_in(0.5, 20), right_in(1.0, 180)])
+    send(service, rows, lambda _: {"x": 1.0}, 0, labelled=20)
+    assert describe_alert(the_alert(service))[-1] == "20 of 200 rows are labelled (10 %)."
+    service.stop()
+
+
+def test_label_drift_waits_too_and_label_coverage_does_not(tmp_path: Path) -> None:
+    rules = (
+        "{name: labels-moved, measure: label_drift, above: 1}, {name: few-labels, measure: label_coverage, below: 0.5}"
+    )
+    service = serve(tmp_path, rules, right_in(0.95, 400).with_columns(x=pl.lit(1.0)), "x")
+    rows = pl.DataFrame({"prediction": [1] * 200, "label": [1] * 60 + [0] * 140})
+    send(service, rows, lambda _: {"x": 1.0}, 0, labelled=60)
+    states = {one.rule: one.state for one in service.views.windows("m")[0].verdicts}
+    assert states == {"labels-moved": "nodata", "few-labels": "breach"}
+    service.stop()

@@ -134,6 +134,9 @@ def _expression(model: str, rule: Rule) -> str:
     source, matchers = _source(rule), _matchers(model, rule)
     by = ", ".join(source.by)
     breach = f"max by ({by}) ({source.series.replace('%s', matchers)}) {rule.operator} {number_text(rule.threshold)}"
+    if rule.least_coverage:
+        covered = f"max by (model) (driftline_label_coverage_ratio{{model={quoted(model)}}})"
+        breach += f" and on (model) {covered} >= {number_text(rule.least_coverage)}"
     if rule.min_samples <= 1 or rule.measure in WINDOW_MEASURES:
         return breach
     return f"{breach} and on ({by}) max by ({by}) (driftline_performance_samples{{{matchers}}}) >= {rule.min_samples}"
@@ -261,5 +264,7 @@ def _input_series(
     yield first, values
     if threshold:
         yield threshold, f"1x{points}"
+    if rule.least_coverage:
+        yield f"driftline_label_coverage_ratio{{model={quoted(model)}}}", f"1x{points}"
     if rule.measure not in WINDOW_MEASURES:
         yield f"driftline_performance_samples{{{matchers}}}", f"{max(rule.min_samples, 1)}x{points}"

@@ -13,7 +13,7 @@ from driftline.rules.history import (
 )
 from driftline.rules.reconcile import Change, ChangeKind, Status, StoredAlert, apply, reconcile
 from driftline.rules.rule import Rule, Severity, number_text
-from driftline.rules.verdict import State, Verdict, interval_confidence, judge
+from driftline.rules.verdict import Coverage, State, Verdict, interval_confidence, judge
 
 __all__ = [
     "AlertMachine",
@@ -21,6 +21,7 @@ __all__ = [
     "AlertState",
     "Change",
     "ChangeKind",
+    "Coverage",
     "JudgedWindow",
     "Rule",
     "Severity",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from driftline.errors import UsageError
+from driftline.rules.topic import rests_on_labels
 
 MEASURE_NAME = re.compile(r"[A-Za-z_][\w.]*")
 """What a measure may be called in a rule."""
@@ -38,7 +39,9 @@ class Rule:
     Exactly one of ``below`` and ``above`` is given; the threshold itself is fine, unless ``inclusive`` (``<=``, ``>=``)
     makes it a breach too. ``confidence`` in (0.5, 1) is the one-sided level of the bound that has to lie beyond the
     threshold: 0.95 means that a model whose true measure is at the threshold is called breaching in at most 5 % of
-    windows. A window of fewer than ``min_samples`` rows is not judged.
+    windows. A window of fewer than ``min_samples`` rows is not judged, and by a rule on performance or on the drift of
+    labels none of whose rows less than ``min_coverage`` (a share, 0 to 1) are labelled: those that come first are not
+    like the others where the delay depends on the outcome.
 
     An alert ends at the first ok window; with ``clear`` only at one whose value has come back that far (hysteresis),
     and with ``keep_firing_for`` only after so many of them in a row, and one more.
@@ -59,6 +62,7 @@ class Rule:
     inclusive: bool = False
     clear: float | None = None
     keep_firing_for: int = 0
+    min_coverage: float = 0.5
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -85,6 +89,10 @@ class Rule:
             )
         if self.min_samples < 0:
             raise UsageError(f"rule {self.name!r}: min_samples came as {self.min_samples}; it is 0 or more")
+        if not 0 <= self.min_coverage <= 1:
+            raise UsageError(
+                f"rule {self.name!r}: min_coverage came as {self.min_coverage}; it is a share from 0 to 1, such as 0.5"
+            )
         self._check_end()
 
     def _check_end(self) -> None:
@@ -118,6 +126,11 @@ class Rule:
     def title(self) -> str:
         """What stands in the first line of an alert; the same for every value, so that alerts group."""
         return f"Model {self.measure} {self.comparison} threshold!"
+
+    @property
+    def least_coverage(self) -> float:
+        """The share of a window's rows that have to be labelled before it is judged; 0 where no label is needed."""
+        return self.min_coverage if rests_on_labels(self.measure) else 0.0
 
     @property
     def condition(self) -> str:

@@ -39,6 +39,15 @@ def topic_of(measure: str) -> Topic:
     return Topic.DRIFT if measure in _DRIFT else Topic.PERFORMANCE
 
 
+def rests_on_labels(measure: str) -> bool:
+    """Whether a measure is of the labelled rows, and speaks for a window only when enough of its rows are labelled.
+
+    >>> rests_on_labels("accuracy"), rests_on_labels("label_drift"), rests_on_labels("label_coverage")
+    (True, True, False)
+    """
+    return measure == "label_drift" or topic_of(measure) is Topic.PERFORMANCE
+
+
 def needs_labels(measure: str) -> bool:
     """Whether a window can be judged by a measure only when its labels are in, or overdue."""
     return measure not in _WITHOUT_LABELS

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from driftline.errors import UsageError
 from driftline.rules.rule import Rule, number_text
+from driftline.statistics.figures import percent
 from driftline.statistics.measure import Measure
 
 
@@ -42,19 +43,41 @@ def interval_confidence(rule: Rule) -> float:
     return 1 - 2 * (1 - rule.confidence)
 
 
-def judge(rule: Rule, measure: Measure) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many rows of a window are labelled.
+
+    >>> str(Coverage(21, 200))
+    '21 of 200 rows are labelled (10 %)'
+    """
+
+    labelled: int
+    rows: int
+
+    @property
+    def share(self) -> float:
+        """0 to 1; 0 of a window without rows."""
+        return self.labelled / self.rows if self.rows else 0.0
+
+    def __str__(self) -> str:
+        verb = "row is" if self.rows == 1 else "rows are"
+        return f"{self.labelled:,} of {self.rows:,} {verb} labelled ({percent(self.share)})"
+
+
+def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None) -> Verdict:
     """Judge a measure by the bound of its interval: a breach is what chance does not explain.
 
     ``below`` is a breach when the upper bound lies under the threshold, ``above`` when the lower bound lies over it;
     the interval is of `interval_confidence`. A value without an interval is compared itself. Without a finite value,
-    or with fewer rows than ``min_samples``, the verdict is *nodata*.
+    or with fewer rows than ``min_samples``, the verdict is *nodata*; and so it is where ``coverage`` is known and below
+    the rule's own: it says what it waits for.
 
     >>> accuracy = Measure("accuracy", 0.70, low=0.66, high=0.74, n=400, confidence=0.9)
     >>> judge(Rule("low", "accuracy", below=0.75), accuracy).reason
     'accuracy is 0.7; its upper bound 0.74 (95 %, n = 400) lies below 0.75'
     """
     value, low, high = _finite(measure.value), _finite(measure.low), _finite(measure.high)
-    if problem := _no_data(rule, measure, value):
+    if problem := _no_data(rule, measure, value) or _not_covered(rule, coverage):
         return Verdict(rule.name, State.NODATA, value, low, high, measure.n, rule.threshold, problem)
     assert value is not None
     bound = high if rule.comparison == "below" else low
@@ -78,6 +101,13 @@ def _no_data(rule: Rule, measure: Measure, value: float | None) -> str:
     if measure.n < rule.min_samples:
         return f"{rule.measure} rests on {measure.n} rows; this rule judges from {rule.min_samples} on"
     return ""
+
+
+def _not_covered(rule: Rule, coverage: Coverage | None) -> str:
+    if coverage is None or coverage.share >= rule.least_coverage:
+        return ""
+    least = percent(rule.least_coverage)
+    return f"{coverage}; this rule waits for {least} (min_coverage), as the others may be unlike them"
 
 
 def _reason(rule: Rule, measure: Measure, value: float, bound: float | None) -> str:

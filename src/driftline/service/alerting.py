@@ -14,6 +14,7 @@ from driftline.rules import (
     AlertSpan,
     Change,
     ChangeKind,
+    Coverage,
     JudgedWindow,
     Rule,
     Status,
@@ -24,6 +25,7 @@ from driftline.rules import (
 )
 from driftline.rules import State as VerdictState
 from driftline.rules.findings import ColumnFinding, Findings, findings_of
+from driftline.rules.topic import rests_on_labels
 from driftline.service.summary import DriftView, WindowSummary
 from driftline.store.state import AlertRow, Judgement, TransitionRow, Work
 
@@ -91,7 +93,7 @@ def _as_stored(row: AlertRow) -> StoredAlert:
 
 def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime) -> AlertRow:
     summary = work.summary(model, span.fired.start)
-    findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary)) if summary is not None else None
+    findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary), span.rule) if summary is not None else None
     return AlertRow(
         id=id,
         model=model,
@@ -132,13 +134,16 @@ def _changed(alert: AlertRow, change: Change, now: datetime) -> AlertRow:
     )
 
 
-def explain(summary: WindowSummary) -> Findings:
-    """Say what changed in a window against the reference, and what did not."""
-    return findings_of(
+def explain(summary: WindowSummary, rule: Rule) -> Findings:
+    """Say what changed in a window against the reference, and what did not; and on how many labels a rule rests."""
+    found = findings_of(
         {name: _finding(view) for name, view in summary.drift.items()},
         _finding(summary.prediction_drift) if summary.prediction_drift is not None else None,
         _finding(summary.label_drift) if summary.label_drift is not None else None,
     )
+    if not rests_on_labels(rule.measure):
+        return found
+    return replace(found, sentences=(*found.sentences, f"{Coverage(summary.labelled, summary.predictions)}."))
 
 
 def _finding(view: DriftView) -> ColumnFinding:

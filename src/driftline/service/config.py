@@ -25,7 +25,7 @@ from driftline.profiles import Columns
 from driftline.profiles.times import checked_time_format
 from driftline.retrain.policy import Policy
 from driftline.rules import Rule, Severity
-from driftline.rules.topic import WINDOW_MEASURES
+from driftline.rules.topic import WINDOW_MEASURES, rests_on_labels
 from driftline.service.hosts import host_problem
 from driftline.service.limits import Limits, LimitsSection
 from driftline.service.retrain_sections import (
@@ -58,6 +58,7 @@ Short = Annotated[str, Meta(min_length=1, max_length=100)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Above0 = Annotated[float, Meta(gt=0.0)]
 _FLOORS = Floors()
+_LEAST_COVERAGE = 0.5
 
 _ONE_THRESHOLD = {
     "oneOf": [{"required": [side], "properties": {side: {"type": "number"}}} for side in ("below", "above")]
@@ -106,6 +107,7 @@ class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     min_samples: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 1
     clear: float | None = None
     keep_firing_for: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    min_coverage: Annotated[float, Meta(ge=0, le=1)] = _LEAST_COVERAGE
 
 
 class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -559,6 +561,9 @@ class _Builder:
             reason = f"{shown(section.measure)} is not a measure{of}; known: {', '.join(known)}."
             raise self._file.error((*key, "measure"), reason + did_you_mean(section.measure, known))
         values = {name: getattr(section, name) for name in section.__struct_fields__}
+        if section.min_coverage != _LEAST_COVERAGE and not rests_on_labels(section.measure):
+            reason = f"is for rules on performance and on label_drift; {section.measure} needs no labels, leave it out"
+            raise self._file.error((*key, "min_coverage"), reason)
         return self._checked(key, lambda: Rule(**values))
 
     def _receivers(self, sections: Iterable[NotifySection]) -> tuple[NotifyConfig, ...]:

@@ -17,7 +17,7 @@ import polars as pl
 from driftline.events import ALL_VERSIONS, Window
 from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import SCORE
-from driftline.rules import Rule, Verdict, interval_confidence, judge
+from driftline.rules import Coverage, Rule, Verdict, interval_confidence, judge
 from driftline.rules.topic import WINDOW_MEASURES, needs_labels
 from driftline.service.agreement import known_marks
 from driftline.service.alerting import AlertEvent, move_alerts
@@ -129,7 +129,8 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
         summaries |= {version: summary(version, profile) for version, profile in profiles.items()}
     due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
     whole_summary = summaries[ALL_VERSIONS]
-    verdicts = [judge(rule, measure_for(rule, whole, whole_summary, positive)) for rule in due]
+    coverage = Coverage(min(whole.labelled, whole.predictions), whole.predictions)
+    verdicts = [judge(rule, measure_for(rule, whole, whole_summary, positive), coverage) for rule in due]
     judgements = [_judgement(model.name, window, verdict, now) for verdict in verdicts]
     return _Assessment(window.start, stage, summaries, judgements)
 

@@ -288,6 +288,8 @@ def _number_words(kind: kinds.IntType | kinds.FloatType) -> str:
             return f"a number above {kind.gt:g}"
         case kinds.FloatType(gt=float()):
             return f"a number between {kind.gt:g} and {kind.lt:g}, such as 0.95"
+        case kinds.FloatType(ge=float() | int(), le=float() | int()):
+            return f"a number from {kind.ge:g} to {kind.le:g}"
     return "a number"
 
 

@@ -17,6 +17,7 @@ import driftline
 from driftline.errors import DataError, UsageError
 from driftline.events import MISSING_TEXTS, Task
 from driftline.profiles import Columns, canonical, infer_schema
+from driftline.profiles.frame import names_of
 from driftline.rules.contest import Contest, Settings
 from driftline.service.gate import hold
 from driftline.service.gate_rows import GateColumns
@@ -300,6 +301,9 @@ def test_dates_of_which_the_order_is_open_are_not_compared_and_say_so() -> None:
             pl.Series([f"2024-01-{1 + i % 28:02}" for i in range(N)]),
         ),
         (pl.Series([0.125, 0.5] * 300), pl.Series(["12.5 %", "50 %"] * 300)),
+        (pl.Series([12.5, 50.0] * 300), pl.Series(["12.5 %", "50 %"] * 300)),
+        (pl.Series([1234, 20500] * 300), pl.Series(["1,234", "20,500"] * 300)),
+        (pl.Series([1234.5, -7.25] * 300), pl.Series(["$1,234.50", "($7.25)"] * 300)),
         (pl.Series([1234.5, 7.25] * 300), pl.Series(["1.234,5", "7,25"] * 300)),
         (pl.Series(["12.5", "7.25"] * 300), pl.Series(["12.5", "7.25"] * 300)),
     ],
@@ -324,6 +328,27 @@ def test_the_same_values_are_no_drift_in_any_pair_of_containers(
             for pair in ((a, b), (b, a)):
                 report = driftline.check(*pair)
                 assert report.verdict == "ok", (type(pair[0]), type(pair[1]), report.alerts)
+
+
+@pytest.mark.parametrize("scale", [0, 1, 10])
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Float64, pl.Boolean, pl.String])
+def test_classes_of_decimal_type_are_those_of_any_other(dtype: Any, scale: int, tmp_path: Path) -> None:
+    """Warehouses give NUMBER(38, 10) for 0 and 1."""
+    rows = pl.DataFrame({"y": LABELS, "p": ANSWERS})
+    decimal = rows.cast(pl.Decimal(38, scale))
+    written(decimal, tmp_path / "rows.parquet")
+    assert infer_schema(decimal, Columns(label="y", prediction="p")).classes == ("0", "1")
+    for other in (decimal, decimal.to_arrow(), tmp_path / "rows.parquet"):
+        for pair in ((rows.cast(pl.Int8).cast(dtype), other), (other, rows.cast(pl.Int8).cast(dtype))):
+            report = driftline.check(*pair, label="y", prediction="p")
+            assert report.verdict == "ok" and report.performance is not None
+            assert report.performance["accuracy"].value == pytest.approx(float((LABELS == ANSWERS).mean()))
+
+
+def test_decimals_that_are_not_whole_have_the_names_of_floats() -> None:
+    values = [0.5, 1.25, 10.0, -0.0625]
+    decimals = pl.Series(values).cast(pl.Decimal(38, 10))
+    assert names_of(decimals).to_list() == names_of(pl.Series(values)).to_list()
 
 
 def test_decimal_commas_are_numbers_and_said() -> None:

@@ -6,6 +6,7 @@ import enum
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import NamedTuple
 
 from driftline.errors import UsageError
@@ -72,15 +73,18 @@ _OPPOSITES = {
 
 
 def class_name(value: object) -> str:
-    """Return the one spelling of a class: ``True``, ``1``, ``1.0`` and ``"1"`` are the same class.
+    """Return the one spelling of a class: ``True``, ``1``, ``1.0``, ``Decimal("1.00")`` and ``"1"`` are the same class.
 
-    >>> class_name(True), class_name(1.0), class_name("rain"), class_name(2)
-    ('1', '1', 'rain', '2')
+    >>> class_name(True), class_name(1.0), class_name("rain"), class_name(2), class_name(Decimal("0.50"))
+    ('1', '1', 'rain', '2', '0.5')
     """
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
     return str(value)
 
 

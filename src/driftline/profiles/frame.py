@@ -364,6 +364,8 @@ def _class_names(values: pl.Series) -> pl.Series:
     """Values as class names, spelled as `class_name` does."""
     if values.dtype == pl.Boolean:
         values = values.cast(pl.Int8)
+    if values.dtype.is_decimal():  # of more digits than a float has, perhaps
+        return values.cast(pl.String).str.replace(r"\.0+$|(\.\d*[1-9])0+$", "${1}")
     if not values.dtype.is_float():
         return values.cast(pl.String, strict=False)
     values = values.fill_nan(None)

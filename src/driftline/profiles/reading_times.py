@@ -167,7 +167,7 @@ def read_dates(
         styles = styles_of_texts(tables, given, name, plain=True)
     doubts = {place: style for place, style in styles.items() if style in (Doubt.ORDER, Doubt.BOTH)}
     for place, doubt in doubts.items():
-        found.doubts[name] = f"has dates that{_in_doubt(doubt, given[place])}"
+        found.doubts[name] = f"has dates that {_in_doubt(doubt, given[place])}"
         return True
     known = {place: style for place, style in styles.items() if isinstance(style, TimeStyle)}
     if len(known) < len(given):

@@ -269,8 +269,8 @@ def regressed(n: int):  # type: ignore[no-untyped-def]
 @pytest.mark.parametrize("n", [40, 300])
 @pytest.mark.parametrize(("name", "truth"), [("mae", math.sqrt(2 / math.pi)), ("rmse", 1.0), ("r2", 0.75)])
 def test_regression_intervals_cover(name: str, truth: float, n: int) -> None:
-    least = 0.92 if n > 40 else 0.90  # the delta method needs rows: 40 of them cover about 0.92
-    assert least <= covered(regressed(n), name, truth) <= 0.985
+    """So few rows may miss tails, so the end where these would lie is far off: see test_tails."""
+    assert covered(regressed(n), name, truth) >= 0.93
 
 
 @pytest.mark.parametrize("n", [40, 300])

@@ -83,7 +83,10 @@ def test_counts_are_scikit_learns(rows: list[tuple[bool, float]]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         balanced = metrics.balanced_accuracy_score(y, p)
-    assert found["balanced_accuracy"].value == pytest.approx(balanced, abs=1e-12)
+    if y.any() and not y.all():
+        assert found["balanced_accuracy"].value == pytest.approx(balanced, abs=1e-12)
+    else:
+        assert found["balanced_accuracy"].problem.startswith("no row is labelled")
     if len(set(y.tolist())) == 2:
         assert found["specificity"].value == pytest.approx(metrics.recall_score(y, p, pos_label=0), abs=1e-12)
         if len(set(p.tolist())) == 2:

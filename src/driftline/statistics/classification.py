@@ -14,24 +14,27 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.profiles import Classification
+from driftline.statistics.binomial import exact
 from driftline.statistics.intervals import Interval, fisher_delta, logit_delta, mean_of, wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import NO_LABELS, Question
 
 _Floats = npt.NDArray[np.float64]
 
+_PART_OF_ERROR = 0.6
+
 
 def accuracy(performance: Classification, ask: Question) -> Measure:
-    """Share of rows whose prediction is their label; Wilson."""
+    """Share of rows whose prediction is their label; Clopper-Pearson."""
     n = performance.count
     if not n:
         return ask.no(NO_LABELS)
     correct = sum(count for (label, prediction), count in performance.confusion.items() if label == prediction)
-    return ask.yes(correct / n, wilson(correct, n, ask.confidence), n)
+    return ask.yes(correct / n, exact(correct, n, ask.confidence), n)
 
 
 def precision(performance: Classification, ask: Question) -> Measure:
-    """Share of the rows predicted as a class that are of it; Wilson, or the macro average."""
+    """Share of the rows predicted as a class that are of it; Clopper-Pearson, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
         return _mean_share(table.hits, table.predicted, ask, performance.count)
@@ -40,7 +43,7 @@ def precision(performance: Classification, ask: Question) -> Measure:
 
 
 def recall(performance: Classification, ask: Question) -> Measure:
-    """Share of the rows of a class that are predicted as it; Wilson, or the macro average."""
+    """Share of the rows of a class that are predicted as it; Clopper-Pearson, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
         return _mean_share(table.hits, table.labelled, ask, performance.count)
@@ -51,8 +54,8 @@ def recall(performance: Classification, ask: Question) -> Measure:
 def f1(performance: Classification, ask: Question) -> Measure:
     """Harmonic mean of precision and recall; ``n`` are the rows labelled or predicted as the class.
 
-    With J = TP / (TP + FP + FN), which is a plain proportion, F1 = 2 J / (1 + J): Wilson's interval of J,
-    transformed, is the delta method on the multinomial made right at both ends. For the macro average see `_macro_f1`.
+    With J = TP / (TP + FP + FN), which is a plain proportion, F1 = 2 J / (1 + J): the interval of Clopper & Pearson of
+    J, transformed. For the macro average see `_macro_f1`.
     """
     if ask.positive is None:
         return _macro_f1(performance, ask)
@@ -77,13 +80,13 @@ def _binary_counts(performance: Classification, positive: str) -> tuple[int, int
 def _share(hits: int, n: int, ask: Question, labelled: int, undefined: str) -> Measure:
     if not n:
         return ask.no(undefined if labelled else NO_LABELS)
-    return ask.yes(hits / n, wilson(hits, n, ask.confidence), n)
+    return ask.yes(hits / n, exact(hits, n, ask.confidence), n)
 
 
 def _mean_share(hits: _Floats, sizes: _Floats, ask: Question, n: int) -> Measure:
     """Mean over the classes of hits / sizes, each of them a share of other rows than the others.
 
-    Its interval comes from Wilson's of each (`mean_of`): the delta method takes the share of a class with few rows as
+    Its interval comes from the exact one of each (`mean_of`): the delta method takes the share of a class with few rows as
     sure when they are all right or all wrong, and then held the truth in 20 to 60 of 100 samples with some rows of a
     class. The share of a class without rows adds 0 and may be anything.
     """
@@ -91,17 +94,22 @@ def _mean_share(hits: _Floats, sizes: _Floats, ask: Question, n: int) -> Measure
         return ask.no(NO_LABELS)
     shares = hits / np.maximum(sizes, 1.0)
     bounds = [
-        wilson(hit, size, ask.confidence) if size else Interval(0.0, 1.0)
+        exact(hit, size, _together(ask.confidence)) if size else Interval(0.0, 1.0)
         for hit, size in zip(hits.tolist(), sizes.tolist(), strict=True)
     ]
     return ask.yes(float(shares.mean()), mean_of(shares.tolist(), bounds), n)
+
+
+def _together(confidence: float) -> float:
+    """The confidence of each share where several are combined: near 0 and 1 their ends do not add up as squares do."""
+    return 1 - _PART_OF_ERROR * (1 - confidence)
 
 
 def _macro_f1(performance: Classification, ask: Question) -> Measure:
     """Mean F1 of the classes; the wider of two intervals.
 
     The delta method on the multinomial, on the logit scale: with cell shares p and gradient g the variance is
-    Σ p g² / n, because Σ p g = 0 for a ratio. And that from Wilson's of each class (`mean_of`), as rare classes need.
+    Σ p g² / n, because Σ p g = 0 for a ratio. And that from the exact one of each class (`mean_of`), as rare classes need.
     """
     n = performance.count
     if not n:
@@ -109,7 +117,7 @@ def _macro_f1(performance: Classification, ask: Question) -> Measure:
     table = _table(performance)
     either = table.labelled + table.predicted - table.hits
     jaccards = [
-        wilson(hit, size, ask.confidence) for hit, size in zip(table.hits.tolist(), either.tolist(), strict=True)
+        exact(hit, size, ask.confidence) for hit, size in zip(table.hits.tolist(), either.tolist(), strict=True)
     ]
     size = (table.labelled + table.predicted) / 2
     each = table.hits / size
@@ -125,7 +133,7 @@ def _macro_f1(performance: Classification, ask: Question) -> Measure:
 
 
 def specificity(performance: Classification, ask: Question) -> Measure:
-    """Share of the rows of other classes than the positive one that are not predicted as it; Wilson.
+    """Share of the rows of other classes than the positive one that are not predicted as it; Clopper-Pearson.
 
     Without a positive class there is none: use recall.
     """
@@ -139,17 +147,27 @@ def specificity(performance: Classification, ask: Question) -> Measure:
 
 
 def balanced_accuracy(performance: Classification, ask: Question) -> Measure:
-    """Mean recall of the classes that occur as labels, in [0, 1]; see `_mean_share`."""
+    """Mean recall of the classes that occur as labels, in [0, 1]; see `_mean_share`.
+
+    Of a binary model both must occur: the recall of one class alone is another measure, and jumps to it would be told
+    as changes of the model.
+    """
     table = _table(performance)
     there = table.labelled > 0
+    if ask.positive is not None and 0 < int(there.sum()) < 2:
+        missing = (
+            f"{ask.positive!r}" if not _binary_counts(performance, ask.positive)[2] else f"other than {ask.positive!r}"
+        )
+        return ask.no(f"no row is labelled {missing}", performance.count)
     return _mean_share(table.hits[there], table.labelled[there], ask, performance.count)
 
 
 def mcc(performance: Classification, ask: Question) -> Measure:
     """Matthews' correlation of label and prediction, in [-1, 1], of any number of classes (Gorodkin 2004).
 
-    Delta method on the multinomial of the confusion counts, on Fisher's scale. At -1 and 1, where that has no width,
-    the interval of a share of rows that are as they should be, from -1 to 1.
+    Delta method on the multinomial of the confusion counts, on Fisher's scale; of two classes the wider of it and
+    `_mcc_of_shares`. At -1 and 1, where the first has no width, the interval of a share of rows that are as they should
+    be, from -1 to 1.
     """
     n = performance.count
     if not n:
@@ -168,10 +186,48 @@ def mcc(performance: Classification, ask: Question) -> Measure:
     shrink = (total - predicted[table.columns]) / of_predictions + (total - labelled[table.rows]) / of_labels
     gradient = slope / root - value * shrink
     variance = float((counts * gradient**2).sum()) - float((counts * gradient).sum()) ** 2 / total
+    bounds = _mcc_at_the_ends(n, value, ask.confidence)
     if abs(value) < 1 and variance > 0:
-        return ask.yes(value, fisher_delta(value, math.sqrt(variance), ask.confidence), n)
-    share = wilson(n * (1 + value) / 2, n, ask.confidence)
-    return ask.yes(value, Interval(2 * share.low - 1, 2 * share.high - 1), n)
+        bounds = fisher_delta(value, math.sqrt(variance), ask.confidence)
+    if len(labelled) == 2:
+        rare = _mcc_of_shares(table, ask.confidence)
+        bounds = Interval(min(bounds.low, rare.low), max(bounds.high, rare.high))
+    return ask.yes(value, bounds, n)
+
+
+def _mcc_at_the_ends(n: int, value: float, confidence: float) -> Interval:
+    share = wilson(n * (1 + value) / 2, n, confidence)
+    return Interval(2 * share.low - 1, 2 * share.high - 1)
+
+
+def _mcc_of_shares(table: _Table, confidence: float) -> Interval:
+    """The interval of a binary MCC from those of the three shares that it is a function of.
+
+    They are the recalls of both classes and the share of the first one. Each is moved to the ends of its exact
+    interval with the others as they are, and what that changes adds up as squares do (Zou & Donner 2008). Where a class
+    has few rows the delta method takes as sure what is not.
+    """
+    sizes, hits = table.labelled.tolist(), table.hits.tolist()
+    trials = ((hits[0], sizes[0]), (hits[1], sizes[1]), (sizes[0], sizes[0] + sizes[1]))
+    shares = [hit / size for hit, size in trials]
+    value = _mcc_from(*shares)
+    below = above = 0.0
+    for at, (hit, size) in enumerate(trials):
+        ends = [
+            _mcc_from(*(end if place == at else share for place, share in enumerate(shares)))
+            for end in exact(hit, size, _together(confidence))
+        ]
+        below += min(0.0, *(end - value for end in ends)) ** 2
+        above += max(0.0, *(end - value for end in ends)) ** 2
+    return Interval(max(value - math.sqrt(below), -1.0), min(value + math.sqrt(above), 1.0))
+
+
+def _mcc_from(recall: float, other: float, share: float) -> float:
+    """MCC from the recalls of two classes and the share of rows of the first; 0 where one class alone is predicted."""
+    predicted = share * recall + (1 - share) * (1 - other)
+    if not (0 < predicted < 1 and 0 < share < 1):
+        return 0.0
+    return (recall + other - 1) * math.sqrt(share * (1 - share) / (predicted * (1 - predicted)))
 
 
 class _Table(NamedTuple):

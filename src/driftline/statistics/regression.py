@@ -8,23 +8,34 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
+
 from driftline.profiles import Regression
 from driftline.sketches import GridSketch, Moments
 from driftline.sketches.moments import LARGEST
-from driftline.statistics.intervals import Interval, least_for_quantile, log_delta, quantile_ranks, student
+from driftline.statistics.intervals import Interval, least_for_quantile, log_delta, quantile_ranks
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import NO_LABELS, ONE_ROW, TOO_LARGE, Question
+from driftline.statistics.tails import (
+    Sums,
+    likely_skewness,
+    mean_of_rows,
+    mean_of_sizes,
+    mean_of_squares,
+    missed_share,
+)
 
 _SMALLEST = 2.0**-126
 """Errors nearer to 0 are told as 0, which they share a cell with or lie in a cell wider than 2^-7 of themselves."""
 
 
+_LABELS_BEYOND = 1.5
 _SMALLEST_RATIO = Fraction(1, 1 << 900)
 """A share of variance that is unexplained and nearer to 0 is told as 0: as floats its errors would be."""
 
 
 def mae(performance: Regression, ask: Question) -> Measure:
-    """Mean absolute error, in units of the label; mean ± t·sd/√n."""
+    """Mean absolute error, in units of the label; `mean_of_sizes`."""
     n = performance.count
     if n < 2:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
@@ -33,11 +44,22 @@ def mae(performance: Regression, ask: Question) -> Measure:
     mean = performance.absolute.fraction / n
     variance = (performance.errors.squares.fraction - n * mean * mean) / (n - 1)
     sd = math.sqrt(max(float(variance), 0.0))
-    return ask.yes(float(mean), student(float(mean), sd, n, ask.confidence, least=0.0), n)
+    rows = _sums(float(mean), sd, performance.residuals.folded())
+    return ask.yes(float(mean), mean_of_sizes(rows, ask.confidence), n)
+
+
+def _sums(mean: float, sd: float, errors: GridSketch) -> Sums:
+    """The sums of n >= 2 errors, or sizes of them: the skewness from the centres of their cells."""
+    centres = np.clip(errors.grid.centres(errors.cells), -LARGEST, LARGEST)
+    smallest, largest = float(centres[0]), float(centres[-1])
+    if sd <= 0:
+        return Sums(errors.count, mean, 0.0, 0.0, smallest, largest)
+    skewness = float(errors.counts @ np.clip((centres - mean) / sd, -errors.count, errors.count) ** 3) / errors.count
+    return Sums(errors.count, mean, sd, skewness, smallest, largest)
 
 
 def rmse(performance: Regression, ask: Question) -> Measure:
-    """Root of the mean squared error, in units of the label; delta method from the MSE, on the log scale."""
+    """Root of the mean squared error, in units of the label; `mean_of_squares`."""
     n = performance.count
     if n < 2:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
@@ -47,9 +69,17 @@ def rmse(performance: Regression, ask: Question) -> Measure:
     value = math.sqrt(float(mse))
     if not value > 0:
         return ask.yes(0.0, Interval(0.0, 0.0), n)
-    variance = (performance.errors_fourth.fraction / n - mse * mse) / (n - 1)
-    relative = math.sqrt(max(float(variance / (mse * mse)), 0.0)) / 2
-    return ask.yes(value, log_delta(value, value * relative, n, ask.confidence), n)
+    bounds = _mean_square(performance, mse, ask.confidence)
+    return ask.yes(value, Interval(math.sqrt(bounds.low), math.sqrt(bounds.high)), n)
+
+
+def _mean_square(performance: Regression, mse: Fraction, confidence: float) -> Interval:
+    """The interval of the mean squared error ``mse``, above 0, of n >= 2 rows."""
+    n, sizes = performance.count, performance.residuals.folded()
+    variance = (performance.errors_fourth.fraction / n - mse * mse) / (n - 1) * n
+    largest = float(np.clip(sizes.grid.centres(sizes.cells[-1:]), 0.0, LARGEST)[0]) ** 2
+    sd = math.sqrt(max(float(variance), 0.0))
+    return mean_of_squares(Sums(n, float(mse), sd, 0.0, 0.0, largest), confidence)
 
 
 def r2(performance: Regression, ask: Question) -> Measure:
@@ -57,7 +87,9 @@ def r2(performance: Regression, ask: Question) -> Measure:
     mean.
 
     Delta method from the joint moments of e = prediction - label and u = label - mean: 1 - R² = E[e²] / E[u²]
-    varies as (e² - (1 - R²) u²) / E[u²]. On the log scale of 1 - R², so that the interval stays below 1.
+    varies as (e² - (1 - R²) u²) / E[u²]. On the log scale of 1 - R², so that the interval stays below 1. It is no
+    narrower than that of the mean squared error alone (`mean_of_squares`), and allows for labels far out that n rows
+    have missed: their variance is then larger and R² higher.
     """
     n = performance.count
     if n < 2:
@@ -86,21 +118,28 @@ def r2(performance: Regression, ask: Question) -> Measure:
     except OverflowError:
         return ask.no(TOO_LARGE, n)
     bounds = log_delta(ratio, ratio * error, n, ask.confidence)
-    return ask.yes(1 - ratio, Interval(1 - bounds.high, 1 - bounds.low), n)
+    if not ratio > 0:
+        return ask.yes(1 - ratio, Interval(1 - bounds.high, 1 - bounds.low), n)
+    errors = _mean_square(performance, e2, ask.confidence)
+    larger = missed_share(n, ask.confidence) * _LABELS_BEYOND * math.sqrt(max(n * float(u4 / (u2 * u2)), 0.0))
+    low = min(bounds.low, ratio * errors.low / float(e2)) / (1 + larger)
+    high = max(bounds.high, ratio * errors.high / float(e2))
+    return ask.yes(1 - ratio, Interval(1 - high, 1 - low), n)
 
 
 def bias(performance: Regression, ask: Question) -> Measure:
-    """Mean error; mean ± t·sd/√n."""
+    """Mean error; `mean_of_rows`."""
     n, errors = performance.count, performance.errors
     if errors.mean is None or errors.sd is None:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
     if _capped(errors):
         return ask.no(TOO_LARGE, n)
-    return ask.yes(errors.mean, student(errors.mean, errors.sd, n, ask.confidence), n)
+    rows = _sums(errors.mean, errors.sd, performance.residuals)
+    return ask.yes(errors.mean, mean_of_rows(rows, ask.confidence), n)
 
 
 def mape(performance: Regression, ask: Question) -> Measure:
-    """Mean of abs(error / label), 0.1 for ten per cent, of the rows whose label is not 0; mean ± t·sd/√n.
+    """Mean of abs(error / label), 0.1 for ten per cent, of the rows whose label is not 0; `mean_of_sizes`.
 
     Labels nearer to 0 than 10^-9 are left out: n says how many rows are not. Small labels weigh heavily all the same; a
     model of numbers around 0 is better judged by its MAE.
@@ -112,8 +151,10 @@ def mape(performance: Regression, ask: Question) -> Measure:
         return ask.no(ONE_ROW, relative.count)
     if _capped(performance.errors) or _capped(relative):
         return ask.no(TOO_LARGE, relative.count)
-    interval = student(relative.mean, relative.sd, relative.count, ask.confidence, least=0.0)
-    return ask.yes(relative.mean, interval, relative.count)
+    n, squares = relative.count, relative.squares.value
+    skewness = likely_skewness(relative.mean, relative.sd, n)
+    rows = Sums(n, relative.mean, relative.sd, skewness, 0.0, math.sqrt(squares))
+    return ask.yes(relative.mean, mean_of_sizes(rows, ask.confidence), n)
 
 
 def _capped(sums: Moments) -> bool:

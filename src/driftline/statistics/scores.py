@@ -14,17 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.profiles import Classification, ScorePair
+from driftline.profiles.performance import SMALLEST_PROBABILITY
+from driftline.sketches import Moments
 from driftline.sketches.grid import union_of_cells
-from driftline.statistics.intervals import Interval, logit_delta, student, wilson
+from driftline.statistics.binomial import exact
+from driftline.statistics.intervals import Interval, logit_delta, wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import NO_LABELS, NO_SCORES, ONE_ROW, Question
 from driftline.statistics.special import normal_quantile
+from driftline.statistics.tails import Sums, likely_skewness, mean_within
 
 _TOP = 0.1
 _EDGE = 0.05
-_FEW_HITS = 5
+_FEW_HITS = 10
 _FEW_POSITIVES = 100
-_FEW_OF_A_CLASS = 10
+_FEW_OF_A_CLASS = 50
 _HALVINGS = 40
 _CALIBRATION_BINS = 10
 _CERTAIN_GAP = 1.5
@@ -60,7 +64,7 @@ def roc_auc(performance: Classification, ask: Question) -> Measure:
 
 
 def _auc(pair: ScorePair, confidence: float) -> tuple[float, Interval]:
-    """AUC and DeLong's interval on the logit scale; below 10 rows of a class the wider of it and Hanley & McNeil's.
+    """AUC and DeLong's interval on the logit scale; below 50 rows of a class the wider of it and Hanley & McNeil's.
 
     So few do not show how much their scores vary: of 3 against 97 DeLong's held the truth in 81 to 86 of 100 samples.
     """
@@ -106,8 +110,8 @@ def _hanley_mcneil(auc: float, m: float, n: float, confidence: float) -> Interva
 
 
 def log_loss(performance: Classification, ask: Question) -> Measure:
-    """Mean of -ln of the probability given to the true class, in nats, of the rows that have one; mean ±
-    t·sd/√n.
+    """Mean of -ln of the probability given to the true class, in nats, of the rows that have one; `mean_within`
+    what the scores could have cost had the labels been others.
     """
     losses = performance.log_loss
     if not performance.count:
@@ -116,7 +120,31 @@ def log_loss(performance: Classification, ask: Question) -> Measure:
         return ask.no(NO_SCORES)
     if losses.sd is None:
         return ask.no(ONE_ROW, losses.count)
-    return ask.yes(losses.mean, student(losses.mean, losses.sd, losses.count, ask.confidence, least=0.0), losses.count)
+    worst = -math.log(max(_farthest(performance, ask.positive), SMALLEST_PROBABILITY))
+    return ask.yes(losses.mean, _mean_loss(losses, worst, ask.confidence), losses.count)
+
+
+def _mean_loss(losses: Moments, worst: float, confidence: float) -> Interval:
+    """The interval of the mean of two losses or more that can be as large as ``worst``."""
+    mean, sd, n = losses.mean or 0.0, losses.sd or 0.0, losses.count
+    return mean_within(Sums(n, mean, sd, likely_skewness(mean, sd, n), 0.0, worst), worst, confidence)
+
+
+def _farthest(performance: Classification, positive: str | None) -> float:
+    """The smallest probability that a row may have given to its label, had that been another one; in [0, 1]."""
+    found = [1.0]
+    for pair in performance.scores.values():
+        for cells in (pair.positives.cells, pair.negatives.cells):
+            if len(cells):
+                low, high = pair.positives.grid.centres(cells[[0, -1]]).tolist()
+                found.append(_expit(low))
+                if positive is not None:
+                    found.append(_expit(-high))
+    return min(found)
+
+
+def _expit(logit: float) -> float:
+    return 1 / (1 + math.exp(min(-logit, 700.0)))
 
 
 def average_precision(performance: Classification, ask: Question) -> Measure:
@@ -135,7 +163,7 @@ def average_precision(performance: Classification, ask: Question) -> Measure:
     n, rows = pair.positives.count, pair.positives.count + pair.negatives.count
     value = min(float((positives * hits / taken).sum()) / n, 1.0)
     if not 0 < value < 1:
-        return ask.yes(value, wilson(value * n, n, ask.confidence), rows)
+        return ask.yes(value, exact(value * n, n, ask.confidence), rows)
     by_a_hit = np.cumsum((positives / taken)[::-1])[::-1]  # of one row more, on the steps at its score and below
     by_a_row = np.cumsum((positives * hits / taken**2)[::-1])[::-1]
     if_positive = hits / taken - value + by_a_hit - by_a_row
@@ -150,7 +178,7 @@ def gain_10(performance: Classification, ask: Question) -> Measure:
 
     Of rows that tie at the edge of the tenth, as large a part is taken as fits. The interval is the delta method on the
     logit scale, where the edge is an estimate too: one positive row more above it pushes another one out, positive as
-    often as the rows around the edge are. Wilson where fewer than 5 positive rows are above or below the edge.
+    often as the rows around the edge are. Clopper-Pearson where fewer than 10 positive rows are above or below the edge.
     """
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):
@@ -165,7 +193,7 @@ def gain_10(performance: Classification, ask: Question) -> Measure:
     pushed = density * (taken - _TOP)
     variance = float(positives @ (taken - value - pushed) ** 2 + negatives @ pushed**2) / n**2
     if min(hits, n - hits) < _FEW_HITS or variance <= 0:
-        return ask.yes(value, wilson(hits, n, ask.confidence), n)
+        return ask.yes(value, exact(hits, n, ask.confidence), n)
     return ask.yes(value, logit_delta(value, math.sqrt(variance), ask.confidence), n)
 
 
@@ -199,7 +227,7 @@ def lift_10(performance: Classification, ask: Question) -> Measure:
 
 
 def brier(performance: Classification, ask: Question) -> Measure:
-    """Mean squared error of the probabilities, of the rows that score their label; mean ± t·sd/√n.
+    """Mean squared error of the probabilities, of the rows that score their label; `mean_within`.
 
     Binary: (p - y)², in [0, 1]. Multiclass: its sum over the scored classes, in [0, 2] (Brier 1950).
     """
@@ -210,7 +238,8 @@ def brier(performance: Classification, ask: Question) -> Measure:
         return ask.no(NO_SCORES)
     if errors.sd is None:
         return ask.no(ONE_ROW, errors.count)
-    return ask.yes(errors.mean, student(errors.mean, errors.sd, errors.count, ask.confidence, least=0.0), errors.count)
+    worst = (1 - _farthest(performance, ask.positive)) ** 2 if ask.positive is not None else 2.0
+    return ask.yes(errors.mean, _mean_loss(errors, worst, ask.confidence), errors.count)
 
 
 def calibration_error(performance: Classification, ask: Question) -> Measure:

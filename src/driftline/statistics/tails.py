@@ -1,0 +1,111 @@
+"""Intervals of means whose rows have long tails, where mean ± t·sd/√n is too sure of what few rows cannot show.
+
+Three things are added, each on the side where the tail is, so that the other bound, on which rules rest, stays close:
+
+- the skewness of the rows (Johnson 1978): what is rare and large is seen less often than it counts;
+- what n rows may have missed: all of them miss a share of 1 - a^(1/n) with the chance a, and what is missed may be as
+  large as the largest that was seen, or as large as it can be;
+- below `LEAST_FOR_RARE` rows, errors that come once in `ONE_IN` rows and are `TIMES_USUAL` times as large as usual: so
+  few rows often show none of them. No method can tell from such rows that there are none, so this is assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from driftline.statistics.intervals import Interval, log_delta
+from driftline.statistics.special import t_quantile
+
+ONE_IN, TIMES_USUAL = 100, 100.0
+_NORMAL_SD = 1.25  # the standard deviation of normal errors in units of their mean size
+_BEYOND_LARGEST = 2.0  # how far what was missed may lie beyond the largest that was seen
+_SKEWED = 0.5
+_LARGEST_LOG = 690.0
+
+
+class Sums(NamedTuple):
+    """What is known of n >= 2 rows: mean, sd, skewness, and the largest value and the smallest one."""
+
+    n: int
+    mean: float
+    sd: float
+    skewness: float
+    smallest: float
+    largest: float
+
+
+def missed_share(n: int, confidence: float) -> float:
+    """The largest share that all of n rows miss, with the chance of one tail of a two-sided interval.
+
+    >>> round(missed_share(30, 0.95), 3), round(missed_share(1000, 0.95), 4)
+    (0.116, 0.0037)
+    """
+    return -math.expm1(math.log((1 - confidence) / 2) / n)
+
+
+def may_miss_rare(n: int, confidence: float) -> bool:
+    """Whether n rows show none of what comes once in `ONE_IN` rows more often than the interval may fail.
+
+    >>> [may_miss_rare(n, 0.95) for n in (30, 367, 368)]
+    [True, True, False]
+    """
+    return missed_share(n, confidence) > 1 / ONE_IN
+
+
+def mean_of_rows(rows: Sums, confidence: float) -> Interval:
+    """Interval of the mean of numbers of either sign."""
+    usual = _reach(rows, confidence)
+    sides = [usual + _skew(side * rows.skewness, rows, confidence) for side in (-1.0, 1.0)]
+    if may_miss_rare(rows.n, confidence):
+        long = (min(max(side * rows.skewness - _SKEWED, 0.0), 1.0) for side in (-1.0, 1.0))
+        sides = [side + share * TIMES_USUAL / ONE_IN * rows.sd for side, share in zip(sides, long, strict=True)]
+    return Interval(rows.mean - sides[0], rows.mean + sides[1])
+
+
+def mean_of_sizes(rows: Sums, confidence: float) -> Interval:
+    """Interval of the mean of numbers of 0 and more, such as sizes of errors."""
+    usual = _reach(rows, confidence)
+    high = rows.mean + usual + _skew(rows.skewness, rows, confidence)
+    high = max(high, rows.mean + missed_share(rows.n, confidence) * _BEYOND_LARGEST * rows.largest)
+    if may_miss_rare(rows.n, confidence):
+        high += _NORMAL_SD * TIMES_USUAL / ONE_IN * high
+    return Interval(max(rows.mean - usual, 0.0), high)
+
+
+def mean_of_squares(rows: Sums, confidence: float) -> Interval:
+    """Interval of the mean of squares; the mean is above 0. ``largest`` is the largest of them."""
+    usual = log_delta(rows.mean, rows.sd / math.sqrt(rows.n), rows.n, confidence)
+    missed = missed_share(rows.n, confidence) * _BEYOND_LARGEST**2 * rows.largest
+    high = max(usual.high, rows.mean + missed)
+    if may_miss_rare(rows.n, confidence):
+        high += TIMES_USUAL**2 / ONE_IN * usual.high
+    return Interval(min(usual.low, max(rows.mean - _reach(rows, confidence), 0.0)), high)
+
+
+def mean_within(rows: Sums, worst: float, confidence: float) -> Interval:
+    """Interval of the mean of numbers from 0 to ``worst``, which no row has to have reached."""
+    usual = _reach(rows, confidence)
+    high = rows.mean + usual + _skew(rows.skewness, rows, confidence)
+    missed = missed_share(rows.n, confidence) * (worst - rows.mean)
+    return Interval(max(rows.mean - usual, 0.0), min(max(high, rows.mean + missed), max(worst, rows.mean)))
+
+
+def likely_skewness(mean: float, sd: float, n: int) -> float:
+    """The skewness of a lognormal distribution with this mean and sd, where no more is known; at most √n.
+
+    >>> likely_skewness(1.0, 1.0, 100)
+    4.0
+    """
+    relative = min(sd / mean, 1e6) if mean > 0 else 0.0
+    return min(relative**3 + 3 * relative, math.sqrt(n))
+
+
+def _reach(rows: Sums, confidence: float) -> float:
+    return t_quantile(confidence, rows.n - 1) * rows.sd / math.sqrt(rows.n)
+
+
+def _skew(skewness: float, rows: Sums, confidence: float) -> float:
+    """What Johnson's (1978) correction adds on the side of the longer tail; what it takes off the other is left."""
+    t = t_quantile(confidence, rows.n - 1)
+    return max(skewness, 0.0) * (1 + 2 * t * t) / (6 * rows.n) * rows.sd

@@ -159,7 +159,7 @@ def table(runs: int) -> list[str]:
         by_size = [counts(case, n, runs, truth) for n in SIZES]
         for name in truth:
             lines.append(f"| {words} | `{name}` | {' | '.join(of[name].words for of in by_size)} |")
-            print(lines[-1], file=sys.stderr, flush=True)
+            sys.stderr.write(f"{lines[-1]}\n")
     return lines
 
 
@@ -179,7 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     if asked.write:
         PAGE.write_text(written(PAGE.read_text(), lines))
     else:
-        print("\n".join(lines))
+        sys.stdout.write("\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ CASES = {
 
 @pytest.mark.parametrize("words", CASES)
 def test_intervals_and_bounds_hold_with_few_rows_rare_classes_and_long_tails(words: str) -> None:
-    """At 95 % in 90 of 100 samples, and a bound of a rule at 95 % is wrong in at most 10, give or take what chance does."""
+    """At 95 % in 90 of 100 samples, and a bound of a rule at 95 % is wrong in at most 10, give or take chance."""
     case = coverage.CASES[words]
     everything = coverage.truth_of(case)
     truth = {name: everything[name] for name in CASES[words]}

@@ -21,7 +21,7 @@ from driftline.statistics.question import NO_LABELS, Question
 
 _Floats = npt.NDArray[np.float64]
 
-_PART_OF_ERROR = 0.6
+_PART_OF_ERROR = 0.8
 
 
 def accuracy(performance: Classification, ask: Question) -> Measure:
@@ -86,8 +86,8 @@ def _share(hits: int, n: int, ask: Question, labelled: int, undefined: str) -> M
 def _mean_share(hits: _Floats, sizes: _Floats, ask: Question, n: int) -> Measure:
     """Mean over the classes of hits / sizes, each of them a share of other rows than the others.
 
-    Its interval comes from the exact one of each (`mean_of`): the delta method takes the share of a class with few rows as
-    sure when they are all right or all wrong, and then held the truth in 20 to 60 of 100 samples with some rows of a
+    Its interval comes from the exact one of each (`mean_of`): the delta method takes the share of a class with few rows
+    as sure when they are all right or all wrong, and then held the truth in 20 to 60 of 100 samples with some rows of a
     class. The share of a class without rows adds 0 and may be anything.
     """
     if not n:
@@ -109,7 +109,8 @@ def _macro_f1(performance: Classification, ask: Question) -> Measure:
     """Mean F1 of the classes; the wider of two intervals.
 
     The delta method on the multinomial, on the logit scale: with cell shares p and gradient g the variance is
-    Σ p g² / n, because Σ p g = 0 for a ratio. And that from the exact one of each class (`mean_of`), as rare classes need.
+    Σ p g² / n, because Σ p g = 0 for a ratio. And that from the exact one of each class (`mean_of`), as rare
+    classes need.
     """
     n = performance.count
     if not n:
@@ -155,10 +156,8 @@ def balanced_accuracy(performance: Classification, ask: Question) -> Measure:
     table = _table(performance)
     there = table.labelled > 0
     if ask.positive is not None and 0 < int(there.sum()) < 2:
-        missing = (
-            f"{ask.positive!r}" if not _binary_counts(performance, ask.positive)[2] else f"other than {ask.positive!r}"
-        )
-        return ask.no(f"no row is labelled {missing}", performance.count)
+        other = "other than " if _binary_counts(performance, ask.positive)[2] else ""
+        return ask.no(f"no row is labelled {other}{ask.positive!r}", performance.count)
     return _mean_share(table.hits[there], table.labelled[there], ask, performance.count)
 
 

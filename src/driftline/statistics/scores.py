@@ -178,7 +178,8 @@ def gain_10(performance: Classification, ask: Question) -> Measure:
 
     Of rows that tie at the edge of the tenth, as large a part is taken as fits. The interval is the delta method on the
     logit scale, where the edge is an estimate too: one positive row more above it pushes another one out, positive as
-    often as the rows around the edge are. Clopper-Pearson where fewer than 10 positive rows are above or below the edge.
+    often as the rows around the edge are. Clopper-Pearson where fewer than 10 positive rows are above or below the
+    edge.
     """
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):

@@ -525,9 +525,9 @@ BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
     "same": ([1.5, 2.5, 3.5] * 40, [1.5, 2.5, 3.5] * 40, False, "below 0.10"),
     "constant": ([7] * N, [7] * N, False, "below 0.10"),
     "constant changes": ([7] * N, [8] * N, True, "not chance"),
-    "all null": ([None] * N, [None] * N, False, "below 0.10"),
+    "all null": ([None] * N, [None] * N, False, "no row of the reference has a value"),
     "goes null": ([1.0, 2.0] * 60, [None] * N, True, "not chance"),
-    "comes from null": ([None] * N, [1.0, 2.0] * 60, True, "not chance"),
+    "comes from null": ([None] * N, [1.0, 2.0] * 60, False, "no row of the reference has a value"),
     "infinite": ([float("inf"), 1.0] * 60, [float("-inf"), 1.0] * 60, True, "not chance"),
     "not a number": ([1.0, 2.0] * 60, [float("nan"), 2.0] * 60, True, "not chance"),
     "numbers become texts": ([1.0, 2.0] * 60, ["a", "b"] * 60, True, "changed its kind: numeric"),
@@ -787,3 +787,46 @@ def test_classes_are_the_same_as_texts_and_as_numbers(before: Any, now: Any) -> 
     for pair in ((as_texts, as_others), (as_others, as_texts)):
         report = driftline.check(*pair, label="y", prediction="p")
         assert (report.verdict, report.performance and report.performance["recall"].value) == ("ok", 0.5)
+
+
+# ---- missing values ------------------------------------------------------------------------------------------
+
+
+def gappy(share: float, n: int = 2000) -> pl.DataFrame:
+    """A column of which this share is missing, and one that has all."""
+    rng = np.random.default_rng(11)
+    x = [None if index < share * n else float(value) for index, value in enumerate(rng.normal(size=n))]
+    return pl.DataFrame({"x": pl.Series(x, dtype=pl.Float64), "y": rng.normal(size=n)})
+
+
+def test_fewer_missing_values_are_a_note_and_no_alert(tmp_path: Path) -> None:
+    done = run(*written(tmp_path, gappy(0.08), gappy(0.0)))
+    assert done.returncode == 0
+    report = driftline.check(gappy(0.08), gappy(0.0))
+    assert report.alerts == ()
+    assert [note for note in report.notes if "missing" in note] == ["x has fewer missing values: 8.0 % → 0 %"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.55, 1.0), (0.45, 0.88), (0.0, 0.2)])
+def test_more_missing_values_fail_on_quality_and_not_on_drift(tmp_path: Path, before: float, after: float) -> None:
+    files = written(tmp_path, gappy(before), gappy(after))
+    assert run(*files, "--fail-on", "quality").returncode == 1
+    assert run(*files, "--fail-on", "drift").returncode == 0
+
+
+def test_a_column_that_died_is_told_before_all_else() -> None:
+    reference = rows(1).with_columns(extra=pl.Series(np.arange(ROWS) % 7))
+    current = rows(2, shift=9.0, sure=0.5).with_columns(extra=pl.lit(None, dtype=pl.Int64))
+    report = driftline.check(reference, current, label="y", prediction="p", score="s", time="when")
+    assert [alert.kind for alert in report.alerts][:2] == ["quality", "performance"]
+    assert report.alerts[0].message == "feature extra has died: missing 0 % → 100 %"
+    assert next(iter(report.columns)) == "extra"
+
+
+def test_values_that_drift_do_not_hide_that_many_went_missing() -> None:
+    report = driftline.check(gappy(0.05), gappy(0.3).with_columns(pl.col("x") + 40))
+    assert [(alert.kind, alert.column, alert.measure) for alert in report.alerts] == [
+        ("quality", "x", "missing"),
+        ("drift", "x", "wasserstein"),
+    ]
+    assert report.alerts[0].message == "feature x has lost values: missing 5.0 % → 30 %"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Literal
 
 import polars as pl
 
@@ -43,8 +42,8 @@ from driftline.statistics import (
     wilson,
     worst_first,
 )
-from driftline.statistics.changes import FAR_WORDS
 from driftline.statistics.dependence import Dependence, compare_dependence
+from driftline.statistics.drift import more_missing
 from driftline.statistics.figures import numbers, percent, percents
 
 JUDGED = ("accuracy", "roc_auc", "mae")
@@ -81,10 +80,12 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
     before, now = sides.before.profile, sides.now.profile
     segments = _segments(sides)
     was, became = _measures(sides, before.performance), _measures(sides, now.performance)
+    lost = {name: column for name, column in columns.items() if column.drift.is_lost}  # explains what else went wrong
     alerts = (
+        *_drift_alerts(lost, sides),
         *_performance_alerts(sides, before.performance, now.performance),
         *_segment_alerts(sides),
-        *_drift_alerts(columns),
+        *_drift_alerts({name: column for name, column in columns.items() if name not in lost}, sides),
         *_dependence_alerts(dependence),
         *_repeated_alerts(sides),
     )
@@ -104,15 +105,11 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         reference_classes=measures_by_class(before.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
         segments=segments,
         dependence=dependence,
-        notes=notes_on(sides, new, {name: drift.drifted for name, drift in drifts.items() if not _tells_ends(drift)}),
+        notes=notes_on(sides, new, drifts),
         positive=positive_of(sides, said, was, became),
         guesses=guesses_on(sides, schema, said, relations=dependence is not None and dependence.value is not None),
         curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
     )
-
-
-def _tells_ends(drift: ColumnDrift) -> bool:
-    return drift.drifted and any(words.startswith(FAR_WORDS) for words in drift.changes)
 
 
 def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
@@ -128,17 +125,18 @@ def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
         (became, *wilson(now.nulls[drift.column], now.rows, _SURE)),
         (was, *wilson(before.nulls[drift.column], before.rows, _SURE)),
     )
-    changed = abs(became - was) >= floors.missing and max(was, became) >= floors.missing_factor * min(was, became)
-    if not changed or gap.low <= 0 <= gap.high:
+    rise = more_missing(was, became, floors)
+    if rise is None or gap.low <= 0:
         return drift
     return replace(
         drift,
         measure="missing",
-        value=abs(became - was),
-        threshold=floors.missing,
+        value=rise[0],
+        threshold=rise[1],
         drifted=True,
+        more_missing=True,
         problem="",
-        reason=f"a change of the missing share by {abs(became - was):.2f} is at or above {floors.missing:.2f}",
+        reason=f"a rise of the missing share by {rise[0]:.2f} is at or above {rise[1]:.2f}",
         changes=(f"missing {' → '.join(percents(was, became))}",),
     )
 
@@ -201,22 +199,33 @@ def _measures(
     return measures(performance, confidence=confidence, positive=sides.layout.schema.positive, names=names)
 
 
-def _drift_alerts(columns: Mapping[str, ColumnReport]) -> list[Alert]:
-    found = []
+def _drift_alerts(columns: Mapping[str, ColumnReport], sides: Sides) -> list[Alert]:
+    found: list[Alert] = []
     told = shown_all(columns)
     for name, report in columns.items():
-        drift = report.drift
-        if not drift.drifted:
-            continue
+        drift, subject = report.drift, f"{report.role} {told[name]}"
         words = "; ".join(report.changes) or drift.reason
-        message = f"{report.role} {told[name]} has drifted: {words}"
-        if drift.value is None:
-            message = f"{report.role} {told[name]} {drift.reason}"
-        about: Literal["quality", "drift"] = "drift"
-        if drift.value is None or drift.measure == "missing":
-            about = "quality"
-        found.append(Alert(about, name, drift.measure, drift.value, drift.threshold, message))
+        if drift.drifted and drift.value is None:
+            found.append(Alert("quality", name, drift.measure, None, drift.threshold, f"{subject} {drift.reason}"))
+        elif drift.drifted and drift.measure == "missing":
+            message = f"{subject} {'has died' if drift.missing_current == 1 else 'has lost values'}: {words}"
+            found.append(Alert("quality", name, drift.measure, drift.value, drift.threshold, message))
+        else:
+            found += _missing_alerts(drift, subject, sides)
+            if drift.drifted:
+                message = f"{subject} has drifted: {words}"
+                found.append(Alert("drift", name, drift.measure, drift.value, drift.threshold, message))
     return found
+
+
+def _missing_alerts(drift: ColumnDrift, subject: str, sides: Sides) -> list[Alert]:
+    """More missing values of a column whose other values speak louder: drift does not hide a fault of the data."""
+    was, became = drift.missing_reference or 0.0, drift.missing_current or 0.0
+    rise = more_missing(was, became, sides.floors)
+    if not drift.more_missing or rise is None:
+        return []
+    message = f"{subject} has lost values: missing {' → '.join(percents(was, became))}"
+    return [Alert("quality", drift.column, "missing", *rise, message)]
 
 
 # ---- performance -------------------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ from driftline.profiles.frame import other_class, score_columns
 from driftline.service.check_guesses import parts_unplayed
 from driftline.service.check_pass import REPEATED_LEAST, Seen
 from driftline.service.check_sides import Sides
+from driftline.statistics import ColumnDrift, Floors
+from driftline.statistics.changes import FAR_WORDS
+from driftline.statistics.drift import more_missing
 from driftline.statistics.figures import numbers, percents
 
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
@@ -27,8 +30,8 @@ def some_of(names: list[str]) -> str:
     return ", ".join(shown_all(names[:5]).values()) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple[str, ...]:
-    """New columns, repeated rows, volume and gaps, and single far-out values of the columns of ``drifted``."""
+def notes_on(sides: Sides, new: list[str], drifts: Mapping[str, ColumnDrift]) -> tuple[str, ...]:
+    """New columns, repeated rows, volume and gaps, and of columns: fewer missing values, single far-out values."""
     notes = [f"{some_of(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
     was, became = sides.before.repeated, sides.now.repeated
     if sides.columns.id is None and was is not None and became is not None and became >= max(REPEATED_LEAST, 2 * was):
@@ -51,8 +54,26 @@ def notes_on(sides: Sides, new: list[str], drifted: Mapping[str, bool]) -> tuple
         *_unreadable(sides),
         *_without_times(sides),
         *_volume(sides),
-        *_outliers(sides, drifted),
+        *_fewer_missing(drifts, sides.floors),
+        *_outliers(sides, {name: drift.drifted for name, drift in drifts.items() if not _tells_ends(drift)}),
     )
+
+
+def _tells_ends(drift: ColumnDrift) -> bool:
+    return drift.drifted and any(words.startswith(FAR_WORDS) for words in drift.changes)
+
+
+def _fewer_missing(drifts: Mapping[str, ColumnDrift], floors: Floors) -> list[str]:
+    """Columns that have got values: news, and nothing that went wrong."""
+    told = shown_all(drifts)
+    found = []
+    for name, drift in drifts.items():
+        was, became, chance = drift.missing_reference, drift.missing_current, drift.p_values.get("missing")
+        if drift.drifted or was is None or became is None or chance is None or chance >= floors.chance:
+            continue
+        if more_missing(became, was, floors) is not None:
+            found.append(f"{told[name]} has fewer missing values: {' → '.join(percents(was, became))}")
+    return found
 
 
 def _guessed(sides: Sides) -> str:

@@ -21,8 +21,8 @@ _Ints = npt.NDArray[np.int64]
 
 
 def chi_squared_p(pair: Pair) -> float | None:
-    """P-value of the chi-squared test that both sides come from one distribution; None when either side has
-    no rows.
+    """P-value of the chi-squared test that the values of both sides come from one distribution; None when either side
+    has no rows, 1 when it has no values. Rows without one are told by `missing_p` alone.
 
     Cells are pooled, numbers with their neighbours and categories smallest first, until each group expects 5
     rows on both sides and there are not too many groups. The groups depend on the two sides' sum alone, as
@@ -30,11 +30,12 @@ def chi_squared_p(pair: Pair) -> float | None:
     test, as they hold the reference's counts fixed (1,000 against 100 rows of one distribution then have p <
     0.01 in half of all cases). 1 when one group is left.
     """
-    p = np.append(pair.reference_cells, pair.reference[-1])
-    q = np.append(pair.current_cells, pair.current[-1])
+    if not (pair.reference.sum() and pair.current.sum()):
+        return None
+    p, q = pair.reference_cells, pair.current_cells
     n, m = float(p.sum()), float(q.sum())
     if not (n and m):
-        return None
+        return 1.0
     if not pair.ordered:
         order = np.argsort(p + q, kind="stable")
         p, q = p[order], q[order]
@@ -96,8 +97,8 @@ def missing_p(pair: Pair) -> float | None:
     """P-value that both sides miss values equally often: Fisher's (1935) exact test, the smaller tail doubled. None
     when no row or every row misses its value.
 
-    The chi-squared test has missing rows among its cells, but there they are one of many, so that 300 rows a side
-    hardly told 5 % from 20 %.
+    Among the cells of the chi-squared test missing rows would be one of many: 300 rows a side hardly told 5 % from
+    20 %.
     """
     n, m = float(pair.reference.sum()), float(pair.current.sum())
     missing, seen = float(pair.reference[-1] + pair.current[-1]), float(pair.current[-1])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,13 @@ class Pair:
     ordered: bool = True
     capped: bool = False
     unseen: float = 0.0
+
+
+def without_missing(pair: Pair) -> Pair:
+    """The same of the rows that have a value."""
+    before, now = pair.reference.copy(), pair.current.copy()
+    before[-1:] = now[-1:] = 0.0
+    return replace(pair, reference=before, current=now)
 
 
 def pair(reference: Column, current: Column) -> Pair:

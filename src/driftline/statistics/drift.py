@@ -20,7 +20,9 @@ from driftline.statistics.chance import TESTS
 from driftline.statistics.changes import changes_of
 from driftline.statistics.distances import (
     DISTANCES,
+    jensen_shannon,
     pair,
+    without_missing,
 )
 
 _STRUCTURAL_SEVERITY = 1e6
@@ -34,10 +36,10 @@ _NO_PARTS = {"datetime": "spans too few days to compare weekdays and hours; that
 class Floors:
     """What is a trifle and what is chance.
 
-    ``js`` distance in [0, 1]; ``wasserstein`` in spreads of the reference; ``missing`` as a change of share
-    (0.05 are 5 points) by at least ``missing_factor``; ``unseen`` as a share of the current rows; ``chance``
-    is the adjusted p-value below which a difference is no chance; columns with fewer than ``rows`` rows are
-    not judged.
+    ``js`` distance in [0, 1]; ``wasserstein`` in spreads of the reference; ``missing`` as a rise of the share
+    (0.05 are 5 points) that multiplies its odds by at least ``missing_factor``; ``unseen`` as a share of the current
+    rows; ``chance`` is the adjusted p-value below which a difference is no chance; columns with fewer than ``rows``
+    rows are not judged.
     """
 
     js: float = 0.10
@@ -64,7 +66,9 @@ class ColumnDrift:
     ``problem`` says why. A column that is gone or changed its kind has a problem *and* has drifted.
     ``p_value`` is adjusted over all columns; ``p_values`` are those of each test alone. ``reason`` says in words
     which condition decided, ``changes`` what changed. ``out_of_range`` is the share of current numbers outside the
-    reference's range, None for others. ``part`` names the part of a datetime, text or embedding that speaks.
+    reference's range, None for others. ``more_missing`` is whether more values are missing by more than chance and a
+    trifle, whatever else speaks; fewer are no drift. ``part`` names the part of a datetime, text or embedding that
+    speaks.
     Shares are 0 to 1, of all rows.
     """
 
@@ -87,6 +91,12 @@ class ColumnDrift:
     changes: tuple[str, ...] = ()
     out_of_range: float | None = None
     part: str = ""
+    more_missing: bool = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is gone, died or changed its kind, so that nothing else can be said of it."""
+        return self.drifted and (self.value is None or self.missing_current == 1.0)
 
     @property
     def severity(self) -> float:
@@ -160,7 +170,7 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
     out_of_range = _out_of_range(reference, current)
     p_values = {test: function(both) for test, function in TESTS.items()}
     chances = {test: p for test, p in p_values.items() if p is not None}
-    told = _missing_change(blank, floors) >= floors.missing  # else their test counts, and says nothing of other effects
+    told = _more_missing(blank, floors) is not None  # else their test counts, and says nothing of other effects
     least = min((p for test, p in chances.items() if told or test != "missing"), default=1.0)
     measured = replace(
         blank,
@@ -171,7 +181,9 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
         p_values=p_values,
         changes=changes_of(reference, current, both, out_of_range),
     )
-    measure, value, threshold = _speaker(measured, floors)
+    if not both.reference_cells.sum():
+        return replace(measured, problem="no row of the reference has a value, so there is nothing to compare with")
+    measure, value, threshold = _speaker(measured, jensen_shannon(without_missing(both)), floors)
     return replace(measured, measure=measure, value=value, threshold=threshold)
 
 
@@ -264,31 +276,52 @@ def _out_of_range(reference: Column, current: Column) -> float | None:
     return (beyond + current.positive_infinite + current.negative_infinite) / current.rows
 
 
-def _speaker(drift: ColumnDrift, floors: Floors) -> tuple[str, float | None, float | None]:
-    """The measure that speaks for a column: its own one, unless only another one reaches its floor."""
-    missing = _missing_change(drift, floors)
+def _speaker(drift: ColumnDrift, js_of_values: float | None, floors: Floors) -> tuple[str, float | None, float | None]:
+    """The measure that speaks for a column: its own one, unless only another one reaches its floor.
+
+    The Jensen-Shannon distance counts the missing among its categories: it speaks of values only as far as these differ
+    by themselves.
+    """
+    js = drift.distances["js"]
+    if js is None:
+        return "js", None, floors.js
+    if js_of_values is None or js_of_values < floors.js:
+        js = min(js, js_of_values or 0.0)
     candidates = [
         ("wasserstein", drift.distances["wasserstein"], floors.wasserstein),
-        ("js", drift.distances["js"], floors.js),
-        ("missing", missing, floors.missing),
+        ("js", js, floors.js),
         ("unseen", drift.unseen, floors.unseen),
     ]
     there = [(name, value, floor) for name, value, floor in candidates if value is not None]
-    if not there or drift.distances["js"] is None:
-        return "js", None, floors.js
-    if missing >= floors.missing and _likeliest(drift) == "missing":
-        return "missing", missing, floors.missing
     name, value, floor = there[0]
-    if value >= floor:
-        return name, value, floor
-    name, value, floor = max(there[1:], key=lambda item: item[1] / item[2], default=there[0])
-    return (name, value, floor) if value >= floor else there[0]
+    if value < floor:
+        name, value, floor = max(there[1:], key=lambda item: item[1] / item[2], default=there[0])
+        if value < floor:
+            name, value, floor = there[0]
+    missing = _more_missing(drift, floors)
+    if missing is not None and (value < floor or drift.missing_current == 1.0 or _likeliest(drift) == "missing"):
+        return "missing", *missing
+    return name, value, floor
 
 
-def _missing_change(drift: ColumnDrift, floors: Floors) -> float:
-    """By how much the share of missing values changed, 0 where that is less than by the floor's factor."""
-    before, after = drift.missing_reference or 0.0, drift.missing_current or 0.0
-    return abs(after - before) if max(before, after) >= floors.missing_factor * min(before, after) else 0.0
+def _more_missing(drift: ColumnDrift, floors: Floors) -> tuple[float, float] | None:
+    return more_missing(drift.missing_reference or 0.0, drift.missing_current or 0.0, floors)
+
+
+def more_missing(before: float, after: float, floors: Floors) -> tuple[float, float] | None:
+    """By how much the share of missing values rose, and what of that is no trifle; None for a trifle, and for a fall.
+
+    What counts is a rise by the floor that multiplies the odds by its factor, so that 55 % to 88 % counts as 5 % to
+    20 % does; and the death of a column, however few values it had.
+
+    >>> more_missing(0.05, 0.2, Floors()), more_missing(0.5, 0.56, Floors()), more_missing(0.08, 0.0, Floors())
+    ((0.15000000000000002, 0.05), None, None)
+    """
+    rise = after - before
+    if after == 1.0 > before:
+        return rise, min(floors.missing, rise)
+    odds_rose = after * (1 - before) >= floors.missing_factor * before * (1 - after)
+    return (rise, floors.missing) if rise >= floors.missing and odds_rose else None
 
 
 def _likeliest(drift: ColumnDrift) -> str | None:
@@ -298,6 +331,7 @@ def _likeliest(drift: ColumnDrift) -> str | None:
 
 
 def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) -> ColumnDrift:
+    drift = replace(drift, more_missing=_is_missing_more(drift, columns, floors))
     if drift.value is None or drift.threshold is None:
         return replace(drift, p_value=p_value)
     chance, trifle = p_value >= floors.chance, drift.value < drift.threshold
@@ -316,6 +350,12 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) ->
     return replace(drift, p_value=p_value, drifted=not (chance or trifle), reason=reason)
 
 
+def _is_missing_more(drift: ColumnDrift, columns: int, floors: Floors) -> bool:
+    """Whether more values are missing, by more than chance (Bonferroni's bound over tests and columns) and a trifle."""
+    chance, tests = drift.p_values.get("missing"), sum(p is not None for p in drift.p_values.values())
+    return chance is not None and chance * tests * columns < floors.chance and _more_missing(drift, floors) is not None
+
+
 def _told_apart(value: float, floor: float) -> tuple[str, str]:
     """A value and its floor with two decimals, or as many more as tell them apart.
 
@@ -329,7 +369,7 @@ def _told_apart(value: float, floor: float) -> tuple[str, str]:
 _MEASURE_WORDS = {
     "wasserstein": "a shift of {} spreads",
     "js": "a Jensen-Shannon distance of {}",
-    "missing": "a change of the missing share by {}",
+    "missing": "a rise of the missing share by {}",
     "unseen": "a share of {} in new categories",
 }
 

@@ -830,3 +830,31 @@ def test_values_that_drift_do_not_hide_that_many_went_missing() -> None:
         ("drift", "x", "wasserstein"),
     ]
     assert report.alerts[0].message == "feature x has lost values: missing 5.0 % → 30 %"
+
+
+# ---- bias ----------------------------------------------------------------------------------------------------
+
+
+def forecasts(seed: int, off: float = 0.0, n: int = 2000) -> pl.DataFrame:
+    """A regression whose errors have a spread of 1, and that is off by this much."""
+    rng = np.random.default_rng(seed)
+    y = rng.normal(50, 10, n)
+    return pl.DataFrame({"y": y, "p": y + rng.normal(off, 1, n)})
+
+
+@pytest.mark.parametrize(("off", "way"), [(-10.0, "too low by 9.9"), (10.0, "too high by 10")])
+def test_a_bias_is_judged_by_its_size_and_told_by_its_sign(off: float, way: str) -> None:
+    report = driftline.check(forecasts(1), forecasts(2, off), label="y", prediction="p")
+    [alert] = [alert for alert in report.alerts if alert.measure == "bias"]
+    assert alert.kind == "performance"
+    assert alert.message.startswith(f"bias: predictions are {way}")
+    assert alert.value is not None and alert.threshold is not None
+    assert alert.value * off > 0 and abs(alert.value) > abs(alert.threshold) and alert.value * alert.threshold > 0
+    [line] = [line for line in str(report).splitlines() if line.startswith("bias ")]
+    assert line.endswith("worse")
+
+
+def test_a_bias_that_is_a_trifle_or_that_shrinks_is_no_alert() -> None:
+    for before, now in ((0.0, 0.1), (0.0, -0.1), (-10.0, 0.0), (3.0, 1.0), (3.0, -3.0)):
+        report = driftline.check(forecasts(1, before), forecasts(2, now), label="y", prediction="p")
+        assert [alert for alert in report.alerts if alert.measure == "bias"] == []

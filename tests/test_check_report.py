@@ -306,6 +306,21 @@ def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], bef
     assert [part.where for part in fallen(parts)] == ["here"] * there
 
 
+@given(now=_bounds, before=_bounds, mae=st.floats(0, 1e300))
+def test_a_bias_is_worse_by_its_size_whichever_way_it_points(now: list[float], before: list[float], mae: float) -> None:
+    sides = [dict(zip(("low", "value", "high"), side, strict=True)) for side in (now, before)]
+    among = {"mae": {"value": mae, "reference": {"value": mae}}}
+    mirrored = [{"low": -one["high"], "value": -one["value"], "high": -one["low"]} for one in sides]
+    there, back = (is_worse("bias", a | {"reference": b}, among) for a, b in (sides, sides[::-1]))
+    assert not (there and back)
+    for mine in (sides[0], mirrored[0]):
+        for other in (sides[1], mirrored[1]):
+            assert is_worse("bias", mine | {"reference": other}, among) == there
+    if there:
+        assert abs(now[1]) / 2 - abs(before[1]) / 2 >= mae / 8 * (1 - 1e-9)
+    assert not is_worse("bias", sides[0] | {"reference": sides[1]})  # without a scale there is nothing to say
+
+
 # ---- exit codes --------------------------------------------------------------------------------------------
 
 KINDS = ("drift", "performance", "quality")

@@ -41,6 +41,12 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     help="How times are written, such as '%d/%m/%Y', or a unit: s, ms, us, ns.",
 )
 @click.option(
+    "--categorical",
+    metavar="C",
+    multiple=True,
+    help="A column of numbers that are codes. May be repeated; '' for none.",
+)
+@click.option(
     "--missing",
     metavar="TEXT",
     multiple=True,
@@ -175,6 +181,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "segments": columns.segments,
         "missing": columns.missing,
         "time_format": columns.time_format,
+        "categorical": columns.categorical,
         "floors": model.floors,
         "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
     }

@@ -130,7 +130,7 @@ def render(
         measured=[column for column in document["columns"] if column["drift"]["distances"]],
         distances=tuple(DISTANCES),
         tests=tuple(TESTS),
-        worse={name for name, measure in performance.items() if is_worse(name, measure)},
+        worse={name for name, measure in performance.items() if is_worse(name, measure, performance)},
         tables=[
             table
             for table in (

@@ -187,7 +187,7 @@ def _performance(report: Mapping[str, Any], signs: Signs) -> Iterator[Renderable
     if known:
         table = _table(("measure", "current", _interval_of(known), "rows", "reference", ""), right=True)
         for name, measure in known.items():
-            worse = is_worse(name, measure)
+            worse = is_worse(name, measure, known)
             table.add_row(Text(name), *_figures(measure, signs), "worse" if worse else "", style="red" if worse else "")
         yield table
     for problem in problems(report["performance"]):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from driftline.lookalikes import shown, shown_all
 from driftline.statistics import HIGHER_IS_BETTER, least_change
 from driftline.statistics.figures import figure, figures
+from driftline.statistics.performance import size_of
 
 if TYPE_CHECKING:  # a check has none
     from driftline.rules.contest import Contest
@@ -52,14 +53,12 @@ def figures_of(measure: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return told[0], low, high, "–" if before is None else told[1]
 
 
-_ENDS = ("low", "value", "high")
-
-
-def is_worse(name: str, measure: Mapping[str, Any]) -> bool:
+def is_worse(name: str, measure: Mapping[str, Any], among: Mapping[str, Any] | None = None) -> bool:
     """Whether a measure's whole interval is worse than the reference's whole interval, by more than a trifle.
 
     That two 95 % intervals do not even touch is a rarer chance than 1 in 100. Never so where either is unknown, or
-    where neither more nor less is better. See `least_change`.
+    where neither more nor less is better; but of the bias the size counts, where its mean absolute error is ``among``
+    the measures. See `least_change`.
 
     >>> before = {"value": 0.9, "low": 0.88, "high": 0.92}
     >>> is_worse("accuracy", {"value": 0.8, "low": 0.78, "high": 0.82, "reference": before})
@@ -68,11 +67,22 @@ def is_worse(name: str, measure: Mapping[str, Any]) -> bool:
     False
     """
     before, better = measure.get("reference"), HIGHER_IS_BETTER.get(name)
-    if before is None or better is None or None in [side[key] for side in (measure, before) for key in _ENDS]:
+    mae = _mae_before(among) if name == "bias" else None
+    if before is None or (better is None and mae is None):
         return False
-    if abs(measure["value"] / 2 - before["value"] / 2) < least_change(name, before["value"]) / 2:  # halves: no overflow
+    ends = [[side[key] for key in ("value", "low", "high")] for side in (measure, before)]
+    if None in [*ends[0], *ends[1]]:
         return False
-    return bool(measure["high"] < before["low"] if better else measure["low"] > before["high"])
+    (value, low, high), (was, lowest, highest) = (size_of(*end) for end in ends) if mae is not None else ends
+    if abs(value / 2 - was / 2) < least_change(name, was, mae) / 2:  # halves do not overflow
+        return False
+    return bool(high < lowest if better else low > highest)
+
+
+def _mae_before(among: Mapping[str, Any] | None) -> float | None:
+    """The mean absolute error of the reference; None where it is not known."""
+    before = (among or {}).get("mae", {}).get("reference")
+    return None if before is None else before["value"]
 
 
 def fallen(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Fallen]:

@@ -40,6 +40,7 @@ class Columns:
 
     ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column. ``missing``
     are the texts that stand for a missing value; ``time_format`` is how the times are written, None: found out.
+    ``categorical`` are features whose numbers are codes, not quantities; None: nobody said.
     """
 
     id: str | None = None
@@ -53,6 +54,7 @@ class Columns:
     segments: tuple[str, ...] = field(default=())
     missing: tuple[str, ...] = MISSING_TEXTS
     time_format: str | None = None
+    categorical: tuple[str, ...] | None = None
 
     @property
     def roles(self) -> dict[str, str]:
@@ -123,7 +125,7 @@ def infer_schema(
     Without ``task``: a float label or prediction means regression, two classes binary, else multiclass.
     """
     types = frame.schema
-    features = {name: kind_of(types[name]) for name in feature_columns(types, columns)}
+    features = {name: kind_of(types[name]) for name in feature_columns(types, columns)} | _codes(types, columns)
     missing = columns.missing
     single = tuple(name for name, kind in features.items() if kind is Kind.NUMERIC and is_single(frame[name]))
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
@@ -147,6 +149,15 @@ def infer_schema(
         known = None if positive is None else class_name(positive)
         return Schema(task, features, tuple(sorted(classes)), known, missing, single)
     return Schema(task, features, tuple(sorted(classes)), missing=missing, single=single)
+
+
+def _codes(types: Mapping[str, pl.DataType], columns: Columns) -> dict[str, Kind]:
+    """The kind of the features that are said to be codes."""
+    known = feature_columns(types, columns)
+    for name in columns.categorical or ():
+        if name not in known:
+            raise UnknownNameError("feature", name, known)
+    return dict.fromkeys(columns.categorical or (), Kind.CATEGORICAL)
 
 
 class Named(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -45,11 +46,15 @@ from driftline.statistics import (
 from driftline.statistics.dependence import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
 from driftline.statistics.figures import numbers, percent, percents
+from driftline.statistics.performance import size_of
 
-JUDGED = ("accuracy", "roc_auc", "mae")
+JUDGED = ("accuracy", "roc_auc", "mae", "bias")
 """Measures that are judged against the reference's own."""
 
 _SURE = 0.99
+
+_Ends = tuple[float, float, float]
+"""A value and the two ends of its interval."""
 
 
 def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], multivariate: str, said: Said) -> Report:
@@ -244,10 +249,14 @@ def _performance_alerts(
     beyond a trifle.
     """
     before, now = (_measures(sides, side, sure, names=JUDGED) for side in (reference, current))
+    mae = before["mae"].value if "mae" in before else None
     found = []
     for name in JUDGED:
         was, became = (_bounds(side[name]) if name in side else None for side in (before, now))
         if was is None or became is None:
+            continue
+        if name == "bias":
+            found += _bias_alerts(was, became, mae, where, column)
             continue
         worse = difference(was, became) if HIGHER_IS_BETTER[name] else difference(became, was)
         fall = was[0] - became[0] if HIGHER_IS_BETTER[name] else became[0] - was[0]
@@ -258,6 +267,18 @@ def _performance_alerts(
             message = "{}{} {} from {} on the reference to {}".format(name, where, verb, *numbers(was[0], became[0]))
             found.append(Alert("performance", column, name, became[0], threshold, message))
     return found
+
+
+def _bias_alerts(was: _Ends, became: _Ends, mae: float | None, where: str, column: str | None) -> list[Alert]:
+    """A bias whose size rose, told by its sign."""
+    least = least_change("bias", was[0], mae)
+    sizes = size_of(*was), size_of(*became)
+    if sizes[1][0] - sizes[0][0] < least or difference(sizes[1], sizes[0]).low <= 0:
+        return []
+    told = numbers(sizes[1][0], sizes[0][0])
+    ways = ["too low" if value < 0 else "too high" for value in (became[0], was[0])]
+    message = f"bias{where}: predictions are {ways[0]} by {told[0]}; on the reference they were {ways[1]} by {told[1]}"
+    return [Alert("performance", column, "bias", became[0], math.copysign(sizes[0][0] + least, became[0]), message)]
 
 
 def _curves(reference: Performance | None, current: Performance | None, positive: str | None) -> Curves:
@@ -321,7 +342,7 @@ def _segment_alerts(sides: Sides) -> list[Alert]:
     return found
 
 
-def _bounds(measure: Measure) -> tuple[float, float, float] | None:
+def _bounds(measure: Measure) -> _Ends | None:
     if measure.value is None or measure.low is None or measure.high is None:
         return None
     return measure.value, measure.low, measure.high

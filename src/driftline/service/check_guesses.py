@@ -39,6 +39,7 @@ def guesses_on(sides: Sides, schema: Schema, said: Said, *, relations: bool) -> 
         *_positive_words(sides, said),
         *_taken_as_missing(sides),
         *_kinds(sides, schema),
+        *_codes(sides, schema),
         *(["relations between columns are compared on a sample of the rows"] if relations and _is_large(sides) else []),
     )
 
@@ -89,6 +90,20 @@ def _kinds(sides: Sides, schema: Schema) -> list[str]:
             some = ", ".join(shown(name, names) for name in names[:_COLUMNS_TOLD])
             found.append(f"{some}{more} read as {words}")
     return found
+
+
+def _codes(sides: Sides, schema: Schema) -> list[str]:
+    """Numbers that are taken for names of categories."""
+    names = [
+        name
+        for name, kind in schema.features.items()
+        if kind is Kind.CATEGORICAL and name in sides.written and sides.written[name].is_integer()
+    ]
+    if sides.columns.categorical is not None or not names:
+        return []
+    more = f" and {len(names) - _COLUMNS_TOLD} more" if len(names) > _COLUMNS_TOLD else ""
+    some = ", ".join(shown(name, names) for name in names[:_COLUMNS_TOLD])
+    return [f"{some}{more} read as codes, not quantities: few large whole numbers (categorical says which are)"]
 
 
 def _is_large(sides: Sides) -> bool:

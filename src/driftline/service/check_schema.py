@@ -11,6 +11,7 @@ import polars.selectors as cs
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import Kind, Schema, Task
 from driftline.profiles import Columns, infer_schema, kind_of
+from driftline.profiles.codes import are_codes
 from driftline.profiles.frame import COMPOSITE, feature_columns, kind_of_values, names_of
 from driftline.service.check_notes import some_of
 from driftline.statistics import ColumnDrift
@@ -49,7 +50,8 @@ def require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -
     known = dict.fromkeys([*before.columns, *now.columns])
     if columns.label is not None and columns.label == columns.prediction:
         raise UsageError(f"label and prediction are both the column {columns.label!r}; name a column for each")
-    for name in (*columns.roles, *(columns.features or ()), *columns.ignore, *columns.segments):
+    codes = columns.categorical or ()
+    for name in (*columns.roles, *(columns.features or ()), *columns.ignore, *columns.segments, *codes):
         if name not in known:
             raise UnknownNameError("column", name, known)
     for name, part in (*columns.roles.items(), *((name, "segment") for name in columns.segments)):
@@ -58,6 +60,9 @@ def require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -
             fits, words = _FITTING.get(part, (_is_target, "numbers, texts and booleans"))
             if dtype != pl.Null and not fits(dtype):
                 raise DataError(f"the {part} column {name!r} is of type {type_words(dtype)}; allowed are {words}")
+    if played := [name for name in codes if name in columns.roles]:
+        part = columns.roles[played[0]]
+        raise UsageError(f"categorical {played[0]!r} came, which is the column of the {part}; it is for inputs")
     if not set(before.columns) & set(now.columns):
         raise DataError(
             f"the two have no column in common: the reference has {some_of(before.columns)}; the current rows "
@@ -88,7 +93,7 @@ def schema_of(
 ) -> Schema:
     """The reference's schema, with the targets of both sides: either may lack the label or the prediction."""
     present = feature_columns(before.schema, _in(before, columns))
-    features = {name: kind_of_values(before[name]) for name in present}
+    features = {name: _kind(before[name], columns) for name in present}
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
     if not targets and isinstance(columns.score, str):
         return Schema(Task.BINARY, features, positive=positive or "1", missing=columns.missing)
@@ -118,6 +123,13 @@ def schema_of(
     found = replace(infer_schema(both, roles, task=task, positive=positive), features=features)
     unknown = found.task is Task.BINARY and found.positive is None  # no row of the samples is labelled
     return replace(found, positive="1") if unknown else found
+
+
+def _kind(values: pl.Series, columns: Columns) -> Kind:
+    """The kind of a feature; numbers that are said to be codes, or look so where nobody said any, are categories."""
+    if columns.categorical is None:
+        return Kind.CATEGORICAL if are_codes(values) else kind_of_values(values)
+    return Kind.CATEGORICAL if values.name in columns.categorical else kind_of_values(values)
 
 
 def set_aside(

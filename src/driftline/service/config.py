@@ -78,6 +78,7 @@ class ColumnsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     segments: list[Text] = []
     missing: list[str | int | float] | None = None
     time_format: Text | None = None
+    categorical: list[Text] | None = None
 
 
 class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -500,7 +501,19 @@ class _Builder:
             segments=tuple(section.segments),
             missing=MISSING_TEXTS if section.missing is None else tuple(map(class_name, section.missing)),
             time_format=self._checked((*key, "time_format"), lambda: checked_time_format(section.time_format)),
+            categorical=self._codes((*key, "categorical"), section, parts),
         )
+
+    def _codes(self, key: Key, section: ColumnsSection, parts: Mapping[str, Key]) -> tuple[str, ...] | None:
+        for index, column in enumerate(section.categorical or ()):
+            at = parts.get(column)
+            if at is not None and "features" not in at:
+                reason = f"the column {shown(column)} is also {at[-1]}; codes are inputs"
+                raise self._file.error((*key, str(index)), reason)
+            if section.features is not None and column not in section.features:
+                reason = f"{shown(column)} is not one of `features`; codes are inputs."
+                raise self._file.error((*key, str(index)), reason + did_you_mean(column, section.features))
+        return None if section.categorical is None else tuple(dict.fromkeys(section.categorical))
 
     def _window(self, key: Key, section: ModelSection) -> WindowSpec:
         at = (*key, "window")

@@ -771,3 +771,60 @@ def test_a_pipe_that_nobody_reads_stops_no_evaluation(script: Script) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+# ---- scripts that would never be loaded ------------------------------------------------------------------------
+
+ENDLESS = {
+    "while True": "import time\nx = 1\nwhile True:\n    time.sleep(3600)\n",
+    "while 1, errors caught": "\n\nwhile 1:\n    try:\n        print(1)\n    except Exception:\n        pass\n",
+    "within try": "import time\ntry:\n    while True:\n        time.sleep(1)\nfinally:\n    pass\n",
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize("place", ["loops.py", "loops"])
+def test_a_script_with_an_endless_loop_is_told_at_once_and_not_run(tmp_path: Path, name: str, place: str) -> None:
+    (tmp_path / "loops.py").write_text("def evaluate(): return 0.9\n" + ENDLESS[name])
+    done = run(tmp_path, f"{place}:evaluate", "--port", "0")
+    assert done.returncode == 2
+    line = 1 + next(at for at, text in enumerate(ENDLESS[name].splitlines(), 1) if "while" in text)
+    assert f"has a loop without end at its top level (line {line})" in done.stderr
+    assert "if __name__ == '__main__':" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_loop_with_a_way_out_or_for_running_by_hand_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(
+        "def evaluate(): return 0.9\n"
+        "tries = 0\n"
+        "while True:\n    tries += 1\n    if tries > 2:\n        break\n"
+        "if __name__ == '__main__':\n    while True:\n        print(evaluate())\n"
+    )
+    assert run(tmp_path, "model.py:evaluate", "--port", "0", "--count", "1").returncode == 0
+
+
+def test_a_script_that_does_not_end_its_loading_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\ndone = False\ndef evaluate(): return 0.9\n"
+        "while not done:\n    try:\n        time.sleep(3600)\n    except Exception:\n        pass\n"
+    )
+    done = run(tmp_path, "slow.py:evaluate", "--port", "0", "--load-within", "2s")
+    assert done.returncode == 2
+    assert "slow.py cannot be loaded: it did not end within 2 s, in line 6" in done.stderr
+    assert "--load-within" in done.stderr
+
+
+def test_a_slow_script_is_told_and_then_watched(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(6.5)\ndef evaluate(): return 0.9\n")
+    done = run(tmp_path, "slow.py:evaluate", "--port", "0", "--count", "1")
+    assert done.returncode == 0
+    assert "slow.py is still being loaded after 5 s, in line 2" in done.stderr
+    assert "Model accuracy: 0.9" in done.stdout
+
+
+def test_a_signal_ends_a_script_that_is_being_loaded(tmp_path: Path, start: Begin) -> None:
+    (tmp_path / "slow.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(600)\n")
+    running = start(tmp_path, "slow.py:evaluate")
+    running.wait_for("loading")
+    assert running.end() == -signal.SIGTERM

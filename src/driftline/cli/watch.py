@@ -17,6 +17,7 @@ from driftline.errors import UsageError
 from driftline.events import parse_duration
 from driftline.rules import parse_expression
 from driftline.service import clock
+from driftline.service.loading import time_limit
 from driftline.service.target import load_target
 from driftline.service.watch import Evaluation, StopSignal, Watching, watch
 from driftline.service.watch_http import serve_metrics
@@ -37,6 +38,9 @@ _READ_WITHIN_SECONDS = 1.0
     help="'accuracy < 0.75', 'recall < 60% for 3'. May be repeated.",
 )
 @click.option("--count", type=click.IntRange(min=1), help="End after so many evaluations; exit 1 if an alert fired.")
+@click.option(
+    "--load-within", default="1min", show_default=True, help="A script that is still being loaded then is given up."
+)
 @click.option("--name", help="The name of the model; the name of the file otherwise.")
 @click.option("--model-version", default="", help="The version of the model, for the metrics.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve /metrics.")
@@ -51,6 +55,7 @@ def command(
     every: str,
     alerts: tuple[str, ...],
     count: int | None,
+    load_within: str,
     name: str | None,
     model_version: str,
     host: str,
@@ -70,11 +75,13 @@ def command(
     if as_json and count is None:
         raise UsageError("--json writes one document at the end, and without --count there is no end; add --count N")
     rules = list(dict.fromkeys(parse_expression(text, min_samples=0) for text in alerts))
+    within = parse_duration(load_within)
     stop = StopSignal()
-    stop.install()
     told: list[Evaluation] = []
     with _output(as_json):
-        found = load_target(target)
+        with time_limit(target.rpartition(":")[0], within, lambda words: print(words, file=sys.stderr, flush=True)):
+            found = load_target(target)  # a signal ends it
+        stop.install()
         watching = Watching.of(name or found.model, rules, span, model_version)
         metrics = WatchMetrics(watching)
         server = serve_metrics(metrics, host, port, hosts)

@@ -56,7 +56,7 @@ class WeatherModel:
             from sklearn.ensemble import RandomForestClassifier
         except ImportError as error:
             raise UsageError(
-                "the demo trains a scikit-learn model, which is not installed; run: pip install 'driftline[demo]'"
+                "the demo trains a scikit-learn model, which is not installed; run: python -m pip install scikit-learn"
             ) from error
         self._rows = read_weather().filter(pl.col("date").dt.year() == TRAINED_ON)
         self._forest = RandomForestClassifier(50, min_samples_leaf=3, random_state=_SEED)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from driftline.errors import DataError, UsageError, did_you_mean
 from driftline.events import Schema, Task, class_name, is_missing
 from driftline.rules.rule import MEASURE_NAME
+from driftline.service.loading import endless_loop
 from driftline.statistics.measure import Measure
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
         raise UsageError(f"there is no file {str(path)!r} in {Path.cwd()}.{near}")
+    _refuse_endless(path)
     _importable(path.resolve().parent)
     name = path.stem if path.stem not in sys.modules else f"_driftline_watched_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
@@ -80,17 +82,31 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
+def _refuse_endless(path: Path) -> None:
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    if line := endless_loop(source):
+        raise UsageError(
+            f"{str(path)!r} has a loop without end at its top level (line {line}) and would never be loaded; its "
+            "function is called again and again anyway: take the loop out, or put it under `if __name__ == '__main__':`"
+        )
+
+
 def _load_module(name: str) -> ModuleType:
     _importable(Path.cwd())
     try:
-        found = importlib.util.find_spec(name) is not None
+        found = importlib.util.find_spec(name)
     except (ImportError, ValueError):
-        found = False
-    if not found:
+        found = None
+    if found is None:
         raise UsageError(
             f"there is no module {name!r}; it is looked for in {Path.cwd()} and among what is installed. "
             f"For a file, write its name with .py, such as '{name}.py:evaluate'"
         )
+    if found.origin is not None and found.origin.endswith(".py"):
+        _refuse_endless(Path(found.origin))
     loaded: list[ModuleType] = []
     _execute(lambda: loaded.append(importlib.import_module(name)), name)
     return loaded[0]

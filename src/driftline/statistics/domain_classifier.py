@@ -58,7 +58,7 @@ def domain_classifier(
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError as error:
         raise UsageError(
-            "the domain classifier needs scikit-learn, which is not installed: pip install 'driftline[classifier]'"
+            "the domain classifier needs scikit-learn, which is not installed: python -m pip install scikit-learn"
         ) from error
     fewest = min(reference.height, current.height)
     if fewest < LEAST_ROWS:

@@ -17,7 +17,7 @@ class Apprise:
         try:
             import apprise
         except ModuleNotFoundError as error:
-            raise UsageError("an apprise receiver needs Apprise: pip install 'driftline[apprise]'") from error
+            raise UsageError("an apprise receiver needs Apprise; run: python -m pip install apprise") from error
         self._notifier, self._format = apprise.Apprise(), apprise.NotifyFormat.TEXT
         if not self._notifier.add(url):
             # The address is not repeated: it holds secrets.

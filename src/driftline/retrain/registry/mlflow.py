@@ -42,7 +42,7 @@ class MLflowRegistry:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
             raise UsageError(
-                "the registry is an MLflow, whose client is not installed; run: pip install 'driftline[mlflow]'"
+                "the registry is an MLflow, whose client is not installed; run: python -m pip install mlflow-skinny"
             ) from error
         self._client: MlflowClient = MlflowClient(tracking_uri=url, registry_uri=url)
         self._cache = cache

@@ -27,6 +27,7 @@ from driftline.profiles.frame import (
 from driftline.profiles.times import checked_time_format
 from driftline.service.check_compare import report_of
 from driftline.service.check_guesses import Said
+from driftline.service.check_notes import require_times_read
 from driftline.service.check_pass import Batches, Layout, Seen, read_sides
 from driftline.service.check_reading import open_side, read_sides_alike
 from driftline.service.check_report import Alert, ColumnReport, Report
@@ -140,6 +141,7 @@ def _check(
         tuple(dict.fromkeys((*before.rows.notes, *now.rows.notes, *alike.words))),
         dict(before.rows.schema),
     )
+    require_times_read(sides)
     seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
     if (seen_task, seen_positive) != (schema.task, schema.positive):
         if not again:

@@ -6,10 +6,13 @@ import itertools
 from collections.abc import Mapping
 from datetime import date, timedelta
 
+from driftline.errors import DataError
+from driftline.events import Kind
 from driftline.lookalikes import differs_by, in_quotes, shown, shown_all, twins
 from driftline.profiles import CategoricalColumn, Classification, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
 from driftline.profiles.frame import other_class, score_columns
+from driftline.profiles.reading_times import LEAST_READ
 from driftline.service.check_guesses import parts_unplayed
 from driftline.service.check_pass import REPEATED_LEAST, Seen
 from driftline.service.check_sides import Sides
@@ -19,6 +22,8 @@ from driftline.statistics.drift import more_missing
 from driftline.statistics.figures import numbers, percents
 
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
+_READ = {Kind.NUMERIC: "numbers", Kind.DATETIME: "dates"}
+_MANY, _UNREAD_TOLD = 0.05, 5
 _VOLUME_RATIO = 2.0
 _FEW = 0.01
 _TWINS_TOLD = 3
@@ -52,6 +57,7 @@ def notes_on(sides: Sides, new: list[str], drifts: Mapping[str, ColumnDrift]) ->
         *_alike_classes(sides),
         *parts_unplayed(sides),
         *_unreadable(sides),
+        *_unread(sides, drifted),
         *_without_times(sides),
         *_volume(sides),
         *_fewer_missing(drifts, sides.floors),
@@ -113,6 +119,31 @@ def _unreadable(sides: Sides) -> list[str]:
             was, became = percents(*shares)
             notes.append(f"{became} of {column} are left out: they are no {_WANTED[part]} ({was} in the reference)")
     return notes
+
+
+def require_times_read(sides: Sides) -> None:
+    """Refuse times most of which cannot be read, though the first rows could: they were asked for."""
+    name = sides.columns.time
+    for seen in (sides.before, sides.now):
+        if name is None or not (lost := seen.mistyped[name]):
+            continue
+        there = seen.rows - seen.nulls[name]
+        if lost > (1 - LEAST_READ) * there:
+            raise DataError(
+                f"{lost} of {there} values of the time column {name!r} are no times as its first rows are; write them "
+                "alike, or say how they are written: --time-format '%d.%m.%Y %H:%M'"
+            )
+
+
+def _unread(sides: Sides, drifted: Mapping[str, bool]) -> list[str]:
+    """Inputs of which many values are not what the first rows are, on both sides: no drift tells of them."""
+    notes = []
+    for name, kind in sides.layout.schema.features.items():
+        shares = [seen.mistyped[name] / max(seen.rows, 1) for seen in (sides.before, sides.now)]
+        if kind in _READ and max(shares) >= _MANY and not drifted.get(name):
+            was, became = percents(*shares)
+            notes.append(f"{became} of {name} are left out: they are no {_READ[kind]} ({was} in the reference)")
+    return notes[:_UNREAD_TOLD]
 
 
 def _without_times(sides: Sides) -> list[str]:

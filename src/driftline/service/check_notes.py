@@ -57,7 +57,7 @@ def notes_on(sides: Sides, new: list[str], drifts: Mapping[str, ColumnDrift]) ->
         *_alike_classes(sides),
         *parts_unplayed(sides),
         *_unreadable(sides),
-        *_unread(sides, drifted),
+        *_unread(sides, drifts),
         *_without_times(sides),
         *_volume(sides),
         *_fewer_missing(drifts, sides.floors),
@@ -135,12 +135,12 @@ def require_times_read(sides: Sides) -> None:
             )
 
 
-def _unread(sides: Sides, drifted: Mapping[str, bool]) -> list[str]:
+def _unread(sides: Sides, drifts: Mapping[str, ColumnDrift]) -> list[str]:
     """Inputs of which many values are not what the first rows are, on both sides: no drift tells of them."""
     notes = []
     for name, kind in sides.layout.schema.features.items():
         shares = [seen.mistyped[name] / max(seen.rows, 1) for seen in (sides.before, sides.now)]
-        if kind in _READ and max(shares) >= _MANY and not drifted.get(name):
+        if kind in _READ and max(shares) >= _MANY and not (name in drifts and drifts[name].drifted):
             was, became = percents(*shares)
             notes.append(f"{became} of {name} are left out: they are no {_READ[kind]} ({was} in the reference)")
     return notes[:_UNREAD_TOLD]

@@ -257,3 +257,15 @@ def test_coverage_only_ever_takes_a_verdict_away(
     assert found.state is (State.NODATA if waits else plain.state)
     assert (found.value, found.n) == (plain.value, plain.n)
     assert found.reason.startswith(str(coverage)) if waits else found == plain
+
+
+@given(st.sampled_from(["below", "above"]), UNIT, st.tuples(UNIT, UNIT, UNIT).map(sorted), UNIT)
+def test_what_is_shown_changes_no_verdict(side: str, threshold: float, wide: list[float], narrow: float) -> None:
+    low, middle, high = wide
+    rule = Rule("a", "accuracy", **{side: threshold})  # type: ignore[arg-type]
+    own = Measure("accuracy", middle, low, high, 50, interval_confidence(rule))
+    shown = Measure("accuracy", middle, min(low, narrow), max(high, narrow), 50)
+    plain, found = judge(rule, own), judge(rule, own, shown=shown)
+    assert (found.low, found.high) == (shown.low, shown.high)
+    assert (found.bound, found.confidence) == (high if side == "below" else low, rule.confidence)
+    assert (found.state, found.reason, found.bound) == (plain.state, plain.reason, plain.bound)

@@ -9,17 +9,22 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 from driftline.alerts.message import AlertView, describe_alert
+from driftline.profiles import Classification
 from driftline.service.config import load
 from driftline.service.runtime import Service
+from driftline.statistics import measures
 from tests.service.conftest import START
 from tests.service.steps import deliver, work
 
 INPUTS = "abcdefgz"
 
 
-def serve(folder: Path, rules: str, reference: pl.DataFrame, features: str, window: str = "1d") -> Service:
+def serve(
+    folder: Path, rules: str, reference: pl.DataFrame, features: str, window: str = "1d", timezone: str = "UTC"
+) -> Service:
     """A binary model ``m`` on a reference, with these rules; the tests step it."""
     reference.write_parquet(folder / "reference.parquet")
     (folder / "driftline.yaml").write_text(
@@ -29,6 +34,7 @@ models:
     task: binary
     columns: {{prediction: prediction, label: label, features: [{features}]}}
     window: {window}
+    timezone: {timezone}
     labels: {{expected_within: 2d, accepted_for: 90d}}
     reference: {{path: reference.parquet}}
     alerts: {{rules: [{rules}]}}
@@ -141,4 +147,49 @@ def test_label_drift_waits_too_and_label_coverage_does_not(tmp_path: Path) -> No
     send(service, rows, lambda _: {"x": 1.0}, 0, labelled=60)
     states = {one.rule: one.state for one in service.views.windows("m")[0].verdicts}
     assert states == {"labels-moved": "nodata", "few-labels": "breach"}
+    service.stop()
+
+
+def test_low_and_high_are_those_of_95_percent_and_the_bound_is_the_rules_own(tmp_path: Path) -> None:
+    service = serve(tmp_path, PAGE.replace("severity", "confidence: 0.8, severity"), right_in(0.95, 400), "")
+    send(service, right_in(0.8, 200), lambda _: {}, 0, labelled=200)
+    alert, window = the_alert(service), service.views.windows("m")[0]
+    shown = window.summary.performance["accuracy"]
+    rows = Classification({("0", "0"): 80, ("1", "1"): 80, ("0", "1"): 20, ("1", "0"): 20})
+    wide, own = (
+        measures(rows, confidence=level)["accuracy"] for level in (0.95, 0.6)
+    )  # one-sided 80 %: two-sided 60 %
+    assert (alert.low, alert.high) == (shown.low, shown.high) == (wide.low, wide.high)
+    assert (alert.bound, alert.confidence) == (pytest.approx(own.high), 0.8)
+    [verdict] = window.verdicts
+    assert (verdict.low, verdict.high, verdict.bound) == (alert.low, alert.high, alert.bound)
+    assert f"upper bound {alert.bound:.4g} (80 %, n = 200)" in verdict.reason
+    service.stop()
+
+
+def test_a_measure_without_an_interval_has_no_bound(tmp_path: Path) -> None:
+    rules = "{name: moved, measure: prediction_drift, above: 1}"
+    service = serve(tmp_path, rules, right_in(0.95, 400), "")
+    send(service, pl.DataFrame({"prediction": [1] * 200, "label": [1] * 200}), lambda _: {}, 0, labelled=0)
+    alert = the_alert(service)
+    assert (alert.low, alert.high, alert.bound, alert.confidence) == (None, None, None, 0.95)
+    service.stop()
+
+
+@pytest.mark.parametrize(
+    ("window", "timezone", "said"),
+    [
+        ("1h", "UTC", "2024-03-01 00:00 to 01:00 UTC"),
+        ("1h", "Europe/Berlin", "2024-03-01 01:00 to 02:00 CET"),
+        ("30min", "Asia/Kolkata", "2024-03-01 05:30 to 06:00 IST"),
+        ("1d", "Europe/Berlin", "2024-03-01 to 2024-03-02 (Europe/Berlin)"),
+        ("1d", "UTC", "2024-03-01 to 2024-03-02"),
+    ],
+)
+def test_people_read_of_windows_in_the_models_time_zone(tmp_path: Path, window: str, timezone: str, said: str) -> None:
+    service = serve(tmp_path, PAGE, right_in(0.95, 400), "", window, timezone)
+    send(service, right_in(0.0, 30), lambda _: {}, 0, labelled=30)
+    alerts = service.views.alerts("m")
+    first = min(alerts, key=lambda alert: alert.window.start)
+    assert describe_alert(first)[1] == f"m: accuracy-low: window {said}"
     service.stop()

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from driftline.events import span_text
 from driftline.rules import number_text
 from driftline.rules.findings import Findings
 from driftline.statistics.figures import numbers
@@ -68,7 +69,9 @@ class Acknowledgement(msgspec.Struct, frozen=True):
 class AlertView(msgspec.Struct, frozen=True):
     """An alert: ``value`` as it was known when it fired, ``value_now`` as it is known for the same window today.
 
-    ``muted`` says why nobody is told of it at the moment; it is empty where they are.
+    ``low`` and ``high`` are its 95 % interval. ``bound`` is what was compared with the threshold: the end of an
+    interval at the rule's one-sided ``confidence``; None where the value itself was. ``muted`` says why nobody is told
+    of it at the moment; it is empty where they are. ``timezone`` is the model's, in which people read of it.
     """
 
     id: str
@@ -93,6 +96,9 @@ class AlertView(msgspec.Struct, frozen=True):
     history: list[StepView]
     acknowledged: Acknowledgement | None = None
     muted: str = ""
+    bound: float | None = None
+    confidence: float | None = None
+    timezone: str = "UTC"
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -203,7 +209,7 @@ def describe_alert(alert: AlertView) -> list[str]:
     said = told(alert)
     lines = [
         alert.title,
-        f"{alert.model}: {alert.rule}: window {alert.window.start:%Y-%m-%d} to {alert.window.end:%Y-%m-%d}",
+        f"{alert.model}: {alert.rule}: window {span_text(alert.window.start, alert.window.end, alert.timezone)}",
         f"{alert.measure} {said.value}{said.interval}, n = {alert.n}, threshold {said.threshold}",
     ]
     sentences = alert.findings.sentences if alert.findings is not None else ()

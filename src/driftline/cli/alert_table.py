@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.alerts.message import AlertView
+from driftline.events import moment_text
 from driftline.text import visible
 
 _STYLES = {"page": "bold red", "warning": "yellow", "info": "cyan"}
@@ -28,7 +29,7 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
             Text(one.severity, _STYLES.get(one.severity, "")) if one.status == "firing" else Text(one.status),
             Text(visible(one.model)),
             Text(visible(one.rule)),
-            Text(f"{one.span.start:%Y-%m-%d}"),
+            Text(moment_text(one.span.start, one.timezone)),
             Text(f"{value} (limit {one.threshold:g})"),
         )
         if one.muted and one.status == "firing":

@@ -25,7 +25,7 @@ from driftline.events.schema import (
     guess_positive,
     positive_class,
 )
-from driftline.events.windows import Window, WindowSpec, parse_duration
+from driftline.events.windows import Window, WindowSpec, moment_text, parse_duration, span_text
 
 __all__ = [
     "ALL_VERSIONS",
@@ -45,10 +45,12 @@ __all__ = [
     "guess_positive",
     "is_missing",
     "missing_numbers",
+    "moment_text",
     "parse_duration",
     "parse_labels",
     "parse_predictions",
     "positive_class",
     "refusal_reason",
     "require_all_good",
+    "span_text",
 ]

@@ -22,7 +22,11 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rule says of one measure. ``value``, ``low`` and ``high`` are finite or None; ``reason`` is in words."""
+    """What a rule says of one measure. ``value``, ``low`` and ``high`` are finite or None; ``reason`` is in words.
+
+    ``low`` and ``high`` are those of the interval that is shown. ``bound`` is the end that was compared with the
+    threshold, at the rule's own one-sided ``confidence``; None where the value itself was.
+    """
 
     rule: str
     state: State
@@ -32,6 +36,8 @@ class Verdict:
     n: int
     threshold: float
     reason: str
+    bound: float | None = None
+    confidence: float | None = None
 
 
 def interval_confidence(rule: Rule) -> float:
@@ -64,23 +70,26 @@ class Coverage:
         return f"{self.labelled:,} of {self.rows:,} {verb} labelled ({percent(self.share)})"
 
 
-def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None) -> Verdict:
+def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None, *, shown: Measure | None = None) -> Verdict:
     """Judge a measure by the bound of its interval: a breach is what chance does not explain.
 
     ``below`` is a breach when the upper bound lies under the threshold, ``above`` when the lower bound lies over it;
     the interval is of `interval_confidence`. A value without an interval is compared itself. Without a finite value,
     or with fewer rows than ``min_samples``, the verdict is *nodata*; and so it is where ``coverage`` is known and below
-    the rule's own: it says what it waits for.
+    the rule's own: it says what it waits for. ``shown`` is the same measure with the interval that people are shown, of
+    95 % everywhere; without it that is the rule's.
 
     >>> accuracy = Measure("accuracy", 0.70, low=0.66, high=0.74, n=400, confidence=0.9)
     >>> judge(Rule("low", "accuracy", below=0.75), accuracy).reason
     'accuracy is 0.7; its upper bound 0.74 (95 %, n = 400) lies below 0.75'
     """
-    value, low, high = _finite(measure.value), _finite(measure.low), _finite(measure.high)
+    value, ends = _finite(measure.value), shown or measure
+    low, high = _finite(ends.low), _finite(ends.high)
+    bound = _finite(measure.high if rule.comparison == "below" else measure.low)
+    rests = measure.n, rule.threshold
     if problem := _no_data(rule, measure, value) or _not_covered(rule, coverage):
-        return Verdict(rule.name, State.NODATA, value, low, high, measure.n, rule.threshold, problem)
+        return Verdict(rule.name, State.NODATA, value, low, high, *rests, problem, bound, rule.confidence)
     assert value is not None
-    bound = high if rule.comparison == "below" else low
     if bound is not None and not math.isclose(measure.confidence, interval_confidence(rule), abs_tol=1e-9):
         raise UsageError(
             f"rule {rule.name!r}: {measure.name} came with an interval of confidence {measure.confidence:g}; "
@@ -88,7 +97,8 @@ def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None) -> Ver
         )
     breach = rule.breached_by(value if bound is None else bound)
     reason = _reason(rule, measure, value, bound)
-    return Verdict(rule.name, State.BREACH if breach else State.OK, value, low, high, measure.n, rule.threshold, reason)
+    state = State.BREACH if breach else State.OK
+    return Verdict(rule.name, state, value, low, high, *rests, reason, bound, rule.confidence)
 
 
 def _finite(number: float | None) -> float | None:

@@ -83,7 +83,8 @@ def _alert_id(model: str, rule: str, started: datetime, now: datetime) -> str:
 
 
 def _judged(one: Judgement) -> JudgedWindow:
-    verdict = Verdict(one.rule, VerdictState(one.state), one.value, one.low, one.high, one.n, one.threshold, one.reason)
+    ends = one.low, one.high, one.n, one.threshold, one.reason, one.bound, one.confidence
+    verdict = Verdict(one.rule, VerdictState(one.state), one.value, *ends)
     return JudgedWindow(Window(one.window_start, one.window_end), verdict)
 
 
@@ -115,6 +116,8 @@ def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime) 
         findings=msgspec.json.encode(findings),
         fired_at=now,
         ended_at=None,
+        bound=span.verdict.bound,
+        confidence=span.verdict.confidence,
     )
 
 

@@ -61,9 +61,14 @@ class Announcer:
     """
 
     def __init__(
-        self, receivers: Sequence[NotifyConfig], base_url: Callable[[], str], ring: Callable[[], None]
+        self,
+        receivers: Sequence[NotifyConfig],
+        base_url: Callable[[], str],
+        ring: Callable[[], None],
+        timezones: Mapping[str, str] | None = None,
     ) -> None:
         self._receivers, self._base_url, self._ring = receivers, base_url, ring
+        self._timezones = timezones or {}
 
     def announce(self, work: Work, events: Sequence[AlertEvent], now: datetime) -> None:
         """Say what happened to alerts, in the transaction in which it happened."""
@@ -165,7 +170,7 @@ class Announcer:
         )
 
     def _view(self, alert: AlertRow, now: datetime, event: Event, reason: str) -> AlertView:
-        return alert_view(alert, [StepView(now, event.value, reason)], None)
+        return alert_view(alert, [StepView(now, event.value, reason)], None, self._timezones)
 
 
 _WHY = {

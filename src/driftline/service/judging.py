@@ -130,8 +130,12 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
     due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
     whole_summary = summaries[ALL_VERSIONS]
     coverage = Coverage(min(whole.labelled, whole.predictions), whole.predictions)
-    verdicts = [judge(rule, measure_for(rule, whole, whole_summary, positive), coverage) for rule in due]
-    judgements = [_judgement(model.name, window, verdict, now) for verdict in verdicts]
+
+    def verdict(rule: Rule) -> Verdict:
+        measure, seen = measure_for(rule, whole, whole_summary, positive), shown_measure(rule, whole_summary)
+        return judge(rule, measure, coverage, shown=seen)
+
+    judgements = [_judgement(model.name, window, verdict(rule), now) for rule in due]
     return _Assessment(window.start, stage, summaries, judgements)
 
 
@@ -163,6 +167,12 @@ def measure_for(rule: Rule, profile: WindowProfile, summary: WindowSummary, posi
     return found.get(rule.measure, Measure(rule.measure, confidence=confidence, problem=problem))
 
 
+def shown_measure(rule: Rule, summary: WindowSummary) -> Measure | None:
+    """The measure that a rule speaks of as the window shows it, with its 95 % interval; None where that has none."""
+    view = summary.coverage if rule.measure == "label_coverage" else summary.performance.get(rule.measure)
+    return None if view is None else Measure(rule.measure, view.value, view.low, view.high, view.n)
+
+
 def _judgement(model: str, window: Window, verdict: Verdict, now: datetime) -> Judgement:
     return Judgement(
         model=model,
@@ -178,4 +188,6 @@ def _judgement(model: str, window: Window, verdict: Verdict, now: datetime) -> J
         threshold=verdict.threshold,
         reason=verdict.reason,
         current=True,
+        bound=verdict.bound,
+        confidence=verdict.confidence,
     )

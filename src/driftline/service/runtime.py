@@ -39,7 +39,7 @@ from driftline.service.receivers import open_channel
 from driftline.service.staleness import check_arrivals, store_event
 from driftline.service.telling import Teller
 from driftline.service.trouble import in_words
-from driftline.service.views import Views, alert_view
+from driftline.service.views import Views, alert_view, timezones_of
 from driftline.store.database import open_database
 from driftline.store.durable import make_folder
 from driftline.store.inbox import Inbox
@@ -92,7 +92,7 @@ class Service:
         """Where the service can be reached, once it listens; links lead there unless `url` is configured."""
         self._channels: dict[str, Channel] = {}  # opened at the start: only then have its secrets to be there
         self._receivers = {one.name: one for one in config.notify}
-        self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring)
+        self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring, timezones_of(config))
         self._new_messages = {name: threading.Event() for name in self._receivers}
         self._tellers: dict[str, Teller] = {}  # opened at the start, as channels are
         self.loop = open_loop(
@@ -232,7 +232,7 @@ class Service:
             event.set()
 
     def _say(self, event: AlertEvent) -> None:
-        first, *more = describe_alert(alert_view(event.alert, [], None))
+        first, *more = describe_alert(alert_view(event.alert, [], None, timezones_of(self.config)))
         lines = more if event.kind in (ChangeKind.FIRED, ChangeKind.REOPENED) else [*more[:1], visible(event.reason)]
         wrapped = (textwrap.fill(line, _WIDTH, initial_indent="   ", subsequent_indent="     ") for line in lines)
         self._tell("\n".join([MARKS[Event(event.kind.value)] + first, *wrapped]))

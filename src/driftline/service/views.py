@@ -51,7 +51,7 @@ class ModelView(msgspec.Struct, frozen=True):
 
 
 class VerdictView(msgspec.Struct, frozen=True):
-    """What a rule says of a window now; value and bounds are those the rule judged by (its own confidence)."""
+    """What a rule says of a window now; ``bound`` is what it compared, at its own one-sided ``confidence``."""
 
     rule: str
     state: str
@@ -62,6 +62,8 @@ class VerdictView(msgspec.Struct, frozen=True):
     threshold: float
     reason: str
     judged_at: datetime
+    bound: float | None = None
+    confidence: float | None = None
 
 
 class WindowView(msgspec.Struct, frozen=True):
@@ -138,7 +140,8 @@ class Views:
                 for one in read.judgements(name)
             }
         return [
-            _alert_view(row, steps.get(row.id, []), now.get((row.model, row.rule, row.window_start))) for row in rows
+            self._alert_view(row, steps.get(row.id, []), now.get((row.model, row.rule, row.window_start)))
+            for row in rows
         ]
 
     def alert(self, id: str) -> AlertView:
@@ -149,7 +152,11 @@ class Views:
                 raise UnknownNameError("alert", id, ())
             steps = read.transitions([id]).get(id, [])
             judged = read.judgements(row.model, rule=row.rule, window_start=row.window_start)
-        return _alert_view(row, steps, judged[-1].value if judged else None)
+        return self._alert_view(row, steps, judged[-1].value if judged else None)
+
+    def _alert_view(self, row: AlertRow, steps: list[TransitionRow], value_now: float | None) -> AlertView:
+        history = [StepView(step.at, step.kind, step.reason) for step in steps]
+        return alert_view(row, history, value_now, timezones_of(self._config))
 
     def _model(self, read: Work, name: str, waiting_events: int) -> ModelView:
         stored = read.model(name)
@@ -210,17 +217,19 @@ def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
 
 
 def _verdict_view(one: Judgement) -> VerdictView:
-    return VerdictView(
-        one.rule, one.state, one.value, one.low, one.high, one.n, one.threshold, one.reason, one.judged_at
-    )
+    ends = one.low, one.high, one.n, one.threshold, one.reason, one.judged_at, one.bound, one.confidence
+    return VerdictView(one.rule, one.state, one.value, *ends)
 
 
-def _alert_view(row: AlertRow, steps: list[TransitionRow], value_now: float | None) -> AlertView:
-    return alert_view(row, [StepView(step.at, step.kind, step.reason) for step in steps], value_now)
+def timezones_of(config: Config) -> dict[str, str]:
+    """The time zone of each model."""
+    return {name: model.window.timezone for name, model in config.models.items()}
 
 
-def alert_view(row: AlertRow, history: list[StepView], value_now: float | None) -> AlertView:
-    """Make the view of an alert."""
+def alert_view(
+    row: AlertRow, history: list[StepView], value_now: float | None, timezones: Mapping[str, str]
+) -> AlertView:
+    """Make the view of an alert; a model that is configured no longer has its times in UTC."""
     return AlertView(
         id=row.id,
         model=row.model,
@@ -244,6 +253,9 @@ def alert_view(row: AlertRow, history: list[StepView], value_now: float | None) 
         history=history,
         acknowledged=acknowledgement(row),
         muted=row.muted,
+        bound=row.bound,
+        confidence=row.confidence,
+        timezone=timezones.get(row.model, "UTC"),
     )
 
 

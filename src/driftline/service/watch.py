@@ -178,20 +178,21 @@ def advance(watching: Watching, outcome: Outcome) -> tuple[Watching, Evaluation]
 
 
 def _step(monitor: Monitor, outcome: Outcome) -> tuple[Monitor, Transition | None]:
-    verdict = judge(monitor.rule, _measure_for(monitor.rule, outcome))
+    measure, shown = (_measure_for(monitor.rule, outcome, at) for at in (interval_confidence(monitor.rule), CONFIDENCE))
+    verdict = judge(monitor.rule, measure, shown=shown)
     machine, transition = monitor.machine.step(verdict, outcome.at)
     judged = monitor.judged or verdict.state is not State.NODATA
     return Monitor(machine, verdict, judged), transition
 
 
-def _measure_for(rule: Rule, outcome: Outcome) -> Measure:
+def _measure_for(rule: Rule, outcome: Outcome, confidence: float) -> Measure:
     if rule is FAILED:
         return Measure(rule.measure, 1.0 if outcome.failure else 0.0)
     if outcome.measured is None:
         return Measure(rule.measure, problem="the evaluation failed")
     if outcome.measured.problem:
         return Measure(rule.measure, problem=outcome.measured.problem)
-    measures = outcome.measured.measures(interval_confidence(rule))
+    measures = outcome.measured.measures(confidence)
     if rule.measure not in measures:
         near = did_you_mean(rule.measure, measures) or outcome.measured.hint
         return Measure(rule.measure, problem=f"the function returned {', '.join(measures)}.{near}")

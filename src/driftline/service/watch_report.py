@@ -89,7 +89,7 @@ def _lines_of_monitor(monitor: Monitor, transition: Transition | None, *, failed
 
 def _by_chance(rule: Rule, verdict: Verdict) -> str:
     """Why a value beyond the threshold is no breach."""
-    far, bound = ("high", verdict.high) if rule.comparison == "below" else ("low", verdict.low)
+    far, bound = "high" if rule.comparison == "below" else "low", verdict.bound
     assert bound is not None  # otherwise the value itself would have been compared
     level = f"{100 * rule.confidence:g} %, n = {verdict.n}"
     return f"   no alert: by chance, {rule.measure} may be as {far} as {shown(bound)} ({level})"
@@ -181,6 +181,8 @@ def _alerts(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
             "value": verdict.value,
             "low": verdict.low,
             "high": verdict.high,
+            "bound": verdict.bound,
+            "confidence": verdict.confidence,
             "threshold": rule.threshold,
             "fired": transition.at.isoformat(),
             "resolved": None,

@@ -81,7 +81,10 @@ class WindowRow:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a rule said of a window at a moment. ``current`` is what is known now; the others, what was known then."""
+    """What a rule said of a window at a moment. ``current`` is what is known now; the others, what was known then.
+
+    ``low`` and ``high`` are the 95 % interval, ``bound`` what was compared, at the rule's one-sided ``confidence``.
+    """
 
     model: str
     rule: str
@@ -96,6 +99,8 @@ class Judgement:
     threshold: float
     reason: str
     current: bool
+    bound: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +131,8 @@ class AlertRow:
     acknowledged_at: datetime | None = None
     acknowledged_reason: str = ""
     muted: str = ""
+    bound: float | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,8 @@ JUDGEMENTS = sa.Table(
     sa.Column("threshold", sa.Float, nullable=False),
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("current", sa.Boolean, nullable=False),  # what is known now; the others are what was known then
+    sa.Column("bound", sa.Float),  # what the rule compared, at its own one-sided confidence
+    sa.Column("confidence", sa.Float),
     sa.Index("judgements_by_window", "model", "rule", "window_start"),
 )
 
@@ -191,6 +193,8 @@ ALERTS = sa.Table(
     sa.Column("acknowledged_at", Moment),
     sa.Column("acknowledged_reason", sa.String, nullable=False),
     sa.Column("muted", sa.String, nullable=False),  # why nobody is told of it now; empty: they are
+    sa.Column("bound", sa.Float),
+    sa.Column("confidence", sa.Float),
     sa.Index("alerts_by_status", "status"),
 )
 

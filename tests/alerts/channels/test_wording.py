@@ -82,7 +82,8 @@ def test_a_link_is_one_of_the_web(url: str, shown: bool) -> None:
 def test_a_span_has_times_where_it_does_not_go_from_midnight_to_midnight() -> None:
     assert span(WINDOW) == "2024-03-01 to 2024-03-02"
     hour = Span(WINDOW.start, WINDOW.start + timedelta(hours=1))
-    assert span(hour) == "2024-03-01 00:00 to 2024-03-01 01:00 UTC"
+    assert span(hour) == "2024-03-01 00:00 to 01:00 UTC"
+    assert span(hour, "Asia/Tokyo") == "2024-03-01 09:00 to 10:00 JST"
 
 
 def test_facts_of_an_alert() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, time
 
 from driftline.alerts.message import Event, Notice, Span, told
+from driftline.events import span_text
 from driftline.text import visible
 
 ENDED = (Event.RESOLVED, Event.CORRECTED)
@@ -49,14 +49,9 @@ def link(url: str) -> str:
     return url if _URL.fullmatch(url) else ""
 
 
-def span(window: Span) -> str:
-    """A span in words: days where it begins and ends at midnight UTC, otherwise with the times."""
-    whole = window.start.timetz().replace(tzinfo=None) == window.end.timetz().replace(tzinfo=None) == time()
-    return f"{_moment(window.start, whole)} to {_moment(window.end, whole)}{'' if whole else ' UTC'}"
-
-
-def _moment(moment: datetime, whole: bool) -> str:
-    return f"{moment:%Y-%m-%d}" if whole else f"{moment:%Y-%m-%d %H:%M}"
+def span(window: Span, timezone: str = "UTC") -> str:
+    """A span in words, in a model's time zone."""
+    return span_text(window.start, window.end, timezone)
 
 
 def facts(notice: Notice) -> list[tuple[str, str]]:
@@ -67,7 +62,7 @@ def facts(notice: Notice) -> list[tuple[str, str]]:
     if notice.event is Event.CORRECTED:
         found.append(("As known now", said.value_now))
     found.append(("Threshold", said.threshold))
-    found.append(("Window", span(alert.window)))
+    found.append(("Window", span(alert.window, alert.timezone)))
     found.append(("n", str(alert.n)))
     return found
 

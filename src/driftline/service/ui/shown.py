@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup
 
 from driftline.alerts.message import AlertView
-from driftline.rules import Rule, interval_confidence, number_text
+from driftline.rules import Rule, number_text
 from driftline.service.config import ModelConfig
 from driftline.service.summary import DriftView, MeasureView, WindowSummary
 from driftline.service.ui import sparks, words
@@ -133,8 +133,10 @@ def model_page(
 
 
 def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
-    level = f"{100 * interval_confidence(rule):g} % interval" if rule is not None else "interval"
-    interval = "" if view.low is None or view.high is None else f"{level} {words.from_to(view.low, view.high)}"
+    interval = "" if view.low is None or view.high is None else f"95 % interval {words.from_to(view.low, view.high)}"
+    if view.bound is not None and view.confidence is not None:
+        side = "upper" if rule is None or rule.comparison == "below" else "lower"
+        interval += f", {side} bound {words.number_beside(view.bound, view.threshold)} ({100 * view.confidence:g} %)"
     value = words.number_beside(view.value, view.threshold)
     said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {number_text(view.threshold)}"
     tone: Tone = severity(view.severity) if view.status == "firing" else view.status

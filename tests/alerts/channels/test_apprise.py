@@ -67,7 +67,7 @@ def test_an_address_that_is_not_understood_is_said_without_it(url: str) -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_without_apprise_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_apprise_what_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(UsageError, match=r"pip install 'driftline\[apprise\]'"):
+    with pytest.raises(UsageError, match="python -m pip install apprise"):
         Apprise("json://127.0.0.1/")

@@ -25,7 +25,7 @@ SERVER = Path(os.environ.get("MLFLOW", Path(__file__).parents[3] / ".bench" / "m
 
 def test_without_the_client_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "mlflow.tracking", None)
-    with pytest.raises(UsageError, match=r"pip install 'driftline\[mlflow\]'"):
+    with pytest.raises(UsageError, match="python -m pip install mlflow-skinny"):
         MLflowRegistry("http://127.0.0.1:9", tmp_path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -134,3 +135,71 @@ def test_a_pipe_that_does_not_block_loses_nothing() -> None:
         got = [int(read.readline()) for _ in range(900)]
         assert printer.wait(20)
     assert got == list(range(900))
+
+
+def in_a_process(body: str) -> subprocess.Popen[bytes]:
+    """Run a body under `printed_errors` in a process whose stderr is a pipe that nobody reads yet."""
+    code = "import os, sys\nfrom driftline.cli.printer import printed_errors\nwith printed_errors() as log:\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", code + textwrap.indent(textwrap.dedent(body), "    ")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_what_a_library_writes_to_stderr_waits_for_no_reader() -> None:
+    """A panic of a library goes to descriptor 2 past Python; so much of it that no pipe holds it ends nothing."""
+    process = in_a_process(
+        """
+        import contextlib
+        for _ in range(5_000):
+            with contextlib.suppress(BlockingIOError):  # a library passes that over
+                os.write(2, b"thread panicked\\n" * 20)
+        print("went on", flush=True)
+        """
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.read() == b"went on\n"
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_a_library_writes_is_shown_and_not_obeyed_and_later_errors_come_after_it() -> None:
+    process = in_a_process(
+        """
+        os.write(2, b"column \\x1b[2J\\xff is odd\\nno line end")
+        log.say("a line of ours")
+        """
+    )
+    _, said = process.communicate(timeout=20)
+    assert set(said.decode().splitlines()) == {"column \\x1b[2J\ufffd is odd", "no line end", "a line of ours"}
+    process = in_a_process("raise SystemExit('at the end')")
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (1, b"at the end\n")
+
+
+def test_a_process_that_a_library_ends_says_where_it_was() -> None:
+    process = in_a_process("os.abort()")
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGABRT
+    assert b"Fatal Python error: Aborted" in said
+
+
+def test_a_process_ends_though_nobody_reads_where_it_was() -> None:
+    process = in_a_process(
+        """
+        import threading, time
+        for _ in range(200):
+            log.say("x" * 1_000)
+        time.sleep(0.5)
+        os.abort()
+        """
+    )
+    try:
+        assert process.wait(20) == -signal.SIGABRT
+    finally:
+        process.kill()
+        process.communicate()

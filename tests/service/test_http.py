@@ -146,6 +146,20 @@ def test_a_missing_field_is_named(client: TestClient) -> None:
     assert (refused["index"], refused["field"]) == (0, "prediction")
 
 
+@pytest.mark.parametrize("depth", [100, *range(900, 1_000, 20), 5_000])
+def test_a_row_that_is_nested_deeply_is_refused_or_set_aside(client: TestClient, depth: int) -> None:
+    as_json = {"Content-Type": "application/json"}
+    row = b"[" * depth + b"]" * depth
+    for body in (b"[" + row + b"]", b"[NaN," + row + b"]", b'[{"prediction":1,"features":{"age":' + row + b"}}]"):
+        assert client.post(PREDICTIONS, content=body, headers=as_json).status_code in (
+            400,
+            422,
+        )
+        answer = client.post(f"{PREDICTIONS}?on_error=quarantine", content=body, headers=as_json)
+        assert answer.status_code in (202, 400)
+    assert client.get(f"/api/v1/models/{MODEL}/quarantine").status_code == 200
+
+
 def test_with_quarantine_the_good_go_on_and_the_bad_can_be_read(client: TestClient) -> None:
     lines = msgspec.json.encode(good()) + b'\n{"broken\n' + msgspec.json.encode({**good(), "prediction": None})
     answer = client.post(f"{PREDICTIONS}?on_error=quarantine", content=lines, headers=NDJSON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tracemalloc
 from dataclasses import replace
 from typing import Any
@@ -76,6 +77,32 @@ def test_as_many_rows_as_are_allowed_are_taken_and_one_more_is_not(content_type:
     assert len(rows_of(body(1_000), content_type, limits)) == 1_000
     with pytest.raises(TooLargeError, match="1,001 rows"):
         rows_of(body(1_001), content_type, limits)
+
+
+@given(
+    st.lists(st.sampled_from([b"\n", b"\r", b" ", b"\t", b"\x0b", b"\x0c", b"a", b"\xc2\xa0", b'{"a": 1}', b"[1,\n2]"]))
+)
+def test_a_line_is_what_stands_between_line_ends_without_blanks_around_it(parts: list[bytes]) -> None:
+    body = b"".join(parts)
+    lines = [line.strip() for line in body.replace(b"\r", b"\n").split(b"\n")]
+    assert rows_of(body, NDJSON, LIMITS) == [row for line in lines if line for row in rows_of(line, NDJSON, LIMITS)]
+    assert len(rows_of(body, NDJSON, LIMITS)) == sum(map(bool, lines))
+
+
+@pytest.mark.parametrize("blank", [b"\n", b" \r\n", b"\r", b"\t\x0b \n"])
+def test_blank_lines_cost_no_work_each(blank: bytes) -> None:
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        assert rows_of(blank * 100_000, NDJSON, LIMITS) == []
+    finally:
+        sys.setprofile(None)
+    assert calls < 1_000
 
 
 def test_empty_lines_are_no_rows_and_take_no_memory() -> None:

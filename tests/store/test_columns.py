@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from driftline.errors import DataError
 from driftline.events import Kind, Prediction, Schema, Task, Window
+from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.store.columns import ColumnNames, escape, unescape
-from driftline.store.log import MOST_UNKNOWN_CLASSES, EventLog
+from driftline.store.log import EventLog
 from driftline.store.logged import LoggedPrediction
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -110,11 +111,11 @@ def test_scores_of_classes_that_the_model_does_not_have_are_refused(tmp_path: Pa
 def test_the_columns_of_unknown_classes_are_bounded(tmp_path: Path) -> None:
     log = EventLog(tmp_path, Schema(Task.MULTICLASS, {}))
     seq, refused = 0, 0
-    for seq in range(1, MOST_UNKNOWN_CLASSES + 11):
+    for seq in range(1, UNKNOWN_CLASSES_LIMIT + 11):
         try:
             log.append_predictions([logged(seq, {}, {f"class {seq}": 0.5})], through=seq)
         except DataError:
             refused += 1
     assert refused == 10
     log.append_predictions([logged(seq + 1, {}, {"class 1": 0.25}), logged(seq + 1, {}, {})], through=seq + 1)
-    assert sum(name.startswith("score.") for name in log.prediction_columns()) == MOST_UNKNOWN_CLASSES
+    assert sum(name.startswith("score.") for name in log.prediction_columns()) == UNKNOWN_CLASSES_LIMIT

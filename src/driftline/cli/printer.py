@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import io
 import logging
+import os
 import select
+import stat
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from driftline.text import visible
@@ -16,6 +21,10 @@ MOST_WAITING = 1_000
 """So many messages wait to be read; the oldest of more are left out."""
 
 _INDENT = "    "
+_LINE_BYTES = 4096
+"""A longer line of a library is told in parts."""
+
+_LAST_LINES_SECONDS = 1.0
 
 
 class Printer:
@@ -97,6 +106,61 @@ def _write_all(raw: io.RawIOBase, data: bytes) -> None:
         if written is None:  # whoever opened it does not want to wait; this thread may
             select.select([], [raw], [])
         view = view[written or 0 :]
+
+
+@contextlib.contextmanager
+def printed_errors() -> Iterator[Printer]:
+    """Give a printer on the process's stderr, and have all go through it that is written there until the block ends.
+
+    The panic of a library below is written to descriptor 2 by that library: it would wait for a reader with the request
+    or the worker in its hands, and what strangers sent would reach a terminal raw. A pipe takes it, and what does not
+    fit there is lost. So are the last words of a process that a library ends: Python says then where it was. A stderr
+    that is not the process's own, as in a test, stays as it is.
+    """
+    if not _is_descriptor(sys.stderr, 2):
+        yield Printer.on(sys.stderr)
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    os.dup2(writer, 2)
+    os.close(writer)
+    at_the_end = _without_waiting(kept)
+    faulthandler.enable(at_the_end)
+    with io.FileIO(kept, "wb") as raw:
+        printer = Printer(lambda text: _write_all(raw, text.encode(errors="replace")))
+        relay = threading.Thread(target=_relay, args=(reader, printer), name="driftline-stderr", daemon=True)
+        relay.start()
+        try:
+            yield printer
+        finally:
+            os.dup2(kept, 2)  # the last writer has gone: the relay ends
+            relay.join(_LAST_LINES_SECONDS)
+            printer.wait(_LAST_LINES_SECONDS)
+            faulthandler.disable()
+            if at_the_end != kept:
+                os.close(at_the_end)
+
+
+def _is_descriptor(stream: IO[str], number: int) -> bool:
+    raw = _raw_of(stream)
+    return raw is not None and raw.fileno() == number
+
+
+def _relay(reader: int, printer: Printer) -> None:
+    """Print what comes out of a pipe, line by line, until its writers have gone."""
+    with os.fdopen(reader, "rb") as lines:
+        while line := lines.readline(_LINE_BYTES):
+            printer.say(visible(line.decode(errors="replace").rstrip("\n")))
+
+
+def _without_waiting(descriptor: int) -> int:
+    """The same stream for one who must not wait for its reader: a pipe is opened anew, by itself."""
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        with contextlib.suppress(OSError):
+            return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK)
+    return descriptor
 
 
 class PrinterHandler(logging.Handler):

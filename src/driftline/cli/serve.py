@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from driftline.cli.printer import Printer, PrinterHandler
-from driftline.service.config import load
+from driftline.cli.printer import Printer, PrinterHandler, printed_errors
+from driftline.service.config import Config, load
 from driftline.service.server import Server, listen
 from driftline.text import visible
 
@@ -28,7 +28,12 @@ def command(config_path: Path, data: Path | None, host: str, port: int) -> None:
     config = load(config_path)
     if data is not None:
         config = config.at(data)
-    out, log = Printer.on(sys.stdout), Printer.on(sys.stderr)  # nobody may be reading
+    with printed_errors() as log:
+        _serve(config, host, port, Printer.on(sys.stdout), log)
+
+
+def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> None:
+    """Serve until told to stop; nobody may be reading what is said."""
     logging.basicConfig(handlers=[PrinterHandler(log)], level=logging.WARNING)
     server = Server(config, listen(host, port), tell=out.say)
     out.say(f"Driftline serves {', '.join(config.models)} at {server.address}")

@@ -29,8 +29,8 @@ ALL_VERSIONS = "*"
 TEXT_LENGTH_LIMIT = 4096
 NESTED_LENGTH_LIMIT = 2**18
 
-UNKNOWN_CLASSES_LIMIT = 256
-"""How many classes one score may name where the classes of the model are not known: each becomes a column."""
+UNKNOWN_CLASSES_LIMIT = 100
+"""How many classes scores may name where the classes of the model are not known: each becomes a column of the log."""
 
 _FIELD_SHOWN, _REASON_SHOWN, _KNOWN_SHOWN = 200, 1000, 20
 _HINTS = 10
@@ -102,6 +102,8 @@ class ParsedLabels:
 _TOO_LARGE = "holds a whole number with more digits than can be read; allowed are numbers that fit a float"
 """JSON's whole numbers are unbounded: one of 400 digits is no float, one of 5,000 not even a text."""
 
+_TOO_DEEP = "is nested too deeply; a row is a flat object"
+
 
 class _Refusal(Exception):
     """Carries field and reason of one bad row to the loop that collects them.
@@ -130,6 +132,8 @@ def parse_predictions(rows: Sequence[Any], schema: Schema, *, arrived: datetime)
             refused.append((refusal.row(index, hint=len(refused) < _HINTS), row))
         except (OverflowError, ValueError):
             refused.append((RefusedRow(index, "", _TOO_LARGE), row))
+        except RecursionError:
+            refused.append((RefusedRow(index, "", _TOO_DEEP), row))
     return ParsedPredictions(tuple(good), tuple(refused))
 
 
@@ -151,6 +155,8 @@ def parse_labels(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> P
             refused.append((refusal.row(index, hint=len(refused) < _HINTS), row))
         except (OverflowError, ValueError):
             refused.append((RefusedRow(index, "", _TOO_LARGE), row))
+        except RecursionError:
+            refused.append((RefusedRow(index, "", _TOO_DEEP), row))
     return ParsedLabels(tuple(good), tuple(refused))
 
 
@@ -267,22 +273,22 @@ def _time(value: str | float | None, arrived: datetime, schema: Schema) -> datet
         return arrived
     try:
         time = moment_of_text(value) if isinstance(value, str) else moment_of_number(value)
+        moment = time.astimezone(UTC)  # of a naive one it is not used
     except (ValueError, OverflowError):
         reason = (
-            f"came {value!r}; allowed is RFC 3339 such as '2013-04-04T12:00:00Z', or seconds, milliseconds, "
+            f"came {short(repr(value))}; allowed is RFC 3339 such as '2013-04-04T12:00:00Z', or seconds, milliseconds, "
             "microseconds or nanoseconds since 1970"
         )
         raise _Refusal("time", reason) from None
     if time.tzinfo is None:
         raise _Refusal("time", f"came {value!r} without a time zone; add one, such as 'Z' for UTC")
-    time = time.astimezone(UTC)
-    if time > arrived + FUTURE_TOLERANCE:
+    if moment > arrived + FUTURE_TOLERANCE:
         raise _Refusal(
             "time", f"{value} lies more than a day after its arrival ({arrived.isoformat()}); check the clock"
         )
-    if time.year < 1900:
+    if moment.year < 1900:
         raise _Refusal("time", f"came {value!r}; times before 1900 are not taken")
-    return time
+    return moment
 
 
 def _target(value: str | float | bool | None, name: Literal["prediction", "label"], schema: Schema) -> str | float:

@@ -25,7 +25,7 @@ _KINDS = {
     ARROW: ARROW,
 }
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LINE = re.compile(rb"[^\r\n]+")
+_LINE = re.compile(rb"\S[^\r\n]*")  # lines that are blank are passed over in no time
 _OBJECT_BYTES, _LIST_BYTES = 64, 56
 
 
@@ -98,8 +98,7 @@ def _decoded(text: bytes) -> Any:
 def _lines(body: bytes, limits: Limits) -> list[Any]:
     rows: list[Any] = []
     for found in _LINE.finditer(body):
-        if line := found[0].strip():
-            rows.append(_line(line))
+        rows.append(_line(found[0].rstrip()))
         if len(rows) > limits.rows:
             break
     return rows

@@ -185,6 +185,8 @@ def _text_of(row: Any) -> str:
         return repr(row)
     except ValueError:  # of a whole number with too many digits
         return "a row that holds a whole number of thousands of digits"
+    except RecursionError:
+        return "a row that is nested too deeply to be shown"
 
 
 def _set_aside(connection: sa.Connection, delivery: Delivery, rows: list[dict[str, Any]]) -> None:

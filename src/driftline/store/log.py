@@ -24,6 +24,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from driftline.errors import DataError, StorageError, panics_as_errors
 from driftline.events import Schema, Window
+from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file, sync_files
@@ -32,9 +33,6 @@ from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_f
 from driftline.store.tidy import PROPERTIES, Tidier, files_of_versions, live_paths
 
 _APPLICATION = "driftline-inbox"
-MOST_UNKNOWN_CLASSES = 100
-"""Of a model whose reference does not show its classes: each has a column of its own in the log."""
-
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
 _LOG = logging.getLogger("driftline")
 
@@ -313,13 +311,13 @@ class EventLog:
             _LOG.warning("the event log in %s is not tidied: %s; trying again", self.folder / table, error)
 
     def _refuse_too_many_scores(self, opened: DeltaTable | None, columns: Sequence[str]) -> None:
-        if len(self._schema.classes) > 1 or (opened is None and len(columns) <= MOST_UNKNOWN_CLASSES):
+        if len(self._schema.classes) > 1 or (opened is None and len(columns) <= UNKNOWN_CLASSES_LIMIT):
             return
         there = set() if opened is None else {one.name for one in opened.schema().fields}
         scores = {one for one in (*there, *columns) if one.startswith(SCORE)}
-        if len(scores) > MOST_UNKNOWN_CLASSES and not set(columns) <= there:
+        if len(scores) > UNKNOWN_CLASSES_LIMIT and not set(columns) <= there:
             raise DataError(
-                f"scores of {len(scores)} classes came; at most {MOST_UNKNOWN_CLASSES} are kept of a model whose "
+                f"scores of {len(scores)} classes came; at most {UNKNOWN_CLASSES_LIMIT} are kept of a model whose "
                 "reference does not show its classes"
             )
 

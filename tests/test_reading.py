@@ -118,7 +118,7 @@ def test_scores_that_go_missing_are_told() -> None:
     gone = rows.with_columns(s=pl.Series(np.where(LATE, np.nan, rows["s"])))
     report = driftline.check(rows, gone, label="y", prediction="p", score="s")
     assert report.columns["s"].missing.current == pytest.approx(0.1)
-    assert "score s has drifted: missing 0 % → 10 %" in [alert.message for alert in report.alerts]
+    assert "score s has lost values: missing 0 % → 10 %" in [alert.message for alert in report.alerts]
     assert driftline.check(gone, gone, label="y", prediction="p", score="s").verdict == "ok"
 
 

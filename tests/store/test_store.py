@@ -41,6 +41,9 @@ def test_what_waits_in_a_database_of_an_earlier_release_goes_on_waiting(tmp_path
         connection.execute(sa.text("ALTER TABLE notifications DROP COLUMN refusals"))
         connection.execute(sa.text("DROP TABLE attempts"))
         connection.execute(sa.text("ALTER TABLE models DROP COLUMN log_marks"))
+        for table in ("judgements", "alerts"):
+            for column in ("bound", "confidence"):
+                connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
     with State(open_database(url(tmp_path))).read() as read:
         [row] = Outbox(read.connection).waiting("c", 10)

@@ -97,6 +97,19 @@ def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
     assert WindowSpec("1mo").window_of(datetime(2013, 12, 31, tzinfo=UTC)).end == datetime(2014, 1, 1, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("length", ["1200mo", "5200w", "36500d", "99999h", "99999min"])
+@given(time=st.datetimes(datetime(1900, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC)), zone=ZONES)
+def test_the_longest_windows_hold_every_time_that_an_event_may_have(length: str, time: datetime, zone: str) -> None:
+    window = WindowSpec(length, zone).window_of(time)
+    assert window.start <= time < window.end
+
+
+@pytest.mark.parametrize("length", ["1201mo", "99999mo", "5201w", "36501d"])
+def test_a_window_of_more_than_a_century_is_refused(length: str) -> None:
+    with pytest.raises(UsageError, match="century"):
+        WindowSpec(length)
+
+
 @pytest.mark.parametrize("length", ["", "0d", "1y", "d", "1.5h", "-1d", "1 d", "1D", "999999d"])
 def test_a_length_that_is_none_is_refused_in_words(length: str) -> None:
     with pytest.raises(UsageError, match="is not a length; write a number and one of"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import logging
 import socket
 import threading
 from base64 import b64encode
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -14,7 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
+from driftline.export import remote_write
+from driftline.export.remote_write import RemoteWriter, Series
 from driftline.outgoing import LONGEST_RETRY_SECONDS, get, post
+from driftline.retrain.runners import asking
 from tests.receiver import Answer, Server, serving
 
 SECRET = "/services/T000/B000/hush"
@@ -206,3 +211,87 @@ def test_asking_fails_as_posting_does(server: Server) -> None:
     assert caught.value.retry_after == 9
     with pytest.raises(UnreachableError):
         get("http://127.0.0.1:9", Status)
+
+
+class Drip:
+    """A server that answers a byte at a time, and waits less before each than any client minds."""
+
+    def __init__(self, answer: bytes, pause: float) -> None:
+        self.sent, self.left = 0, threading.Event()
+        self._answer, self._pause = answer, pause
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self._listener.accept()
+            with connection:
+                connection.recv(65_536)
+                for sign in self._answer:
+                    connection.sendall(bytes([sign]))
+                    self.sent += 1
+                    self.left.wait(self._pause)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.left.set()
+        self._thread.join(20)
+
+
+SLOW = {
+    "head": b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 2_000,
+    "body": b"HTTP/1.1 500 No\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2_000,
+}
+ASKERS: dict[str, Callable[[str], object]] = {
+    "post": lambda url: post(url, b"{}", timeout_seconds=0.1),
+    "get": lambda url: get(url, dict, timeout_seconds=0.1),
+    "runner": lambda url: asking.ask("GET", url, dict),
+    "remote write": lambda url: RemoteWriter(url).push([Series("a", {}, [(0, 1.0)])]),
+}
+
+
+@pytest.mark.parametrize("part", SLOW)
+@pytest.mark.parametrize("asker", ASKERS)
+def test_a_receiver_that_answers_for_ever_is_hung_up_on(asker: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, the whole does not: 2,000 of them would take 50 times as long as a whole answer may."""
+    for module in (asking, remote_write):
+        monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
+    drip = Drip(SLOW[part], pause=0.02)
+    try:
+        with pytest.raises(UnavailableError) as caught:
+            ASKERS[asker](drip.url)
+        assert drip.sent < 1_500
+        assert drip.url not in str(caught.value)
+    finally:
+        drip.close()
+
+
+@pytest.mark.parametrize("asker", ASKERS)
+@pytest.mark.parametrize("status", [200, 500])
+def test_of_an_answer_without_end_a_beginning_is_read(asker: str, status: int) -> None:
+    """A server that sends as fast as it is read, up to 500 MB, is left after a few."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    sent = 0
+
+    def serve() -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 %d So\r\nContent-Type: application/json\r\n\r\n" % status)
+                while sent < 500 * 10**6:
+                    connection.sendall(b" " * 10**6)
+                    sent += 10**6
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        with contextlib.suppress(UnavailableError):
+            ASKERS[asker](f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    finally:
+        listener.close()
+        thread.join(20)
+    assert sent < 100 * 10**6

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import hmac
 import math
+import socket
 import ssl
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -19,6 +22,10 @@ from driftline.errors import RefusedError, UnavailableError, UnreachableError
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
+WHOLE_ANSWER_TIMES = 3
+"""An answer may come slowly, but as a whole in so many times what each part of it may take."""
+
+LARGEST_ANSWER_BYTES = 8 * 10**6
 
 _NEVER_TAKEN = frozenset({400, 405, 411, 413, 414, 415, 422})
 _SHOWN_LENGTH = 200
@@ -83,11 +90,12 @@ def _ask(
         address = httpx.URL(url)
         with (
             httpx.Client(timeout=timeout_seconds, trust_env=False, verify=_certificates()) as client,
+            bounded(timeout_seconds) as trace,
             client.stream(
                 method,
                 # httpx logs the address of each request: it is told of the server, and the transport of the rest.
                 address.copy_with(userinfo=b"", raw_path=b"/", fragment=None),
-                extensions={"target": address.raw_path},
+                extensions={"target": address.raw_path, "trace": trace},
                 auth=(address.username, address.password) if address.userinfo else None,
                 content=content,
                 headers=headers,
@@ -95,12 +103,60 @@ def _ask(
         ):
             if not answer.is_success:
                 raise _error(answer, [url, str(address), address.raw_path.decode(), address.path, *hidden])
-            return answer.read() if method == "GET" else b""
+            return _whole(answer) if method == "GET" else b""
     except (httpx.InvalidURL, UnicodeError) as error:
         # Their texts quote parts of the address.
         raise UnreachableError(f"{type(error).__name__}: not an address that can be asked") from error
     except httpx.HTTPError as error:
         raise UnreachableError(_without(f"{type(error).__name__}: {error}", [url, *hidden])) from error
+
+
+@contextlib.contextmanager
+def bounded(timeout_seconds: float) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
+    """Bound a request as a whole: httpx bounds each wait of it, and a byte now and then would keep it for days.
+
+    Gives what httpx takes as the extension ``trace``. When the time is over the connection ends, as if by the server.
+    """
+    line = _Line()
+    timer = threading.Timer(timeout_seconds * WHOLE_ANSWER_TIMES, line.hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield line.follow
+    finally:
+        timer.cancel()
+
+
+class _Line:
+    """The socket by which a request goes."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._over = False
+
+    def follow(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take note of the connection, and of the encrypted one that takes its place."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self._over:
+                self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection, or the one that comes: whoever reads from it is told so."""
+        self._over = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it is over
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _whole(answer: httpx.Response) -> bytes:
+    """An answer's body; raises `UnavailableError` for one that has no end."""
+    body = bytearray()
+    for chunk in answer.iter_bytes():
+        body += chunk
+        if len(body) > LARGEST_ANSWER_BYTES:
+            raise UnavailableError(f"the answer has more than {LARGEST_ANSWER_BYTES:,} bytes")
+    return bytes(body)
 
 
 @functools.cache
@@ -111,14 +167,14 @@ def _certificates() -> ssl.SSLContext:
 
 def _error(answer: httpx.Response, hidden: Sequence[str]) -> UnavailableError:
     # Servers like to quote the path of what they did not find.
-    said = _without(" ".join(_beginning(answer).split()), hidden)[:_SHOWN_LENGTH]
+    said = _without(" ".join(beginning(answer).split()), hidden)[:_SHOWN_LENGTH]
     text = f"status {answer.status_code}: {said}".removesuffix(": ")
     if answer.status_code in _NEVER_TAKEN:
         return RefusedError(text)
     return UnavailableError(text, retry_after=_retry_after_seconds(answer.headers))
 
 
-def _beginning(answer: httpx.Response) -> str:
+def beginning(answer: httpx.Response) -> str:
     """The beginning of an answer's text: the whole may be of any size, and may break off."""
     text = ""
     try:

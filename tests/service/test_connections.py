@@ -196,6 +196,23 @@ def test_a_missing_or_repeated_host_is_refused(served: Served) -> None:
     assert status(ask(served[1], "GET /health HTTP/1.0")) == 421
 
 
+@pytest.mark.parametrize("length", [0, 4, 5, 18])
+def test_a_body_with_two_ends_is_refused_and_nothing_after_it_is_answered(served: Served, length: int) -> None:
+    """What one server takes for the body, another takes for the next request: neither is worked on."""
+    body = b"12\r\n" + b'[{"prediction":1}]' + b"\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = [
+        f"POST {PREDICTIONS} HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        "Transfer-Encoding: chunked",
+    ]
+    answer = ask(served[1], *head, body=body)
+    assert status(answer) == 400
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"send one of them" in answer
+
+
 def test_a_page_of_elsewhere_silences_nothing(served: Served) -> None:
     body = b'{"matchers": {}, "hours": 1}'
     lines = ["POST /api/v1/silences HTTP/1.1", "Content-Type: application/json", f"Content-Length: {len(body)}"]

@@ -28,6 +28,7 @@ from driftline.alerts.delivery import (
 )
 from driftline.alerts.message import AlertView, Event, Message, Notice, Span
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
+from driftline.outgoing import LONGEST_RETRY_SECONDS
 from driftline.service.config import load
 from driftline.service.runtime import Service
 from driftline.store.database import open_database
@@ -272,6 +273,14 @@ def test_each_alert_is_told_in_order_at_least_once_and_twice_only_with_the_same_
 def test_a_message_has_a_bounded_number_of_notices(number: int) -> None:
     rows = [NotificationRow(id, "c", "m", f"a{id}", b"", None, 0, 0, NOW, "", "waiting") for id in range(1, number + 1)]
     assert len(next_message(rows, NOW)) == min(number, MOST_NOTICES)
+
+
+@given(st.timedeltas(timedelta(days=-800), timedelta(days=800)))
+def test_a_notice_waits_as_long_as_any_may_and_no_longer(ahead: timedelta) -> None:
+    """Its time was reckoned by a clock that has been put back since: by a year, it may be."""
+    row = NotificationRow(1, "c", "m", "a", b"", None, 0, 0, NOW + ahead, "", "waiting")
+    waits = timedelta() < ahead <= timedelta(seconds=LONGEST_RETRY_SECONDS)
+    assert next_message([row], NOW) == ([] if waits else [row])
 
 
 @given(st.integers(1, 10_000), st.integers(0, 2**32))

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,3 +159,29 @@ def test_a_database_that_cannot_be_opened_is_told_without_a_statement(config: Co
     with pytest.raises(StorageError, match="cannot be opened: file is not a database") as error:
         Service(config)
     is_for_people(str(error.value))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_acknowledged_into_a_file_that_has_no_name_any_more(
+    running: tuple[Service, TestClient], config: Config, replaced: bool
+) -> None:
+    """Somebody moves the state away, or puts a backup in its place, while it is served."""
+    service, client = running
+    assert client.post(PREDICTIONS, json=[prediction("before", 0, said=1)]).status_code == 202
+    until(lambda: service.idle)
+    file = Path(sa.engine.make_url(config.database).database or "")
+    away = file.with_name("away")
+    file.rename(away)
+    if replaced:
+        sqlite3.connect(file).close()
+        file.touch()
+    answer = client.post(PREDICTIONS, json=[prediction("lost", 0, said=1)])
+    assert answer.status_code == 503
+    assert ("replaced" if replaced else "gone") in answer.json()["error"]["message"]
+    is_for_people(answer.json()["error"]["message"])
+    until(lambda: "database" in client.get("/ready").json()["problems"])
+    away.replace(file)  # it is back: nothing has to be started again
+    until(lambda: bool(client.get("/ready").json()["ready"]))
+    assert client.post(PREDICTIONS, json=[prediction("after", 0, said=1)]).status_code == 202
+    until(lambda: service.idle)
+    assert service.models[MODEL].log.count("predictions") == 2

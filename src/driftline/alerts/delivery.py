@@ -17,6 +17,7 @@ import msgspec
 from driftline.alerts.channel import Channel
 from driftline.alerts.message import Notice, message_of
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
+from driftline.outgoing import LONGEST_RETRY_SECONDS
 from driftline.store.outbox import NotificationRow, Outbox
 from driftline.store.state import State
 
@@ -62,21 +63,26 @@ def next_message(waiting: Sequence[NotificationRow], now: datetime) -> list[Noti
     held: set[str] = set()  # alerts with an earlier notice that is not part of the message
     for place, row in enumerate(waiting):
         if row.batch is None:
-            if row.alert not in held and row.due_at <= now:
+            if row.alert not in held and _is_due(row, now):
                 return _of_one_model(waiting[place:], row.model, held, now)
         elif row.id == batches[row.batch][0].id:
             whole = batches[row.batch]
-            if row.due_at <= now and not held.intersection(one.alert for one in whole):
+            if _is_due(row, now) and not held.intersection(one.alert for one in whole):
                 return whole
         held.add(row.alert)
     return []
+
+
+def _is_due(row: NotificationRow, now: datetime) -> bool:
+    """Whether a notice need not wait: nor where it would wait longer than any does, for the clock was ahead then."""
+    return not now < row.due_at <= now + timedelta(seconds=LONGEST_RETRY_SECONDS)
 
 
 def _of_one_model(rows: Sequence[NotificationRow], model: str, held: set[str], now: datetime) -> list[NotificationRow]:
     found: list[NotificationRow] = []
     held = set(held)
     for row in rows:
-        if row.model == model and row.batch is None and row.alert not in held and row.due_at <= now:
+        if row.model == model and row.batch is None and row.alert not in held and _is_due(row, now):
             found.append(row)
             if len(found) == MOST_NOTICES:
                 break

@@ -12,6 +12,7 @@ from driftline.errors import UsageError
 
 _LENGTH = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>min|mo|h|d|w)")
 _UNIT_WORDS = {"min": "minute", "h": "hour", "d": "day", "w": "week", "mo": "month"}
+_MOST = {"mo": 1200, "w": 5200, "d": 36_500}  # a century: longer ones leave the calendar
 _DURATION = re.compile(r"(?P<count>[0-9]{1,6}(\.[0-9]+)?)(?P<unit>ms|s|min|h|d|w)")
 _DURATION_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -54,6 +55,11 @@ class WindowSpec:
     def __post_init__(self) -> None:
         if not _LENGTH.fullmatch(self.length):
             raise UsageError(f"window {self.length!r} is not a length; write a number and one of min, h, d, w, mo")
+        count, unit = self._count_and_unit
+        if count > _MOST.get(unit, count):
+            raise UsageError(
+                f"window {self.length!r} is longer than a century; allowed are at most {_MOST[unit]}{unit}"
+            )
         try:
             ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError) as error:

@@ -14,6 +14,7 @@ import cramjam
 import httpx
 
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
+from driftline.outgoing import beginning, bounded
 
 TIMEOUT_SECONDS = 30.0
 _SHOWN = 200
@@ -74,12 +75,17 @@ class RemoteWriter:
             "User-Agent": "driftline",
         }
         try:
-            answer = httpx.post(self._url, content=body, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
+            with (
+                httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) as client,
+                bounded(TIMEOUT_SECONDS) as trace,
+                client.stream("POST", self._url, content=body, headers=headers, extensions={"trace": trace}) as answer,
+            ):
+                text = "" if answer.is_success else beginning(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UnreachableError(f"{type(error).__name__} at the remote write receiver") from error
         if answer.is_success:
             return
-        said = f"status {answer.status_code}: {answer.text[:_SHOWN].strip()}"
+        said = f"status {answer.status_code}: {text[:_SHOWN].strip()}"
         if 400 <= answer.status_code < 500 and answer.status_code != 429:
             raise RefusedError(said)
         raise UnavailableError(said)

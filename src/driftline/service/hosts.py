@@ -27,7 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Refusal(NamedTuple):
-    """Why a request is not answered: 421 for a foreign Host, 403 for a foreign Origin."""
+    """Why a request is not answered: 421 for a foreign Host, 403 for a foreign Origin, 400 for two ends of its body."""
 
     status: int
     message: str
@@ -115,6 +115,12 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+_KINDS = {400: "BadRequestError", 403: "ForeignOriginError", 421: "MisdirectedRequestError"}
+_TWO_ENDS = Refusal(
+    400, "Transfer-Encoding and Content-Length came together, which servers understand differently; send one of them"
+)
+
+
 def guarded(app: App, hosts: Hosts) -> App:
     """An ASGI application that is asked only what was meant for it."""
 
@@ -126,12 +132,15 @@ def guarded(app: App, hosts: Hosts) -> App:
                 if name in said:
                     said[name].append(value.decode("latin-1"))
             refusal = hosts.refuse(scope["method"], said[b"host"], said[b"origin"])
+            if {b"transfer-encoding", b"content-length"} <= {name for name, _ in scope["headers"]}:
+                refusal = _TWO_ENDS
         if refusal is None:
             await app(scope, receive, send)
             return
-        kind = "MisdirectedRequestError" if refusal.status == 421 else "ForeignOriginError"
-        body = msgspec.json.encode({"error": {"type": kind, "message": refusal.message}})
+        body = msgspec.json.encode({"error": {"type": _KINDS[refusal.status], "message": refusal.message}})
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if refusal is _TWO_ENDS:  # what follows on the connection is somebody's guess
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

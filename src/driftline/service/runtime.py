@@ -155,7 +155,8 @@ class Service:
     # ---- worker -----------------------------------------------------------------------------------------------------
 
     def _run_worker(self) -> None:
-        tidied = clock.now() - TIDY_EVERY
+        steady = clock.steady()
+        tidied = steady() - TIDY_EVERY
         for name in self.models:
             self._guard(name, functools.partial(self._catch_up, name))
         self._caught_up = True
@@ -165,8 +166,8 @@ class Service:
             for name in self.models:
                 self._guard(name, functools.partial(self._work, name))
             self._guard("alerts", self._look_at_the_clock)
-            if (now := clock.now()) - tidied >= TIDY_EVERY:
-                self._guard("receipts", functools.partial(self.inbox.forget_receipts, now - RECEIPTS_KEPT))
+            if (now := steady()) - tidied >= TIDY_EVERY:
+                self._guard("receipts", functools.partial(self.inbox.forget_receipts, clock.now() - RECEIPTS_KEPT))
                 tidied = now
             self._passed = not self.problems
             self._wake.wait(AFTER_TROUBLE_SECONDS if self.problems else IDLE_SECONDS)
@@ -256,7 +257,7 @@ class Service:
     # ---- deliveries -------------------------------------------------------------------------------------------------
 
     def _run_delivery(self, name: str) -> None:
-        rng = random.Random()
+        rng, steady = random.Random(), clock.steady()
         unreached, kept = 0, None
         while not self._stopping.is_set():
             self._new_messages[name].clear()
@@ -264,8 +265,8 @@ class Service:
             try:
                 with panics_as_errors():
                     outcome = deliver_next(self.state, name, self._channels[name], clock.now, rng)
-                    if kept is None or clock.now() - kept >= KEEP_EVERY:
-                        kept = clock.now()
+                    if kept is None or steady() - kept >= KEEP_EVERY:
+                        kept = steady()
                         self._keep(name)
             except UnavailableError as error:
                 _LOG.warning("channel %s: %s; trying again", name, error)

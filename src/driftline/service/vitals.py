@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from driftline.service import clock
 from driftline.service.config import Config
 from driftline.service.trouble import in_words
-from driftline.store.database import is_writing
+from driftline.store.database import file_problem, is_writing
 from driftline.store.inbox import Inbox
 from driftline.store.poison import poisoned
 
@@ -80,7 +80,7 @@ class Vitals:
         for folder in self._folders:
             if said := _room_problem(folder):
                 problems["disk"] = said
-        if said := self._write_problem():
+        if said := file_problem(self._url) or self._write_problem():
             problems["database"] = said
         before = self._seen
         try:

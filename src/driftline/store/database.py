@@ -36,6 +36,7 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
         migrate(engine)
         if engine.url.database:
             sync_file(file.parent)  # the new file's name
+            _files[url] = _identity(file)
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else error  # without its statement
         raise StorageError(f"the database {url} cannot be opened: {said}") from error
@@ -57,6 +58,29 @@ def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
 
 
+def _identity(file: Path) -> tuple[Path, int, int]:
+    stat = file.stat()
+    return file, stat.st_dev, stat.st_ino
+
+
+def file_problem(url: str) -> str | None:
+    """Why nothing may be written to a database that was opened by that address, or None: its file is another by now.
+
+    What is open is then a file without a name, which is gone with the process and all that was written to it.
+    """
+    opened = _files.get(url)
+    if opened is None:
+        return None
+    try:
+        same = _identity(opened[0]) == opened
+    except FileNotFoundError:
+        return f"the file of the database is gone: {opened[0]}; bring it back, or start again"
+    return None if same else f"the file of the database was replaced while it was in use: {opened[0]}; start again"
+
+
+_files: dict[str, tuple[Path, int, int]] = {}
+
+
 def is_writing(url: str) -> bool:
     """Whether this process is in the midst of a write to a database that it opened by that address."""
     return _writes[url] > 0
@@ -72,6 +96,8 @@ def _begin_immediately(url: str, connection: sa.Connection) -> None:
     if connection.get_execution_options().get("readonly", False):
         connection.exec_driver_sql("BEGIN")
         return
+    if (problem := file_problem(url)) is not None:
+        raise StorageError(problem)
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     if not connection.info.get(_WRITING):
         connection.info[_WRITING] = True

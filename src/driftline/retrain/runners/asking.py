@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from driftline.errors import RefusedError, StorageError, UnavailableError, UnreachableError, UsageError
+from driftline.outgoing import bounded
 
 TIMEOUT_SECONDS = 10.0
 TAKEN = "run.taken"
@@ -60,8 +61,13 @@ def ask_unless(
     try:
         with (
             httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) as client,
+            bounded(TIMEOUT_SECONDS) as trace,
             client.stream(
-                method, url, content=None if body is None else msgspec.json.encode(body), headers=sent
+                method,
+                url,
+                content=None if body is None else msgspec.json.encode(body),
+                headers=sent,
+                extensions={"trace": trace},
             ) as answer,
         ):
             text = _beginning(answer)

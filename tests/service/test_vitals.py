@@ -82,11 +82,11 @@ def _try_to_post(address: str, id: str) -> None:
 
 
 def test_our_own_write_is_no_lock_of_another(service: Service) -> None:
-    seen = Vitals(service.config)
+    seen = Vitals(service.config, service.inbox)
     assert asyncio.run(seen.seen()).problems == {}
     with service.state.work():
         assert is_writing(service.config.database)
-        assert Vitals(service.config)._write_problem() is None
+        assert Vitals(service.config, service.inbox)._write_problem() is None
     assert not is_writing(service.config.database)
     with service.state.read():
         assert not is_writing(service.config.database)
@@ -112,7 +112,7 @@ def test_a_disk_without_room_is_not_ready(service: Service, monkeypatch: pytest.
 
 def test_a_folder_that_has_gone_is_not_ready(service: Service, tmp_path: Path) -> None:
     (tmp_path / "data").rename(tmp_path / "elsewhere")
-    seen = asyncio.run(Vitals(service.config).seen())
+    seen = asyncio.run(Vitals(service.config, service.inbox).seen())
     assert seen.problems
     for said in seen.problems.values():
         require_words(said)
@@ -159,5 +159,5 @@ def test_trouble_is_one_line_without_sql(error: Exception) -> None:
 
 def test_looking_after_the_vitals_leaves_no_file(service: Service) -> None:
     before = sorted(path.name for path in Path(service.config.storage).iterdir())
-    asyncio.run(Vitals(service.config).seen())
+    asyncio.run(Vitals(service.config, service.inbox).seen())
     assert sorted(path.name for path in Path(service.config.storage).iterdir()) == before

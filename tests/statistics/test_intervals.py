@@ -19,7 +19,6 @@ from driftline.statistics.intervals import (
     log_delta,
     logit_delta,
     quantile_ranks,
-    student,
 )
 from driftline.statistics.special import chi_squared_sf, kolmogorov_sf, normal_quantile, t_quantile
 
@@ -83,19 +82,6 @@ def test_ranks_of_a_quantile_are_scipys_binomial(n: int, q: float, confidence: f
 def test_the_log_scale_stays_above_0(value: float, error: float, n: int) -> None:
     low, high = log_delta(value, error, n)
     assert 0 <= low <= value <= high < math.inf
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
-def test_the_mean_has_students_interval(values: list[float]) -> None:
-    sd = float(np.std(values, ddof=1))
-    low, high = student(float(np.mean(values)), sd, len(values))
-    if sd > 1e-6:
-        expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-        scale = 1e-7 * float(np.abs(values).max() + 1)
-        assert (low, high) == (
-            pytest.approx(expected.low, abs=scale),
-            pytest.approx(expected.high, abs=scale),
-        )
 
 
 @given(st.integers(1, 500), st.integers(1, 500), st.data())

@@ -9,7 +9,6 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
 
 import click
 
@@ -108,12 +107,6 @@ def rare_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-def _tell_fault(error: Exception) -> NoReturn:
-    traceback.print_exception(error)  # Python's own exit code would be that of an alert
-    print("driftline: this is a fault of Driftline's own; please report it", file=sys.stderr)
-    sys.exit(BROKEN)
 
 
 def _fail(message: str) -> int:

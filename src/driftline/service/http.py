@@ -181,7 +181,7 @@ def _attention(service: Service) -> APIRouter:
 def _operations(service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
     registry = CollectorRegistry()
-    vitals = Vitals(service.config)
+    vitals = Vitals(service.config, service.inbox)
     registry.register(
         ServiceCollector(
             lambda: snapshot(service.config, service.tasks, service.state, service.inbox, service.problems),

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from driftline.service import clock
 from driftline.service.config import Config
 from driftline.service.trouble import in_words
-from driftline.store.database import file_problem, is_writing
+from driftline.store.database import is_writing
 from driftline.store.inbox import Inbox
 from driftline.store.poison import poisoned
 
@@ -46,11 +46,13 @@ class Seen:
 class Vitals:
     """Looks after the database and the disks of a service; asked by any number of requests, it looks once at a time."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, inbox: Inbox) -> None:
+        """Look after the files of the configuration; the inbox is what was opened at the start, by the service."""
         url = sa.engine.make_url(config.database)
         self._url, self._file = config.database, Path(url.database or "")
         self._folders = dict.fromkeys([Path(config.storage), self._file.parent])
         self._engine = sa.create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS, "check_same_thread": False})
+        self._inbox = inbox
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="driftline-vitals")
         self._lock = threading.Lock()
         self._looking: Future[None] | None = None
@@ -80,7 +82,7 @@ class Vitals:
         for folder in self._folders:
             if said := _room_problem(folder):
                 problems["disk"] = said
-        if said := file_problem(self._url) or self._write_problem():
+        if said := self._inbox.file_problem() or self._write_problem():
             problems["database"] = said
         before = self._seen
         try:

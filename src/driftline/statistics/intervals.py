@@ -39,12 +39,6 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
     return Interval(min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share))
 
 
-def student(mean: float, sd: float, n: int, confidence: float = 0.95, *, least: float = -_LARGEST) -> Interval:
-    """Mean ± t·sd/√n for n >= 2 values, cut off at ``least``, the smallest value that there can be."""
-    half = t_quantile(confidence, n - 1) * sd / math.sqrt(n)
-    return Interval(max(mean - half, least), mean + half)
-
-
 def logit_delta(value: float, error: float, confidence: float = 0.95) -> Interval:
     """Delta method on the logit scale, for a value strictly between 0 and 1 with its standard error."""
     logit = math.log(value) - math.log1p(-value)

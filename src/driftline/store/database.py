@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
     """
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
     sa.event.listen(engine, "connect", functools.partial(_prepare_sqlite, "FULL" if sync_commits else "NORMAL"))
-    sa.event.listen(engine, "begin", functools.partial(_begin_immediately, url))
+    sa.event.listen(engine, "begin", functools.partial(_begin_immediately, engine, url))
     sa.event.listen(engine, "checkin", functools.partial(_end_write, url))
     try:
         if engine.url.database:
@@ -36,7 +37,7 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
         migrate(engine)
         if engine.url.database:
             sync_file(file.parent)  # the new file's name
-            _files[url] = _identity(file)
+            _files[engine] = _identity(file)
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else error  # without its statement
         raise StorageError(f"the database {url} cannot be opened: {said}") from error
@@ -63,12 +64,12 @@ def _identity(file: Path) -> tuple[Path, int, int]:
     return file, stat.st_dev, stat.st_ino
 
 
-def file_problem(url: str) -> str | None:
-    """Why nothing may be written to a database that was opened by that address, or None: its file is another by now.
+def file_problem(engine: sa.Engine) -> str | None:
+    """Why nothing may be written to an opened database, or None: its file is another by now.
 
     What is open is then a file without a name, which is gone with the process and all that was written to it.
     """
-    opened = _files.get(url)
+    opened = _files.get(engine)
     if opened is None:
         return None
     try:
@@ -78,7 +79,7 @@ def file_problem(url: str) -> str | None:
     return None if same else f"the file of the database was replaced while it was in use: {opened[0]}; start again"
 
 
-_files: dict[str, tuple[Path, int, int]] = {}
+_files: weakref.WeakKeyDictionary[sa.Engine, tuple[Path, int, int]] = weakref.WeakKeyDictionary()
 
 
 def is_writing(url: str) -> bool:
@@ -91,12 +92,12 @@ _writes_lock = threading.Lock()
 _WRITING = "driftline.writing"
 
 
-def _begin_immediately(url: str, connection: sa.Connection) -> None:
+def _begin_immediately(engine: sa.Engine, url: str, connection: sa.Connection) -> None:
     """Take the write lock at once: a read that later turns into a write could fail half way."""
     if connection.get_execution_options().get("readonly", False):
         connection.exec_driver_sql("BEGIN")
         return
-    if (problem := file_problem(url)) is not None:
+    if (problem := file_problem(engine)) is not None:
         raise StorageError(problem)
     connection.exec_driver_sql("BEGIN IMMEDIATE")
     if not connection.info.get(_WRITING):

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from driftline.errors import ConflictError, RefusedRow
 from driftline.events import Label, Prediction, refusal_reason
+from driftline.store.database import file_problem
 from driftline.store.state import count
 from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
 from driftline.text import visible
@@ -66,6 +67,10 @@ class Inbox:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+
+    def file_problem(self) -> str | None:
+        """Why nothing can be accepted, where the file that was opened is gone or is another by now."""
+        return file_problem(self._engine)
 
     def accept(self, delivery: Delivery) -> int:
         """Store a delivery and return how many events were accepted; when this returns they are on the disk.

@@ -24,6 +24,7 @@ import msgspec
 
 from driftline.errors import ConflictError, DataError, StorageError, UnknownNameError
 from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Version, checked_file, checked_name
+from driftline.store.durable import sync_file
 
 _VERSION, _FILES, _ALIASES, _LOCK = "version.json", "files", "aliases.json", ".lock"
 _UNFINISHED = ".new-"
@@ -54,10 +55,10 @@ class FolderRegistry:
             version = msgspec.structs.replace(version, files=records)
             _write(unfinished / _VERSION, msgspec.json.encode(version))
             for folder in sorted((one for one in unfinished.rglob("*") if one.is_dir()), reverse=True):
-                _sync(folder)
-            _sync(unfinished)
+                sync_file(folder)
+            sync_file(unfinished)
             unfinished.rename(place)
-            _sync(place.parent)
+            sync_file(place.parent)
         return version
 
     def versions(self, model: str) -> list[Version]:
@@ -129,7 +130,7 @@ class FolderRegistry:
         unfinished = path.with_name(f"{_UNFINISHED}{_ALIASES}")
         _write(unfinished, msgspec.json.encode(aliases))
         unfinished.replace(path)
-        _sync(path.parent)
+        sync_file(path.parent)
         return aliases
 
     # ---- folders ----------------------------------------------------------------------------------------------------
@@ -199,11 +200,3 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

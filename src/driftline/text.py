@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CUT = "…"
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of libraries in Rust, and of Python
+_SYSTEM = {
+    errno.ENOSPC: "the disk is full (No space left on device)",
+    errno.EDQUOT: "the disk's quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EFBIG: "files may not grow any larger here",
+    errno.EACCES: "permission denied",
+    errno.EMFILE: "too many files are open",
+    errno.EIO: "the disk reports an error",
+}
 
 
 def visible(text: str) -> str:
@@ -46,3 +58,22 @@ def short(text: str, most: int = 100) -> str:
     'abc…'
     """
     return visible(text if len(text) <= most else text[: most - 1] + _CUT)
+
+
+def cause(error: BaseException) -> str:
+    """Say what has failed; where that is the operating system, what it says, and not which library passed it on.
+
+    >>> cause(OSError(28, "No space left on device", "data/log"))
+    'the disk is full (No space left on device): data/log'
+    >>> cause(RuntimeError("Failed to parse parquet: External: Unable to copy data: No space left (os error 28)"))
+    'the disk is full (No space left on device)'
+    >>> cause(ValueError("no such class"))
+    'no such class'
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        what = _SYSTEM.get(error.errno, error.strerror or type(error).__name__)
+        return f"{what}: {error.filename}" if error.filename else what
+    if found := _SYSTEM_ERROR.search(str(error)):
+        number = int(found[1] or found[2])
+        return _SYSTEM.get(number, os.strerror(number))
+    return str(error)

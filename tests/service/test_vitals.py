@@ -13,20 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 import sqlalchemy as sa
+from deltalake.exceptions import DeltaError
 from fastapi.testclient import TestClient
 
+from driftline.errors import StorageError
 from driftline.service import vitals
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.service.vitals import Vitals
 from driftline.store.database import is_writing
+from driftline.store.log import EventLog, _told
 from tests.servers import until
 from tests.service.conftest import MODEL, prediction, write_config
+from tests.service.steps import deliver, work
 from tests.service.test_killed import post, serving
 
 PREDICTIONS = f"/api/v1/models/{MODEL}/predictions"
@@ -137,6 +143,47 @@ def test_files_that_may_not_grow_are_said_and_survived(tmp_path: Path) -> None:
         assert post(address, "predictions", [prediction("b", 0.1, said=1)])
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES, errno.EIO])
+def test_an_error_of_the_system_is_told_alike_however_it_was_passed_on(service: Service, number: int) -> None:
+    told = in_words(OSError(number, os.strerror(number)))
+    passed_on = (
+        f"Failed to parse parquet: External: Generic LocalFileSystem error: {os.strerror(number)} (os error {number})"
+    )
+    for error in (DeltaError(passed_on), pl.exceptions.ComputeError(passed_on), OSError(passed_on)):
+        assert in_words(error) == told
+        with pytest.raises(StorageError) as caught, _told(service.models[MODEL].log.folder, "written"):
+            raise error
+        assert in_words(caught.value).endswith(f"cannot be written: {told}")
+        require_words(in_words(caught.value))
+
+
+def test_a_log_that_may_not_grow_is_said_in_words_and_loses_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the log alone is full: a real limit, which the writer in Rust runs into."""
+    assert deliver(service, "predictions", [prediction(f"{one}", 0.1, said=1) for one in range(2_000)]) == 2_000
+    before, old = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    log, append = service.models[MODEL].log, EventLog._append
+
+    def limited(self: EventLog, *arguments: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            append(self, *arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr(EventLog, "_append", limited)
+    with pytest.raises(StorageError) as caught:
+        work(service)
+    monkeypatch.undo()
+    signal.signal(signal.SIGXFSZ, old)
+    assert in_words(caught.value) == (
+        f"the event log in {log.folder / 'predictions'} cannot be written: files may not grow any larger here"
+    )
+    work(service)
+    assert log.count("predictions") == 2_000
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from driftline.profiles import Columns
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.retrain.runners.runner import RESULT, Predictions, Result
 from driftline.store.log import EventLog, Mark, Table
+from driftline.text import cause
 
 TRAINING, EVALUATION, REFERENCE = "train.parquet", "evaluation.parquet", "reference.parquet"
 SHADOW = "shadow.parquet"
@@ -74,7 +75,7 @@ def write_rows(
         _write(typed(named(evaluation, schema, columns), like), folder / EVALUATION)
         _write(reference, folder / REFERENCE)
     except OSError as error:
-        raise StorageError(f"the rows of the run cannot be written into {folder}: {error}") from error
+        raise StorageError(f"the rows of the run cannot be written into {folder}: {cause(error)}") from error
     return RowsRecord(
         training=Span(parts.training.start, parts.training.end, len(training)),
         evaluation=Span(parts.evaluation.start, parts.evaluation.end, len(evaluation)),
@@ -111,7 +112,7 @@ def write_shadow(
         _beside(folder / RESULT).write_bytes(msgspec.json.encode(result))
         _beside(folder / RESULT).replace(folder / RESULT)
     except OSError as error:
-        raise StorageError(f"the rows of the contest cannot be written into {folder}: {error}") from error
+        raise StorageError(f"the rows of the contest cannot be written into {folder}: {cause(error)}") from error
     first = rows["time"].min()
     assert isinstance(first, datetime)  # there are rows
     return RowsRecord(

@@ -28,6 +28,7 @@ from driftline.service.retrain_sections import RetrainConfig
 from driftline.statistics.paired import CLASSIFICATION, REGRESSION, Floats, Texts
 from driftline.store.files import open_rows, whole
 from driftline.store.retraining import RetrainingRow
+from driftline.text import cause
 
 _MOST_SEGMENT_VALUES = 50
 _REPORT = "report.json"
@@ -75,7 +76,7 @@ def write_report(folder: Path, report: Report) -> None:
     except FileExistsError as error:
         raise ConflictError("this run has been reported already; the first report counts") from error
     except OSError as error:
-        raise StorageError(f"the report cannot be kept in {folder}: {error}") from error
+        raise StorageError(f"the report cannot be kept in {folder}: {cause(error)}") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

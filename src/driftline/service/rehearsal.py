@@ -34,6 +34,7 @@ from driftline.store.database import open_database
 from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table
 from driftline.store.state import KnownPrediction, ModelRow, State, WindowRow, Work
+from driftline.text import cause
 
 _ANSWER_SECONDS = 120.0
 _TOLD = 300
@@ -96,7 +97,7 @@ class InProcess:
             with panics_as_errors():
                 work_in(model, rows, self._state)
         except (OSError, MemoryError, sa.exc.OperationalError) as error:
-            raise StorageError(f"a batch cannot be rehearsed: {error}") from error
+            raise StorageError(f"a batch cannot be rehearsed: {cause(error)}") from error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the verdict
             return f"{type(error).__name__}: {error}"
         return None

@@ -45,7 +45,7 @@ from driftline.store.durable import make_folder
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
-from driftline.text import visible
+from driftline.text import cause, visible
 
 IDLE_SECONDS = 1.0
 TIDY_EVERY = timedelta(hours=1)
@@ -310,7 +310,7 @@ def _lock(storage: Path) -> IO[str]:
         make_folder(storage.absolute())
         lock = (storage / "lock").open("w")
     except OSError as error:
-        raise StorageError(f"the folder {storage} cannot be written: {error}") from error
+        raise StorageError(f"the folder {storage} cannot be written: {cause(error)}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

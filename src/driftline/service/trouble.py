@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-
 import sqlalchemy as sa
 
 from driftline.errors import DriftlineError
-from driftline.text import short
+from driftline.text import cause, short
 
 _LENGTH = 300
 _DATABASE = {
@@ -17,14 +15,6 @@ _DATABASE = {
     "disk i/o error": "the database cannot be read or written: the disk reports an error",
     "unable to open database file": "the file of the database cannot be opened",
     "database disk image is malformed": "the file of the database is damaged; restore a backup",
-}
-_DISK = {
-    errno.ENOSPC: "the disk is full (No space left on device)",
-    errno.EDQUOT: "the disk's quota is used up",
-    errno.EROFS: "the disk is read-only",
-    errno.EFBIG: "files may not grow any larger here",
-    errno.EACCES: "permission denied",
-    errno.EMFILE: "too many files are open",
 }
 
 
@@ -42,9 +32,7 @@ def in_words(error: BaseException) -> str:
         return known or short(f"the database did not take it: {error.orig}", _LENGTH)
     if isinstance(error, sa.exc.SQLAlchemyError):
         return "the database has too much to do"
-    if isinstance(error, OSError) and error.errno is not None:
-        what = _DISK.get(error.errno, error.strerror or type(error).__name__)
-        return short(f"{what}: {error.filename}" if error.filename else what, _LENGTH)
+    said = cause(error)
     if isinstance(error, DriftlineError):
-        return short(str(error), _LENGTH)
-    return short(f"{type(error).__name__}: {error}", _LENGTH)
+        return short(str(error), _LENGTH)  # it has been put into words, with what it is about
+    return short(said if said != str(error) else f"{type(error).__name__}: {error}", _LENGTH)

@@ -16,6 +16,7 @@ from alembic.util.exc import CommandError
 
 from driftline.errors import StorageError
 from driftline.store.durable import make_folder, sync_file
+from driftline.text import cause
 
 _BUSY_SECONDS = 30
 
@@ -39,7 +40,7 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
             sync_file(file.parent)  # the new file's name
             _files[engine] = _identity(file)
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
-        said = error.orig if isinstance(error, sa.exc.DBAPIError) else error  # without its statement
+        said = error.orig if isinstance(error, sa.exc.DBAPIError) else cause(error)  # without its statement
         raise StorageError(f"the database {url} cannot be opened: {said}") from error
     return engine
 

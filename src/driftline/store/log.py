@@ -31,6 +31,7 @@ from driftline.store.durable import make_folder, sync_file, sync_files
 from driftline.store.files import open_delta
 from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
 from driftline.store.tidy import PROPERTIES, Tidier, files_of_versions, live_paths
+from driftline.text import cause
 
 _APPLICATION = "driftline-inbox"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
@@ -359,5 +360,5 @@ def _told(folder: Path, what: str) -> Iterator[None]:
     """Say which table it was that could not be read or written."""
     try:
         yield
-    except (DeltaError, OSError) as error:
-        raise StorageError(f"the event log in {folder} cannot be {what}: {error}") from error
+    except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
+        raise StorageError(f"the event log in {folder} cannot be {what}: {cause(error)}") from error

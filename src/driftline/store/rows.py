@@ -15,6 +15,7 @@ import polars as pl
 
 from driftline.errors import DataError, UsageError
 from driftline.store.arrow import MOST_DIGITS, Gate, unread_series
+from driftline.text import cause
 
 _T = TypeVar("_T")
 
@@ -357,5 +358,5 @@ class readable:  # noqa: N801 - a context manager, used as a verb
         ours = (pl.exceptions.PolarsError, OSError, ValueError, TypeError)
         panic = type(error).__name__ == "PanicException"  # each library in Rust has one of its own
         if isinstance(error, ours) or panic or (self._foreign and isinstance(error, Exception)):
-            words = " ".join(_HINTS.sub("", str(error)).split())[:_MESSAGE_LENGTH] or type(error).__name__
+            words = " ".join(_HINTS.sub("", cause(error)).split())[:_MESSAGE_LENGTH] or type(error).__name__
             raise DataError(f"{self._name} cannot be read: {words}") from error

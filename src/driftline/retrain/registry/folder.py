@@ -25,6 +25,7 @@ import msgspec
 from driftline.errors import ConflictError, DataError, StorageError, UnknownNameError
 from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Version, checked_file, checked_name
 from driftline.store.durable import sync_file
+from driftline.text import cause
 
 _VERSION, _FILES, _ALIASES, _LOCK = "version.json", "files", "aliases.json", ".lock"
 _UNFINISHED = ".new-"
@@ -151,7 +152,7 @@ class FolderRegistry:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
         except OSError as error:
-            raise StorageError(f"the registry in {folder} cannot be written: {error}") from error
+            raise StorageError(f"the registry in {folder} cannot be written: {cause(error)}") from error
 
     @staticmethod
     def _sweep(folder: Path) -> None:

@@ -20,6 +20,7 @@ from driftline.errors import ConflictError, DataError, StorageError, UsageError
 from driftline.retrain.runners import supervisor
 from driftline.retrain.runners.runner import REQUEST, Outcome, Request, read_result
 from driftline.retrain.runners.supervisor import CHILD, EXIT, LOG, PID
+from driftline.text import cause
 
 ALWAYS = ("PATH", "HOME", "LANG")
 """Names of the environment that a run always gets."""
@@ -95,7 +96,7 @@ def start_run(request: Request, folder: Path, steps: Sequence[Step], limits: Lim
             _supervise(request, folder, steps, limits, surroundings)
         ran = _read(folder / PID)
     except OSError as error:
-        raise StorageError(f"the run cannot be started in {folder}: {error}") from error
+        raise StorageError(f"the run cannot be started in {folder}: {cause(error)}") from error
     if ran is None or ran["request"] != request.id:
         raise ConflictError(f"{folder} is the folder of another request's run; each request has a folder of its own")
     return Run(folder)
@@ -152,7 +153,7 @@ class Run:
         try:
             ended = self._ended()
         except (OSError, ValueError, KeyError) as error:
-            raise StorageError(f"the run in {self.folder} cannot be followed: {error}") from error
+            raise StorageError(f"the run in {self.folder} cannot be followed: {cause(error)}") from error
         if ended is None:
             return None
         code, reason, seconds = ended["exit_code"], ended["reason"], ended["seconds"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from datetime import date, timedelta
 
 from driftline.errors import DataError
 from driftline.events import Kind
@@ -13,8 +11,9 @@ from driftline.profiles import CategoricalColumn, Classification, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
 from driftline.profiles.frame import other_class, score_columns
 from driftline.profiles.reading_times import LEAST_READ
+from driftline.service.check_days import told_of_days
 from driftline.service.check_guesses import parts_unplayed
-from driftline.service.check_pass import REPEATED_LEAST, Seen
+from driftline.service.check_pass import REPEATED_LEAST
 from driftline.service.check_sides import Sides
 from driftline.statistics import ColumnDrift, Floors
 from driftline.statistics.changes import FAR_WORDS
@@ -24,10 +23,8 @@ from driftline.statistics.figures import numbers, percents
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
 _READ = {Kind.NUMERIC: "numbers", Kind.DATETIME: "dates"}
 _MANY, _UNREAD_TOLD = 0.05, 5
-_VOLUME_RATIO = 2.0
 _FEW = 0.01
 _TWINS_TOLD = 3
-_GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5
 
 
 def some_of(names: list[str]) -> str:
@@ -59,7 +56,7 @@ def notes_on(sides: Sides, new: list[str], drifts: Mapping[str, ColumnDrift]) ->
         *_unreadable(sides),
         *_unread(sides, drifts),
         *_without_times(sides),
-        *_volume(sides),
+        *told_of_days(sides.before.days, sides.now.days),
         *_fewer_missing(drifts, sides.floors),
         *_outliers(sides, {name: drift.drifted for name, drift in drifts.items() if not _tells_ends(drift)}),
     )
@@ -160,27 +157,6 @@ def _without_times(sides: Sides) -> list[str]:
         if not seen.days
     ]
     return [f"{words} {what} {name}: gaps and changes of volume are not looked for" for words, what in gone]
-
-
-def _volume(sides: Sides) -> list[str]:
-    notes = []
-    before, now = sides.before.rows_a_day, sides.now.rows_a_day
-    if before is not None and now is not None and not 1 / _VOLUME_RATIO < now / before < _VOLUME_RATIO:
-        notes.append(f"rows a day: {' → '.join(numbers(before, now))}")
-    for words, seen in (("the reference has", sides.before), ("the current rows have", sides.now)):
-        if (gap := _gap(seen)) is not None:
-            notes.append(f"{words} a gap of {(gap[1] - gap[0]).days} days, from {gap[0]} to {gap[1]}")
-    return notes
-
-
-def _gap(seen: Seen) -> tuple[date, date] | None:
-    """The longest stretch of days without rows, where it stands out from the others."""
-    steps = sorted(itertools.pairwise(sorted(seen.days)), key=lambda ends: ends[1] - ends[0])
-    if not steps:
-        return None
-    longest, usual = steps[-1], steps[len(steps) // 2]
-    least = max(_GAP_SHARE * (max(seen.days) - min(seen.days)), _GAP_LEAST, _GAP_RATIO * (usual[1] - usual[0]))
-    return longest if longest[1] - longest[0] > least else None
 
 
 def _outliers(sides: Sides, drifted: Mapping[str, bool]) -> list[str]:

@@ -77,11 +77,6 @@ class Seen:
         """Share of rows, or of ids, that came before, 0 to 1; None where none were looked at."""
         return self.keys.repeated if self.keys.rows else None
 
-    @property
-    def rows_a_day(self) -> float | None:
-        """Rows a day from the first day to the last; None below two days, or without times."""
-        return sum(self.days.values()) / (max(self.days) - min(self.days)).days if len(self.days) > 1 else None
-
 
 class Batches:
     """The rows of the sides, a group of columns after another; the next group is read ahead where that is little.

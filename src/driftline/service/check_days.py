@@ -1,0 +1,113 @@
+"""What the days of a side say: rows a day, gaps, and dates that stand for a time that is not known."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from driftline.statistics.figures import numbers
+
+_VOLUME_RATIO = 2.0
+_GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5
+_FIRST, _LAST = date.min.year, date.max.year
+_STAND_INS = frozenset(
+    {
+        date(1753, 1, 1),  # the first of SQL Server's datetime
+        date(1899, 12, 30),
+        date(1899, 12, 31),
+        date(1900, 1, 1),
+        date(1901, 1, 1),
+        date(1969, 12, 31),
+        date(1970, 1, 1),  # 0 since the epoch, in UTC and west of it
+        date(2099, 12, 31),
+        date(2100, 1, 1),
+        date(2199, 12, 31),
+        date(2262, 4, 11),  # the last of nanoseconds in 64 bits
+        date(2999, 12, 31),
+    }
+)
+_APART = timedelta(days=365)
+_FAR, _FEW = timedelta(days=36_525), 0.05
+_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The rows of a side by their day in UTC: ``usual`` days, and those that are ``apart`` from them.
+
+    Apart are days that people write where there is no time (9999-12-31, 0001-01-01, 1970-01-01 and their like) and a
+    year or more from any usual day, and days more than a century from the middle one, where few rows are so far.
+    """
+
+    usual: Mapping[date, int]
+    apart: Mapping[date, int]
+
+    @classmethod
+    def of(cls, rows: Mapping[date, int]) -> Days:
+        """Tell the days of some rows apart; where none is usual, all are.
+
+        >>> Days.of({date(2024, 1, 1): 5, date(2024, 1, 2): 4, date(9999, 12, 31): 3}).apart
+        {datetime.date(9999, 12, 31): 3}
+        >>> Days.of({date(1970, 1, 1): 5, date(1970, 1, 2): 5}).apart, Days.of({date(9999, 12, 31): 3}).apart
+        ({}, {})
+        """
+        usual = [day for day in sorted(rows) if not _stands_in(day)]
+        if not usual:
+            return cls(rows, {})
+        middle, first, last = usual[len(usual) // 2], usual[0], usual[-1]
+        far = [day for day in usual if abs(day - middle) > _FAR]
+        if sum(rows[day] for day in far) < _FEW * sum(rows.values()):
+            usual = [day for day in usual if abs(day - middle) <= _FAR]
+            first, last = usual[0], usual[-1]
+        apart = {
+            day: count
+            for day, count in sorted(rows.items())
+            if not first <= day <= last and (not _stands_in(day) or min(abs(day - first), abs(day - last)) >= _APART)
+        }
+        return cls({day: count for day, count in rows.items() if day not in apart}, apart)
+
+    @property
+    def rows_a_day(self) -> float | None:
+        """Rows a day from the first usual day to the last; None below two days."""
+        days = self.usual
+        return sum(days.values()) / (max(days) - min(days)).days if len(days) > 1 else None
+
+    @property
+    def gap(self) -> tuple[date, date] | None:
+        """The longest stretch of days without rows, where it stands out from the others."""
+        days = sorted(self.usual)
+        steps = sorted(itertools.pairwise(days), key=lambda ends: ends[1] - ends[0])
+        if not steps:
+            return None
+        longest, usual = steps[-1], steps[len(steps) // 2]
+        least = max(_GAP_SHARE * (days[-1] - days[0]), _GAP_LEAST, _GAP_RATIO * (usual[1] - usual[0]))
+        return longest if longest[1] - longest[0] > least else None
+
+
+def _stands_in(day: date) -> bool:
+    return day in _STAND_INS or day.year in (_FIRST, _LAST)
+
+
+def told_of_days(before: Mapping[date, int], now: Mapping[date, int]) -> list[str]:
+    """What is worth a word about the days of both sides: rows a day that changed much, gaps, days far from all."""
+    notes = []
+    sides = {"the reference has": Days.of(before), "the current rows have": Days.of(now)}
+    was, became = (side.rows_a_day for side in sides.values())
+    if was is not None and became is not None and not 1 / _VOLUME_RATIO < became / was < _VOLUME_RATIO:
+        notes.append(f"rows a day: {' → '.join(numbers(was, became))}")
+    for words, days in sides.items():
+        if (gap := days.gap) is not None:
+            notes.append(f"{words} a gap of {(gap[1] - gap[0]).days} days, from {gap[0]} to {gap[1]}")
+        if days.apart:
+            notes.append(f"{words} {_counted(days.apart)}, far from all others: no gap, and no part of rows a day")
+    return notes
+
+
+def _counted(days: Mapping[date, int]) -> str:
+    """How many rows some days have, the fullest first."""
+    fullest = sorted(days, key=lambda day: (-days[day], day))[:_TOLD]
+    counted = [f"{days[day]:,} row{'s' if days[day] > 1 else ''} on {day}" for day in fullest]
+    more = len(days) - len(fullest)
+    return ", ".join(counted) + (f" and others on {more:,} more day{'s' if more > 1 else ''}" if more else "")

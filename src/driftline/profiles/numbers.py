@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from driftline.profiles.digits import has_other_digits, with_plain_digits
 from driftline.profiles.units import is_money, unit_of, without_unit
 
 _LOOKED_AT = 2_000
@@ -32,6 +33,7 @@ class NumberStyle:
     in a percent sign; 12.5 % is 0.125 unless they are not ``hundredths``. ``unit``: nearly all have it, before or after
     them. ``minus``: some are negative in another way than by a minus in front. ``whole``: all that were looked at are
     whole, and written with nothing but digits and a sign. ``code``: some have a zero in front, as postcodes have.
+    ``script``: some digits are those of another script.
     """
 
     decimal: str = "."
@@ -42,6 +44,7 @@ class NumberStyle:
     minus: bool = False
     whole: bool = False
     code: bool = False
+    script: bool = False
 
     @property
     def words(self) -> str:
@@ -56,6 +59,8 @@ class NumberStyle:
             parts.append(f"percent signs (5 % is {'0.05' if self.hundredths else '5'})")
         if self.unit:
             parts.append(f"the {'sign' if is_money(self.unit) else 'unit'} {self.unit}")
+        if self.script:
+            parts.append("digits of another script")
         return " and ".join(parts)
 
 
@@ -77,7 +82,8 @@ def number_style(
     'commas between thousands'
     """
     there = [texts.drop_nulls().head(_LOOKED_AT) for texts in samples if texts.dtype == pl.String]
-    texts = pl.concat(there) if there else pl.Series([], dtype=pl.String)
+    given = pl.concat(there) if there else pl.Series([], dtype=pl.String)
+    texts = with_plain_digits(given)
     if texts.str.contains(r"\d").sum() < min(least, _MORE_THAN_HALF) * len(texts) or not len(texts):
         return None
     style = NumberStyle(
@@ -96,6 +102,7 @@ def number_style(
         style,
         whole=bool(numbers.str.contains(_DIGITS).all()),
         code=bool(bare.filter(read.is_not_null()).str.contains(_CODE).any()),
+        script=has_other_digits(given.filter(read.is_not_null())),
     )
     share = read.count() / len(texts)
     enough = read.count() > 0 and (share >= least or (share >= _MORE_THAN_HALF and _are_measured(read, style)))
@@ -176,7 +183,8 @@ def _may_group(signed: pl.Series, sign: str) -> bool:
 
 def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
     """Texts as numbers, float64; null where there is none, or where it is not written so."""
-    if style == NumberStyle(whole=style.whole, code=style.code):
+    texts = with_plain_digits(texts)
+    if style == NumberStyle(whole=style.whole, code=style.code, script=style.script):
         plain = texts.str.strip_chars()
         return plain.cast(pl.Float64, strict=False)
     bare = _bare(texts, style)

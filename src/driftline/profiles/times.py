@@ -23,6 +23,7 @@ from driftline.events.moments import (
     MILLISECONDS_BELOW,
     SECONDS_BELOW,
 )
+from driftline.profiles.digits import with_plain_digits
 
 FARTHEST_US = 8 * 10**18
 """250,000 years from 1970, beyond which Polars has no calendar."""
@@ -146,7 +147,7 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
     (<Doubt.ORDER: 'day first or month first'>, <Doubt.NO_TIMES: 'no times'>)
     """
     there = [texts.drop_nulls().str.strip_chars() for texts in samples if texts.dtype == pl.String]
-    texts = pl.concat(there) if there else pl.Series([], dtype=pl.String)
+    texts = with_plain_digits(pl.concat(there) if there else pl.Series([], dtype=pl.String))
     if not len(texts):
         return Doubt.NO_TIMES
     clock = bool(texts.str.contains(r"\d[T ,:]+\s*\d{1,2}:\d{2}|\d{8}[T ]?\d{4}").any())
@@ -268,6 +269,7 @@ def numbers_of(values: pl.Series) -> pl.Series | None:
         return values
     if values.dtype != pl.String:
         return None
+    values = with_plain_digits(values)
     there = values.drop_nulls()
     if len(there) and _share(there.str.contains(_NUMBER)) < _MOST_TELL:
         return None
@@ -299,6 +301,7 @@ def _whole(values: pl.Series) -> pl.Series:
 
 def read_texts(texts: pl.Series, style: TimeStyle) -> pl.Series:
     """Texts as times in UTC; those without an offset are in UTC. A year of two digits is 1969 to 2068."""
+    texts = with_plain_digits(texts)
     if style.name == "format":
         return _by_format(texts, style.format)
     if style.name in ("numbers", "key"):

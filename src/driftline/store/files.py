@@ -17,6 +17,7 @@ import polars as pl
 
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
+from driftline.profiles.digits import OTHER_DIGITS
 from driftline.store import ndjson, separated
 from driftline.store.arrow import INDEX
 from driftline.store.arrow_files import rows_by_pyarrow
@@ -165,7 +166,7 @@ class _Separated:
 
     def rows(self, texts: frozenset[str] = frozenset()) -> ScannedRows:
         """Their rows, with some columns as they are written."""
-        again = [partial(self._scan_mended, texts)]
+        again = [partial(self._scan_mended, texts), partial(self._scan_digits, texts)]
         if self._first is not None:
             again.insert(0, partial(self._scan, None, texts))
         return ScannedRows(
@@ -186,6 +187,13 @@ class _Separated:
             self._mended = [part if part.mended else separated.mended(part, self._spool) for part in self._parts]
             self._notes[:] = [note for part in self._mended for note in part.notes]
         return separated.scan_parts(self._mended, self._missing, None, texts)
+
+    def _scan_digits(self, texts: frozenset[str]) -> pl.LazyFrame:
+        """As they are written what Polars takes for numbers and cannot read: digits of other scripts."""
+        written = separated.scan_parts(self._mended, self._missing, 0, frozenset())
+        found = written.select(pl.all().str.contains(OTHER_DIGITS).any()).collect(engine="streaming")
+        odd = [name for name in found.columns if found[name].any()]
+        return separated.scan_parts(self._mended, self._missing, None, texts.union(odd))
 
 
 class _Json:

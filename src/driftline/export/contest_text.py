@@ -24,6 +24,8 @@ def print_contest(contest: Contest, console: Console | None = None) -> None:
             console.print(Text(cleaned(contest.positive.doubt), "bold yellow"))
         if contest.positive.guessed:
             console.print(Text(cleaned(f"guessed: positive class {contest.positive.words}"), "dim"))
+    for note in contest.notes:
+        console.print(Text(cleaned(f"note: {note}"), "dim"))
     console.print()
     table = Table(box=None, pad_edge=False, show_header=False)
     for options in ({"no_wrap": True}, {"no_wrap": True}, {"overflow": "fold"}):

@@ -141,7 +141,8 @@ class PositiveView(msgspec.Struct, frozen=True):
 class Contest(msgspec.Struct, frozen=True):
     """The decision with its reason, every gate, and the difference that decided. It is stored as JSON.
 
-    ``positive`` is there where the contest turns on a positive class.
+    ``positive`` is there where the contest turns on a positive class. ``notes`` say what was taken for granted of the
+    rows.
     """
 
     decision: Decision
@@ -156,6 +157,7 @@ class Contest(msgspec.Struct, frozen=True):
     segments: list[SegmentDifference]
     over_time: list[Period]
     positive: PositiveView | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Period(msgspec.Struct, frozen=True):

@@ -15,12 +15,12 @@ from driftline.profiles.usual_names import listed, unplayed, unplayed_words
 from driftline.service.check_pass import SPACED_ROWS
 from driftline.service.check_report import Positive
 from driftline.service.check_sides import Sides
+from driftline.service.gate_rows import MISSING_TOLD
 from driftline.statistics import Measure
 from driftline.statistics.doubt import doubt_of, doubtful
 from driftline.statistics.figures import percent
 
 _CLASSES_TOLD, _COLUMNS_TOLD = 3, 5
-_MISSING_TOLD = 0.01
 _READ_AS = {Kind.DATETIME: "dates", Kind.TEXT: "free text", Kind.EMBEDDING: "embeddings"}
 
 
@@ -69,7 +69,7 @@ def _taken_as_missing(sides: Sides) -> list[str]:
     if sides.written.get(name) not in (pl.String, pl.Categorical, pl.Enum):
         return []
     gone = max(side.missing(name) for side in (sides.before, sides.now) if side.rows)
-    if gone < _MISSING_TOLD:
+    if gone < MISSING_TOLD:
         return []
     told = f"{percent(gone)} of the predictions {shown(name, [name])} have no value"
     return [f"{told}; a class called None, NA or null is one with --missing ''"]

@@ -29,6 +29,7 @@ from driftline.service.gate_rows import (
     require_probabilities,
     require_there,
     require_times,
+    taken_as_missing,
 )
 from driftline.service.positive import positive_view
 from driftline.service.target import load_predict
@@ -72,11 +73,13 @@ def hold(
     tables = {id(one): table for one, table in zip(files, read, strict=True)}
     named = "the data" if isinstance(data, pl.DataFrame) else str(data)
     require_there(rows, named, [one for one in (columns.id, columns.time, columns.label, *columns.segments) if one])
-    rows = labelled(rows, columns)
-    said = [
-        _answers(tables.get(id(one), one), _name(one) or f"the {role}", rows, columns)
-        for one, role in zip(models, ("champion", "challenger"), strict=True)
-    ]
+    if not len(there := labelled(rows, columns)):
+        why = taken_as_missing([(named, rows)], columns)
+        raise DataError("; ".join((f"no row has a label in {columns.label!r}", *why)))
+    every, rows = rows, there
+    called = [_name(one) or f"the {role}" for one, role in zip(models, ("champion", "challenger"), strict=True)]
+    said = [_answers(tables.get(id(one), one), who, rows, columns) for one, who in zip(models, called, strict=True)]
+    notes = taken_as_missing([(named, every), *zip(called, (one.frame for one in said), strict=True)], columns)
     schema = _schema(rows, columns, task, positive)
     parts = columns.parts("id", "time", "label", "segments")
     contested = canonical(rows, parts, schema)
@@ -94,6 +97,7 @@ def hold(
     contest = judge_contest(
         then, now, rows_of(contested, schema, columns.segments, trained_until=trained_until), settings
     )
+    contest = msgspec.structs.replace(contest, notes=notes)
     if contest.measure not in _OF_ONE_CLASS and not (then.scores or now.scores):
         return contest
     doubt = _doubt({one.version: one for one in (then, now)}, contested["label"], schema, columns, said=positive)
@@ -212,8 +216,6 @@ def _framed(found: Any, who: str, count: int, columns: GateColumns) -> pl.DataFr
 
 
 def _schema(rows: pl.DataFrame, columns: GateColumns, task: Task | None, positive: str | None) -> Schema:
-    if not len(rows):
-        raise DataError(f"no row has a label in {columns.label!r}")
     targets = pl.DataFrame({columns.label: rows[columns.label]})
     if isinstance(columns.score, str) and task is None:
         task = Task.BINARY

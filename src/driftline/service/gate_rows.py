@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +10,18 @@ import polars as pl
 
 from driftline.errors import DataError, lacks_column
 from driftline.events import MISSING_TEXTS
+from driftline.lookalikes import shown
 from driftline.profiles import Columns
-from driftline.profiles.alike import HowRead, Table
+from driftline.profiles.alike import NAMED, HowRead, Table
 from driftline.profiles.frame import identifiers
 from driftline.profiles.missing import without_missing
 from driftline.profiles.reading import as_written, converted, read_alike
+from driftline.statistics.figures import percent
 from driftline.store.files import open_rows, whole
 from driftline.store.rows import FrameRows, Rows
+
+MISSING_TOLD = 0.01
+"""Share of classes without a value from which on it is said that one may be called so."""
 
 _EXACT_BELOW = 2**53
 """Floats of 64 bits tell whole numbers apart below it."""
@@ -131,6 +136,26 @@ def require_times(times: pl.Series, name: str) -> None:
             f"{gone} of {len(times)} rows have no time in {name!r}, so that nobody can tell which rows share a time, "
             "or whether the challenger has learned from them; give each row a time, or leave these rows out"
         )
+
+
+def taken_as_missing(tables: Iterable[tuple[str, pl.DataFrame]], columns: GateColumns) -> tuple[str, ...]:
+    """Say which names of classes are without a value, where that may be a class that is called None or NA.
+
+    ``tables`` are the rows of the labels, and those of each model, with what they are called.
+    """
+    if columns.missing != MISSING_TEXTS:
+        return ()
+    found = []
+    for named, rows in tables:
+        for name, what in ((columns.label, "labels"), (columns.prediction, "predictions")):
+            if name not in rows.columns or rows[name].dtype not in NAMED:
+                continue
+            gone = without_missing(rows[name], columns.missing).null_count() / max(len(rows), 1)
+            if gone >= MISSING_TOLD:
+                found.append(f"{percent(gone)} of the {what} {shown(name, [name])} of {named}")
+    if not found:
+        return ()
+    return (f"{' and '.join(found)} have no value; a class called None, NA or null is one with --missing ''",)
 
 
 def labelled(rows: pl.DataFrame, columns: GateColumns) -> pl.DataFrame:

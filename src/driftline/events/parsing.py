@@ -7,7 +7,7 @@ import re
 import struct
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -84,6 +84,17 @@ class _RawLabel(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
+class TimesRead:
+    """Times of a batch that were read beforehand, by the ``time_format`` of the model: what came, to its moment.
+
+    What is not among them is not written so, and is read as without a format. Moments are aware UTC.
+    """
+
+    moments: Mapping[str | float, datetime] = field(default_factory=dict)
+    time_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ParsedPredictions:
     """The good rows of a batch, in order, and the refused ones with the raw row of each."""
 
@@ -105,6 +116,9 @@ _TOO_LARGE = "holds a whole number with more digits than can be read; allowed ar
 _TOO_DEEP = "is nested too deeply; a row is a flat object"
 
 
+_AS_THEY_ARE = TimesRead()
+
+
 class _Refusal(Exception):
     """Carries field and reason of one bad row to the loop that collects them.
 
@@ -121,13 +135,15 @@ class _Refusal(Exception):
         return RefusedRow(index, short(self._field, _FIELD_SHOWN), short(self._reason, _REASON_SHOWN) + visible(near))
 
 
-def parse_predictions(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> ParsedPredictions:
+def parse_predictions(
+    rows: Sequence[Any], schema: Schema, *, arrived: datetime, times: TimesRead = _AS_THEY_ARE
+) -> ParsedPredictions:
     """Check decoded JSON rows of ``POST …/predictions`` against the schema; ``arrived`` stands in for missing times."""
     good: list[Prediction] = []
     refused: list[tuple[RefusedRow, Any]] = []
     for index, row in enumerate(rows):
         try:
-            good.append(_prediction(row, schema, arrived))
+            good.append(_prediction(row, schema, arrived, times))
         except _Refusal as refusal:
             refused.append((refusal.row(index, hint=len(refused) < _HINTS), row))
         except (OverflowError, ValueError):
@@ -137,7 +153,9 @@ def parse_predictions(rows: Sequence[Any], schema: Schema, *, arrived: datetime)
     return ParsedPredictions(tuple(good), tuple(refused))
 
 
-def parse_labels(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> ParsedLabels:
+def parse_labels(
+    rows: Sequence[Any], schema: Schema, *, arrived: datetime, times: TimesRead = _AS_THEY_ARE
+) -> ParsedLabels:
     """Check decoded JSON rows of ``POST …/labels`` against the schema; ``arrived`` stands in for missing times."""
     good: list[Label] = []
     refused: list[tuple[RefusedRow, Any]] = []
@@ -148,7 +166,7 @@ def parse_labels(rows: Sequence[Any], schema: Schema, *, arrived: datetime) -> P
                 Label(
                     id=_identifier(raw.id),
                     label=_target(raw.label, "label", schema),
-                    time=_time(raw.time, arrived, schema),
+                    time=_time(raw.time, arrived, schema, times),
                 )
             )
         except _Refusal as refusal:
@@ -185,7 +203,7 @@ def require_all_good(parsed: ParsedPredictions | ParsedLabels) -> None:
         raise EventError([row for row, _ in parsed.refused])
 
 
-def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
+def _prediction(row: Any, schema: Schema, arrived: datetime, times: TimesRead) -> Prediction:
     raw = _convert(row, _RawPrediction)
     target = _target(raw.prediction, "prediction", schema)
     latency = None if is_missing(raw.latency_seconds, schema.missing) else raw.latency_seconds
@@ -197,7 +215,7 @@ def _prediction(row: Any, schema: Schema, arrived: datetime) -> Prediction:
                 raise _Refusal(name, "is missing; a shadow has the id of the live prediction, and its own version")
     return Prediction(
         id=_identifier(raw.id) if raw.id is not None else str(uuid.uuid4()),
-        time=_time(raw.time, arrived, schema),
+        time=_time(raw.time, arrived, schema, times),
         version=_version(raw.version),
         features=_features(raw.features, schema),
         prediction=target,
@@ -268,16 +286,19 @@ def _identifier(value: str | float) -> str:
     return text
 
 
-def _time(value: str | float | None, arrived: datetime, schema: Schema) -> datetime:
+def _time(value: str | float | None, arrived: datetime, schema: Schema, times: TimesRead) -> datetime:
     if value is None or is_missing(value, schema.missing):
         return arrived
     try:
-        time = moment_of_text(value) if isinstance(value, str) else moment_of_number(value)
+        time = times.moments.get(value)
+        if time is None:
+            time = moment_of_text(value) if isinstance(value, str) else moment_of_number(value)
         moment = time.astimezone(UTC)  # of a naive one it is not used
     except (ValueError, OverflowError):
+        ours = f"time_format {times.time_format!r}, " if times.time_format is not None else ""
         reason = (
-            f"came {short(repr(value))}; allowed is RFC 3339 such as '2013-04-04T12:00:00Z', or seconds, milliseconds, "
-            "microseconds or nanoseconds since 1970"
+            f"came {short(repr(value))}; allowed is {ours}RFC 3339 such as '2013-04-04T12:00:00Z', or seconds, "
+            "milliseconds, microseconds or nanoseconds since 1970"
         )
         raise _Refusal("time", reason) from None
     if time.tzinfo is None:

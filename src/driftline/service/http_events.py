@@ -26,6 +26,7 @@ from driftline.service import clock
 from driftline.service.admission import Admission
 from driftline.service.batches import ARROW, JSON, NDJSON, rows_of
 from driftline.service.bodies import Bodies, QueueFullError, json_answer
+from driftline.service.event_times import times_read
 from driftline.service.runtime import Service
 from driftline.store.inbox import Delivery
 
@@ -138,14 +139,15 @@ def _accept(service: Service, admission: Admission, batch: _Batch) -> tuple[int,
     if service.inbox.waiting_events().get(model, 0) > QUEUE_LIMIT_EVENTS:
         raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be worked in; try again later")
     arrived = clock.now()
-    schema = service.models[model].schema
+    schema, time_format = service.models[model].schema, service.models[model].config.columns.time_format
     parsed: ParsedPredictions | ParsedLabels
     try:
         rows = rows_of(batch.body, batch.content_type, service.config.limits)
+        times = times_read(rows, time_format)
         if kind == "predictions":
-            parsed = admission.predictions(parse_predictions(rows, schema, arrived=arrived), rows)
+            parsed = admission.predictions(parse_predictions(rows, schema, arrived=arrived, times=times), rows)
         else:
-            parsed = admission.labels(parse_labels(rows, schema, arrived=arrived), rows)
+            parsed = admission.labels(parse_labels(rows, schema, arrived=arrived, times=times), rows)
         if not batch.quarantine:
             require_all_good(parsed)
     except EventError as error:

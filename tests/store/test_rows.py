@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from polars.testing import assert_frame_equal
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
 from driftline.service.check_rows import rows_of
-from driftline.store.files import open_rows, read_rows
+from driftline.store.files import open_rows, read_rows, whole
 from driftline.store.rows import HEAD_ROWS, Rows, batch_rows
 
 N = 2 * HEAD_ROWS + 17
@@ -368,6 +371,63 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+def _put(address: str, content: bytes) -> None:
+    """Put a file into the bucket as it is."""
+    url = address.replace("s3://", os.environ["AWS_ENDPOINT_URL"] + "/").replace(" ", "%20")
+    headers = {"Content-Type": "application/octet-stream"}
+    urllib.request.urlopen(urllib.request.Request(url, content, headers, method="PUT"), timeout=60).close()
+
+
+TEXT_FILES = {
+    "utf-16.csv": ("a;b\n1,5;x\n2,5;y\n".encode("utf-16"), ["1,5", "2,5"]),
+    "short lines.tsv": (b"a\tb\n1.5\n2.5\ty\n", [1.5, 2.5]),
+    "packed.csv.gz": (gzip.compress(b"# made by x\n\na,b\n1.5,x\n2.5,y\n"), [1.5, 2.5]),
+    "marked.ndjson": (b'\xef\xbb\xbf{"a": 1.5}\n\n{"a": null}\n', [1.5, None]),
+}
+
+
+def test_text_files_of_an_object_store_are_read_as_local_ones_are(bucket: str, tmp_path: Path) -> None:
+    for name, (content, values) in TEXT_FILES.items():
+        _put(f"{bucket}/far/{name}", content)
+        (tmp_path / name).write_bytes(content)
+        far, near = open_rows(f"{bucket}/far/{name}"), open_rows(tmp_path / name)
+        assert whole(far)["a"].to_list() == values
+        assert_frame_equal(whole(far), whole(near))
+        assert [note.replace(f"{bucket}/far", str(tmp_path)) for note in far.notes] == list(near.notes)
+    _put(f"{bucket}/far/long.csv", b"a,b\n1,2\n1,2,3\n")
+    with pytest.raises(DataError, match=r"far/long\.csv: line 3 has 3 fields, the header has 2"):
+        whole(open_rows(f"{bucket}/far/long.csv"))
+    _put(f"{bucket}/more/2.csv", b"a\n2\n")
+    _put(f"{bucket}/more/1.csv", "a\n1\n".encode("utf-16"))
+    assert whole(open_rows(f"{bucket}/more/*.csv"))["a"].to_list() == [1, 2]
+    for missing in ("far/none.csv", "none/*.csv", "far/none.ndjson"):
+        with pytest.raises(UsageError, match=r"there is no such file|no file fits"):
+            open_rows(f"{bucket}/{missing}")
+    with pytest.raises(UsageError, match="text files are not read from nowhere://"):
+        open_rows("nowhere://bucket/rows.csv")
+
+
+def test_text_files_of_a_web_server_are_read_as_local_ones_are(tmp_path: Path) -> None:
+    for name, (content, _) in TEXT_FILES.items():
+        (tmp_path / name).write_bytes(content)
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        for name, (_, values) in TEXT_FILES.items():
+            assert whole(open_rows(f"{address}/{name}"))["a"].to_list() == values
+        with pytest.raises(UsageError, match="there is no such file"):
+            open_rows(f"{address}/none.csv")
+        server.shutdown()
+    with pytest.raises(DataError, match="cannot be read"):
+        open_rows(f"{address}/rows.csv")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def test_an_object_store(bucket: str) -> None:

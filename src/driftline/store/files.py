@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape, glob, iglob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -21,6 +21,7 @@ from driftline.profiles.digits import OTHER_DIGITS
 from driftline.store import ndjson, separated
 from driftline.store.arrow import INDEX
 from driftline.store.arrow_files import rows_by_pyarrow
+from driftline.store.far import copies
 from driftline.store.rows import Rows, ScannedRows, readable
 from driftline.store.texts import Spool
 
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _LOG = logging.getLogger("driftline")
-_DUPLICATED = re.compile(r"(?P<name>.*)_duplicated_\d+")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
 _COMPRESSED = (".gz", ".zst")
-_OTHERS = {",": ";\t|", "\t": ",;|"}  # signs that separate columns elsewhere
 _FIRST_ROWS = 2_000
 _SMALL_BYTES = 16 << 20  # of a text file: its types are taken from all rows
 
@@ -113,10 +112,9 @@ def _open(path: str, name: str, missing: Sequence[str], ignore: Collection[str])
         if suffix in _TYPED:
             return _typed(suffix, path, name, ignore)
         if suffix in _JSON:
-            return _far_json(path, name) if _ADDRESS.match(path) else _Json(path, name).rows()
+            return _Json(path, name).rows()
         if suffix in _SEPARATED:
-            here = (path, name, _SEPARATED[suffix], list(missing))
-            return _far_separated(*here) if _ADDRESS.match(path) else _Separated(*here).rows()
+            return _Separated(path, name, _SEPARATED[suffix], list(missing)).rows()
         if not suffix and _ADDRESS.match(path):
             return ScannedRows(_delta(path), name, narrow=True, ignore=ignore)
     kind = f"of type {suffix!r}" if suffix else "without a suffix"
@@ -147,18 +145,23 @@ def _files(path: str) -> list[Path]:
     return [Path(file) for file in sorted(glob(path, recursive=True)) if Path(file).is_file()]
 
 
+def _texts(path: str, name: str, spool: Spool) -> list[tuple[Path, str]]:
+    """The text files that a path, pattern or address fits, each with what it is called; those from afar are copied."""
+    files = copies(path, spool) if _ADDRESS.match(path) else [(file, str(file)) for file in _files(path)]
+    return [(file, name if len(files) == 1 else called) for file, called in files]
+
+
 def _are_small(files: Iterable[Path]) -> bool:
     return sum(file.stat().st_size for file in files) <= _SMALL_BYTES
 
 
 class _Separated:
-    """Local files of CSV or TSV: looked at, mended where need be, and again where Polars still stumbles."""
+    """Files of CSV or TSV: looked at, mended where need be, and again where Polars still stumbles."""
 
     def __init__(self, path: str, name: str, separator: str, missing: list[str]) -> None:
         self._name, self._missing, self._spool = name, missing, Spool()
-        files = _files(path)
         self._parts = [
-            separated.part_of(file, name if len(files) == 1 else str(file), separator, self._spool) for file in files
+            separated.part_of(file, called, separator, self._spool) for file, called in _texts(path, name, self._spool)
         ]
         self._mended: list[separated.Part] = []
         self._notes = [note for part in self._parts for note in part.notes]
@@ -197,12 +200,11 @@ class _Separated:
 
 
 class _Json:
-    """Local files of newline-delimited JSON, likewise."""
+    """Files of newline-delimited JSON, likewise."""
 
     def __init__(self, path: str, name: str) -> None:
         self._name, self._spool = name, Spool()
-        files = _files(path)
-        self._parts = [ndjson.part_of(file, name if len(files) == 1 else str(file), self._spool) for file in files]
+        self._parts = [ndjson.part_of(file, called, self._spool) for file, called in _texts(path, name, self._spool)]
         self._mended: list[ndjson.JsonPart] = []
 
     def rows(self) -> ScannedRows:
@@ -224,33 +226,6 @@ class _Json:
         if not self._mended:
             self._mended = [part if part.kinds else ndjson.mended(part, self._spool) for part in self._parts]
         return ndjson.scan_parts(self._mended, None, nested=nested)
-
-
-def _far_json(path: str, name: str) -> ScannedRows:
-    again = [lambda: pl.scan_ndjson(path, infer_schema_length=None)]
-    return ScannedRows(pl.scan_ndjson(path, infer_schema_length=_FIRST_ROWS), name, narrow=False, again=again)
-
-
-def _far_separated(
-    path: str, name: str, separator: str, missing: list[str], texts: frozenset[str] = frozenset()
-) -> ScannedRows:
-    """CSV or TSV in an object store, read there: what is not in order is refused."""
-
-    def scan(rows: int | None) -> pl.LazyFrame:
-        read = partial(pl.scan_csv, path, separator=separator, null_values=missing, infer_schema_length=rows)
-        there = texts and [column for column in read().collect_schema() if column in texts]
-        return read(schema_overrides=dict.fromkeys(there, pl.String())) if there else read()
-
-    rows = ScannedRows(
-        scan(_FIRST_ROWS),
-        name,
-        narrow=False,
-        again=[lambda: scan(None)],
-        retype=lambda more: _far_separated(path, name, separator, missing, texts.union(more)),
-    )
-    _refuse_duplicates(rows.schema, name)
-    _refuse_separators(rows.schema, name, _OTHERS[separator])
-    return rows
 
 
 def _suffix(path: str) -> str:
@@ -284,21 +259,3 @@ def _delta(path: str) -> pl.LazyFrame:
         return pl.scan_delta(open_delta(path))
     except DeltaError as error:
         raise OSError(str(error)) from error
-
-
-def _refuse_duplicates(schema: Mapping[str, Any], name: str) -> None:
-    for column in schema:
-        found = _DUPLICATED.fullmatch(column)
-        if found and found["name"] in schema:
-            raise DataError(f"{name}: the column {found['name']!r} comes more than once; give each a name of its own")
-
-
-def _refuse_separators(schema: Mapping[str, Any], name: str, others: str) -> None:
-    """One column of whole lines would be free text, and no drift would be found in it."""
-    header = next(iter(schema), "")
-    sign = next((sign for sign in others if sign in header), None)
-    if len(schema) == 1 and sign is not None:
-        raise DataError(
-            f"{name}: its one column {header!r} looks like several, separated by {sign!r}; "
-            "separate them by commas (.csv) or tabs (.tsv)"
-        )

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from driftline.errors import ConflictError, RefusedRow
+from driftline.errors import ConflictError, DataError, RefusedRow
 from driftline.events import Label, Prediction, refusal_reason
 from driftline.store.database import file_problem
+from driftline.store.sealed import KINDS, Kind, sealed, unsealed
 from driftline.store.state import count
 from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
 from driftline.text import visible
 
-Kind = Literal["predictions", "labels"]
+POISONED = "poisoned_events"
+"""The counter of accepted events that were set aside; its key is their kind."""
 
-_PREDICTIONS = msgspec.msgpack.Decoder(list[Prediction])
-_LABELS = msgspec.msgpack.Decoder(list[Label])
+_LOG = logging.getLogger("driftline")
 _SEQUENCE = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))  # SQLite's own
 
 
@@ -120,8 +122,12 @@ class Inbox:
                 count(connection, model, "invalid_events", reason, rows)
 
     def take(self, model: str, *, most_events: int) -> list[InboxRow]:
-        """Return the oldest batches of a model, at least one if there is any, up to about ``most_events`` events."""
+        """Return the oldest batches of a model, at least one if there is any, up to about ``most_events`` events.
+
+        A batch whose bytes are damaged goes into quarantine, with its bytes.
+        """
         rows: list[InboxRow] = []
+        damaged: list[Any] = []
         events = 0
         with self._engine.connect().execution_options(readonly=True) as connection:
             found = connection.execute(
@@ -131,10 +137,16 @@ class Inbox:
                 .limit(1000)
             )
             for row in found:
-                if rows and events + row.events > most_events:
+                if (rows or damaged) and events + row.events > most_events:
                     break
                 events += row.events
-                rows.append(_decoded(row))
+                if (decoded := _decoded(row)) is None:
+                    damaged.append(row)
+                else:
+                    rows.append(decoded)
+        if damaged:
+            with self._engine.begin() as connection:
+                _set_damaged_aside(connection, model, damaged)
         return rows
 
     def waiting_events(self) -> dict[str, int]:
@@ -225,11 +237,13 @@ def raise_sequence(connection: sa.Connection, least: int) -> None:
 
 
 def take_out(connection: sa.Connection, model: str) -> list[InboxRow]:
-    """Remove and return all batches of a model, in their order."""
+    """Remove and return all batches of a model, in their order; those whose bytes are damaged go into quarantine."""
     found = connection.execute(sa.select(INBOX).where(INBOX.c.model == model).order_by(INBOX.c.seq)).all()
+    decoded = [_decoded(row) for row in found]
+    _set_damaged_aside(connection, model, [row for row, one in zip(found, decoded, strict=True) if one is None])
     connection.execute(INBOX.delete().where(INBOX.c.model == model))
     connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.model == model))
-    return [_decoded(row) for row in found]
+    return [one for one in decoded if one is not None]
 
 
 def put(
@@ -246,12 +260,36 @@ def put(
             kind=kind,
             arrived_at=arrived_at,
             events=len(events),
-            body=msgspec.msgpack.encode(events),
+            body=sealed(events),
         )
     )
 
 
-def _decoded(row: Any) -> InboxRow:
-    predictions = _PREDICTIONS.decode(row.body) if row.kind == "predictions" else []
-    labels = _LABELS.decode(row.body) if row.kind == "labels" else []
+def _decoded(row: Any) -> InboxRow | None:
+    """A stored batch; None where its bytes are damaged."""
+    try:
+        events = unsealed(row.body, row.kind)
+    except DataError:
+        return None
+    predictions = [one for one in events if isinstance(one, Prediction)]
+    labels = [one for one in events if isinstance(one, Label)]
     return InboxRow(row.seq, row.kind, row.arrived_at, predictions, labels)
+
+
+def _set_damaged_aside(connection: sa.Connection, model: str, rows: Sequence[Any]) -> None:
+    """Move batches whose bytes are damaged into quarantine, as they are, and count their events."""
+    for row in rows:
+        connection.execute(INBOX.delete().where(INBOX.c.seq == row.seq))
+        kind = row.kind if row.kind in KINDS else KINDS[0]
+        said = {
+            "model": model,
+            "kind": kind,
+            "arrived_at": row.arrived_at,
+            "row_index": 0,
+            "field": "",
+            "reason": f"the stored bytes of this batch of {row.events} events are damaged; `body` has them in base64",
+            "row": msgspec.json.encode({"body": bytes(row.body)}),
+        }
+        connection.execute(QUARANTINE.insert(), said)
+        count(connection, model, POISONED, kind, row.events)
+        _LOG.warning("%s: %d events were set aside, for their stored bytes are damaged", model, row.events)

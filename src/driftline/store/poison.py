@@ -10,13 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from driftline.events import Label, Prediction
-from driftline.store.inbox import InboxRow
+from driftline.store.inbox import POISONED, InboxRow
+from driftline.store.sealed import sealed
 from driftline.store.state import count
 from driftline.store.tables import ATTEMPTS, COUNTERS, INBOX, QUARANTINE
 from driftline.text import visible
-
-POISONED = "poisoned_events"
-"""The counter of them; its key is their kind."""
 
 REASON_LENGTH = 500
 
@@ -63,7 +61,7 @@ def set_poison_aside(connection: sa.Connection, model: str, found: Iterable[Pois
         row, bad = poisons[0].row, {one.index for one in poisons}
         left = [event for index, event in enumerate(events_of(row)) if index not in bad]
         if left:
-            body = msgspec.msgpack.encode(left)
+            body = sealed(left)
             connection.execute(INBOX.update().where(INBOX.c.seq == seq).values(events=len(left), body=body))
         else:
             connection.execute(INBOX.delete().where(INBOX.c.seq == seq))

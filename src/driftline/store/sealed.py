@@ -1,0 +1,53 @@
+"""The body of a batch that waits in the inbox: its events and a checksum, so that damage shows and is never a value."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from driftline.errors import DataError
+from driftline.events import Label, Prediction
+
+Kind = Literal["predictions", "labels"]
+KINDS: tuple[Kind, ...] = ("predictions", "labels")
+
+_DECODERS = {
+    "predictions": msgspec.msgpack.Decoder(list[Prediction]),
+    "labels": msgspec.msgpack.Decoder(list[Label]),
+}
+_MARK = b"\xc1"
+"""Between events and checksum: the one byte that MessagePack never uses."""
+
+_CHECK_BYTES = 4
+
+
+def sealed(events: Sequence[Prediction] | Sequence[Label]) -> bytes:
+    """Encode events, and seal them with a checksum (CRC-32)."""
+    body = msgspec.msgpack.encode(events)
+    return body + _MARK + _check(body)
+
+
+def unsealed(body: bytes, kind: str) -> list[Prediction] | list[Label]:
+    """Decode events, those of an earlier release without a checksum, too; raise `DataError` where they are damaged.
+
+    >>> unsealed(sealed([]), "labels")
+    []
+    >>> unsealed(sealed([])[1:], "labels")
+    Traceback (most recent call last):
+    ...
+    driftline.errors.DataError: the stored bytes of the batch are damaged
+    """
+    inner, mark, check = body[: -_CHECK_BYTES - 1], body[-_CHECK_BYTES - 1 : -_CHECK_BYTES], body[-_CHECK_BYTES:]
+    try:
+        if mark == _MARK and check == _check(inner):
+            return _DECODERS[kind].decode(inner)
+        return _DECODERS[kind].decode(body)  # with a seal that is broken, there is too much of it
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+        raise DataError("the stored bytes of the batch are damaged") from error
+
+
+def _check(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(_CHECK_BYTES, "big")

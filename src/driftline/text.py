@@ -9,6 +9,9 @@ import re
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CUT = "…"
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of libraries in Rust, and of Python
+_TRACE = re.compile(r"\s*(stack backtrace:|\n\s*0: ).*", re.DOTALL)
+"""What libraries in Rust say of how they came there, where the environment asks for it."""
+
 _SYSTEM = {
     errno.ENOSPC: "the disk is full (No space left on device)",
     errno.EDQUOT: "the disk's quota is used up",
@@ -61,14 +64,14 @@ def short(text: str, most: int = 100) -> str:
 
 
 def cause(error: BaseException) -> str:
-    """Say what has failed; where that is the operating system, what it says, and not which library passed it on.
+    r"""Say what has failed; where that is the operating system, what it says, and not which library passed it on.
 
     >>> cause(OSError(28, "No space left on device", "data/log"))
     'the disk is full (No space left on device): data/log'
     >>> cause(RuntimeError("Failed to parse parquet: External: Unable to copy data: No space left (os error 28)"))
     'the disk is full (No space left on device)'
-    >>> cause(ValueError("no such class"))
-    'no such class'
+    >>> cause(ValueError("no such class")), cause(ValueError("Truncated record\n   0: <unknown>\n   1: clone3"))
+    ('no such class', 'Truncated record')
     """
     if isinstance(error, OSError) and error.errno is not None:
         what = _SYSTEM.get(error.errno, error.strerror or type(error).__name__)
@@ -76,4 +79,4 @@ def cause(error: BaseException) -> str:
     if found := _SYSTEM_ERROR.search(str(error)):
         number = int(found[1] or found[2])
         return _SYSTEM.get(number, os.strerror(number))
-    return str(error)
+    return _TRACE.sub("", str(error))

@@ -1,4 +1,4 @@
-"""Bytes of waiting batches that are damaged on the disk: set aside with the reason, never read as another value."""
+"""Bytes that the disk has changed, of waiting batches and of the log, are told or set aside, never another value."""
 
 from __future__ import annotations
 
@@ -125,3 +125,58 @@ def test_a_start_that_takes_the_inbox_anew_sets_it_aside_too(tmp_path: Path) -> 
         assert len(again.inbox.quarantined(MODEL, most=10)) == 1
     finally:
         again.stop()
+
+
+# ---- the log --------------------------------------------------------------------------------------------------------
+
+
+def damage_log(data: Path, table: str) -> Path:
+    file = next((data / "log" / MODEL / table).glob("*.parquet"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0x04
+    file.write_bytes(bytes(content))
+    return file
+
+
+@pytest.mark.parametrize("table", ["predictions", "labels"])
+def test_a_flipped_bit_of_the_log_is_told_when_it_is_read_and_events_go_on(tmp_path: Path, table: str) -> None:
+    config = load(write_config(tmp_path))
+    service = Service(config)
+    deliver(service, "predictions", [prediction(f"{index}", 0.1, said=1) for index in range(20)])
+    deliver(service, "labels", [label(f"{index}", 0.2, truth=1) for index in range(20)])
+    work(service)
+    service.stop()
+    file = damage_log(tmp_path / "data", table)
+    service = Service(config)  # it reads nothing of it, and begins at once
+    try:
+        deliver(service, "predictions", [prediction("new", 0.4, said=1)])
+        deliver(service, "labels", [label("1", 0.5, truth=0)])
+        for _ in range(2):
+            service._guard(MODEL, lambda: service._work(MODEL))
+            said = service.problems[MODEL]
+            assert f"{MODEL}/{table}/{file.name} of the event log is damaged" in said
+            assert f"driftline rebuild {MODEL} --accept-loss" in said and "\n" not in said
+        assert service.inbox.waiting_events() == {}  # what arrives goes on into the log
+        assert service.models[MODEL].log.last_seq("predictions") == 4
+        [window] = TestClient(create_app(service)).get(f"/api/v1/models/{MODEL}/windows").json()["windows"]
+        assert (window["predictions"], window["labelled"]) == (21, 20)  # as it was known
+    finally:
+        service.stop()
+    kept = Service(config, accept_loss=MODEL)
+    try:
+        kept._guard(MODEL, lambda: kept._work(MODEL))
+        assert kept.problems == {}
+        assert not file.exists() and file.with_name(f"{file.name}.broken").exists()
+        assert "new" in kept.models[MODEL].log.known_rows()["id"].to_list()
+    finally:
+        kept.stop()
+
+
+def test_a_log_file_that_goes_while_it_is_served_is_told_in_words(tmp_path: Path, service: Service) -> None:
+    deliver(service, "predictions", [prediction("a", 0.1, said=1)])
+    work(service)
+    next((tmp_path / "data" / "log" / MODEL / "predictions").glob("*.parquet")).unlink()
+    deliver(service, "labels", [label("a", 0.2, truth=1)])
+    service._guard(MODEL, lambda: service._work(MODEL))
+    said = service.problems[MODEL]
+    assert "cannot be read: No such file or directory" in said and "Error" not in said

@@ -22,7 +22,7 @@ from driftline.service.ingest import AHEAD, latency_of
 from driftline.service.model import MonitoredModel
 from driftline.sketches import encode
 from driftline.store import inbox
-from driftline.store.log import TABLES, Table
+from driftline.store.log import TABLES, Table, way_out
 from driftline.store.state import KnownPrediction, State, Work
 
 _ROWS = 50_000
@@ -35,7 +35,7 @@ def agree(model: MonitoredModel, state: State, *, accept_loss: bool = False) -> 
     Raises `StorageError` where the log has lost rows that the state knows; with ``accept_loss``, what is left of the
     log becomes the truth.
     """
-    missing = model.log.missing_files()
+    missing = model.log.missing_files(whole=accept_loss)
     if missing and not accept_loss:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise _lost(model, f"{missing[0]}{more} of the event log is gone or cut off")
@@ -121,10 +121,7 @@ def _marks(encoded: bytes | None) -> dict[Table, int] | None:
 
 
 def _lost(model: MonitoredModel, what: str) -> StorageError:
-    return StorageError(
-        f"{model.name}: {what}. Bring back the log and state.db from one backup, or go on with the rows that are left: "
-        f"driftline rebuild {model.name} --accept-loss"
-    )
+    return StorageError(f"{model.name}: {what}. {way_out(model.name)}")
 
 
 def _known(model: MonitoredModel) -> Iterator[dict[str, KnownPrediction]]:

@@ -207,13 +207,19 @@ class Service:
             self.models[name] = replace(model, rebuild=False, behind=False)
 
     def _judge(self, name: str) -> None:
-        model = self.models[name]
-        refresh_labels(model, self.state)
+        model, unread = self.models[name], None
+        try:
+            refresh_labels(model, self.state)
+        except StorageError as error:  # the log cannot be read: what needs no more than is known is judged all the same
+            unread = error
         events = judge_windows(model, self.state, clock.now(), self._announcer.announce)
         if events:
             self._ring()
         for event in events:
             self._say(event)
+        if unread is not None:
+            raise unread
+        model.log.require_undamaged()
 
     def _look_at_the_clock(self) -> None:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""

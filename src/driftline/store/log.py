@@ -28,8 +28,9 @@ from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file, sync_files
-from driftline.store.files import open_delta
 from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
+from driftline.store.opening import open_table
+from driftline.store.sums import DamagedError, Sums
 from driftline.store.tidy import PROPERTIES, Tidier, files_of_versions, live_paths
 from driftline.text import cause
 
@@ -57,6 +58,8 @@ class EventLog:
         self._tidiers: dict[Table, Tidier] = {table: Tidier(folder / table) for table in TABLES}
         self._synced: dict[Table, int] = {}  # the version of each table that is known to be on the disk
         self._reads: dict[Table, list[int]] = {table: [] for table in TABLES}  # the versions that are being read
+        self._damaged: dict[Table, list[Path]] = {}
+        self._verified: dict[Table, int] = {}  # the version of each table whose files have all been read and are right
         self._target = target_type(schema)
 
     def last_seq(self, table: Table) -> int:
@@ -68,19 +71,36 @@ class EventLog:
         """The highest inbox row of each table."""
         return {table: self.last_seq(table) for table in TABLES}
 
-    def missing_files(self) -> list[Path]:
-        """The files of the tables that are not there, or are not as long as they should be."""
+    def missing_files(self, *, whole: bool = False) -> list[Path]:
+        """The files of the tables that are not there, or are not as long as they should be.
+
+        With ``whole`` each is read, and those whose bytes are not as they were written are among them.
+        """
         expected: dict[Path, int] = {}
         for table in TABLES:
             opened = self._open(table)
             if opened is not None:
                 with _told(self.folder / table, "read"), panics_as_errors():
                     expected |= live_paths(opened, self.folder / table)
-        return [path for path, size in expected.items() if not path.exists() or path.stat().st_size != size]
+        found = [path for path, size in expected.items() if not path.exists() or path.stat().st_size != size]
+        if whole:
+            with _told(self.folder, "read"):
+                found += [
+                    path
+                    for table in TABLES
+                    for path in self._sums(table).damaged(one for one in expected if one.parent == self.folder / table)
+                    if path not in found
+                ]
+        return found
+
+    def require_undamaged(self) -> None:
+        """Raise `StorageError` where a file was found damaged: nothing is read of a table that has one."""
+        if found := [path for damaged in self._damaged.values() for path in damaged]:
+            raise StorageError(damage_told(found, self.folder.name))
 
     def drop_missing_files(self) -> None:
         """Have the tables speak of the files that are there, and no longer of the others."""
-        cut = [path for path in self.missing_files() if path.exists()]
+        cut = [path for path in self.missing_files(whole=True) if path.exists()]
         for path in cut:
             path.rename(path.with_name(f"{path.name}.broken"))
         for table in TABLES:
@@ -260,8 +280,11 @@ class EventLog:
 
     def prediction_columns(self) -> list[str]:
         """The columns of the predictions table, by their canonical names; none before the first prediction."""
-        with self._scan("predictions") as predictions:
-            return [] if predictions is None else predictions.collect_schema().names()
+        opened = self._open("predictions")
+        if opened is None:
+            return []
+        canonical = self._names(opened).canonical()
+        return [canonical.get(one.name, one.name) for one in opened.schema().fields]
 
     def count(self, table: Table) -> int:
         """How many rows the table has."""
@@ -296,11 +319,13 @@ class EventLog:
     def _sync(self, table: Table, opened: DeltaTable) -> None:
         """Bring onto the disk what versions have added since the last time; everything, the first time."""
         folder, synced = self.folder / table, self._synced.get(table)
+        new = files_of_versions(folder, range(opened.version() if synced is None else synced + 1, opened.version() + 1))
+        self._sums(table).add(file for file in new if file.parent == folder)
         if synced is None:
             sync_files([*live_paths(opened, folder), *(folder / "_delta_log").glob("*.json")])
             sync_file(self.folder)
         else:
-            sync_files(files_of_versions(folder, range(synced + 1, opened.version() + 1)))
+            sync_files(new)
         self._synced[table] = opened.version()
 
     def _tidy(self, table: Table, opened: DeltaTable) -> None:
@@ -308,6 +333,8 @@ class EventLog:
         try:
             with panics_as_errors():
                 self._tidiers[table].tidy(opened, read=min(self._reads[table], default=None))
+        except DamagedError as error:
+            self._damaged[table] = error.files
         except Exception as error:  # noqa: BLE001 - the rows are in the log, and tidying can be done again
             _LOG.warning("the event log in %s is not tidied: %s; trying again", self.folder / table, error)
 
@@ -337,18 +364,48 @@ class EventLog:
         version = opened.version()
         self._reads[table].append(version)
         try:
-            yield pl.scan_delta(opened).rename(self._names(opened).canonical())
+            self._verify(table, opened)
+            with _told(self.folder / table, "read"):
+                yield pl.scan_delta(opened).rename(self._names(opened).canonical())
         finally:
             self._reads[table].remove(version)
+
+    def _verify(self, table: Table, opened: DeltaTable) -> None:
+        """Read each file once, before a value of it is believed; raise `StorageError` for one that is damaged."""
+        if self._verified.get(table) == opened.version():
+            return
+        with _told(self.folder / table, "read"):
+            damaged = self._sums(table).damaged(live_paths(opened, self.folder / table))
+        self._damaged[table] = damaged
+        self.require_undamaged()
+        self._verified[table] = opened.version()
+
+    def _sums(self, table: Table) -> Sums:
+        return self._tidiers[table].sums
 
     def _open(self, table: Table) -> DeltaTable | None:
         if table not in self._tables:
             with _told(self.folder / table, "read"), panics_as_errors():
                 try:
-                    self._tables[table] = open_delta(str(self.folder / table))
+                    self._tables[table] = open_table(self.folder / table)
                 except TableNotFoundError:
                     return None
         return self._tables[table]
+
+
+def damage_told(files: Sequence[Path], model: str) -> str:
+    """Say of a model that files of its log are damaged, and what to do."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    file = files[0].relative_to(files[0].parents[2])
+    return f"{file}{more} of the event log is damaged: its bytes are not those that were written. {way_out(model)}"
+
+
+def way_out(model: str) -> str:
+    """What to do where rows of a log are lost."""
+    return (
+        "Bring back the log and state.db from one backup, or go on with the rows that are left: "
+        f"driftline rebuild {model} --accept-loss"
+    )
 
 
 def _up_to(rows: pl.LazyFrame, through: Mapping[Table, int] | None, table: Table) -> pl.LazyFrame:

@@ -20,6 +20,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from driftline.store.durable import replace_file, sync_files
+from driftline.store.sums import DamagedError, Sums
 
 FILES_OF_A_TIER = 10
 FULL_BYTES = 32 * 2**20
@@ -79,6 +80,13 @@ class Tidier:
     checkpoint: int = -1
     """The version of the newest checkpoint that is known of."""
 
+    sums: Sums = field(init=False)
+    """The checksums of the table's files."""
+
+    def __post_init__(self) -> None:
+        """The checksums stand in the table's folder."""
+        self.sums = Sums(self.folder)
+
     def tidy(self, table: DeltaTable, *, read: int | None) -> None:
         """Merge what is due, delete what is old, and cut the metadata.
 
@@ -99,8 +107,11 @@ class Tidier:
         version = table.version() + 1
         merged = self.folder / f"tier-{tier + 1}-{version:020}.parquet"
         paths = [self.folder / unquote(one.path) for one in files]
+        if damaged := self.sums.damaged(paths):
+            raise DamagedError(damaged)  # its values would become those of a file that is right
         rows = pl.concat([pl.scan_parquet(path, glob=False) for path in paths], how="diagonal")
         rows.sink_parquet(merged, compression="zstd", maintain_order=True)
+        self.sums.add([merged])
         sync_files([merged])
         _commit(self.folder, version, files, merged, _rows_in(merged))
         table.update_incremental()
@@ -150,6 +161,7 @@ class Tidier:
         for version, _, name in found:
             if checkpoints and version < checkpoints[-1]:
                 (log / name).unlink(missing_ok=True)
+        self.sums.keep(file.name for file in self.folder.glob("*.parquet"))
 
 
 def files_of_versions(folder: Path, versions: Iterable[int]) -> list[Path]:

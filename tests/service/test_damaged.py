@@ -10,11 +10,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.errors import DataError
+from driftline.errors import DataError, StorageError
 from driftline.events import Label, Prediction
 from driftline.service.config import load
 from driftline.service.http import create_app
@@ -180,3 +181,35 @@ def test_a_log_file_that_goes_while_it_is_served_is_told_in_words(tmp_path: Path
     service._guard(MODEL, lambda: service._work(MODEL))
     said = service.problems[MODEL]
     assert "cannot be read: No such file or directory" in said and "Error" not in said
+
+
+# ---- the database ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"hello, this is no database\n" * 300, b"SQLite format 3\x00" + b"\xff" * 8000])
+def test_a_database_that_is_none_is_refused_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    config = load(write_config(tmp_path))
+    Service(config).stop()
+    for file in (tmp_path / "data").glob("state.db*"):
+        file.unlink()
+    (tmp_path / "data" / "state.db").write_bytes(content)
+    with pytest.raises(StorageError, match=r"cannot be opened: .*; bring back a backup, or move it away: "):
+        Service(config)
+    (tmp_path / "data" / "state.db").unlink()
+    Service(config).stop()
+
+
+def test_a_database_that_is_damaged_while_it_is_used_is_told_without_a_trace(
+    tmp_path: Path, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    deliver(service, "predictions", [prediction(f"{index}", 0.1, said=1) for index in range(300)])
+    malformed = sa.exc.DatabaseError("SELECT x", {}, sqlite3.DatabaseError("database disk image is malformed"))
+
+    def fail() -> None:
+        raise malformed
+
+    service._guard(MODEL, fail)
+    assert service.problems[MODEL] == "the file of the database is damaged; restore a backup"
+    assert "Traceback" not in caplog.text and "SELECT" not in caplog.text
+    service._guard(MODEL, lambda: 1 / 0)  # a fault of ours has one
+    assert "Traceback" in caplog.text

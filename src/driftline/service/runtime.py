@@ -182,7 +182,10 @@ class Service:
             _LOG.warning("%s: %s; what has arrived is kept; trying again", name, self.problems[name])
         except Exception as error:  # noqa: BLE001 - whatever it is: show it, keep the events, try again
             self.problems[name] = in_words(error)
-            _LOG.exception("%s: what has arrived is kept; trying again", name)
+            if type(error) is sa.exc.DatabaseError:  # none of its kinds: the file is damaged, which needs no trace
+                _LOG.warning("%s: %s; what has arrived is kept; trying again", name, self.problems[name])
+            else:
+                _LOG.exception("%s: what has arrived is kept; trying again", name)
         else:
             self.problems.pop(name, None)
 

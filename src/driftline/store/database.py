@@ -19,6 +19,8 @@ from driftline.store.durable import make_folder, sync_file
 from driftline.text import cause
 
 _BUSY_SECONDS = 30
+_ELSE = "; bring back a backup, or move it away: what the event log knows is recalled from there"
+_WAYS_OUT = {"malformed": _ELSE, "not a database": _ELSE}
 
 
 def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
@@ -41,7 +43,8 @@ def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
             _files[engine] = _identity(file)
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else cause(error)  # without its statement
-        raise StorageError(f"the database {url} cannot be opened: {said}") from error
+        what_to_do = next((words for part, words in _WAYS_OUT.items() if part in str(said)), "")
+        raise StorageError(f"the database {url} cannot be opened: {said}{what_to_do}") from error
     return engine
 
 

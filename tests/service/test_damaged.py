@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.cli.main import main
 from driftline.errors import DataError, StorageError
 from driftline.events import Label, Prediction
 from driftline.service.config import load
@@ -213,3 +214,24 @@ def test_a_database_that_is_damaged_while_it_is_used_is_told_without_a_trace(
     assert "Traceback" not in caplog.text and "SELECT" not in caplog.text
     service._guard(MODEL, lambda: 1 / 0)  # a fault of ours has one
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (sa.exc.OperationalError("UPDATE x", {}, sqlite3.OperationalError("attempt to write a readonly database")), 2),
+        (sa.exc.DatabaseError("SELECT x", {}, sqlite3.DatabaseError("database disk image is malformed")), 2),
+        (sa.exc.IntegrityError("INSERT x", {}, sqlite3.IntegrityError("UNIQUE constraint failed")), 70),
+    ],
+)
+def test_a_command_that_meets_such_a_database_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int
+) -> None:
+    monkeypatch.setattr(Service, "start", lambda service: (_ for _ in ()).throw(error))
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--config", str(write_config(tmp_path)), "--port", "0"])
+    said = capsys.readouterr().err
+    assert ended.value.code == code
+    assert ("Traceback" in said) is (code != 2)
+    if code == 2:
+        assert said.startswith("driftline: the ") and said.count("\n") == 1

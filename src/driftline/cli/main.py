@@ -91,11 +91,23 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _fail(str(error))
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException:  # noqa: BLE001 - a panic of a library below is no Exception, and must not look like an alert
+    except BaseException as error:  # noqa: BLE001 - a panic of a library is no Exception, and must not look like an alert
+        if words := _of_database(error):
+            return _fail(words)
         traceback.print_exc()  # Python's own exit code would be that of an alert
         print("driftline: this is a fault of Driftline's own; please report it", file=sys.stderr)
         return BROKEN
     return code if isinstance(code, int) else OK
+
+
+def _of_database(error: BaseException) -> str:
+    """What a database that cannot be read or written has said, in words; empty for other errors."""
+    known = sys.modules.get("sqlalchemy.exc")
+    if known is None or not (isinstance(error, known.OperationalError) or type(error) is known.DatabaseError):
+        return ""
+    from driftline.service.trouble import in_words
+
+    return in_words(error)
 
 
 @contextlib.contextmanager

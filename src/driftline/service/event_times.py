@@ -27,7 +27,8 @@ def times_read(rows: Sequence[Any], time_format: str | None) -> TimesRead:
     """
     if time_format is None:
         return TimesRead()
-    came = dict.fromkeys(time for row in rows if isinstance(row, dict) and type(time := row.get("time")) in _KINDS)
+    rows_with_time = (row["time"] for row in rows if isinstance(row, dict) and "time" in row)
+    came: dict[str | float, None] = dict.fromkeys(time for time in rows_with_time if type(time) in _KINDS)
     texts = [one for one in came if isinstance(one, str) and len(one) <= _LONGEST and one.isprintable()]
     numbers = [one for one in came if not isinstance(one, str) and abs(one) <= _LARGEST]  # NaN is not
     moments: dict[str | float, datetime] = {}

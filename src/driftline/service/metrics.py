@@ -26,9 +26,8 @@ from driftline.rules import Severity
 from driftline.service.config import Config
 from driftline.service.summary import WindowSummary, column_measure
 from driftline.sketches import decode
-from driftline.store.inbox import Inbox
+from driftline.store.inbox import POISONED, Inbox
 from driftline.store.outbox import Outbox
-from driftline.store.poison import POISONED
 from driftline.store.retraining import Retraining
 from driftline.store.state import State, Work
 

@@ -83,7 +83,7 @@ def _from_web(address: str) -> Iterator[Iterator[bytes]]:
                 raise DataError(f"{address} cannot be read: the server answers {answer.status_code}")
             yield answer.iter_bytes(_BLOCK_BYTES)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DataError(f"{address} cannot be read: {error or type(error).__name__}") from error
+        raise DataError(f"{address} cannot be read: {str(error) or type(error).__name__}") from error
 
 
 @contextmanager

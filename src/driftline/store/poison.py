@@ -59,7 +59,7 @@ def set_poison_aside(connection: sa.Connection, model: str, found: Iterable[Pois
         by_row.setdefault(one.row.seq, []).append(one)
     for seq, poisons in by_row.items():
         row, bad = poisons[0].row, {one.index for one in poisons}
-        left = [event for index, event in enumerate(events_of(row)) if index not in bad]
+        left: list[Prediction | Label] = [event for index, event in enumerate(events_of(row)) if index not in bad]
         if left:
             body = sealed(left)
             connection.execute(INBOX.update().where(INBOX.c.seq == seq).values(events=len(left), body=body))

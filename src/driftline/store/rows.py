@@ -357,6 +357,6 @@ class readable:  # noqa: N801 - a context manager, used as a verb
             raise DataError(f"{self._name} is empty") from None
         ours = (pl.exceptions.PolarsError, OSError, ValueError, TypeError)
         panic = type(error).__name__ == "PanicException"  # each library in Rust has one of its own
-        if isinstance(error, ours) or panic or (self._foreign and isinstance(error, Exception)):
+        if error is not None and (isinstance(error, ours) or panic or (self._foreign and isinstance(error, Exception))):
             words = " ".join(_HINTS.sub("", cause(error)).split())[:_MESSAGE_LENGTH] or type(error).__name__
             raise DataError(f"{self._name} cannot be read: {words}") from error

@@ -14,17 +14,15 @@ from driftline.events import Label, Prediction
 Kind = Literal["predictions", "labels"]
 KINDS: tuple[Kind, ...] = ("predictions", "labels")
 
-_DECODERS = {
-    "predictions": msgspec.msgpack.Decoder(list[Prediction]),
-    "labels": msgspec.msgpack.Decoder(list[Label]),
-}
+_PREDICTIONS = msgspec.msgpack.Decoder(list[Prediction])
+_LABELS = msgspec.msgpack.Decoder(list[Label])
 _MARK = b"\xc1"
 """Between events and checksum: the one byte that MessagePack never uses."""
 
 _CHECK_BYTES = 4
 
 
-def sealed(events: Sequence[Prediction] | Sequence[Label]) -> bytes:
+def sealed(events: Sequence[Prediction | Label]) -> bytes:
     """Encode events, and seal them with a checksum (CRC-32)."""
     body = msgspec.msgpack.encode(events)
     return body + _MARK + _check(body)
@@ -42,10 +40,9 @@ def unsealed(body: bytes, kind: str) -> list[Prediction] | list[Label]:
     """
     inner, mark, check = body[: -_CHECK_BYTES - 1], body[-_CHECK_BYTES - 1 : -_CHECK_BYTES], body[-_CHECK_BYTES:]
     try:
-        if mark == _MARK and check == _check(inner):
-            return _DECODERS[kind].decode(inner)
-        return _DECODERS[kind].decode(body)  # with a seal that is broken, there is too much of it
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
+        whole = inner if mark == _MARK and check == _check(inner) else body  # a broken seal is too much of it
+        return _PREDICTIONS.decode(whole) if kind == "predictions" else _LABELS.decode(whole)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError("the stored bytes of the batch are damaged") from error
 
 

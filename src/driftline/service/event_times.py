@@ -31,14 +31,14 @@ def times_read(rows: Sequence[Any], time_format: str | None) -> TimesRead:
     came: dict[str | float, None] = dict.fromkeys(time for time in rows_with_time if type(time) in _KINDS)
     texts = [one for one in came if isinstance(one, str) and len(one) <= _LONGEST and one.isprintable()]
     numbers = [one for one in came if not isinstance(one, str) and abs(one) <= _LARGEST]  # NaN is not
+    columns: list[tuple[Sequence[str | float], pl.Series]] = [
+        (texts, pl.Series(texts, dtype=pl.String)),
+        (numbers, pl.Series([float(one) for one in numbers], dtype=pl.Float64)),
+    ]
     moments: dict[str | float, datetime] = {}
-    for values, column in ((texts, pl.Series(texts, dtype=pl.String)), (numbers, _floats(numbers))):
+    for values, column in columns:
         read = read_times(column, TimeStyle("format", time_format))
         of_calendar = read.is_between(_FIRST, _LAST).fill_null(False)
         kept = [value for value, there in zip(values, of_calendar, strict=True) if there]
         moments |= dict(zip(kept, read.filter(of_calendar).to_list(), strict=True))
     return TimesRead(moments, time_format)
-
-
-def _floats(numbers: Sequence[float]) -> pl.Series:
-    return pl.Series([float(one) for one in numbers], dtype=pl.Float64)

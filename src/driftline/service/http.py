@@ -202,7 +202,7 @@ def _operations(service: Service) -> APIRouter:
         body = {
             "ready": not problems,
             "problems": problems,
-            "warnings": {"poisoned": seen.poisoned} if seen.poisoned else {},
+            "warnings": {**service.warnings, **({"poisoned": seen.poisoned} if seen.poisoned else {})},
             "waiting_events": seen.waiting_events,
             "idle": service.idle,
         }

@@ -10,7 +10,7 @@ import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +27,7 @@ from driftline.service import clock
 from driftline.service.agreement import agree
 from driftline.service.alerting import AlertEvent, end_orphans
 from driftline.service.announcing import Announcer
+from driftline.service.clock_jumps import JumpWatch, bring_back, move_along
 from driftline.service.config import Config, secret
 from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
@@ -100,11 +101,17 @@ class Service:
         )
         self._threads: list[threading.Thread] = []
         self._passed, self._caught_up = False, True
+        self._jumps, self._jumped = JumpWatch(), timedelta()
 
     @property
     def caught_up(self) -> bool:
         """Whether what was stored at the start has been judged: until then windows may be missing from the answers."""
         return self._caught_up
+
+    @property
+    def warnings(self) -> dict[str, str]:
+        """What is worth knowing and keeps nothing from being worked in, in words."""
+        return {"clock": self._jumps.words} if self._jumps.words else {}
 
     @property
     def idle(self) -> bool:
@@ -118,6 +125,7 @@ class Service:
             if one.retrain is not None and (tell := one.retrain.tell) is not None:
                 key = "" if tell.secret is None else secret(tell.secret)
                 self._tellers[name] = Teller(secret(tell.url), key, self.state, self.loop.folder, clock.now)
+        bring_back(self.state, self.models, clock.now())
         with self.state.work() as work:
             Outbox(work.connection).forget_orphans(self._channels)
             known = {name: {rule.name for rule in one.rules} for name, one in self.config.models.items()}
@@ -165,6 +173,7 @@ class Service:
             self._wake.clear()
             for name in self.models:
                 self._guard(name, functools.partial(self._work, name))
+            self._guard("clock", functools.partial(self._follow_the_clock, steady))
             self._guard("alerts", self._look_at_the_clock)
             if (now := steady()) - tidied >= TIDY_EVERY:
                 self._guard("receipts", functools.partial(self.inbox.forget_receipts, clock.now() - RECEIPTS_KEPT))
@@ -223,6 +232,15 @@ class Service:
         if unread is not None:
             raise unread
         model.log.require_undamaged()
+
+    def _follow_the_clock(self, steady: Callable[[], datetime]) -> None:
+        """Go along with a clock that jumps: no span becomes longer or shorter by that."""
+        now, before = clock.now(), self._jumped
+        self._jumped = self._jumps.jump(now, steady())
+        if self._jumped:
+            _LOG.warning("%s", self._jumps.words or "the clock is back where it was at the start")
+        if by := self._jumped or before:  # once more in the next pass: a batch that came before may be worked in then
+            move_along(self.state, self.models, by, now)
 
     def _look_at_the_clock(self) -> None:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""

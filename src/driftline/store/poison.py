@@ -33,7 +33,7 @@ class Poison:
         return events_of(self.row)[self.index]
 
 
-def events_of(row: InboxRow) -> Sequence[Prediction] | Sequence[Label]:
+def events_of(row: InboxRow) -> Sequence[Prediction | Label]:
     """The events of an inbox row, of whichever kind."""
     return row.predictions if row.kind == "predictions" else row.labels
 
@@ -59,7 +59,7 @@ def set_poison_aside(connection: sa.Connection, model: str, found: Iterable[Pois
         by_row.setdefault(one.row.seq, []).append(one)
     for seq, poisons in by_row.items():
         row, bad = poisons[0].row, {one.index for one in poisons}
-        left: list[Prediction | Label] = [event for index, event in enumerate(events_of(row)) if index not in bad]
+        left = [event for index, event in enumerate(events_of(row)) if index not in bad]
         if left:
             body = sealed(left)
             connection.execute(INBOX.update().where(INBOX.c.seq == seq).values(events=len(left), body=body))

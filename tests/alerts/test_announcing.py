@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from driftline.alerts.message import Event, Notice
-from driftline.alerts.stages import due, is_told, matches, muted_because
+from driftline.alerts.stages import due, explained_because, is_told, matches, rank, silenced_because, wanted
 from driftline.rules import ChangeKind, Severity
 from driftline.service.alerting import AlertEvent
 from driftline.service.announcing import Announcer, link
@@ -80,22 +80,24 @@ def receiver(name: str, **changes: Any) -> NotifyConfig:
 )
 def test_a_silence_matches_all_of_its_patterns(match: dict[str, str], silent: bool) -> None:
     assert matches(match, alert()) is silent
-    assert bool(muted_because(alert(), [], [silence(match)], NOW)) is silent
+    assert bool(silenced_because(alert(), [silence(match)], NOW)) is silent
 
 
 def test_a_silence_is_silent_from_its_start_until_its_end_and_not_at_its_end() -> None:
     one = silence({"model": "*"}, timedelta(0), HOUR)
-    told = [not muted_because(alert(), [], [one], NOW + at) for at in (-MINUTE, timedelta(0), HOUR - MINUTE, HOUR)]
+    told = [not silenced_because(alert(), [one], NOW + at) for at in (-MINUTE, timedelta(0), HOUR - MINUTE, HOUR)]
     assert told == [True, False, False, True]
-    assert muted_because(alert(), [], [one], NOW) == "silenced by ann until 2026-01-01 01:00 UTC: deploying"
+    assert silenced_because(alert(), [one], NOW) == "silenced by ann until 2026-01-01 01:00 UTC: deploying"
 
 
 @pytest.mark.parametrize(
     ("measure", "severity", "other_measure", "other_severity", "mutes"),
     [
-        ("label_coverage", "warning", "drifted_features_ratio", "page", True),  # a fault of the pipeline over drift
+        ("label_coverage", "page", "drifted_features_ratio", "page", True),  # a fault of the pipeline over drift
+        ("missing_ratio", "info", "drifted_features_ratio", "page", False),  # a note does not take the place of a page
         ("hours_since_last_event", "warning", "prediction_drift", "warning", True),
-        ("accuracy", "info", "label_drift", "page", True),  # performance over its drift
+        ("accuracy", "page", "label_drift", "info", True),  # performance over its drift
+        ("accuracy", "warning", "label_drift", "page", False),
         ("accuracy", "page", "accuracy", "warning", True),  # the graver over the lesser, of one measure
         ("accuracy", "warning", "accuracy", "page", False),
         ("accuracy", "page", "recall", "warning", False),
@@ -109,9 +111,11 @@ def test_what_explains_another_alert_mutes_it(
 ) -> None:
     one = alert("one", measure=measure, severity=severity, rule="one")
     other = alert("other", measure=other_measure, severity=other_severity, rule="other")
-    assert bool(muted_because(other, [one, other], [], NOW)) is mutes
-    elsewhere = replace(one, model="fraud")
-    assert not muted_because(other, [elsewhere, other], [], NOW)
+    assert bool(explained_because(other, [one, other])) is mutes
+    assert not explained_because(other, [replace(one, model="fraud"), other])
+    assert not explained_because(other, [])  # nobody was notified of it
+    if mutes:  # so that who is told in this order knows of what explains before of what is explained
+        assert rank(one) < rank(other)
 
 
 @given(
@@ -129,7 +133,7 @@ def test_of_alerts_that_fire_together_one_is_always_told(kinds: list[tuple[str, 
         alert(str(number), measure=measure, severity=severity.value, rule=str(number))
         for number, (measure, severity) in enumerate(kinds)
     ]
-    assert any(not muted_because(one, firing, [], NOW) for one in firing)
+    assert any(not explained_because(one, firing) for one in firing)
 
 
 def test_nobody_hears_of_the_end_of_what_they_were_not_told() -> None:
@@ -157,14 +161,133 @@ def test_links_lead_to_the_alert_on_the_page() -> None:
     assert link("http://h:8000", "a/b c", "a1") == "http://h:8000/models/a%2Fb%20c#alert-a1"
 
 
+# ---- who was notified -----------------------------------------------------------------------------------------
+
+BROKEN = alert("broken", rule="missing", measure="missing_ratio", severity="page")
+MOVED = alert("moved", rule="drift", measure="drifted_features_ratio", severity="page")
+
+
+class Story:
+    """Alerts and what each channel was told of them, as ``(event, alert)``."""
+
+    def __init__(self, *receivers: NotifyConfig) -> None:
+        self.state, self.now = State(open_database("sqlite://")), NOW
+        self.receivers = receivers
+        self.announcer = Announcer(receivers, lambda: "", lambda: None)
+
+    def happen(self, *events: tuple[ChangeKind, AlertRow]) -> None:
+        with self.state.work() as work:
+            for _, row in events:
+                work.put_alert(row)
+            said = [AlertEvent(kind, row, kind.value) for kind, row in events]
+            self.announcer.announce(work, said, self.now)
+
+    def silence(self, **match: str) -> None:
+        with self.state.work() as work:
+            Outbox(work.connection).put_silence(silence(match))
+
+    def pass_time(self, by: timedelta = MINUTE) -> None:
+        self.now += by
+        self.announcer.tick(self.state, self.now)
+
+    def give_up(self, channel: str, state: str) -> None:
+        with self.state.work() as work:
+            outbox = Outbox(work.connection)
+            outbox.settle([row.id for row in outbox.waiting(channel, 100)], state=state)
+
+    def notices(self, channel: str) -> list[Notice]:
+        with self.state.read() as read:
+            rows = Outbox(read.connection).waiting(channel, 100_000)
+        return [msgspec.json.decode(row.body, type=Notice) for row in rows]
+
+    def told(self, channel: str) -> list[tuple[str, str]]:
+        return [(notice.event.value, notice.alert.id) for notice in self.notices(channel)]
+
+    def muted(self, id: str) -> str:
+        with self.state.read() as read:
+            row = read.alert(id)
+        assert row is not None
+        return row.muted
+
+
+@pytest.mark.parametrize("order", [(BROKEN, MOVED), (MOVED, BROKEN)])
+def test_of_what_comes_together_the_explanation_is_told_whatever_the_order(order: tuple[AlertRow, ...]) -> None:
+    story = Story(receiver("team"))
+    story.happen(*((ChangeKind.FIRED, row) for row in order))
+    story.pass_time()
+    assert story.told("team") == [("fired", "broken")]
+    assert story.muted("moved") == "missing is firing too, and explains it"
+
+
+def test_who_was_not_notified_of_the_explanation_is_told_of_what_it_explains() -> None:
+    story = Story(receiver("team"), receiver("on-call", severity=(Severity.PAGE,)))
+    warned, note = replace(MOVED, severity="warning"), replace(BROKEN, severity="info")
+    story.happen((ChangeKind.FIRED, note), (ChangeKind.FIRED, MOVED))  # a note explains no page
+    assert story.told("on-call") == [("fired", "moved")]
+    assert story.told("team") == [("fired", "broken"), ("fired", "moved")]
+    story = Story(receiver("team"), receiver("warnings", severity=(Severity.WARNING,)))
+    story.happen((ChangeKind.FIRED, BROKEN), (ChangeKind.FIRED, warned))
+    story.pass_time()
+    assert story.told("team") == [("fired", "broken")]
+    assert story.told("warnings") == [("fired", "moved")]
+    assert story.muted("moved") == ""  # somebody is told of it
+
+
+def test_a_silenced_alert_spares_nobody_what_it_explains() -> None:
+    story = Story(receiver("team"))
+    story.silence(rule="missing")
+    story.happen((ChangeKind.FIRED, BROKEN), (ChangeKind.FIRED, MOVED))
+    story.pass_time()
+    assert story.told("team") == [("fired", "moved")]
+    story.pass_time(2 * HOUR)  # the silence is over: both are known, and neither is told twice
+    assert story.told("team") == [("fired", "moved"), ("fired", "broken")]
+
+
+@pytest.mark.parametrize("state", ["refused", "expired"])
+def test_a_notice_that_never_arrived_spares_nobody_what_it_explains(state: str) -> None:
+    story = Story(receiver("team"))
+    story.happen((ChangeKind.FIRED, BROKEN), (ChangeKind.FIRED, MOVED))
+    story.pass_time()
+    assert story.told("team") == [("fired", "broken")]
+    story.give_up("team", state)
+    story.pass_time()
+    assert story.told("team") == [("fired", "moved")]
+    assert story.muted("moved") == ""
+
+
+def test_a_later_notice_that_arrived_makes_up_for_one_that_did_not() -> None:
+    story = Story(receiver("team", repeat=HOUR))
+    story.happen((ChangeKind.FIRED, BROKEN))
+    story.give_up("team", "expired")
+    story.pass_time(HOUR)
+    story.give_up("team", "delivered")
+    story.happen((ChangeKind.FIRED, MOVED))
+    assert story.told("team") == []
+
+
+def test_when_the_explanation_ends_what_it_explained_is_told() -> None:
+    story = Story(receiver("team"))
+    story.happen((ChangeKind.FIRED, BROKEN), (ChangeKind.FIRED, MOVED))
+    story.happen((ChangeKind.RESOLVED, replace(BROKEN, status="resolved", ended_at=NOW)))
+    story.pass_time()
+    assert story.told("team") == [("fired", "broken"), ("resolved", "broken"), ("fired", "moved")]
+
+
 # ---- histories ------------------------------------------------------------------------------------------------
 
 RECEIVERS = (
     receiver("all", repeat=HOUR),
     receiver("pages", severity=(Severity.PAGE,)),
     receiver("others", models=("fraud*",)),
+    receiver("warnings", severity=(Severity.WARNING,)),
 )
-RULES = [("accuracy", "page"), ("accuracy", "warning"), ("label_coverage", "warning"), ("prediction_drift", "page")]
+RULES = [
+    ("accuracy", "page"),
+    ("accuracy", "warning"),
+    ("label_coverage", "warning"),
+    ("prediction_drift", "warning"),
+    ("drifted_features_ratio", "page"),
+]
 PAIRS = [(model, number) for model in ("churn", "fraud") for number in range(len(RULES))]
 
 
@@ -241,14 +364,19 @@ class Histories(RuleBasedStateMachine):
             silences = Outbox(read.connection).silences()
         firing = [row for row in self.alerts.values() if row.status == "firing"]
         for row in firing:
-            assert row.muted == muted_because(
-                row, [one for one in firing if one.model == row.model], silences, self.now
-            )
-            if not row.muted:  # whoever wants it knows of it
-                known = told.get(("all", row.id))
-                assert known is not None
-                assert Event(known.event) in GOING_ON
-                assert row.acknowledged_by or self.now - known.at < HOUR
+            others = [one for one in firing if one.model == row.model]
+            silenced = silenced_because(row, silences, self.now)
+            for one in RECEIVERS:
+                known = {id for (channel, id), last in told.items() if channel == one.name and last.event in GOING_ON}
+                if not wanted(row, one.severity, one.models):
+                    assert row.id not in known
+                    continue
+                # Whoever wants it knows of it, or of what explains it, or somebody has said that it is not to be told.
+                explained = explained_because(row, [other for other in others if other.id in known])
+                assert row.id in known or silenced or explained
+                assert not row.muted or silenced or explained
+                if one.repeat and row.id in known and not (row.acknowledged_by or silenced or explained):
+                    assert self.now - told[one.name, row.id].at < one.repeat
 
     def said(self) -> list[tuple[str, Notice]]:
         with self.state.read() as read:
@@ -281,7 +409,7 @@ class Histories(RuleBasedStateMachine):
                 case Event.CORRECTED:
                     assert known in GOING_ON | {Event.RESOLVED}
             if notice.event in GOING_ON:
-                assert notice.alert.muted == ""
+                assert notice.alert.muted == ""  # what somebody is told of is not muted
                 assert notice.alert.status == "firing"
             assert channel != "pages" or notice.alert.severity == "page"
             assert channel != "others" or notice.alert.model == "fraud"

@@ -1,8 +1,9 @@
 """Who is told of what: silences, inhibition, and what a channel is told next. Pure functions of what is known.
 
-An alert is muted by a silence, or by another firing alert of its model that explains it. Nobody is told of a muted
-alert that starts. Whoever was told of an alert is told of its end and of its correction, muted or not. When an alert
-is muted no longer and still firing, those who do not know of it are told.
+An alert is muted by a silence for everybody, and by another firing alert of its model that explains it for those who
+were notified of that one. Nobody is told of the start of an alert that is muted for them. Whoever was told of an alert
+is told of its end and of its correction, muted or not. When an alert is muted no longer and still firing, those who do
+not know of it are told.
 """
 
 from __future__ import annotations
@@ -26,27 +27,39 @@ def matches(patterns: Mapping[str, str], alert: AlertRow) -> bool:
     return all(fnmatch.fnmatchcase(getattr(alert, field), pattern) for field, pattern in patterns.items())
 
 
-def muted_because(alert: AlertRow, firing: Iterable[AlertRow], silences: Iterable[SilenceRow], now: datetime) -> str:
-    """Why nobody is to be told of a firing alert, in words; empty where they are. ``firing`` are all of its model."""
+def silenced_because(alert: AlertRow, silences: Iterable[SilenceRow], now: datetime) -> str:
+    """Who keeps everybody from being told of an alert, until when and why; empty where nobody does."""
     for silence in silences:
         if silence.starts_at <= now < silence.ends_at and matches(silence.match, alert):
             return f"silenced by {silence.by} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.reason}"
-    explaining = [other for other in firing if _explains(other, alert)]
-    if explaining:  # the same one whatever their order, so that the reason does not change for nothing
-        return f"{min(explaining, key=_rank).rule} is firing too, and explains it"
     return ""
 
 
-def _rank(alert: AlertRow) -> tuple[int, int, str]:
+def explained_because(alert: AlertRow, notified: Iterable[AlertRow]) -> str:
+    """Which alert spares a channel this one, in words; empty where none does.
+
+    ``notified`` are alerts of its model that the channel was notified of, and that go on as long as this one does.
+    """
+    explaining = [other for other in notified if _explains(other, alert)]
+    if explaining:  # the same one whatever their order, so that the reason does not change for nothing
+        return f"{min(explaining, key=rank).rule} is firing too, and explains it"
+    return ""
+
+
+def rank(alert: AlertRow) -> tuple[int, int, str]:
+    """The place of an alert among others: what explains comes before what is explained."""
     return topic_of(alert.measure).rank, Severity(alert.severity).rank, alert.id
 
 
 def _explains(one: AlertRow, other: AlertRow) -> bool:
-    """Faults of the pipeline explain drift, bad performance explains drift, a graver alert a lesser on the measure."""
-    if one.model != other.model:
+    """Faults of the pipeline explain drift, bad performance explains drift, a graver alert a lesser on the measure.
+
+    A lesser alert explains nothing: who takes it for a note would miss the graver one.
+    """
+    if one.model != other.model or Severity(one.severity).rank > Severity(other.severity).rank:
         return False
     if one.measure == other.measure:
-        return Severity(one.severity).rank < Severity(other.severity).rank
+        return one.severity != other.severity
     return topic_of(other.measure) is Topic.DRIFT and topic_of(one.measure) is not Topic.DRIFT
 
 

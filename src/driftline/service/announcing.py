@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from driftline.alerts.message import RECENT_WINDOWS, AlertView, Event, Notice, Point, StepView
-from driftline.alerts.stages import due, is_told, muted_because, wanted
+from driftline.alerts.message import GOING_ON, RECENT_WINDOWS, AlertView, Event, Notice, Point, StepView
+from driftline.alerts.stages import due, explained_because, is_told, rank, silenced_because, wanted
 from driftline.service.alerting import AlertEvent
 from driftline.service.config import NotifyConfig
 from driftline.service.views import alert_view
@@ -33,20 +33,29 @@ class _Known:
     outbox: Outbox
     now: datetime
     silences: Sequence[SilenceRow]
-    firing: Mapping[str, list[AlertRow]]
+    firing: Mapping[str, list[AlertRow]]  # by model, in the order of `rank`: what explains comes first
     told: dict[tuple[str, str], ToldRow] = field(default_factory=dict)
+    notified: set[tuple[str, str]] = field(default_factory=set)
+    """(channel, alert) of those that go on and of which the channel knows."""
 
     @classmethod
     def of(cls, work: Work, now: datetime, alerts: Iterable[str] = ()) -> _Known:
         firing: dict[str, list[AlertRow]] = {}
-        for row in work.alerts(status="firing"):
+        for row in sorted(work.alerts(status="firing"), key=rank):
             firing.setdefault(row.model, []).append(row)
         outbox = Outbox(work.connection)
-        ids = {*alerts, *(row.id for rows in firing.values() for row in rows)}
-        return cls(work, outbox, now, outbox.silences(after=now), firing, outbox.told(ids))
+        going_on = {row.id for rows in firing.values() for row in rows}
+        told = outbox.told({*alerts, *going_on})
+        notified = {key for key, row in told.items() if row.alert in going_on and row.event in GOING_ON}
+        notified -= outbox.lost(going_on) if notified else set()
+        return cls(work, outbox, now, outbox.silences(after=now), firing, told, notified)
 
-    def muted(self, alert: AlertRow) -> str:
-        return muted_because(alert, self.firing.get(alert.model, ()), self.silences, self.now)
+    def muted(self, alert: AlertRow, channel: str) -> str:
+        """Why a channel is not to be told of a firing alert, in words; empty where it is."""
+        if silenced := silenced_because(alert, self.silences, self.now):
+            return silenced
+        others = self.firing.get(alert.model, ())
+        return explained_because(alert, (one for one in others if (channel, one.id) in self.notified))
 
     def event_told(self, channel: str, alert: AlertRow) -> Event | None:
         row = self.told.get((channel, alert.id))
@@ -75,14 +84,20 @@ class Announcer:
         if not events:
             return
         known = _Known.of(work, now, (event.alert.id for event in events))
-        for event in events:
-            kind = _EVENTS[event.kind.value]
-            muted = known.muted(event.alert) if event.alert.status == "firing" else ""
-            alert = self._mute(known, event.alert, muted)
-            for receiver in self._receivers:
-                told = known.event_told(receiver.name, alert)
-                if self._wants(receiver, alert) and is_told(kind, told, muted=bool(muted)):
+        for event in sorted(events, key=lambda event: rank(event.alert)):
+            kind, firing = _EVENTS[event.kind.value], event.alert.status == "firing"
+            wanting = [one for one in self._receivers if self._wants(one, event.alert)]
+            muted = {one.name: known.muted(event.alert, one.name) if firing else "" for one in wanting}
+            alert = self._mute(known, event.alert, self._nobody(known, event.alert, muted) if firing else "")
+            for receiver in wanting:
+                if is_told(kind, known.event_told(receiver.name, alert), muted=bool(muted[receiver.name])):
                     self._tell(known, receiver, alert, kind, event.reason)
+
+    def _nobody(self, known: _Known, alert: AlertRow, muted: Mapping[str, str]) -> str:
+        """Why nobody is told of an alert; empty where somebody is. ``muted`` are the receivers that want it."""
+        if muted:
+            return next(iter(muted.values())) if all(muted.values()) else ""
+        return silenced_because(alert, known.silences, known.now)
 
     def tick(self, state: State, now: datetime) -> None:
         """Say what has become due: silences that ended, receivers that are new, alerts that are to be repeated."""
@@ -101,22 +116,26 @@ class Announcer:
         """Firing alerts whose muting has changed, or of which somebody is to be told."""
         found = []
         for alert in (row for rows in known.firing.values() for row in rows):
-            muted = known.muted(alert)
+            muted: dict[str, str] = {}
             notices = []
             for receiver in self._receivers:
+                if not self._wants(receiver, alert):
+                    continue
+                muted[receiver.name] = known.muted(alert, receiver.name)
                 row = known.told.get((receiver.name, alert.id))
                 event = due(
                     known.event_told(receiver.name, alert),
                     row.at if row is not None else None,
                     known.now,
-                    muted=bool(muted),
+                    muted=bool(muted[receiver.name]),
                     acknowledged=bool(alert.acknowledged_by),
                     repeat=receiver.repeat,
                 )
-                if event is not None and self._wants(receiver, alert):
+                if event is not None:
                     notices.append((receiver, event))
-            if notices or muted != alert.muted:
-                found.append((alert, muted, notices))
+                    known.notified.add((receiver.name, alert.id))
+            if notices or self._nobody(known, alert, muted) != alert.muted:
+                found.append((alert, self._nobody(known, alert, muted), notices))
         return found
 
     def notices_of_firing(self, state: State, receiver: NotifyConfig, now: datetime) -> list[Notice]:
@@ -127,7 +146,7 @@ class Announcer:
                 self._notice(known, alert, Event.REPEATED, _WHY[Event.REPEATED], now)
                 for rows in known.firing.values()
                 for alert in rows
-                if self._wants(receiver, alert) and not known.muted(alert)
+                if self._wants(receiver, alert) and not known.muted(alert, receiver.name)
             ]
 
     def _wants(self, receiver: NotifyConfig, alert: AlertRow) -> bool:
@@ -153,6 +172,10 @@ class Announcer:
         row = ToldRow(receiver.name, alert.id, event.value, now)
         known.outbox.put_told(row)
         known.told[receiver.name, alert.id] = row
+        if event in GOING_ON:
+            known.notified.add((receiver.name, alert.id))
+        else:
+            known.notified.discard((receiver.name, alert.id))
 
     def _notice(
         self, known: _Known, alert: AlertRow, event: Event, reason: str, now: datetime, told: Event | None = None

@@ -16,6 +16,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from driftline.store.tables import NOTIFICATIONS, SILENCES, TOLD
 
 _PATTERNS = msgspec.json.Decoder(dict[str, str])
+GIVEN_UP = ("refused", "expired")
+"""The states of notices that have not arrived and never will."""
+
 _PARAMETERS = 500  # ids in one statement: below every database's limit
 
 
@@ -149,6 +152,26 @@ class Outbox:
             statement = sa.select(TOLD).where(TOLD.c.alert.in_(ids[start : start + _PARAMETERS]))
             for row in self._connection.execute(statement):
                 found[row.channel, row.alert] = ToldRow(row.channel, row.alert, row.event, row.at)
+        return found
+
+    def lost(self, alerts: Iterable[str]) -> set[tuple[str, str]]:
+        """Of which of these alerts the newest notice was given up, as (channel, alert): it has not arrived."""
+        given_up = self._newest(alerts, NOTIFICATIONS.c.state.in_(GIVEN_UP))
+        if not given_up:  # as nearly always
+            return set()
+        others = self._newest({alert for _, alert in given_up}, NOTIFICATIONS.c.state.not_in(GIVEN_UP))
+        return {key for key, id in given_up.items() if others.get(key, -1) < id}
+
+    def _newest(self, alerts: Iterable[str], where: Any) -> dict[tuple[str, str], int]:
+        """The id of the newest notice of each channel and alert, of those that are meant."""
+        ids, found = list(alerts), dict[tuple[str, str], int]()
+        for start in range(0, len(ids), _PARAMETERS):
+            statement = (
+                sa.select(NOTIFICATIONS.c.channel, NOTIFICATIONS.c.alert, sa.func.max(NOTIFICATIONS.c.id).label("id"))
+                .where(where, NOTIFICATIONS.c.alert.in_(ids[start : start + _PARAMETERS]))
+                .group_by(NOTIFICATIONS.c.channel, NOTIFICATIONS.c.alert)
+            )
+            found |= {(row.channel, row.alert): row.id for row in self._connection.execute(statement)}
         return found
 
     def put_told(self, row: ToldRow) -> None:

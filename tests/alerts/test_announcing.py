@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from driftline.alerts.message import Event, Notice
+from driftline.alerts.message import Event, Notice, message_of
 from driftline.alerts.stages import due, explained_because, is_told, matches, rank, silenced_because, wanted
 from driftline.rules import ChangeKind, Severity
 from driftline.service.alerting import AlertEvent
-from driftline.service.announcing import Announcer, link
+from driftline.service.announcing import HELD_AT_MOST, HELD_FOR, LIVE_WINDOWS, Announcer, link
 from driftline.service.config import NotifyConfig, NotifySection
 from driftline.store.database import open_database
 from driftline.store.outbox import Outbox, SilenceRow
-from driftline.store.state import AlertRow, State
+from driftline.store.state import AlertRow, State, TransitionRow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -271,6 +271,118 @@ def test_when_the_explanation_ends_what_it_explained_is_told() -> None:
     story.happen((ChangeKind.RESOLVED, replace(BROKEN, status="resolved", ended_at=NOW)))
     story.pass_time()
     assert story.told("team") == [("fired", "broken"), ("resolved", "broken"), ("fired", "moved")]
+
+
+# ---- what is over when it is first seen -----------------------------------------------------------------------
+
+
+def over(row: AlertRow, start: int = 0, windows: int = 9) -> list[AlertEvent]:
+    """An alert that began and ended in one pass, an hour each, ``start`` hours after the beginning."""
+    at = NOW - 100 * HOUR + start * HOUR
+    ended = replace(row, status="resolved", ended_at=NOW, started_at=at, last_end=at + HOUR)
+    return [AlertEvent(kind, ended, "because", windows) for kind in (ChangeKind.FIRED, ChangeKind.RESOLVED)]
+
+
+def load(story: Story, *events: AlertEvent) -> None:
+    with story.state.work() as work:
+        for event in events:
+            work.put_alert(event.alert)
+            work.add_transition(TransitionRow(event.alert.id, story.now, event.kind.value, event.reason))
+        story.announcer.announce(work, events, story.now)
+
+
+PAGER = receiver("pager", digest=False)
+
+
+def test_history_is_told_once_as_over_and_pages_nobody() -> None:
+    story = Story(receiver("team"), PAGER)
+    events = [event for at in range(3) for event in over(alert(f"a{at}"), at)]
+    load(story, *events)
+    story.pass_time()
+    assert story.told("team") == [("over", "a0"), ("over", "a1"), ("over", "a2")]
+    assert story.told("pager") == []
+    assert {notice.reason for notice in story.notices("team")} == {"because"}
+
+
+def test_a_silence_holds_for_history_too_and_stands_in_its_life() -> None:
+    story = Story(receiver("team"), PAGER)
+    story.silence(model="churn")
+    load(story, *over(alert("a")), *over(alert("b", model="fraud")))
+    story.pass_time(3 * HOUR)
+    assert story.told("team") == [("over", "b")]
+    with story.state.read() as read:
+        [*_, step] = read.transitions(["a"])["a"]
+    assert (step.kind, step.reason) == ("muted", "silenced by ann until 2026-01-01 01:00 UTC: deploying")
+
+
+def test_of_history_only_what_explains_the_rest_of_its_time_is_told() -> None:
+    story = Story(receiver("team"), receiver("warnings", severity=(Severity.WARNING,)))
+    warned = replace(MOVED, severity="warning")
+    load(story, *over(warned, 1), *over(BROKEN, 1), *over(replace(warned, id="other time"), 5))
+    assert story.told("team") == [("over", "broken"), ("over", "other time")]
+    assert story.told("warnings") == [("over", "moved"), ("over", "other time")]
+
+
+def test_what_goes_on_after_history_is_told_as_soon_as_no_more_of_it_comes() -> None:
+    story = Story(receiver("team"), PAGER)
+    goes_on = AlertEvent(ChangeKind.FIRED, alert("b"), "accuracy is 0.5", 9)
+    load(story, *over(alert("a")), goes_on)
+    story.pass_time(HELD_FOR / 2)
+    assert story.announcer.holding
+    assert story.told("pager") == []
+    story.pass_time(HELD_FOR)
+    assert not story.announcer.holding
+    [notice] = story.notices("pager")
+    assert (notice.event, notice.alert.id, notice.reason) == (Event.FIRED, "b", "accuracy is 0.5")
+
+
+def test_what_the_next_part_of_history_ends_pages_nobody() -> None:
+    story = Story(receiver("team"), PAGER)
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", 9))
+    load(story, AlertEvent(ChangeKind.RESOLVED, alert("a", status="resolved", ended_at=NOW), "because", 9))
+    story.pass_time(HOUR)
+    assert story.told("team") == [("over", "a")]
+    assert story.told("pager") == []
+
+
+def test_history_without_end_holds_nothing_back_for_long() -> None:
+    story = Story(PAGER)
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", 9))
+    while story.now < NOW + HELD_AT_MOST + HELD_FOR:
+        load(story, *over(alert(f"at {story.now}")))
+        story.pass_time(HELD_FOR / 2)
+    assert story.told("pager") == [("fired", "a")]
+
+
+def test_as_time_goes_by_nothing_is_held_back() -> None:
+    story = Story(PAGER)
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", LIVE_WINDOWS))
+    assert story.told("pager") == [("fired", "a")]
+
+
+def test_who_heard_that_something_was_over_hears_that_it_goes_on_or_was_not_true() -> None:
+    story = Story(receiver("team"))
+    load(story, *over(alert("a")), *over(alert("b")))
+    story.pass_time()
+    story.happen(
+        (ChangeKind.REOPENED, alert("a")), (ChangeKind.CORRECTED, alert("b", status="corrected", ended_at=NOW))
+    )
+    assert story.told("team")[2:] == [("reopened", "a"), ("corrected", "b")]
+
+
+def test_the_digest_has_the_most_severe_first_and_is_short() -> None:
+    story = Story(receiver("team"))
+    rows = [alert(f"a{at:02}", severity="page" if at == 17 else "warning") for at in range(30)]
+    load(story, *(event for at, row in enumerate(rows) for event in over(row, at)))
+    message = message_of(story.notices("team"), "key")
+    assert message.title == "☑️ Over: 30 alerts of churn began and ended before they were seen"
+    first, page, *_, last = message.text.splitlines()
+    assert (first, last) == (message.title, "and 10 more")
+    assert page == ("accuracy-low (page): 2025-12-28 13:00 to 14:00 UTC: accuracy 0.5 [0.4, 0.6], threshold 0.75")
+    assert message.alert.id == "a17"
+    assert len(message.notices) == 30
+    [one] = [message_of([notice], "key") for notice in story.notices("team")[:1]]
+    assert one.text.splitlines()[0] == one.title == "☑️ Over: Model accuracy below threshold!"
 
 
 # ---- histories ------------------------------------------------------------------------------------------------

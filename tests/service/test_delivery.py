@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 
 from driftline.alerts.channels.webhook import Webhook
 from driftline.alerts.delivery import (
+    DIGEST_WAIT,
+    DIGEST_WAIT_AT_MOST,
     LONGEST_WAIT_SECONDS,
     MOST_NOTICES,
+    MOST_OVER,
     REFUSALS,
     TRIED_FOR,
     deliver_next,
@@ -37,6 +40,8 @@ from driftline.store.state import State
 from tests.service.conftest import MODEL, prediction, write_config
 from tests.service.steps import NOW, deliver
 from tests.service.test_worker import a_day
+
+FIRED = b'{"event": "fired"}'
 
 
 class Receiver:
@@ -271,14 +276,42 @@ def test_each_alert_is_told_in_order_at_least_once_and_twice_only_with_the_same_
 
 @given(st.integers(0, 3 * MOST_NOTICES))
 def test_a_message_has_a_bounded_number_of_notices(number: int) -> None:
-    rows = [NotificationRow(id, "c", "m", f"a{id}", b"", None, 0, 0, NOW, "", "waiting") for id in range(1, number + 1)]
+    rows = [
+        NotificationRow(id, "c", "m", f"a{id}", FIRED, None, 0, 0, NOW, "", "waiting") for id in range(1, number + 1)
+    ]
     assert len(next_message(rows, NOW)) == min(number, MOST_NOTICES)
+
+
+def over(id: int, model: str = "m", due: timedelta = timedelta()) -> NotificationRow:
+    return NotificationRow(id, "c", model, f"a{id}", b'{"event": "over"}', None, 0, 0, NOW + due, "", "waiting")
+
+
+def test_what_is_over_goes_out_as_one_digest_of_its_model_and_beside_nothing_else() -> None:
+    fired = [NotificationRow(9, "c", "m", "a9", FIRED, None, 0, 0, NOW, "", "waiting")]
+    waiting = [over(1), over(2, "n"), over(3), *fired]
+    assert next_message(waiting, NOW) == [over(1), over(3)]
+    assert next_message([*fired, over(10)], NOW) == fired
+
+
+def test_a_digest_waits_for_more_of_its_model_but_not_for_ever() -> None:
+    waiting = [over(1), over(2, due=DIGEST_WAIT), over(3, "n", due=DIGEST_WAIT)]
+    assert next_message(waiting, NOW) == []
+    assert next_message(waiting, NOW + DIGEST_WAIT) == waiting[:2]
+    late = [over(1), over(2, due=DIGEST_WAIT_AT_MOST + DIGEST_WAIT)]
+    assert next_message(late, NOW + DIGEST_WAIT_AT_MOST) == late
+    fired = NotificationRow(9, "c", "m", "a9", FIRED, None, 0, 0, NOW, "", "waiting")
+    assert next_message([*waiting, fired], NOW) == [fired]  # what goes on does not wait for it
+
+
+@given(st.integers(1, 2 * MOST_OVER))
+def test_a_digest_has_a_bounded_number_of_alerts(number: int) -> None:
+    assert len(next_message([over(id) for id in range(number)], NOW)) == min(number, MOST_OVER)
 
 
 @given(st.timedeltas(timedelta(days=-800), timedelta(days=800)))
 def test_a_notice_waits_as_long_as_any_may_and_no_longer(ahead: timedelta) -> None:
     """Its time was reckoned by a clock that has been put back since: by a year, it may be."""
-    row = NotificationRow(1, "c", "m", "a", b"", None, 0, 0, NOW + ahead, "", "waiting")
+    row = NotificationRow(1, "c", "m", "a", FIRED, None, 0, 0, NOW + ahead, "", "waiting")
     waits = timedelta() < ahead <= timedelta(seconds=LONGEST_RETRY_SECONDS)
     assert next_message([row], NOW) == ([] if waits else [row])
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from driftline.alerts.channel import Channel
-from driftline.alerts.message import Notice, message_of
+from driftline.alerts.message import Event, Notice, message_of
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
 from driftline.outgoing import LONGEST_RETRY_SECONDS
 from driftline.store.outbox import NotificationRow, Outbox
@@ -30,10 +30,25 @@ REFUSALS = 5
 """So often a message is refused before it is set aside: receivers are misconfigured for a while, too."""
 
 MOST_NOTICES = 100
+MOST_OVER = 500
+"""Notices in one message, and alerts in one digest of what is over."""
+
+DIGEST_WAIT = timedelta(seconds=1)
+DIGEST_WAIT_AT_MOST = timedelta(seconds=10)
+"""So long a digest waits for more of its model: until no more has come for a while, but not for ever."""
+
 _LOOKED_AT = 2000
 _ERROR_LENGTH = 500
 
+
+class _Said(msgspec.Struct, frozen=True):
+    """What a notice says, and nothing else of it: all that waits is looked at."""
+
+    event: Event
+
+
 _notice = msgspec.json.Decoder(Notice)
+_event = msgspec.json.Decoder(_Said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,7 @@ def next_message(waiting: Sequence[NotificationRow], now: datetime) -> list[Noti
     """The notices that go out next in one message, of a channel's waiting ones in order; empty where none is due.
 
     A message that was tried before goes out as it was. A new one takes what waits of one model, but nothing of an alert
-    that has an earlier notice waiting elsewhere.
+    that has an earlier notice waiting elsewhere. What is over is a message of its own, see `_digest`.
     """
     batches: dict[int, list[NotificationRow]] = {}
     for row in waiting:
@@ -64,7 +79,10 @@ def next_message(waiting: Sequence[NotificationRow], now: datetime) -> list[Noti
     for place, row in enumerate(waiting):
         if row.batch is None:
             if row.alert not in held and _is_due(row, now):
-                return _of_one_model(waiting[place:], row.model, held, now)
+                if not _is_over(row):
+                    return _of_one_model(waiting[place:], row.model, held, now)
+                if found := _digest(waiting[place:], row, held, now):
+                    return found
         elif row.id == batches[row.batch][0].id:
             whole = batches[row.batch]
             if _is_due(row, now) and not held.intersection(one.alert for one in whole):
@@ -82,13 +100,31 @@ def _of_one_model(rows: Sequence[NotificationRow], model: str, held: set[str], n
     found: list[NotificationRow] = []
     held = set(held)
     for row in rows:
-        if row.model == model and row.batch is None and row.alert not in held and _is_due(row, now):
+        free = row.model == model and row.batch is None and row.alert not in held
+        if free and _is_due(row, now) and not _is_over(row):
             found.append(row)
             if len(found) == MOST_NOTICES:
                 break
         else:
             held.add(row.alert)
     return found
+
+
+def _digest(
+    rows: Sequence[NotificationRow], first: NotificationRow, held: set[str], now: datetime
+) -> list[NotificationRow]:
+    """All that is over of a model, once no more of it has come for a while; history comes in many parts."""
+    found = [
+        row
+        for row in rows
+        if row.model == first.model and row.batch is None and row.alert not in held and _is_over(row)
+    ]
+    done = _is_due(found[-1], now) or now >= first.due_at + DIGEST_WAIT_AT_MOST
+    return found[:MOST_OVER] if done else []
+
+
+def _is_over(row: NotificationRow) -> bool:
+    return _event.decode(row.body).event is Event.OVER
 
 
 def deliver_next(

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from driftline.events import span_text
-from driftline.rules import number_text
+from driftline.rules import Severity, number_text
 from driftline.rules.findings import Findings
 from driftline.statistics.figures import numbers
 from driftline.text import visible
@@ -20,13 +20,18 @@ NO_VALUE = "no value"
 
 
 class Event(enum.StrEnum):
-    """What there is to say of an alert. *repeated* is said again while it goes on; *test* is said of no alert."""
+    """What there is to say of an alert.
+
+    *repeated* is said again while it goes on. *over* is said of what began and ended before anybody was told, as when
+    history is loaded. *test* is said of no alert.
+    """
 
     FIRED = "fired"
     REOPENED = "reopened"
     REPEATED = "repeated"
     RESOLVED = "resolved"
     CORRECTED = "corrected"
+    OVER = "over"
     TEST = "test"
 
 
@@ -39,6 +44,7 @@ MARKS = {
     Event.REPEATED: "⚠️ Alert, still: ",
     Event.RESOLVED: "✅ Resolved: ",
     Event.CORRECTED: "↩️ Corrected: ",
+    Event.OVER: "☑️ Over: ",
     Event.TEST: "🔔 Test: ",
 }
 
@@ -130,6 +136,9 @@ class Notice(msgspec.Struct, frozen=True):
 
 RECENT_WINDOWS = 60
 
+MOST_LINES = 20
+"""So many of the alerts that are over stand in a text; the others are counted."""
+
 
 class Message(msgspec.Struct, frozen=True):
     """One message to a receiver, about one alert or several of one model; as JSON it is the body of a webhook.
@@ -150,17 +159,23 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def message_of(notices: Sequence[Notice], key: str) -> Message:
-    """Put notices, at least one, into one message, in their order."""
+    """Put notices, at least one, into one message, in their order; of what is over, the most severe comes first."""
+    over = all(notice.event is Event.OVER for notice in notices)
+    if over:
+        notices = sorted(notices, key=lambda notice: (_severity_rank(notice.alert.severity), notice.alert.span.start))
     first = notices[0]
     title = MARKS[first.event] + visible(first.alert.title)
     if len(notices) > 1:
         title += f" (and {len(notices) - 1} more of {visible(first.alert.model)})"
+    text = "\n\n".join(map(_text, notices))
+    if over:
+        title, text = over_title([notice.alert for notice in notices]), over_text([notice.alert for notice in notices])
     return Message(
         version=1,
         key=key,
         event=first.event,
         title=title,
-        text="\n\n".join(map(_text, notices)),
+        text=text,
         reason=first.reason,
         alert=first.alert,
         url=first.url,
@@ -173,6 +188,32 @@ def _text(notice: Notice) -> str:
     if notice.event in (Event.RESOLVED, Event.CORRECTED):
         more = [*more[:1], visible(notice.reason)]
     return "\n".join([MARKS[notice.event] + first, *more])
+
+
+def over_title(alerts: Sequence[AlertView]) -> str:
+    """One line on alerts of one model, at least one, that began and ended before anybody was told."""
+    first = alerts[0]
+    if len(alerts) == 1:
+        return MARKS[Event.OVER] + visible(first.title)
+    return f"{MARKS[Event.OVER]}{len(alerts)} alerts of {visible(first.model)} began and ended before they were seen"
+
+
+def over_text(alerts: Sequence[AlertView]) -> str:
+    """The same with a line for each alert; what is more than `MOST_LINES` is counted."""
+    lines = [over_title(alerts)]
+    for alert in alerts[:MOST_LINES]:
+        said, where = told(alert), span_text(alert.span.start, alert.span.end, alert.timezone)
+        name = f"{alert.model}: {alert.rule}" if len(alerts) == 1 else alert.rule
+        number = f"{alert.measure} {said.value}{said.interval}, threshold {said.threshold}"
+        lines.append(visible(f"{name} ({alert.severity}): {where}: {number}"))
+    if len(alerts) > MOST_LINES:
+        lines.append(f"and {len(alerts) - MOST_LINES} more")
+    return "\n".join(lines)
+
+
+def _severity_rank(severity: str) -> int:
+    known = [one.value for one in Severity]
+    return known.index(severity) if severity in known else len(known)
 
 
 class Told(NamedTuple):

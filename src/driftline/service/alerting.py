@@ -36,11 +36,16 @@ BUILT_IN = (STALE_RULE,)
 
 @dataclass(frozen=True, slots=True)
 class AlertEvent:
-    """Something in an alert's life that people want to hear of."""
+    """Something in an alert's life that people want to hear of.
+
+    ``windows`` is how many windows were judged otherwise at once: one or two as time goes by, many where history is
+    loaded.
+    """
 
     kind: ChangeKind
     alert: AlertRow
     reason: str
+    windows: int = 1
 
 
 def move_alerts(model: str, work: Work, rule: Rule, now: datetime) -> list[AlertEvent]:

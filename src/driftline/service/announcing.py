@@ -13,8 +13,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from driftline.alerts.delivery import DIGEST_WAIT
 from driftline.alerts.message import GOING_ON, RECENT_WINDOWS, AlertView, Event, Notice, Point, StepView
 from driftline.alerts.stages import due, explained_because, is_told, rank, silenced_because, wanted
+from driftline.rules import ChangeKind
 from driftline.service.alerting import AlertEvent
 from driftline.service.config import NotifyConfig
 from driftline.service.views import alert_view
@@ -22,6 +24,13 @@ from driftline.store.outbox import Outbox, SilenceRow, ToldRow
 from driftline.store.state import AlertRow, State, TransitionRow, Work
 
 _MOMENT = timedelta(microseconds=1)
+LIVE_WINDOWS = 2
+"""More windows than these are not judged at once as time goes by: history is loaded, or labels of many days came."""
+
+HELD_FOR = timedelta(seconds=1)
+HELD_AT_MOST = timedelta(seconds=10)
+"""So long what fires is held back after such a pass, and while there is one after the other."""
+
 _EVENTS = {event.value: event for event in Event}
 
 
@@ -37,6 +46,9 @@ class _Known:
     told: dict[tuple[str, str], ToldRow] = field(default_factory=dict)
     notified: set[tuple[str, str]] = field(default_factory=set)
     """(channel, alert) of those that go on and of which the channel knows."""
+
+    coming: dict[str, list[AlertRow]] = field(default_factory=dict)
+    """By channel: alerts that it is soon told of, firing or over."""
 
     @classmethod
     def of(cls, work: Work, now: datetime, alerts: Iterable[str] = ()) -> _Known:
@@ -57,9 +69,19 @@ class _Known:
         others = self.firing.get(alert.model, ())
         return explained_because(alert, (one for one in others if (channel, one.id) in self.notified))
 
+    def explained(self, over: AlertRow, channel: str) -> str:
+        """Which alert spares a channel one that is over: it knows, or will know, of one that went on at that time."""
+        others = [one for one in self.firing.get(over.model, ()) if (channel, one.id) in self.notified]
+        others += self.coming.get(channel, [])
+        return explained_because(over, (one for one in others if _overlap(one, over)))
+
     def event_told(self, channel: str, alert: AlertRow) -> Event | None:
         row = self.told.get((channel, alert.id))
         return None if row is None else _EVENTS[row.event]
+
+
+def _overlap(one: AlertRow, over: AlertRow) -> bool:
+    return one.started_at < over.last_end and (one.status == "firing" or over.started_at < one.last_end)
 
 
 class Announcer:
@@ -78,20 +100,77 @@ class Announcer:
     ) -> None:
         self._receivers, self._base_url, self._ring = receivers, base_url, ring
         self._timezones = timezones or {}
+        self._held: dict[str, tuple[datetime, datetime]] = {}  # by model: since when, and when history came last
 
     def announce(self, work: Work, events: Sequence[AlertEvent], now: datetime) -> None:
         """Say what happened to alerts, in the transaction in which it happened."""
         if not events:
             return
+        self._watch_for_history(events, now)
         known = _Known.of(work, now, (event.alert.id for event in events))
         for event in sorted(events, key=lambda event: rank(event.alert)):
-            kind, firing = _EVENTS[event.kind.value], event.alert.status == "firing"
-            wanting = [one for one in self._receivers if self._wants(one, event.alert)]
-            muted = {one.name: known.muted(event.alert, one.name) if firing else "" for one in wanting}
-            alert = self._mute(known, event.alert, self._nobody(known, event.alert, muted) if firing else "")
-            for receiver in wanting:
-                if is_told(kind, known.event_told(receiver.name, alert), muted=bool(muted[receiver.name])):
+            if event.alert.status == "firing":
+                self._announce_firing(known, event)
+            elif event.kind is ChangeKind.RESOLVED and self._is_news(known, event.alert):
+                self._announce_over(known, event)
+            else:
+                self._announce_end(known, event)
+
+    def _announce_firing(self, known: _Known, event: AlertEvent) -> None:
+        kind = _EVENTS[event.kind.value]
+        wanting = [one for one in self._receivers if self._wants(one, event.alert)]
+        muted = {one.name: known.muted(event.alert, one.name) for one in wanting}
+        alert = self._mute(known, event.alert, self._nobody(known, event.alert, muted))
+        for receiver in wanting:
+            if is_told(kind, known.event_told(receiver.name, alert), muted=bool(muted[receiver.name])):
+                if self._is_held(alert.model, known.now):
+                    known.coming.setdefault(receiver.name, []).append(alert)
+                else:
                     self._tell(known, receiver, alert, kind, event.reason)
+
+    def _announce_over(self, known: _Known, event: AlertEvent) -> None:
+        """Say once what was over when it was first seen, to who wants it; nobody is paged for it."""
+        silenced = silenced_because(event.alert, known.silences, known.now)
+        if silenced:
+            known.work.add_transition(TransitionRow(event.alert.id, known.now, "muted", silenced))
+            return
+        for receiver in self._receivers:
+            if receiver.digest and self._wants(receiver, event.alert):
+                before = known.event_told(receiver.name, event.alert)
+                muted = known.explained(event.alert, receiver.name)
+                if is_told(Event.OVER, before, muted=bool(muted)):
+                    self._tell(known, receiver, event.alert, Event.OVER, event.reason)
+
+    def _announce_end(self, known: _Known, event: AlertEvent) -> None:
+        alert = self._mute(known, event.alert, "")
+        if (kind := _EVENTS[event.kind.value]) in GOING_ON:
+            return  # over when it is first seen: that it ended says all
+        for receiver in self._receivers:
+            if self._wants(receiver, alert) and is_told(kind, known.event_told(receiver.name, alert), muted=False):
+                self._tell(known, receiver, alert, kind, event.reason)
+
+    def _is_news(self, known: _Known, alert: AlertRow) -> bool:
+        """Whether an alert that is over was told to nobody, although nothing muted it: it came and went too fast."""
+        knowing = [known.event_told(one.name, alert) for one in self._receivers if self._wants(one, alert)]
+        return not alert.muted and all(event in (None, Event.CORRECTED) for event in knowing)
+
+    # ---- history --------------------------------------------------------------------------------------------------
+
+    @property
+    def holding(self) -> bool:
+        """Whether something is held back that `tick` will tell."""
+        return bool(self._held)
+
+    def _watch_for_history(self, events: Sequence[AlertEvent], now: datetime) -> None:
+        """Hold back what fires while history is loaded: it comes in parts, and the next may say that it is over."""
+        for event in events:
+            if event.windows > LIVE_WINDOWS:
+                since, _ = self._held.get(event.alert.model, (now, now))
+                self._held[event.alert.model] = (since, now)
+
+    def _is_held(self, model: str, now: datetime) -> bool:
+        since, last = self._held.get(model, (now, now))
+        return model in self._held and last <= now < last + HELD_FOR and now < since + HELD_AT_MOST
 
     def _nobody(self, known: _Known, alert: AlertRow, muted: Mapping[str, str]) -> str:
         """Why nobody is told of an alert; empty where somebody is. ``muted`` are the receivers that want it."""
@@ -101,6 +180,7 @@ class Announcer:
 
     def tick(self, state: State, now: datetime) -> None:
         """Say what has become due: silences that ended, receivers that are new, alerts that are to be repeated."""
+        self._held = {model: held for model, held in self._held.items() if self._is_held(model, now)}
         with state.read() as read:
             if not self._due(_Known.of(read, now)):
                 return
@@ -109,13 +189,13 @@ class Announcer:
             for before, muted, notices in self._due(known):
                 alert = self._mute(known, before, muted)
                 for receiver, event in notices:
-                    self._tell(known, receiver, alert, event, _WHY[event])
+                    self._tell(known, receiver, alert, event, self._why(known, alert, event))
         self._ring()
 
     def _due(self, known: _Known) -> list[tuple[AlertRow, str, list[tuple[NotifyConfig, Event]]]]:
         """Firing alerts whose muting has changed, or of which somebody is to be told."""
         found = []
-        for alert in (row for rows in known.firing.values() for row in rows):
+        for alert in (row for model, rows in known.firing.items() if model not in self._held for row in rows):
             muted: dict[str, str] = {}
             notices = []
             for receiver in self._receivers:
@@ -137,6 +217,12 @@ class Announcer:
             if notices or self._nobody(known, alert, muted) != alert.muted:
                 found.append((alert, self._nobody(known, alert, muted), notices))
         return found
+
+    def _why(self, known: _Known, alert: AlertRow, event: Event) -> str:
+        """Why something is due: the rule's own reason where that was held back until now."""
+        steps = known.work.transitions([alert.id]).get(alert.id, [])
+        held = bool(steps) and event is not Event.REPEATED and steps[-1].kind in GOING_ON
+        return steps[-1].reason if held else _WHY[event]
 
     def notices_of_firing(self, state: State, receiver: NotifyConfig, now: datetime) -> list[Notice]:
         """What a receiver that forgets has to hear again and again: all firing alerts that it wants."""
@@ -168,7 +254,14 @@ class Announcer:
         # A clock that was set back, or stood still, must not give two notices the same key.
         now = known.now if before is None else max(known.now, before.at + _MOMENT)
         notice = self._notice(known, alert, event, reason, now, known.event_told(receiver.name, alert))
-        known.outbox.add(receiver.name, alert.model, alert.id, msgspec.json.encode(notice), known.now)
+        due_at = known.now
+        if event is Event.OVER:  # short, for there may be many in a digest, which waits for more of them
+            notice = msgspec.structs.replace(
+                notice, recent=[], alert=msgspec.structs.replace(notice.alert, findings=None)
+            )
+            due_at += DIGEST_WAIT
+            known.coming.setdefault(receiver.name, []).append(alert)
+        known.outbox.add(receiver.name, alert.model, alert.id, msgspec.json.encode(notice), due_at)
         row = ToldRow(receiver.name, alert.id, event.value, now)
         known.outbox.put_told(row)
         known.told[receiver.name, alert.id] = row

@@ -160,6 +160,9 @@ class EmailSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rena
 RECEIVERS = ("webhook", "alertmanager", "slack", "teams", "pagerduty", "email", "apprise")
 """The kinds of receivers: an entry of ``notify`` has exactly one of these keys."""
 
+_HOLDING = ("alertmanager", "pagerduty")
+"""Receivers that hold alerts which go on, and call people for them."""
+
 _ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in RECEIVERS]}
 
 
@@ -179,6 +182,7 @@ class NotifySection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     severity: Annotated[list[Severity], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(Severity))
     models: list[Text] = []
     repeat: Short | None = None
+    digest: bool | None = None
 
 
 class PrometheusSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -239,7 +243,10 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class NotifyConfig:
-    """One receiver, of a kind in `RECEIVERS`. Secrets stand as they were written; see `secret`."""
+    """One receiver, of a kind in `RECEIVERS`. Secrets stand as they were written; see `secret`.
+
+    ``digest`` says whether it hears of alerts that were over when they were first seen.
+    """
 
     name: str
     kind: str
@@ -247,6 +254,7 @@ class NotifyConfig:
     severity: tuple[Severity, ...]
     models: tuple[str, ...]
     repeat: timedelta | None
+    digest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -607,8 +615,12 @@ class _Builder:
             raise self._file.error((*key, "repeat"), "Alertmanager repeats by its own `repeat_interval`; leave it out")
         if repeat is not None and repeat < _SHORTEST_REPEAT:
             raise self._file.error((*key, "repeat"), f"came {shown(section.repeat)}; allowed is 1min or more")
+        if section.digest and kind in _HOLDING:
+            reason = f"{kind} is for what goes on; what is over goes to other receivers, leave it out"
+            raise self._file.error((*key, "digest"), reason)
+        digest = kind not in _HOLDING if section.digest is None else section.digest
         name = section.name or f"{kind}-{number}"
-        return NotifyConfig(name, kind, section, tuple(section.severity), tuple(section.models), repeat)
+        return NotifyConfig(name, kind, section, tuple(section.severity), tuple(section.models), repeat, digest)
 
     def _prometheus(self, section: PrometheusSection) -> PrometheusSection:
         if section.remote_write is not None:

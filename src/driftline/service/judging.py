@@ -72,12 +72,13 @@ def judge_windows(
         return []
     events: list[AlertEvent] = []
     with state.work() as work:
-        changed: set[str] = set()
-        for assessment in assessments:
-            changed |= _store(model.name, work, assessment)
+        found = [_store(model.name, work, assessment) for assessment in assessments]
+        changed = {rule for rules in found for rule in rules}
         for rule in model.config.rules:
             if rule.name in changed:
                 events += move_alerts(model.name, work, rule, now)
+        windows = sum(bool(rules) for rules in found)
+        events = [replace(event, windows=windows) for event in events]
         announce(work, events, now)
     return events
 

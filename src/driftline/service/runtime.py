@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import sqlalchemy as sa
 
 from driftline.alerts.channel import Channel
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
-from driftline.alerts.message import MARKS, Event, describe_alert
+from driftline.alerts.message import MARKS, Event, describe_alert, over_text
 from driftline.errors import InUseError, StorageError, UnavailableError, panics_as_errors
 from driftline.export.remote_write import RemoteWriter
 from driftline.rules import ChangeKind
@@ -49,6 +49,9 @@ from driftline.store.state import State
 from driftline.text import cause, visible
 
 IDLE_SECONDS = 1.0
+HOLDING_SECONDS = 0.25
+"""How long the worker rests, and how long while something that fires is held back because history is loaded."""
+
 TIDY_EVERY = timedelta(hours=1)
 KEEP_EVERY = timedelta(seconds=30)
 """How often Alertmanager is reminded: it forgets alerts when it restarts, and ends those that it hears no more of."""
@@ -57,6 +60,8 @@ RECEIPTS_KEPT = timedelta(days=7)
 """How long an Idempotency-Key is remembered."""
 
 AFTER_TROUBLE_SECONDS = 2.0
+_BEGINNINGS = (ChangeKind.FIRED, ChangeKind.REOPENED)
+_INDENTED: dict[str, Any] = {"initial_indent": "   ", "subsequent_indent": "     "}
 _WIDTH = 79  # of lines for people: a terminal has 80 columns
 _LOG = logging.getLogger("driftline")
 
@@ -115,7 +120,7 @@ class Service:
 
     @property
     def idle(self) -> bool:
-        """Whether everything that was accepted so far is worked in and judged."""
+        """Whether everything that was accepted so far is worked in and judged, and what fires is on its way."""
         return self._passed and not self._wake.is_set()
 
     def start(self) -> None:
@@ -178,8 +183,9 @@ class Service:
             if (now := steady()) - tidied >= TIDY_EVERY:
                 self._guard("receipts", functools.partial(self.inbox.forget_receipts, clock.now() - RECEIPTS_KEPT))
                 tidied = now
-            self._passed = not self.problems
-            self._wake.wait(AFTER_TROUBLE_SECONDS if self.problems else IDLE_SECONDS)
+            self._passed = not self.problems and not self._announcer.holding
+            rest = HOLDING_SECONDS if self._announcer.holding else IDLE_SECONDS
+            self._wake.wait(AFTER_TROUBLE_SECONDS if self.problems else rest)
 
     def _guard(self, name: str, step: Callable[[], None]) -> None:
         """Take a step; trouble with one model must not stop the others."""
@@ -227,8 +233,14 @@ class Service:
         events = judge_windows(model, self.state, clock.now(), self._announcer.announce)
         if events:
             self._ring()
+        over = [event.alert for event in events if event.kind in _BEGINNINGS and event.alert.status != "firing"]
         for event in events:
-            self._say(event)
+            if event.alert.id not in {alert.id for alert in over}:
+                self._say(event)
+        if over:
+            views = [alert_view(alert, [], None, timezones_of(self.config)) for alert in over]
+            first, *more = over_text(views).splitlines()
+            self._tell("\n".join([first, *(textwrap.fill(line, _WIDTH, **_INDENTED) for line in more)]))
         if unread is not None:
             raise unread
         model.log.require_undamaged()
@@ -261,8 +273,8 @@ class Service:
 
     def _say(self, event: AlertEvent) -> None:
         first, *more = describe_alert(alert_view(event.alert, [], None, timezones_of(self.config)))
-        lines = more if event.kind in (ChangeKind.FIRED, ChangeKind.REOPENED) else [*more[:1], visible(event.reason)]
-        wrapped = (textwrap.fill(line, _WIDTH, initial_indent="   ", subsequent_indent="     ") for line in lines)
+        lines = more if event.kind in _BEGINNINGS else [*more[:1], visible(event.reason)]
+        wrapped = (textwrap.fill(line, _WIDTH, **_INDENTED) for line in lines)
         self._tell("\n".join([MARKS[Event(event.kind.value)] + first, *wrapped]))
 
     def _run_loop(self) -> None:

@@ -21,7 +21,7 @@ def sent(server: Server, what: Message) -> list[dict[str, Any]]:
     server.answers += [Answer(202, {}, b'{"status": "success"}')] * 2 * len(what.notices)
     before = len(server.got)
     PagerDuty("R0UT1NG", url=server.url + "/").send(what)
-    assert {request.path for request in server.got[before:]} == {"/v2/enqueue"}
+    assert {request.path for request in server.got[before:]} <= {"/v2/enqueue"}
     return [request.json for request in server.got[before:]]
 
 
@@ -67,13 +67,14 @@ def test_an_alert_opens_an_incident(server: Server) -> None:
         (Event.RESOLVED, ["resolve"]),
         (Event.CORRECTED, ["resolve"]),
         (Event.TEST, ["trigger", "resolve"]),
+        (Event.OVER, []),
     ],
 )
 def test_what_is_done_of_each_event_to_the_same_incident(server: Server, event: Event, done: list[str]) -> None:
     taken = Acknowledgement("ann", NOW, "on it")
     events = sent(server, message(notice(event, acknowledged=taken)))
     assert [one["event_action"] for one in events] == done
-    assert {one["dedup_key"] for one in events} == {"driftline-0123456789abcdef"}
+    assert {one["dedup_key"] for one in events} <= {"driftline-0123456789abcdef"}
     assert ["payload" in one for one in events] == [action == "trigger" for action in done]
 
 

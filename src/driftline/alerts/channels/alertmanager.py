@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from driftline.alerts.channels.wording import link
-from driftline.alerts.message import GOING_ON, Message, Notice, message_of, told
+from driftline.alerts.message import GOING_ON, Event, Message, Notice, message_of, told
 from driftline.outgoing import get, post
 from driftline.text import visible
 
@@ -36,8 +36,8 @@ class Alertmanager:
         self._taken_at: datetime | None = None
 
     def send(self, message: Message) -> None:
-        """Post the alerts of a message as they are now; raises as `http.post` does."""
-        self._post(message.notices)
+        """Post the alerts of a message as they are now, but what is over; raises as `http.post` does."""
+        self._post([notice for notice in message.notices if notice.event is not Event.OVER])
 
     def keep(self, notices: Sequence[Notice]) -> None:
         """Post those alerts again that are firing; nothing is sent where none is. Raises as `http.post` does."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from driftline.alerts.channels.wording import ENDED, cleaned, line
-from driftline.alerts.message import Event, Message
+from driftline.alerts.channels.wording import ENDED, NO_ALARM, cleaned, line
+from driftline.alerts.message import Message
 from driftline.errors import UnavailableError, UsageError
 
 _TITLE_LIMIT = 250
@@ -40,6 +40,6 @@ class Apprise:
 def _kind(message: Message) -> str:
     if message.event in ENDED:
         return "success"
-    if message.event is Event.TEST or message.alert.severity == "info":
+    if message.event in NO_ALARM or message.alert.severity == "info":
         return "info"
     return "failure" if message.alert.severity == "page" else "warning"

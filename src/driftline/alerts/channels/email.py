@@ -19,8 +19,8 @@ from typing import Any, Literal
 import jinja2
 
 from driftline.alerts.channels.picture import HEIGHT, WIDTH, picture
-from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, cleaned, facts, line, link, sentences
-from driftline.alerts.message import MARKS, Event, Message, Notice
+from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, cleaned, facts, line, link, sentences
+from driftline.alerts.message import MARKS, Message, Notice
 from driftline.errors import RefusedError, UnavailableError, UnreachableError, UsageError
 
 Security = Literal["none", "starttls", "tls"]
@@ -147,7 +147,7 @@ def _card(notice: Notice, picture_id: str) -> dict[str, Any]:
         "model": line(alert.model, 200),
         "rule": line(alert.rule, 200),
         "severity": line(alert.severity, 50),
-        "colour": "#1c7043" if notice.event in ENDED else "#1f5fae" if notice.event is Event.TEST else "#b3201b",
+        "colour": "#1c7043" if notice.event in ENDED else "#1f5fae" if notice.event in NO_ALARM else "#b3201b",
         "facts": facts(notice),
         "picture": picture_id,
         "alt": f"{line(alert.measure, 200)} in the last {len(notice.recent)} windows",

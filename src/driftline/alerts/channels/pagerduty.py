@@ -44,9 +44,11 @@ class PagerDuty:
 
 
 def actions(event: Event) -> tuple[str, ...]:
-    """What is done about an event; a test leaves nothing open."""
+    """What is done about an event; a test leaves nothing open, and nobody is paged for what is over."""
     if event is Event.TEST:
         return ("trigger", "resolve")
+    if event is Event.OVER:
+        return ()
     return ("resolve",) if event in ENDED else ("trigger",)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, facts, line, link, sentences
-from driftline.alerts.message import MARKS, Event, Message, Notice
+from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, facts, line, link, sentences
+from driftline.alerts.message import MARKS, Message, Notice
 from driftline.outgoing import post
 
 SIZE_LIMIT_BYTES = 28_000
@@ -53,7 +53,7 @@ def _envelope(message: Message, shown: int) -> dict[str, Any]:
 
 def _items(notice: Notice) -> list[dict[str, Any]]:
     alert = notice.alert
-    colour = "Good" if notice.event in ENDED else "Accent" if notice.event is Event.TEST else "Attention"
+    colour = "Good" if notice.event in ENDED else "Accent" if notice.event in NO_ALARM else "Attention"
     title = _run(MARKS[notice.event] + line(alert.title, 300), size="Large", weight="Bolder", color=colour)
     where = f"{line(alert.model, 200)}: {line(alert.rule, 200)} ({line(alert.severity, 50)})"
     items = [_rich([title], separator=True), _rich([_run(where, isSubtle=True)], spacing="None")]

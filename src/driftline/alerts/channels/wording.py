@@ -10,6 +10,9 @@ from driftline.text import visible
 
 ENDED = (Event.RESOLVED, Event.CORRECTED)
 
+NO_ALARM = (Event.TEST, Event.OVER)
+"""What is said of no alert that anybody was or is to be alarmed about."""
+
 MOST_SHOWN = 10
 """Notices of one message that people see in full; the others are counted."""
 
@@ -62,7 +65,8 @@ def facts(notice: Notice) -> list[tuple[str, str]]:
     if notice.event is Event.CORRECTED:
         found.append(("As known now", said.value_now))
     found.append(("Threshold", said.threshold))
-    found.append(("Window", span(alert.window, alert.timezone)))
+    whole = notice.event is Event.OVER
+    found.append(("Window", span(alert.span if whole else alert.window, alert.timezone)))
     found.append(("n", str(alert.n)))
     return found
 
@@ -70,6 +74,8 @@ def facts(notice: Notice) -> list[tuple[str, str]]:
 def sentences(notice: Notice) -> list[str]:
     """Why an alert ended, or what changed and what did not; who has taken it on."""
     alert = notice.alert
+    if notice.event is Event.OVER:  # one of many, and nobody has to act
+        return []
     texts = [notice.reason] if notice.event in ENDED else list(alert.findings.sentences if alert.findings else ())
     if alert.acknowledged is not None and notice.event not in ENDED:
         taken = alert.acknowledged

@@ -66,7 +66,7 @@ class Server:
                 with contextlib.suppress(ConnectionError):  # who reads the beginning only may leave
                     self.wfile.write(answer.body)
 
-            do_GET = do_POST  # noqa: N815 - the library's name
+            do_GET = do_DELETE = do_POST  # noqa: N815 - the library's name
 
             def date_time_string(self, timestamp: float | None = None) -> str:
                 return "Mon, 23 Nov 2026 12:30:15 GMT"

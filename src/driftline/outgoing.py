@@ -65,6 +65,11 @@ def signed(body: bytes, secret: str, now: datetime) -> dict[str, str]:
     return {"X-Driftline-Timestamp": timestamp, "X-Driftline-Signature": f"sha256={digest}"}
 
 
+def delete(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Delete what stands at an address; raises as `post` does, `UnavailableError` where nothing stands there."""
+    _ask("DELETE", url, None, headers={"User-Agent": "driftline"}, hidden=(), timeout_seconds=timeout_seconds)
+
+
 _Answer = TypeVar("_Answer")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from driftline.alerts.channels import alertmanager as channel
 from driftline.service import runtime
+from driftline.service.attention import SilenceBody, add_silence, end_silence
 from driftline.service.config import load
 from driftline.service.runtime import Service
 from tests.servers import Alertmanager, free_port, until
@@ -73,6 +75,8 @@ def alertmanager(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
 @pytest.fixture
 def service(tmp_path: Path, alertmanager: Alertmanager, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(runtime, "KEEP_EVERY", timedelta(seconds=1))
+    monkeypatch.setattr(channel, "ALIVE_FOR", timedelta(seconds=3))
+    monkeypatch.setattr(channel, "SILENCED_FOR", timedelta(seconds=4))
     monkeypatch.setattr(channel, "OVER_IN", timedelta(seconds=3))
     service = Service(load(write_config(tmp_path, f'notify: [{{alertmanager: "{alertmanager.url}"}}]')))
     service.start()
@@ -88,6 +92,21 @@ def bad_day(service: Service, day: int) -> None:
 
 def held(alertmanager: Alertmanager) -> list[str]:
     return [one["labels"]["alertname"] for one in httpx.get(f"{alertmanager.url}/api/v2/alerts").json()]
+
+
+def states(alertmanager: Alertmanager) -> list[str]:
+    return [one["status"]["state"] for one in httpx.get(f"{alertmanager.url}/api/v2/alerts").json()]
+
+
+def be_silent(service: Service) -> str:
+    body = SilenceBody({"model": MODEL}, "ann", "planned", duration="2h")
+    return add_silence(service.state, body, datetime.now(UTC)).id
+
+
+def good_day(service: Service, day: int) -> None:
+    send_day(service, day, right=60, wrong=0)
+    deliver(service, "predictions", [prediction(f"after-{day}", day + 1.5, said=1)])
+    service.wake()
 
 
 def test_fired_then_resolved_with_a_pager_that_comes_late(
@@ -124,3 +143,40 @@ def test_an_alertmanager_that_was_killed_hears_of_it_again_and_of_its_correction
     first, *again, last = pager.heard
     assert (first, last) == (("firing", "accuracy-low", "firing"), ("resolved", "accuracy-low", "corrected"))
     assert set(again) <= {("firing", "accuracy-low", "corrected")}  # it has forgotten that it told of it
+
+
+def test_a_silenced_alert_is_silent_there_too_and_neither_ends_nor_fires_by_it(
+    service: Service, alertmanager: Alertmanager, pager: Pager
+) -> None:
+    pager.come()
+    bad_day(service, 0)
+    until(lambda: pager.heard, "the pager is told")
+    silence = be_silent(service)
+    until(lambda: states(alertmanager) == ["suppressed"], "it is silenced there")
+    time.sleep(4)  # longer than it lives there without hearing of it, and than a silence that is not prolonged
+    assert states(alertmanager) == ["suppressed"]
+    assert pager.heard == [("firing", "accuracy-low", "firing")]
+    end_silence(service.state, silence, datetime.now(UTC))
+    until(lambda: states(alertmanager) == ["active"], "it is silent no longer")
+    be_silent(service)
+    until(lambda: states(alertmanager) == ["suppressed"], "it is silenced there again")
+    good_day(service, 2)  # who was told of it hears of its end, silenced or not
+    until(lambda: len(pager.heard) > 1, "the pager is told of the end")
+    assert pager.heard[1:] == [("resolved", "accuracy-low", "resolved")]
+
+
+def test_what_fires_and_ends_in_a_silence_is_seen_there_and_heard_by_nobody(
+    service: Service, alertmanager: Alertmanager, pager: Pager
+) -> None:
+    pager.come()
+    silence = be_silent(service)
+    bad_day(service, 0)
+    until(lambda: states(alertmanager) == ["suppressed"], "it is there, and silenced")
+    good_day(service, 2)
+    until(lambda: states(alertmanager) == [], "it is over there")
+    assert pager.heard == []
+    bad_day(service, 4)
+    until(lambda: states(alertmanager) == ["suppressed"], "the next one is there")
+    end_silence(service.state, silence, datetime.now(UTC))
+    until(lambda: pager.heard, "the pager is told once the silence is over")
+    assert pager.heard == [("firing", "accuracy-low", "firing")]

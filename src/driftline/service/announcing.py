@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from driftline.alerts.channels.alertmanager import ALIVE_FOR
 from driftline.alerts.delivery import DIGEST_WAIT
 from driftline.alerts.message import GOING_ON, RECENT_WINDOWS, AlertView, Event, Notice, Point, StepView
 from driftline.alerts.stages import due, explained_because, is_told, rank, silenced_because, wanted
@@ -224,16 +225,27 @@ class Announcer:
         held = bool(steps) and event is not Event.REPEATED and steps[-1].kind in GOING_ON
         return steps[-1].reason if held else _WHY[event]
 
-    def notices_of_firing(self, state: State, receiver: NotifyConfig, now: datetime) -> list[Notice]:
-        """What a receiver that forgets has to hear again and again: all firing alerts that it wants."""
+    def notices_to_keep(self, state: State, receiver: NotifyConfig, now: datetime) -> list[Notice]:
+        """What a receiver that forgets has to hear again and again: all firing alerts that it wants, muted or not.
+
+        Those that ended within `ALIVE_FOR` while they were muted are there too, for it hears of their end from nobody
+        else. What is about to be told is not: an alert comes by its own message first.
+        """
         with state.read() as read:
-            known = _Known.of(read, now)
-            return [
-                self._notice(known, alert, Event.REPEATED, _WHY[Event.REPEATED], now)
-                for rows in known.firing.values()
-                for alert in rows
-                if self._wants(receiver, alert) and not known.muted(alert, receiver.name)
-            ]
+            ended = read.alerts_ended_after(now - ALIVE_FOR)
+            known = _Known.of(read, now, (row.id for row in ended))
+            notices = []
+            for alert in (row for rows in (*known.firing.values(), ended) for row in rows):
+                told = known.event_told(receiver.name, alert)
+                if not self._wants(receiver, alert):
+                    continue
+                muted = known.muted(alert, receiver.name) if alert.status == "firing" else ""
+                ended_unheard = alert.ended_at is not None and told is None and alert.ended_at > alert.fired_at
+                if told in GOING_ON if alert.status == "firing" and not muted else muted or ended_unheard:
+                    row = replace(alert, muted=muted)
+                    event = Event.REPEATED if alert.status == "firing" else Event.RESOLVED
+                    notices.append(self._notice(known, row, event, _WHY.get(event, ""), now, told))
+        return notices
 
     def _wants(self, receiver: NotifyConfig, alert: AlertRow) -> bool:
         return wanted(alert, receiver.severity, receiver.models)

@@ -337,10 +337,10 @@ class Service:
                 self._stopping.wait(wait_seconds(failures, rng) if failures else IDLE_SECONDS)
 
     def _keep(self, name: str) -> None:
-        """Remind a receiver that forgets of the alerts that are firing."""
+        """Remind a receiver that forgets of the alerts that are firing, and of which of them nobody is to be told."""
         channel = self._channels[name]
         if isinstance(channel, Alertmanager):
-            channel.keep(self._announcer.notices_of_firing(self.state, self._receivers[name], clock.now()))
+            channel.keep(self._announcer.notices_to_keep(self.state, self._receivers[name], clock.now()))
 
 
 def _lock(storage: Path) -> IO[str]:

@@ -452,6 +452,11 @@ class Work:
             statement = statement.where(ALERTS.c.status == status)
         return [_as(AlertRow, row) for row in self.connection.execute(statement)]
 
+    def alerts_ended_after(self, moment: datetime) -> list[AlertRow]:
+        """Alerts that fire no longer since a moment of wall-clock time."""
+        statement = sa.select(ALERTS).where(ALERTS.c.status != "firing", ALERTS.c.ended_at > moment)
+        return [_as(AlertRow, row) for row in self.connection.execute(statement)]
+
     def put_alert(self, row: AlertRow) -> None:
         """Store an alert, new or changed."""
         self._put(ALERTS, row)

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from driftline.alerts.channels.alertmanager import ALIVE_FOR, OVER_IN, Alertmanager, alert_of
+from driftline.alerts.channels.alertmanager import ALIVE_FOR, OVER_IN, SILENCED_FOR, Alertmanager, alert_of
 from driftline.alerts.message import Acknowledgement, Event, Notice
-from driftline.errors import UnreachableError
+from driftline.errors import UnavailableError, UnreachableError
 from tests.alerts.channels.conftest import HOSTILE, NOW, message, notice, notices, view
 from tests.receiver import Answer, Server, strict_json
 from tests.servers import Alertmanager as Process
@@ -86,17 +86,94 @@ def test_of_several_notices_of_an_alert_the_last_holds(server: Server) -> None:
     }
 
 
-def test_only_what_fires_is_kept(server: Server) -> None:
-    several = [notice(id="a"), notice(Event.RESOLVED, id="b"), notice(Event.REPEATED, id="c")]
-    found = posted(server, lambda channel: channel.keep(several))
-    assert [alert["labels"]["alert_id"] for alert in found] == ["a", "c"]
+def test_what_fires_is_kept_and_what_ended_is_over(server: Server) -> None:
+    server.answers += [Answer(200, {}, b"[]"), Answer(200)]
+    several = [notice(id="a"), notice(Event.RESOLVED, id="b", ended_at=NOW), notice(Event.REPEATED, id="c")]
+    Alertmanager(server.url, now=lambda: NOW).keep(several)
+    asked, told = server.got
+    assert asked.path == "/api/v2/silences?filter=service%3D%22driftline%22"
+    ends = {alert["labels"]["alert_id"]: datetime.fromisoformat(alert["endsAt"]) for alert in told.json}
+    assert ends == {"a": NOW + ALIVE_FOR, "b": NOW, "c": NOW + ALIVE_FOR}
 
 
-def test_without_a_firing_alert_nothing_is_sent(server: Server) -> None:
+def test_without_an_alert_nothing_is_sent(server: Server) -> None:
     channel = Alertmanager(server.url, now=lambda: NOW)
     channel.keep([])
-    channel.keep([notice(Event.CORRECTED)])
+    channel.send(message(notice(Event.OVER)))
     assert server.got == []
+
+
+MUTED = "silenced by ann until 2026-11-23 14:30 UTC: planned"
+
+
+def matcher(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": value, "isRegex": False, "isEqual": True}
+
+
+def there(id: str, alert: str, ends: timedelta, *, by: str = "Driftline", state: str = "active") -> dict[str, Any]:
+    """A silence as Alertmanager says it."""
+    return {
+        "id": id,
+        "createdBy": by,
+        "comment": MUTED,
+        "startsAt": (NOW - timedelta(hours=1)).isoformat(),
+        "endsAt": (NOW + ends).isoformat(),
+        "matchers": [matcher("service", "driftline"), matcher("alert_id", alert)],
+        "status": {"state": state},
+        "updatedAt": NOW.isoformat(),
+    }
+
+
+def test_what_is_muted_is_silenced_before_it_is_posted(server: Server) -> None:
+    server.answers += [Answer(200, {}, b"[]"), Answer(200, {}, b'{"silenceID": "s1"}'), Answer(200)]
+    Alertmanager(server.url, now=lambda: NOW).keep([notice(id="a", muted=MUTED), notice(id="b")])
+    _, silence, alerts = server.got
+    assert silence.path == "/api/v2/silences"
+    assert silence.json == {
+        "matchers": [matcher("service", "driftline"), matcher("alert_id", "a")],
+        "startsAt": "2026-11-23T12:25:15.250000Z",
+        "endsAt": "2026-11-23T12:35:15.250000Z",
+        "createdBy": "Driftline",
+        "comment": MUTED,
+    }
+    assert [alert["labels"]["alert_id"] for alert in alerts.json] == ["a", "b"]
+
+
+def test_silences_are_prolonged_and_taken_away_but_never_those_of_others(server: Server) -> None:
+    known = [
+        there("long", "a", SILENCED_FOR),
+        there("short", "b", SILENCED_FOR / 3),
+        there("muted no longer", "c", SILENCED_FOR),
+        there("of ann", "c", SILENCED_FOR, by="ann"),
+        there("of another Driftline", "elsewhere", SILENCED_FOR),
+        there("past", "d", -SILENCED_FOR, state="expired"),
+    ]
+    server.answers += [Answer(200, {}, msgspec.json.encode(known)), *[Answer(200)] * 4]
+    channel = Alertmanager(server.url, now=lambda: NOW)
+    channel.keep([notice(id="a", muted=MUTED), notice(id="b", muted=MUTED), notice(id="c"), notice(id="d")])
+    _, gone, prolonged, alerts = server.got
+    assert gone.path == "/api/v2/silence/muted%20no%20longer"
+    assert (prolonged.json["id"], prolonged.json["matchers"][1]["value"]) == ("short", "b")
+    assert datetime.fromisoformat(prolonged.json["endsAt"]) == NOW + SILENCED_FOR
+    assert datetime.fromisoformat(prolonged.json["startsAt"]) == NOW - timedelta(hours=1)
+    assert len(alerts.json) == 4
+    channel.send(message(notice(Event.RESOLVED, id="a", ended_at=NOW)))  # whoever knows of it is told of its end
+    assert [request.path for request in server.got[4:]] == ["/api/v2/silence/long", "/api/v2/alerts"]
+
+
+def test_where_it_cannot_be_silenced_nobody_is_called_and_the_others_are_kept(server: Server) -> None:
+    server.answers += [Answer(500), Answer(200)]
+    known = msgspec.structs.replace(notice(id="b", muted=MUTED), told=Event.FIRED)
+    with pytest.raises(UnavailableError, match="status 500"):
+        Alertmanager(server.url, now=lambda: NOW).keep([notice(id="a", muted=MUTED), known, notice(id="c")])
+    assert [alert["labels"]["alert_id"] for alert in server.got[-1].json] == ["b", "c"]
+
+
+def test_a_silence_that_is_over_there_holds_nothing_up(server: Server) -> None:
+    known = msgspec.json.encode([there("s", "a", SILENCED_FOR)])
+    server.answers += [Answer(200, {}, known), Answer(500, {}, b"already expired"), Answer(200)]
+    Alertmanager(server.url, now=lambda: NOW).keep([notice(id="a")])
+    assert [request.path for request in server.got][1:] == ["/api/v2/silence/s", "/api/v2/alerts"]
 
 
 def test_labels_are_the_same_all_its_life_and_have_no_value_in_them() -> None:

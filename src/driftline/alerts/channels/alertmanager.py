@@ -1,15 +1,18 @@
-"""Alertmanager: alerts by its API v2; routing, grouping, silences and repetition are left to it."""
+"""Alertmanager: alerts by its API v2; routing, grouping and repetition are left to it."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import msgspec
 
 from driftline.alerts.channels.wording import link
-from driftline.alerts.message import GOING_ON, Event, Message, Notice, message_of, told
-from driftline.outgoing import get, post
+from driftline.alerts.message import GOING_ON, AlertView, Event, Message, Notice, message_of, told
+from driftline.errors import UnavailableError
+from driftline.outgoing import delete, get, post
 from driftline.text import visible
 
 ALIVE_FOR = timedelta(minutes=5)
@@ -19,11 +22,21 @@ OVER_IN = timedelta(minutes=2)
 """So long after it hears of it an alert ends that an Alertmanager was killed with: longer than its usual group_wait."""
 
 
+SILENCED_FOR = ALIVE_FOR
+"""So long a silence of ours holds there without being prolonged."""
+
+_CREATOR = "Driftline"
+_SERVICE = "driftline"
+_OURS = f'service="{_SERVICE}"'
+"""Alertmanager looks for silences by what they ask of a label, word for word: so all of ours ask for this."""
+
+
 class Alertmanager:
     """Posts alerts to an Alertmanager, which has them when it answers 200.
 
     It forgets alerts when it restarts, and takes for ended what it does not hear of for `ALIVE_FOR`: so `keep` is to be
-    called with all firing alerts every minute.
+    called with all firing alerts, and those that ended since, twice a minute. Alerts that are muted here are silenced
+    there, each by a silence of its own that `keep` makes, prolongs and takes away; left alone it ends by itself.
 
     An Alertmanager that was killed has forgotten, too, whom it told of an alert, and tells nobody of the end of an
     alert that it does not know. So an alert that ended in the meantime is posted as one that fires and is soon over.
@@ -34,14 +47,66 @@ class Alertmanager:
     def __init__(self, url: str, *, now: Callable[[], datetime]) -> None:
         self._address, self._now = url.rstrip("/"), now
         self._taken_at: datetime | None = None
+        self._silences: dict[str, Silence] | None = None  # by alert; None until it was asked
 
     def send(self, message: Message) -> None:
         """Post the alerts of a message as they are now, but what is over; raises as `http.post` does."""
-        self._post([notice for notice in message.notices if notice.event is not Event.OVER])
+        notices = [notice for notice in message.notices if notice.event is not Event.OVER]
+        for notice in notices:
+            self._lift(notice.alert.id)
+        self._post(notices)
 
     def keep(self, notices: Sequence[Notice]) -> None:
-        """Post those alerts again that are firing; nothing is sent where none is. Raises as `http.post` does."""
-        self._post([notice for notice in notices if notice.alert.status == "firing"])
+        """Post all alerts again, those that ended with their end; nothing is sent where there is none.
+
+        What is muted is silenced first. Where that cannot be done, alerts of which nobody was told are not posted, and
+        what was raised is raised after the others are. Raises as `http.post` does.
+        """
+        problem: UnavailableError | None = None
+        try:
+            self._agree_on_silences(notices)
+        except UnavailableError as error:
+            problem = error
+            notices = [notice for notice in notices if not notice.alert.muted or notice.told in GOING_ON]
+        self._post(notices)
+        if problem is not None:
+            raise problem
+
+    # ---- silences -------------------------------------------------------------------------------------------------
+
+    def _agree_on_silences(self, notices: Sequence[Notice]) -> None:
+        """Have exactly the muted ones of these alerts silenced, so that others' silences stay as they are."""
+        muted = {notice.alert.id: notice.alert for notice in notices if notice.alert.muted}
+        if not muted and (not notices or self._silences == {}):
+            return
+        self._silences = self._ask_for_silences()
+        for notice in notices:
+            if notice.alert.id not in muted:
+                self._lift(notice.alert.id)
+        now = self._now()
+        for id, alert in muted.items():
+            before = self._silences.get(id)
+            if before is None or before.endsAt < now + SILENCED_FOR / 2 or before.comment != _comment(alert):
+                post(f"{self._address}/api/v2/silences", msgspec.json.encode(_silence(alert, before, now)))
+        self._silences |= {id: self._silences.get(id) or Silence() for id in muted}
+
+    def _ask_for_silences(self) -> dict[str, Silence]:
+        """The silences of ours that hold there, by the alert that they are for."""
+        found = get(f"{self._address}/api/v2/silences?filter={quote(_OURS)}", list[Silence])
+        mine = [one for one in found if one.createdBy == _CREATOR and one.status.state != "expired"]
+        return {it.value: one for one in mine for it in one.matchers if it.name == "alert_id"}
+
+    def _lift(self, id: str) -> None:
+        """Take an alert's silence away, if there is one; before the first `keep` none is known."""
+        silence = (self._silences or {}).get(id)
+        if self._silences is None or silence is None:
+            return
+        if not silence.id:  # it was made without saying its id
+            silence = self._ask_for_silences().get(id, silence)
+        if silence.id:
+            with contextlib.suppress(UnavailableError):  # it is over already, or soon will be
+                delete(f"{self._address}/api/v2/silence/{quote(silence.id, safe='')}")
+        self._silences.pop(id, None)
 
     def _post(self, notices: Sequence[Notice]) -> None:
         # The last that is said of an alert holds.
@@ -58,6 +123,52 @@ class Alertmanager:
         """Which alerts it was told of before it started."""
         status = get(f"{self._address}/api/v2/status", Status)
         return lambda notice: _just_ended(notice) and (self._taken_at or notice.alert.fired_at) < status.uptime
+
+
+class Matcher(msgspec.Struct, frozen=True):
+    """What a silence there asks of a label."""
+
+    name: str = ""
+    value: str = ""
+
+
+class SilenceStatus(msgspec.Struct, frozen=True):
+    """Whether a silence there holds: pending, active or expired."""
+
+    state: str = ""
+
+
+class Silence(msgspec.Struct, frozen=True):
+    """A silence there, in its own words."""
+
+    id: str = ""
+    createdBy: str = ""  # noqa: N815 - as Alertmanager spells it
+    comment: str = ""
+    startsAt: datetime = datetime(1970, 1, 1, tzinfo=UTC)  # noqa: N815
+    endsAt: datetime = datetime(1970, 1, 1, tzinfo=UTC)  # noqa: N815
+    matchers: list[Matcher] = []
+    status: SilenceStatus = SilenceStatus()
+
+
+def _silence(alert: AlertView, before: Silence | None, now: datetime) -> dict[str, object]:
+    """A silence for one alert, or the one that there is with a later end."""
+    told = before is not None and bool(before.id)
+    found: dict[str, object] = {
+        "matchers": [
+            {"name": name, "value": value, "isRegex": False, "isEqual": True}
+            for name, value in (("service", _SERVICE), ("alert_id", alert.id))
+        ],
+        # It takes the past for now, and a clock of ours that is ahead must not make it wait.
+        "startsAt": before.startsAt if before is not None and told else now - SILENCED_FOR,
+        "endsAt": now + SILENCED_FOR,
+        "createdBy": _CREATOR,
+        "comment": _comment(alert),
+    }
+    return found | ({"id": before.id} if before is not None and told else {})
+
+
+def _comment(alert: AlertView) -> str:
+    return visible(alert.muted) or "muted"
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -96,7 +207,7 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
     found: dict[str, object] = {
         "labels": {
             "alertname": alert.rule,
-            "service": "driftline",
+            "service": _SERVICE,
             "severity": alert.severity,
             "model": alert.model,
             "rule": alert.rule,

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from driftline.alerts.channels.alertmanager import alert_of
+from driftline.alerts.channels.wording import sentences
 from driftline.alerts.message import Event, Notice, message_of
 from driftline.alerts.stages import due, explained_because, is_told, matches, rank, silenced_because, wanted
 from driftline.rules import ChangeKind, Severity
@@ -25,7 +27,7 @@ from driftline.store.state import AlertRow, State, TransitionRow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-GOING_ON = {Event.FIRED, Event.REOPENED, Event.REPEATED}
+GOING_ON = {Event.FIRED, Event.REOPENED, Event.REPEATED, Event.CHANGED}
 
 
 def alert(id: str = "a", **changes: Any) -> AlertRow:
@@ -271,6 +273,71 @@ def test_when_the_explanation_ends_what_it_explained_is_told() -> None:
     story.happen((ChangeKind.RESOLVED, replace(BROKEN, status="resolved", ended_at=NOW)))
     story.pass_time()
     assert story.told("team") == [("fired", "broken"), ("resolved", "broken"), ("fired", "moved")]
+
+
+# ---- when a rule is changed -----------------------------------------------------------------------------------
+
+
+def change(story: Story, before: AlertRow, after: AlertRow, reason: str = "the rule was changed") -> None:
+    with story.state.work() as work:
+        work.put_alert(after)
+        story.announcer.announce(work, [AlertEvent(ChangeKind.CHANGED, after, reason, 9, before)], story.now)
+
+
+def test_who_knows_of_an_alert_hears_that_its_rule_was_changed_and_others_that_it_fires_or_is_over() -> None:
+    pages, notes = receiver("pages", severity=(Severity.PAGE,)), receiver("notes", severity=(Severity.INFO,))
+    story = Story(receiver("team"), pages, notes)
+    story.happen((ChangeKind.FIRED, alert("a")))
+    change(story, alert("a"), alert("a", severity="info"))
+    story.pass_time()
+    assert story.told("team") == [("fired", "a"), ("changed", "a")]
+    assert story.told("pages") == [("fired", "a"), ("resolved", "a")]
+    assert story.told("notes") == [("fired", "a")]
+    assert [(notice.alert.severity, notice.alert.status) for notice in story.notices("pages")] == [
+        ("page", "firing"),
+        ("page", "resolved"),
+    ]
+    assert {notice.reason for channel in ("team", "pages") for notice in story.notices(channel)[1:]} == {
+        "the rule was changed"
+    }
+    story.happen((ChangeKind.RESOLVED, alert("a", severity="info", status="resolved", ended_at=NOW)))
+    assert story.told("pages") == [("fired", "a"), ("resolved", "a")]
+    assert story.told("team")[-1] == story.told("notes")[-1] == ("resolved", "a")
+
+
+def test_where_severity_is_part_of_its_name_the_old_alert_ends_and_the_new_one_begins() -> None:
+    story = Story(receiver("am", kind="alertmanager", digest=False))
+    story.happen((ChangeKind.FIRED, alert("a")))
+    change(story, alert("a"), alert("a", severity="info"))
+    story.pass_time()
+    assert [(notice.event.value, notice.alert.severity) for notice in story.notices("am")] == [
+        ("fired", "page"),
+        ("resolved", "page"),
+        ("reopened", "info"),
+    ]
+    labels = [alert_of(notice, NOW)["labels"] for notice in story.notices("am")]
+    assert labels[0] == labels[1] != labels[2]
+
+
+def test_a_change_of_what_is_silenced_is_told_to_nobody() -> None:
+    story = Story(receiver("team"))
+    story.happen((ChangeKind.FIRED, alert("a")))
+    story.silence(model="churn")
+    change(story, alert("a"), alert("a", threshold=0.8))
+    assert story.told("team") == [("fired", "a")]
+
+
+def test_a_change_says_what_was_changed_in_every_text() -> None:
+    story = Story(receiver("team"))
+    story.happen((ChangeKind.FIRED, alert("a")))
+    change(story, alert("a"), alert("a", threshold=0.8), "the rule was changed: accuracy < 0.75 → accuracy < 0.8")
+    message = message_of(story.notices("team")[1:], "key")
+    assert message.title == "⚠️ Alert, changed: Model accuracy below threshold!"
+    assert message.text.splitlines()[2:] == [
+        "accuracy 0.5 [0.4, 0.6], n = 60, threshold 0.8",
+        "the rule was changed: accuracy < 0.75 → accuracy < 0.8",
+    ]
+    assert sentences(message.notices[0])[0] == "the rule was changed: accuracy < 0.75 → accuracy < 0.8"
 
 
 # ---- what is over when it is first seen -----------------------------------------------------------------------

@@ -253,7 +253,7 @@ def test_alerts_of_what_is_configured_no_longer_end(firing: Service) -> None:
     with firing.state.work() as change:
         assert end_orphans(change, {MODEL: {"accuracy-low", "recall-low"}}, NOW) == []
         [event] = end_orphans(change, {MODEL: {"recall-low"}}, NOW)
-        assert event.reason == "its rule is no longer configured"
+        assert event.reason == "the rule was removed from the configuration"
     assert firing.views.alerts(MODEL, status="firing") == []
 
 

@@ -22,8 +22,8 @@ NO_VALUE = "no value"
 class Event(enum.StrEnum):
     """What there is to say of an alert.
 
-    *repeated* is said again while it goes on. *over* is said of what began and ended before anybody was told, as when
-    history is loaded. *test* is said of no alert.
+    *repeated* is said again while it goes on, *changed* when its rule was changed by configuration. *over* is said of
+    what began and ended before anybody was told, as when history is loaded. *test* is said of no alert.
     """
 
     FIRED = "fired"
@@ -31,11 +31,12 @@ class Event(enum.StrEnum):
     REPEATED = "repeated"
     RESOLVED = "resolved"
     CORRECTED = "corrected"
+    CHANGED = "changed"
     OVER = "over"
     TEST = "test"
 
 
-GOING_ON = (Event.FIRED, Event.REOPENED, Event.REPEATED)
+GOING_ON = (Event.FIRED, Event.REOPENED, Event.REPEATED, Event.CHANGED)
 """What is said of an alert that fires."""
 
 MARKS = {
@@ -44,6 +45,7 @@ MARKS = {
     Event.REPEATED: "⚠️ Alert, still: ",
     Event.RESOLVED: "✅ Resolved: ",
     Event.CORRECTED: "↩️ Corrected: ",
+    Event.CHANGED: "⚠️ Alert, changed: ",
     Event.OVER: "☑️ Over: ",
     Event.TEST: "🔔 Test: ",
 }
@@ -187,6 +189,8 @@ def _text(notice: Notice) -> str:
     first, *more = describe_alert(notice.alert)
     if notice.event in (Event.RESOLVED, Event.CORRECTED):
         more = [*more[:1], visible(notice.reason)]
+    if notice.event is Event.CHANGED:
+        more = [*more[:2], visible(notice.reason), *more[2:]]
     return "\n".join([MARKS[notice.event] + first, *more])
 
 

@@ -67,6 +67,8 @@ def is_told(event: Event, told: Event | None, *, muted: bool) -> bool:
     """Whether a channel that was told ``told`` last of an alert (None: nothing) is told of this event."""
     if event is Event.RESOLVED:
         return told in GOING_ON
+    if event is Event.CHANGED:
+        return told in GOING_ON and not muted
     if event is Event.OVER:  # whoever was told that it was not true has to know that it was
         return told in (None, Event.CORRECTED) and not muted
     if event is Event.CORRECTED:

@@ -25,13 +25,17 @@ class Status(enum.StrEnum):
 
 
 class ChangeKind(enum.StrEnum):
-    """What happens to a stored alert. All but *updated* are worth a word to people."""
+    """What happens to a stored alert. All but *updated* are worth a word to people.
+
+    *changed* is its rule, by those who configure it; `reconcile` itself knows nothing of that.
+    """
 
     FIRED = "fired"
     RESOLVED = "resolved"
     REOPENED = "reopened"
     CORRECTED = "corrected"
     UPDATED = "updated"
+    CHANGED = "changed"
 
 
 @dataclass(frozen=True, slots=True)

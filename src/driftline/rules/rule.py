@@ -159,6 +159,24 @@ class Rule:
         return (number < self.threshold) == (self.comparison == "below")
 
 
+def difference(old: Rule, new: Rule) -> str:
+    """Say in words what another rule of the same name has otherwise; empty where nothing.
+
+    >>> old = Rule("low", "accuracy", below=0.75)
+    >>> difference(old, Rule("low", "accuracy", below=0.5, for_windows=2, severity=Severity.PAGE))
+    'accuracy < 0.75 → accuracy < 0.5, for 1 → 2, severity warning → page'
+    """
+    found = [f"{old.condition} → {new.condition}"] if old.condition != new.condition else []
+    for name in ("for_windows", "severity", "confidence", "min_samples", "min_coverage", "clear", "keep_firing_for"):
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            words = [
+                "none" if one is None else one if isinstance(one, str) else number_text(one) for one in (before, after)
+            ]
+            found.append(f"{name.removesuffix('_windows')} {words[0]} → {words[1]}")
+    return ", ".join(found)
+
+
 def number_text(number: float) -> str:
     """Return the shortest text that reads back as the same number.
 

@@ -8,8 +8,8 @@ STALENESS = "hours_since_last_event"
 """The measure of a model that nothing arrives of, wall-clock time."""
 
 _PIPELINE = ("label_coverage", "missing_ratio", STALENESS)
-_DRIFT = ("drifted_features_ratio", "prediction_drift", "label_drift")
-WINDOW_MEASURES = ("label_coverage", "missing_ratio", *_DRIFT)
+DRIFT_MEASURES = ("drifted_features_ratio", "prediction_drift", "label_drift")
+WINDOW_MEASURES = ("label_coverage", "missing_ratio", *DRIFT_MEASURES)
 """Measures of every model's windows, beside those of performance."""
 
 _WITHOUT_LABELS = ("missing_ratio", "drifted_features_ratio", "prediction_drift")
@@ -36,7 +36,7 @@ def topic_of(measure: str) -> Topic:
     """
     if measure in _PIPELINE:
         return Topic.PIPELINE
-    return Topic.DRIFT if measure in _DRIFT else Topic.PERFORMANCE
+    return Topic.DRIFT if measure in DRIFT_MEASURES else Topic.PERFORMANCE
 
 
 def rests_on_labels(measure: str) -> bool:

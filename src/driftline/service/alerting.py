@@ -26,6 +26,7 @@ from driftline.rules import (
 from driftline.rules import State as VerdictState
 from driftline.rules.findings import ColumnFinding, Findings, findings_of
 from driftline.rules.topic import rests_on_labels
+from driftline.service.model import forget_rules
 from driftline.service.summary import DriftView, WindowSummary
 from driftline.store.state import AlertRow, Judgement, TransitionRow, Work
 
@@ -46,27 +47,81 @@ class AlertEvent:
     alert: AlertRow
     reason: str
     windows: int = 1
+    before: AlertRow | None = None
+    """The alert before its rule was changed."""
 
 
-def move_alerts(model: str, work: Work, rule: Rule, now: datetime) -> list[AlertEvent]:
-    """Reconcile a rule's alerts with its verdicts; return what people want to hear of, in order."""
+def move_alerts(model: str, work: Work, rule: Rule, now: datetime, *, why: str = "") -> list[AlertEvent]:
+    """Reconcile a rule's alerts with its verdicts; return what people want to hear of, in order.
+
+    ``why`` says how its configuration was changed since they were reconciled last, empty where it was not. What the
+    rule as it is now does not find is then over, or left as it was: that it was never true nobody says.
+    """
     judged = [_judged(one) for one in work.judgements(model, rule=rule.name)]
-    stored = {row.id: row for row in work.alerts(model, rule=rule.name)}
+    rows = {row.id: row for row in work.alerts(model, rule=rule.name)}
+    others = [row for row in rows.values() if row.measure != rule.measure and row.status == Status.FIRING]
+    events = [_end(work, row, now, why or "the rule was changed") for row in others]
+    stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
     changes = reconcile([_as_stored(row) for row in stored.values()], alerts_of(rule, judged))
-    events: list[AlertEvent] = []
     newest = ""
     for change in changes:
+        row = stored.get(change.alert or "")
+        if change.kind is ChangeKind.CORRECTED and row is not None:
+            if why and row.status == Status.FIRING:
+                events.append(_end(work, row, now, f"{why}; by it, its windows are no breach"))
+            if why or _is_outdated(work, row):
+                _outdate(work, row, why, now)
+                continue
         if change.kind is ChangeKind.FIRED:
             assert change.span is not None  # an alert fires over a span
             newest = _alert_id(model, rule.name, change.span.started.start, now)
             stored[newest] = _new_alert(model, work, newest, change.span, now)
         alert = _changed(stored[change.alert or newest], change, now)
+        reason = change.reason if change.kind is ChangeKind.FIRED or not why else f"{why}; {change.reason}"
         stored[alert.id] = alert
         work.put_alert(alert)
-        work.add_transition(TransitionRow(alert.id, now, change.kind.value, change.reason))
+        work.add_transition(TransitionRow(alert.id, now, change.kind.value, reason))
         if change.kind is not ChangeKind.UPDATED:
-            events.append(AlertEvent(change.kind, alert, change.reason))
+            events.append(AlertEvent(change.kind, alert, reason))
+    if why:
+        told = {event.alert.id for event in events}
+        going_on = [row for row in stored.values() if row.status == Status.FIRING and row.id not in told]
+        events += [_apply(work, row, rule, now, why) for row in going_on]
     return events
+
+
+_OUTDATED = "outdated"
+"""The step of an alert that the rule, as it was changed, does not find; it stays as it was under the old one."""
+
+
+def _outdate(work: Work, row: AlertRow, why: str, now: datetime) -> None:
+    if why and not _is_outdated(work, row):
+        reason = f"{why}; by it, its windows are no breach"
+        work.add_transition(TransitionRow(row.id, now, _OUTDATED, reason))
+
+
+def _is_outdated(work: Work, row: AlertRow) -> bool:
+    steps = work.transitions([row.id]).get(row.id, [])
+    return bool(steps) and steps[-1].kind == _OUTDATED
+
+
+def _end(work: Work, row: AlertRow, now: datetime, reason: str) -> AlertEvent:
+    ended = replace(row, status=Status.RESOLVED.value, ended_at=now)
+    work.put_alert(ended)
+    work.add_transition(TransitionRow(row.id, now, ChangeKind.RESOLVED.value, reason))
+    return AlertEvent(ChangeKind.RESOLVED, ended, reason)
+
+
+def _apply(work: Work, row: AlertRow, rule: Rule, now: datetime, why: str) -> AlertEvent:
+    """Give an alert that goes on what its rule says now."""
+    changed = _as_configured(row, rule)
+    work.put_alert(changed)
+    work.add_transition(TransitionRow(row.id, now, ChangeKind.CHANGED.value, why))
+    return AlertEvent(ChangeKind.CHANGED, changed, why, before=row)
+
+
+def _as_configured(row: AlertRow, rule: Rule) -> AlertRow:
+    return replace(row, severity=rule.severity.value, threshold=rule.threshold, title=rule.title)
 
 
 def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> list[AlertEvent]:
@@ -74,11 +129,10 @@ def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> lis
     events: list[AlertEvent] = []
     for row in work.alerts(status=Status.FIRING.value):
         if row.rule not in {*known.get(row.model, ()), *(BUILT_IN if row.model in known else ())}:
-            ended = replace(row, status=Status.RESOLVED.value, ended_at=now)
-            reason = "its rule is no longer configured" if row.model in known else "its model is no longer configured"
-            work.put_alert(ended)
-            work.add_transition(TransitionRow(row.id, now, ChangeKind.RESOLVED.value, reason))
-            events.append(AlertEvent(ChangeKind.RESOLVED, ended, reason))
+            reason = "the rule was removed" if row.model in known else "the model was removed"
+            events.append(_end(work, row, now, f"{reason} from the configuration"))
+            if row.model not in known:
+                forget_rules(row.model, work)
     return events
 
 
@@ -132,6 +186,7 @@ def _changed(alert: AlertRow, change: Change, now: datetime) -> AlertRow:
     firing = change.span.firing
     if change.kind is ChangeKind.REOPENED:  # whoever took it on thought that it was over
         alert = replace(alert, acknowledged_by="", acknowledged_at=None, acknowledged_reason="")
+    alert = _as_configured(alert, change.span.rule) if firing else alert
     return replace(
         alert,
         status=(Status.FIRING if firing else Status.RESOLVED).value,

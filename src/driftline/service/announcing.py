@@ -110,7 +110,9 @@ class Announcer:
         self._watch_for_history(events, now)
         known = _Known.of(work, now, (event.alert.id for event in events))
         for event in sorted(events, key=lambda event: rank(event.alert)):
-            if event.alert.status == "firing":
+            if event.before is not None:
+                self._announce_change(known, event, event.before)
+            elif event.alert.status == "firing":
                 self._announce_firing(known, event)
             elif event.kind is ChangeKind.RESOLVED and self._is_news(known, event.alert):
                 self._announce_over(known, event)
@@ -124,10 +126,24 @@ class Announcer:
         alert = self._mute(known, event.alert, self._nobody(known, event.alert, muted))
         for receiver in wanting:
             if is_told(kind, known.event_told(receiver.name, alert), muted=bool(muted[receiver.name])):
-                if self._is_held(alert.model, known.now):
+                if self._is_held(alert.model, known.now) and kind is not Event.CHANGED:
                     known.coming.setdefault(receiver.name, []).append(alert)
                 else:
                     self._tell(known, receiver, alert, kind, event.reason)
+
+    def _announce_change(self, known: _Known, event: AlertEvent, before: AlertRow) -> None:
+        """Say that the rule of an alert that goes on was changed, to those who know of it.
+
+        For those who no longer want it, it is over; and so is what an Alertmanager holds by its old severity.
+        """
+        over = replace(before, status="resolved", ended_at=known.now)
+        for receiver in self._receivers:
+            if known.event_told(receiver.name, before) not in GOING_ON:
+                continue
+            moved = receiver.kind == "alertmanager" and before.severity != event.alert.severity
+            if moved or not self._wants(receiver, event.alert):
+                self._tell(known, receiver, over, Event.RESOLVED, event.reason)
+        self._announce_firing(known, event)
 
     def _announce_over(self, known: _Known, event: AlertEvent) -> None:
         """Say once what was over when it was first seen, to who wants it; nobody is paged for it."""
@@ -147,7 +163,8 @@ class Announcer:
         if (kind := _EVENTS[event.kind.value]) in GOING_ON:
             return  # over when it is first seen: that it ended says all
         for receiver in self._receivers:
-            if self._wants(receiver, alert) and is_told(kind, known.event_told(receiver.name, alert), muted=False):
+            told = known.event_told(receiver.name, alert)  # whoever knows of it hears of its end, by whatever severity
+            if (told is not None or self._wants(receiver, alert)) and is_told(kind, told, muted=False):
                 self._tell(known, receiver, alert, kind, event.reason)
 
     def _is_news(self, known: _Known, alert: AlertRow) -> bool:

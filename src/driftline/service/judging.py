@@ -75,8 +75,8 @@ def judge_windows(
         found = [_store(model.name, work, assessment) for assessment in assessments]
         changed = {rule for rules in found for rule in rules}
         for rule in model.config.rules:
-            if rule.name in changed:
-                events += move_alerts(model.name, work, rule, now)
+            if rule.name in changed or rule.name in model.rule_changes:
+                events += move_alerts(model.name, work, rule, now, why=model.rule_changes.get(rule.name, ""))
         windows = sum(bool(rules) for rules in found)
         events = [replace(event, windows=windows) for event in events]
         announce(work, events, now)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -14,12 +15,16 @@ from driftline.events import Schema, Task
 from driftline.profiles import Columns, Reference, canonical, infer_schema
 from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
+from driftline.rules import Rule
+from driftline.rules.rule import difference
+from driftline.rules.topic import DRIFT_MEASURES
 from driftline.service.config import Config, ModelConfig
 from driftline.sketches import decode, encode
+from driftline.statistics.drift import Floors
 from driftline.store.files import open_rows, whole
 from driftline.store.log import EventLog
 from driftline.store.rows import Rows
-from driftline.store.state import ModelRow, State
+from driftline.store.state import ModelRow, State, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,9 @@ class MonitoredModel:
     log: EventLog
     rebuild: bool
     """Whether what the profiles depend on has changed since they were stored: they must come from the log anew."""
+
+    rule_changes: Mapping[str, str] = field(default_factory=dict)
+    """By rule, in words, how the configuration has changed since its windows were judged; of all that must be again."""
 
     behind: bool = False
     """Whether the log is newer than the state, which must recall what it knows from there; see `agreement`."""
@@ -62,7 +70,7 @@ def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredMod
 
     The reference profile is computed once: again only when its file or what it depends on has changed.
     """
-    fingerprint, rules = _fingerprint(config), _digest(msgspec.json.encode((config.rules, config.floors)))
+    fingerprint, rules = _fingerprint(config), _rules(config)
     with state.read() as read:
         stored = read.model(config.name)
     if stored is not None and stored.fingerprint == fingerprint:
@@ -76,7 +84,7 @@ def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredMod
                 ModelRow(
                     model=config.name,
                     fingerprint=fingerprint if not rebuild else b"",  # known as done only after the rebuild
-                    rules=rules,
+                    rules=rules if stored is None else stored.rules,  # known as done once they have judged
                     schema=encode(schema),
                     reference=encode(reference),
                     watermark=stored.watermark if stored is not None else None,
@@ -87,9 +95,8 @@ def open_model(config: ModelConfig, whole: Config, state: State) -> MonitoredMod
             )
             work.retire_judgements(config.name, [rule.name for rule in config.rules])
             work.unsettle_all(config.name)
-    return MonitoredModel(
-        config, schema, reference, EventLog(Path(whole.storage) / "log" / config.name, schema), rebuild
-    )
+    log = EventLog(Path(whole.storage) / "log" / config.name, schema)
+    return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
 
 
 def remember_fingerprint(model: MonitoredModel, state: State) -> None:
@@ -98,6 +105,49 @@ def remember_fingerprint(model: MonitoredModel, state: State) -> None:
         stored = work.model(model.name)
         assert stored is not None  # open_model stores it
         work.put_model(replace(stored, fingerprint=_fingerprint(model.config)))
+
+
+def remember_rules(model: MonitoredModel, state: State) -> MonitoredModel:
+    """Say that the present rules have judged all windows; return the model without changes of them."""
+    rules = _rules(model.config)
+    with state.read() as read:
+        stored = read.model(model.name)
+    if stored is not None and stored.rules != rules:
+        with state.work() as work:
+            stored = work.model(model.name)
+            assert stored is not None  # it was there
+            work.put_model(replace(stored, rules=rules))
+    return replace(model, rule_changes={})
+
+
+def forget_rules(model: str, work: Work) -> None:
+    """Have all windows judged again when a model that is configured no longer comes back."""
+    stored = work.model(model)
+    if stored is not None and stored.rules:
+        work.put_model(replace(stored, rules=b""))
+
+
+def _rules(config: ModelConfig) -> bytes:
+    return msgspec.json.encode((config.rules, config.floors))
+
+
+def _rule_changes(config: ModelConfig, stored: ModelRow | None) -> dict[str, str]:
+    """In words, by rule. Rules of an earlier release are not known, nor is then what has changed."""
+    if stored is None or stored.rules == _rules(config):
+        return {}
+    try:
+        before, floors = msgspec.json.decode(stored.rules or b"[[], {}]", type=tuple[list[Rule], Floors])
+    except (msgspec.MsgspecError, UsageError):
+        return dict.fromkeys((rule.name for rule in config.rules), "")
+    old, found = {rule.name: rule for rule in before}, dict[str, str]()
+    for rule in config.rules:
+        if rule.name not in old:
+            found[rule.name] = "the rule is configured again"
+        elif changed := difference(old[rule.name], rule):
+            found[rule.name] = f"the rule was changed: {changed}"
+        elif floors != config.floors and rule.measure in DRIFT_MEASURES:
+            found[rule.name] = "what counts as drift was changed"
+    return found or dict.fromkeys((rule.name for rule in config.rules), "")
 
 
 def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:

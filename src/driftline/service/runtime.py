@@ -32,7 +32,7 @@ from driftline.service.config import Config, secret
 from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
 from driftline.service.loop import open_loop
-from driftline.service.model import open_models, remember_fingerprint
+from driftline.service.model import open_models, remember_fingerprint, remember_rules
 from driftline.service.model_guesses import guesses_of
 from driftline.service.pushing import push_windows
 from driftline.service.rebuild import rebuild
@@ -216,6 +216,7 @@ class Service:
         """Judge what was stored, before anything new is worked in."""
         self._rebuild(name)
         self._judge(name)
+        self.models[name] = remember_rules(self.models[name], self.state)
 
     def _rebuild(self, name: str) -> None:
         model = self.models[name]
@@ -273,7 +274,8 @@ class Service:
 
     def _say(self, event: AlertEvent) -> None:
         first, *more = describe_alert(alert_view(event.alert, [], None, timezones_of(self.config)))
-        lines = more if event.kind in _BEGINNINGS else [*more[:1], visible(event.reason)]
+        going_on = event.kind in _BEGINNINGS or event.before is not None
+        lines = more if event.kind in _BEGINNINGS else [*more[: 2 if going_on else 1], visible(event.reason)]
         wrapped = (textwrap.fill(line, _WIDTH, **_INDENTED) for line in lines)
         self._tell("\n".join([MARKS[Event(event.kind.value)] + first, *wrapped]))
 

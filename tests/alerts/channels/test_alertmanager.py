@@ -179,7 +179,7 @@ def test_a_silence_that_is_over_there_holds_nothing_up(server: Server) -> None:
 def test_labels_are_the_same_all_its_life_and_have_no_value_in_them() -> None:
     life = [
         notice(event, f"reason of {event}", value=value, value_now=value, threshold=value, n=int(100 * value))
-        for event, value in zip(Event, (0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6), strict=True)
+        for event, value in zip(Event, (0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.57, 0.6), strict=True)
     ]
     assert len({msgspec.json.encode(alert_of(one, NOW)["labels"]) for one in life}) == 1
 

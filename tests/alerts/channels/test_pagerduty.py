@@ -67,6 +67,7 @@ def test_an_alert_opens_an_incident(server: Server) -> None:
         (Event.RESOLVED, ["resolve"]),
         (Event.CORRECTED, ["resolve"]),
         (Event.TEST, ["trigger", "resolve"]),
+        (Event.CHANGED, ["trigger"]),
         (Event.OVER, []),
     ],
 )

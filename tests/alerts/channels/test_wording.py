@@ -120,6 +120,7 @@ def test_strangers_make_no_lines_of_their_own_and_act_on_nothing(one: Message) -
     sentences_of = [len(notice.alert.findings.sentences) if notice.alert.findings else 0 for notice in one.notices]
     ended = [notice.event in (Event.RESOLVED, Event.CORRECTED) for notice in one.notices]
     own = sum(3 if over else 3 + count for count, over in zip(sentences_of, ended, strict=True))
+    own += sum(notice.event is Event.CHANGED for notice in one.notices)  # a line on what was changed
     whole = own + len(one.notices) - 1  # an empty line between two
     if all(notice.event is Event.OVER for notice in one.notices):  # a title, a line for each, and how many more
         whole = 1 + min(len(one.notices), MOST_LINES) + (len(one.notices) > MOST_LINES)

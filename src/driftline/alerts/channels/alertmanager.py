@@ -109,8 +109,8 @@ class Alertmanager:
         self._silences.pop(id, None)
 
     def _post(self, notices: Sequence[Notice]) -> None:
-        # The last that is said of an alert holds.
-        latest = {notice.alert.id: notice for notice in notices}
+        # The last that is said of an alert holds; one of another severity is another alert there.
+        latest = {(notice.alert.id, notice.alert.severity): notice for notice in notices}
         if latest:
             now = self._now()
             forgot = self._forgot if any(_just_ended(notice) for notice in latest.values()) else _nothing

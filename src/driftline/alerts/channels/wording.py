@@ -76,7 +76,9 @@ def sentences(notice: Notice) -> list[str]:
     alert = notice.alert
     if notice.event is Event.OVER:  # one of many, and nobody has to act
         return []
-    texts = [notice.reason] if notice.event in ENDED else list(alert.findings.sentences if alert.findings else ())
+    texts = [notice.reason] if notice.event in (*ENDED, Event.CHANGED) else []
+    if notice.event not in ENDED and alert.findings:
+        texts += alert.findings.sentences
     if alert.acknowledged is not None and notice.event not in ENDED:
         taken = alert.acknowledged
         texts.append(f"Acknowledged by {taken.by}{': ' if taken.reason else ''}{taken.reason}")

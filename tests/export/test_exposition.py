@@ -248,7 +248,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> CollectorRegistry:
     config, state, inbox = fabricated(tmp_path_factory.mktemp("many"), 200, 50)
     tasks = dict.fromkeys(config.models, "binary")
     registry = CollectorRegistry()
-    registry.register(ServiceCollector(lambda: snapshot(config, tasks, state, inbox, {}), 100_000))
+    registry.register(ServiceCollector(lambda: snapshot(config, tasks, state, inbox, {}, NOW), 100_000))
     return registry
 
 

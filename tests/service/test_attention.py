@@ -218,17 +218,17 @@ def test_a_test_message_reaches_its_receiver_or_says_why_not(
 
 
 def test_a_model_that_nothing_arrives_of_is_an_alert_until_something_does(service: Service) -> None:
-    config = replace(service.config.models[MODEL], stale_after=timedelta(hours=3))
+    config, started = replace(service.config.models[MODEL], stale_after=timedelta(hours=3)), NOW
 
     def look(hours: float) -> AlertEvent | None:
         now = NOW + timedelta(hours=hours)
-        event = check_arrivals(config, service.state, now)
+        event = check_arrivals(config, service.state, now, started)
         if event is not None:
             with service.state.work() as work:
                 store_event(work, event, now)
         return event
 
-    assert look(100) is None  # nothing ever arrived: there is nothing to miss
+    assert look(3) is None
     deliver(service, "predictions", [prediction("a", 0.0, said=1)])
     work(service)
     assert look(3) is None
@@ -247,6 +247,37 @@ def test_a_model_that_nothing_arrives_of_is_an_alert_until_something_does(servic
     again = look(9)
     assert again is not None
     assert again.alert.id != fired.alert.id
+    started = NOW + timedelta(hours=20)
+    assert look(20) is None  # nothing has come meanwhile: a new start does not end it
+
+
+def test_a_model_that_never_received_anything_is_stale_from_the_start_on(service: Service) -> None:
+    started = NOW - timedelta(hours=1)
+    config = replace(service.config.models[MODEL], stale_after=timedelta(hours=3))
+    assert check_arrivals(config, service.state, NOW + timedelta(hours=2), started) is None
+    event = check_arrivals(config, service.state, NOW + timedelta(hours=3), started)
+    assert event is not None
+    assert (event.alert.rule, event.alert.value) == ("monitor-stale", 4.0)
+    assert event.reason == "nothing has ever arrived, and this service waits since 2025-12-31 23:00 UTC"
+    with service.state.work() as change:
+        store_event(change, event, NOW)
+    assert check_arrivals(config, service.state, NOW + timedelta(hours=5), started) is None  # told once
+    deliver(service, "predictions", [prediction("a", 0.0, said=1)])
+    work(service)
+    resolved = check_arrivals(config, service.state, NOW + timedelta(hours=5), started)
+    assert resolved is not None
+    assert resolved.reason == "events arrive again: the newest on 2026-01-01 00:00 UTC"
+
+
+def test_what_could_not_arrive_while_the_service_was_down_is_not_missed(service: Service) -> None:
+    config = replace(service.config.models[MODEL], stale_after=timedelta(hours=3))
+    deliver(service, "predictions", [prediction("a", 0.0, said=1)])
+    work(service)
+    started = NOW + timedelta(hours=50)
+    assert check_arrivals(config, service.state, started + timedelta(hours=3), started) is None
+    event = check_arrivals(config, service.state, started + timedelta(hours=4), started)
+    assert event is not None
+    assert event.reason == "nothing has arrived since 2026-01-01 00:00 UTC"
 
 
 def test_alerts_of_what_is_configured_no_longer_end(firing: Service) -> None:

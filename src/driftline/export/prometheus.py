@@ -93,6 +93,7 @@ class ModelMetrics(NamedTuple):
     retraining_runs: Mapping[tuple[str, str], int]  # that are over, by trigger and result
     retraining_open: Mapping[str, int]  # requests that are not over, by stage
     series_dropped: int = 0
+    quiet_since_timestamp_seconds: float | None = None  # the newest event, or the start of the service
     poisoned: int = 0  # events that the worker failed on, set aside
 
 
@@ -210,7 +211,7 @@ def _present(*values: float | None) -> int:
     return sum(value is not None for value in values)
 
 
-_FEW = 14  # families with one series a model
+_FEW = 15  # families with one series a model
 
 
 # ---- families -------------------------------------------------------------------------------------------------------
@@ -273,6 +274,12 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         "When the newest event that is worked in arrived, wall-clock time.",
         models,
         lambda one: one.last_event_timestamp_seconds,
+    )
+    yield _gauge(
+        "driftline_quiet_since_timestamp_seconds",
+        "Since when no event has arrived that could have: the newest one, or the start of the service after it.",
+        models,
+        lambda one: one.quiet_since_timestamp_seconds,
     )
     yield _gauge(
         "driftline_worker_failing",

@@ -184,7 +184,9 @@ def _operations(service: Service) -> APIRouter:
     vitals = Vitals(service.config, service.inbox)
     registry.register(
         ServiceCollector(
-            lambda: snapshot(service.config, service.tasks, service.state, service.inbox, service.problems),
+            lambda: snapshot(
+                service.config, service.tasks, service.state, service.inbox, service.problems, service.started
+            ),
             service.config.prometheus.max_series,
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -38,16 +39,24 @@ RESULTS = ("delivered", "refused", "expired")
 
 
 def snapshot(
-    config: Config, tasks: Mapping[str, str], state: State, inbox: Inbox, problems: Mapping[str, str]
+    config: Config,
+    tasks: Mapping[str, str],
+    state: State,
+    inbox: Inbox,
+    problems: Mapping[str, str],
+    started: datetime,
 ) -> ServiceMetrics:
-    """Read everything that is exposed, as of one moment; ``problems`` are of models that cannot be worked in."""
+    """Read everything that is exposed, as of one moment.
+
+    ``problems`` are of models that cannot be worked in, ``started`` is when the service did, wall-clock time.
+    """
     queued = inbox.waiting_events()
     with state.read() as read:
         outbox, requests = Outbox(read.connection), Retraining(read.connection).counts()
         return ServiceMetrics(
             version=importlib.metadata.version("driftline"),
             models=[
-                _model(read, name, tasks[name], queued.get(name, 0), name in problems, requests.get(name, {}))
+                _model(read, name, tasks[name], queued.get(name, 0), name in problems, requests.get(name, {}), started)
                 for name in config.models
             ],
             notifications={result: outbox.count(result) for result in RESULTS},
@@ -63,6 +72,7 @@ def _model(
     queued: int,
     failing: bool,
     requests: Mapping[tuple[str, str], int],
+    started: datetime,
 ) -> ModelMetrics:
     counters = read.counters(model)
     stored = read.model(model)
@@ -117,6 +127,7 @@ def _model(
         ],
         drifted_features={version: value for version, value in ratios.items() if value is not None},
         last_event_timestamp_seconds=last_arrival.timestamp() if last_arrival else None,
+        quiet_since_timestamp_seconds=max(last_arrival or started, started).timestamp(),
         last_evaluation_timestamp_seconds=evaluated.timestamp() if evaluated else None,
         failing=failing,
         transitions={kind: TransitionCount(n, alert) for kind, (n, alert, _) in read.count_transitions(model).items()},

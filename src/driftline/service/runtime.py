@@ -94,6 +94,9 @@ class Service:
         self.views = Views(config, self.tasks, self.state, self.inbox, self.guesses)
         self.problems: dict[str, str] = {}
         self._wake, self._stopping = threading.Event(), threading.Event()
+        self.started = clock.now()
+        """Since when this service can take what arrives, wall-clock time."""
+
         self.address = ""
         """Where the service can be reached, once it listens; links lead there unless `url` is configured."""
         self._channels: dict[str, Channel] = {}  # opened at the start: only then have its secrets to be there
@@ -125,6 +128,7 @@ class Service:
 
     def start(self) -> None:
         """Start the worker and one delivery thread a channel."""
+        self.started = clock.now()
         self._channels = {name: open_channel(one, clock.now) for name, one in self._receivers.items()}
         for name, one in self.config.models.items():
             if one.retrain is not None and (tell := one.retrain.tell) is not None:
@@ -259,7 +263,7 @@ class Service:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""
         now = clock.now()
         for config in self.config.models.values():
-            if (event := check_arrivals(config, self.state, now)) is not None:
+            if (event := check_arrivals(config, self.state, now, self.started)) is not None:
                 with self.state.work() as work:
                     store_event(work, event, now)
                     self._announcer.announce(work, [event], now)

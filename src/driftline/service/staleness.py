@@ -18,28 +18,39 @@ from driftline.store.state import AlertRow, State, TransitionRow, Work
 _HOUR = timedelta(hours=1)
 
 
-def check_arrivals(config: ModelConfig, state: State, now: datetime) -> AlertEvent | None:
-    """What has changed about a model's staleness; None where nothing has, or nothing ever arrived.
+def check_arrivals(config: ModelConfig, state: State, now: datetime, started: datetime) -> AlertEvent | None:
+    """What has changed about a model's staleness; None where nothing has.
 
-    ``now`` is wall-clock time. To be stored and announced by `store_event`.
+    ``now`` and ``started``, when the service started, are wall-clock time: what did not arrive while nobody could take
+    it is not missed, and of a model that never received anything the wait begins at the start. To be stored and
+    announced by `store_event`.
     """
     with state.read() as read:
         stored = read.model(config.name)
         open_alert = next(iter(read.alerts(config.name, rule=STALE_RULE, status=Status.FIRING.value)), None)
     last = stored.last_arrival if stored is not None else None
-    stale = config.stale_after is not None and last is not None and now - last > config.stale_after
-    if open_alert is not None and (not stale or last != open_alert.started_at):
-        reason = f"events arrive again: the newest on {last:%Y-%m-%d %H:%M} UTC"
+    quiet_since = max(last or started, started)
+    stale = config.stale_after is not None and now - quiet_since > config.stale_after
+    if open_alert is not None:
         if config.stale_after is None:
             reason = "`stale_after` is no longer configured"
+        elif last is not None and last != open_alert.started_at:
+            reason = f"events arrive again: the newest on {last:%Y-%m-%d %H:%M} UTC"
+        else:  # a new start of the service ends nothing
+            return None
         ended = replace(open_alert, status=Status.RESOLVED.value, ended_at=now, last_end=now)
         return AlertEvent(ChangeKind.RESOLVED, ended, reason)
-    if open_alert is None and stale:
-        assert last is not None
+    if stale:
         assert config.stale_after is not None
-        reason = f"nothing has arrived since {last:%Y-%m-%d %H:%M} UTC"
-        return AlertEvent(ChangeKind.FIRED, _alert(config, config.stale_after, last, now), reason)
+        alert = _alert(config, config.stale_after, last, started, now)
+        return AlertEvent(ChangeKind.FIRED, alert, _said(last, started))
     return None
+
+
+def _said(last: datetime | None, started: datetime) -> str:
+    if last is None:
+        return f"nothing has ever arrived, and this service waits since {started:%Y-%m-%d %H:%M} UTC"
+    return f"nothing has arrived since {last:%Y-%m-%d %H:%M} UTC"
 
 
 def store_event(work: Work, event: AlertEvent, now: datetime) -> None:
@@ -48,13 +59,14 @@ def store_event(work: Work, event: AlertEvent, now: datetime) -> None:
     work.add_transition(TransitionRow(event.alert.id, now, event.kind.value, event.reason))
 
 
-def _alert(config: ModelConfig, stale_after: timedelta, last: datetime, now: datetime) -> AlertRow:
+def _alert(
+    config: ModelConfig, stale_after: timedelta, last: datetime | None, started: datetime, now: datetime
+) -> AlertRow:
     rule = Rule(STALE_RULE, STALENESS, above=stale_after / _HOUR)
-    sentence = (
-        f"No event of {config.name} has arrived since {last:%Y-%m-%d %H:%M} UTC: no window closes, nothing is judged."
-    )
+    since = last or started
+    said = f"Of {config.name} {_said(last, started)}: no window closes, nothing is judged."
     return AlertRow(
-        id=hashlib.sha256(f"{config.name}\n{STALE_RULE}\n{last.isoformat()}\n{now.isoformat()}".encode()).hexdigest()[
+        id=hashlib.sha256(f"{config.name}\n{STALE_RULE}\n{since.isoformat()}\n{now.isoformat()}".encode()).hexdigest()[
             :16
         ],
         model=config.name,
@@ -63,17 +75,17 @@ def _alert(config: ModelConfig, stale_after: timedelta, last: datetime, now: dat
         severity=rule.severity.value,
         title="Model receives no events!",
         status=Status.FIRING.value,
-        started_at=last,
+        started_at=since,
         last_end=now,
-        window_start=last,
+        window_start=since,
         window_end=now,
-        value=(now - last) / _HOUR,
+        value=(now - since) / _HOUR,
         low=None,
         high=None,
         n=0,
         threshold=rule.threshold,
         worst=None,
-        findings=msgspec.json.encode(Findings((), (), (), (sentence,))),
+        findings=msgspec.json.encode(Findings((), (), (), (said,))),
         fired_at=now,
         ended_at=None,
     )

@@ -117,8 +117,7 @@ def test_every_alert_has_a_unit_test_that_fires_and_one_that_does_not() -> None:
             (fires if one["exp_alerts"] else quiet).add(one["alertname"])
     alerts = {rule["alert"] for rule in rules_in(files["driftline.rules.yml"]) if "alert" in rule}
     assert len(alerts) > 30
-    too_long = {"accuracy-low"}  # two windows of a month
-    assert fires == quiet == alerts - too_long
+    assert fires == quiet == alerts
 
 
 def test_every_alert_has_labels_to_route_by_and_a_runbook(folder: Path) -> None:
@@ -159,15 +158,15 @@ def test_staleness_is_said_where_it_is_not_the_default() -> None:
     assert groups_of(MODELS[2:]) == []
 
 
-def test_a_rule_in_windows_becomes_one_in_time() -> None:
+def test_a_rule_asks_how_many_windows_driftline_has_counted() -> None:
     [group] = groups_of(MODELS)
     once, thrice = (next(rule for rule in group["rules"] if rule.get("alert") == name) for name in ("~", "for"))
-    assert ("for" in once, "keep_firing_for" in once) == (False, False)
-    assert (thrice["for"], thrice["keep_firing_for"], thrice["labels"]["severity"]) == ("2h30m", "2h", "page")
-    assert thrice["expr"].startswith(
-        'max by (model, version) (driftline_performance_ci_upper{model="churn",metric="accur'
+    assert once["expr"] == (
+        'max by (model) (last_over_time(driftline_monitor_breaches{model="churn",monitor="~"}[5m])) >= 1'
     )
-    assert thrice["expr"].endswith(">= 30")
+    assert thrice["expr"].endswith(" >= 3")
+    assert "for" not in thrice and "keep_firing_for" not in thrice  # these are counted in windows, too
+    assert thrice["labels"]["severity"] == "page"
 
 
 def test_addresses_stand_where_they_belong() -> None:
@@ -387,10 +386,20 @@ def test_a_fault_of_the_pipeline_explains_the_rest(alertmanager: Alertmanager, m
     assert told(
         alertmanager,
         alert(model, "pipeline", "warning", measure, alert_id),
-        alert(model, "accuracy-low", "page", "accuracy", "77aa"),
+        alert(model, "accuracy-low", "warning", "accuracy", "77aa"),
         alert(model, "DriftlineFeatureDrift", "info", "feature_drift"),
         alert(model, "DriftlineInvalidEventsFast", "page", "invalid_events_ratio"),
     ) == {"pipeline", "DriftlineInvalidEventsFast"}
+
+
+@pytest.mark.parametrize("severity", ["warning", "info"])
+@pytest.mark.parametrize(
+    ("measure", "explained"), [("label_coverage", "accuracy"), ("accuracy", "label_drift"), ("model_absent", "recall")]
+)
+def test_no_lesser_alert_mutes_a_page(alertmanager: Alertmanager, measure: str, explained: str, severity: str) -> None:
+    model = f"{measure}-{severity}-page"
+    both = alert(model, "lesser", severity, measure, "1"), alert(model, "page", "page", explained, "2")
+    assert "page" in told(alertmanager, *both)
 
 
 def test_performance_explains_drift_and_a_page_lesser_alerts(alertmanager: Alertmanager) -> None:
@@ -409,7 +418,7 @@ def test_a_page_of_drift_does_not_hide_a_warning_of_performance(alertmanager: Al
         alertmanager,
         alert("b", "accuracy-low", "warning", "accuracy", "1"),
         alert("b", "label-drift", "page", "label_drift", "2"),
-    ) == {"accuracy-low"}
+    ) == {"accuracy-low", "label-drift"}
 
 
 def test_what_both_sides_say_is_told_once(alertmanager: Alertmanager) -> None:

@@ -94,6 +94,7 @@ class ModelMetrics(NamedTuple):
     retraining_open: Mapping[str, int]  # requests that are not over, by stage
     series_dropped: int = 0
     quiet_since_timestamp_seconds: float | None = None  # the newest event, or the start of the service
+    breaches: Mapping[str, int] = {}  # rule to the judged windows in a row in which it is in breach, as alerts count
     poisoned: int = 0  # events that the worker failed on, set aside
 
 
@@ -197,6 +198,7 @@ def _other_series(model: ModelMetrics) -> int:
         model.predictions,  # once more in the model's info
         model.invalid,
         model.alerts,
+        model.breaches,
         model.transitions,
         model.drifted_features,
         model.pushed_windows,
@@ -325,7 +327,11 @@ def _performance(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
 
 def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     labels = ("model", "version", "feature", "method")
-    score = GaugeMetricFamily("driftline_drift_score", "Distance from the reference.", labels=labels)
+    score = GaugeMetricFamily(
+        "driftline_drift_score",
+        "Distance from the reference; at most its threshold where chance explains it.",
+        labels=labels,
+    )
     threshold = GaugeMetricFamily("driftline_drift_threshold", "Smallest distance that matters.", labels=labels)
     missing = GaugeMetricFamily(
         "driftline_feature_missing_ratio", "Share of a feature's values that are missing.", labels=("model", "feature")
@@ -360,7 +366,9 @@ def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
 def _output_drift(models: Sequence[ModelMetrics], output: str) -> Iterator[Metric]:
     labels = ("model", "version", "method")
     name, words = f"driftline_{output}_drift", f"Distance of the {output}s from the reference"
-    score = GaugeMetricFamily(f"{name}_score", f"{words}.", labels=labels)
+    score = GaugeMetricFamily(
+        f"{name}_score", f"{words}; at most its threshold where chance explains it.", labels=labels
+    )
     threshold = GaugeMetricFamily(f"{name}_threshold", f"{words}: the smallest that matters.", labels=labels)
     for one in models:
         for sample in one.output_drift:
@@ -384,7 +392,15 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         for monitor, current in one.monitors.items():
             for name in STATES:
                 state.add_metric((one.model, monitor, name), float(name == current))
-    yield from (alerts, state)
+    breaches = GaugeMetricFamily(
+        "driftline_monitor_breaches",
+        "Judged windows in a row in which a rule is in breach; its alert fires from its `for` on.",
+        labels=("model", "monitor"),
+    )
+    for one in models:
+        for monitor, number in one.breaches.items():
+            breaches.add_metric((one.model, monitor), number)
+    yield from (alerts, state, breaches)
     yield _gauge(
         "driftline_alerts_muted",
         "Firing alerts that are silenced, explained by another, or acknowledged.",

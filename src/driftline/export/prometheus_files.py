@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     import jinja2
 
 _CONFIGURED = """
-  # What driftline.yaml says of its models; export again when it changes. Driftline itself judges by the bound of an
-  # interval at the rule's `confidence`; /metrics has 95 % intervals, two-sided, so these rules are a little slower to
-  # fire than Driftline at 0.95, and the same at 0.975. `for: N` windows became N - 1/2 lengths of a window: a gauge
-  # speaks of a window until the next one is judged. A breach that late labels take back ends here, but is not marked
-  # as corrected.
+  # What driftline.yaml says of its models; export again when it changes. Driftline counts the judged windows in a row
+  # in which a rule is in breach, by the bound of an interval and with late labels; these rules only ask whether there
+  # are `for` or more. So they fire, and end, with Driftline's own alerts.
 """
 _TESTS = """\
 # Unit tests of driftline.rules.yml. Written by `driftline export prometheus`.
@@ -166,6 +164,15 @@ def _inhibitions() -> list[_Inhibition]:
     )
     page, lesser = 'severity=~"page|critical"', 'severity=~"warning|info"'
     own, prometheus = 'alert_id!=""', 'alert_id=""'
+    as_severe = (
+        ("A page", page, []),
+        ("a warning", 'severity="warning"', [lesser]),
+        ("an info", 'severity="info"', ['severity="info"']),
+    )
+    topics = (
+        ("of the pipeline over performance and drift", [pipeline], explained),
+        ("of performance over drift", performance, [drift]),
+    )
     rows = [
         (
             "Where Driftline is not scraped, Prometheus knows nothing.",
@@ -173,8 +180,11 @@ def _inhibitions() -> list[_Inhibition]:
             ['measure!="up"', prometheus],
             [],
         ),
-        ("Pipeline over performance and drift.", [pipeline], explained, ["model"]),
-        ("Performance over drift.", performance, [drift], ["model"]),
+        *(
+            (f"{who} {what}.", [severity, *source], [*lesser_ones, *target], ["model"])
+            for what, source, target in topics
+            for who, severity, lesser_ones in as_severe
+        ),
         ("Page over warning and info, of the pipeline,", [page, pipeline], [lesser, pipeline], ["model"]),
         ("of performance,", [page, *performance], [lesser, *performance], ["model"]),
         ("of drift,", [page, drift], [lesser, drift], ["model"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -23,14 +23,14 @@ from driftline.export.prometheus import (
 )
 from driftline.profiles import NumericColumn
 from driftline.retrain.request import Stage
-from driftline.rules import Severity
+from driftline.rules import Rule, Severity
 from driftline.service.config import Config
 from driftline.service.summary import WindowSummary, column_measure
 from driftline.sketches import decode
 from driftline.store.inbox import POISONED, Inbox
 from driftline.store.outbox import Outbox
 from driftline.store.retraining import Retraining
-from driftline.store.state import State, Work
+from driftline.store.state import AlertRow, State, Work
 
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 
@@ -56,8 +56,17 @@ def snapshot(
         return ServiceMetrics(
             version=importlib.metadata.version("driftline"),
             models=[
-                _model(read, name, tasks[name], queued.get(name, 0), name in problems, requests.get(name, {}), started)
-                for name in config.models
+                _model(
+                    read,
+                    name,
+                    tasks[name],
+                    queued.get(name, 0),
+                    name in problems,
+                    requests.get(name, {}),
+                    started,
+                    one.rules,
+                )
+                for name, one in config.models.items()
             ],
             notifications={result: outbox.count(result) for result in RESULTS},
             waiting=outbox.count("waiting"),
@@ -73,6 +82,7 @@ def _model(
     failing: bool,
     requests: Mapping[tuple[str, str], int],
     started: datetime,
+    rules: Sequence[Rule],
 ) -> ModelMetrics:
     counters = read.counters(model)
     stored = read.model(model)
@@ -104,7 +114,7 @@ def _model(
             for metric, view in one.performance.items()
         ],
         drift=[
-            DriftSample(one.version, feature, view.measure, view.value, view.threshold)
+            DriftSample(one.version, feature, view.measure, view.beyond_chance, view.threshold)
             for one in summaries
             for feature, view in one.drift.items()
         ],
@@ -117,10 +127,11 @@ def _model(
         window_end_timestamp_seconds=whole.end.timestamp() if whole else None,
         alerts={severity.value: sum(row.severity == severity for row in firing) for severity in Severity},
         monitors=monitors,
+        breaches={rule.name: _breaches(read, model, rule, firing) for rule in rules},
         latency=_latency(stored.latency if stored else None),
         task=task,
         output_drift=[
-            OutputDriftSample(one.version, output, view.measure, view.value, view.threshold)
+            OutputDriftSample(one.version, output, view.measure, view.beyond_chance, view.threshold)
             for one in summaries
             for output, view in (("prediction", one.prediction_drift), ("label", one.label_drift))
             if view is not None
@@ -137,6 +148,13 @@ def _model(
         poisoned=sum(value for (name, _), value in counters.items() if name == POISONED),
         muted=sum(bool(row.muted or row.acknowledged_by) for row in firing),
     )
+
+
+def _breaches(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow]) -> int:
+    """How many judged windows in a row a rule is in breach, as its alert counts them: `for` and more while it fires."""
+    started = next((row.started_at for row in firing if row.rule == rule.name), None)
+    found = read.breaches_in_a_row(model, rule.name, since=started)
+    return min(found, rule.for_windows - 1) if started is None else max(found, rule.for_windows)
 
 
 def _open_requests(requests: Mapping[tuple[str, str], int]) -> dict[str, int]:

@@ -78,8 +78,8 @@ def series_of(row: WindowRow, summary: WindowSummary) -> Iterator[Series]:
         yield from measure("performance", view, metric=metric)
         yield from series("performance_samples", float(view.n), metric=metric)
     for feature, drift in summary.drift.items():
-        yield from series("drift_score", drift.value, feature=feature, method=drift.measure)
+        yield from series("drift_score", drift.beyond_chance, feature=feature, method=drift.measure)
         yield from series("feature_missing_ratio", drift.missing_current, feature=feature)
     for name, output in (("prediction", summary.prediction_drift), ("label", summary.label_drift)):
         if output is not None:
-            yield from series(f"{name}_drift_score", output.value, method=output.measure)
+            yield from series(f"{name}_drift_score", output.beyond_chance, method=output.measure)

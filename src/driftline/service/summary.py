@@ -48,6 +48,13 @@ class DriftView(msgspec.Struct, frozen=True):
     missing_current: float | None
 
     @property
+    def beyond_chance(self) -> float | None:
+        """The distance as a verdict takes it: at most the threshold where chance explains it."""
+        if self.drifted or self.value is None or self.threshold is None:
+            return self.value
+        return min(self.value, self.threshold)
+
+    @property
     def severity(self) -> float:
         """How loud the column is; see `ColumnDrift.severity`."""
         return severity_of(self.value, self.threshold, drifted=self.drifted, missing=self.missing_current)
@@ -126,8 +133,9 @@ def column_measure(name: str, summary: WindowSummary) -> Measure:
         view, n = summary.label_drift, summary.labelled
     if view is None or view.value is None or not view.threshold:
         return Measure(name, n=n, problem=view.reason if view is not None else "there is nothing to compare")
-    ratio = view.value / view.threshold
-    return Measure(name, ratio if view.drifted else min(ratio, 1.0), n=n)
+    distance = view.beyond_chance
+    assert distance is not None  # there is a value
+    return Measure(name, distance / view.threshold, n=n)
 
 
 def compare(

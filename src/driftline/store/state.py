@@ -419,6 +419,23 @@ class Work:
         statement = statement.order_by(JUDGEMENTS.c.window_start, JUDGEMENTS.c.id)
         return [_as(Judgement, row) for row in self.connection.execute(statement)]
 
+    def breaches_in_a_row(self, model: str, rule: str, *, since: datetime | None = None) -> int:
+        """How many breaches of a rule there are since a window, or without one after the last window that was ok."""
+        of_rule = (JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current)
+        if since is None:
+            last_ok = (
+                sa.select(JUDGEMENTS.c.window_start)
+                .where(*of_rule, JUDGEMENTS.c.state == "ok")
+                .order_by(JUDGEMENTS.c.window_start.desc())
+                .limit(1)
+            )
+            ok_at = self.connection.execute(last_ok).scalar_one_or_none()
+            after = [JUDGEMENTS.c.window_start > ok_at] if ok_at is not None else []
+        else:
+            after = [JUDGEMENTS.c.window_start >= since]
+        statement = sa.select(sa.func.count()).where(*of_rule, JUDGEMENTS.c.state == "breach", *after)
+        return int(self.connection.execute(statement).scalar_one())
+
     def put_judgement(self, row: Judgement) -> None:
         """Store what is known now; what was known before stays, no longer current."""
         self.connection.execute(

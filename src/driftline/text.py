@@ -45,6 +45,31 @@ def acts(text: str) -> bool:
     return _OBEYED.search(text) is not None
 
 
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def lengths(*seconds: float) -> tuple[str, ...]:
+    """Lengths of time in words, told side by side: different ones have different texts. In seconds, 0 or more.
+
+    >>> lengths(7260.0, 7200.0), lengths(0.0), lengths(93784.0), lengths(20.5, 20.0)
+    (('2 hours 1 minute', '2 hours'), ('0 seconds',), ('1 day 2 hours',), ('20.5 seconds', '20 seconds'))
+    """
+    for units in (2, 4):
+        texts = tuple(_length(one, units) for one in seconds)
+        if len(set(texts)) == len(set(seconds)):
+            return texts
+    return tuple(f"{one!r} seconds" for one in seconds)
+
+
+def _length(seconds: float, units: int) -> str:
+    left, found = round(seconds, 1 if seconds < 60 else None), list[str]()
+    for size, name in _UNITS:
+        count, left = divmod(left, size)
+        found += [f"{count:g} {name}{'s' if count != 1 else ''}"] if count else []
+    found += [f"{left:g} second{'s' if left != 1 else ''}"] if left or not found else []
+    return " ".join(found[:units])
+
+
 def quoted(text: str, most: int = 100) -> str:
     r"""Return a text in quotes, as one line that acts on nothing, with at most so many characters of it.
 

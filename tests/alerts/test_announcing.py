@@ -23,7 +23,7 @@ from driftline.service.announcing import HELD_AT_MOST, HELD_FOR, LIVE_WINDOWS, A
 from driftline.service.config import NotifyConfig, NotifySection
 from driftline.store.database import open_database
 from driftline.store.outbox import Outbox, SilenceRow
-from driftline.store.state import AlertRow, State, TransitionRow
+from driftline.store.state import AlertRow, Judgement, State, TransitionRow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -159,8 +159,8 @@ def test_what_is_due_is_never_due_twice(
 
 
 def test_links_lead_to_the_alert_on_the_page() -> None:
-    assert link("", "churn", "a1") == ""
-    assert link("http://h:8000", "a/b c", "a1") == "http://h:8000/models/a%2Fb%20c#alert-a1"
+    assert link("", "a1") == ""
+    assert link("http://h:8000", "a1") == "http://h:8000/alerts/a1"
 
 
 # ---- who was notified -----------------------------------------------------------------------------------------
@@ -273,6 +273,57 @@ def test_when_the_explanation_ends_what_it_explained_is_told() -> None:
     story.happen((ChangeKind.RESOLVED, replace(BROKEN, status="resolved", ended_at=NOW)))
     story.pass_time()
     assert story.told("team") == [("fired", "broken"), ("resolved", "broken"), ("fired", "moved")]
+
+
+# ---- what is known now ----------------------------------------------------------------------------------------
+
+
+def judged(story: Story, value: float | None, hours: int = 0) -> None:
+    """A window that begins so many hours after the one on which `alert` fires, judged (again)."""
+    start = NOW - HOUR + hours * HOUR
+    state, reason = ("nodata", "few") if value is None else ("breach", "low")
+    ends = (None, None, 0) if value is None else (value - 0.1, value + 0.1, 60)
+    with story.state.work() as work:
+        work.put_judgement(
+            Judgement("churn", "accuracy-low", start, start + HOUR, NOW, state, value, *ends, 0.75, reason, True)
+        )
+
+
+def test_a_repeat_has_the_newest_numbers_also_where_labels_have_changed_them() -> None:
+    story = Story(receiver("team", repeat=HOUR))
+    judged(story, 0.5)
+    story.happen((ChangeKind.FIRED, alert("a")))
+    assert story.notices("team")[0].alert.latest is None
+    judged(story, 0.6)  # late labels: still a breach
+    judged(story, 0.41, hours=1)
+    judged(story, None, hours=2)
+    story.pass_time(HOUR)
+    fired, repeated = story.notices("team")
+    assert (fired.alert.value, fired.alert.value_now, fired.event) == (0.5, 0.5, Event.FIRED)
+    assert (repeated.alert.value, repeated.alert.value_now, repeated.event) == (0.5, 0.6, Event.REPEATED)
+    assert repeated.alert.latest is not None
+    assert (repeated.alert.latest.value, repeated.alert.latest.window.start) == (0.41, NOW)
+    assert [point.value for point in repeated.recent] == [0.6, 0.41, None]
+
+
+def test_a_correction_has_the_value_that_is_known_now() -> None:
+    story = Story(receiver("team"))
+    judged(story, 0.5)
+    story.happen((ChangeKind.FIRED, alert("a")))
+    judged(story, 0.9)
+    story.happen((ChangeKind.CORRECTED, alert("a", status="corrected", ended_at=NOW)))
+    assert [notice.alert.value_now for notice in story.notices("team")] == [0.5, 0.9]
+
+
+def test_a_message_has_all_steps_of_an_alert_and_its_own_as_the_last() -> None:
+    story = Story(receiver("team", repeat=HOUR))
+    with story.state.work() as work:
+        for kind in ("fired", "updated"):
+            work.add_transition(TransitionRow("a", NOW, kind, "because"))
+    story.happen((ChangeKind.FIRED, alert("a")))
+    story.pass_time(HOUR)
+    steps = [[step.kind for step in notice.alert.history] for notice in story.notices("team")]
+    assert steps == [["fired", "updated", "fired"], ["fired", "updated", "repeated"]]
 
 
 # ---- when a rule is changed -----------------------------------------------------------------------------------

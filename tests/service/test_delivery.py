@@ -347,7 +347,7 @@ def test_an_alert_reaches_the_webhook_that_wants_it_and_no_other(tmp_path: Path)
     [(key, message)] = wanted.got
     assert (message["event"], message["alert"]["model"], message["alert"]["value"]) == ("fired", MODEL, 0.5)
     assert message["text"].startswith("⚠️ Alert: Model accuracy below threshold!")
-    assert message["url"] == f"http://127.0.0.1:8000/models/churn#alert-{message['alert']['id']}"
+    assert message["url"] == f"http://127.0.0.1:8000/alerts/{message['alert']['id']}"
     assert key == message["key"] == message["notices"][0]["key"]
     assert [point["value"] for point in message["notices"][0]["recent"]] == [0.5]
     assert other.got == third.got == []

@@ -87,6 +87,13 @@ class Fake:
         """As `Views.alerts`."""
         return [one for name, alerts in self.of_alerts.items() if model in (None, name) for one in alerts]
 
+    def alert(self, id: str, /) -> AlertView:
+        """As `Views.alert`."""
+        for one in self.alerts():
+            if one.id == id:
+                return one
+        raise UnknownNameError("alert", id, ())
+
     def requests(self, model: str, /) -> list[RequestView]:
         """As `Views.requests`."""
         return self.of_requests.get(model, [])

@@ -116,6 +116,37 @@ def test_who_has_taken_an_alert_on_and_why_nobody_is_told_stands_with_it() -> No
     assert not [*untouched.having("data-muted"), *untouched.having("data-acknowledged")]
 
 
+@pytest.mark.parametrize("root_path", ["", "/monitor"])
+def test_every_alert_has_an_address_that_opens_it(root_path: str) -> None:
+    made = after_correction()
+    for alert in made.alerts(MODEL):
+        answer = client(made, root_path).get(f"/alerts/{alert.id}", follow_redirects=False)
+        assert answer.status_code == 303
+        where, _, fragment = answer.headers["Location"].partition("#")
+        assert where == f"{root_path}{PAGE}?alert={alert.id}"
+        seen = page(made, where.removeprefix(root_path))
+        [shown] = [one for one in seen.having("id") if one["id"] == fragment]
+        assert alert.status == "firing" or "open" in shown
+        assert sum("open" in one for one in seen.having("id")) <= 1
+
+
+def test_an_alert_that_there_is_not_is_told_so_whatever_it_is_called() -> None:
+    answer = client(firing()).get("/alerts/%3Cb%3E")
+    assert answer.status_code == 404
+    assert "There is no alert <q>&lt;b&gt;</q>" in answer.text
+
+
+def test_a_model_that_nothing_arrives_of_is_told_in_lengths_of_time() -> None:
+    made = firing()
+    [row] = [one for one in made.alerts(MODEL) if one.status == "firing"]
+    stale = msgspec.structs.replace(
+        row, rule="monitor-stale", measure="hours_since_last_event", value=49.0, threshold=48.0, low=None, high=None
+    )
+    words = plain(page(fake([window_view(3, 0.3)], [stale])).words)
+    assert "2 days 1 hour without an event" in words
+    assert "no event for more than 2 days" in words
+
+
 def test_challengers_stand_with_their_gates_and_what_to_do() -> None:
     seen = page(challenged())
     words = plain(seen.words)

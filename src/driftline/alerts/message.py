@@ -13,8 +13,9 @@ import msgspec
 from driftline.events import span_text
 from driftline.rules import Severity, number_text
 from driftline.rules.findings import Findings
+from driftline.rules.topic import STALENESS
 from driftline.statistics.figures import numbers
-from driftline.text import visible
+from driftline.text import lengths, visible
 
 NO_VALUE = "no value"
 
@@ -74,8 +75,20 @@ class Acknowledgement(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Newest(msgspec.Struct, frozen=True):
+    """What a rule's measure is in the newest window that it could be judged by, as it is known now."""
+
+    window: Span
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
 class AlertView(msgspec.Struct, frozen=True):
     """An alert: ``value`` as it was known when it fired, ``value_now`` as it is known for the same window today.
+
+    ``newest`` is the newest window's; it is None where none could be judged.
 
     ``low`` and ``high`` are its 95 % interval. ``bound`` is what was compared with the threshold: the end of an
     interval at the rule's one-sided ``confidence``; None where the value itself was. ``muted`` says why nobody is told
@@ -107,6 +120,14 @@ class AlertView(msgspec.Struct, frozen=True):
     bound: float | None = None
     confidence: float | None = None
     timezone: str = "UTC"
+    newest: Newest | None = None
+
+    @property
+    def latest(self) -> Newest | None:
+        """What has become of it while it goes on: the newest window, where that says something else."""
+        if self.newest is None or self.status != "firing":
+            return None
+        return self.newest if (self.newest.window, self.newest.value) != (self.window, self.value) else None
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -186,12 +207,15 @@ def message_of(notices: Sequence[Notice], key: str) -> Message:
 
 
 def _text(notice: Notice) -> str:
-    first, *more = describe_alert(notice.alert)
+    first, where, *more = describe_alert(notice.alert)
     if notice.event in (Event.RESOLVED, Event.CORRECTED):
-        more = [*more[:1], visible(notice.reason)]
+        more = [visible(notice.reason)]
+    if notice.event is Event.CORRECTED:
+        said = told(notice.alert)
+        more.append(visible(f"{notice.alert.measure} was {said.value}; as known now: {said.value_now}"))
     if notice.event is Event.CHANGED:
-        more = [*more[:2], visible(notice.reason), *more[2:]]
-    return "\n".join([MARKS[notice.event] + first, *more])
+        more.insert(len(number_lines(notice.alert)), visible(notice.reason))
+    return "\n".join([MARKS[notice.event] + first, where, *more])
 
 
 def over_title(alerts: Sequence[AlertView]) -> str:
@@ -209,6 +233,8 @@ def over_text(alerts: Sequence[AlertView]) -> str:
         said, where = told(alert), span_text(alert.span.start, alert.span.end, alert.timezone)
         name = f"{alert.model}: {alert.rule}" if len(alerts) == 1 else alert.rule
         number = f"{alert.measure} {said.value}{said.interval}, threshold {said.threshold}"
+        if alert.measure == STALENESS:
+            [number] = number_lines(alert)
         lines.append(visible(f"{name} ({alert.severity}): {where}: {number}"))
     if len(alerts) > MOST_LINES:
         lines.append(f"and {len(alerts) - MOST_LINES} more")
@@ -221,29 +247,96 @@ def _severity_rank(severity: str) -> int:
 
 
 class Told(NamedTuple):
-    """The numbers of an alert in words: those that differ have different texts, and the threshold is exact."""
+    """The numbers of an alert in words: those that differ have different texts, and the threshold is exact.
+
+    ``interval`` and ``latest_interval`` are both ends in brackets behind a blank, empty where one is not known.
+    ``bound`` is what was compared, with its level, where the interval does not tell the side of the threshold.
+    """
 
     value: str
     low: str
     high: str
     value_now: str
     threshold: str
-
-    @property
-    def interval(self) -> str:
-        """Both ends, in brackets behind a blank; empty where one is not known."""
-        return "" if NO_VALUE in (self.low, self.high) else f" [{self.low}, {self.high}]"
+    interval: str
+    bound: str
+    latest: str
+    latest_interval: str
 
 
 def told(alert: AlertView) -> Told:
-    """Say the numbers of an alert, each beside the others."""
-    values = (alert.value, alert.low, alert.high, alert.value_now, alert.threshold)
+    """Say the numbers of an alert, each beside the others; those of a model that nothing arrives of as lengths."""
+    latest = alert.latest
+    newest = (latest.value, latest.low, latest.high) if latest is not None else (None, None, None)
+    values = (alert.value, alert.low, alert.high, alert.value_now, alert.threshold, alert.bound, *newest)
     known = [value for value in values if value is not None and math.isfinite(value)]
-    texts = dict(zip(known, numbers(*known), strict=True))
-    threshold = texts.get(alert.threshold, NO_VALUE)
-    if threshold != NO_VALUE and float(threshold.replace(",", "")) != alert.threshold:
-        texts[alert.threshold] = number_text(alert.threshold)
-    return Told(*(NO_VALUE if value is None else texts.get(value, NO_VALUE) for value in values))
+    texts = dict(zip(known, _words(alert, known), strict=True))
+
+    def said(value: float | None) -> str:
+        return NO_VALUE if value is None else texts.get(value, NO_VALUE)
+
+    def interval(low: float | None, high: float | None) -> str:
+        return "" if NO_VALUE in (said(low), said(high)) else f" [{said(low)}, {said(high)}]"
+
+    return Told(
+        *map(said, values[:5]),
+        interval=interval(alert.low, alert.high),
+        bound=_bound(alert, said(alert.bound)),
+        latest=said(newest[0]),
+        latest_interval=interval(*newest[1:]),
+    )
+
+
+def _words(alert: AlertView, known: Sequence[float]) -> list[str]:
+    if alert.measure == STALENESS:
+        return list(lengths(*(max(value, 0.0) * 3600 for value in known)))
+    texts = list(numbers(*known))
+    if not math.isfinite(alert.threshold):
+        return texts
+    # People know the threshold as they wrote it.
+    beside = texts[known.index(alert.threshold)]
+    short = beside.rstrip("0").rstrip(".") if "." in beside and "e" not in beside else beside
+    exact = next((text for text in (short, beside) if _reads_as(text, alert.threshold)), number_text(alert.threshold))
+    return [
+        exact if value == alert.threshold else number_text(value) if text == exact else text
+        for value, text in zip(known, texts, strict=True)
+    ]
+
+
+def _reads_as(text: str, number: float) -> bool:
+    try:
+        return float(text.replace(",", "")) == number
+    except ValueError:
+        return False
+
+
+def _bound(alert: AlertView, said: str) -> str:
+    """What was compared, where people would wonder: the interval that they see holds the threshold."""
+    low, high = alert.low, alert.high
+    if alert.bound is None or alert.confidence is None or low is None or high is None:
+        return ""
+    if not low <= alert.threshold <= high:
+        return ""
+    return f", {'upper' if alert.bound < alert.threshold else 'lower'} bound {said} ({100 * alert.confidence:g} %)"
+
+
+def number_lines(alert: AlertView) -> list[str]:
+    """Say the number of an alert beside its threshold; and where it goes on, of the newest window, then of the first.
+
+    A model that nothing arrives of has no measure, but a length of time.
+    """
+    said, latest = told(alert), alert.latest
+    if alert.measure == STALENESS:
+        return [f"no event for {said.value}, threshold {said.threshold}"]
+    first = f"{alert.measure} {said.value}{said.interval}{said.bound}, n = {alert.n}"
+    if latest is None:
+        return [f"{first}, threshold {said.threshold}"]
+    newest = f"{alert.measure} {said.latest}{said.latest_interval}, n = {latest.n}, threshold {said.threshold}"
+    return [newest, f"when it fired, window {_span(alert, alert.window)}: {first}"]
+
+
+def _span(alert: AlertView, window: Span) -> str:
+    return span_text(window.start, window.end, alert.timezone)
 
 
 def describe_alert(alert: AlertView) -> list[str]:
@@ -251,11 +344,7 @@ def describe_alert(alert: AlertView) -> list[str]:
 
     Names and values in it came from strangers: they neither make lines of their own nor act on a terminal.
     """
-    said = told(alert)
-    lines = [
-        alert.title,
-        f"{alert.model}: {alert.rule}: window {span_text(alert.window.start, alert.window.end, alert.timezone)}",
-        f"{alert.measure} {said.value}{said.interval}, n = {alert.n}, threshold {said.threshold}",
-    ]
+    window = alert.window if alert.latest is None else alert.latest.window
     sentences = alert.findings.sentences if alert.findings is not None else ()
-    return [visible(line) for line in (*lines, *sentences)]
+    where = f"{alert.model}: {alert.rule}: window {_span(alert, window)}"
+    return [visible(line) for line in (alert.title, where, *number_lines(alert), *sentences)]

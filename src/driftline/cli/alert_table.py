@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from driftline.alerts.message import AlertView
+from driftline.alerts.message import AlertView, told
 from driftline.events import moment_text
 from driftline.text import visible
 
@@ -23,14 +23,14 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
         table.add_column(name, overflow="fold")
     notes: list[str] = []
     for one in alerts:
-        value = "–" if one.value is None else f"{one.value:.3g}"
+        said = told(one)
         table.add_row(
             Text(one.id),
             Text(one.severity, _STYLES.get(one.severity, "")) if one.status == "firing" else Text(one.status),
             Text(visible(one.model)),
             Text(visible(one.rule)),
             Text(moment_text(one.span.start, one.timezone)),
-            Text(f"{value} (limit {one.threshold:g})"),
+            Text(f"{'–' if one.value is None else said.value} (limit {said.threshold})"),
         )
         if one.muted and one.status == "firing":
             notes.append(f"{one.id}: {one.muted}")

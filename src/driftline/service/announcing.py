@@ -15,7 +15,7 @@ import msgspec
 
 from driftline.alerts.channels.alertmanager import ALIVE_FOR
 from driftline.alerts.delivery import DIGEST_WAIT
-from driftline.alerts.message import GOING_ON, RECENT_WINDOWS, AlertView, Event, Notice, Point, StepView
+from driftline.alerts.message import GOING_ON, RECENT_WINDOWS, Event, Notice, Point, StepView
 from driftline.alerts.stages import due, explained_because, is_told, rank, silenced_because, wanted
 from driftline.rules import ChangeKind
 from driftline.service.alerting import AlertEvent
@@ -302,20 +302,20 @@ class Announcer:
     def _notice(
         self, known: _Known, alert: AlertRow, event: Event, reason: str, now: datetime, told: Event | None = None
     ) -> Notice:
-        judged = known.work.judgements(alert.model, rule=alert.rule)[-RECENT_WINDOWS:]
+        judged = known.work.judgements(alert.model, rule=alert.rule)
+        steps = [StepView(one.at, one.kind, one.reason) for one in known.work.transitions([alert.id]).get(alert.id, [])]
+        if not steps or (steps[-1].kind, steps[-1].reason) != (event.value, reason):
+            steps.append(StepView(now, event.value, reason))
         return Notice(
             event=event,
             key=f"{alert.id}-{event.value}-{now:%Y%m%dT%H%M%S%f}",
             said_at=now,
             reason=reason,
-            alert=self._view(alert, now, event, reason),
-            recent=[Point(one.window_end, one.value, one.low, one.high) for one in judged],
-            url=link(self._base_url(), alert.model, alert.id),
+            alert=alert_view(alert, steps, judged, self._timezones),
+            recent=[Point(one.window_end, one.value, one.low, one.high) for one in judged[-RECENT_WINDOWS:]],
+            url=link(self._base_url(), alert.id),
             told=told,
         )
-
-    def _view(self, alert: AlertRow, now: datetime, event: Event, reason: str) -> AlertView:
-        return alert_view(alert, [StepView(now, event.value, reason)], None, self._timezones)
 
 
 _WHY = {
@@ -325,6 +325,6 @@ _WHY = {
 }
 
 
-def link(base_url: str, model: str, alert: str) -> str:
+def link(base_url: str, alert: str) -> str:
     """Where the page shows an alert; empty without a page."""
-    return f"{base_url}/models/{quote(model, safe='')}#alert-{alert}" if base_url else ""
+    return f"{base_url}/alerts/{quote(alert, safe='')}" if base_url else ""

@@ -243,7 +243,7 @@ class Service:
             if event.alert.id not in {alert.id for alert in over}:
                 self._say(event)
         if over:
-            views = [alert_view(alert, [], None, timezones_of(self.config)) for alert in over]
+            views = [alert_view(alert, [], (), timezones_of(self.config)) for alert in over]
             first, *more = over_text(views).splitlines()
             self._tell("\n".join([first, *(textwrap.fill(line, _WIDTH, **_INDENTED) for line in more)]))
         if unread is not None:
@@ -277,7 +277,7 @@ class Service:
             event.set()
 
     def _say(self, event: AlertEvent) -> None:
-        first, *more = describe_alert(alert_view(event.alert, [], None, timezones_of(self.config)))
+        first, *more = describe_alert(alert_view(event.alert, [], (), timezones_of(self.config)))
         going_on = event.kind in _BEGINNINGS or event.before is not None
         lines = more if event.kind in _BEGINNINGS else [*more[: 2 if going_on else 1], visible(event.reason)]
         wrapped = (textwrap.fill(line, _WIDTH, **_INDENTED) for line in lines)

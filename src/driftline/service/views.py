@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 import sqlalchemy as sa
 
-from driftline.alerts.message import Acknowledgement, AlertView, Span, StepView
+from driftline.alerts.message import Acknowledgement, AlertView, Newest, Span, StepView
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import ALL_VERSIONS
 from driftline.rules import Rule
@@ -134,15 +134,11 @@ class Views:
         with self._state.read() as read:
             rows = read.alerts(model, status=status)
             steps = read.transitions(row.id for row in rows)
-            now = {
-                (name, one.rule, one.window_start): one.value
-                for name in {row.model for row in rows}
-                for one in read.judgements(name)
-            }
-        return [
-            self._alert_view(row, steps.get(row.id, []), now.get((row.model, row.rule, row.window_start)))
-            for row in rows
-        ]
+            judged: dict[tuple[str, str], list[Judgement]] = {}
+            for name in {row.model for row in rows}:
+                for one in read.judgements(name):
+                    judged.setdefault((name, one.rule), []).append(one)
+        return [self._alert_view(row, steps.get(row.id, []), judged.get((row.model, row.rule), [])) for row in rows]
 
     def alert(self, id: str) -> AlertView:
         """One alert; an unknown one is an error."""
@@ -151,12 +147,12 @@ class Views:
             if row is None:
                 raise UnknownNameError("alert", id, ())
             steps = read.transitions([id]).get(id, [])
-            judged = read.judgements(row.model, rule=row.rule, window_start=row.window_start)
-        return self._alert_view(row, steps, judged[-1].value if judged else None)
+            judged = read.judgements(row.model, rule=row.rule)
+        return self._alert_view(row, steps, judged)
 
-    def _alert_view(self, row: AlertRow, steps: list[TransitionRow], value_now: float | None) -> AlertView:
+    def _alert_view(self, row: AlertRow, steps: list[TransitionRow], judged: Sequence[Judgement]) -> AlertView:
         history = [StepView(step.at, step.kind, step.reason) for step in steps]
-        return alert_view(row, history, value_now, timezones_of(self._config))
+        return alert_view(row, history, judged, timezones_of(self._config))
 
     def _model(self, read: Work, name: str, waiting_events: int) -> ModelView:
         stored = read.model(name)
@@ -227,9 +223,14 @@ def timezones_of(config: Config) -> dict[str, str]:
 
 
 def alert_view(
-    row: AlertRow, history: list[StepView], value_now: float | None, timezones: Mapping[str, str]
+    row: AlertRow, history: list[StepView], judged: Sequence[Judgement], timezones: Mapping[str, str]
 ) -> AlertView:
-    """Make the view of an alert; a model that is configured no longer has its times in UTC."""
+    """Make the view of an alert; a model that is configured no longer has its times in UTC.
+
+    ``judged`` is what its rule says of windows now, in order of time: of the one that it fired on, and of the newest.
+    """
+    now = next((one.value for one in reversed(judged) if one.window_start == row.window_start), None)
+    newest = next((one for one in reversed(judged) if one.value is not None and one.state != "nodata"), None)
     return AlertView(
         id=row.id,
         model=row.model,
@@ -246,7 +247,7 @@ def alert_view(
         n=row.n,
         threshold=row.threshold,
         worst=row.worst,
-        value_now=value_now,
+        value_now=now,
         fired_at=row.fired_at,
         ended_at=row.ended_at,
         findings=_findings.decode(row.findings),
@@ -256,7 +257,13 @@ def alert_view(
         bound=row.bound,
         confidence=row.confidence,
         timezone=timezones.get(row.model, "UTC"),
+        newest=None if newest is None else _newest(newest),
     )
+
+
+def _newest(one: Judgement) -> Newest:
+    assert one.value is not None  # it was chosen so
+    return Newest(Span(one.window_start, one.window_end), one.value, one.low, one.high, one.n)
 
 
 def acknowledgement(row: AlertRow) -> Acknowledgement | None:

@@ -32,7 +32,7 @@ def test_an_alert_opens_an_incident(server: Server) -> None:
         "event_action": "trigger",
         "dedup_key": "driftline-0123456789abcdef",
         "payload": {
-            "summary": "churn: Model accuracy below threshold!",
+            "summary": "churn: accuracy-low: accuracy 0.512 [0.45, 0.57], n = 1200, threshold 0.75",
             "source": "churn",
             "severity": "critical",
             "timestamp": "2026-11-23T11:30:15.250000Z",
@@ -44,6 +44,7 @@ def test_an_alert_opens_an_incident(server: Server) -> None:
                 "rule": "accuracy-low",
                 "measure": "accuracy",
                 "value": "0.512",
+                "value_now": "0.512",
                 "interval": "0.45 to 0.57",
                 "threshold": "0.75",
                 "n": 1200,

@@ -5,14 +5,26 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driftline.alerts.channels.wording import cleaned, facts, line, link, sentences, shorten, span
-from driftline.alerts.message import MOST_LINES, Acknowledgement, Event, Message, Notice, Span, describe_alert, told
-from driftline.text import visible
-from tests.alerts.channels.conftest import DAY, NOW, WINDOW, messages, notice, notices, texts, units, view
+from driftline.alerts.message import (
+    MOST_LINES,
+    Acknowledgement,
+    Event,
+    Message,
+    Newest,
+    Notice,
+    Span,
+    describe_alert,
+    number_lines,
+    told,
+)
+from driftline.text import lengths, visible
+from tests.alerts.channels.conftest import DAY, NOW, WINDOW, message, messages, notice, notices, texts, units, view
 
 
 @given(texts, st.integers(1, 400))
@@ -114,12 +126,74 @@ def test_what_fires_says_what_changed_and_what_ended_says_why() -> None:
     ]
 
 
+# ---- what people read ---------------------------------------------------------------------------------------------
+
+
+def test_numbers_that_differ_from_the_threshold_are_told_apart_from_it_and_it_stands_as_it_was_written() -> None:
+    near = view(value=0.9442, low=0.937, high=0.95021, bound=0.949, confidence=0.95, threshold=0.95)
+    assert number_lines(near) == ["accuracy 0.944 [0.937, 0.95021], upper bound 0.949 (95 %), n = 1200, threshold 0.95"]
+    large = view(measure="mae", value=121400.0, low=121389.0, high=121848.0, threshold=120000.0)
+    assert number_lines(large) == ["mae 121,400 [121,389, 121,848], n = 1200, threshold 120,000"]
+
+
+def test_the_bound_stands_there_only_where_the_interval_holds_the_threshold() -> None:
+    above = view(measure="mae", value=0.8, low=0.74, high=0.9, bound=0.76, confidence=0.9, threshold=0.75)
+    assert ", lower bound 0.76 (90 %), " in number_lines(above)[0]
+    assert "bound" not in number_lines(view(bound=0.56, confidence=0.95))[0]
+
+
+def test_a_model_that_nothing_arrives_of_is_told_in_lengths_of_time() -> None:
+    stale = view(measure="hours_since_last_event", rule="monitor-stale", value=0.0058, threshold=1 / 180, n=0)
+    assert number_lines(stale) == ["no event for 20.9 seconds, threshold 20 seconds"]
+    assert number_lines(view(measure="hours_since_last_event", value=49.5, threshold=48.0)) == [
+        "no event for 2 days 1 hour, threshold 2 days"
+    ]
+    shown = facts(notice(measure="hours_since_last_event", value=49.5, threshold=48.0))
+    assert shown == [("No event for", "2 days 1 hour"), ("Threshold", "2 days"), ("Since", "2024-03-01")]
+
+
+NEWEST = Newest(Span(WINDOW.start + 2 * DAY, WINDOW.end + 2 * DAY), 0.41, 0.36, 0.46, 900)
+
+
+def test_what_goes_on_is_told_with_the_newest_numbers_and_with_those_of_its_beginning() -> None:
+    goes_on = notice(Event.REPEATED, newest=NEWEST)
+    assert describe_alert(goes_on.alert)[1:4] == [
+        "churn: accuracy-low: window 2024-03-03 to 2024-03-04",
+        "accuracy 0.41 [0.36, 0.46], n = 900, threshold 0.75",
+        "when it fired, window 2024-03-01 to 2024-03-02: accuracy 0.512 [0.45, 0.57], n = 1200",
+    ]
+    assert facts(goes_on) == [
+        ("Measure", "accuracy 0.41 [0.36, 0.46]"),
+        ("When it fired", "0.512 [0.45, 0.57]"),
+        ("Threshold", "0.75"),
+        ("Window", "2024-03-03 to 2024-03-04"),
+        ("n", "900"),
+    ]
+
+
+def test_of_what_is_over_and_of_what_is_as_it_was_the_newest_window_is_not_told() -> None:
+    as_it_was = msgspec.structs.replace(NEWEST, window=WINDOW, value=0.51234)
+    assert view(newest=as_it_was).latest is view(newest=NEWEST, status="resolved").latest is None
+    assert view(newest=NEWEST).latest == NEWEST
+
+
+def test_a_correction_says_what_is_known_now() -> None:
+    said = message(notice(Event.CORRECTED, "judged again", value_now=0.9))
+    assert said.text.splitlines()[2:] == ["judged again", "accuracy was 0.512; as known now: 0.9"]
+
+
+@given(st.lists(st.floats(0, 1e7), min_size=1, max_size=3))
+def test_lengths_that_differ_differ_in_words(seconds: list[float]) -> None:
+    assert len(set(lengths(*seconds))) == len(set(seconds))
+
+
 @given(messages)
 def test_strangers_make_no_lines_of_their_own_and_act_on_nothing(one: Message) -> None:
     lines = one.text.split("\n")
     sentences_of = [len(notice.alert.findings.sentences) if notice.alert.findings else 0 for notice in one.notices]
     ended = [notice.event in (Event.RESOLVED, Event.CORRECTED) for notice in one.notices]
     own = sum(3 if over else 3 + count for count, over in zip(sentences_of, ended, strict=True))
+    own += sum(notice.event is Event.CORRECTED for notice in one.notices)  # and one on what is known now
     own += sum(notice.event is Event.CHANGED for notice in one.notices)  # a line on what was changed
     whole = own + len(one.notices) - 1  # an empty line between two
     if all(notice.event is Event.OVER for notice in one.notices):  # a title, a line for each, and how many more

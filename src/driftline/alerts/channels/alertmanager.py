@@ -196,7 +196,7 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
         "summary": visible(alert.title),
         "description": message_of([notice], notice.key).text,
         "value": said.value,
-        "value_now": said.value_now,
+        "value_now": said.value_now if alert.latest is None else said.latest,
         "threshold": said.threshold,
         "window_start": alert.window.start.isoformat(),
         "window_end": alert.window.end.isoformat(),

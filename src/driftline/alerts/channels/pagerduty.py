@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from driftline.alerts.channels.wording import ENDED, line, link, sentences
-from driftline.alerts.message import Event, Message, Notice, told
+from driftline.alerts.message import Event, Message, Notice, number_lines, told
 from driftline.errors import RefusedError
 from driftline.outgoing import post
 
@@ -58,11 +58,12 @@ def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
     event: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": _dedup_key(alert.id)}
     if action == "resolve":
         return event
-    said = told(alert)
+    said, latest = told(alert), alert.latest
     model, measure = line(alert.model, _NAME_LIMIT), line(alert.measure, _NAME_LIMIT)
+    told_in_short = alert.title if notice.event is Event.TEST else f"{alert.rule}: {number_lines(alert)[0]}"
     severity = "info" if notice.event is Event.TEST else _SEVERITIES.get(alert.severity, "warning")
     event["payload"] = {
-        "summary": line(f"{model}: {alert.title}", SUMMARY_LIMIT),
+        "summary": line(f"{model}: {told_in_short}", SUMMARY_LIMIT),
         "source": model,
         "severity": severity,
         "timestamp": alert.fired_at,
@@ -74,6 +75,7 @@ def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
             "rule": line(alert.rule, _NAME_LIMIT),
             "measure": measure,
             "value": said.value,
+            "value_now": said.value_now if latest is None else said.latest,
             "interval": f"{said.low} to {said.high}",
             "threshold": said.threshold,
             "n": alert.n,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from driftline.alerts.message import Event, Notice, Span, told
-from driftline.events import span_text
+from driftline.alerts.message import AlertView, Event, Notice, Span, told
+from driftline.events import moment_text, span_text
+from driftline.rules.topic import STALENESS
 from driftline.text import visible
 
 ENDED = (Event.RESOLVED, Event.CORRECTED)
@@ -58,17 +59,29 @@ def span(window: Span, timezone: str = "UTC") -> str:
 
 
 def facts(notice: Notice) -> list[tuple[str, str]]:
-    """The numbers of an alert, each with its name: measure, threshold, window, n; what was corrected to what."""
-    alert = notice.alert
-    said = told(alert)
-    found = [("Measure", f"{line(alert.measure, 200)} {said.value}{said.interval}")]
+    """The numbers of an alert, each with its name: measure, threshold, window, n; what was corrected to what.
+
+    Of an alert that goes on they are those of the newest window, beside what it was when it fired.
+    """
+    alert, latest = notice.alert, notice.alert.latest
+    said, measure = told(alert), line(alert.measure, 200)
+    if alert.measure == STALENESS:
+        return [("No event for", said.value), ("Threshold", said.threshold), ("Since", _since(alert))]
+    value = f"{said.value}{said.interval}{said.bound}"
+    found = [("Measure", f"{measure} {value if latest is None else said.latest + said.latest_interval}")]
+    if latest is not None:
+        found.append(("When it fired", value))
     if notice.event is Event.CORRECTED:
         found.append(("As known now", said.value_now))
     found.append(("Threshold", said.threshold))
-    whole = notice.event is Event.OVER
-    found.append(("Window", span(alert.span if whole else alert.window, alert.timezone)))
-    found.append(("n", str(alert.n)))
+    shown = alert.span if notice.event is Event.OVER else alert.window if latest is None else latest.window
+    found.append(("Window", span(shown, alert.timezone)))
+    found.append(("n", str(alert.n if latest is None else latest.n)))
     return found
+
+
+def _since(alert: AlertView) -> str:
+    return moment_text(alert.span.start, alert.timezone)
 
 
 def sentences(notice: Notice) -> list[str]:

@@ -68,12 +68,15 @@ class Views(Protocol):
     def alerts(self, model: str | None = None, /) -> list[AlertView]:
         """Alerts, the newest first."""
 
+    def alert(self, id: str, /) -> AlertView:
+        """One alert; an unknown one raises `UnknownNameError`."""
+
     def requests(self, model: str, /) -> list[RequestView]:
         """Requests for challengers, the newest first."""
 
 
 def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
-    """Return the routes ``/``, ``/models/{model}``, ``/api/docs`` and ``/static/{path}``."""
+    """Return the routes ``/``, ``/models/{model}``, ``/alerts/{alert}``, ``/api/docs`` and ``/static/{path}``."""
     router = APIRouter(include_in_schema=False)
     render = _renderer(refresh_seconds)
     files = {file.name: file.read_bytes() for file in sorted((_HERE / "static").iterdir()) if file.suffix in _TYPES}
@@ -97,9 +100,29 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
         steps = {one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one, _ in challengers}
         text = render(
-            request, "model.html", page=page, zone=page.zone, challengers=challengers, steps=steps, tones=_TONES
+            request,
+            "model.html",
+            page=page,
+            zone=page.zone,
+            challengers=challengers,
+            steps=steps,
+            tones=_TONES,
+            opened=request.query_params.get("alert", ""),
         )
         return _html(request, text)
+
+    @router.get("/alerts/{alert}", name="page_alert")
+    def alert(request: Request, alert: str) -> Response:
+        try:
+            one = views.alert(alert)
+            views.model_config(one.model)
+        except UnknownNameError:
+            return _html(request, render(request, "missing_alert.html", came=alert), status=404)
+        base, model, id = (
+            quote(text, safe=safe) for text, safe in ((_base(request), "/"), (one.model, ""), (one.id, ""))
+        )
+        where = f"{base}/models/{model}?alert={id}#alert-{id}"
+        return Response(status_code=303, headers={**HEADERS, "Location": where})
 
     @router.get("/api/docs", name="page_api")
     def api(request: Request) -> Response:
@@ -160,10 +183,15 @@ def _renderer(refresh_seconds: float) -> _Render:
     )
 
     def render(request: Request, template: str, /, **context: Any) -> str:
-        base = quote(str(request.scope.get("root_path", "")))
+        base = quote(_base(request))
         return environment.get_template(template).render(base=base, refresh_seconds=refresh_seconds, **context)
 
     return render
+
+
+def _base(request: Request) -> str:
+    """The path under which a proxy serves the page."""
+    return str(request.scope.get("root_path", ""))
 
 
 def _exact(value: float | None) -> str:

@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from driftline.alerts.message import AlertView
+from driftline.alerts.message import AlertView, told
 from driftline.rules import Rule, number_text
+from driftline.rules.topic import STALENESS
 from driftline.service.config import ModelConfig
 from driftline.service.summary import DriftView, MeasureView, WindowSummary
 from driftline.service.ui import sparks, words
@@ -74,6 +75,7 @@ class Alert:
     value_now: str
     bar: Markup
     condition: str
+    measure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,9 @@ def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
     if view.bound is not None and view.confidence is not None:
         side = "upper" if rule is None or rule.comparison == "below" else "lower"
         interval += f", {side} bound {words.number_beside(view.bound, view.threshold)} ({100 * view.confidence:g} %)"
-    value = words.number_beside(view.value, view.threshold)
+    value, condition = words.number_beside(view.value, view.threshold), rule.expression if rule is not None else ""
+    if view.measure == STALENESS:
+        value, condition = told(view).value, f"no event for more than {told(view).threshold}"
     said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {number_text(view.threshold)}"
     tone: Tone = severity(view.severity) if view.status == "firing" else view.status
     return Alert(
@@ -151,7 +155,8 @@ def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
         bar=sparks.interval_bar(
             view.value, view.low, view.high, view.threshold, bounds=bounds_of(view.measure), label=said
         ),
-        condition=rule.expression if rule is not None else f"{view.rule} (no longer in the configuration)",
+        condition=condition or f"{view.rule} (no longer in the configuration)",
+        measure="without an event" if view.measure == STALENESS else view.measure,
     )
 
 

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
 from driftline.export.remote_write import RemoteWriter, Series, encode
 from driftline.service.config import Config, load
-from driftline.service.pushing import push_windows
+from driftline.service.pushing import LEAD_MILLISECONDS, push_windows, series_of
+from driftline.service.rebuild import rebuild
 from driftline.service.runtime import Service
+from driftline.service.summary import MeasureView, WindowSummary
+from driftline.store.state import WindowRow
 from tests.servers import Prometheus, until
 from tests.service.conftest import MODEL, START, label, prediction, write_config
 from tests.service.steps import deliver, work
@@ -57,7 +60,8 @@ def test_windows_are_there_in_event_time_and_again_when_they_are_corrected(
     work(service)
     assert push_windows([MODEL], service.state, writer(prometheus)) == 3
     assert push_windows([MODEL], service.state, writer(prometheus)) == 0
-    assert [value(prometheus, ACCURACY, day + 1.01) for day in range(3)] == [1.0, 0.9, 0.5]
+    for later in (0.0, 0.01, 0.99):  # at midnight, as a daily range query asks, and until the next one
+        assert [value(prometheus, ACCURACY, day + 1 + later) for day in range(3)] == [1.0, 0.9, 0.5]
     low, high = (
         value(prometheus, f'driftline_window_performance_ci_{end}{{metric="accuracy"}}', 1.001)
         for end in ("lower", "upper")
@@ -66,7 +70,31 @@ def test_windows_are_there_in_event_time_and_again_when_they_are_corrected(
     deliver(service, "labels", [label(f"2-{index}", 3.6, truth=index % 2) for index in range(60)])
     work(service)
     assert push_windows([MODEL], service.state, writer(prometheus)) == 1
-    assert value(prometheus, ACCURACY, 3.01) == 1.0
+    assert [value(prometheus, ACCURACY, day) for day in (1, 2, 3, 3.01, 3.99)] == [1.0, 0.9, 1.0, 1.0, 1.0]
+    for _ in range(2):  # what is worked out anew stands after what has gone out before
+        rebuild(service.models[MODEL], service.state)
+        work(service)
+        push_windows([MODEL], service.state, writer(prometheus))
+    deliver(service, "labels", [label(f"1-{index}", 3.7, truth=index % 2) for index in range(60)])
+    work(service)
+    push_windows([MODEL], service.state, writer(prometheus))
+    assert [value(prometheus, ACCURACY, day) for day in (1, 2, 3)] == [1.0, 1.0, 1.0]
+
+
+@given(st.integers(0, 30_000), st.integers(0, 30_000))
+def test_a_later_correction_stands_later_but_within_its_window(one: int, other: int) -> None:
+    measure = MeasureView(0.9, 0.8, 0.95, 60)
+    end = START + timedelta(minutes=1)
+    summary = WindowSummary(START, end, "v1", "judged", 60, 60, measure, {}, {}, None, None)
+
+    def at(revision: int) -> int:
+        row = WindowRow(MODEL, START, "v1", end, 60, 60, b"", False, True, False, revision)
+        [milliseconds] = {series.samples[0][0] for series in series_of(row, summary)}
+        return milliseconds
+
+    assert START.timestamp() * 1000 < at(one) <= end.timestamp() * 1000
+    if one < other <= LEAD_MILLISECONDS and one > 0:
+        assert at(one) < at(other)
 
 
 def test_a_server_without_room_for_old_samples_does_not_hold_up_the_rest(service: Service, tmp_path: Path) -> None:

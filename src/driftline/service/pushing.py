@@ -1,7 +1,8 @@
-"""Pushes the measures of judged windows by remote write, each at the end of its window in event time.
+"""Pushes the measures of judged windows by remote write, each just before the end of its window in event time.
 
 A window that is judged again, because labels came late, is pushed again. A server keeps what it has at a moment, so the
-new values stand a millisecond later for each time: the newest of them is what a query finds.
+new values stand a millisecond later for each time, but never after the window's end: who asks for the newest at that
+moment finds what is known now, and nothing of the next window.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from driftline.service.summary import MeasureView, WindowSummary
 from driftline.store.state import State, WindowRow
 
 MOST_WINDOWS = 100
+LEAD_MILLISECONDS = 10_000
+"""So long before its end a window's first values stand, and so often it can be corrected."""
+
 _LOG = logging.getLogger("driftline")
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 
@@ -60,7 +64,9 @@ def _push(writer: RemoteWriter, found: list[tuple[WindowRow, WindowSummary]]) ->
 
 def series_of(row: WindowRow, summary: WindowSummary) -> Iterator[Series]:
     """The series of one window of one version, a sample each."""
-    milliseconds = int(row.end.timestamp() * 1000) + max(row.revision - 1, 0)
+    milliseconds = (
+        int(row.end.timestamp() * 1000) - LEAD_MILLISECONDS + min(max(row.revision - 1, 0), LEAD_MILLISECONDS)
+    )
     labels = {"model": row.model, "version": row.version}
 
     def series(name: str, value: float | None, **more: str) -> Iterator[Series]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from driftline.events import Window
 from driftline.profiles import WindowProfile, profile_rows
 from driftline.service.agreement import known_marks, recall
 from driftline.service.model import MonitoredModel
@@ -34,7 +35,7 @@ def rebuild(
     with state.read() as read:
         through = None if model.behind else known_marks(read, model.name)
         keys = sorted({(spec.window_of(time), version) for time, version in model.log.times_and_versions(through)})
-        stored = {(row.window, row.version): row.profile for row in read.windows(model.name)}
+        before = {(row.window, row.version): row for row in read.windows(model.name)}
     rows: list[WindowRow] = []
     profiles: list[WindowProfile] = []
     for index, (window, version) in enumerate(keys):
@@ -42,8 +43,10 @@ def rebuild(
         log_rows = model.log.window_rows(window, version, through=through)
         profile = profile_rows(log_rows, model.schema, model.reference.grids)
         profiles.append(profile)
-        rows.append(_row(model.name, version, profile, window.start, window.end))
+        known = before.get((window, version))
+        rows.append(_row(model.name, version, profile, window, 0 if known is None else known.revision))
     progress(len(keys), len(keys))
+    stored = {key: row.profile for key, row in before.items()}
     fresh = {(row.window, row.version): row.profile for row in rows}
     differing = {
         window.start
@@ -59,15 +62,17 @@ def rebuild(
     return Rebuilt(len(rows), tuple(sorted(differing)))
 
 
-def _row(model: str, version: str, profile: WindowProfile, start: datetime, end: datetime) -> WindowRow:
+def _row(model: str, version: str, profile: WindowProfile, window: Window, revision: int) -> WindowRow:
+    """A window as it comes from the log; what has gone out of it by remote write is followed by what is known now."""
     return WindowRow(
         model=model,
-        start=start,
+        start=window.start,
         version=version,
-        end=end,
+        end=window.end,
         predictions=profile.predictions,
         labelled=profile.labelled,
         profile=encode(profile),
         labels_changed=False,
         settled=False,
+        revision=revision,
     )

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import chart, false_alarms, measure, report
+from benchmarks import backfill, chart, false_alarms, measure, report
 from benchmarks.bench import measure_case, skip_reason
 from benchmarks.chart import draw
 from benchmarks.contenders import (
@@ -450,3 +450,22 @@ def test_a_tiny_run_prints_tables_and_a_large_change_is_found(
     assert is_well_formed(chance) and len(chance.split("\n")) == 2 + 4 + 1
     assert is_well_formed(power) and "| a number shifts by 0.3 sd | 100 % |" in power
     assert is_well_formed(trifles) and trifles.count("| 0 of 1 |") == 3
+
+
+def test_a_small_load_of_history_is_told_once_and_pages_for_what_goes_on_only() -> None:
+    counted, alerts, firing = backfill.run(models=2, days=19, rows=40, silenced=1)
+    assert (alerts, firing) == (15, 3)  # two bad days of each model by three rules, and the last of one
+    assert {key: counted.said[key] for key in counted.said} == {
+        ("webhook", "over"): 4,  # of the model that is not silenced: what the others explain is left out
+        ("webhook", "fired"): 2,
+        ("slack", "over"): 4,
+        ("slack", "fired"): 2,
+        ("pagerduty", "fired"): 1,
+    }
+    assert counted.models <= {"model-01", ""}
+    assert backfill.table(counted)[2:] == [
+        f"| webhook | {counted.messages['webhook']} | 2 | 0 | 4 |",
+        f"| slack | {counted.messages['slack']} | 2 | 0 | 4 |",
+        "| pagerduty | 1 | 1 | 0 | 0 |",
+    ]
+    assert backfill.PAGE.read_text().count(backfill.BEGIN) == backfill.PAGE.read_text().count(backfill.END) == 1

@@ -279,7 +279,11 @@ def told(alert: AlertView) -> Told:
         return "" if NO_VALUE in (said(low), said(high)) else f" [{said(low)}, {said(high)}]"
 
     return Told(
-        *map(said, values[:5]),
+        value=said(alert.value),
+        low=said(alert.low),
+        high=said(alert.high),
+        value_now=said(alert.value_now),
+        threshold=said(alert.threshold),
         interval=interval(alert.low, alert.high),
         bound=_bound(alert, said(alert.bound)),
         latest=said(newest[0]),

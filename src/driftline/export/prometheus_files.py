@@ -164,7 +164,7 @@ def _inhibitions() -> list[_Inhibition]:
     )
     page, lesser = 'severity=~"page|critical"', 'severity=~"warning|info"'
     own, prometheus = 'alert_id!=""', 'alert_id=""'
-    as_severe = (
+    as_severe: tuple[tuple[str, str, list[str]], ...] = (
         ("A page", page, []),
         ("a warning", 'severity="warning"', [lesser]),
         ("an info", 'severity="info"', ['severity="info"']),

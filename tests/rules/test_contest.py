@@ -240,6 +240,53 @@ def test_a_former_champion_comes_back_only_if_it_is_better() -> None:
     assert judge_contest(old, new, rows, Settings(), role="previous").decision == "hold"
 
 
+# ---- what a champion owes ---------------------------------------------------------------------------------------
+
+
+def test_one_answer_that_a_champion_owes_counts_against_it_and_keeps_it_no_longer() -> None:
+    old, new, rows = regression()
+    said = old.predictions.astype(np.float64).copy()
+    said[3] = np.nan
+    contest = judge_contest(replace(old, predictions=said), new, rows, Settings())
+    assert contest.decision == "promote"
+    assert "v1 gave no value for 1 of 600" in gate(contest, "rows").reason
+    assert contest.reason.endswith("One answer of v1 is missing and counts as its worst.")
+    worst = np.abs(old.predictions - rows.labels)[np.arange(N) != 3].max()  # type: ignore[operator]
+    whole = judge_contest(old, new, rows, Settings()).difference
+    assert contest.difference.second is not None and whole.second is not None
+    error = abs(float(old.predictions[3]) - float(rows.labels[3]))
+    assert contest.difference.second == pytest.approx(whole.second + (worst - error) / N)
+
+
+def test_a_score_that_a_champion_owes_counts_against_it_too() -> None:
+    old, new, rows = binary(new=0.95)
+    score = old.scores["1"].copy()
+    score[:2] = np.nan, 7.0
+    contest = judge_contest(replace(old, scores={"1": score}), new, rows, Settings())
+    assert (contest.decision, contest.measure, contest.difference.n) == ("promote", "roc_auc", N)
+    whole = judge_contest(old, new, rows, Settings()).difference
+    assert contest.difference.second is not None and whole.second is not None
+    assert contest.difference.second <= whole.second
+
+
+def test_rows_that_a_champion_was_not_asked_for_are_left_out() -> None:
+    old, new, rows = binary(new=0.95)
+    asked = np.arange(N) < 300
+    contest = judge_contest(replace(old, answered=asked, asked=asked), new, rows, Settings())
+    assert (contest.decision, contest.difference.n) == ("promote", 300)
+    assert "v1 did not answer 300 of 600: they are left out." in gate(contest, "rows").reason
+
+
+@given(st.integers(0, 10**6), st.floats(0, 0.6))
+def test_whatever_a_champion_owes_a_challenger_that_is_worse_where_both_answered_is_held(
+    seed: int, share: float
+) -> None:
+    old, new, rows = binary(seed, n=300, old=0.95, new=0.7)
+    answered = np.random.default_rng(seed).random(300) >= share
+    contest = judge_contest(replace(old, answered=answered), new, rows, Settings(measure="accuracy", least_rows=50))
+    assert contest.decision == "hold"
+
+
 # ---- laws -------------------------------------------------------------------------------------------------------
 
 

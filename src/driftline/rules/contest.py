@@ -79,7 +79,9 @@ class Entry:
 
     ``predictions`` has the shape (n,): class names, or float64 of a regression. ``answered``, shape (n,), is False
     where there is no prediction. ``scores`` are by class, each of shape (n,), NaN where there is none.
-    ``latency_seconds`` are as many as were measured, perhaps none.
+    ``latency_seconds`` are as many as were measured, perhaps none. ``asked``, shape (n,), is False where the version
+    was not asked at all, None where it was asked everywhere: an answer that it owes counts against it. ``origin`` says
+    in words whose word the answers are, where that is not the log's.
     """
 
     version: str
@@ -87,6 +89,15 @@ class Entry:
     answered: npt.NDArray[np.bool_]
     scores: Mapping[str, Floats] = field(default_factory=dict)
     latency_seconds: Floats = field(default_factory=lambda: np.zeros(0))
+    asked: npt.NDArray[np.bool_] | None = None
+    origin: str = ""
+
+    def owes(self, task: Task) -> npt.NDArray[np.bool_]:
+        """Rows, shape (n,), for which it was asked and gave no class, or no finite number."""
+        gave = self.answered
+        if task is Task.REGRESSION:
+            gave = gave & np.isfinite(np.asarray(self.predictions, np.float64))
+        return ~gave if self.asked is None else self.asked & ~gave
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +209,20 @@ def judge_contest(
     segments: list[SegmentDifference] = []
     over_time: list[Period] = []
     if all(gate.passed is not False for gate in gates):
-        both = champion.answered & challenger.answered
-        one, other = _answers(challenger, rows, both), _answers(champion, rows, both)
+        owed = champion.owes(rows.task)
+        answered = champion.answered & ~owed & challenger.answered
+        both = answered | (owed & challenger.answered)
+        one, other = _answers(challenger, rows, both), _answers_at_worst(champion, rows, owed, both)
         blocks = None if rows.seconds is None else time_blocks(rows.seconds[both])
         confidence = 2 * settings.confidence - 1  # two-sided, of which one side is used
         found = difference(measure, one, other, blocks=blocks, positive=rows.positive, confidence=confidence)
+        if owed.any():
+            found = _where_both_answered(found, champion, challenger, rows, answered, settings)
         segments = _segments(measure, one, other, rows, both, settings)
         if rows.seconds is not None:
             over_time = _periods(measure, one, other, rows.seconds[both], rows.positive)
         gates += [
-            better_gate(found, settings),
+            better_gate(found, settings, _owing(champion, owed)),
             floor_gate(found, settings),
             segments_gate(segments, settings),
             calibration_gate(one, other, rows, settings),
@@ -298,15 +313,26 @@ def scores_gate(champion: Entry, challenger: Entry) -> Gate:
 
 def rows_gate(champion: Entry, challenger: Entry, rows: Rows, settings: Settings) -> Gate:
     """Enough rows that both have answered, and labels that are not all the same."""
-    both = champion.answered & challenger.answered
-    count = int(both.sum())
-    evidence = {"rows": count, "least": settings.least_rows}
+    owed = champion.owes(rows.task)
+    both = champion.answered & ~owed & challenger.answered
+    count, others = int(both.sum()), int((~champion.answered & ~owed).sum())
+    evidence = {"rows": count, "least": settings.least_rows, "not_of_champion": others, "owed": int(owed.sum())}
+    words = f"{count} labelled rows have an answer of both"
+    about = _said_of(champion, rows, others, int(owed.sum()))
     if count < settings.least_rows:
-        reason = f"{count} labelled rows have an answer of both; {settings.least_rows} are needed."
-        return Gate("rows", False, reason, evidence)
+        return Gate("rows", False, f"{words}; {settings.least_rows} are needed.{about}", evidence)
     if len(np.unique(rows.labels[both])) < 2:
         return Gate("rows", False, "All labels are the same: nothing can be told from them.", evidence)
-    return Gate("rows", True, f"{count} labelled rows have an answer of both.", evidence)
+    return Gate("rows", True, f"{words}.{about}", evidence)
+
+
+def _said_of(champion: Entry, rows: Rows, others: int, owed: int) -> str:
+    """Which rows the champion did not answer, and whose word its answers are."""
+    n = len(rows.labels)
+    words = f" {champion.version} did not answer {others} of {n}: they are left out." if others else ""
+    if owed:
+        words += f" {champion.version} gave no value for {owed} of {n}: it counts as its worst."
+    return f"{words} {champion.origin}".rstrip() if champion.origin else words
 
 
 def leakage_gate(rows: Rows) -> Gate:
@@ -332,8 +358,8 @@ def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate
     return Gate("latency", not slow, reason, evidence)
 
 
-def better_gate(found: Difference, settings: Settings) -> Gate:
-    """It is better by more than chance explains, or no worse than the margin."""
+def better_gate(found: Difference, settings: Settings, about: str = "") -> Gate:
+    """It is better by more than chance explains, or no worse than the margin. ``about`` ends the reason."""
     if found.value is None or found.low is None or found.high is None:
         return Gate("better", None, f"{found.measure}: {found.problem}.")
     limit = settings.improvement - settings.margin
@@ -348,7 +374,7 @@ def better_gate(found: Difference, settings: Settings) -> Gate:
     verdict = f"is {wanted}" if passed else f"is not shown to be {wanted}"
     reason = (
         f"On {found.n} rows its {found.measure} {verdict}: {found.first:.{digits}f} against {found.second:.{digits}f}, "
-        f"{found.value:+.{digits}f} in its favour, {interval} ({found.method})."
+        f"{found.value:+.{digits}f} in its favour, {interval} ({found.method}).{about}"
     )
     return Gate("better", passed, reason, {"limit": limit, "low": found.low, "high": found.high})
 
@@ -418,6 +444,59 @@ def shift_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> 
 def _answers(entry: Entry, rows: Rows, both: npt.NDArray[np.bool_]) -> Answers:
     scores = {name: score for name, score in entry.scores.items() if not np.isnan(score[both]).any()}
     return Answers(rows.labels, entry.predictions, scores).at(both)
+
+
+def _answers_at_worst(entry: Entry, rows: Rows, owed: npt.NDArray[np.bool_], both: npt.NDArray[np.bool_]) -> Answers:
+    """The answers of a version on some rows, with its worst one where it owes one: a fault is no way to stay champion.
+
+    That is no class of all, its largest absolute error, and the lowest score that it gave a true class, or the highest
+    that it gave another.
+    """
+    gave = both & ~owed
+    predictions: Texts | Floats
+    if rows.task is Task.REGRESSION:
+        said, true = np.asarray(entry.predictions, np.float64), np.asarray(rows.labels, np.float64)
+        worst = float(np.abs(said[gave] - true[gave]).max(initial=0.0))
+        predictions = np.where(owed, true + worst, said)
+    else:
+        predictions = np.where(owed, "", entry.predictions)
+    scores = {}
+    for name, score in entry.scores.items():
+        fits = (score >= 0) & (score <= 1)
+        true_class = rows.labels == name
+        low = float(score[fits & true_class].min(initial=1.0))
+        high = float(score[fits & ~true_class].max(initial=0.0))
+        if fits[gave].any():
+            scores[name] = np.where(fits & ~owed, score, np.where(true_class, low, high))
+    return Answers(rows.labels, predictions, scores).at(both)
+
+
+def _where_both_answered(
+    found: Difference,
+    champion: Entry,
+    challenger: Entry,
+    rows: Rows,
+    answered: npt.NDArray[np.bool_],
+    settings: Settings,
+) -> Difference:
+    """The difference as it is, or that on the rows that both answered where the challenger is worse there.
+
+    What a champion owes speaks against it, and never for a challenger that is worse wherever the two can be compared.
+    """
+    pair = (_answers(challenger, rows, answered), _answers(champion, rows, answered))
+    blocks = None if rows.seconds is None else time_blocks(rows.seconds[answered])
+    confidence = 2 * settings.confidence - 1
+    there = difference(found.measure, *pair, blocks=blocks, positive=rows.positive, confidence=confidence)
+    limit = settings.improvement - settings.margin
+    return there if there.value is not None and there.value < limit else found
+
+
+def _owing(champion: Entry, owed: npt.NDArray[np.bool_]) -> str:
+    if not (count := int(owed.sum())):
+        return ""
+    some = "One answer" if count == 1 else f"{count} answers"
+    verb = "is missing and counts" if count == 1 else "are missing and count"
+    return f" {some} of {champion.version} {verb} as its worst."
 
 
 def _segments(

@@ -30,7 +30,12 @@ from driftline.store.files import open_rows, whole
 from driftline.store.retraining import RetrainingRow
 from driftline.text import cause
 
+UNVERSIONED = "unversioned"
+"""What a version without a name is called."""
+
 _MOST_SEGMENT_VALUES = 50
+_REPLAY_OTHERWISE = 0.01
+_REPLAY_ERROR = 1e-3
 _REPORT = "report.json"
 
 
@@ -45,15 +50,64 @@ def hold_contest(
     rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=trained_until)
     ids = evaluation["id"]
     said = _answers(folder / result.predictions.challenger, columns, ids, model.schema)
-    before = evaluation
+    replayed = None
     if result.predictions.champion is not None:
-        before = _answers(folder / result.predictions.champion, columns, ids, model.schema)
+        replayed = _answers(folder / result.predictions.champion, columns, ids, model.schema)
     return judge_contest(
-        entry_of(champion, before, ids, model.schema),
+        _champion_entry(champion, evaluation, model.log.shadow_rows(champion), replayed, model.schema),
         entry_of(result.version, said, ids, model.schema),
         rows,
         settings_of(config, model),
     )
+
+
+def _champion_entry(
+    champion: str, evaluation: pl.DataFrame, shadow: pl.DataFrame, replayed: pl.DataFrame | None, schema: Schema
+) -> Entry:
+    """What the champion itself said of the rows of a contest: live, else as a shadow, else in the run's replay of it.
+
+    What another version answered is no word of it. Raises `DataError` for a replay that leaves rows out, or that says
+    other than the champion did.
+    """
+    version = pl.col("version") if "version" in evaluation.columns else pl.lit("")
+    told = [_spoken(evaluation.filter(version.fill_null("").replace("", UNVERSIONED) == (champion or UNVERSIONED)))]
+    if len(shadow):
+        told.append(_spoken(shadow.join(evaluation.select("id"), on="id", how="semi")))
+    known = pl.concat(told, how="diagonal_relaxed").unique("id", keep="first", maintain_order=True)
+    origin = ""
+    if replayed is not None:
+        replayed = _spoken(replayed.join(evaluation.select("id"), on="id", how="semi"))
+        _require_like(replayed, known, champion, len(evaluation), schema)
+        more = replayed.join(known, on="id", how="anti")
+        known = pl.concat([known, more], how="diagonal_relaxed")
+        if len(more):
+            origin = f"The run replayed {champion} for {len(more)} of {len(evaluation)} rows."
+    return replace(entry_of(champion, known, evaluation["id"], schema), origin=origin)
+
+
+def _spoken(rows: pl.DataFrame) -> pl.DataFrame:
+    said = [name for name in rows.columns if name in ("id", "prediction", "latency_seconds") or name.startswith(SCORE)]
+    return rows.select(said)
+
+
+def _require_like(replayed: pl.DataFrame, known: pl.DataFrame, champion: str, rows: int, schema: Schema) -> None:
+    """Refuse a replay that leaves rows out, or that says other than the champion said where the log knows it."""
+    if (gone := rows - len(replayed.filter(pl.col("prediction").is_not_null()))) > 0:
+        raise DataError(
+            f"the replay of {champion} has no answer to {gone} of {rows} rows; replay them all, or leave "
+            "`predictions.champion` out"
+        )
+    both = known.select("id", said="prediction").join(replayed.select("id", again="prediction"), on="id")
+    if schema.task is Task.REGRESSION:
+        said, again = (both[name].cast(pl.Float64).to_numpy() for name in ("said", "again"))
+        other = int((~np.isclose(said, again, rtol=_REPLAY_ERROR, equal_nan=True)).sum())
+    else:
+        other = int((both["said"].cast(pl.String) != both["again"].cast(pl.String)).sum())
+    if other > _REPLAY_OTHERWISE * len(both):
+        raise DataError(
+            f"the replay of {champion} says other than {champion} did in {other} of {len(both)} rows that it answered; "
+            "replay the same version, on the same features"
+        )
 
 
 def reported_contest(report: Report, champion: str) -> Contest:
@@ -103,12 +157,15 @@ def _measure_of_rules(config: RetrainConfig, model: MonitoredModel) -> str | Non
 
 
 def incumbent(registry: Registry, model: MonitoredModel, folder: Path) -> str:
-    """The version that is champion: by the registry, or else the one that answered most of the rows of the contest."""
+    """The version that is champion: by the registry, or else the one that answered most of the newest window."""
     if (known := registry.aliases(model.name).get(CHAMPION)) is not None:
         return known
-    versions = pl.read_parquet(folder / EVALUATION).get_column(model.config.columns.version or "version")
-    found = versions.value_counts(sort=True)
-    return str(found[0, 0]) or "unversioned"
+    rows = canonical(pl.read_parquet(folder / EVALUATION), _as_written(model.config.columns, ()), model.schema)
+    newest = rows["time"].max()
+    assert isinstance(newest, datetime)  # rows of the log have times, and there are some
+    rows = rows.filter(pl.col("time") >= model.config.window.window_of(newest).start)
+    counts = rows.group_by("version").len().sort("len", "version", descending=True)
+    return str(counts[0, "version"] or "") or UNVERSIONED
 
 
 def register(
@@ -186,6 +243,7 @@ def entry_of(version: str, answers: pl.DataFrame, ids: pl.Series, schema: Schema
     if answers["id"].is_duplicated().any():
         twice = answers["id"].filter(answers["id"].is_duplicated())[0]
         raise DataError(f"the predictions of {version} have the id {twice!r} twice")
+    asked = ids.is_in(answers["id"].implode())
     aligned = ids.to_frame("id").join(answers, on="id", how="left", maintain_order="left")
     said = aligned["prediction"]
     scores = {
@@ -200,6 +258,7 @@ def entry_of(version: str, answers: pl.DataFrame, ids: pl.Series, schema: Schema
         answered=said.is_not_null().to_numpy(),
         scores=scores,
         latency_seconds=latency.cast(pl.Float64).to_numpy(),
+        asked=asked.to_numpy(),
     )
 
 

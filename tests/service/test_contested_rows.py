@@ -1,0 +1,146 @@
+"""The contest rests on what the champion itself answered: not on its predecessor's answers, nor on another's word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+
+from driftline.retrain.registry import Version
+from driftline.rules.contest import Contest
+from driftline.service.asking import AskBody, ask_by_person
+from driftline.service.config import load
+from driftline.service.runtime import Service
+from tests.service.conftest import MODEL
+from tests.service.steps import deliver, work
+from tests.service.test_loop import NOW, TRAIN, configured, days, loop
+from tests.service.test_shadow import shadows
+
+SEVEN_IN_TEN = TRAIN.replace(
+    'rows.select("id", prediction=pl.col("plan").replace_strict(learned, default=0))',
+    """rows.select("id", prediction=pl.when(pl.int_range(pl.len()) % 10 < 7)
+        .then("label").otherwise(1 - pl.col("label")))""",
+)
+REPLAY = """
+    said = rows.select("id", prediction={said})
+    said.write_parquet(run / "old.parquet")
+    return {{"version": "v3", "predictions": {{"challenger": "said.parquet", "champion": "old.parquet"}}}}
+"""
+
+
+def replaying(said: str, train: str = TRAIN) -> str:
+    """A training function that also says what the champion would have said."""
+    return train[: train.index("    return {")] + REPLAY.format(said=said)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    made: list[Service] = []
+
+    def one(**options: Any) -> Service:
+        quiet = {"when: {alerts: [accuracy-low]}": "when: {}"}
+        made.append(Service(load(configured(tmp_path, **options, **quiet))))
+        return made[-1]
+
+    yield one
+    for service in made:
+        service.stop()
+
+
+def promoted(service: Service, version: str) -> None:
+    """Make a version champion by hand."""
+    registry = service.loop.registry
+    for one, before in (("v1", None), (version, "v1")):
+        registry.register(Version(MODEL, one, NOW), {})
+        registry.promote(MODEL, one, before)
+
+
+def judged(service: Service) -> Contest:
+    """The contest of a challenger that a person asks for."""
+    ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
+    row = loop(service)
+    assert row.contest != b"null", row.note
+    return msgspec.json.decode(row.contest, type=Contest)
+
+
+def test_a_challenger_of_70_percent_does_not_beat_a_champion_of_90_by_its_predecessors_answers(
+    make: Callable[..., Service],
+) -> None:
+    service = make(train=SEVEN_IN_TEN)
+    promoted(service, "v0")
+    days(service, 0, 10)  # v1 is right in 10 %
+    days(service, 10, 12, version="v0")  # the champion in 90 %, on one of the five days whose labels are there
+    contest = judged(service)
+    assert contest.decision == "hold"
+    assert contest.reason.startswith("40 labelled rows have an answer of both; 50 are needed. v0 did not answer 160 of")
+    days(service, 12, 16, version="v0")
+    contest = judged_again(service)
+    assert (contest.decision, contest.champion, contest.difference.n) == ("hold", "v0", 200)
+    assert contest.difference.second == pytest.approx(0.9)
+
+
+def judged_again(service: Service) -> Contest:
+    """The contest of another challenger, under a new name."""
+    path = service.config.models[MODEL].retrain.folder / "train.py"  # type: ignore[union-attr]
+    path.write_text(path.read_text().replace('"version": "v2"', '"version": "v3"'))
+    return judged(service)
+
+
+def test_who_is_live_now_is_champion_and_not_who_answered_most_rows(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 9)
+    days(service, 9, 12, version="v0")
+    contest = judged(service)
+    assert (contest.champion, contest.rows, contest.difference.n) == ("v0", 200, 80)
+
+
+def test_what_the_champion_said_as_a_shadow_before_it_was_promoted_counts(make: Callable[..., Service]) -> None:
+    service = make(train=SEVEN_IN_TEN)
+    promoted(service, "v9")
+    days(service, 0, 12)
+    deliver(service, "predictions", shadows(6, 12))
+    work(service)
+    contest = judged(service)
+    assert (contest.decision, contest.difference.n) == ("hold", 200)
+    assert contest.difference.second == pytest.approx(0.9)
+
+
+def test_a_run_may_replay_the_champion_where_nobody_knows_what_it_would_have_said(make: Callable[..., Service]) -> None:
+    service = make(train=replaying('(pl.col("plan") == "basic").cast(pl.Int64)'))
+    promoted(service, "v0")
+    days(service, 0, 12)
+    contest = judged(service)
+    assert (contest.decision, contest.difference.n) == ("hold", 200)
+    assert next(gate for gate in contest.gates if gate.name == "rows").reason.endswith(
+        "The run replayed v0 for 200 of 200 rows."
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ('1 - pl.col("label")', "the replay of v1 says other than v1 did in 20 of 200 rows that it answered"),
+        (
+            'pl.when(pl.int_range(pl.len()) < 150).then("prediction")',
+            "the replay of v1 has no answer to 50 of 200 rows; replay them all",
+        ),
+    ],
+)
+def test_a_replay_that_the_log_contradicts_fails(make: Callable[..., Service], said: str, why: str) -> None:
+    service = make(train=replaying(said))
+    days(service, 0, 12)
+    ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
+    row = loop(service)
+    assert (row.stage, row.note.startswith(why)) == ("failed", True), row.note
+
+
+def test_without_a_champion_and_without_versions_the_model_is_called_unversioned(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 12, version="")
+    contest = judged(service)
+    assert (contest.champion, contest.difference.n) == ("unversioned", 200)
+    assert pl.read_parquet(next(service.loop.folder.glob("*/evaluation.parquet")))["version"].unique().to_list() == [""]

@@ -7,6 +7,7 @@
     │   ├── UnknownNameError            a name that is not in the table of known names
     │   ├── ConflictError               a key or id that came before with another meaning
     │   ├── InUseError                  a folder that another driftline works in
+    │   ├── UnsignedError               a message that does not come from who it has to come from
     │   └── ConfigError                 a mistake in driftline.yaml: file, line, key
     ├── DataError (ValueError)          a file, frame or batch that cannot be read as what it should be
     │   └── EventError                  one or more refused rows, each with index, field and reason
@@ -60,6 +61,10 @@ class UnknownNameError(UsageError):
 
 class ConflictError(UsageError):
     """A key or id that came before with another meaning."""
+
+
+class UnsignedError(UsageError):
+    """A message that is not signed by who it has to come from."""
 
 
 class InUseError(UsageError):

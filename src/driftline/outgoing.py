@@ -27,6 +27,9 @@ WHOLE_ANSWER_TIMES = 3
 
 LARGEST_ANSWER_BYTES = 8 * 10**6
 
+OLDEST_SIGNATURE_SECONDS = 300.0
+_LONGEST_TIMESTAMP = 12
+
 _NEVER_TAKEN = frozenset({400, 405, 411, 413, 414, 415, 422})
 _SHOWN_LENGTH = 200
 _READ_LENGTH = 4000
@@ -68,6 +71,17 @@ def signed(body: bytes, secret: str, now: datetime) -> dict[str, str]:
 def delete(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Delete what stands at an address; raises as `post` does, `UnavailableError` where nothing stands there."""
     _ask("DELETE", url, None, headers={"User-Agent": "driftline"}, hidden=(), timeout_seconds=timeout_seconds)
+
+
+def is_signed(body: bytes, headers: Mapping[str, str], secret: str, now: datetime) -> bool:
+    """Whether a body came with the headers of `signed`, by this secret and at most five minutes ago (or ahead)."""
+    timestamp = headers.get("X-Driftline-Timestamp", "")
+    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _LONGEST_TIMESTAMP):
+        return False
+    if abs(now.timestamp() - int(timestamp)) > OLDEST_SIGNATURE_SECONDS:
+        return False
+    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return hmac.compare_digest(f"sha256={digest}".encode(), headers.get("X-Driftline-Signature", "").encode())
 
 
 _Answer = TypeVar("_Answer")

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.export.ci import driftline_ci
 from driftline.export.ci_files import FILES, Training, ci_files
 from driftline.export.prometheus_files import write_files
+from driftline.outgoing import is_signed, signed
 from driftline.retrain.runners import GitHub, Report, Webhook
+from driftline.rules.evidence import Evidence, Said
 from tests.receiver import Answer, Server
 from tests.retrain.runners.conftest import ID, NOW, request
 
@@ -34,6 +38,8 @@ ACTION = ".github/actions/driftline-gate/action.yml"
 PIPELINE = ".gitlab/driftline-churn.gitlab-ci.yml"
 SCHEMAS = {WORKFLOW: "vendor.github-workflows", ACTION: "vendor.github-actions", PIPELINE: "vendor.gitlab-ci"}
 TOKEN = "t0ken-that-is-secret"
+SECRET = "swordfish"
+EVIDENCE = Evidence(label=["a"], champion=Said(["b"]), challenger=Said(["a"]))
 CONTEST = {
     "decision": "promote",
     "reason": "accuracy is better by 0.021 [0.004, 0.038]",
@@ -151,6 +157,8 @@ def test_whatever_is_asked_for_the_pipeline_says_it_and_nothing_else(training: T
         "--json",
         "--html",
         "driftline-run/report/gate.html",
+        "--evidence",
+        "driftline-run/report/evidence.json",
         "--",
     ]
     assert got == [*expected, training.champion, training.challenger, training.data]
@@ -265,6 +273,8 @@ import json, os, sys
 json.dump(sys.argv[1:], open("gate-words.json", "w"))
 if sys.argv[1:2] == ["gate"] and "--html" in sys.argv:
     open(sys.argv[sys.argv.index("--html") + 1], "w").write("<html>")
+    with open(sys.argv[sys.argv.index("--evidence") + 1], "w") as file:
+        file.write('{{"label": ["a"], "champion": {{"prediction": ["b"]}}, "challenger": {{"prediction": ["a"]}}}}')
 print(os.environ.get("GATE_SAYS", ""))
 sys.exit(int(os.environ.get("GATE_CODE", "0")))
 """
@@ -318,6 +328,7 @@ class Job:
             "github.run_id": "42",
             "vars.DRIFTLINE_URL": server,
             "secrets.DRIFTLINE_TOKEN": TOKEN,
+            "secrets.DRIFTLINE_REPORT_SECRET": SECRET,
             "format('trial-{0}', github.run_id)": "trial-42",
             "'manual'": "manual",
         }
@@ -368,8 +379,12 @@ def payload(**changes: str) -> dict[str, str]:
 
 
 def reported(server: Server) -> Report:
-    """The one report that came, to the right place with the token."""
+    """The one report that came, to the right place with the token, and signed."""
     [got] = server.got
+    now = datetime.fromtimestamp(int(got.headers["x-driftline-timestamp"]), UTC)
+    signature = {name.lower(): value for name, value in signed(got.body, SECRET, now).items()}
+    assert got.headers["x-driftline-signature"] == signature["x-driftline-signature"]
+    assert SECRET.encode() not in got.body
     assert got.path == f"/api/v1/retraining/{ID}/result"
     assert got.headers["authorization"] == f"Bearer {TOKEN}"
     return msgspec.json.decode(got.body, type=Report)
@@ -382,7 +397,8 @@ def test_a_job_trains_judges_and_reports(server: Server, checkout: Path, decisio
     assert job.run() == "success", job.said
     report = reported(server)
     assert report.ok and report.result is not None and report.result.version == "7"
-    assert (report.contest, report.link) == (contest, "https://github.example/example/models/actions/runs/42")
+    assert (report.evidence, report.link) == (EVIDENCE, "https://github.example/example/models/actions/runs/42")
+    assert report.request_id == ID
     assert job.read("output") == f"decision={decision}\n"
     assert job.read("summary").startswith(f"### Driftline: {decision}\n")
     assert json.loads((checkout / "gate-words.json").read_text()) == [
@@ -395,6 +411,8 @@ def test_a_job_trains_judges_and_reports(server: Server, checkout: Path, decisio
             "--json",
             "--html",
             "driftline-run/report/gate.html",
+            "--evidence",
+            "driftline-run/report/evidence.json",
             "--",
         ),
         *("driftline-run/champion.parquet", "driftline-run/challenger.parquet", "driftline-run/evaluation.parquet"),
@@ -435,7 +453,8 @@ def test_the_real_gate_judges_in_both_systems(server: Server, tmp_path: Path) ->
     job = Job(tmp_path / "repository", payload(), server.url)
     assert job.run() == "success", job.said
     first = reported(server)
-    assert first.contest is not None and first.contest["decision"] == "promote"
+    assert first.evidence is not None and first.evidence.id == [str(number) for number in range(600)]
+    assert first.evidence.label == [str(number % 2) for number in range(600)]
     assert "### Driftline: promote" in job.read("summary")
     assert "| ✅ |" in job.read("summary")
     assert (tmp_path / "repository" / "driftline-run" / "report" / "gate.html").read_text().startswith("<!")
@@ -451,7 +470,7 @@ def test_a_gate_that_cannot_judge_fails_the_job(server: Server, checkout: Path) 
     job = Job(checkout, payload(), server.url, GATE_CODE="2")
     assert job.run() == "failure"
     report = reported(server)
-    assert (report.ok, report.reason, report.contest) == (False, "the job's status is failure", None)
+    assert (report.ok, report.reason, report.evidence) == (False, "the job's status is failure", None)
     assert job.read("output") == ""
 
 
@@ -459,7 +478,7 @@ def test_a_training_that_fails_is_reported(server: Server, checkout: Path) -> No
     path = checkout / WORKFLOW
     path.write_text(path.read_text().replace("echo installed", "false"))
     assert Job(checkout, payload(), server.url).run() == "failure"
-    assert reported(server) == Report(False, "the job's status is failure", link=reported(server).link)
+    assert reported(server) == Report(False, "the job's status is failure", link=reported(server).link, request_id=ID)
 
 
 @pytest.mark.parametrize("first", range(0, len(HOSTILE), 3))
@@ -522,6 +541,7 @@ def pipeline(checkout: Path, server: str, **environment: str) -> tuple[int, str]
         "CI_JOB_URL": "https://gitlab.example/jobs/1",
         "DRIFTLINE_URL": server,
         "DRIFTLINE_TOKEN": TOKEN,
+        "DRIFTLINE_REPORT_SECRET": SECRET,
         **environment,
     }
     done = run("\n".join(job["script"]), checkout, given)
@@ -549,7 +569,7 @@ def test_a_pipeline_trains_judges_and_reports(
     assert returned == 0, said
     assert f"Driftline: {decision}\n" in said
     report = reported(server)
-    assert report.ok and report.result is not None and report.contest == contest
+    assert report.ok and report.result is not None and report.evidence == EVIDENCE
     assert report.link == "https://gitlab.example/jobs/1"
     seen = json.loads((checkout / "seen.json").read_text())
     assert seen["DRIFTLINE_REQUEST_ID"] == ID and seen["DRIFTLINE_MODEL"] == "churn"
@@ -642,13 +662,27 @@ def test_a_report_without_a_token_has_no_header(server: Server) -> None:
 
 @pytest.mark.parametrize("status", ["failure", "cancelled", "success"])
 def test_what_the_report_says_is_what_the_server_reads(finished: Path, status: str) -> None:
-    report = driftline_ci.report(finished, CONTEST, status, "https://x")
+    evidence = msgspec.to_builtins(EVIDENCE)
+    report = driftline_ci.report(finished, ID, evidence, status, "https://x")
     read = msgspec.json.decode(json.dumps(report), type=Report)
-    assert read.ok == (status == "success") == (read.result is not None)
+    assert read.ok == (status == "success") == (read.result is not None) == (read.evidence == EVIDENCE)
+    assert read.request_id == ID
     assert read.reason == ("" if read.ok else f"the job's status is {status}")
+    nothing = driftline_ci.report(finished, ID, None, "success", "")
+    assert (nothing["ok"], nothing["reason"]) == (False, "the job left no evidence of the contest")
     (finished / "result.json").unlink()
-    assert not driftline_ci.report(finished, None, "success", "")["ok"]
-    assert driftline_ci.report(finished, None, "success", "")["reason"] == "the job left no result.json"
+    nothing = driftline_ci.report(finished, ID, evidence, "success", "")
+    assert (nothing["ok"], nothing["reason"]) == (False, "the job left no result.json")
+
+
+def test_a_report_is_signed_as_driftline_signs_and_each_try_anew(server: Server) -> None:
+    server.answers = [Answer(503), Answer(202)]
+    driftline_ci.post(server.url, {"ok": True}, "", SECRET, pause_seconds=0.01)
+    for got in server.got:
+        now = datetime.fromtimestamp(int(got.headers["x-driftline-timestamp"]), UTC)
+        assert is_signed(got.body, Headers(got.headers), SECRET, now)
+        assert not is_signed(got.body, Headers(got.headers), SECRET, now + timedelta(seconds=301))
+        assert not is_signed(got.body + b" ", Headers(got.headers), SECRET, now)
 
 
 @given(st.text(max_size=60) | st.sampled_from(HOSTILE))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from click.testing import CliRunner
 from starlette.testclient import TestClient
@@ -15,8 +17,11 @@ from starlette.testclient import TestClient
 from driftline.cli.challengers import command as challengers
 from driftline.cli.retrain import command as retrain
 from driftline.errors import ConflictError, UnknownNameError
+from driftline.outgoing import signed
 from driftline.retrain.request import Stage
-from driftline.rules.contest import Contest, Settings, judge_contest
+from driftline.rules.contest import Contest
+from driftline.rules.evidence import evidence_of
+from driftline.service import clock
 from driftline.service.asking import AskBody, decide_by_person
 from driftline.service.config import load
 from driftline.service.http import create_app
@@ -113,7 +118,7 @@ def test_what_blocks_a_challenger_is_said(make: Callable[..., Service]) -> None:
         ("/api/v1/models/nobody/rollback", SAID, 404),
         ("/api/v1/retraining/r9/approve", SAID, 404),
         ("/api/v1/retraining/r9/result", {"ok": False}, 404),
-        ("/api/v1/retraining/r9/result", {"ok": "no"}, 400),
+        ("/api/v1/retraining/r9/result", {"ok": "no"}, 404),
     ],
 )
 def test_what_does_not_fit(make: Callable[..., Service], path: str, body: Any, status: int) -> None:
@@ -196,7 +201,12 @@ def test_waiting_for_the_contest_prints_the_steps_and_ends_with_its_verdict(
 @pytest.fixture
 def handed_over(make: Callable[..., Service], server: Server) -> Service:
     """A service whose request has been handed over to a server."""
-    webhook = f'webhook: {{url: "{server.url}/train", secret: hush}}, time_limit'
+    return given_away(make, server)
+
+
+def given_away(make: Callable[..., Service], server: Server, run: str = "") -> Service:
+    """A service whose request has been handed over; ``run`` are more keys of its configuration."""
+    webhook = f'{run}webhook: {{url: "{server.url}/train", secret: hush}}, time_limit'
     service = make(**{'function: "train.py:train", time_limit': webhook})
     service.address = "http://127.0.0.1:8000"
     days(service, 0, 12)
@@ -207,12 +217,16 @@ def handed_over(make: Callable[..., Service], server: Server) -> Service:
     return service
 
 
+def evidence(**how: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(evidence_of(*binary(**how)))
+    return found
+
+
 def report(**changes: Any) -> dict[str, Any]:
-    contest: Contest = judge_contest(*binary(), Settings(measure="accuracy"))
     return {
         "ok": True,
         "result": {"version": "ci-7", "predictions": {"challenger": "challenger.parquet"}, "artifacts": ["model.onnx"]},
-        "contest": msgspec.to_builtins(contest),
+        "evidence": evidence(),
         "link": "https://ci.example/7",
     } | changes
 
@@ -229,7 +243,8 @@ def test_a_run_elsewhere_is_told_once_and_its_report_decides(handed_over: Servic
     done = loop(handed_over)
     assert (done.stage, done.version, done.champion) == (Stage.BAKING.value, "ci-7", "v1")
     contest = msgspec.json.decode(done.contest, type=Contest)
-    assert (contest.champion, contest.challenger) == ("v1", "ci-7")
+    assert (contest.champion, contest.challenger, contest.difference.n) == ("v1", "ci-7", 600)
+    assert contest.settings.least_rows == 50, "the gates are those of the configuration"
     assert handed_over.loop.registry.version(MODEL, "ci-7").files == {}
     late = http.post(f"/api/v1/retraining/{row.id}/result", json=report())
     assert (late.status_code, late.json()["error"]["type"]) == (409, "ConflictError")
@@ -239,7 +254,7 @@ def test_a_run_elsewhere_is_told_once_and_its_report_decides(handed_over: Servic
     ("changes", "stage", "note"),
     [
         ({"ok": False, "reason": "the tests of the data fail"}, Stage.FAILED, "the tests of the data fail https://ci"),
-        ({"ok": False, "result": None}, Stage.FAILED, "the run reported neither a contest nor why there is none"),
+        ({"ok": False, "result": None}, Stage.FAILED, "the run reported neither a challenger nor why there is none"),
     ],
 )
 def test_a_run_elsewhere_that_fails(handed_over: Service, changes: dict[str, Any], stage: Stage, note: str) -> None:
@@ -250,7 +265,19 @@ def test_a_run_elsewhere_that_fails(handed_over: Service, changes: dict[str, Any
     assert (done.stage, done.note.startswith(note)) == (stage.value, True)
 
 
-@pytest.mark.parametrize("bad", [{"contest": None}, {"contest": {"decision": "promote"}}, {"result": None}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"evidence": None},
+        {"contest": {"decision": "promote"}},
+        {"result": None},
+        {"evidence": evidence() | {"label": ["0"]}},
+        {"evidence": evidence() | {"label": [None] * 600}},
+        {"evidence": evidence() | {"id": ["1"] * 600}},
+        {"evidence": evidence() | {"seconds": [1e300] * 600}},
+        {"evidence": evidence() | {"decision": "promote"}},
+    ],
+)
 def test_a_report_that_is_none_is_refused_and_another_can_follow(handed_over: Service, bad: dict[str, Any]) -> None:
     [row] = requests(handed_over)
     http = client(handed_over)
@@ -260,11 +287,62 @@ def test_a_report_that_is_none_is_refused_and_another_can_follow(handed_over: Se
 
 def test_a_held_contest_elsewhere_is_held_here(handed_over: Service) -> None:
     [row] = requests(handed_over)
-    old, new, rows = binary(new=0.75)
-    held = msgspec.to_builtins(judge_contest(old, new, rows, Settings()))
     http = client(handed_over)
-    assert http.post(f"/api/v1/retraining/{row.id}/result", json=report(contest=held)).status_code == 202
+    held = report(evidence=evidence(new=0.75))
+    assert http.post(f"/api/v1/retraining/{row.id}/result", json=held).status_code == 202
     assert loop(handed_over).stage == Stage.HELD.value
+
+
+def test_labels_and_answers_that_the_log_knows_are_not_a_reports_to_say(handed_over: Service) -> None:
+    """The job says that its challenger is right everywhere; by the log it is wrong wherever the champion is right."""
+    [row] = requests(handed_over)
+    rows = pl.read_parquet(handed_over.loop.folder / row.id / "evaluation.parquet")
+    lie = (1 - rows["label"]).to_list()
+    said = {
+        "id": rows["id"].to_list(),
+        "label": lie,
+        "champion": {"prediction": rows["prediction"].to_list()},
+        "challenger": {"prediction": lie},
+    }
+    answer = client(handed_over).post(f"/api/v1/retraining/{row.id}/result", json=report(evidence=said))
+    assert answer.status_code == 202
+    done = loop(handed_over)
+    contest = msgspec.json.decode(done.contest, type=Contest)
+    assert (done.stage, contest.difference.first, contest.difference.second) == ("held", 0.0, pytest.approx(0.1))
+
+
+def test_a_signed_report_is_taken_and_no_other(make: Callable[..., Service], server: Server) -> None:
+    service = given_away(make, server, "report_secret: swordfish, ")
+    [row] = requests(service)
+    http, where = client(service), f"/api/v1/retraining/{row.id}/result"
+    body = json.dumps(report(request_id=row.id)).encode()
+    now = clock.now()
+    for secret, at, sent in (
+        ("", now, body),
+        ("guess", now, body),
+        ("swordfish", now - timedelta(minutes=6), body),
+        ("swordfish", now, json.dumps(report(request_id="another")).encode()),
+    ):
+        headers = {"Content-Type": "application/json", **signed(sent, secret, at)}
+        refused = http.post(where, content=sent, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["type"]) == (403, "UnsignedError")
+    headers = {"Content-Type": "application/json", **signed(body, "swordfish", now)}
+    assert http.post(where, content=body + b" ", headers=headers).status_code == 403
+    assert http.post(where, content=body, headers=headers).status_code == 202
+
+
+def test_a_run_on_this_machine_reports_nothing(make: Callable[..., Service], tmp_path: Path) -> None:
+    """Neither over HTTP nor by a file in its folder: what it leaves is judged, and its word is none."""
+    (tmp_path / "forged.json").write_text(json.dumps(report()))
+    forging = '(run / "report.json").write_text((run.parents[2] / "forged.json").read_text())\n    (run / "model'
+    forged = TRAIN.replace('(run / "model', forging)
+    forged = forged.replace('pl.col("plan").replace_strict(learned, default=0)', 'pl.col("prediction")')
+    service = make(train=forged)
+    days(service, 0, 12)
+    row = loop(service, until=lambda row: row.stage == Stage.RUNNING.value)
+    refused = client(service).post(f"/api/v1/retraining/{row.id}/result", json=report())
+    assert (refused.status_code, "runs on this machine" in refused.text) == (409, True)
+    assert loop(service).stage == Stage.HELD.value
 
 
 def test_a_server_that_is_away_is_asked_again(make: Callable[..., Service]) -> None:

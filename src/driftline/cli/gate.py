@@ -35,6 +35,9 @@ from driftline.errors import UsageError
 @click.option("--least-rows", type=int, default=100, show_default=True, help="So many labelled rows at least.")
 @click.option("--trained-until", metavar="TIME", help="When the challenger's training data ended (ISO 8601).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
+@click.option(
+    "--evidence", type=click.Path(path_type=Path), metavar="F", help="Write what it rests on as JSON, for a report."
+)
 @click.option("--html", type=click.Path(path_type=Path), metavar="F", help="Write the report as one HTML file.")
 def command(
     champion: str,
@@ -42,6 +45,7 @@ def command(
     data: str,
     as_json: bool,
     html: Path | None,
+    evidence: Path | None,
     trained_until: str | None,
     **options: Any,
 ) -> int:
@@ -51,6 +55,8 @@ def command(
     FILE.py:FUNCTION or MODULE:FUNCTION, that take a Polars frame of features and return predictions. Exits with 0 for
     promote, 1 for hold, 2 when the input cannot be used.
     """
+    import msgspec
+
     from driftline.cli.check import read_scores
     from driftline.events import MISSING_TEXTS, Task
     from driftline.export.contest_html import contest_html
@@ -81,19 +87,22 @@ def command(
         task=None if task is None else Task(task),
         positive=options["positive"],
         trained_until=None if trained_until is None else _moment(trained_until),
+        keep=None if evidence is None else lambda found: _write("--evidence", evidence, msgspec.json.encode(found)),
     )
     if html is not None:
-        try:
-            html.write_text(contest_html(contest), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--html {html}: cannot be written: {error.strerror}") from error
+        _write("--html", html, contest_html(contest).encode())
     if as_json:
-        import msgspec
-
         print_json(msgspec.json.encode(contest).decode())
     else:
         print_contest(contest)
     return OK if contest.decision == "promote" else ALERTS
+
+
+def _write(option: str, path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot be written: {error.strerror}") from error
 
 
 def _moment(text: str) -> datetime:

@@ -102,7 +102,15 @@ def _options(training: Training) -> list[str]:
 
 
 def _gitlab(training: Training) -> str:
-    words = [*_options(training), "--json", "--html", f"{RUN}/report/gate.html", "--"]
+    words = [
+        *_options(training),
+        "--json",
+        "--html",
+        f"{RUN}/report/gate.html",
+        "--evidence",
+        f"{RUN}/report/evidence.json",
+        "--",
+    ]
     gate = shlex.join([*words, training.champion, training.challenger, training.data])
     return _render("gitlab/driftline.gitlab-ci.yml", training, gate=gate, image=f"python:{training.python}")
 

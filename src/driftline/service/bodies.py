@@ -15,7 +15,7 @@ from driftline.service.limits import TooLargeError
 from driftline.text import quoted, short
 
 SMALL_BODY_BYTES = 4 * 10**6
-"""Of a body that is one object: what people say, and the report of a run."""
+"""Of a body that is one object: what people say."""
 
 _BODIES_AT_A_TIME = 8
 _LENGTH_DIGITS = 20
@@ -68,12 +68,15 @@ class Bodies:
             self._held -= size
 
 
-async def json_of(request: Request) -> bytes:
-    """The body; only JSON by name, which no form of another site can send unasked."""
+async def json_of(request: Request, most_bytes: int | None = SMALL_BODY_BYTES) -> bytes:
+    """The body; only JSON by name, which no form of another site can send unasked.
+
+    ``most_bytes`` None stands for the limit of any body.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise UnsupportedTypeError(f"send the body as Content-Type: {JSON}")
     bodies: Bodies = request.app.state.bodies
-    async with bodies.hold(request, SMALL_BODY_BYTES) as body:
+    async with bodies.hold(request, most_bytes) as body:
         return body
 
 

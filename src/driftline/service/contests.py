@@ -23,6 +23,7 @@ from driftline.retrain.registry import CHAMPION, Registry, Version
 from driftline.retrain.rows import EVALUATION, RowsRecord
 from driftline.retrain.runners import Report, Result
 from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
+from driftline.rules.evidence import Evidence, Value
 from driftline.service.model import MonitoredModel
 from driftline.service.retrain_sections import RetrainConfig
 from driftline.statistics.paired import CLASSIFICATION, REGRESSION, Floats, Texts
@@ -36,6 +37,9 @@ UNVERSIONED = "unversioned"
 _MOST_SEGMENT_VALUES = 50
 _REPLAY_OTHERWISE = 0.01
 _REPLAY_ERROR = 1e-3
+_EARLIEST_SECONDS, _LATEST_SECONDS = -62_135_596_800, 253_402_300_800
+"""The years 1 to 9999."""
+
 _REPORT = "report.json"
 
 
@@ -54,7 +58,7 @@ def hold_contest(
     if result.predictions.champion is not None:
         replayed = _answers(folder / result.predictions.champion, columns, ids, model.schema)
     return judge_contest(
-        _champion_entry(champion, evaluation, model.log.shadow_rows(champion), replayed, model.schema),
+        _champion_entry(champion, evaluation, evaluation, model.log.shadow_rows(champion), replayed, model.schema),
         entry_of(result.version, said, ids, model.schema),
         rows,
         settings_of(config, model),
@@ -62,15 +66,20 @@ def hold_contest(
 
 
 def _champion_entry(
-    champion: str, evaluation: pl.DataFrame, shadow: pl.DataFrame, replayed: pl.DataFrame | None, schema: Schema
+    champion: str,
+    evaluation: pl.DataFrame,
+    logged: pl.DataFrame,
+    shadow: pl.DataFrame,
+    replayed: pl.DataFrame | None,
+    schema: Schema,
 ) -> Entry:
     """What the champion itself said of the rows of a contest: live, else as a shadow, else in the run's replay of it.
 
-    What another version answered is no word of it. Raises `DataError` for a replay that leaves rows out, or that says
-    other than the champion did.
+    ``logged`` are the rows of the log among them. What another version answered is no word of it. Raises `DataError`
+    for a replay that leaves rows out, or that says other than the champion did.
     """
-    version = pl.col("version") if "version" in evaluation.columns else pl.lit("")
-    told = [_spoken(evaluation.filter(version.fill_null("").replace("", UNVERSIONED) == (champion or UNVERSIONED)))]
+    version = pl.col("version") if "version" in logged.columns else pl.lit("")
+    told = [_spoken(logged.filter(version.fill_null("").replace("", UNVERSIONED) == (champion or UNVERSIONED)))]
     if len(shadow):
         told.append(_spoken(shadow.join(evaluation.select("id"), on="id", how="semi")))
     known = pl.concat(told, how="diagonal_relaxed").unique("id", keep="first", maintain_order=True)
@@ -92,7 +101,7 @@ def _spoken(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _require_like(replayed: pl.DataFrame, known: pl.DataFrame, champion: str, rows: int, schema: Schema) -> None:
     """Refuse a replay that leaves rows out, or that says other than the champion said where the log knows it."""
-    if (gone := rows - len(replayed.filter(pl.col("prediction").is_not_null()))) > 0:
+    if (gone := rows - len(replayed)) > 0:
         raise DataError(
             f"the replay of {champion} has no answer to {gone} of {rows} rows; replay them all, or leave "
             "`predictions.champion` out"
@@ -110,15 +119,83 @@ def _require_like(replayed: pl.DataFrame, known: pl.DataFrame, champion: str, ro
         )
 
 
-def reported_contest(report: Report, champion: str) -> Contest:
-    """The contest that a run elsewhere has held and reported; raises `DataError` where that is none."""
-    if report.result is None or report.contest is None:
-        raise DataError("a report that is ok has a `result` and the `contest`, as `driftline gate --json` prints it")
+def require_evidence(model: MonitoredModel, config: RetrainConfig, report: Report) -> None:
+    """Refuse a report that is ok, and has nothing that a contest could be held by. Raises `DataError`."""
+    if not report.ok:
+        return
+    if report.result is None or report.evidence is None:
+        raise DataError(
+            "a report that is ok has a `result`, and the `evidence` that `driftline gate --evidence` writes"
+        )
+    for name in config.gates.segments:
+        if name not in report.evidence.segments:
+            raise DataError(
+                f"the evidence has no segment {name!r}, by which the gates of {model.name} judge; add --segment {name}"
+            )
+    _evidence_frames(report.evidence, model.schema)
+
+
+def reported_contest(
+    model: MonitoredModel, config: RetrainConfig, folder: Path, report: Report, champion: str
+) -> Contest:
+    """The contest of a run elsewhere, held here: by the rows that it reported, and the gates that are configured.
+
+    Of a row whose id the log knows, the label and what the champion answered are those of the log.
+    """
+    assert report.result is not None and report.evidence is not None  # or it would have been refused
+    logged = canonical(pl.read_parquet(folder / EVALUATION), _as_written(model.config.columns, ()), model.schema)
+    evaluation, replayed, said = _evidence_frames(report.evidence, model.schema)
+    true = logged.select("id", true="label")
+    evaluation = evaluation.join(true, on="id", how="left", maintain_order="left").with_columns(
+        label=pl.coalesce("true", "label")
+    )
+    mine = logged.join(evaluation.select("id"), on="id", how="semi")
+    if report.evidence.id is None:
+        mine = mine.clear()
+    rows = rows_of(evaluation, model.schema, config.gates.segments)
+    trained_until = report.evidence.trained_until
+    before = _champion_entry(champion, evaluation, mine, model.log.shadow_rows(champion), replayed, model.schema)
+    return judge_contest(
+        before,
+        entry_of(report.result.version, said, evaluation["id"], model.schema),
+        replace(rows, trained_until=trained_until),
+        settings_of(config, model),
+    )
+
+
+def _evidence_frames(evidence: Evidence, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """The labelled rows, and what the champion and the challenger said of them, in the canonical layout."""
+    n = len(evidence.label)
+    ids = evidence.id if evidence.id is not None else [f"row {number}" for number in range(n)]
+    target = Columns(label="label", prediction="prediction", id="id", time="time", segments=tuple(evidence.segments))
+    rows = {"id": ids, "label": _column(evidence.label, "label")}
+    if evidence.seconds is not None:
+        if not all(_EARLIEST_SECONDS <= moment < _LATEST_SECONDS for moment in evidence.seconds):
+            raise DataError("the evidence has `seconds` that are no moments; they count from 1970, in UTC")
+        moments = pl.Series(evidence.seconds, dtype=pl.Float64) * 1e6
+        rows["time"] = moments.cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
+    segments = {name: pl.Series(values, dtype=pl.String) for name, values in evidence.segments.items()}
+    labelled = canonical(pl.DataFrame({**segments, **rows}), target, schema)
+    if unread := labelled["label"].null_count():
+        raise DataError(f"{unread} of {n} labels of the evidence are no {schema.task} labels; leave such rows out")
+    told = []
+    for who, said in evidence.said.items():
+        scores = {f"score of {name}": pl.Series(values, dtype=pl.Float64) for name, values in said.score.items()}
+        columns = Columns(id="id", prediction="prediction", score={name: f"score of {name}" for name in said.score})
+        answers = {"id": ids, "prediction": _column(said.prediction, f"{who}.prediction"), **scores}
+        frame = canonical(pl.DataFrame(answers), columns, schema)
+        if said.latency_seconds and n:
+            latency = [*said.latency_seconds[:n], *([None] * (n - len(said.latency_seconds)))]
+            frame = frame.with_columns(pl.Series("latency_seconds", latency, pl.Float64))
+        told.append(frame)
+    return labelled, told[0], told[1]
+
+
+def _column(values: list[Value], name: str) -> pl.Series:
     try:
-        contest = msgspec.convert(report.contest, Contest)
-    except msgspec.ValidationError as error:
-        raise DataError(f"the contest is not as `driftline gate --json` prints it: {error}") from error
-    return msgspec.structs.replace(contest, champion=champion, challenger=report.result.version)
+        return pl.Series(name, values)
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"the evidence has values of several types in {name}: {error}") from error
 
 
 def write_report(folder: Path, report: Report) -> None:

@@ -18,6 +18,7 @@ from driftline.profiles import Classification, Columns, canonical, infer_schema
 from driftline.profiles.frame import other_class
 from driftline.profiles.times import checked_time_format
 from driftline.rules.contest import Contest, Entry, Settings, judge_contest
+from driftline.rules.evidence import Evidence, evidence_of
 from driftline.service import clock
 from driftline.service.contests import entry_of, rows_of
 from driftline.service.gate_rows import (
@@ -58,8 +59,9 @@ def hold(
     task: Task | None = None,
     positive: str | None = None,
     trained_until: datetime | None = None,
+    keep: Callable[[Evidence], object] | None = None,
 ) -> Contest:
-    """Hold a contest of two models on labelled rows.
+    """Hold a contest of two models on labelled rows; ``keep`` gets what it rests on.
 
     A function gets the feature columns as a Polars frame of n rows, and returns n predictions, or a frame of n rows
     with the columns of predictions and scores. Raises `DataError` and `UsageError` for what does not fit.
@@ -94,10 +96,10 @@ def hold(
         replace(entry_of(name, canonical(one.frame, answers, schema), ids, schema), latency_seconds=one.seconds)
         for name, one in zip(names, said, strict=True)
     )
-    contest = judge_contest(
-        then, now, rows_of(contested, schema, columns.segments, trained_until=trained_until), settings
-    )
-    contest = msgspec.structs.replace(contest, notes=notes)
+    judged_by = rows_of(contested, schema, columns.segments, trained_until=trained_until)
+    contest = msgspec.structs.replace(judge_contest(then, now, judged_by, settings), notes=notes)
+    if keep is not None:
+        keep(evidence_of(then, now, judged_by, ids.to_list() if columns.id is not None else None))
     if contest.measure not in _OF_ONE_CLASS and not (then.scores or now.scores):
         return contest
     doubt = _doubt({one.version: one for one in (then, now)}, contested["label"], schema, columns, said=positive)

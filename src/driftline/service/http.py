@@ -25,6 +25,7 @@ from driftline.errors import (
     EventError,
     StorageError,
     UnknownNameError,
+    UnsignedError,
     UsageError,
     panics_as_errors,
 )
@@ -236,6 +237,7 @@ _STATUS: dict[type[Exception], int] = {
     EventError: 422,
     ClientDisconnect: 400,
     ConflictError: 409,
+    UnsignedError: 403,
     TooLargeError: 413,
     UnsupportedTypeError: 415,
     UnknownNameError: 404,

@@ -69,12 +69,12 @@ def retraining_routes(service: Service) -> APIRouter:
     @router.post(
         "/retraining/{id}/result",
         status_code=202,
-        summary="Where a run that was handed over reports: its challenger and the contest, or why there is none.",
+        summary="Where a run that was handed over reports: its challenger and the evidence, or why there is none.",
         openapi_extra=json_schema_of(Report),
     )
     async def result(id: str, request: Request) -> Response:
-        report = read_body(await json_of(request), Report)
-        await run_in_threadpool(service.loop.take_report, id, report)
+        body = await json_of(request, most_bytes=None)
+        await run_in_threadpool(service.loop.take_report, id, body, request.headers, clock.now())
         return json_answer(await run_in_threadpool(request_view, service.state, id), 202)
 
     @router.post(

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.errors import ConflictError, DataError, UnavailableError, UsageError
+from driftline.errors import ConflictError, DataError, UnavailableError, UnsignedError, UsageError
 from driftline.events import Window
+from driftline.outgoing import is_signed
 from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
@@ -40,6 +41,7 @@ from driftline.rules import Status
 from driftline.rules.topic import Topic, topic_of
 from driftline.service import clock
 from driftline.service.asking import ask
+from driftline.service.bodies import read_body
 from driftline.service.config import Config, environment, quiet_mlflow, secret
 from driftline.service.contests import (
     hold_contest,
@@ -47,6 +49,7 @@ from driftline.service.contests import (
     read_report,
     register,
     reported_contest,
+    require_evidence,
     write_report,
 )
 from driftline.service.loop_facts import facts_of, labels_had, split_of, with_label_fault
@@ -76,6 +79,8 @@ class Loop:
     folder: Path
     tell: Callable[[str], None]
     base_url: Callable[[], str]
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By which the reports of a model's runs have to be signed."""
     _handles: dict[str, Handle] = field(default_factory=dict)
     _refused: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
@@ -177,8 +182,8 @@ class Loop:
         report = read_report(self.folder / row.id)
         if report is None:
             return False  # handed over: it comes by itself
-        if not report.ok or report.result is None or report.contest is None:
-            why = report.reason or "the run reported neither a contest nor why there is none"
+        if not report.ok or report.result is None or report.evidence is None:
+            why = report.reason or "the run reported neither a challenger nor why there is none"
             return self._moved(row, Stage.FAILED, now, f"{why} {report.link}".strip())
         note = f"the challenger {report.result.version} was trained elsewhere {report.link}".strip()
         return self._moved(row, Stage.RAN, now, note, version=report.result.version)
@@ -186,14 +191,15 @@ class Loop:
     def _judge(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         folder = self.folder / row.id
         record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=RowsRecord)
-        champion, report = incumbent(self.registry, model, folder), read_report(folder)
+        champion = incumbent(self.registry, model, folder)
+        report = read_report(folder) if config.run.elsewhere else None  # a run here can write into its folder
         result = read_result(folder) if report is None or report.result is None else report.result
         if result.version == champion:
             raise DataError(f"the run calls its challenger {champion}, as the champion; it needs a name of its own")
         if report is None:
             contest = hold_contest(model, config, folder, result, record, champion)
         else:  # its rows, and what was said of them, are where it ran
-            contest = reported_contest(report, champion)
+            contest = reported_contest(model, config, folder, report, champion)
             result = msgspec.structs.replace(result, artifacts=())
         register(self.registry, model, folder, result, record, contest, row)
         stage, note = Stage.HELD, contest.reason
@@ -255,18 +261,30 @@ class Loop:
             callback=f"{base}/api/v1/retraining/{row.id}/result" if base else "",
         )
 
-    def take_report(self, id: str, report: Report) -> RetrainingRow:
+    def take_report(self, id: str, body: bytes, headers: Mapping[str, str], now: datetime) -> RetrainingRow:
         """Keep what a run elsewhere says of itself: the first report only, and only while it is running.
 
-        Raises `ConflictError` for a second one or too late a one, `UnknownNameError`, and `DataError` for a contest
-        that is none.
+        Raises `ConflictError` for a second one, too late a one, and one of a run on this machine, `UnsignedError`
+        where it has to be signed and is not, `UnknownNameError`, and `DataError` for evidence that is none.
         """
         with self.state.read() as read:
             row = Retraining(read.connection).row(id)
+        model = self.models.get(row.model)
+        config = model.config.retrain if model is not None else None
+        if model is None or config is None:
+            raise ConflictError(f"{row.model} is not retrained any more; nobody waits for this report")
+        if (secret := self.secrets.get(row.model)) and not is_signed(body, headers, secret, now):
+            raise UnsignedError(
+                "the report is not signed by `run.report_secret` within five minutes; sign it as docs/runners.md says"
+            )
+        report = read_body(body, Report)
+        if secret and report.request_id != id:
+            raise UnsignedError(f"the report says request_id {report.request_id!r}; a signed one says {id!r}")
         if row.stage != Stage.RUNNING.value:
             raise ConflictError(f"request {id} is {row.stage}; only a running one takes a report")
-        if report.ok:
-            reported_contest(report, "champion")
+        if not config.run.elsewhere:
+            raise ConflictError(f"request {id} runs on this machine; it leaves a result, and reports nothing")
+        require_evidence(model, config, report)
         write_report(self.folder / id, report)
         return row
 
@@ -299,7 +317,12 @@ def open_loop(
     runners = {
         name: open_runner(model.config.retrain) for name, model in models.items() if model.config.retrain is not None
     }
-    return Loop(models, state, open_registry(config), runners, storage / "runs", tell, base_url)
+    signed_by = {
+        name: secret(model.config.retrain.run.report_secret)
+        for name, model in models.items()
+        if model.config.retrain is not None and model.config.retrain.run.report_secret is not None
+    }
+    return Loop(models, state, open_registry(config), runners, storage / "runs", tell, base_url, signed_by)
 
 
 def open_registry(config: Config) -> Registry:

@@ -90,6 +90,12 @@ class RunSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     time_limit: Short = "1h"
     memory: Short = "4GB"
     environment: list[Text] = []
+    report_secret: Text | None = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another server trains, and reports."""
+        return self.commands is None and self.function is None
 
 
 class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -1,12 +1,15 @@
 """What a CI job has to do for Driftline besides training and `driftline gate`. It needs nothing but Python.
 
 ``request`` writes down which request the job is for, ``summary`` shows the contest, and ``report`` tells Driftline what
-came of the job. Written by `driftline export ci`; secrets come in on standard input, everything else as arguments.
+came of the job, with the evidence by which it judges itself. Written by `driftline export ci`; secrets come in on
+standard input, everything else as arguments.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import hmac
 import html
 import json
 import re
@@ -82,18 +85,28 @@ def shown(value: object) -> str:
     return re.sub(r"[\\`*_\[\]|~#@!$]", lambda sign: f"&#{ord(sign[0])};", text)
 
 
-def report(folder: Path, contest: dict[str, Any] | None, status: str, link: str) -> dict[str, Any]:
-    """What Driftline is told: whether there is a challenger, which, and what the contest said."""
+def report(folder: Path, id: str, evidence: dict[str, Any] | None, status: str, link: str) -> dict[str, Any]:
+    """What Driftline is told: whether there is a challenger, which, and what the contest rests on."""
     result = read(folder / "result.json")
-    ok = status == "success" and result is not None
-    why = "the job left no result.json" if status == "success" else f"the job's status is {status}"
+    ok = status == "success" and result is not None and evidence is not None
+    left = "result.json" if result is None else "evidence of the contest"
+    why = f"the job left no {left}" if status == "success" else f"the job's status is {status}"
     return {
         "ok": ok,
         "reason": "" if ok else why[:LONGEST_REASON],
         "result": result if ok else None,
-        "contest": contest,
+        "evidence": evidence if ok else None,
         "link": link,
+        "request_id": id,
     }
+
+
+def signature(body: bytes, secret: str, seconds: int) -> dict[str, str]:
+    """Headers that say when a report was sent and that who knows the secret sent it; none without one."""
+    if not secret:
+        return {}
+    digest = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256).hexdigest()
+    return {"X-Driftline-Timestamp": str(seconds), "X-Driftline-Signature": f"sha256={digest}"}
 
 
 def nothing_to_tell(id: str, url: str) -> str:
@@ -113,14 +126,16 @@ class Stay(urllib.request.HTTPRedirectHandler):
         return
 
 
-def post(url: str, content: dict[str, Any], token: str, pause_seconds: float = PAUSE_SECONDS) -> None:
-    """Post JSON, a few times where the server is away. Exits where it will not take it."""
+def post(url: str, content: dict[str, Any], token: str, secret: str = "", pause_seconds: float = PAUSE_SECONDS) -> None:
+    """Post JSON, signed where there is a secret, a few times where the server is away. Exits where it is not taken."""
     headers = {"Content-Type": "application/json", "User-Agent": "driftline-ci"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    asked = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
+    body = json.dumps(content).encode()
     opener = urllib.request.build_opener(Stay)
     for left in range(TRIES - 1, -1, -1):
+        signed = signature(body, secret, int(time.time()))  # noqa: TID251 - a script of its own, in a job
+        asked = urllib.request.Request(url, body, headers | signed, method="POST")
         try:
             with opener.open(asked, timeout=TIMEOUT_SECONDS):
                 return
@@ -128,6 +143,7 @@ def post(url: str, content: dict[str, Any], token: str, pause_seconds: float = P
             with error:
                 # In one line: a line of its own might be a command to the CI.
                 said = " ".join(error.read(500).decode(errors="replace").split()).replace(token or "\0", "…")
+                said = said.replace(secret or "\0", "…")
             if not left or (error.code < 500 and error.code not in BUSY):
                 sys.exit(f"Driftline did not take the report: status {error.code}: {said}")
         except (OSError, HTTPException) as error:
@@ -146,14 +162,16 @@ def main(arguments: Sequence[str]) -> None:
         one.add_argument(f"--{name.replace('_', '-')}", default="")
     two = does.add_parser("summary", help="print the contest as Markdown")
     two.add_argument("--plain", action="store_true", help="as text")
-    three = does.add_parser("report", help="tell Driftline; the token comes on standard input")
+    three = does.add_parser(
+        "report", help="tell Driftline; standard input has the token on its first line, and on the next the secret"
+    )
     three.add_argument("--url", required=True, help="Driftline's address")
     three.add_argument("--status", required=True, help="the job's: success, or another")
     three.add_argument("--link", default="", help="where the job can be seen")
     for each in (one, three):
         each.add_argument("--run", type=Path, required=True, help="the run's folder")
-    for each in (two, three):
-        each.add_argument("--contest", type=Path, required=True, help="what `driftline gate --json` printed")
+    two.add_argument("--contest", type=Path, required=True, help="what `driftline gate --json` printed")
+    three.add_argument("--evidence", type=Path, required=True, help="what `driftline gate --evidence` wrote")
     said = parser.parse_args(arguments)
     if said.does == "request":
         given = {name: getattr(said, name) for name in FIELDS}
@@ -168,8 +186,9 @@ def main(arguments: Sequence[str]) -> None:
         if why := nothing_to_tell(id, said.url):
             sys.stdout.write(f"Nothing is reported: {why}.\n")
             return
-        content = report(said.run, read(said.contest), said.status, said.link)
-        post(f"{said.url.rstrip('/')}/api/v1/retraining/{id}/result", content, sys.stdin.read().strip())
+        content = report(said.run, id, read(said.evidence), said.status, said.link)
+        token, _, secret = sys.stdin.read().partition("\n")
+        post(f"{said.url.rstrip('/')}/api/v1/retraining/{id}/result", content, token.strip(), secret.strip())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import msgspec
 
 from driftline.errors import DataError, UsageError
 from driftline.retrain.policy import Trigger
+from driftline.rules.evidence import Evidence
 
 REQUEST, RESULT = "request.json", "result.json"
 MOST_FILES = 1_000
@@ -72,13 +73,18 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a remote run posts to the request's callback. ``contest`` is what ``driftline gate --json`` printed."""
+    """What a remote run posts to the request's callback. ``evidence`` is what ``driftline gate --evidence`` wrote.
+
+    It has no verdict: the contest is held where the gates are configured. ``request_id`` may be missing where reports
+    are not signed.
+    """
 
     ok: bool
     reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
     result: Result | None = None
-    contest: dict[str, Any] | None = None
+    evidence: Evidence | None = None
     link: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,8 +119,8 @@ def contest(data: Prepared, champion: Model, challenger: Model, rows: slice) -> 
     labels = data.labels[rows]
     there = np.ones(len(labels), np.bool_)
     entries = (Entry(name, model(rows), there) for name, model in (("champion", champion), ("challenger", challenger)))
-    # The order stands for time: the blocks are 20 equal parts.
-    asked = Rows(data.task, labels, seconds=np.arange(len(labels), dtype=np.float64))
+    # The order stands for time, as if the rows were of 20 days.
+    asked = Rows(data.task, labels, seconds=np.arange(len(labels)) * 20 // max(len(labels), 1) * 86_400.0)
     return judge_contest(*entries, asked, Settings(least_rows=50)).decision == "promote"
 
 

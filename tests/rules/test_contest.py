@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -93,7 +94,19 @@ def test_margin_and_improvement_move_the_bar() -> None:
     assert judge_contest(*clear, Settings(measure="accuracy", improvement=0.3)).decision == "hold"
 
 
-@pytest.mark.parametrize("bad", [{"margin": -0.1}, {"margin": 0.1, "improvement": 0.1}, {"confidence": 0.5}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"margin": -0.1},
+        {"margin": 0.1, "improvement": 0.1},
+        {"confidence": 0.5},
+        {"margin": math.nan},
+        {"improvement": math.inf},
+        {"floor": math.nan},
+        {"least_rows": 0},
+        {"least_class_rows": -5},
+    ],
+)
 def test_settings_that_make_no_sense(bad: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         Settings(**bad)  # type: ignore[arg-type]
@@ -141,6 +154,30 @@ def test_too_few_rows_and_rows_of_one_class() -> None:
     closed_by("rows", "All labels are the same", old, new, replace(rows, labels=np.full(N, "1")))
 
 
+@pytest.mark.parametrize("measure", ["recall", "f1", "balanced_accuracy", "precision", "roc_auc"])
+def test_too_few_rows_of_the_class_that_a_measure_is_of(measure: str) -> None:
+    """One hit on the one positive row is no better recall."""
+    truth = np.where(np.arange(200) == 7, "1", "0")
+    old = Entry("v1", np.full(200, "0"), np.ones(200, np.bool_), {"1": np.full(200, 0.2)})
+    said = np.where(np.arange(200) < 8, "1", "0")
+    new = Entry("v2", said, np.ones(200, np.bool_), {"1": np.where(said == "1", 0.9, 0.1)})
+    rows = Rows(Task.BINARY, truth, classes=("0", "1"), positive="1")
+    contest = judge_contest(old, new, rows, Settings(measure=measure))
+    assert contest.decision == "hold"
+    few, what = ("0", "predicted to be") if measure == "precision" else ("1", "of")
+    assert contest.reason.startswith(f"{few} rows are {what} the class 1, which the {measure} rests on; 30 are needed.")
+    assert judge_contest(old, new, rows, Settings(measure="accuracy")).reason.startswith("On 200 rows")
+
+
+def test_rows_of_one_day_hold_and_say_so() -> None:
+    old, new, rows = binary(new=0.99)
+    day = replace(rows, seconds=np.arange(N, dtype=np.float64))
+    contest = judge_contest(old, new, day, Settings(measure="accuracy"))
+    assert contest.decision == "hold"
+    assert contest.reason == "accuracy: all rows are of one day: how far days differ cannot be told."
+    assert judge_contest(old, new, replace(rows, seconds=None), Settings(measure="accuracy")).decision == "promote"
+
+
 def test_training_that_reaches_into_the_contest() -> None:
     old, new, rows = binary()
     assert rows.seconds is not None
@@ -182,6 +219,21 @@ def test_small_segments_are_not_judged_and_many_are_corrected_for() -> None:
         many = replace(rows, segments={"who": rng.choice(np.array([f"s{i}" for i in range(15)]), 900)})
         closed += gate(judge_contest(old, new, many, Settings(measure="accuracy")), "segments").passed is False
     assert closed <= stats.binom.ppf(0.999, 100, 0.05)
+
+
+def test_a_segment_is_held_against_a_challenger_no_oftener_than_said_where_days_have_luck() -> None:
+    """Equal models; on each day one of them is luckier. Without blocks of days, a fifth of the segments were worse."""
+    closed = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        day = np.arange(1500) // 50
+        luck, truth = rng.normal(0, 0.1, 30)[day], np.full(1500, "a")
+        said = [np.where(rng.random(1500) < 0.8 + sign * luck / 2, "a", "b") for sign in (1, -1)]
+        old, new = (Entry(f"v{index}", one, np.ones(1500, np.bool_)) for index, one in enumerate(said))
+        truth[:2] = "b"
+        rows = Rows(Task.BINARY, truth, day * DAY, {"all": np.full(1500, "x")}, ("a", "b"), "a")
+        closed += gate(judge_contest(old, new, rows, Settings(measure="accuracy")), "segments").passed is False
+    assert closed <= stats.binom.ppf(0.999, 150, 0.05)
 
 
 def test_probabilities_that_are_none() -> None:

@@ -11,7 +11,6 @@ from sklearn import metrics
 
 from driftline.statistics.paired import (
     CLASSIFICATION,
-    FEWEST_BLOCKS,
     LOSSES,
     REGRESSION,
     Answers,
@@ -109,7 +108,10 @@ def test_the_auc_is_delongs(seed: int, m: int, n: int) -> None:
     variance = contrast @ (np.cov(tens) / m + np.cov(ones) / n) @ contrast
     assert found.value == pytest.approx(psi[0].mean() - psi[1].mean())
     assert found.low is not None and found.value is not None
-    reach = stats.t.ppf(0.95, m + n - 1) * np.sqrt(max(variance, 0.0) * (m + n) / (m + n - 1))
+    parts = [(np.var(contrast @ one, ddof=1) / count, count - 1) for one, count in ((tens, m), (ones, n))]
+    whole = sum(part for part, _ in parts)
+    welch = whole**2 / sum(part**2 / dof for part, dof in parts) if whole else m + n - 1
+    reach = stats.t.ppf(0.95, welch) * np.sqrt(max(variance, 0.0) * (m + n) / (m + n - 1))
     assert found.value - found.low == pytest.approx(reach, abs=1e-9)
 
 
@@ -211,6 +213,39 @@ def test_rows_that_depend_on_each_other_need_their_blocks() -> None:
     assert wins["rows"] > 2 * wins["blocks"]
 
 
+@pytest.mark.parametrize("days", [3, 7, 30])
+@pytest.mark.parametrize("uneven", [False, True])
+def test_equal_models_with_lucky_days_differ_no_oftener_than_said(days: int, uneven: bool) -> None:
+    rng = np.random.default_rng(days)
+    wins, n = 0, 600
+    for _ in range(400):
+        shares = rng.dirichlet(np.ones(days)) if uneven else np.full(days, 1 / days)
+        day = np.sort(rng.choice(days, n, p=shares))
+        luck, truth = rng.normal(0, 0.1, days)[day], np.array(["a"] * n)
+        said = [np.where(rng.random(n) < 0.8 + sign * luck / 2, "a", "b") for sign in (1, -1)]
+        one, other = (Answers(truth, answer) for answer in said)
+        wins += (difference("accuracy", one, other, blocks=day, confidence=0.9).low or 0) > 0
+    assert wins <= stats.binom.ppf(0.999, 400, 0.05)
+
+
+@pytest.mark.parametrize("measure", ["recall", "balanced_accuracy", "f1", "precision", "roc_auc"])
+@pytest.mark.parametrize("blocked", [False, True])
+def test_equal_models_with_few_positives_differ_no_oftener_than_said(measure: str, blocked: bool) -> None:
+    rng = np.random.default_rng(8)
+    wins, n = 0, 500
+    blocks = np.arange(n) * 30 // n if blocked else None
+    for _ in range(500):
+        truth = np.where(rng.permutation(n) < 20, "1", "0")
+        pair = []
+        for _ in range(2):
+            right = rng.random(n) < np.where(truth == "1", 0.5, 0.99)
+            score = np.clip(0.5 + np.where(truth == "1", 0.1, -0.1) + rng.normal(0, 0.15, n), 0, 1)
+            pair.append(Answers(truth, np.where(right, truth, np.where(truth == "1", "0", "1")), {"1": score}))
+        found = difference(measure, *pair, blocks=blocks, positive="1", confidence=0.9)
+        wins += (found.low or 0) > 0
+    assert wins <= stats.binom.ppf(0.999, 500, 0.05)
+
+
 # ---- edges ------------------------------------------------------------------------------------------------------
 
 
@@ -238,17 +273,48 @@ def test_a_class_of_one_row_and_one_block_are_no_crash() -> None:
     )
     found = difference("roc_auc", one, other, positive="a")
     assert found.low is not None and np.isfinite(found.low)
-    assert "one block" in difference("accuracy", one, other, blocks=np.zeros(4, np.int64)).problem
+    assert "all rows are of one day" in difference("accuracy", one, other, blocks=np.zeros(4, np.int64)).problem
 
 
 @given(st.lists(st.floats(-1e9, 4e9), max_size=200))
-def test_blocks_are_of_neighbours_and_there_are_twenty_if_there_can_be(moments: list[float]) -> None:
+def test_blocks_are_the_days_in_their_order(moments: list[float]) -> None:
     seconds = np.array(moments, np.float64)
-    blocks = time_blocks(seconds)
-    assert len(blocks) == len(moments)
-    ordered = blocks[np.argsort(seconds, kind="stable")]
-    assert (np.diff(ordered) >= 0).all()
-    assert len(np.unique(blocks)) >= min(FEWEST_BLOCKS, len(moments))
+    blocks, days = time_blocks(seconds), np.floor(seconds / 86_400)
+    assert (np.unique(blocks) == np.arange(len(np.unique(days)))).all()
+    assert ((blocks[:, None] < blocks) == (days[:, None] < days)).all()
+
+
+def test_equal_days_are_the_t_test_of_the_days() -> None:
+    """With as many rows each day, and days that differ more than chance has rows differ, the days are the sample."""
+    rng = np.random.default_rng(4)
+    days, a_day = 6, 50
+    luck = np.repeat(rng.normal(0, 3, days), a_day)
+    truth = np.zeros(days * a_day)
+    one, other = Answers(truth, np.abs(rng.normal(5, 0.1, len(truth)))), Answers(truth, 5 + luck)
+    found = difference("mae", one, other, blocks=np.repeat(np.arange(days), a_day), confidence=0.9)
+    losses = np.abs(other.predictions) - np.abs(one.predictions)  # type: ignore[arg-type]
+    theirs = stats.ttest_1samp(losses.reshape(days, a_day).mean(axis=1), 0.0)
+    low, high = theirs.confidence_interval(0.9)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.method == "t of 6 days"
+
+
+@given(st.integers(0, 10**6), st.integers(2, 12))
+def test_days_of_very_different_size_give_wider_intervals_than_equal_ones(seed: int, days: int) -> None:
+    """The degrees of freedom are at most days - 1, and those alone where every day has as many rows."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 100, days)
+    blocks = np.repeat(np.arange(days), sizes)
+    truth = rng.normal(0, 10, len(blocks))
+    one, other = regression(rng, truth, 2.0), regression(rng, truth, 2.0)
+    found = difference("mae", one, other, blocks=blocks, confidence=0.9)
+    assert found.value is not None and found.high is not None and found.p_better is not None
+    t = stats.t.ppf(0.95, days - 1)
+    losses = np.abs(other.predictions - truth) - np.abs(one.predictions - truth)  # type: ignore[operator]
+    plain = np.sqrt(days / (days - 1) * np.sum(np.bincount(blocks, losses - losses.mean()) ** 2)) / len(truth)
+    rows = losses.std(ddof=1) / np.sqrt(len(truth))
+    assert found.high - found.value >= min(t * plain, t * rows) - 1e-9
+    assert (found.p_better < 0.05) == (found.low is not None and found.low > 0)
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))

@@ -33,6 +33,9 @@ from driftline.errors import UsageError
 @click.option("--floor", type=float, help="The worst value that will do, whatever the champion does.")
 @click.option("--confidence", type=float, default=0.95, show_default=True, help="How sure it has to be, one-sided.")
 @click.option("--least-rows", type=int, default=100, show_default=True, help="So many labelled rows at least.")
+@click.option(
+    "--least-class-rows", type=int, default=30, show_default=True, help="And so many of a class that the measure is of."
+)
 @click.option("--trained-until", metavar="TIME", help="When the challenger's training data ended (ISO 8601).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 @click.option(
@@ -68,7 +71,7 @@ def command(
     task = options["task"]
     if task is not None and task not in list(Task):
         raise UsageError(f"--task came as {task!r}; allowed is {', '.join(Task)}")
-    names = ("measure", "margin", "improvement", "floor", "confidence", "least_rows")
+    names = ("measure", "margin", "improvement", "floor", "confidence", "least_rows", "least_class_rows")
     contest = hold(
         champion,
         challenger,

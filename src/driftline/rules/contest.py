@@ -31,6 +31,7 @@ from driftline.statistics.paired import (
     difference,
     errors_of,
     holm,
+    rarest_of,
     time_blocks,
     value_of,
 )
@@ -48,9 +49,10 @@ class Settings(msgspec.Struct, frozen=True):
 
     ``measure`` None chooses one: ROC AUC of a binary model with scores, else accuracy; MAE of a regression. It has to
     be better by more than ``improvement``, or no worse than ``margin``, both in units of the measure and 0 or more.
-    ``floor`` is the worst value of the measure that will do, whatever the champion does. Segments and classes with
-    fewer than ``least_segment_rows`` are not judged. ``latency_times`` the champion's 95th percentile of latency is the
-    most, and ``calibration_more`` above its calibration error, ``shift_more`` above its distance from the labels.
+    ``floor`` is the worst value of the measure that will do, whatever the champion does. A measure that the rows of one
+    class carry needs ``least_class_rows`` of each. Segments with fewer than ``least_segment_rows`` are not judged.
+    ``latency_times`` the champion's 95th percentile of latency is the most, and ``calibration_more`` above its
+    calibration error, ``shift_more`` above its distance from the labels.
     """
 
     measure: str | None = None
@@ -59,12 +61,21 @@ class Settings(msgspec.Struct, frozen=True):
     floor: float | None = None
     confidence: float = 0.95
     least_rows: int = 100
+    least_class_rows: int = 30
     least_segment_rows: int = 30
     latency_times: float = 2.0
     calibration_more: float = 0.05
     shift_more: float = 0.10
 
     def __post_init__(self) -> None:
+        numbers = {"margin": self.margin, "improvement": self.improvement, "floor": self.floor or 0.0}
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise UsageError(f"{name} {value:g} came; it is a number in units of the measure")
+        counts = {name: getattr(self, name) for name in ("least_rows", "least_class_rows", "least_segment_rows")}
+        for name, count in counts.items():
+            if count < 1:
+                raise UsageError(f"{name} {count} came; it is a number of rows, 1 or more")
         if self.margin < 0 or self.improvement < 0 or (self.margin and self.improvement):
             raise UsageError(
                 f"margin {self.margin:g} and improvement {self.improvement:g} came; one of them is above 0, or neither"
@@ -201,7 +212,7 @@ def judge_contest(
     gates = [
         answers_gate(challenger, rows),
         scores_gate(champion, challenger),
-        rows_gate(champion, challenger, rows, settings),
+        rows_gate(champion, challenger, rows, measure, settings),
         leakage_gate(rows),
         latency_gate(champion, challenger, settings),
     ]
@@ -218,7 +229,7 @@ def judge_contest(
         found = difference(measure, one, other, blocks=blocks, positive=rows.positive, confidence=confidence)
         if owed.any():
             found = _where_both_answered(found, champion, challenger, rows, answered, settings)
-        segments = _segments(measure, one, other, rows, both, settings)
+        segments = _segments(measure, one, other, rows, both, blocks, settings)
         if rows.seconds is not None:
             over_time = _periods(measure, one, other, rows.seconds[both], rows.positive)
         gates += [
@@ -311,8 +322,8 @@ def scores_gate(champion: Entry, challenger: Entry) -> Gate:
     return Gate("signature", True, "It scores what the champion scores.", {"classes": sorted(champion.scores)})
 
 
-def rows_gate(champion: Entry, challenger: Entry, rows: Rows, settings: Settings) -> Gate:
-    """Enough rows that both have answered, and labels that are not all the same."""
+def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, settings: Settings) -> Gate:
+    """Enough rows that both have answered, of each class that carries the measure, and labels that are not the same."""
     owed = champion.owes(rows.task)
     both = champion.answered & ~owed & challenger.answered
     count, others = int(both.sum()), int((~champion.answered & ~owed).sum())
@@ -323,6 +334,15 @@ def rows_gate(champion: Entry, challenger: Entry, rows: Rows, settings: Settings
         return Gate("rows", False, f"{words}; {settings.least_rows} are needed.{about}", evidence)
     if len(np.unique(rows.labels[both])) < 2:
         return Gate("rows", False, "All labels are the same: nothing can be told from them.", evidence)
+    answers = [_answers(who, rows, both) for who in (challenger, champion)]
+    if (rarest := rarest_of(measure, *answers, rows.positive)) is not None and rarest[1] < settings.least_class_rows:
+        name, rest = rarest
+        what = "predicted to be" if measure == "precision" else "of"
+        reason = (
+            f"{rest} rows are {what} the class {shown(name)}, which the {measure} rests on; "
+            f"{settings.least_class_rows} are needed."
+        )
+        return Gate("rows", False, reason, {**evidence, "class": name, "of_class": rest})
     return Gate("rows", True, f"{words}.{about}", evidence)
 
 
@@ -500,16 +520,27 @@ def _owing(champion: Entry, owed: npt.NDArray[np.bool_]) -> str:
 
 
 def _segments(
-    measure: str, one: Answers, other: Answers, rows: Rows, both: npt.NDArray[np.bool_], settings: Settings
+    measure: str,
+    one: Answers,
+    other: Answers,
+    rows: Rows,
+    both: npt.NDArray[np.bool_],
+    blocks: npt.NDArray[np.int64] | None,
+    settings: Settings,
 ) -> list[SegmentDifference]:
     found: list[tuple[str, str, Difference]] = []
     for segment, of_all in rows.segments.items():
         values = of_all[both]
         for value in np.unique(values).tolist():
             inside = values == value
-            if inside.sum() >= settings.least_segment_rows:
-                part = difference(measure, one.at(inside), other.at(inside), positive=rows.positive)
-                found.append((segment, value, part))
+            if inside.sum() < settings.least_segment_rows:
+                continue
+            pair = one.at(inside), other.at(inside)
+            rarest = rarest_of(measure, *pair, rows.positive)
+            if rarest is not None and rarest[1] < settings.least_class_rows:
+                continue
+            part = difference(measure, *pair, blocks=None if blocks is None else blocks[inside], positive=rows.positive)
+            found.append((segment, value, part))
     adjusted = holm([1.0 if part.p_worse is None else part.p_worse for _, _, part in found])
     return [
         SegmentDifference(segment, value, part, p) for (segment, value, part), p in zip(found, adjusted, strict=True)

@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.profiles.performance import SMALLEST_PROBABILITY
-from driftline.statistics.special import normal_quantile, t_quantile
+from driftline.statistics.special import normal_quantile
 
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
-FEWEST_BLOCKS = 20
+_MANY_BLOCKS = 200
+_OF_CLASSES = frozenset({"precision", "recall", "f1", "balanced_accuracy"})
+"""Measures that the rows of one class may carry alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,19 +255,43 @@ def difference(
     value, influence = sign * (one - other), sign * (rows - other_rows)
     if measure == "accuracy" and blocks is None:
         return _mcnemar(first, second, one, other, confidence)
-    sums = influence if blocks is None else np.bincount(blocks, influence).astype(np.float64)[np.unique(blocks)]
-    count = len(sums)
-    if count < 2:
-        return Difference(measure, n=n, problem="the rows are of one block of time: how far they vary cannot be told")
-    # Blocks can only widen an interval: that of independent rows is the least.
-    error = max(_error(sums), _error(influence))
-    method = f"t of {count} {'rows' if blocks is None else 'blocks of time'}"
+    error = _error(influence)
+    dof = _degrees(measure, influence, first.labels, positive)
+    count = n
+    if blocks is not None:
+        known, numbers, sizes = np.unique(blocks, return_inverse=True, return_counts=True)
+        count = len(known)
+        if count < 2:
+            return Difference(measure, n=n, problem="all rows are of one day: how far days differ cannot be told")
+        between, of_blocks = _error_of_blocks(np.bincount(numbers, influence), sizes)
+        # Blocks can only widen an interval: that of independent rows is the least.
+        error, dof = max(between, error), min(of_blocks, dof)
+    method = f"t of {count} {'rows' if blocks is None else 'days'}"
     if error == 0:
         certain = {-1.0: (1.0, 0.0), 0.0: (1.0, 1.0), 1.0: (0.0, 1.0)}[float(np.sign(value))]
         return Difference(measure, value, value, value, *certain, one, other, n, method)
-    reach = t_quantile(confidence, count - 1) * error
-    below = _t_below(value / error, count - 1)
+    reach, below = _t_reach(confidence, dof) * error, _t_below(value / error, dof)
     return Difference(measure, value, value - reach, value + reach, 1 - below, below, one, other, n, method)
+
+
+def rarest_of(measure: str, first: Answers, second: Answers, positive: str | None = None) -> tuple[str, int] | None:
+    """The class with the fewest rows of those that carry a measure, and how many; None for a measure of all rows alike.
+
+    They are the rows of a class, for precision those that a model predicts to be of it.
+
+    >>> labels = np.array(["a"] * 3 + ["b"] * 7)
+    >>> rarest_of("recall", Answers(labels, labels), Answers(labels, labels), "b")
+    ('b', 7)
+    >>> rarest_of("roc_auc", Answers(labels, labels), Answers(labels, labels), "b")
+    ('a', 3)
+    """
+    if measure not in (*_OF_CLASSES, "roc_auc"):
+        return None
+    there = [first.predictions, second.predictions] if measure == "precision" else [first.labels]
+    alone = positive is not None and measure in ("precision", "recall", "f1")
+    names = [positive] if alone else np.unique(np.concatenate(there)).tolist()
+    counts = {name: min(int((values == name).sum()) for values in there) for name in names}
+    return min(counts.items(), key=lambda one: one[1])
 
 
 def value_of(measure: str, answers: Answers, positive: str | None = None) -> float | None:
@@ -278,10 +304,16 @@ def value_of(measure: str, answers: Answers, positive: str | None = None) -> flo
         return None
 
 
-def _t_below(t: float, dof: int) -> float:
+def _t_below(t: float, dof: float) -> float:
     from scipy import special
 
     return float(special.stdtr(dof, t))
+
+
+def _t_reach(confidence: float, dof: float) -> float:
+    from scipy import special
+
+    return float(special.stdtrit(dof, (1 + confidence) / 2))
 
 
 def _at_least(wins: int, trials: int) -> float:
@@ -294,6 +326,47 @@ def _at_least(wins: int, trials: int) -> float:
 def _error(influences: Floats) -> float:
     count = len(influences)
     return math.sqrt(count / (count - 1) * float(influences @ influences))
+
+
+def _degrees(measure: str, influence: Floats, labels: Texts | Floats, positive: str | None) -> float:
+    """The degrees of freedom of the variance of independent rows: n - 1, fewer where few rows carry the measure."""
+    if measure in _OF_CLASSES:
+        return _rows_that_count(influence) - 1
+    if measure != "roc_auc":
+        return float(len(influence) - 1)
+    names, counts = np.unique(labels, return_counts=True)
+    true = labels == (positive if positive is not None else names[np.argmin(counts)])
+    parts = [(float(part @ part), max(len(part) - 1, 1)) for part in (influence[true], influence[~true])]
+    whole = sum(part for part, _ in parts)  # Welch (1947): each class has a variance of its own
+    return whole**2 / sum(part**2 / dof for part, dof in parts) if whole else float(len(influence) - 1)
+
+
+def _rows_that_count(influences: Floats) -> float:
+    """How many rows a sum rests on, 2 or more: m where m of them share it evenly and the others are near 0.
+
+    Few rows of a rare class carry its recall: the other rows tell nothing of how far it varies.
+    """
+    squares = float(influences @ influences)
+    if squares == 0:
+        return float(len(influences))
+    return max(float(np.abs(influences).sum()) ** 2 / squares, 2.0)
+
+
+def _error_of_blocks(sums: Floats, sizes: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """The standard error of a sum over blocks, and its degrees of freedom, 1 or more (Bell & McCaffrey 2002).
+
+    ``sums`` of the centred influences of blocks with ``sizes`` rows. Blocks that share luck vary alike whatever their
+    size: each sum's square is freed of the part by which the mean follows its block, and the degrees of freedom are
+    those of the sum of the squares, fewer than blocks - 1 where some blocks are much larger than others.
+    """
+    weights = sizes / sizes.sum()
+    shrunk = 1 - 2 * weights + float(weights @ weights)
+    error = math.sqrt(float(np.sum(sums**2 / shrunk)))
+    if len(weights) > _MANY_BLOCKS:
+        return error, len(weights) - 1
+    moved = (np.eye(len(weights)) - weights) * (weights / np.sqrt(shrunk))[:, None]
+    spread = np.linalg.eigvalsh(moved @ moved.T)
+    return error, max(float(spread.sum() ** 2 / (spread @ spread)), 1.0)
 
 
 def _mcnemar(first: Answers, second: Answers, one: float, other: float, confidence: float) -> Difference:
@@ -317,19 +390,12 @@ def _mcnemar(first: Answers, second: Answers, one: float, other: float, confiden
 
 
 def time_blocks(seconds: Floats) -> npt.NDArray[np.int64]:
-    """Blocks of time for rows at these moments, shape (n,): days, or 20 equal parts of the rows where there are fewer.
+    """Blocks of time for rows at these moments, shape (n,): the days, numbered from 0 on; a day shares its luck.
 
-    >>> time_blocks(np.array([0.0, 1.0, 2.0])).tolist()
-    [0, 1, 2]
+    >>> time_blocks(np.array([0.0, 1.0, 86_400.0, 259_200.0])).tolist()
+    [0, 0, 1, 2]
     """
-    days = np.floor(seconds / 86_400).astype(np.int64)
-    known, numbers = np.unique(days, return_inverse=True)
-    if len(known) >= FEWEST_BLOCKS:
-        return numbers.astype(np.int64)
-    n = len(seconds)
-    found = np.empty(n, np.int64)
-    found[np.argsort(seconds, kind="stable")] = np.arange(n) * min(FEWEST_BLOCKS, n) // max(n, 1)
-    return found
+    return np.unique(np.floor(seconds / 86_400), return_inverse=True)[1].astype(np.int64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -85,6 +85,19 @@ def test_a_version_that_was_only_seen_says_what_is_not_known(make: Callable[...,
     assert "| accuracy | 0.9 |" in text
 
 
+def test_a_card_says_no_alert_only_of_what_has_answered_and_one_that_goes_on_speaks_of_both(
+    make: Callable[..., Service],
+) -> None:
+    service = make()
+    days(service, 0, 12)
+    loop(service)
+    card = lambda version: markdown(model_card(MODEL, version, "binary", service.state, service.loop.registry))  # noqa: E731
+    assert "Alerts: not known, it has answered in no window." in card("v2")
+    assert "accuracy-low, firing" in card("v1")
+    days(service, 12, 15, version="v2", flipped=False)
+    assert "accuracy-low, firing" in card("v2")
+
+
 def test_what_nobody_knows(make: Callable[..., Service]) -> None:
     service = make()
     with pytest.raises(UnknownNameError, match="unknown version of churn 'v9'"):
@@ -96,6 +109,7 @@ def test_what_nobody_knows(make: Callable[..., Service]) -> None:
 def test_an_empty_card_has_all_sections_and_no_number() -> None:
     text = markdown(ModelCard("m", "v", "binary"))
     assert re.findall("^## (.+)$", text, re.MULTILINE) == SECTIONS
+    assert "Alerts: not known" in text and "Alerts: not known" in html(ModelCard("m", "v", "binary"))
     assert not re.search(r"\d", text.replace("95", ""))
     assert "Not measured" in html(ModelCard("m", "v", "binary"))
 

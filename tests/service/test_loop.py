@@ -79,13 +79,18 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.stop()
 
 
-def day(service: Service, number: int, *, version: str = "v1", flipped: bool = True, rows: int = 40) -> None:
-    """A day: half of the rows are of each plan. The old model says `pro` leaves; since it turned, `basic` does."""
+def day(
+    service: Service, number: int, *, version: str = "v1", flipped: bool = True, rows: int = 40, named: str = ""
+) -> None:
+    """A day: half of the rows are of each plan. The old model says `pro` leaves; since it turned, `basic` does.
+
+    The rows carry the version, or where that is empty none, and then ``named`` is the model that answers.
+    """
     predictions, labels = [], []
     for index in range(rows):
         plan = "pro" if index % 2 else "basic"
         truth = int((plan == "basic") is flipped) if index % 10 else 1 - int((plan == "basic") is flipped)
-        said = int((plan == "pro") is (version == "v1"))
+        said = int((plan == "pro") is ((named or version) == "v1"))
         id = f"{number}-{index}"
         row = prediction(id, number + index / rows / 2, said=said) | {"version": version}
         predictions.append(row | {"features": {"age": 30.0 + index, "plan": plan}})

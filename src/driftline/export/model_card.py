@@ -53,6 +53,7 @@ class ModelCard:
 
     ``measures`` are of the newest judged window that it answered in, ``window``; ``gates`` are name, verdict and reason
     of its contest, ``segments`` its segments there. ``drift`` are the columns that have drifted in that window.
+    ``alerts`` went on in the windows that it has answered; None where it has answered in none.
     """
 
     model: str
@@ -72,7 +73,7 @@ class ModelCard:
     gates: Sequence[tuple[str, bool | None, str]] = ()
     segments: Sequence[tuple[str, float | None, float | None, int]] = ()
     drift: Sequence[str] = ()
-    alerts: Sequence[CardEvent] = ()
+    alerts: Sequence[CardEvent] | None = None
     history: Sequence[CardEvent] = field(default=())
 
 

@@ -1,6 +1,7 @@
 """Rules and what they say: rule and measure -> verdict; verdicts -> alerts. Pure: no input, no output, no clock."""
 
 from driftline.rules.expression import parse_expression
+from driftline.rules.held_against import held_against
 from driftline.rules.history import (
     AlertMachine,
     AlertSpan,
@@ -33,6 +34,7 @@ __all__ = [
     "Verdict",
     "alerts_of",
     "apply",
+    "held_against",
     "interval_confidence",
     "judge",
     "number_text",

@@ -7,9 +7,11 @@ from dataclasses import replace
 import msgspec
 
 from driftline.errors import UnknownNameError
+from driftline.events import Window
 from driftline.export.model_card import CardEvent, CardMeasure, CardRows, ModelCard
 from driftline.retrain.registry import CHAMPION, PREVIOUS, Registry, Version
 from driftline.retrain.rows import RowsRecord
+from driftline.rules import held_against
 from driftline.rules.contest import Contest
 from driftline.service.retraining_views import decode_contest
 from driftline.service.summary import WindowSummary
@@ -36,8 +38,9 @@ def model_card(model: str, version: str | None, task: str, state: State, registr
         contest = decode_contest(stored.contest) if stored is not None else None
         requests = [row for row in Retraining(read.connection).rows(model) if row.version == name]
         steps = Retraining(read.connection).steps(row.id for row in requests)
-        begins = min((row.live_from for row in requests if row.live_from is not None), default=None)
-        alerts = [row for row in read.alerts(model) if begins is not None and row.window_start >= begins]
+        first, last = read.first_of_version(model, name), read.last_of_version(model, name)
+        live = Window(first, last) if first is not None and last is not None else None
+        alerts = held_against(read.alerts(model), live)
     status = next((what for what, one in aliases.items() if one == name and what in (CHAMPION, PREVIOUS)), "")
     card = ModelCard(
         model=model,
@@ -53,7 +56,7 @@ def model_card(model: str, version: str | None, task: str, state: State, registr
         window=(summary.start, summary.end) if summary is not None else None,
         measures=_measures(summary),
         drift=_drift(summary),
-        alerts=[CardEvent(row.fired_at, row.rule, row.status) for row in alerts],
+        alerts=None if alerts is None else [CardEvent(row.fired_at, row.rule, row.status) for row in alerts],
         history=[CardEvent(one.at, one.stage, one.note, one.by) for row in requests[::-1] for one in steps[row.id]],
     )
     return _with_contest(card, contest) if contest is not None else card

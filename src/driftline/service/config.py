@@ -466,6 +466,7 @@ class _Builder:
             auto=section.approval == "auto",
             gates=section.gates,
             bake=self._duration((*key, "bake"), section.bake),
+            bake_windows=section.bake_windows,
             tell=self._tell((*key, "tell"), section.tell),
             folder=self._folder,
         )

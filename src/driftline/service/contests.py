@@ -44,9 +44,18 @@ _REPORT = "report.json"
 
 
 def hold_contest(
-    model: MonitoredModel, config: RetrainConfig, folder: Path, result: Result, record: RowsRecord, champion: str
+    model: MonitoredModel,
+    config: RetrainConfig,
+    folder: Path,
+    result: Result,
+    record: RowsRecord,
+    champion: str,
+    since: datetime | None,
 ) -> Contest:
-    """The contest of a run: its challenger against what the champion answered on the same rows then."""
+    """The contest of a run: its challenger against what the champion answered on the same rows then.
+
+    ``since`` is the event time of the champion's promotion, None where it was none of ours.
+    """
     columns = _as_written(model.config.columns, config.gates.segments)
     evaluation = canonical(pl.read_parquet(folder / EVALUATION), columns, model.schema)
     # Nobody says what a shadow learned from.
@@ -57,32 +66,45 @@ def hold_contest(
     replayed = None
     if result.predictions.champion is not None:
         replayed = _answers(folder / result.predictions.champion, columns, ids, model.schema)
+    told = _told(champion, evaluation, since, model.log.shadow_rows(champion))
     return judge_contest(
-        _champion_entry(champion, evaluation, evaluation, model.log.shadow_rows(champion), replayed, model.schema),
+        _champion_entry(champion, evaluation, told, replayed, model.schema),
         entry_of(result.version, said, ids, model.schema),
         rows,
         settings_of(config, model),
     )
 
 
-def _champion_entry(
-    champion: str,
-    evaluation: pl.DataFrame,
-    logged: pl.DataFrame,
-    shadow: pl.DataFrame,
-    replayed: pl.DataFrame | None,
-    schema: Schema,
-) -> Entry:
-    """What the champion itself said of the rows of a contest: live, else as a shadow, else in the run's replay of it.
+def live_since(requests: Sequence[RetrainingRow], version: str) -> datetime | None:
+    """The event time since which a version is champion; None where no request made it so."""
+    return max(
+        (row.live_from for row in requests if row.version == version and row.live_from is not None), default=None
+    )
 
-    ``logged`` are the rows of the log among them. What another version answered is no word of it. Raises `DataError`
-    for a replay that leaves rows out, or that says other than the champion did.
+
+def _told(champion: str, logged: pl.DataFrame, since: datetime | None, shadow: pl.DataFrame) -> pl.DataFrame:
+    """What the log knows that the champion said of its rows: live, else as a shadow.
+
+    What another version answered is no word of it. Where no row carries a version, the champion has answered since it
+    was promoted.
     """
-    version = pl.col("version") if "version" in logged.columns else pl.lit("")
-    told = [_spoken(logged.filter(version.fill_null("").replace("", UNVERSIONED) == (champion or UNVERSIONED)))]
+    version = pl.col("version").fill_null("").replace("", UNVERSIONED)
+    own = version == (champion or UNVERSIONED)
+    if len(logged) and (logged["version"].fill_null("") == "").all():
+        own = own | (pl.lit(value=True) if since is None else pl.col("time") >= since)
+    told = [_spoken(logged.filter(own))]
     if len(shadow):
-        told.append(_spoken(shadow.join(evaluation.select("id"), on="id", how="semi")))
-    known = pl.concat(told, how="diagonal_relaxed").unique("id", keep="first", maintain_order=True)
+        told.append(_spoken(shadow.join(logged.select("id"), on="id", how="semi")))
+    return pl.concat(told, how="diagonal_relaxed").unique("id", keep="first", maintain_order=True)
+
+
+def _champion_entry(
+    champion: str, evaluation: pl.DataFrame, known: pl.DataFrame, replayed: pl.DataFrame | None, schema: Schema
+) -> Entry:
+    """What the champion said of the rows of a contest: what the log knows, else what the run's replay of it says.
+
+    Raises `DataError` for a replay that leaves rows out, or that says other than the champion did.
+    """
     origin = ""
     if replayed is not None:
         replayed = _spoken(replayed.join(evaluation.select("id"), on="id", how="semi"))
@@ -136,7 +158,12 @@ def require_evidence(model: MonitoredModel, config: RetrainConfig, report: Repor
 
 
 def reported_contest(
-    model: MonitoredModel, config: RetrainConfig, folder: Path, report: Report, champion: str
+    model: MonitoredModel,
+    config: RetrainConfig,
+    folder: Path,
+    report: Report,
+    champion: str,
+    since: datetime | None,
 ) -> Contest:
     """The contest of a run elsewhere, held here: by the rows that it reported, and the gates that are configured.
 
@@ -154,7 +181,8 @@ def reported_contest(
         mine = mine.clear()
     rows = rows_of(evaluation, model.schema, config.gates.segments)
     trained_until = report.evidence.trained_until
-    before = _champion_entry(champion, evaluation, mine, model.log.shadow_rows(champion), replayed, model.schema)
+    told = _told(champion, mine, since, model.log.shadow_rows(champion))
+    before = _champion_entry(champion, evaluation, told, replayed, model.schema)
     return judge_contest(
         before,
         entry_of(report.result.version, said, evaluation["id"], model.schema),
@@ -222,7 +250,10 @@ def read_report(folder: Path) -> Report | None:
 
 def settings_of(config: RetrainConfig, model: MonitoredModel) -> Settings:
     """The settings of a configuration; the measure is by default that of the rule that asks for challengers."""
-    given = {name: getattr(config.gates, name) for name in ("margin", "improvement", "least_rows", "floor", "measure")}
+    given = {
+        name: getattr(config.gates, name)
+        for name in ("margin", "improvement", "least_rows", "least_class_rows", "floor", "measure")
+    }
     known = {name: value for name, value in given.items() if value is not None}
     return Settings(**{"measure": _measure_of_rules(config, model), **known})
 

@@ -37,8 +37,6 @@ from driftline.retrain.runners import (
     Webhook,
     read_result,
 )
-from driftline.rules import Status
-from driftline.rules.topic import Topic, topic_of
 from driftline.service import clock
 from driftline.service.asking import ask
 from driftline.service.bodies import read_body
@@ -46,6 +44,7 @@ from driftline.service.config import Config, environment, quiet_mlflow, secret
 from driftline.service.contests import (
     hold_contest,
     incumbent,
+    live_since,
     read_report,
     register,
     reported_contest,
@@ -54,6 +53,7 @@ from driftline.service.contests import (
 )
 from driftline.service.loop_facts import facts_of, labels_had, split_of, with_label_fault
 from driftline.service.model import MonitoredModel
+from driftline.service.probation import Answered, answered_since, breached, judged_windows, words
 from driftline.service.retrain_sections import RetrainConfig
 from driftline.store.files import read_rows
 from driftline.store.retraining import Retraining, RetrainingRow
@@ -82,6 +82,7 @@ class Loop:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """By which the reports of a model's runs have to be signed."""
     _handles: dict[str, Handle] = field(default_factory=dict)
+    _baked: dict[str, Answered] = field(default_factory=dict)
     _refused: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
     def step(self, model: str, now: datetime) -> bool:
@@ -196,10 +197,12 @@ class Loop:
         result = read_result(folder) if report is None or report.result is None else report.result
         if result.version == champion:
             raise DataError(f"the run calls its challenger {champion}, as the champion; it needs a name of its own")
+        with self.state.read() as read:
+            since = live_since(Retraining(read.connection).rows(model.name), champion)
         if report is None:
-            contest = hold_contest(model, config, folder, result, record, champion)
+            contest = hold_contest(model, config, folder, result, record, champion, since)
         else:  # its rows, and what was said of them, are where it ran
-            contest = reported_contest(model, config, folder, report, champion)
+            contest = reported_contest(model, config, folder, report, champion, since)
             result = msgspec.structs.replace(result, artifacts=())
         register(self.registry, model, folder, result, record, contest, row)
         stage, note = Stage.HELD, contest.reason
@@ -228,16 +231,30 @@ class Loop:
             return self._moved(row, Stage.PROMOTED, now, f"its probation is over: {champion} is champion by now")
         with self.state.read() as read:
             stored = read.model(model.name)
-            firing = read.alerts(model.name, status=Status.FIRING.value)
-        bad = [
-            one for one in firing if topic_of(one.measure) is Topic.PERFORMANCE and one.window_start >= row.live_from
-        ]
-        if bad:
-            note = f"{bad[0].rule} fires on windows since the promotion; {row.champion} is champion again"
+            answered = answered_since(read, row)
+            rule = "" if self._baked.get(row.id) == answered else breached(model, read, answered)
+        if rule:
+            note = f"{rule} fires on windows since the promotion; {row.champion} is champion again"
             return self._roll_back(model, row, now, DRIFTLINE, note)
+        self._baked[row.id] = answered
         if stored is None or stored.watermark is None or stored.watermark - row.live_from < config.bake:
             return False
-        return self._moved(row, Stage.PROMOTED, now, f"no performance alert in {config.bake}")
+        count = len(answered.windows)
+        if count < config.bake_windows:
+            return self._say(
+                row,
+                f"{row.version} is champion in place of {row.champion}, on probation: {words(config.bake)} are over, "
+                f"and it has answered {judged_windows(count)} of the {config.bake_windows} that its probation takes",
+            )
+        note = f"no performance alert in {words(config.bake)}, {judged_windows(count)} that {row.version} answered"
+        return self._moved(row, Stage.PROMOTED, now, note)
+
+    def _say(self, row: RetrainingRow, note: str) -> bool:
+        """Say how a request stands, once: nothing moves by it."""
+        if row.note != note:
+            with self.state.work() as work:
+                Retraining(work.connection).say(row.id, row.stage, note)
+        return False
 
     def _roll_back(self, model: MonitoredModel, row: RetrainingRow, now: datetime, by: str, note: str) -> bool:
         self.registry.roll_back(model.name, row.version)

@@ -106,6 +106,7 @@ class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     improvement: Annotated[float, Meta(ge=0)] | None = None
     floor: float | None = None
     least_rows: Count | None = None
+    least_class_rows: Count | None = None
     segments: list[Text] = []
 
 
@@ -129,6 +130,7 @@ class RetrainSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     approval: Literal["manual", "auto"] = "manual"
     gates: GatesSection = GatesSection()
     bake: Short = "7d"
+    bake_windows: Count = 3
     tell: TellSection | None = None
 
 
@@ -145,6 +147,7 @@ class RetrainConfig:
     auto: bool
     gates: GatesSection
     bake: timedelta
+    bake_windows: int
     tell: TellSection | None
     folder: Path
     """Where the configuration lies: commands run with it on their path, functions are looked for there."""

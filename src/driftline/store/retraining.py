@@ -96,6 +96,13 @@ class Retraining:
             self._add_step(id, StepRow(at, after, by, note))
         return bool(moved.rowcount)
 
+    def say(self, id: str, stage: str, note: str) -> bool:
+        """Say how a request stands that stays at its stage; False where it is elsewhere by now."""
+        said = self._connection.execute(
+            RETRAINING.update().where(RETRAINING.c.id == id, RETRAINING.c.stage == stage).values(note=note)
+        )
+        return bool(said.rowcount)
+
     def steps(self, ids: Iterable[str]) -> dict[str, list[StepRow]]:
         """The steps of requests, in order."""
         found: dict[str, list[StepRow]] = {id: [] for id in ids}

@@ -320,6 +320,31 @@ class Work:
         found: datetime | None = self.connection.execute(statement).scalar_one()
         return found
 
+    def judged_of_version(self, model: str, version: str, since: datetime) -> list[tuple[datetime, int]]:
+        """Start and revision of the windows that end after ``since``, are judged, and have labels of the version."""
+        statement = sa.select(WINDOWS.c.start, WINDOWS.c.revision).where(
+            WINDOWS.c.model == model,
+            WINDOWS.c.version == version,
+            WINDOWS.c.end > since,
+            WINDOWS.c.settled,
+            WINDOWS.c.labelled > 0,
+        )
+        return [(start, revision) for start, revision in self.connection.execute(statement.order_by(WINDOWS.c.start))]
+
+    def first_of_version(self, model: str, version: str) -> datetime | None:
+        """The start of the oldest window that a version has answered in; None where it has answered none."""
+        statement = sa.select(sa.func.min(WINDOWS.c.start)).where(
+            WINDOWS.c.model == model, WINDOWS.c.version == version
+        )
+        found: datetime | None = self.connection.execute(statement).scalar()
+        return found
+
+    def last_of_version(self, model: str, version: str) -> datetime | None:
+        """The end of the newest window that a version has answered in; None where it has answered none."""
+        statement = sa.select(sa.func.max(WINDOWS.c.end)).where(WINDOWS.c.model == model, WINDOWS.c.version == version)
+        found: datetime | None = self.connection.execute(statement).scalar()
+        return found
+
     def unsettled_starts(self, model: str) -> list[datetime]:
         """The starts of the windows that may have to be judged (again), in order."""
         statement = (

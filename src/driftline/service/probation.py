@@ -1,0 +1,90 @@
+"""Probation of a new champion: what the windows that it answered itself say of it, and how long it goes on.
+
+A window is the version's by the version that its rows carry: what its predecessor still answers after the promotion is
+neither held against it nor counted for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from driftline.profiles import WindowProfile
+from driftline.rules import Coverage, JudgedWindow, Rule, alerts_of, judge
+from driftline.rules.topic import Topic, needs_labels, topic_of
+from driftline.service.judging import measure_for
+from driftline.service.model import MonitoredModel
+from driftline.service.summary import summarize
+from driftline.sketches import decode
+from driftline.store.retraining import RetrainingRow
+from driftline.store.state import WindowRow, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The judged windows with labels that a champion on probation has answered: start and revision of each, in order.
+
+    ``version`` is under which name its rows came: empty in a model whose predictions never carry one.
+    """
+
+    version: str
+    windows: tuple[tuple[datetime, int], ...]
+
+
+def answered_since(read: Work, row: RetrainingRow) -> Answered:
+    """What a champion on probation has answered since its promotion; no profile is read."""
+    assert row.live_from is not None  # set with the stage
+    unversioned = read.versions(row.model) == [""]
+    version = "" if unversioned else row.version
+    found = read.judged_of_version(row.model, version, row.live_from)
+    # By the name alone nobody could tell whose rows a window has that began before the promotion.
+    return Answered(version, tuple(one for one in found if not unversioned or one[0] >= row.live_from))
+
+
+def breached(model: MonitoredModel, read: Work, answered: Answered) -> str:
+    """The rule on performance by which an alert would fire on these windows alone; empty where there is none."""
+    starts = {start for start, _ in answered.windows}
+    if not starts:
+        return ""
+    rows = [row for row in read.windows(model.name, start=min(starts), version=answered.version) if row.start in starts]
+    for rule in model.config.rules:
+        speaks = topic_of(rule.measure) is Topic.PERFORMANCE and needs_labels(rule.measure)
+        if speaks and alerts_of(rule, [_judged(model, rule, row) for row in rows]):
+            return rule.name
+    return ""
+
+
+def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:
+    profile = decode(row.profile, WindowProfile)
+    months = model.config.window.months_of(row.window)
+    positive = model.schema.positive
+    summary = summarize(
+        row.window,
+        row.version,
+        "judged",
+        profile,
+        model.reference,
+        months=months,
+        positive=positive,
+        more=[rule.measure],
+    )
+    coverage = Coverage(min(profile.labelled, profile.predictions), profile.predictions)
+    return JudgedWindow(row.window, judge(rule, measure_for(rule, profile, summary, positive), coverage))
+
+
+def words(span: timedelta) -> str:
+    """A length of time in the largest unit that says it whole.
+
+    >>> words(timedelta(days=7)), words(timedelta(hours=36)), words(timedelta(days=1)), words(timedelta(seconds=90))
+    ('7 days', '36 hours', '1 day', '90 seconds')
+    """
+    for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        count, rest = divmod(span.total_seconds(), seconds)
+        if (not rest and count) or unit == "second":
+            return f"{count:.0f} {unit}{'' if count == 1 else 's'}"
+    raise AssertionError
+
+
+def judged_windows(count: int) -> str:
+    """So many judged windows, in words."""
+    return f"{count or 'no'} judged window{'' if count == 1 else 's'}"

@@ -16,18 +16,21 @@ from starlette.testclient import TestClient
 
 from driftline.cli.challengers import command as challengers
 from driftline.cli.retrain import command as retrain
-from driftline.errors import ConflictError, UnknownNameError
+from driftline.errors import ConflictError, UnavailableError, UnknownNameError
 from driftline.outgoing import signed
-from driftline.retrain.request import Stage
+from driftline.retrain.request import CANCELLABLE, FOLLOWING, Stage
+from driftline.retrain.runners import Run
 from driftline.rules.contest import Contest
 from driftline.rules.evidence import evidence_of
 from driftline.service import clock
 from driftline.service.asking import AskBody, decide_by_person
 from driftline.service.config import load
 from driftline.service.http import create_app
+from driftline.service.retraining_views import request_view
 from driftline.service.runtime import Service
-from tests.receiver import Server
+from tests.receiver import Answer, Server
 from tests.rules.test_contest import binary
+from tests.servers import until
 from tests.service.conftest import MODEL
 from tests.service.test_loop import NOW, TRAIN, configured, days, loop, requests
 
@@ -345,13 +348,84 @@ def test_a_run_on_this_machine_reports_nothing(make: Callable[..., Service], tmp
     assert loop(service).stage == Stage.HELD.value
 
 
+# ---- ways out -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_elsewhere_that_never_reports_fails_when_its_time_is_over(handed_over: Service) -> None:
+    handed_over.loop.step(MODEL, NOW + timedelta(seconds=59))
+    assert requests(handed_over)[0].stage == "running"
+    handed_over.loop.step(MODEL, NOW + timedelta(minutes=1))
+    [row] = requests(handed_over)
+    assert (row.stage, row.note) == ("failed", "nothing was reported within 1 minute")
+    late = client(handed_over).post(f"/api/v1/retraining/{row.id}/result", json=report())
+    assert (late.status_code, client(handed_over).post(f"{API}/retrain", json=SAID).status_code) == (409, 202)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_request_that_a_server_refuses_fails_at_once(
+    make: Callable[..., Service], server: Server, status: int
+) -> None:
+    server.answers += [Answer(status, body=b"no such model")]
+    service = make(**{'function: "train.py:train", time_limit': f'webhook: {{url: "{server.url}/"}}, time_limit'})
+    days(service, 0, 12)
+    row = loop(service)
+    assert (row.stage, row.note) == ("failed", f"the request was refused: status {status}: no such model")
+    for _ in range(3):
+        service.loop.step(MODEL, NOW)
+    assert len(server.got) == 1
+
+
+def test_a_server_that_stays_away_is_given_up_when_the_time_is_over(make: Callable[..., Service]) -> None:
+    service = make(**{'function: "train.py:train", time_limit': 'webhook: {url: "http://127.0.0.1:9/"}, time_limit'})
+    days(service, 0, 12)
+    with pytest.raises(UnavailableError):
+        loop(service)
+    loop(service, now=NOW + timedelta(minutes=2))
+    [row] = requests(service)
+    assert (row.stage, row.note[:54]) == ("failed", "the request could not be handed over within 1 minute: ")
+
+
+def test_a_person_cancels_what_does_not_end(handed_over: Service, tmp_path: Path) -> None:
+    [row] = requests(handed_over)
+    words = ["--config", str(tmp_path / "driftline.yaml"), "cancel", row.id, "--reason", "lost", "--by", "ann"]
+    done = CliRunner().invoke(challengers, words, catch_exceptions=False)
+    assert done.output == f"Request {row.id} of churn is cancelled by ann.\n"
+    step = request_view(handed_over.state, row.id).steps[-1]
+    assert (step.stage, step.by, step.note) == ("failed", "ann", "cancelled by ann: lost")
+    http = client(handed_over)
+    assert http.post(f"/api/v1/retraining/{row.id}/result", json=report()).status_code == 409
+    assert http.post(f"/api/v1/retraining/{row.id}/cancel", json=SAID).status_code == 409
+    assert http.post("/api/v1/retraining/r9/cancel", json=SAID).status_code == 404
+    assert http.post(f"{API}/retrain", json=SAID).status_code == 202
+
+
+def test_a_run_here_that_is_cancelled_is_ended(make: Callable[..., Service], tmp_path: Path) -> None:
+    service = make(train="import time\n\n\ndef train(run):\n    (run / 'began').touch()\n    time.sleep(60)\n")
+    days(service, 0, 12)
+    row = loop(service, until=lambda row: (tmp_path / "data" / "runs" / row.id / "began").exists())
+    assert client(service).post(f"/api/v1/retraining/{row.id}/cancel", json=SAID).json()["stage"] == "failed"
+    run = Run(service.loop.folder / row.id)
+    until(lambda: run.outcome() is not None, "the run is over")
+    outcome = run.outcome()
+    assert outcome is not None and "was stopped" in outcome.reason
+    service.loop.step(MODEL, NOW)
+    assert (requests(service)[0].stage, requests(service)[0].note) == ("failed", "cancelled by ann: a new library")
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_whatever_is_not_over_has_a_way_out_that_a_person_can_take(stage: Stage) -> None:
+    if not stage.over:
+        by_hand = {Stage.WAITING: Stage.REFUSED, Stage.PROMOTING: Stage.FAILED, Stage.BAKING: Stage.ROLLED_BACK}
+        out = by_hand.get(stage, Stage.FAILED)
+        assert out in FOLLOWING[stage] and out.over
+        assert (stage in CANCELLABLE) == (stage not in by_hand)
+
+
 def test_a_server_that_is_away_is_asked_again(make: Callable[..., Service]) -> None:
     service = make(**{'function: "train.py:train", time_limit': 'webhook: {url: "http://127.0.0.1:9/"}, time_limit'})
     days(service, 0, 12)
     service.start()
     try:
-        from tests.servers import until
-
         until(lambda: requests(service) and requests(service)[0].stage == Stage.RUNNING.value, "it is running")
         [row] = requests(service)
         assert row.stage == Stage.RUNNING.value

@@ -13,11 +13,10 @@ from driftline.cli.request_table import print_requests
 from driftline.cli.streams import print_json
 from driftline.retrain.request import Stage
 from driftline.service import clock
-from driftline.service.asking import AskBody, decide_by_person
-from driftline.service.config import load
+from driftline.service.asking import AskBody, cancel_by_person, decide_by_person
+from driftline.service.config import Config, load
 from driftline.service.retraining_views import all_requests
 from driftline.service.views import open_state
-from driftline.store.state import State
 
 
 @click.group("challengers", invoke_without_command=True)
@@ -27,16 +26,16 @@ from driftline.store.state import State
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
 def command(context: click.Context, config_path: Path, data: Path | None, model: str | None, as_json: bool) -> None:
-    """List the requests for challengers, the newest first; approve or refuse one that has won."""
+    """List the requests for challengers, the newest first; approve or refuse one that has won, or cancel one."""
 
-    def state() -> State:  # not before a subcommand needs it: its --help does not
-        config = load(config_path)
-        return open_state(config.at(data) if data is not None else config)
+    def config() -> Config:  # not before a subcommand needs it: its --help does not
+        found = load(config_path)
+        return found.at(data) if data is not None else found
 
-    context.obj = state
+    context.obj = config
     if context.invoked_subcommand is not None:
         return
-    found = all_requests(state(), model)
+    found = all_requests(open_state(config()), model)
     if as_json:
         print_json(msgspec.json.encode({"requests": found}).decode())
     elif not found:
@@ -51,9 +50,22 @@ def _decision(name: str, stage: Stage, help: str, said: str) -> None:
     @click.option("--reason", required=True, help="Why.")
     @click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
     @click.pass_obj
-    def decide(state: Callable[[], State], request: str, reason: str, by: str) -> None:
-        row = decide_by_person(state(), request, stage, AskBody(by=by, reason=reason), clock.now())
+    def decide(config: Callable[[], Config], request: str, reason: str, by: str) -> None:
+        row = decide_by_person(open_state(config()), request, stage, AskBody(by=by, reason=reason), clock.now())
         click.echo(f"{row.version} of {row.model} is {said} by {by}.")
+
+
+@command.command("cancel")
+@click.argument("request")
+@click.option("--reason", required=True, help="Why.")
+@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
+@click.pass_obj
+def cancel(config: Callable[[], Config], request: str, reason: str, by: str) -> None:
+    """End REQUEST before its contest was held: it has failed, and its run on this machine is ended."""
+    found = config()
+    runs = Path(found.storage) / "runs"
+    row = cancel_by_person(open_state(found), runs, request, AskBody(by=by, reason=reason), clock.now())
+    click.echo(f"Request {row.id} of {row.model} is cancelled by {by}.")
 
 
 _decision("approve", Stage.PROMOTING, "Have the challenger of REQUEST promoted: it has won.", "approved")

@@ -7,7 +7,8 @@
                                   │       ↓
                                   └──→ promoting → baking → promoted
                                                         └─→ rolled back
-    and failed, from every stage before the promotion
+    and failed, from every stage before the promotion: where something breaks, where its time is up, where somebody
+    cancels it
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ FOLLOWING: Mapping[Stage, frozenset[Stage]] = {
     Stage.FAILED: frozenset(),
 }
 """Which stages may follow a stage."""
+
+CANCELLABLE = (Stage.ASKED, Stage.PREPARED, Stage.RUNNING, Stage.RAN)
+"""Stages in which a person may cancel a request."""
 
 OPEN = tuple(stage for stage in Stage if FOLLOWING[stage])
 BUSY = tuple(stage for stage in OPEN if stage is not Stage.BAKING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -12,7 +13,8 @@ from msgspec import Meta
 
 from driftline.errors import ConflictError, UsageError
 from driftline.retrain.policy import Ask, Trigger, blocked_because
-from driftline.retrain.request import BUSY, Stage
+from driftline.retrain.request import BUSY, CANCELLABLE, Stage
+from driftline.retrain.runners import Run
 from driftline.service.loop_facts import facts_of, labels_had, with_label_fault
 from driftline.service.model import MonitoredModel
 from driftline.store.retraining import Retraining, RetrainingRow
@@ -94,6 +96,26 @@ def _require_allowed(state: State, model: MonitoredModel, *, least_labels: int |
     policy = config.policy if least_labels is None else replace(config.policy, least_labels=least_labels)
     if because := blocked_because(policy, facts, person=True):
         raise ConflictError(f"no challenger of {model.name} may be trained now: {because}")
+
+
+def cancel_by_person(state: State, runs: Path, id: str, body: AskBody, now: datetime) -> RetrainingRow:
+    """End a request before its contest was held: it has failed, and its run on this machine is ended.
+
+    ``runs`` has the folders of runs. What runs elsewhere is not reached: its report comes too late. Raises
+    `ConflictError` where the contest was held, and `UnknownNameError`.
+    """
+    with state.work() as work:
+        known = Retraining(work.connection)
+        row = known.row(id)
+        if row.stage not in CANCELLABLE:
+            raise ConflictError(
+                f"request {id} is {row.stage}; only one whose contest was not held can be cancelled: refuse one that "
+                "is waiting, roll one back that is on probation"
+            )
+        known.move(id, row.stage, Stage.FAILED.value, now, by=body.by, note=f"cancelled by {body.by}: {body.reason}")
+        row = known.row(id)
+    Run(runs / id).stop()
+    return row
 
 
 def decide_by_person(state: State, id: str, stage: Stage, body: AskBody, now: datetime) -> RetrainingRow:

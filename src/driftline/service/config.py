@@ -459,7 +459,7 @@ class _Builder:
         return RetrainConfig(
             policy=policy,
             run=run,
-            time_limit=self._duration((*key, "run", "time_limit"), run.time_limit),
+            time_limit=self._duration((*key, "run", "time_limit"), run.most_time),
             memory_bytes=self._checked((*key, "run", "memory"), lambda: parse_bytes(run.memory)),
             train_on=self._duration((*key, "train_on"), section.train_on),
             evaluate_on=self._duration((*key, "evaluate_on"), section.evaluate_on),

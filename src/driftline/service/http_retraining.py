@@ -16,7 +16,14 @@ from driftline.export.model_card import html
 from driftline.retrain.request import Stage
 from driftline.retrain.runners import Report
 from driftline.service import clock
-from driftline.service.asking import AskBody, ShadowBody, ask_by_person, ask_for_shadow, decide_by_person
+from driftline.service.asking import (
+    AskBody,
+    ShadowBody,
+    ask_by_person,
+    ask_for_shadow,
+    cancel_by_person,
+    decide_by_person,
+)
 from driftline.service.bodies import json_answer, json_of, json_schema_of, read_body
 from driftline.service.cards import model_card
 from driftline.service.retraining_views import champion_view, decode_contest, request_view, requests_view
@@ -65,6 +72,16 @@ def retraining_routes(service: Service) -> APIRouter:
 
     decide(Stage.PROMOTING, "Approve a challenger that has won: it becomes champion.", "approve")
     decide(Stage.REFUSED, "Refuse a challenger that has won.", "refuse")
+
+    @router.post(
+        "/retraining/{id}/cancel",
+        summary="Cancel a request before its contest was held: it has failed, and its run here is ended.",
+        openapi_extra=body,
+    )
+    async def cancel(id: str, request: Request) -> Response:
+        said = read_body(await json_of(request), AskBody)
+        await run_in_threadpool(cancel_by_person, service.state, service.loop.folder, id, said, clock.now())
+        return json_answer(await run_in_threadpool(request_view, service.state, id))
 
     @router.post(
         "/retraining/{id}/result",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.errors import ConflictError, DataError, UnavailableError, UnsignedError, UsageError
+from driftline.errors import ConflictError, DataError, RefusedError, UnavailableError, UnsignedError, UsageError
 from driftline.events import Window
 from driftline.outgoing import is_signed
 from driftline.retrain.policy import Ask, Trigger, decide
@@ -92,8 +92,18 @@ class Loop:
             return False
         with self.state.read() as read:
             rows = Retraining(read.connection).rows(model, stages=OPEN)
+        self._stop_cancelled()
         moved = [self._move_on(self.models[model], config, row, now) for row in rows]
         return any(moved) or self._consider(self.models[model], config, now)
+
+    def _stop_cancelled(self) -> None:
+        """End the runs of this process whose requests are over: somebody has cancelled them."""
+        if not self._handles:
+            return
+        with self.state.read() as read:
+            running = {row.id for row in Retraining(read.connection).rows(stages=[Stage.RUNNING])}
+        for id in [id for id in self._handles if id not in running]:
+            self._handles.pop(id).stop()
 
     # ---- asking -----------------------------------------------------------------------------------------------------
 
@@ -161,13 +171,20 @@ class Loop:
         return self._moved(row, Stage.RUNNING, now, "the run begins")
 
     def _look(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
-        del config
         if row.trigger == Trigger.SHADOW.value:
             return self._moved(row, Stage.RAN, now, f"{row.version} has answered beside the champion")
         if row.id not in self._handles:
-            handle = self.runners[model.name].start(self._request(row), self.folder / row.id)
+            try:
+                handle = self.runners[model.name].start(self._request(row), self.folder / row.id)
+            except RefusedError as error:
+                return self._moved(row, Stage.FAILED, now, f"the request was refused: {error}")
+            except UnavailableError as error:
+                if self._overdue(config, row, now):
+                    note = f"the request could not be handed over within {words(config.time_limit)}: {error}"
+                    return self._moved(row, Stage.FAILED, now, note)
+                raise
             if handle is None:
-                return self._look_for_report(row, now)
+                return self._look_for_report(config, row, now)
             self._handles[row.id] = handle
         outcome = self._handles[row.id].outcome()
         if outcome is None:
@@ -179,8 +196,14 @@ class Loop:
         note = f"the challenger {outcome.result.version} was trained{took}"
         return self._moved(row, Stage.RAN, now, note, version=outcome.result.version)
 
-    def _look_for_report(self, row: RetrainingRow, now: datetime) -> bool:
+    @staticmethod
+    def _overdue(config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
+        return now - row.changed_at >= config.time_limit
+
+    def _look_for_report(self, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         report = read_report(self.folder / row.id)
+        if report is None and self._overdue(config, row, now):
+            return self._moved(row, Stage.FAILED, now, f"nothing was reported within {words(config.time_limit)}")
         if report is None:
             return False  # handed over: it comes by itself
         if not report.ok or report.result is None or report.evidence is None:

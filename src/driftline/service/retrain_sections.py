@@ -87,7 +87,7 @@ class RunSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     prefect: PrefectSection | None = None
     dagster: DagsterSection | None = None
     webhook: WebhookSection | None = None
-    time_limit: Short = "1h"
+    time_limit: Short | None = None
     memory: Short = "4GB"
     environment: list[Text] = []
     report_secret: Text | None = None
@@ -96,6 +96,11 @@ class RunSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def elsewhere(self) -> bool:
         """Whether another server trains, and reports."""
         return self.commands is None and self.function is None
+
+    @property
+    def most_time(self) -> str:
+        """``time_limit``, or what stands for it: a run elsewhere may have to wait for a machine."""
+        return self.time_limit or ("1d" if self.elsewhere else "1h")
 
 
 class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

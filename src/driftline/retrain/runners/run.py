@@ -169,9 +169,9 @@ class Run:
 
     def stop(self) -> None:
         """Have the run end: SIGTERM now, SIGKILL after the grace. Its outcome will say that it was stopped."""
-        watching = _read(self.folder / PID)
-        if watching is not None and supervisor.is_alive(watching):
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            watching = _read(self.folder / PID)
+            if watching is not None and supervisor.is_alive(watching):
                 os.kill(watching["pid"], signal.SIGTERM)
 
     def _ended(self) -> dict[str, Any] | None:

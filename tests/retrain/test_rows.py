@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from driftline.errors import DataError
 from driftline.events import Label, Prediction, Window
 from driftline.profiles import Columns, infer_schema
-from driftline.retrain.rows import EVALUATION, REFERENCE, TRAINING, RowsRecord, marks_of, split, typed, write_rows
+from driftline.retrain.rows import (
+    EVALUATION,
+    REFERENCE,
+    TRAINING,
+    RowsRecord,
+    marks_of,
+    read_evaluation,
+    split,
+    typed,
+    write_rows,
+)
 from driftline.store.log import EventLog
 from driftline.store.logged import LoggedLabel, LoggedPrediction
 
@@ -78,6 +88,22 @@ def test_training_ends_where_evaluation_begins_and_only_labelled_rows_are_there(
     assert (record.training.rows, record.evaluation.rows) == (6, 3)
     assert (record.training.end, record.evaluation.begin) == (parts.evaluation.start, parts.evaluation.start)
     assert written(tmp_path / "run", REFERENCE).equals(REFERENCE_ROWS)
+
+
+def test_the_rows_that_are_judged_by_are_sealed(log: EventLog, tmp_path: Path) -> None:
+    parts = split(START + 12 * DAY, train_on=6 * DAY, evaluate_on=5 * DAY)
+    record = write_rows(tmp_path / "run", log, parts, SCHEMA, COLUMNS, REFERENCE_ROWS)
+    path = tmp_path / "run" / EVALUATION
+    rows = read_evaluation(tmp_path / "run", record)
+    assert rows.equals(pl.read_parquet(path))
+    content = path.read_bytes()
+    for changed in (content[:-1], b"", content + b"x"):
+        path.write_bytes(changed)
+        with pytest.raises(DataError, match="is not as it was handed out"):
+            read_evaluation(tmp_path / "run", record)
+    path.unlink()
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        read_evaluation(tmp_path / "run", record)
 
 
 def test_names_and_types_are_those_of_the_reference(log: EventLog, tmp_path: Path) -> None:

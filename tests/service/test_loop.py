@@ -257,6 +257,19 @@ def test_a_challenger_that_is_no_better_is_held(make: Callable[..., Service]) ->
         ),
         (TRAIN.replace('"version": "v2"', '"version": "v1"'), "calls its challenger v1, as the champion"),
         (TRAIN.replace('"id", prediction', '"age", prediction'), "has no column 'id'"),
+        (
+            TRAIN.replace('(run / "model', '(run / "evaluation.parquet").unlink()\n    (run / "model'),
+            "evaluation.parquet, which the challenger is judged by, cannot be read: No such file",
+        ),
+        (  # the champion is wrong everywhere
+            TRAIN.replace(
+                '(run / "model',
+                """rows.with_columns(prediction=1 - pl.col("label")).write_parquet(run / "evaluation.parquet")
+    (run / "rows.json").unlink()
+    (run / "model""",
+            ),
+            "evaluation.parquet, which the challenger is judged by, is not as it was handed out",
+        ),
     ],
 )
 def test_a_run_that_fails_says_why_and_leaves_the_champion(make: Callable[..., Service], train: str, why: str) -> None:
@@ -361,6 +374,16 @@ def test_a_step_that_was_done_and_not_stored_is_done_again_without_harm(
     assert len(requests(service)) == 1
     assert champion_view(service.loop, MODEL).champion == "v2"
     assert service.loop.registry.aliases(MODEL) == {"champion": "v2", "previous": "v1"}
+
+
+def test_a_result_that_is_another_when_it_is_judged_fails(make: Callable[..., Service], tmp_path: Path) -> None:
+    service = make()
+    days(service, 0, 12)
+    row = loop(service, until=lambda row: row.stage == Stage.RAN.value)
+    result = tmp_path / "data" / "runs" / row.id / "result.json"
+    result.write_text(result.read_text().replace('"v2"', '"v3"'))
+    row = loop(service)
+    assert (row.stage, row.note.startswith("the run called its challenger v2, and then v3")) == ("failed", True)
 
 
 def test_event_time_rules_the_cooldown(make: Callable[..., Service]) -> None:

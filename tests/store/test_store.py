@@ -41,6 +41,7 @@ def test_what_waits_in_a_database_of_an_earlier_release_goes_on_waiting(tmp_path
         connection.execute(sa.text("ALTER TABLE notifications DROP COLUMN refusals"))
         connection.execute(sa.text("DROP TABLE attempts"))
         connection.execute(sa.text("ALTER TABLE models DROP COLUMN log_marks"))
+        connection.execute(sa.text("ALTER TABLE retraining DROP COLUMN rows"))
         for table in ("judgements", "alerts"):
             for column in ("bound", "confidence"):
                 connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))

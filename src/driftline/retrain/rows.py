@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,12 +33,16 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class RowsRecord(msgspec.Struct, frozen=True):
-    """What was written of a run's rows, and where the log stood: the same marks give the same rows again."""
+    """What was written of a run's rows, and where the log stood: the same marks give the same rows again.
+
+    ``sha256`` is of the file of the evaluation's rows, as it was handed out.
+    """
 
     training: Span
     evaluation: Span
     predictions: Mark
     labels: Mark
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def write_rows(
         folder.mkdir(parents=True, exist_ok=True)
         like = reference.schema
         _write(typed(named(training, schema, columns), like).drop(answers(columns), strict=False), folder / TRAINING)
-        _write(typed(named(evaluation, schema, columns), like), folder / EVALUATION)
+        sealed = _write(typed(named(evaluation, schema, columns), like), folder / EVALUATION)
         _write(reference, folder / REFERENCE)
     except OSError as error:
         raise StorageError(f"the rows of the run cannot be written into {folder}: {cause(error)}") from error
@@ -81,6 +87,7 @@ def write_rows(
         evaluation=Span(parts.evaluation.start, parts.evaluation.end, len(evaluation)),
         predictions=marks["predictions"],
         labels=marks["labels"],
+        sha256=sealed,
     )
 
 
@@ -102,7 +109,7 @@ def write_shadow(
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(named(rows, schema, columns), folder / EVALUATION)
+        sealed = _write(named(rows, schema, columns), folder / EVALUATION)
         answered = named(said.join(rows.select("id"), on="id", how="semi"), schema, columns)
         _write(
             answered.select(columns.id or "id", *(one for one in answers(columns) if one in answered.columns)),
@@ -120,6 +127,7 @@ def write_shadow(
         evaluation=Span(span.start, span.end, len(rows)),
         predictions=marks["predictions"],
         labels=marks["labels"],
+        sha256=sealed,
     )
 
 
@@ -177,6 +185,29 @@ def _beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-def _write(frame: pl.DataFrame, path: Path) -> None:
+def read_evaluation(folder: Path, record: RowsRecord) -> pl.DataFrame:
+    """The rows that a run is judged by, as they were handed out; raises `DataError` where they are gone or changed.
+
+    A run can write into its folder: what it has changed is no word on how it is judged.
+    """
+    try:
+        content = (folder / EVALUATION).read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{EVALUATION}, which the challenger is judged by, cannot be read: {error.strerror}; a run leaves it be"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise DataError(
+            f"{EVALUATION}, which the challenger is judged by, is not as it was handed out; a run leaves it be, and "
+            "writes files of its own"
+        )
+    return pl.read_parquet(io.BytesIO(content))
+
+
+def _write(frame: pl.DataFrame, path: Path) -> str:
+    """Write a file as a whole; return its SHA-256 in hexadecimal digits."""
     frame.write_parquet(_beside(path))
+    with _beside(path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     _beside(path).replace(path)
+    return digest

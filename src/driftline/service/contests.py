@@ -20,7 +20,7 @@ from driftline.profiles.alike import Table
 from driftline.profiles.frame import SCORE, SEGMENT
 from driftline.profiles.reading import as_written, read_alone
 from driftline.retrain.registry import CHAMPION, Registry, Version
-from driftline.retrain.rows import EVALUATION, RowsRecord
+from driftline.retrain.rows import RowsRecord
 from driftline.retrain.runners import Report, Result
 from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
 from driftline.rules.evidence import Evidence, Value
@@ -49,15 +49,16 @@ def hold_contest(
     folder: Path,
     result: Result,
     record: RowsRecord,
+    handed_out: pl.DataFrame,
     champion: str,
     since: datetime | None,
 ) -> Contest:
-    """The contest of a run: its challenger against what the champion answered on the same rows then.
+    """The contest of a run: its challenger against what the champion answered on the rows that were handed out.
 
     ``since`` is the event time of the champion's promotion, None where it was none of ours.
     """
     columns = _as_written(model.config.columns, config.gates.segments)
-    evaluation = canonical(pl.read_parquet(folder / EVALUATION), columns, model.schema)
+    evaluation = canonical(handed_out, columns, model.schema)
     # Nobody says what a shadow learned from.
     trained_until = record.training.end if record.training.rows else None
     rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=trained_until)
@@ -160,7 +161,7 @@ def require_evidence(model: MonitoredModel, config: RetrainConfig, report: Repor
 def reported_contest(
     model: MonitoredModel,
     config: RetrainConfig,
-    folder: Path,
+    handed_out: pl.DataFrame,
     report: Report,
     champion: str,
     since: datetime | None,
@@ -170,7 +171,7 @@ def reported_contest(
     Of a row whose id the log knows, the label and what the champion answered are those of the log.
     """
     assert report.result is not None and report.evidence is not None  # or it would have been refused
-    logged = canonical(pl.read_parquet(folder / EVALUATION), _as_written(model.config.columns, ()), model.schema)
+    logged = canonical(handed_out, _as_written(model.config.columns, ()), model.schema)
     evaluation, replayed, said = _evidence_frames(report.evidence, model.schema)
     true = logged.select("id", true="label")
     evaluation = evaluation.join(true, on="id", how="left", maintain_order="left").with_columns(
@@ -264,11 +265,11 @@ def _measure_of_rules(config: RetrainConfig, model: MonitoredModel) -> str | Non
     return next((measure for measure in asking if measure in known), None)
 
 
-def incumbent(registry: Registry, model: MonitoredModel, folder: Path) -> str:
+def incumbent(registry: Registry, model: MonitoredModel, handed_out: pl.DataFrame) -> str:
     """The version that is champion: by the registry, or else the one that answered most of the newest window."""
     if (known := registry.aliases(model.name).get(CHAMPION)) is not None:
         return known
-    rows = canonical(pl.read_parquet(folder / EVALUATION), _as_written(model.config.columns, ()), model.schema)
+    rows = canonical(handed_out, _as_written(model.config.columns, ()), model.schema)
     newest = rows["time"].max()
     assert isinstance(newest, datetime)  # rows of the log have times, and there are some
     rows = rows.filter(pl.col("time") >= model.config.window.window_of(newest).start)

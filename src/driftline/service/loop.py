@@ -20,7 +20,7 @@ from driftline.outgoing import is_signed
 from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
-from driftline.retrain.rows import RowsRecord, write_rows, write_shadow
+from driftline.retrain.rows import RowsRecord, read_evaluation, write_rows, write_shadow
 from driftline.retrain.runners import (
     Airflow,
     Command,
@@ -164,7 +164,7 @@ class Loop:
             f"{record.training.rows} rows to learn from, {_days(record.training.begin, record.training.end)}; "
             f"{record.evaluation.rows} to judge by, {_days(record.evaluation.begin, record.evaluation.end)}"
         )
-        return self._moved(row, Stage.PREPARED, now, note)
+        return self._moved(row, Stage.PREPARED, now, note, rows=msgspec.json.encode(record))
 
     def _start(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         del model, config
@@ -214,18 +214,23 @@ class Loop:
 
     def _judge(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         folder = self.folder / row.id
-        record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=RowsRecord)
-        champion = incumbent(self.registry, model, folder)
+        record = msgspec.json.decode(row.rows, type=RowsRecord | None)
+        if record is None:
+            raise DataError("its rows were handed out by an earlier release, which kept no seal of them; ask again")
+        evaluation = read_evaluation(folder, record)
+        champion = incumbent(self.registry, model, evaluation)
         report = read_report(folder) if config.run.elsewhere else None  # a run here can write into its folder
         result = read_result(folder) if report is None or report.result is None else report.result
+        if row.version not in ("", result.version):
+            raise DataError(f"the run called its challenger {row.version}, and then {result.version}; it has one name")
         if result.version == champion:
             raise DataError(f"the run calls its challenger {champion}, as the champion; it needs a name of its own")
         with self.state.read() as read:
             since = live_since(Retraining(read.connection).rows(model.name), champion)
         if report is None:
-            contest = hold_contest(model, config, folder, result, record, champion, since)
+            contest = hold_contest(model, config, folder, result, record, evaluation, champion, since)
         else:  # its rows, and what was said of them, are where it ran
-            contest = reported_contest(model, config, folder, report, champion, since)
+            contest = reported_contest(model, config, evaluation, report, champion, since)
             result = msgspec.structs.replace(result, artifacts=())
         register(self.registry, model, folder, result, record, contest, row)
         stage, note = Stage.HELD, contest.reason

@@ -12,14 +12,15 @@ import sqlalchemy as sa
 from driftline.errors import ConflictError, UnknownNameError
 from driftline.store.tables import RETRAINING, RETRAINING_STEPS
 
-NO_CONTEST = b"null"
+NO_CONTEST = NO_ROWS = b"null"
 
 
 @dataclass(frozen=True, slots=True)
 class RetrainingRow:
     """A request; ``event_time`` and ``live_from`` are event time, the other moments wall-clock time.
 
-    ``contest`` is JSON, ``null`` until it was held. ``labels`` is how many labels the model had had at the request.
+    ``contest`` is JSON, ``null`` until it was held, and ``rows`` that of the rows that were handed out. ``labels`` is
+    how many labels the model had had at the request.
     """
 
     id: str
@@ -37,6 +38,7 @@ class RetrainingRow:
     champion: str = ""
     contest: bytes = NO_CONTEST
     live_from: datetime | None = None
+    rows: bytes = NO_ROWS
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,8 @@ RETRAINING = sa.Table(
     sa.Column("champion", sa.String, nullable=False),  # the version that it is judged against; empty until then
     sa.Column("contest", sa.LargeBinary, nullable=False),  # JSON of the contest; null until it was held
     sa.Column("live_from", Moment),  # event time of the promotion
+    # JSON of the rows that were handed out, with their hash; null before
+    sa.Column("rows", sa.LargeBinary, nullable=False, server_default="null"),
     sa.Index("retraining_by_model", "model", "asked_at"),
     sa.Index("retraining_by_stage", "stage"),
 )

@@ -10,7 +10,8 @@
     │   ├── UnsignedError               a message that does not come from who it has to come from
     │   └── ConfigError                 a mistake in driftline.yaml: file, line, key
     ├── DataError (ValueError)          a file, frame or batch that cannot be read as what it should be
-    │   └── EventError                  one or more refused rows, each with index, field and reason
+    │   ├── EventError                  one or more refused rows, each with index, field and reason
+    │   └── DamagedError                a file of ours that is not what we wrote
     ├── CodecError (ValueError)         bytes that are not a state of ours
     ├── MergeError (ValueError)         two states that do not belong together
     ├── AlertsFound (RuntimeError)      a check found alerts, and was asked to raise for them
@@ -104,6 +105,10 @@ class EventError(DataError):
         first = self.rows[0]
         more = f" (and {len(self.rows) - 1} more rows)" if len(self.rows) > 1 else ""
         super().__init__(f"row {first.index}, {first.field}: {first.reason}{more}")
+
+
+class DamagedError(DataError):
+    """A file of ours that is not what we wrote: it has to be restored."""
 
 
 class CodecError(DriftlineError, ValueError):

@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from driftline.errors import DamagedError
 from driftline.retrain.registry import Version
 from driftline.rules.contest import Contest
 from driftline.service.asking import AskBody, ask_by_person
@@ -18,6 +19,7 @@ from driftline.service.runtime import Service
 from tests.service.conftest import MODEL
 from tests.service.steps import deliver, work
 from tests.service.test_loop import NOW, TRAIN, configured, days, loop
+from tests.service.test_loop_surface import client
 from tests.service.test_shadow import shadows
 
 SEVEN_IN_TEN = TRAIN.replace(
@@ -136,6 +138,36 @@ def test_a_replay_that_the_log_contradicts_fails(make: Callable[..., Service], s
     ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
     row = loop(service)
     assert (row.stage, row.note.startswith(why)) == ("failed", True), row.note
+
+
+@pytest.mark.parametrize("name", ["models:/churn/12", "v1..2"])
+def test_a_champion_may_have_a_name_that_is_none_of_a_folder(make: Callable[..., Service], name: str) -> None:
+    service = make()
+    days(service, 0, 12, version=name, named="v1")
+    assert judged(service).champion == name
+    aliases = service.loop.registry.aliases(MODEL)
+    assert aliases == {"champion": "v2", "previous": name}
+    assert not [path for path in service.loop.folder.parent.rglob("*") if path.is_dir() and path.name in ("12", name)]
+    service.loop.roll_back(MODEL, "ann", "complaints", NOW)
+    assert service.loop.registry.aliases(MODEL)["champion"] == name
+
+
+def test_damaged_aliases_hold_a_request_up_and_say_so_until_they_are_restored(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 12)
+    ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
+    row = loop(service, until=lambda row: row.stage == "promoting")
+    [aliases] = service.loop.folder.parent.rglob("aliases.json")
+    whole = aliases.read_text()
+    aliases.write_text("{")
+    for _ in range(3):
+        with pytest.raises(DamagedError, match=r"aliases\.json is not what a registry writes"):
+            service.loop.step(MODEL, NOW)
+    answer = client(service).get(f"/api/v1/models/{MODEL}/champion")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (503, "DamagedError")
+    assert "Traceback" not in answer.text and "\n" not in answer.json()["error"]["message"]
+    aliases.write_text(whole)
+    assert (loop(service).id, loop(service).stage) == (row.id, "baking")
 
 
 def test_without_a_champion_and_without_versions_the_model_is_called_unversioned(make: Callable[..., Service]) -> None:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftline.errors import (
     ConflictError,
+    DamagedError,
     DataError,
     DriftlineError,
     EventError,
@@ -241,6 +242,7 @@ _STATUS: dict[type[Exception], int] = {
     TooLargeError: 413,
     UnsupportedTypeError: 415,
     UnknownNameError: 404,
+    DamagedError: 503,
     DataError: 400,
     UsageError: 400,
     QueueFullError: 429,

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.errors import ConflictError, DataError, RefusedError, UnavailableError, UnsignedError, UsageError
+from driftline.errors import (
+    ConflictError,
+    DamagedError,
+    DataError,
+    RefusedError,
+    UnavailableError,
+    UnsignedError,
+    UsageError,
+)
 from driftline.events import Window
 from driftline.outgoing import is_signed
 from driftline.retrain.policy import Ask, Trigger, decide
@@ -140,8 +148,8 @@ class Loop:
             return False
         try:
             return step(model, config, row, now)
-        except UnavailableError:
-            raise  # somebody is away: the same step again
+        except (UnavailableError, DamagedError):
+            raise  # somebody is away, or a file has to be restored: the same step again
         except (DataError, UsageError) as error:
             if Stage.FAILED not in FOLLOWING[Stage(row.stage)]:
                 raise

@@ -20,7 +20,7 @@ from driftline.alerts.channel import Channel
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
 from driftline.alerts.message import MARKS, Event, describe_alert, over_text
-from driftline.errors import InUseError, StorageError, UnavailableError, panics_as_errors
+from driftline.errors import DriftlineError, InUseError, StorageError, UnavailableError, panics_as_errors
 from driftline.export.remote_write import RemoteWriter
 from driftline.rules import ChangeKind
 from driftline.service import clock
@@ -104,6 +104,7 @@ class Service:
         self._announcer = Announcer(config.notify, lambda: config.url or self.address, self._ring, timezones_of(config))
         self._new_messages = {name: threading.Event() for name in self._receivers}
         self._tellers: dict[str, Teller] = {}  # opened at the start, as channels are
+        self._loop_trouble: dict[str, str] = {}
         self.loop = open_loop(
             config, self.models, self.state, lambda line: tell(visible(line)), lambda: config.url or self.address
         )
@@ -292,8 +293,11 @@ class Service:
                         moved |= self.loop.step(name, clock.now())
                         if name in self._tellers:
                             self._tellers[name].tell(name)
-                except UnavailableError as error:
-                    _LOG.warning("retraining %s: %s; trying again", name, error)
+                    self._loop_trouble.pop(name, None)
+                except DriftlineError as error:
+                    if self._loop_trouble.get(name) != str(error):  # each is told once, not once a second
+                        _LOG.warning("retraining %s: %s; trying again", name, error)
+                    self._loop_trouble[name] = str(error)
                 except Exception:  # noqa: BLE001 - trouble with one model must not stop the others
                     _LOG.exception("retraining %s: trying again", name)
             if not moved:

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import random
+import re
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from driftline.errors import ConflictError, DataError, StorageError, UnknownNameError, UsageError
+from driftline.errors import ConflictError, DamagedError, DataError, StorageError, UnknownNameError, UsageError
 from driftline.retrain.registry import FolderRegistry, Version, folder
+from driftline.retrain.registry.registry import folder_name
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -89,9 +91,62 @@ def test_what_is_not_known(registry: FolderRegistry) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", ".", "a/b", "a\\b", "/etc", "a\0b", "x" * 101, "con.", "-rf", "ü", "a b"])
 def test_names_that_lead_elsewhere(registry: FolderRegistry, name: str) -> None:
-    for bad in (Version(name, "v1", NOW), Version("churn", name, NOW)):
-        with pytest.raises(UsageError, match="it is 1 to 100 letters"):
-            registry.register(bad, {})
+    """The name of a model is refused; that of a version is written otherwise, and lies where it should."""
+    with pytest.raises(UsageError, match="it is 1 to 100 letters"):
+        registry.register(Version(name, "v1", NOW), {})
+    if not name:
+        with pytest.raises(UsageError, match="came without a name"):
+            registry.register(Version("churn", name, NOW), {})
+        return
+    registry.register(Version("churn", name, NOW), {})
+    registry.promote("churn", name, None)
+    assert [one.version for one in registry.versions("churn")] == [name]
+    assert registry.version("churn", name).version == registry.aliases("churn")["champion"] == name
+    assert registry.path("churn", name).resolve().parent.parent.name == "versions"
+
+
+@given(
+    st.lists(st.text(min_size=1, max_size=8) | st.text("./\\%aA~2E ", min_size=1), min_size=2, max_size=2, unique=True)
+)
+def test_different_versions_have_folders_of_their_own_that_are_names_anywhere(names: list[str]) -> None:
+    one, other = map(folder_name, names)
+    assert one != other
+    assert re.fullmatch(r"[0-9A-Za-z%][0-9A-Za-z._+%~-]*", one) and ".." not in one and not one.endswith(".")
+    long = folder_name(names[0] * 300)
+    assert len(long) <= 200 and long != folder_name(names[0] * 301)
+
+
+@pytest.mark.parametrize("name", ["2026-01", "v1", "1.2.3+abc_d", "a" * 100])
+def test_names_of_before_have_the_folders_of_before(name: str) -> None:
+    assert folder_name(name) == name
+
+
+def test_one_damaged_record_leaves_the_other_versions(
+    registry: FolderRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("v1", "v2"):
+        registry.register(version(name), {})
+    [record] = tmp_path.rglob("v2/version.json")
+    (record.parents[1] / ".DS_Store").touch()
+    (record.parents[1] / "stray").touch()
+    record.write_text("{}")
+    assert [one.version for one in registry.versions("churn")] == ["v1"]
+    assert "is left out" in caplog.text
+    with pytest.raises(DataError, match=r"v2/version\.json is not what a registry writes"):
+        registry.promote("churn", "v2", None)
+    registry.promote("churn", "v1", None)
+
+
+def test_damaged_aliases_say_what_to_do_and_are_not_written_over(registry: FolderRegistry, tmp_path: Path) -> None:
+    registry.register(version("v1"), {})
+    registry.promote("churn", "v1", None)
+    [aliases] = tmp_path.rglob("aliases.json")
+    for text in ("", "{", "[]", '{"champion": 3}'):
+        aliases.write_text(text)
+        for call in (lambda: registry.aliases("churn"), lambda: registry.promote("churn", "v1", None)):
+            with pytest.raises(DamagedError, match=r"aliases\.json is not what a registry writes: .*; restore it"):
+                call()
+        assert aliases.read_text() == text
 
 
 @pytest.mark.parametrize("name", ["", "../x", "/x", "a/../../x", "a\\x", "a\0"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +71,6 @@ def test_what_need_not_be_said_may_be_left_out(run: Path) -> None:
         ({"predictions": {"challenger": "challenger.parquet", "other": "x"}}, "unknown field `other`"),
         ({"artefacts": []}, "unknown field `artefacts`"),
         ({"artifacts": ["model/model.bin"] * 1001}, "length <= 1000"),
-        ({"artifacts": ["model"]}, "'model', which is no file"),
         ({"artifacts": ["missing"]}, "'missing', which is no file"),
         ({"artifacts": [""]}, "'', which is no file"),
         ({"artifacts": ["."]}, "no file in the run's folder"),
@@ -117,6 +119,32 @@ def test_links_lead_out_of_the_folder_as_well(run: Path) -> None:
     assert read_result(run).artifacts == ("inner",)
 
 
+def test_a_folder_stands_for_its_files(run: Path) -> None:
+    (run / "model" / "deep").mkdir()
+    (run / "model" / "deep" / "a").write_text("x")
+    write(run, artifacts=["model", "challenger.parquet"])
+    assert read_result(run).artifacts == ("model/deep/a", "model/model.bin", "challenger.parquet")
+    (run / "model" / "out").symlink_to("../../secret")
+    with pytest.raises(DataError, match="'model/out', which is no file in the run's folder"):
+        read_result(run)
+    (run / "model" / "out").unlink()
+    for number in range(1000):
+        (run / "model" / str(number)).touch()
+    with pytest.raises(DataError, match="names more than 1000 files as artifacts"):
+        read_result(run)
+
+
+def test_nan_in_what_is_only_shown_is_null(run: Path) -> None:
+    write(run)
+    text = json.dumps(GOOD | {"data": {"auc": math.nan, "rows": [1, -math.inf]}})
+    assert "NaN" in text
+    (run / "result.json").write_text(text)
+    assert read_result(run).data == {"auc": None, "rows": [1, None]}
+    (run / "result.json").write_text('{"version": NaN}')
+    with pytest.raises(DataError, match="is not as it should be"):
+        read_result(run)
+
+
 def test_the_files_have_a_bound(run: Path) -> None:
     write(run)
     assert read_result(run, most_bytes=300)
@@ -142,8 +170,10 @@ def test_whatever_a_run_writes_it_is_a_result_or_a_mistake(text: bytes) -> None:
 
 
 def test_a_report_has_a_result_or_a_reason() -> None:
-    text = msgspec.json.encode({"ok": True, "result": GOOD, "contest": {"decision": "promote"}, "link": "https://x"})
+    page = (Path(__file__).parents[3] / "docs" / "runners.md").read_text()
+    [text] = re.findall(r'```json\n(\{\n  "ok".*?)```', page, re.DOTALL)
     report = msgspec.json.decode(text, type=Report)
-    assert report.result is not None and report.result.version == GOOD["version"]
+    assert report.result is not None and report.result.version == "2"
+    assert report.evidence is not None and report.evidence.challenger.prediction == ["rain", "sun"]
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         msgspec.json.decode(b'{"ok": true, "decision": "promote"}', type=Report)

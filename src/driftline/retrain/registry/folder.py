@@ -1,6 +1,6 @@
 """A registry in a folder::
 
-    MODEL/versions/VERSION/version.json    what is known of it
+    MODEL/versions/VERSION/version.json    what is known of it (VERSION as `folder_name` writes it)
     MODEL/versions/VERSION/files/…         its files
     MODEL/aliases.json                     which is champion, and which was before
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -22,8 +23,16 @@ from typing import TypeVar
 
 import msgspec
 
-from driftline.errors import ConflictError, DataError, StorageError, UnknownNameError
-from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Version, checked_file, checked_name
+from driftline.errors import ConflictError, DamagedError, DataError, StorageError, UnknownNameError
+from driftline.retrain.registry.registry import (
+    CHAMPION,
+    PREVIOUS,
+    FileRecord,
+    Version,
+    checked_file,
+    checked_name,
+    folder_name,
+)
 from driftline.store.durable import sync_file
 from driftline.text import cause
 
@@ -31,6 +40,7 @@ _VERSION, _FILES, _ALIASES, _LOCK = "version.json", "files", "aliases.json", ".l
 _UNFINISHED = ".new-"
 _CHUNK_BYTES = 2**20
 
+_LOG = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
 
 
@@ -63,19 +73,28 @@ class FolderRegistry:
         return version
 
     def versions(self, model: str) -> list[Version]:
-        """As `Registry.versions`."""
+        """As `Registry.versions`; one whose record is damaged is left out, and logged."""
         folder = self._of(model) / "versions"
-        found = [self.version(model, one.name) for one in folder.glob("*") if not one.name.startswith(_UNFINISHED)]
+        found = []
+        for place in folder.glob("*"):
+            if place.name.startswith("."):  # unfinished, or of a file manager
+                continue
+            try:
+                found.append(_decoded(place / _VERSION, Version))
+            except (DamagedError, OSError) as error:
+                _LOG.warning("a version of %s is left out: %s", model, error)
         return sorted(found, key=lambda one: (one.created_at, one.version))
 
     def version(self, model: str, version: str) -> Version:
-        """As `Registry.version`."""
+        """As `Registry.version`; raises `DataError` where what is known of it is damaged."""
         path = self._place(model, version) / _VERSION
         try:
             return _decoded(path, Version)
         except FileNotFoundError:
-            known = [one.name for one in (self._of(model) / "versions").glob("*") if _UNFINISHED not in one.name]
+            known = [one.version for one in self.versions(model)]
             raise UnknownNameError(f"version of {model}", version, known) from None
+        except DamagedError as error:
+            raise DataError(str(error)) from error
 
     def path(self, model: str, version: str) -> Path:
         """As `Registry.path`. Raises `DataError` where a file is not what was registered."""
@@ -94,7 +113,7 @@ class FolderRegistry:
     # ---- aliases ----------------------------------------------------------------------------------------------------
 
     def aliases(self, model: str) -> dict[str, str]:
-        """As `Registry.aliases`."""
+        """As `Registry.aliases`; raises `DamagedError` where the file is not what was written."""
         try:
             return _decoded(self._of(model) / _ALIASES, dict[str, str])
         except FileNotFoundError:
@@ -140,7 +159,7 @@ class FolderRegistry:
         return self._folder / checked_name(model, "model")
 
     def _place(self, model: str, version: str) -> Path:
-        return self._of(model) / "versions" / checked_name(version, "version")
+        return self._of(model) / "versions" / folder_name(version)
 
     @contextlib.contextmanager
     def _storing(self, model: str) -> Iterator[None]:
@@ -175,7 +194,7 @@ def _decoded(path: Path, kind: type[_Value]) -> _Value:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except msgspec.MsgspecError as error:
-        raise DataError(f"{path} is not what a registry writes: {error}") from error
+        raise DamagedError(f"{path} is not what a registry writes: {error}; restore it") from error
 
 
 def _copy(source: Path, target: Path) -> FileRecord:

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from driftline.errors import ConflictError, DataError, UnavailableError, UnknownNameError, UsageError
-from driftline.retrain.registry.registry import CHAMPION, PREVIOUS, FileRecord, Version, checked_file, checked_name
+from driftline.retrain.registry.registry import (
+    CHAMPION,
+    PREVIOUS,
+    FileRecord,
+    Version,
+    checked_file,
+    checked_name,
+    folder_name,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -52,7 +60,7 @@ class MLflowRegistry:
     def register(self, version: Version, files: Mapping[str, Path]) -> Version:
         """As `Registry.register`."""
         checked_name(version.model, "model")
-        checked_name(version.version, "version")
+        folder_name(version.version)  # refuses an empty name
         named = {checked_file(name): path for name, path in files.items()}
         version = msgspec.structs.replace(version, files={name: _record(path) for name, path in named.items()})
         digest = hashlib.sha256(msgspec.json.encode(version.files, order="sorted")).hexdigest()
@@ -105,7 +113,7 @@ class MLflowRegistry:
     def path(self, model: str, version: str) -> Path:
         """As `Registry.path`: fetched once, and held against its hashes."""
         known = self.version(model, version)
-        target = self._cache / model / version
+        target = self._cache / model / folder_name(version)
         if not target.exists():
             found = self._find(model, version)
             assert found is not None  # it was just there

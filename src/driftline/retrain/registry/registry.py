@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,6 +15,8 @@ from driftline.errors import UsageError
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
+_PLAIN = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._+-")
+_LONGEST_FOLDER, _KEPT_OF_LONG = 200, 100
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,99}")
 
 
@@ -89,6 +92,27 @@ def checked_name(text: str, what: str) -> str:
     if not _NAME.fullmatch(text) or ".." in text or text.endswith("."):
         raise UsageError(f"the {what} came as {text[:120]!r}; it is 1 to 100 letters, digits and . _ + -")
     return text
+
+
+def folder_name(version: str) -> str:
+    """The name of a version's folder: letters, digits and ``. _ + -`` as they are, others by the codes of their bytes.
+
+    Different versions have different ones, whatever stands in their names. Raises `UsageError` for an empty name.
+
+    >>> folder_name("2026-01.1"), folder_name("models:/churn/12"), folder_name("v1..2"), folder_name("a b%")
+    ('2026-01.1', 'models%3A%2Fchurn%2F12', 'v1.%2E2', 'a%20b%25')
+    """
+    if not version:
+        raise UsageError("the version came without a name; give it one")
+    found, before = "", "."
+    for place, sign in enumerate(version):
+        last = place == len(version) - 1
+        plain = sign in _PLAIN and not (sign == "." and (last or before == ".")) and (found or sign not in "._+-")
+        found += sign if plain else "".join(f"%{byte:02X}" for byte in sign.encode("utf-8", "surrogatepass"))
+        before = sign
+    if len(found) <= _LONGEST_FOLDER:
+        return found
+    return f"{found[:_KEPT_OF_LONG]}%~{hashlib.sha256(version.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def checked_file(name: str) -> str:

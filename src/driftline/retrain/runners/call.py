@@ -26,7 +26,7 @@ def call(target: str, project: Path) -> None:
     if not isinstance(result, Mapping):
         sys.exit(f"{target} returned a {type(result).__name__}; return what is to stand in {RESULT}, or nothing")
     try:
-        text = json.dumps(dict(result), allow_nan=False)
+        text = json.dumps(dict(result))  # NaN is read as null
     except (TypeError, ValueError) as error:
         sys.exit(f"what {target} returned cannot be written as JSON: {error}")
     part = run / f".{RESULT}.part"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -138,7 +139,8 @@ def wait_for(handle: Handle, pause: Callable[[], object]) -> Outcome:
 def read_result(folder: Path, *, most_bytes: int = 4_000_000_000) -> Result:
     """Read a run's ``result.json``, and see to it that the files that it names are there.
 
-    They lie in the folder, and have ``most_bytes`` in all at most. Raises `DataError`, which says what is wrong.
+    They lie in the folder, and have ``most_bytes`` in all at most. A folder among the artifacts stands for all files in
+    it. Raises `DataError`, which says what is wrong.
     """
     path = folder / RESULT
     try:
@@ -151,6 +153,7 @@ def read_result(folder: Path, *, most_bytes: int = 4_000_000_000) -> Result:
     if len(text) > _RESULT_BYTES:
         raise DataError(f"{RESULT} has more than {_RESULT_BYTES} bytes; large things go into files that it names")
     result = decode_result(text)
+    result = msgspec.structs.replace(result, artifacts=tuple(_files_of(folder, result.artifacts)))
     names = [result.predictions.challenger, *filter(None, [result.predictions.champion]), *result.artifacts]
     if (size := sum(_size(folder, name) for name in names)) > most_bytes:
         raise DataError(f"the files that {RESULT} names have {size} bytes in all; {most_bytes} is the most")
@@ -158,11 +161,46 @@ def read_result(folder: Path, *, most_bytes: int = 4_000_000_000) -> Result:
 
 
 def decode_result(text: bytes) -> Result:
-    """Decode the JSON of a result; its files are not looked at. Raises `DataError`."""
+    """Decode the JSON of a result, with null for NaN and infinity; its files are not looked at. Raises `DataError`."""
     try:
         return msgspec.json.decode(text, type=Result)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if (found := _without_nan(text)) is not None:
+            return found
         raise DataError(f"{RESULT} is not as it should be: {error}") from error
+
+
+def _without_nan(text: bytes) -> Result | None:
+    """A result as Python's own `json` writes it, which has words for what JSON has none for; None where it is none."""
+    if not any(word in text for word in (b"NaN", b"Infinity")):
+        return None
+    try:
+        return msgspec.convert(json.loads(text, parse_constant=lambda _: None), Result)
+    except (ValueError, RecursionError):  # that of msgspec is one
+        return None
+
+
+def _files_of(folder: Path, names: Sequence[str]) -> Iterator[str]:
+    """The files that artifacts name, in order, with those in a folder in its place; raises `DataError` for too many."""
+    count = 0
+    for name in names:
+        within = [name]
+        if PurePosixPath(name).parts and not Path(name).is_absolute() and "\0" not in name and _is_folder(folder, name):
+            within = sorted(
+                path.relative_to(folder).as_posix() for path in (folder / name).rglob("*") if not path.is_dir()
+            )
+        count += len(within)
+        if count > MOST_FILES:
+            raise DataError(f"{RESULT} names more than {MOST_FILES} files as artifacts; put them into an archive")
+        yield from within
+
+
+def _is_folder(folder: Path, name: str) -> bool:
+    try:
+        path, whole = (folder / name).resolve(strict=True), folder.resolve(strict=True)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return path != whole and path.is_relative_to(whole) and (folder / name).is_dir()
 
 
 def inside(folder: Path, name: str) -> Path:

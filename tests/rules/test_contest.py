@@ -276,6 +276,34 @@ def test_a_regression_is_judged_by_its_absolute_error() -> None:
     assert held.reason == "1 predictions of v2 are no finite numbers."
 
 
+@pytest.mark.parametrize("measure", ["mae", "rmse"])
+@pytest.mark.parametrize("unit", [2.0**1000, 2.0**-1000])
+def test_the_unit_of_a_regression_is_nothing_to_a_contest(measure: str, unit: float) -> None:
+    old, new, rows = regression()
+    there, whole = (
+        judge_contest(
+            replace(old, predictions=old.predictions * of),  # type: ignore[arg-type]
+            replace(new, predictions=new.predictions * of),  # type: ignore[arg-type]
+            replace(rows, labels=rows.labels * of),  # type: ignore[arg-type]
+            Settings(measure=measure),
+        )
+        for of in (unit, 1.0)
+    )
+    assert there.decision == whole.decision == "promote"
+    assert there.difference.first is not None and whole.difference.first is not None
+    assert there.difference.first == pytest.approx(whole.difference.first * unit)
+    assert there.difference.low == pytest.approx((whole.difference.low or 0) * unit)
+
+
+def test_errors_that_are_no_numbers_hold_and_break_nothing() -> None:
+    _, new, rows = regression()
+    most = np.where(np.arange(N) % 2, 1.7e308, -1.7e308)
+    contest = judge_contest(
+        Entry("v1", -most, np.ones(N, np.bool_)), replace(new, predictions=most), replace(rows, labels=most), Settings()
+    )
+    assert (contest.decision, contest.reason) == ("hold", "mae: some errors are too large to be numbers.")
+
+
 def test_a_regression_that_is_off_on_one_side() -> None:
     old, new, rows = regression()
     shifted = replace(new, predictions=rows.labels.astype(np.float64) + 1.5)

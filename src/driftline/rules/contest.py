@@ -41,6 +41,7 @@ Role = Literal["challenger", "previous"]
 
 _CALIBRATION_BINS = 10
 _PERIODS = 20
+_READABLE = 1e9
 _QUICK_SECONDS = 0.01  # nobody minds less
 
 
@@ -390,13 +391,21 @@ def better_gate(found: Difference, settings: Settings, about: str = "") -> Gate:
         passed = found.low > limit
         wanted = f"better by more than {limit:g}" if limit > 0 else f"no worse than {-limit:g}"
     digits = decimals_of(found.value, found.low)
-    interval = f"{settings.confidence:.0%} bound {found.low:+.{digits}f}".replace("%", " %")
+    interval = f"{settings.confidence:.0%} bound {_shown(found.low, digits, '+')}".replace("%", " %")
     verdict = f"is {wanted}" if passed else f"is not shown to be {wanted}"
     reason = (
-        f"On {found.n} rows its {found.measure} {verdict}: {found.first:.{digits}f} against {found.second:.{digits}f}, "
-        f"{found.value:+.{digits}f} in its favour, {interval} ({found.method}).{about}"
+        f"On {found.n} rows its {found.measure} {verdict}: {_shown(found.first, digits)} against "
+        f"{_shown(found.second, digits)}, {_shown(found.value, digits, '+')} in its favour, {interval} "
+        f"({found.method}).{about}"
     )
     return Gate("better", passed, reason, {"limit": limit, "low": found.low, "high": found.high})
+
+
+def _shown(value: float | None, digits: int, sign: str = "") -> str:
+    """A number with so many decimals, or in powers of ten where it has more digits than anybody reads."""
+    if value is None:
+        return "–"
+    return f"{value:{sign}.{digits}f}" if abs(value) < _READABLE else f"{value:{sign}.4g}"
 
 
 def floor_gate(found: Difference, settings: Settings) -> Gate:
@@ -446,10 +455,15 @@ def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Setting
 def shift_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
     """What it predicts is spread about as the labels are, or not much less so than what the champion predicts."""
     if rows.task is Task.REGRESSION:
-        spread = float(np.std(np.asarray(one.labels, np.float64)))
+        labels = np.asarray(one.labels, np.float64)
+        unit = float(np.abs(labels).max(initial=0.0)) or 1.0  # squares of the largest numbers are none
+        spread = float(np.std(labels / unit))
         if not spread:
             return Gate("prediction shift", None, "All labels are the same.")
-        now, then = (abs(float(np.mean(errors_of(who)))) / spread for who in (one, other))
+        off = [errors_of(who) / unit for who in (one, other)]
+        if not all(np.isfinite(errors).all() for errors in off):
+            return Gate("prediction shift", None, "Some errors are too large to be numbers.")
+        now, then = (abs(float(np.mean(errors))) / spread for errors in off)
         what = "standard deviations from the labels' mean"
     else:
         now, then = (_distance(who.predictions, who.labels) for who in (one, other))
@@ -476,8 +490,9 @@ def _answers_at_worst(entry: Entry, rows: Rows, owed: npt.NDArray[np.bool_], bot
     predictions: Texts | Floats
     if rows.task is Task.REGRESSION:
         said, true = np.asarray(entry.predictions, np.float64), np.asarray(rows.labels, np.float64)
-        worst = float(np.abs(said[gave] - true[gave]).max(initial=0.0))
-        predictions = np.where(owed, true + worst, said)
+        with np.errstate(over="ignore"):
+            worst = float(np.abs(said[gave] - true[gave]).max(initial=0.0))
+            predictions = np.where(owed, true + worst, said)
     else:
         predictions = np.where(owed, "", entry.predictions)
     scores = {}

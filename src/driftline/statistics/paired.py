@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
 _MANY_BLOCKS = 200
+_SMALL, _LARGE = 1e-100, 1e100
+"""Between them squares and sums of squares are numbers."""
 _OF_CLASSES = frozenset({"precision", "recall", "f1", "balanced_accuracy"})
 """Measures that the rows of one class may carry alone."""
 
@@ -189,20 +191,39 @@ def _score_of_label(answers: Answers, positive: str | None) -> Floats:
 
 
 def errors_of(answers: Answers) -> Floats:
-    """Prediction minus label of each row of a regression, shape (n,)."""
-    return np.asarray(answers.predictions, np.float64) - np.asarray(answers.labels, np.float64)
+    """Prediction minus label of each row of a regression, shape (n,); infinite where that is too large."""
+    with np.errstate(over="ignore"):
+        return np.asarray(answers.predictions, np.float64) - np.asarray(answers.labels, np.float64)
 
 
 def _mae(answers: Answers, positive: str | None) -> Influence:
     del positive
-    return _mean(np.abs(errors_of(answers)))
+    errors, unit = _in_units(errors_of(answers))
+    value, rows = _mean(np.abs(errors))
+    return _finite(value * unit, rows * unit)
 
 
 def _rmse(answers: Answers, positive: str | None) -> Influence:
     del positive
-    value, rows = _mean(errors_of(answers) ** 2)
+    errors, unit = _in_units(errors_of(answers))
+    value, rows = _mean(errors**2)
     root = math.sqrt(value)
-    return root, rows / (2 * root) if root else rows
+    return _finite(root * unit, rows / (2 * root) * unit if root else rows)
+
+
+def _in_units(values: Floats) -> tuple[Floats, float]:
+    """Values in units of the largest, and that unit, a power of two: their squares are numbers, however large."""
+    most = float(np.abs(values).max(initial=0.0))
+    if not math.isfinite(most):
+        raise NotMeasurableError("some errors are too large to be numbers")
+    unit = 2.0 ** math.frexp(most)[1] if not _SMALL < most < _LARGE and most else 1.0
+    return values / unit, unit
+
+
+def _finite(value: float, rows: Floats) -> Influence:
+    if not math.isfinite(value):
+        raise NotMeasurableError("some errors are too large to be numbers")
+    return value, rows
 
 
 CLASSIFICATION: Mapping[str, Callable[[Answers, str | None], Influence]] = {
@@ -325,7 +346,8 @@ def _at_least(wins: int, trials: int) -> float:
 
 def _error(influences: Floats) -> float:
     count = len(influences)
-    return math.sqrt(count / (count - 1) * float(influences @ influences))
+    parts, unit = _in_units(influences)
+    return unit * math.sqrt(count / (count - 1) * float(parts @ parts))
 
 
 def _degrees(measure: str, influence: Floats, labels: Texts | Floats, positive: str | None) -> float:
@@ -361,7 +383,8 @@ def _error_of_blocks(sums: Floats, sizes: npt.NDArray[np.int64]) -> tuple[float,
     """
     weights = sizes / sizes.sum()
     shrunk = 1 - 2 * weights + float(weights @ weights)
-    error = math.sqrt(float(np.sum(sums**2 / shrunk)))
+    parts, unit = _in_units(sums)
+    error = unit * math.sqrt(float(np.sum(parts**2 / shrunk)))
     if len(weights) > _MANY_BLOCKS:
         return error, len(weights) - 1
     moved = (np.eye(len(weights)) - weights) * (weights / np.sqrt(shrunk))[:, None]

@@ -286,3 +286,23 @@ def test_single_far_out_values_are_told_though_the_column_drifted() -> None:
     assert not driftline.check(warm, moved).notes  # all are far out: that is the drift
     told = driftline.check(warm, warmer.with_columns(pl.col("kelvin").replace(0.0, 1e6)))
     assert any("values from" in change for change in told.columns["kelvin"].changes) and not told.notes  # once
+
+
+def panel(seed: int, rows: int, devices: int = 20, *, apart: int | None = None) -> pl.DataFrame:
+    """Rows of devices in turn, in each of which b follows a; but for the one ``apart`` where that is said."""
+    rng = np.random.default_rng(seed)
+    device, a = np.arange(rows) % devices, rng.normal(size=rows)
+    alone = np.zeros(rows, bool) if apart is None else device != apart
+    return pl.DataFrame({"a": a, "b": np.where(alone, rng.normal(size=rows), a) + 0.3 * rng.normal(size=rows)})
+
+
+@pytest.mark.parametrize("rows", [20 * check_pass.SPACED_ROWS, 2 * check_pass.SPACED_ROWS - 10])
+def test_relations_are_those_of_all_devices_that_come_in_turn(rows: int) -> None:
+    """Every twentieth, or second, row was of the same devices: what the others did was unseen."""
+    found = driftline.check(panel(1, rows), panel(2, rows, apart=0)).dependence
+    assert found is not None
+    assert found.drifted
+    assert found.pairs[0].current < 0.2
+    unchanged = driftline.check(panel(1, rows, apart=0), panel(2, rows // 2, apart=0)).dependence
+    assert unchanged is not None
+    assert not unchanged.drifted

@@ -182,7 +182,7 @@ def _finer(layout: Layout, reference: Seen) -> Layout:
     moved = any(isinstance(column, NumericColumn) and _is_coarse(column) for column in targets)
     if not coarse and not moved:
         return layout
-    grids, anchors = layout_of(reference.spaced, Schema(Task.REGRESSION if moved else Task.MULTICLASS, coarse))
+    grids, anchors = layout_of(reference.sample, Schema(Task.REGRESSION if moved else Task.MULTICLASS, coarse))
     return replace(layout, grids={**layout.grids, **grids}, anchors={**layout.anchors, **anchors})
 
 

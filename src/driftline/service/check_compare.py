@@ -352,7 +352,7 @@ def _bounds(measure: Measure) -> _Ends | None:
 
 
 def _dependence(sides: Sides, multivariate: str) -> Dependence | None:
-    before, now = sides.before.spaced, sides.now.spaced
+    before, now = sides.before.sample, sides.now.sample
     there = set(now.columns)
     names = [name for name in before.columns if name in there and name.startswith(FEATURE)]
     both = [name for name in names if before[name].dtype in (pl.Float64, pl.String)]

@@ -29,6 +29,7 @@ from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.parts import Anchor
 from driftline.service.check_reading import Side
 from driftline.sketches import Grid, KeySample
+from driftline.sketches.drawn import DrawnRows
 from driftline.store.rows import Rows
 
 SPACED_ROWS = 6_000
@@ -54,8 +55,8 @@ class Seen:
     """What a pass saw.
 
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
-    column because it is no score, time or number as that column's part asks. ``spaced`` are evenly spaced canonical
-    features and the targets of a regression, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of
+    column because it is no score, time or number as that column's part asks. ``sample`` has the canonical features
+    and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of
     ids where there are any. ``days`` counts rows by day of the time column, in UTC.
     """
 
@@ -64,7 +65,7 @@ class Seen:
     segments: Mapping[str, Mapping[str, Performance]] = field(default_factory=dict)
     nulls: Counter[str] = field(default_factory=Counter)
     mistyped: Counter[str] = field(default_factory=Counter)
-    spaced: pl.DataFrame = field(default_factory=pl.DataFrame)
+    sample: pl.DataFrame = field(default_factory=pl.DataFrame)
     keys: KeySample = field(default_factory=KeySample)
     days: Counter[date] = field(default_factory=Counter)
 
@@ -177,7 +178,7 @@ class _Reading:
         self._parts = {columns.time: "time", columns.prediction: "prediction", columns.label: "label"} | {
             column: SCORE + name for name, column in score_columns(columns, layout.schema).items()
         }
-        self._spaced = _Spaced(side.rows.count)
+        self._sample = _Sample(side.rows.count)
         self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
 
     def add(self, batch: pl.DataFrame, lost: Mapping[str, int], workers: Workers) -> None:
@@ -190,10 +191,10 @@ class _Reading:
         workers.start(tasks)
         self._count_nulls(batch, lost, rows)
         self._count_days(rows)
-        self._spaced.add(pl.DataFrame(rows[name] for name in rows.columns if self._is_spaced(name)))
+        self._sample.add(pl.DataFrame(rows[name] for name in rows.columns if self._is_sampled(name)))
         self.rows += batch.height
 
-    def _is_spaced(self, name: str) -> bool:
+    def _is_sampled(self, name: str) -> bool:
         return name.startswith(FEATURE) or (name in TARGETS and self._layout.schema.task is Task.REGRESSION)
 
     def _count_nulls(self, batch: pl.DataFrame, lost: Mapping[str, int], rows: pl.DataFrame) -> None:
@@ -218,37 +219,32 @@ class _Reading:
 
     def finish(self) -> None:
         seen, profile = self._seen, self._profiler.profile()
-        spaced = without_missing_in(self._spaced.frame(), self._layout.schema.missing)
+        sample = without_missing_in(self._sample.frame(), self._layout.schema.missing)
         for name in self._profiled & profile.features.columns.keys():
             column = profile.features.columns[name]
             gone = column.missing + (column.nan if isinstance(column, NumericColumn) else 0)
             seen.nulls[name] = gone - seen.mistyped[name]
         if self._keys is not None:
             seen.rows, seen.profile, seen.segments = self.rows, profile, self._profiler.segments()
-            seen.keys, seen.spaced = self._keys.sample, spaced
+            seen.keys, seen.sample = self._keys.sample, sample
         else:
             columns = {**seen.profile.features.columns, **profile.features.columns}
             seen.profile = replace(seen.profile, features=Profile(self.rows, columns))
-            seen.spaced = seen.spaced.hstack(spaced)
+            seen.sample = seen.sample.hstack(sample)
 
 
-class _Spaced:
-    """Evenly spaced rows of a stream whose length may not be known: every k-th, with k doubled when they are many."""
+class _Sample:
+    """One row of each stretch of a stream whose length may not be known; stretches are doubled when rows are many."""
 
     def __init__(self, count: int | None) -> None:
-        self._step = max((count or 0) // SPACED_ROWS, 1)
-        self._seen = self._kept = 0
+        self._drawn = DrawnRows((count or 0) // SPACED_ROWS)
         self._frames: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        places = pl.int_range(-self._seen % self._step, rows.height, self._step, eager=True)
-        kept = rows[places]  # sooner than gather_every
-        self._seen += rows.height
-        self._kept += kept.height
-        self._frames.append(kept)
-        while self._kept > 2 * SPACED_ROWS:
-            self._frames = [pl.concat(self._frames, how="vertical_relaxed").gather_every(2)]
-            self._kept, self._step = self._frames[0].height, self._step * 2
+        self._frames.append(rows[self._drawn.take(rows.height).tolist()])
+        while self._drawn.kept > 2 * SPACED_ROWS:
+            so_far = pl.concat(self._frames, how="vertical_relaxed")
+            self._frames = [so_far.filter(self._drawn.halve().tolist())]
 
     def frame(self) -> pl.DataFrame:
         return pl.concat(self._frames, how="vertical_relaxed") if self._frames else pl.DataFrame()

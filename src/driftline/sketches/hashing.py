@@ -29,13 +29,13 @@ def hash_texts(texts: pl.Series) -> _Hashes:
     data = texts.cast(pl.Binary)
     lengths = data.bin.size().to_numpy().astype(np.uint64)
     words = min(-(-int(lengths.max()) // _WORD), LONGEST // _WORD)
-    hashes = _mixed(lengths)
+    hashes = mixed(lengths)
     if words:
         padded = (data + pl.Series([b"\0" * (words * _WORD)])).bin.slice(0, words * _WORD)
         kind = pl.Array(pl.UInt64, words)
         for at, word in enumerate(padded.bin.reinterpret(dtype=kind, endianness="little").to_numpy().T):
             there = lengths > np.uint64(at * _WORD)  # a text's hash does not depend on how long others are
-            hashes = np.where(there, _mixed(hashes ^ word), hashes)
+            hashes = np.where(there, mixed(hashes ^ word), hashes)
     return hashes
 
 
@@ -44,8 +44,8 @@ def hash_names(names: Iterable[str]) -> _Hashes:
     return hash_texts(pl.Series("name", list(names), dtype=pl.String))
 
 
-def _mixed(values: _Hashes) -> _Hashes:
-    """The next step of SplitMix64 (Steele, Lea & Flood 2014)."""
+def mixed(values: _Hashes) -> _Hashes:
+    """The next step of SplitMix64 (Steele, Lea & Flood 2014) for each number, shape (n,)."""
     values = values + _MULTIPLIER
     for shift, factor in _MIX:
         values = (values ^ (values >> shift)) * factor

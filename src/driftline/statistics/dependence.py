@@ -22,6 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from driftline.sketches.drawn import drawn_places
+
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -95,7 +97,7 @@ def compare_dependence(
     Numbers are Float64, categories String; columns of other types are left out. ``floor``: a smaller change of a
     correlation is a trifle. ``chance``: the chance, over all pairs together, of a finding where nothing changed.
     ``largest``: of more columns the first so many are taken. Of more than 50 / floor² rows a side (5,000) so many are
-    taken, evenly spaced: chance then moves a correlation by a fifth of the floor (one standard deviation), and more
+    taken (`drawn_places`): chance then moves a correlation by a fifth of the floor (one standard deviation), and more
     would change no verdict. With hundreds of columns they are fewer, never under 1,000.
 
     A category that becomes more frequent is a matter of its column, though its correlations change with it. So the
@@ -189,14 +191,13 @@ def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _thinned(frame: pl.DataFrame, floor: float) -> pl.DataFrame:
-    """Evenly spaced rows, as many as the floor needs and the work allows."""
+    """As many rows as the floor needs and the work allows."""
     needed = int(50 / max(floor, _LEAST_FLOOR) ** 2)
     most = sum(_MOST_LEVELS if dtype == pl.String else 1 for dtype in frame.dtypes)
     rows = max(min(needed, _WORK // min(most, _MOST_VARIABLES) ** 2), 1000)
     if frame.height <= rows:
         return frame
-    places: list[int] = np.linspace(0, frame.height - 1, rows).astype(np.int64).tolist()
-    return frame[places]
+    return frame[drawn_places(frame.height, rows).tolist()]
 
 
 def _variables(reference: pl.DataFrame, current: pl.DataFrame) -> list[_Variable]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import UsageError
+from driftline.sketches.drawn import drawn_places
 from driftline.statistics.dependence import Dependence
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +47,7 @@ def domain_classifier(
     """Cross-validated ROC AUC of telling current rows from reference rows, by gradient-boosted trees.
 
     Columns of numbers (Float64) and categories (String) that are on both sides are looked at, the first `MOST_COLUMNS`
-    of them; gaps are values like others. Of more than `MOST_ROWS` rows a side so many are taken, evenly spaced.
+    of them; gaps are values like others. Of more than `MOST_ROWS` rows a side so many are taken (`drawn_places`).
     ``value`` is the AUC, in [0, 1]: 0.5 where nothing can be told, and less where the same rows are on both sides. It
     has drifted when it is at least ``floor`` and its one-sided p-value is below ``chance``. ``reason`` names the
     columns that tell most. ``seed`` deals the rows to the folds; ``pairs`` is empty.
@@ -99,9 +100,7 @@ def domain_classifier(
 
 
 def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
-    if frame.height <= MOST_ROWS:
-        return frame
-    return frame[np.linspace(0, frame.height - 1, MOST_ROWS).astype(np.int64)]
+    return frame if frame.height <= MOST_ROWS else frame[drawn_places(frame.height, MOST_ROWS).tolist()]
 
 
 def _encoded(rows: pl.DataFrame) -> tuple[list[str], list[bool], Floats]:

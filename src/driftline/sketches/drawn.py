@@ -1,0 +1,78 @@
+"""One row of each stretch of rows, drawn by a hash of the stretch's number: the same rows at every run and in any batches.
+
+Every k-th row would do for rows in no order. But where what the rows are about comes in turn, as the devices of a panel
+do, every k-th row may always be of the same one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from driftline.sketches.hashing import mixed
+
+_Places = npt.NDArray[np.int64]
+
+_HALF, _UNIT = np.uint64(63), np.uint64(11)
+
+
+def drawn_places(rows: int, count: int) -> _Places:
+    """The places, ascending from 0, of ``count`` of so many rows, one of each stretch; all where there are no more.
+
+    >>> drawn_places(1_000, 4).tolist(), drawn_places(3, 4).tolist()
+    ([231, 310, 578, 798], [0, 1, 2])
+    """
+    if rows <= count:
+        return np.arange(rows)
+    ends = np.arange(count + 1) * rows // count
+    return ends[:-1] + _offsets(np.arange(count), np.diff(ends))
+
+
+class DrawnRows:
+    """Which rows of a stream to keep, where it is not known how many will come: one of each stretch of ``step`` rows.
+
+    Stretches become twice as long by `halve`. Which rows are kept at the end depends on the first and last step alone.
+    """
+
+    def __init__(self, step: int) -> None:
+        self._step, self._level = max(step, 1), 0
+        self._seen = 0
+        self._stretches = np.empty(0, np.int64)
+
+    @property
+    def kept(self) -> int:
+        """How many rows are kept so far."""
+        return len(self._stretches)
+
+    def take(self, rows: int) -> _Places:
+        """The places, from 0, of the rows to keep among the next so many."""
+        size = self._step << self._level
+        stretches = np.arange(self._seen // size, -(-(self._seen + rows) // size))
+        places = self._drawn(stretches) - self._seen
+        here = (places >= 0) & (places < rows)
+        self._stretches = np.append(self._stretches, stretches[here])
+        self._seen += rows
+        return places[here]
+
+    def halve(self) -> npt.NDArray[np.bool_]:
+        """Join each two stretches; say of each row that was kept whether it still is, shape (kept,)."""
+        self._level += 1
+        stays = _second(self._stretches >> 1, self._level) == (self._stretches & 1)
+        self._stretches = self._stretches[stays] >> 1
+        return stays
+
+    def _drawn(self, stretches: _Places) -> _Places:
+        for level in range(self._level, 0, -1):
+            stretches = 2 * stretches + _second(stretches, level)
+        return stretches * self._step + _offsets(stretches, np.full(len(stretches), self._step))
+
+
+def _second(stretches: _Places, level: int) -> _Places:
+    """Which of the two halves of each stretch its row is of, 0 or 1."""
+    return (mixed(mixed(stretches.astype(np.uint64)) + np.uint64(level)) >> _HALF).astype(np.int64)
+
+
+def _offsets(stretches: _Places, sizes: _Places) -> _Places:
+    """A place within each stretch, from 0 to its size - 1."""
+    shares = (mixed(stretches.astype(np.uint64)) >> _UNIT) * 2.0**-53
+    return np.minimum((shares * sizes).astype(np.int64), sizes - 1)

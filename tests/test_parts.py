@@ -431,6 +431,37 @@ def test_texts_that_repeat_their_own_words_did_not_change() -> None:
     assert not drifted
 
 
+TEMPLATE_WORDS = [
+    " ".join(f"w{word:03}" for word in some)
+    for some in np.random.default_rng(3).permuted(np.tile(np.arange(400), (40, 1)), axis=1)[:, :12].tolist()
+]
+
+
+def messages(rng: np.random.Generator, rows: int, templates: int = 40) -> pl.DataFrame:
+    """Messages from so many templates, each with a number of its own that counts up."""
+    start = int(rng.integers(10**6))
+    said = rng.choice(templates, rows).tolist()
+    return pl.DataFrame({"x": [f"{TEMPLATE_WORDS[at]} order {start + row:07}" for row, at in enumerate(said)]})
+
+
+@pytest.mark.parametrize("rows", [(50, 50), (100, 100), (1000, 50)])
+def test_words_that_come_together_are_one_observation(rows: tuple[int, int]) -> None:
+    """Taken one by one they had drifted in 29 of 60 checks of 50 unchanged messages, with p below 1e-5."""
+    rng = np.random.default_rng(4)
+    for _ in range(6):
+        drift = driftline.check(*(messages(rng, count) for count in rows)).columns["x"].drift
+        assert not drift.drifted
+        assert drift.p_value is not None
+        assert drift.p_value >= 0.01
+
+
+def test_half_of_the_templates_going_is_drift_of_the_words() -> None:
+    rng = np.random.default_rng(5)
+    drift = driftline.check(messages(rng, 500), messages(rng, 500, templates=20)).columns["x"].drift
+    assert drift.drifted
+    assert drift.part == "vocabulary"
+
+
 def test_time_that_goes_on_is_no_drift() -> None:
     later = [there + timedelta(weeks=52) for there in HOURS]
     report = driftline.check(pl.DataFrame({"x": HOURS}), pl.DataFrame({"x": later}))

@@ -42,7 +42,7 @@ def test_the_batches_do_not_matter(batches: list[int], step: int, most: int) -> 
 
 @pytest.mark.parametrize("period", [2, 7, 16, 20])
 def test_what_comes_in_turn_is_drawn_in_turn(period: int) -> None:
-    """Every k-th row would be of one device where the period divides k. A share of 1/period, give or take five errors."""
+    """Every k-th row would be of one device where the period divides k; these are a fair share, within five errors."""
     halved = kept_of([500] * 100, 1, 4_000)
     for places in (drawn_places(20 * 3_000, 3_000), np.array(halved)):
         counts = np.bincount(places % period, minlength=period)

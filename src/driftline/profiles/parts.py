@@ -17,6 +17,7 @@ from driftline.profiles.times import FARTHEST_US, TimeStyle, read_texts, time_st
 
 PROJECTIONS = 8
 WORDS_LIMIT, WORD_LENGTH_LIMIT = 200, 40
+LENGTH, VOCABULARY = "length", "vocabulary"
 TIME_PART = "time"
 """The part of a datetime that goes on by itself: what it spans matters, that it moved does not."""
 
@@ -130,14 +131,14 @@ def text_parts(values: pl.Series) -> dict[str, pl.Series]:
         )
     counts = _counted(values)
     length, letters = counts["length"], counts["letters"]
-    parts: dict[str, _Floats] = {"length": length, "words": counts["words"]}
+    parts: dict[str, _Floats] = {LENGTH: length, "words": counts["words"]}
     with np.errstate(invalid="ignore"):  # nothing of nothing
         parts |= {name: counts[name] / (letters if name == "capitals" else length) for name in _CHARACTERS}
     present = values.is_not_null()
     words = values.str.to_lowercase().str.extract_all(_WORD).list.head(WORDS_LIMIT).list.unique(maintain_order=True)
     return {
         **{name: pl.Series(name, there).fill_nan(None).set(~present, None) for name, there in parts.items()},
-        "vocabulary": words.explode().drop_nulls().alias("vocabulary"),
+        VOCABULARY: words.explode().drop_nulls().alias(VOCABULARY),
     }
 
 

@@ -56,8 +56,8 @@ class Seen:
 
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
     column because it is no score, time or number as that column's part asks. ``sample`` has the canonical features
-    and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole rows, or of
-    ids where there are any. ``days`` counts rows by day of the time column, in UTC.
+    and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole
+    rows, or of ids where there are any. ``days`` counts rows by day of the time column, in UTC.
     """
 
     rows: int = 0

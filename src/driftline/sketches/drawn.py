@@ -1,4 +1,4 @@
-"""One row of each stretch of rows, drawn by a hash of the stretch's number: the same rows at every run and in any batches.
+"""One row of each stretch of rows, drawn by a hash of the stretch's number: the same rows at every run, in any batches.
 
 Every k-th row would do for rows in no order. But where what the rows are about comes in turn, as the devices of a panel
 do, every k-th row may always be of the same one.

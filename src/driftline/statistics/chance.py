@@ -29,6 +29,11 @@ def chi_squared_p(pair: Pair) -> float | None:
     the permutation of rows between the sides does: bins at the reference's quantiles would not be a fair
     test, as they hold the reference's counts fixed (1,000 against 100 rows of one distribution then have p <
     0.01 in half of all cases). 1 when one group is left.
+
+    Where L values come from one row, such as the words of a text, each value comes at most once, so the statistic is
+    what it would be on average. But it varies more: it is a sum of squares with weights that depend on what comes
+    together, none above L (Rao & Scott 1981), and so lies at most as far out as L times a chi-squared variable of the
+    L-th part of the degrees of freedom. Groups are then of names at random, which seldom come together.
     """
     if not (pair.reference.sum() and pair.current.sum()):
         return None
@@ -36,7 +41,7 @@ def chi_squared_p(pair: Pair) -> float | None:
     n, m = float(p.sum()), float(q.sum())
     if not (n and m):
         return 1.0
-    if not pair.ordered:
+    if not pair.ordered and pair.together == 1:
         order = np.argsort(p + q, kind="stable")
         p, q = p[order], q[order]
     smaller = min(n, m)
@@ -46,7 +51,7 @@ def chi_squared_p(pair: Pair) -> float | None:
     if len(a) < 2:
         return 1.0
     statistic = float((((np.sqrt(m / n) * a - np.sqrt(n / m) * b) ** 2) / (a + b)).sum())
-    return chi_squared_sf(statistic, len(a) - 1)
+    return chi_squared_sf(statistic / pair.together, math.ceil((len(a) - 1) / pair.together))
 
 
 def _pooled(sizes: _Floats, least: float) -> _Ints:

@@ -10,7 +10,7 @@ data.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.sketches import Grid, GridSketch
 from driftline.sketches.grid import CELLS, union_of_cells
+from driftline.sketches.hashing import hash_names
 
 BINS_LIMIT = 64
 ATOM_SHARE = 0.04
@@ -45,7 +46,8 @@ class Pair:
     categories. ``positions`` are the cells' centres in spreads of the reference from its median, capped,
     shape (c,); empty for categories and for a reference without spread. ``capped`` says that some value lies
     further out than `CAP_SPREADS`. ``unseen`` is the share of the current rows, 0 to 1, in categories that
-    the reference never had, beyond what is to be expected of its rare ones.
+    the reference never had, beyond what is to be expected of its rare ones. ``together``, 1 or more, is how many values
+    come from one row; the others of a row then say little about chance. Cells of categories are in no order.
     """
 
     reference: _Floats
@@ -56,6 +58,7 @@ class Pair:
     ordered: bool = True
     capped: bool = False
     unseen: float = 0.0
+    together: float = 1.0
 
 
 def without_missing(pair: Pair) -> Pair:
@@ -182,7 +185,7 @@ def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) 
     known, theirs = reference.categories, current.categories
     unseen = _surprising(reference, current)
     if known.exact and theirs.exact:
-        names = sorted(known.counts.keys() | theirs.counts.keys())
+        names = _by_hash(known.counts.keys() | theirs.counts.keys())
         p = np.array([known.counts.get(name, 0) for name in names], float)
         q = np.array([theirs.counts.get(name, 0) for name in names], float)
     else:
@@ -199,6 +202,15 @@ def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) 
         ordered=False,
         unseen=unseen / current.rows if current.rows else 0.0,
     )
+
+
+def _by_hash(names: Set[str]) -> list[str]:
+    """The names in an order that says nothing of them: rare ones are pooled with their neighbours, and numbers that
+    count up would all be of one side.
+    """
+    ordered = sorted(names)
+    order: list[int] = np.argsort(hash_names(ordered), kind="stable").tolist()
+    return [ordered[at] for at in order]
 
 
 def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> float:

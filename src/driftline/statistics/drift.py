@@ -15,7 +15,7 @@ import numpy as np
 
 from driftline.errors import MergeError, UsageError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
-from driftline.profiles.parts import TIME_PART
+from driftline.profiles.parts import LENGTH, TIME_PART, VOCABULARY, WORDS_LIMIT
 from driftline.statistics.chance import TESTS
 from driftline.statistics.changes import changes_of
 from driftline.statistics.distances import (
@@ -145,8 +145,17 @@ def compare_columns(
     }
 
 
-def _compare(name: str, reference: Column, current: Column | None, floors: Floors) -> ColumnDrift:
-    """Measure one column; the p-value is its own, and the verdict is open."""
+def _compare(
+    name: str,
+    reference: Column,
+    current: Column | None,
+    floors: Floors,
+    together: float = 1.0,
+) -> ColumnDrift:
+    """Measure one column; the p-value is its own, and the verdict is open.
+
+    ``together`` is how many values come from one row.
+    """
     blank = _blank(name, reference, current)
     if current is None:
         problem = "is gone: the reference has this column, the current rows do not"
@@ -164,7 +173,7 @@ def _compare(name: str, reference: Column, current: Column | None, floors: Floor
     if _is_identifier(reference):
         return replace(blank, problem="nearly every value is another text: an identifier or free text is not compared")
     try:
-        both = pair(reference, current)
+        both = replace(pair(reference, current), together=together)
     except MergeError as error:
         return replace(blank, problem=str(error))
     out_of_range = _out_of_range(reference, current)
@@ -192,7 +201,7 @@ def _compare_parts(
 ) -> ColumnDrift:
     """The part that speaks for a column: of those that chance does not explain the worst, else the likeliest."""
     parts = {
-        name: _compare(name, reference.parts[name], current.parts[name], floors)
+        name: _compare(name, reference.parts[name], current.parts[name], floors, _together(name, reference, current))
         for name in _comparable_parts(reference, current)
     }
     judged = {name: drift for name, drift in parts.items() if drift.value is not None and drift.p_value is not None}
@@ -215,6 +224,23 @@ def _compare_parts(
         rows_current=blank.rows_current,
         changes=tuple(f"{name}: {', '.join(judged[name].changes)}" for name in told[:_PARTS_SHOWN]),
     )
+
+
+def _together(name: str, *sides: CompositeColumn) -> float:
+    """How many values of a part come from one row, the mean weighted by itself: of the words of a text there are many.
+
+    How much texts differ in their words is taken from their lengths.
+    """
+    return max(map(_words_together, sides)) if name == VOCABULARY else 1.0
+
+
+def _words_together(column: CompositeColumn) -> float:
+    words, length = column.parts.get(VOCABULARY), column.parts.get(LENGTH)
+    texts = column.rows - column.missing
+    if not (isinstance(words, CategoricalColumn) and isinstance(length, NumericColumn) and texts):
+        return 1.0
+    unequal = ((length.sd or 0.0) / length.mean) ** 2 if length.mean else 0.0
+    return float(min(max(words.rows / texts * (1 + unequal), 1.0), WORDS_LIMIT))
 
 
 def _comparable_parts(reference: CompositeColumn, current: CompositeColumn) -> list[str]:

@@ -89,9 +89,17 @@ class CategoryCounts:
         """Share of a category, 0 to 1; 0 when nothing was counted, or it is not among the kept ones."""
         return self.counts.get(name, 0) / self.count if self.count else 0.0
 
+    def known(self, names: Iterable[str]) -> set[str]:
+        """Those of the names whose count is known, if only to be 0: all whose hash is small enough to be kept."""
+        if self.exact:
+            return set(names)
+        asked = list(names)
+        small = hash_names(asked) <= np.uint64(self.threshold)
+        return {name for name, kept in zip(asked, small.tolist(), strict=True) if kept}
+
     def bounds(self, name: str) -> tuple[int, int]:
         """The least and the greatest that the count of any category can be; equal for a kept one."""
-        if self.exact or name in self.counts:
+        if self.known([name]):
             return self.counts.get(name, 0), self.counts.get(name, 0)
         own = buckets_of(hash_names([name]))[0]
         kept = buckets_of(hash_names(self.counts)) == own

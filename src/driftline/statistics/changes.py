@@ -86,29 +86,34 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
     if not (reference.categories.count and current.categories.count):
         return []
     mine, theirs = reference.categories, current.categories
-    renamed = pairs(mine.counts.keys() - theirs.counts.keys(), theirs.counts.keys() - mine.counts.keys())
+    before, now = (
+        theirs.known(mine.counts),
+        mine.known(theirs.counts),
+    )  # of others it is not known whether they are gone
+    names = sorted(before | now)
+    renamed = pairs(before - theirs.counts.keys(), now - mine.counts.keys())
     if sum(max(mine.share(old), theirs.share(new)) for old, new in renamed.items()) < _CHANGE_LEAST:
         renamed = {}
     renamed = dict(sorted(renamed.items(), key=lambda both: (-mine.share(both[0]), both[0])))
-    names = sorted(mine.counts.keys() | theirs.counts.keys())
-    told = shown_all(names)
-    became = {old: (mine.share(old), theirs.share(new), f"{told[old]} as {told[new]}") for old, new in renamed.items()}
+    told = shown_all(sorted(mine.counts.keys() | theirs.counts.keys()))
+    turned = {old: (mine.share(old), theirs.share(new), f"{told[old]} as {told[new]}") for old, new in renamed.items()}
     again = set(renamed.values())
     shares = [
-        became[name] if name in became else (mine.share(name), theirs.share(name), told[name])
+        turned[name] if name in turned else (mine.share(name), theirs.share(name), told[name])
         for name in names
         if name not in again
     ]
     shown = sorted(shares, key=lambda share: -abs(share[1] - share[0]))[:_CHANGES_SHOWN]
     words = [_renamed_words(renamed, told, len(mine.counts))] if renamed else []
-    for before, after, name in shown:
-        if abs(after - before) >= _CHANGE_LEAST:
-            mark = " (new)" if not before else " (gone)" if not after else ""
-            words.append(f"{name} {_shares(before, after)}{mark}")
-    told_new = sum(after for before, after, _ in shown if not before and after >= _CHANGE_LEAST)
+    for was, became, name in shown:
+        if abs(became - was) >= _CHANGE_LEAST:
+            mark = " (new)" if not was else " (gone)" if not became else ""
+            words.append(f"{name} {_shares(was, became)}{mark}")
+    told_new = sum(became for was, became, _ in shown if not was and became >= _CHANGE_LEAST)
     if unseen - told_new - sum(theirs.share(name) for name in again) >= _CHANGE_LEAST:
-        words.append(f"{percent(unseen)} in new categories")
-    spread = {name for name in theirs.counts.keys() - again if theirs.share(name) >= _CHANGE_LEAST}
+        new = "new categories" if mine.exact and theirs.exact else "categories that are new or were a tenth as frequent"
+        words.append(f"{percent(unseen)} in {new}")
+    spread = {name for name in now - again if theirs.share(name) >= _CHANGE_LEAST}
     return words + _twin_words(mine.counts.keys(), spread, told)
 
 

@@ -10,7 +10,7 @@ data.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.sketches import Grid, GridSketch
+from driftline.sketches.categories import buckets_of
 from driftline.sketches.grid import CELLS, union_of_cells
 from driftline.sketches.hashing import hash_names
 
@@ -30,6 +31,7 @@ CAP_SPREADS = 100.0
 _QUANTILE_BINS = 56  # with at most 24 atoms, 2 outside ranges, missing and unseen this stays within BINS_LIMIT
 _ROWS_A_BIN = 20
 _PSEUDO_COUNT = 0.5
+_SURGE_SHARE, _SURGE_TIMES = 0.01, 10.0
 _MILLION = math.log(1e6)
 _LOWEST, _HIGHEST = 0x0080, 0xFF7F  # the cells of the smallest and the largest finite float32
 
@@ -220,11 +222,43 @@ def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> flo
     A share f1/n of fresh rows is of a new category when f1 of the reference's n rows are alone in theirs
     (Good 1953); what is within three standard errors of that is counted with the rare ones. A new category
     with so many rows that the reference would have had some, but for a chance of about one in a million, is
-    always a surprise. Where not all categories are kept, the share is that of the categories that both sides
-    would have kept: a fair sample, chosen by their hash.
+    always a surprise. Where not all categories are kept, those of `_surges` count as new, and the share in others is
+    that of the categories that both sides would have kept: a fair sample, chosen by their hash.
     """
+    if reference.categories.exact and current.categories.exact:
+        return _surprising_in(reference.categories.counts, current.categories.counts)
     threshold = min(reference.categories.threshold, current.categories.threshold)
-    mine, theirs = reference.categories.up_to(threshold), current.categories.up_to(threshold)
+    surges, more = _surges(reference.categories.by_bucket(), current.categories.by_bucket())
+    sampled = [
+        {name: side.counts[name] for name, bucket in _buckets(side.up_to(threshold)).items() if bucket not in surges}
+        for side in (reference.categories, current.categories)
+    ]
+    others = current.categories.count - int(current.categories.by_bucket()[sorted(surges)].sum())
+    return more + _surprising_in(*sampled) * others / max(sum(sampled[1].values()), 1)
+
+
+def _buckets(names: Iterable[str]) -> dict[str, int]:
+    listed = list(names)
+    return dict(zip(listed, buckets_of(hash_names(listed)).tolist(), strict=True))
+
+
+def _surges(reference: _Ints, current: _Ints) -> tuple[set[int], float]:
+    """The buckets of categories with a surge, and how many rows these have more than is to be expected.
+
+    Such a bucket has 1 % of the current rows, and ten times as many as in the reference, but for a chance of one in a
+    million: one of its categories is new, or was at most a tenth as frequent. A sample of names would mostly miss it.
+    """
+    n, m = max(int(reference.sum()), 1), int(current.sum())
+    expected = reference * (m / n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unlikely = np.where(expected > 0, current * np.log(current / expected) - (current - expected), np.inf)
+    surges = (current >= _SURGE_SHARE * m) & (current >= _SURGE_TIMES * expected) & (unlikely > _MILLION)
+    surges &= current * math.log1p(n / max(m, 1)) > _MILLION
+    return set(np.flatnonzero(surges).tolist()), float((current - expected)[surges].sum())
+
+
+def _surprising_in(mine: Mapping[str, int], theirs: Mapping[str, int]) -> float:
+    """How many rows of ``theirs`` are of a surprising category, in categories whose counts are all known."""
     new = [count for name, count in theirs.items() if name not in mine]
     n, m = sum(mine.values()), sum(theirs.values())
     if not m:
@@ -235,7 +269,7 @@ def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> flo
         loud = sum(count for count in new if count * math.log1p(n / m) > _MILLION)
         expected = m * sum(1 for count in mine.values() if count == 1) / n
         surprising = loud + max(sum(new) - loud - expected - 3 * math.sqrt(expected * (1 + m / n)), 0.0)
-    return surprising / m * current.categories.count
+    return surprising
 
 
 # ---- shares ------------------------------------------------------------------------------------------------

@@ -159,6 +159,20 @@ def test_different_texts_have_different_hashes(texts: list[str]) -> None:
     assert len(set(hash_names(texts).tolist())) == len(texts)
 
 
+@given(st.integers(LONGEST - 2, LONGEST + 20), st.text(max_size=12), st.text(max_size=12))
+def test_long_texts_are_told_apart_by_their_ends(start: int, one: str, other: str) -> None:
+    hashes = hash_names(["x" * start + end for end in (one, other)]).tolist()
+    assert (hashes[0] == hashes[1]) == (one == other)
+
+
+def test_the_bounds_of_distinct_long_texts_hold() -> None:
+    """By their first 256 bytes and their length 12,000 addresses were some tens."""
+    count = EXACT_LIMIT + 2_000
+    names = [f"https://example.org/{'x' * 300}/{number}" for number in range(count)]
+    _, low, high = CategoryCounts.of((name, 1) for name in names).distinct()
+    assert low <= count <= high
+
+
 def test_hashes_never_change() -> None:
     """Stored samples rest on them: a change of these numbers loses all that was stored."""
     texts = ["", "a", "rain", "ünï", "a" * 8, "a" * 9, "a" * LONGEST]

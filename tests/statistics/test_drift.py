@@ -351,3 +351,20 @@ def test_the_chi_squared_test_is_scipys_on_the_values_alone() -> None:
     now = ["a"] * 200 + ["b"] * 250 + [None] * 400
     expected = chi2_contingency([[300, 200], [200, 250]], correction=False).pvalue
     assert drift(before, now).p_values["chi_squared"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("usual", [5.0, 1.0, 100.0, 1000.0, 0.25, -3.0])
+@pytest.mark.parametrize("share", [1.0, 0.9])
+def test_a_usual_value_that_moves_by_less_than_a_cell_has_drifted(usual: float, share: float) -> None:
+    """On the plain grid 5.0 and 5.03 share a cell."""
+    steps = np.random.default_rng(3).integers(-2, 3, 400) * (np.arange(400) >= share * 400)
+    moved = drift(usual + steps, np.where(steps == 0, usual * 1.003, usual + steps))
+    assert moved.drifted
+    assert not drift(usual + steps, usual + steps[::-1]).drifted
+
+
+@given(st.lists(st.integers(-256, 256), min_size=1, max_size=40))
+def test_small_whole_numbers_have_cells_of_their_own(values: list[int]) -> None:
+    grid = grid_for(pl.Series(values, dtype=pl.Float64))
+    different = np.array(sorted({*values}), np.float64)
+    assert len(np.unique(grid.cells_of(different))) == len(different)

@@ -39,6 +39,19 @@ def regression(rng: np.random.Generator, truth: np.ndarray, spread: float) -> An
     return Answers(truth, truth + rng.normal(0, spread, len(truth)))
 
 
+@pytest.mark.parametrize("measure", ["brier", "log_loss", "roc_auc"])
+@pytest.mark.parametrize("side", [0, 1])
+def test_rows_without_a_score_have_a_reason(measure: str, side: int) -> None:
+    rng = np.random.default_rng(1)
+    truth = labels(rng, 60)
+    both = [classifier(rng, truth, 0.8), classifier(rng, truth, 0.6)]
+    gone = {name: np.where(np.arange(60) % 5, score, np.nan) for name, score in both[side].scores.items()}
+    both[side] = Answers(truth, both[side].predictions, gone)
+    found = difference(measure, *both)
+    assert (found.value, bool(found.problem)) == (None, True)
+    assert value_of(measure, both[side]) is None
+
+
 # ---- values -----------------------------------------------------------------------------------------------------
 
 

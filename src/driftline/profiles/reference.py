@@ -85,15 +85,18 @@ def _spaced(values: pl.Series) -> pl.Series:
 def grid_for(values: pl.Series) -> Grid:
     """Choose a grid: centred on the median, scaled by half the 16-84 % range as a power of two.
 
-    Whole numbers up to 256 keep the plain grid, on which they are exact. Another number alone is the centre, so that
-    every other one is told apart from it. Deterministic; looks at evenly spaced rows.
+    Whole numbers up to 256 keep the plain grid, on which they are exact. A number that is alone, or most of the whole
+    ones, is the centre, so that every other one is told apart from it. Deterministic; looks at evenly spaced rows.
     """
     there = _spaced(values).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
     finite = there[np.isfinite(there)]
-    if not len(finite) or (bool((finite == np.rint(finite)).all()) and float(np.abs(finite).max()) <= _EXACT_INTEGERS):
+    if not len(finite):
         return Grid()
     ordered = np.sort(finite / 4)  # a quarter never overflows
     low, middle, high = (_quantile(ordered, share) * 4 for share in (0.16, 0.5, 0.84))
+    small = bool((finite == np.rint(finite)).all()) and float(np.abs(finite).max()) <= _EXACT_INTEGERS
+    if small and not _is_usual(middle, finite):
+        return Grid()
     with np.errstate(over="ignore"):
         spread = (high / 2 - low / 2) or float(np.std(finite / 2) * 2)
     spread = spread or abs(middle) * _CONSTANT_SPREAD
@@ -101,6 +104,13 @@ def grid_for(values: pl.Series) -> Grid:
         return Grid()
     scale = 2.0 ** max(min(round(math.log2(spread)), 1000), -1000)
     return Grid(middle + 0.0, scale)
+
+
+def _is_usual(value: float, numbers: npt.NDArray[np.float64]) -> bool:
+    """Whether more than half of whole numbers are this one, and it is not 0, which the plain grid is centred on."""
+    if not value:
+        return False
+    return 2 * int((numbers == value).sum()) > len(numbers) and float(np.abs(numbers - value).max()) <= _EXACT_INTEGERS
 
 
 def _quantile(ordered: npt.NDArray[np.float64], share: float) -> float:

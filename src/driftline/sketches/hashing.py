@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import polars as pl
 _Hashes = npt.NDArray[np.uint64]
 
 LONGEST = 256
-"""Bytes of a text that are looked at; longer texts are told apart by these and their length."""
+"""Bytes of a text that are looked at together with those of other texts; what comes after is looked at by itself."""
 
 _WORD = 8
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -36,6 +37,11 @@ def hash_texts(texts: pl.Series) -> _Hashes:
         for at, word in enumerate(padded.bin.reinterpret(dtype=kind, endianness="little").to_numpy().T):
             there = lengths > np.uint64(at * _WORD)  # a text's hash does not depend on how long others are
             hashes = np.where(there, mixed(hashes ^ word), hashes)
+    long = np.flatnonzero(lengths > LONGEST)
+    if len(long):
+        rest = data.gather(long.tolist()).bin.slice(LONGEST)
+        tails = [int.from_bytes(blake2b(tail, digest_size=_WORD).digest(), "little") for tail in rest]
+        hashes[long] = mixed(hashes[long] ^ np.array(tails, np.uint64))
     return hashes
 
 

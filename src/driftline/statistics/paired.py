@@ -142,6 +142,8 @@ def _roc_auc(answers: Answers, positive: str | None) -> Influence:
     for name in names:
         if (score := answers.scores.get(name)) is None:
             raise NotMeasurableError(f"there is no score of {name!r}")
+        if np.isnan(score).any():
+            raise NotMeasurableError("some rows lack a score")
         true = answers.labels == name
         if true.any() and not true.all():
             parts.append(_auc(score, true))
@@ -175,8 +177,10 @@ def _brier(answers: Answers, positive: str | None) -> Influence:
     names = [positive] if positive is not None else list(answers.scores)
     if not names or any(name not in answers.scores for name in names):
         raise NotMeasurableError("there are no scores")
-    errors = [(answers.scores[name] - (answers.labels == name)) ** 2 for name in names]
-    return _mean(np.sum(errors, axis=0, dtype=np.float64))
+    errors = np.sum([(answers.scores[name] - (answers.labels == name)) ** 2 for name in names], axis=0)
+    if np.isnan(errors).any():
+        raise NotMeasurableError("some rows lack a score")
+    return _mean(errors.astype(np.float64))
 
 
 def _score_of_label(answers: Answers, positive: str | None) -> Floats:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import special
 from sklearn import metrics
 
 from driftline.profiles import Classification, Regression, ScorePair
-from driftline.profiles.performance import logit
+from driftline.profiles.performance import SMALLEST_PROBABILITY, logit
 from driftline.sketches import GridSketch
 from driftline.statistics import (
     HIGHER_IS_BETTER,
@@ -266,6 +266,71 @@ def test_brier_of_rows_that_do_not_score_each_class() -> None:
     )["brier"]
     each = [0.3**2 + 0.2**2 + 0.1**2, 0.2**2 + 0.5**2 + 0.3**2, 0.5**2 + 0.5**2]
     assert found.value == pytest.approx(np.mean(each)) and found.n == 3
+
+
+def of_three(seed: int, n: int = 300) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Labels of three classes, and for each of these the true probability."""
+    rng = np.random.default_rng(seed)
+    p = np.round(rng.dirichlet(np.ones(3), n), 6)
+    p[:, 2] = 1 - p[:, 0] - p[:, 1]
+    names = [str(rng.choice(["a", "b", "c"], p=np.abs(row) / np.abs(row).sum())) for row in p]
+    return names, {name: np.clip(p[:, at], 0, 1) for at, name in enumerate("abc")}
+
+
+def losses(labels: list[str], scores: dict[str, np.ndarray]) -> dict[str, Measure]:
+    columns = {name: pl.Series(score).fill_nan(None) for name, score in scores.items()}
+    return measures(Classification.of(texts(labels), texts(labels), columns), names=["log_loss", "brier"])
+
+
+@pytest.mark.parametrize("gone", ["a", "b", "c"])
+@given(st.integers(0, 100), st.floats(0, 1))
+@settings(max_examples=10, deadline=None)
+def test_a_score_that_is_missing_is_what_the_others_leave(gone: str, seed: int, share: float) -> None:
+    labels, scores = of_three(seed)
+    rows = np.random.default_rng(seed).random(len(labels)) < share
+    without = losses(labels, scores | {gone: np.where(rows, np.nan, scores[gone])})
+    for name, one in losses(labels, scores).items():
+        assert without[name].n == one.n == len(labels)
+        assert without[name].value == pytest.approx(one.value, rel=1e-6, abs=1e-9)
+
+
+@given(st.integers(0, 100), st.floats(1.05, 50))
+@settings(max_examples=20, deadline=None)
+def test_scores_of_any_scale_above_1_are_divided_by_their_sum(seed: int, scale: float) -> None:
+    labels, scores = of_three(seed)
+    largest = max(float(score.max()) for score in scores.values())
+    scale = min(scale, 1 / largest)  # a score above 1 is none
+    assume(scale > 1.02)
+    larger = {name: score * scale for name, score in scores.items()}
+    for name, one in losses(labels, scores).items():
+        assert losses(labels, larger)[name].value == pytest.approx(one.value, rel=1e-9)
+    assert Classification.of(texts(labels), texts(labels), {n: pl.Series(s) for n, s in larger.items()}).rescaled == 300
+
+
+def test_scores_that_are_rounded_are_left_as_they_are() -> None:
+    labels = ["a", "b", "c"] * 20
+    rounded = {name: pl.Series([score] * 60) for name, score in zip("abc", (0.17, 0.17, 0.67), strict=True)}
+    assert Classification.of(texts(labels), texts(labels), rounded).rescaled == 0
+
+
+def test_a_label_that_no_score_is_for_counts() -> None:
+    """It was left out: the log loss of a model that knew nothing of a fifth of the rows looked as if it knew all."""
+    labels, scores = of_three(1)
+    with_others = ["d"] * 60 + labels[60:]
+    found = losses(with_others, scores)
+    assert found["log_loss"].n == 300
+    given = np.pad(np.stack([*scores.values()], axis=1), ((0, 0), (0, 1)))
+    expected = metrics.log_loss(with_others, given, labels=[*"abcd"])
+    assert found["log_loss"].value == pytest.approx(expected, rel=1e-6)
+    assert found["log_loss"].high >= -math.log(SMALLEST_PROBABILITY) * 60 / 300
+
+
+def test_rows_without_any_score_are_left_out() -> None:
+    labels, scores = of_three(2)
+    gone = np.arange(300) < 100
+    found = losses(labels, {name: np.where(gone, np.nan, score) for name, score in scores.items()})
+    rest = losses(labels[100:], {name: score[100:] for name, score in scores.items()})
+    assert found == rest
 
 
 @given(st.lists(st.tuples(CLASS, CLASS, SCORES, SCORES), min_size=1, max_size=40))

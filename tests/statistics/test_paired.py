@@ -52,6 +52,16 @@ def test_rows_without_a_score_have_a_reason(measure: str, side: int) -> None:
     assert value_of(measure, both[side]) is None
 
 
+@pytest.mark.parametrize("measure", ["log_loss", "brier"])
+def test_scores_that_are_too_large_win_nothing(measure: str) -> None:
+    rng = np.random.default_rng(2)
+    truth = labels(rng, 200)
+    honest = classifier(rng, truth, 0.7)
+    sure = Answers(truth, honest.predictions, dict.fromkeys(CLASSES.tolist(), np.full(200, 0.99)))
+    even = Answers(truth, honest.predictions, dict.fromkeys(CLASSES.tolist(), np.full(200, 1 / 3)))
+    assert value_of(measure, sure) == pytest.approx(value_of(measure, even))
+
+
 # ---- values -----------------------------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +23,9 @@ NEAR_ZERO = 1e-9
 """Labels that are no further from 0 have no relative error."""
 
 _FEW_NAMES = 4
+_ROUNDED = 0.005 + 1e-6
+
+_Floats = npt.NDArray[np.float64]
 
 
 def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -65,14 +68,18 @@ class Classification:
     """Labelled rows of a binary or multiclass model.
 
     ``confusion`` counts (label, prediction) pairs, in order of name. ``scores`` has a pair a class, for rows with a
-    score. ``log_loss`` are the moments of -ln p(label), and ``brier`` those of the squared error of the probabilities,
-    for rows that score their label: (1 - p(label))² of a binary model, else the sum over the scored classes.
+    score. ``log_loss`` are the moments of -ln p(label), and ``brier`` those of the squared error of the probabilities:
+    (1 - p(label))² of a binary model, for rows that score their label; else, for rows that score any class, the sum
+    over the scored classes and what they leave. What the scores of a row leave of 1 is taken for the probability of its
+    label where it has no score for that. Scores that add up to more than 1 (see `rescaled`) are divided by their sum
+    for both, and ``rescaled`` counts these rows.
     """
 
     confusion: Mapping[tuple[str, str], int] = field(default_factory=dict)
     scores: Mapping[str, ScorePair] = field(default_factory=dict)
     log_loss: Moments = field(default_factory=Moments)
     brier: Moments = field(default_factory=Moments)
+    rescaled: int = 0
 
     @classmethod
     def of(
@@ -97,8 +104,13 @@ class Classification:
             name: _OfClass.of(_rows_of(name, labels, labelled), series)
             for name, series in sorted((scores or {}).items())
         }
-        label_score = _score_of_label(len(labels), named, positive)
-        errors = (1 - label_score) ** 2 if positive is not None else _squared_errors(len(labels), named)
+        shares, too_much = rescaled({name: one.probability for name, one in named.items()})
+        distributed = {name: one._replace(probability=shares[name]) for name, one in named.items()}
+        if positive is not None:
+            label_score = _score_of_label(len(labels), distributed)
+            errors = (1 - label_score) ** 2
+        else:
+            label_score, errors = _of_many_classes(len(labels), distributed)
         scored = ~np.isnan(label_score)
         if not scored.all():
             label_score, errors = label_score[scored], errors[scored]
@@ -108,6 +120,7 @@ class Classification:
             scores={name: _score_pair(one) for name, one in named.items()},
             log_loss=Moments.of(losses),
             brier=Moments.of(errors),
+            rescaled=too_much,
         )
 
     def merge(self, other: Classification) -> Classification:
@@ -121,6 +134,7 @@ class Classification:
             },
             log_loss=self.log_loss.merge(other.log_loss),
             brier=self.brier.merge(other.brier),
+            rescaled=self.rescaled + other.rescaled,
         )
 
     @property
@@ -184,29 +198,68 @@ def _score_pair(one: _OfClass) -> ScorePair:
     return ScorePair(*GridSketch.by_flag(logit(probability), is_label))
 
 
-def _score_of_label(rows: int, named: Mapping[str, _OfClass], positive: str | None) -> npt.NDArray[np.float64]:
-    """The probability that each row gave to its own label, shape (rows,); NaN where it gave none.
+def rescaled(scores: Mapping[str, _Floats]) -> tuple[Mapping[str, _Floats], int]:
+    """Divide the scores of several classes, each shape (n,) with NaN for none, by their sum in rows where that is
+    above 1 by more than rounding to two decimals makes it; and say in how many rows it is.
 
-    Of a binary model a row that gave its label none gave it what the other class leaves.
+    >>> shares, rows = rescaled({"rain": np.array([0.9, 0.4]), "sun": np.array([0.9, 0.6])})
+    >>> shares["rain"].tolist(), rows
+    ([0.5, 0.4], 1)
     """
-    if positive is not None and len(named) == 1:
+    if len(scores) < 2:
+        return scores, 0
+    total, given = _sums(scores.values())
+    too_much = total > 1 + _ROUNDED * given
+    if not too_much.any():
+        return scores, 0
+    divisor = np.where(too_much, total, 1.0)
+    return {name: score / divisor for name, score in scores.items()}, int(too_much.sum())
+
+
+def _sums(scores: Iterable[_Floats]) -> tuple[_Floats, _Floats]:
+    """The sum of the scores of each row, and how many it has, each shape (n,)."""
+    total, given = 0.0, 0.0
+    for score in scores:
+        total, given = total + np.nan_to_num(score), given + ~np.isnan(score)
+    return np.asarray(total, np.float64), np.asarray(given, np.float64)
+
+
+def _score_of_label(rows: int, named: Mapping[str, _OfClass]) -> _Floats:
+    """The probability that each row of a binary model gave to its own label, shape (rows,); NaN where it gave none.
+
+    A row that gave its label none gave it what the other class leaves.
+    """
+    if len(named) == 1:
         only = next(iter(named.values()))
         return np.abs(~only.is_label - only.probability)  # p or 1 - p
     of_label = np.full(rows, np.nan)
     for one in named.values():
         of_label = np.where(one.is_label, one.probability, of_label)
-    if positive is not None:
-        for one in named.values():
-            of_label = np.where(~one.is_label & np.isnan(of_label), 1.0 - one.probability, of_label)
+    for one in named.values():
+        of_label = np.where(~one.is_label & np.isnan(of_label), 1.0 - one.probability, of_label)
     return of_label
 
 
-def _squared_errors(rows: int, named: Mapping[str, _OfClass]) -> npt.NDArray[np.float64]:
-    """The sum over the scored classes of the squared errors of each row's probabilities, shape (rows,)."""
-    total = np.zeros(rows)
+def _of_many_classes(rows: int, named: Mapping[str, _OfClass]) -> tuple[_Floats, _Floats]:
+    """The probability that each row gave to its label, and the sum of the squared errors of its probabilities, each
+    shape (rows,); NaN for rows that score no class.
+
+    All classes that a row has no score for are one class here, with what its scores leave.
+    """
+    if not named:
+        return np.full(rows, np.nan), np.full(rows, np.nan)
+    total, given = _sums(one.probability for one in named.values())
+    left = np.maximum(1 - total, 0.0)
+    of_label, errors = np.full(rows, np.nan), np.zeros(rows)
     for one in named.values():
-        total += np.nan_to_num((one.probability - one.is_label) ** 2)
-    return total
+        of_label = np.where(one.is_label, one.probability, of_label)
+        errors += np.nan_to_num((one.probability - one.is_label) ** 2)
+    unscored = np.isnan(of_label)
+    of_label = np.where(unscored, left, of_label)
+    errors += (left - unscored) ** 2
+    none = given == 0
+    of_label[none] = errors[none] = np.nan
+    return of_label, errors
 
 
 @dataclass(frozen=True, slots=True)

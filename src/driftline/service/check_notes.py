@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from driftline.errors import DataError
-from driftline.events import Kind
+from driftline.events import Kind, Task
 from driftline.lookalikes import differs_by, in_quotes, shown, shown_all, twins
 from driftline.profiles import CategoricalColumn, Classification, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
@@ -18,7 +18,8 @@ from driftline.service.check_sides import Sides
 from driftline.statistics import ColumnDrift, Floors
 from driftline.statistics.changes import FAR_WORDS
 from driftline.statistics.drift import more_missing
-from driftline.statistics.figures import numbers, percents
+from driftline.statistics.figures import numbers, percent, percents
+from driftline.statistics.scores import unscored
 
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
 _READ = {Kind.NUMERIC: "numbers", Kind.DATETIME: "dates"}
@@ -52,6 +53,7 @@ def notes_on(sides: Sides, new: list[str], drifts: Mapping[str, ColumnDrift]) ->
         *sides.said,
         *notes,
         *_alike_classes(sides),
+        *_odd_scores(sides),
         *parts_unplayed(sides),
         *_unreadable(sides),
         *_unread(sides, drifts),
@@ -105,6 +107,30 @@ def _alike_classes(sides: Sides) -> list[str]:
         f"{differs_by(one, other)} only: they are two classes, and count as wrong"
         for one, other in twins(predicted - labels, labels).items()
     ][:_TWINS_TOLD]
+
+
+def _odd_scores(sides: Sides) -> list[str]:
+    """Scores of several classes that are no distribution over the classes, and what is made of them."""
+    both = [
+        side.profile.performance if isinstance(side.profile.performance, Classification) else Classification()
+        for side in (sides.before, sides.now)
+    ]
+    shares = [side.rescaled / max(side.count, 1) for side in both]
+    notes = []
+    if any(shares):
+        was, became = percents(*shares)
+        notes.append(
+            f"scores add up to more than 1 in {became} of the labelled rows ({was} in the reference): "
+            "log loss and Brier score are of their shares of that sum"
+        )
+    if sides.layout.schema.task is Task.MULTICLASS and (names := unscored(both[1])):
+        share = percent(sum(names.values()) / max(both[1].count, 1))
+        verb = "has no score" if len(names) == 1 else "have no scores"
+        notes.append(
+            f"{some_of(list(names))} {verb}: log loss and Brier score take what the scores leave for the probability "
+            f"of the label in {share} of the labelled rows"
+        )
+    return notes
 
 
 def _unreadable(sides: Sides) -> list[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from driftline.profiles.performance import SMALLEST_PROBABILITY
+from driftline.profiles.performance import SMALLEST_PROBABILITY, rescaled
 from driftline.statistics.special import normal_quantile
 
 Floats = npt.NDArray[np.float64]
@@ -177,7 +177,8 @@ def _brier(answers: Answers, positive: str | None) -> Influence:
     names = [positive] if positive is not None else list(answers.scores)
     if not names or any(name not in answers.scores for name in names):
         raise NotMeasurableError("there are no scores")
-    errors = np.sum([(answers.scores[name] - (answers.labels == name)) ** 2 for name in names], axis=0)
+    scores, _ = rescaled(answers.scores)
+    errors = np.sum([(scores[name] - (answers.labels == name)) ** 2 for name in names], axis=0)
     if np.isnan(errors).any():
         raise NotMeasurableError("some rows lack a score")
     return _mean(errors.astype(np.float64))
@@ -185,10 +186,11 @@ def _brier(answers: Answers, positive: str | None) -> Influence:
 
 def _score_of_label(answers: Answers, positive: str | None) -> Floats:
     found = np.full(len(answers.labels), np.nan)
-    for name, score in answers.scores.items():
+    scores, _ = rescaled(answers.scores)
+    for name, score in scores.items():
         found = np.where(answers.labels == name, score, found)
-    if positive is not None and positive in answers.scores:
-        found = np.where(np.isnan(found), 1 - answers.scores[positive], found)
+    if positive is not None and positive in scores:
+        found = np.where(np.isnan(found), 1 - scores[positive], found)
     if np.isnan(found).any():
         raise NotMeasurableError("some rows have no score of their label")
     return found

@@ -8,6 +8,7 @@ highest score of each row, which is not kept.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -110,8 +111,8 @@ def _hanley_mcneil(auc: float, m: float, n: float, confidence: float) -> Interva
 
 
 def log_loss(performance: Classification, ask: Question) -> Measure:
-    """Mean of -ln of the probability given to the true class, in nats, of the rows that have one; `mean_within`
-    what the scores could have cost had the labels been others.
+    """Mean of -ln of the probability given to the true class, in nats, of the rows that have scores (see
+    `Classification`); `mean_within` what the scores could have cost had the labels been others.
     """
     losses = performance.log_loss
     if not performance.count:
@@ -121,6 +122,8 @@ def log_loss(performance: Classification, ask: Question) -> Measure:
     if losses.sd is None:
         return ask.no(ONE_ROW, losses.count)
     worst = -math.log(max(_farthest(performance, ask.positive), SMALLEST_PROBABILITY))
+    if ask.positive is None and (performance.rescaled or unscored(performance)):
+        worst = -math.log(SMALLEST_PROBABILITY)
     return ask.yes(losses.mean, _mean_loss(losses, worst, ask.confidence), losses.count)
 
 
@@ -128,6 +131,16 @@ def _mean_loss(losses: Moments, worst: float, confidence: float) -> Interval:
     """The interval of the mean of two losses or more that can be as large as ``worst``."""
     mean, sd, n = losses.mean or 0.0, losses.sd or 0.0, losses.count
     return mean_within(Sums(n, mean, sd, likely_skewness(mean, sd, n), 0.0, worst), worst, confidence)
+
+
+def unscored(performance: Classification) -> dict[str, int]:
+    """How many rows are labelled as each class that no row scores, by name; empty where there are no scores."""
+    if not performance.scores:
+        return {}
+    found = Counter[str]()
+    for (label, _), count in performance.confusion.items():
+        found[label] += 0 if label in performance.scores else count
+    return {name: count for name, count in sorted(found.items()) if count}
 
 
 def _farthest(performance: Classification, positive: str | None) -> float:
@@ -228,9 +241,10 @@ def lift_10(performance: Classification, ask: Question) -> Measure:
 
 
 def brier(performance: Classification, ask: Question) -> Measure:
-    """Mean squared error of the probabilities, of the rows that score their label; `mean_within`.
+    """Mean squared error of the probabilities, of the rows that have scores; `mean_within`.
 
-    Binary: (p - y)², in [0, 1]. Multiclass: its sum over the scored classes, in [0, 2] (Brier 1950).
+    Binary: (p - y)², in [0, 1]. Multiclass: its sum over the classes, in [0, 2] (Brier 1950); what a row's scores leave
+    is the probability of all classes that it does not score.
     """
     errors = performance.brier
     if not performance.count:

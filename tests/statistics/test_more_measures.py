@@ -18,7 +18,8 @@ from sklearn import metrics
 
 from driftline.profiles import Classification, Regression, ScorePair
 from driftline.profiles.performance import SMALLEST_PROBABILITY, logit
-from driftline.sketches import GridSketch
+from driftline.profiles.reference import grid_for_scores
+from driftline.sketches import Grid, GridSketch
 from driftline.statistics import (
     HIGHER_IS_BETTER,
     Measure,
@@ -387,6 +388,66 @@ def test_either_class_of_two_tells_the_probability_of_the_label(rows: list[tuple
     labels = texts(map(str, y))
     other = Classification.of(labels, labels, {"0": pl.Series(1 - s)}, positive="1")
     assert (other.log_loss, other.brier) == (performance.log_loss, performance.brier)
+
+
+def in_a_band(seed: int, base: float, width: float, n: int = 2_000) -> tuple[np.ndarray, pl.Series, pl.Series]:
+    """Labels, their names, and scores that all lie in a narrow band."""
+    rng = np.random.default_rng(seed)
+    y = rng.random(n) < 0.2
+    z = rng.normal(size=n) + 2 * y
+    return y, texts(map(str, y.astype(int))), pl.Series(base + width * (z - z.mean()) / z.std() / 4)
+
+
+BANDS = [(0.01, 2e-4), (0.02, 1e-3), (0.3, 1e-3), (0.9, 1e-3), (0.001, 1e-5), (0.5, 1e-6)]
+
+
+@pytest.mark.parametrize(("base", "width"), BANDS)
+def test_scores_in_a_narrow_band_are_told_apart_on_the_references_grid(base: float, width: float) -> None:
+    """On the plain grid a band of 0.9 ± 0.001 was one cell or two, and its ROC AUC 0.57 for 0.92."""
+    y, labels, scores = in_a_band(1, base, width)
+    grid = grid_for_scores(in_a_band(2, base, width)[2])
+    found = measures(Classification.of(labels, labels, {"1": scores}, positive="1", grids={"1": grid}), positive="1")
+    assert found["roc_auc"].value == pytest.approx(metrics.roc_auc_score(y, scores), abs=1e-3)
+    assert found["average_precision"].value == pytest.approx(metrics.average_precision_score(y, scores), abs=3e-3)
+    narrow = found["roc_auc"]
+    assert narrow.high is not None
+    assert narrow.low is not None
+    assert narrow.high - narrow.low < 0.06
+
+
+@pytest.mark.parametrize(("base", "width"), BANDS)
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_the_interval_holds_what_the_order_within_cells_can_make(base: float, width: float, shift: float) -> None:
+    """On a grid that was not made for the band, or where the band has moved, the value is far off, and that shows."""
+    y, labels, scores = in_a_band(3, base + shift * width, width)
+    found = measures(Classification.of(labels, labels, {"1": scores}, positive="1"), positive="1")
+    exact = {
+        "roc_auc": metrics.roc_auc_score(y, scores),
+        "average_precision": metrics.average_precision_score(y, scores),
+    }
+    cells = len(np.unique(Grid().cells_of(logit(scores.to_numpy()))))
+    for name, value in exact.items():
+        one = found[name]
+        assert cells == 1 or one.low - 1e-9 <= value <= one.high + 1e-9, name
+
+
+def test_ties_leave_no_order_open() -> None:
+    """Scores of one decimal are as they are: their intervals are those of the rows alone."""
+    rng = np.random.default_rng(4)
+    y = rng.random(2_000) < 0.4
+    scores = np.round(np.clip(0.3 + 0.3 * y + rng.normal(0, 0.2, 2_000), 0.05, 0.95), 1)
+    labels = texts(map(str, y.astype(int)))
+    found = measures(Classification.of(labels, labels, {"1": pl.Series(scores)}), positive="1")
+    assert found["roc_auc"].high - found["roc_auc"].low < 0.05
+
+
+@given(st.lists(st.tuples(st.booleans(), SCORES), max_size=40), st.floats(-5, 5), st.integers(-9, 3))
+def test_turning_scores_round_on_any_grid_is_a_law(rows: list[tuple[bool, float]], centre: float, power: int) -> None:
+    labels = texts(str(int(label)) for label, _ in rows)
+    scores = {"1": pl.Series([score for _, score in rows], dtype=pl.Float64)}
+    pair = Classification.of(labels, labels, scores, grids={"1": Grid(centre, 2.0**power)}).scores["1"]
+    assert pair.turned().turned() == pair
+    assert pair.turned().auc_bounds() == pytest.approx(pair.auc_bounds(), abs=1e-12) or pair.auc_bounds() is None
 
 
 # ---- regression --------------------------------------------------------------------------------------------

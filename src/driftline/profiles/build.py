@@ -19,6 +19,8 @@ from driftline.profiles.performance import Classification, Performance, Regressi
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid, compiled
 
+LOGIT = "/logit"
+"""What the name of a score's grid ends with: it is one of logits."""
 MOST_SEGMENTS = 100
 """Values of a segment column that are looked at; a column with more of them is no segment."""
 
@@ -208,4 +210,5 @@ def performance_of(
         labelled["prediction"],
         {name.removeprefix(SCORE): labelled[name] for name in scores if labelled[name].count()},
         positive=schema.positive,
+        grids={name.removeprefix(SCORE): grids[name + LOGIT] for name in scores if name + LOGIT in grids},
     )

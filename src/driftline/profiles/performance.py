@@ -37,7 +37,10 @@ def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class ScorePair:
-    """The scores of one class, by their logit: of rows whose label is that class, and of the others."""
+    """The scores of one class, by their logit: of rows whose label is that class, and of the others.
+
+    The grid comes from the reference and is part of the identity; see `driftline.profiles.reference.grid_for_scores`.
+    """
 
     positives: GridSketch = field(default_factory=GridSketch)
     negatives: GridSketch = field(default_factory=GridSketch)
@@ -49,6 +52,11 @@ class ScorePair:
     def turned(self) -> ScorePair:
         """The scores of the only other class: one minus these, which turns the sign of the logit."""
         return ScorePair(self.negatives.turned(), self.positives.turned())
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of both."""
+        return self.positives.grid if len(self.positives.cells) else self.negatives.grid
 
     def auc_bounds(self) -> tuple[float, float] | None:
         """The least and the greatest ROC AUC that the order within cells allows; None without rows of both kinds."""
@@ -89,8 +97,9 @@ class Classification:
         scores: Mapping[str, pl.Series] | None = None,
         *,
         positive: str | None = None,
+        grids: Mapping[str, Grid] | None = None,
     ) -> Classification:
-        """Count class names, shape (n,), and probabilities a class, each shape (n,) in [0, 1] or null.
+        """Count class names, shape (n,), and probabilities a class, each shape (n,) in [0, 1] or null, on their grids.
 
         Rows without a label or a prediction are left out, and scores outside [0, 1]. With ``positive`` (binary) a row
         that scores one class only scores the other by one minus that.
@@ -117,7 +126,7 @@ class Classification:
         losses = -np.log(np.clip(label_score, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
         return cls(
             confusion=_confusion(labels, labelled, predictions),
-            scores={name: _score_pair(one) for name, one in named.items()},
+            scores={name: _score_pair(one, (grids or {}).get(name)) for name, one in named.items()},
             log_loss=Moments.of(losses),
             brier=Moments.of(errors),
             rescaled=too_much,
@@ -190,12 +199,12 @@ class _OfClass(NamedTuple):
         return cls(probability, is_label)
 
 
-def _score_pair(one: _OfClass) -> ScorePair:
+def _score_pair(one: _OfClass, grid: Grid | None) -> ScorePair:
     known = ~np.isnan(one.probability)
     probability, is_label = one.probability, one.is_label
     if not known.all():
         probability, is_label = probability[known], is_label[known]
-    return ScorePair(*GridSketch.by_flag(logit(probability), is_label))
+    return ScorePair(*GridSketch.by_flag(logit(probability), is_label, grid))
 
 
 def rescaled(scores: Mapping[str, _Floats]) -> tuple[Mapping[str, _Floats], int]:

@@ -12,16 +12,18 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
-from driftline.profiles.build import profile_rows
+from driftline.profiles.build import LOGIT, profile_rows
 from driftline.profiles.column import parts_of
-from driftline.profiles.frame import COMPOSITE, FEATURE, TARGETS
+from driftline.profiles.frame import COMPOSITE, FEATURE, SCORE, TARGETS
 from driftline.profiles.parts import Anchor, anchor_of
+from driftline.profiles.performance import logit
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
 
 _EXACT_INTEGERS = 256  # whole numbers up to here have a cell of their own on the plain grid
 _CONSTANT_SPREAD = 2.0**-20  # of the only value: what is taken as its spread
 _SAMPLE_ROWS = 100_000
+_NARROW = 0.25  # 32 cells: half the 16-84 % range of logits over their median
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,9 @@ def layout_of(rows: pl.DataFrame, schema: Schema) -> tuple[dict[str, Grid], dict
             for part, there in parts_of(_spaced(values), kind, anchors.get(name)).items():
                 if there.dtype != pl.String:
                     grids[f"{name}/{part}"] = grid_for(there)
+    for name in rows.columns:
+        if name.startswith(SCORE) and (grid := grid_for_scores(rows[name])) != Grid():
+            grids[name + LOGIT] = grid
     return grids, anchors
 
 
@@ -104,6 +109,25 @@ def grid_for(values: pl.Series) -> Grid:
         return Grid()
     scale = 2.0 ** max(min(round(math.log2(spread)), 1000), -1000)
     return Grid(middle + 0.0, scale)
+
+
+def grid_for_scores(values: pl.Series) -> Grid:
+    """Choose a grid for the logits of scores: the plain one, unless they lie in a band of so few of its cells that it
+    would not tell them apart. Then it is centred on their median, and its scale is about half their 16-84 % range.
+
+    >>> grid_for_scores(pl.Series([0.1, 0.5, 0.9])), grid_for_scores(pl.Series([0.2689, 0.2690, 0.2691])).scale
+    (Grid(centre=0.0, scale=1.0), 0.00048828125)
+    """
+    there = _spaced(values).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
+    there = there[(there > 0.0) & (there < 1.0)]
+    if not len(there):
+        return Grid()
+    ordered = np.sort(logit(there))
+    low, middle, high = (_quantile(ordered, share) for share in (0.16, 0.5, 0.84))
+    spread = (high - low) / 2
+    if not 0 < spread < abs(middle) * _NARROW:
+        return Grid()
+    return Grid(middle, 2.0 ** round(math.log2(spread)))
 
 
 def _is_usual(value: float, numbers: npt.NDArray[np.float64]) -> bool:

@@ -145,15 +145,21 @@ class GridSketch:
         return tally.sketch()
 
     @classmethod
-    def by_flag(cls, values: npt.NDArray[np.float64], flags: npt.NDArray[np.bool_]) -> tuple[GridSketch, GridSketch]:
-        """Count finite values, shape (n,), on the grid (0, 1): those with a flag, shape (n,), and the others."""
+    def by_flag(
+        cls, values: npt.NDArray[np.float64], flags: npt.NDArray[np.bool_], grid: Grid | None = None
+    ) -> tuple[GridSketch, GridSketch]:
+        """Count finite values, shape (n,): those with a flag, shape (n,), and the others."""
+        grid = grid or Grid()
         loops = compiled.kernel()
         if loops is None or len(values) < _FEW:
-            return cls.of(values[flags]), cls.of(values[~flags])
+            return cls.of(values[flags], grid), cls.of(values[~flags], grid)
+        if grid != Grid():
+            with np.errstate(over="ignore"):
+                values = np.clip((values - grid.centre) / grid.scale, -LARGEST, LARGEST)
         flagged, others = scratch("flagged", CELLS, np.int64), scratch("others", CELLS, np.int64)
         flagged[:] = others[:] = 0
         loops.tally_by_flag(values, flags, flagged, others)
-        return _from_dense(Grid(), flagged), _from_dense(Grid(), others)
+        return _from_dense(grid, flagged), _from_dense(grid, others)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GridSketch):
@@ -181,15 +187,15 @@ class GridSketch:
         return GridSketch(self.grid, cells, counts)
 
     def turned(self) -> GridSketch:
-        """The counts of the values with their signs turned, on a grid around 0."""
-        if self.grid.centre != 0.0:
-            raise UsageError(f"a grid around {self.grid.centre} came; only one around 0 has a mirror image")
+        """The counts of the values with their signs turned, on the grid's mirror image."""
         cells = np.where(self.cells == _ZERO, _ZERO, 0xFFFF - self.cells).astype(np.uint16)  # there is no -0.0
         order = np.argsort(cells)
-        return GridSketch(self.grid, cells[order], self.counts[order])
+        return GridSketch(Grid(0.0 - self.grid.centre, self.grid.scale), cells[order], self.counts[order])
 
     def folded(self) -> GridSketch:
         """The counts of the sizes of the values, on a grid around 0."""
+        if self.grid.centre != 0.0:
+            raise UsageError(f"a grid around {self.grid.centre} came; sizes are counted on one around 0")
         below = self.cells < _ZERO
         low = GridSketch(self.grid, self.cells[below], self.counts[below]).turned()
         return low.merge(GridSketch(self.grid, self.cells[~below], self.counts[~below]))

@@ -41,7 +41,8 @@ def roc_auc(performance: Classification, ask: Question) -> Measure:
     """Chance that a row of the class scores above one that is not, ties counting half; DeLong (1988) from the
     grids.
 
-    Scores within one cell of the grid (2^-7 of their logit) count as ties. Multiclass: the mean of
+    Scores within one cell of the grid (2^-7 of their logit, or of its distance from the reference's median where all
+    lie close to that) count as ties; the interval allows for any order of those that are none. Multiclass: the mean of
     one-vs-rest over the classes that have both; as its classes share rows in a way that the grids do not
     keep, its interval takes them as fully correlated, which is on the safe side.
     """
@@ -69,7 +70,7 @@ def _auc(pair: ScorePair, confidence: float) -> tuple[float, Interval]:
 
     So few do not show how much their scores vary: of 3 against 97 DeLong's held the truth in 81 to 86 of 100 samples.
     """
-    _, positives, negatives = _on_cells(pair)
+    cells, positives, negatives = _on_cells(pair)
     m, n = float(positives.sum()), float(negatives.sum())
     beaten = (np.cumsum(negatives) - negatives / 2) / n  # share of negatives below a positive in this cell
     beating = (m - np.cumsum(positives) + positives / 2) / m
@@ -79,10 +80,11 @@ def _auc(pair: ScorePair, confidence: float) -> tuple[float, Interval]:
         variance += float((positives * (beaten - auc) ** 2).sum() / ((m - 1) * m))
         variance += float((negatives * (beating - auc) ** 2).sum() / ((n - 1) * n))
     delong = logit_delta(auc, math.sqrt(variance), confidence) if variance > 0 and 0 < auc < 1 else None
-    if delong is not None and min(m, n) >= _FEW_OF_A_CLASS:
-        return auc, delong
-    few = _hanley_mcneil(auc, m, n, confidence)
-    return auc, few if delong is None else Interval(min(few.low, delong.low), max(few.high, delong.high))
+    if delong is None or min(m, n) < _FEW_OF_A_CLASS:
+        few = _hanley_mcneil(auc, m, n, confidence)
+        delong = few if delong is None else Interval(min(few.low, delong.low), max(few.high, delong.high))
+    tied = float((positives * negatives * _unordered(cells)).sum()) / (m * n) / 2
+    return auc, Interval(max(delong.low - tied, 0.0), min(delong.high + tied, 1.0))
 
 
 def _hanley_mcneil(auc: float, m: float, n: float, confidence: float) -> Interval:
@@ -149,7 +151,7 @@ def _farthest(performance: Classification, positive: str | None) -> float:
     for pair in performance.scores.values():
         for cells in (pair.positives.cells, pair.negatives.cells):
             if len(cells):
-                low, high = pair.positives.grid.centres(cells[[0, -1]]).tolist()
+                low, high = pair.grid.centres(cells[[0, -1]]).tolist()
                 found.append(_expit(low))
                 if positive is not None:
                     found.append(_expit(-high))
@@ -161,7 +163,8 @@ def _expit(logit: float) -> float:
 
 
 def average_precision(performance: Classification, ask: Question) -> Measure:
-    """Area under the curve of precision over recall as a sum of steps, in (0, 1]; ties are one step.
+    """Area under the curve of precision over recall as a sum of steps, in (0, 1]; ties are one step, and so are the
+    scores of a cell, of which the interval allows for any order.
 
     Its interval, on the logit scale, has the variance that a bootstrap of the rows tends to and costs no draws: the
     infinitesimal jackknife on the cells (Efron 1982). Below 100 positive rows, which it is too sure of, the wider of it
@@ -170,7 +173,7 @@ def average_precision(performance: Classification, ask: Question) -> Measure:
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):
         return pair
-    _, ascending, others = _on_cells(pair)
+    cells, ascending, others = _on_cells(pair)
     positives, negatives = ascending[::-1], others[::-1]
     hits, taken = np.cumsum(positives), np.cumsum(positives + negatives)
     n, rows = pair.positives.count, pair.positives.count + pair.negatives.count
@@ -183,7 +186,34 @@ def average_precision(performance: Classification, ask: Question) -> Measure:
     variance = float((positives * if_positive**2).sum() + (negatives * by_a_row**2).sum()) / n**2
     if n < _FEW_POSITIVES:
         variance = max(variance, value * (1 - value) / n)
-    return ask.yes(value, logit_delta(value, math.sqrt(variance), ask.confidence), rows)
+    bounds = logit_delta(value, math.sqrt(variance), ask.confidence)
+    lower, upper = _any_order(positives, negatives, hits, taken, _unordered(cells)[::-1])
+    low, high = max(bounds.low - lower / n, 0.0), min(bounds.high + upper / n, 1.0)
+    return ask.yes(value, Interval(low, high), rows)
+
+
+def _unordered(cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+    """Which of ascending cells may hold scores that are no ties: those next to another one."""
+    next_to = np.diff(cells.astype(np.int64)) == 1
+    return np.append(next_to, False) | np.append(False, next_to)
+
+
+def _any_order(
+    positives: _Floats, negatives: _Floats, hits: _Floats, taken: _Floats, unordered: npt.NDArray[np.bool_]
+) -> tuple[float, float]:
+    """How much lower and higher the sum of the precisions at all positive rows can be by the order within cells.
+
+    ``hits`` of ``taken`` rows come up to each cell. The i-th positive row of a cell has the precision
+    (hits before + i) / (rows before + i), whose sum over i is one of 1 / (rows before + i).
+    """
+    both = positives + negatives
+    missed = taken - both - (hits - positives)  # rows before the cell that are not positive
+    as_ties = positives * hits / taken
+    found = []
+    for before, wrong in ((taken - positives, missed + negatives), (taken - both, missed)):
+        inverse = np.log((before + positives + 0.5) / (before + 0.5))  # the sum of 1 / (before + i), a bit larger
+        found.append(float(((positives - wrong * inverse - as_ties) * unordered).sum()))
+    return max(-found[0], 0.0), max(found[1], 0.0)
 
 
 def gain_10(performance: Classification, ask: Question) -> Measure:
@@ -313,7 +343,7 @@ def _calibration_bins(pair: ScorePair) -> tuple[_Floats, _Floats, _Floats]:
     """The rows, the positive rows and the sum of scores of each bin that has rows, each shape (bins,)."""
     cells, positives, negatives = _on_cells(pair)
     both = positives + negatives
-    logits = np.clip(pair.positives.grid.centres(cells), -700.0, 700.0)
+    logits = np.clip(pair.grid.centres(cells), -700.0, 700.0)
     probabilities = 1 / (1 + np.exp(-logits))
     bins = np.minimum((probabilities * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
     sides = (both, positives, both * probabilities)

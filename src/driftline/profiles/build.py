@@ -12,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
+from driftline.profiles.blocks import keys_of
 from driftline.profiles.column import CategoricalTally, Column, CompositeTally, NumericTally
 from driftline.profiles.frame import FEATURE, SCORE, SEGMENT
 from driftline.profiles.parts import Anchor
@@ -203,12 +204,15 @@ def performance_of(
     if not len(labelled) or "prediction" not in labelled.columns:
         return None
     if schema.task is Task.REGRESSION:
-        centre = grids["label"].centre if "label" in grids else 0.0
-        return Regression.of(labelled["label"], labelled["prediction"], centre=centre)
+        grid = grids.get("label", Grid())
+        return Regression.of(
+            labelled["label"], labelled["prediction"], centre=grid.centre, keys=keys_of(labelled), unit=grid.scale
+        )
     return Classification.of(
         labelled["label"],
         labelled["prediction"],
         {name.removeprefix(SCORE): labelled[name] for name in scores if labelled[name].count()},
         positive=schema.positive,
         grids={name.removeprefix(SCORE): grids[name + LOGIT] for name in scores if name + LOGIT in grids},
+        keys=keys_of(labelled),
     )

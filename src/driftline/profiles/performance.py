@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import MergeError
+from driftline.profiles.blocks import MANY_CLASSES, MOST_CLASSES, Blocks, Keys, in_units, squared
 from driftline.sketches import ExactSum, Grid, GridSketch, Moments
 from driftline.sketches.moments import LARGEST
 
@@ -80,7 +81,9 @@ class Classification:
     (1 - p(label))² of a binary model, for rows that score their label; else, for rows that score any class, the sum
     over the scored classes and what they leave. What the scores of a row leave of 1 is taken for the probability of its
     label where it has no score for that. Scores that add up to more than 1 (see `rescaled`) are divided by their sum
-    for both, and ``rescaled`` counts these rows.
+    for both, and ``rescaled`` counts these rows. ``blocks`` has sums of these by block, where blocks are known: the
+    rows ``n`` and those that are ``right``, the sums of ``log_loss`` and ``brier`` and of how many rows (``losses``,
+    ``briers``), and of a class c how many are labelled ``l c``, predicted ``p c``, and both, ``h c``.
     """
 
     confusion: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class Classification:
     log_loss: Moments = field(default_factory=Moments)
     brier: Moments = field(default_factory=Moments)
     rescaled: int = 0
+    blocks: Blocks = field(default_factory=Blocks)
 
     @classmethod
     def of(
@@ -98,6 +102,7 @@ class Classification:
         *,
         positive: str | None = None,
         grids: Mapping[str, Grid] | None = None,
+        keys: Keys | None = None,
     ) -> Classification:
         """Count class names, shape (n,), and probabilities a class, each shape (n,) in [0, 1] or null, on their grids.
 
@@ -108,6 +113,7 @@ class Classification:
             there = labels.is_not_null() & predictions.is_not_null()
             labels, predictions = labels.filter(there), predictions.filter(there)
             scores = {name: series.filter(there) for name, series in (scores or {}).items()}
+            keys = None if keys is None else keys.where(there.to_numpy())
         labelled = _rows_by_name(labels)
         named = {
             name: _OfClass.of(_rows_of(name, labels, labelled), series)
@@ -120,16 +126,24 @@ class Classification:
             errors = (1 - label_score) ** 2
         else:
             label_score, errors = _of_many_classes(len(labels), distributed)
+        losses = -np.log(np.clip(label_score, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+        predicted = _rows_by_name(predictions) if labelled is not None else None
+        blocks = Blocks()
+        if keys is not None:
+            sums = _sums_by_class(labels, labelled, predictions, predicted)
+            if named:
+                sums |= _sums_of_losses(losses, errors)
+            blocks = Blocks.of(keys, sums)
         scored = ~np.isnan(label_score)
         if not scored.all():
-            label_score, errors = label_score[scored], errors[scored]
-        losses = -np.log(np.clip(label_score, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+            losses, errors = losses[scored], errors[scored]
         return cls(
-            confusion=_confusion(labels, labelled, predictions),
+            confusion=_confusion(labels, labelled, predictions, predicted),
             scores={name: _score_pair(one, (grids or {}).get(name)) for name, one in named.items()},
             log_loss=Moments.of(losses),
             brier=Moments.of(errors),
             rescaled=too_much,
+            blocks=blocks,
         )
 
     def merge(self, other: Classification) -> Classification:
@@ -144,6 +158,7 @@ class Classification:
             log_loss=self.log_loss.merge(other.log_loss),
             brier=self.brier.merge(other.brier),
             rescaled=self.rescaled + other.rescaled,
+            blocks=self.blocks.merge(other.blocks),
         )
 
     @property
@@ -155,9 +170,43 @@ class Classification:
 _RowsByName = dict[str, pl.Series]
 
 
-def _confusion(labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series) -> dict[tuple[str, str], int]:
+def _sums_by_class(
+    labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series, predicted: _RowsByName | None
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Which rows are right, labelled and predicted as each class and both: 1 or 0, each shape (n,)."""
+    if labelled is None or predicted is None:
+        right = (labels == predictions).to_numpy()
+        names = pl.concat([labels, predictions]).unique().sort().to_list()
+        if len(names) > MOST_CLASSES:
+            return {"right": right.astype(np.int64), MANY_CLASSES: np.ones(len(labels), np.int64)}
+        labelled, predicted = ({name: side == name for name in names} for side in (labels, predictions))
+    hits = {name: rows & predicted[name] for name, rows in labelled.items() if name in predicted}
+    parts = {
+        f"{part} {name}": rows
+        for part, side in zip("lph", (labelled, predicted, hits), strict=True)
+        for name, rows in side.items()
+    }
+    found = {name: rows.to_numpy().astype(np.int64) for name, rows in parts.items()}
+    return found | {"right": sum((found[f"h {name}"] for name in hits), np.zeros(len(labels), np.int64))}
+
+
+def _sums_of_losses(losses: _Floats, errors: _Floats) -> dict[str, npt.NDArray[np.int64]]:
+    """The log losses and squared errors in units, 0 where NaN, and where they are not."""
+    there = [~np.isnan(side) for side in (losses, errors)]
+    if not all(side.all() for side in there):
+        losses, errors = np.nan_to_num(losses), np.nan_to_num(errors)
+    return {
+        "log_loss": in_units(losses),
+        "brier": in_units(errors),
+        "losses": there[0].astype(np.int64),
+        "briers": there[1].astype(np.int64),
+    }
+
+
+def _confusion(
+    labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series, predicted: _RowsByName | None
+) -> dict[tuple[str, str], int]:
     """How many rows have each label and prediction, by name. Few names are compared, which is quicker than grouping."""
-    predicted = _rows_by_name(predictions) if labelled is not None else None
     if labelled is None or predicted is None:
         pairs = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
         return {(label, prediction): int(count) for label, prediction, count in sorted(pairs.rows())}
@@ -277,7 +326,9 @@ class Regression:
 
     The higher and mixed sums give the intervals of RMSE and R² by the delta method. ``residuals`` are the errors on the
     grid (0, 1). ``relative`` are the moments of abs(e / label), for labels further than `NEAR_ZERO` from 0. ``centre``
-    comes from the reference and is part of the identity.
+    comes from the reference and is part of the identity. ``blocks`` has sums by block, where blocks are known: the rows
+    ``n``, and of these ``e``, ``abs(e)`` as ``a``, its square ``ee``, ``t``, ``tt``, and ``relative`` of how many
+    (``relatives``).
     """
 
     centre: float = 0.0
@@ -291,10 +342,22 @@ class Regression:
     squares_by_target_square: ExactSum = field(default_factory=ExactSum)
     residuals: GridSketch = field(default_factory=GridSketch)
     relative: Moments = field(default_factory=Moments)
+    blocks: Blocks = field(default_factory=Blocks)
 
     @classmethod
-    def of(cls, labels: pl.Series, predictions: pl.Series, *, centre: float = 0.0) -> Regression:
-        """Sum up numbers, each shape (n,). Rows without a finite label and prediction are left out."""
+    def of(
+        cls,
+        labels: pl.Series,
+        predictions: pl.Series,
+        *,
+        centre: float = 0.0,
+        keys: Keys | None = None,
+        unit: float = 1.0,
+    ) -> Regression:
+        """Sum up numbers, each shape (n,). Rows without a finite label and prediction are left out.
+
+        ``unit`` is that of the sums by block, such as the spread of the reference's labels.
+        """
         y = labels.cast(pl.Float64).fill_null(np.nan).to_numpy()
         p = predictions.cast(pl.Float64).fill_null(np.nan).to_numpy()
         there = np.isfinite(y) & np.isfinite(p)
@@ -305,6 +368,14 @@ class Regression:
             t = np.clip(y[there] - centre, -LARGEST, LARGEST)
         e2, t2 = e * e, t * t
         far = np.abs(y[there]) > NEAR_ZERO
+        relative = np.abs(e[far] / y[there][far])
+        blocks = Blocks()
+        if keys is not None:
+            whole, target = in_units(e, unit), in_units(t, unit)
+            shares = np.zeros(len(e), np.int64)
+            shares[far] = in_units(relative)
+            sums = {"e": whole, "a": np.abs(whole), "ee": squared(whole), "t": target, "tt": squared(target)}
+            blocks = Blocks.of(keys.where(there), {**sums, "relative": shares, "relatives": far.astype(np.int64)}, unit)
         return cls(
             centre=centre,
             errors=Moments.of(e),
@@ -316,7 +387,8 @@ class Regression:
             squares_by_target=ExactSum.of(e2 * t),
             squares_by_target_square=ExactSum.of(e2 * t2),
             residuals=GridSketch.of(e, Grid()),
-            relative=Moments.of(np.abs(e[far] / y[there][far])),
+            relative=Moments.of(relative),
+            blocks=blocks,
         )
 
     def merge(self, other: Regression) -> Regression:
@@ -339,6 +411,7 @@ class Regression:
             squares_by_target_square=self.squares_by_target_square.merge(other.squares_by_target_square),
             residuals=self.residuals.merge(other.residuals),
             relative=self.relative.merge(other.relative),
+            blocks=self.blocks.merge(other.blocks),
         )
 
     @property

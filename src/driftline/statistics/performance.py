@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from driftline.profiles import Classification, Performance, Regression
 from driftline.statistics import classification, regression, scores
+from driftline.statistics.between import BetweenBlocks
 from driftline.statistics.intervals import wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import Question
@@ -92,6 +93,7 @@ def measures(
 ) -> dict[str, Measure]:
     """Measures of a performance, by name, with two-sided intervals; empty where nothing is labelled.
 
+    Where rows have times or clusters, intervals are no narrower than these let them be (`statistics.between`).
     ``positive`` makes the measures of a classifier those of that class; without it they are macro averages, and the
     measures `OF_ONE_CLASS` are left out. ``names`` are the measures that are asked for, all without it. A measure that
     cannot be had is there all the same, with a ``problem`` in words and no value.
@@ -107,9 +109,12 @@ def measures(
         for name in table
         if (names is None or name in names) and (positive is not None or name not in OF_ONE_CLASS)
     ]
+    between = BetweenBlocks(performance, positive)
     if isinstance(performance, Classification):
-        return {name: CLASSIFICATION[name](performance, Question(name, confidence, positive)) for name in asked}
-    return {name: REGRESSION[name](performance, Question(name, confidence, None)) for name in asked}
+        found = {name: CLASSIFICATION[name](performance, Question(name, confidence, positive)) for name in asked}
+    else:
+        found = {name: REGRESSION[name](performance, Question(name, confidence, None)) for name in asked}
+    return {name: between.widened(measure) for name, measure in found.items()}
 
 
 def measures_by_class(performance: Performance | None, *, confidence: float = 0.95) -> dict[str, dict[str, Measure]]:
@@ -145,7 +150,9 @@ def _each_against_the_rest(performance: Classification) -> dict[str, Classificat
         counts = {(name, name): hits[name], (name, rest): missed, (rest, name): wrong, (rest, rest): others}
         own = scores.scores_of(performance, name)
         found[name] = Classification(
-            {pair: count for pair, count in counts.items() if count}, {} if own is None else {name: own}
+            {pair: count for pair, count in counts.items() if count},
+            {} if own is None else {name: own},
+            blocks=performance.blocks,
         )
     return found
 

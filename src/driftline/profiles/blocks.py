@@ -1,0 +1,207 @@
+"""Sums of labelled rows by block: rows of one hour, or of one customer, may share luck, and say less than they count.
+
+How far the sums of blocks vary shows that; see `driftline.statistics.between`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.errors import UsageError
+from driftline.sketches.hashing import hash_texts
+
+MOST_BLOCKS = 128
+DAY = 24
+MANY_CLASSES = "many"
+"""The sum that says that there are more than `MOST_CLASSES`, and so none by class."""
+MOST_CLASSES = 24
+_SPANS = (1, 3, 6, 12, DAY)
+_MIXED = -1
+_FAR = 1 << 32  # hours: further than times can be told
+_ALLOWED = {_MIXED, 0, *_SPANS, *(DAY << doubled for doubled in range(36))}
+_HOUR_US = 3_600_000_000
+_EXACT_ROWS = 1 << 16
+_DENSE = 4096
+_UNIT, _FARTHEST = 2.0**24, 64.0
+
+_Ints = npt.NDArray[np.int64]
+_Floats = npt.NDArray[np.float64]
+
+
+class Keys(NamedTuple):
+    """The block of each row, shape (n,): its hour since 1970 (``span`` 1), or a hash of its cluster (``span`` 0)."""
+
+    span: int
+    numbers: _Ints
+
+    def where(self, there: npt.NDArray[np.bool_]) -> Keys:
+        """Those of some of the rows."""
+        return self if there.all() else Keys(self.span, self.numbers[there])
+
+
+def keys_of(rows: pl.DataFrame) -> Keys | None:
+    """The blocks of canonical rows: by ``cluster`` where there is one, else by ``time``; None without either.
+
+    Rows that lack theirs are of one block.
+    """
+    if "cluster" in rows.columns:
+        names = rows["cluster"].fill_null("")
+        return Keys(0, (hash_texts(names) % np.uint64(MOST_BLOCKS)).astype(np.int64))
+    if "time" not in rows.columns:
+        return None
+    return Keys(1, rows["time"].to_physical().fill_null(0).to_numpy() // _HOUR_US)
+
+
+def in_units(values: _Floats, unit: float = 1.0) -> _Ints:
+    """Numbers as whole ones, of 2**-24 units, and at most 64 units: their sums are the same in any order."""
+    with np.errstate(over="ignore"):
+        shares = np.clip(values / unit, -_FARTHEST, _FARTHEST)
+    return np.rint(shares * _UNIT).astype(np.int64)
+
+
+def squared(values: _Ints) -> _Ints:
+    """The squares of numbers in units, in square units."""
+    return np.rint(np.square(values / _UNIT) * _UNIT).astype(np.int64)
+
+
+def _none() -> _Ints:
+    return np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blocks:
+    """Sums by block, of at most `MOST_BLOCKS` blocks.
+
+    ``numbers`` ascend, shape (k,), and ``sums``, shape (k * names,), has those of each block one after another, in
+    order of ``names``. ``span`` is how many hours a block has, more where there were too many: a block's number is the
+    hours since 1970 over it, rounded down. 0 are blocks of clusters, and -1 says that rows of both kinds, or of another
+    ``unit``, were put together, of which nothing is known. Sums of other things than counts are in 2**-24 units,
+    of a regression's numbers, which count for 64 units at most.
+    """
+
+    span: int = 0
+    unit: float = 1.0
+    names: tuple[str, ...] = ()
+    numbers: _Ints = field(default_factory=_none)
+    sums: _Ints = field(default_factory=_none)
+
+    def __post_init__(self) -> None:
+        if len(self.sums) != len(self.names) * len(self.numbers) or len(self.numbers) > MOST_BLOCKS:
+            raise UsageError(f"{len(self.sums)} sums came for {len(self.names)} names of {len(self.numbers)} blocks")
+        if list(self.names) != sorted({*self.names}) or bool((np.diff(self.numbers) <= 0).any()):
+            raise UsageError("names and blocks must be ascending")
+        if self.span not in _ALLOWED:
+            raise UsageError(f"blocks of {self.span} hours came; allowed are 1, 3, 6, 12, 24 and its doubles")
+        if len(self.numbers) and max(-int(self.numbers[0]), int(self.numbers[-1])) > _FAR:
+            raise UsageError(f"blocks {self.numbers[0]} to {self.numbers[-1]} came, which no time lies in")
+        if not (0 < self.unit < np.inf):
+            raise UsageError(f"a unit of {self.unit} came; it must be finite and above 0")
+
+    @classmethod
+    def of(cls, keys: Keys, sums: Mapping[str, _Ints], unit: float = 1.0) -> Blocks:
+        """Add up whole numbers of rows, each shape (n,); what each row counts for comes as ``n``."""
+        if not len(keys.numbers):
+            return cls()
+        numbers, by_name = _added(keys.numbers, {"n": np.ones(len(keys.numbers), np.int64), **sums})
+        return _bounded(keys.span, unit, numbers, by_name)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Blocks):
+            return NotImplemented
+        return (
+            (self.span, self.unit, self.names) == (other.span, other.unit, other.names)
+            and np.array_equal(self.numbers, other.numbers)
+            and np.array_equal(self.sums, other.sums)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays inside: equal by value, not hashable
+
+    def merge(self, other: Blocks) -> Blocks:
+        """Return the sums of both."""
+        if _NOTHING in (self, other):
+            return other if self == _NOTHING else self
+        if (self.span > 0) != (other.span > 0) or self.unit != other.unit or _MIXED in (self.span, other.span):
+            return Blocks(_MIXED)
+        span = max(self.span, other.span)
+        one, two = self.of_span(span), other.of_span(span)
+        names = sorted({*one.names, *two.names})
+        stacked = {name: np.concatenate([one.sum_of(name), two.sum_of(name)]) for name in names}
+        return _bounded(span, self.unit, *_added(np.concatenate([one.numbers, two.numbers]), stacked))
+
+    def of_span(self, span: int) -> Blocks:
+        """The same by longer blocks; ``span`` comes after the own one in 1, 3, 6, 12, 24, 48 and so on."""
+        if span == self.span or self.span <= 0:
+            return self
+        by_name = {name: self.sum_of(name) for name in self.names}
+        return _blocks(span, self.unit, *_added(self.numbers // (span // self.span), by_name))
+
+    @property
+    def longer(self) -> Blocks:
+        """The same by the next longer blocks."""
+        return self.of_span(_after(self.span))
+
+    def sum_of(self, name: str) -> _Ints:
+        """One of the sums of each block, shape (k,); 0 where nothing was added."""
+        if name not in self.names:
+            return np.zeros(len(self.numbers), np.int64)
+        return self.sums[self.names.index(name) :: len(self.names)]
+
+    def in_units(self, name: str) -> _Floats:
+        """One of the sums that are no counts, shape (k,), in units."""
+        return self.sum_of(name) / _UNIT
+
+
+_NOTHING = Blocks()
+
+
+def _after(span: int) -> int:
+    return next((longer for longer in _SPANS if longer > span), 2 * span)
+
+
+def _added(numbers: _Ints, sums: Mapping[str, _Ints]) -> tuple[_Ints, dict[str, _Ints]]:
+    """The numbers once each, ascending, and what the sums of each come to; exact, in whatever order."""
+    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+    if len(starts) * 8 <= len(numbers):  # times in order: few blocks begin
+        sums = {name: np.add.reduceat(values, starts) for name, values in sums.items()}
+        numbers = numbers[starts]
+    first = int(numbers.min())
+    if int(numbers.max()) - first < _DENSE:
+        known, places = np.arange(first, int(numbers.max()) + 1), numbers - first
+    else:
+        known, places = np.unique(numbers, return_inverse=True)
+    counts = np.bincount(places, minlength=len(known)) > 0
+    return known[counts], {name: _grouped(places, values, len(known))[counts] for name, values in sums.items()}
+
+
+def _grouped(places: _Ints, values: _Ints, groups: int) -> _Ints:
+    total = np.zeros(groups, np.int64)
+    if len(values) <= _DENSE:
+        np.add.at(total, places, values)
+        return total
+    for start in range(0, len(values), _EXACT_ROWS):  # so many numbers below 2**37 add up without rounding
+        part = slice(start, start + _EXACT_ROWS)
+        total += np.bincount(places[part], values[part], groups).astype(np.int64)
+    return total
+
+
+def _bounded(span: int, unit: float, numbers: _Ints, sums: Mapping[str, _Ints]) -> Blocks:
+    classes = {name[2:] for name in sums if name[1:2] == " "}
+    if len(classes) > MOST_CLASSES or MANY_CLASSES in sums:
+        sums = {name: values for name, values in sums.items() if name[1:2] != " "} | {MANY_CLASSES: sums["n"]}
+    while len(numbers) > MOST_BLOCKS:
+        longer = _after(span)
+        numbers, sums = _added(numbers // (longer // span), sums)
+        span = longer
+    return _blocks(span, unit, numbers, sums)
+
+
+def _blocks(span: int, unit: float, numbers: _Ints, sums: Mapping[str, _Ints]) -> Blocks:
+    names = tuple(sorted(name for name, values in sums.items() if values.any()))
+    table = np.stack([sums[name] for name in names], axis=1) if names else np.empty((len(numbers), 0), np.int64)
+    return Blocks(span, unit, names, numbers, table.ravel())

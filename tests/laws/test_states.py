@@ -29,6 +29,7 @@ from driftline.profiles import (
     WindowProfile,
     profile_rows,
 )
+from driftline.profiles.blocks import Blocks, Keys
 from driftline.sketches import CategoryCounts, ExactSum, Grid, GridSketch, KeySample, Moments, decode, encode
 
 GRID = Grid(centre=2.5, scale=0.5)
@@ -68,6 +69,29 @@ def two_classes(rows: list[Any]) -> Classification:
 def regression(rows: list[Any]) -> Regression:
     labels, predictions = (series([row[at] for row in rows], pl.Float64) for at in (0, 1))
     return Regression.of(labels, predictions, centre=2.5)
+
+
+HOURS = st.one_of(st.integers(470_000, 470_200), st.integers(-(10**6), 10**7))
+
+
+def keys(rows: list[Any], at: int) -> Keys:
+    return Keys(1, np.array([row[at] for row in rows], np.int64))
+
+
+def blocks(rows: list[Any], span: int) -> Blocks:
+    sums = {f"l {name}": np.array([row[1] * (row[2] == name) for row in rows], np.int64) for name in ("rain", "sun")}
+    return Blocks.of(keys(rows, 0)._replace(span=span), sums)
+
+
+def by_hour(rows: list[Any]) -> Classification:
+    labels, predictions = (series([row[at] for row in rows], pl.String) for at in (0, 1))
+    scores = {name: series([row[at] for row in rows], pl.Float64) for at, name in ((2, "rain"), (3, "sun"))}
+    return Classification.of(labels, predictions, scores, keys=keys(rows, 4))
+
+
+def regression_by_hour(rows: list[Any]) -> Regression:
+    labels, predictions = (series([row[at] for row in rows], pl.Float64) for at in (0, 1))
+    return Regression.of(labels, predictions, centre=2.5, keys=keys(rows, 2), unit=0.5)
 
 
 def profile(rows: list[Any]) -> Profile:
@@ -125,6 +149,10 @@ CASES = [
     ),
     Case(Classification, two_classes, st.tuples(CLASSES, CLASSES, PROBABILITIES, PROBABILITIES)),
     Case(Regression, regression, st.tuples(ANY_FLOATS, ANY_FLOATS)),
+    Case(Blocks, lambda rows: blocks(rows, 1), st.tuples(HOURS, st.integers(-(2**36), 2**36), NAMES)),
+    Case(Blocks, lambda rows: blocks(rows, 0), st.tuples(st.integers(0, 127), st.integers(0, 9), NAMES)),
+    Case(Classification, by_hour, st.tuples(NAMES, NAMES, PROBABILITIES, PROBABILITIES, HOURS)),
+    Case(Regression, regression_by_hour, st.tuples(ANY_FLOATS, ANY_FLOATS, HOURS)),
     Case(Profile, profile, st.tuples(MAYBE_NAMES, ANY_FLOATS)),
     Case(
         WindowProfile,

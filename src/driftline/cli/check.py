@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     multiple=True,
     help="A column of numbers that are codes. May be repeated; '' for none.",
 )
+@click.option("--cluster", metavar="C", help="The column of what rows with shared luck have in common: a customer.")
 @click.option(
     "--missing",
     metavar="TEXT",
@@ -182,6 +183,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "missing": columns.missing,
         "time_format": columns.time_format,
         "categorical": columns.categorical,
+        "cluster": columns.cluster,
         "floors": model.floors,
         "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
     }

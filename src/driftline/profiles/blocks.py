@@ -45,17 +45,16 @@ class Keys(NamedTuple):
         return self if there.all() else Keys(self.span, self.numbers[there])
 
 
-def keys_of(rows: pl.DataFrame) -> Keys | None:
-    """The blocks of canonical rows: by ``cluster`` where there is one, else by ``time``; None without either.
+def keys_of(clusters: pl.Series | None, times: pl.Series | None) -> Keys | None:
+    """The blocks of rows by their clusters, texts of shape (n,), where there are any, else by their times, in UTC.
 
-    Rows that lack theirs are of one block.
+    None without either. Rows that lack theirs are of one block.
     """
-    if "cluster" in rows.columns:
-        names = rows["cluster"].fill_null("")
-        return Keys(0, (hash_texts(names) % np.uint64(MOST_BLOCKS)).astype(np.int64))
-    if "time" not in rows.columns:
+    if clusters is not None:
+        return Keys(0, (hash_texts(clusters.fill_null("")) % np.uint64(MOST_BLOCKS)).astype(np.int64))
+    if times is None:
         return None
-    return Keys(1, rows["time"].to_physical().fill_null(0).to_numpy() // _HOUR_US)
+    return Keys(1, times.to_physical().fill_null(0).to_numpy() // _HOUR_US)
 
 
 def in_units(values: _Floats, unit: float = 1.0) -> _Ints:

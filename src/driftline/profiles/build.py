@@ -14,7 +14,7 @@ import polars as pl
 from driftline.events import Kind, Schema, Task
 from driftline.profiles.blocks import keys_of
 from driftline.profiles.column import CategoricalTally, Column, CompositeTally, NumericTally
-from driftline.profiles.frame import FEATURE, SCORE, SEGMENT
+from driftline.profiles.frame import FEATURE, SCORE, SEGMENT, identifiers
 from driftline.profiles.parts import Anchor
 from driftline.profiles.performance import Classification, Performance, Regression, merge_performance
 from driftline.profiles.profile import Profile, WindowProfile
@@ -203,16 +203,23 @@ def performance_of(
     """The performance on canonical rows that have a label, shape (n, columns); None without rows or predictions."""
     if not len(labelled) or "prediction" not in labelled.columns:
         return None
+    keys = keys_of(_clusters(labelled, schema), labelled["time"] if "time" in labelled.columns else None)
     if schema.task is Task.REGRESSION:
         grid = grids.get("label", Grid())
-        return Regression.of(
-            labelled["label"], labelled["prediction"], centre=grid.centre, keys=keys_of(labelled), unit=grid.scale
-        )
+        return Regression.of(labelled["label"], labelled["prediction"], centre=grid.centre, keys=keys, unit=grid.scale)
     return Classification.of(
         labelled["label"],
         labelled["prediction"],
         {name.removeprefix(SCORE): labelled[name] for name in scores if labelled[name].count()},
         positive=schema.positive,
         grids={name.removeprefix(SCORE): grids[name + LOGIT] for name in scores if name + LOGIT in grids},
-        keys=keys_of(labelled),
+        keys=keys,
     )
+
+
+def _clusters(rows: pl.DataFrame, schema: Schema) -> pl.Series | None:
+    """What tells the rows apart that share luck, as texts: a column of its own, or an input."""
+    if "cluster" in rows.columns:
+        return rows["cluster"]
+    column = FEATURE + (schema.cluster or "")
+    return identifiers(rows[column]) if schema.cluster is not None and column in rows.columns else None

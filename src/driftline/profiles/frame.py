@@ -40,7 +40,8 @@ class Columns:
 
     ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column. ``missing``
     are the texts that stand for a missing value; ``time_format`` is how the times are written, None: found out.
-    ``categorical`` are features whose numbers are codes, not quantities; None: nobody said.
+    ``categorical`` are features whose numbers are codes, not quantities; None: nobody said. Rows of one value of
+    ``cluster`` share luck.
     """
 
     id: str | None = None
@@ -55,6 +56,7 @@ class Columns:
     missing: tuple[str, ...] = MISSING_TEXTS
     time_format: str | None = None
     categorical: tuple[str, ...] | None = None
+    cluster: str | None = None
 
     @property
     def roles(self) -> dict[str, str]:
@@ -70,7 +72,7 @@ class Columns:
     @property
     def unread(self) -> frozenset[str]:
         """The columns that are ignored and play no part either: nobody needs what is in them."""
-        return frozenset(self.ignore).difference(self.roles, self.segments, self.features or ())
+        return frozenset(self.ignore).difference(self.roles, self.segments, self.features or (), (self.cluster,))
 
 
 def kind_of(dtype: pl.DataType) -> Kind:
@@ -222,6 +224,7 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
         (columns.id, "id", identifiers),
         (columns.version, "version", identifiers),
         *((name, SEGMENT + name, names_of) for name in columns.segments),
+        (columns.cluster, "cluster", identifiers),
         (columns.time, "time", partial(times_of, time_format=columns.time_format)),
     ]
     for column, role, read in roles:

@@ -29,7 +29,7 @@ def unplayed(columns: Columns, names: Iterable[str]) -> dict[str, str]:
     """
     if columns.features is not None:
         return {}
-    taken = {*columns.roles, *columns.ignore, *columns.segments}
+    taken = {*columns.roles, *columns.ignore, *columns.segments, columns.cluster}
     open_parts = {part for part in USUAL_NAMES if not getattr(columns, part)}
     return {
         name: part

@@ -59,6 +59,7 @@ def check(
     missing: Iterable[str] = MISSING_TEXTS,
     time_format: str | None = None,
     categorical: Iterable[str] | None = None,
+    cluster: str | None = None,
     positive: object = None,
     floors: Floors | None = None,
     multivariate: str = "correlation",
@@ -72,10 +73,12 @@ def check(
     performance is told apart. ``missing`` are the texts that stand for a missing value; ``time_format`` is how times
     are written, in strptime's signs, or the unit of numbers (s, ms, us, ns); without it they are read as they show
     themselves. ``categorical`` are columns of numbers that are codes; without it, few large whole numbers are taken for
-    codes, and said to be. ``multivariate`` looks for changed relations between columns: by their rank
-    "correlation", by a "classifier" that tells the two sides apart, or "none". An alert is a column that has
-    drifted, by more than chance and more than a trifle (``floors``), or accuracy, ROC AUC or MAE
-    significantly worse than on the reference. ``progress`` is called with the share of the work that is done, 0 to 1.
+    codes, and said to be. Rows with one value of ``cluster``, such as a customer, share luck: intervals of performance
+    allow for that, and without it for what rows of one day share, where there are times. ``multivariate`` looks for
+    changed relations between columns: by their rank "correlation", by a "classifier" that tells the two sides apart, or
+    "none". An alert is a column that has drifted, by more than chance and more than a trifle (``floors``), or accuracy,
+    ROC AUC or MAE significantly worse than on the reference. ``progress`` is called with the share of the work that is
+    done, 0 to 1.
     Files are streamed: memory does not grow with their rows.
 
     >>> import polars as pl
@@ -97,6 +100,7 @@ def check(
         missing=tuple(missing),
         time_format=checked_time_format(time_format),
         categorical=None if categorical is None else tuple(dict.fromkeys(filter(None, categorical))),
+        cluster=cluster,
     )
     asked = _task(task), None if positive is None else class_name(positive)
     said = Said(task=task is not None, positive=positive is not None)

@@ -47,6 +47,7 @@ from driftline.statistics.dependence import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
 from driftline.statistics.figures import numbers, percent, percents
 from driftline.statistics.performance import size_of
+from driftline.statistics.rise import mae_rose
 
 JUDGED = ("accuracy", "roc_auc", "mae", "bias")
 """Measures that are judged against the reference's own."""
@@ -258,10 +259,13 @@ def _performance_alerts(
         if name == "bias":
             found += _bias_alerts(was, became, mae, where, column)
             continue
-        worse = difference(was, became) if HIGHER_IS_BETTER[name] else difference(became, was)
+        if isinstance(reference, Regression) and isinstance(current, Regression):
+            is_worse = mae_rose(reference, current, sure)
+        else:
+            is_worse = (difference(was, became) if HIGHER_IS_BETTER[name] else difference(became, was)).low > 0
         fall = was[0] - became[0] if HIGHER_IS_BETTER[name] else became[0] - was[0]
         least = least_change(name, was[0])
-        if worse.low > 0 and fall >= least:
+        if is_worse and fall >= least:
             threshold = was[0] - least if HIGHER_IS_BETTER[name] else was[0] + least
             verb = "fell" if HIGHER_IS_BETTER[name] else "rose"
             message = "{}{} {} from {} on the reference to {}".format(name, where, verb, *numbers(was[0], became[0]))

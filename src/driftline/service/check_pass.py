@@ -143,7 +143,7 @@ def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
     """Columns that are read together: fewer at a time need less memory. The first group has all but features."""
     if not rows.narrow:
         return [there]
-    parts = {*columns.roles, *columns.segments}
+    parts = {*columns.roles, *columns.segments, columns.cluster}
     others = [name for name in there if name not in parts]
     most = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
     size = -(-len(others) // max(-(-len(others) // most), 1)) or 1  # as many groups as need be, of one size

@@ -40,6 +40,7 @@ def _is_identifier(dtype: pl.DataType) -> bool:
 _FITTING: Mapping[str, tuple[Callable[[pl.DataType], bool], str]] = {
     "time": (_is_time, "times, dates, texts and seconds since 1970"),
     "segment": (_is_name, "numbers, texts, booleans and times"),
+    "cluster": (_is_identifier, "numbers, texts, booleans, times and bytes"),
     "id": (_is_identifier, "numbers, texts, booleans, times and bytes"),
 }
 """The types that a column may have for its part, and these in words; others are targets."""
@@ -51,10 +52,12 @@ def require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -
     if columns.label is not None and columns.label == columns.prediction:
         raise UsageError(f"label and prediction are both the column {columns.label!r}; name a column for each")
     codes = columns.categorical or ()
-    for name in (*columns.roles, *(columns.features or ()), *columns.ignore, *columns.segments, *codes):
+    clusters = () if columns.cluster is None else (columns.cluster,)
+    for name in (*columns.roles, *(columns.features or ()), *columns.ignore, *columns.segments, *codes, *clusters):
         if name not in known:
             raise UnknownNameError("column", name, known)
-    for name, part in (*columns.roles.items(), *((name, "segment") for name in columns.segments)):
+    others = ((name, part) for part, names in (("segment", columns.segments), ("cluster", clusters)) for name in names)
+    for name, part in (*columns.roles.items(), *others):
         for frame in (before, now):
             dtype = frame.schema.get(name, pl.Null())
             fits, words = _FITTING.get(part, (_is_target, "numbers, texts and booleans"))

@@ -79,6 +79,7 @@ class ColumnsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     missing: list[str | int | float] | None = None
     time_format: Text | None = None
     categorical: list[Text] | None = None
+    cluster: Text | None = None
 
 
 class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -511,7 +512,20 @@ class _Builder:
             missing=MISSING_TEXTS if section.missing is None else tuple(map(class_name, section.missing)),
             time_format=self._checked((*key, "time_format"), lambda: checked_time_format(section.time_format)),
             categorical=self._codes((*key, "categorical"), section, parts),
+            cluster=self._cluster((*key, "cluster"), section, parts),
         )
+
+    def _cluster(self, key: Key, section: ColumnsSection, parts: Mapping[str, Key]) -> str | None:
+        column = section.cluster
+        if column is None:
+            return None
+        at = parts.get(column)
+        if at is not None and "features" not in at:
+            raise self._file.error(key, f"the column {shown(column)} is also {at[-1]}; what rows share is an input")
+        if section.features is not None and column not in section.features:
+            reason = f"{shown(column)} is not one of `features`; what rows share is an input."
+            raise self._file.error(key, reason + did_you_mean(column, section.features))
+        return column
 
     def _codes(self, key: Key, section: ColumnsSection, parts: Mapping[str, Key]) -> tuple[str, ...] | None:
         for index, column in enumerate(section.categorical or ()):

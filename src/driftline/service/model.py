@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from driftline.errors import ConfigError, DataError, UsageError
+from driftline.errors import ConfigError, DataError, UnknownNameError, UsageError
 from driftline.events import Schema, Task
 from driftline.profiles import Columns, Reference, canonical, infer_schema
 from driftline.profiles.parts import are_dates
@@ -162,6 +162,10 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
             "a classifier's reference shows each class",
             key=f"models.{config.name}.reference",
         )
+    if columns.cluster is not None:
+        if columns.cluster not in schema.features:
+            raise UnknownNameError("feature", columns.cluster, schema.features)
+        schema = replace(schema, cluster=columns.cluster)
     season_timezone = config.window.timezone if config.season == "yearly" else None
     return schema, Reference.of(canonical(rows, columns, schema), schema, season_timezone=season_timezone)
 

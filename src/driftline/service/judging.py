@@ -16,7 +16,7 @@ import polars as pl
 
 from driftline.events import ALL_VERSIONS, Window
 from driftline.profiles import WindowProfile, profile_rows
-from driftline.profiles.frame import SCORE
+from driftline.profiles.frame import FEATURE, SCORE
 from driftline.rules import Coverage, Rule, Verdict, interval_confidence, judge
 from driftline.rules.topic import WINDOW_MEASURES, needs_labels
 from driftline.service.agreement import known_marks
@@ -50,7 +50,8 @@ def labelled_part(
 ) -> WindowProfile:
     """Profile the labelled rows of a window from the log; only ``labels`` and ``performance`` are of use."""
     scores = [name for name in model.log.prediction_columns() if name.startswith(SCORE)]
-    rows = model.log.window_rows(window, version, columns=["prediction", *scores], through=through)
+    blocks = ["time"] if model.schema.cluster is None else ["time", FEATURE + model.schema.cluster]
+    rows = model.log.window_rows(window, version, columns=["prediction", *scores, *blocks], through=through)
     labelled = rows.filter(pl.col("label").is_not_null()) if len(rows) else rows
     return profile_rows(labelled, model.schema, model.reference.grids)
 

@@ -16,6 +16,9 @@ import driftline
 from driftline.errors import ConfigError, DataError, UnknownNameError
 from driftline.service.check_report import Report
 from driftline.service.config import load
+from driftline.service.rebuild import rebuild
+from driftline.service.runtime import Service
+from tests.service.steps import NOW, deliver, work
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TASKS = ("binary", "regression")
@@ -132,3 +135,40 @@ def test_rows_without_a_cluster_are_one(tmp_path: Path) -> None:
     found = driftline.check(rows, rows, label="y", prediction="p", cluster="who", ignore=["who", "t"])
     assert found.performance is not None
     assert found.performance["accuracy"].low < found.performance["accuracy"].value
+
+
+@pytest.mark.parametrize("cluster", [None, "who"])
+def test_a_served_window_is_as_unsure_as_its_hours_or_customers(tmp_path: Path, cluster: str | None) -> None:
+    """One hour in three all goes wrong: 240 rows of a day say no more than 24 hours. A rebuild finds the same."""
+    named = "" if cluster is None else f", cluster: {cluster}"
+    pl.DataFrame({"who": ["a", "b"] * 50, "prediction": ["0", "1"] * 50, "label": ["0", "1"] * 50}).write_parquet(
+        tmp_path / "reference.parquet"
+    )
+    (tmp_path / "driftline.yaml").write_text(
+        "models:\n  m:\n    task: binary\n    reference: {path: reference.parquet}\n    window: 1d\n"
+        f"    columns: {{prediction: prediction, label: label, features: [who]{named}}}\nstorage: ./data\n"
+    )
+    service = Service(load(tmp_path / "driftline.yaml"))
+    hours = [(hour, row) for hour in range(24) for row in range(10)]
+    day = datetime(2025, 12, 30, tzinfo=UTC)
+    predictions = [
+        {
+            "id": f"{hour}-{row}",
+            "time": (day + timedelta(hours=hour, minutes=row)).isoformat(),
+            "features": {"who": f"customer {hour}"},
+            "prediction": "1",
+        }
+        for hour, row in hours
+    ]
+    deliver(service, "predictions", predictions)
+    labels = [
+        {"id": f"{hour}-{row}", "label": "1" if hour % 3 else "0", "time": NOW.isoformat()} for hour, row in hours
+    ]
+    deliver(service, "labels", labels)
+    work(service)
+    found = service.views.windows("m")[0].summary.performance["accuracy"]
+    assert found.value == pytest.approx(2 / 3)
+    assert found.high - found.low > 0.35  # of independent rows it is 0.12
+    model = next(iter(service.models.values()))
+    assert rebuild(model, service.state).differing == ()
+    service.stop()

@@ -5,7 +5,8 @@ How far the sums of blocks vary shows that; see `driftline.statistics.between`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import polars as pl
 
 from driftline.errors import UsageError
 from driftline.sketches.hashing import hash_texts
+from driftline.sketches.scratch import CHUNK, scratch
 
 MOST_BLOCKS = 128
 DAY = 24
@@ -26,12 +28,15 @@ _MIXED = -1
 _FAR = 1 << 32  # hours: further than times can be told
 _ALLOWED = {_MIXED, 0, *_SPANS, *(DAY << doubled for doubled in range(36))}
 _HOUR_US = 3_600_000_000
-_EXACT_ROWS = 1 << 16
-_DENSE = 4096
+_EXACT_ROWS, _EXACT_SIZE = 1 << 16, 1 << 37
+_DENSE, _FEW_RUNS = 4096, 256
 _UNIT, _FARTHEST = 2.0**24, 64.0
 
 _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
+
+Rows = _Ints | _Floats | npt.NDArray[np.bool_]
+"""What is added up of rows, shape (n,): whole numbers, or flags."""
 
 
 class Keys(NamedTuple):
@@ -54,19 +59,33 @@ def keys_of(clusters: pl.Series | None, times: pl.Series | None) -> Keys | None:
         return Keys(0, (hash_texts(clusters.fill_null("")) % np.uint64(MOST_BLOCKS)).astype(np.int64))
     if times is None:
         return None
-    return Keys(1, times.to_physical().fill_null(0).to_numpy() // _HOUR_US)
+    numbers = times.to_physical()
+    return Keys(1, (numbers.fill_null(0) if numbers.null_count() else numbers).to_numpy() // _HOUR_US)
 
 
-def in_units(values: _Floats, unit: float = 1.0) -> _Ints:
+def in_units(values: _Floats, unit: float = 1.0) -> _Floats:
     """Numbers as whole ones, of 2**-24 units, and at most 64 units: their sums are the same in any order."""
     with np.errstate(over="ignore"):
-        shares = np.clip(values / unit, -_FARTHEST, _FARTHEST)
-    return np.rint(shares * _UNIT).astype(np.int64)
+        shares: _Floats = values * (_UNIT / unit)
+    np.clip(shares, -_FARTHEST * _UNIT, _FARTHEST * _UNIT, out=shares)
+    return np.rint(shares, out=shares)
 
 
-def squared(values: _Ints) -> _Ints:
+def near_in_units(values: _Floats, name: str) -> _Floats:
+    """The same of numbers that are known to be nearer than 64, 0 for NaN; a batch's in a scratch array of this name."""
+    place = scratch(name, len(values), np.float64) if len(values) <= CHUNK else np.empty(len(values))
+    shares = np.multiply(values, _UNIT, out=place)
+    np.rint(shares, out=shares)
+    if len(shares) and math.isnan(float(shares.sum())):
+        np.nan_to_num(shares, copy=False)
+    return shares
+
+
+def squared(values: _Floats) -> _Floats:
     """The squares of numbers in units, in square units."""
-    return np.rint(np.square(values / _UNIT) * _UNIT).astype(np.int64)
+    squares: _Floats = values * values
+    squares *= 1 / _UNIT
+    return np.rint(squares, out=squares)
 
 
 def _none() -> _Ints:
@@ -103,12 +122,26 @@ class Blocks:
             raise UsageError(f"a unit of {self.unit} came; it must be finite and above 0")
 
     @classmethod
-    def of(cls, keys: Keys, sums: Mapping[str, _Ints], unit: float = 1.0) -> Blocks:
-        """Add up whole numbers of rows, each shape (n,); what each row counts for comes as ``n``."""
+    def of(
+        cls,
+        keys: Keys,
+        sums: Mapping[str, Rows],
+        unit: float = 1.0,
+        made_of: Callable[[Mapping[str, _Ints]], dict[str, _Ints]] = dict,
+    ) -> Blocks:
+        """Add up whole numbers up to 2**37, or flags, of rows, each shape (n,); ``n`` says how many rows there are.
+
+        ``made_of`` makes the sums to keep out of those of some rows.
+        """
         if not len(keys.numbers):
             return cls()
-        numbers, by_name = _added(keys.numbers, {"n": np.ones(len(keys.numbers), np.int64), **sums})
-        return _bounded(keys.span, unit, numbers, by_name)
+        parts = [
+            _runs(keys.numbers[start : start + _EXACT_ROWS], sums, start)
+            for start in range(0, len(keys.numbers), _EXACT_ROWS)
+        ]
+        numbers = np.concatenate([part for part, _ in parts])
+        by_name = made_of({name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]})
+        return _bounded(keys.span, unit, *_added(numbers, by_name))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Blocks):
@@ -163,12 +196,28 @@ def _after(span: int) -> int:
     return next((longer for longer in _SPANS if longer > span), 2 * span)
 
 
+def _runs(numbers: _Ints, sums: Mapping[str, Rows], start: int) -> tuple[_Ints, dict[str, _Ints]]:
+    """The numbers of each run of rows of one block, and its sums, from row ``start`` on; up to `_EXACT_ROWS` rows.
+
+    Times mostly come in order, and a run is then a whole hour. So many numbers below 2**37 add up without rounding.
+    """
+    begins = np.append(0, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
+    ends = np.append(begins[1:], len(numbers))
+    found = {"n": ends - begins}
+    long = len(begins) <= _FEW_RUNS
+    spans = list(zip(begins.tolist(), ends.tolist(), strict=True)) if long else []
+    for name, values in sums.items():
+        part = values[start : start + len(numbers)]
+        if part.dtype == np.bool_ and long:
+            found[name] = np.array([np.count_nonzero(part[first:last]) for first, last in spans], np.int64)
+        else:
+            whole = part.astype(np.int64) if part.dtype == np.bool_ else part
+            found[name] = np.add.reduceat(whole, begins).astype(np.int64)
+    return numbers[begins], found
+
+
 def _added(numbers: _Ints, sums: Mapping[str, _Ints]) -> tuple[_Ints, dict[str, _Ints]]:
     """The numbers once each, ascending, and what the sums of each come to; exact, in whatever order."""
-    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
-    if len(starts) * 8 <= len(numbers):  # times in order: few blocks begin
-        sums = {name: np.add.reduceat(values, starts) for name, values in sums.items()}
-        numbers = numbers[starts]
     first = int(numbers.min())
     if int(numbers.max()) - first < _DENSE:
         known, places = np.arange(first, int(numbers.max()) + 1), numbers - first
@@ -180,10 +229,10 @@ def _added(numbers: _Ints, sums: Mapping[str, _Ints]) -> tuple[_Ints, dict[str, 
 
 def _grouped(places: _Ints, values: _Ints, groups: int) -> _Ints:
     total = np.zeros(groups, np.int64)
-    if len(values) <= _DENSE:
+    if len(values) <= _DENSE or max(int(values.max()), -int(values.min())) > _EXACT_SIZE:
         np.add.at(total, places, values)
         return total
-    for start in range(0, len(values), _EXACT_ROWS):  # so many numbers below 2**37 add up without rounding
+    for start in range(0, len(values), _EXACT_ROWS):  # as `_runs`: twice as quick
         part = slice(start, start + _EXACT_ROWS)
         total += np.bincount(places[part], values[part], groups).astype(np.int64)
     return total

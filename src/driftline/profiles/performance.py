@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import MergeError
-from driftline.profiles.blocks import MANY_CLASSES, MOST_CLASSES, Blocks, Keys, in_units, squared
+from driftline.profiles.blocks import MANY_CLASSES, MOST_CLASSES, Blocks, Keys, Rows, in_units, near_in_units, squared
 from driftline.sketches import ExactSum, Grid, GridSketch, Moments
 from driftline.sketches.moments import LARGEST
 
@@ -27,6 +27,7 @@ _FEW_NAMES = 4
 _ROUNDED = 0.005 + 1e-6
 
 _Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
 
 
 def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -82,8 +83,8 @@ class Classification:
     over the scored classes and what they leave. What the scores of a row leave of 1 is taken for the probability of its
     label where it has no score for that. Scores that add up to more than 1 (see `rescaled`) are divided by their sum
     for both, and ``rescaled`` counts these rows. ``blocks`` has sums of these by block, where blocks are known: the
-    rows ``n`` and those that are ``right``, the sums of ``log_loss`` and ``brier`` and of how many rows (``losses``,
-    ``briers``), and of a class c how many are labelled ``l c``, predicted ``p c``, and both, ``h c``.
+    rows ``n`` and those that are ``right``, the sums of ``log_loss`` and ``brier`` and of how many rows (``losses``),
+    and of a class c how many are labelled ``l c``, predicted ``p c``, and both, ``h c``.
     """
 
     confusion: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -127,14 +128,15 @@ class Classification:
         else:
             label_score, errors = _of_many_classes(len(labels), distributed)
         losses = -np.log(np.clip(label_score, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+        scored = ~np.isnan(label_score)
         predicted = _rows_by_name(predictions) if labelled is not None else None
         blocks = Blocks()
         if keys is not None:
-            sums = _sums_by_class(labels, labelled, predictions, predicted)
+            sums, by_class = _pairs_of(labels, labelled, predictions, predicted)
             if named:
-                sums |= _sums_of_losses(losses, errors)
-            blocks = Blocks.of(keys, sums)
-        scored = ~np.isnan(label_score)
+                sums |= {"log_loss": near_in_units(losses, "log_loss"), "brier": near_in_units(errors, "brier")}
+                sums |= {"losses": scored}
+            blocks = Blocks.of(keys, sums, made_of=by_class)
         if not scored.all():
             losses, errors = losses[scored], errors[scored]
         return cls(
@@ -170,37 +172,29 @@ class Classification:
 _RowsByName = dict[str, pl.Series]
 
 
-def _sums_by_class(
+def _pairs_of(
     labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series, predicted: _RowsByName | None
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Which rows are right, labelled and predicted as each class and both: 1 or 0, each shape (n,)."""
+) -> tuple[dict[str, Rows], Callable[[Mapping[str, _Ints]], dict[str, _Ints]]]:
+    """Which rows have each label and prediction, each shape (n,), and what makes the sums by class of theirs."""
     if labelled is None or predicted is None:
-        right = (labels == predictions).to_numpy()
         names = pl.concat([labels, predictions]).unique().sort().to_list()
         if len(names) > MOST_CLASSES:
-            return {"right": right.astype(np.int64), MANY_CLASSES: np.ones(len(labels), np.int64)}
+            return {"right": (labels == predictions).to_numpy(), MANY_CLASSES: np.ones(len(labels), np.bool_)}, dict
         labelled, predicted = ({name: side == name for name in names} for side in (labels, predictions))
-    hits = {name: rows & predicted[name] for name, rows in labelled.items() if name in predicted}
-    parts = {
-        f"{part} {name}": rows
-        for part, side in zip("lph", (labelled, predicted, hits), strict=True)
-        for name, rows in side.items()
-    }
-    found = {name: rows.to_numpy().astype(np.int64) for name, rows in parts.items()}
-    return found | {"right": sum((found[f"h {name}"] for name in hits), np.zeros(len(labels), np.int64))}
+    pairs = {f"{a} {b}": (a, b) for a in range(len(labelled)) for b in range(len(predicted))}
+    sides = [*labelled.items()], [*predicted.items()]
+    masks: dict[str, Rows] = {pair: (sides[0][a][1] & sides[1][b][1]).to_numpy() for pair, (a, b) in pairs.items()}
 
+    def by_class(sums: Mapping[str, _Ints]) -> dict[str, _Ints]:
+        found = {name: values for name, values in sums.items() if name not in pairs}
+        for pair, (a, b) in pairs.items():
+            label, prediction = sides[0][a][0], sides[1][b][0]
+            parts = [f"l {label}", f"p {prediction}", *([f"h {label}", "right"] if label == prediction else [])]
+            for part in parts:
+                found[part] = found[part] + sums[pair] if part in found else sums[pair]
+        return found
 
-def _sums_of_losses(losses: _Floats, errors: _Floats) -> dict[str, npt.NDArray[np.int64]]:
-    """The log losses and squared errors in units, 0 where NaN, and where they are not."""
-    there = [~np.isnan(side) for side in (losses, errors)]
-    if not all(side.all() for side in there):
-        losses, errors = np.nan_to_num(losses), np.nan_to_num(errors)
-    return {
-        "log_loss": in_units(losses),
-        "brier": in_units(errors),
-        "losses": there[0].astype(np.int64),
-        "briers": there[1].astype(np.int64),
-    }
+    return masks, by_class
 
 
 def _confusion(
@@ -276,10 +270,12 @@ def rescaled(scores: Mapping[str, _Floats]) -> tuple[Mapping[str, _Floats], int]
 
 def _sums(scores: Iterable[_Floats]) -> tuple[_Floats, _Floats]:
     """The sum of the scores of each row, and how many it has, each shape (n,)."""
-    total, given = 0.0, 0.0
-    for score in scores:
-        total, given = total + np.nan_to_num(score), given + ~np.isnan(score)
-    return np.asarray(total, np.float64), np.asarray(given, np.float64)
+    first, *others = scores
+    total, given = np.nan_to_num(first), (~np.isnan(first)).astype(np.float64)
+    for score in others:
+        total += np.nan_to_num(score)
+        given += ~np.isnan(score)
+    return total, given
 
 
 def _score_of_label(rows: int, named: Mapping[str, _OfClass]) -> _Floats:
@@ -372,10 +368,10 @@ class Regression:
         blocks = Blocks()
         if keys is not None:
             whole, target = in_units(e, unit), in_units(t, unit)
-            shares = np.zeros(len(e), np.int64)
+            shares = np.zeros(len(e))
             shares[far] = in_units(relative)
             sums = {"e": whole, "a": np.abs(whole), "ee": squared(whole), "t": target, "tt": squared(target)}
-            blocks = Blocks.of(keys.where(there), {**sums, "relative": shares, "relatives": far.astype(np.int64)}, unit)
+            blocks = Blocks.of(keys.where(there), {**sums, "relative": shares, "relatives": far}, unit)
         return cls(
             centre=centre,
             errors=Moments.of(e),

@@ -57,7 +57,7 @@ class DrawnRows:
     def halve(self) -> npt.NDArray[np.bool_]:
         """Join each two stretches; say of each row that was kept whether it still is, shape (kept,)."""
         self._level += 1
-        stays = _second(self._stretches >> 1, self._level) == (self._stretches & 1)
+        stays: npt.NDArray[np.bool_] = _second(self._stretches >> 1, self._level) == (self._stretches & 1)
         self._stretches = self._stretches[stays] >> 1
         return stays
 

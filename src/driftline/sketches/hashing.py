@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +38,8 @@ def hash_texts(texts: pl.Series) -> _Hashes:
             hashes = np.where(there, mixed(hashes ^ word), hashes)
     long = np.flatnonzero(lengths > LONGEST)
     if len(long):
+        from hashlib import blake2b  # OpenSSL takes as long to load as a small file to check
+
         rest = data.gather(long.tolist()).bin.slice(LONGEST)
         tails = [int.from_bytes(blake2b(tail, digest_size=_WORD).digest(), "little") for tail in rest]
         hashes[long] = mixed(hashes[long] ^ np.array(tails, np.uint64))

@@ -129,8 +129,11 @@ class BetweenBlocks:
 
 def _left_out(blocks: Blocks) -> dict[str, _Floats]:
     """The sums of all blocks but one, by name, each shape (k,)."""
-    sums = {name: blocks.in_units(name) if name in _SCALED else blocks.sum_of(name) for name in blocks.names}
-    return {name: float(values.sum()) - values for name, values in sums.items()}
+    found: dict[str, _Floats] = {}
+    for name in blocks.names:
+        values = blocks.in_units(name) if name in _SCALED else blocks.sum_of(name).astype(np.float64)
+        found[name] = float(values.sum()) - values
+    return found
 
 
 def _interval(name: str, value: float, between: Between, confidence: float) -> Interval:
@@ -228,7 +231,7 @@ def _r2(sums: _Sums) -> _Floats:
 _OF_ROWS: Mapping[str, Callable[[_Sums], _Floats]] = {
     "accuracy": _ratio("right", "n"),
     "log_loss": _ratio("log_loss", "losses"),
-    "brier": _ratio("brier", "briers"),
+    "brier": _ratio("brier", "losses"),
 }
 _BY_CLASS: Mapping[str, Callable[[_Sums, str | None], _Floats]] = {
     "precision": _precision,

@@ -197,7 +197,8 @@ def _thinned(frame: pl.DataFrame, floor: float) -> pl.DataFrame:
     rows = max(min(needed, _WORK // min(most, _MOST_VARIABLES) ** 2), 1000)
     if frame.height <= rows:
         return frame
-    return frame[drawn_places(frame.height, rows).tolist()]
+    places: list[int] = drawn_places(frame.height, rows).tolist()
+    return frame[places]
 
 
 def _variables(reference: pl.DataFrame, current: pl.DataFrame) -> list[_Variable]:

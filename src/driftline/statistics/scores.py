@@ -195,7 +195,8 @@ def average_precision(performance: Classification, ask: Question) -> Measure:
 def _unordered(cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
     """Which of ascending cells may hold scores that are no ties: those next to another one."""
     next_to = np.diff(cells.astype(np.int64)) == 1
-    return np.append(next_to, False) | np.append(False, next_to)
+    found: npt.NDArray[np.bool_] = np.append(next_to, False) | np.append(False, next_to)
+    return found
 
 
 def _any_order(

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.profiles import Classification, Performance, Regression
+from driftline.profiles.blocks import Keys
 from driftline.statistics import measures
 
 Numbers = npt.NDArray[np.float64]
@@ -53,6 +54,40 @@ def scored(share: float, separation: float, *, stretched: float = 1.0) -> Draw:
         score = 1 / (1 + np.exp(-stretched * (np.log(share / (1 - share)) + separation * z)))
         labels, said = (pl.Series(side).cast(pl.Int8).cast(pl.String) for side in (positive, score >= 0.5))
         return Classification.of(labels, said, {"1": pl.Series(score)}, positive="1")
+
+    return draw
+
+
+def by_day(n: int, rows: int) -> tuple[npt.NDArray[np.int64], int]:
+    """The day of each of n rows, of so many rows a day, and how many days there are."""
+    day = np.arange(n) // rows
+    return day, int(day.max()) + 1
+
+
+def lucky_scores(rows: int, luck: float) -> Draw:
+    """A binary model that is right more often on some days than on others, of so many rows each."""
+
+    def draw(rng: np.random.Generator, n: int) -> Performance:
+        day, days = by_day(n, rows)
+        positive = rng.random(n) < 0.4
+        right = rng.random(n) < 1 / (1 + np.exp(-1.5 - rng.normal(0, luck, days)[day]))
+        score = np.clip(np.where(positive == right, 0.8, 0.2) + rng.normal(0, 0.05, n), 0.01, 0.99)
+        labels, said = (pl.Series(side).cast(pl.Int8).cast(pl.String) for side in (positive, score >= 0.5))
+        keys = Keys(1, 24 * day)
+        return Classification.of(labels, said, {"1": pl.Series(score)}, positive="1", keys=keys)
+
+    return draw
+
+
+def lucky_errors(rows: int, luck: float) -> Draw:
+    """A regression with a bias and a size of errors of each day, of so many rows."""
+
+    def draw(rng: np.random.Generator, n: int) -> Performance:
+        day, days = by_day(n, rows)
+        size = np.exp(rng.normal(0, luck, days))[day]
+        errors = rng.normal(0, luck, days)[day] + rng.normal(0, 1, n) * size
+        labels = rng.normal(50, 3, n)
+        return Regression.of(pl.Series(labels), pl.Series(labels + errors), keys=Keys(1, 24 * day), unit=2.0)
 
     return draw
 
@@ -99,6 +134,8 @@ CASES: dict[str, Case] = {
     "5 % of errors 20 times as large": Case(
         erring(lambda rng, n: np.where(rng.random(n) < 0.05, 20.0, 1.0) * rng.normal(size=n)), known={"bias": 0.0}
     ),
+    "right by day": Case(lucky_scores(10, 0.8), "1"),
+    "errors by day": Case(lucky_errors(10, 0.5), known={"bias": 0.0}),
     "90 % of errors are 0": Case(erring(lambda rng, n: np.where(rng.random(n) < 0.9, 0.0, rng.normal(size=n)))),
 }
 

@@ -21,7 +21,7 @@ from driftline.statistics.intervals import Interval, fisher_delta, log_delta, lo
 from driftline.statistics.measure import Measure
 from driftline.statistics.special import normal_quantile, t_quantile
 
-ENOUGH_BLOCKS, LEAST_DAYS, LEAST_SHORT = 40, 7, 12
+ENOUGH_BLOCKS, LEAST_DAYS, LEAST_SHORT = 40, 2.5, 12
 _LEAST_CLUSTERS = 2
 
 _Floats = npt.NDArray[np.float64]
@@ -29,21 +29,30 @@ _Sums = Mapping[str, _Floats]
 
 
 class Between(NamedTuple):
-    """How far a measure varies between blocks: its standard error, and the degrees of freedom of that, 1 or more."""
+    """How far a measure varies between blocks: its standard error, the degrees of freedom of that, 1 or more, and the
+    skewness of the measure itself (that of blocks over √k of them).
+    """
 
     error: float
     dof: int
+    skewness: float = 0.0
 
     def reach(self, confidence: float) -> float:
         """How far the two-sided interval reaches to either side."""
         return t_quantile(confidence, self.dof) * self.error
 
+    def beyond(self, confidence: float) -> tuple[float, float]:
+        """How much further it reaches below and above: on the side of the longer tail, as rows (`statistics.tails`)."""
+        t = t_quantile(confidence, self.dof)
+        more = (1 + 2 * t * t) / 6 * self.error
+        return max(-self.skewness, 0.0) * more, max(self.skewness, 0.0) * more
+
 
 def blocks_for(blocks: Blocks) -> Blocks | None:
     """The blocks that rows are compared by; None where there are too few to tell how far they vary.
 
-    Days, where there are seven or more, and longer ones as long as there are 40: the next day is often like the one
-    before. Below seven days the longest ones of hours of which there are twelve.
+    Days, where rows are spread over three or more, and longer ones as long as there are 40: the next day is often like
+    the one before. Below three days the longest ones of hours of which there are twelve.
 
     >>> import numpy as np
     >>> from driftline.profiles.blocks import Keys
@@ -53,14 +62,21 @@ def blocks_for(blocks: Blocks) -> Blocks | None:
     """
     if blocks.span <= 0:
         return blocks if blocks.span == 0 and len(blocks.numbers) >= _LEAST_CLUSTERS else None
-    found = blocks if len(blocks.numbers) >= LEAST_SHORT else None
-    by_day = len(blocks.numbers) >= LEAST_DAYS and blocks.span >= DAY
-    found = blocks if by_day else found
-    while len((blocks := blocks.longer).numbers) >= LEAST_DAYS:
+    found = None
+    while len(blocks.numbers) > 1:
         least = LEAST_SHORT if blocks.span < DAY else LEAST_DAYS if blocks.span == DAY else ENOUGH_BLOCKS
-        if len(blocks.numbers) >= least:
+        if found is None and blocks.span > DAY:
+            least = LEAST_DAYS
+        if _effective(blocks) >= least:
             found = blocks
+        blocks = blocks.longer
     return found
+
+
+def _effective(blocks: Blocks) -> float:
+    """How many blocks of one size say as much (Kish 1965); 1 or more, without rows 0."""
+    rows = blocks.sum_of("n").astype(np.float64)
+    return float(rows.sum()) ** 2 / float(rows @ rows) if len(rows) else 0.0
 
 
 class BetweenBlocks:
@@ -84,6 +100,9 @@ class BetweenBlocks:
             bounds = Interval(max(value - stretch * (value - low), least), min(value + stretch * (high - value), most))
         else:
             bounds = _interval(measure.name, value, between, measure.confidence)
+            below, above = between.beyond(measure.confidence)
+            least, most = _RANGES.get(measure.name, (-math.inf, math.inf))
+            bounds = Interval(max(bounds.low - below, least), min(bounds.high + above, most))
         low, high = min(low, bounds.low), max(high, bounds.high)
         if not (math.isfinite(low) and math.isfinite(high)):
             return measure
@@ -93,17 +112,21 @@ class BetweenBlocks:
         """How far a measure varies; None where its sums are not kept, and where a block alone has what it rests on."""
         if self._blocks is None or (make := self._values_of(name)) is None:
             return None
-        counts = self._blocks.sum_of("n").astype(np.float64)
-        dof = max(round(float(counts.sum()) ** 2 / float(counts @ counts)) - 1, 1)
+        dof = max(round(_effective(self._blocks)) - 1, 1)
         with np.errstate(all="ignore"):
             without = make(_left_out(self._blocks))
         if not np.isfinite(without).all():
             return None
         k = len(without)
-        error = math.sqrt((k - 1) / k * float(((without - without.mean()) ** 2).sum()))
-        covered = float(counts.sum()) / max(self._performance.count, 1)  # rows of an earlier release have no blocks
+        moved = without.mean() - without  # by each block, but for a factor
+        error = math.sqrt((k - 1) / k * float(moved @ moved))
+        spread = math.sqrt(float(moved @ moved) / k)
+        skewness = float(np.mean((moved / spread) ** 3)) / math.sqrt(k) if spread > 0 else 0.0
+        covered = float(self._blocks.sum_of("n").sum()) / max(
+            self._performance.count, 1
+        )  # rows of an earlier release have no blocks
         unit = self._blocks.unit if name in _IN_UNITS else 1.0
-        return Between(error * unit * math.sqrt(min(covered, 1.0)), dof)
+        return Between(error * unit * math.sqrt(min(covered, 1.0)), dof, skewness)
 
     def _values_of(self, name: str) -> Callable[[_Sums], _Floats] | None:
         if isinstance(self._performance, Regression):
@@ -249,18 +272,21 @@ _REGRESSION: Mapping[str, Callable[[_Sums], _Floats]] = {
     "mape": _ratio("relative", "relatives"),
 }
 _SCALED = frozenset({"log_loss", "brier", "e", "a", "ee", "t", "tt", "relative"})
+_OF_SIZE = ("mae", "rmse", "mape", "log_loss", "brier")
 _IN_UNITS = frozenset({"mae", "bias", "rmse"})
 _SCALES: Mapping[str, str] = {
     **dict.fromkeys(("accuracy", "precision", "recall", "f1", "specificity", "balanced_accuracy"), "share"),
     "mcc": "correlation",
-    **dict.fromkeys(("mae", "rmse", "mape", "log_loss", "brier"), "size"),
+    **dict.fromkeys(_OF_SIZE, "size"),
     "r2": "explained",
 }
 _RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(("roc_auc", "average_precision", "calibration_error", "gain_10", *_BY_CLASS), (0.0, 1.0)),
+    **dict.fromkeys(("roc_auc", "average_precision", "calibration_error", "gain_10"), (0.0, 1.0)),
     "mcc": (-1.0, 1.0),
     "lift_10": (0.0, 10.0),
-    **dict.fromkeys(("median_absolute_error", "absolute_error_p90"), (0.0, math.inf)),
+    **dict.fromkeys(("accuracy", "precision", "recall", "f1", "specificity", "balanced_accuracy"), (0.0, 1.0)),
+    **dict.fromkeys(("median_absolute_error", "absolute_error_p90", *_OF_SIZE), (0.0, math.inf)),
+    "r2": (-math.inf, 1.0),
 }
 
 

@@ -4,8 +4,9 @@ python -m benchmarks.false_alarms [--runs N]
 
 *By chance*: both sides are samples of one distribution, whose columns of eleven kinds share a common factor, with
 labels, predictions and scores. Every run draws its own rows, and begins with another kind, so that a few columns are of
-all kinds in turn. *Found*: one of five columns, or the accuracy, has changed, and an alert names it. *Trifles*: changes
-so small that no number of rows may make an alert of them.
+all kinds in turn. *Hard*: rows that are no such sample, such as errors with a heavy tail, texts from templates and rows
+of days with luck of their own; nothing has changed there either. *Found*: one of five columns, or the accuracy, has
+changed, and an alert names it. *Trifles*: changes so small that no number of rows may make an alert of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from itertools import cycle, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +36,7 @@ WORDS = pl.Series([f"{a}{b}{c}" for a in "bdfgklmnprst" for b in ("a", "ei", "o"
 SIZES = ((30, 30), (100, 100), (1_000, 100), (100, 1_000), (1_000, 1_000), (100_000, 1_000))
 COLUMNS = {5: 1.0, 25: 0.5, 100: 0.1}
 """Numbers of columns, and for each the share of the runs asked for: a run with many columns takes long."""
-LARGE, LARGE_RUNS = 100_000, 0.25
+LARGE, LARGE_RUNS, HARD_LARGE_RUNS = 100_000, 0.25, 0.1
 SIDES = (100, 300, 1_000, 10_000)
 TRIFLE_ROWS, TRIFLE_RUNS = 1_000_000, 0.05
 PARTS = ("drift", "relations", "performance", "quality")
@@ -131,6 +133,45 @@ def changed(
     )
 
 
+def with_errors(rng: np.random.Generator, n: int, errors: Numbers) -> pl.DataFrame:
+    """Rows of a regression with these errors."""
+    y = rng.normal(100, 20, n)
+    return pl.DataFrame({"y": y, "said": y + errors})
+
+
+def templates(rng: np.random.Generator, n: int) -> pl.DataFrame:
+    """Messages from 40 templates of twelve words, each with a number that counts up."""
+    made = np.random.default_rng(3)
+    texts = [" ".join(WORDS.gather(made.choice(len(WORDS), 12, replace=False).tolist()).to_list()) for _ in range(40)]
+    start = int(rng.integers(10**6))
+    said = rng.choice(40, n).tolist()
+    return pl.DataFrame({"message": [f"{texts[at]} order {start + row:07}" for row, at in enumerate(said)]})
+
+
+def in_turn(rng: np.random.Generator, n: int) -> pl.DataFrame:
+    """Two columns of twenty devices in turn, which hang together in another way in each."""
+    device, noise = np.arange(n) % 20, rng.normal(size=n)
+    at = np.random.default_rng(3).normal(size=(3, 20))
+    b = 3 * at[1, device] + np.sign(at[2, device]) * noise + 0.3 * rng.normal(size=n)
+    return pl.DataFrame({"a": 3 * at[0, device] + noise, "b": b})
+
+
+def by_day(rng: np.random.Generator, n: int, *, regression: bool = False) -> pl.DataFrame:
+    """Rows of days, fifty of each, or of as many customers, that have luck of their own."""
+    days = -(-n // 50)
+    day = np.arange(n) // 50
+    own = rng.normal(0, 0.5, days)[day]
+    times = pl.Series([START]).dt.epoch("us").item() + day * 86_400_000_000
+    made = {
+        "time": pl.Series(times).cast(pl.Datetime("us", "UTC")),
+        "customer": names_of(day.astype(float), "customer"),
+    }
+    if regression:
+        return pl.DataFrame(made).hstack(with_errors(rng, n, rng.normal(size=n) * np.exp(own)))
+    y = rng.random(n) < 0.5
+    return pl.DataFrame(made | {"y": y, "said": y == (rng.random(n) < expit(1.35 + own))})
+
+
 # ---- runs --------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +187,50 @@ def false_alarms(rows: tuple[int, int], columns: int, runs: int) -> Counter[str]
         before, now = (alike(rng, n, columns=columns, first=run) for n in rows)
         parts = {part_of(alert) for alert in check(before, now, label="y", prediction="said", score="score").alerts}
         found.update(parts | ({"any"} if parts else set()))
+    return found
+
+
+ERRORS: dict[str, Callable[[np.random.Generator, int], Numbers]] = {
+    "lognormal errors": lambda rng, n: rng.lognormal(0, 1.5, n),
+    "1 % of errors 50 times as large": lambda rng, n: np.where(rng.random(n) < 0.01, 50.0, 1.0) * rng.normal(size=n),
+    "errors of Student's t, 2 degrees": lambda rng, n: rng.standard_t(2, n),
+}
+REGRESSION = {"label": "y", "prediction": "said", "task": "regression"}
+BINARY = {"label": "y", "prediction": "said", "task": "binary"}
+SMALL_SIZES, TEXT_SIZES = ((30, 1_000), (300, 3_000), (1_000, 30), (100, 100)), ((50, 50), (100, 100), (1_000, 50))
+PANEL_SIZES, DAY_SIZES = ((120_000, 60_000), (10_000, 5_000)), ((500, 500), (4_500, 4_500), (4_500, 500))
+BY_TIME, BY_CUSTOMER = {"time": "time", "ignore": ["customer"]}, {"cluster": "customer", "ignore": ["time", "customer"]}
+
+
+class Hard(NamedTuple):
+    """Rows of which nothing has changed, in what numbers a side, and how a check is asked."""
+
+    draw: Callable[[np.random.Generator, int], pl.DataFrame]
+    sizes: tuple[tuple[int, int], ...]
+    options: dict[str, Any]
+
+
+HARD: dict[str, Hard] = {
+    **{
+        words: Hard(lambda rng, n, errors=errors: with_errors(rng, n, errors(rng, n)), SMALL_SIZES, REGRESSION)
+        for words, errors in ERRORS.items()
+    },
+    "texts from 40 templates": Hard(templates, TEXT_SIZES, {}),
+    "devices in turn": Hard(in_turn, PANEL_SIZES, {}),
+    "right by day": Hard(by_day, DAY_SIZES, BINARY | BY_TIME),
+    "right by customer": Hard(by_day, DAY_SIZES, BINARY | BY_CUSTOMER),
+    "errors by day": Hard(partial(by_day, regression=True), DAY_SIZES, REGRESSION | BY_TIME),
+    "errors by customer": Hard(partial(by_day, regression=True), DAY_SIZES, REGRESSION | BY_CUSTOMER),
+}
+
+
+def hard_alarms(hard: Hard, rows: tuple[int, int], runs: int) -> int:
+    """In how many runs there was an alert on performance, on relations or on texts, although nothing had changed."""
+    rng, found = np.random.default_rng(2), 0
+    for _ in range(runs):
+        before, now = (hard.draw(rng, n) for n in rows)
+        told = check(before, now, **hard.options).alerts
+        found += any(part_of(one) in ("performance", "relations") or one.column == "message" for one in told)
     return found
 
 
@@ -216,6 +301,12 @@ def main(arguments: list[str] | None = None) -> None:
             out(line(f"{rows[0]:,} : {rows[1]:,}", f"{columns}", found, runs))
             together, all_runs = together + found, all_runs + runs
     out(line("together", "–", together, all_runs))
+    out("\n" + head("hard, nothing changed", "rows", "runs", "alerts"))
+    for what, hard in HARD.items():
+        for rows in hard.sizes:
+            runs = max(round(asked * (HARD_LARGE_RUNS if max(rows) >= LARGE else 1)), 1)
+            told = share(hard_alarms(hard, rows, runs), runs)
+            out(f"| {what} | {rows[0]:,} : {rows[1]:,} | {runs:,} | {told} |")
     runs = max(asked // 2, 1)
     out("\n" + head(f"found, of {runs} runs", *(f"{n:,} a side" for n in SIDES)))
     for what, (name, became) in CHANGES.items():

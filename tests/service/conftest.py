@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,3 @@ def prediction(id: str, day: float, *, said: int, score: float | None = None, ag
 def label(id: str, day: float, *, truth: int) -> dict[str, Any]:
     """A row for ``POST …/labels``."""
     return {"id": id, "label": truth, "time": (START + timedelta(days=day)).isoformat()}
-
-
-Wait = Callable[[Callable[[], bool]], None]

@@ -116,3 +116,12 @@ def test_history_is_loaded_as_if_it_were_live(service: Service) -> None:
         deliver(service, NOW, predicted(str(day), past + timedelta(days=day)))
     assert watermark(service) == past + timedelta(days=2)
     assert [one.summary.stage for one in service.views.windows(MODEL)][-1] == "open"
+
+
+def test_a_window_that_a_wrong_clock_closed_is_open_again(service: Service) -> None:
+    deliver(service, NOW, predicted("a", NOW))
+    ahead = NOW + timedelta(hours=26)
+    deliver(service, ahead, predicted("b", ahead))
+    assert [one.summary.stage for one in service.views.windows(MODEL)] == ["waiting for labels", "open"]
+    deliver(service, NOW, predicted("c", NOW - timedelta(days=3)))
+    assert [one.summary.stage for one in service.views.windows(MODEL)] == ["judged", "open", "open"]

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import StorageError
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
+from driftline.store import migrations
 from driftline.store.database import open_database
 from driftline.store.log import EventLog
 from driftline.store.logged import LoggedLabel, LoggedPrediction
@@ -36,16 +39,18 @@ def test_the_migrations_make_the_tables_that_the_code_speaks_of(tmp_path: Path) 
 
 
 def test_what_waits_in_a_database_of_an_earlier_release_goes_on_waiting(tmp_path: Path) -> None:
-    with open_database(url(tmp_path)).begin() as connection:
-        Outbox(connection).add("c", "m", "a", b"{}", NOON)
-        connection.execute(sa.text("ALTER TABLE notifications DROP COLUMN refusals"))
-        connection.execute(sa.text("DROP TABLE attempts"))
-        connection.execute(sa.text("ALTER TABLE models DROP COLUMN log_marks"))
-        connection.execute(sa.text("ALTER TABLE retraining DROP COLUMN rows"))
-        for table in ("judgements", "alerts"):
-            for column in ("bound", "confidence"):
-                connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0003'"))
+    with sa.create_engine(url(tmp_path)).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.execute(
+            sa.text(
+                "INSERT INTO notifications (channel, model, alert, body, attempts, due_at, last_error, state) "
+                "VALUES ('c', 'm', 'a', '{}', 0, :noon, '', 'waiting')"
+            ),
+            {"noon": int(NOON.timestamp()) * 1_000_000},
+        )
     with State(open_database(url(tmp_path))).read() as read:
         [row] = Outbox(read.connection).waiting("c", 10)
     assert (row.alert, row.due_at, row.refusals) == ("a", NOON, 0)

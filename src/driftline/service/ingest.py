@@ -201,6 +201,8 @@ def _update_model(
     watermark = plan.watermark
     if stored.watermark is not None:  # where the clock was ahead and has been put right, event time comes back with it
         watermark = max(watermark, min(stored.watermark, last.arrived_at + AHEAD))
+        if watermark < stored.watermark:
+            work.assess_all(model.name)  # windows that were closed may be open again
     # The log may be further: a larger batch, of which this is the beginning, has failed after it was appended.
     marks = {table: min(seq, last.seq) for table, seq in model.log.last_seqs().items()}
     work.put_model(

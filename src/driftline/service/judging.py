@@ -59,7 +59,7 @@ def labelled_part(
 def judge_windows(
     model: MonitoredModel, state: State, now: datetime, announce: Callable[[Work, Sequence[AlertEvent], datetime], None]
 ) -> list[AlertEvent]:
-    """Judge what may have changed and move the alerts; ``announce`` puts the events into the outbox.
+    """Judge what has changed or has come due, and move the alerts; ``announce`` puts the events into the outbox.
 
     Windows are assessed first, on what only the worker changes; then all is written in one short transaction.
     """
@@ -67,7 +67,8 @@ def judge_windows(
         stored = read.model(model.name)
         if stored is None or stored.watermark is None:
             return []
-        rows = [read.window(model.name, start) for start in read.unsettled_starts(model.name)]
+        due = read.starts_to_assess(model.name, stored.watermark)
+        rows = [read.window(model.name, start) for start in due]
     assessments = [_assess(model, versions, stored.watermark, now) for versions in rows]
     if not assessments:
         return []
@@ -95,10 +96,13 @@ def stage_of(window: Window, rows: Sequence[WindowRow], watermark: datetime, mod
 
 @dataclass(frozen=True, slots=True)
 class _Assessment:
-    """What is to be stored of a window: summaries by version, and what the rules say of it, once it is due."""
+    """What is to be stored of a window: summaries by version, and what the rules say of it, once it is due.
+
+    ``again_at`` is the watermark at which there is more to say of it, None where all is said.
+    """
 
     start: datetime
-    stage: Stage
+    again_at: datetime | None
     summaries: Mapping[str, WindowSummary]
     judgements: Sequence[Judgement]
 
@@ -138,15 +142,24 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
         return judge(rule, measure, coverage, shown=seen)
 
     judgements = [_judgement(model.name, window, verdict(rule), now) for rule in due]
-    return _Assessment(window.start, stage, summaries, judgements)
+    return _Assessment(window.start, _again_at(window, stage, model), summaries, judgements)
+
+
+def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime | None:
+    """The watermark at which a window that does not change comes to its next stage."""
+    if stage == "open":
+        return window.end
+    return window.end + model.config.labels.expected_within if stage == "waiting for labels" else None
 
 
 def _store(model: str, work: Work, assessment: _Assessment) -> set[str]:
     """Store an assessment and return the rules whose verdict is another than before."""
     for version, summary in assessment.summaries.items():
         work.put_summary(model, assessment.start, version, _summary.encode(summary))
-    if assessment.stage == "judged":
+    if assessment.again_at is None:
         work.mark_settled(model, assessment.start)
+    else:
+        work.assess_again_at(model, assessment.start, assessment.again_at)
     earlier = {one.rule: one for one in work.judgements(model, window_start=assessment.start)}
     changed: set[str] = set()
     for judgement in assessment.judgements:

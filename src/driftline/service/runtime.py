@@ -111,6 +111,7 @@ class Service:
         self._threads: list[threading.Thread] = []
         self._passed, self._caught_up = False, True
         self._jumps, self._jumped = JumpWatch(), timedelta()
+        self._quiet: set[str] = set()
 
     @property
     def caught_up(self) -> bool:
@@ -181,8 +182,10 @@ class Service:
         while not self._stopping.is_set():
             self._passed = False  # before the bell is reset: `idle` must not be true in between
             self._wake.clear()
+            arrived = self._arrived()
             for name in self.models:
-                self._guard(name, functools.partial(self._work, name))
+                if name in arrived or name not in self._quiet:
+                    self._guard(name, functools.partial(self._work, name))
             self._guard("clock", functools.partial(self._follow_the_clock, steady))
             self._guard("alerts", self._look_at_the_clock)
             if (now := steady()) - tidied >= TIDY_EVERY:
@@ -209,17 +212,28 @@ class Service:
         else:
             self.problems.pop(name, None)
 
+    def _arrived(self) -> set[str]:
+        """The models that something has arrived of; all where the inbox cannot be asked, so that each says so."""
+        try:
+            return self.inbox.waiting_models()
+        except sa.exc.OperationalError:
+            return set(self.models)
+
     def _work(self, name: str) -> None:
-        """Do all that there is to do for one model."""
+        """Do all that there is to do for one model; until something arrives of it there is no more."""
+        self._quiet.discard(name)
         self._rebuild(name)
         worked = 1
         while worked:
             worked = 0 if self._stopping.is_set() else drain(self.models[name], self.inbox, self.state)
             self._judge(name)
+        self._quiet.add(name)
 
     def _catch_up(self, name: str) -> None:
-        """Judge what was stored, before anything new is worked in."""
+        """Judge what was stored, before anything new is worked in; what is not settled, as this release does it."""
         self._rebuild(name)
+        with self.state.work() as work:
+            work.assess_all(name)
         self._judge(name)
         self.models[name] = remember_rules(self.models[name], self.state)
 

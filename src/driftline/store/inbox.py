@@ -149,6 +149,11 @@ class Inbox:
                 _set_damaged_aside(connection, model, damaged)
         return rows
 
+    def waiting_models(self) -> set[str]:
+        """The models that have something in the inbox."""
+        with self._engine.connect().execution_options(readonly=True) as connection:
+            return set(connection.execute(sa.select(INBOX.c.model).distinct()).scalars())
+
     def waiting_events(self) -> dict[str, int]:
         """How many events wait in the inbox, by model; models without any are left out."""
         with self._engine.connect().execution_options(readonly=True) as connection:

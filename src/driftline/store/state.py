@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -72,6 +72,7 @@ class WindowRow:
     settled: bool
     pushed: bool = False
     revision: int = 0
+    assess_at: datetime | None = None
 
     @property
     def window(self) -> Window:
@@ -345,15 +346,11 @@ class Work:
         found: datetime | None = self.connection.execute(statement).scalar()
         return found
 
-    def unsettled_starts(self, model: str) -> list[datetime]:
-        """The starts of the windows that may have to be judged (again), in order."""
-        statement = (
-            sa.select(WINDOWS.c.start)
-            .where(WINDOWS.c.model == model, sa.not_(WINDOWS.c.settled))
-            .distinct()
-            .order_by(WINDOWS.c.start)
-        )
-        return list(self.connection.execute(statement).scalars())
+    def starts_to_assess(self, model: str, watermark: datetime) -> list[datetime]:
+        """The starts of the windows that have to be judged (again) at a watermark, in order."""
+        due = sa.or_(WINDOWS.c.assess_at.is_(None), WINDOWS.c.assess_at <= watermark)
+        statement = sa.select(WINDOWS.c.start).where(WINDOWS.c.model == model, sa.not_(WINDOWS.c.settled), due)
+        return list(self.connection.execute(statement.distinct().order_by(WINDOWS.c.start)).scalars())
 
     def windows_with_changed_labels(self, model: str) -> list[WindowRow]:
         """The windows whose labelled part is older than the log."""
@@ -365,7 +362,7 @@ class Work:
         self.connection.execute(
             WINDOWS.update()
             .where(WINDOWS.c.model == model, WINDOWS.c.start == start)
-            .values(labels_changed=True, settled=False)
+            .values(labels_changed=True, settled=False, assess_at=None)
         )
 
     def mark_settled(self, model: str, start: datetime) -> None:
@@ -376,13 +373,25 @@ class Work:
             .values(settled=True, pushed=False, revision=WINDOWS.c.revision + 1)
         )
 
+    def assess_again_at(self, model: str, start: datetime, watermark: datetime) -> None:
+        """Leave a window alone until the watermark comes to a moment, or the window changes."""
+        self.connection.execute(
+            WINDOWS.update().where(WINDOWS.c.model == model, WINDOWS.c.start == start).values(assess_at=watermark)
+        )
+
+    def assess_all(self, model: str) -> None:
+        """Have the windows that are not settled judged again, where more than the windows themselves has changed."""
+        self.connection.execute(
+            WINDOWS.update().where(WINDOWS.c.model == model, sa.not_(WINDOWS.c.settled)).values(assess_at=None)
+        )
+
     def unsettle_all(self, model: str) -> None:
         """Have every window judged again, after the rules have changed."""
-        self.connection.execute(WINDOWS.update().where(WINDOWS.c.model == model).values(settled=False))
+        self.connection.execute(WINDOWS.update().where(WINDOWS.c.model == model).values(settled=False, assess_at=None))
 
     def put_window(self, row: WindowRow) -> None:
-        """Store a window, new or changed."""
-        self._put(WINDOWS, row)
+        """Store a window, new or changed: it has to be judged (again) at once."""
+        self._put(WINDOWS, replace(row, assess_at=None))
 
     def drop_windows(self, model: str) -> None:
         """Forget all windows of a model, to rebuild them from the log."""

@@ -133,6 +133,11 @@ WINDOWS = sa.Table(
     sa.Column("settled", sa.Boolean, nullable=False),  # closed, labels in or overdue, judged since the last change
     sa.Column("pushed", sa.Boolean, nullable=False),  # its measures have gone out by remote write since it was settled
     sa.Column("revision", sa.Integer, nullable=False),  # how often it was settled
+    sa.Column("assess_at", Moment),  # the watermark from which on there is something to judge; null: at once
+    # They spare a search the profiles, which stand in the rows.
+    sa.Index("windows_to_assess", "model", "settled", "start", "assess_at"),
+    sa.Index("windows_by_labels_changed", "model", "labels_changed", "start"),
+    sa.Index("windows_to_push", "model", "pushed", "settled", "start", "version"),
 )
 
 SUMMARIES = sa.Table(

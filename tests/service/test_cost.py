@@ -1,0 +1,171 @@
+"""What judging costs, counted: what has not changed and is not due is neither read nor written."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.service import judging, runtime
+from driftline.service.config import Config, load
+from driftline.service.runtime import Service
+from driftline.store.tables import SUMMARIES
+from tests.service.conftest import MODEL, START, label, prediction, write_config
+from tests.service.steps import deliver, work
+
+
+@contextmanager
+def statements(service: Service) -> Iterator[list[str]]:
+    """The SQL that the worker sends meanwhile."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    for engine in (service.state._engine, service.inbox._engine):
+        sa.event.listen(engine, "before_cursor_execute", note)
+    yield sent
+    for engine in (service.state._engine, service.inbox._engine):
+        sa.event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How many profiles were decoded to judge."""
+    seen, real = Counter[str](), judging.decode
+
+    def count(state: bytes, kind: type[Any]) -> Any:
+        seen["profiles"] += 1
+        return real(state, kind)
+
+    monkeypatch.setattr(judging, "decode", count)
+    return seen
+
+
+def days(service: Service, number: int) -> None:
+    """Predictions of so many days, four a day, that wait for their labels."""
+    for day in range(number):
+        deliver(service, "predictions", [prediction(f"{day}-{k}", day + k / 10, said=k % 2) for k in range(4)])
+    work(service)
+
+
+def writes(sent: list[str]) -> list[str]:
+    return [one for one in sent if one.lstrip().split(None, 1)[0] in ("INSERT", "UPDATE", "DELETE")]
+
+
+@pytest.fixture
+def patient(config: Config) -> Iterator[Service]:
+    """A service whose labels may come a year late."""
+    path = config.storage.parent / "driftline.yaml"
+    path.write_text(path.read_text().replace("within: 2d, accepted_for: 30d", "within: 365d, accepted_for: 365d"))
+    service = Service(load(path))
+    yield service
+    service.stop()
+
+
+def test_a_pass_with_nothing_new_decodes_no_profile_and_writes_nothing(patient: Service, decoded: Counter[str]) -> None:
+    days(patient, 12)
+    assert decoded["profiles"] == 12
+    with statements(patient) as sent:
+        work(patient)
+    assert decoded["profiles"] == 12
+    assert writes(sent) == []
+
+
+@pytest.mark.parametrize("number", [3, 12])
+def test_one_late_label_costs_one_window_whatever_the_history_is(
+    patient: Service, decoded: Counter[str], number: int
+) -> None:
+    days(patient, number)
+    decoded.clear()
+    deliver(patient, "labels", [label("1-0", number, truth=0)])
+    work(patient)
+    # Its window, once for the labels and once for the rules; and the last one, whose end event time has come to.
+    assert decoded["profiles"] == 3
+
+
+def test_an_idle_service_asks_for_what_has_arrived_and_for_no_window(
+    patient: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days(patient, 3)
+    monkeypatch.setattr(runtime, "IDLE_SECONDS", 0.01)
+    passes, seen, real = threading.Event(), Counter[str](), patient.inbox.waiting_models
+
+    def arrived() -> set[str]:
+        seen["passes"] += 1
+        if seen["passes"] % 20 == 0:
+            passes.set()
+        return real()
+
+    monkeypatch.setattr(patient.inbox, "waiting_models", arrived)
+    patient.start()
+    assert passes.wait(60)
+    passes.clear()
+    with statements(patient) as sent:
+        assert passes.wait(60)
+    assert writes(sent) == []
+    assert not [one for one in sent if "windows" in one]
+
+
+def test_what_is_due_is_found_without_passing_the_profiles_by(config: Config) -> None:
+    service = Service(config)
+    with statements(service) as sent, service.state.read() as read:
+        read.starts_to_assess(MODEL, START)
+        read.windows_with_changed_labels(MODEL)
+        read.newest_settled_start(MODEL)
+        read.windows_to_push(MODEL, 10)
+    asked = [one for one in sent if "FROM windows" in one]
+    assert len(asked) == 4
+    with service.state.read() as read:
+        for one in asked:
+            plan = read.connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {one}", tuple("0" for _ in range(one.count("?")))
+            )
+            steps = [row.detail for row in plan]
+            assert any("USING" in step and "INDEX windows_" in step for step in steps), (one, steps)
+            assert not any(step.startswith("SCAN") for step in steps), (one, steps)
+    service.stop()
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["predictions", "labels", "work", "work"]), st.integers(0, 7), st.integers(0, 3)),
+        max_size=14,
+    )
+)
+def test_judged_step_by_step_it_is_what_it_is_judged_at_once(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever comes in whatever order: stages, measures and verdicts are those of judging every window anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        service = Service(load(write_config(Path(folder))))
+        for number, (kind, day, k) in enumerate(steps):
+            if kind == "predictions":
+                deliver(service, "predictions", [prediction(f"{day}-{k}", day + k / 10, said=k % 2)])
+            elif kind == "labels":
+                deliver(service, "labels", [label(f"{day}-{k}", day + 0.5 + number / 100, truth=1)])
+            else:
+                work(service)
+        work(service)
+        before = told(service)
+        with service.state.work() as state:
+            state.assess_all(MODEL)
+        work(service)
+        assert told(service) == before
+        service.stop()
+
+
+def told(service: Service) -> tuple[Any, ...]:
+    """All that is said of the windows."""
+    with service.state.read() as read:
+        summaries = read.connection.execute(sa.select(SUMMARIES).order_by(*SUMMARIES.primary_key)).all()
+        judgements = read.judgements(MODEL)
+    return summaries, judgements, service.views.alerts(MODEL)

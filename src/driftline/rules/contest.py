@@ -335,8 +335,8 @@ def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, sett
         return Gate("rows", False, f"{words}; {settings.least_rows} are needed.{about}", evidence)
     if len(np.unique(rows.labels[both])) < 2:
         return Gate("rows", False, "All labels are the same: nothing can be told from them.", evidence)
-    answers = [_answers(who, rows, both) for who in (challenger, champion)]
-    if (rarest := rarest_of(measure, *answers, rows.positive)) is not None and rarest[1] < settings.least_class_rows:
+    one, other = _answers(challenger, rows, both), _answers(champion, rows, both)
+    if (rarest := rarest_of(measure, one, other, rows.positive)) is not None and rarest[1] < settings.least_class_rows:
         name, rest = rarest
         what = "predicted to be" if measure == "precision" else "of"
         reason = (

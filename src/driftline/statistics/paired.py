@@ -290,7 +290,9 @@ def difference(
         count = len(known)
         if count < 2:
             return Difference(measure, n=n, problem="all rows are of one day: how far days differ cannot be told")
-        between, of_blocks = _error_of_blocks(np.bincount(numbers, influence), sizes)
+        between, of_blocks = _error_of_blocks(
+            np.bincount(numbers, influence).astype(np.float64), sizes.astype(np.float64)
+        )
         # Blocks can only widen an interval: that of independent rows is the least.
         error, dof = max(between, error), min(of_blocks, dof)
     method = f"t of {count} {'rows' if blocks is None else 'days'}"
@@ -315,8 +317,8 @@ def rarest_of(measure: str, first: Answers, second: Answers, positive: str | Non
     if measure not in (*_OF_CLASSES, "roc_auc"):
         return None
     there = [first.predictions, second.predictions] if measure == "precision" else [first.labels]
-    alone = positive is not None and measure in ("precision", "recall", "f1")
-    names = [positive] if alone else np.unique(np.concatenate(there)).tolist()
+    alone = measure in ("precision", "recall", "f1")
+    names: list[str] = [positive] if positive is not None and alone else np.unique(np.concatenate(there)).tolist()
     counts = {name: min(int((values == name).sum()) for values in there) for name in names}
     return min(counts.items(), key=lambda one: one[1])
 
@@ -380,7 +382,7 @@ def _rows_that_count(influences: Floats) -> float:
     return max(float(np.abs(influences).sum()) ** 2 / squares, 2.0)
 
 
-def _error_of_blocks(sums: Floats, sizes: npt.NDArray[np.int64]) -> tuple[float, float]:
+def _error_of_blocks(sums: Floats, sizes: Floats) -> tuple[float, float]:
     """The standard error of a sum over blocks, and its degrees of freedom, 1 or more (Bell & McCaffrey 2002).
 
     ``sums`` of the centred influences of blocks with ``sizes`` rows. Blocks that share luck vary alike whatever their

@@ -338,15 +338,37 @@ def test_one_answer_that_a_champion_owes_counts_against_it_and_keeps_it_no_longe
     assert contest.difference.second == pytest.approx(whole.second + (worst - error) / N)
 
 
-def test_a_score_that_a_champion_owes_counts_against_it_too() -> None:
+def test_rows_that_a_champion_gave_no_score_for_are_left_out_of_a_measure_of_scores() -> None:
+    """Scores may be logged for some predictions only: those without are no errors of it."""
     old, new, rows = binary(new=0.95)
-    score = old.scores["1"].copy()
-    score[:2] = np.nan, 7.0
-    contest = judge_contest(replace(old, scores={"1": score}), new, rows, Settings())
-    assert (contest.decision, contest.measure, contest.difference.n) == ("promote", "roc_auc", N)
-    whole = judge_contest(old, new, rows, Settings()).difference
-    assert contest.difference.second is not None and whole.second is not None
-    assert contest.difference.second <= whole.second
+    score = np.where(np.arange(N) % 3 == 0, np.nan, old.scores["1"])
+    score[1] = 7.0
+    unscored = replace(old, scores={"1": score})
+    contest = judge_contest(unscored, new, rows, Settings())
+    assert (contest.decision, contest.measure, contest.difference.n) == ("promote", "roc_auc", 399)
+    assert "v1 gave no score for 201 of 600: they are left out." in gate(contest, "rows").reason
+    there = np.isfinite(score) & (score <= 1)
+    alone = judge_contest(*(at(one, there) for one in (old, new)), rows_at(rows, there), Settings())
+    assert contest.difference == alone.difference
+    assert judge_contest(unscored, new, rows, Settings(measure="accuracy")).difference.n == N
+
+
+def at(entry: Entry, there: np.ndarray) -> Entry:
+    scores = {name: score[there] for name, score in entry.scores.items()}
+    return replace(entry, predictions=entry.predictions[there], answered=entry.answered[there], scores=scores)
+
+
+def rows_at(rows: Rows, there: np.ndarray) -> Rows:
+    assert rows.seconds is not None
+    segments = {name: values[there] for name, values in rows.segments.items()}
+    return replace(rows, labels=rows.labels[there], seconds=rows.seconds[there], segments=segments)
+
+
+def test_days_are_those_that_are_given() -> None:
+    """The days of a model's time zone, where they are not those of UTC."""
+    old, new, rows = binary(new=0.95)
+    contest = judge_contest(old, new, replace(rows, days=np.arange(N) % 7), Settings(measure="accuracy"))
+    assert contest.difference.method == "t of 7 days"
 
 
 def test_rows_that_a_champion_was_not_asked_for_are_left_out() -> None:

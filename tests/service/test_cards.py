@@ -98,6 +98,14 @@ def test_a_card_says_no_alert_only_of_what_has_answered_and_one_that_goes_on_spe
     assert "accuracy-low, firing" in card("v2")
 
 
+def test_the_card_of_a_champion_without_a_name_speaks_of_what_came_without_one(make: Callable[..., Service]) -> None:
+    service = make()
+    days(service, 0, 12, version="", named="v1")
+    loop(service)
+    text = markdown(model_card(MODEL, "unversioned", "binary", service.state, service.loop.registry))
+    assert "accuracy-low, firing" in text and "| accuracy | 0.1 |" in text
+
+
 def test_what_nobody_knows(make: Callable[..., Service]) -> None:
     service = make()
     with pytest.raises(UnknownNameError, match="unknown version of churn 'v9'"):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 import pytest
 
@@ -15,6 +17,7 @@ from driftline.retrain.registry import Version
 from driftline.rules.contest import Contest
 from driftline.service.asking import AskBody, ask_by_person
 from driftline.service.config import load
+from driftline.service.contests import rows_of
 from driftline.service.runtime import Service
 from tests.service.conftest import MODEL
 from tests.service.steps import deliver, work
@@ -150,6 +153,17 @@ def test_a_champion_may_have_a_name_that_is_none_of_a_folder(make: Callable[...,
     assert not [path for path in service.loop.folder.parent.rglob("*") if path.is_dir() and path.name in ("12", name)]
     service.loop.roll_back(MODEL, "ann", "complaints", NOW)
     assert service.loop.registry.aliases(MODEL)["champion"] == name
+
+
+def test_days_of_a_contest_are_those_of_the_models_time_zone(make: Callable[..., Service]) -> None:
+    """Afternoon and night of one day in California are two days of UTC, and share its luck all the same."""
+    times = [datetime(2024, 3, 5, hour, tzinfo=UTC) for hour in (22, 23)] + [datetime(2024, 3, 6, 3, tzinfo=UTC)]
+    rows = pl.DataFrame({"time": times, "label": ["0", "1", "0"]})
+    schema = make().models[MODEL].schema
+    there = np.ones(3, np.bool_)
+    for zone, numbers in (("UTC", [0, 0, 1]), ("America/Los_Angeles", [0, 0, 0])):
+        found = rows_of(rows, schema, (), timezone=zone).blocks(there)
+        assert found is not None and found.tolist() == numbers
 
 
 def test_damaged_aliases_hold_a_request_up_and_say_so_until_they_are_restored(make: Callable[..., Service]) -> None:

@@ -24,6 +24,7 @@ from driftline.statistics.paired import (
     CLASSIFICATION,
     LOSSES,
     REGRESSION,
+    SCORED,
     Answers,
     Difference,
     Floats,
@@ -42,6 +43,7 @@ Role = Literal["challenger", "previous"]
 _CALIBRATION_BINS = 10
 _PERIODS = 20
 _READABLE = 1e9
+_MOSTLY = 0.5
 _QUICK_SECONDS = 0.01  # nobody minds less
 
 
@@ -111,6 +113,19 @@ class Entry:
             gave = gave & np.isfinite(np.asarray(self.predictions, np.float64))
         return ~gave if self.asked is None else self.asked & ~gave
 
+    def unscored(self, measure: str) -> npt.NDArray[np.bool_]:
+        """Rows, shape (n,), that lack a score of a class that it scores mostly, for a measure of scores: left out.
+
+        To have given no score is no error, and no row to compare by.
+        """
+        lacking = np.zeros(len(self.answered), np.bool_)
+        if measure in SCORED and self.answered.any():
+            for score in self.scores.values():
+                fits = (score >= 0) & (score <= 1)
+                if fits[self.answered].mean() > _MOSTLY:
+                    lacking |= self.answered & ~fits
+        return lacking
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -118,6 +133,7 @@ class Rows:
 
     ``seconds`` is None where the rows have no time. ``classes`` are those that a model may predict, empty where any.
     ``trained_until`` is the moment in seconds at which the challenger's training ended, None where nobody said.
+    ``days``, shape (n,), numbers the day of each row where days are not those of UTC.
     """
 
     task: Task
@@ -127,6 +143,13 @@ class Rows:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     trained_until: float | None = None
+    days: npt.NDArray[np.int64] | None = None
+
+    def blocks(self, there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
+        """The day of some rows, numbered from 0 on; None where the rows have no time."""
+        if self.days is not None:
+            return np.unique(self.days[there], return_inverse=True)[1].astype(np.int64)
+        return None if self.seconds is None else time_blocks(self.seconds[there])
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -222,10 +245,10 @@ def judge_contest(
     over_time: list[Period] = []
     if all(gate.passed is not False for gate in gates):
         owed = champion.owes(rows.task)
-        answered = champion.answered & ~owed & challenger.answered
+        answered = champion.answered & ~owed & challenger.answered & ~champion.unscored(measure)
         both = answered | (owed & challenger.answered)
         one, other = _answers(challenger, rows, both), _answers_at_worst(champion, rows, owed, both)
-        blocks = None if rows.seconds is None else time_blocks(rows.seconds[both])
+        blocks = rows.blocks(both)
         confidence = 2 * settings.confidence - 1  # two-sided, of which one side is used
         found = difference(measure, one, other, blocks=blocks, positive=rows.positive, confidence=confidence)
         if owed.any():
@@ -326,11 +349,12 @@ def scores_gate(champion: Entry, challenger: Entry) -> Gate:
 def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, settings: Settings) -> Gate:
     """Enough rows that both have answered, of each class that carries the measure, and labels that are not the same."""
     owed = champion.owes(rows.task)
-    both = champion.answered & ~owed & challenger.answered
+    unscored = champion.unscored(measure)
+    both = champion.answered & ~owed & challenger.answered & ~unscored
     count, others = int(both.sum()), int((~champion.answered & ~owed).sum())
     evidence = {"rows": count, "least": settings.least_rows, "not_of_champion": others, "owed": int(owed.sum())}
     words = f"{count} labelled rows have an answer of both"
-    about = _said_of(champion, rows, others, int(owed.sum()))
+    about = _said_of(champion, rows, others, int(owed.sum()), int(unscored.sum()))
     if count < settings.least_rows:
         return Gate("rows", False, f"{words}; {settings.least_rows} are needed.{about}", evidence)
     if len(np.unique(rows.labels[both])) < 2:
@@ -347,10 +371,12 @@ def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, sett
     return Gate("rows", True, f"{words}.{about}", evidence)
 
 
-def _said_of(champion: Entry, rows: Rows, others: int, owed: int) -> str:
+def _said_of(champion: Entry, rows: Rows, others: int, owed: int, unscored: int) -> str:
     """Which rows the champion did not answer, and whose word its answers are."""
     n = len(rows.labels)
     words = f" {champion.version} did not answer {others} of {n}: they are left out." if others else ""
+    if unscored:
+        words += f" {champion.version} gave no score for {unscored} of {n}: they are left out."
     if owed:
         words += f" {champion.version} gave no value for {owed} of {n}: it counts as its worst."
     return f"{words} {champion.origin}".rstrip() if champion.origin else words
@@ -501,8 +527,8 @@ def _answers_at_worst(entry: Entry, rows: Rows, owed: npt.NDArray[np.bool_], bot
         true_class = rows.labels == name
         low = float(score[fits & true_class].min(initial=1.0))
         high = float(score[fits & ~true_class].max(initial=0.0))
-        if fits[gave].any():
-            scores[name] = np.where(fits & ~owed, score, np.where(true_class, low, high))
+        if fits[gave].all():
+            scores[name] = np.where(owed, np.where(true_class, low, high), score)
     return Answers(rows.labels, predictions, scores).at(both)
 
 
@@ -519,7 +545,7 @@ def _where_both_answered(
     What a champion owes speaks against it, and never for a challenger that is worse wherever the two can be compared.
     """
     pair = (_answers(challenger, rows, answered), _answers(champion, rows, answered))
-    blocks = None if rows.seconds is None else time_blocks(rows.seconds[answered])
+    blocks = rows.blocks(answered)
     confidence = 2 * settings.confidence - 1
     there = difference(found.measure, *pair, blocks=blocks, positive=rows.positive, confidence=confidence)
     limit = settings.improvement - settings.margin

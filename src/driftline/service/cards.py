@@ -13,6 +13,7 @@ from driftline.retrain.registry import CHAMPION, PREVIOUS, Registry, Version
 from driftline.retrain.rows import RowsRecord
 from driftline.rules import held_against
 from driftline.rules.contest import Contest
+from driftline.service.contests import UNVERSIONED
 from driftline.service.retraining_views import decode_contest
 from driftline.service.summary import WindowSummary
 from driftline.store.retraining import Retraining
@@ -34,11 +35,12 @@ def model_card(model: str, version: str | None, task: str, state: State, registr
         if name not in known and name not in seen:
             raise UnknownNameError(f"version of {model}", name, {*known, *seen})
         stored = known.get(name)
-        summary = _newest(read, model, name)
+        answered = "" if name == UNVERSIONED and name not in seen else name
+        summary = _newest(read, model, answered)
         contest = decode_contest(stored.contest) if stored is not None else None
         requests = [row for row in Retraining(read.connection).rows(model) if row.version == name]
         steps = Retraining(read.connection).steps(row.id for row in requests)
-        first, last = read.first_of_version(model, name), read.last_of_version(model, name)
+        first, last = read.first_of_version(model, answered), read.last_of_version(model, answered)
         live = Window(first, last) if first is not None and last is not None else None
         alerts = held_against(read.alerts(model), live)
     status = next((what for what, one in aliases.items() if one == name and what in (CHAMPION, PREVIOUS)), "")

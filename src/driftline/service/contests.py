@@ -61,7 +61,8 @@ def hold_contest(
     evaluation = canonical(handed_out, columns, model.schema)
     # Nobody says what a shadow learned from.
     trained_until = record.training.end if record.training.rows else None
-    rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=trained_until)
+    timezone = model.config.window.timezone
+    rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=trained_until, timezone=timezone)
     ids = evaluation["id"]
     said = _answers(folder / result.predictions.challenger, columns, ids, model.schema)
     replayed = None
@@ -180,7 +181,7 @@ def reported_contest(
     mine = logged.join(evaluation.select("id"), on="id", how="semi")
     if report.evidence.id is None:
         mine = mine.clear()
-    rows = rows_of(evaluation, model.schema, config.gates.segments)
+    rows = rows_of(evaluation, model.schema, config.gates.segments, timezone=model.config.window.timezone)
     trained_until = report.evidence.trained_until
     told = _told(champion, mine, since, model.log.shadow_rows(champion))
     before = _champion_entry(champion, evaluation, told, replayed, model.schema)
@@ -320,11 +321,17 @@ def rows_of(
     segments: Sequence[str],
     *,
     trained_until: datetime | None = None,
+    timezone: str = "UTC",
 ) -> Rows:
-    """The rows of a contest from canonical rows with ``label``, and where there are such ``time`` and segments."""
+    """The rows of a contest from canonical rows with ``label``, and where there are such ``time`` and segments.
+
+    Days are those of the time zone.
+    """
     label = evaluation["label"]
-    seconds = None
+    seconds = days = None
     if "time" in evaluation.columns and not evaluation["time"].null_count():
+        local = evaluation["time"].dt.convert_time_zone(timezone).dt.date()
+        days = local.cast(pl.Int32).cast(pl.Int64).to_numpy()
         seconds = evaluation["time"].dt.epoch("us").to_numpy() / 1e6
     found = {}
     for name in segments:
@@ -342,6 +349,7 @@ def rows_of(
         classes=tuple({*schema.classes, *label.unique().to_list()}) if schema.task is not Task.REGRESSION else (),
         positive=schema.positive,
         trained_until=None if trained_until is None else trained_until.astimezone(UTC).timestamp(),
+        days=days,
     )
 
 

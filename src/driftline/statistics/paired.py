@@ -243,6 +243,8 @@ CLASSIFICATION: Mapping[str, Callable[[Answers, str | None], Influence]] = {
     "brier": _brier,
 }
 REGRESSION: Mapping[str, Callable[[Answers, str | None], Influence]] = {"mae": _mae, "rmse": _rmse}
+SCORED = frozenset({"roc_auc", "log_loss", "brier"})
+"""Measures of scores."""
 LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
 """Measures of which less is better."""
 

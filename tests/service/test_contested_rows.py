@@ -95,6 +95,16 @@ def judged_again(service: Service) -> Contest:
     return judged(service)
 
 
+def test_rows_of_others_alone_hold_and_say_whose_they_are(make: Callable[..., Service]) -> None:
+    service = make()
+    promoted(service, "v0")
+    days(service, 0, 12)
+    contest = judged(service)
+    assert contest.decision == "hold"
+    assert contest.reason.startswith("0 labelled rows have an answer of both; 50 are needed. v0 did not answer 200 of")
+    assert contest.reason.endswith("they are left out. Those are of v1.")
+
+
 def test_who_is_live_now_is_champion_and_not_who_answered_most_rows(make: Callable[..., Service]) -> None:
     service = make()
     days(service, 0, 9)

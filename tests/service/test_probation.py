@@ -59,6 +59,17 @@ def test_without_labels_it_goes_on_and_says_so(promoted: Service) -> None:
     assert (row.stage, row.note) == ("promoted", "no performance alert in 3 days, 3 judged windows that v2 answered")
 
 
+def test_windows_on_which_no_rule_has_a_verdict_count_for_nothing(promoted: Service) -> None:
+    """One label in nine: less than the half that rules want."""
+    for number in range(12, 20):
+        rows = [prediction(f"{number}-{index}", number + index / 100, said=0) | {"version": "v2"} for index in range(9)]
+        deliver(promoted, "predictions", rows)
+        deliver(promoted, "labels", [label(f"{number}-0", number + 0.9, truth=0)])
+        work(promoted)
+    row = first(promoted)
+    assert (row.stage, "it has answered no judged windows of the 3" in row.note) == ("baking", True)
+
+
 def test_what_its_predecessor_still_answers_is_not_held_against_it(promoted: Service) -> None:
     days(promoted, 12, 19)  # v1 goes on, and is wrong in 90 %
     row = first(promoted)

@@ -35,6 +35,7 @@ UNVERSIONED = "unversioned"
 """What a version without a name is called."""
 
 _MOST_SEGMENT_VALUES = 50
+_SHOWN_VERSIONS = 3
 _REPLAY_OTHERWISE = 0.01
 _REPLAY_ERROR = 1e-3
 _EARLIEST_SECONDS, _LATEST_SECONDS = -62_135_596_800, 253_402_300_800
@@ -69,8 +70,12 @@ def hold_contest(
     if result.predictions.champion is not None:
         replayed = _answers(folder / result.predictions.champion, columns, ids, model.schema)
     told = _told(champion, evaluation, since, model.log.shadow_rows(champion))
+    before = _champion_entry(champion, evaluation, told, replayed, model.schema)
+    if not before.answered.any():
+        others = evaluation["version"].fill_null("").replace("", UNVERSIONED).value_counts(sort=True)
+        before = replace(before, origin=f"Those are of {', '.join(others['version'].head(_SHOWN_VERSIONS))}.")
     return judge_contest(
-        _champion_entry(champion, evaluation, told, replayed, model.schema),
+        before,
         entry_of(result.version, said, ids, model.schema),
         rows,
         settings_of(config, model),

@@ -61,7 +61,7 @@ from driftline.service.contests import (
 )
 from driftline.service.loop_facts import facts_of, labels_had, split_of, with_label_fault
 from driftline.service.model import MonitoredModel
-from driftline.service.probation import Answered, answered_since, breached, judged_windows, words
+from driftline.service.probation import Standing, answered_since, judged_windows, standing, words
 from driftline.service.retrain_sections import RetrainConfig
 from driftline.store.files import read_rows
 from driftline.store.retraining import Retraining, RetrainingRow
@@ -90,7 +90,7 @@ class Loop:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """By which the reports of a model's runs have to be signed."""
     _handles: dict[str, Handle] = field(default_factory=dict)
-    _baked: dict[str, Answered] = field(default_factory=dict)
+    _standing: dict[str, Standing] = field(default_factory=dict)
     _refused: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
     def step(self, model: str, now: datetime) -> bool:
@@ -268,15 +268,14 @@ class Loop:
         with self.state.read() as read:
             stored = read.model(model.name)
             answered = answered_since(read, row)
-            rule = "" if self._baked.get(row.id) == answered else breached(model, read, answered)
-        if rule:
-            note = f"{rule} fires on windows since the promotion; {row.champion} is champion again"
+            if (stands := self._standing.get(row.id)) is None or stands.answered != answered:
+                stands = self._standing[row.id] = standing(model, read, answered)
+        if stands.breached:
+            note = f"{stands.breached} fires on windows since the promotion; {row.champion} is champion again"
             return self._roll_back(model, row, now, DRIFTLINE, note)
-        self._baked[row.id] = answered
         if stored is None or stored.watermark is None or stored.watermark - row.live_from < config.bake:
             return False
-        count = len(answered.windows)
-        if count < config.bake_windows:
+        if (count := stands.judged) < config.bake_windows:
             return self._say(
                 row,
                 f"{row.version} is champion in place of {row.champion}, on probation: {words(config.bake)} are over, "

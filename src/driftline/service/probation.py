@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from driftline.profiles import WindowProfile
 from driftline.rules import Coverage, JudgedWindow, Rule, alerts_of, judge
-from driftline.rules.topic import Topic, needs_labels, topic_of
+from driftline.rules import State as VerdictState
+from driftline.rules.topic import Topic, topic_of
 from driftline.service.judging import measure_for
 from driftline.service.model import MonitoredModel
 from driftline.service.summary import summarize
@@ -41,17 +42,35 @@ def answered_since(read: Work, row: RetrainingRow) -> Answered:
     return Answered(version, tuple(one for one in found if not unversioned or one[0] >= row.live_from))
 
 
-def breached(model: MonitoredModel, read: Work, answered: Answered) -> str:
-    """The rule on performance by which an alert would fire on these windows alone; empty where there is none."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a champion on probation stands: the rule that an alert would fire by, empty without, and the judged windows.
+
+    A window counts where some rule on performance has a verdict on it; without such rules every one with labels does.
+    """
+
+    answered: Answered
+    breached: str
+    judged: int
+
+
+def standing(model: MonitoredModel, read: Work, answered: Answered) -> Standing:
+    """Judge the windows of a champion on probation by themselves: alerts of other versions' rows are none of it."""
     starts = {start for start, _ in answered.windows}
-    if not starts:
-        return ""
-    rows = [row for row in read.windows(model.name, start=min(starts), version=answered.version) if row.start in starts]
-    for rule in model.config.rules:
-        speaks = topic_of(rule.measure) is Topic.PERFORMANCE and needs_labels(rule.measure)
-        if speaks and alerts_of(rule, [_judged(model, rule, row) for row in rows]):
-            return rule.name
-    return ""
+    rules = [one for one in model.config.rules if topic_of(one.measure) is Topic.PERFORMANCE]
+    if not starts or not rules:
+        return Standing(answered, "", len(starts))
+    found = read.windows(model.name, start=min(starts), version=answered.version)
+    rows = [row for row in found if row.start in starts]
+    verdicts = {rule.name: [_judged(model, rule, row) for row in rows] for rule in rules}
+    spoken = {
+        one.window.start
+        for judged in verdicts.values()
+        for one in judged
+        if one.verdict.state is not VerdictState.NODATA
+    }
+    bad = next((rule.name for rule in rules if alerts_of(rule, verdicts[rule.name])), "")
+    return Standing(answered, bad, len(spoken))
 
 
 def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:

@@ -384,11 +384,14 @@ def test_a_server_that_stays_away_is_given_up_when_the_time_is_over(make: Callab
 
 def test_a_person_cancels_what_does_not_end(handed_over: Service, tmp_path: Path) -> None:
     [row] = requests(handed_over)
+    button = f'data-post="/api/v1/retraining/{row.id}/cancel"'
+    assert button in client(handed_over).get(f"/models/{MODEL}").text
     words = ["--config", str(tmp_path / "driftline.yaml"), "cancel", row.id, "--reason", "lost", "--by", "ann"]
     done = CliRunner().invoke(challengers, words, catch_exceptions=False)
     assert done.output == f"Request {row.id} of churn is cancelled by ann.\n"
     step = request_view(handed_over.state, row.id).steps[-1]
     assert (step.stage, step.by, step.note) == ("failed", "ann", "cancelled by ann: lost")
+    assert button not in client(handed_over).get(f"/models/{MODEL}").text
     http = client(handed_over)
     assert http.post(f"/api/v1/retraining/{row.id}/result", json=report()).status_code == 409
     assert http.post(f"/api/v1/retraining/{row.id}/cancel", json=SAID).status_code == 409

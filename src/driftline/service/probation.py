@@ -7,7 +7,7 @@ neither held against it nor counted for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from driftline.profiles import WindowProfile
 from driftline.rules import Coverage, JudgedWindow, Rule, alerts_of, judge
@@ -89,19 +89,6 @@ def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:
     )
     coverage = Coverage(min(profile.labelled, profile.predictions), profile.predictions)
     return JudgedWindow(row.window, judge(rule, measure_for(rule, profile, summary, positive), coverage))
-
-
-def words(span: timedelta) -> str:
-    """A length of time in the largest unit that says it whole.
-
-    >>> words(timedelta(days=7)), words(timedelta(hours=36)), words(timedelta(days=1)), words(timedelta(seconds=90))
-    ('7 days', '36 hours', '1 day', '90 seconds')
-    """
-    for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
-        count, rest = divmod(span.total_seconds(), seconds)
-        if (not rest and count) or unit == "second":
-            return f"{count:.0f} {unit}{'' if count == 1 else 's'}"
-    raise AssertionError
 
 
 def judged_windows(count: int) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 from driftline.cli.main import main
+from driftline.rules.contest import Contest
+from driftline.rules.evidence import Evidence
 
 N = 1000
 MODELS = """
@@ -192,3 +195,89 @@ def test_regression_and_rows_without_a_label(tmp_path: Path, monkeypatch: pytest
         (truth.head(300) + rng.normal(0, spread, 300)).to_frame("prediction").write_parquet(f"{name}.parquet")
     assert gate("old.parquet", "new.parquet", "rows.parquet", "--label", "y") == 0
     assert "On 300 rows its mae is better" in capsys.readouterr().out
+
+
+# ---- what it rests on ---------------------------------------------------------------------------------------------
+
+
+def test_the_evidence_has_the_rows_by_which_it_was_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--time", "time", "--segment", "region", "--trained-until", "2025-12-31", "--evidence", "evidence.json")
+    assert gate(*FILES, *words, "--json") == 0
+    contest = msgspec.json.decode(capsys.readouterr().out, type=Contest)
+    found = msgspec.json.decode((folder / "evidence.json").read_bytes(), type=Evidence)
+    rows = pl.read_parquet("rows.parquet")
+    assert found.id == rows["id"].to_list()
+    assert found.label == rows["label"].cast(pl.String).to_list()
+    assert found.seconds == [time.replace(tzinfo=UTC).timestamp() for time in rows["time"]]
+    assert found.segments == {"region": rows["region"].to_list()}
+    assert found.trained_until == datetime(2025, 12, 31, tzinfo=UTC).timestamp()
+    right = [said == label for said, label in zip(found.challenger.prediction, found.label, strict=True)]
+    assert contest.difference.first == pytest.approx(sum(right) / N)
+
+
+def test_evidence_that_cannot_be_written_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gate(*FILES, "--evidence", "nowhere/evidence.json") == 2
+    assert capsys.readouterr().err == (
+        "driftline: --evidence nowhere/evidence.json: cannot be written: No such file or directory\n"
+    )
+
+
+def test_one_value_that_a_champion_owes_is_said_and_holds_nobody(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.normal(0, 1, N)
+    pl.DataFrame({"id": range(N), "label": truth}).write_parquet("numbers.parquet")
+    old = truth + rng.normal(0, 1, N)
+    old[3] = np.nan
+    pl.DataFrame({"id": range(N), "prediction": old}).write_parquet("owes.parquet")
+    # An empty field is the same as NaN.
+    pl.DataFrame({"id": range(N), "prediction": old}).fill_nan(None).write_csv("owes.csv")
+    pl.DataFrame({"id": range(N), "prediction": truth + rng.normal(0, 0.5, N)}).write_parquet("better.parquet")
+    told = []
+    for name in ("owes.parquet", "owes.csv"):
+        words = (name, "better.parquet", "numbers.parquet", "--label", "label", "--id", "id", "--json")
+        assert gate(*words) == 0
+        contest = msgspec.json.decode(capsys.readouterr().out, type=Contest)
+        assert contest.reason.endswith(f"One answer of {name} is missing and counts as its worst.")
+        told.append(contest.difference)
+    assert told[0] == told[1]
+    # A row that is not there is none that it owes.
+    pl.read_parquet("owes.parquet").filter(pl.col("id") != 3).write_parquet("left-out.parquet")
+    assert gate("left-out.parquet", *words[1:]) == 0
+    contest = msgspec.json.decode(capsys.readouterr().out, type=Contest)
+    assert (contest.difference.n, "missing" in contest.reason) == (N - 1, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--margin", "nan"), "margin nan came; it is a number"),
+        (("--floor", "inf"), "floor inf came; it is a number"),
+        (("--least-rows", "-5"), "least_rows -5 came; it is a number of rows, 1 or more"),
+        (("--least-class-rows", "0"), "least_class_rows 0 came; it is a number of rows, 1 or more"),
+        (("--trained-until", "2026-02-01"), "--trained-until came without --time"),
+    ],
+)
+def test_flags_that_make_no_sense(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+) -> None:
+    assert gate(*FILES, *words) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_few_positives_and_rows_of_one_day_are_held_with_the_reason(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pl.read_parquet("rows.parquet")
+    rare = rows.with_columns(label=(pl.int_range(pl.len()) < 12).cast(pl.Int64))
+    rare.write_parquet("rare.parquet")
+    words = ("old.csv", "new.csv", "rare.parquet", "--label", "label", "--id", "id", "--measure", "recall")
+    assert gate(*words, "--positive", "1") == 1
+    assert "12 rows are of the class 1, which the recall rests on; 30 are needed." in capsys.readouterr().out
+    gate(*words, "--positive", "1", "--least-class-rows", "10")
+    assert "are needed" not in capsys.readouterr().out
+    rows.with_columns(time=pl.lit(datetime(2026, 1, 1))).write_parquet("day.parquet")
+    assert gate("old.csv", "new.csv", "day.parquet", "--label", "label", "--id", "id", "--time", "time") == 1
+    assert "all rows are of one day" in capsys.readouterr().out

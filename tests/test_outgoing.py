@@ -9,6 +9,7 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
 from driftline.export import remote_write
 from driftline.export.remote_write import RemoteWriter, Series
-from driftline.outgoing import LONGEST_RETRY_SECONDS, get, post
+from driftline.outgoing import LONGEST_RETRY_SECONDS, OLDEST_SIGNATURE_SECONDS, get, is_signed, post, signed
 from driftline.retrain.runners import asking
 from tests.receiver import Answer, Server, serving
 
@@ -295,3 +296,35 @@ def test_of_an_answer_without_end_a_beginning_is_read(asker: str, status: int) -
         listener.close()
         thread.join(20)
     assert sent < 100 * 10**6
+
+
+# ---- signatures ---------------------------------------------------------------------------------------------------
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@given(st.binary(max_size=50), st.text(min_size=1, max_size=20), st.integers(-600, 600))
+def test_what_is_signed_is_known_by_its_secret_for_five_minutes(body: bytes, secret: str, seconds: int) -> None:
+    headers = signed(body, secret, AT)
+    now = AT + timedelta(seconds=seconds)
+    assert is_signed(body, headers, secret, now) == (abs(seconds) <= OLDEST_SIGNATURE_SECONDS)
+    assert not is_signed(body + b"x", headers, secret, AT)
+    assert not is_signed(body, headers, secret + "x", AT)
+    later = str(int(AT.timestamp()) + 1)
+    assert not is_signed(body, headers | {"X-Driftline-Timestamp": later}, secret, AT)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Driftline-Timestamp": "now"},
+        {"X-Driftline-Timestamp": "-1"},
+        {"X-Driftline-Timestamp": "9" * 4000},
+        {"X-Driftline-Timestamp": "\u0661"},
+        {"X-Driftline-Timestamp": str(int(AT.timestamp()))},
+        {"X-Driftline-Timestamp": str(int(AT.timestamp())), "X-Driftline-Signature": "sha256=ü"},
+    ],
+)
+def test_headers_of_others_are_no_signature(headers: dict[str, str]) -> None:
+    assert not is_signed(b"{}", headers, "hush", AT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from driftline.errors import DamagedError
+from driftline.errors import DamagedError, DataError
 from driftline.retrain.registry import Version
-from driftline.rules.contest import Contest
+from driftline.retrain.runners import Predictions, Report, Result
+from driftline.rules.contest import Contest, Settings, judge_contest
+from driftline.rules.evidence import evidence_of
 from driftline.service.asking import AskBody, ask_by_person
 from driftline.service.config import load
-from driftline.service.contests import rows_of
+from driftline.service.contests import reported_contest, require_evidence, rows_of
 from driftline.service.runtime import Service
+from tests.rules.test_contest import binary
 from tests.service.conftest import MODEL
 from tests.service.steps import deliver, work
 from tests.service.test_loop import NOW, TRAIN, configured, days, loop
@@ -151,6 +155,48 @@ def test_a_replay_that_the_log_contradicts_fails(make: Callable[..., Service], s
     ask_by_person(service.state, service.models[MODEL], AskBody("ann", "try"), NOW)
     row = loop(service)
     assert (row.stage, row.note.startswith(why)) == ("failed", True), row.note
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_report_is_judged_as_the_gate_judges_and_by_what_the_log_knows(
+    make: Callable[..., Service], named: bool
+) -> None:
+    """Evidence of rows that nobody logged: the contest is that of its rows, in the ids' own order or in another."""
+    service = make()
+    model, config = service.models[MODEL], service.models[MODEL].config.retrain
+    assert config is not None
+    old, new, rows = binary(7, n=300)
+    old, new = replace(old, scores={}), replace(new, scores={})
+    ids = [f"elsewhere-{number}" for number in range(300)]
+    evidence = evidence_of(old, new, rows, ids if named else None)
+    report = Report(True, result=Result("v2", Predictions("said.parquet")), evidence=evidence)
+    logged = pl.DataFrame(
+        {
+            "id": ["logged"],
+            "time": [datetime(2024, 3, 1, tzinfo=UTC)],
+            "version": ["v1"],
+            "prediction": [1],
+            "label": [0],
+        }
+    )
+    require_evidence(model, config, report)
+    found = reported_contest(model, config, logged, report, "v1", None)
+    settings = Settings(measure="accuracy", least_rows=50)
+    assert found.difference == judge_contest(old, new, rows, settings).difference
+    assert (found.champion, found.challenger, found.settings.least_rows) == ("v1", "v2", 50)
+    assert next(gate for gate in found.gates if gate.name == "rows").reason.endswith(
+        "The run replayed v1 for 300 of 300 rows."
+    )
+
+
+def test_a_report_without_the_segments_of_the_gates_is_refused(make: Callable[..., Service]) -> None:
+    service = make(**{"gates: {least_rows: 50}": "gates: {least_rows: 50, segments: [plan]}"})
+    model, config = service.models[MODEL], service.models[MODEL].config.retrain
+    assert config is not None
+    report = Report(True, result=Result("v2", Predictions("x")), evidence=evidence_of(*binary(n=60)))
+    with pytest.raises(DataError, match="the evidence has no segment 'plan', by which the gates of churn judge"):
+        require_evidence(model, config, report)
+    require_evidence(model, config, Report(False, "no GPU"))
 
 
 @pytest.mark.parametrize("name", ["models:/churn/12", "v1..2"])

@@ -23,11 +23,14 @@ from driftline.retrain.runners import Run
 from driftline.rules.contest import Contest
 from driftline.rules.evidence import evidence_of
 from driftline.service import clock
-from driftline.service.asking import AskBody, decide_by_person
+from driftline.service.asking import AskBody, cancel_by_person, decide_by_person
 from driftline.service.config import load
 from driftline.service.http import create_app
 from driftline.service.retraining_views import request_view
 from driftline.service.runtime import Service
+from driftline.store.database import open_database
+from driftline.store.retraining import Retraining, RetrainingRow
+from driftline.store.state import State
 from tests.receiver import Answer, Server
 from tests.rules.test_contest import binary
 from tests.servers import until
@@ -397,6 +400,23 @@ def test_a_person_cancels_what_does_not_end(handed_over: Service, tmp_path: Path
     assert http.post(f"/api/v1/retraining/{row.id}/cancel", json=SAID).status_code == 409
     assert http.post("/api/v1/retraining/r9/cancel", json=SAID).status_code == 404
     assert http.post(f"{API}/retrain", json=SAID).status_code == 202
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_what_can_be_cancelled_by_its_stage(tmp_path: Path, stage: Stage) -> None:
+    state = State(open_database(f"sqlite:///{tmp_path / 'state.db'}"))
+    with state.work() as work:
+        row = RetrainingRow("r1", MODEL, "manual", "try", "ann", NOW, NOW, stage.value, NOW, "", 0)
+        Retraining(work.connection).add(row, busy=())
+    if stage in CANCELLABLE:
+        done = cancel_by_person(state, tmp_path / "runs", "r1", AskBody("bob", "lost"), NOW)
+        assert (done.stage, done.note) == ("failed", "cancelled by bob: lost")
+    for _ in range(2):  # once only, and never what was decided
+        with pytest.raises(ConflictError, match="only one whose contest was not held can be cancelled"):
+            cancel_by_person(state, tmp_path / "runs", "r1", AskBody("bob", "lost"), NOW)
+    with state.read() as read:
+        now = Retraining(read.connection).row("r1").stage
+    assert now == ("failed" if stage in CANCELLABLE else stage.value)
 
 
 def test_a_run_here_that_is_cancelled_is_ended(make: Callable[..., Service], tmp_path: Path) -> None:

@@ -86,6 +86,23 @@ def test_an_alert_that_goes_on_under_it_rolls_it_back(promoted: Service) -> None
     assert row.note == "accuracy-low fires on windows since the promotion; v1 is champion again"
 
 
+def test_a_rule_that_wants_two_windows_wants_two_of_the_versions_own(tmp_path: Path) -> None:
+    """One bad window of the old version and one of the new are no two: v2 is bad for a day, and good again."""
+    twice = {
+        "when: {alerts: [accuracy-low]}": "when: {every: 8d}",
+        "accuracy-low, measure: accuracy, below: 0.75,": "accuracy-low, measure: accuracy, below: 0.75, for: 2,",
+        "recall, below: 0.5": "recall, below: 0.01",
+    }
+    service = Service(load(configured(tmp_path, **twice)))
+    days(service, 0, 12)
+    assert loop(service).stage == "baking"
+    days(service, 12, 13, version="v2", flipped=False)
+    assert first(service).stage == "baking"
+    days(service, 13, 18, version="v2")
+    assert first(service).stage == "promoted"
+    service.stop()
+
+
 def test_one_far_event_ends_no_probation(promoted: Service) -> None:
     deliver(promoted, "predictions", [prediction("far", 90, said=0) | {"version": "v2"}])
     work(promoted)

@@ -16,6 +16,7 @@ from driftline.statistics.paired import (
     Answers,
     difference,
     holm,
+    rarest_of,
     time_blocks,
     value_of,
 )
@@ -194,6 +195,58 @@ def test_influences_sum_to_nothing_and_tell_what_leaving_a_row_out_does(seed: in
         left = value_of(measure, one.at(without))
         assert left is not None
         assert value - left == pytest.approx(influence[row], abs=0.05 * abs(value) / 10 + 2e-3)
+
+
+@given(st.integers(0, 10**6), st.sampled_from(sorted({**CLASSIFICATION, **REGRESSION})), st.integers(2, 9))
+def test_neither_the_order_of_rows_nor_the_numbers_of_days_are_anything(seed: int, measure: str, days: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = 80
+    if measure in REGRESSION:
+        truth = rng.normal(0, 10, n)
+        one, other = regression(rng, truth, 2.0), regression(rng, truth, 3.0)
+    else:
+        truth = labels(rng, n)
+        one, other = classifier(rng, truth, 0.7), classifier(rng, truth, 0.5)
+    blocks = rng.integers(0, days, n)
+    blocks[:days] = np.arange(days)
+    found = difference(measure, one, other, blocks=blocks)
+    order, numbers = rng.permutation(n), rng.permutation(1_000)[:days]
+
+    def turned(who: Answers) -> Answers:
+        scores = {name: score[order] for name, score in who.scores.items()}
+        return Answers(who.labels[order], who.predictions[order], scores)
+
+    again = difference(measure, turned(one), turned(other), blocks=numbers[blocks][order])
+    for name in ("value", "low", "high", "p_better", "p_worse", "first", "second"):
+        assert getattr(again, name) == pytest.approx(getattr(found, name), rel=1e-6, abs=1e-9), name
+    assert again.method == found.method == f"t of {days} days"
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["precision", "recall", "f1", "balanced_accuracy", "roc_auc"]))
+def test_bounds_and_p_values_say_the_same_however_few_rows_carry_a_measure(seed: int, measure: str) -> None:
+    rng = np.random.default_rng(seed)
+    truth = np.where(rng.permutation(200) < rng.integers(3, 40), "a", "b")
+    one, other = classifier(rng, truth, 0.7), classifier(rng, truth, 0.5)
+    found = difference(measure, one, other, positive="a", confidence=0.9)
+    if found.problem or found.low == found.high:
+        return
+    assert found.low is not None and found.high is not None and found.p_better is not None and found.p_worse is not None
+    assert found.low <= (found.value or 0) <= found.high
+    assert (found.low > 0) == (found.p_better < 0.05) and (found.high < 0) == (found.p_worse < 0.05)
+    assert found.p_better + found.p_worse == pytest.approx(1)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=30), st.integers(0, 10**6))
+def test_the_rarest_class_is_the_one_with_the_fewest_rows(names: list[str], seed: int) -> None:
+    truth = np.array(names)
+    said = np.random.default_rng(seed).permutation(truth)
+    pair = Answers(truth, truth), Answers(truth, said)
+    counts = {name: names.count(name) for name in set(names)}
+    for measure in ("recall", "balanced_accuracy", "f1", "precision", "roc_auc"):
+        found = rarest_of(measure, *pair)
+        assert found is not None and found[1] == counts[found[0]] == min(counts.values())
+    assert rarest_of("recall", *pair, "a") == ("a", names.count("a"))
+    assert rarest_of("accuracy", *pair) is None and rarest_of("log_loss", *pair) is None
 
 
 # ---- levels -----------------------------------------------------------------------------------------------------

@@ -189,6 +189,27 @@ def test_a_report_is_judged_as_the_gate_judges_and_by_what_the_log_knows(
     )
 
 
+def test_a_report_whose_rows_have_times_in_part_is_none(make: Callable[..., Service]) -> None:
+    """The log knows when one row was; of the others nobody says so, and days could not be told apart."""
+    service = make()
+    model, config = service.models[MODEL], service.models[MODEL].config.retrain
+    assert config is not None
+    old, new, rows = binary(n=60)
+    evidence = evidence_of(old, new, replace(rows, seconds=None), [f"p{number}" for number in range(60)])
+    report = Report(True, result=Result("v2", Predictions("x")), evidence=evidence)
+    logged = pl.DataFrame(
+        {
+            "id": ["p7"],
+            "time": [datetime(2024, 3, 1, tzinfo=UTC)],
+            "version": ["v1"],
+            "prediction": [1],
+            "label": [0],
+        }
+    )
+    with pytest.raises(DataError, match="59 of 60 rows of the evidence have no time; give `seconds` of all rows"):
+        reported_contest(model, config, logged, report, "v1", None)
+
+
 def test_a_report_without_the_segments_of_the_gates_is_refused(make: Callable[..., Service]) -> None:
     service = make(**{"gates: {least_rows: 50}": "gates: {least_rows: 50, segments: [plan]}"})
     model, config = service.models[MODEL], service.models[MODEL].config.retrain

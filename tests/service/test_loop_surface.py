@@ -315,6 +315,7 @@ def test_labels_and_answers_that_the_log_knows_are_not_a_reports_to_say(handed_o
     done = loop(handed_over)
     contest = msgspec.json.decode(done.contest, type=Contest)
     assert (done.stage, contest.difference.first, contest.difference.second) == ("held", 0.0, pytest.approx(0.1))
+    assert contest.difference.method == "t of 5 days", "of rows that the job gave no times of"
 
 
 def test_a_signed_report_is_taken_and_no_other(make: Callable[..., Service], server: Server) -> None:

@@ -174,18 +174,15 @@ def reported_contest(
 ) -> Contest:
     """The contest of a run elsewhere, held here: by the rows that it reported, and the gates that are configured.
 
-    Of a row whose id the log knows, the label and what the champion answered are those of the log.
+    Of a row whose id the log knows, the label, the time and what the champion answered are those of the log.
     """
     assert report.result is not None and report.evidence is not None  # or it would have been refused
     logged = canonical(handed_out, _as_written(model.config.columns, ()), model.schema)
     evaluation, replayed, said = _evidence_frames(report.evidence, model.schema)
-    true = logged.select("id", true="label")
-    evaluation = evaluation.join(true, on="id", how="left", maintain_order="left").with_columns(
-        label=pl.coalesce("true", "label")
+    mine = (
+        logged.join(evaluation.select("id"), on="id", how="semi") if report.evidence.id is not None else logged.clear()
     )
-    mine = logged.join(evaluation.select("id"), on="id", how="semi")
-    if report.evidence.id is None:
-        mine = mine.clear()
+    evaluation = _as_logged(evaluation, mine)
     rows = rows_of(evaluation, model.schema, config.gates.segments, timezone=model.config.window.timezone)
     trained_until = report.evidence.trained_until
     told = _told(champion, mine, since, model.log.shadow_rows(champion))
@@ -196,6 +193,21 @@ def reported_contest(
         replace(rows, trained_until=trained_until),
         settings_of(config, model),
     )
+
+
+def _as_logged(evaluation: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a report with the labels and times that the log has of them.
+
+    Raises `DataError` where only some of them have times: days could not be told apart from what is left.
+    """
+    true = mine.select("id", true="label", at=pl.col("time").cast(pl.Datetime("us", "UTC")))
+    said = pl.col("time") if "time" in evaluation.columns else pl.lit(None, pl.Datetime("us", "UTC"))
+    found = evaluation.join(true, on="id", how="left", maintain_order="left").with_columns(
+        label=pl.coalesce("true", "label"), time=pl.coalesce(pl.col("at"), said)
+    )
+    if 0 < (gone := found["time"].null_count()) < len(found):
+        raise DataError(f"{gone} of {len(found)} rows of the evidence have no time; give `seconds` of all rows")
+    return found.drop("true", "at")
 
 
 def _evidence_frames(evidence: Evidence, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -416,6 +416,7 @@ def test_history_is_told_once_as_over_and_pages_nobody() -> None:
     story = Story(receiver("team"), PAGER)
     events = [event for at in range(3) for event in over(alert(f"a{at}"), at)]
     load(story, *events)
+    assert not story.announcer.holding  # nothing that fires
     story.pass_time()
     assert story.told("team") == [("over", "a0"), ("over", "a1"), ("over", "a2")]
     assert story.told("pager") == []

@@ -269,6 +269,23 @@ def test_a_model_that_never_received_anything_is_stale_from_the_start_on(service
     assert resolved.reason == "events arrive again: the newest on 2026-01-01 00:00 UTC"
 
 
+@pytest.mark.parametrize(("hours", "kind"), [(4, "changed"), (9, "resolved")])
+def test_another_time_of_waiting_holds_for_an_alert_that_fires(service: Service, hours: int, kind: str) -> None:
+    config = replace(service.config.models[MODEL], stale_after=timedelta(hours=3))
+    event = check_arrivals(config, service.state, NOW + timedelta(hours=5), NOW)
+    assert event is not None
+    with service.state.work() as change:
+        store_event(change, event, NOW)
+    config = replace(config, stale_after=timedelta(hours=hours))
+    moved = check_arrivals(config, service.state, NOW + timedelta(hours=6), NOW)
+    assert moved is not None
+    assert (moved.kind.value, moved.reason) == (kind, f"the rule was changed: stale_after 3 hours → {hours} hours")
+    with service.state.work() as change:
+        store_event(change, moved, NOW)
+    again = check_arrivals(config, service.state, NOW + timedelta(hours=6.5), NOW)
+    assert again is None
+
+
 def test_what_could_not_arrive_while_the_service_was_down_is_not_missed(service: Service) -> None:
     config = replace(service.config.models[MODEL], stale_after=timedelta(hours=3))
     deliver(service, "predictions", [prediction("a", 0.0, said=1)])

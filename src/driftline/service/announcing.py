@@ -102,6 +102,7 @@ class Announcer:
         self._receivers, self._base_url, self._ring = receivers, base_url, ring
         self._timezones = timezones or {}
         self._held: dict[str, tuple[datetime, datetime]] = {}  # by model: since when, and when history came last
+        self._untold: set[str] = set()  # models of which something is held back
 
     def announce(self, work: Work, events: Sequence[AlertEvent], now: datetime) -> None:
         """Say what happened to alerts, in the transaction in which it happened."""
@@ -128,6 +129,7 @@ class Announcer:
             if is_told(kind, known.event_told(receiver.name, alert), muted=bool(muted[receiver.name])):
                 if self._is_held(alert.model, known.now) and kind is not Event.CHANGED:
                     known.coming.setdefault(receiver.name, []).append(alert)
+                    self._untold.add(alert.model)
                 else:
                     self._tell(known, receiver, alert, kind, event.reason)
 
@@ -177,7 +179,7 @@ class Announcer:
     @property
     def holding(self) -> bool:
         """Whether something is held back that `tick` will tell."""
-        return bool(self._held)
+        return bool(self._held.keys() & self._untold)
 
     def _watch_for_history(self, events: Sequence[AlertEvent], now: datetime) -> None:
         """Hold back what fires while history is loaded: it comes in parts, and the next may say that it is over."""
@@ -199,6 +201,7 @@ class Announcer:
     def tick(self, state: State, now: datetime) -> None:
         """Say what has become due: silences that ended, receivers that are new, alerts that are to be repeated."""
         self._held = {model: held for model, held in self._held.items() if self._is_held(model, now)}
+        self._untold &= self._held.keys()
         with state.read() as read:
             if not self._due(_Known.of(read, now)):
                 return

@@ -14,6 +14,7 @@ from driftline.rules.topic import STALENESS
 from driftline.service.alerting import STALE_RULE, AlertEvent
 from driftline.service.config import ModelConfig
 from driftline.store.state import AlertRow, State, TransitionRow, Work
+from driftline.text import lengths
 
 _HOUR = timedelta(hours=1)
 
@@ -32,19 +33,29 @@ def check_arrivals(config: ModelConfig, state: State, now: datetime, started: da
     quiet_since = max(last or started, started)
     stale = config.stale_after is not None and now - quiet_since > config.stale_after
     if open_alert is not None:
-        if config.stale_after is None:
-            reason = "`stale_after` is no longer configured"
-        elif last is not None and last != open_alert.started_at:
-            reason = f"events arrive again: the newest on {last:%Y-%m-%d %H:%M} UTC"
-        else:  # a new start of the service ends nothing
-            return None
-        ended = replace(open_alert, status=Status.RESOLVED.value, ended_at=now, last_end=now)
-        return AlertEvent(ChangeKind.RESOLVED, ended, reason)
+        return _moved(config, open_alert, last, now)
     if stale:
         assert config.stale_after is not None
         alert = _alert(config, config.stale_after, last, started, now)
         return AlertEvent(ChangeKind.FIRED, alert, _said(last, started))
     return None
+
+
+def _moved(config: ModelConfig, alert: AlertRow, last: datetime | None, now: datetime) -> AlertEvent | None:
+    """What has become of an alert that fires; a new start of the service changes nothing about it."""
+    ended = replace(alert, status=Status.RESOLVED.value, ended_at=now, last_end=now)
+    if config.stale_after is None:
+        return AlertEvent(ChangeKind.RESOLVED, ended, "`stale_after` is no longer configured")
+    if last is not None and last != alert.started_at:
+        return AlertEvent(ChangeKind.RESOLVED, ended, f"events arrive again: the newest on {last:%Y-%m-%d %H:%M} UTC")
+    threshold = config.stale_after / _HOUR
+    if threshold == alert.threshold:
+        return None
+    before, after = lengths(alert.threshold * 3600, threshold * 3600)
+    reason = f"the rule was changed: stale_after {before} → {after}"
+    if now - alert.started_at <= config.stale_after:
+        return AlertEvent(ChangeKind.RESOLVED, ended, reason)
+    return AlertEvent(ChangeKind.CHANGED, replace(alert, threshold=threshold), reason, before=alert)
 
 
 def _said(last: datetime | None, started: datetime) -> str:

@@ -83,6 +83,7 @@ class Newest(msgspec.Struct, frozen=True):
     low: float | None
     high: float | None
     n: int
+    bound: float | None = None
 
 
 class AlertView(msgspec.Struct, frozen=True):
@@ -249,8 +250,8 @@ def _severity_rank(severity: str) -> int:
 class Told(NamedTuple):
     """The numbers of an alert in words: those that differ have different texts, and the threshold is exact.
 
-    ``interval`` and ``latest_interval`` are both ends in brackets behind a blank, empty where one is not known.
-    ``bound`` is what was compared, with its level, where the interval does not tell the side of the threshold.
+    ``interval`` is both ends in brackets behind a blank, empty where one is not known; ``bound`` is what was compared,
+    with its level, where the interval does not tell the side of the threshold. ``latest_interval`` is both.
     """
 
     value: str
@@ -267,7 +268,7 @@ class Told(NamedTuple):
 def told(alert: AlertView) -> Told:
     """Say the numbers of an alert, each beside the others; those of a model that nothing arrives of as lengths."""
     latest = alert.latest
-    newest = (latest.value, latest.low, latest.high) if latest is not None else (None, None, None)
+    newest = (None,) * 4 if latest is None else (latest.value, latest.low, latest.high, latest.bound)
     values = (alert.value, alert.low, alert.high, alert.value_now, alert.threshold, alert.bound, *newest)
     known = [value for value in values if value is not None and math.isfinite(value)]
     texts = dict(zip(known, _words(alert, known), strict=True))
@@ -285,9 +286,9 @@ def told(alert: AlertView) -> Told:
         value_now=said(alert.value_now),
         threshold=said(alert.threshold),
         interval=interval(alert.low, alert.high),
-        bound=_bound(alert, said(alert.bound)),
+        bound=_bound(alert, (alert.low, alert.high, alert.bound), said(alert.bound)),
         latest=said(newest[0]),
-        latest_interval=interval(*newest[1:]),
+        latest_interval=interval(*newest[1:3]) + _bound(alert, newest[1:], said(newest[3])),
     )
 
 
@@ -314,14 +315,14 @@ def _reads_as(text: str, number: float) -> bool:
         return False
 
 
-def _bound(alert: AlertView, said: str) -> str:
+def _bound(alert: AlertView, ends: Sequence[float | None], said: str) -> str:
     """What was compared, where people would wonder: the interval that they see holds the threshold."""
-    low, high = alert.low, alert.high
-    if alert.bound is None or alert.confidence is None or low is None or high is None:
+    low, high, bound = ends
+    if bound is None or alert.confidence is None or low is None or high is None:
         return ""
     if not low <= alert.threshold <= high:
         return ""
-    return f", {'upper' if alert.bound < alert.threshold else 'lower'} bound {said} ({100 * alert.confidence:g} %)"
+    return f", {'upper' if bound < alert.threshold else 'lower'} bound {said} ({100 * alert.confidence:g} %)"
 
 
 def number_lines(alert: AlertView) -> list[str]:

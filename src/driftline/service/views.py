@@ -263,7 +263,7 @@ def alert_view(
 
 def _newest(one: Judgement) -> Newest:
     assert one.value is not None  # it was chosen so
-    return Newest(Span(one.window_start, one.window_end), one.value, one.low, one.high, one.n)
+    return Newest(Span(one.window_start, one.window_end), one.value, one.low, one.high, one.n, one.bound)
 
 
 def acknowledgement(row: AlertRow) -> Acknowledgement | None:

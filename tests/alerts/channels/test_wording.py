@@ -171,6 +171,13 @@ def test_what_goes_on_is_told_with_the_newest_numbers_and_with_those_of_its_begi
     ]
 
 
+def test_the_newest_numbers_have_their_own_bound() -> None:
+    near = msgspec.structs.replace(NEWEST, low=0.7, high=0.76, value=0.73, bound=0.749)
+    assert number_lines(view(newest=near, bound=0.56, confidence=0.95))[0] == (
+        "accuracy 0.73 [0.7, 0.76], upper bound 0.749 (95 %), n = 900, threshold 0.75"
+    )
+
+
 def test_of_what_is_over_and_of_what_is_as_it_was_the_newest_window_is_not_told() -> None:
     as_it_was = msgspec.structs.replace(NEWEST, window=WINDOW, value=0.51234)
     assert view(newest=as_it_was).latest is view(newest=NEWEST, status="resolved").latest is None

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from driftline.alerts.channels.alertmanager import alert_of
 from driftline.alerts.channels.wording import sentences
-from driftline.alerts.message import Event, Notice, message_of
+from driftline.alerts.message import RECENT_WINDOWS, Event, Notice, message_of
 from driftline.alerts.stages import due, explained_because, is_told, matches, rank, silenced_because, wanted
 from driftline.rules import ChangeKind, Severity
 from driftline.service.alerting import AlertEvent
@@ -304,6 +304,17 @@ def test_a_repeat_has_the_newest_numbers_also_where_labels_have_changed_them() -
     assert repeated.alert.latest is not None
     assert (repeated.alert.latest.value, repeated.alert.latest.window.start) == (0.41, NOW)
     assert [point.value for point in repeated.recent] == [0.6, 0.41, None]
+
+
+def test_what_is_told_is_read_from_a_bounded_number_of_windows() -> None:
+    story = Story(receiver("team"))
+    for hours in range(3 * RECENT_WINDOWS):
+        judged(story, 0.5 + hours / 1000, hours)
+    story.happen((ChangeKind.FIRED, alert("a")))
+    [notice] = story.notices("team")
+    assert [point.value for point in notice.recent] == [0.5 + hours / 1000 for hours in range(120, 180)]
+    assert notice.alert.newest is not None
+    assert (notice.alert.value_now, notice.alert.newest.value) == (0.5, 0.679)
 
 
 def test_a_correction_has_the_value_that_is_known_now() -> None:

@@ -20,7 +20,7 @@ from driftline.alerts.stages import due, explained_because, is_told, rank, silen
 from driftline.rules import ChangeKind
 from driftline.service.alerting import AlertEvent
 from driftline.service.config import NotifyConfig
-from driftline.service.views import alert_view
+from driftline.service.views import alert_view, with_its_window
 from driftline.store.outbox import Outbox, SilenceRow, ToldRow
 from driftline.store.state import AlertRow, State, TransitionRow, Work
 
@@ -305,7 +305,7 @@ class Announcer:
     def _notice(
         self, known: _Known, alert: AlertRow, event: Event, reason: str, now: datetime, told: Event | None = None
     ) -> Notice:
-        judged = known.work.judgements(alert.model, rule=alert.rule)
+        recent = known.work.newest_judgements(alert.model, alert.rule, RECENT_WINDOWS)
         steps = [StepView(one.at, one.kind, one.reason) for one in known.work.transitions([alert.id]).get(alert.id, [])]
         if not steps or (steps[-1].kind, steps[-1].reason) != (event.value, reason):
             steps.append(StepView(now, event.value, reason))
@@ -314,8 +314,8 @@ class Announcer:
             key=f"{alert.id}-{event.value}-{now:%Y%m%dT%H%M%S%f}",
             said_at=now,
             reason=reason,
-            alert=alert_view(alert, steps, judged, self._timezones),
-            recent=[Point(one.window_end, one.value, one.low, one.high) for one in judged[-RECENT_WINDOWS:]],
+            alert=alert_view(alert, steps, with_its_window(known.work, alert, recent), self._timezones),
+            recent=[Point(one.window_end, one.value, one.low, one.high) for one in recent],
             url=link(self._base_url(), alert.id),
             told=told,
         )

@@ -127,7 +127,7 @@ def _model(
         window_end_timestamp_seconds=whole.end.timestamp() if whole else None,
         alerts={severity.value: sum(row.severity == severity for row in firing) for severity in Severity},
         monitors=monitors,
-        breaches={rule.name: _breaches(read, model, rule, firing) for rule in rules},
+        breaches={rule.name: breaches_of(read, model, rule, firing) for rule in rules},
         latency=_latency(stored.latency if stored else None),
         task=task,
         output_drift=[
@@ -150,7 +150,7 @@ def _model(
     )
 
 
-def _breaches(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow]) -> int:
+def breaches_of(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow]) -> int:
     """How many judged windows in a row a rule is in breach, as its alert counts them: `for` and more while it fires."""
     started = next((row.started_at for row in firing if row.rule == rule.name), None)
     found = read.breaches_in_a_row(model, rule.name, since=started)

@@ -25,6 +25,7 @@ from driftline.store.inbox import Inbox
 from driftline.store.state import AlertRow, Judgement, State, TransitionRow, Work
 
 _REQUESTS_SHOWN = 20
+_JUDGED_LATELY = 60  # windows among which the newest that could be judged is looked for
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 _findings = msgspec.json.Decoder(Findings | None)
 
@@ -147,7 +148,8 @@ class Views:
             if row is None:
                 raise UnknownNameError("alert", id, ())
             steps = read.transitions([id]).get(id, [])
-            judged = read.judgements(row.model, rule=row.rule)
+            recent = read.newest_judgements(row.model, row.rule, _JUDGED_LATELY)
+            judged = with_its_window(read, row, recent)
         return self._alert_view(row, steps, judged)
 
     def _alert_view(self, row: AlertRow, steps: list[TransitionRow], judged: Sequence[Judgement]) -> AlertView:
@@ -222,12 +224,17 @@ def timezones_of(config: Config) -> dict[str, str]:
     return {name: model.window.timezone for name, model in config.models.items()}
 
 
+def with_its_window(read: Work, row: AlertRow, recent: Sequence[Judgement]) -> list[Judgement]:
+    """The judgements of the window that an alert fired on, and then those of the newest windows."""
+    return [*read.judgements(row.model, rule=row.rule, window_start=row.window_start), *recent]
+
+
 def alert_view(
     row: AlertRow, history: list[StepView], judged: Sequence[Judgement], timezones: Mapping[str, str]
 ) -> AlertView:
     """Make the view of an alert; a model that is configured no longer has its times in UTC.
 
-    ``judged`` is what its rule says of windows now, in order of time: of the one that it fired on, and of the newest.
+    ``judged`` is what its rule says of windows now: of the one that it fired on, and of others, the newest last.
     """
     now = next((one.value for one in reversed(judged) if one.window_start == row.window_start), None)
     newest = next((one for one in reversed(judged) if one.value is not None and one.state != "nodata"), None)

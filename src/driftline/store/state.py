@@ -453,6 +453,14 @@ class Work:
         statement = statement.order_by(JUDGEMENTS.c.window_start, JUDGEMENTS.c.id)
         return [_as(Judgement, row) for row in self.connection.execute(statement)]
 
+    def newest_judgements(self, model: str, rule: str, most: int) -> list[Judgement]:
+        """What is known now of the newest windows that a rule has judged, in order of window."""
+        statement = sa.select(JUDGEMENTS).where(
+            JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current
+        )
+        newest = statement.order_by(JUDGEMENTS.c.window_start.desc(), JUDGEMENTS.c.id.desc()).limit(most)
+        return [_as(Judgement, row) for row in self.connection.execute(newest)][::-1]
+
     def breaches_in_a_row(self, model: str, rule: str, *, since: datetime | None = None) -> int:
         """How many breaches of a rule there are since a window, or without one after the last window that was ok."""
         of_rule = (JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current)

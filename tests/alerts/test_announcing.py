@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from driftline.alerts.channels.alertmanager import alert_of
+from driftline.alerts.channels.alertmanager import ALIVE_FOR, alert_of
 from driftline.alerts.channels.wording import sentences
 from driftline.alerts.message import RECENT_WINDOWS, Event, Notice, message_of
 from driftline.alerts.stages import due, explained_because, is_told, matches, rank, silenced_because, wanted
@@ -400,6 +400,48 @@ def test_a_change_says_what_was_changed_in_every_text() -> None:
         "the rule was changed: accuracy < 0.75 → accuracy < 0.8",
     ]
     assert sentences(message.notices[0])[0] == "the rule was changed: accuracy < 0.75 → accuracy < 0.8"
+
+
+# ---- receivers that forget ------------------------------------------------------------------------------------
+
+FORGETS = receiver("am", kind="alertmanager", digest=False)
+
+
+def kept(story: Story) -> dict[str, tuple[str, str]]:
+    """By alert: whether it fires, and why nobody is to be called for it."""
+    found = story.announcer.notices_to_keep(story.state, FORGETS, story.now)
+    return {notice.alert.id: (notice.alert.status, notice.alert.muted) for notice in found}
+
+
+def test_what_forgets_hears_of_all_that_fires_and_of_what_is_muted_why() -> None:
+    story = Story(FORGETS)
+    story.happen((ChangeKind.FIRED, BROKEN), (ChangeKind.FIRED, MOVED), (ChangeKind.FIRED, alert("other", model="m")))
+    story.silence(model="m")
+    assert kept(story) == {
+        "broken": ("firing", ""),
+        "moved": ("firing", "missing is firing too, and explains it"),
+        "other": ("firing", "silenced by ann until 2026-01-01 01:00 UTC: deploying"),
+    }
+
+
+def test_what_is_about_to_be_told_comes_by_its_own_message_first() -> None:
+    story = Story(FORGETS)
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", 9))
+    assert kept(story) == {}
+    story.pass_time()
+    assert kept(story) == {"a": ("firing", "")}
+
+
+def test_what_ended_while_it_was_muted_is_over_there_too_but_history_is_none_of_its() -> None:
+    story = Story(FORGETS)
+    story.silence(model="churn")
+    story.happen((ChangeKind.FIRED, alert("a")))
+    load(story, *over(alert("b", model="fraud")))
+    story.pass_time(2 * MINUTE)
+    story.happen((ChangeKind.RESOLVED, alert("a", status="resolved", ended_at=story.now)))
+    assert kept(story) == {"a": ("resolved", "")}
+    story.pass_time(2 * ALIVE_FOR)
+    assert kept(story) == {}
 
 
 # ---- what is over when it is first seen -----------------------------------------------------------------------

@@ -183,10 +183,14 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def message_of(notices: Sequence[Notice], key: str) -> Message:
-    """Put notices, at least one, into one message, in their order; of what is over, the most severe comes first."""
+    """Put notices, at least one, into one message: the most severe alert first, and else in their order.
+
+    What is over comes in order of time.
+    """
     over = all(notice.event is Event.OVER for notice in notices)
     if over:
-        notices = sorted(notices, key=lambda notice: (_severity_rank(notice.alert.severity), notice.alert.span.start))
+        notices = sorted(notices, key=lambda notice: notice.alert.span.start)
+    notices = sorted(notices, key=lambda notice: _severity_rank(notice.alert.severity))
     first = notices[0]
     title = MARKS[first.event] + visible(first.alert.title)
     if len(notices) > 1:

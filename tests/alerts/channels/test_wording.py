@@ -184,6 +184,25 @@ def test_of_what_is_over_and_of_what_is_as_it_was_the_newest_window_is_not_told(
     assert view(newest=NEWEST).latest == NEWEST
 
 
+def test_the_most_severe_alert_of_a_message_comes_first_and_each_alerts_notices_in_order() -> None:
+    several = [
+        notice(id="note", severity="info"),
+        notice(id="page"),
+        notice(Event.RESOLVED, id="page"),
+        notice(id="look", severity="warning"),
+        notice(Event.REOPENED, id="page", title="Again!"),
+    ]
+    found = message(*several)
+    assert [(one.alert.id, one.event.value) for one in found.notices] == [
+        ("page", "fired"),
+        ("page", "resolved"),
+        ("page", "reopened"),
+        ("look", "fired"),
+        ("note", "fired"),
+    ]
+    assert (found.alert.id, found.title) == ("page", "⚠️ Alert: Model accuracy below threshold! (and 4 more of churn)")
+
+
 def test_a_correction_says_what_is_known_now() -> None:
     said = message(notice(Event.CORRECTED, "judged again", value_now=0.9))
     assert said.text.splitlines()[2:] == ["judged again", "accuracy was 0.512; as known now: 0.9"]

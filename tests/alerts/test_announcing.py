@@ -329,12 +329,13 @@ def test_a_correction_has_the_value_that_is_known_now() -> None:
 def test_a_message_has_all_steps_of_an_alert_and_its_own_as_the_last() -> None:
     story = Story(receiver("team", repeat=HOUR))
     with story.state.work() as work:
-        for kind in ("fired", "updated"):
-            work.add_transition(TransitionRow("a", NOW, kind, "because"))
+        for kind, reason in (("fired", "because"), ("updated", "to one"), ("updated", "to two")):
+            work.add_transition(TransitionRow("a", NOW, kind, reason))
     story.happen((ChangeKind.FIRED, alert("a")))
     story.pass_time(HOUR)
     steps = [[step.kind for step in notice.alert.history] for notice in story.notices("team")]
     assert steps == [["fired", "updated", "fired"], ["fired", "updated", "repeated"]]
+    assert story.notices("team")[0].alert.history[1].reason == "to two"  # it grows with each window
 
 
 # ---- when a rule is changed -----------------------------------------------------------------------------------

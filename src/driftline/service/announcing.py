@@ -306,7 +306,7 @@ class Announcer:
         self, known: _Known, alert: AlertRow, event: Event, reason: str, now: datetime, told: Event | None = None
     ) -> Notice:
         recent = known.work.newest_judgements(alert.model, alert.rule, RECENT_WINDOWS)
-        steps = [StepView(one.at, one.kind, one.reason) for one in known.work.transitions([alert.id]).get(alert.id, [])]
+        steps = _steps(known.work.transitions([alert.id]).get(alert.id, []))
         if not steps or (steps[-1].kind, steps[-1].reason) != (event.value, reason):
             steps.append(StepView(now, event.value, reason))
         return Notice(
@@ -319,6 +319,17 @@ class Announcer:
             url=link(self._base_url(), alert.id),
             told=told,
         )
+
+
+def _steps(rows: Sequence[TransitionRow]) -> list[StepView]:
+    """All steps of an alert; of those that say how far it reaches, one for each window, only the newest."""
+    reaches = ChangeKind.UPDATED.value
+    newest = max((place for place, row in enumerate(rows) if row.kind == reaches), default=-1)
+    return [
+        StepView(row.at, row.kind, row.reason)
+        for place, row in enumerate(rows)
+        if row.kind != reaches or place == newest
+    ]
 
 
 _WHY = {

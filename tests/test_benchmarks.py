@@ -445,9 +445,12 @@ def test_a_tiny_run_prints_tables_and_a_large_change_is_found(
     monkeypatch.setattr(false_alarms, "COLUMNS", {5: 1.0, 12: 0.5})
     monkeypatch.setattr(false_alarms, "SIDES", (2_000,))
     monkeypatch.setattr(false_alarms, "TRIFLE_ROWS", 5_000)
+    few = {what: hard._replace(sizes=((60, 60),)) for what, hard in false_alarms.HARD.items()}
+    monkeypatch.setattr(false_alarms, "HARD", few)
     false_alarms.main(["--runs", "4"])
-    chance, power, trifles = capsys.readouterr().out.strip().split("\n\n")
+    chance, hard, power, trifles = capsys.readouterr().out.strip().split("\n\n")
     assert is_well_formed(chance) and len(chance.split("\n")) == 2 + 4 + 1
+    assert is_well_formed(hard) and len(hard.split("\n")) == 2 + len(few)
     assert is_well_formed(power) and "| a number shifts by 0.3 sd | 100 % |" in power
     assert is_well_formed(trifles) and trifles.count("| 0 of 1 |") == 3
 

@@ -154,6 +154,16 @@ def test_blocks_are_days_or_longer_where_there_are_enough(hours: np.ndarray, spa
     assert (None if found is None else found.span) == span
 
 
+@given(st.lists(st.integers(-(2**31), 2**31), min_size=1, max_size=200), st.sampled_from([0, 1]))
+def test_no_times_whatever_break_it(hours: list[int], span: int) -> None:
+    """From the year -240,000 to 240,000, before and after 1970."""
+    numbers = np.array(hours, np.int64) if span else np.array(hours, np.int64) % 128
+    labels = pl.Series(np.arange(len(hours)) % 2).cast(pl.String)
+    found = Classification.of(labels, pl.Series(["1"] * len(hours)), positive="1", keys=Keys(span, numbers))
+    for one in measures(found, positive="1").values():
+        assert one.value is None or one.low <= one.value <= one.high
+
+
 def test_a_class_that_one_block_alone_has_leaves_its_measure_to_the_rows() -> None:
     label = np.zeros(DAYS * A_DAY, int)
     label[:5] = 1

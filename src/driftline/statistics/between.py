@@ -63,7 +63,7 @@ def blocks_for(blocks: Blocks) -> Blocks | None:
     if blocks.span <= 0:
         return blocks if blocks.span == 0 and len(blocks.numbers) >= _LEAST_CLUSTERS else None
     found = None
-    while len(blocks.numbers) > 1:
+    while len(blocks.numbers) > LEAST_DAYS:  # down to two, before and after 1970
         least = LEAST_SHORT if blocks.span < DAY else LEAST_DAYS if blocks.span == DAY else ENOUGH_BLOCKS
         if found is None and blocks.span > DAY:
             least = LEAST_DAYS

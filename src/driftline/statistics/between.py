@@ -96,14 +96,13 @@ class BetweenBlocks:
         between = self.of(measure.name)
         if between is None:
             stretch = self._stretch(measure.confidence)
-            least, most = _RANGES.get(measure.name, (-math.inf, math.inf))
-            bounds = Interval(max(value - stretch * (value - low), least), min(value + stretch * (high - value), most))
+            bounds = Interval(value - stretch * (value - low), value + stretch * (high - value))
         else:
             bounds = _interval(measure.name, value, between, measure.confidence)
             below, above = between.beyond(measure.confidence)
-            least, most = _RANGES.get(measure.name, (-math.inf, math.inf))
-            bounds = Interval(max(bounds.low - below, least), min(bounds.high + above, most))
-        low, high = min(low, bounds.low), max(high, bounds.high)
+            bounds = Interval(bounds.low - below, bounds.high + above)
+        least, most = _RANGES.get(measure.name, (-math.inf, math.inf))
+        low, high = min(low, max(bounds.low, least)), max(high, min(bounds.high, most))
         if not (math.isfinite(low) and math.isfinite(high)):
             return measure
         return Measure(measure.name, value, low, high, measure.n, measure.confidence)
@@ -122,11 +121,10 @@ class BetweenBlocks:
         error = math.sqrt((k - 1) / k * float(moved @ moved))
         spread = math.sqrt(float(moved @ moved) / k)
         skewness = float(np.mean((moved / spread) ** 3)) / math.sqrt(k) if spread > 0 else 0.0
-        covered = float(self._blocks.sum_of("n").sum()) / max(
-            self._performance.count, 1
-        )  # rows of an earlier release have no blocks
         unit = self._blocks.unit if name in _IN_UNITS else 1.0
-        return Between(error * unit * math.sqrt(min(covered, 1.0)), dof, skewness)
+        rows = float(self._blocks.sum_of("n").sum())  # fewer where some were summed by an earlier release
+        covered = min(rows / max(self._performance.count, 1), 1.0)
+        return Between(error * unit * math.sqrt(covered), dof, skewness)
 
     def _values_of(self, name: str) -> Callable[[_Sums], _Floats] | None:
         if isinstance(self._performance, Regression):

@@ -66,6 +66,7 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
     ("retrain",): [(2, f"retrain {MODEL}")],
     ("challengers",): [(0, "challengers"), (0, "challengers --json")],
     ("challengers", "approve"): [(2, "challengers approve nobody --reason x --by me")],
+    ("challengers", "cancel"): [(2, "challengers cancel nobody --reason x --by me")],
     ("challengers", "refuse"): [(2, "challengers refuse nobody --reason x --by me")],
     ("card",): [(0, f"card {MODEL}"), (2, f"card {MODEL} v9")],
     ("notify", "test"): [(2, "notify test nobody")],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from datetime import timedelta
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CUT = "…"
@@ -59,6 +60,15 @@ def lengths(*seconds: float) -> tuple[str, ...]:
         if len(set(texts)) == len(set(seconds)):
             return texts
     return tuple(f"{one!r} seconds" for one in seconds)
+
+
+def length(span: timedelta) -> str:
+    """A length of time in words, 0 or more.
+
+    >>> length(timedelta(days=1)), length(timedelta(hours=36)), length(timedelta(seconds=90))
+    ('1 day', '1 day 12 hours', '1 minute 30 seconds')
+    """
+    return lengths(span.total_seconds())[0]
 
 
 def _length(seconds: float, units: int) -> str:

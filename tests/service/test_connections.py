@@ -243,6 +243,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with serving(write_config(tmp_path)) as (process, address), connect(address) as one:
         one.sendall(HALF["a body"])
         time.sleep(0.3)
+        assert httpx.get(f"{address}/health", trust_env=False).status_code == 200  # what was sent before is read, too
         process.send_signal(signal.SIGTERM)
         time.sleep(0.6)
         process.send_signal(signal.SIGTERM)

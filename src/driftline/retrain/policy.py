@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from driftline.rules.topic import Topic, topic_of
+from driftline.text import length
 
 DAY = timedelta(days=1)
 _CHANCE = 1e-3
@@ -134,7 +135,7 @@ def blocked_because(policy: Policy, facts: Facts, *, person: bool = False) -> st
         return ""
     if facts.asked and facts.now - facts.asked[-1] < policy.cooldown:
         return (
-            f"the last request was on {facts.asked[-1]:%Y-%m-%d %H:%M} UTC; the cooldown is {in_words(policy.cooldown)}"
+            f"the last request was on {facts.asked[-1]:%Y-%m-%d %H:%M} UTC; the cooldown is {length(policy.cooldown)}"
         )
     if sum(facts.now - moment < DAY for moment in facts.asked) >= policy.most_a_day:
         return f"{policy.most_a_day} in 24 hours is the most"
@@ -164,19 +165,6 @@ def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str
         if not reference.get(name) and times >= _FEWEST_UNKNOWN and times / count >= _COMMON_SHARE:
             return f"{_percent(times / count)} of the labels are {name!r}, which the reference does not know"
     return ""
-
-
-def in_words(span: timedelta) -> str:
-    """A length of time in the largest unit that says it whole.
-
-    >>> in_words(timedelta(days=1)), in_words(timedelta(hours=36)), in_words(timedelta(seconds=90))
-    ('1 day', '36 hours', '90 seconds')
-    """
-    for unit, seconds in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
-        count, rest = divmod(span.total_seconds(), seconds)
-        if (not rest and count) or unit == "second":
-            return f"{count:.0f} {unit}{'' if count == 1 else 's'}"
-    raise AssertionError
 
 
 def _at_most(left: int, count: int, share: float) -> float:

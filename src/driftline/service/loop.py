@@ -25,7 +25,7 @@ from driftline.errors import (
 )
 from driftline.events import Window
 from driftline.outgoing import is_signed
-from driftline.retrain.policy import Ask, Trigger, decide, in_words
+from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
 from driftline.retrain.rows import RowsRecord, read_evaluation, write_rows, write_shadow
@@ -66,6 +66,7 @@ from driftline.service.retrain_sections import RetrainConfig
 from driftline.store.files import read_rows
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State
+from driftline.text import length
 
 DRIFTLINE = "driftline"
 """Who asked, or moved a request, where no person did."""
@@ -188,7 +189,7 @@ class Loop:
                 return self._moved(row, Stage.FAILED, now, f"the request was refused: {error}")
             except UnavailableError as error:
                 if self._overdue(config, row, now):
-                    note = f"the request could not be handed over within {in_words(config.time_limit)}: {error}"
+                    note = f"the request could not be handed over within {length(config.time_limit)}: {error}"
                     return self._moved(row, Stage.FAILED, now, note)
                 raise
             if handle is None:
@@ -211,7 +212,7 @@ class Loop:
     def _look_for_report(self, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         report = read_report(self.folder / row.id)
         if report is None and self._overdue(config, row, now):
-            return self._moved(row, Stage.FAILED, now, f"nothing was reported within {in_words(config.time_limit)}")
+            return self._moved(row, Stage.FAILED, now, f"nothing was reported within {length(config.time_limit)}")
         if report is None:
             return False  # handed over: it comes by itself
         if not report.ok or report.result is None or report.evidence is None:
@@ -276,13 +277,13 @@ class Loop:
         if stored is None or stored.watermark is None or stored.watermark - row.live_from < config.bake:
             return False
         if (count := stands.judged) < config.bake_windows:
-            over = f"{in_words(config.bake)} are over, and it has answered {judged_windows(count)}"
+            over = f"{length(config.bake)} are over, and it has answered {judged_windows(count)}"
             return self._say(
                 row,
                 f"{row.version} is champion in place of {row.champion}, on probation: {over} of the "
                 f"{config.bake_windows} that its probation takes",
             )
-        note = f"no performance alert in {in_words(config.bake)}, {judged_windows(count)} that {row.version} answered"
+        note = f"no performance alert in {length(config.bake)}, {judged_windows(count)} that {row.version} answered"
         return self._moved(row, Stage.PROMOTED, now, note)
 
     def _say(self, row: RetrainingRow, note: str) -> bool:

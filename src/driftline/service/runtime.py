@@ -27,7 +27,7 @@ from driftline.service import clock
 from driftline.service.agreement import agree
 from driftline.service.alerting import AlertEvent, end_orphans
 from driftline.service.announcing import Announcer
-from driftline.service.clock_jumps import JumpWatch, bring_back, move_along
+from driftline.service.clock_jumps import JumpWatch, bring_back, move_along, moved_along
 from driftline.service.config import Config, secret
 from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
@@ -273,6 +273,7 @@ class Service:
             _LOG.warning("%s", self._jumps.words or "the clock is back where it was at the start")
         if by := self._jumped or before:  # once more in the next pass: a batch that came before may be worked in then
             move_along(self.state, self.models, by, now)
+            self.started = moved_along(self.started, by, now)
 
     def _look_at_the_clock(self) -> None:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""

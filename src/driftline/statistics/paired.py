@@ -177,16 +177,22 @@ def _brier(answers: Answers, positive: str | None) -> Influence:
     names = [positive] if positive is not None else list(answers.scores)
     if not names or any(name not in answers.scores for name in names):
         raise NotMeasurableError("there are no scores")
-    scores, _ = rescaled(answers.scores)
+    scores = _shares(answers)
     errors = np.sum([(scores[name] - (answers.labels == name)) ** 2 for name in names], axis=0)
     if np.isnan(errors).any():
         raise NotMeasurableError("some rows lack a score")
     return _mean(errors.astype(np.float64))
 
 
+def _shares(answers: Answers) -> Mapping[str, Floats]:
+    """The scores as shares of one, NaN where there is none; an infinite score is none."""
+    shares, _ = rescaled({name: np.where(np.isinf(one), np.nan, one) for name, one in answers.scores.items()})
+    return shares
+
+
 def _score_of_label(answers: Answers, positive: str | None) -> Floats:
     found = np.full(len(answers.labels), np.nan)
-    scores, _ = rescaled(answers.scores)
+    scores = _shares(answers)
     for name, score in scores.items():
         found = np.where(answers.labels == name, score, found)
     if positive is not None and positive in scores:

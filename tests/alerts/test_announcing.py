@@ -344,7 +344,7 @@ def test_a_message_has_all_steps_of_an_alert_and_its_own_as_the_last() -> None:
 def change(story: Story, before: AlertRow, after: AlertRow, reason: str = "the rule was changed") -> None:
     with story.state.work() as work:
         work.put_alert(after)
-        story.announcer.announce(work, [AlertEvent(ChangeKind.CHANGED, after, reason, 9, before)], story.now)
+        story.announcer.announce(work, [AlertEvent(ChangeKind.CHANGED, after, reason, before)], story.now)
 
 
 def test_who_knows_of_an_alert_hears_that_its_rule_was_changed_and_others_that_it_fires_or_is_over() -> None:
@@ -427,7 +427,7 @@ def test_what_forgets_hears_of_all_that_fires_and_of_what_is_muted_why() -> None
 
 def test_what_is_about_to_be_told_comes_by_its_own_message_first() -> None:
     story = Story(FORGETS)
-    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", 9))
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because"))
     assert kept(story) == {}
     story.pass_time()
     assert kept(story) == {"a": ("firing", "")}
@@ -448,14 +448,16 @@ def test_what_ended_while_it_was_muted_is_over_there_too_but_history_is_none_of_
 # ---- what is over when it is first seen -----------------------------------------------------------------------
 
 
-def over(row: AlertRow, start: int = 0, windows: int = 9) -> list[AlertEvent]:
+def over(row: AlertRow, start: int = 0) -> list[AlertEvent]:
     """An alert that began and ended in one pass, an hour each, ``start`` hours after the beginning."""
     at = NOW - 100 * HOUR + start * HOUR
     ended = replace(row, status="resolved", ended_at=NOW, started_at=at, last_end=at + HOUR)
-    return [AlertEvent(kind, ended, "because", windows) for kind in (ChangeKind.FIRED, ChangeKind.RESOLVED)]
+    return [AlertEvent(kind, ended, "because") for kind in (ChangeKind.FIRED, ChangeKind.RESOLVED)]
 
 
-def load(story: Story, *events: AlertEvent) -> None:
+def load(story: Story, *events: AlertEvent, windows: int = 9) -> None:
+    for model in {event.alert.model for event in events}:
+        story.announcer.count(model, windows, story.now)
     with story.state.work() as work:
         for event in events:
             work.put_alert(event.alert)
@@ -498,7 +500,7 @@ def test_of_history_only_what_explains_the_rest_of_its_time_is_told() -> None:
 
 def test_what_goes_on_after_history_is_told_as_soon_as_no_more_of_it_comes() -> None:
     story = Story(receiver("team"), PAGER)
-    goes_on = AlertEvent(ChangeKind.FIRED, alert("b"), "accuracy is 0.5", 9)
+    goes_on = AlertEvent(ChangeKind.FIRED, alert("b"), "accuracy is 0.5")
     load(story, *over(alert("a")), goes_on)
     story.pass_time(HELD_FOR / 2)
     assert story.announcer.holding
@@ -511,8 +513,8 @@ def test_what_goes_on_after_history_is_told_as_soon_as_no_more_of_it_comes() -> 
 
 def test_what_the_next_part_of_history_ends_pages_nobody() -> None:
     story = Story(receiver("team"), PAGER)
-    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", 9))
-    load(story, AlertEvent(ChangeKind.RESOLVED, alert("a", status="resolved", ended_at=NOW), "because", 9))
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because"))
+    load(story, AlertEvent(ChangeKind.RESOLVED, alert("a", status="resolved", ended_at=NOW), "because"))
     story.pass_time(HOUR)
     assert story.told("team") == [("over", "a")]
     assert story.told("pager") == []
@@ -520,7 +522,7 @@ def test_what_the_next_part_of_history_ends_pages_nobody() -> None:
 
 def test_history_without_end_holds_nothing_back_for_long() -> None:
     story = Story(PAGER)
-    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", 9))
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because"))
     while story.now < NOW + HELD_AT_MOST + HELD_FOR:
         load(story, *over(alert(f"at {story.now}")))
         story.pass_time(HELD_FOR / 2)
@@ -529,8 +531,31 @@ def test_history_without_end_holds_nothing_back_for_long() -> None:
 
 def test_as_time_goes_by_nothing_is_held_back() -> None:
     story = Story(PAGER)
-    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because", LIVE_WINDOWS))
+    load(story, AlertEvent(ChangeKind.FIRED, alert("a"), "because"), windows=LIVE_WINDOWS)
     assert story.told("pager") == [("fired", "a")]
+
+
+def test_history_that_comes_day_by_day_is_history_too() -> None:
+    story = Story(receiver("team"), PAGER)
+    for day in range(39):
+        going_on = alert(f"a{day // 3}")
+        ended = replace(going_on, status="resolved", ended_at=story.now)
+        fine = list[AlertEvent]()
+        fired, resolved = (
+            AlertEvent(kind, row, "because")
+            for kind, row in ((ChangeKind.FIRED, going_on), (ChangeKind.RESOLVED, ended))
+        )
+        events = (fine, [fired], [resolved])[day % 3]
+        story.announcer.count("churn", 1, story.now)
+        with story.state.work() as work:
+            for event in events:
+                work.put_alert(event.alert)
+            story.announcer.announce(work, events, story.now)
+        story.pass_time(HELD_FOR / 4)
+    story.pass_time(HELD_FOR)
+    first = [("fired", "a0"), ("resolved", "a0")]  # before it could be told from what time brings
+    assert story.told("team") == first + [("over", f"a{number}") for number in range(1, 13)]
+    assert story.told("pager") == first
 
 
 def test_who_heard_that_something_was_over_hears_that_it_goes_on_or_was_not_true() -> None:

@@ -37,16 +37,11 @@ BUILT_IN = (STALE_RULE,)
 
 @dataclass(frozen=True, slots=True)
 class AlertEvent:
-    """Something in an alert's life that people want to hear of.
-
-    ``windows`` is how many windows were judged otherwise at once: one or two as time goes by, many where history is
-    loaded.
-    """
+    """Something in an alert's life that people want to hear of."""
 
     kind: ChangeKind
     alert: AlertRow
     reason: str
-    windows: int = 1
     before: AlertRow | None = None
     """The alert before its rule was changed."""
 

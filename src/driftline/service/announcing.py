@@ -26,11 +26,12 @@ from driftline.store.state import AlertRow, State, TransitionRow, Work
 
 _MOMENT = timedelta(microseconds=1)
 LIVE_WINDOWS = 2
-"""More windows than these are not judged at once as time goes by: history is loaded, or labels of many days came."""
+COUNTED_FOR = timedelta(seconds=5)
+"""More windows than these do not end in such a time by themselves: history is loaded, or labels of many days came."""
 
 HELD_FOR = timedelta(seconds=1)
-HELD_AT_MOST = timedelta(seconds=10)
-"""So long what fires is held back after such a pass, and while there is one after the other."""
+HELD_AT_MOST = timedelta(seconds=60)
+"""So long what fires is held back after the last of them, and while there is one after the other."""
 
 _EVENTS = {event.value: event for event in Event}
 
@@ -102,13 +103,13 @@ class Announcer:
         self._receivers, self._base_url, self._ring = receivers, base_url, ring
         self._timezones = timezones or {}
         self._held: dict[str, tuple[datetime, datetime]] = {}  # by model: since when, and when history came last
+        self._judged: dict[str, list[tuple[datetime, int]]] = {}  # by model: when how many windows were judged lately
         self._untold: set[str] = set()  # models of which something is held back
 
     def announce(self, work: Work, events: Sequence[AlertEvent], now: datetime) -> None:
         """Say what happened to alerts, in the transaction in which it happened."""
         if not events:
             return
-        self._watch_for_history(events, now)
         known = _Known.of(work, now, (event.alert.id for event in events))
         for event in sorted(events, key=lambda event: rank(event.alert)):
             if event.before is not None:
@@ -181,12 +182,17 @@ class Announcer:
         """Whether something is held back that `tick` will tell."""
         return bool(self._held.keys() & self._untold)
 
-    def _watch_for_history(self, events: Sequence[AlertEvent], now: datetime) -> None:
-        """Hold back what fires while history is loaded: it comes in parts, and the next may say that it is over."""
-        for event in events:
-            if event.windows > LIVE_WINDOWS:
-                since, _ = self._held.get(event.alert.model, (now, now))
-                self._held[event.alert.model] = (since, now)
+    def count(self, model: str, windows: int, now: datetime) -> None:
+        """Take note that so many windows were judged for the first time.
+
+        Where that is more than time can bring, history is loaded: what fires is then held back, for it comes in parts,
+        and the next may say that it is over.
+        """
+        lately = [(at, number) for at, number in self._judged.get(model, []) if at <= now < at + COUNTED_FOR]
+        self._judged[model] = lately + ([(now, windows)] if windows else [])
+        if windows and sum(number for _, number in self._judged[model]) > LIVE_WINDOWS:
+            since, _ = self._held.get(model, (now, now))
+            self._held[model] = (since, now)
 
     def _is_held(self, model: str, now: datetime) -> bool:
         since, last = self._held.get(model, (now, now))

@@ -18,6 +18,7 @@ from driftline.events import ALL_VERSIONS, Window
 from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.rules import Coverage, Rule, Verdict, interval_confidence, judge
+from driftline.rules import State as VerdictState
 from driftline.rules.topic import WINDOW_MEASURES, needs_labels
 from driftline.service.agreement import known_marks
 from driftline.service.alerting import AlertEvent, move_alerts
@@ -30,6 +31,7 @@ from driftline.store.log import Table
 from driftline.store.state import Judgement, State, WindowRow, Work
 
 _summary = msgspec.msgpack.Encoder()
+_NODATA = VerdictState.NODATA.value
 
 
 def refresh_labels(model: MonitoredModel, state: State) -> None:
@@ -57,9 +59,15 @@ def labelled_part(
 
 
 def judge_windows(
-    model: MonitoredModel, state: State, now: datetime, announce: Callable[[Work, Sequence[AlertEvent], datetime], None]
+    model: MonitoredModel,
+    state: State,
+    now: datetime,
+    announce: Callable[[Work, Sequence[AlertEvent], datetime], None],
+    judged: Callable[[int], None] = lambda windows: None,
 ) -> list[AlertEvent]:
     """Judge what has changed or has come due, and move the alerts; ``announce`` puts the events into the outbox.
+
+    ``judged`` is told before, how many windows a rule could judge for the first time.
 
     Windows are assessed first, on what only the worker changes; then all is written in one short transaction.
     """
@@ -75,12 +83,11 @@ def judge_windows(
     events: list[AlertEvent] = []
     with state.work() as work:
         found = [_store(model.name, work, assessment) for assessment in assessments]
-        changed = {rule for rules in found for rule in rules}
+        changed = {rule for one in found for rule in one.changed}
         for rule in model.config.rules:
             if rule.name in changed or rule.name in model.rule_changes:
                 events += move_alerts(model.name, work, rule, now, why=model.rule_changes.get(rule.name, ""))
-        windows = sum(bool(rules) for rules in found)
-        events = [replace(event, windows=windows) for event in events]
+        judged(sum(one.first for one in found))
         announce(work, events, now)
     return events
 
@@ -152,8 +159,16 @@ def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime |
     return window.end + model.config.labels.expected_within if stage == "waiting for labels" else None
 
 
-def _store(model: str, work: Work, assessment: _Assessment) -> set[str]:
-    """Store an assessment and return the rules whose verdict is another than before."""
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The rules whose verdict on a window is another than before, and whether one could judge it for the first time."""
+
+    changed: set[str]
+    first: bool
+
+
+def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
+    """Store an assessment."""
     for version, summary in assessment.summaries.items():
         work.put_summary(model, assessment.start, version, _summary.encode(summary))
     if assessment.again_at is None:
@@ -161,13 +176,14 @@ def _store(model: str, work: Work, assessment: _Assessment) -> set[str]:
     else:
         work.assess_again_at(model, assessment.start, assessment.again_at)
     earlier = {one.rule: one for one in work.judgements(model, window_start=assessment.start)}
-    changed: set[str] = set()
+    changed, first = set[str](), False
     for judgement in assessment.judgements:
         before = earlier.get(judgement.rule)
         if before is None or replace(before, judged_at=judgement.judged_at) != judgement:
             work.put_judgement(judgement)
             changed.add(judgement.rule)
-    return changed
+            first |= judgement.state != _NODATA and (before is None or before.state == _NODATA)
+    return _Stored(changed, first)
 
 
 def measure_for(rule: Rule, profile: WindowProfile, summary: WindowSummary, positive: str | None) -> Measure:

@@ -245,12 +245,13 @@ class Service:
             self.models[name] = replace(model, rebuild=False, behind=False)
 
     def _judge(self, name: str) -> None:
-        model, unread = self.models[name], None
+        model, unread, now = self.models[name], None, clock.now()
         try:
             refresh_labels(model, self.state)
         except StorageError as error:  # the log cannot be read: what needs no more than is known is judged all the same
             unread = error
-        events = judge_windows(model, self.state, clock.now(), self._announcer.announce)
+        count = functools.partial(self._announcer.count, name, now=now)
+        events = judge_windows(model, self.state, now, self._announcer.announce, count)
         if events:
             self._ring()
         over = [event.alert for event in events if event.kind in _BEGINNINGS and event.alert.status != "firing"]

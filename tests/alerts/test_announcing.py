@@ -502,6 +502,8 @@ def test_what_goes_on_after_history_is_told_as_soon_as_no_more_of_it_comes() -> 
     story = Story(receiver("team"), PAGER)
     goes_on = AlertEvent(ChangeKind.FIRED, alert("b"), "accuracy is 0.5")
     load(story, *over(alert("a")), goes_on)
+    with story.state.work() as work:
+        work.add_transition(TransitionRow("b", NOW, "updated", "it now reaches further"))
     story.pass_time(HELD_FOR / 2)
     assert story.announcer.holding
     assert story.told("pager") == []

@@ -247,7 +247,8 @@ class Announcer:
 
     def _why(self, known: _Known, alert: AlertRow, event: Event) -> str:
         """Why something is due: the rule's own reason where that was held back until now."""
-        steps = known.work.transitions([alert.id]).get(alert.id, [])
+        rows = known.work.transitions([alert.id]).get(alert.id, [])
+        steps = [row for row in rows if row.kind != ChangeKind.UPDATED]
         held = bool(steps) and event is not Event.REPEATED and steps[-1].kind in GOING_ON
         return steps[-1].reason if held else _WHY[event]
 

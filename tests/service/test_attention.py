@@ -19,7 +19,7 @@ from driftline.errors import UsageError
 from driftline.rules import ChangeKind, Severity
 from driftline.service import clock
 from driftline.service.alerting import AlertEvent, end_orphans
-from driftline.service.config import Config, load
+from driftline.service.config import Config, ModelConfig, load
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
 from driftline.service.staleness import check_arrivals, store_event
@@ -217,12 +217,17 @@ def test_a_test_message_reaches_its_receiver_or_says_why_not(
 # ---- the clock ------------------------------------------------------------------------------------------------
 
 
+def looked_at(config: ModelConfig, service: Service, now: datetime, started: datetime) -> AlertEvent | None:
+    """What has changed about the staleness of one model."""
+    return next(iter(check_arrivals([config], service.state, now, started)), None)
+
+
 def test_a_model_that_nothing_arrives_of_is_an_alert_until_something_does(service: Service) -> None:
     config, started = replace(service.config.models[MODEL], stale_after=timedelta(hours=3)), NOW
 
     def look(hours: float) -> AlertEvent | None:
         now = NOW + timedelta(hours=hours)
-        event = check_arrivals(config, service.state, now, started)
+        event = looked_at(config, service, now, started)
         if event is not None:
             with service.state.work() as work:
                 store_event(work, event, now)
@@ -254,17 +259,17 @@ def test_a_model_that_nothing_arrives_of_is_an_alert_until_something_does(servic
 def test_a_model_that_never_received_anything_is_stale_from_the_start_on(service: Service) -> None:
     started = NOW - timedelta(hours=1)
     config = replace(service.config.models[MODEL], stale_after=timedelta(hours=3))
-    assert check_arrivals(config, service.state, NOW + timedelta(hours=2), started) is None
-    event = check_arrivals(config, service.state, NOW + timedelta(hours=3), started)
+    assert looked_at(config, service, NOW + timedelta(hours=2), started) is None
+    event = looked_at(config, service, NOW + timedelta(hours=3), started)
     assert event is not None
     assert (event.alert.rule, event.alert.value) == ("monitor-stale", 4.0)
     assert event.reason == "nothing has ever arrived, and this service waits since 2025-12-31 23:00 UTC"
     with service.state.work() as change:
         store_event(change, event, NOW)
-    assert check_arrivals(config, service.state, NOW + timedelta(hours=5), started) is None  # told once
+    assert looked_at(config, service, NOW + timedelta(hours=5), started) is None  # told once
     deliver(service, "predictions", [prediction("a", 0.0, said=1)])
     work(service)
-    resolved = check_arrivals(config, service.state, NOW + timedelta(hours=5), started)
+    resolved = looked_at(config, service, NOW + timedelta(hours=5), started)
     assert resolved is not None
     assert resolved.reason == "events arrive again: the newest on 2026-01-01 00:00 UTC"
 
@@ -272,17 +277,17 @@ def test_a_model_that_never_received_anything_is_stale_from_the_start_on(service
 @pytest.mark.parametrize(("hours", "kind"), [(4, "changed"), (9, "resolved")])
 def test_another_time_of_waiting_holds_for_an_alert_that_fires(service: Service, hours: int, kind: str) -> None:
     config = replace(service.config.models[MODEL], stale_after=timedelta(hours=3))
-    event = check_arrivals(config, service.state, NOW + timedelta(hours=5), NOW)
+    event = looked_at(config, service, NOW + timedelta(hours=5), NOW)
     assert event is not None
     with service.state.work() as change:
         store_event(change, event, NOW)
     config = replace(config, stale_after=timedelta(hours=hours))
-    moved = check_arrivals(config, service.state, NOW + timedelta(hours=6), NOW)
+    moved = looked_at(config, service, NOW + timedelta(hours=6), NOW)
     assert moved is not None
     assert (moved.kind.value, moved.reason) == (kind, f"the rule was changed: stale_after 3 hours → {hours} hours")
     with service.state.work() as change:
         store_event(change, moved, NOW)
-    again = check_arrivals(config, service.state, NOW + timedelta(hours=6.5), NOW)
+    again = looked_at(config, service, NOW + timedelta(hours=6.5), NOW)
     assert again is None
 
 
@@ -291,8 +296,8 @@ def test_what_could_not_arrive_while_the_service_was_down_is_not_missed(service:
     deliver(service, "predictions", [prediction("a", 0.0, said=1)])
     work(service)
     started = NOW + timedelta(hours=50)
-    assert check_arrivals(config, service.state, started + timedelta(hours=3), started) is None
-    event = check_arrivals(config, service.state, started + timedelta(hours=4), started)
+    assert looked_at(config, service, started + timedelta(hours=3), started) is None
+    event = looked_at(config, service, started + timedelta(hours=4), started)
     assert event is not None
     assert event.reason == "nothing has arrived since 2026-01-01 00:00 UTC"
 

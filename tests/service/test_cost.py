@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,27 +94,46 @@ def test_one_late_label_costs_one_window_whatever_the_history_is(
     assert decoded["profiles"] == 3
 
 
+def with_models(folder: Path, number: int) -> Config:
+    """The same model so many times."""
+    path = write_config(folder)
+    head, _, rest = path.read_text().partition("  churn:\n")
+    model, storage, more = rest.partition("storage:")
+    path.write_text(head + "".join(f"  churn{k}:\n{model}" for k in range(number)) + storage + more)
+    return load(path)
+
+
+def idle_passes(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The statements of each of twenty passes of a worker that has nothing to do."""
+    real, begins, enough = service.inbox.waiting_models, list[int](), threading.Event()
+    with statements(service) as sent:
+
+        def arrived() -> set[str]:
+            begins.append(len(sent))
+            if len(begins) == 40:
+                enough.set()
+            return real()
+
+        monkeypatch.setattr(service.inbox, "waiting_models", arrived)
+        service.start()
+        assert enough.wait(60)
+        service.stop()
+    return [sent[one:other] for one, other in pairwise(begins[20:40])]
+
+
 def test_an_idle_service_asks_for_what_has_arrived_and_for_no_window(
-    patient: Service, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    days(patient, 3)
     monkeypatch.setattr(runtime, "IDLE_SECONDS", 0.01)
-    passes, seen, real = threading.Event(), Counter[str](), patient.inbox.waiting_models
-
-    def arrived() -> set[str]:
-        seen["passes"] += 1
-        if seen["passes"] % 20 == 0:
-            passes.set()
-        return real()
-
-    monkeypatch.setattr(patient.inbox, "waiting_models", arrived)
-    patient.start()
-    assert passes.wait(60)
-    passes.clear()
-    with statements(patient) as sent:
-        assert passes.wait(60)
-    assert writes(sent) == []
-    assert not [one for one in sent if "windows" in one]
+    counts = set[int]()
+    for number in (1, 6):
+        service = Service(with_models(tmp_path / str(number), number))
+        days(service, 3)
+        passes = idle_passes(service, monkeypatch)
+        asked = [one for each in passes for one in each]
+        assert writes(asked) == [] and not any("windows" in one for one in asked)
+        counts |= {len(each) for each in passes}
+    assert len(counts) == 1  # whatever the number of models
 
 
 def test_what_is_due_is_found_without_passing_the_profiles_by(config: Config) -> None:
@@ -123,16 +143,16 @@ def test_what_is_due_is_found_without_passing_the_profiles_by(config: Config) ->
         read.windows_with_changed_labels(MODEL)
         read.newest_settled_start(MODEL)
         read.windows_to_push(MODEL, 10)
-    asked = [one for one in sent if "FROM windows" in one]
-    assert len(asked) == 4
+        read.last_arrivals()
+    asked = [one for one in sent if one.startswith("SELECT")]
+    assert len(asked) == 5
     with service.state.read() as read:
         for one in asked:
             plan = read.connection.exec_driver_sql(
                 f"EXPLAIN QUERY PLAN {one}", tuple("0" for _ in range(one.count("?")))
             )
             steps = [row.detail for row in plan]
-            assert any("USING" in step and "INDEX windows_" in step for step in steps), (one, steps)
-            assert not any(step.startswith("SCAN") for step in steps), (one, steps)
+            assert all("INDEX windows_" in step or "COVERING INDEX models_" in step for step in steps), (one, steps)
     service.stop()
 
 

@@ -279,13 +279,12 @@ class Service:
     def _look_at_the_clock(self) -> None:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""
         now = clock.now()
-        for config in self.config.models.values():
-            if (event := check_arrivals(config, self.state, now, self.started)) is not None:
-                with self.state.work() as work:
-                    store_event(work, event, now)
-                    self._announcer.announce(work, [event], now)
-                self._ring()
-                self._say(event)
+        for event in check_arrivals(self.config.models.values(), self.state, now, self.started):
+            with self.state.work() as work:
+                store_event(work, event, now)
+                self._announcer.announce(work, [event], now)
+            self._ring()
+            self._say(event)
         self._announcer.tick(self.state, now)
 
     def _ring(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,17 +20,23 @@ from driftline.text import lengths
 _HOUR = timedelta(hours=1)
 
 
-def check_arrivals(config: ModelConfig, state: State, now: datetime, started: datetime) -> AlertEvent | None:
-    """What has changed about a model's staleness; None where nothing has.
+def check_arrivals(configs: Iterable[ModelConfig], state: State, now: datetime, started: datetime) -> list[AlertEvent]:
+    """What has changed about the staleness of models; however many there are, the state is asked twice.
 
     ``now`` and ``started``, when the service started, are wall-clock time: what did not arrive while nobody could take
     it is not missed, and of a model that never received anything the wait begins at the start. To be stored and
     announced by `store_event`.
     """
     with state.read() as read:
-        stored = read.model(config.name)
-        open_alert = next(iter(read.alerts(config.name, rule=STALE_RULE, status=Status.FIRING.value)), None)
-    last = stored.last_arrival if stored is not None else None
+        arrivals = read.last_arrivals()
+        firing = {row.model: row for row in read.alerts(rule=STALE_RULE, status=Status.FIRING.value)}
+    found = (_check(one, arrivals.get(one.name), firing.get(one.name), now, started) for one in configs)
+    return [event for event in found if event is not None]
+
+
+def _check(
+    config: ModelConfig, last: datetime | None, open_alert: AlertRow | None, now: datetime, started: datetime
+) -> AlertEvent | None:
     quiet_since = max(last or started, started)
     stale = config.stale_after is not None and now - quiet_since > config.stale_after
     if open_alert is not None:

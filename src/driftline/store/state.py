@@ -182,6 +182,11 @@ class Work:
         """Store a model, new or changed."""
         self._put(MODELS, row)
 
+    def last_arrivals(self) -> dict[str, datetime]:
+        """When the newest event of each model arrived; models without any are left out."""
+        statement = sa.select(MODELS.c.model, MODELS.c.last_arrival).where(MODELS.c.last_arrival.is_not(None))
+        return {row.model: row.last_arrival for row in self.connection.execute(statement)}
+
     # ---- predictions and labels -------------------------------------------------------------------------------------
 
     def known_predictions(self, model: str, ids: Iterable[str]) -> dict[str, KnownPrediction]:

@@ -13,3 +13,4 @@ def upgrade() -> None:
     op.create_index("windows_to_assess", "windows", ["model", "settled", "start", "assess_at"])
     op.create_index("windows_by_labels_changed", "windows", ["model", "labels_changed", "start"])
     op.create_index("windows_to_push", "windows", ["model", "pushed", "settled", "start", "version"])
+    op.create_index("models_by_arrival", "models", ["model", "last_arrival"])

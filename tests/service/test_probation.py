@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.events import Window
-from driftline.retrain.policy import in_words
 from driftline.rules import held_against
 from driftline.service.config import load
 from driftline.service.retraining_views import champion_view
@@ -127,14 +126,6 @@ def test_a_look_at_which_nothing_is_new_reads_no_profile(promoted: Service, monk
     assert row.config.retrain is not None
     promoted.loop._bake(row, row.config.retrain, requests(promoted)[-1], NOW)
     assert read == []
-
-
-@pytest.mark.parametrize(
-    ("span", "said"),
-    [(timedelta(days=7), "7 days"), (timedelta(hours=1), "1 hour"), (timedelta(minutes=90), "90 minutes")],
-)
-def test_spans_are_said_in_words(span: timedelta, said: str) -> None:
-    assert in_words(span) == said
 
 
 class Spanned:

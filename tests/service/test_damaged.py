@@ -62,7 +62,7 @@ def test_no_bytes_break_the_reading(body: bytes, kind: str) -> None:
             found = unsealed(body, one)
         except DataError:
             continue
-        assert found == [] or body == SEALED
+        assert found == [] or body in (SEALED, SEALED[:-5])  # without its seal it is a batch of an earlier release
 
 
 def flip(data: Path, where: Callable[[bytes], int]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from driftline.cli.main import main
 from driftline.errors import DataError, StorageError
 from driftline.events import Label, Prediction
+from driftline.service import runtime
 from driftline.service.config import load
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
@@ -214,6 +217,31 @@ def test_a_database_that_is_damaged_while_it_is_used_is_told_without_a_trace(
     assert "Traceback" not in caplog.text and "SELECT" not in caplog.text
     service._guard(MODEL, lambda: 1 / 0)  # a fault of ours has one
     assert "Traceback" in caplog.text
+
+
+def test_the_worker_outlives_a_damaged_database(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What waits cannot be asked for once; then the file can be read again, and work goes on."""
+    malformed = sa.exc.DatabaseError("SELECT x", {}, sqlite3.DatabaseError("database disk image is malformed"))
+    real, asked = service.inbox.waiting_models, threading.Event()
+
+    def fail_once() -> set[str]:
+        if not asked.is_set():
+            asked.set()
+            raise malformed
+        return real()
+
+    monkeypatch.setattr(service.inbox, "waiting_models", fail_once)
+    monkeypatch.setattr(runtime, "IDLE_SECONDS", 0.01)
+    service.start()
+    assert asked.wait(20)
+    deliver(service, "predictions", [prediction("a", 0.1, said=1)])
+    service.wake()
+    deadline = time.monotonic() + 20
+    while service.inbox.waiting_events() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert service.inbox.waiting_events() == {} and service.problems == {}
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ class Service:
         """The models that something has arrived of; all where the inbox cannot be asked, so that each says so."""
         try:
             return self.inbox.waiting_models()
-        except sa.exc.OperationalError:
+        except Exception:  # noqa: BLE001 - a damaged file, a full disk: the worker must outlive whatever it is
             return set(self.models)
 
     def _work(self, name: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.errors import StorageError
 from driftline.rules import Rule, Severity
 from driftline.rules.rule import difference
 from driftline.service.alerting import AlertEvent, end_orphans
@@ -171,3 +172,21 @@ rules = st.builds(
 @given(rules, rules)
 def test_every_change_of_a_rule_is_said_and_nothing_else_is(old: Rule, new: Rule) -> None:
     assert (difference(old, new) == "") is (old == new)
+
+
+def test_a_change_is_told_once_also_where_the_log_is_damaged(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at the log fails; the rule has judged all windows by then."""
+    service = story.start(PAGE.replace("page", "info"))
+    monkeypatch.setattr(service.models[MODEL].log, "require_undamaged", fail_to_read)
+    service._guard(MODEL, lambda: service._catch_up(MODEL))
+    for day in (2, 3):
+        send_day(service, day, right=30, wrong=30)
+        service._guard(MODEL, lambda: service._work(MODEL))
+    assert service.problems == {MODEL: "the log is damaged"}
+    service.stop()
+    changed = [kind for kind, _ in story.steps(PAGE.replace("page", "info")) if kind == "changed"]
+    assert changed == ["changed"]
+
+
+def fail_to_read() -> None:
+    raise StorageError("the log is damaged")

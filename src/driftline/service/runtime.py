@@ -112,6 +112,7 @@ class Service:
         self._passed, self._caught_up = False, True
         self._jumps, self._jumped = JumpWatch(), timedelta()
         self._quiet: set[str] = set()
+        self._behind = set(self.models)  # whose stored windows this release and these rules have yet to judge
 
     @property
     def caught_up(self) -> bool:
@@ -230,12 +231,9 @@ class Service:
         self._quiet.add(name)
 
     def _catch_up(self, name: str) -> None:
-        """Judge what was stored, before anything new is worked in; what is not settled, as this release does it."""
+        """Judge what was stored, before anything new is worked in."""
         self._rebuild(name)
-        with self.state.work() as work:
-            work.assess_all(name)
         self._judge(name)
-        self.models[name] = remember_rules(self.models[name], self.state)
 
     def _rebuild(self, name: str) -> None:
         model = self.models[name]
@@ -251,7 +249,13 @@ class Service:
         except StorageError as error:  # the log cannot be read: what needs no more than is known is judged all the same
             unread = error
         count = functools.partial(self._announcer.count, name, now=now)
+        if name in self._behind:  # what is not settled is judged as this release and this configuration do it
+            with self.state.work() as work:
+                work.assess_all(name)
         events = judge_windows(model, self.state, now, self._announcer.announce, count)
+        if name in self._behind:  # a rule that was changed is told once, whatever there is to tell of the log
+            self.models[name] = remember_rules(model, self.state)
+            self._behind.discard(name)
         if events:
             self._ring()
         over = [event.alert for event in events if event.kind in _BEGINNINGS and event.alert.status != "firing"]

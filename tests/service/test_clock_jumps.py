@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from driftline.rules import Status
 from driftline.rules.topic import STALENESS
 from driftline.service import clock
 from driftline.service.alerting import STALE_RULE
-from driftline.service.clock_jumps import LEAST, JumpWatch, bring_back, move_along, moved_along
+from driftline.service.clock_jumps import LEAST, JumpWatch, bring_back, move_along, move_late, moved_along, moved_late
 from driftline.service.http import create_app
 from driftline.service.runtime import Service
 from driftline.store.outbox import Outbox, ToldRow
@@ -26,6 +26,7 @@ from tests.service.conftest import MODEL, prediction
 from tests.service.steps import NOW, deliver, work
 
 YEAR = timedelta(days=365)
+SECOND = timedelta(seconds=1)
 JUMPS = st.timedeltas(-YEAR, YEAR).filter(lambda by: abs(by) >= LEAST)
 
 
@@ -39,17 +40,25 @@ def test_every_jump_is_seen_once_and_time_that_passes_is_none(jumps: list[timede
         assert bool(watch.words) is (abs(offset) >= LEAST)
 
 
-@given(JUMPS, st.floats(0, 0.49))
-def test_a_span_stays_what_it_was_and_is_not_moved_twice(by: timedelta, share: float) -> None:
-    elapsed = abs(by) * share
-    moved = moved_along(NOW - by - elapsed, by, NOW)
-    assert NOW - moved == elapsed
-    assert moved_along(moved, by, NOW) == moved
+@given(JUMPS, st.timedeltas(timedelta(), 2 * YEAR))
+def test_a_span_stays_what_it_was_and_is_not_moved_twice(by: timedelta, span: timedelta) -> None:
+    """However long it is: also where it is longer than the jump."""
+    assume(abs(span - abs(by)) > SECOND)  # it would be one of just now, or of just before the jump
+    moved = moved_along(NOW - by - span, by, NOW, SECOND)
+    assert NOW - moved == span
+    assert moved_late(moved, by, NOW, SECOND) == moved
+
+
+@given(JUMPS, st.timedeltas(timedelta(), SECOND))
+def test_what_is_of_about_the_jump_is_moved_if_it_came_before(by: timedelta, span: timedelta) -> None:
+    assert moved_along(NOW - span, by, NOW, SECOND) == moved_late(NOW - span, by, NOW, SECOND) == NOW - span
+    assert moved_late(NOW - by - span, by, NOW, SECOND) == NOW - span
 
 
 @given(JUMPS, st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)))
 def test_nothing_of_the_past_is_moved_into_the_future(by: timedelta, moment: datetime) -> None:
-    assert moved_along(moment, by, NOW) <= max(NOW, moment)
+    for moved in (moved_along, moved_late):
+        assert moved(moment, by, NOW, SECOND) <= max(NOW, moment)
 
 
 @pytest.fixture
@@ -94,13 +103,15 @@ def moments(service: Service) -> list[datetime | None]:
     return [stored.last_arrival, alert.started_at, told.at]
 
 
-@pytest.mark.parametrize("by", [timedelta(hours=1), YEAR, -timedelta(days=1), -YEAR])
+@pytest.mark.parametrize(
+    "by", [timedelta(minutes=6), timedelta(hours=1), YEAR, -timedelta(minutes=6), -timedelta(days=1), -YEAR]
+)
 def test_what_was_noted_goes_along_and_comes_back(noted: Service, by: timedelta) -> None:
     at = NOW + timedelta(minutes=20)
-    for _ in range(2):  # the second pass finds nothing to do
-        move_along(noted.state, [MODEL], by, at + by)
+    for move in (move_along, move_late):  # the second pass finds nothing to do
+        move(noted.state, [MODEL], by, at + by, SECOND)
         assert moments(noted) == [NOW + by] * 3
-    move_along(noted.state, [MODEL], -by, at)
+    move_along(noted.state, [MODEL], -by, at, SECOND)
     assert moments(noted) == [NOW] * 3
 
 

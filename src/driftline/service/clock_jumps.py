@@ -50,25 +50,46 @@ class JumpWatch:
         return f"the clock has jumped: it is {_span(abs(self.offset))} {where} where it was at the start"
 
 
-def move_along(state: State, models: Iterable[str], by: timedelta, now: datetime) -> None:
-    """Move what was noted by the clock as it stood before along with a jump of it; ``now`` is by the clock since.
-
-    What is nearer to where the clock stands now was noted since, by a batch that came right after the jump.
-    """
+def move_along(state: State, models: Iterable[str], by: timedelta, now: datetime, within: timedelta) -> None:
+    """Move what was noted by the clock as it stood before along with a jump of it, see `moved_along`."""
     with state.work() as work:
-        _move(work, models, lambda moment: moved_along(moment, by, now))
+        _move(work, models, lambda moment: moved_along(moment, by, now, within))
 
 
-def moved_along(moment: datetime, by: timedelta, now: datetime) -> datetime:
-    """A moment by the clock as it stands now, which has jumped; never in the future.
+def move_late(state: State, models: Iterable[str], by: timedelta, now: datetime, within: timedelta) -> None:
+    """Move along what came before a jump and was noted only after `move_along`, see `moved_late`."""
+    with state.work() as work:
+        _move(work, models, lambda moment: moved_late(moment, by, now, within))
+
+
+def moved_along(moment: datetime, by: timedelta, now: datetime, within: timedelta) -> datetime:
+    """A moment by the clock as it stands now, which has jumped ``within`` a time; never in the future.
+
+    What lies within that time by the clock as it stands now was noted since.
 
     >>> from datetime import UTC
-    >>> day, noon = timedelta(days=1), datetime(2024, 1, 2, 12, tzinfo=UTC)
-    >>> moved_along(noon - day - timedelta(hours=1), day, noon).isoformat(), moved_along(noon, day, noon) == noon
-    ('2024-01-02T11:00:00+00:00', True)
+    >>> day, noon, second = timedelta(days=1), datetime(2024, 1, 2, 12, tzinfo=UTC), timedelta(seconds=1)
+    >>> moved_along(noon - day - timedelta(hours=1), day, noon, second).isoformat()
+    '2024-01-02T11:00:00+00:00'
+    >>> moved_along(noon, day, noon, second) == noon
+    True
     """
-    noted_before = abs(moment - (now - by)) < abs(moment - now)
-    return min(moment + by, now) if noted_before else moment
+    noted_since = now - within <= moment <= now
+    return moment if noted_since else min(moment + by, now)
+
+
+def moved_late(moment: datetime, by: timedelta, now: datetime, within: timedelta) -> datetime:
+    """A moment by the clock as it stands now, where it is one of just before a jump; others have been moved along.
+
+    >>> from datetime import UTC
+    >>> day, noon, second = timedelta(days=1), datetime(2024, 1, 2, 12, tzinfo=UTC), timedelta(seconds=1)
+    >>> moved_late(noon - day, day, noon, second) == noon
+    True
+    >>> moved_late(noon - timedelta(hours=20), day, noon, second).isoformat()
+    '2024-01-01T16:00:00+00:00'
+    """
+    noted_before = now - within <= moment + by <= now
+    return moment + by if noted_before else moment
 
 
 def bring_back(state: State, models: Iterable[str], now: datetime) -> None:

@@ -27,7 +27,7 @@ from driftline.service import clock
 from driftline.service.agreement import agree
 from driftline.service.alerting import AlertEvent, end_orphans
 from driftline.service.announcing import Announcer
-from driftline.service.clock_jumps import JumpWatch, bring_back, move_along, moved_along
+from driftline.service.clock_jumps import JumpWatch, bring_back, move_along, move_late, moved_along
 from driftline.service.config import Config, secret
 from driftline.service.draining import drain
 from driftline.service.judging import judge_windows, refresh_labels
@@ -60,6 +60,7 @@ RECEIPTS_KEPT = timedelta(days=7)
 """How long an Idempotency-Key is remembered."""
 
 AFTER_TROUBLE_SECONDS = 2.0
+_A_LITTLE = timedelta(seconds=1)  # by which two clocks may differ over one pass
 _BEGINNINGS = (ChangeKind.FIRED, ChangeKind.REOPENED)
 _INDENTED: dict[str, Any] = {"initial_indent": "   ", "subsequent_indent": "     "}
 _WIDTH = 79  # of lines for people: a terminal has 80 columns
@@ -111,6 +112,7 @@ class Service:
         self._threads: list[threading.Thread] = []
         self._passed, self._caught_up = False, True
         self._jumps, self._jumped = JumpWatch(), timedelta()
+        self._looks: tuple[datetime, datetime] | None = None  # at the clock, the last two, by the steady one
         self._quiet: set[str] = set()
         self._behind = set(self.models)  # whose stored windows this release and these rules have yet to judge
 
@@ -176,7 +178,7 @@ class Service:
 
     def _run_worker(self) -> None:
         steady = clock.steady()
-        tidied = steady() - TIDY_EVERY
+        tidied, self._looks = steady() - TIDY_EVERY, (steady(), steady())
         for name in self.models:
             self._guard(name, functools.partial(self._catch_up, name))
         self._caught_up = True
@@ -272,13 +274,17 @@ class Service:
 
     def _follow_the_clock(self, steady: Callable[[], datetime]) -> None:
         """Go along with a clock that jumps: no span becomes longer or shorter by that."""
-        now, before = clock.now(), self._jumped
-        self._jumped = self._jumps.jump(now, steady())
+        now, stands, before = clock.now(), steady(), self._jumped
+        first, last = self._looks or (stands, stands)
+        self._looks = (last, stands)
+        self._jumped = self._jumps.jump(now, stands)
         if self._jumped:
             _LOG.warning("%s", self._jumps.words or "the clock is back where it was at the start")
-        if by := self._jumped or before:  # once more in the next pass: a batch that came before may be worked in then
-            move_along(self.state, self.models, by, now)
-            self.started = moved_along(self.started, by, now)
+            within = stands - last + _A_LITTLE
+            move_along(self.state, self.models, self._jumped, now, within)
+            self.started = moved_along(self.started, self._jumped, now, within)
+        elif before:  # a batch that came before may have been worked in only now
+            move_late(self.state, self.models, before, now, stands - first + _A_LITTLE)
 
     def _look_at_the_clock(self) -> None:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""

@@ -24,6 +24,7 @@ from driftline.alerts.delivery import (
     MOST_NOTICES,
     MOST_OVER,
     REFUSALS,
+    TRIED_AT_LEAST,
     TRIED_FOR,
     deliver_next,
     next_message,
@@ -218,6 +219,16 @@ def test_a_receiver_that_was_away_for_long_may_refuse_as_often_as_any_other(stat
     run(state, channel, Clock())
     assert [message.key for message in channel.arrived] == ["a-1", "a-1"]
     assert (count(state, "refused"), count(state, "delivered")) == (0, 1)
+
+
+def test_days_in_which_nothing_was_tried_give_nothing_up(state: State) -> None:
+    """The service was stopped, or the clock jumped ahead, and the receiver is away for a moment after that."""
+    put(state, [notice("a", 1)])
+    clock, channel = Clock(), Scripted(["unreachable"] * (TRIED_AT_LEAST - 1))
+    clock.now += 100 * TRIED_FOR
+    run(state, channel, clock)
+    assert [message.key for message in channel.arrived] == ["a-1"]
+    assert (count(state, "expired"), count(state, "delivered")) == (0, 1)
 
 
 def test_a_receiver_that_is_away_for_days_gets_only_what_is_still_news(state: State) -> None:

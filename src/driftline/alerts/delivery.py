@@ -24,7 +24,11 @@ from driftline.store.state import State
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 300.0
 TRIED_FOR = timedelta(days=3)
-"""A notice that has not arrived after so long is given up: it would be news to nobody."""
+TRIED_AT_LEAST = 20
+"""A notice that has not arrived after so long, and so many attempts, is given up: it would be news to nobody.
+
+A service that was stopped for days, or a clock that jumps ahead, has tried nothing meanwhile.
+"""
 
 REFUSALS = 5
 """So often a message is refused before it is set aside: receivers are misconfigured for a while, too."""
@@ -157,7 +161,7 @@ def _postpone(
         outbox = Outbox(work.connection)
         if refused and first.refusals + 1 >= REFUSALS:
             outbox.settle(ids, state="refused", last_error=said)
-        elif now - oldest > TRIED_FOR:
+        elif now - oldest > TRIED_FOR and first.attempts + 1 >= TRIED_AT_LEAST:
             outbox.settle(ids, state="expired", last_error=said)
         else:
             seconds = max(wait_seconds(first.attempts + 1, rng), error.retry_after or 0.0)

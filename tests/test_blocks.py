@@ -74,6 +74,21 @@ def test_clusters_are_the_same_however_they_are_batched() -> None:
     assert keys_of(None, None) is None
 
 
+@pytest.mark.parametrize("known", ["clusters", "times"])
+def test_rows_without_cluster_or_time_are_of_no_block(known: str) -> None:
+    there = np.arange(60) % 3 > 0
+    if known == "clusters":
+        series = pl.Series([f"customer {at % 9}" if yes else None for at, yes in enumerate(there)])
+        found, some = (keys_of(one, None) for one in (series, series.filter(pl.Series(there))))
+    else:
+        hours = pl.Series([at * 3_600_000_000 if yes else None for at, yes in enumerate(there)], dtype=pl.Int64)
+        series = hours.cast(pl.Datetime("us", "UTC"))
+        found, some = (keys_of(None, one) for one in (series, series.filter(pl.Series(there))))
+    flags = np.arange(60) % 2 == 0
+    assert Blocks.of(found, {"right": flags}) == Blocks.of(some, {"right": flags[there]})
+    assert Blocks.of(found.where(~there), {"right": flags[~there]}) == Blocks()
+
+
 @pytest.mark.parametrize(
     "hostile",
     [

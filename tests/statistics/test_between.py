@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.profiles import Classification, Performance, Regression
-from driftline.profiles.blocks import Keys
+from driftline.profiles.blocks import Keys, keys_of
 from driftline.statistics import measures
 from driftline.statistics.between import BetweenBlocks, blocks_for
 
@@ -132,6 +132,16 @@ def test_one_block_with_most_rows_leaves_few_degrees_of_freedom() -> None:
     keys = Keys(0, np.concatenate([np.zeros(900, np.int64), rng.integers(1, 100, 100)]))
     found = Regression.of(pl.Series(np.zeros(1000)), pl.Series(rng.normal(0, 1, 1000)), keys=keys)
     assert BetweenBlocks(found, None).of("bias").dof <= 1
+
+
+def test_rows_of_unknown_customers_are_no_customer_with_half_of_the_rows() -> None:
+    rng = np.random.default_rng(7)
+    right = pl.Series(np.where(rng.random(2000) < 0.85, "1", "0"))
+    yes = pl.Series(["1"] * 2000)
+    names = [f"customer {at % 50}" if at % 2 else None for at in range(2000)]
+    found = [Classification.of(yes, right, keys=keys) for keys in (None, keys_of(pl.Series(names), None))]
+    alone, by_customer = (widths(one)["accuracy"] for one in found)
+    assert alone <= by_customer < 1.4 * alone
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ MOST_CLASSES = 24
 _SPANS = (1, 3, 6, 12, DAY)
 _MIXED = -1
 _FAR = 1 << 32  # hours: further than times can be told
+_NOWHERE = -1 << 40
 _ALLOWED = {_MIXED, 0, *_SPANS, *(DAY << doubled for doubled in range(36))}
 _HOUR_US = 3_600_000_000
 _EXACT_ROWS, _EXACT_SIZE = 1 << 16, 1 << 37
@@ -40,7 +41,9 @@ Rows = _Ints | _Floats | npt.NDArray[np.bool_]
 
 
 class Keys(NamedTuple):
-    """The block of each row, shape (n,): its hour since 1970 (``span`` 1), or a hash of its cluster (``span`` 0)."""
+    """The block of each row, shape (n,): its hour since 1970 (``span`` 1), or a hash of its cluster (``span`` 0);
+    `_NOWHERE` where neither is known.
+    """
 
     span: int
     numbers: _Ints
@@ -53,14 +56,19 @@ class Keys(NamedTuple):
 def keys_of(clusters: pl.Series | None, times: pl.Series | None) -> Keys | None:
     """The blocks of rows by their clusters, texts of shape (n,), where there are any, else by their times, in UTC.
 
-    None without either. Rows that lack theirs are of one block.
+    None without either. Rows that lack theirs are of no block: nothing says that they share anything.
     """
     if clusters is not None:
-        return Keys(0, (hash_texts(clusters.fill_null("")) % np.uint64(MOST_BLOCKS)).astype(np.int64))
+        hashed = (hash_texts(clusters.fill_null("")) % np.uint64(MOST_BLOCKS)).astype(np.int64)
+        return Keys(0, _known(hashed, clusters))
     if times is None:
         return None
     numbers = times.to_physical()
-    return Keys(1, (numbers.fill_null(0) if numbers.null_count() else numbers).to_numpy() // _HOUR_US)
+    return Keys(1, _known((numbers.fill_null(0) if numbers.null_count() else numbers).to_numpy() // _HOUR_US, times))
+
+
+def _known(numbers: _Ints, of: pl.Series) -> _Ints:
+    return np.where(of.is_null().to_numpy(), _NOWHERE, numbers) if of.null_count() else numbers
 
 
 def in_units(values: _Floats, unit: float = 1.0) -> _Floats:
@@ -130,6 +138,7 @@ class Blocks:
         made_of: Callable[[Mapping[str, _Ints]], dict[str, _Ints]] = dict,
     ) -> Blocks:
         """Add up whole numbers up to 2**37, or flags, of rows, each shape (n,); ``n`` says how many rows there are.
+        Rows of no known block are left out.
 
         ``made_of`` makes the sums to keep out of those of some rows.
         """
@@ -140,7 +149,12 @@ class Blocks:
             for start in range(0, len(keys.numbers), _EXACT_ROWS)
         ]
         numbers = np.concatenate([part for part, _ in parts])
-        by_name = made_of({name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]})
+        added = {name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]}
+        if not (known := numbers != _NOWHERE).all():
+            numbers, added = numbers[known], {name: values[known] for name, values in added.items()}
+        if not len(numbers):
+            return cls()
+        by_name = made_of(added)
         return _bounded(keys.span, unit, *_added(numbers, by_name))
 
     def __eq__(self, other: object) -> bool:

@@ -122,7 +122,9 @@ class BetweenBlocks:
         spread = math.sqrt(float(moved @ moved) / k)
         skewness = float(np.mean((moved / spread) ** 3)) / math.sqrt(k) if spread > 0 else 0.0
         unit = self._blocks.unit if name in _IN_UNITS else 1.0
-        rows = float(self._blocks.sum_of("n").sum())  # fewer where some were summed by an earlier release
+        rows = float(
+            self._blocks.sum_of("n").sum()
+        )  # fewer where some have no block: the others' luck is taken to be theirs
         covered = min(rows / max(self._performance.count, 1), 1.0)
         return Between(error * unit * math.sqrt(covered), dof, skewness)
 

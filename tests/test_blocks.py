@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import pytest
 
 from driftline.errors import CodecError, UsageError
+from driftline.profiles import Classification
 from driftline.profiles.blocks import DAY, MOST_BLOCKS, MOST_CLASSES, Blocks, Keys, keys_of
 from driftline.sketches import decode, encode
 
@@ -38,6 +40,35 @@ def test_any_split_in_any_order_has_the_same_bytes(hours: int, order: str) -> No
     for arranged in (parts, parts[::-1], [parts[at] for at in rng.permutation(len(parts))]):
         assert encode(reduce(Blocks.merge, arranged, Blocks())) == encode(whole)
     assert decode(encode(whole), Blocks) == whole
+
+
+def test_rows_in_mixed_order_are_summed_as_they_come() -> None:
+    rng = np.random.default_rng(3)
+    numbers, flags = rng.integers(0, 50, 200_000), rng.random(200_000) < 0.3
+    held: list[int] = []
+
+    def kept(sums: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        held.extend(len(values) for values in sums.values())
+        return dict(sums)
+
+    found = Blocks.of(Keys(0, numbers), {"right": flags}, made_of=kept)
+    assert found.sum_of("n").tolist() == np.bincount(numbers).tolist()
+    assert found.sum_of("right").tolist() == np.bincount(numbers[flags]).tolist()
+    assert max(held) <= 4 * 50  # of each 65,536 rows, not of each row
+
+
+@pytest.mark.parametrize("classes", [2, 4, 5, 12, MOST_CLASSES, MOST_CLASSES + 1])
+def test_every_class_is_counted_by_block_however_many_there_are(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    numbers, label, said = rng.integers(0, 9, 900), *rng.integers(0, classes, (2, 900))
+    names = [pl.Series([f"k{at:02}" for at in side]) for side in (label, said)]
+    blocks = Classification.of(*names, keys=Keys(0, numbers)).blocks
+    assert blocks.sum_of("right").tolist() == np.bincount(numbers[label == said], minlength=9).tolist()
+    for at in range(classes):
+        rows = {"l": label == at, "p": said == at, "h": (label == at) & (said == at)}
+        for part, there in rows.items():
+            counted = np.bincount(numbers[there], minlength=9) if classes <= MOST_CLASSES else np.zeros(9)
+            assert blocks.sum_of(f"{part} k{at:02}").tolist() == counted.tolist()
 
 
 def test_blocks_are_as_short_as_they_can_be() -> None:
@@ -87,6 +118,17 @@ def test_rows_without_cluster_or_time_are_of_no_block(known: str) -> None:
     flags = np.arange(60) % 2 == 0
     assert Blocks.of(found, {"right": flags}) == Blocks.of(some, {"right": flags[there]})
     assert Blocks.of(found.where(~there), {"right": flags[~there]}) == Blocks()
+
+
+def test_classes_of_rows_without_a_block_are_none_of_the_blocks() -> None:
+    names = pl.Series([f"k{at}" for at in range(MOST_CLASSES + 3)])
+    clusters = pl.Series(["one"] * MOST_CLASSES + [None] * 3)
+    parts = [
+        Classification.of(names[some], names[some], keys=keys_of(clusters[some], None))
+        for some in (slice(None), slice(MOST_CLASSES), slice(MOST_CLASSES, None))
+    ]
+    assert parts[0].blocks == parts[1].merge(parts[2]).blocks
+    assert "l k1" in parts[0].blocks.names
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ _NOWHERE = -1 << 40
 _ALLOWED = {_MIXED, 0, *_SPANS, *(DAY << doubled for doubled in range(36))}
 _HOUR_US = 3_600_000_000
 _EXACT_ROWS, _EXACT_SIZE = 1 << 16, 1 << 37
-_DENSE, _FEW_RUNS = 4096, 256
+_DENSE, _FEW_RUNS, _LONG_RUN = 4096, 256, 8
 _UNIT, _FARTHEST = 2.0**24, 64.0
 
 _Ints = npt.NDArray[np.int64]
@@ -47,6 +47,11 @@ class Keys(NamedTuple):
 
     span: int
     numbers: _Ints
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Which rows have a block, shape (n,)."""
+        return np.not_equal(self.numbers, _NOWHERE)
 
     def where(self, there: npt.NDArray[np.bool_]) -> Keys:
         """Those of some of the rows."""
@@ -214,8 +219,12 @@ def _runs(numbers: _Ints, sums: Mapping[str, Rows], start: int) -> tuple[_Ints, 
     """The numbers of each run of rows of one block, and its sums, from row ``start`` on; up to `_EXACT_ROWS` rows.
 
     Times mostly come in order, and a run is then a whole hour. So many numbers below 2**37 add up without rounding.
+    Where runs are short, as those of customers are, all rows of a block are one: so many sums need no memory.
     """
     begins = np.append(0, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
+    if len(begins) > max(_FEW_RUNS, len(numbers) // _LONG_RUN):
+        parts: dict[str, Rows] = {name: values[start : start + len(numbers)] for name, values in sums.items()}
+        return _added(numbers, {"n": np.ones(len(numbers), np.bool_), **parts})
     ends = np.append(begins[1:], len(numbers))
     found = {"n": ends - begins}
     long = len(begins) <= _FEW_RUNS
@@ -230,7 +239,7 @@ def _runs(numbers: _Ints, sums: Mapping[str, Rows], start: int) -> tuple[_Ints, 
     return numbers[begins], found
 
 
-def _added(numbers: _Ints, sums: Mapping[str, _Ints]) -> tuple[_Ints, dict[str, _Ints]]:
+def _added(numbers: _Ints, sums: Mapping[str, Rows]) -> tuple[_Ints, dict[str, _Ints]]:
     """The numbers once each, ascending, and what the sums of each come to; exact, in whatever order."""
     first = int(numbers.min())
     if int(numbers.max()) - first < _DENSE:
@@ -241,10 +250,12 @@ def _added(numbers: _Ints, sums: Mapping[str, _Ints]) -> tuple[_Ints, dict[str, 
     return known[counts], {name: _grouped(places, values, len(known))[counts] for name, values in sums.items()}
 
 
-def _grouped(places: _Ints, values: _Ints, groups: int) -> _Ints:
+def _grouped(places: _Ints, values: Rows, groups: int) -> _Ints:
+    if values.dtype == np.bool_:
+        return np.bincount(places[values.view(np.bool_)], minlength=groups)
     total = np.zeros(groups, np.int64)
     if len(values) <= _DENSE or max(int(values.max()), -int(values.min())) > _EXACT_SIZE:
-        np.add.at(total, places, values)
+        np.add.at(total, places, values.astype(np.int64))
         return total
     for start in range(0, len(values), _EXACT_ROWS):  # as `_runs`: twice as quick
         part = slice(start, start + _EXACT_ROWS)

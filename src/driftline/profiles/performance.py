@@ -132,7 +132,7 @@ class Classification:
         predicted = _rows_by_name(predictions) if labelled is not None else None
         blocks = Blocks()
         if keys is not None:
-            sums, by_class = _pairs_of(labels, labelled, predictions, predicted)
+            sums, by_class = _pairs_of(labels, labelled, predictions, predicted, keys)
             if named:
                 sums |= {"log_loss": near_in_units(losses, "log_loss"), "brier": near_in_units(errors, "brier")}
                 sums |= {"losses": scored}
@@ -173,14 +173,19 @@ _RowsByName = dict[str, pl.Series]
 
 
 def _pairs_of(
-    labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series, predicted: _RowsByName | None
+    labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series, predicted: _RowsByName | None, keys: Keys
 ) -> tuple[dict[str, Rows], Callable[[Mapping[str, _Ints]], dict[str, _Ints]]]:
     """Which rows have each label and prediction, each shape (n,), and what makes the sums by class of theirs."""
     if labelled is None or predicted is None:
-        names = pl.concat([labels, predictions]).unique().sort().to_list()
+        known = pl.Series(keys.known)  # classes of other rows count in no block
+        names = pl.concat([labels.filter(known), predictions.filter(known)]).unique().sort().to_list()
         if len(names) > MOST_CLASSES:
             return {"right": (labels == predictions).to_numpy(), MANY_CLASSES: np.ones(len(labels), np.bool_)}, dict
-        labelled, predicted = ({name: side == name for name in names} for side in (labels, predictions))
+        rows: dict[str, Rows] = {"right": (labels == predictions).to_numpy()}
+        for name in names:
+            of_label, of_prediction = (labels == name).to_numpy(), (predictions == name).to_numpy()
+            rows |= {f"l {name}": of_label, f"p {name}": of_prediction, f"h {name}": of_label & of_prediction}
+        return rows, dict
     pairs = {f"{a} {b}": (a, b) for a in range(len(labelled)) for b in range(len(predicted))}
     sides = [*labelled.items()], [*predicted.items()]
     masks: dict[str, Rows] = {pair: (sides[0][a][1] & sides[1][b][1]).to_numpy() for pair, (a, b) in pairs.items()}

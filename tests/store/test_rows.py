@@ -418,8 +418,12 @@ def test_text_files_of_a_web_server_are_read_as_local_ones_are(tmp_path: Path) -
         address = f"http://127.0.0.1:{server.server_port}"
         for name, (_, values) in TEXT_FILES.items():
             assert whole(open_rows(f"{address}/{name}"))["a"].to_list() == values
-        with pytest.raises(UsageError, match="there is no such file"):
-            open_rows(f"{address}/none.csv")
+            signed = open_rows(f"{address}/{name}?key=1/2&signature=secret/")
+            assert whole(signed)["a"].to_list() == values
+            assert "secret" not in " ".join([signed.name, *signed.notes])
+        for absent in ("none.csv", "none.csv?signature=secret", "none.ndjson?signature=secret"):
+            with pytest.raises(UsageError, match=r"none\.[a-z]+: there is no such file"):
+                open_rows(f"{address}/{absent}")
         server.shutdown()
     with pytest.raises(DataError, match="cannot be read"):
         open_rows(f"{address}/rows.csv")

@@ -60,6 +60,15 @@ def _addresses(address: str) -> list[str]:
     return found
 
 
+def bare(address: str) -> str:
+    """An address as it may be shown, and ends in a suffix: on a web server without what follows ``?``, a signature say.
+
+    >>> bare("https://host/rows.csv?signature=secret"), bare("s3://bucket/rows?.csv")
+    ('https://host/rows.csv', 's3://bucket/rows?.csv')
+    """
+    return address.partition("#")[0].partition("?")[0] if _is_web(address) else address
+
+
 def _is_web(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
@@ -78,12 +87,12 @@ def _from_web(address: str) -> Iterator[Iterator[bytes]]:
     try:
         with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as answer:
             if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
-                raise UsageError(f"{address}: there is no such file")
+                raise UsageError(f"{bare(address)}: there is no such file")
             if not answer.is_success:
-                raise DataError(f"{address} cannot be read: the server answers {answer.status_code}")
+                raise DataError(f"{bare(address)} cannot be read: the server answers {answer.status_code}")
             yield answer.iter_bytes(_BLOCK_BYTES)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DataError(f"{address} cannot be read: {str(error) or type(error).__name__}") from error
+        raise DataError(f"{bare(address)} cannot be read: {str(error) or type(error).__name__}") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from driftline.profiles.digits import OTHER_DIGITS
 from driftline.store import ndjson, separated
 from driftline.store.arrow import INDEX
 from driftline.store.arrow_files import rows_by_pyarrow
-from driftline.store.far import copies
+from driftline.store.far import bare, copies
 from driftline.store.rows import Rows, ScannedRows, readable
 from driftline.store.texts import Spool
 
@@ -68,7 +68,8 @@ def open_rows(path: str | Path, missing: Sequence[str] = MISSING_TEXTS, ignore: 
     if not name:
         raise UsageError("an empty path came; name a file, a folder, a pattern or an address")
     if _ADDRESS.match(name):
-        return _open(name.rstrip("/"), name, missing, ignore)
+        shown = bare(name)
+        return _open(name.rstrip("/") if shown == name else name, shown, missing, ignore)
     with readable(name):  # what may not be looked at, or has a name too long for that
         return _open_local(name, missing, ignore)
 
@@ -107,7 +108,7 @@ def whole(rows: Rows) -> pl.DataFrame:
 
 
 def _open(path: str, name: str, missing: Sequence[str], ignore: Collection[str]) -> Rows:
-    suffix = _suffix(path)
+    suffix = _suffix(bare(path))
     with readable(name):
         if suffix in _TYPED:
             return _typed(suffix, path, name, ignore)

@@ -93,3 +93,16 @@ def test_check_tells_them_through_files(day: str, suffix: str, tmp_path: Path) -
         f"the current rows have 20 rows on {day}, far from all others: no gap, and no part of rows a day"
     ]
     assert not [note for note in report.notes if "a gap" in note.split("far from")[0]]
+
+
+@pytest.mark.parametrize("by", ["time", "cluster"])
+@pytest.mark.parametrize(("few", "told"), [(3, "3"), (5, "5"), (6, None), (30, None)])
+def test_few_days_or_customers_are_told_as_they_hide_what_has_changed(by: str, few: int, told: str | None) -> None:
+    rows = pl.DataFrame({"day": [at % few for at in range(600)], "p": [1, 0, 0, 1, 1] * 120, "y": [1, 0] * 300})
+    rows = rows.with_columns(time=datetime(2024, 1, 1) + pl.duration(days="day", hours=12)).sort("day")
+    column = {"time": "time"} if by == "time" else {"cluster": "day"}
+    report = driftline.check(rows, rows, label="y", prediction="p", **column)
+    what = "days" if by == "time" else "values of day"
+    found = [note for note in report.notes if note.startswith("there are few")]
+    wanted = f"there are few {what} to tell how far they differ, as good as {told} in the reference and {told} now: "
+    assert [note.startswith(wanted) for note in found] == [True] * (told is not None)

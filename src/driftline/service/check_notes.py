@@ -16,6 +16,7 @@ from driftline.service.check_guesses import parts_unplayed
 from driftline.service.check_pass import REPEATED_LEAST
 from driftline.service.check_sides import Sides
 from driftline.statistics import ColumnDrift, Floors
+from driftline.statistics.between import few_blocks
 from driftline.statistics.changes import FAR_WORDS
 from driftline.statistics.drift import more_missing
 from driftline.statistics.figures import numbers, percent, percents
@@ -59,6 +60,7 @@ def notes_on(sides: Sides, new: list[str], drifts: Mapping[str, ColumnDrift]) ->
         *_unread(sides, drifts),
         *_without_times(sides),
         *told_of_days(sides.before.days, sides.now.days),
+        *_few_blocks(sides),
         *_fewer_missing(drifts, sides.floors),
         *_outliers(sides, {name: drift.drifted for name, drift in drifts.items() if not _tells_ends(drift)}),
     )
@@ -183,6 +185,21 @@ def _without_times(sides: Sides) -> list[str]:
         if not seen.days
     ]
     return [f"{words} {what} {name}: gaps and changes of volume are not looked for" for words, what in gone]
+
+
+def _few_blocks(sides: Sides) -> list[str]:
+    """The sides with so few days, or clusters, that the intervals of performance say little."""
+    found = []
+    for words, seen in (("in the reference", sides.before), ("now", sides.now)):
+        performance = seen.profile.performance
+        if performance is not None and (few := few_blocks(performance)) is not None:
+            found.append(f"{few} {words}")
+    if not found:
+        return []
+    cluster = sides.columns.cluster
+    what = "days" if cluster is None else f"values of {shown(cluster)}"
+    told = f"there are few {what} to tell how far they differ, as good as {' and '.join(found)}"
+    return [f"{told}: intervals of performance are wide, and only large changes of it alert"]
 
 
 def _outliers(sides: Sides, drifted: Mapping[str, bool]) -> list[str]:

@@ -22,6 +22,7 @@ from driftline.statistics.measure import Measure
 from driftline.statistics.special import normal_quantile, t_quantile
 
 ENOUGH_BLOCKS, LEAST_DAYS, LEAST_SHORT = 40, 2.5, 12
+_FEW_BLOCKS = 5.5
 _LEAST_CLUSTERS = 2
 
 _Floats = npt.NDArray[np.float64]
@@ -77,6 +78,16 @@ def _effective(blocks: Blocks) -> float:
     """How many blocks of one size say as much (Kish 1965); 1 or more, without rows 0."""
     rows = blocks.sum_of("n").astype(np.float64)
     return float(rows.sum()) ** 2 / float(rows @ rows) if len(rows) else 0.0
+
+
+def few_blocks(performance: Performance) -> int | None:
+    """As how many blocks of one size the rows say how far blocks differ, if these are 5 or fewer; else None.
+
+    Intervals are then more than 1.4 times as wide at 95 %, and 1.7 times at 99 %, as those of many blocks.
+    """
+    blocks = blocks_for(performance.blocks)
+    effective = math.inf if blocks is None else _effective(blocks)
+    return round(effective) if effective < _FEW_BLOCKS else None
 
 
 class BetweenBlocks:

@@ -214,6 +214,28 @@ def test_a_person_rolls_back_while_it_is_on_probation(make: Callable[..., Servic
     assert champion_view(service.loop, MODEL).champion == "v1"
 
 
+def test_a_rollback_that_was_done_and_not_stored_is_no_promotion(
+    make: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dies between the alias that goes back and the row that says so, whoever rolls back."""
+    service = make()
+    days(service, 0, 12)
+    loop(service)
+
+    def die(*_: object, **__: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Retraining, "move", die)
+        with pytest.raises(KeyboardInterrupt):
+            service.loop.roll_back(MODEL, "ann", "complaints", NOW)
+    service.loop = open_loop(service.config, service.models, service.state, lambda line: None)
+    service.loop.step(MODEL, NOW)
+    row = requests(service)[-1]
+    assert (row.stage, row.note) == (Stage.ROLLED_BACK.value, "it was rolled back: v1 is champion again")
+    assert service.loop.registry.aliases(MODEL) == {"champion": "v1", "rolled_back": "v2"}
+
+
 def test_a_champion_that_was_followed_by_another_is_on_probation_no_longer(make: Callable[..., Service]) -> None:
     service = make()
     days(service, 0, 12)

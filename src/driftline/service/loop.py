@@ -7,6 +7,7 @@ on where the state says that it was, and no request is run or promoted twice.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -264,7 +265,12 @@ class Loop:
 
     def _bake(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         assert row.live_from is not None  # set with the stage
-        if (champion := self.registry.aliases(model.name).get(CHAMPION)) != row.version:
+        champion = self.registry.aliases(model.name).get(CHAMPION)
+        if champion == row.champion:  # rolled back, and killed before that was stored
+            with contextlib.suppress(ConflictError):
+                self.registry.roll_back(model.name, row.version)  # what is half done is done
+            return self._moved(row, Stage.ROLLED_BACK, now, f"it was rolled back: {champion} is champion again")
+        if champion != row.version:
             return self._moved(row, Stage.PROMOTED, now, f"its probation is over: {champion} is champion by now")
         with self.state.read() as read:
             stored = read.model(model.name)

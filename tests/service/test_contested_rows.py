@@ -19,8 +19,9 @@ from driftline.retrain.runners import Predictions, Report, Result
 from driftline.rules.contest import Contest, Settings, judge_contest
 from driftline.rules.evidence import evidence_of
 from driftline.service.asking import AskBody, ask_by_person
+from driftline.service.bodies import read_body
 from driftline.service.config import load
-from driftline.service.contests import reported_contest, require_evidence, rows_of
+from driftline.service.contests import read_report, reported_contest, require_evidence, rows_of
 from driftline.service.runtime import Service
 from tests.rules.test_contest import binary
 from tests.service.conftest import MODEL
@@ -208,6 +209,48 @@ def test_a_report_whose_rows_have_times_in_part_is_none(make: Callable[..., Serv
     )
     with pytest.raises(DataError, match="59 of 60 rows of the evidence have no time; give `seconds` of all rows"):
         reported_contest(model, config, logged, report, "v1", None)
+
+
+def told(service: Service, evidence: dict[str, Any]) -> Contest:
+    """The contest of a report of rows that nobody has logged."""
+    model, config = service.models[MODEL], service.models[MODEL].config.retrain
+    assert config is not None
+    body = {"ok": True, "result": {"version": "v2", "predictions": {"challenger": "x"}}, "evidence": evidence}
+    report = read_body(msgspec.json.encode(body), Report)
+    require_evidence(model, config, report)
+    logged = pl.DataFrame({"id": ["logged"], "time": [NOW], "version": ["v1"], "prediction": [1], "label": [0]})
+    return reported_contest(model, config, logged, report, "v1", None)
+
+
+def test_a_report_without_rows_is_held_whatever_else_it_says(make: Callable[..., Service]) -> None:
+    nothing = {"label": [], "seconds": [], "champion": {"prediction": []}, "challenger": {"prediction": []}}
+    found = told(make(), nothing | {"trained_until": 1.0})
+    assert (found.decision, found.reason) == ("hold", "0 labelled rows have an answer of both; 50 are needed.")
+
+
+def test_whole_numbers_and_others_are_numbers_of_one_column(make: Callable[..., Service]) -> None:
+    """JSON of other languages writes 1 for 1.0."""
+    mixed = {
+        "label": [0, 1.0] * 50,
+        "champion": {"prediction": [0, 0] * 50},
+        "challenger": {"prediction": [0.0, 1] * 50},
+    }
+    assert told(make(), mixed).decision == "promote"
+
+
+def test_labels_of_other_classes_promote_nobody(make: Callable[..., Service]) -> None:
+    """A job that calls the classes otherwise is right everywhere, with a challenger that says what nobody knows."""
+    other = {"label": ["no", "yes"] * 50, "champion": {"prediction": ["no"] * 100}}
+    with pytest.raises(DataError, match="the labels of the evidence cannot be trusted: 0 of 100 labels are '1', which"):
+        told(make(), other | {"challenger": {"prediction": ["no", "yes"] * 50}})
+
+
+@pytest.mark.parametrize("kept", [b"", b'{"ok": true, "contest": {}}'])
+def test_a_report_that_is_kept_and_cannot_be_read_is_said_so(tmp_path: Path, kept: bytes) -> None:
+    assert read_report(tmp_path) is None
+    (tmp_path / "report.json").write_bytes(kept)
+    with pytest.raises(DataError, match=r"report\.json cannot be read: .*; ask again"):
+        read_report(tmp_path)
 
 
 def test_a_report_without_the_segments_of_the_gates_is_refused(make: Callable[..., Service]) -> None:

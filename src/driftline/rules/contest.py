@@ -384,7 +384,7 @@ def _said_of(champion: Entry, rows: Rows, others: int, owed: int, unscored: int)
 
 def leakage_gate(rows: Rows) -> Gate:
     """Training ended before the first row of the contest."""
-    if rows.trained_until is None or rows.seconds is None:
+    if rows.trained_until is None or rows.seconds is None or not len(rows.seconds):
         return Gate("leakage", None, "Nobody said when the challenger's training data ended.")
     first = float(rows.seconds.min())
     evidence = {"trained_until": rows.trained_until, "first_row": first}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from driftline.retrain.rows import RowsRecord
 from driftline.retrain.runners import Report, Result
 from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
 from driftline.rules.evidence import Evidence, Value
+from driftline.service.loop_facts import fault_of_labels
 from driftline.service.model import MonitoredModel
 from driftline.service.retrain_sections import RetrainConfig
 from driftline.statistics.paired import CLASSIFICATION, REGRESSION, Floats, Texts
@@ -174,7 +176,8 @@ def reported_contest(
 ) -> Contest:
     """The contest of a run elsewhere, held here: by the rows that it reported, and the gates that are configured.
 
-    Of a row whose id the log knows, the label, the time and what the champion answered are those of the log.
+    Of a row whose id the log knows, the label, the time and what the champion answered are those of the log. Raises
+    `DataError` for labels that no world has.
     """
     assert report.result is not None and report.evidence is not None  # or it would have been refused
     logged = canonical(handed_out, _as_written(model.config.columns, ()), model.schema)
@@ -183,6 +186,8 @@ def reported_contest(
         logged.join(evaluation.select("id"), on="id", how="semi") if report.evidence.id is not None else logged.clear()
     )
     evaluation = _as_logged(evaluation, mine)
+    if fault := fault_of_labels(model, Counter(evaluation["label"].cast(pl.String).to_list())):
+        raise DataError(f"the labels of the evidence cannot be trusted: {fault}")
     rows = rows_of(evaluation, model.schema, config.gates.segments, timezone=model.config.window.timezone)
     trained_until = report.evidence.trained_until
     told = _told(champion, mine, since, model.log.shadow_rows(champion))
@@ -240,6 +245,8 @@ def _evidence_frames(evidence: Evidence, schema: Schema) -> tuple[pl.DataFrame, 
 
 def _column(values: list[Value], name: str) -> pl.Series:
     try:
+        if {int, float} <= {type(one) for one in values} <= {int, float, type(None)}:  # 1 and 2.5 are of one kind
+            return pl.Series(name, [None if one is None else float(one) for one in values], pl.Float64)
         return pl.Series(name, values)
     except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         raise DataError(f"the evidence has values of several types in {name}: {error}") from error
@@ -260,11 +267,13 @@ def write_report(folder: Path, report: Report) -> None:
 
 
 def read_report(folder: Path) -> Report | None:
-    """What a run elsewhere has reported; None before."""
+    """What a run elsewhere has reported; None before. Raises `DataError` for one that an earlier release has kept."""
     try:
         return msgspec.json.decode((folder / _REPORT).read_bytes(), type=Report)
     except FileNotFoundError:
         return None
+    except msgspec.MsgspecError as error:
+        raise DataError(f"the report in {folder / _REPORT} cannot be read: {error}; ask again") from error
 
 
 def settings_of(config: RetrainConfig, model: MonitoredModel) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -72,15 +72,21 @@ def _label_fault(model: MonitoredModel, windows: Sequence[WindowRow]) -> str:
     newest, and so on.
     """
     if model.schema.task is Task.REGRESSION:
-        return ""
-    reference = _labels(model.reference.profile)
+        return ""  # before any profile is read
     now: Counter[str] = Counter()
     for _, versions in itertools.groupby(reversed(windows), key=lambda row: row.start):
         for row in versions:
             now.update(_labels(decode(row.profile, WindowProfile)))
-        if fault := label_fault(reference, now):
+        if fault := fault_of_labels(model, now):
             return fault
     return ""
+
+
+def fault_of_labels(model: MonitoredModel, labels: Mapping[str, int]) -> str:
+    """What is wrong with labels, counted by class, beside those of the reference; empty of a regression."""
+    if model.schema.task is Task.REGRESSION:
+        return ""
+    return label_fault(_labels(model.reference.profile), labels)
 
 
 def _labels(profile: WindowProfile) -> Counter[str]:

@@ -35,6 +35,10 @@ def old_scored(rows):
     return pl.DataFrame({"prediction": (rows["wind"] > 1.0).cast(pl.Int64), "p": (rows["wind"] / 10 + 0.4).clip(0, 1)})
 
 
+def leaves(rows):
+    raise SystemExit(0)
+
+
 def raises(rows):
     raise KeyError("no such column")
 
@@ -143,6 +147,11 @@ def test_settings_reach_the_contest(folder: Path, capsys: pytest.CaptureFixture[
         ((*FILES, "--task", "ranking"), "--task came as 'ranking'; allowed is binary, multiclass, regression"),
         ((*FILES, "--margin", "0.1", "--improvement", "0.1"), "margin 0.1 and improvement 0.1 came"),
         ((*FILES, "--trained-until", "soon"), "--trained-until came as 'soon'; write a date"),
+        (
+            (*FILES, "--time", "time", "--trained-until", "0001-01-01T00:00:00+14:00"),
+            "--trained-until came as '0001-01",
+        ),
+        (("models_of_gate.py:leaves", *FILES[1:]), "models_of_gate.py:leaves raised SystemExit: 0"),
         (("models_of_gate.py:raises", *FILES[1:]), "models_of_gate.py:raises raised KeyError: 'no such column'"),
         (("models_of_gate.py:short", *FILES[1:]), "returned 1 rows with the columns prediction; 1000"),
         (("models_of_gate.py:nothing", *FILES[1:]), "returned NoneType, which is no list of predictions"),
@@ -213,6 +222,13 @@ def test_the_evidence_has_the_rows_by_which_it_was_judged(folder: Path, capsys: 
     assert found.trained_until == datetime(2025, 12, 31, tzinfo=UTC).timestamp()
     right = [said == label for said, label in zip(found.challenger.prediction, found.label, strict=True)]
     assert contest.difference.first == pytest.approx(sum(right) / N)
+
+
+def test_a_segment_that_is_named_twice_is_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        gate(*FILES, "--segment", "region", "--json") == gate(*FILES, "--segment", "region", "--segment", "region") == 0
+    )
+    assert "worse in none of 2 segments" in capsys.readouterr().out
 
 
 def test_evidence_that_cannot_be_written_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,6 @@ def _write(option: str, path: Path, content: bytes) -> None:
 def _moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"--trained-until came as {text!r}; write a date such as 2026-01-31") from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -223,7 +223,7 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
         *scores,
         (columns.id, "id", identifiers),
         (columns.version, "version", identifiers),
-        *((name, SEGMENT + name, names_of) for name in columns.segments),
+        *((name, SEGMENT + name, names_of) for name in dict.fromkeys(columns.segments)),
         (columns.cluster, "cluster", identifiers),
         (columns.time, "time", partial(times_of, time_format=columns.time_format)),
     ]

@@ -199,7 +199,7 @@ def _asked(predict: Callable[[Any], object], who: str, rows: pl.DataFrame, colum
 def _called(predict: Callable[[Any], object], who: str, features: pl.DataFrame) -> object:
     try:
         return predict(features)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # exit(0) is no verdict of ours
         raise DataError(f"{who} raised {type(error).__name__}: {error}") from error
 
 

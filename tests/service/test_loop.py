@@ -20,6 +20,7 @@ from driftline.rules.contest import Contest
 from driftline.service.asking import AskBody, ask_by_person, decide_by_person
 from driftline.service.config import load
 from driftline.service.loop import Loop, open_loop
+from driftline.service.rebuild import rebuild
 from driftline.service.retraining_views import champion_view, request_view, requests_view
 from driftline.service.runtime import Service
 from driftline.store.retraining import Retraining, RetrainingRow
@@ -365,6 +366,18 @@ def test_a_service_that_dies_after_any_step_goes_on_and_promotes_once(
     assert [one.version for one in again.registry.versions(MODEL)] == ["v1", "v2"]
     stages = [step.stage for step in request_view(service.state, row.id).steps]
     assert len(stages) == len(set(stages))
+
+
+def test_a_request_waits_while_windows_that_were_built_again_are_judged(make: Callable[..., Service]) -> None:
+    """As after an upgrade: for a moment no window is judged."""
+    service = make()
+    days(service, 0, 12)
+    asked = loop(service, until=lambda row: row.stage == Stage.ASKED.value)
+    rebuild(service.models[MODEL], service.state)
+    assert loop(service).stage == Stage.ASKED.value
+    work(service)
+    row = loop(service)
+    assert (row.id, row.stage) == (asked.id, Stage.BAKING.value)
 
 
 def test_a_step_that_was_done_and_not_stored_is_done_again_without_harm(

@@ -160,8 +160,8 @@ class Loop:
     def _prepare(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         with self.state.read() as read:
             parts = split_of(model, config, read)
-        if parts is None:
-            raise DataError("no window has been judged yet: there is nothing to learn from")
+        if parts is None:  # the windows were built again, as after an upgrade, and are being judged
+            return False
         folder, columns = self.folder / row.id, model.config.columns
         if row.trigger == Trigger.SHADOW.value:
             span = Window(parts.training.start, parts.evaluation.end)

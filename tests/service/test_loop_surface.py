@@ -318,6 +318,21 @@ def test_labels_and_answers_that_the_log_knows_are_not_a_reports_to_say(handed_o
     assert contest.difference.method == "t of 5 days", "of rows that the job gave no times of"
 
 
+def test_older_rows_of_the_log_are_not_a_reports_to_say_either(handed_over: Service) -> None:
+    """The job judges by the days before those of the contest, and says that the champion was wrong on them."""
+    [row] = requests(handed_over)
+    learned = pl.read_parquet(handed_over.loop.folder / row.id / "train.parquet")
+    said = {
+        "id": learned["id"].to_list(),
+        "label": learned["label"].to_list(),
+        "champion": {"prediction": [0] * len(learned)},
+        "challenger": {"prediction": learned["label"].to_list()},
+    }
+    client(handed_over).post(f"/api/v1/retraining/{row.id}/result", json=report(evidence=said))
+    done = loop(handed_over)
+    assert (done.stage, done.note.startswith("the replay of v1 says other than v1 did in ")) == ("failed", True), done
+
+
 def test_a_signed_report_is_taken_and_no_other(make: Callable[..., Service], server: Server) -> None:
     service = given_away(make, server, "report_secret: swordfish, ")
     [row] = requests(service)

@@ -21,7 +21,7 @@ from driftline.profiles.alike import Table
 from driftline.profiles.frame import SCORE, SEGMENT
 from driftline.profiles.reading import as_written, read_alone
 from driftline.retrain.registry import CHAMPION, Registry, Version
-from driftline.retrain.rows import RowsRecord
+from driftline.retrain.rows import RowsRecord, named
 from driftline.retrain.runners import Report, Result
 from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
 from driftline.rules.evidence import Evidence, Value
@@ -180,11 +180,8 @@ def reported_contest(
     `DataError` for labels that no world has.
     """
     assert report.result is not None and report.evidence is not None  # or it would have been refused
-    logged = canonical(handed_out, _as_written(model.config.columns, ()), model.schema)
     evaluation, replayed, said = _evidence_frames(report.evidence, model.schema)
-    mine = (
-        logged.join(evaluation.select("id"), on="id", how="semi") if report.evidence.id is not None else logged.clear()
-    )
+    mine = _known_rows(model, handed_out, [] if report.evidence.id is None else evaluation["id"].to_list())
     evaluation = _as_logged(evaluation, mine)
     if fault := fault_of_labels(model, Counter(evaluation["label"].cast(pl.String).to_list())):
         raise DataError(f"the labels of the evidence cannot be trusted: {fault}")
@@ -198,6 +195,18 @@ def reported_contest(
         replace(rows, trained_until=trained_until),
         settings_of(config, model),
     )
+
+
+def _known_rows(model: MonitoredModel, handed_out: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
+    """What the log has of rows with these ids: as they were handed out, else as they are now, also without a label."""
+    columns = _as_written(model.config.columns, ())
+    logged = canonical(handed_out, columns, model.schema)
+    mine = logged.filter(pl.col("id").is_in(ids))
+    others = model.log.rows_of(sorted({*ids}.difference(mine["id"])))
+    if not len(others):
+        return mine
+    more = canonical(named(others, model.schema, model.config.columns), columns, model.schema)
+    return pl.concat([mine, more], how="diagonal_relaxed")
 
 
 def _as_logged(evaluation: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:

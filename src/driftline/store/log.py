@@ -262,6 +262,22 @@ class EventLog:
             mine = predictions.filter(inside & (pl.col("seq") <= marks["predictions"].seq))
             return mine.join(newest, on="id", how="inner", maintain_order="left").collect()
 
+    def rows_of(self, ids: Sequence[str]) -> pl.DataFrame:
+        """Return the predictions with these ids, whenever they were, each with its newest label or null.
+
+        Empty, without columns, where the log is.
+        """
+        wanted = pl.lit(pl.Series(ids, dtype=pl.String)).implode()
+        with self._scan("predictions") as predictions, self._scan("labels") as labels:
+            if predictions is None:
+                return pl.DataFrame()
+            mine = predictions.filter(pl.col("id").is_in(wanted))
+            if labels is None:
+                return mine.with_columns(label=pl.lit(None, self._target)).collect()
+            newest = labels.filter(pl.col("id").is_in(wanted)).sort("seq", maintain_order=True)
+            newest = newest.unique("id", keep="last", maintain_order=True).select("id", "label")
+            return mine.join(newest, on="id", how="left", maintain_order="left").collect()
+
     def shadow_rows(self, version: str) -> pl.DataFrame:
         """Return what a version said as a shadow, the first time for each id, in the order of the log."""
         with self._scan("shadow") as shadow:

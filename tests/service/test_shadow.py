@@ -19,6 +19,7 @@ from driftline.rules.contest import Contest
 from driftline.service import ingest
 from driftline.service.asking import ShadowBody, ask_for_shadow
 from driftline.service.config import load
+from driftline.service.retraining_views import champion_view
 from driftline.service.runtime import Service
 from tests.receiver import Answer, Server
 from tests.service.conftest import MODEL, prediction
@@ -63,6 +64,16 @@ def test_windows_measures_and_alerts_are_the_same_with_and_without(make: Callabl
     assert beside.views.model(MODEL).versions == ["v1"]
     assert [one.rule for one in beside.views.alerts(MODEL)] == [one.rule for one in alone.views.alerts(MODEL)]
     assert len(beside.models[MODEL].log.shadow_rows("v9")) == 240
+
+
+def test_a_shadow_may_have_a_name_that_no_run_may_give(make: Callable[..., Service]) -> None:
+    service = make(**{"when: {alerts: [accuracy-low]}": "when: {}"})
+    days(service, 0, 12)
+    deliver(service, "predictions", shadows(3, 11, version="models:/churn/12"))
+    work(service)
+    ask_for_shadow(service.state, service.models[MODEL], ShadowBody("models:/churn/12", "ann", "a week"), NOW)
+    done = loop(service)
+    assert (done.stage, champion_view(service.loop, MODEL).champion) == ("baking", "models:/churn/12"), done.note
 
 
 def test_a_shadow_that_is_better_is_promoted_on_the_rows_that_both_have_answered(make: Callable[..., Service]) -> None:

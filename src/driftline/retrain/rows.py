@@ -16,7 +16,6 @@ from driftline.errors import DataError, StorageError
 from driftline.events import Schema, Window
 from driftline.profiles import Columns
 from driftline.profiles.frame import FEATURE, SCORE
-from driftline.retrain.runners.runner import RESULT, Predictions, Result
 from driftline.store.log import EventLog, Mark, Table
 from driftline.text import cause
 
@@ -94,7 +93,7 @@ def write_rows(
 def write_shadow(
     folder: Path, log: EventLog, span: Window, schema: Schema, columns: Columns, version: str
 ) -> RowsRecord:
-    """Write the labelled rows of a span that a shadow has answered too, its answers, and the result of its run.
+    """Write the labelled rows of a span that a shadow has answered too, and its answers.
 
     Raises `DataError` where there is none.
     """
@@ -115,9 +114,6 @@ def write_shadow(
             answered.select(columns.id or "id", *(one for one in answers(columns) if one in answered.columns)),
             folder / SHADOW,
         )
-        result = Result(version, Predictions(SHADOW))
-        _beside(folder / RESULT).write_bytes(msgspec.json.encode(result))
-        _beside(folder / RESULT).replace(folder / RESULT)
     except OSError as error:
         raise StorageError(f"the rows of the contest cannot be written into {folder}: {cause(error)}") from error
     first = rows["time"].min()

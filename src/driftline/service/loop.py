@@ -29,7 +29,7 @@ from driftline.outgoing import is_signed
 from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
-from driftline.retrain.rows import RowsRecord, read_evaluation, write_rows, write_shadow
+from driftline.retrain.rows import SHADOW, RowsRecord, read_evaluation, write_rows, write_shadow
 from driftline.retrain.runners import (
     Airflow,
     Command,
@@ -38,9 +38,11 @@ from driftline.retrain.runners import (
     GitHub,
     Handle,
     Limits,
+    Predictions,
     Prefect,
     Report,
     Request,
+    Result,
     Runner,
     Surroundings,
     Webhook,
@@ -229,8 +231,12 @@ class Loop:
             raise DataError("its rows were handed out by an earlier release, which kept no seal of them; ask again")
         evaluation = read_evaluation(folder, record)
         champion = incumbent(self.registry, model, evaluation)
-        report = read_report(folder) if config.run.elsewhere else None  # a run here can write into its folder
-        result = read_result(folder) if report is None or report.result is None else report.result
+        report = None
+        if row.trigger == Trigger.SHADOW.value:  # no run says what it is called: versions in the log have any names
+            result = Result(row.version, Predictions(SHADOW))
+        else:
+            report = read_report(folder) if config.run.elsewhere else None  # a run here can write into its folder
+            result = read_result(folder) if report is None or report.result is None else report.result
         if row.version not in ("", result.version):
             raise DataError(f"the run called its challenger {row.version}, and then {result.version}; it has one name")
         if result.version == champion:

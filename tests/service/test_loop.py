@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -168,9 +169,9 @@ def test_by_default_a_person_approves_or_refuses(make: Callable[..., Service]) -
     assert row.stage == Stage.WAITING.value
     assert row.note.endswith("A person has to approve.")
     assert champion_view(service.loop, MODEL).champion == "v1"
-    decide_by_person(service.state, row.id, Stage.PROMOTING, AskBody("ann", "looks right"), NOW)
+    decide_by_person(service.config, service.state, row.id, Stage.PROMOTING, AskBody("ann", "looks right"), NOW)
     with pytest.raises(ConflictError, match="only one that is waiting"):
-        decide_by_person(service.state, row.id, Stage.REFUSED, AskBody("bob", "no"), NOW)
+        decide_by_person(service.config, service.state, row.id, Stage.REFUSED, AskBody("bob", "no"), NOW)
     assert loop(service).stage == Stage.BAKING.value
     assert champion_view(service.loop, MODEL).champion == "v2"
     [step] = [one for one in request_view(service.state, row.id).steps if one.stage == "promoting"]
@@ -181,9 +182,25 @@ def test_one_that_a_person_refuses_is_not_promoted(make: Callable[..., Service])
     service = make(approval="manual")
     days(service, 0, 12)
     row = loop(service)
-    decide_by_person(service.state, row.id, Stage.REFUSED, AskBody("bob", "not before the holidays"), NOW)
+    decide_by_person(
+        service.config, service.state, row.id, Stage.REFUSED, AskBody("bob", "not before the holidays"), NOW
+    )
     assert loop(service).stage == Stage.REFUSED.value
     assert champion_view(service.loop, MODEL).champion == "v1"
+
+
+def test_none_is_approved_that_nothing_would_promote(make: Callable[..., Service]) -> None:
+    service = make(approval="manual")
+    days(service, 0, 12)
+    row = loop(service)
+    [model] = service.config.models.values()
+    for models in ({MODEL: replace(model, retrain=None)}, {}):
+        left = replace(service.config, models=models)
+        with pytest.raises(ConflictError, match=f"{MODEL} has no `retrain` in the configuration any more"):
+            decide_by_person(left, service.state, row.id, Stage.PROMOTING, AskBody("ann", "looks right"), NOW)
+    assert loop(service).stage == Stage.WAITING.value
+    decide_by_person(left, service.state, row.id, Stage.REFUSED, AskBody("ann", "it is gone"), NOW)
+    assert loop(service).stage == Stage.REFUSED.value
 
 
 def test_a_bad_champion_is_rolled_back_by_its_alert(make: Callable[..., Service]) -> None:

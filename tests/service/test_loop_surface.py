@@ -183,7 +183,7 @@ def test_without_a_service_it_is_trained_here(make: Callable[..., Service], tmp_
     stages = [line.split()[1] for line in done.output.splitlines()]
     assert stages == ["asked:", "prepared:", "running:", "ran:", "waiting:"]
     [row] = requests(service)
-    decide_by_person(service.state, row.id, Stage.REFUSED, AskBody("ann", "no"), NOW)
+    decide_by_person(service.config, service.state, row.id, Stage.REFUSED, AskBody("ann", "no"), NOW)
     later = CliRunner().invoke(retrain, words, catch_exceptions=False)
     assert later.output.endswith("No `driftline serve` runs here: it is trained when one does, or now with --wait.\n")
 

@@ -51,7 +51,9 @@ def _decision(name: str, stage: Stage, help: str, said: str) -> None:
     @click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
     @click.pass_obj
     def decide(config: Callable[[], Config], request: str, reason: str, by: str) -> None:
-        row = decide_by_person(open_state(config()), request, stage, AskBody(by=by, reason=reason), clock.now())
+        known = config()
+        body = AskBody(by=by, reason=reason)
+        row = decide_by_person(known, open_state(known), request, stage, body, clock.now())
         click.echo(f"{row.version} of {row.model} is {said} by {by}.")
 
 

@@ -15,6 +15,7 @@ from driftline.errors import ConflictError, UsageError
 from driftline.retrain.policy import Ask, Trigger, blocked_because
 from driftline.retrain.request import BUSY, CANCELLABLE, Stage
 from driftline.retrain.runners import Run
+from driftline.service.config import Config
 from driftline.service.loop_facts import facts_of, labels_had, with_label_fault
 from driftline.service.model import MonitoredModel
 from driftline.store.retraining import Retraining, RetrainingRow
@@ -118,11 +119,22 @@ def cancel_by_person(state: State, runs: Path, id: str, body: AskBody, now: date
     return row
 
 
-def decide_by_person(state: State, id: str, stage: Stage, body: AskBody, now: datetime) -> RetrainingRow:
-    """Approve (`Stage.PROMOTING`) or refuse (`Stage.REFUSED`) a challenger that has won; once only."""
+def decide_by_person(
+    config: Config, state: State, id: str, stage: Stage, body: AskBody, now: datetime
+) -> RetrainingRow:
+    """Approve (`Stage.PROMOTING`) or refuse (`Stage.REFUSED`) a challenger that has won; once only.
+
+    Raises `ConflictError` where it does not wait, and where nothing would promote it: its model has no `retrain` now.
+    """
     with state.work() as work:
         known = Retraining(work.connection)
         row = known.row(id)
+        model = config.models.get(row.model)
+        if stage is Stage.PROMOTING and (model is None or model.retrain is None):
+            raise ConflictError(
+                f"request {id} cannot be approved: {row.model} has no `retrain` in the configuration any more, so that "
+                "nothing would promote it; put it back, or refuse the request"
+            )
         if not known.move(id, Stage.WAITING.value, stage.value, now, by=body.by, note=body.reason):
             raise ConflictError(f"request {id} is {row.stage}; only one that is waiting can be approved or refused")
         return known.row(id)

@@ -67,7 +67,7 @@ def retraining_routes(service: Service) -> APIRouter:
         @router.post(f"/retraining/{{id}}/{name}", summary=summary, name=name, openapi_extra=body)
         async def post(id: str, request: Request) -> Response:
             said = read_body(await json_of(request), AskBody)
-            await run_in_threadpool(decide_by_person, service.state, id, stage, said, clock.now())
+            await run_in_threadpool(decide_by_person, service.config, service.state, id, stage, said, clock.now())
             return json_answer(await run_in_threadpool(request_view, service.state, id))
 
     decide(Stage.PROMOTING, "Approve a challenger that has won: it becomes champion.", "approve")

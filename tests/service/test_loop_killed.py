@@ -16,9 +16,10 @@ from tests.service.conftest import MODEL
 from tests.service.test_killed import serving
 from tests.service.test_loop import TRAIN, configured, days
 
+# It sleeps for longer than a start of the service takes on a busy machine: one that was killed just before sees it run.
 COUNTED = TRAIN.replace(
     '"""Learns',
-    'import time\n    time.sleep(1)\n    with open(run.parent / "count", "a") as f: f.write("x")\n    """Learns',
+    'import time\n    time.sleep(4)\n    with open(run.parent / "count", "a") as f: f.write("x")\n    """Learns',
 )
 
 

@@ -113,17 +113,14 @@ def scraped(folder: Path) -> Iterator[tuple[str, Callable[[], set[str]]]]:
         def look() -> list[set[str]]:
             now = datetime.now(UTC).timestamp()
 
-            def scraped_since() -> float | None:
+            def scraped_since() -> bool:
                 found = ask("query", query="timestamp(driftline_ingest_queue_events)")["result"]
-                at = float(found[0]["value"][1]) if found else 0.0
-                return at if at > now else None
+                return bool(found) and float(found[0]["value"][1]) > now
 
-            scrape = until(scraped_since, "Prometheus has scraped what is new")
+            until(scraped_since, "Prometheus has scraped what is new")
+            kept = datetime.now(UTC)  # a slow scrape is dated when it began: what was judged meanwhile was the old one
             until(
-                lambda: (
-                    datetime.fromisoformat(ask("rules")["groups"][0]["lastEvaluation"])
-                    > datetime.fromtimestamp(scrape, UTC)
-                ),
+                lambda: datetime.fromisoformat(ask("rules")["groups"][0]["lastEvaluation"]) > kept,
                 "Prometheus has judged it",
             )
             found = {one["labels"]["rule"] for one in ask("alerts")["alerts"] if one["state"] == "firing"}

@@ -129,7 +129,7 @@ class Service:
     @property
     def idle(self) -> bool:
         """Whether everything that was accepted so far is worked in and judged, and what fires is on its way."""
-        return self._passed and not self._wake.is_set()
+        return not self._wake.is_set() and self._passed  # in this order: the worker takes them back in the other one
 
     def start(self) -> None:
         """Start the worker and one delivery thread a channel."""

@@ -29,9 +29,9 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
+from driftline import clock
 from driftline.alerts.message import AlertView, Event, Notice, Span
-from driftline.service import clock
-from driftline.service.config import load
+from driftline.config.load import load
 from driftline.store.database import open_database
 from driftline.store.outbox import Outbox
 from driftline.store.state import State

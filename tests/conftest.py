@@ -8,7 +8,10 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests.receiver import Server, serving
+from tests.support.churn import config, service
+from tests.support.receiver import Server, serving
+
+__all__ = ["config", "server", "service", "shared_server"]
 
 # Time limits on single examples fail on slow machines and say nothing; CI takes the same examples each time.
 hypothesis.settings.register_profile("here", deadline=None)

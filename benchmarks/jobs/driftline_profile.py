@@ -11,7 +11,7 @@ from dataclasses import replace
 import polars as pl
 
 from driftline.profiles import Columns, Profiler, Workers, canonical, infer_schema, layout_of
-from driftline.store.rows import batch_rows
+from driftline.sources.rows import batch_rows
 
 GROUP = 8
 SAMPLE_ROWS = 100_000

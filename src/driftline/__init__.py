@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from driftline.checks.api import check
     from driftline.client import Monitor
     from driftline.errors import DriftlineError
-    from driftline.service.check import check
 
-_HOMES = {"Monitor": "driftline.client", "check": "driftline.service.check", "DriftlineError": "driftline.errors"}
+_HOMES = {"Monitor": "driftline.client", "check": "driftline.checks.api", "DriftlineError": "driftline.errors"}
 
 __all__ = ["DriftlineError", "Monitor", "check"]
 

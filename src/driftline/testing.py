@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from driftline.checks.report import Report
     from driftline.rules.contest import Contest
-    from driftline.service.check_report import Report
 
 _PAGES = pytest.StashKey[list[Path]]()
 
@@ -35,7 +35,7 @@ def check_data(request: pytest.FixtureRequest) -> Callable[..., Report]:
     """
 
     def check_data(reference: Any, current: Any, *, fail_on: str | Iterable[str] = "any", **options: Any) -> Report:
-        from driftline.service.check import check
+        from driftline.checks.api import check
 
         report = check(reference, current, **options)
         page = _write(request, report.to_html())
@@ -57,10 +57,10 @@ def gate_model(request: pytest.FixtureRequest) -> Callable[..., Contest]:
     """
 
     def gate_model(champion: Any, challenger: Any, data: Any, *, label: str, **options: Any) -> Contest:
-        from driftline.export.contest_html import contest_html
+        from driftline.checks.labelled import GateColumns
+        from driftline.reports.contest_html import contest_html
+        from driftline.retrain.gate import hold
         from driftline.rules.contest import Settings
-        from driftline.service.gate import hold
-        from driftline.service.gate_rows import GateColumns
 
         names = {"id", "time", "prediction", "score", "segments", "missing", "time_format"}
         columns = GateColumns(label=label, **{name: options.pop(name) for name in names & options.keys()})

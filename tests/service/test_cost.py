@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.service import judging, runtime
-from driftline.service.config import Config, load
+from driftline.config.load import Config, load
+from driftline.monitoring import judging
+from driftline.service import runtime
 from driftline.service.runtime import Service
 from driftline.store.tables import SUMMARIES
-from tests.service.conftest import MODEL, START, label, prediction, write_config
-from tests.service.steps import deliver, work
+from tests.support.churn import MODEL, START, label, prediction, write_config
+from tests.support.steps import deliver, work
 
 
 @contextmanager

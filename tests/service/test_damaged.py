@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.cli.main import main
+from driftline.config.load import load
 from driftline.errors import DataError, StorageError
 from driftline.events import Label, Prediction
 from driftline.service import runtime
-from driftline.service.config import load
-from driftline.service.http import create_app
 from driftline.service.runtime import Service
 from driftline.store.sealed import sealed, unsealed
-from tests.service.conftest import MODEL, label, prediction, write_config
-from tests.service.steps import NOW, deliver, work
+from driftline.web.app import create_app
+from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.steps import NOW, deliver, work
 
 EVENTS = [
     Prediction(

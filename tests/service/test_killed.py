@@ -3,56 +3,18 @@
 from __future__ import annotations
 
 import random
-import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from driftline.service.config import load
-from driftline.service.rebuild import rebuild
+from driftline.config.load import load
+from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
-from tests.service.conftest import MODEL, label, prediction, write_config
-
-
-@contextmanager
-def serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run ``driftline serve`` and give its process and address."""
-    command = [sys.executable, "-m", "driftline", "serve", "--config", str(config), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        found = re.search(r"http://\S+", process.stdout.readline())
-        assert found is not None
-        yield process, found[0]
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def post(address: str, kind: str, rows: list[dict[str, Any]]) -> bool:
-    """Send a batch; whether it was acknowledged."""
-    try:
-        answer = httpx.post(f"{address}/api/v1/models/{MODEL}/{kind}", json=rows, timeout=10, trust_env=False)
-    except httpx.HTTPError:
-        return False
-    assert answer.status_code == 202, answer.text
-    return True
-
-
-def wait_until_idle(address: str) -> None:
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up:
-        if httpx.get(f"{address}/ready", timeout=10, trust_env=False).json()["idle"]:
-            return
-        time.sleep(0.05)
-    raise AssertionError("the worker did not come to rest")
+from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.served import post, serving, wait_until_idle
 
 
 def test_no_acknowledged_event_is_lost_and_none_counts_twice(tmp_path: Path) -> None:

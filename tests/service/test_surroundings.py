@@ -13,17 +13,17 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from driftline.config.load import Config
 from driftline.errors import StorageError
 from driftline.service import runtime
-from driftline.service.config import Config
-from driftline.service.http import create_app
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.store import database, log
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
-from tests.service.conftest import MODEL, prediction
-from tests.service.steps import deliver, work
+from driftline.web.app import create_app
+from tests.support.churn import MODEL, prediction
+from tests.support.steps import deliver, work
 
 PREDICTIONS = f"/api/v1/models/{MODEL}/predictions"
 

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import driftline
-from driftline.export.bars import bars_of
+from driftline.reports.bars import bars_of
 from driftline.statistics.figures import figures, number, number_with, numbers, percent, percents
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

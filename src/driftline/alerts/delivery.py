@@ -17,7 +17,7 @@ import msgspec
 from driftline.alerts.channel import Channel
 from driftline.alerts.message import Event, Notice, message_of
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
-from driftline.outgoing import LONGEST_RETRY_SECONDS
+from driftline.net.outgoing import LONGEST_RETRY_SECONDS
 from driftline.store.outbox import NotificationRow, Outbox
 from driftline.store.state import State
 

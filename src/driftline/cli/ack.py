@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from driftline.service import clock
-from driftline.service.attention import AcknowledgeBody, acknowledge
-from driftline.service.config import load
-from driftline.service.views import open_state
+from driftline import clock
+from driftline.alerts.attention import AcknowledgeBody, acknowledge
+from driftline.config.load import load
 from driftline.text import visible
+from driftline.views.reader import open_state
 
 
 @click.command("ack")

@@ -9,9 +9,9 @@ import msgspec
 
 from driftline.cli.alert_table import print_alerts
 from driftline.cli.streams import print_json
+from driftline.config.load import load
 from driftline.rules import Severity
-from driftline.service.config import load
-from driftline.service.views import read_alerts
+from driftline.views.reader import read_alerts
 
 
 @click.command("alerts")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from driftline.config.load import load
 from driftline.errors import UnknownNameError, UsageError
-from driftline.export.model_card import html, markdown
-from driftline.service.cards import model_card
-from driftline.service.config import load
-from driftline.service.loop import open_registry
-from driftline.service.model import open_model
-from driftline.service.views import open_state
+from driftline.monitoring.model import open_model
+from driftline.reports.model_card import html, markdown
+from driftline.retrain.cards import model_card
+from driftline.retrain.controller import open_registry
+from driftline.views.reader import open_state
 
 
 @click.command("card")
@@ -28,8 +28,8 @@ def command(model: str, version: str | None, page: Path | None, config_path: Pat
     if model not in config.models:
         raise UnknownNameError("model", model, config.models)
     state = open_state(config)
-    task = open_model(config.models[model], config, state).schema.task.value
-    card = model_card(model, version, task, state, open_registry(config))
+    task = open_model(config.models[model], Path(config.storage), state).schema.task.value
+    card = model_card(model, version, task, state, open_registry(config.registry, Path(config.storage)))
     if page is None:
         click.echo(markdown(card), nl=False)
         return

@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 import msgspec
 
+from driftline import clock
 from driftline.cli.request_table import print_requests
 from driftline.cli.streams import print_json
+from driftline.config.load import Config, load
 from driftline.retrain.request import Stage
-from driftline.service import clock
-from driftline.service.asking import AskBody, cancel_by_person, decide_by_person
-from driftline.service.config import Config, load
-from driftline.service.retraining_views import all_requests
-from driftline.service.views import open_state
+from driftline.retrain.requests import AskBody, cancel_by_person, decide_by_person
+from driftline.retrain.views import all_requests
+from driftline.views.reader import open_state
 
 
 @click.group("challengers", invoke_without_command=True)
@@ -53,7 +53,7 @@ def _decision(name: str, stage: Stage, help: str, said: str) -> None:
     def decide(config: Callable[[], Config], request: str, reason: str, by: str) -> None:
         known = config()
         body = AskBody(by=by, reason=reason)
-        row = decide_by_person(known, open_state(known), request, stage, body, clock.now())
+        row = decide_by_person(known.retrain, open_state(known), request, stage, body, clock.now())
         click.echo(f"{row.version} of {row.model} is {said} by {by}.")
 
 

@@ -17,7 +17,7 @@ from driftline.cli.streams import print_json
 from driftline.errors import ConfigError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mistakes are answered at once
-    from driftline.service.check_report import Report
+    from driftline.checks.report import Report
     from driftline.statistics import Floors
 
 
@@ -103,8 +103,8 @@ def command(
     'data/*.parquet', or addresses such as s3://bucket/rows.parquet. Exits with 0 when all is well, 1 when there are
     alerts, 2 when the input cannot be used.
     """
-    from driftline.service.check import check
-    from driftline.service.check_report import kinds_of_alerts
+    from driftline.checks.api import check
+    from driftline.checks.report import kinds_of_alerts
 
     kinds = kinds_of_alerts(kind.strip() for kinds in fail_on for kind in kinds.split(","))
     settings = _configured(config, model)
@@ -161,7 +161,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         if name is not None:
             raise UsageError("--model names a model of a configuration; add --config F")
         return {}
-    from driftline.service.config import load
+    from driftline.config.load import load
 
     models = load(path).models
     if name is None and len(models) != 1:
@@ -198,7 +198,7 @@ def _progress(words: str) -> Iterator[Callable[[float], None] | None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from driftline.export.words import cleaned
+    from driftline.reports.words import cleaned
 
     shown = (SpinnerColumn("line"), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*shown, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
@@ -209,8 +209,8 @@ def _progress(words: str) -> Iterator[Callable[[float], None] | None]:
 def _print(report: Report, html: Path | None) -> None:
     from rich.console import Console
 
-    from driftline.export.report_text import renderables
-    from driftline.export.words import cleaned
+    from driftline.reports.report_text import renderables
+    from driftline.reports.words import cleaned
 
     encoding = sys.stdout.encoding or "utf-8"
     console = Console(highlight=False, markup=False, emoji=False)

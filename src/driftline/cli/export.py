@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from driftline.export.ci_files import FILES, Training, ci_files
-from driftline.export.grafana_files import PROMETHEUS, grafana_files
-from driftline.export.prometheus_files import Addresses, File, prometheus_files, write_files
-from driftline.export.prometheus_rules import ModelAlerts
-from driftline.service.config import Config, ModelConfig, load
+from driftline.config.load import Config, load
+from driftline.exporters.ci_files import FILES, Training, ci_files
+from driftline.exporters.grafana_files import PROMETHEUS, grafana_files
+from driftline.exporters.prometheus_files import Addresses, File, prometheus_files, write_files
+from driftline.exporters.prometheus_rules import ModelAlerts
+from driftline.monitoring.options import ModelConfig
 
 CONFIG = "driftline.yaml"
 _JOB = Training("model")

@@ -60,13 +60,13 @@ def command(
     """
     import msgspec
 
+    from driftline.checks.labelled import GateColumns
     from driftline.cli.check import read_scores
     from driftline.events import MISSING_TEXTS, Task
-    from driftline.export.contest_html import contest_html
-    from driftline.export.contest_text import print_contest
+    from driftline.reports.contest_html import contest_html
+    from driftline.reports.contest_text import print_contest
+    from driftline.retrain.gate import hold
     from driftline.rules.contest import Settings
-    from driftline.service.gate import hold
-    from driftline.service.gate_rows import GateColumns
 
     task = options["task"]
     if task is not None and task not in list(Task):

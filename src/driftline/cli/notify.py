@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from driftline.alerts.receivers import send_test
+from driftline.config.load import load
 from driftline.errors import UnknownNameError
-from driftline.service.config import load
-from driftline.service.receivers import send_test
 
 
 @click.group("notify")

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from driftline.cli.streams import print_json
+from driftline.config.load import load
 from driftline.errors import UnknownNameError
-from driftline.service.config import load
-from driftline.service.rebuild import rebuild
+from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
-from driftline.service.views import require_storage
+from driftline.views.reader import require_storage
 
 
 @click.command("rebuild")

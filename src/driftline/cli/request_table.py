@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from driftline.retrain.request import Stage
-from driftline.service.retraining_views import RequestView
+from driftline.retrain.views import RequestView
 from driftline.text import visible
 
 _STYLES = {

@@ -11,18 +11,18 @@ from pathlib import Path
 import click
 import msgspec
 
+from driftline import clock
 from driftline.cli.streams import print_json
+from driftline.config.load import Config, load
 from driftline.errors import InUseError, UnknownNameError
+from driftline.monitoring.model import open_model
+from driftline.retrain.controller import Loop
 from driftline.retrain.request import Stage
-from driftline.service import clock
-from driftline.service.asking import AskBody, ShadowBody, ask_by_person, ask_for_shadow
-from driftline.service.config import Config, load
-from driftline.service.loop import Loop
-from driftline.service.model import open_model
-from driftline.service.retraining_views import RequestView, request_view
+from driftline.retrain.requests import AskBody, ShadowBody, ask_by_person, ask_for_shadow
+from driftline.retrain.views import RequestView, request_view
 from driftline.service.runtime import Service
-from driftline.service.views import open_state, require_storage
 from driftline.store.state import State
+from driftline.views.reader import open_state, require_storage
 
 _LOOK_EVERY_SECONDS = 0.5
 _WON = (Stage.WAITING, Stage.PROMOTING, Stage.BAKING, Stage.PROMOTED)
@@ -57,11 +57,14 @@ def command(
         raise UnknownNameError("model", model, config.models)
     with _service(config) as own:
         state = own.state if own is not None else open_state(config)
-        opened = own.models[model] if own is not None else open_model(config.models[model], config, state)
+        opened = own.models[model] if own is not None else open_model(config.models[model], Path(config.storage), state)
+        retrained = config.retrain.get(model)
         if shadow is None:
-            row = ask_by_person(state, opened, AskBody(by=by, reason=reason), clock.now())
+            row = ask_by_person(state, opened, retrained, AskBody(by=by, reason=reason), clock.now())
         else:
-            row = ask_for_shadow(state, opened, ShadowBody(version=shadow, by=by, reason=reason), clock.now())
+            row = ask_for_shadow(
+                state, opened, config.retrain.get(model), ShadowBody(version=shadow, by=by, reason=reason), clock.now()
+            )
         view = _follow(state, row.id, own.loop if own is not None else None, wait=wait, quiet=as_json)
     if as_json:
         print_json(msgspec.json.encode(view).decode())

@@ -7,7 +7,7 @@ import json
 import click
 
 from driftline.cli.streams import print_json
-from driftline.service.config import json_schema
+from driftline.config.schema import json_schema
 
 
 @click.command("schema")

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from driftline.cli.printer import Printer, PrinterHandler, printed_errors
-from driftline.service.config import Config, load
-from driftline.service.server import Server, listen
+from driftline.config.load import Config, load
 from driftline.text import visible
+from driftline.web.server import Server, listen
 
 _WIDTH = 79
 _LAST_WORDS_SECONDS = 1.0

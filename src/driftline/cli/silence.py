@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
+from driftline import clock
+from driftline.alerts.attention import SilenceBody, add_silence, end_silence
+from driftline.config.load import load
 from driftline.errors import UsageError
-from driftline.service import clock
-from driftline.service.attention import SilenceBody, add_silence, end_silence
-from driftline.service.config import load
-from driftline.service.views import open_state
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
 from driftline.text import visible
+from driftline.views.reader import open_state
 
 
 @click.group("silence")

@@ -10,19 +10,19 @@ from collections.abc import Iterator
 
 import click
 
+from driftline import clock
 from driftline.cli.main import ALERTS, OK
 from driftline.cli.printer import Printer
 from driftline.cli.streams import print_json
 from driftline.errors import UsageError
 from driftline.events import parse_duration
 from driftline.rules import parse_expression
-from driftline.service import clock
-from driftline.service.loading import time_limit
-from driftline.service.target import load_target
-from driftline.service.watch import Evaluation, StopSignal, Watching, watch
-from driftline.service.watch_http import serve_metrics
-from driftline.service.watch_report import WatchMetrics, document, introduction, lines_of
 from driftline.text import visible
+from driftline.watching.loading import time_limit
+from driftline.watching.metrics import serve_metrics
+from driftline.watching.report import WatchMetrics, document, introduction, lines_of
+from driftline.watching.schedule import Evaluation, StopSignal, Watching, watch
+from driftline.watching.target import load_target
 
 _READ_WITHIN_SECONDS = 1.0
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 
+from driftline.config.load import load
 from driftline.demo.replay import MODEL, Replay
 from driftline.demo.weather import Day, WeatherModel, days_after_training
 from driftline.errors import ConflictError
-from driftline.service.config import load
-from driftline.service.server import Server, listen
+from driftline.web.server import Server, listen
 
 _PATIENCE_SECONDS = 120.0
 CORRECTED_ON = date(2016, 2, 1)

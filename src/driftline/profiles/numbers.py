@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from driftline.profiles.digits import has_other_digits, with_plain_digits
 from driftline.profiles.units import is_money, unit_of, without_unit
+from driftline.text.digits import has_other_digits, with_plain_digits
 
 _LOOKED_AT = 2_000
 _MOST = 0.9  # of the texts that are there; a few may be broken

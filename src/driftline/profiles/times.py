@@ -23,7 +23,7 @@ from driftline.events.moments import (
     MILLISECONDS_BELOW,
     SECONDS_BELOW,
 )
-from driftline.profiles.digits import with_plain_digits
+from driftline.text.digits import with_plain_digits
 
 FARTHEST_US = 8 * 10**18
 """250,000 years from 1970, beyond which Polars has no calendar."""

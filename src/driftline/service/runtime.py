@@ -16,37 +16,39 @@ from typing import IO, Any
 
 import sqlalchemy as sa
 
+from driftline import clock
 from driftline.alerts.channel import Channel
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.delivery import Outcome, deliver_next, wait_seconds
 from driftline.alerts.message import MARKS, Event, describe_alert, over_text
+from driftline.alerts.planner import Announcer
+from driftline.alerts.receivers import open_channel
+from driftline.alerts.view import alert_view
+from driftline.config.load import Config
+from driftline.environment import secret
 from driftline.errors import DriftlineError, InUseError, StorageError, UnavailableError, panics_as_errors
-from driftline.export.remote_write import RemoteWriter
+from driftline.exporters.remote_write import RemoteWriter
+from driftline.monitoring.agreement import agree
+from driftline.monitoring.alerting import AlertEvent, end_orphans
+from driftline.monitoring.clock_jumps import JumpWatch, bring_back, move_along, move_late, moved_along
+from driftline.monitoring.draining import drain
+from driftline.monitoring.guesses import guesses_of
+from driftline.monitoring.judging import judge_windows, refresh_labels
+from driftline.monitoring.model import open_models, remember_fingerprint, remember_rules
+from driftline.monitoring.pushing import push_windows
+from driftline.monitoring.rebuild import rebuild
+from driftline.monitoring.staleness import check_arrivals, store_event
+from driftline.retrain.controller import open_loop, open_registry
+from driftline.retrain.webhook import Teller
 from driftline.rules import ChangeKind
-from driftline.service import clock
-from driftline.service.agreement import agree
-from driftline.service.alerting import AlertEvent, end_orphans
-from driftline.service.announcing import Announcer
-from driftline.service.clock_jumps import JumpWatch, bring_back, move_along, move_late, moved_along
-from driftline.service.config import Config, secret
-from driftline.service.draining import drain
-from driftline.service.judging import judge_windows, refresh_labels
-from driftline.service.loop import open_loop
-from driftline.service.model import open_models, remember_fingerprint, remember_rules
-from driftline.service.model_guesses import guesses_of
-from driftline.service.pushing import push_windows
-from driftline.service.rebuild import rebuild
-from driftline.service.receivers import open_channel
-from driftline.service.staleness import check_arrivals, store_event
-from driftline.service.telling import Teller
 from driftline.service.trouble import in_words
-from driftline.service.views import Views, alert_view, timezones_of
 from driftline.store.database import open_database
 from driftline.store.durable import make_folder
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
 from driftline.text import cause, visible
+from driftline.views.reader import Views, timezones_of
 
 IDLE_SECONDS = 1.0
 HOLDING_SECONDS = 0.25
@@ -85,7 +87,7 @@ class Service:
             self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
             self.models = {
                 name: agree(one, self.state, accept_loss=name == accept_loss)
-                for name, one in open_models(config, self.state).items()
+                for name, one in open_models(config.models, Path(config.storage), self.state).items()
             }
         except BaseException:
             self._lock.close()  # whoever mends what is wrong may start again
@@ -107,7 +109,13 @@ class Service:
         self._tellers: dict[str, Teller] = {}  # opened at the start, as channels are
         self._loop_trouble: dict[str, str] = {}
         self.loop = open_loop(
-            config, self.models, self.state, lambda line: tell(visible(line)), lambda: config.url or self.address
+            config.retrain,
+            self.models,
+            self.state,
+            open_registry(config.registry, Path(config.storage)),
+            Path(config.storage) / "runs",
+            lambda line: tell(visible(line)),
+            lambda: config.url or self.address,
         )
         self._threads: list[threading.Thread] = []
         self._passed, self._caught_up = False, True
@@ -135,8 +143,8 @@ class Service:
         """Start the worker and one delivery thread a channel."""
         self.started = clock.now()
         self._channels = {name: open_channel(one, clock.now) for name, one in self._receivers.items()}
-        for name, one in self.config.models.items():
-            if one.retrain is not None and (tell := one.retrain.tell) is not None:
+        for name, one in self.config.retrain.items():
+            if (tell := one.tell) is not None:
                 key = "" if tell.secret is None else secret(tell.secret)
                 self._tellers[name] = Teller(secret(tell.url), key, self.state, self.loop.folder, clock.now)
         bring_back(self.state, self.models, clock.now())
@@ -153,7 +161,7 @@ class Service:
             writer = RemoteWriter(secret(self.config.prometheus.remote_write))
             run = functools.partial(self._run_remote_write, writer)
             self._threads.append(threading.Thread(target=run, name="driftline-remote-write", daemon=True))
-        if any(one.retrain is not None for one in self.config.models.values()):
+        if self.config.retrain:
             self._threads.append(threading.Thread(target=self._run_loop, name="driftline-retrain"))
         self._caught_up = False
         for thread in self._threads:

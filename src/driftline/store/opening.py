@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from driftline.errors import StorageError
-from driftline.store.files import open_delta
+from driftline.sources.files import open_delta
 
 _HINT = "_last_checkpoint"
 _LOG = logging.getLogger("driftline")

@@ -16,9 +16,9 @@ from driftline.alerts.channels.alertmanager import ALIVE_FOR, OVER_IN, SILENCED_
 from driftline.alerts.message import Acknowledgement, Event, Notice
 from driftline.errors import UnavailableError, UnreachableError
 from tests.alerts.channels.conftest import HOSTILE, NOW, message, notice, notices, view
-from tests.receiver import Answer, Server, strict_json
-from tests.servers import Alertmanager as Process
-from tests.servers import until
+from tests.support.receiver import Answer, Server, strict_json
+from tests.support.servers import Alertmanager as Process
+from tests.support.servers import until
 
 # ---- What it is told
 

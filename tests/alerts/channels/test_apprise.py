@@ -10,7 +10,7 @@ from driftline.alerts.channels.apprise import Apprise
 from driftline.alerts.message import Event
 from driftline.errors import UnavailableError, UsageError
 from tests.alerts.channels.conftest import HOSTILE, message, notice
-from tests.receiver import Answer, Server
+from tests.support.receiver import Answer, Server
 
 # Apprise imports it where there is one.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")

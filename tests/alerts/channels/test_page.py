@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from driftline.alerts.message import Message
-from driftline.service.config import load
-from driftline.service.receivers import open_channel
+from driftline.alerts.receivers import open_channel
+from driftline.config.load import load
 from tests.alerts.channels.conftest import NOW, notice
-from tests.receiver import strict_json
+from tests.support.receiver import strict_json
 
 PAGE = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text(encoding="utf-8")
 MODELS = "models:\n  churn: {reference: {path: reference.parquet}}\n"

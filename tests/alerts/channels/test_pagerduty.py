@@ -12,7 +12,7 @@ from driftline.alerts.channels.pagerduty import KEY_LIMIT, SUMMARY_LIMIT, PagerD
 from driftline.alerts.message import Acknowledgement, Event, Message, Notice
 from driftline.errors import RefusedError, UnavailableError
 from tests.alerts.channels.conftest import NOW, message, notice, notices, units
-from tests.receiver import Answer, Server, strict_json
+from tests.support.receiver import Answer, Server, strict_json
 
 SIZE_LIMIT_BYTES = 512_000
 

@@ -15,7 +15,7 @@ from driftline.alerts.channels.slack import Slack, escaped, payload
 from driftline.alerts.message import Event, Message
 from driftline.errors import RefusedError, UnavailableError
 from tests.alerts.channels.conftest import message, messages, notice, texts, units, walk
-from tests.receiver import Answer, Server, strict_json
+from tests.support.receiver import Answer, Server, strict_json
 
 URL = "https://driftline.example/alerts/1?a=b&c=d|e"
 

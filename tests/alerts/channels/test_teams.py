@@ -10,7 +10,7 @@ from driftline.alerts.channels.teams import SIZE_LIMIT_BYTES, Teams, payload
 from driftline.alerts.message import Event, Message
 from driftline.rules.findings import Findings
 from tests.alerts.channels.conftest import message, messages, notice, walk
-from tests.receiver import Answer, Server, strict_json
+from tests.support.receiver import Answer, Server, strict_json
 
 
 def card(server: Server, what: Message) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from driftline.alerts.channels.webhook import Webhook
 from driftline.alerts.message import Event, Message
 from tests.alerts.channels.conftest import HOSTILE, NOW, message, messages, notice
-from tests.receiver import Request, Server, strict_json
+from tests.support.receiver import Request, Server, strict_json
 
 PAGE = Path(__file__).parents[3] / "docs" / "notifications.md"
 

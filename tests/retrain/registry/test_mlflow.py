@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from driftline.environment import quiet_mlflow
 from driftline.errors import ConflictError, DataError, UnavailableError, UnknownNameError, UsageError
 from driftline.retrain.registry import MLflowRegistry, Version
-from driftline.service.config import quiet_mlflow
-from tests.servers import free_port, until
+from tests.support.servers import free_port, until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVER = Path(os.environ.get("MLFLOW", Path(__file__).parents[3] / ".bench" / "mlflow" / "bin" / "mlflow"))
@@ -175,10 +175,10 @@ def test_a_server_that_is_away_is_away(tmp_path: Path) -> None:
 
 @needs_server
 def test_the_loop_promotes_in_mlflow(url: str, tmp_path: Path) -> None:
-    from driftline.service.config import load
-    from driftline.service.loop import open_loop
+    from driftline.config.load import load
+    from driftline.retrain.controller import open_registry
     from driftline.service.runtime import Service
-    from tests.service.test_loop import configured, days, loop
+    from tests.support.retraining import configured, days, loop
 
     path = configured(tmp_path)
     path.write_text(path.read_text() + f"\nregistry: {url}\n")
@@ -187,7 +187,7 @@ def test_the_loop_promotes_in_mlflow(url: str, tmp_path: Path) -> None:
         days(service, 0, 12)
         row = loop(service)
         assert (row.stage, row.version) == ("baking", "v2")
-        again = open_loop(service.config, service.models, service.state, lambda line: None).registry
+        again = open_registry(service.config.registry, service.config.storage)
         assert again.aliases("churn") == {"champion": "v2", "previous": "v1"}
         assert (again.path("churn", "v2") / "model.json").exists()
     finally:

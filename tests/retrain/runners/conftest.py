@@ -13,7 +13,7 @@ import pytest
 from driftline.retrain.policy import Trigger
 from driftline.retrain.runners import Command, Limits, Outcome, Request, Surroundings
 from driftline.retrain.runners.runner import Handle
-from tests.servers import until
+from tests.support.servers import until
 
 NOW = datetime(2026, 11, 23, 12, 30, 15, tzinfo=UTC)
 ID = "019ab0c4e8f07d3a9c5b1e2f3a4b5c6d"

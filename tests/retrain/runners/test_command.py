@@ -14,7 +14,7 @@ from driftline.errors import ConflictError, StorageError, UsageError
 from driftline.retrain.runners import Command, Function, Limits, Request, Run, wait_for
 from driftline.retrain.runners.runner import Predictions, Result
 from tests.retrain.runners.conftest import ID, SUCCEED, ended, python, request, surroundings
-from tests.servers import until
+from tests.support.servers import until
 
 
 def test_a_run_leaves_its_result_its_log_and_its_request(tmp_path: Path, folder: Path) -> None:

@@ -24,8 +24,8 @@ from driftline.retrain.runners.dagster import Dagster
 from driftline.retrain.runners.github import GitHub
 from driftline.retrain.runners.prefect import Prefect
 from driftline.retrain.runners.webhook import Webhook
-from tests.receiver import Answer, Server
 from tests.retrain.runners.conftest import ID, NOW, request
+from tests.support.receiver import Answer, Server
 
 PAYLOAD = {
     "request_id": ID,

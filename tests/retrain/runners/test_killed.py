@@ -18,7 +18,7 @@ from driftline.errors import StorageError
 from driftline.retrain.runners import Limits, Run, supervisor
 from driftline.retrain.runners.run import end_leftovers
 from tests.retrain.runners.conftest import ID, SUCCEED, ended, python, request, stored
-from tests.servers import until
+from tests.support.servers import until
 
 # Each execution leaves a line; it goes on when it is told to.
 COUNTED = (

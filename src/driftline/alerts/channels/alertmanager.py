@@ -12,7 +12,7 @@ import msgspec
 from driftline.alerts.channels.wording import link
 from driftline.alerts.message import GOING_ON, AlertView, Event, Message, Notice, message_of, told
 from driftline.errors import UnavailableError
-from driftline.outgoing import delete, get, post
+from driftline.net.outgoing import delete, get, post
 from driftline.text import visible
 
 ALIVE_FOR = timedelta(minutes=5)

@@ -10,7 +10,7 @@ import msgspec
 from driftline.alerts.channels.wording import ENDED, line, link, sentences
 from driftline.alerts.message import Event, Message, Notice, number_lines, told
 from driftline.errors import RefusedError
-from driftline.outgoing import post
+from driftline.net.outgoing import post
 
 SUMMARY_LIMIT = 1024
 KEY_LIMIT = 255

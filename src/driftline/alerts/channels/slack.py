@@ -9,7 +9,7 @@ import msgspec
 
 from driftline.alerts.channels.wording import MOST_SHOWN, facts, line, link, sentences, shorten
 from driftline.alerts.message import MARKS, Message, Notice
-from driftline.outgoing import post
+from driftline.net.outgoing import post
 
 # Slack's limits, of which it refuses whole messages.
 TEXT_LIMIT = 3000

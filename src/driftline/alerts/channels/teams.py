@@ -8,7 +8,7 @@ import msgspec
 
 from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, facts, line, link, sentences
 from driftline.alerts.message import MARKS, Message, Notice
-from driftline.outgoing import post
+from driftline.net.outgoing import post
 
 SIZE_LIMIT_BYTES = 28_000
 _TEXT_LIMIT = 1000

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.alerts.message import Message
-from driftline.outgoing import post, signed
+from driftline.net.outgoing import post, signed
 
 
 class Webhook:
@@ -22,7 +22,7 @@ class Webhook:
         self._url, self._now, self._secret = url, now, secret
 
     def send(self, message: Message) -> None:
-        """Post a message; raises as `driftline.outgoing.post` does."""
+        """Post a message; raises as `driftline.net.outgoing.post` does."""
         body = msgspec.json.encode(message)
         key = {"Idempotency-Key": quote(message.key, safe="/:;,=+@!*()")}
         headers = key | signed(body, self._secret, self._now())

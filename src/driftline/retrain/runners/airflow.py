@@ -41,7 +41,7 @@ class Airflow:
             raise UsageError(f"the DAG came as {self.dag!r}; write its id, such as train_churn")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Create the run, if it is not there; raises as `driftline.outgoing.post` does."""
+        """Create the run, if it is not there; raises as `driftline.net.outgoing.post` does."""
         if was_taken(folder):
             return
         token = self.token or self._token()

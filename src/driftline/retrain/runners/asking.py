@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from driftline.errors import RefusedError, StorageError, UnavailableError, UnreachableError, UsageError
-from driftline.outgoing import bounded
+from driftline.net.outgoing import bounded
 
 TIMEOUT_SECONDS = 10.0
 TAKEN = "run.taken"
@@ -36,7 +36,7 @@ def ask(
     """Send a body as JSON, and read the answer as a value of a kind where the status is 200 to 299.
 
     Redirects are not followed, proxies of the environment are not used: there are secrets in the headers. What is
-    ``hidden`` stands in no error. Raises as `driftline.outgoing.post` does, but knows of no Retry-After, and
+    ``hidden`` stands in no error. Raises as `driftline.net.outgoing.post` does, but knows of no Retry-After, and
     `UnavailableError` for other content.
     """
     answer = ask_unless((), method, url, kind, body, headers=headers, hidden=hidden)

@@ -67,7 +67,7 @@ class Dagster:
             raise UsageError("a job of Dagster has a name, a code location and a repository; write all of them")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Launch the run, if there is none; raises as `driftline.outgoing.post` does."""
+        """Launch the run, if there is none; raises as `driftline.net.outgoing.post` does."""
         if was_taken(folder):
             return
         payload = request.payload()

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from driftline.errors import UsageError
-from driftline.outgoing import post
+from driftline.net.outgoing import post
 from driftline.retrain.runners.asking import ask_unless, bearer, check_address, mark, was_taken
 from driftline.retrain.runners.runner import Request
 
@@ -47,7 +47,7 @@ class GitHub:
         check_address(self.url, "GitHub's API")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Send the event, if it was not sent; raises as `driftline.outgoing.post` does, and `StorageError`."""
+        """Send the event, if it was not sent; raises as `driftline.net.outgoing.post` does, and `StorageError`."""
         if was_taken(folder):
             return
         if not ((folder / _SENDING).exists() and self._has_run(request.id)):

@@ -36,7 +36,7 @@ class Prefect:
             raise UsageError(f"the deployment came as {self.deployment!r}; write FLOW/DEPLOYMENT, such as train/churn")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Create the run, or find it created; raises as `driftline.outgoing.post` does."""
+        """Create the run, or find it created; raises as `driftline.net.outgoing.post` does."""
         if was_taken(folder):
             return
         api = f"{self.url.rstrip('/')}/deployments"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.outgoing import post, signed
+from driftline.net.outgoing import post, signed
 from driftline.retrain.runners.asking import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
@@ -27,7 +27,7 @@ class Webhook:
     secret: str = field(default="", repr=False)
 
     def start(self, request: Request, folder: Path) -> None:
-        """Post the request; raises as `driftline.outgoing.post` does."""
+        """Post the request; raises as `driftline.net.outgoing.post` does."""
         if was_taken(folder):
             return
         body = msgspec.json.encode(request)

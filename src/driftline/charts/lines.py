@@ -1,0 +1,356 @@
+"""Charts as SVG text: pure functions of values. Every colour and font comes from the style sheet by class.
+
+A chart fills the width of its box: x is in per cent, y in pixels, and only the lines stand in a nested ``svg`` that is
+stretched. So text keeps its size on a telephone, and no script has to measure anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from driftline.charts.axes import nice_ticks, time_ticks
+from driftline.charts.svg import coordinate, element, finite
+
+WIDTH = 1000.0
+"""Units of x in the stretched part."""
+
+MOST_POINTS = 400
+"""More windows than this are thinned before they are drawn."""
+
+_NARROW_TICKS = 4
+
+Kind = Literal["judged", "breach", "provisional"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One window: what was measured in it (None: nothing, and ``label`` says why) and what is said of it on hover.
+
+    ``then`` is a value that was known for it when an alert fired, where it differs from the value now.
+    """
+
+    start: datetime
+    end: datetime
+    value: float | None
+    low: float | None
+    high: float | None
+    label: str
+    kind: Kind = "judged"
+    then: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A horizontal line, such as a threshold."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """A span of time that an alert covers; ``kind`` is a severity, ``resolved`` or ``corrected``."""
+
+    start: datetime
+    end: datetime
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """From values to places: time to per cent of the width, value to pixels from the top."""
+
+    start: float
+    end: float
+    low: float
+    high: float
+    height: float
+
+    def across(self, time: datetime) -> float:
+        """0 to 100."""
+        length = self.end - self.start
+        return max(0.0, min(100.0, 100 * (time.timestamp() - self.start) / length)) if length > 0 else 50.0
+
+    def down(self, value: float) -> float:
+        """0 at the top to ``height`` at the bottom."""
+        part = (value - self.low) / (self.high - self.low)
+        return max(0.0, min(self.height, self.height * (1 - part)))
+
+    def middle(self, point: Point) -> float:
+        """The middle of a window, 0 to 100."""
+        return (self.across(point.start) + self.across(point.end)) / 2
+
+
+# ---- thinning and gaps ----------------------------------------------------------------------------------------------
+
+
+def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """Keep at most ``most`` points, in order: of each run the lowest and the highest value, so that no extreme is lost.
+
+    Law: few points come back as they are; the extremes of the whole stay.
+    """
+    if len(points) <= most:
+        return list(points)
+    runs = max(most // 2, 1)
+    kept: list[Point] = []
+    for run in range(runs):
+        part = range(len(points) * run // runs, len(points) * (run + 1) // runs)
+        valued = [index for index in part if finite(points[index].value) is not None] or list(part[:1])
+        ends = {
+            min(valued, key=lambda i: points[i].value or 0.0),
+            max(valued, key=lambda i: points[i].value or 0.0),
+        }
+        kept += [points[index] for index in sorted(ends)]
+    return kept
+
+
+def _stretches(points: Sequence[Point]) -> list[int]:
+    """A number for each point; a line joins neighbours of one number. Missing windows and missing values part them."""
+    numbers, current = [], 0
+    for index, point in enumerate(points):
+        if index and (points[index - 1].end < point.start or finite(points[index - 1].value) is None):
+            current += 1
+        numbers.append(current)
+    return numbers
+
+
+# ---- the line chart -------------------------------------------------------------------------------------------------
+
+
+def line_chart(
+    points: Sequence[Point],
+    *,
+    name: str,
+    label: str,
+    zone: ZoneInfo,
+    levels: Sequence[Level] = (),
+    shades: Sequence[Shade] = (),
+    bounds: tuple[float | None, float | None] = (None, None),
+    whole: bool = False,
+    height: float = 240.0,
+) -> Markup:
+    """Draw values over time with their interval as a band; nothing for no points. ``name`` makes ids unique on a page.
+
+    ``bounds`` are what the measure cannot leave: the axis ends there at the latest, and with ``whole`` exactly there.
+    ``label`` says it to those who hear the page.
+    """
+    if not points:
+        return Markup("")
+    stretch = dict(zip((id(point) for point in points), _stretches(points), strict=True))
+    shown = thin(points)
+    frame = _frame(points, levels, bounds, height, whole=whole)
+    lines = _lines(shown, [stretch[id(point)] for point in shown], frame)
+    drawing = element(
+        "svg",
+        *lines,
+        class_="drawing",
+        viewBox=f"0 0 {WIDTH:g} {height:g}",
+        preserveAspectRatio="none",
+        width="100%",
+        height=height,
+        role="img",
+        aria_label=label,
+    )
+    return element(
+        "svg",
+        *_value_axis(frame),
+        *_time_axis(points, frame, zone),
+        *(_shade(shade, frame, name) for shade in shades),
+        drawing,
+        *_levels(levels, shown, frame),
+        *(_hit(point, frame, name, last=point is shown[-1]) for point in shown),
+        class_="plot",
+        width="100%",
+        height=height,
+        role="group",
+        aria_label=label,
+        id=name,
+    )
+
+
+def _frame(
+    points: Sequence[Point],
+    levels: Sequence[Level],
+    bounds: tuple[float | None, float | None],
+    height: float,
+    *,
+    whole: bool,
+) -> _Frame:
+    seen = [
+        value
+        for point in points
+        for value in map(finite, (point.value, point.low, point.high, point.then))
+        if value is not None
+    ]
+    seen += [value for value in (finite(level.value) for level in levels) if value is not None]
+    least, most = bounds
+    seen += [end for end in bounds if whole and end is not None]
+    low, high = min(seen, default=least or 0.0), max(seen, default=1.0 if most is None else most)
+    if low == high and (least is not None or most is not None):
+        low, high = low if least is None else min(low, least), high if most is None else max(high, most)
+    ticks = nice_ticks(low, high, _most_ticks(height))
+    bottom = ticks[0] if least is None or low < least else max(ticks[0], least)
+    top = ticks[-1] if most is None or high > most else min(ticks[-1], most)
+    if not top > bottom:
+        bottom, top = ticks[0], ticks[-1]
+    return _Frame(points[0].start.timestamp(), points[-1].end.timestamp(), bottom, top, height)
+
+
+def _most_ticks(height: float) -> int:
+    return max(3, min(6, round(height / 36)))
+
+
+def _value_axis(frame: _Frame) -> Iterator[Markup]:
+    for tick in nice_ticks(frame.low, frame.high, _most_ticks(frame.height)):
+        if not frame.low <= tick <= frame.high:
+            continue
+        y = frame.down(tick)
+        yield element("line", class_="grid", x1="0%", x2="100%", y1=y, y2=y)
+        yield element("text", f"{tick:.6g}", class_="tick", x=-8, y=y, dy="0.32em", text_anchor="end")
+
+
+def _time_axis(points: Sequence[Point], frame: _Frame, zone: ZoneInfo) -> Iterator[Markup]:
+    ticks = time_ticks(points[0].start, points[-1].end, zone)
+    every = math.ceil(len(ticks) / _NARROW_TICKS) or 1
+    for index, (at, name) in enumerate(ticks):
+        x = frame.across(at)
+        anchor = "start" if x < 2 else "end" if x > 98 else "middle"
+        wide = "" if index % every == 0 and x < 90 else " wide-only"
+        yield element(
+            "line",
+            class_=f"mark{wide}",
+            x1=f"{coordinate(x)}%",
+            x2=f"{coordinate(x)}%",
+            y1=frame.height,
+            y2=frame.height + 5,
+        )
+        yield element(
+            "text",
+            name,
+            class_=f"tick{wide}",
+            x=f"{coordinate(x)}%",
+            y=frame.height + 19,
+            text_anchor=anchor,
+        )
+
+
+def _lines(points: Sequence[Point], stretches: Sequence[int], frame: _Frame) -> Iterator[Markup]:
+    def at(point: Point, value: float) -> str:
+        return f"{coordinate(frame.middle(point) * WIDTH / 100)} {coordinate(frame.down(value))}"
+
+    pairs = [
+        (one, other, first, second)
+        for (one, a), (other, b) in pairwise(zip(points, stretches, strict=True))
+        if a == b and (first := finite(one.value)) is not None and (second := finite(other.value)) is not None
+    ]
+    bands: list[str] = []
+    solid: list[str] = []
+    dashed: list[str] = []
+    for one, other, first, second in pairs:
+        ends = [finite(bound) for bound in (one.low, one.high, other.low, other.high)]
+        if None not in ends:
+            a_low, a_high, b_low, b_high = (value or 0.0 for value in ends)
+            bands.append(f"M{at(one, a_low)}L{at(one, a_high)}L{at(other, b_high)}L{at(other, b_low)}Z")
+        line = f"M{at(one, first)}L{at(other, second)}"
+        (dashed if "provisional" in (one.kind, other.kind) else solid).append(line)
+    for parts, kind in ((bands, "band"), (solid, "line"), (dashed, "line provisional")):
+        if parts:
+            yield element("path", class_=kind, d="".join(parts), vector_effect="non-scaling-stroke")
+
+
+def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> Iterator[Markup]:
+    for level in levels:
+        value = finite(level.value)
+        if value is None:
+            continue
+        y = frame.down(value)
+        yield element("line", class_="threshold", x1="0%", x2="100%", y1=y, y2=y)
+        baseline, right = max(
+            ((y + below, right) for below in (-5.0, 14.0) for right in (True, False) if 12 < y + below < frame.height),
+            key=lambda place: _room(points, frame, place[0] - 4, right=place[1]),
+            default=(y - 5, True),
+        )
+        side: dict[str, str | float] = (
+            {"x": "100%", "dx": -4.0, "text_anchor": "end"} if right else {"x": "0%", "dx": 4.0}
+        )
+        yield element("text", level.label, class_="threshold-label", y=baseline, **side)
+
+
+def _room(points: Sequence[Point], frame: _Frame, y: float, *, right: bool) -> float:
+    """How far the nearest value lies from a height, in pixels, among the points at one end."""
+    values = [
+        finite(point.value) for point in points if (frame.middle(point) >= 88 if right else frame.middle(point) <= 12)
+    ]
+    return min((abs(frame.down(value) - y) for value in values if value is not None), default=frame.height)
+
+
+def _shade(shade: Shade, frame: _Frame, name: str) -> Markup:
+    left, right = frame.across(shade.start), frame.across(shade.end)
+    if right <= left:
+        return Markup("")
+    place = {"x": f"{coordinate(left)}%", "width": f"{coordinate(right - left)}%"}
+    title = element("title", shade.label)
+    body = element("rect", class_="body", y=0.0, height=frame.height, **place)
+    return element(
+        "g",
+        title,
+        body,
+        element("rect", class_="top", y=0.0, height=4.0, **place),
+        class_=f"shade {shade.kind}",
+    )
+
+
+def _hit(point: Point, frame: _Frame, name: str, *, last: bool) -> Markup:
+    """What can be pointed at and focused: the whole height of a window, and in it the marks of its values."""
+    left, right, middle = frame.across(point.start), frame.across(point.end), frame.middle(point)
+    x = f"{coordinate(middle)}%"
+    value, then = finite(point.value), finite(point.then)
+    marks = [
+        element(
+            "rect",
+            class_="box",
+            x=f"{coordinate(left)}%",
+            width=f"{coordinate(right - left)}%",
+            y=0.0,
+            height=frame.height,
+        )
+    ]
+    marks.append(element("line", class_="guide", x1=x, x2=x, y1=0.0, y2=frame.height))
+    if value is None:
+        marks.append(element("line", class_="no-value", x1=x, x2=x, y1=frame.height - 6, y2=frame.height))
+    else:
+        low, high = finite(point.low), finite(point.high)
+        if low is not None and high is not None:
+            marks.append(element("line", class_="whisker", x1=x, x2=x, y1=frame.down(low), y2=frame.down(high)))
+        marks.append(_mark(point.kind, middle, frame.down(value)))
+    if then is not None:
+        marks.append(element("circle", class_="then", cx=x, cy=frame.down(then), r=4.5))
+    return element(
+        "g",
+        element("title", point.label),
+        *marks,
+        class_=f"hit {point.kind}",
+        id=f"{name}-{point.start.timestamp():.0f}",
+        tabindex="0" if last else "-1",
+        role="img",
+        aria_label=point.label,
+    )
+
+
+def _mark(kind: Kind, x: float, y: float) -> Markup:
+    """A breach differs in shape, not only in colour."""
+    if kind != "breach":
+        return element("circle", class_="value", cx=f"{coordinate(x)}%", cy=y, r=3.0 if kind == "judged" else 3.5)
+    inner = element("path", class_="value", d="M0 -5.5L5.5 0L0 5.5L-5.5 0Z")
+    return element(
+        "svg", inner, class_="diamond", x=f"{coordinate(x)}%", y=y, width=1.0, height=1.0, overflow="visible"
+    )

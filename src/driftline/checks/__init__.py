@@ -1,0 +1,1 @@
+"""One verdict of two sets of rows: ``driftline check``."""

@@ -1,0 +1,389 @@
+"""What two passes saw, compared: the report of a check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import polars as pl
+
+from driftline.checks.guesses import Said, guesses_on, positive_of
+from driftline.checks.notes import notes_on
+from driftline.checks.report import (
+    MOST_PAIRS,
+    Alert,
+    ColumnReport,
+    Curves,
+    Missing,
+    Report,
+    RowCounts,
+    Segment,
+)
+from driftline.checks.scan import REPEATED_LEAST
+from driftline.checks.sides import Sides
+from driftline.events import Kind, Schema, Task
+from driftline.lookalikes import differs_by, pairs, shown, shown_all
+from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
+from driftline.profiles.frame import COMPOSITE, FEATURE
+from driftline.statistics import (
+    HEADLINES,
+    HIGHER_IS_BETTER,
+    ColumnDrift,
+    Measure,
+    calibration_bins,
+    compare_columns,
+    difference,
+    gains,
+    label_coverage,
+    least_change,
+    measures,
+    measures_by_class,
+    wilson,
+    worst_first,
+)
+from driftline.statistics.dependence import Dependence, compare_dependence
+from driftline.statistics.drift import more_missing
+from driftline.statistics.figures import numbers, percent, percents
+from driftline.statistics.performance import size_of
+from driftline.statistics.rise import mae_rose
+
+JUDGED = ("accuracy", "roc_auc", "mae", "bias")
+"""Measures that are judged against the reference's own."""
+
+_SURE = 0.99
+
+_Ends = tuple[float, float, float]
+"""A value and the two ends of its interval."""
+
+
+def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], multivariate: str, said: Said) -> Report:
+    """The report on two sides; ``aside`` are the features that are not compared, with their reasons."""
+    reference, current = sides.profiles(sides.before.profile), sides.profiles(sides.now.profile)
+    label = sides.columns.label
+    unlabelled = _unlabelled(sides, reference, current)
+    if label is not None and unlabelled is not None:  # labels come late: without them there is nothing to compare
+        reference.pop(label, None)
+        current.pop(label, None)
+    taken = {*sides.columns.roles, *sides.columns.ignore, *schema.features}
+    new = [name for name in sides.types_now if name not in taken] if sides.columns.features is None else []
+    with ThreadPoolExecutor(1) as beside:  # a good half of this is done outside of the interpreter's lock
+        together = beside.submit(_dependence, sides, multivariate)
+        drifts = compare_columns(reference, current, sides.floors)
+    dependence = together.result()
+    apart = {
+        name: drift
+        for name, drift in drifts.items()
+        if (drift.kind in COMPOSITE and drift.value is None) or sides.role(name) == "score"
+    }
+    drifts |= {name: _with_missing(drift, sides) for name, drift in (apart | dict(aside)).items()}
+    drifts |= {name: _new(sides, name) for name in new}
+    drifts |= _renamed(drifts, [name for name in drifts if name not in sides.types_now], new)
+    if label is not None and unlabelled is not None:
+        drifts[label] = unlabelled
+    columns = {drift.column: _column(drift, sides) for drift in worst_first(drifts.values())}
+    before, now = sides.before.profile, sides.now.profile
+    segments = _segments(sides)
+    was, became = _measures(sides, before.performance), _measures(sides, now.performance)
+    lost = {name: column for name, column in columns.items() if column.drift.is_lost}  # explains what else went wrong
+    alerts = (
+        *_drift_alerts(lost, sides),
+        *_performance_alerts(sides, before.performance, now.performance),
+        *_segment_alerts(sides),
+        *_drift_alerts({name: column for name, column in columns.items() if name not in lost}, sides),
+        *_dependence_alerts(dependence),
+        *_repeated_alerts(sides),
+    )
+    return Report(
+        verdict="alert" if alerts else "ok",
+        rows=RowCounts(sides.before.rows, sides.now.rows),
+        columns=columns,
+        performance=became or None,
+        reference_performance=was or None,
+        label_coverage=label_coverage(now.labelled, sides.now.rows)
+        if label is not None and label in sides.types_now
+        else None,
+        alerts=alerts,
+        profiles={name: (reference.get(name), current.get(name)) for name in columns},
+        duplicates=Missing(sides.before.repeated, sides.now.repeated),
+        classes=measures_by_class(now.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
+        reference_classes=measures_by_class(before.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
+        segments=segments,
+        dependence=dependence,
+        notes=notes_on(sides, new, drifts),
+        positive=positive_of(sides, said, was, became),
+        guesses=guesses_on(sides, schema, said, relations=dependence is not None and dependence.value is not None),
+        curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
+    )
+
+
+def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
+    """For a column of which nothing else is known: has the share of missing values changed?"""
+    there = (drift.column in sides.types_before, drift.column in sides.types_now)
+    before, now, floors = sides.before, sides.now, sides.floors
+    was = before.missing(drift.column) if there[0] else None
+    became = now.missing(drift.column) if there[1] else None
+    drift = replace(drift, missing_reference=was, missing_current=became)
+    if drift.drifted or was is None or became is None or min(before.rows, now.rows) < floors.rows:
+        return drift
+    gap = difference(
+        (became, *wilson(now.nulls[drift.column], now.rows, _SURE)),
+        (was, *wilson(before.nulls[drift.column], before.rows, _SURE)),
+    )
+    rise = more_missing(was, became, floors)
+    if rise is None or gap.low <= 0:
+        return drift
+    return replace(
+        drift,
+        measure="missing",
+        value=rise[0],
+        threshold=rise[1],
+        drifted=True,
+        more_missing=True,
+        problem="",
+        reason=f"a rise of the missing share by {rise[0]:.2f} is at or above {rise[1]:.2f}",
+        changes=(f"missing {' → '.join(percents(was, became))}",),
+    )
+
+
+def _unlabelled(sides: Sides, reference: Mapping[str, Column], current: Mapping[str, Column]) -> ColumnDrift | None:
+    label = sides.columns.label
+    if label is None or (label in reference and label in current):
+        return None
+    kind = Kind.NUMERIC if sides.layout.schema.task is Task.REGRESSION else Kind.CATEGORICAL
+    side = "current" if label in reference else "reference"
+    return ColumnDrift(label, kind.value, problem=f"no {side} row has a label, so there is nothing to compare")
+
+
+def _new(sides: Sides, name: str) -> ColumnDrift:
+    problem = "is not in the reference, so there is nothing to compare with"
+    kind = kind_of(sides.types_now[name]).value
+    return ColumnDrift(name, kind, problem=problem, missing_current=sides.now.missing(name))
+
+
+def _renamed(drifts: Mapping[str, ColumnDrift], gone: Iterable[str], new: Iterable[str]) -> dict[str, ColumnDrift]:
+    """Columns that are gone and new with names that look alike: each says so of the other."""
+    found = {}
+    for old, other in pairs(gone, new).items():
+        words = differs_by(old, other)
+        for name, twin, how in ((old, other, "new"), (other, old, "gone")):
+            more = f"; {shown(twin, [name])}, which differs by {words} only, is {how}"
+            drift = drifts[name]
+            reason = f"{drift.reason}{more}" if drift.reason else ""
+            found[name] = replace(drift, problem=f"{drift.problem}{more}", reason=reason)
+    return found
+
+
+def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
+    role = sides.role(drift.column)
+    missing = Missing(drift.missing_reference, drift.missing_current)
+    if role in ("label", "score"):
+        missing = Missing(
+            sides.before.missing(drift.column) if drift.column in sides.types_before else None,
+            sides.now.missing(drift.column) if drift.column in sides.types_now else None,
+        )
+    measured = drift.value is not None or drift.drifted
+    changes = drift.changes if drift.drifted or (drift.p_value is not None and drift.p_value < 0.01) else ()
+    mistyped = sides.now.mistyped[drift.column] / max(sides.now.rows, 1) if role == "feature" else 0.0
+    return ColumnReport(
+        drift.column,
+        role,
+        drift.kind,
+        drift,
+        missing,
+        drift.problem,
+        ((f"{percent(mistyped)} are texts, no numbers",) if mistyped else ()) + changes,
+        out_of_range=drift.out_of_range,
+        unseen=drift.unseen if drift.kind == Kind.CATEGORICAL.value and measured else None,
+    )
+
+
+def _measures(
+    sides: Sides, performance: Performance | None, confidence: float = 0.95, names: Iterable[str] | None = None
+) -> dict[str, Measure]:
+    return measures(performance, confidence=confidence, positive=sides.layout.schema.positive, names=names)
+
+
+def _drift_alerts(columns: Mapping[str, ColumnReport], sides: Sides) -> list[Alert]:
+    found: list[Alert] = []
+    told = shown_all(columns)
+    for name, report in columns.items():
+        drift, subject = report.drift, f"{report.role} {told[name]}"
+        words = "; ".join(report.changes) or drift.reason
+        if drift.drifted and drift.value is None:
+            found.append(Alert("quality", name, drift.measure, None, drift.threshold, f"{subject} {drift.reason}"))
+        elif drift.drifted and drift.measure == "missing":
+            message = f"{subject} {'has died' if drift.missing_current == 1 else 'has lost values'}: {words}"
+            found.append(Alert("quality", name, drift.measure, drift.value, drift.threshold, message))
+        else:
+            found += _missing_alerts(drift, subject, sides)
+            if drift.drifted:
+                message = f"{subject} has drifted: {words}"
+                found.append(Alert("drift", name, drift.measure, drift.value, drift.threshold, message))
+    return found
+
+
+def _missing_alerts(drift: ColumnDrift, subject: str, sides: Sides) -> list[Alert]:
+    """More missing values of a column whose other values speak louder: drift does not hide a fault of the data."""
+    was, became = drift.missing_reference or 0.0, drift.missing_current or 0.0
+    rise = more_missing(was, became, sides.floors)
+    if not drift.more_missing or rise is None:
+        return []
+    message = f"{subject} has lost values: missing {' → '.join(percents(was, became))}"
+    return [Alert("quality", drift.column, "missing", *rise, message)]
+
+
+# ---- performance -------------------------------------------------------------------------------------------
+
+
+def _performance_alerts(
+    sides: Sides,
+    reference: Performance | None,
+    current: Performance | None,
+    *,
+    sure: float = _SURE,
+    where: str = "",
+    column: str | None = None,
+) -> list[Alert]:
+    """Measures that are worse than on the reference: beyond chance (the interval of the difference) and
+    beyond a trifle.
+    """
+    before, now = (_measures(sides, side, sure, names=JUDGED) for side in (reference, current))
+    mae = before["mae"].value if "mae" in before else None
+    found = []
+    for name in JUDGED:
+        was, became = (_bounds(side[name]) if name in side else None for side in (before, now))
+        if was is None or became is None:
+            continue
+        if name == "bias":
+            found += _bias_alerts(was, became, mae, where, column)
+            continue
+        if isinstance(reference, Regression) and isinstance(current, Regression):
+            is_worse = mae_rose(reference, current, sure)
+        else:
+            is_worse = (difference(was, became) if HIGHER_IS_BETTER[name] else difference(became, was)).low > 0
+        fall = was[0] - became[0] if HIGHER_IS_BETTER[name] else became[0] - was[0]
+        least = least_change(name, was[0])
+        if is_worse and fall >= least:
+            threshold = was[0] - least if HIGHER_IS_BETTER[name] else was[0] + least
+            verb = "fell" if HIGHER_IS_BETTER[name] else "rose"
+            message = "{}{} {} from {} on the reference to {}".format(name, where, verb, *numbers(was[0], became[0]))
+            found.append(Alert("performance", column, name, became[0], threshold, message))
+    return found
+
+
+def _bias_alerts(was: _Ends, became: _Ends, mae: float | None, where: str, column: str | None) -> list[Alert]:
+    """A bias whose size rose, told by its sign."""
+    least = least_change("bias", was[0], mae)
+    sizes = size_of(*was), size_of(*became)
+    if sizes[1][0] - sizes[0][0] < least or difference(sizes[1], sizes[0]).low <= 0:
+        return []
+    told = numbers(sizes[1][0], sizes[0][0])
+    ways = ["too low" if value < 0 else "too high" for value in (became[0], was[0])]
+    message = f"bias{where}: predictions are {ways[0]} by {told[0]}; on the reference they were {ways[1]} by {told[1]}"
+    return [Alert("performance", column, "bias", became[0], math.copysign(sizes[0][0] + least, became[0]), message)]
+
+
+def _curves(reference: Performance | None, current: Performance | None, positive: str | None) -> Curves:
+    if isinstance(current, Regression):
+        before = reference if isinstance(reference, Regression) else Regression()
+        return Curves(errors=(_errors(before), _errors(current)))
+    if not isinstance(current, Classification):
+        return Curves()
+    was = reference if isinstance(reference, Classification) else Classification()
+    rows = {
+        pair: (was.confusion.get(pair, 0), current.confusion.get(pair, 0))
+        for pair in sorted(was.confusion.keys() | current.confusion.keys())
+    }
+    confusion = dict(sorted(rows.items(), key=lambda counted: -max(counted[1]))[:MOST_PAIRS])
+    if positive is None:
+        return Curves(confusion)
+    return Curves(
+        confusion,
+        (calibration_bins(was, positive), calibration_bins(current, positive)),
+        (gains(was, positive), gains(current, positive)),
+    )
+
+
+def _errors(performance: Regression) -> NumericColumn:
+    """The errors as a column, which ends where their outermost cells do."""
+    errors = performance.residuals
+    low, high = errors.quantile_bounds(0.0), errors.quantile_bounds(1.0)
+    if low is None or high is None:
+        return NumericColumn()
+    return NumericColumn(errors.count, smallest=low[0], largest=high[1], sketch=errors)
+
+
+def _segments(sides: Sides) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(
+            column,
+            value,
+            _measures(sides, performance, names=HEADLINES),
+            _measures(sides, sides.before.segments.get(column, {}).get(value), names=HEADLINES),
+        )
+        for column, values in sides.now.segments.items()
+        for value, performance in sorted(values.items())
+    )
+
+
+def _segment_alerts(sides: Sides) -> list[Alert]:
+    """Segments that are worse than on the reference, with the chance of one false alert among all of them together."""
+    both = [
+        (column, value, sides.before.segments[column][value], performance)
+        for column, values in sides.now.segments.items()
+        for value, performance in sorted(values.items())
+        if value in sides.before.segments.get(column, {})
+    ]
+    found: list[Alert] = []
+    told = {column: shown_all(values) for column, values in sides.now.segments.items()}
+    for column, value, before, now in both:
+        if min(before.count, now.count) >= sides.floors.rows:
+            where = f" where {shown(column)} is {told[column][value]}"
+            sure = 1 - (1 - _SURE) / len(both)
+            found += _performance_alerts(sides, before, now, sure=sure, where=where, column=column)
+    return found
+
+
+def _bounds(measure: Measure) -> _Ends | None:
+    if measure.value is None or measure.low is None or measure.high is None:
+        return None
+    return measure.value, measure.low, measure.high
+
+
+# ---- columns and rows together -----------------------------------------------------------------------------
+
+
+def _dependence(sides: Sides, multivariate: str) -> Dependence | None:
+    before, now = sides.before.sample, sides.now.sample
+    there = set(now.columns)
+    names = [name for name in before.columns if name in there and name.startswith(FEATURE)]
+    both = [name for name in names if before[name].dtype in (pl.Float64, pl.String)]
+    if multivariate == "none" or len(both) < 2:
+        return None
+    plain = {name: name.removeprefix(FEATURE) for name in both}
+    frames = (before.select(both).rename(plain), now.select(both).rename(plain))
+    if multivariate == "classifier":
+        from driftline.statistics.domain_classifier import domain_classifier
+
+        return domain_classifier(*frames)
+    return compare_dependence(*frames)
+
+
+def _dependence_alerts(dependence: Dependence | None) -> list[Alert]:
+    if dependence is None or not dependence.drifted:
+        return []
+    what = "rows can be told apart" if dependence.measure == "classifier" else "the columns' relations have drifted"
+    message = f"{what}: {dependence.reason}"
+    return [Alert("drift", None, dependence.measure, dependence.value, dependence.threshold, message)]
+
+
+def _repeated_alerts(sides: Sides) -> list[Alert]:
+    """Ids that come more than once; whole rows may well be equal where columns are few, so these are only told."""
+    was, became = sides.before.repeated, sides.now.repeated
+    identifier = sides.columns.id
+    if identifier is None or was is None or became is None or became < max(REPEATED_LEAST, 2 * was):
+        return []
+    message = f"id {shown(identifier)} repeats: {percent(became)} of the rows have one that came before"
+    return [Alert("quality", identifier, "duplicates", became, max(REPEATED_LEAST, 2 * was), message)]

@@ -1,0 +1,267 @@
+"""One pass over the rows of one side: all that a check wants to know of them, in constant memory, on all cores."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.checks.reading import Side
+from driftline.events import Kind, Schema, Task
+from driftline.profiles import (
+    Columns,
+    NumericColumn,
+    Performance,
+    Profile,
+    Profiler,
+    WindowProfile,
+    Workers,
+    canonical,
+    kind_of,
+)
+from driftline.profiles.frame import FEATURE, SCORE, TARGETS, score_columns, with_predictions
+from driftline.profiles.missing import without_missing, without_missing_in
+from driftline.profiles.parts import Anchor
+from driftline.sketches import Grid, KeySample
+from driftline.sketches.drawn import DrawnRows
+from driftline.sources.rows import Rows
+
+SPACED_ROWS = 6_000
+REPEATED_LEAST = 0.01
+"""Share of repeated rows or ids from which on they are spoken of."""
+
+_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 8_000_000, 4, 48
+_KEY_COLUMNS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What both sides are profiled by: the parts that columns play, the schema, the grids and anchors."""
+
+    columns: Columns
+    schema: Schema
+    grids: Mapping[str, Grid]
+    anchors: Mapping[str, Anchor]
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a pass saw.
+
+    ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
+    column because it is no score, time or number as that column's part asks. ``sample`` has the canonical features
+    and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole
+    rows, or of ids where there are any. ``days`` counts rows by day of the time column, in UTC.
+    """
+
+    rows: int = 0
+    profile: WindowProfile = field(default_factory=WindowProfile)
+    segments: Mapping[str, Mapping[str, Performance]] = field(default_factory=dict)
+    nulls: Counter[str] = field(default_factory=Counter)
+    mistyped: Counter[str] = field(default_factory=Counter)
+    sample: pl.DataFrame = field(default_factory=pl.DataFrame)
+    keys: KeySample = field(default_factory=KeySample)
+    days: Counter[date] = field(default_factory=Counter)
+
+    def missing(self, column: str) -> float:
+        """Share of rows without a value, 0 to 1."""
+        return self.nulls[column] / self.rows if self.rows else 0.0
+
+    @property
+    def repeated(self) -> float | None:
+        """Share of rows, or of ids, that came before, 0 to 1; None where none were looked at."""
+        return self.keys.repeated if self.keys.rows else None
+
+
+class Batches:
+    """The rows of the sides, a group of columns after another; the next group is read ahead where that is little.
+
+    Reading begins at once: there is something else to do until the first rows are there.
+    """
+
+    def __init__(self, sides: Sequence[Side], columns: Columns) -> None:
+        self.sides = sides
+        self.there = [[name for name in side.rows.schema if name not in columns.unread] for side in sides]
+        self.groups = [_groups(there, columns, side.rows) for side, there in zip(sides, self.there, strict=True)]
+        self._next = [(side, group) for side, groups in zip(sides, self.groups, strict=True) for group in groups]
+        self._begun: Iterator[pl.DataFrame] | None = None
+        self._read_ahead()
+
+    def take(self) -> Iterator[pl.DataFrame]:
+        """The batches of the next group: all groups of the first side, then those of the second."""
+        side, group = self._next.pop(0)
+        begun = side.rows.batches(group) if self._begun is None else self._begun
+        self._begun = None
+        self._read_ahead()
+        return begun
+
+    def _read_ahead(self) -> None:
+        if self._next:
+            side, group = self._next[0]
+            if side.rows.narrow and (side.rows.count or 0) * len(group) <= _GROUP_CELLS:
+                self._begun = side.rows.batches(group)
+
+
+def read_sides(batches: Batches, layout: Layout, progress: Callable[[float], None]) -> list[Seen]:
+    """Read the sides; ``progress`` is told the share that is done, 0 to 1, where the number of rows is known."""
+    with Workers() as workers:
+        return [
+            _read_side(batches, number, layout, workers, partial(_part_done, progress, number, len(batches.sides)))
+            for number in range(len(batches.sides))
+        ]
+
+
+def _part_done(progress: Callable[[float], None], number: int, sides: int, share: float) -> None:
+    progress((number + share) / sides)
+
+
+def _read_side(
+    batches: Batches, place: int, layout: Layout, workers: Workers, progress: Callable[[float], None]
+) -> Seen:
+    seen, side, groups, there = Seen(), batches.sides[place], batches.groups[place], batches.there[place]
+    for number, group in enumerate(groups):
+        part = _part(layout, group, first=number == 0)
+        reading = _Reading(side, part, seen, first=number == 0, whole=len(groups) == 1)
+        for batch in batches.take():
+            reading.add(*side.typed(batch), workers)
+            if side.rows.count:
+                progress(min((number + reading.rows / side.rows.count) / len(groups), 1.0))
+        workers.finish()
+        reading.finish()
+    if len(groups) > 1 and layout.columns.id is None and seen.keys.repeated >= REPEATED_LEAST:
+        seen.keys = _whole_rows(side, there)
+    return seen
+
+
+def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
+    """Columns that are read together: fewer at a time need less memory. The first group has all but features."""
+    if not rows.narrow:
+        return [there]
+    parts = {*columns.roles, *columns.segments, columns.cluster}
+    others = [name for name in there if name not in parts]
+    most = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
+    size = -(-len(others) // max(-(-len(others) // most), 1)) or 1  # as many groups as need be, of one size
+    groups = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
+    return [[name for name in there if name in parts] + groups[0], *groups[1:]]
+
+
+def _whole_rows(side: Side, there: list[str]) -> KeySample:
+    """Rows that are alike in some columns may still differ in others: look at all of them."""
+    keys = _Keys(None, len(there))
+    for batch in side.rows.batches(there):
+        keys.add(batch)
+    return keys.sample
+
+
+def _part(layout: Layout, group: Sequence[str], *, first: bool) -> Layout:
+    features = {name: layout.schema.features[name] for name in group if name in layout.schema.features}
+    columns = layout.columns if first else Columns()
+    return replace(layout, columns=columns, schema=replace(layout.schema, features=features))
+
+
+class _Reading:
+    """One group of columns of one side, as it comes in."""
+
+    def __init__(self, side: Side, layout: Layout, seen: Seen, *, first: bool, whole: bool) -> None:
+        self.rows = 0
+        self._layout, self._seen = layout, seen
+        self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)
+        self._numbers = {name for name, kind in layout.schema.features.items() if kind is Kind.NUMERIC}
+        self._profiled = {name for name, kind in layout.schema.features.items() if kind is not Kind.UNSUPPORTED}
+        columns = layout.columns
+        self._parts = {columns.time: "time", columns.prediction: "prediction", columns.label: "label"} | {
+            column: SCORE + name for name, column in score_columns(columns, layout.schema).items()
+        }
+        self._sample = _Sample(side.rows.count)
+        self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
+
+    def add(self, batch: pl.DataFrame, lost: Mapping[str, int], workers: Workers) -> None:
+        rows = canonical(batch, self._layout.columns, self._layout.schema)
+        if self._layout.columns.prediction is None and self._layout.columns.label is not None:
+            rows = with_predictions(rows, self._layout.schema)
+        tasks = self._profiler.tasks(rows)
+        if self._keys is not None:
+            tasks.long.append(partial(self._keys.add, batch))
+        workers.start(tasks)
+        self._count_nulls(batch, lost, rows)
+        self._count_days(rows)
+        self._sample.add(pl.DataFrame(rows[name] for name in rows.columns if self._is_sampled(name)))
+        self.rows += batch.height
+
+    def _is_sampled(self, name: str) -> bool:
+        return name.startswith(FEATURE) or (name in TARGETS and self._layout.schema.task is Task.REGRESSION)
+
+    def _count_nulls(self, batch: pl.DataFrame, lost: Mapping[str, int], rows: pl.DataFrame) -> None:
+        """Count what is missing, and apart from it what is there and not as its column asks: ``lost`` by reading it."""
+        seen, missing = self._seen, self._layout.schema.missing
+        seen.mistyped.update(lost)
+        for name, dtype in batch.schema.items():
+            part = self._parts.get(name)
+            if name in self._profiled:  # the profile counts what is missing, see `finish`
+                if name not in self._numbers or kind_of(dtype) is not Kind.CATEGORICAL:
+                    continue
+                part = FEATURE + name
+            nulls = without_missing(batch[name], missing).null_count()
+            seen.nulls[name] += nulls - lost.get(name, 0)
+            if part is not None:
+                seen.mistyped[name] += rows[part].null_count() - nulls
+
+    def _count_days(self, rows: pl.DataFrame) -> None:
+        if "time" in rows.columns:
+            counted = rows["time"].drop_nulls().dt.date().value_counts(name="count")
+            self._seen.days.update(dict(zip(counted[:, 0].to_list(), counted["count"].to_list(), strict=True)))
+
+    def finish(self) -> None:
+        seen, profile = self._seen, self._profiler.profile()
+        sample = without_missing_in(self._sample.frame(), self._layout.schema.missing)
+        for name in self._profiled & profile.features.columns.keys():
+            column = profile.features.columns[name]
+            gone = column.missing + (column.nan if isinstance(column, NumericColumn) else 0)
+            seen.nulls[name] = gone - seen.mistyped[name]
+        if self._keys is not None:
+            seen.rows, seen.profile, seen.segments = self.rows, profile, self._profiler.segments()
+            seen.keys, seen.sample = self._keys.sample, sample
+        else:
+            columns = {**seen.profile.features.columns, **profile.features.columns}
+            seen.profile = replace(seen.profile, features=Profile(self.rows, columns))
+            seen.sample = seen.sample.hstack(sample)
+
+
+class _Sample:
+    """One row of each stretch of a stream whose length may not be known; stretches are doubled when rows are many."""
+
+    def __init__(self, count: int | None) -> None:
+        self._drawn = DrawnRows((count or 0) // SPACED_ROWS)
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        self._frames.append(rows[self._drawn.take(rows.height).tolist()])
+        while self._drawn.kept > 2 * SPACED_ROWS:
+            so_far = pl.concat(self._frames, how="vertical_relaxed")
+            self._frames = [so_far.filter(self._drawn.halve().tolist())]
+
+    def frame(self) -> pl.DataFrame:
+        return pl.concat(self._frames, how="vertical_relaxed") if self._frames else pl.DataFrame()
+
+
+class _Keys:
+    """A sample of rows by a hash of their values, in at most so many columns; of ids alone where there are any."""
+
+    def __init__(self, identifier: str | None, most: int) -> None:
+        self.sample = KeySample()
+        self._identifier, self._most = identifier, most
+
+    def add(self, batch: pl.DataFrame) -> None:
+        if self._identifier in batch.columns:
+            batch = batch.select(pl.col(self._identifier)).drop_nulls()
+        flat = {name: dtype for name, dtype in batch.schema.items() if not dtype.is_nested() and dtype != pl.Object}
+        telling = sorted(flat, key=lambda name: not flat[name].is_float())[: self._most]
+        if telling and batch.height:
+            hashes: npt.NDArray[np.uint64] = batch.select(telling).hash_rows().to_numpy()
+            self.sample = self.sample.merge(KeySample.of(hashes, self.sample))

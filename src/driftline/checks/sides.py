@@ -1,0 +1,80 @@
+"""The two sides of a check, after each was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from driftline.checks.scan import Layout, Seen
+from driftline.events import class_name
+from driftline.profiles import CategoricalColumn, Column, Columns, WindowProfile
+from driftline.profiles.frame import SCORE
+from driftline.statistics import Floors
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides after their passes; ``types_before`` and ``types_now`` are the columns of the files.
+
+    ``said`` is what was done to read them that is worth a word, ``written`` the reference's types as they came.
+    """
+
+    layout: Layout
+    before: Seen
+    now: Seen
+    types_before: Mapping[str, pl.DataType]
+    types_now: Mapping[str, pl.DataType]
+    floors: Floors
+    said: tuple[str, ...] = ()
+    written: Mapping[str, pl.DataType] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> Columns:
+        """Which column plays which part."""
+        return self.layout.columns
+
+    def outputs(self) -> dict[str, str]:
+        """The file's name of each profiled output."""
+        score, schema = self.columns.score, self.layout.schema
+        if isinstance(score, str):
+            score = {schema.positive: score} if schema.positive is not None else {}
+        named = {SCORE + class_name(name): column for name, column in (score or {}).items()}
+        if self.columns.prediction is not None:
+            named["prediction"] = self.columns.prediction
+        return named
+
+    def profiles(self, profile: WindowProfile) -> dict[str, Column]:
+        """Every profiled column under its name in the file: features, prediction, scores, label."""
+        found: dict[str, Column] = {
+            name: profile.features.columns[name]
+            for name in self.layout.schema.features
+            if name in profile.features.columns
+        }
+        for name, column in self.outputs().items():
+            if name in profile.outputs.columns:
+                found[column] = profile.outputs.columns[name]
+        if self.columns.label is not None and "label" in profile.labels.columns:
+            found[self.columns.label] = profile.labels.columns["label"]
+        return found
+
+    def role(self, column: str) -> str:
+        """The part that a column plays."""
+        return self.columns.roles.get(column, "feature")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Every class that either side, or the model's schema, has."""
+        return tuple(sorted({*self.layout.schema.classes, *classes_of(self.columns, self.before, self.now)}))
+
+
+def classes_of(columns: Columns, *sides: Seen) -> set[str]:
+    """Every class that a label or a prediction of either side names; predictions that are made of scores name none."""
+    found: set[str] = set()
+    for seen in sides:
+        for profile, name in ((seen.profile.labels, "label"), (seen.profile.outputs, "prediction")):
+            column = profile.columns.get(name)
+            if isinstance(column, CategoricalColumn) and (name == "label" or columns.prediction is not None):
+                found |= set(column.categories.counts)
+    return found

@@ -1,0 +1,1 @@
+"""``driftline.yaml``: read strictly, composed of the options that each room owns."""

@@ -1,0 +1,156 @@
+"""``driftline.yaml``: read strictly, every mistake named with file, line and key. The only reader of configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect as kinds
+
+from driftline.alerts.options import NotifyConfig
+from driftline.config.checking import Checker
+from driftline.config.models import model_of
+from driftline.config.receivers import receivers_of
+from driftline.config.retraining import retraining_of
+from driftline.config.schema import TO_COME, FileSection
+from driftline.config.strict_yaml import Key, Reader, SourceFile, check_keys, shown
+from driftline.errors import UsageError
+from driftline.events import class_name
+from driftline.exporters.options import PrometheusSection
+from driftline.fields import parse_bytes
+from driftline.monitoring.options import ModelConfig
+from driftline.net.hosts import host_problem
+from driftline.net.limits import Limits, LimitsSection
+from driftline.retrain.options import RetrainConfig
+
+FILE_LIMIT_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A checked configuration; paths are absolute or relative to the working directory, no longer to the file.
+
+    ``url`` is where people reach this service, for links; empty where it was not said. ``hosts`` are the names under
+    which it may be asked besides that and loopback. ``registry`` is the address of an MLflow, None for a folder in the
+    storage. ``retrain`` has the models that are retrained.
+    """
+
+    models: Mapping[str, ModelConfig]
+    notify: tuple[NotifyConfig, ...]
+    storage: Path
+    database: str
+    prometheus: PrometheusSection
+    url: str
+    registry: str | None = None
+    hosts: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    retrain: Mapping[str, RetrainConfig] = field(default_factory=dict)
+
+    def at(self, folder: Path) -> Config:
+        """The same, with events and state in another folder."""
+        return replace(self, storage=folder, database=_sqlite(folder / "state.db"))
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file; raise `ConfigError` for whatever is wrong with it."""
+    file = SourceFile(path)
+    try:
+        with path.open("rb") as opened:
+            data = opened.read(FILE_LIMIT_BYTES + 1)
+    except FileNotFoundError:
+        raise file.error((), "there is no such file; write one, or name it with --config") from None
+    except OSError as error:
+        raise file.error((), f"the file cannot be read: {error.strerror}") from error
+    if len(data) > FILE_LIMIT_BYTES:
+        raise file.error((), f"the file has more than {FILE_LIMIT_BYTES} bytes, the most that is allowed")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        reason = f"the byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        raise file.error((), reason, line) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """Read a configuration from text; ``path`` is for messages, and its folder for relative paths."""
+    file = SourceFile(path)
+    plain = Reader(file, _class_name_at).read(text)
+    check_keys(file, plain, kinds.type_info(FileSection), to_come=TO_COME)
+    return _build(Checker(file), msgspec.convert(plain, FileSection))
+
+
+def _class_name_at(key: Key, value: Any) -> str | None:
+    """The keys of a mapping of scores are classes: ``true`` and ``1.0`` are the class 1."""
+    return class_name(value) if key[-2:] == ("columns", "score") and isinstance(value, (bool, float)) else None
+
+
+def _build(check: Checker, section: FileSection) -> Config:
+    storage = _storage(check, section.storage)
+    return Config(
+        models={name: model_of(check, ("models", name), one) for name, one in section.models.items()},
+        notify=receivers_of(check, section.notify),
+        storage=storage,
+        database=_database(check, section.database, storage),
+        prometheus=_prometheus(check, section.prometheus),
+        url="" if section.url is None else check.address(("url",), section.url).rstrip("/"),
+        registry=None if section.registry is None else check.address(("registry",), section.registry),
+        hosts=tuple(_host(check, ("hosts", str(index)), one) for index, one in enumerate(section.hosts)),
+        limits=_limits(check, ("limits",), section.limits),
+        retrain={
+            name: retraining_of(check, ("models", name, "retrain"), one, one.retrain)
+            for name, one in section.models.items()
+            if one.retrain is not None
+        },
+    )
+
+
+def _host(check: Checker, key: Key, name: str) -> str:
+    if problem := host_problem(name):
+        raise check.error(key, f"came {shown(name)}; {problem}")
+    return name.lower()
+
+
+def _limits(check: Checker, key: Key, section: LimitsSection) -> Limits:
+    return Limits(
+        body_bytes=check.checked((*key, "body"), lambda: parse_bytes(section.body)),
+        unpacked_bytes=check.checked((*key, "unpacked"), lambda: parse_bytes(section.unpacked)),
+        rows=section.rows,
+        header_time=check.time_limit((*key, "header_time"), section.header_time),
+        body_time=check.time_limit((*key, "body_time"), section.body_time),
+        connections=section.connections,
+    )
+
+
+def _prometheus(check: Checker, section: PrometheusSection) -> PrometheusSection:
+    if section.remote_write is not None:
+        check.address(("prometheus", "remote_write"), section.remote_write)
+    return section
+
+
+def _storage(check: Checker, storage: str) -> Path:
+    return check.folder / check.local(("storage",), storage)
+
+
+def _database(check: Checker, database: str | None, storage: Path) -> str:
+    if database is None:
+        return check.checked(("storage",), lambda: _sqlite(storage / "state.db"))
+    # An address may hold a password: messages do not repeat it.
+    scheme, found, name = database.partition(":///")
+    if scheme != "sqlite" or not found:
+        scheme = database.partition(":")[0] if "://" in database else "another database"
+        raise check.error(("database",), f"{shown(scheme)} is not available in this release; allowed is sqlite:///FILE")
+    if not name or name == ":memory:" or "?" in name:
+        raise check.error(("database",), "sqlite:/// is followed by the name of a file, without options")
+    local = check.local(("database",), name)
+    return check.checked(("database",), lambda: _sqlite(check.folder / local))
+
+
+def _sqlite(file: Path) -> str:
+    for part in file.parts:
+        if "?" in part:
+            raise UsageError(f"{shown(part)} has a `?`, at which the address of the database would end; rename it")
+    return f"sqlite:///{file}"

@@ -1,0 +1,176 @@
+"""From the section of a model to its checked options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import available_timezones
+
+import msgspec
+
+from driftline.config.checking import LONGEST, Checker
+from driftline.config.schema import ModelSection
+from driftline.config.strict_yaml import Key, shown
+from driftline.errors import UsageError, did_you_mean
+from driftline.events import MISSING_TEXTS, Task, WindowSpec, class_name
+from driftline.monitoring.options import (
+    LEAST_COVERAGE,
+    ColumnsSection,
+    LabelsConfig,
+    LabelsSection,
+    ModelConfig,
+    RuleSection,
+)
+from driftline.profiles import Columns
+from driftline.profiles.times import checked_time_format
+from driftline.rules import Rule
+from driftline.rules.topic import WINDOW_MEASURES, rests_on_labels
+from driftline.statistics import Floors
+from driftline.statistics.performance import CLASSIFICATION, REGRESSION
+
+
+def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
+    """Check what is said of one model, whose name the key ends with."""
+    if section.positive is not None and section.task not in (None, Task.BINARY):
+        raise check.error((*key, "positive"), f"came for a {section.task} model; only binary has one")
+    if section.reference.season is not None and section.columns.time is None:
+        reason = "a season needs `columns: {time: …}` to know the months"
+        raise check.error((*key, "reference", "season"), reason)
+    return ModelConfig(
+        name=key[-1],
+        task=section.task,
+        columns=_columns(check, (*key, "columns"), section.columns, section.task),
+        positive=None if section.positive is None else class_name(section.positive),
+        window=_window(check, key, section),
+        labels=_labels(check, (*key, "labels"), section.labels),
+        reference=check.folder / check.local((*key, "reference", "path"), section.reference.path),
+        season=section.reference.season,
+        rules=_rules(check, (*key, "alerts", "rules"), section.alerts.rules, section.task),
+        floors=check.checked(
+            (*key, "alerts", "floors"), lambda: Floors(**msgspec.structs.asdict(section.alerts.floors))
+        ),
+        stale_after=check.optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
+    )
+
+
+def _columns(check: Checker, key: Key, section: ColumnsSection, task: Task | None) -> Columns:
+    if section.score is not None and task is Task.REGRESSION:
+        raise check.error((*key, "score"), "came for a regression model, which has none; leave it out")
+    if isinstance(section.score, str) and task is Task.MULTICLASS:
+        reason = "came as one column; a multiclass model takes a mapping, such as {rain: p_rain, sun: p_sun}"
+        raise check.error((*key, "score"), reason)
+    parts: dict[str, Key] = {}
+    for part in ("id", "time", "version", "prediction", "score", "label", "features"):
+        for column, at in _named(getattr(section, part), (*key, part)):
+            if column in parts:
+                other = ".".join(parts[column][len(key) :])
+                raise check.error(at, f"the column {shown(column)} is also {other}; it plays one part")
+            parts[column] = at
+    return Columns(
+        id=section.id,
+        time=section.time,
+        version=section.version,
+        prediction=section.prediction,
+        score=section.score,
+        label=section.label,
+        features=None if section.features is None else tuple(section.features),
+        segments=tuple(section.segments),
+        missing=MISSING_TEXTS if section.missing is None else tuple(map(class_name, section.missing)),
+        time_format=check.checked((*key, "time_format"), lambda: checked_time_format(section.time_format)),
+        categorical=_codes(check, (*key, "categorical"), section, parts),
+        cluster=_cluster(check, (*key, "cluster"), section, parts),
+    )
+
+
+def _cluster(check: Checker, key: Key, section: ColumnsSection, parts: Mapping[str, Key]) -> str | None:
+    column = section.cluster
+    if column is None:
+        return None
+    at = parts.get(column)
+    if at is not None and "features" not in at:
+        raise check.error(key, f"the column {shown(column)} is also {at[-1]}; what rows share is an input")
+    if section.features is not None and column not in section.features:
+        reason = f"{shown(column)} is not one of `features`; what rows share is an input."
+        raise check.error(key, reason + did_you_mean(column, section.features))
+    return column
+
+
+def _codes(check: Checker, key: Key, section: ColumnsSection, parts: Mapping[str, Key]) -> tuple[str, ...] | None:
+    for index, column in enumerate(section.categorical or ()):
+        at = parts.get(column)
+        if at is not None and "features" not in at:
+            reason = f"the column {shown(column)} is also {at[-1]}; codes are inputs"
+            raise check.error((*key, str(index)), reason)
+        if section.features is not None and column not in section.features:
+            reason = f"{shown(column)} is not one of `features`; codes are inputs."
+            raise check.error((*key, str(index)), reason + did_you_mean(column, section.features))
+    return None if section.categorical is None else tuple(dict.fromkeys(section.categorical))
+
+
+def _window(check: Checker, key: Key, section: ModelSection) -> WindowSpec:
+    at = (*key, "window")
+    window = check.checked(at, lambda: WindowSpec(section.window))
+    try:
+        one = window.window_of(datetime(2000, 1, 1, tzinfo=UTC))
+        too_long = one.end - one.start > LONGEST
+    except (ValueError, OverflowError):
+        too_long = True
+    if too_long:
+        raise check.error(at, f"came {section.window!r}; allowed is a window of at most 100 years")
+    try:
+        return replace(window, timezone=section.timezone)
+    except UsageError as error:
+        hint = did_you_mean(section.timezone, available_timezones())
+        raise check.error((*key, "timezone"), str(error) + ("." + hint if hint else "")) from error
+
+
+def _labels(check: Checker, key: Key, section: LabelsSection) -> LabelsConfig:
+    expected = check.duration((*key, "expected_within"), section.expected_within)
+    accepted = check.duration((*key, "accepted_for"), section.accepted_for)
+    if accepted < expected:
+        reason = (
+            f"labels are expected within {section.expected_within}, but taken for {section.accepted_for} only; "
+            "accepted_for is at least expected_within"
+        )
+        raise check.error(key, reason)
+    return LabelsConfig(expected, accepted)
+
+
+def _rules(check: Checker, key: Key, sections: Iterable[RuleSection], task: Task | None) -> tuple[Rule, ...]:
+    found: list[Rule] = []
+    for index, section in enumerate(sections):
+        at = (*key, str(index))
+        if not section.name.isprintable() or section.name != section.name.strip():
+            reason = f"came {shown(section.name)}; allowed is a text that can be seen, without spaces around it"
+            raise check.error((*at, "name"), reason)
+        if section.name in [rule.name for rule in found]:
+            raise check.error((*at, "name"), f"{shown(section.name)} came before; name it apart")
+        found.append(_rule(check, at, section, task))
+    return tuple(found)
+
+
+def _rule(check: Checker, key: Key, section: RuleSection, task: Task | None) -> Rule:
+    known = (
+        *(CLASSIFICATION if task is not Task.REGRESSION else ()),
+        *(REGRESSION if task in (None, Task.REGRESSION) else ()),
+        *WINDOW_MEASURES,
+    )
+    if section.measure not in known:
+        of = f" of a {task} model" if task is not None else ""
+        reason = f"{shown(section.measure)} is not a measure{of}; known: {', '.join(known)}."
+        raise check.error((*key, "measure"), reason + did_you_mean(section.measure, known))
+    values = {name: getattr(section, name) for name in section.__struct_fields__}
+    if section.min_coverage != LEAST_COVERAGE and not rests_on_labels(section.measure):
+        reason = f"is for rules on performance and on label_drift; {section.measure} needs no labels, leave it out"
+        raise check.error((*key, "min_coverage"), reason)
+    return check.checked(key, lambda: Rule(**values))
+
+
+def _named(value: str | Mapping[str, str] | list[str] | None, key: Key) -> list[tuple[str, Key]]:
+    """The columns that a key of `ColumnsSection` names, each with its own key."""
+    if isinstance(value, Mapping):
+        return [(column, (*key, name)) for name, column in value.items()]
+    if isinstance(value, list):
+        return [(column, (*key, str(index))) for index, column in enumerate(value)]
+    return [] if value is None else [(value, key)]

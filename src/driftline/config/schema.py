@@ -1,0 +1,77 @@
+"""All keys of ``driftline.yaml``, composed of the sections that each room owns, and their JSON Schema.
+
+What the sections do not have is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from driftline.alerts.options import RECEIVERS, NotifySection
+from driftline.events import Task
+from driftline.exporters.options import PrometheusSection
+from driftline.fields import Name, Short, Text
+from driftline.monitoring.options import AlertsSection, ColumnsSection, LabelsSection, ReferenceSection
+from driftline.net.limits import LimitsSection
+from driftline.retrain.options import RetrainSection
+
+_ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in RECEIVERS]}
+
+
+class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One model."""
+
+    reference: ReferenceSection
+    task: Task | None = None
+    columns: ColumnsSection = ColumnsSection()
+    positive: Text | int | float | bool | None = None
+    window: Short = "1d"
+    timezone: Short = "UTC"
+    labels: LabelsSection = LabelsSection()
+    alerts: AlertsSection = AlertsSection()
+    retrain: RetrainSection | None = None
+
+
+class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The whole file."""
+
+    models: Annotated[dict[Name, ModelSection], Meta(min_length=1)]
+    notify: list[Annotated[NotifySection, Meta(extra_json_schema=_ONE_RECEIVER)]] = []
+    prometheus: PrometheusSection = PrometheusSection()
+    limits: LimitsSection = LimitsSection()
+    url: Text | None = None
+    hosts: list[Text] = []
+    registry: Text | None = None
+    storage: Text = "./driftline-data"
+    database: Text | None = None
+
+
+NOT_YET: Mapping[type, tuple[str, ...]] = {
+    ReferenceSection: ("first", "rolling"),
+    AlertsSection: ("budget",),
+}
+"""Keys of the design that this release does not have, by the section that they will stand in."""
+
+TO_COME = frozenset(name for names in NOT_YET.values() for name in names)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the file: whatever `driftline.config.load.parse` takes, it takes."""
+    schema = _without_null(msgspec.json.schema(FileSection))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "driftline.yaml", **schema}
+
+
+def _without_null(schema: Any) -> Any:
+    """An optional key is left out, not empty: take ``null`` out of a schema."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema if item != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _without_null(value) for key, value in schema.items() if value is not None}
+    if len(found.get("anyOf", ())) == 1:
+        found |= found.pop("anyOf")[0]
+    return found

@@ -1,0 +1,35 @@
+"""The environment of this process: secrets that a configuration names, and what is passed on to children."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from driftline.errors import UsageError
+
+FROM_ENVIRONMENT = "env:"
+
+
+def quiet_mlflow() -> None:
+    """Have MLflow's client report to nobody, and give up soon on a server that is away; before it is imported."""
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    }
+
+
+def environment() -> Mapping[str, str]:
+    """The environment of this process."""
+    return os.environ
+
+
+def secret(text: str) -> str:
+    """What a text stands for: ``env:NAME`` for the variable of that name, any other for itself."""
+    if not text.startswith(FROM_ENVIRONMENT):
+        return text
+    name = text.removeprefix(FROM_ENVIRONMENT)
+    if not (value := os.environ.get(name)):
+        raise UsageError(f"driftline.yaml asks for {text!r}, but the environment has no {name}; set it")
+    return value

@@ -1,0 +1,1 @@
+"""What other tools read: Prometheus, Grafana, remote write, CI."""

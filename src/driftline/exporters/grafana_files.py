@@ -1,0 +1,55 @@
+"""Files that put Driftline into a Grafana: dashboards, provisioning, and a compose file that starts all there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+from urllib.parse import urlsplit
+
+from driftline.errors import UsageError
+from driftline.exporters.prometheus_files import File
+
+PROMETHEUS = "http://127.0.0.1:9090"
+"""Where the Prometheus listens that `compose.yml` starts."""
+
+_DATA_SOURCE = "provisioning/datasources/driftline.yml"
+
+
+def grafana_files(prometheus: str = PROMETHEUS) -> list[File]:
+    """Return all files, in the order of their names; they are the same for the same address.
+
+    ``prometheus`` is the address of the Prometheus that scrapes Driftline, as Grafana's server sees it. Raises
+    `UsageError` where it is none.
+    """
+    address = _checked(prometheus)
+    shipped = sorted(_shipped(resources.files("driftline.exporters") / "grafana"))
+    # Grafana replaces $NAME in provisioning files by the environment; $$ stands for $.
+    quoted = json.dumps(address.replace("$", "$$"), ensure_ascii=False)
+    return [
+        File(name, text.replace(json.dumps(PROMETHEUS), quoted) if name == _DATA_SOURCE else text)
+        for name, text in shipped
+    ]
+
+
+def _shipped(folder: Traversable, under: str = "") -> Iterator[File]:
+    for one in folder.iterdir():
+        if one.is_dir():
+            yield from _shipped(one, f"{under}{one.name}/")
+        else:
+            yield File(under + one.name, one.read_text(encoding="utf-8"))
+
+
+def _checked(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not address.isprintable() or any(sign in address for sign in ' ?#@"\\'):
+        raise UsageError(
+            f"--prometheus came as {address!r}; write http://HOST:PORT or https://HOST:PORT/PATH without credentials, "
+            f"such as {PROMETHEUS}"
+        )
+    return address.rstrip("/")

@@ -1,0 +1,261 @@
+"""Files that put Driftline into a Prometheus and an Alertmanager: configuration, rules, and unit tests of the rules."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import yaml
+
+from driftline.errors import UsageError
+from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_of, unit_tests
+from driftline.rules.topic import STALENESS, WINDOW_MEASURES, Topic, topic_of
+
+if TYPE_CHECKING:
+    import jinja2
+
+_CONFIGURED = """
+  # What driftline.yaml says of its models; export again when it changes. Driftline counts the judged windows in a row
+  # in which a rule is in breach, by the bound of an interval and with late labels; these rules only ask whether there
+  # are `for` or more. So they fire, and end, with Driftline's own alerts.
+"""
+_TESTS = """\
+# Unit tests of driftline.rules.yml. Written by `driftline export prometheus`.
+# Run: promtool test rules driftline.rules.test.yml
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where Driftline and Alertmanager listen, as HOST:PORT, seen from Prometheus; refuses what is none."""
+
+    target: str
+    alertmanager: str
+
+    def __post_init__(self) -> None:
+        for name, address in (("target", self.target), ("alertmanager", self.alertmanager)):
+            if not _is_address(address):
+                raise UsageError(f"--{name} came as {address!r}; write HOST:PORT, such as 127.0.0.1:8000")
+
+
+def _is_address(text: str) -> bool:
+    if not re.fullmatch(r"[\w.\-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}", text):
+        return False
+    try:
+        return bool(urlsplit(f"//{text}").port)
+    except ValueError:
+        return False
+
+
+class File(NamedTuple):
+    """A file by its name, which may lead into folders (``a/b.yml``), and its text."""
+
+    name: str
+    text: str
+
+
+def prometheus_files(
+    models: Sequence[ModelAlerts], addresses: Addresses, *, pushed_after: timedelta | None = None
+) -> list[File]:
+    """Return all files; they are the same for the same arguments.
+
+    ``pushed_after`` is how old a sample can be that Driftline pushes by remote write; None where it pushes none.
+    """
+    configured = groups_of(models)
+    fixed = (_templates() / "driftline.rules.yml").read_text(encoding="utf-8")
+    cases = yaml.safe_load((_templates() / "cases.yml").read_text(encoding="utf-8"))
+    rules = fixed + (_CONFIGURED + textwrap.indent(yaml_text(configured), "  ") if configured else "")
+    tests = unit_tests(yaml.safe_load(fixed)["groups"], cases, models)
+    days = 0 if pushed_after is None else math.ceil(pushed_after / timedelta(days=1))
+    return [
+        File(
+            "prometheus.yml",
+            _render(
+                "prometheus.yml",
+                target=addresses.target,
+                alertmanager=addresses.alertmanager,
+                out_of_order=duration(86_400 * days) if days else "",
+            ),
+        ),
+        File("driftline.rules.yml", rules),
+        File("driftline.rules.test.yml", _TESTS + yaml_text(tests)),
+        File(
+            "alertmanager.yml",
+            _render(
+                "alertmanager.yml",
+                severities=_SEVERITIES,
+                models=[f"model={_matched(one.model)}" for one in models],
+                inhibitions=_inhibitions(),
+            ),
+        ),
+    ]
+
+
+def write_files(files: Sequence[File], folder: Path, *, force: bool = False) -> dict[Path, bool]:
+    """Write files into a folder, which is made if need be; return their paths, and whether each was not there so.
+
+    A file that is there with another text is overwritten with ``force`` only; without it nothing at all is written.
+    """
+    try:
+        changed = {folder / file.name: _differs(folder / file.name, file.text) for file in files}
+        others = [str(path) for path, differs in changed.items() if differs and path.exists()]
+        if others and not force:
+            raise UsageError(
+                f"{', '.join(others)} would be overwritten and may hold changes of yours; nothing was written; "
+                "name another folder, or add --force"
+            )
+        for file in files:
+            if changed[folder / file.name]:
+                (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / file.name).write_text(file.text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written to ({error.strerror}); name another folder") from error
+    return changed
+
+
+def _differs(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() != text.encode()
+    except FileNotFoundError:
+        return True
+
+
+# ---- Alertmanager ------------------------------------------------------------------------------------------
+
+_SEVERITIES = (
+    ("page", 'severity=~"page|critical"', "10s", "4h"),
+    ("warning", 'severity="warning"', "1m", "1d"),
+    ("info", 'severity="info"', "5m", "7d"),
+)
+"""Severities, with their matcher, how long the first alert of a group waits for others, and when it is told again."""
+
+_BY_TOPIC: Mapping[Topic, tuple[str, ...]] = {
+    topic: tuple(measure for measure in (*WINDOW_MEASURES, STALENESS) if topic_of(measure) is topic) for topic in Topic
+}
+_PIPELINE = "|".join((*_BY_TOPIC[Topic.PIPELINE], "worker_failing", "model_absent"))
+_DRIFT = "|".join((*_BY_TOPIC[Topic.DRIFT], "feature_drift"))
+_BESIDE = "ingest_queue_events|invalid_events_ratio|notifications|up"
+"""Measures of the rule file that explain nothing, and are explained by nothing but each other."""
+
+
+class _Inhibition(NamedTuple):
+    comment: str
+    source: list[str]
+    target: list[str]
+    equal: list[str]
+
+
+def _inhibitions() -> list[_Inhibition]:
+    """Who mutes whom. `test_no_alerts_mute_each_other` holds that there is no circle in it."""
+    pipeline, drift = f'measure=~"{_PIPELINE}"', f'measure=~"{_DRIFT}"'
+    explained, performance = (
+        [f'measure!~"{_PIPELINE}|{_BESIDE}"', 'measure!=""'],
+        [f'measure!~"{_PIPELINE}|{_DRIFT}|{_BESIDE}"', 'measure!=""'],
+    )
+    page, lesser = 'severity=~"page|critical"', 'severity=~"warning|info"'
+    own, prometheus = 'alert_id!=""', 'alert_id=""'
+    as_severe: tuple[tuple[str, str, list[str]], ...] = (
+        ("A page", page, []),
+        ("a warning", 'severity="warning"', [lesser]),
+        ("an info", 'severity="info"', ['severity="info"']),
+    )
+    topics = (
+        ("of the pipeline over performance and drift", [pipeline], explained),
+        ("of performance over drift", performance, [drift]),
+    )
+    rows = [
+        (
+            "Where Driftline is not scraped, Prometheus knows nothing.",
+            ['measure="up"'],
+            ['measure!="up"', prometheus],
+            [],
+        ),
+        *(
+            (f"{who} {what}.", [severity, *source], [*lesser_ones, *target], ["model"])
+            for what, source, target in topics
+            for who, severity, lesser_ones in as_severe
+        ),
+        ("Page over warning and info, of the pipeline,", [page, pipeline], [lesser, pipeline], ["model"]),
+        ("of performance,", [page, *performance], [lesser, *performance], ["model"]),
+        ("of drift,", [page, drift], [lesser, drift], ["model"]),
+        (
+            "and of what stands beside these.",
+            [page, f'measure=~"{_BESIDE}"'],
+            [lesser, f'measure=~"{_BESIDE}"'],
+            ["model", "measure"],
+        ),
+        (
+            "Driftline's own alert over the one that Prometheus makes of its metrics,",
+            [own],
+            [prometheus, 'measure!=""'],
+            ["model", "measure", "severity"],
+        ),
+        ("and over the forwarded count of alerts.", [own], [prometheus, 'measure=""'], ["model", "severity"]),
+        (
+            "A forwarded page over lesser ones, and over drift that Prometheus sees.",
+            [page, 'measure=""'],
+            [lesser, prometheus, f'measure=~"|{_DRIFT}"'],
+            ["model"],
+        ),
+    ]
+    service = 'service="driftline"'
+    return [_Inhibition(text, [service, *source], [service, *target], equal) for text, source, target, equal in rows]
+
+
+def _matched(text: str) -> str:
+    """A text as a matcher of Alertmanager takes it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+# ---- text --------------------------------------------------------------------------------------------------
+
+
+def yaml_text(value: Any, *, flow: bool = False) -> str:
+    """Write a value as YAML: a block, or with ``flow`` one line."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=math.inf, default_flow_style=flow
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes equal lists twice instead of as references."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """As PyYAML asks."""
+        return True
+
+
+def _render(name: str, **values: Any) -> str:
+    return _environment().get_template(name).render(**values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("driftline.exporters", "templates/prometheus"),
+        autoescape=False,  # what comes in goes through `yaml`
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["yaml"] = lambda value: yaml_text(value, flow=True).strip()
+    return environment
+
+
+def _templates() -> Traversable:
+    return resources.files("driftline.exporters") / "templates" / "prometheus"

@@ -1,0 +1,1 @@
+"""Served models: events into profiles, profiles into verdicts, verdicts into alerts."""

@@ -1,0 +1,208 @@
+"""Moves a model's stored alerts to what the verdicts on all its windows amount to, and says what that changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import msgspec
+
+from driftline.events import Window
+from driftline.monitoring.model import forget_rules
+from driftline.monitoring.summary import DriftView, WindowSummary
+from driftline.rules import (
+    AlertSpan,
+    Change,
+    ChangeKind,
+    Coverage,
+    JudgedWindow,
+    Rule,
+    Status,
+    StoredAlert,
+    Verdict,
+    alerts_of,
+    reconcile,
+)
+from driftline.rules import State as VerdictState
+from driftline.rules.findings import ColumnFinding, Findings, findings_of
+from driftline.rules.topic import rests_on_labels
+from driftline.store.state import AlertRow, Judgement, TransitionRow, Work
+
+STALE_RULE = "monitor-stale"
+BUILT_IN = (STALE_RULE,)
+"""Names of alerts that come from no rule of the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertEvent:
+    """Something in an alert's life that people want to hear of."""
+
+    kind: ChangeKind
+    alert: AlertRow
+    reason: str
+    before: AlertRow | None = None
+    """The alert before its rule was changed."""
+
+
+def move_alerts(model: str, work: Work, rule: Rule, now: datetime, *, why: str = "") -> list[AlertEvent]:
+    """Reconcile a rule's alerts with its verdicts; return what people want to hear of, in order.
+
+    ``why`` says how its configuration was changed since they were reconciled last, empty where it was not. What the
+    rule as it is now does not find is then over, or left as it was: that it was never true nobody says.
+    """
+    judged = [_judged(one) for one in work.judgements(model, rule=rule.name)]
+    rows = {row.id: row for row in work.alerts(model, rule=rule.name)}
+    others = [row for row in rows.values() if row.measure != rule.measure and row.status == Status.FIRING]
+    events = [_end(work, row, now, why or "the rule was changed") for row in others]
+    stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
+    changes = reconcile([_as_stored(row) for row in stored.values()], alerts_of(rule, judged))
+    newest = ""
+    for change in changes:
+        row = stored.get(change.alert or "")
+        if change.kind is ChangeKind.CORRECTED and row is not None:
+            if why and row.status == Status.FIRING:
+                events.append(_end(work, row, now, f"{why}; by it, its windows are no breach"))
+            if why or _is_outdated(work, row):
+                _outdate(work, row, why, now)
+                continue
+        if change.kind is ChangeKind.FIRED:
+            assert change.span is not None  # an alert fires over a span
+            newest = _alert_id(model, rule.name, change.span.started.start, now)
+            stored[newest] = _new_alert(model, work, newest, change.span, now)
+        alert = _changed(stored[change.alert or newest], change, now)
+        reason = change.reason if change.kind is ChangeKind.FIRED or not why else f"{why}; {change.reason}"
+        stored[alert.id] = alert
+        work.put_alert(alert)
+        work.add_transition(TransitionRow(alert.id, now, change.kind.value, reason))
+        if change.kind is not ChangeKind.UPDATED:
+            events.append(AlertEvent(change.kind, alert, reason))
+    if why:
+        told = {event.alert.id for event in events}
+        going_on = [row for row in stored.values() if row.status == Status.FIRING and row.id not in told]
+        events += [_apply(work, row, rule, now, why) for row in going_on]
+    return events
+
+
+_OUTDATED = "outdated"
+"""The step of an alert that the rule, as it was changed, does not find; it stays as it was under the old one."""
+
+
+def _outdate(work: Work, row: AlertRow, why: str, now: datetime) -> None:
+    if why and not _is_outdated(work, row):
+        reason = f"{why}; by it, its windows are no breach"
+        work.add_transition(TransitionRow(row.id, now, _OUTDATED, reason))
+
+
+def _is_outdated(work: Work, row: AlertRow) -> bool:
+    steps = work.transitions([row.id]).get(row.id, [])
+    return bool(steps) and steps[-1].kind == _OUTDATED
+
+
+def _end(work: Work, row: AlertRow, now: datetime, reason: str) -> AlertEvent:
+    ended = replace(row, status=Status.RESOLVED.value, ended_at=now)
+    work.put_alert(ended)
+    work.add_transition(TransitionRow(row.id, now, ChangeKind.RESOLVED.value, reason))
+    return AlertEvent(ChangeKind.RESOLVED, ended, reason)
+
+
+def _apply(work: Work, row: AlertRow, rule: Rule, now: datetime, why: str) -> AlertEvent:
+    """Give an alert that goes on what its rule says now."""
+    changed = _as_configured(row, rule)
+    work.put_alert(changed)
+    work.add_transition(TransitionRow(row.id, now, ChangeKind.CHANGED.value, why))
+    return AlertEvent(ChangeKind.CHANGED, changed, why, before=row)
+
+
+def _as_configured(row: AlertRow, rule: Rule) -> AlertRow:
+    return replace(row, severity=rule.severity.value, threshold=rule.threshold, title=rule.title)
+
+
+def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> list[AlertEvent]:
+    """Resolve the firing alerts of models and rules that are configured no longer; ``known`` are rules by model."""
+    events: list[AlertEvent] = []
+    for row in work.alerts(status=Status.FIRING.value):
+        if row.rule not in {*known.get(row.model, ()), *(BUILT_IN if row.model in known else ())}:
+            reason = "the rule was removed" if row.model in known else "the model was removed"
+            events.append(_end(work, row, now, f"{reason} from the configuration"))
+            if row.model not in known:
+                forget_rules(row.model, work)
+    return events
+
+
+def _alert_id(model: str, rule: str, started: datetime, now: datetime) -> str:
+    text = f"{model}\n{rule}\n{started.isoformat()}\n{now.isoformat()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _judged(one: Judgement) -> JudgedWindow:
+    ends = one.low, one.high, one.n, one.threshold, one.reason, one.bound, one.confidence
+    verdict = Verdict(one.rule, VerdictState(one.state), one.value, *ends)
+    return JudgedWindow(Window(one.window_start, one.window_end), verdict)
+
+
+def _as_stored(row: AlertRow) -> StoredAlert:
+    return StoredAlert(row.id, row.rule, Status(row.status), row.started_at, row.last_end)
+
+
+def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime) -> AlertRow:
+    summary = work.summary(model, span.fired.start)
+    findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary), span.rule) if summary is not None else None
+    return AlertRow(
+        id=id,
+        model=model,
+        rule=span.rule.name,
+        measure=span.rule.measure,
+        severity=span.rule.severity.value,
+        title=span.rule.title,
+        status=Status.FIRING.value,
+        started_at=span.started.start,
+        last_end=span.last.end,
+        window_start=span.fired.start,
+        window_end=span.fired.end,
+        value=span.verdict.value,
+        low=span.verdict.low,
+        high=span.verdict.high,
+        n=span.verdict.n,
+        threshold=span.verdict.threshold,
+        worst=span.worst.value,
+        findings=msgspec.json.encode(findings),
+        fired_at=now,
+        ended_at=None,
+        bound=span.verdict.bound,
+        confidence=span.verdict.confidence,
+    )
+
+
+def _changed(alert: AlertRow, change: Change, now: datetime) -> AlertRow:
+    if change.span is None:
+        return replace(alert, status=Status.CORRECTED.value, ended_at=now)
+    firing = change.span.firing
+    if change.kind is ChangeKind.REOPENED:  # whoever took it on thought that it was over
+        alert = replace(alert, acknowledged_by="", acknowledged_at=None, acknowledged_reason="")
+    alert = _as_configured(alert, change.span.rule) if firing else alert
+    return replace(
+        alert,
+        status=(Status.FIRING if firing else Status.RESOLVED).value,
+        started_at=change.span.started.start,
+        last_end=change.span.last.end,
+        worst=change.span.worst.value,
+        ended_at=None if firing else (alert.ended_at or now),
+    )
+
+
+def explain(summary: WindowSummary, rule: Rule) -> Findings:
+    """Say what changed in a window against the reference, and what did not; and on how many labels a rule rests."""
+    found = findings_of(
+        {name: _finding(view) for name, view in summary.drift.items()},
+        _finding(summary.prediction_drift) if summary.prediction_drift is not None else None,
+        _finding(summary.label_drift) if summary.label_drift is not None else None,
+    )
+    if not rests_on_labels(rule.measure):
+        return found
+    return replace(found, sentences=(*found.sentences, f"{Coverage(summary.labelled, summary.predictions)}."))
+
+
+def _finding(view: DriftView) -> ColumnFinding:
+    return ColumnFinding(view.drifted or view.value is not None, view.drifted, view.changes, view.reason, view.severity)

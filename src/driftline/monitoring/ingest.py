@@ -1,0 +1,223 @@
+"""Works batches of the inbox in: into the log, then into the windows' profiles, then out of the inbox.
+
+`driftline.monitoring.draining` says which batch, and what becomes of one that keeps failing.
+
+Each step can be repeated. If the process dies between two of them, the same inbox rows are planned again from the same
+state, the log skips what it has, and nothing is lost or counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import msgspec
+import polars as pl
+
+from driftline.events import Label, Prediction, Window, WindowSpec
+from driftline.monitoring.model import MonitoredModel
+from driftline.profiles import NumericColumn, WindowProfile, profile_rows
+from driftline.sketches import decode, encode
+from driftline.store.inbox import InboxRow, done
+from driftline.store.logged import LoggedLabel, LoggedPrediction, predictions_frame
+from driftline.store.state import KnownPrediction, State, WindowRow, Work
+
+AHEAD = timedelta(minutes=10)
+"""How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What some inbox rows amount to, given what was known before them."""
+
+    predictions: list[LoggedPrediction] = field(default_factory=list)
+    labels: list[LoggedLabel] = field(default_factory=list)
+    shadows: list[LoggedPrediction] = field(default_factory=list)
+    known: dict[str, KnownPrediction] = field(default_factory=dict)  # new, or with another label
+    waiting: dict[str, Label] = field(default_factory=dict)  # labels whose prediction has not come
+    matched: set[str] = field(default_factory=set)  # ids whose waiting label has found its prediction
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    watermark: datetime | None = None
+
+    def count(self, name: str, key: str = "") -> None:
+        """Count one event."""
+        self.counts[name, key] = self.counts.get((name, key), 0) + 1
+
+    def see(self, time: datetime, arrived: datetime) -> None:
+        """Let event time come as far as an event says, and at most `AHEAD` of when it arrived."""
+        time = min(time, arrived + AHEAD)
+        self.watermark = max(self.watermark or time, time)
+
+
+def make_plan(
+    rows: Sequence[InboxRow],
+    known: Mapping[str, KnownPrediction],
+    waiting: Mapping[str, Label],
+    *,
+    accepted_for: timedelta,
+) -> Plan:
+    """Decide, in the order of arrival, what each event does. Pure: the same rows on the same state give the same plan.
+
+    The first prediction of an id counts, later ones are duplicates. The newest label of an id counts; one that says
+    what is known already is a duplicate. A label more than ``accepted_for`` after its prediction is too late.
+    """
+    plan = Plan()
+    known, waiting = dict(known), dict(waiting)
+    for row in rows:
+        for prediction in row.predictions:
+            plan.see(prediction.time, row.arrived_at)
+            if prediction.role == "shadow":  # kept for contests; no window speaks of it
+                plan.count("shadow_predictions", prediction.version)
+                plan.shadows.append(LoggedPrediction(row.seq, prediction))
+                continue
+            if prediction.id in known:
+                plan.count("duplicate_events", "prediction")
+                continue
+            plan.count("predictions", prediction.version)
+            plan.predictions.append(LoggedPrediction(row.seq, prediction))
+            known[prediction.id] = plan.known[prediction.id] = KnownPrediction(prediction.time, None)
+            if (label := waiting.pop(prediction.id, None)) is not None:
+                plan.waiting.pop(prediction.id, None)
+                plan.matched.add(prediction.id)
+                _take_label(plan, known, row.seq, label, accepted_for)
+        for label in row.labels:
+            plan.see(label.time, row.arrived_at)
+            if label.id in known:
+                _take_label(plan, known, row.seq, label, accepted_for)
+            elif label.id in waiting and waiting[label.id].label == label.label:
+                plan.count("duplicate_events", "label")
+            else:
+                waiting[label.id] = plan.waiting[label.id] = label
+                plan.count("early_labels")
+    return plan
+
+
+def _take_label(plan: Plan, known: dict[str, KnownPrediction], seq: int, label: Label, accepted_for: timedelta) -> None:
+    prediction = known[label.id]
+    if label.time - prediction.time > accepted_for:
+        plan.count("invalid_events", "label.too_late")
+        return
+    if prediction.label == label.label:
+        plan.count("duplicate_events", "label")
+        return
+    plan.count("labels" if prediction.label is None else "corrected_labels")
+    plan.labels.append(LoggedLabel(seq, prediction.time, label))
+    known[label.id] = plan.known[label.id] = replace(prediction, label=label.label)
+
+
+def ids_of(rows: Sequence[InboxRow]) -> set[str]:
+    """The ids that inbox rows speak of."""
+    return {one.id for row in rows for one in row.predictions} | {one.id for row in rows for one in row.labels}
+
+
+def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> None:
+    """Bring the effect of inbox rows into the log and the state, and remove them from the inbox.
+
+    What can fail because of what the rows say comes before the first of them is in the log.
+    """
+    ids = ids_of(rows)
+    with state.read() as read:
+        known, waiting = read.known_predictions(model.name, ids), read.waiting_labels(model.name, ids)
+    plan = make_plan(rows, known, waiting, accepted_for=model.config.labels.accepted_for)
+    profiles = profile_predictions(model, [row.prediction for row in plan.predictions])
+    through = rows[-1].seq
+    model.log.append_predictions(plan.predictions, through=through)
+    model.log.append_labels(plan.labels, through=through)
+    model.log.append_predictions(plan.shadows, through=through, table="shadow")
+    model.log.sync()
+    with state.work() as work:
+        work.put_predictions(model.name, plan.known)
+        work.drop_waiting_labels(model.name, plan.matched)
+        work.put_waiting_labels(model.name, plan.waiting)
+        for (window, version), profile in profiles.items():
+            _merge_into_window(work, model, window, version, profile)
+        for start in {model.config.window.window_of(label.prediction_time).start for label in plan.labels}:
+            work.mark_labels_changed(model.name, start)
+        for (name, key), by in plan.counts.items():
+            work.count(model.name, name, key, by)
+        watermark = _update_model(work, model, plan, profiles, rows[-1])
+        stale = work.drop_stale_labels(model.name, watermark - model.config.labels.accepted_for)
+        work.count(model.name, "invalid_events", "label.no_prediction", stale)
+        done(work.connection, model.name, rows)
+
+
+def profile_predictions(
+    model: MonitoredModel, predictions: Sequence[Prediction]
+) -> dict[tuple[Window, str], WindowProfile]:
+    """Profile predictions by window and version."""
+    if not predictions:
+        return {}
+    frame = predictions_frame([LoggedPrediction(0, one) for one in predictions], model.schema)
+    return {
+        key: profile_rows(part, model.schema, model.reference.grids)
+        for key, part in by_window(frame, model.config.window).items()
+    }
+
+
+def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], pl.DataFrame]:
+    """Split canonical rows with ``time`` and ``version`` into windows and versions."""
+    times = rows["time"].to_list()
+    parts = rows.with_columns(pl.Series("start", spec.starts_of(times), dtype=pl.Datetime("us", "UTC"))).partition_by(
+        "start", "version", as_dict=True, include_key=False, maintain_order=True
+    )
+    return {(spec.window_of(start), version): part for (start, version), part in parts.items()}
+
+
+def _merge_into_window(work: Work, model: MonitoredModel, window: Window, version: str, profile: WindowProfile) -> None:
+    stored = next((row for row in work.window(model.name, window.start) if row.version == version), None)
+    if stored is not None:
+        profile = decode(stored.profile, WindowProfile).merge(profile)
+    work.put_window(
+        WindowRow(
+            model=model.name,
+            start=window.start,
+            version=version,
+            end=window.end,
+            predictions=profile.predictions,
+            labelled=profile.labelled,
+            profile=encode(profile),
+            labels_changed=stored.labels_changed if stored is not None else False,
+            settled=False,
+            revision=stored.revision if stored is not None else 0,
+        )
+    )
+
+
+def _update_model(
+    work: Work,
+    model: MonitoredModel,
+    plan: Plan,
+    profiles: Mapping[tuple[Window, str], WindowProfile],
+    last: InboxRow,
+) -> datetime:
+    """Store the watermark, the latencies and how far the log has come; return the watermark."""
+    stored = work.model(model.name)
+    assert stored is not None  # open_model stores it
+    latency = decode(stored.latency, NumericColumn) if stored.latency else NumericColumn()
+    for profile in profiles.values():
+        latency = latency.merge(latency_of(profile))
+    assert plan.watermark is not None  # an inbox row has at least one event
+    watermark = plan.watermark
+    if stored.watermark is not None:  # where the clock was ahead and has been put right, event time comes back with it
+        watermark = max(watermark, min(stored.watermark, last.arrived_at + AHEAD))
+        if watermark < stored.watermark:
+            work.assess_all(model.name)  # windows that were closed may be open again
+    # The log may be further: a larger batch, of which this is the beginning, has failed after it was appended.
+    marks = {table: min(seq, last.seq) for table, seq in model.log.last_seqs().items()}
+    work.put_model(
+        replace(
+            stored,
+            watermark=watermark,
+            latency=encode(latency),
+            last_arrival=last.arrived_at,
+            log_marks=msgspec.msgpack.encode(marks),
+        )
+    )
+    return watermark
+
+
+def latency_of(profile: WindowProfile) -> NumericColumn:
+    """The latencies of a window."""
+    seconds = profile.outputs.columns.get("latency_seconds")
+    return seconds if isinstance(seconds, NumericColumn) else NumericColumn()

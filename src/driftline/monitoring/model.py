@@ -1,0 +1,219 @@
+"""One monitored model as the service holds it: its configuration, schema, reference and event log."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from driftline.errors import ConfigError, DataError, UnknownNameError, UsageError
+from driftline.events import Schema, Task
+from driftline.monitoring.options import ModelConfig
+from driftline.profiles import Columns, Reference, canonical, infer_schema
+from driftline.profiles.parts import are_dates
+from driftline.profiles.reading import read_alone
+from driftline.rules import Rule
+from driftline.rules.rule import difference
+from driftline.rules.topic import DRIFT_MEASURES
+from driftline.sketches import decode, encode
+from driftline.sources.files import open_rows, whole
+from driftline.sources.rows import Rows
+from driftline.statistics.drift import Floors
+from driftline.store.log import EventLog
+from driftline.store.state import ModelRow, State, Work
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoredModel:
+    """A model with all that is needed to work its events in and to judge its windows."""
+
+    config: ModelConfig
+    schema: Schema
+    reference: Reference
+    log: EventLog
+    rebuild: bool
+    """Whether what the profiles depend on has changed since they were stored: they must come from the log anew."""
+
+    rule_changes: Mapping[str, str] = field(default_factory=dict)
+    """By rule, in words, how the configuration has changed since its windows were judged; of all that must be again."""
+
+    behind: bool = False
+    """Whether the log is newer than the state, which must recall what it knows from there; see `agreement`."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+
+def open_models(configs: Mapping[str, ModelConfig], storage: Path, state: State) -> dict[str, MonitoredModel]:
+    """Open all models, whose logs lie in ``storage``.
+
+    A `ConfigError` names every model whose reference cannot be used, and why, in one line.
+    """
+    opened: dict[str, MonitoredModel] = {}
+    wrong: list[str] = []
+    for name, one in configs.items():
+        try:
+            opened[name] = open_model(one, storage, state)
+        except (DataError, UsageError) as error:
+            said = str(error)
+            wrong.append(said if isinstance(error, ConfigError) else f"models.{name}.reference: {said}")
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    return opened
+
+
+def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredModel:
+    """Read or recall the reference, store what is new, and open the log.
+
+    The reference profile is computed once: again only when its file or what it depends on has changed.
+    """
+    fingerprint, rules = _fingerprint(config), _rules(config)
+    with state.read() as read:
+        stored = read.model(config.name)
+    if stored is not None and stored.fingerprint == fingerprint:
+        schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
+    else:
+        schema, reference = _read_reference(config)
+    rebuild = stored is not None and stored.fingerprint != fingerprint
+    if stored is None or rebuild or stored.rules != rules:
+        with state.work() as work:
+            work.put_model(
+                ModelRow(
+                    model=config.name,
+                    fingerprint=fingerprint if not rebuild else b"",  # known as done only after the rebuild
+                    rules=rules if stored is None else stored.rules,  # known as done once they have judged
+                    schema=encode(schema),
+                    reference=encode(reference),
+                    watermark=stored.watermark if stored is not None else None,
+                    latency=stored.latency if stored is not None else None,
+                    last_arrival=stored.last_arrival if stored is not None else None,
+                    log_marks=stored.log_marks if stored is not None else msgspec.msgpack.encode({}),
+                )
+            )
+            work.retire_judgements(config.name, [rule.name for rule in config.rules])
+            work.unsettle_all(config.name)
+    log = EventLog(storage / "log" / config.name, schema)
+    return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
+
+
+def remember_fingerprint(model: MonitoredModel, state: State) -> None:
+    """Say that the stored profiles are those of the present reference and windows."""
+    with state.work() as work:
+        stored = work.model(model.name)
+        assert stored is not None  # open_model stores it
+        work.put_model(replace(stored, fingerprint=_fingerprint(model.config)))
+
+
+def remember_rules(model: MonitoredModel, state: State) -> MonitoredModel:
+    """Say that the present rules have judged all windows; return the model without changes of them."""
+    rules = _rules(model.config)
+    with state.read() as read:
+        stored = read.model(model.name)
+    if stored is not None and stored.rules != rules:
+        with state.work() as work:
+            stored = work.model(model.name)
+            assert stored is not None  # it was there
+            work.put_model(replace(stored, rules=rules))
+    return replace(model, rule_changes={})
+
+
+def forget_rules(model: str, work: Work) -> None:
+    """Have all windows judged again when a model that is configured no longer comes back."""
+    stored = work.model(model)
+    if stored is not None and stored.rules:
+        work.put_model(replace(stored, rules=b""))
+
+
+def _rules(config: ModelConfig) -> bytes:
+    return msgspec.json.encode((config.rules, config.floors))
+
+
+def _rule_changes(config: ModelConfig, stored: ModelRow | None) -> dict[str, str]:
+    """In words, by rule. Rules of an earlier release are not known, nor is then what has changed."""
+    if stored is None or stored.rules == _rules(config):
+        return {}
+    try:
+        before, floors = msgspec.json.decode(stored.rules or b"[[], {}]", type=tuple[list[Rule], Floors])
+    except (msgspec.MsgspecError, UsageError):
+        return dict.fromkeys((rule.name for rule in config.rules), "")
+    old, found = {rule.name: rule for rule in before}, dict[str, str]()
+    for rule in config.rules:
+        if rule.name not in old:
+            found[rule.name] = "the rule is configured again"
+        elif changed := difference(old[rule.name], rule):
+            found[rule.name] = f"the rule was changed: {changed}"
+        elif floors != config.floors and rule.measure in DRIFT_MEASURES:
+            found[rule.name] = "what counts as drift was changed"
+    return found or dict.fromkeys((rule.name for rule in config.rules), "")
+
+
+def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
+    columns = config.columns
+    rows = _read_as_served(open_rows(config.reference, columns.missing), columns)
+    if not rows.height:
+        raise DataError(f"{config.reference} has no rows; a reference shows what is usual")
+    schema = infer_schema(rows, columns, task=config.task, positive=config.positive)
+    if schema.task is not Task.REGRESSION and len(schema.classes) < 2 and columns.label is not None:
+        raise ConfigError(
+            f"the reference {config.reference} has fewer than two classes in {columns.label!r}; "
+            "a classifier's reference shows each class",
+            key=f"models.{config.name}.reference",
+        )
+    if columns.cluster is not None:
+        if columns.cluster not in schema.features:
+            raise UnknownNameError("feature", columns.cluster, schema.features)
+        schema = replace(schema, cluster=columns.cluster)
+    season_timezone = config.window.timezone if config.season == "yearly" else None
+    return schema, Reference.of(canonical(rows, columns, schema), schema, season_timezone=season_timezone)
+
+
+def _read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
+    """The rows of a reference, read so that they are like the events.
+
+    Inputs that are given as texts are texts in events, too; times that are written otherwise than these are names.
+    """
+    rows = whole(opened)
+    read, _ = read_alone(rows, columns)
+    kept = [
+        name
+        for name, dtype in read.schema.items()
+        if name not in columns.roles
+        and rows[name].dtype == pl.String
+        and ((dtype.is_numeric() and opened.typed) or (dtype.is_temporal() and not are_dates(rows[name])))
+    ]
+    return read.with_columns(rows[name] for name in kept)
+
+
+def _fingerprint(config: ModelConfig) -> bytes:
+    parts = (
+        config.columns,
+        config.task,
+        config.positive,
+        config.window,
+        config.season,
+        _digest_of_file(config.reference),
+    )
+    return _digest(repr(parts).encode())
+
+
+def _digest_of_file(path: Path) -> bytes:
+    """The digest of a reference, or a `DataError` that says why there is none."""
+    try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait for ever
+            raise DataError(f"{path} is no file; a model's reference is one file of rows")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; a path that is not absolute begins at the configuration's") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

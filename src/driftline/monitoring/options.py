@@ -1,0 +1,120 @@
+"""The options of one monitored model: the keys of its part of ``driftline.yaml``, and what they come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from driftline.events import Task, WindowSpec
+from driftline.fields import Above0, Count, Short, Text
+from driftline.profiles import Columns
+from driftline.rules import Rule, Severity
+from driftline.statistics import Floors
+
+Season = Literal["yearly"]
+"""``yearly``: inputs are compared with the reference's rows of the same and the neighbouring calendar months."""
+
+_FLOORS = Floors()
+LEAST_COVERAGE = 0.5
+"""The label coverage that a rule asks for by default."""
+
+_ONE_THRESHOLD = {
+    "oneOf": [{"required": [side], "properties": {side: {"type": "number"}}} for side in ("below", "above")]
+}
+
+
+class ColumnsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Which column of the reference plays which part; features are by default all columns that play no other part."""
+
+    id: Text | None = None
+    time: Text | None = None
+    version: Text | None = None
+    prediction: Text | None = None
+    score: Text | Annotated[dict[str, Text], Meta(min_length=1)] | None = None
+    label: Text | None = None
+    features: list[Text] | None = None
+    segments: list[Text] = []
+    missing: list[str | int | float] | None = None
+    time_format: Text | None = None
+    categorical: list[Text] | None = None
+    cluster: Text | None = None
+
+
+class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How long a window waits for its last labels, and how late a label is still taken."""
+
+    expected_within: Short = "7d"
+    accepted_for: Short = "90d"
+
+
+class ReferenceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where the reference rows are, and whether inputs are compared with the same time of year only."""
+
+    path: Text
+    season: Season | None = None
+
+
+class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"for_windows": "for"}):
+    """One alert rule: a measure, and a threshold on exactly one side of it."""
+
+    name: Short
+    measure: Short
+    below: float | None = None
+    above: float | None = None
+    for_windows: Count = 1
+    severity: Severity = Severity.WARNING
+    confidence: Annotated[float, Meta(gt=0.5, lt=1)] = 0.95
+    min_samples: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 1
+    clear: float | None = None
+    keep_firing_for: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
+    min_coverage: Annotated[float, Meta(ge=0, le=1)] = LEAST_COVERAGE
+
+
+class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What is a trifle and what is chance, when columns are compared; see `Floors`."""
+
+    js: Above0 = _FLOORS.js
+    wasserstein: Above0 = _FLOORS.wasserstein
+    missing: Above0 = _FLOORS.missing
+    missing_factor: Above0 = _FLOORS.missing_factor
+    unseen: Above0 = _FLOORS.unseen
+    chance: Above0 = _FLOORS.chance
+    rows: Count = _FLOORS.rows
+
+
+class AlertsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """When to alert."""
+
+    floors: FloorsSection = FloorsSection()
+    stale_after: Short | None = None
+    rules: list[Annotated[RuleSection, Meta(extra_json_schema=_ONE_THRESHOLD)]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsConfig:
+    """How long a window waits for its last labels, and how late a label is still taken."""
+
+    expected_within: timedelta
+    accepted_for: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """One model, checked."""
+
+    name: str
+    task: Task | None
+    columns: Columns
+    positive: str | None
+    window: WindowSpec
+    labels: LabelsConfig
+    reference: Path
+    season: Season | None
+    rules: tuple[Rule, ...]
+    floors: Floors = field(default_factory=Floors)
+    stale_after: timedelta | None = None

@@ -1,0 +1,78 @@
+"""Recomputes every window of a model from the log, and says where the stored state differed: it must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from driftline.events import Window
+from driftline.monitoring.agreement import known_marks, recall
+from driftline.monitoring.model import MonitoredModel
+from driftline.profiles import WindowProfile, profile_rows
+from driftline.sketches import encode
+from driftline.store.state import State, WindowRow
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """How many windows the log has, and the starts of those whose stored profile was not the same to the byte."""
+
+    windows: int
+    differing: tuple[datetime, ...]
+
+
+def rebuild(
+    model: MonitoredModel, state: State, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Rebuilt:
+    """Replace all windows of a model by what the log says. The worker must not run meanwhile.
+
+    Where the log is newer than the state, the state recalls the rest from it too. What the log has beyond what the
+    state knows is otherwise a batch that still waits in the inbox: it is not counted here.
+    ``progress`` is told how many windows are done, of how many.
+    """
+    spec = model.config.window
+    with state.read() as read:
+        through = None if model.behind else known_marks(read, model.name)
+        keys = sorted({(spec.window_of(time), version) for time, version in model.log.times_and_versions(through)})
+        before = {(row.window, row.version): row for row in read.windows(model.name)}
+    rows: list[WindowRow] = []
+    profiles: list[WindowProfile] = []
+    for index, (window, version) in enumerate(keys):
+        progress(index, len(keys))
+        log_rows = model.log.window_rows(window, version, through=through)
+        profile = profile_rows(log_rows, model.schema, model.reference.grids)
+        profiles.append(profile)
+        known = before.get((window, version))
+        rows.append(_row(model.name, version, profile, window, 0 if known is None else known.revision))
+    progress(len(keys), len(keys))
+    stored = {key: row.profile for key, row in before.items()}
+    fresh = {(row.window, row.version): row.profile for row in rows}
+    differing = {
+        window.start
+        for window, version in fresh.keys() | stored.keys()
+        if fresh.get((window, version)) != stored.get((window, version))
+    }
+    with state.work() as work:
+        work.drop_windows(model.name)
+        for row in rows:
+            work.put_window(row)
+        if model.behind:
+            recall(model, work, profiles)
+    return Rebuilt(len(rows), tuple(sorted(differing)))
+
+
+def _row(model: str, version: str, profile: WindowProfile, window: Window, revision: int) -> WindowRow:
+    """A window as it comes from the log; what has gone out of it by remote write is followed by what is known now."""
+    return WindowRow(
+        model=model,
+        start=window.start,
+        version=version,
+        end=window.end,
+        predictions=profile.predictions,
+        labelled=profile.labelled,
+        profile=encode(profile),
+        labels_changed=False,
+        settled=False,
+        revision=revision,
+    )

@@ -1,0 +1,109 @@
+"""The one alert that rests on the clock: nothing arrives of a model any more, so that no window ever closes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import msgspec
+
+from driftline.monitoring.alerting import STALE_RULE, AlertEvent
+from driftline.monitoring.options import ModelConfig
+from driftline.rules import ChangeKind, Rule, Status
+from driftline.rules.findings import Findings
+from driftline.rules.topic import STALENESS
+from driftline.store.state import AlertRow, State, TransitionRow, Work
+from driftline.text import lengths
+
+_HOUR = timedelta(hours=1)
+
+
+def check_arrivals(configs: Iterable[ModelConfig], state: State, now: datetime, started: datetime) -> list[AlertEvent]:
+    """What has changed about the staleness of models; however many there are, the state is asked twice.
+
+    ``now`` and ``started``, when the service started, are wall-clock time: what did not arrive while nobody could take
+    it is not missed, and of a model that never received anything the wait begins at the start. To be stored and
+    announced by `store_event`.
+    """
+    with state.read() as read:
+        arrivals = read.last_arrivals()
+        firing = {row.model: row for row in read.alerts(rule=STALE_RULE, status=Status.FIRING.value)}
+    found = (_check(one, arrivals.get(one.name), firing.get(one.name), now, started) for one in configs)
+    return [event for event in found if event is not None]
+
+
+def _check(
+    config: ModelConfig, last: datetime | None, open_alert: AlertRow | None, now: datetime, started: datetime
+) -> AlertEvent | None:
+    quiet_since = max(last or started, started)
+    stale = config.stale_after is not None and now - quiet_since > config.stale_after
+    if open_alert is not None:
+        return _moved(config, open_alert, last, now)
+    if stale:
+        assert config.stale_after is not None
+        alert = _alert(config, config.stale_after, last, started, now)
+        return AlertEvent(ChangeKind.FIRED, alert, _said(last, started))
+    return None
+
+
+def _moved(config: ModelConfig, alert: AlertRow, last: datetime | None, now: datetime) -> AlertEvent | None:
+    """What has become of an alert that fires; a new start of the service changes nothing about it."""
+    ended = replace(alert, status=Status.RESOLVED.value, ended_at=now, last_end=now)
+    if config.stale_after is None:
+        return AlertEvent(ChangeKind.RESOLVED, ended, "`stale_after` is no longer configured")
+    if last is not None and last != alert.started_at:
+        return AlertEvent(ChangeKind.RESOLVED, ended, f"events arrive again: the newest on {last:%Y-%m-%d %H:%M} UTC")
+    threshold = config.stale_after / _HOUR
+    if threshold == alert.threshold:
+        return None
+    before, after = lengths(alert.threshold * 3600, threshold * 3600)
+    reason = f"the rule was changed: stale_after {before} → {after}"
+    if now - alert.started_at <= config.stale_after:
+        return AlertEvent(ChangeKind.RESOLVED, ended, reason)
+    return AlertEvent(ChangeKind.CHANGED, replace(alert, threshold=threshold), reason, before=alert)
+
+
+def _said(last: datetime | None, started: datetime) -> str:
+    if last is None:
+        return f"nothing has ever arrived, and this service waits since {started:%Y-%m-%d %H:%M} UTC"
+    return f"nothing has arrived since {last:%Y-%m-%d %H:%M} UTC"
+
+
+def store_event(work: Work, event: AlertEvent, now: datetime) -> None:
+    """Store the alert and its step."""
+    work.put_alert(event.alert)
+    work.add_transition(TransitionRow(event.alert.id, now, event.kind.value, event.reason))
+
+
+def _alert(
+    config: ModelConfig, stale_after: timedelta, last: datetime | None, started: datetime, now: datetime
+) -> AlertRow:
+    rule = Rule(STALE_RULE, STALENESS, above=stale_after / _HOUR)
+    since = last or started
+    said = f"Of {config.name} {_said(last, started)}: no window closes, nothing is judged."
+    return AlertRow(
+        id=hashlib.sha256(f"{config.name}\n{STALE_RULE}\n{since.isoformat()}\n{now.isoformat()}".encode()).hexdigest()[
+            :16
+        ],
+        model=config.name,
+        rule=STALE_RULE,
+        measure=STALENESS,
+        severity=rule.severity.value,
+        title="Model receives no events!",
+        status=Status.FIRING.value,
+        started_at=since,
+        last_end=now,
+        window_start=since,
+        window_end=now,
+        value=(now - since) / _HOUR,
+        low=None,
+        high=None,
+        n=0,
+        threshold=rule.threshold,
+        worst=None,
+        findings=msgspec.json.encode(Findings((), (), (), (said,))),
+        fired_at=now,
+        ended_at=None,
+    )

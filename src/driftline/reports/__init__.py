@@ -1,0 +1,1 @@
+"""Renderers of reports, contests and model cards."""

@@ -1,0 +1,108 @@
+"""A contest as one self-contained page: inline styles and SVG, no scripts, nothing from the network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from driftline.reports.words import told_segments
+from driftline.rules.contest import Contest
+from driftline.statistics.figures import decimals_of
+from driftline.statistics.paired import LOSSES, Difference
+
+if TYPE_CHECKING:
+    import jinja2
+
+_WIDTH, _HEIGHT, _PAD = 640.0, 160.0, 8.0
+
+
+class Whisker(NamedTuple):
+    """An interval on an axis of 100 units: name, places of its low end, value and high end, whole words."""
+
+    name: str
+    low: float
+    value: float
+    high: float
+    words: str
+    side: str
+
+
+class Lines(NamedTuple):
+    """The measure of both over time as points of polylines, and what stands at the ends of the axes."""
+
+    champion: str
+    challenger: str
+    lowest: str
+    highest: str
+    begin: str
+    end: str
+
+
+def contest_html(contest: Contest) -> str:
+    """Write the page."""
+    names = [("All rows", contest.difference)]
+    names += [(name, one.difference) for name, one in zip(told_segments(contest), contest.segments, strict=True)]
+    whiskers, zero = _whiskers(names)
+    return _template().render(
+        contest=contest,
+        whiskers=whiskers,
+        zero=zero,
+        lines=_lines(contest),
+        width=_WIDTH,
+        height=_HEIGHT,
+        less_is_better=contest.measure in LOSSES,
+    )
+
+
+def _whiskers(found: Sequence[tuple[str, Difference]]) -> tuple[list[Whisker], float]:
+    ends = [end for _, one in found for end in (one.low, one.high) if end is not None]
+    if not ends:
+        return [], 0.0
+    least, most = min(0.0, *ends), max(0.0, *ends)
+    span = (most - least) or 1.0
+
+    def place(value: float) -> float:
+        return round(100 * (value - least) / span, 2)
+
+    made = []
+    for name, one in found:
+        if one.value is None or one.low is None or one.high is None:
+            continue
+        digits = decimals_of(one.value, one.low, one.high)
+        then, now = (f"{value:.{digits}f}" for value in (one.second, one.first))
+        change, low, high = (f"{value:+.{digits}f}" for value in (one.value, one.low, one.high))
+        words = f"{then} → {now}: {change} [{low}, {high}], n = {one.n}"
+        side = "better" if one.low > 0 else "worse" if one.high < 0 else "open"
+        made.append(Whisker(name, place(one.low), place(one.value), place(one.high), words, side))
+    return made, place(0.0)
+
+
+def _lines(contest: Contest) -> Lines | None:
+    known = [one for one in contest.over_time if one.champion is not None and one.challenger is not None]
+    if len(known) < 2:
+        return None
+    values = [value for one in known for value in (one.champion, one.challenger) if value is not None]
+    least, most = min(values), max(values)
+    span = (most - least) or 1.0
+
+    def points(of: str) -> str:
+        step = (_WIDTH - 2 * _PAD) / (len(known) - 1)
+        return " ".join(
+            f"{_PAD + place * step:.1f},{_HEIGHT - _PAD - (getattr(one, of) - least) / span * (_HEIGHT - 2 * _PAD):.1f}"
+            for place, one in enumerate(known)
+        )
+
+    begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in (known[0].begin, known[-1].end))
+    return Lines(points("champion"), points("challenger"), f"{least:.4g}", f"{most:.4g}", begin, end)
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("driftline.reports"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("contest.html")

@@ -1,0 +1,283 @@
+"""One self-contained page of a check: inline styles and SVG, no scripts, nothing from the network."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from driftline.lookalikes import shown_all
+from driftline.profiles import NumericColumn
+from driftline.reports import performance_html
+from driftline.reports.bars import Bars, bars_of
+from driftline.reports.drawn import Profiles, bars_for
+from driftline.reports.words import cleaned, is_worse, parts_of, problems
+from driftline.statistics import DISTANCES, TESTS
+from driftline.statistics.figures import figure, percent, percents
+
+if TYPE_CHECKING:
+    import jinja2
+
+QUIET_CHARTS = 50
+HOVERED_CHARTS = 200
+"""Charts whose bars name themselves: the others are drawn alone, so that a page of a thousand columns stays small."""
+
+_WIDTH, _HEIGHT, _SMALL_WIDTH, _SMALL_HEIGHT = 300.0, 72.0, 120.0, 22.0
+_SMALL_BARS = 12
+_NAME_CELLS, _TITLE_SHOWN = 13, 120
+_WHISKER, _WIDEST = 112.0, 1e300
+_ALERTS_OPEN, _PARTS_OPEN = 20, 20
+
+
+class Chart(NamedTuple):
+    """Two distributions as paths: the reference's filled, the current one's outlined.
+
+    ``bars`` are the places where a bar names itself (x, width, words); ``rows`` are set for categories instead of the
+    paths: a short name, the whole one, widths of both bars, and both shares in words.
+    """
+
+    words: str
+    reference: str = ""
+    current: str = ""
+    ends: tuple[str, str] | None = None
+    bars: tuple[tuple[str, str, str], ...] = ()
+    rows: tuple[tuple[str, str, str, str, str], ...] = ()
+
+
+class Whisker(NamedTuple):
+    """The low end, the value and the high end of both sides, as places on an axis of `_WHISKER` units."""
+
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
+
+
+class Part(NamedTuple):
+    """A segment or a class: its name, its measures in the order of the table's, and whether any is worse."""
+
+    name: str
+    measures: tuple[Mapping[str, Any] | None, ...]
+    worse: tuple[bool, ...]
+
+
+class Parts(NamedTuple):
+    """Segments or classes as a table, the worse ones first."""
+
+    title: str
+    word: str
+    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("driftline.reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "figure": figure, "chance": _chance, "distance": _distance}
+    return environment.get_template("report.html")
+
+
+def _shown(value: Any) -> Any:
+    """Strangers' text, cleaned: a name must not turn the direction of what stands around it. Macros are of ours."""
+    return cleaned(value) if type(value) is str else value
+
+
+def render(
+    document: Mapping[str, Any],
+    profiles: Profiles,
+    errors: tuple[NumericColumn, NumericColumn] | None = None,
+) -> str:
+    """The page of a report: its JSON document, the profiles of its columns, and a regression's errors on both sides.
+
+    Columns that drifted have a card each, the others are rows of a folded table; charts are drawn for those and for
+    the first `QUIET_CHARTS` of these, so that a page of a thousand columns stays small.
+    """
+    loud = [column for column in document["columns"] if column["drift"]["drifted"]]
+    quiet = [column for column in document["columns"] if not column["drift"]["drifted"]]
+    charts, small = {}, {}
+    for at, column in enumerate(loud):
+        if bars := bars_for(column, profiles):
+            charts[column["column"]] = _chart(column["column"], bars, hovered=at < HOVERED_CHARTS)
+    for column in quiet[:QUIET_CHARTS]:
+        if bars := bars_for(column, profiles, _SMALL_BARS):
+            small[column["column"]] = _paths(column["column"], bars, _SMALL_WIDTH, _SMALL_HEIGHT)
+    performance = document["performance"] or {}
+    confusion = _told_confusion(document["confusion"])
+    error_bars = bars_of(*errors) if errors is not None else None
+    return _template().render(
+        report=document,
+        loud=loud,
+        told=shown_all(column["column"] for column in document["columns"]),
+        quiet=quiet,
+        charts=charts,
+        small=small,
+        whiskers=_whiskers(performance),
+        problems=problems(performance),
+        matrix=performance_html.matrix(confusion),
+        mix_ups=performance_html.mix_ups(confusion, *_labelled(performance)),
+        calibration=performance_html.calibration(document["calibration"]),
+        gain=performance_html.gain(document["gains"]),
+        errors=_paths("errors", error_bars, _WIDTH, _HEIGHT) if error_bars else None,
+        measured=[column for column in document["columns"] if column["drift"]["distances"]],
+        distances=tuple(DISTANCES),
+        tests=tuple(TESTS),
+        worse={name for name, measure in performance.items() if is_worse(name, measure, performance)},
+        tables=[
+            table
+            for table in (
+                _parts("Segments", "segment", parts_of(document, "segments")),
+                _parts("Classes", "class", parts_of(document, "classes")),
+            )
+            if table.parts
+        ],
+        alerts_open=_ALERTS_OPEN,
+        parts_open=_PARTS_OPEN,
+    )
+
+
+def _told_confusion(confusion: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The pairs of label and prediction with class names that can be told apart."""
+    told = shown_all(pair[key] for pair in confusion or () for key in ("label", "prediction"))
+    named = [{**pair, "label": told[pair["label"]], "prediction": told[pair["prediction"]]} for pair in confusion or ()]
+    return named or None
+
+
+# ---- distributions -----------------------------------------------------------------------------------------
+
+
+def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
+    if bars.ends is None:
+        told = shown_all(bars.names)
+        rows = tuple(
+            (
+                _short(told[category]),
+                told[category][:_TITLE_SHOWN],
+                f"{100 * before / bars.tallest:.1f}",
+                f"{100 * now / bars.tallest:.1f}",
+                " → ".join(percents(before, now)),
+            )
+            for category, before, now in zip(bars.names, bars.reference, bars.current, strict=True)
+        )
+        return Chart(_chart_words(name, bars), rows=rows)
+    chart = _paths(name, bars, _WIDTH, _HEIGHT)
+    if not hovered:
+        return chart
+    width = _WIDTH / len(bars.names)
+    return chart._replace(
+        bars=tuple(
+            (f"{at * width:.1f}", f"{width:.1f}", f"{title}: {' → '.join(percents(before, now))}")
+            for at, (title, before, now) in enumerate(zip(bars.names, bars.reference, bars.current, strict=True))
+        )
+    )
+
+
+def _paths(name: str, bars: Bars, width: float, height: float) -> Chart:
+    """Both sides as steps of equal width on one base line; a bar of the reference leaves a gap to the next one."""
+    step = width / len(bars.names)
+    filled = "".join(
+        f"M{at * step + step * 0.08:.1f} {height:g}v-{height * share / bars.tallest:.1f}h{step * 0.84:.1f}V{height:g}z"
+        for at, share in enumerate(bars.reference)
+        if share > 0
+    )
+    heights = [height * (1 - share / bars.tallest) for share in bars.current]
+    outline = f"M0 {height:g}" + "".join(f"V{y:.1f}H{(at + 1) * step:.1f}" for at, y in enumerate(heights))
+    return Chart(_chart_words(name, bars), filled, f"{outline}V{height:g}", bars.ends)
+
+
+def _chart_words(name: str, bars: Bars) -> str:
+    """What a chart shows, for those who do not see it: where most of the rows are and were."""
+    most = []
+    for side, shares in (("reference", bars.reference), ("current", bars.current)):
+        share = max(shares)
+        if share > 0:
+            most.append(f"{side} most often {bars.names[shares.index(share)][:_TITLE_SHOWN]} ({percent(share)})")
+    return f"{name[:_TITLE_SHOWN]}: {'; '.join(most) or 'no values'}"
+
+
+def _short(name: str) -> str:
+    """The first signs of a name, as many as there is room for; a Chinese sign takes the room of two.
+
+    >>> _short("rain"), _short("a long name of a category")
+    ('rain', 'a long name …')
+    """
+    widths = [2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in name]
+    if sum(widths) <= _NAME_CELLS:
+        return name
+    kept = sum(1 for total in itertools.accumulate(widths) if total < _NAME_CELLS)
+    return f"{name[:kept]}…"
+
+
+# ---- performance -------------------------------------------------------------------------------------------
+
+
+def _whiskers(performance: Mapping[str, Any]) -> dict[str, Whisker]:
+    """Where the measures of performance lie on an axis from the least to the greatest of both sides' intervals."""
+    found = {}
+    for name, measure in performance.items():
+        before = measure["reference"]
+        if before is None:
+            continue
+        sides = [[side[key] for key in ("low", "value", "high")] for side in (before, measure)]
+        ends = [*sides[0], *sides[1]]
+        if None in ends:
+            continue
+        low, span = min(ends), max(ends) - min(ends)
+        if 0 < span < _WIDEST:
+            found[name] = Whisker(*(tuple((place - low) / span * _WHISKER for place in side) for side in sides))
+    return found
+
+
+def _labelled(performance: Mapping[str, Any]) -> tuple[int, int]:
+    """How many labelled rows each side has, reference first."""
+    accuracy = performance.get("accuracy")
+    if accuracy is None:
+        return 0, 0
+    before = accuracy["reference"]
+    return 0 if before is None else before["n"], accuracy["n"]
+
+
+def _parts(title: str, word: str, parts: Sequence[tuple[str, Mapping[str, Any]]]) -> Parts:
+    """Only measures that some part has a value of have a column."""
+    names = tuple(dict.fromkeys(name for _, some in parts for name, one in some.items() if one["value"] is not None))
+    rows = [
+        Part(
+            where,
+            tuple(measures.get(name) for name in names),
+            tuple(name in measures and is_worse(name, measures[name]) for name in names),
+        )
+        for where, measures in parts
+    ]
+    return Parts(title, word, names, tuple(_worst_first(rows)))
+
+
+def _worst_first(rows: Iterable[Part]) -> list[Part]:
+    return sorted(rows, key=lambda part: -sum(part.worse))
+
+
+def _chance(p_value: float | None) -> str:
+    """A p-value in words.
+
+    >>> _chance(0.0), _chance(0.04), _chance(1.0), _chance(None)
+    ('< 0.001', '0.04', '1', '–')
+    """
+    if p_value is None:
+        return "–"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+
+
+def _distance(value: float | None) -> str:
+    """A distance in words, to the third decimal.
+
+    >>> _distance(0.25), _distance(None)
+    ('0.250', '–')
+    """
+    return "–" if value is None else figure(value)

@@ -1,0 +1,276 @@
+"""A check in a terminal: the verdict, the worst columns with both distributions, performance, and what else is."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from driftline.lookalikes import shown_all
+from driftline.reports.drawn import Profiles, bars_for
+from driftline.reports.words import cleaned, fallen, figures_of, is_compared, is_worse, parts_of, problems
+from driftline.statistics.figures import percent, percents
+
+ROWS_SHOWN = 20
+_SPARK_BARS = 10
+_BLOCKS, _PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
+_PLAIN_SIGNS = str.maketrans({"→": "->", "≥": ">=", "–": "-", "…": "...", "\N{REPLACEMENT CHARACTER}": "?"})
+_SHORT = {"wasserstein": "shift"}
+_FLOOR_WORDS = {
+    "wasserstein": "shift {:.2f} spreads",
+    "js": "js {:.2f}",
+    "missing": "missing {:.2f}",
+    "unseen": "unseen {:.2f}",
+}
+_ALERTS_SHOWN, _PARTS_SHOWN, _PAIRS_SHOWN, _NAME_SHOWN, _WORDS_SHOWN = 12, 10, 3, 80, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What can be written: texts and blocks in the signs of an encoding, an unknown one taken for ASCII."""
+
+    encoding: str = "utf-8"
+
+    @property
+    def blocks(self) -> str:
+        """Nine blocks, from empty to full."""
+        return _BLOCKS if _writes(self.encoding, _BLOCKS) else _PLAIN_BLOCKS
+
+    def text(self, text: str, style: str = "", *, keep: str = "", longest: int = 0) -> Text:
+        """Strangers' text, cleaned, cut to the ``longest`` length if there is one, and in signs that can be written."""
+        if longest and len(text) > longest:
+            text = text[: longest - 1] + "…"
+        text = cleaned(text, keep=keep)
+        if not _writes(self.encoding, text):
+            encoding = self.encoding if _writes(self.encoding, "") else "ascii"
+            text = text.translate(_PLAIN_SIGNS).encode(encoding, "backslashreplace").decode(encoding)
+        return Text(text, style)
+
+    def spark(self, shares: Sequence[float], tallest: float) -> str:
+        """A row of blocks as high as the shares; what is above 0 is seen.
+
+        >>> shares = [0.0, 0.01, 0.5, 1.0]
+        >>> Signs().spark(shares, 1.0), Signs("ascii").spark(shares, 1.0)
+        (' ▁▄█', ' .=%')
+        """
+        blocks = self.blocks
+        last = len(blocks) - 1
+        return "".join(blocks[max(round(share / tallest * last), 1) if share > 0 else 0] for share in shares)
+
+
+@functools.lru_cache(maxsize=256)
+def _writes(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def renderables(report: Mapping[str, Any], profiles: Profiles, *, encoding: str = "utf-8") -> Iterator[RenderableType]:
+    """The parts of a report's page in a terminal, top to bottom, from its JSON document and its columns' profiles.
+
+    Only signs of the ``encoding`` are used.
+    """
+    signs = Signs(encoding)
+    yield from _verdict(report, profiles, signs)
+    yield from _columns(report["columns"], profiles, signs)
+    yield from _performance(report, signs)
+    yield from _parts(report, "segments", "segment", signs)
+    yield from _parts(report, "classes", "class", signs)
+    yield from _dependence(report["dependence"], signs)
+    yield from _remarks(report, signs)
+
+
+def _verdict(report: Mapping[str, Any], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
+    count = len(report["alerts"])
+    verdict = f"ALERT: {count} alert{'s' if count > 1 else ''} found" if count else "OK: no alert"
+    yield Text(verdict, "bold red" if count else "bold green")
+    drifted = sum(_drifted(column) for column in report["columns"])
+    rows = report["rows"]
+    yield Text(
+        f"{rows['current']:,} current rows against {rows['reference']:,} of the reference; "
+        f"{drifted} of {len(report['columns'])} columns drifted"
+    )
+    if report["positive"] is not None and report["positive"]["doubt"]:
+        yield signs.text(report["positive"]["doubt"], "bold yellow")
+    alerts = [alert for alert in report["alerts"] if alert["kind"] == "performance" or alert["column"] not in profiles]
+    for alert in alerts[:_ALERTS_SHOWN]:
+        yield signs.text(alert["message"], "red")
+    if len(alerts) > _ALERTS_SHOWN:
+        yield Text(f"and {len(alerts) - _ALERTS_SHOWN} more such alerts; --json and --html have them all")
+    if report["guesses"]:
+        yield signs.text(f"guessed: {'; '.join(report['guesses'])}", "dim")
+
+
+# ---- columns -----------------------------------------------------------------------------------------------
+
+
+def _drifted(column: Mapping[str, Any]) -> bool:
+    return bool(column["drift"]["drifted"])
+
+
+def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
+    shown = [column for column in columns if column["drift"]["value"] is None or _drifted(column)]
+    quiet = len(columns) - len(shown)
+    told = shown_all(column["column"] for column in columns)
+    if shown:
+        table = _table(("column", "reference", "current", "drift", "what changed"))
+        for column in shown[:ROWS_SHOWN]:
+            before, now = _sparks(column, profiles, signs)
+            table.add_row(
+                signs.text(_named(column, told), "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
+                Text(before, "dim"),
+                Text(now),
+                signs.text(_size(column["drift"])),
+                _words(column, signs),
+            )
+        yield Text()
+        yield table
+        if floors := _floors(shown[:ROWS_SHOWN]):
+            yield Text(f"floors: {', '.join(floors)}", "dim")
+    if len(shown) > ROWS_SHOWN:
+        yield Text(f"and {len(shown) - ROWS_SHOWN} more; --json and --html have them all")
+    if quiet:
+        count = "column" if quiet == 1 and shown else "1 column" if quiet == 1 else f"{quiet} columns"
+        yield Text(f"{'The other ' if shown else ''}{count}: no drift")
+
+
+def _named(column: Mapping[str, Any], told: Mapping[str, str]) -> str:
+    name = told[column["column"]]
+    return name if column["role"] == "feature" else f"{name} ({column['role']})"
+
+
+def _words(column: Mapping[str, Any], signs: Signs) -> Text:
+    """What changed, a line each; which part of the column speaks stands before, unless the changes name it."""
+    drift = column["drift"]
+    lines = [line for line in column["changes"] if line] or [column["problem"] or drift["reason"]]
+    part = drift["part"]
+    if part and not any(line.startswith(part) for line in lines):
+        lines = [f"{part}:", *lines]
+    return Text("\n").join([signs.text(line, longest=_WORDS_SHOWN) for line in lines])
+
+
+def _sparks(column: Mapping[str, Any], profiles: Profiles, signs: Signs) -> tuple[str, str]:
+    bars = bars_for(column, profiles, _SPARK_BARS)
+    if bars is None:
+        return "", ""
+    return signs.spark(bars.reference, bars.tallest), signs.spark(bars.current, bars.tallest)
+
+
+def _size(drift: Mapping[str, Any]) -> str:
+    if drift["value"] is None:
+        return "yes" if drift["drifted"] else "–"
+    return f"{_SHORT.get(drift['measure'], drift['measure'])} {drift['value']:.2f}"
+
+
+def _floors(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each measure that speaks in the table had to reach."""
+    drifts = [column["drift"] for column in columns if column["drift"]["value"] is not None]
+    floors = {drift["measure"]: drift["threshold"] for drift in drifts}
+    return [words.format(floors[name]) for name, words in _FLOOR_WORDS.items() if name in floors]
+
+
+# ---- performance and relations -----------------------------------------------------------------------------
+
+
+def _performance(report: Mapping[str, Any], signs: Signs) -> Iterator[RenderableType]:
+    if report["performance"] is None:
+        return
+    known = {name: measure for name, measure in report["performance"].items() if measure["value"] is not None}
+    yield Text()
+    if known:
+        table = _table(("measure", "current", _interval_of(known), "rows", "reference", ""), right=True)
+        for name, measure in known.items():
+            worse = is_worse(name, measure, known)
+            table.add_row(Text(name), *_figures(measure, signs), "worse" if worse else "", style="red" if worse else "")
+        yield table
+    for problem in problems(report["performance"]):
+        yield signs.text(problem, "dim")
+    coverage = report["label_coverage"]
+    if coverage is not None and coverage["value"] is not None and coverage["value"] < 1:
+        yield Text(f"{percent(coverage['value'])} of the current rows have a label")
+
+
+def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Iterator[RenderableType]:
+    """Segments or classes where something is worse than on the reference, worst first."""
+    parts = parts_of(report, kind)
+    if not parts:
+        return
+    worse = fallen(parts)
+    compared = sum(is_compared(measures) for _, measures in parts)
+    yield Text()
+    if not worse:
+        nothing = "none is worse than on the reference" if compared else "the reference has nothing to compare with"
+        yield Text(f"{len(parts)} {word if len(parts) == 1 else kind}: {nothing}; --json and --html tell them apart")
+        return
+    interval = _interval_of({part.measure: part.current for part in worse})
+    table = _table((word, "worse in", "current", interval, "rows", "reference"), right=True)
+    for part in worse[:_PARTS_SHOWN]:
+        measure = {**part.current, "reference": part.reference}
+        table.add_row(signs.text(part.where, longest=_NAME_SHOWN), Text(part.measure), *_figures(measure, signs))
+    yield table
+    if len(worse) > _PARTS_SHOWN:
+        yield Text(f"and {len(worse) - _PARTS_SHOWN} more that are worse; --json and --html have them all")
+    if compared > len(worse):
+        yield Text(f"{compared - len(worse)} of {len(parts)} {kind}: no worse than on the reference")
+    if compared < len(parts):
+        yield Text(f"{len(parts) - compared} of {len(parts)} {kind}: nothing to compare on both sides")
+
+
+def _interval_of(measures: Mapping[str, Mapping[str, Any]]) -> str:
+    return f"{next(iter(measures.values()))['confidence'] * 100:g} % interval"
+
+
+def _figures(measure: Mapping[str, Any], signs: Signs) -> tuple[Text, ...]:
+    """The value, its interval, its rows, and the reference's value."""
+    value, low, high, before = figures_of(measure)
+    cells = (value, "–" if "–" in (low, high) else f"{low} to {high}", f"{measure['n']:,}", before)
+    return tuple(signs.text(cell) for cell in cells)
+
+
+def _dependence(dependence: Mapping[str, Any] | None, signs: Signs) -> Iterator[RenderableType]:
+    """The pairs whose relation changed, where the alert has not named the only one."""
+    if dependence is None or not dependence["drifted"] or len(dependence["pairs"]) < 2:
+        return
+    table = _table(("relation", "reference", "current"), right=True)
+    for pair in dependence["pairs"][:_PAIRS_SHOWN]:
+        names = signs.text(" and ".join(shown_all(pair["labels"]).values()), longest=2 * _NAME_SHOWN)
+        table.add_row(names, f"{pair['reference']:.2f}", f"{pair['current']:.2f}")
+    yield Text()
+    yield table
+    if len(dependence["pairs"]) > _PAIRS_SHOWN:
+        yield Text("and more; --json and --html have them")
+
+
+def _remarks(report: Mapping[str, Any], signs: Signs) -> Iterator[RenderableType]:
+    repeated = report["duplicates"]
+    said = any("repeat" in words for words in (*report["notes"], *(alert["message"] for alert in report["alerts"])))
+    repeats = not said and bool(repeated["reference"] or repeated["current"])
+    if repeats or report["notes"]:
+        yield Text()
+    if repeats:
+        shares = (share for share in (repeated["reference"], repeated["current"]) if share is not None)
+        yield signs.text(f"repeated rows: {' → '.join(percents(*shares))}")
+    for note in report["notes"]:
+        yield signs.text(f"note: {note}", "yellow")
+
+
+def _table(names: tuple[str, ...], *, right: bool = False) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for at, name in enumerate(names):
+        drawn = name in ("reference", "current") and not right
+        table.add_column(
+            name,
+            justify="right" if right and at and name not in ("", "worse in") else "left",
+            overflow="fold",
+            no_wrap=drawn,
+            min_width=_SPARK_BARS if drawn else None,
+            ratio=1 if name == "what changed" else None,
+        )
+    return table

@@ -1,0 +1,94 @@
+"""What the policy of retraining goes by: read from the state of a model."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from driftline.events import Task
+from driftline.monitoring.model import MonitoredModel
+from driftline.profiles import WindowProfile
+from driftline.profiles.column import CategoricalColumn
+from driftline.retrain.options import RetrainConfig
+from driftline.retrain.policy import Facts, FiringAlert, label_fault
+from driftline.retrain.request import BUSY
+from driftline.retrain.rows import Split, split
+from driftline.rules import Status
+from driftline.sketches import decode
+from driftline.store.retraining import Retraining
+from driftline.store.state import WindowRow, Work
+
+
+def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts | None:
+    """What is known of a model now, but whether its labels are at fault; None before its first judged window."""
+    stored, parts, began = read.model(model.name), split_of(model, config, read), read.first_start(model.name)
+    if stored is None or stored.watermark is None or parts is None or began is None:
+        return None
+    rows = Retraining(read.connection).rows(model.name)
+    busy = [row for row in rows if row.stage in BUSY]
+    return Facts(
+        now=stored.watermark,
+        began=began,
+        firing=[FiringAlert(row.rule, row.measure) for row in read.alerts(model.name, status=Status.FIRING.value)],
+        asked=sorted(row.event_time for row in rows),
+        new_labels=labels_had(model.name, read) - (rows[0].labels if rows else 0),
+        labelled_rows=read.labelled_within(model.name, parts.training.start, parts.training.end),
+        going_on=busy[0].id if busy else "",
+    )
+
+
+def with_label_fault(facts: Facts, model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts:
+    """The same, with what is wrong with the labels that a contest would be judged by.
+
+    It reads profiles, which takes long: it is asked only where everything else would have a challenger trained.
+    """
+    parts = split_of(model, config, read)
+    assert parts is not None  # there are facts
+    windows = read.windows(model.name, start=parts.evaluation.start, end=parts.evaluation.end)
+    return replace(facts, label_fault=_label_fault(model, windows))
+
+
+def labels_had(model: str, read: Work) -> int:
+    """How many labels and corrections of labels a model has had."""
+    return sum(value for (name, _), value in read.counters(model).items() if name in ("labels", "corrected_labels"))
+
+
+def split_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Split | None:
+    """What to learn from and what to judge by: before the end of the newest judged window; None before the first."""
+    newest = read.newest_settled_start(model.name)
+    if newest is None:
+        return None
+    until: datetime = model.config.window.window_of(newest).end
+    return split(until, train_on=config.train_on, evaluate_on=config.evaluate_on)
+
+
+def _label_fault(model: MonitoredModel, windows: Sequence[WindowRow]) -> str:
+    """Whether the labels that a contest would be judged by are those of a world that there is.
+
+    A fault that has begun lately is hidden by what was good before: the newest window is looked at alone, then the two
+    newest, and so on.
+    """
+    if model.schema.task is Task.REGRESSION:
+        return ""  # before any profile is read
+    now: Counter[str] = Counter()
+    for _, versions in itertools.groupby(reversed(windows), key=lambda row: row.start):
+        for row in versions:
+            now.update(_labels(decode(row.profile, WindowProfile)))
+        if fault := fault_of_labels(model, now):
+            return fault
+    return ""
+
+
+def fault_of_labels(model: MonitoredModel, labels: Mapping[str, int]) -> str:
+    """What is wrong with labels, counted by class, beside those of the reference; empty of a regression."""
+    if model.schema.task is Task.REGRESSION:
+        return ""
+    return label_fault(_labels(model.reference.profile), labels)
+
+
+def _labels(profile: WindowProfile) -> Counter[str]:
+    column = profile.labels.columns.get("label")
+    return Counter(column.categories.counts) if isinstance(column, CategoricalColumn) else Counter()

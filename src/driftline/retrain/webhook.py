@@ -1,0 +1,100 @@
+"""Tells a webhook what becomes of challengers: each word at least once, and again until it is taken."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from driftline.alerts.delivery import wait_seconds
+from driftline.errors import RefusedError, UnavailableError
+from driftline.net.outgoing import post, signed
+from driftline.retrain.request import Stage
+from driftline.retrain.views import RequestView, all_requests
+from driftline.store.state import State
+
+TOLD = (
+    Stage.WAITING,
+    Stage.BAKING,
+    Stage.PROMOTED,
+    Stage.ROLLED_BACK,
+    Stage.HELD,
+    Stage.REFUSED,
+    Stage.FAILED,
+)
+"""The stages that people and model servers want to hear of."""
+
+_GIVEN_UP_AFTER = timedelta(days=3)
+_FILE = "told.json"
+_stages = msgspec.json.Decoder(list[str])
+
+
+class Word(msgspec.Struct, frozen=True):
+    """What is posted: the stage that a request has come to, why, and the request."""
+
+    event: str
+    model: str
+    version: str
+    champion: str
+    note: str
+    at: datetime
+    request: RequestView
+
+
+@dataclass(slots=True)
+class Teller:
+    """Tells one address of the requests of one model; ``folder`` has the folders of runs, which remember what was told.
+
+    ``Idempotency-Key`` is the request's id and the stage. A receiver that is away is tried again, less and less often,
+    for three days; one that will not take a word is not asked to again.
+    """
+
+    url: str
+    secret: str
+    state: State
+    folder: Path
+    now: Callable[[], datetime]
+    rng: random.Random = field(default_factory=random.Random)
+    _failed: int = 0
+    _not_before: datetime | None = None
+
+    def tell(self, model: str) -> None:
+        """Post what has not been taken yet, the oldest first; raises `UnavailableError` where it was not taken now."""
+        now = self.now()
+        if self._not_before is not None and now < self._not_before:
+            return
+        try:
+            for one in reversed(all_requests(self.state, model)):
+                if now - one.changed_at < _GIVEN_UP_AFTER:
+                    self._tell_of(one)
+        except UnavailableError:
+            self._failed += 1
+            self._not_before = now + timedelta(seconds=wait_seconds(self._failed, self.rng))
+            raise
+        self._failed, self._not_before = 0, None
+
+    def _tell_of(self, one: RequestView) -> None:
+        path = self.folder / one.id / _FILE
+        told = _stages.decode(path.read_bytes()) if path.exists() else []
+        for step in one.steps:
+            if Stage(step.stage) not in TOLD or step.stage in told:
+                continue
+            word = Word(step.stage, one.model, one.version, one.champion, step.note, step.at, one)
+            body = msgspec.json.encode(word)
+            key = {"Idempotency-Key": f"{one.id}-{step.stage.replace(' ', '-')}"}
+            refused: RefusedError | None = None
+            try:
+                post(self.url, body, headers=key | signed(body, self.secret, self.now()), hidden=[self.secret])
+            except RefusedError as error:
+                refused = error
+            told = [*told, step.stage]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f".{_FILE}")
+            beside.write_bytes(msgspec.json.encode(told))
+            beside.replace(path)
+            if refused is not None:
+                raise refused

@@ -1,5 +1,0 @@
-"""The web page: server-rendered HTML and SVG, one static style sheet and one small script."""
-
-from driftline.service.ui.pages import pages
-
-__all__ = ["pages"]

@@ -1,0 +1,121 @@
+"""Brings text files from object stores and web servers here, so that they are read by the same rules as local ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import polars as pl
+
+from driftline.errors import DataError, UsageError
+from driftline.sources.texts import Spool
+from driftline.text import cause
+
+_BLOCK_BYTES = 4 << 20
+_ANY = "*?["
+_PATH = "driftline.path"
+_SECONDS = 60.0
+
+
+class Copy(NamedTuple):
+    """A copy of a file, and the address that it came from."""
+
+    path: Path
+    address: str
+
+
+def copies(address: str, spool: Spool) -> list[Copy]:
+    """Copy a file, or all that a pattern fits, into a spool, in the order of their addresses.
+
+    Raises `UsageError` for what is not there, and for stores that are not known; `DataError` for one that does not
+    answer.
+    """
+    return [Copy(_copied(one, spool), one) for one in _addresses(address)]
+
+
+def _addresses(address: str) -> list[str]:
+    """The addresses that a pattern fits; Polars knows how to list a store, and reads what it lists."""
+    if _is_web(address) or not any(sign in address for sign in _ANY):
+        return [address]
+    scan = pl.scan_csv(
+        address,
+        has_header=False,
+        new_columns=["line"],
+        separator="\x01",
+        quote_char=None,
+        infer_schema=False,
+        truncate_ragged_lines=True,
+        encoding="utf8-lossy",
+        include_file_paths=_PATH,
+    )
+    try:
+        found = scan.select(pl.col(_PATH).unique()).collect(engine="streaming")[_PATH].sort().to_list()
+    except pl.exceptions.ComputeError as error:
+        if "expanded paths were empty" in str(error):
+            raise UsageError(f"{address}: no file fits this pattern") from None
+        raise
+    return found
+
+
+def bare(address: str) -> str:
+    """An address as it may be shown, and ends in a suffix: on a web server without what follows ``?``, a signature say.
+
+    >>> bare("https://host/rows.csv?signature=secret"), bare("s3://bucket/rows?.csv")
+    ('https://host/rows.csv', 's3://bucket/rows?.csv')
+    """
+    return address.partition("#")[0].partition("?")[0] if _is_web(address) else address
+
+
+def _is_web(address: str) -> bool:
+    return address.startswith(("http://", "https://"))
+
+
+def _copied(address: str, spool: Spool) -> Path:
+    target = spool.new(".far")
+    with _from_web(address) if _is_web(address) else _from_store(address) as blocks, target.open("wb") as file:
+        file.writelines(blocks)
+    return target
+
+
+@contextmanager
+def _from_web(address: str) -> Iterator[Iterator[bytes]]:
+    import httpx
+
+    try:
+        with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as answer:
+            if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
+                raise UsageError(f"{bare(address)}: there is no such file")
+            if not answer.is_success:
+                raise DataError(f"{bare(address)} cannot be read: the server answers {answer.status_code}")
+            yield answer.iter_bytes(_BLOCK_BYTES)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DataError(f"{bare(address)} cannot be read: {str(error) or type(error).__name__}") from error
+
+
+@contextmanager
+def _from_store(address: str) -> Iterator[Iterator[bytes]]:
+    from deltalake._internal import DeltaFileSystemHandler  # what its public handler rests on, without PyArrow
+    from deltalake.exceptions import DeltaError
+
+    parts = urlsplit(address, allow_fragments=False)
+    try:
+        store = DeltaFileSystemHandler(f"{parts.scheme}://{parts.netloc}")
+    except (DeltaError, OSError, ValueError) as error:
+        raise UsageError(
+            f"{address}: text files are not read from {parts.scheme}://; copy it here, or name one of another type"
+        ) from error
+    key = parts.path.removeprefix("/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        source = store.open_input_file(key)
+    except FileNotFoundError:
+        raise UsageError(f"{address}: there is no such file") from None
+    except (DeltaError, OSError, ValueError) as error:
+        raise DataError(f"{address} cannot be read: {_first_line(error)}") from error
+    yield iter(lambda: bytes(source.read(_BLOCK_BYTES)), b"")
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(cause(error).splitlines()), type(error).__name__)

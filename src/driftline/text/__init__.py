@@ -1,0 +1,119 @@
+"""Text from outside, made fit to be shown: what a terminal, a journal or a reader would obey is escaped."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from datetime import timedelta
+
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CUT = "…"
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of libraries in Rust, and of Python
+_TRACE = re.compile(r"\s*(stack backtrace:|\n\s*0: ).*", re.DOTALL)
+"""What libraries in Rust say of how they came there, where the environment asks for it."""
+
+_SYSTEM = {
+    errno.ENOSPC: "the disk is full (No space left on device)",
+    errno.EDQUOT: "the disk's quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EFBIG: "files may not grow any larger here",
+    errno.EACCES: "permission denied",
+    errno.EMFILE: "too many files are open",
+    errno.EIO: "the disk reports an error",
+}
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def visible(text: str) -> str:
+    r"""Return text as one line in which nothing acts: control characters, line ends and turns of direction are escaped.
+
+    Escaped are C0 and C1 (so every escape sequence of a terminal), the separators of lines and paragraphs, the
+    overrides and isolates of the bidirectional algorithm, and halves of surrogate pairs, which no encoding takes. All
+    other text, of any script, stays as it is. Doing it twice changes nothing more.
+
+    >>> visible("\x1b[31mred\x1b[0m\nroot: all is well"), visible("naïve 模型 🌧")
+    ('\\x1b[31mred\\x1b[0m\\nroot: all is well', 'naïve 模型 🌧')
+    """
+    return _OBEYED.sub(lambda sign: sign[0].encode("unicode_escape").decode(), text)
+
+
+def acts(text: str) -> bool:
+    r"""Whether `visible` would change a text.
+
+    >>> acts("plain"), acts("a\tb")
+    (False, True)
+    """
+    return _OBEYED.search(text) is not None
+
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def lengths(*seconds: float) -> tuple[str, ...]:
+    """Lengths of time in words, told side by side: different ones have different texts. In seconds, 0 or more.
+
+    >>> lengths(7260.0, 7200.0), lengths(0.0), lengths(93784.0), lengths(20.5, 20.0)
+    (('2 hours 1 minute', '2 hours'), ('0 seconds',), ('1 day 2 hours',), ('20.5 seconds', '20 seconds'))
+    """
+    for units in (2, 4):
+        texts = tuple(_length(one, units) for one in seconds)
+        if len(set(texts)) == len(set(seconds)):
+            return texts
+    return tuple(f"{one!r} seconds" for one in seconds)
+
+
+def length(span: timedelta) -> str:
+    """A length of time in words, 0 or more.
+
+    >>> length(timedelta(days=1)), length(timedelta(hours=36)), length(timedelta(seconds=90))
+    ('1 day', '1 day 12 hours', '1 minute 30 seconds')
+    """
+    return lengths(span.total_seconds())[0]
+
+
+def _length(seconds: float, units: int) -> str:
+    left, found = round(seconds, 1 if seconds < 60 else None), list[str]()
+    for size, name in _UNITS:
+        count, left = divmod(left, size)
+        found += [f"{count:g} {name}{'s' if count != 1 else ''}"] if count else []
+    found += [f"{left:g} second{'s' if left != 1 else ''}"] if left or not found else []
+    return " ".join(found[:units])
+
+
+def quoted(text: str, most: int = 100) -> str:
+    r"""Return a text in quotes, as one line that acts on nothing, with at most so many characters of it.
+
+    >>> print(quoted("a\x1b[2J"), quoted("abcdef", 4))
+    'a\x1b[2J' 'abc…'
+    """
+    return repr(text if len(text) <= most else text[: most - 1] + _CUT)
+
+
+def short(text: str, most: int = 100) -> str:
+    """Return a text as `visible`, with at most so many characters of it.
+
+    >>> short("abcdef", 4)
+    'abc…'
+    """
+    return visible(text if len(text) <= most else text[: most - 1] + _CUT)
+
+
+def cause(error: BaseException) -> str:
+    r"""Say what has failed; where that is the operating system, what it says, and not which library passed it on.
+
+    >>> cause(OSError(28, "No space left on device", "data/log"))
+    'the disk is full (No space left on device): data/log'
+    >>> cause(RuntimeError("Failed to parse parquet: External: Unable to copy data: No space left (os error 28)"))
+    'the disk is full (No space left on device)'
+    >>> cause(ValueError("no such class")), cause(ValueError("Truncated record\n   0: <unknown>\n   1: clone3"))
+    ('no such class', 'Truncated record')
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        what = _SYSTEM.get(error.errno, error.strerror or type(error).__name__)
+        return f"{what}: {error.filename}" if error.filename else what
+    if found := _SYSTEM_ERROR.search(str(error)):
+        number = int(found[1] or found[2])
+        return _SYSTEM.get(number, os.strerror(number))
+    return _TRACE.sub("", str(error))

@@ -1,0 +1,223 @@
+"""What the API, the page and the metrics show: read models made from the state, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+
+from driftline.alerts.message import AlertView, StepView
+from driftline.alerts.view import alert_view, with_its_window
+from driftline.config.load import Config
+from driftline.errors import UnknownNameError, UsageError
+from driftline.events import ALL_VERSIONS
+from driftline.monitoring.guesses import ModelGuesses
+from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.summary import WindowSummary
+from driftline.retrain.views import RequestView, all_requests
+from driftline.rules import Rule
+from driftline.rules.contest import PositiveView
+from driftline.store.database import open_database
+from driftline.store.inbox import Inbox
+from driftline.store.state import AlertRow, Judgement, State, TransitionRow, Work
+
+_REQUESTS_SHOWN = 20
+_JUDGED_LATELY = 60  # windows among which the newest that could be judged is looked for
+_summary = msgspec.msgpack.Decoder(WindowSummary)
+
+
+class ModelView(msgspec.Struct, frozen=True):
+    """One model at a glance. ``waiting_events`` are durable but not worked in yet; ``notes`` say what was guessed."""
+
+    name: str
+    task: str
+    predictions: int
+    labels: int
+    corrected_labels: int
+    duplicate_events: int
+    invalid_events: int
+    waiting_labels: int
+    waiting_events: int
+    windows: int
+    watermark: datetime | None
+    firing: int
+    versions: list[str]
+    rules: list[str]
+    positive: PositiveView | None = None
+    notes: list[str] = []
+
+
+class VerdictView(msgspec.Struct, frozen=True):
+    """What a rule says of a window now; ``bound`` is what it compared, at its own one-sided ``confidence``."""
+
+    rule: str
+    state: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    threshold: float
+    reason: str
+    judged_at: datetime
+    bound: float | None = None
+    confidence: float | None = None
+
+
+class WindowView(msgspec.Struct, frozen=True):
+    """One window with its verdicts."""
+
+    summary: WindowSummary
+    verdicts: list[VerdictView]
+
+
+class Views:
+    """Reads the state for people and programs."""
+
+    def __init__(
+        self,
+        config: Config,
+        tasks: dict[str, str],
+        state: State,
+        inbox: Inbox,
+        guesses: Mapping[str, ModelGuesses] | None = None,
+    ) -> None:
+        self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
+        self._guesses = guesses or {}
+
+    def model_config(self, model: str) -> ModelConfig:
+        """The configuration of a model; an unknown one is an error that names the known."""
+        if model not in self._config.models:
+            raise UnknownNameError("model", model, self._config.models)
+        return self._config.models[model]
+
+    def models(self) -> list[ModelView]:
+        """All models, in the order of the configuration."""
+        waiting = self._inbox.waiting_events()
+        with self._state.read() as read:
+            return [self._model(read, name, waiting.get(name, 0)) for name in self._config.models]
+
+    def model(self, model: str) -> ModelView:
+        """One model."""
+        self.model_config(model)
+        with self._state.read() as read:
+            return self._model(read, model, self._inbox.waiting_events().get(model, 0))
+
+    def windows(
+        self,
+        model: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: str | None = None,
+    ) -> list[WindowView]:
+        """The windows that start in [start, end), in order of time; of one version or of all together."""
+        self.model_config(model)
+        with self._state.read() as read:
+            bodies = read.summaries(model, start=start, end=end, version=version or ALL_VERSIONS)
+            verdicts: dict[datetime, list[VerdictView]] = {}
+            for one in read.judgements(model):
+                verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
+        summaries = [_summary.decode(body) for body in bodies]
+        return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
+
+    def requests(self, model: str) -> list[RequestView]:
+        """The newest requests for challengers of a model."""
+        return all_requests(self._state, model, most=_REQUESTS_SHOWN)
+
+    def alerts(self, model: str | None = None, *, status: str | None = None) -> list[AlertView]:
+        """Alerts, the newest window first."""
+        if model is not None:
+            self.model_config(model)
+        with self._state.read() as read:
+            rows = read.alerts(model, status=status)
+            steps = read.transitions(row.id for row in rows)
+            judged: dict[tuple[str, str], list[Judgement]] = {}
+            for name in {row.model for row in rows}:
+                for one in read.judgements(name):
+                    judged.setdefault((name, one.rule), []).append(one)
+        return [self._alert_view(row, steps.get(row.id, []), judged.get((row.model, row.rule), [])) for row in rows]
+
+    def alert(self, id: str) -> AlertView:
+        """One alert; an unknown one is an error."""
+        with self._state.read() as read:
+            row = read.alert(id)
+            if row is None:
+                raise UnknownNameError("alert", id, ())
+            steps = read.transitions([id]).get(id, [])
+            recent = read.newest_judgements(row.model, row.rule, _JUDGED_LATELY)
+            judged = with_its_window(read, row, recent)
+        return self._alert_view(row, steps, judged)
+
+    def _alert_view(self, row: AlertRow, steps: list[TransitionRow], judged: Sequence[Judgement]) -> AlertView:
+        history = [StepView(step.at, step.kind, step.reason) for step in steps]
+        return alert_view(row, history, judged, timezones_of(self._config))
+
+    def _model(self, read: Work, name: str, waiting_events: int) -> ModelView:
+        stored = read.model(name)
+        totals: dict[str, int] = {}
+        for (counter, _), value in read.counters(name).items():
+            totals[counter] = totals.get(counter, 0) + value
+        rules: tuple[Rule, ...] = self._config.models[name].rules
+        guesses = self._guesses.get(name, ModelGuesses())
+        return ModelView(
+            name=name,
+            task=self._tasks[name],
+            predictions=totals.get("predictions", 0),
+            labels=totals.get("labels", 0),
+            corrected_labels=totals.get("corrected_labels", 0),
+            duplicate_events=totals.get("duplicate_events", 0),
+            invalid_events=totals.get("invalid_events", 0),
+            waiting_labels=read.count_waiting_labels(name),
+            waiting_events=waiting_events,
+            windows=read.count_windows(name),
+            watermark=stored.watermark if stored is not None else None,
+            firing=len(read.alerts(name, status="firing")),
+            versions=read.versions(name),
+            rules=[rule.expression for rule in rules],
+            positive=guesses.positive,
+            notes=list(guesses.notes),
+        )
+
+
+def open_state(config: Config, *, or_folder: bool = False) -> State:
+    """Open the state of a service, whether it runs or not; `UsageError` where none has worked.
+
+    With ``or_folder`` a folder will do that was made for it: the state begins there.
+    """
+    if not (or_folder and Path(config.storage).is_dir()):
+        require_storage(config)
+    return State(open_database(config.database))
+
+
+def require_storage(config: Config, *, or_log: bool = False) -> None:
+    """Refuse a folder in which no service has worked: a mistyped name must not look like a model without alerts.
+
+    With ``or_log`` a log of events will do, from which the state can be made again.
+    """
+    storage, state = Path(config.storage), sa.make_url(config.database).database
+    if state and Path(state).exists():
+        return
+    if or_log and (storage / "log").exists():
+        return
+    raise UsageError(
+        f"no `driftline serve` has worked in {storage}: there is no {state}. Start one, or name its folder with --data"
+    )
+
+
+def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
+    """The alerts of a service, whether it runs or not, the newest window first; of one model if it is named."""
+    state = open_state(config)
+    return Views(config, {}, state, Inbox(open_database(config.database))).alerts(model)
+
+
+def _verdict_view(one: Judgement) -> VerdictView:
+    ends = one.low, one.high, one.n, one.threshold, one.reason, one.judged_at, one.bound, one.confidence
+    return VerdictView(one.rule, one.state, one.value, *ends)
+
+
+def timezones_of(config: Config) -> dict[str, str]:
+    """The time zone of each model."""
+    return {name: model.window.timezone for name, model in config.models.items()}

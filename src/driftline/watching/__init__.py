@@ -1,0 +1,1 @@
+"""A function that returns measures, called on a schedule: ``driftline watch``."""

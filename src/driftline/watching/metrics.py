@@ -1,0 +1,131 @@
+"""The server of /metrics of ``driftline watch``: bounded in connections and time, and only under its own names."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from typing import Any, NamedTuple
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.registry import Collector
+
+from driftline.errors import UsageError
+from driftline.net.hosts import Hosts
+
+CONNECTION_SECONDS = 20.0
+"""A connection has so long for its request and for reading the answer."""
+
+MOST_CONNECTIONS = 64
+_HOSTS, _ORIGINS = "driftline.hosts", "driftline.origins"
+_PHRASES = {421: "421 Misdirected Request", 403: "403 Forbidden"}
+
+Respond = Callable[[str, list[tuple[str, str]]], Any]
+Application = Callable[[dict[str, Any], Respond], Iterable[bytes]]
+
+
+class MetricsServer(NamedTuple):
+    """A running server; `close` ends it."""
+
+    url: str
+    close: Callable[[], None]
+
+
+def serve_metrics(metrics: Collector, host: str, port: int, names: Iterable[str] = ()) -> MetricsServer:
+    """Serve /metrics from a thread; port 0 takes a free one. A port that is taken is a `UsageError`.
+
+    On loopback it answers to loopback and to ``names``; elsewhere to any address, the machine's name and ``host``, too.
+    """
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    try:
+        [(family, *_, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        server = _server(family)((str(address[0]), port), _Handler)
+    except OSError as error:
+        raise UsageError(
+            f"/metrics cannot be served at {host}:{port}: {error.strerror or error}; "
+            "choose another --port, or --port 0 for any free one"
+        ) from error
+    server.set_app(_guarded(make_wsgi_app(registry), _hosts(host, str(address[0]), names)))
+    thread = threading.Thread(target=server.serve_forever, name="driftline-metrics", daemon=True)
+    thread.start()
+
+    def close() -> None:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    shown_host = f"[{host}]" if ":" in host else host
+    return MetricsServer(f"http://{shown_host}:{server.server_port}/metrics", close)
+
+
+def _hosts(host: str, address: str, names: Iterable[str]) -> Hosts:
+    if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return Hosts(names)
+    shown = f"[{host}]" if ":" in host else host
+    return Hosts([shown, socket.gethostname(), *names], any_address=True)
+
+
+def _guarded(app: Application, hosts: Hosts) -> Application:
+    """An application that is asked only what was meant for it."""
+
+    def ask(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+        refusal = hosts.refuse(environ["REQUEST_METHOD"], environ[_HOSTS], environ[_ORIGINS])
+        if refusal is None:
+            return app(environ, respond)
+        respond(_PHRASES[refusal.status], [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"{refusal.message}\n".encode()]
+
+    return ask
+
+
+class _Handler(WSGIRequestHandler):
+    def get_environ(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environ()
+        environ[_HOSTS] = self.headers.get_all("host") or []
+        environ[_ORIGINS] = self.headers.get_all("origin") or []
+        return environ
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[_Handler]) -> None:
+        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        timer = threading.Timer(CONNECTION_SECONDS, _end, (request,))
+        timer.daemon = True
+        timer.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            timer.cancel()
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that went away, or that was left."""
+
+
+def _server(family: int) -> type[_Server]:
+    return type("_Server", (_Server,), {"address_family": family})
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it has gone by itself
+        connection.shutdown(socket.SHUT_RDWR)

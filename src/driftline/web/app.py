@@ -1,0 +1,277 @@
+"""The HTTP surface: events in, answers out. Bodies are read raw and checked by `driftline.events`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+import sqlalchemy as sa
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from driftline import clock
+from driftline.alerts.attention import AcknowledgeBody, SilenceBody, acknowledge, add_silence, end_silence
+from driftline.errors import (
+    ConflictError,
+    DamagedError,
+    DataError,
+    DriftlineError,
+    EventError,
+    StorageError,
+    UnknownNameError,
+    UnsignedError,
+    UsageError,
+    panics_as_errors,
+)
+from driftline.exporters.prometheus import ServiceCollector
+from driftline.net.bodies import read_body
+from driftline.net.limits import TooLargeError
+from driftline.service.runtime import Service
+from driftline.service.trouble import in_words
+from driftline.store.outbox import Outbox
+from driftline.text import visible
+from driftline.views.metrics import snapshot
+from driftline.web.decode import Bodies, QueueFullError, json_answer, json_of, json_schema_of
+from driftline.web.events import event_routes
+from driftline.web.requests import UnsupportedTypeError
+from driftline.web.retraining import retraining_routes
+from driftline.web.ui.pages import pages
+from driftline.web.vitals import Vitals
+
+_ROWS_SHOWN = 100
+_PAGE_LIMIT = 1000
+
+
+_ERROR = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["error"],
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "required": ["type", "message"],
+                    "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+                }
+            },
+        }
+    }
+}
+
+
+def create_app(service: Service) -> FastAPI:
+    """Build the application around a service; the caller starts and stops the service."""
+    app = FastAPI(
+        title="Driftline",
+        version=importlib.metadata.version("driftline"),
+        description="Monitoring of machine-learning models: events in, labels late, alerts out.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        responses={"default": {"description": "What came, what is allowed and what to do.", "content": _ERROR}},
+    )
+    app.state.bodies = Bodies(service.config.limits.body_bytes)
+    app.include_router(event_routes(service))
+    app.include_router(_answers(service))
+    app.include_router(_attention(service))
+    app.include_router(retraining_routes(service))
+    app.include_router(_operations(service))
+    app.include_router(pages(service.views))
+    app.add_middleware(_PanicsAsErrors)
+    for kind in (*_STATUS, DriftlineError, HTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(kind, _answer_error)
+    return app
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+def _answers(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", tags=["answers"])
+
+    @router.get("/models", summary="All models at a glance.")
+    def models() -> Response:
+        return json_answer({"models": service.views.models()})
+
+    @router.get("/models/{model}", summary="One model at a glance.")
+    def model(model: str) -> Response:
+        return json_answer(service.views.model(model))
+
+    @router.get("/models/{model}/windows", summary="Windows with measures, drift and verdicts, in order of time.")
+    def windows(
+        model: str, start: datetime | None = None, end: datetime | None = None, version: str | None = None
+    ) -> Response:
+        for name, moment in (("start", start), ("end", end)):
+            if moment is not None and moment.tzinfo is None:
+                raise UsageError(f"{name}={moment.isoformat()} came without a time zone; add one, such as 'Z' for UTC")
+        found = service.views.windows(model, start=start, end=end, version=version)
+        return json_answer({"model": model, "windows": [_flat(one) for one in found]})
+
+    @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
+    def model_alerts(model: str, status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
+        return json_answer({"alerts": service.views.alerts(model, status=status)})
+
+    @router.get("/models/{model}/quarantine", summary="Rows that were set aside, newest first.")
+    def quarantine(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
+        service.views.model_config(model)
+        return json_answer({"rows": service.inbox.quarantined(model, most=limit)})
+
+    @router.get("/alerts", summary="The alerts of all models, the newest window first.")
+    def alerts(status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
+        return json_answer({"alerts": service.views.alerts(status=status)})
+
+    return router
+
+
+def _flat(window: Any) -> dict[str, Any]:
+    return {**msgspec.to_builtins(window.summary), "verdicts": window.verdicts}
+
+
+# ---- attention ------------------------------------------------------------------------------------------------------
+
+
+def _attention(service: Service) -> APIRouter:
+    router = APIRouter(prefix="/api/v1", tags=["attention"])
+
+    @router.post(
+        "/alerts/{alert}/ack",
+        summary="Say that somebody has taken a firing alert on: it is not repeated any more.",
+        openapi_extra=json_schema_of(AcknowledgeBody),
+    )
+    async def acknowledge_alert(alert: str, request: Request) -> Response:
+        body = read_body(await json_of(request), AcknowledgeBody)
+        await run_in_threadpool(acknowledge, service.state, alert, body, clock.now())
+        return json_answer(await run_in_threadpool(service.views.alert, alert))
+
+    @router.get("/silences", summary="The silences that are not over; with all=true every one, the newest first.")
+    def silences(all: bool = False) -> Response:
+        with service.state.read() as read:
+            return json_answer({"silences": Outbox(read.connection).silences(after=None if all else clock.now())})
+
+    @router.post(
+        "/silences",
+        status_code=201,
+        summary="Have nobody told of some alerts for a while.",
+        openapi_extra=json_schema_of(SilenceBody),
+    )
+    async def post_silence(request: Request) -> Response:
+        body = read_body(await json_of(request), SilenceBody)
+        row = await run_in_threadpool(add_silence, service.state, body, clock.now())
+        service.wake()
+        return json_answer(row, 201)
+
+    @router.delete("/silences/{silence}", summary="End a silence now.")
+    def delete_silence(silence: str) -> Response:
+        row = end_silence(service.state, silence, clock.now())
+        service.wake()
+        return json_answer(row)
+
+    return router
+
+
+# ---- operations -----------------------------------------------------------------------------------------------------
+
+
+def _operations(service: Service) -> APIRouter:
+    router = APIRouter(tags=["operations"])
+    registry = CollectorRegistry()
+    vitals = Vitals(service.config, service.inbox)
+    registry.register(
+        ServiceCollector(
+            lambda: snapshot(
+                service.config, service.tasks, service.state, service.inbox, service.problems, service.started
+            ),
+            service.config.prometheus.max_series,
+        )
+    )
+
+    @router.get("/health", summary="Whether the process answers.")
+    async def health() -> Response:  # not in a thread: all of them may wait for the database
+        return json_answer({"status": "ok"})
+
+    @router.get("/ready", summary="Whether events are worked in.")
+    async def ready() -> Response:
+        seen = await vitals.seen()
+        problems = {**service.problems, **seen.problems}
+        if not service.caught_up:
+            problems.setdefault("start", "what was stored is being judged; it takes a moment")
+        body = {
+            "ready": not problems,
+            "problems": problems,
+            "warnings": {**service.warnings, **({"poisoned": seen.poisoned} if seen.poisoned else {})},
+            "waiting_events": seen.waiting_events,
+            "idle": service.idle,
+        }
+        return json_answer(body, 503 if problems else 200)
+
+    @router.get("/metrics", summary="The Prometheus exposition.", response_class=PlainTextResponse)
+    def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})
+
+    return router
+
+
+class _PanicsAsErrors:
+    """Makes the panic of a library an error like others: what is no `Exception` is not answered, nor logged."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        with panics_as_errors():
+            await self._app(scope, receive, send)
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
+
+_STATUS: dict[type[Exception], int] = {
+    EventError: 422,
+    ClientDisconnect: 400,
+    ConflictError: 409,
+    UnsignedError: 403,
+    TooLargeError: 413,
+    UnsupportedTypeError: 415,
+    UnknownNameError: 404,
+    DamagedError: 503,
+    DataError: 400,
+    UsageError: 400,
+    QueueFullError: 429,
+    StorageError: 503,
+    sa.exc.SQLAlchemyError: 503,
+}
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    """Answer with what came, what is allowed and what to do: ``{"error": {"type", "message", "rows"}}``."""
+    kind, message = type(error).__name__, str(error)
+    headers: dict[str, str] = {}
+    if isinstance(error, HTTPException):
+        status, message = error.status_code, str(error.detail)
+        headers |= error.headers or {}
+    elif isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        status, message = 400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    else:
+        status = next((status for known, status in _STATUS.items() if isinstance(error, known)), 500)
+    if isinstance(error, sa.exc.SQLAlchemyError):
+        kind, message = StorageError.__name__, f"{in_words(error)}; try again later"
+    if status == 500:
+        kind, message = "InternalError", "this is a fault of Driftline's own; its log says more. Please report it"
+    body: dict[str, Any] = {"type": kind, "message": visible(message)}
+    if isinstance(error, EventError):
+        body["rows"] = error.rows[:_ROWS_SHOWN]
+        body["refused"] = len(error.rows)
+    if status in (429, 503):
+        headers["Retry-After"] = "1"
+    return Response(msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers)

@@ -1,0 +1,157 @@
+"""The routes by which events come in. Bodies are read raw and checked by `driftline.events`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import anyio
+from fastapi import APIRouter, Request, Response
+
+from driftline import clock
+from driftline.errors import EventError, UsageError
+from driftline.events import (
+    ParsedLabels,
+    ParsedPredictions,
+    event_schemas,
+    parse_labels,
+    parse_predictions,
+    refusal_reason,
+    require_all_good,
+)
+from driftline.events.names import name_problem
+from driftline.monitoring.admission import Admission
+from driftline.monitoring.event_times import times_read
+from driftline.profiles.frame import SCORE
+from driftline.service.runtime import Service
+from driftline.store.inbox import Delivery
+from driftline.web.decode import Bodies, QueueFullError, json_answer
+from driftline.web.requests import ARROW, JSON, NDJSON, rows_of
+
+QUEUE_LIMIT_EVENTS = 5_000_000
+_LARGE_BODY_BYTES = 64 * 1024
+_SMALL_AT_A_TIME, _LARGE_AT_A_TIME, _MOST_WAITING = 8, 1, 64
+
+Kind = Literal["predictions", "labels"]
+
+
+class _Doors:
+    """How many batches are taken at a time: small ones do not wait behind a large one, and few large ones fill memory.
+
+    They have threads of their own, so that what is only read never waits behind a database that cannot be written.
+    """
+
+    def __init__(self) -> None:
+        self._small, self._large = anyio.CapacityLimiter(_SMALL_AT_A_TIME), anyio.CapacityLimiter(_LARGE_AT_A_TIME)
+
+    async def through(self, size: int, work: Callable[[], tuple[int, int]]) -> tuple[int, int]:
+        """Do the work in a thread; raises `QueueFullError` where too many wait for that."""
+        door = self._large if size > _LARGE_BODY_BYTES else self._small
+        if door.statistics().tasks_waiting >= _MOST_WAITING:
+            raise QueueFullError(f"{_MOST_WAITING} requests wait to be taken; try again later")
+        return await anyio.to_thread.run_sync(work, limiter=door)
+
+
+def event_routes(service: Service) -> APIRouter:
+    """The routes on a service."""
+    router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
+    doors = _Doors()
+    admissions = {name: _admission(service, name) for name in service.models}
+
+    def route(kind: Kind) -> Callable[..., Awaitable[Response]]:
+        async def post(model: str, request: Request, on_error: Literal["refuse", "quarantine"] = "refuse") -> Response:
+            service.views.model_config(model)
+            content_type, key = request.headers.get("content-type", ""), _key(request)
+            bodies: Bodies = request.app.state.bodies
+
+            async with bodies.hold(request) as body:
+
+                def accept() -> tuple[int, int]:
+                    batch = _Batch(model, kind, body, content_type, key, quarantine=on_error == "quarantine")
+                    return _accept(service, admissions[model], batch)
+
+                accepted, set_aside = await doors.through(len(body), accept)
+            service.wake()
+            return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
+
+        return post
+
+    schemas = event_schemas()
+    for kind in ("predictions", "labels"):
+        router.add_api_route(
+            f"/{kind}",
+            route(kind),
+            methods=["POST"],
+            status_code=202,
+            summary=f"Take {kind}; 202 only after they are durable.",
+            name=f"post_{kind}",
+            openapi_extra=_request_body(schemas[kind]),
+        )
+    return router
+
+
+def _admission(service: Service, model: str) -> Admission:
+    one = service.models[model]
+    scored = [name.removeprefix(SCORE) for name in one.log.prediction_columns() if name.startswith(SCORE)]
+    with service.state.read() as read:
+        versions = read.versions(model)
+    return Admission(one.schema, scored, versions)
+
+
+def _key(request: Request) -> str | None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    problem = "came more than once" if len(keys) > 1 else "is empty" if not keys[0] else name_problem(keys[0])
+    if problem:
+        raise UsageError(f"Idempotency-Key {problem}")
+    return keys[0]
+
+
+def _request_body(row: dict[str, Any]) -> dict[str, Any]:
+    """The description of a body: it is read raw, so that FastAPI does not know it."""
+    rows = {"type": "array", "items": row}
+    content = {
+        JSON: {"schema": rows},
+        NDJSON: {"schema": row},
+        ARROW: {"schema": {"type": "string", "format": "binary"}},
+    }
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One request as it came."""
+
+    model: str
+    kind: Kind
+    body: bytes
+    content_type: str
+    key: str | None
+    quarantine: bool
+
+
+def _accept(service: Service, admission: Admission, batch: _Batch) -> tuple[int, int]:
+    """Check a body and make it durable; return how many rows were accepted and how many set aside."""
+    model, kind = batch.model, batch.kind
+    if service.inbox.waiting_events().get(model, 0) > QUEUE_LIMIT_EVENTS:
+        raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be worked in; try again later")
+    arrived = clock.now()
+    schema, time_format = service.models[model].schema, service.models[model].config.columns.time_format
+    parsed: ParsedPredictions | ParsedLabels
+    try:
+        rows = rows_of(batch.body, batch.content_type, service.config.limits)
+        times = times_read(rows, time_format)
+        if kind == "predictions":
+            parsed = admission.predictions(parse_predictions(rows, schema, arrived=arrived, times=times), rows)
+        else:
+            parsed = admission.labels(parse_labels(rows, schema, arrived=arrived, times=times), rows)
+        if not batch.quarantine:
+            require_all_good(parsed)
+    except EventError as error:
+        service.inbox.refuse(model, Counter(refusal_reason(kind, row.field) for row in error.rows))
+        raise
+    delivery = Delivery(model, kind, arrived, parsed.good, parsed.refused, batch.key, batch.body)
+    return service.inbox.accept(delivery), len(parsed.refused)

@@ -1,0 +1,134 @@
+"""Bodies of requests to rows: JSON arrays, NDJSON and Arrow IPC streams, within limits before the memory is taken."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from driftline.errors import DataError, DriftlineError, UsageError
+from driftline.net.limits import Limits, TooLargeError
+from driftline.text import short
+from driftline.web.arrow_rows import rows_of_frame, text_bytes
+from driftline.web.arrow_stream import CELL_BYTES, outline
+
+JSON, NDJSON, ARROW = "application/json", "application/x-ndjson", "application/vnd.apache.arrow.stream"
+_KINDS = {
+    JSON: JSON,
+    NDJSON: NDJSON,
+    "application/ndjson": NDJSON,
+    "application/jsonlines": NDJSON,
+    ARROW: ARROW,
+}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"\S[^\r\n]*")  # lines that are blank are passed over in no time
+_OBJECT_BYTES, _LIST_BYTES = 64, 56
+
+
+class UnsupportedTypeError(UsageError):
+    """A body of a type that is not taken."""
+
+
+def rows_of(body: bytes, content_type: str, limits: Limits) -> list[Any]:
+    """Decode a body into rows, which are checked later.
+
+    Raises `DataError` for a body that is broken as a whole, and `TooLargeError` for one that would be over a limit.
+    """
+    kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
+    if kind is None:
+        came = short(content_type) or "no Content-Type"
+        raise UnsupportedTypeError(
+            f"{came} came; allowed are {JSON}, {NDJSON} and {ARROW}; set the Content-Type header"
+        )
+    if kind == ARROW:
+        return _arrow_rows(body, limits)
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    _hold_unpacked(_json_bytes(body), limits)
+    rows = _lines(body, limits) if kind == NDJSON else _array(body)
+    _hold_rows(len(rows), limits)
+    return rows
+
+
+def _hold_rows(rows: int, limits: Limits) -> None:
+    if rows > limits.rows:
+        raise TooLargeError(f"the batch has {rows:,} rows", limits.rows, "rows")
+
+
+def _hold_unpacked(size: int, limits: Limits) -> None:
+    if size > limits.unpacked_bytes:
+        raise TooLargeError(f"the batch takes about {size:,} bytes unpacked", limits.unpacked_bytes, "unpacked")
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def _json_bytes(body: bytes) -> int:
+    """About how much memory JSON takes once it is decoded: each value and each container costs more than its text."""
+    lists, objects = body.count(b"["), body.count(b"{")
+    return len(body) + CELL_BYTES * body.count(b",") + _LIST_BYTES * lists + _OBJECT_BYTES * objects
+
+
+def _array(body: bytes) -> list[Any]:
+    try:
+        rows = _decoded(body)
+    except RecursionError as error:
+        raise DataError("the JSON is nested too deeply; rows are flat objects") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        said = short(str(error), 300)
+        raise DataError(f"the body is not JSON: {said}; send an array of objects") from error
+    if not isinstance(rows, list):
+        raise DataError(f"the body is a JSON {type(rows).__name__}; send an array of objects, even for one row")
+    return rows
+
+
+def _decoded(text: bytes) -> Any:
+    """JSON, and what Python's own writer makes of floats besides: NaN and Infinity, outside of texts."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        if b"NaN" not in text and b"Infinity" not in text:
+            raise
+        return json.loads(text)
+
+
+def _lines(body: bytes, limits: Limits) -> list[Any]:
+    rows: list[Any] = []
+    for found in _LINE.finditer(body):
+        rows.append(_line(found[0].rstrip()))
+        if len(rows) > limits.rows:
+            break
+    return rows
+
+
+def _line(line: bytes) -> Any:
+    """One row; a line that is not JSON stays the text that it is, which is refused with its index like any bad row."""
+    try:
+        return _decoded(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return line.decode(errors="replace")
+
+
+# ---- Arrow ----------------------------------------------------------------------------------------------------------
+
+
+def _arrow_rows(body: bytes, limits: Limits) -> list[Any]:
+    """Decode a stream. What its headers say is held against the limits before it is unpacked.
+
+    So is what its texts would take each by itself: a dictionary and a view store one text for many rows.
+    """
+    seen = outline(body)
+    _hold_rows(seen.rows, limits)
+    _hold_unpacked(seen.unpacked, limits)
+    try:
+        frame = pl.read_ipc_stream(io.BytesIO(seen.body))
+        _hold_unpacked(seen.unpacked + sum(text_bytes(column) for column in frame), limits)
+        return rows_of_frame(frame)
+    except DriftlineError:
+        raise
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError) as error:
+        said = short(str(error), 200)
+        raise DataError(f"the body is not an Arrow IPC stream that can be read: {said}") from error

@@ -1,0 +1,212 @@
+"""The routes of the page. Everything is rendered here, on the server; the browser only fetches the same page again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import jinja2
+from fastapi import APIRouter, Request, Response
+
+from driftline.alerts.message import AlertView, StepView
+from driftline.errors import UnknownNameError
+from driftline.monitoring.options import ModelConfig
+from driftline.retrain.request import Stage
+from driftline.retrain.views import RequestView, decode_contest
+from driftline.views.reader import ModelView, WindowView
+from driftline.web.ui import shown, words
+from driftline.web.ui.reference import operations
+from driftline.web.ui.state import Headline, headline
+
+REFRESH_SECONDS = 5.0
+WINDOWS_SHOWN = 120
+"""The page shows this many of the newest windows, unless it is asked for all of them."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+_TONES = {
+    **dict.fromkeys(Stage, "pending"),
+    Stage.WAITING: "warning",
+    Stage.BAKING: "ok",
+    Stage.PROMOTED: "ok",
+    Stage.HELD: "info",
+    Stage.REFUSED: "info",
+    Stage.FAILED: "page",
+    Stage.ROLLED_BACK: "page",
+}
+_HERE = Path(__file__).parent
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+
+
+class Views(Protocol):
+    """What the page reads; `driftline.views.reader.Views` is one."""
+
+    def model_config(self, model: str, /) -> ModelConfig:
+        """The configuration of a model; an unknown one raises `UnknownNameError`."""
+
+    def models(self) -> list[ModelView]:
+        """All models."""
+
+    def model(self, model: str, /) -> ModelView:
+        """One model."""
+
+    def windows(self, model: str, /, *, start: datetime | None = None) -> list[WindowView]:
+        """Windows from a moment on, in order of time."""
+
+    def alerts(self, model: str | None = None, /) -> list[AlertView]:
+        """Alerts, the newest first."""
+
+    def alert(self, id: str, /) -> AlertView:
+        """One alert; an unknown one raises `UnknownNameError`."""
+
+    def requests(self, model: str, /) -> list[RequestView]:
+        """Requests for challengers, the newest first."""
+
+
+def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
+    """Return the routes ``/``, ``/models/{model}``, ``/alerts/{alert}``, ``/api/docs`` and ``/static/{path}``."""
+    router = APIRouter(include_in_schema=False)
+    render = _renderer(refresh_seconds)
+    files = {file.name: file.read_bytes() for file in sorted((_HERE / "static").iterdir()) if file.suffix in _TYPES}
+
+    @router.get("/", name="page_index")
+    def index(request: Request) -> Response:
+        alerts = [one for one in views.alerts() if one.status == "firing"]
+        rows = [_index_row(views, one, alerts) for one in views.models()]
+        return _html(request, render(request, "index.html", rows=rows))
+
+    @router.get("/models/{model:path}", name="page_model")
+    def model(request: Request, model: str) -> Response:
+        try:
+            config = views.model_config(model)
+        except UnknownNameError as error:
+            text = render(request, "missing.html", came=model, known=error.known)
+            return _html(request, text, status=404)
+        view = views.model(model)
+        windows = _windows(views, view, config, everything=request.query_params.get("windows") == "all")
+        page = shown.model_page(view, config, windows, views.alerts(model))
+        challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
+        steps = {one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one, _ in challengers}
+        text = render(
+            request,
+            "model.html",
+            page=page,
+            zone=page.zone,
+            challengers=challengers,
+            steps=steps,
+            tones=_TONES,
+            opened=request.query_params.get("alert", ""),
+        )
+        return _html(request, text)
+
+    @router.get("/alerts/{alert}", name="page_alert")
+    def alert(request: Request, alert: str) -> Response:
+        try:
+            one = views.alert(alert)
+            views.model_config(one.model)
+        except UnknownNameError:
+            return _html(request, render(request, "missing_alert.html", came=alert), status=404)
+        base, model, id = (
+            quote(text, safe=safe) for text, safe in ((_base(request), "/"), (one.model, ""), (one.id, ""))
+        )
+        where = f"{base}/models/{model}?alert={id}#alert-{id}"
+        return Response(status_code=303, headers={**HEADERS, "Location": where})
+
+    @router.get("/api/docs", name="page_api")
+    def api(request: Request) -> Response:
+        return _html(request, render(request, "api.html", groups=operations(request.app.openapi())))
+
+    @router.get("/static/{path:path}", name="page_static")
+    def static(request: Request, path: str) -> Response:
+        if path not in files:
+            return Response("there is no such file\n", 404, media_type="text/plain", headers=HEADERS)
+        return _answer(request, files[path], _TYPES[Path(path).suffix])
+
+    return router
+
+
+def _index_row(views: Views, view: ModelView, firing: Sequence[AlertView]) -> tuple[ModelView, ZoneInfo, Headline]:
+    config = views.model_config(view.name)
+    recent = _windows(views, view, config, most=3) if view.predictions else []
+    mine = [one for one in firing if one.model == view.name]
+    return view, ZoneInfo(config.window.timezone), headline(view, config.rules, recent, mine)
+
+
+def _windows(
+    views: Views, view: ModelView, config: ModelConfig, *, everything: bool = False, most: int = WINDOWS_SHOWN
+) -> list[WindowView]:
+    """The newest windows, or all of them. A few lengths more than asked for are read: months are not equally long."""
+    if everything or view.watermark is None or view.windows <= most:
+        return views.windows(view.name)
+    newest = config.window.window_of(view.watermark)
+    start = newest.start - (newest.end - newest.start) * (most + most // 10)
+    return views.windows(view.name, start=start)[-most:]
+
+
+# ---- rendering ------------------------------------------------------------------------------------------------------
+
+
+class _Render(Protocol):
+    def __call__(self, request: Request, template: str, /, **context: Any) -> str: ...
+
+
+def _renderer(refresh_seconds: float) -> _Render:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters.update(
+        count=words.count,
+        number=words.number,
+        share=words.share,
+        chance=words.chance,
+        exact=_exact,
+        segment=lambda text: quote(text, safe=""),
+        moment=words.moment_or_dash,
+        iso=lambda time: time.isoformat(),
+    )
+
+    def render(request: Request, template: str, /, **context: Any) -> str:
+        base = quote(_base(request))
+        return environment.get_template(template).render(base=base, refresh_seconds=refresh_seconds, **context)
+
+    return render
+
+
+def _base(request: Request) -> str:
+    """The path under which a proxy serves the page."""
+    return str(request.scope.get("root_path", ""))
+
+
+def _exact(value: float | None) -> str:
+    """Every digit: what reads back as the same number; empty for none."""
+    return "" if value is None else repr(float(value))
+
+
+def _html(request: Request, text: str, *, status: int = 200) -> Response:
+    return _answer(request, text.encode(), "text/html; charset=utf-8", status=status)
+
+
+def _answer(request: Request, body: bytes, media_type: str, *, status: int = 200) -> Response:
+    """Answer with the body, or with 304 when the browser has it already."""
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {**HEADERS, "ETag": tag}
+    if status == 200 and request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, status, headers={**headers, "Content-Type": media_type})

@@ -1,0 +1,232 @@
+"""From windows to charts over time: what is drawn of a measure, and what is said of each window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from driftline.alerts.message import AlertView
+from driftline.charts import lines
+from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.summary import MeasureView, WindowSummary
+from driftline.rules import Rule, number_text
+from driftline.views.reader import WindowView
+from driftline.web.ui import words
+from driftline.web.ui.state import SEVERITIES, severity
+
+COVERAGE = "label_coverage"
+SHARES = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", COVERAGE})
+ERRORS = frozenset({"log_loss", "mae", "rmse"})
+HEIGHT = 260.0
+SMALLER_HEIGHT = 150.0
+COVERAGE_HEIGHT = 90.0
+_DOT = " · "
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart with its heading. ``summary`` says what a reader of the drawing sees first; ``notes`` explain marks."""
+
+    id: str
+    title: str
+    summary: str
+    drawing: Markup
+    notes: tuple[str, ...]
+    legend: tuple[str, ...]
+
+
+def measures_of(windows: Iterable[WindowView], rules: Iterable[Rule]) -> tuple[str, ...]:
+    """The performance measures that have a value somewhere: those with a rule first, in the order of the rules."""
+    found = dict.fromkeys(
+        name for one in windows for name, view in one.summary.performance.items() if view.value is not None
+    )
+    first = dict.fromkeys(rule.measure for rule in rules if rule.measure in found)
+    return tuple(dict.fromkeys([*first, *found]))
+
+
+def bounds_of(measure: str) -> tuple[float | None, float | None]:
+    """Between which values a measure lies, None where it has no end."""
+    if measure in SHARES:
+        return 0.0, 1.0
+    return (0.0, None) if measure in ERRORS else (None, 1.0) if measure == "r2" else (None, None)
+
+
+def performance_chart(
+    name: str,
+    windows: Sequence[WindowView],
+    alerts: Sequence[AlertView],
+    config: ModelConfig,
+    zone: ZoneInfo,
+    *,
+    small: bool,
+) -> Chart:
+    """Draw a performance measure over time, with its interval, thresholds and alerts."""
+    return _chart(
+        name,
+        name,
+        windows,
+        [one for one in alerts if one.measure == name],
+        [rule for rule in config.rules if rule.measure == name],
+        zone,
+        lambda one: one.performance.get(name) or MeasureView(None, None, None, 0, "no labelled rows"),
+        SMALLER_HEIGHT if small else HEIGHT,
+    )
+
+
+def coverage_chart(
+    windows: Sequence[WindowView], alerts: Sequence[AlertView], config: ModelConfig, zone: ZoneInfo
+) -> Chart:
+    """Draw over time which share of the predictions has its label."""
+    return _chart(
+        COVERAGE,
+        "Label coverage",
+        windows,
+        [one for one in alerts if one.measure == COVERAGE],
+        [rule for rule in config.rules if rule.measure == COVERAGE],
+        zone,
+        lambda one: MeasureView(one.coverage.value, None, None, one.coverage.n, one.coverage.problem),
+        COVERAGE_HEIGHT,
+        whole_scale=True,
+    )
+
+
+def _chart(
+    measure: str,
+    title: str,
+    windows: Sequence[WindowView],
+    alerts: Sequence[AlertView],
+    rules: Sequence[Rule],
+    zone: ZoneInfo,
+    read: Callable[[WindowSummary], MeasureView],
+    height: float,
+    *,
+    whole_scale: bool = False,
+) -> Chart:
+    names = {rule.name for rule in rules}
+    then = {one.window.start: one.value for one in alerts if one.value != one.value_now}
+    points = [
+        _point(
+            measure,
+            one,
+            read(one.summary),
+            names,
+            then.get(one.summary.start),
+            zone,
+            _covering(one.summary, alerts),
+        )
+        for one in windows
+    ]
+    levels = [lines.Level(rule.threshold, f"threshold {number_text(rule.threshold)}") for rule in rules]
+    levels = list({level.value: level for level in levels}.values())
+    shades = [_shade(one, zone) for one in alerts]
+    return Chart(
+        id=f"chart-{measure}",
+        title=title,
+        summary=_said(points),
+        drawing=lines.line_chart(
+            points,
+            name=f"plot-{measure}",
+            label=f"{title} over time. {_said(points)}",
+            zone=zone,
+            levels=levels,
+            shades=shades,
+            bounds=bounds_of(measure),
+            whole=whole_scale,
+            height=height,
+        ),
+        notes=_notes(points),
+        legend=_legend(points, shades),
+    )
+
+
+def _said(points: Sequence[lines.Point]) -> str:
+    values = [(point.value, point) for point in points if point.value is not None and point.kind != "provisional"]
+    if not values:
+        return "No judged window has a value yet."
+    newest, at = values[-1]
+    low, high = min(value for value, _ in values), max(value for value, _ in values)
+    return (
+        f"Newest judged {words.number(newest)} ({at.label.split(_DOT)[0]}); lowest {words.number(low)}, "
+        f"highest {words.number(high)} in {len(values)} judged window{'s' if len(values) > 1 else ''}."
+    )
+
+
+def _notes(points: Sequence[lines.Point]) -> tuple[str, ...]:
+    if len(points) <= lines.MOST_POINTS:
+        return ()
+    return (f"{len(points)} windows are too many to draw: of neighbours, the lowest and the highest are shown.",)
+
+
+def _legend(points: Sequence[lines.Point], shades: Sequence[lines.Shade]) -> tuple[str, ...]:
+    """Which marks of the key are in the drawing."""
+    kinds = {point.kind for point in points if point.value is not None}
+    found = ["judged"] if kinds & {"judged", "breach"} else []
+    found += ["band"] if any(point.low is not None for point in points) else []
+    found += [kind for kind in ("breach", "provisional") if kind in kinds]
+    found += ["then"] if any(point.then is not None for point in points) else []
+    shaded = {shade.kind for shade in shades}
+    found += ["alert"] if shaded & set(SEVERITIES) else []
+    found += [kind for kind in ("resolved", "corrected") if kind in shaded]
+    return tuple(found)
+
+
+def _point(
+    measure: str,
+    window: WindowView,
+    view: MeasureView,
+    rules: set[str],
+    then: float | None,
+    zone: ZoneInfo,
+    covering: Sequence[AlertView],
+) -> lines.Point:
+    one = window.summary
+    verdicts = [verdict for verdict in window.verdicts if verdict.rule in rules]
+    breach = any(verdict.state == "breach" for verdict in verdicts)
+    parts = [words.span(one.start, one.end, zone)]
+    if view.value is None:
+        parts.append(f"{measure}: no value, {view.problem}")
+    else:
+        parts.append(f"{measure} {words.number(view.value)}")
+    if view.low is not None and view.high is not None:
+        parts.append(f"95 % interval {words.from_to(view.low, view.high)}")
+    parts += [f"n = {words.count(view.n)}", f"label coverage {words.share(one.coverage.value)}"]
+    if one.stage != "judged":
+        parts.append(one.stage)
+    elif verdicts:
+        parts.append("breach" if breach else verdicts[0].state.replace("nodata", "not judged"))
+    parts += [f"alert {alert.rule}, {alert.status}" for alert in covering]
+    if then is not None and then != view.value:
+        parts.append(f"known when the alert fired: {words.number(then)}")
+    return lines.Point(
+        start=one.start,
+        end=one.end,
+        value=view.value,
+        low=view.low,
+        high=view.high,
+        label=_DOT.join(parts),
+        kind="provisional" if one.stage != "judged" else "breach" if breach else "judged",
+        then=then if then != view.value else None,
+    )
+
+
+def _covering(window: WindowSummary, alerts: Sequence[AlertView]) -> list[AlertView]:
+    return [one for one in alerts if one.span.start <= window.start < one.span.end]
+
+
+def _shade(alert: AlertView, zone: ZoneInfo) -> lines.Shade:
+    kind = severity(alert.severity) if alert.status == "firing" else alert.status
+    covers = words.span(alert.span.start, alert.span.end, zone)
+    return lines.Shade(alert.span.start, alert.span.end, kind, f"Alert {alert.rule}, {alert.status}: {covers}")
+
+
+def absent_measures(windows: Sequence[WindowView], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Measures that have no value in any window, with the newest reason."""
+    found: dict[str, str] = {}
+    for one in windows:
+        for name, view in one.summary.performance.items():
+            if name not in names:
+                found[name] = view.problem
+    return tuple(found.items())

@@ -1,0 +1,220 @@
+"""From the read models to what the templates put on the page. No number is computed here that the API does not give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from markupsafe import Markup
+
+from driftline.alerts.message import AlertView, told
+from driftline.charts import sparks
+from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
+from driftline.rules import Rule, number_text
+from driftline.rules.topic import STALENESS
+from driftline.views.reader import ModelView, VerdictView, WindowView
+from driftline.web.ui import words
+from driftline.web.ui.series import (
+    COVERAGE,
+    Chart,
+    absent_measures,
+    bounds_of,
+    coverage_chart,
+    measures_of,
+    performance_chart,
+)
+from driftline.web.ui.state import Headline, Tone, headline, missing, severity
+
+_SPARK_WINDOWS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A measure in the table: rounded for people, and the view with every digit for programs."""
+
+    name: str
+    view: MeasureView
+    text: str
+    interval: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A window in the table."""
+
+    window: str
+    summary: WindowSummary
+    coverage: Cell
+    cells: tuple[Cell, ...]
+    verdicts: tuple[VerdictView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRow:
+    """A column against the reference in the newest judged window, with its way there."""
+
+    name: str
+    role: Literal["feature", "prediction", "label"]
+    view: DriftView
+    state: Literal["drifted", "stable", "not judged"]
+    spark: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert as shown."""
+
+    view: AlertView
+    tone: Tone
+    window: str
+    span: str
+    value: str
+    interval: str
+    value_now: str
+    bar: Markup
+    condition: str
+    measure: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPage:
+    """All of one model's page."""
+
+    model: ModelView
+    config: ModelConfig
+    zone: ZoneInfo
+    headline: Headline
+    open_alerts: tuple[Alert, ...]
+    past_alerts: tuple[Alert, ...]
+    charts: tuple[Chart, ...]
+    more_charts: tuple[Chart, ...]
+    coverage: Chart | None
+    absent: tuple[tuple[str, str], ...]
+    measures: tuple[str, ...]
+    rows: tuple[Row, ...]
+    hidden_windows: int
+    judged: str
+    drift: tuple[DriftRow, ...]
+    missing: tuple[tuple[str, str], ...]
+
+
+def model_page(
+    model: ModelView, config: ModelConfig, windows: Sequence[WindowView], alerts: Sequence[AlertView]
+) -> ModelPage:
+    """Bring together what the page of one model shows; ``windows`` in order of time."""
+    zone = ZoneInfo(config.window.timezone)
+    rules = {rule.name: rule for rule in config.rules}
+    names = measures_of(windows, config.rules)
+    ruled = {rule.measure for rule in config.rules}
+    drawn = [performance_chart(name, windows, alerts, config, zone, small=name not in ruled) for name in names]
+    judged = next((one for one in reversed(windows) if one.summary.stage == "judged"), None)
+    shown = [_alert(one, rules.get(one.rule), zone) for one in alerts]
+    return ModelPage(
+        model=model,
+        config=config,
+        zone=zone,
+        headline=headline(model, config.rules, windows, alerts),
+        open_alerts=tuple(one for one in shown if one.view.status == "firing"),
+        past_alerts=tuple(one for one in shown if one.view.status != "firing"),
+        charts=tuple(chart for name, chart in zip(names, drawn, strict=True) if name in ruled),
+        more_charts=tuple(chart for name, chart in zip(names, drawn, strict=True) if name not in ruled),
+        coverage=coverage_chart(windows, alerts, config, zone) if model.labels and windows else None,
+        absent=absent_measures(windows, names),
+        measures=names,
+        rows=tuple(_row(one, names, zone) for one in reversed(windows)),
+        hidden_windows=max(model.windows - len(windows), 0),
+        judged=words.span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
+        drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
+        missing=tuple(missing(model, config, windows, zone)),
+    )
+
+
+# ---- alerts ---------------------------------------------------------------------------------------------------------
+
+
+def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
+    interval = "" if view.low is None or view.high is None else f"95 % interval {words.from_to(view.low, view.high)}"
+    if view.bound is not None and view.confidence is not None:
+        side = "upper" if rule is None or rule.comparison == "below" else "lower"
+        interval += f", {side} bound {words.number_beside(view.bound, view.threshold)} ({100 * view.confidence:g} %)"
+    value, condition = words.number_beside(view.value, view.threshold), rule.expression if rule is not None else ""
+    if view.measure == STALENESS:
+        value, condition = told(view).value, f"no event for more than {told(view).threshold}"
+    said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {number_text(view.threshold)}"
+    tone: Tone = severity(view.severity) if view.status == "firing" else view.status
+    return Alert(
+        view=view,
+        tone=tone,
+        window=words.span(view.window.start, view.window.end, zone),
+        span=words.span(view.span.start, view.span.end, zone),
+        value=value,
+        interval=interval,
+        value_now=words.number_beside(view.value_now, view.threshold),
+        bar=sparks.interval_bar(
+            view.value, view.low, view.high, view.threshold, bounds=bounds_of(view.measure), label=said
+        ),
+        condition=condition or f"{view.rule} (no longer in the configuration)",
+        measure="without an event" if view.measure == STALENESS else view.measure,
+    )
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def _row(window: WindowView, names: Sequence[str], zone: ZoneInfo) -> Row:
+    one = window.summary
+    nothing = MeasureView(None, None, None, 0, "no labelled rows")
+    return Row(
+        window=words.span(one.start, one.end, zone),
+        summary=one,
+        coverage=_cell(COVERAGE, one.coverage),
+        cells=tuple(_cell(name, one.performance.get(name, nothing)) for name in names),
+        verdicts=tuple(window.verdicts),
+    )
+
+
+def _cell(name: str, view: MeasureView) -> Cell:
+    interval = "" if view.low is None or view.high is None else words.from_to(view.low, view.high)
+    return Cell(name, view, words.number(view.value), interval)
+
+
+def _drift_rows(newest: WindowSummary, windows: Sequence[WindowView]) -> Iterable[DriftRow]:
+    """Features first, those that drifted before the others; then the prediction and the label."""
+    recent = [one.summary for one in windows][-_SPARK_WINDOWS:]
+    features = sorted(newest.drift.items(), key=lambda item: (not item[1].drifted, -item[1].severity))
+    for name, view in features:
+        yield _drift_row(name, "feature", view, [one.drift.get(name) for one in recent])
+    if newest.prediction_drift is not None:
+        views = [one.prediction_drift for one in recent]
+        yield _drift_row("prediction", "prediction", newest.prediction_drift, views)
+    if newest.label_drift is not None:
+        yield _drift_row("label", "label", newest.label_drift, [one.label_drift for one in recent])
+
+
+def _drift_row(
+    name: str,
+    role: Literal["feature", "prediction", "label"],
+    view: DriftView,
+    history: Sequence[DriftView | None],
+) -> DriftRow:
+    drifted = sum(one is not None and one.drifted for one in history)
+    spark = sparks.sparkline(
+        [_ratio(one) for one in history],
+        marked=[one is not None and one.drifted for one in history],
+        level=1.0,
+        label=f"{name}: distance over threshold in the last {len(history)} windows; drifted in {drifted}",
+    )
+    state: Literal["drifted", "stable", "not judged"] = (
+        "drifted" if view.drifted else "stable" if view.value is not None else "not judged"
+    )
+    return DriftRow(name, role, view, state, spark)
+
+
+def _ratio(view: DriftView | None) -> float | None:
+    """How many thresholds a distance is; comparable from window to window even where another measure speaks."""
+    if view is None or view.value is None or not view.threshold:
+        return None
+    return view.value / view.threshold

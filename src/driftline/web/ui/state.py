@@ -1,0 +1,110 @@
+"""The state of a model in words, and what is missing before there can be one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from driftline.alerts.message import AlertView
+from driftline.monitoring.options import ModelConfig
+from driftline.rules import Rule
+from driftline.views.reader import ModelView, WindowView
+from driftline.web.ui import words
+
+Tone = Literal["page", "warning", "info", "ok", "unknown", "pending", "resolved", "corrected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The state of a model in words; ``tone`` picks icon and colour."""
+
+    tone: Tone
+    text: str
+    detail: str
+
+
+def headline(
+    model: ModelView, rules: Sequence[Rule], windows: Sequence[WindowView], alerts: Sequence[AlertView]
+) -> Headline:
+    """Say how the model is; *All well* only when every rule has judged the newest judged window, and found it well."""
+    firing = sorted((one for one in alerts if one.status == "firing"), key=lambda one: _severity_rank(one.severity))
+    if firing:
+        more = f" and {len(firing) - 1} more" if len(firing) > 1 else ""
+        return Headline(severity(firing[0].severity), f"Firing: {firing[0].title}{more}", "")
+    if not model.predictions:
+        return Headline("unknown", "No events yet", "Nothing is known of this model.")
+    if not rules:
+        return Headline("unknown", "No rules", "Nothing can alert: this model has no rule.")
+    if not model.labels:
+        return Headline("unknown", "No labels yet", "How well the model does is not known without them.")
+    judged = [one for one in windows if one.verdicts and one.summary.stage == "judged"]
+    if not judged:
+        return Headline("unknown", "No window judged yet", "The first verdict comes when a window has closed.")
+    return _newest(judged[-1], rules)
+
+
+def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
+    said = {one.rule: one for one in window.verdicts}
+    breach = [rule for rule in rules if rule.name in said and said[rule.name].state == "breach"]
+    silent = [rule for rule in rules if rule.name not in said or said[rule.name].state == "nodata"]
+    if breach:
+        text = f"Pending: {breach[0].expression}"
+        return Headline("pending", text, f"{said[breach[0].name].reason}; not for long enough to alert.")
+    if silent:
+        reason = said[silent[0].name].reason if silent[0].name in said else "it has not been judged yet"
+        return Headline("unknown", "Not known", f"{silent[0].expression}: {reason}.")
+    return Headline("ok", "All well", f"Every rule holds in the newest judged window.{_drifted(window)}")
+
+
+def _drifted(window: WindowView) -> str:
+    """How many columns drifted: no rule speaks of them, and yet it is worth a look."""
+    one = window.summary
+    columns = [*one.drift.values(), one.prediction_drift, one.label_drift]
+    drifted = sum(column is not None and column.drifted for column in columns)
+    return f" {drifted} of {len(columns)} columns drifted from the reference." if drifted else ""
+
+
+def severity(name: str) -> Tone:
+    """The tone of a severity; one that is not known counts as a warning."""
+    for tone in SEVERITIES:
+        if tone == name:
+            return tone
+    return "warning"
+
+
+SEVERITIES: tuple[Tone, ...] = ("page", "warning", "info")
+
+
+def _severity_rank(name: str) -> int:
+    return SEVERITIES.index(severity(name))
+
+
+def missing(
+    model: ModelView, config: ModelConfig, windows: Sequence[WindowView], zone: ZoneInfo
+) -> Iterable[tuple[str, str]]:
+    """What is not there yet, and what to do about it."""
+    address = f"/api/v1/models/{model.name}"
+    if not model.predictions:
+        waiting = f" {model.waiting_events} events wait to be worked in." if model.waiting_events else ""
+        yield (
+            "No events yet",
+            f"Send predictions to POST {address}/predictions, or log them with driftline.Monitor.{waiting}",
+        )
+        return
+    if not model.labels:
+        yield (
+            "No labels yet",
+            f"Send what turned out to be true to POST {address}/labels, with the id of the prediction.",
+        )
+    if not any(one.summary.stage == "judged" for one in windows):
+        newest = windows[-1].summary if windows else None
+        until = f" (now: until event time passes {words.moment(newest.end, zone)})" if newest is not None else ""
+        patience = words.duration(config.labels.expected_within)
+        yield (
+            "No window judged yet",
+            f"A window is open for {config.window.words}{until}, then waits for its labels for at most {patience}.",
+        )
+    if not config.rules:
+        yield "No rules", "Nothing can alert. Add a rule under alerts: rules: in driftline.yaml."

@@ -1,0 +1,127 @@
+"""Whether what is accepted could be kept now: the database takes a write, and the disks have room.
+
+A thread of its own looks, with short patience. Whoever asks gets what it sees, or after a moment what it saw last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from driftline import clock
+from driftline.config.load import Config
+from driftline.service.trouble import in_words
+from driftline.store.database import is_writing
+from driftline.store.inbox import Inbox
+from driftline.store.poison import poisoned
+
+ROOM_BYTES = 2**20
+"""Less room than this is none."""
+
+_PATIENCE_SECONDS = 0.1
+_ANSWER_WITHIN = timedelta(seconds=1)
+_FRESH, _OLD = timedelta(seconds=0.1), timedelta(seconds=5)
+_TRIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen last: what is wrong by its place, events that wait by model, and events that were set aside."""
+
+    problems: Mapping[str, str] = field(default_factory=dict)
+    waiting_events: Mapping[str, int] = field(default_factory=dict)
+    poisoned: Mapping[str, int] = field(default_factory=dict)
+
+
+class Vitals:
+    """Looks after the database and the disks of a service; asked by any number of requests, it looks once at a time."""
+
+    def __init__(self, config: Config, inbox: Inbox) -> None:
+        """Look after the files of the configuration; the inbox is what was opened at the start, by the service."""
+        url = sa.engine.make_url(config.database)
+        self._url, self._file = config.database, Path(url.database or "")
+        self._folders = dict.fromkeys([Path(config.storage), self._file.parent])
+        self._engine = sa.create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS, "check_same_thread": False})
+        self._inbox = inbox
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="driftline-vitals")
+        self._lock = threading.Lock()
+        self._looking: Future[None] | None = None
+        self._now = clock.steady()
+        self._seen = Seen()
+        self._at: datetime | None = None
+
+    async def seen(self) -> Seen:
+        """What is seen now, or was last where the database does not answer within a moment."""
+        if self._age() < _FRESH:
+            return self._seen
+        with self._lock:
+            if self._looking is None or self._looking.done():
+                self._looking = self._thread.submit(self._look)
+            looking = asyncio.wrap_future(self._looking)
+        done, _ = await asyncio.wait({looking}, timeout=_ANSWER_WITHIN.total_seconds())
+        if done or self._age() < _OLD:
+            return self._seen
+        silent = {"database": "the database does not answer; another program holds it, or the disk is slow"}
+        return replace(self._seen, problems=silent)
+
+    def _age(self) -> timedelta:
+        return timedelta.max if self._at is None else self._now() - self._at
+
+    def _look(self) -> None:
+        problems: dict[str, str] = {}
+        for folder in self._folders:
+            if said := _room_problem(folder):
+                problems["disk"] = said
+        if said := self._inbox.file_problem() or self._write_problem():
+            problems["database"] = said
+        before = self._seen
+        try:
+            waiting = Inbox(self._engine).waiting_events()
+            with self._engine.connect() as connection:
+                found = poisoned(connection)
+        except sa.exc.SQLAlchemyError as error:
+            problems["database"] = in_words(error)
+            waiting, found = dict(before.waiting_events), dict(before.poisoned)
+        self._seen, self._at = Seen(problems, waiting, found), self._now()
+
+    def _write_problem(self) -> str | None:
+        """Why a write would have to wait, or None; our own writes are no reason."""
+        said = None
+        for _ in range(_TRIES):
+            try:
+                connection = sqlite3.connect(f"{self._file.absolute().as_uri()}?mode=rw", _PATIENCE_SECONDS, uri=True)
+            except sqlite3.Error as error:
+                return in_words(sa.exc.OperationalError("", {}, error))
+            try:
+                connection.isolation_level = None
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                if is_writing(self._url):
+                    return None
+                said = in_words(sa.exc.OperationalError("", {}, error))
+            else:
+                return None
+            finally:
+                connection.close()
+        return said
+
+
+def _room_problem(folder: Path) -> str | None:
+    """Why nothing more can be written to a folder, or None."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+    except OSError as error:
+        return in_words(OSError(error.errno, error.strerror, str(folder)))
+    return None

@@ -1,0 +1,718 @@
+"""The report of a check: in a terminal of any width and encoding, as one page, as JSON, and as an exit code."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import json
+import os
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from driftline.checks.report import (
+    FAIL_ON,
+    Alert,
+    ColumnReport,
+    Curves,
+    Missing,
+    Report,
+    RowCounts,
+    Segment,
+)
+from driftline.cli import check as check_command
+from driftline.errors import AlertsFound, DataError, UnknownNameError
+from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
+from driftline.reports.bars import Bars
+from driftline.reports.drawn import bars_for
+from driftline.reports.report_html import QUIET_CHARTS
+from driftline.reports.report_text import ROWS_SHOWN, Signs, renderables
+from driftline.reports.words import cleaned, fallen, is_worse
+from driftline.statistics import HIGHER_IS_BETTER, CalibrationBin, ColumnDrift, Measure, least_change
+from driftline.statistics.dependence import Dependence, PairChange
+
+ROWS = 300
+
+
+NO_SCORES = Measure("log_loss", problem="no scores")
+
+
+def numbers(seed: int, middle: float) -> NumericColumn:
+    return NumericColumn.of(pl.Series(np.random.default_rng(seed).normal(middle, 1.0, ROWS)))
+
+
+def categories(names: str, seed: int = 0) -> CategoricalColumn:
+    return CategoricalColumn.of(pl.Series(np.random.default_rng(seed).choice(names.split(), ROWS)))
+
+
+CURVES = Curves(
+    confusion={("rain", "rain"): (90, 50), ("rain", "sun"): (10, 50), ("sun", "sun"): (200, 200)},
+    calibration=((CalibrationBin(0.25, 0.2, 0.15, 0.25, 300),), (CalibrationBin(0.25, 0.5, 0.4, 0.6, 300),)),
+    gains=(tuple(min(at / 5, 1.0) for at in range(1, 11)), tuple(at / 10 for at in range(1, 11))),
+    errors=(numbers(1, 0.0), numbers(2, 1.0)),
+)
+
+
+def measure(value: float, half: float = 0.02, n: int = ROWS) -> Measure:
+    return Measure("measure", value=value, low=value - half, high=value + half, n=n, confidence=0.95)
+
+
+def column(
+    name: str, *, drifted: bool = True, measure: str = "wasserstein", value: float = 0.8, **more: Any
+) -> ColumnReport:
+    drift = ColumnDrift(
+        name,
+        "numeric",
+        measure=measure,
+        value=value,
+        threshold=0.1,
+        drifted=drifted,
+        p_value=0.0001 if drifted else 0.7,
+        reason=f"{value} was measured",
+        distances={"js": 0.3, "wasserstein": value},
+    )
+    return ColumnReport(
+        name, "feature", "numeric", drift, Missing(0.0, 0.1), changes=("median 4 → 5",) if drifted else (), **more
+    )
+
+
+def report_of(
+    columns: Sequence[ColumnReport], profiles: Mapping[str, tuple[Column | None, Column | None]], **more: Any
+) -> Report:
+    alerts = tuple(
+        Alert("drift", found.column, "wasserstein", 0.8, 0.1, f"feature {found.column} has drifted")
+        for found in columns
+        if found.drift.drifted
+    )
+    plain: dict[str, Any] = {
+        "rows": RowCounts(ROWS, ROWS),
+        "columns": {found.column: found for found in columns},
+        "performance": None,
+        "reference_performance": None,
+        "label_coverage": None,
+        "profiles": profiles,
+    }
+    alerts = (*more.pop("alerts", ()), *alerts)
+    return Report(verdict="alert" if alerts else "ok", alerts=alerts, **(plain | more))
+
+
+@pytest.fixture(scope="module")
+def whole() -> Report:
+    """Something of everything."""
+    names = ["wind", "sky", "a_rather_long_name_of_a_column_that_goes_on_and_on", "日本語の列"]
+    columns = [
+        *(column(name) for name in names),
+        ColumnReport(
+            "gone",
+            "feature",
+            "numeric",
+            ColumnDrift("gone", "numeric", drifted=True, reason="is gone"),
+            Missing(0.0, None),
+        ),
+        ColumnReport(
+            "new",
+            "feature",
+            "numeric",
+            ColumnDrift("new", "numeric", problem="is not in the reference"),
+            Missing(None, 0.0),
+            problem="is not in the reference",
+        ),
+        column("quiet", drifted=False, value=0.01),
+    ]
+    profiles: dict[str, tuple[Column | None, Column | None]] = {
+        name: (numbers(1, 4.0), numbers(2, 5.0)) for name in (*names, "quiet")
+    }
+    profiles["sky"] = (categories("rain sun fog"), categories("rain sun " + " ".join(f"new{i}" for i in range(40))))
+    profiles |= {"gone": (numbers(1, 0.0), None), "new": (None, numbers(1, 0.0))}
+    return report_of(
+        columns,
+        profiles,
+        alerts=(
+            Alert("performance", None, "accuracy", 0.7, 0.88, "accuracy fell from 0.9 on the reference to 0.7"),
+            Alert("quality", "id", "duplicates", 0.2, 0.01, "id id repeats: 20 % of the rows"),
+        ),
+        performance={"accuracy": measure(0.7), "log_loss": NO_SCORES},
+        reference_performance={"accuracy": measure(0.9)},
+        label_coverage=measure(0.5),
+        duplicates=Missing(0.0, 0.2),
+        classes={"rain": {"recall": measure(0.5)}, "sun": {"recall": measure(0.9)}},
+        reference_classes={"rain": {"recall": measure(0.9)}, "sun": {"recall": measure(0.9)}},
+        curves=CURVES,
+        segments=(
+            Segment("side", "east", {"accuracy": measure(0.5)}, {"accuracy": measure(0.9)}),
+            Segment("side", "west", {"accuracy": measure(0.9)}, {"accuracy": measure(0.9)}),
+            Segment("side", "north", {"accuracy": NO_SCORES}, {}),
+        ),
+        dependence=Dependence(
+            "correlation",
+            0.9,
+            0.1,
+            drifted=True,
+            p_value=0.0,
+            reason="the correlation of wind and sky went from 0.9 to 0.0",
+            pairs=(
+                PairChange(("wind", "sky"), 0.9, 0.0, 0.0, ("gaps in wind", "sky = rain")),
+                PairChange(("wind", "quiet"), 0.5, 0.2, 0.001, ("wind", "quiet")),
+            ),
+        ),
+        notes=("new is new",),
+    )
+
+
+def printed(report: Report, *, width: int = 80, encoding: str = "utf-8") -> str:
+    target = io.StringIO()
+    console = Console(file=target, width=width, highlight=False, markup=False, emoji=False, color_system=None)
+    for part in renderables(report.to_dict(), report.profiles, encoding=encoding):
+        console.print(part)
+    return target.getvalue()
+
+
+# ---- in a terminal -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "cp437", "no such encoding"])
+def test_it_fits_the_terminal_and_its_signs(whole: Report, width: int, encoding: str) -> None:
+    said = printed(whole, width=width, encoding=encoding)
+    assert max(map(cell_len, said.splitlines())) <= width
+    said.encode(encoding if encoding.islower() and " " not in encoding else "ascii")
+    assert said.startswith("ALERT: 7 alerts found")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_words_stay_whole_and_the_worst_comes_first(whole: Report, width: int) -> None:
+    lines = [line.strip() for line in printed(whole, width=width).splitlines()]
+    starts = [next(at for at, line in enumerate(lines) if line.startswith(word)) for word in _ORDER]
+    assert starts == sorted(starts)
+    wind = lines[starts[_ORDER.index("wind")]]
+    assert re.search(r"wind +[ ▁▂▃▄▅▆▇█]{10} +[▁▂▃▄▅▆▇█][ ▁▂▃▄▅▆▇█]* +shift 0.80 +median 4 → 5$", wind)
+    assert any(line.startswith("accuracy") and line.endswith("0.900  worse") for line in lines)
+    assert "log_loss: no scores" in lines
+    assert any(line.startswith("side = east  accuracy") for line in lines)
+    assert not any(line.startswith("side = west") for line in lines)
+    assert "1 of 3 segments: no worse than on the reference" in lines
+    assert "1 of 3 segments: nothing to compare on both sides" in lines
+    assert any(line.startswith("rain   recall") for line in lines)
+
+
+_ORDER = [
+    "ALERT",
+    "accuracy fell",
+    "wind",
+    "floors: shift 0.10 spreads",
+    "The other column: no drift",
+    "accuracy  ",
+    "50 % of the current rows have a label",
+    "side = east",
+    "rain ",
+    "gaps in wind and sky = rain",
+    "note: new is new",
+]
+
+
+def test_at_most_so_many_columns_are_shown_and_it_says_where_the_others_are() -> None:
+    names = [f"column{i}" for i in range(100)]
+    same = numbers(1, 0.0), numbers(2, 1.0)
+    said = printed(report_of([column(name) for name in names], dict.fromkeys(names, same)))
+    shown = [line for line in said.splitlines() if line.startswith("column") and "shift" in line]
+    assert len(shown) == ROWS_SHOWN <= 25
+    assert f"and {100 - ROWS_SHOWN} more; --json and --html have them all" in said
+
+
+def test_many_alerts_on_performance_are_counted() -> None:
+    many = tuple(Alert("performance", "s", "accuracy", 0.1, 0.5, f"accuracy of {i} fell") for i in range(100))
+    said = printed(report_of([], {}, alerts=many))
+    assert 0 < said.count(" fell") <= 15
+    assert f"and {100 - said.count(' fell')} more such alerts" in said
+
+
+def test_repeated_rows_are_told_once() -> None:
+    quiet = report_of([], {}, duplicates=Missing(0.0, 0.2))
+    assert printed(quiet).count("repeat") == 1
+    assert printed(replace(quiet, notes=("20 % of the current rows repeat another one",))).count("repeat") == 1
+    assert "repeat" not in printed(replace(quiet, duplicates=Missing(0.0, 0.0)))
+
+
+def test_a_report_prints_as_the_command_does_and_is_one_line_in_a_list(whole: Report) -> None:
+    assert str(whole) == "\n".join(line.rstrip() for line in printed(whole).splitlines())
+    assert repr(whole) == "<Report: 7 alerts, 5 of 7 columns drifted, 300 current rows against 300>"
+
+
+def test_an_empty_report_is_a_verdict() -> None:
+    assert printed(report_of([], {})).splitlines()[0] == "OK: no alert"
+
+
+def test_the_part_that_speaks_is_named() -> None:
+    found = column("order")
+    part = replace(found, drift=replace(found.drift, part="hour of day"))
+    assert "hour of day:" in printed(report_of([part], {}), width=120)
+    named = replace(part, changes=("hour of day: 03 1 % → 9 %",))
+    assert printed(report_of([named], {}), width=120).count("hour of day") == 1
+
+
+@given(text=st.text(), encoding=st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252", "shift_jis"]))
+def test_any_name_can_be_written_and_moves_nothing(text: str, encoding: str) -> None:
+    written = Signs(encoding).text(text, longest=40).plain
+    written.encode(encoding)
+    assert not any(unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp") for sign in written)
+    assert len(cleaned(text)) == len(text) and cleaned(cleaned(text)) == cleaned(text)
+
+
+@given(
+    shares=st.lists(st.floats(0, 1), min_size=1, max_size=20),
+    encoding=st.sampled_from(["utf-8", "ascii"]),
+)
+def test_a_higher_share_never_has_a_lower_block(shares: list[float], encoding: str) -> None:
+    signs = Signs(encoding)
+    heights = [signs.blocks.index(block) for block in signs.spark(shares, max(*shares, 1e-9))]
+    assert [height > 0 for height in heights] == [share > 0 for share in shares]
+    ordered = [height for _, height in sorted(zip(shares, heights, strict=True))]
+    assert ordered == sorted(ordered)
+
+
+# ---- what is worse -----------------------------------------------------------------------------------------
+
+_bounds = st.lists(st.floats(-1e308, 1e308), min_size=3, max_size=3).map(sorted)
+
+
+@given(name=st.sampled_from(sorted(HIGHER_IS_BETTER)), now=_bounds, before=_bounds)
+def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], before: list[float]) -> None:
+    sides = [dict(zip(("low", "value", "high"), side, strict=True)) for side in (now, before)]
+    there, back = (is_worse(name, a | {"reference": b}) for a, b in (sides, sides[::-1]))
+    assert not (there and back)
+    apart = now[2] < before[0] or before[2] < now[0]
+    assert not (there or back) or (apart and HIGHER_IS_BETTER[name] is not None)
+    moved = abs(now[1] / 2 - before[1] / 2)
+    least = min(least_change(name, before[1]), least_change(name, now[1]))
+    assert not (there or back) or moved >= least / 2
+    if apart and HIGHER_IS_BETTER[name] is not None and moved > max(map(abs, (now[1], before[1], 1.0))) / 20:
+        assert there or back
+    assert not is_worse(name, sides[0] | {"reference": None})
+    assert not is_worse(name, {"low": None, "value": None, "high": None, "reference": sides[1]})
+    parts = [("here", {name: sides[0] | {"reference": sides[1]}})]
+    assert [part.where for part in fallen(parts)] == ["here"] * there
+
+
+@given(now=_bounds, before=_bounds, mae=st.floats(0, 1e300))
+def test_a_bias_is_worse_by_its_size_whichever_way_it_points(now: list[float], before: list[float], mae: float) -> None:
+    sides = [dict(zip(("low", "value", "high"), side, strict=True)) for side in (now, before)]
+    among = {"mae": {"value": mae, "reference": {"value": mae}}}
+    mirrored = [{"low": -one["high"], "value": -one["value"], "high": -one["low"]} for one in sides]
+    there, back = (is_worse("bias", a | {"reference": b}, among) for a, b in (sides, sides[::-1]))
+    assert not (there and back)
+    for mine in (sides[0], mirrored[0]):
+        for other in (sides[1], mirrored[1]):
+            assert is_worse("bias", mine | {"reference": other}, among) == there
+    if there:
+        assert abs(now[1]) / 2 - abs(before[1]) / 2 >= mae / 8 * (1 - 1e-9)
+    assert not is_worse("bias", sides[0] | {"reference": sides[1]})  # without a scale there is nothing to say
+
+
+# ---- exit codes --------------------------------------------------------------------------------------------
+
+KINDS = ("drift", "performance", "quality")
+
+
+@given(there=st.sets(st.sampled_from(KINDS)), asked=st.lists(st.sampled_from(FAIL_ON)))
+def test_only_alerts_of_the_asked_kinds_fail(there: set[Any], asked: list[str]) -> None:
+    report = report_of([], {}, alerts=tuple(Alert(kind, None, "m", 1.0, 0.5, f"{kind} is bad") for kind in there))
+    fails = bool(there) if "any" in asked else bool(there & set(asked))
+    assert bool(report.alerts_of(asked)) == fails
+    assert report.verdict == ("alert" if there else "ok")
+    if fails:
+        with pytest.raises(AlertsFound, match="is bad"):
+            report.raise_for_alerts(asked)
+    else:
+        report.raise_for_alerts(asked)
+
+
+def test_one_kind_may_be_a_word_and_an_unknown_one_names_the_known() -> None:
+    report = report_of([column("wind")], {})
+    report.raise_for_alerts("performance")
+    with pytest.raises(AlertsFound):
+        report.raise_for_alerts()
+    with pytest.raises(UnknownNameError, match=r"'drifts'; known: any, drift, .*Did you mean 'drift'"):
+        report.raise_for_alerts("drifts")
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The command's check() replaced by one drifted column; holds what it was called with."""
+    came: dict[str, Any] = {}
+
+    def check(reference: str, current: str, **options: Any) -> Report:
+        came.update(options, files=(reference, current))
+        return report_of([column("wind")], {})
+
+    monkeypatch.setattr("driftline.checks.api.check", check)
+    return came
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ([], 1),
+        (["--fail-on", "any"], 1),
+        (["--fail-on", "never"], 0),
+        (["--fail-on", "performance"], 0),
+        (["--fail-on", "performance, drift"], 1),
+        (["--fail-on", "performance", "--fail-on", "drift"], 1),
+        (["--fail-on", "performance", "--fail-on", "quality,never"], 0),
+    ],
+)
+def test_fail_on_chooses_the_exit_code_and_nothing_else(checked: dict[str, Any], options: list[str], code: int) -> None:
+    done = CliRunner().invoke(check_command.command, ["a", "b", "--json", *options], standalone_mode=False)
+    assert done.return_value == code
+    assert json.loads(done.stdout)["verdict"] == "alert"
+    assert "fail_on" not in checked
+
+
+@pytest.mark.parametrize("wrong", ["drifts", "", "drift,", "ANY"])
+def test_an_unknown_kind_is_a_mistake(checked: dict[str, Any], wrong: str) -> None:
+    done = CliRunner().invoke(check_command.command, ["a", "b", "--fail-on", wrong], standalone_mode=False)
+    assert isinstance(done.exception, UnknownNameError)
+    assert "known: any, drift, never, performance, quality" in str(done.exception)
+    assert not checked
+
+
+def test_options_reach_the_check_and_files_are_not_looked_for(checked: dict[str, Any]) -> None:
+    given = ["s3://bucket/*.parquet", "no such file", "--segment", "a", "--segment", "b", "--multivariate", "none"]
+    given += ["--floor", "js=0.2", "--floor", "rows=50"]
+    done = CliRunner().invoke(check_command.command, given, standalone_mode=False)
+    assert done.return_value == 1, done.output
+    assert checked["files"] == ("s3://bucket/*.parquet", "no such file")
+    assert checked["segments"] == ("a", "b")
+    assert checked["multivariate"] == "none"
+    assert (checked["floors"].js, checked["floors"].rows) == (0.2, 50)
+    assert checked["progress"] is None
+    assert not {"time", "label", "task"} & checked.keys()
+
+
+def test_warnings_of_libraries_are_not_on_stderr(checked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(reference: str, current: str, **options: Any) -> Report:
+        warnings.warn("'(default_)region' not set; polars will try to get it from bucket", UserWarning, stacklevel=2)
+        raise DataError("the bucket is not there")
+
+    monkeypatch.setattr("driftline.checks.api.check", check)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        done = CliRunner().invoke(check_command.command, ["a", "b"], standalone_mode=False)
+    assert isinstance(done.exception, DataError)
+    assert not seen
+
+
+# ---- as JSON -----------------------------------------------------------------------------------------------
+
+
+def test_json_has_every_room(whole: Report) -> None:
+    document = json.loads(whole.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert document["duplicates"] == {"reference": 0.0, "current": 0.2}
+    assert document["performance"]["accuracy"]["reference"]["value"] == 0.9
+    assert document["performance"]["log_loss"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "confidence": 0.95,
+        "problem": "no scores",
+        "reference": None,
+    }
+    assert document["classes"]["rain"]["recall"]["reference"]["value"] == 0.9
+    assert document["segments"][0]["column"] == "side" and document["segments"][0]["value"] == "east"
+    assert document["segments"][0]["performance"]["accuracy"]["value"] == 0.5
+    assert document["dependence"]["pairs"][0] == {
+        "columns": ["wind", "sky"],
+        "labels": ["gaps in wind", "sky = rain"],
+        "reference": 0.9,
+        "current": 0.0,
+        "p_value": 0.0,
+    }
+    assert document["confusion"][1] == {"label": "rain", "prediction": "sun", "reference": 10, "current": 50}
+    assert document["calibration"]["current"] == [{"score": 0.25, "share": 0.5, "low": 0.4, "high": 0.6, "rows": 300}]
+    assert document["gains"]["reference"][:2] == [0.2, 0.4]
+    assert document["notes"] == ["new is new"]
+    assert document["columns"][0]["out_of_range"] is None
+
+
+# ---- as a page ---------------------------------------------------------------------------------------------
+
+VOID = {"meta"}
+
+
+class Page(html.parser.HTMLParser):
+    """The words, tags and attributes of a page; every tag must be closed in its turn."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def test_the_page_says_everything(whole: Report, tmp_path: Path) -> None:
+    text = whole.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
+    page = Page(text)
+    for alert in whole.alerts:
+        assert alert.message in page.text
+    for words in ("new is new", "Repeated rows: 0 % → 20 %", "log_loss: no scores", "50 % of the current rows have"):
+        assert words in page.text
+    assert "gaps in wind and sky = rain" in page.text
+    for words in ("side = east", "side = north", "is not in the reference", "0.8 was measured"):
+        assert words in page.text
+    assert page.text.count("worse") == 3  # accuracy as a whole, in the east, and the recall of rain
+    assert page.count("article") == 5
+    assert page.count("h1") == 1
+
+
+def test_the_page_shows_who_is_taken_for_whom_and_what_scores_are_worth(whole: Report) -> None:
+    page = Page(whole.to_html())
+    for words in ("50 %50was 10 %", "Where the score is 0.250, 50 % of the rows are positive (interval 40 % to 60 %)"):
+        assert words in page.text
+    assert '<polyline class="was" points="50.0,160.0 50.0,160.0"/>' in whole.to_html()  # one point would not be drawn
+    assert "The tenth of rows with the highest scores has 10 % of the positive ones, 20 % on the reference" in page.text
+    assert "Errors: prediction less label" in page.text
+    assert "0.800" in page.text and "p of chi_squared" in page.text  # every distance and test
+
+
+def test_of_many_classes_the_most_common_mix_ups_are_told() -> None:
+    names = [f"class {at}" for at in range(30)]
+    right = {(name, name): (100, 100) for name in names}
+    wrong = {(names[at], names[0]): (3, 10 * at) for at in range(1, 30)}
+    report = report_of(
+        [],
+        {},
+        performance={"accuracy": measure(0.7, n=6000)},
+        reference_performance={"accuracy": measure(0.9, n=3000)},
+        curves=Curves(confusion=right | wrong),
+    )
+    page = Page(report.to_html())
+    assert page.text.index("class 29") < page.text.index("class 20") and "class 19" not in page.text
+    assert "4.8 %" in page.text and "0.1 %" in page.text  # 290 of 6,000 rows, 3 of 3,000
+
+
+def test_every_drawing_has_words_and_every_id_is_one(whole: Report) -> None:
+    text = whole.to_html()
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert drawings and all(re.match(r'<svg[^>]* role="img">\s*<title>[^<]+</title>', one) for one in drawings)
+    identifiers = re.findall(r'\bid="([^"]*)"', text)
+    assert len(identifiers) == len(set(identifiers))
+    assert set(re.findall(r'aria-labelledby="([^"]*)"', text)) <= set(identifiers)
+
+
+def test_a_thousand_columns_make_a_page_that_opens() -> None:
+    names = [f"feature_{i:04}_of_many" for i in range(1000)]
+    same = numbers(1, 0.0), numbers(2, 1.0)
+    for drifted, charts in ((False, QUIET_CHARTS), (True, len(names))):
+        report = report_of([column(name, drifted=drifted) for name in names], dict.fromkeys(names, same))
+        text = report.to_html()
+        assert len(text.encode()) < 5_000_000
+        assert text.count("<svg") == charts
+        assert all(f"<bdi>{name}</bdi>" in text for name in names)
+
+
+def test_a_name_turns_nothing_around(whole: Report) -> None:
+    name = "<b>\u202eevil\x00\n&"
+    text = report_of(
+        [column(name)], {name: (categories("\u202ea b"), categories("\u202ea c"))}, notes=(name,)
+    ).to_html()
+    assert not {"\u202e", "\x00"} & set(text)
+    assert "&lt;b&gt;\N{REPLACEMENT CHARACTER}evil" in text
+    assert Page(text).count("b") == 0
+
+
+odd = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 1e308, -1e308, 5e-324])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    name=st.text(max_size=20),
+    before=st.lists(odd | st.sampled_from([float("inf"), float("nan")]), max_size=20),
+    now=st.lists(odd, max_size=20),
+    bounds=st.lists(odd, min_size=3, max_size=3).map(sorted),
+    lost=st.sets(st.sampled_from(["value", "low", "high", "reference"])),
+)
+def test_whatever_was_measured_there_is_a_page_and_a_text(
+    name: str, before: list[float], now: list[float], bounds: list[float], lost: set[str]
+) -> None:
+    profiles = {
+        name: (
+            NumericColumn.of(pl.Series(before, dtype=pl.Float64)),
+            NumericColumn.of(pl.Series(now, dtype=pl.Float64)),
+        )
+    }
+    ends = dict(zip(("low", "value", "high"), bounds, strict=True))
+    known = Measure("mae", **{key: None if key in lost else value for key, value in ends.items()}, n=3)
+    then = {} if "reference" in lost else {"mae": Measure("mae", **ends, n=3)}
+    report = report_of(
+        [column(name)],
+        profiles,
+        performance={"mae": known},
+        reference_performance=then,
+        segments=(Segment(name, name, {"mae": known}, then), Segment(name, "", {}, then)),
+    )
+    text = report.to_html()
+    Page(text)
+    assert not re.search(r"\bnan\b|\binf\b", "".join(re.findall(r"<(?:path|rect|circle|line|svg)[^>]*>", text)))
+    printed(report)
+
+
+# ---- what is drawn -----------------------------------------------------------------------------------------
+
+
+@given(
+    before=st.lists(st.integers(0, 23), min_size=1),
+    now=st.lists(st.integers(0, 23), min_size=1),
+    most=st.none() | st.integers(1, 40),
+)
+def test_hours_are_drawn_in_their_order_and_none_is_lost(before: list[int], now: list[int], most: int | None) -> None:
+    sides = [CategoricalColumn.of(pl.Series([f"{hour:02}" for hour in side])) for side in (before, now)]
+    composite = tuple(CompositeColumn("datetime", side.rows, 0, {"hour of day": side}) for side in sides)
+    order = {"column": "order", "drift": {"part": "hour of day"}}
+    bars = bars_for(order, {"order": (composite[0], composite[1])}, most)
+    assert bars is not None
+    assert list(bars.names) == sorted(bars.names)
+    assert len(bars.names) <= (most or 24)
+    assert sum(bars.reference) == pytest.approx(1) and sum(bars.current) == pytest.approx(1)
+    whole_day = bars_for(order, {"order": (composite[0], composite[1])})
+    assert whole_day is not None
+    assert whole_day.reference == pytest.approx([before.count(hour) / len(before) for hour in range(24)])
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=1), st.integers(2, 30))
+def test_categories_are_as_many_bars_as_there_is_room_for(values: list[str], most: int) -> None:
+    side = CategoricalColumn.of(pl.Series(values))
+    bars = bars_for({"column": "letter", "drift": {"part": None}}, {"letter": (side, side)}, most)
+    assert bars is not None
+    assert len(bars.names) <= most
+    assert sum(bars.reference) == pytest.approx(1)
+
+
+def drawn(before: list[float], now: list[float]) -> Bars:
+    sides = [NumericColumn.of(pl.Series(values)) for values in (before, now)]
+    bars = bars_for({"column": "p", "drift": {"part": None}}, {"p": (sides[0], sides[1])})
+    assert bars is not None
+    return bars
+
+
+def test_an_axis_of_numbers_ends_at_a_value() -> None:
+    assert drawn([0.0, 0.2, 1.0] * 20, [0.0, 1.0] * 30).ends == ("0", "1")  # and not at the edge of a cell, 1.01
+
+
+def test_bars_at_the_ends_say_that_they_hold_all_that_is_further_out() -> None:
+    values = [float(at) for at in range(200)]
+    bars = drawn(values, [-1e6, *values, 1e9])
+    assert bars.ends is not None
+    assert bars.ends[0].endswith(" or less") and bars.ends[1].endswith(" or more")
+    assert bars.names[0].endswith(" or less") and bars.names[-1].endswith(" or more")
+    assert not any("or" in name for name in bars.names[1:-1])
+    assert sum(bars.current) == pytest.approx(1)
+
+
+# ---- in a browser ------------------------------------------------------------------------------------------
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not os.environ.get("CI"):
+        pytest.importorskip("playwright", reason="needs playwright")
+        if not CHROMIUM.exists():
+            pytest.skip(f"needs {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=options)
+        yield found
+        found.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1200])
+def test_in_a_browser_it_fits_and_is_read(browser: Any, whole: Report, tmp_path: Path, scheme: Any, width: int) -> None:
+    whole.to_html(tmp_path / "report.html")
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    try:
+        page, wrong = context.new_page(), list[str]()
+        page.on("console", lambda said: wrong.append(said.text))
+        page.on("request", lambda one: None if one.url.startswith("file:") else wrong.append(one.url))
+        page.goto((tmp_path / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        faint = page.evaluate(_FAINT)
+        assert faint == []
+        quiet = page.locator("details summary", has_text="without drift")
+        assert not page.get_by_text("0.01 was measured").is_visible()
+        quiet.focus()
+        page.keyboard.press("Enter")
+        assert page.get_by_text("0.01 was measured").is_visible()
+        page.keyboard.press("Enter")
+        page.emulate_media(media="print")
+        assert page.get_by_text("0.01 was measured").is_visible()  # folded on screen, and still on paper
+        assert wrong == []
+    finally:
+        context.close()
+
+
+# Texts whose contrast is below WCAG's 4.5 (3 for drawings), each with the ground that it stands on.
+_FAINT = r"""() => {
+  const channels = colour => colour.match(/[\d.]+/g).map(Number)
+    .map((c, at) => colour.startsWith("color(srgb") && at < 3 ? 255 * c : c);
+  const light = colour => channels(colour).slice(0, 3).map(c => c / 255)
+    .map(c => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);
+  const ground = node => {
+    for (; node; node = node.parentElement) {
+      const colour = getComputedStyle(node).backgroundColor;
+      if (channels(colour)[3] !== 0) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const faint = [];
+  const look = (node, colour, least) => {
+    const [a, b] = [light(colour), light(ground(node))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < least) faint.push([node.tagName, node.textContent.trim().slice(0, 30), colour]);
+  };
+  for (const node of document.querySelectorAll("main *")) {
+    const style = getComputedStyle(node), own = [...node.childNodes].some(one => one.nodeType === 3 && one.data.trim());
+    const drawn = node.tagName === "text";
+    if (own && !["title", "desc"].includes(node.tagName)) look(node, drawn ? style.fill : style.color, 4.5);
+    if (node.matches(".b")) look(node, style.fill, 3);
+    if (node.matches(".n")) look(node, style.stroke, 3);
+  }
+  return faint;
+}"""

@@ -1,0 +1,122 @@
+"""Whatever is sent, in whatever order, split and repetition, with a crash after any step: nothing counts twice.
+
+The state is what the log says, and the log is what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from driftline.config.load import load
+from driftline.monitoring import ingest
+from driftline.monitoring.rebuild import rebuild
+from driftline.service.runtime import Service
+from driftline.store.log import EventLog
+from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.steps import deliver, work
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+CRASH_POINTS: list[tuple[Any, str]] = [
+    (EventLog, "append_predictions"),
+    (EventLog, "append_labels"),
+    (ingest, "done"),
+]
+
+events = st.one_of(
+    st.tuples(st.just("predictions"), st.integers(0, 7), st.integers(0, 1)),
+    st.tuples(st.just("labels"), st.integers(0, 7), st.integers(0, 1)),
+)
+batches = st.lists(st.tuples(st.lists(events, min_size=1, max_size=5), st.sampled_from([None, 0, 1, 2])), max_size=5)
+
+
+def crash_after(point: int, step: Callable[[], object]) -> None:
+    """Run a step that dies right after the function at a crash point has done its work, if it is reached."""
+    owner, name = CRASH_POINTS[point]
+    real = getattr(owner, name)
+
+    def dies(*args: Any, **kwargs: Any) -> None:
+        real(*args, **kwargs)
+        raise Crash
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, dies)
+        with contextlib.suppress(Crash):
+            step()
+
+
+def truth_of(sent: list[tuple[str, int, int]]) -> tuple[dict[int, int], dict[int, int]]:
+    """What must be known after all events: the first prediction of each id, and its newest label."""
+    predictions: dict[int, int] = {}
+    labels: dict[int, int] = {}
+    for kind, id, value in sent:
+        if kind == "predictions":
+            predictions.setdefault(id, value)
+        else:
+            labels[id] = value
+    return predictions, {id: value for id, value in labels.items() if id in predictions}
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(batches)
+def test_nothing_is_lost_or_counted_twice(batches: list[tuple[list[tuple[str, int, int]], int | None]]) -> None:
+    sent: list[tuple[str, int, int]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = load(write_config(Path(folder)))
+        service = Service(config)
+        for batch, crash in batches:
+            for kind, id, value in batch:
+                day = id / 4  # two windows
+                if kind == "predictions":
+                    deliver(service, "predictions", [prediction(str(id), day, said=value)])
+                else:
+                    deliver(service, "labels", [label(str(id), day + 0.1, truth=value)])
+            sent += batch
+            if crash is None:
+                work(service)
+            else:
+                crash_after(crash, lambda: work(service))  # noqa: B023 - called at once
+                service.stop()
+                service = Service(config)
+        work(service)
+        predictions, labels = truth_of(sent)
+        view = service.views.model(MODEL)
+        assert (view.predictions, view.labels, view.waiting_events) == (len(predictions), len(labels), 0)
+        summaries = [one.summary for one in service.views.windows(MODEL)]
+        assert sum(one.predictions for one in summaries) == len(predictions)
+        assert sum(one.labelled for one in summaries) == len(labels)
+        right = sum(labels[id] == predictions[id] for id in labels)
+        shown = sum(
+            round((one.performance["accuracy"].value or 0.0) * one.labelled) for one in summaries if one.labelled
+        )
+        assert shown == right
+        assert rebuild(service.models[MODEL], service.state).differing == ()
+        service.stop()
+
+
+def test_rebuild_finds_a_state_that_is_not_what_the_log_says(service: Service) -> None:
+    rng = random.Random(1)
+    rows = [prediction(str(index), rng.random() * 3, said=1) for index in range(50)]
+    deliver(service, "predictions", rows)
+    work(service)
+    model = service.models[MODEL]
+    assert rebuild(model, service.state).differing == ()
+    with service.state.work() as change:
+        [first, second, *_] = change.windows(MODEL)
+        change.put_window(
+            type(first)(**{name: getattr(first, name) for name in first.__slots__} | {"profile": second.profile})
+        )
+    assert rebuild(model, service.state).differing == (first.start,)
+    assert rebuild(model, service.state).differing == ()

@@ -1,0 +1,406 @@
+"""Read models as the service would give them, made without a service: monthly windows of Seattle's weather."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from driftline.alerts.message import AlertView, Span, StepView
+from driftline.errors import UnknownNameError
+from driftline.events import Task, Window, WindowSpec
+from driftline.monitoring.options import LabelsConfig, ModelConfig
+from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary
+from driftline.profiles import Columns
+from driftline.retrain.views import RequestView
+from driftline.rules import (
+    AlertSpan,
+    JudgedWindow,
+    Rule,
+    Severity,
+    State,
+    Verdict,
+    alerts_of,
+    interval_confidence,
+    judge,
+)
+from driftline.rules.contest import Settings, judge_contest
+from driftline.rules.findings import ColumnFinding, findings_of
+from driftline.statistics import Measure
+from driftline.store.retraining import StepRow
+from driftline.views.reader import ModelView, VerdictView, WindowView
+from tests.rules.test_contest import binary
+
+MODEL = "seattle-weather"
+RULE = Rule("accuracy-low", "accuracy", below=0.75, severity=Severity.PAGE)
+SPEC = WindowSpec("1mo", "America/Los_Angeles")
+NOW = datetime(2026, 11, 23, 10, 21, tzinfo=UTC)
+
+INCIDENT = (
+    *(0.774, 0.786, 0.774, 0.300, 0.484, 0.733, 0.839, 0.774, 0.467, 0.387, 0.333, 0.323),
+    *(0.355, 0.321, 0.290, 0.367, 0.516, 0.700, 0.839, 0.742, 0.633, 0.419, 0.367, 0.323),
+    *(0.387, 0.286, 0.355, 0.433, 0.581, 0.767, 0.806, 0.710, 0.567, 0.387, 0.300, 0.290),
+)
+"""Accuracy by month from 2013-01 to 2015-12: rain is no longer called rain from April 2013 on."""
+
+CORRECTED = tuple(max(value, 0.74 + 0.012 * (index % 6)) for index, value in enumerate(INCIDENT))
+"""The same months with the corrected labels."""
+
+FEATURES = ("precipitation", "temp_max", "temp_min", "wind")
+
+
+@dataclass
+class Fake:
+    """What the page reads, in memory."""
+
+    shown: dict[str, ModelView] = field(default_factory=dict)
+    configs: dict[str, ModelConfig] = field(default_factory=dict)
+    of_windows: dict[str, list[WindowView]] = field(default_factory=dict)
+    of_alerts: dict[str, list[AlertView]] = field(default_factory=dict)
+    of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
+
+    def model_config(self, model: str, /) -> ModelConfig:
+        """As `Views.model_config`."""
+        if model not in self.configs:
+            raise UnknownNameError("model", model, self.configs)
+        return self.configs[model]
+
+    def models(self) -> list[ModelView]:
+        """As `Views.models`."""
+        return list(self.shown.values())
+
+    def model(self, model: str, /) -> ModelView:
+        """As `Views.model`."""
+        return self.shown[model]
+
+    def windows(self, model: str, /, *, start: datetime | None = None) -> list[WindowView]:
+        """As `Views.windows`."""
+        return [one for one in self.of_windows[model] if start is None or one.summary.start >= start]
+
+    def alerts(self, model: str | None = None, /) -> list[AlertView]:
+        """As `Views.alerts`."""
+        return [one for name, alerts in self.of_alerts.items() if model in (None, name) for one in alerts]
+
+    def alert(self, id: str, /) -> AlertView:
+        """As `Views.alert`."""
+        for one in self.alerts():
+            if one.id == id:
+                return one
+        raise UnknownNameError("alert", id, ())
+
+    def requests(self, model: str, /) -> list[RequestView]:
+        """As `Views.requests`."""
+        return self.of_requests.get(model, [])
+
+    def add(self, other: Fake) -> Fake:
+        """Both."""
+        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests"):
+            getattr(self, name).update(getattr(other, name))
+        return self
+
+
+def month(index: int) -> Window:
+    """The window of a month, counted from January 2013."""
+    return SPEC.window_of(datetime(2013 + index // 12, index % 12 + 1, 10, tzinfo=UTC))
+
+
+def wilson(name: str, value: float, n: int, confidence: float) -> Measure:
+    """An accuracy-like measure with its interval."""
+    z = {0.95: 1.959964, 0.9: 1.644854}[round(confidence, 6)]
+    centre = (value + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+    return Measure(name, value, low=max(centre - half, 0.0), high=min(centre + half, 1.0), n=n, confidence=confidence)
+
+
+def seen(measure: Measure) -> MeasureView:
+    """A measure as shown."""
+    return MeasureView(measure.value, measure.low, measure.high, measure.n, measure.problem)
+
+
+def drift(value: float, threshold: float, measure: str, changes: Sequence[str] = (), reason: str = "") -> DriftView:
+    """A comparison with the reference."""
+    drifted = bool(changes)
+    return DriftView(
+        measure,
+        value,
+        threshold,
+        drifted,
+        1e-6 if drifted else 0.31,
+        reason or _WHY[drifted],
+        tuple(changes),
+        0.0,
+        0.0,
+    )
+
+
+_WHY = {
+    True: "js 0.39 is over 0.1 and chance does not explain it (p < 0.001)",
+    False: "within what chance explains",
+}
+
+
+def window_view(
+    index: int,
+    accuracy: float | None,
+    *,
+    stage: Stage = "judged",
+    rules: Sequence[Rule] = (RULE,),
+    features: Sequence[str] = FEATURES,
+    labelled: int = 30,
+) -> WindowView:
+    """One month."""
+    rng = random.Random(index)
+    window = month(index)
+    predictions = (window.end - window.start).days
+    n = min(labelled, predictions)
+    problem = "no labelled rows"
+    performance = {
+        name: MeasureView(None, None, None, 0, problem)
+        if accuracy is None
+        else seen(wilson(name, min(max(accuracy + shift, 0.0), 1.0), n, 0.95))
+        for name, shift in (("accuracy", 0.0), ("precision", -0.06), ("recall", 0.03), ("f1", -0.02))
+    }
+    performance["roc_auc"] = MeasureView(None, None, None, n, "only one class came")
+    if accuracy is not None:
+        loss = 0.4 + 2.2 * (1 - accuracy)
+        performance["log_loss"] = MeasureView(loss, loss * 0.8, loss * 1.3, n)
+    wrong = accuracy is not None and accuracy < 0.55
+    changes = ("rain 52 % → 0 % (gone)", "sun 32 % → 63 %", "fog 1.1 % → 33 %") if wrong else ()
+    summary = WindowSummary(
+        start=window.start,
+        end=window.end,
+        version="*",
+        stage=stage,
+        predictions=predictions,
+        labelled=0 if accuracy is None else n,
+        coverage=MeasureView(0.0 if accuracy is None else n / predictions, None, None, predictions),
+        performance=performance,
+        drift={
+            name: drift(rng.uniform(0.02, 0.16), 0.2, "wasserstein")
+            if name != "temp_min" or index % 17
+            else drift(0.31, 0.2, "wasserstein", ("median 7.2 → 11.1",))
+            for name in features
+        },
+        prediction_drift=drift(rng.uniform(0.02, 0.07), 0.1, "js"),
+        label_drift=None
+        if accuracy is None
+        else drift(0.39, 0.1, "js", changes)
+        if wrong
+        else drift(rng.uniform(0.02, 0.08), 0.1, "js"),
+    )
+    verdicts = [verdict(one, accuracy, n) for one in rules] if stage == "judged" else []
+    return WindowView(
+        summary,
+        [VerdictView(v.rule, v.state.value, v.value, v.low, v.high, v.n, v.threshold, v.reason, NOW) for v in verdicts],
+    )
+
+
+def verdict(rule: Rule, accuracy: float | None, n: int) -> Verdict:
+    """What a rule says of an accuracy."""
+    level = interval_confidence(rule)
+    if accuracy is None:
+        return judge(rule, Measure(rule.measure, confidence=level, problem="no labelled rows"))
+    return judge(rule, wilson(rule.measure, accuracy, n, level))
+
+
+def alerts_over(views: Sequence[WindowView], rule: Rule = RULE) -> list[AlertView]:
+    """The alerts of a rule over windows, the newest first."""
+    judged = []
+    for view in views:
+        for v in view.verdicts:
+            if v.rule == rule.name:
+                said = Verdict(v.rule, State(v.state), v.value, v.low, v.high, v.n, v.threshold, v.reason)
+                judged.append(JudgedWindow(Window(view.summary.start, view.summary.end), said))
+    by_start = {view.summary.start: view for view in views}
+    spans = alerts_of(rule, judged)
+    return [_alert(rule, span, by_start[span.fired.start], at) for at, span in enumerate(spans)][::-1]
+
+
+def _alert(rule: Rule, span: AlertSpan, view: WindowView, at: int) -> AlertView:
+    stable = ColumnFinding(True, False, (), "")
+    label = view.summary.label_drift
+    fired = NOW + timedelta(seconds=9 * at)
+    history = [StepView(fired, "fired", span.verdict.reason)]
+    if span.ended is not None:
+        reason = f"the window of {span.ended.start.isoformat()} is ok again"
+        history.append(StepView(fired + timedelta(seconds=3), "resolved", reason))
+    return AlertView(
+        id=f"{at:016x}",
+        model=MODEL,
+        rule=rule.name,
+        measure=rule.measure,
+        severity=rule.severity.value,
+        title=rule.title,
+        status="firing" if span.ended is None else "resolved",
+        window=Span(span.fired.start, span.fired.end),
+        span=Span(span.window.start, span.window.end),
+        value=span.verdict.value,
+        low=span.verdict.low,
+        high=span.verdict.high,
+        n=span.verdict.n,
+        threshold=span.verdict.threshold,
+        worst=span.worst.value,
+        value_now=span.verdict.value,
+        fired_at=fired,
+        ended_at=None if span.ended is None else fired + timedelta(seconds=3),
+        findings=findings_of(
+            dict.fromkeys(FEATURES, stable),
+            stable,
+            ColumnFinding(True, label.drifted, label.changes, label.reason) if label is not None else None,
+        ),
+        history=history,
+    )
+
+
+def corrected(
+    alert: AlertView, value_now: float | None, status: Literal["corrected", "resolved"] = "corrected"
+) -> AlertView:
+    """An alert after the corrected labels have come."""
+    reason = "judged again by what is known now, its windows are no longer a breach"
+    later = NOW + timedelta(minutes=1)
+    return AlertView(
+        **{
+            name: getattr(alert, name)
+            for name in AlertView.__struct_fields__
+            if name not in ("status", "value_now", "history", "ended_at")
+        },
+        status=status,
+        value_now=value_now,
+        ended_at=later,
+        history=[*alert.history, StepView(later, "corrected", reason)],
+    )
+
+
+def config(name: str = MODEL, rules: Sequence[Rule] = (RULE,), spec: WindowSpec = SPEC) -> ModelConfig:
+    """A configuration."""
+    return ModelConfig(
+        name=name,
+        task=Task.MULTICLASS,
+        columns=Columns(),
+        positive=None,
+        window=spec,
+        labels=LabelsConfig(timedelta(days=7), timedelta(days=1500)),
+        reference=Path("reference.parquet"),
+        season=None,
+        rules=tuple(rules),
+    )
+
+
+def fake(
+    views: Sequence[WindowView] = (),
+    alerts: Sequence[AlertView] = (),
+    *,
+    name: str = MODEL,
+    rules: Sequence[Rule] = (RULE,),
+    corrected_labels: int = 0,
+) -> Fake:
+    """One model."""
+    predictions = sum(view.summary.predictions for view in views)
+    model = ModelView(
+        name=name,
+        task="multiclass",
+        predictions=predictions,
+        labels=sum(view.summary.labelled for view in views),
+        corrected_labels=corrected_labels,
+        duplicate_events=0,
+        invalid_events=0,
+        waiting_labels=0,
+        waiting_events=0,
+        windows=len(views),
+        watermark=views[-1].summary.end - timedelta(hours=5) if views else None,
+        firing=sum(alert.status == "firing" for alert in alerts),
+        versions=["1"] if views else [],
+        rules=[rule.expression for rule in rules],
+    )
+    return Fake({name: model}, {name: config(name, rules)}, {name: list(views)}, {name: list(alerts)})
+
+
+def healthy() -> Fake:
+    """Three good months."""
+    return fake([window_view(index, INCIDENT[index]) for index in range(3)])
+
+
+def firing() -> Fake:
+    """All three years; the last alert has not ended, the newest two windows wait and are open."""
+    views = [window_view(index, value) for index, value in enumerate(INCIDENT[:34])]
+    views[16] = window_view(16, None)
+    views += [
+        window_view(34, 0.36, stage="waiting for labels", labelled=22),
+        window_view(35, 0.25, stage="open", labelled=8),
+    ]
+    return fake(views, alerts_over(views))
+
+
+def after_correction() -> Fake:
+    """All three years after the corrected labels: every alert was none."""
+    before = [window_view(index, value) for index, value in enumerate(INCIDENT)]
+    after = [window_view(index, value) for index, value in enumerate(CORRECTED)]
+    now = {view.summary.start: view.summary.performance["accuracy"].value for view in after}
+    alerts = [corrected(alert, now[alert.window.start]) for alert in alerts_over(before)]
+    return fake(after, alerts, corrected_labels=612)
+
+
+def hostile() -> Fake:
+    """Names that want to be markup."""
+    bad = "<script>alert('x')</script>\"'&<img src=x onerror=alert(1)>" + "w" * 300
+    views = [window_view(index, INCIDENT[index], features=(bad, "{{ 7 * 7 }}")) for index in range(6)]
+    alerts = alerts_over(views)
+    changes = (f"{bad} 52 % → 0 % (gone)",)
+    views = [
+        WindowView(
+            WindowSummary(
+                **{
+                    name: getattr(view.summary, name)
+                    for name in WindowSummary.__struct_fields__
+                    if name != "label_drift"
+                },
+                label_drift=drift(0.4, 0.1, "js", changes, reason=bad),
+            ),
+            view.verdicts,
+        )
+        for view in views
+    ]
+    rule = replace(RULE, name=bad)
+    return fake(views, alerts, name=bad, rules=(rule, RULE))
+
+
+def challenged() -> Fake:
+    """A model with a challenger that waits for approval, and one that failed before it."""
+    made = firing()
+    old, new, rows = binary()
+    contest = msgspec.json.encode(judge_contest(old, new, rows, Settings(measure="accuracy")))
+    made.of_requests[MODEL] = [
+        _request("r2", "waiting", "v2", "It is better. A person has to approve.", contest),
+        _request("r1", "failed", "", "<b>train.py</b> raised KeyError", b"null"),
+    ]
+    return made
+
+
+def _request(id: str, stage: str, version: str, note: str, contest: bytes) -> RequestView:
+    return RequestView(
+        id=id,
+        model=MODEL,
+        trigger="alert",
+        reason="the alert accuracy-low is firing",
+        by="driftline",
+        asked_at=NOW,
+        event_time=NOW,
+        stage=stage,
+        over=stage == "failed",
+        changed_at=NOW,
+        note=note,
+        version=version,
+        champion="v1" if version else "",
+        live_from=None,
+        contest=msgspec.Raw(contest),
+        steps=[
+            StepRow(NOW, "asked", "driftline", "the alert accuracy-low is firing"),
+            StepRow(NOW, stage, "driftline", note),
+        ],
+    )

@@ -1,0 +1,235 @@
+"""The page in a real browser: no error, no request that fails or leaves the machine, and it keeps what is open."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+
+from driftline.web.ui import pages
+from tests.web.ui.fabricate import (
+    MODEL,
+    Fake,
+    after_correction,
+    challenged,
+    fake,
+    firing,
+    healthy,
+    hostile,
+    window_view,
+)
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+]
+
+if not os.environ.get("CI"):
+    pytest.importorskip("playwright", reason="needs playwright")
+    if not CHROMIUM.exists():
+        pytest.skip(f"needs {CHROMIUM}", allow_module_level=True)
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402  # after the skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
+        yield found
+        found.close()
+
+
+@contextmanager
+def served(views: Fake, refresh_seconds: float = 60, app: FastAPI | None = None) -> Iterator[str]:
+    """Serve the pages on a free port of loopback; yield the address."""
+    app = app or FastAPI()
+    app.include_router(pages(views, refresh_seconds=refresh_seconds))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def opened(browser: Browser, address: str, **options: Any) -> Iterator[Page]:
+    """Open a page; afterwards nothing must have gone wrong in it."""
+    context = browser.new_context(**options)
+    page, wrong = context.new_page(), list[str]()
+    page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    page.on("response", lambda answer: wrong.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+    origin = "/".join(address.split("/")[:3])
+    page.on("request", lambda one: wrong.append(f"left: {one.url}") if not one.url.startswith(origin) else None)
+    page.add_init_script(
+        "addEventListener('securitypolicyviolation', event => console.error('policy: ' + event.violatedDirective))"
+    )
+    page.goto(address, wait_until="load")
+    yield page
+    context.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("views", "scheme", "width"),
+    [
+        *(
+            (views, scheme, width)
+            for views in (firing, after_correction)
+            for scheme in ("light", "dark")
+            for width in (1280, 400)
+        ),
+        (healthy, "light", 1280),
+        (hostile, "dark", 1280),
+        (hostile, "light", 400),
+        (fake, "light", 400),
+    ],
+)
+def test_every_page_is_shown_whole(
+    browser: Browser, views: type[Fake], scheme: str, width: int, tmp_path: Path
+) -> None:
+    with served(views()) as address:
+        options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+        with opened(browser, address, **options) as page:
+            assert fits(page)
+            page.screenshot(path=tmp_path / "index.png", full_page=True)
+            page.locator("tbody th a").first.click()
+            page.wait_for_load_state()
+            page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+            assert fits(page)
+            page.screenshot(path=tmp_path / "model.png", full_page=True)
+            assert not page.evaluate("'x' in window && window.x === 1")
+
+
+def fits(page: Page) -> bool:
+    """Whether the page scrolls down only."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+def test_it_keeps_itself_up_to_date_and_keeps_what_is_open(browser: Browser) -> None:
+    views = healthy()
+    with served(views, refresh_seconds=0.2) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        expect(page.locator("#state")).to_contain_text("All well")
+        page.locator("#window-table summary").click()
+        page.locator("#plot-accuracy .hit").nth(1).focus()
+        readout = page.locator("#chart-accuracy .readout")
+        expect(readout).to_contain_text("Feb 2013 · accuracy 0.786")
+        page.evaluate("window.scrollTo(0, 200)")
+        views.add(firing())
+        expect(page.locator("#state")).to_contain_text("Firing: Model accuracy below threshold!")
+        expect(page).to_have_title("⚠️ Firing: Model accuracy below threshold! · seattle-weather · Driftline")
+        assert page.locator("#window-table").evaluate("one => one.open")
+        assert not page.locator("#more-measures").evaluate("one => one.open")
+        assert page.evaluate("window.scrollY") == 200
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Feb 2013")
+        expect(readout).to_contain_text("Feb 2013 · accuracy 0.786")
+        assert len(page.locator("#window-table tbody tr").all()) == 36
+
+
+def test_a_chart_is_read_with_the_keyboard(browser: Browser) -> None:
+    with served(firing()) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        page.locator("#plot-accuracy .hit[tabindex='0']").focus()
+        readout = page.locator("#chart-accuracy .readout")
+        expect(readout).to_contain_text("Dec 2015")
+        page.keyboard.press("ArrowLeft")
+        expect(readout).to_contain_text("Nov 2015")
+        page.keyboard.press("Home")
+        expect(readout).to_contain_text("Jan 2013 · accuracy 0.774 · 95 % interval 0.5986 to 0.8872 · n = 30")
+        assert page.locator("#plot-accuracy .hit[tabindex='0']").count() == 1
+
+
+def test_a_chart_is_read_with_the_pointer(browser: Browser) -> None:
+    with served(firing()) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        page.locator("#plot-accuracy .hit").nth(3).hover()
+        expect(page.locator("#chart-accuracy .readout")).to_contain_text("Apr 2013 · accuracy 0.3")
+
+
+def test_it_does_not_move_under_a_selection(browser: Browser) -> None:
+    views = healthy()
+    with served(views, refresh_seconds=0.2) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        page.evaluate("getSelection().selectAllChildren(document.getElementById('name'))")
+        expect(page.locator("#live")).to_contain_text("Paused")
+        views.add(firing())
+        page.wait_for_timeout(600)
+        expect(page.locator("#state")).to_contain_text("All well")
+        page.evaluate("getSelection().removeAllRanges()")
+        expect(page.locator("#state")).to_contain_text("Firing")
+
+
+def test_a_server_that_is_gone_is_said(browser: Browser) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    with served(healthy(), refresh_seconds=0.2) as address:
+        page.goto(f"{address}/models/{MODEL}")
+        expect(page.locator("#live")).to_contain_text("Live")
+    expect(page.locator("#live")).to_contain_text("No answer since")
+    expect(page.locator("#state")).to_contain_text("All well")
+    context.close()
+
+
+def test_a_thousand_windows_are_still_quick(browser: Browser) -> None:
+    views = fake([window_view(index, 0.7 + (index % 7) / 50) for index in range(1000)])
+    with served(views) as address:
+        began = time.perf_counter()
+        with opened(browser, f"{address}/models/{MODEL}?windows=all") as page:
+            assert fits(page)
+            assert len(page.locator("#window-table tbody tr").all()) == 1000
+        assert time.perf_counter() - began < 30
+
+
+def test_a_person_decides_with_a_name_and_a_reason(browser: Browser) -> None:
+    views, decided = challenged(), list[tuple[str, str, Any]]()
+    app = FastAPI()
+
+    @app.post("/api/v1/retraining/{id}/{what}")
+    async def decide(id: str, what: str, request: Request) -> dict[str, str]:
+        decided.append((id, what, await request.json()))
+        views.of_requests[MODEL] = [msgspec.structs.replace(one, stage="promoting") for one in views.requests(MODEL)]
+        return {}
+
+    with served(views, app=app) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        answers = iter(["looks right", "ann", None])
+        page.on("dialog", lambda one: one.dismiss() if (said := next(answers)) is None else one.accept(said))
+        expect(page.get_by_role("button", name="Refuse")).to_be_visible()
+        page.get_by_role("button", name="Approve").click()
+        expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+        assert decided == [("r2", "approve", {"by": "ann", "reason": "looks right"})]
+        views.of_requests[MODEL] = [msgspec.structs.replace(one, stage="baking") for one in views.requests(MODEL)]
+        page.reload()
+        page.locator("#request-r2 summary").click()
+        page.get_by_role("button", name="Roll back").first.click()  # and thinks better of it
+        assert len(decided) == 1
+
+
+def test_without_a_script_there_are_no_buttons_and_the_command_stands_there(browser: Browser) -> None:
+    with (
+        served(challenged()) as address,
+        opened(browser, f"{address}/models/{MODEL}", java_script_enabled=False) as page,
+    ):
+        expect(page.get_by_role("button", name="Approve")).to_have_count(0)
+        expect(page.get_by_text("driftline challengers approve r2 --reason")).to_be_visible()

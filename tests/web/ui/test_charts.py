@@ -1,0 +1,218 @@
+"""Charts hold to their laws whatever the values."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from driftline.charts.axes import nice_ticks, time_ticks
+from driftline.charts.lines import MOST_POINTS, WIDTH, Level, Point, Shade, line_chart, thin
+from driftline.charts.sparks import SPARK_HEIGHT, SPARK_WIDTH, interval_bar, sparkline
+from driftline.charts.svg import element
+
+ZONE = ZoneInfo("America/Los_Angeles")
+START = datetime(2013, 1, 1, 8, tzinfo=UTC)
+HEIGHT = 200.0
+
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+values = st.one_of(st.none(), numbers)
+
+
+def points(series: Sequence[float | None], *, band: bool = True, step: timedelta = timedelta(days=1)) -> list[Point]:
+    return [
+        Point(
+            START + index * step,
+            START + (index + 1) * step,
+            value,
+            value if band else None,
+            value if band else None,
+            f"window {index}",
+        )
+        for index, value in enumerate(series)
+    ]
+
+
+def drawn(series: Sequence[Point], **options: object) -> ET.Element:
+    options = {"levels": [Level(0.75, "threshold 0.75")], **options}
+    return ET.fromstring(line_chart(series, name="plot", label="a chart", zone=ZONE, height=HEIGHT, **options))  # type: ignore[arg-type]
+
+
+def of_class(root: ET.Element, name: str) -> list[ET.Element]:
+    return [one for one in root.iter() if name in one.get("class", "").split()]
+
+
+def percent(text: str | None) -> float:
+    assert text is not None and text.endswith("%")
+    return float(text[:-1])
+
+
+@given(st.lists(values, min_size=1, max_size=60))
+@example([1.7976931348623157e308, -1.7976931348623157e308])
+@example([5e-324, 0.0])
+@example([0.75])
+@example([math.nan])
+def test_everything_lies_within_the_plot_and_is_a_number(series: list[float | None]) -> None:
+    root = drawn(points(series))
+    text = ET.tostring(root, encoding="unicode")
+    assert "nan" not in re.sub(r'class="[^"]*"', "", text).lower() and "inf" not in text.lower()
+    for one in root.iter():
+        for name in ("x", "x1", "x2", "cx", "width"):
+            if one.get(name, "").endswith("%"):
+                assert 0 <= percent(one.get(name)) <= 100.01
+        for name in ("y1", "y2", "cy"):
+            if one.get(name) and "mark" not in one.get("class", ""):
+                assert 0 <= float(one.get(name, "")) <= HEIGHT
+    for path in of_class(root, "line") + of_class(root, "band"):
+        for x, y in re.findall(r"[ML](\S+) ([\d.e+-]+)", path.get("d", "")):
+            assert 0 <= float(x) <= WIDTH and 0 <= float(y) <= HEIGHT
+
+
+@given(st.lists(values, min_size=1, max_size=60))
+def test_every_window_can_be_pointed_at_and_has_a_mark_exactly_if_it_has_a_value(series: list[float | None]) -> None:
+    root = drawn(points(series))
+    hits = of_class(root, "hit")
+    assert [one.get("aria-label") for one in hits] == [f"window {index}" for index in range(len(series))]
+    assert len({one.get("id") for one in hits}) == len(hits)
+    for hit, value in zip(hits, series, strict=True):
+        known = value is not None and math.isfinite(value)
+        assert len(of_class(hit, "value")) == known and len(of_class(hit, "no-value")) == (not known)
+    assert [one.get("tabindex") for one in hits] == ["-1"] * (len(hits) - 1) + ["0"]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=40))
+def test_a_line_joins_exactly_the_neighbours_that_have_values(series: list[float | None]) -> None:
+    root = drawn(points(series))
+    joined = sum(path.get("d", "").count("M") for path in of_class(root, "line"))
+    assert joined == sum(a is not None and b is not None for a, b in pairwise(series))
+
+
+def test_a_missing_window_parts_the_line() -> None:
+    series = points([0.5, 0.6, 0.7, 0.8])
+    del series[1]
+    assert sum(path.get("d", "").count("M") for path in of_class(drawn(series), "line")) == 1
+
+
+def test_higher_values_are_drawn_higher_and_later_ones_further_right() -> None:
+    marks = of_class(drawn(points([0.2, 0.9, 0.4])), "value")
+    heights = [float(one.get("cy", "")) for one in marks]
+    assert heights[1] < heights[2] < heights[0]
+    places = [percent(one.get("cx")) for one in marks]
+    assert places == sorted(places) and places[1] == pytest.approx(50)
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert line_chart([], name="plot", label="", zone=ZONE) == ""
+    assert sparkline([], marked=[], level=None, label="") == ""
+    assert sparkline([None, math.nan], marked=[False, False], level=1.0, label="") == ""
+    assert interval_bar(None, None, None, 0.75, bounds=(0, 1), label="") == ""
+
+
+def test_a_breach_has_another_shape_and_an_open_window_another_line() -> None:
+    judged, breach, waiting = points([0.8, 0.3, 0.4])
+    kinds = [judged, Point(*_of(breach), kind="breach"), Point(*_of(waiting), kind="provisional")]
+    root = drawn(kinds)
+    assert len(of_class(root, "diamond")) == 1
+    assert len([one for one in of_class(root, "provisional") if one.tag.endswith("path")]) == 1
+
+
+def _of(point: Point) -> tuple[datetime, datetime, float | None, float | None, float | None, str]:
+    return point.start, point.end, point.value, point.low, point.high, point.label
+
+
+def test_what_was_known_then_is_a_hollow_mark_at_its_own_height() -> None:
+    before, after = points([0.8, 0.8])
+    root = drawn([before, Point(*_of(after), then=0.3)])
+    (then,) = of_class(root, "then")
+    assert float(then.get("cy", "")) > float(of_class(root, "value")[1].get("cy", ""))
+
+
+def test_alerts_are_shaded_over_their_span_and_cut_at_the_ends() -> None:
+    series = points([0.5] * 10)
+    shades = [Shade(START - timedelta(days=99), START + timedelta(days=5), "page", "an alert")]
+    root = drawn(series, shades=shades)
+    (body,) = of_class(root, "body")
+    assert percent(body.get("x")) == 0 and percent(body.get("width")) == pytest.approx(50)
+    gone = Shade(START - timedelta(days=9), START - timedelta(days=5), "page", "long ago")
+    assert not of_class(drawn(series, shades=[gone]), "shade")
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_the_axis_of_a_share_stays_within_0_and_1(one: float, other: float) -> None:
+    ticks = [
+        float(text.text or "")
+        for text in of_class(drawn(points([one, other]), bounds=(0.0, 1.0), levels=[]), "tick")
+        if text.get("text-anchor") == "end" and text.get("x") == "-8"
+    ]
+    assert all(0 <= tick <= 1 for tick in ticks)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=3000))
+@settings(max_examples=25)
+def test_thinning_keeps_order_extremes_and_its_bound(series: list[float | None]) -> None:
+    before = points(series)
+    kept = thin(before)
+    assert len(kept) <= MOST_POINTS
+    assert [one.start for one in kept] == sorted({one.start for one in kept})
+    known = [value for value in series if value is not None]
+    left = [one.value for one in kept if one.value is not None]
+    assert not known or (min(known), max(known)) == (min(left), max(left))
+    if len(series) <= MOST_POINTS:
+        assert kept == before
+
+
+def test_thousands_of_windows_stay_a_small_drawing() -> None:
+    series = points([0.5 + 0.4 * math.sin(index / 50) for index in range(20_000)], step=timedelta(hours=1))
+    assert len(line_chart(series, name="plot", label="", zone=ZONE)) < 600_000
+
+
+@given(st.floats(-1e12, 1e12), st.floats(-1e12, 1e12))
+@example(0.0, 0.0)
+@example(1.0, 1.0 + 1e-15)
+def test_ticks_are_few_evenly_spaced_and_reach_around(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    ticks = nice_ticks(low, high)
+    assert 2 <= len(ticks) <= 7 and ticks == sorted(set(ticks))
+    slack = 1e-6 * max(abs(low), abs(high), ticks[1] - ticks[0])
+    assert ticks[0] <= low + slack and ticks[-1] >= high - slack
+
+
+@given(
+    st.datetimes(datetime(1980, 1, 1), datetime(2090, 1, 1)), st.timedeltas(timedelta(minutes=1), timedelta(days=9000))
+)
+def test_time_ticks_are_few_in_order_and_within(first: datetime, length: timedelta) -> None:
+    start = first.replace(tzinfo=UTC)
+    ticks = [at for at, _ in time_ticks(start, start + length, ZONE)]
+    assert len(ticks) <= 12 and ticks == sorted(ticks)
+    assert all(start <= at <= start + length for at in ticks)
+
+
+@given(st.lists(values, max_size=80), values)
+def test_a_sparkline_stays_in_its_box(series: list[float | None], level: float | None) -> None:
+    markup = sparkline(series, marked=[True] * len(series), level=level, label="<b>")
+    assert "<b>" not in markup and "nan" not in markup and "inf" not in markup
+    for x, y in re.findall(r"[ML](\S+) ([\d.e+-]+)", markup):
+        assert 0 <= float(x) <= SPARK_WIDTH and 0 <= float(y) <= SPARK_HEIGHT
+
+
+@given(numbers, values, values, numbers)
+def test_an_interval_bar_stays_in_its_box(
+    value: float, low: float | None, high: float | None, threshold: float
+) -> None:
+    markup = interval_bar(value, low, high, threshold, bounds=(0.0, 1.0), label="x")
+    for place in re.findall(r'(?:cx|x1|x2)="([^"%]+)%"', markup):
+        assert 0 <= float(place) <= 100
+
+
+@given(st.text(alphabet="<>&\"'ab", max_size=40))
+def test_text_never_becomes_markup(text: str) -> None:
+    made = ET.fromstring(element("text", text, label=text))
+    assert (made.text or "") == text and made.get("label") == text and not list(made)

@@ -21,6 +21,7 @@ COMMANDS = {
     "gate": "Judge a challenger against the champion on labelled rows: promote or hold.",
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
+    "models": "List the models of a service: what came, until when, what is firing.",
     "alerts": "List the alerts that are firing.",
     "ack": "Say that you have taken an alert on.",
     "silence": "Have nobody told of some alerts for a while.",

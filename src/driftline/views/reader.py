@@ -13,13 +13,14 @@ from driftline.alerts.message import AlertView, StepView
 from driftline.alerts.view import alert_view, with_its_window
 from driftline.config.load import Config
 from driftline.errors import UnknownNameError, UsageError
-from driftline.events import ALL_VERSIONS
+from driftline.events import ALL_VERSIONS, Schema
 from driftline.monitoring.guesses import ModelGuesses
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.views import RequestView, all_requests
 from driftline.rules import Rule
 from driftline.rules.contest import PositiveView
+from driftline.sketches import decode
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
 from driftline.store.state import AlertRow, Judgement, State, TransitionRow, Work
@@ -211,6 +212,23 @@ def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
     """The alerts of a service, whether it runs or not, the newest window first; of one model if it is named."""
     state = open_state(config)
     return Views(config, {}, state, Inbox(open_database(config.database))).alerts(model)
+
+
+def read_models(config: Config) -> list[ModelView]:
+    """Read the models of a service at a glance, whether it runs or not, in the order of the configuration.
+
+    One that no service has opened yet has the task of the configuration, or none.
+    """
+    state = open_state(config)
+    tasks: dict[str, str] = {}
+    with state.read() as read:
+        for name, one in config.models.items():
+            stored = read.model(name)
+            if stored is not None:
+                tasks[name] = decode(stored.schema, Schema).task.value
+            else:
+                tasks[name] = one.task.value if one.task is not None else ""
+    return Views(config, tasks, state, Inbox(open_database(config.database))).models()
 
 
 def _verdict_view(one: Judgement) -> VerdictView:

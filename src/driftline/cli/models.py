@@ -1,0 +1,56 @@
+"""``driftline models``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from driftline.cli.streams import print_json
+from driftline.config.load import Config, load
+from driftline.events import moment_text
+from driftline.text import visible
+from driftline.views.reader import ModelView, read_models
+
+
+@click.command("models")
+@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def command(config_path: Path, data: Path | None, as_json: bool) -> int:
+    """List the models of a service: how much came of each, until when, and how many alerts are firing."""
+    config = load(config_path)
+    config = config.at(data) if data is not None else config
+    models = read_models(config)
+    if as_json:
+        print_json(msgspec.json.encode({"models": models}).decode())
+    else:
+        _print(config, models)
+    return 0
+
+
+def _print(config: Config, models: Sequence[ModelView]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", overflow="fold")
+    table.add_column("task", overflow="fold")
+    for name in ("predictions", "labels", "windows"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("data until", overflow="fold")
+    table.add_column("firing", justify="right")
+    for one in models:
+        timezone = config.models[one.name].window.timezone
+        table.add_row(
+            Text(visible(one.name)),
+            one.task or "–",
+            f"{one.predictions:,}",
+            f"{one.labels:,}",
+            f"{one.windows:,}",
+            "–" if one.watermark is None else moment_text(one.watermark, timezone),
+            Text(str(one.firing), "bold red" if one.firing else ""),
+        )
+    Console(highlight=False).print(table)

@@ -1,0 +1,47 @@
+"""`driftline models`: the models of a service, whether it runs or not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from driftline.cli.models import command
+from driftline.errors import UsageError
+from driftline.service.runtime import Service
+from tests.support.churn import write_config
+from tests.support.steps import send_day, work
+
+
+def test_models_are_told_beside_a_running_service(service: Service, tmp_path: Path) -> None:
+    for day in range(3):
+        send_day(service, day, right=20, wrong=40)
+    work(service)
+    config = ["--config", str(tmp_path / "driftline.yaml")]
+    said = CliRunner().invoke(command, config, standalone_mode=False, catch_exceptions=False)
+    header, row = said.output.splitlines()
+    assert header.split() == ["model", "task", "predictions", "labels", "windows", "data", "until", "firing"]
+    assert row.split()[:5] == ["churn", "binary", "180", "180", "3"] and row.split()[-1] == "2"
+    assert max(map(len, said.output.splitlines())) < 80
+    document = json.loads(CliRunner().invoke(command, [*config, "--json"], catch_exceptions=False).output)
+    [model] = document["models"]
+    assert (model["name"], model["task"], model["predictions"], model["firing"]) == ("churn", "binary", 180, 2)
+
+
+def test_a_model_that_was_added_since_has_nothing_yet(service: Service, tmp_path: Path) -> None:
+    text = (tmp_path / "driftline.yaml").read_text()
+    (tmp_path / "driftline.yaml").write_text(
+        text.replace("models:\n", "models:\n  new: {task: regression, reference: {path: reference.parquet}}\n")
+    )
+    said = CliRunner().invoke(command, ["--config", str(tmp_path / "driftline.yaml")], catch_exceptions=False)
+    assert [line.split()[0] for line in said.output.splitlines()] == ["model", "new", "churn"]
+    assert said.output.splitlines()[1].split()[1:] == ["regression", "0", "0", "0", "–", "0"]
+
+
+def test_where_no_service_has_worked_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no `driftline serve` has worked in"):
+        CliRunner().invoke(
+            command, ["--config", str(write_config(tmp_path))], standalone_mode=False, catch_exceptions=False
+        )

@@ -4,6 +4,8 @@ reason.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import unicodedata
 from dataclasses import replace
@@ -17,6 +19,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from driftline import events
 from driftline.errors import EventError, UsageError
 from driftline.events import (
     ALL_VERSIONS,
@@ -29,13 +32,15 @@ from driftline.events import (
     is_missing,
     parse_duration,
     parse_labels,
-    parse_predictions,
     positive_class,
     refusal_reason,
     require_all_good,
 )
 from driftline.profiles.frame import times_of
 from driftline.text import visible
+
+IDS = map(str, itertools.count())
+parse_predictions = functools.partial(events.parse_predictions, new_id=lambda: next(IDS))
 
 ZONES = st.sampled_from(["UTC", "America/Los_Angeles", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
 LENGTHS = st.sampled_from(["1min", "15min", "1h", "7h", "1d", "2d", "1w", "2w", "1mo", "5mo"])
@@ -209,6 +214,13 @@ def test_what_is_left_out_is_filled_in() -> None:
     assert (first.time, first.version, first.score, first.latency_seconds) == (NOW, "", {}, None)
     assert first.features == {"wind": None, "sky": None}
     assert first.prediction == second.prediction == "1"
+
+
+def test_where_nobody_makes_ids_a_row_needs_one() -> None:
+    parsed = events.parse_predictions([{"prediction": 1, "id": "a"}, {"prediction": 1}], MULTICLASS, arrived=NOW)
+    assert [row.id for row in parsed.good] == ["a"]
+    [(refused, _)] = parsed.refused
+    assert (refused.index, refused.field, refused.reason) == (1, "id", "is missing; nobody makes one here")
 
 
 def test_seconds_since_1970_are_a_time() -> None:

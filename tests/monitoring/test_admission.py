@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.events import ParsedPredictions, Schema, Task, parse_labels, parse_predictions
+from driftline import events
+from driftline.events import ParsedPredictions, Schema, Task, parse_labels
 from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.monitoring.admission import NEW_CLASSES_LIMIT, NEW_VERSIONS_LIMIT, Admission
+
+IDS = map(str, itertools.count())
+parse_predictions = functools.partial(events.parse_predictions, new_id=lambda: next(IDS))
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 WEATHER = Schema(Task.MULTICLASS, {}, ("rain", "sun"))

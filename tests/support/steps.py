@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
-from driftline.events import parse_labels, parse_predictions, require_all_good
+from driftline.monitoring.accept import Batch, accept
+from driftline.monitoring.admission import Admission
 from driftline.monitoring.alerting import AlertEvent
 from driftline.monitoring.draining import drain
 from driftline.monitoring.judging import judge_windows, refresh_labels
 from driftline.monitoring.model import MonitoredModel
 from driftline.retrain.options import RetrainConfig
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery
 from driftline.store.state import State
 from tests.support.churn import label, prediction
 
@@ -26,12 +27,9 @@ def deliver(
     service: Service, kind: Literal["predictions", "labels"], rows: Sequence[Any], key: str | None = None
 ) -> int:
     """Do what the HTTP route does."""
-    model = next(iter(service.models.values()))
-    parse = parse_predictions if kind == "predictions" else parse_labels
-    parsed = parse(rows, model.schema, arrived=NOW)
-    require_all_good(parsed)
-    body = msgspec.json.encode(rows)
-    return service.inbox.accept(Delivery(model.name, kind, NOW, parsed.good, (), key, body))
+    [model] = service.models.values()
+    batch = Batch(kind, rows, msgspec.json.encode(rows), key)
+    return accept(model, service.inbox, Admission(model.schema, (), ()), batch, NOW, lambda: str(uuid.uuid4()))[0]
 
 
 def work(service: Service) -> list[AlertEvent]:

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from driftline.monitoring import accept
 from driftline.service.runtime import Service
-from driftline.web import events as event_routes
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, START, label, prediction
 from tests.support.steps import a_day
@@ -196,7 +196,7 @@ def test_a_broken_body_is_refused_as_a_whole(
 
 
 def test_a_full_queue_says_so_and_when_to_come_again(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_routes, "QUEUE_LIMIT_EVENTS", -1)
+    monkeypatch.setattr(accept, "QUEUE_LIMIT_EVENTS", -1)
     answer = client.post(PREDICTIONS, json=[good()])
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
 

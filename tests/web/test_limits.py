@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from driftline.errors import DataError
-from driftline.net.limits import Limits, TooLargeError
+from driftline.net.limits import Limits, QueueFullError, TooLargeError
 from driftline.service.runtime import Service
 from driftline.web.app import create_app
-from driftline.web.decode import Bodies, QueueFullError
+from driftline.web.decode import Bodies
 from driftline.web.requests import JSON, NDJSON, rows_of
 from tests.support.churn import MODEL, prediction
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
@@ -136,14 +135,22 @@ class _Refusal(Exception):
 
 
 def parse_predictions(
-    rows: Sequence[Any], schema: Schema, *, arrived: datetime, times: TimesRead = _AS_THEY_ARE
+    rows: Sequence[Any],
+    schema: Schema,
+    *,
+    arrived: datetime,
+    times: TimesRead = _AS_THEY_ARE,
+    new_id: Callable[[], str] | None = None,
 ) -> ParsedPredictions:
-    """Check decoded JSON rows of ``POST …/predictions`` against the schema; ``arrived`` stands in for missing times."""
+    """Check decoded JSON rows of ``POST …/predictions`` against the schema; ``arrived`` stands in for missing times.
+
+    ``new_id`` makes the ids of rows that have none; without it they are refused.
+    """
     good: list[Prediction] = []
     refused: list[tuple[RefusedRow, Any]] = []
     for index, row in enumerate(rows):
         try:
-            good.append(_prediction(row, schema, arrived, times))
+            good.append(_prediction(row, schema, arrived, times, new_id))
         except _Refusal as refusal:
             refused.append((refusal.row(index, hint=len(refused) < _HINTS), row))
         except (OverflowError, ValueError):
@@ -203,7 +210,9 @@ def require_all_good(parsed: ParsedPredictions | ParsedLabels) -> None:
         raise EventError([row for row, _ in parsed.refused])
 
 
-def _prediction(row: Any, schema: Schema, arrived: datetime, times: TimesRead) -> Prediction:
+def _prediction(
+    row: Any, schema: Schema, arrived: datetime, times: TimesRead, new_id: Callable[[], str] | None
+) -> Prediction:
     raw = _convert(row, _RawPrediction)
     target = _target(raw.prediction, "prediction", schema)
     latency = None if is_missing(raw.latency_seconds, schema.missing) else raw.latency_seconds
@@ -213,8 +222,14 @@ def _prediction(row: Any, schema: Schema, arrived: datetime, times: TimesRead) -
         for name, value in (("id", raw.id), ("version", raw.version)):
             if value in (None, ""):
                 raise _Refusal(name, "is missing; a shadow has the id of the live prediction, and its own version")
+    if raw.id is not None:
+        id = _identifier(raw.id)
+    elif new_id is not None:
+        id = new_id()
+    else:
+        raise _Refusal("id", "is missing; nobody makes one here")
     return Prediction(
-        id=_identifier(raw.id) if raw.id is not None else str(uuid.uuid4()),
+        id=id,
         time=_time(raw.time, arrived, schema, times),
         version=_version(raw.version),
         features=_features(raw.features, schema),

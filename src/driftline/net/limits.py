@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from driftline.errors import UsageError
+from driftline.errors import StorageError, UsageError
 
 _Size = Annotated[str, Meta(min_length=1, max_length=100)]
 _Rows = Annotated[int, Meta(ge=1, le=100_000_000)]
@@ -46,3 +46,7 @@ class TooLargeError(UsageError):
         super().__init__(
             f"{what}; allowed are at most {limit:,} (limits.{key} in driftline.yaml); send smaller batches"
         )
+
+
+class QueueFullError(StorageError):
+    """More has come than can be processed; whoever sends is to wait."""

@@ -34,13 +34,13 @@ from driftline.errors import (
 )
 from driftline.exporters.prometheus import ServiceCollector
 from driftline.net.bodies import read_body
-from driftline.net.limits import TooLargeError
+from driftline.net.limits import QueueFullError, TooLargeError
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.store.outbox import Outbox
 from driftline.text import visible
 from driftline.views.metrics import snapshot
-from driftline.web.decode import Bodies, QueueFullError, json_answer, json_of, json_schema_of
+from driftline.web.decode import Bodies, json_answer, json_of, json_schema_of
 from driftline.web.events import event_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes

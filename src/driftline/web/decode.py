@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 from fastapi import Request, Response
 
-from driftline.errors import StorageError
-from driftline.net.limits import TooLargeError
+from driftline.net.limits import QueueFullError, TooLargeError
 from driftline.text import quoted
 from driftline.web.requests import JSON, UnsupportedTypeError
 
@@ -24,10 +23,6 @@ _LENGTH_DIGITS = 20
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer in JSON."""
     return Response(msgspec.json.encode(value), status, headers=dict(headers or {}), media_type="application/json")
-
-
-class QueueFullError(StorageError):
-    """More has come than can be worked in; whoever sends is to wait."""
 
 
 class Bodies:

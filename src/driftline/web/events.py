@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import anyio
 from fastapi import APIRouter, Request, Response
 
 from driftline import clock
+from driftline.client.ids import new_id
 from driftline.errors import EventError, UsageError
-from driftline.events import (
-    ParsedLabels,
-    ParsedPredictions,
-    event_schemas,
-    parse_labels,
-    parse_predictions,
-    refusal_reason,
-    require_all_good,
-)
+from driftline.events import event_schemas
 from driftline.events.names import name_problem
+from driftline.monitoring.accept import Batch, Kind, accept, count_refused, require_room
 from driftline.monitoring.admission import Admission
-from driftline.monitoring.event_times import times_read
+from driftline.net.limits import QueueFullError
 from driftline.profiles.frame import SCORE
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery
-from driftline.web.decode import Bodies, QueueFullError, json_answer
+from driftline.web.decode import Bodies, json_answer
 from driftline.web.requests import ARROW, JSON, NDJSON, rows_of
 
-QUEUE_LIMIT_EVENTS = 5_000_000
 _LARGE_BODY_BYTES = 64 * 1024
 _SMALL_AT_A_TIME, _LARGE_AT_A_TIME, _MOST_WAITING = 8, 1, 64
-
-Kind = Literal["predictions", "labels"]
 
 
 class _Doors:
@@ -67,12 +58,9 @@ def event_routes(service: Service) -> APIRouter:
             bodies: Bodies = request.app.state.bodies
 
             async with bodies.hold(request) as body:
-
-                def accept() -> tuple[int, int]:
-                    batch = _Batch(model, kind, body, content_type, key, quarantine=on_error == "quarantine")
-                    return _accept(service, admissions[model], batch)
-
-                accepted, set_aside = await doors.through(len(body), accept)
+                came = _Request(kind, body, content_type, key, quarantine=on_error == "quarantine")
+                take = functools.partial(_accept, service, admissions[model], model, came)
+                accepted, set_aside = await doors.through(len(body), take)
             service.wake()
             return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
 
@@ -90,6 +78,17 @@ def event_routes(service: Service) -> APIRouter:
             openapi_extra=_request_body(schemas[kind]),
         )
     return router
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request as it came."""
+
+    kind: Kind
+    body: bytes
+    content_type: str
+    key: str | None
+    quarantine: bool
 
 
 def _admission(service: Service, model: str) -> Admission:
@@ -121,37 +120,19 @@ def _request_body(row: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """One request as it came."""
-
-    model: str
-    kind: Kind
-    body: bytes
-    content_type: str
-    key: str | None
-    quarantine: bool
-
-
-def _accept(service: Service, admission: Admission, batch: _Batch) -> tuple[int, int]:
-    """Check a body and make it durable; return how many rows were accepted and how many set aside."""
-    model, kind = batch.model, batch.kind
-    if service.inbox.waiting_events().get(model, 0) > QUEUE_LIMIT_EVENTS:
-        raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be worked in; try again later")
+def _accept(service: Service, admission: Admission, model: str, request: _Request) -> tuple[int, int]:
+    """Decode a body, check its rows and make them durable; return how many were accepted and how many set aside."""
+    require_room(service.inbox, model)
     arrived = clock.now()
-    schema, time_format = service.models[model].schema, service.models[model].config.columns.time_format
-    parsed: ParsedPredictions | ParsedLabels
     try:
-        rows = rows_of(batch.body, batch.content_type, service.config.limits)
-        times = times_read(rows, time_format)
-        if kind == "predictions":
-            parsed = admission.predictions(parse_predictions(rows, schema, arrived=arrived, times=times), rows)
-        else:
-            parsed = admission.labels(parse_labels(rows, schema, arrived=arrived, times=times), rows)
-        if not batch.quarantine:
-            require_all_good(parsed)
+        rows = rows_of(request.body, request.content_type, service.config.limits)
     except EventError as error:
-        service.inbox.refuse(model, Counter(refusal_reason(kind, row.field) for row in error.rows))
+        count_refused(service.inbox, model, request.kind, error)
         raise
-    delivery = Delivery(model, kind, arrived, parsed.good, parsed.refused, batch.key, batch.body)
-    return service.inbox.accept(delivery), len(parsed.refused)
+    batch = Batch(request.kind, rows, request.body, request.key, request.quarantine)
+    return accept(service.models[model], service.inbox, admission, batch, arrived, _id_of(arrived))
+
+
+def _id_of(arrived: datetime) -> Callable[[], str]:
+    moment_ns = int(arrived.timestamp() * 1e6) * 1000
+    return lambda: new_id(moment_ns)

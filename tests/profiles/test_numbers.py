@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from driftline.profiles import numbers as numbers_module
 from driftline.profiles.numbers import number_style, read_numbers
 from driftline.profiles.reading import are_numbers
 from driftline.profiles.rounding import is_single, rounding_of
@@ -85,6 +86,47 @@ def test_numbers_come_back_from_how_people_write_them(numbers: list[float], grou
     assert read(texts) == pytest.approx(numbers, abs=1e-6)
     swapped = [text.translate(str.maketrans({",": ".", ".": ","})) for text in texts]
     assert read(swapped) == pytest.approx(numbers, abs=1e-6)
+
+
+PIECES = [
+    "12",
+    "3",
+    ",",
+    ".",
+    "-",
+    "\u2212",
+    "+",
+    "(",
+    ")",
+    " ",
+    "'",
+    "\u202f",
+    "%",
+    "$",
+    "EUR",
+    "kg",
+    "inf",
+    "nan",
+    "x",
+]
+LIKE_NUMBERS = st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(LIKE_NUMBERS, min_size=1, max_size=3))
+@example([".5"])
+@example([",5"])
+@example(["(- 7)"])
+@example(["EUR -5"])
+@example(["$5"])
+@example(["\u22125"])
+@example(["' 5 000"])
+def test_texts_that_do_not_begin_as_numbers_do_are_left_out_and_nothing_else_changes(texts: list[str]) -> None:
+    for least in (0.9, 0.5):
+        style = number_style([pl.Series(texts)], least)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(numbers_module, "_BEGINS", "")
+            assert number_style([pl.Series(texts)], least) == style
 
 
 @settings(deadline=None, max_examples=150)

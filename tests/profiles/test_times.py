@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from driftline.errors import UsageError
 from driftline.events import Kind
+from driftline.profiles import times as times_module
 from driftline.profiles.frame import kind_of_values, times_of
 from driftline.profiles.times import (
     Doubt,
@@ -171,6 +172,31 @@ def test_the_other_side_may_tell_the_order() -> None:
 )
 def test_what_is_no_time_is_none(texts: list[str]) -> None:
     assert time_style([pl.Series(texts)]) is Doubt.NO_TIMES
+
+
+@pytest.mark.parametrize("written", ["%B %d, %Y", "%a, %d %b %Y", "%A %d %B %Y", "%A, %B %d, %Y", "%b.%d.%y"])
+def test_every_month_and_weekday_is_known_by_its_name(written: str) -> None:
+    for month in range(1, 13):
+        days = [datetime(2024, month, 10 + month, tzinfo=UTC)] * 3
+        assert one([day.strftime(written) for day in days]) == days
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(MOMENTS, min_size=1, max_size=4),
+    st.sampled_from(list(WRITTEN)),
+    st.lists(st.sampled_from(["tea", " 7", "Monday", "May 1, 2024", "1.2.24", "-", "Sunday, 2 Mar 24"]), max_size=12),
+    st.integers(1, 10),
+    st.booleans(),
+)
+def test_texts_that_do_not_begin_as_times_do_are_left_out_and_nothing_else_changes(
+    moments: list[datetime], written: str, others: list[str], repeated: int, plain: bool
+) -> None:
+    texts = pl.Series([WRITTEN[written](moment) for moment in moments] * repeated + others)
+    style = time_style([texts], plain=plain)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(times_module, "_BEGINS", "")
+        assert time_style([texts], plain=plain) == style
 
 
 def test_versions_and_numbers_are_no_dates_where_nobody_said_so() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from driftline.profiles.units import is_money, unit_of, without_unit
+from driftline.profiles.units import MONEY, is_money, unit_of, without_unit
 from driftline.text.digits import has_other_digits, with_plain_digits
 
 _LOOKED_AT = 2_000
@@ -16,6 +16,9 @@ _MOST = 0.9  # of the texts that are there; a few may be broken
 _MORE_THAN_HALF = 0.5
 _LEAST_MEASURED = 30
 _SPACES = r"[\s\u00A0\u2007\u2009\u202F'’]"
+_OPENS = r"[\s\u00A0\u2007\u2009\u202F'’+\-\u2212(]*"
+_BEGINS = rf"^{_OPENS}(?:(?:{MONEY}){_OPENS})?[\d.,]|^{_OPENS}(?i:inf|nan)"
+"""What a text that may be read as a number begins with."""
 _DIGITS = r"^[+-]?\d+$"
 _CODE = r"^[+-]?0\d+$"
 _GROUPED = {
@@ -84,7 +87,8 @@ def number_style(
     there = [texts.drop_nulls().head(_LOOKED_AT) for texts in samples if texts.dtype == pl.String]
     given = pl.concat(there) if there else pl.Series([], dtype=pl.String)
     texts = with_plain_digits(given)
-    if texts.str.contains(r"\d").sum() < min(least, _MORE_THAN_HALF) * len(texts) or not len(texts):
+    fewest = min(least, _MORE_THAN_HALF) * len(texts)
+    if not len(texts) or any(texts.str.contains(needed).sum() < fewest for needed in (_BEGINS, r"\d")):
         return None
     style = NumberStyle(
         percent=bool(texts.str.strip_chars().str.ends_with("%").any()),

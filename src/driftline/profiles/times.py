@@ -76,6 +76,9 @@ _SEPARATED = r"^(\d{1,2})([-/.])(\d{1,2})[-/.](?:\d{4}|\d{2})(?:\D|$)"
 _SHORT = r"^(\d{2})[-/]\d{1,2}[-/](\d{2})(?:\D|$)"
 _VERSION = r"^\d{1,2}[.-]\d{1,2}[.-]\d{2}(\D|$)"
 _NUMBER = r"^\s*-?\d+(\.\d+)?\s*$"
+_BEGINS = r"^(?:\d|(?i:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))"
+"""What a text of any template begins with."""
+_TOLD_BY = 1000  # so many texts of a column are read to tell a template
 _LEAST_TELL = 0.5  # codes may look like dates: 1234-56-78
 _MOST_TELL = 0.9  # of the texts that are there; a few may be broken
 
@@ -148,7 +151,7 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
     """
     there = [texts.drop_nulls().str.strip_chars() for texts in samples if texts.dtype == pl.String]
     texts = with_plain_digits(pl.concat(there) if there else pl.Series([], dtype=pl.String))
-    if not len(texts):
+    if not len(texts) or not _may_be_times(texts):
         return Doubt.NO_TIMES
     clock = bool(texts.str.contains(r"\d[T ,:]+\s*\d{1,2}:\d{2}|\d{8}[T ]?\d{4}").any())
     for name in ("year", "named", "name first", *(() if plain else ("compact", "year month"))):
@@ -169,6 +172,12 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
     return TimeStyle(name, clock=clock) if _tell(texts, name) else Doubt.NO_TIMES
 
 
+def _may_be_times(texts: pl.Series) -> bool:
+    """Whether enough texts begin as times do: of most columns of texts nothing else has to be looked at."""
+    begin = texts.str.contains(_BEGINS)
+    return max(_share(begin), _share(begin.head(_TOLD_BY))) >= _MOST_TELL
+
+
 def _may_begin_with_year(texts: pl.Series) -> bool:
     """Whether texts such as 24-01-31 may begin with their year: it is what changes least."""
     ends = texts.str.extract_groups(_SHORT).struct
@@ -183,7 +192,7 @@ def _share(those: pl.Series) -> float:
 
 
 def _tell(texts: pl.Series, name: str) -> bool:
-    looked_at = texts.head(1000)
+    looked_at = texts.head(_TOLD_BY)
     if _share(looked_at.str.contains(_TEMPLATES[name])) < _MOST_TELL:
         return False
     read = read_texts(looked_at, TimeStyle(name))

@@ -13,11 +13,12 @@ _CODES = re.findall(
     "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF INR JPY KRW MXN NOK NZD PLN RUB SEK SGD TRY USD ZAR "
     "Fr Fr. kr kr. Rs Rs. zł",
 )
-_MONEY = r"[A-Z]{0,3}\p{Sc}|" + "|".join(re.escape(code) for code in _CODES)
+MONEY = r"[A-Z]{0,3}\p{Sc}|" + "|".join(re.escape(code) for code in _CODES)
+"""A pattern of signs and codes of money."""
 _UNIT = r"[\p{L}°µ/²³]{1,6}"
 _NUMBER = r"[+\-\u2212]?\d[\d.,'’\s\u00A0\u202F]*?"
-_BEFORE = rf"^[+\-\u2212(]?\s*({_MONEY})\s*{_NUMBER}\s*[)\-\u2212]?$"
-_AFTER = rf"^\(?{_NUMBER}\s*({_MONEY})[)\-\u2212]?$"
+_BEFORE = rf"^[+\-\u2212(]?\s*({MONEY})\s*{_NUMBER}\s*[)\-\u2212]?$"
+_AFTER = rf"^\(?{_NUMBER}\s*({MONEY})[)\-\u2212]?$"
 _SIGN = r"^[+\-\u2212(]*"
 _MEASURED = rf"{_SIGN}\d[\d.,'’\s]*[.,]\d+\s*({_UNIT})[)\-]?$|{_SIGN}\d+\s+({_UNIT})[)\-]?$"
 

@@ -112,16 +112,35 @@ def test_nulls_slices_and_other_types_are_what_they_are(monkeypatch: pytest.Monk
 
 
 @built
-def test_values_that_lie_apart_in_memory_are_counted_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+@given(st.lists(st.none() | ANY, max_size=300), st.integers(0, 70), st.integers(1, 9), st.integers(0, 3))
+def test_missing_values_anywhere_have_the_same_bytes(
+    values: list[float | None], offset: int, repeated: int, more: int
+) -> None:
+    """Of arrays that begin at any bit, are shorter or longer than a block, or are one of several."""
+    series = pl.Series(values * repeated, dtype=pl.Float64).slice(offset)
+    series = pl.concat([series, *[pl.Series([None, 2.5], dtype=pl.Float64)] * more], rechunk=False)
+    assert series.n_chunks() >= more
+    with pytest.MonkeyPatch.context() as patch:
+        assert encode(in_c(series, Grid())) == encode(in_numpy(series, Grid(), patch))
+
+
+@built
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.5, 0.999])
+@pytest.mark.parametrize("kind", ["normal", "whole", "some not finite"])
+def test_few_and_many_missing_values_have_the_same_bytes(
+    kind: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    values = pl.Series(KINDS[kind](rng, 20_011)).set(pl.Series(rng.random(20_011) < share), None).slice(13)
+    assert encode(in_c(values, Grid())) == encode(in_numpy(values, Grid(), monkeypatch))
+
+
+@built
+def test_the_kernel_takes_no_other_numbers() -> None:
     loops = kernel()
     assert loops is not None
-    every_second = np.arange(1000.0)[::2]
-    cells = np.zeros(65_536, np.int64)
-    numbers, far = loops.tally_numbers(every_second, 0.0, 1.0, cells)
-    assert (cells.sum(), numbers.low, numbers.high) == (500, 0.0, 998.0)
-    assert numbers.near + len(far) == 500
-    with pytest.raises(TypeError, match="float64"):
-        loops.tally_numbers(np.arange(3), 0.0, 1.0, cells)
+    with pytest.raises(TypeError, match="Float64"):
+        loops.tally_series(pl.Series([1, 2]), 0.0, 1.0, np.zeros(65_536, np.int64))
 
 
 # ---- sums, and grids by flag -------------------------------------------------------------------------------

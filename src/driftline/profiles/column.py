@@ -169,18 +169,17 @@ class NumericTally:
     def add(self, values: pl.Series) -> None:
         """Add a numeric series, shape (n,)."""
         self._rows += len(values)
-        if missing := values.null_count():
-            self._missing += missing
-            values = values.drop_nulls()
-        there = (values if values.dtype == pl.Float64 else values.cast(pl.Float64)).to_numpy()
-        if self._moments.rounding and len(there) >= _WORTH_COMPILED and (loops := compiled.kernel()) is not None:
-            self._add_compiled(there, loops)
+        self._missing += values.null_count()
+        values = values if values.dtype == pl.Float64 else values.cast(pl.Float64)
+        if self._moments.rounding and len(values) >= _WORTH_COMPILED and (loops := compiled.kernel()) is not None:
+            self._add_compiled(values, loops)
             return
+        there = values.drop_nulls().to_numpy()
         for start in range(0, len(there), CHUNK):
             self._add(there[start : start + CHUNK])
 
-    def _add_compiled(self, there: npt.NDArray[np.float64], loops: Kernel) -> None:
-        numbers, far = loops.tally_numbers(there, self._grid.centre, self._grid.scale, self._sketch.counts())
+    def _add_compiled(self, values: pl.Series, loops: Kernel) -> None:
+        numbers, far = loops.tally_series(values, self._grid.centre, self._grid.scale, self._sketch.counts())
         self._nan += numbers.nan
         self._positive += numbers.positive_infinite
         self._negative += numbers.negative_infinite

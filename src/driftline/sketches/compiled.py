@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 FILE = Path(__file__).with_name("kernel.library")
-_VERSION = 3
+_VERSION = 4
 _MOST_TEXTS = 1024
 EXACT_BITS = 120
 _STREAM = b"arrow_array_stream"
@@ -62,9 +62,9 @@ class Kernel:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, whole, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
-        self._tally_numbers = library.driftline_tally_numbers
-        self._tally_numbers.argtypes = (pointer, whole, real, real, pointer, ctypes.POINTER(Numbers), pointer)
-        self._tally_numbers.restype = None
+        self._tally_stream = library.driftline_tally_stream
+        self._tally_stream.argtypes = (pointer, real, real, pointer, ctypes.POINTER(Numbers), pointer)
+        self._tally_stream.restype = whole
         self._tally_by_flag = library.driftline_tally_by_flag
         self._tally_by_flag.argtypes = (pointer, pointer, whole, pointer, pointer)
         self._tally_by_flag.restype = None
@@ -77,21 +77,29 @@ class Kernel:
         capsule = ctypes.PYFUNCTYPE(pointer, ctypes.py_object, ctypes.c_char_p)  # a prototype of our own alone
         self._address_of = capsule(("PyCapsule_GetPointer", ctypes.pythonapi))
 
-    def tally_numbers(
-        self, values: npt.NDArray[np.float64], centre: float, scale: float, cells: npt.NDArray[np.int64]
+    def tally_series(
+        self, values: pl.Series, centre: float, scale: float, cells: npt.NDArray[np.int64]
     ) -> tuple[Numbers, npt.NDArray[np.float64]]:
-        """Count values, shape (n,), into the 65,536 ``cells``; return what else they are, and far ones less the centre.
+        """Count the values of a series of Float64, shape (n,), into the 65,536 ``cells``, nulls left out.
 
-        The scale is a power of two between 2**-100 and 2**100.
+        Nothing is copied. Return what else the values are, and far ones less the centre. The scale is a power of two
+        between 2**-100 and 2**100.
         """
-        if values.dtype != np.float64 or cells.dtype != np.int64:
-            raise TypeError(f"{values.dtype} and {cells.dtype} came; the kernel takes float64 and int64")
-        values = np.ascontiguousarray(values)
+        if values.dtype != pl.Float64 or cells.dtype != np.int64:
+            raise TypeError(f"{values.dtype} and {cells.dtype} came; the kernel takes Float64 and int64")
         far = np.empty(len(values))
         numbers = Numbers(low=np.inf, high=-np.inf)
-        self._tally_numbers(
-            values.ctypes.data, len(values), centre, scale, cells.ctypes.data, ctypes.byref(numbers), far.ctypes.data
+        capsule = _stream_of(values)
+        missing = self._tally_stream(
+            self._address_of(capsule, _STREAM),
+            centre,
+            scale,
+            cells.ctypes.data,
+            ctypes.byref(numbers),
+            far.ctypes.data,
         )
+        if missing < 0:
+            raise RuntimeError(f"Polars handed over no stream of doubles for {len(values)} values of {values.dtype}")
         return numbers, far[: numbers.far]
 
     def tally_by_flag(
@@ -120,11 +128,17 @@ class Kernel:
     def count_texts(self, values: pl.Series) -> dict[str, int] | None:
         """How often each text of a series comes, nulls left out; None where there are too many to be worth it."""
         first, counts = np.empty(_MOST_TEXTS, np.int64), np.empty(_MOST_TEXTS, np.int64)
-        capsule = values.alias("").__arrow_c_stream__()  # a NUL in a name would abort the process
+        capsule = _stream_of(values)
         found = self._count_texts(self._address_of(capsule, _STREAM), first.ctypes.data, counts.ctypes.data)
         if found < 0:
             return None
-        return dict(zip(values.gather(first[:found].tolist()).to_list(), counts[:found].tolist(), strict=True))
+        names = values[pl.Series(first[:found], dtype=pl.UInt32)].to_list()
+        return dict(zip(names, counts[:found].tolist(), strict=True))
+
+
+def _stream_of(values: pl.Series) -> object:
+    """The capsule of a series' stream, which has to live while it is read; a NUL in a name would abort the process."""
+    return values.alias("").__arrow_c_stream__()
 
 
 @cache

@@ -29,7 +29,45 @@
 #define INLINED static inline
 #endif
 
-EXPORTED int64_t driftline_kernel_version(void) { return 3; }
+EXPORTED int64_t driftline_kernel_version(void) { return 4; }
+
+/* ---- what Arrow hands over ---------------------------------------------------------------------------------- */
+
+/* The stream interface of Arrow, as arrow.apache.org/docs/format/CStreamInterface.html gives it. */
+struct ArrowSchema {
+    const char *format, *name, *metadata;
+    int64_t flags, n_children;
+    struct ArrowSchema **children, *dictionary;
+    void (*release)(struct ArrowSchema *);
+    void *private_data;
+};
+
+struct ArrowArray {
+    int64_t length, null_count, offset, n_buffers, n_children;
+    const void **buffers;
+    struct ArrowArray **children, *dictionary;
+    void (*release)(struct ArrowArray *);
+    void *private_data;
+};
+
+struct ArrowArrayStream {
+    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *);
+    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *);
+    const char *(*get_last_error)(struct ArrowArrayStream *);
+    void (*release)(struct ArrowArrayStream *);
+    void *private_data;
+};
+
+static int has_format(struct ArrowArrayStream *stream, const char *format)
+{
+    struct ArrowSchema schema;
+    if (stream->get_schema(stream, &schema) != 0) {
+        return 0;
+    }
+    int same = strcmp(schema.format, format) == 0;
+    schema.release(&schema);
+    return same;
+}
 
 /* ---- numbers: the grid, the rounded moments and the extremes ----------------------------------------------- */
 
@@ -134,77 +172,177 @@ INLINED void add_to(int64_t *words, int64_t sum)
     words[1] += sum % ((int64_t)1 << 32);
 }
 
-/* Count `count` values at (x - centre) / scale, where `scale` is a power of two of less than 2^100 either way.
+/* Where values are counted: at (x - centre) / scale, where `scale` is a power of two of less than 2^100 either way.
    `cells` has 65,536 counters, `far` room for every value: it takes x - centre of those at 16 scales and beyond, but
    for those whose rounding changes nothing. */
-EXPORTED WIDE void driftline_tally_numbers(const double *values, int64_t count, double centre, double scale,
-                                           int64_t *cells, struct numbers *numbers, double *far)
+struct tally {
+    double centre, scale;
+    int64_t *cells;
+    struct numbers *numbers;
+    double *far;
+};
+
+INLINED void tally_block(const double *block, const struct tally *tally)
 {
-    const double inverse = 1.0 / scale; /* exact: multiplying by it is dividing by the scale */
-    for (int64_t start = 0; start < count; start += BLOCK) {
-        const double *block = values + start;
-        double padded[BLOCK], finite[BLOCK], scaled[BLOCK], low, high;
-        uint32_t cell[BLOCK];
-        int64_t odd = 0, padding = 0;
-        if (count - start < BLOCK) {
-            memcpy(padded, block, (count - start) * sizeof *padded);
-            for (int64_t i = count - start; i < BLOCK; i++, padding++) {
-                padded[i] = NAN;
-            }
-            block = padded;
-        }
-        if (!all_finite(block, &low, &high)) {
-            odd = without_odd(block, finite, centre, numbers, &low, &high);
-            numbers->nan -= padding;
-            block = finite;
-        }
-        for (int i = 0; i < BLOCK; i++) {
-            scaled[i] = (block[i] - centre) * inverse;
-        }
-        double above = (high - centre) * inverse, below = (centre - low) * inverse;
-        double farthest = above > below ? above : below;
-        if (farthest > LARGEST) {
-            for (int i = 0; i < BLOCK; i++) {
-                cell[i] = cell_of(scaled[i] > LARGEST ? LARGEST : scaled[i] < -LARGEST ? -LARGEST : scaled[i]);
-            }
-        } else {
-            for (int i = 0; i < BLOCK; i++) {
-                cell[i] = cell_of(scaled[i]);
-            }
-        }
-        for (int i = 0; i < BLOCK; i++) {
-            cells[cell[i]]++;
-        }
-        cells[0] -= odd; /* the centre's cell */
-        int64_t near = BLOCK - odd;
-        if (farthest >= ROUNDED_BELOW && !(farthest < WHOLE_BELOW && are_round(scaled))) {
-            for (int i = 0; i < BLOCK; i++) {
-                if (scaled[i] >= ROUNDED_BELOW || scaled[i] <= -ROUNDED_BELOW) {
-                    far[numbers->far++] = block[i] - centre;
-                    scaled[i] = 0.0;
-                    near--;
-                }
-            }
-        }
-        uint64_t coarse = 0, fine = 0, squares = 0, crosses = 0;
-        for (int i = 0; i < BLOCK; i++) {
-            double rounded = scaled[i] + TO_COARSE;
-            coarse += bits_of(rounded);
-            rounded -= TO_COARSE;
-            double rest = (scaled[i] - rounded) + TO_FINE;
-            fine += bits_of(rest);
-            rest -= TO_FINE;
-            squares += bits_of(rounded * rounded + TO_SQUARE);
-            crosses += bits_of(rounded * rest + TO_CROSS);
-        }
-        numbers->coarse += (int64_t)(coarse - BLOCK * bits_of(TO_COARSE));
-        numbers->fine += (int64_t)(fine - BLOCK * bits_of(TO_FINE));
-        add_to(numbers->squares, (int64_t)(squares - BLOCK * bits_of(TO_SQUARE)));
-        add_to(numbers->crosses, (int64_t)(crosses - BLOCK * bits_of(TO_CROSS)));
-        numbers->low = low < numbers->low ? low : numbers->low;
-        numbers->high = high > numbers->high ? high : numbers->high;
-        numbers->near += near;
+    struct numbers *numbers = tally->numbers;
+    const double centre = tally->centre;
+    const double inverse = 1.0 / tally->scale; /* exact: multiplying by it is dividing by the scale */
+    double finite[BLOCK], scaled[BLOCK], low, high;
+    uint32_t cell[BLOCK];
+    int64_t odd = 0;
+    if (!all_finite(block, &low, &high)) {
+        odd = without_odd(block, finite, centre, numbers, &low, &high);
+        block = finite;
     }
+    for (int i = 0; i < BLOCK; i++) {
+        scaled[i] = (block[i] - centre) * inverse;
+    }
+    double above = (high - centre) * inverse, below = (centre - low) * inverse;
+    double farthest = above > below ? above : below;
+    if (farthest > LARGEST) {
+        for (int i = 0; i < BLOCK; i++) {
+            cell[i] = cell_of(scaled[i] > LARGEST ? LARGEST : scaled[i] < -LARGEST ? -LARGEST : scaled[i]);
+        }
+    } else {
+        for (int i = 0; i < BLOCK; i++) {
+            cell[i] = cell_of(scaled[i]);
+        }
+    }
+    for (int i = 0; i < BLOCK; i++) {
+        tally->cells[cell[i]]++;
+    }
+    tally->cells[0] -= odd; /* the centre's cell */
+    int64_t near = BLOCK - odd;
+    if (farthest >= ROUNDED_BELOW && !(farthest < WHOLE_BELOW && are_round(scaled))) {
+        for (int i = 0; i < BLOCK; i++) {
+            if (scaled[i] >= ROUNDED_BELOW || scaled[i] <= -ROUNDED_BELOW) {
+                tally->far[numbers->far++] = block[i] - centre;
+                scaled[i] = 0.0;
+                near--;
+            }
+        }
+    }
+    uint64_t coarse = 0, fine = 0, squares = 0, crosses = 0;
+    for (int i = 0; i < BLOCK; i++) {
+        double rounded = scaled[i] + TO_COARSE;
+        coarse += bits_of(rounded);
+        rounded -= TO_COARSE;
+        double rest = (scaled[i] - rounded) + TO_FINE;
+        fine += bits_of(rest);
+        rest -= TO_FINE;
+        squares += bits_of(rounded * rounded + TO_SQUARE);
+        crosses += bits_of(rounded * rest + TO_CROSS);
+    }
+    numbers->coarse += (int64_t)(coarse - BLOCK * bits_of(TO_COARSE));
+    numbers->fine += (int64_t)(fine - BLOCK * bits_of(TO_FINE));
+    add_to(numbers->squares, (int64_t)(squares - BLOCK * bits_of(TO_SQUARE)));
+    add_to(numbers->crosses, (int64_t)(crosses - BLOCK * bits_of(TO_CROSS)));
+    numbers->low = low < numbers->low ? low : numbers->low;
+    numbers->high = high > numbers->high ? high : numbers->high;
+    numbers->near += near;
+}
+
+/* Count less than a block: NaN, which is not counted, makes it one. `block` has room for it. */
+INLINED void tally_rest(double *block, int64_t count, const struct tally *tally)
+{
+    if (count > 0) {
+        for (int64_t i = count; i < BLOCK; i++) {
+            block[i] = NAN;
+        }
+        tally_block(block, tally);
+        tally->numbers->nan -= BLOCK - count;
+    }
+}
+
+INLINED void tally_all(const double *values, int64_t count, const struct tally *tally)
+{
+    double rest[BLOCK];
+    int64_t start = 0;
+    for (; count - start >= BLOCK; start += BLOCK) {
+        tally_block(values + start, tally);
+    }
+    memcpy(rest, values + start, (count - start) * sizeof *rest);
+    tally_rest(rest, count - start, tally);
+}
+
+/* Up to 64 bits of a bitmap, from `bit` on. */
+INLINED uint64_t bits_from(const uint8_t *bitmap, int64_t bit, int64_t count)
+{
+    uint64_t bits = 0;
+    int64_t shift = bit & 7;
+    bitmap += bit >> 3;
+    if (count < 64) {
+        for (int64_t i = 0; i < count; i++) {
+            bits |= (uint64_t)(bitmap[(i + shift) >> 3] >> ((i + shift) & 7) & 1) << i;
+        }
+        return bits;
+    }
+    for (int i = 0; i < 8; i++) {
+        bits |= (uint64_t)bitmap[i] << 8 * i;
+    }
+    return shift == 0 ? bits : bits >> shift | (uint64_t)bitmap[8] << (64 - shift);
+}
+
+/* Count those of some values that have a bit; return how many have none. They are put together, so that missing ones
+   cost a copy within the cache and nothing else. */
+INLINED int64_t tally_valid(const double *values, int64_t count, const uint8_t *bitmap, int64_t bit,
+                            const struct tally *tally)
+{
+    double waiting[BLOCK + 64];
+    int64_t waiting_count = 0, valid_count = 0;
+    for (int64_t start = 0; start < count; start += 64) {
+        int64_t size = count - start < 64 ? count - start : 64, before = waiting_count;
+        uint64_t valid = bits_from(bitmap, bit + start, size);
+        if (~valid == 0) {
+            memcpy(waiting + waiting_count, values + start, 64 * sizeof *waiting);
+            waiting_count += 64;
+        } else {
+            for (int64_t i = 0; i < size; i++) {
+                waiting[waiting_count] = values[start + i];
+                waiting_count += valid >> i & 1;
+            }
+        }
+        valid_count += waiting_count - before;
+        if (waiting_count >= BLOCK) {
+            tally_block(waiting, tally);
+            waiting_count -= BLOCK;
+            memcpy(waiting, waiting + BLOCK, waiting_count * sizeof *waiting);
+        }
+    }
+    tally_rest(waiting, waiting_count, tally);
+    return count - valid_count;
+}
+
+/* Count the values of an array of doubles that are there; return how many are not. */
+static WIDE int64_t tally_array(const struct ArrowArray *array, const struct tally *tally)
+{
+    const double *values = (const double *)array->buffers[1] + array->offset;
+    if (array->null_count == 0 || array->buffers[0] == NULL) {
+        tally_all(values, array->length, tally);
+        return 0;
+    }
+    return tally_valid(values, array->length, array->buffers[0], array->offset, tally);
+}
+
+/* Count the values of a stream of doubles, without copying them; return how many are missing. -1 when the stream is of
+   another kind or cannot be had. It is left for its owner to release. */
+EXPORTED int64_t driftline_tally_stream(struct ArrowArrayStream *stream, double centre, double scale, int64_t *cells,
+                                        struct numbers *numbers, double *far)
+{
+    const struct tally tally = {centre, scale, cells, numbers, far};
+    if (!has_format(stream, "g")) {
+        return -1;
+    }
+    int64_t missing = 0;
+    struct ArrowArray array;
+    while (stream->get_next(stream, &array) == 0) {
+        if (array.release == NULL) { /* the end */
+            return missing;
+        }
+        missing += tally_array(&array, &tally);
+        array.release(&array);
+    }
+    return -1;
 }
 
 /* Count finite values in two tables of 65,536 counters: of those with a flag, and of the others. */
@@ -260,31 +398,6 @@ EXPORTED WIDE int64_t driftline_add_exactly(const double *values, int64_t count,
 }
 
 /* ---- texts: how often each comes --------------------------------------------------------------------------- */
-
-/* The stream interface of Arrow, as arrow.apache.org/docs/format/CStreamInterface.html gives it. */
-struct ArrowSchema {
-    const char *format, *name, *metadata;
-    int64_t flags, n_children;
-    struct ArrowSchema **children, *dictionary;
-    void (*release)(struct ArrowSchema *);
-    void *private_data;
-};
-
-struct ArrowArray {
-    int64_t length, null_count, offset, n_buffers, n_children;
-    const void **buffers;
-    struct ArrowArray **children, *dictionary;
-    void (*release)(struct ArrowArray *);
-    void *private_data;
-};
-
-struct ArrowArrayStream {
-    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *);
-    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *);
-    const char *(*get_last_error)(struct ArrowArrayStream *);
-    void (*release)(struct ArrowArrayStream *);
-    void *private_data;
-};
 
 enum { SLOTS = 4096, MOST = 1024, INLINE = 12 };
 
@@ -365,12 +478,7 @@ static int add_texts(const struct ArrowArray *array, int64_t row, int64_t *found
    they are more than MOST, or not of this kind, or cannot be had. The stream is left for its owner to release. */
 EXPORTED int64_t driftline_count_texts(struct ArrowArrayStream *stream, int64_t *first, int64_t *counts)
 {
-    struct ArrowSchema schema;
-    if (stream->get_schema(stream, &schema) != 0) {
-        return -1;
-    }
-    int views = strcmp(schema.format, "vu") == 0;
-    schema.release(&schema);
+    int views = has_format(stream, "vu");
     uint16_t *slots = calloc(SLOTS, sizeof *slots);
     struct found *found = malloc(MOST * sizeof *found);
     struct ArrowArray *arrays = NULL; /* texts of more than 12 bytes are compared where they are: all stay till the end */

@@ -109,6 +109,8 @@ def shown_all(names: Iterable[str]) -> dict[str, str]:
     {'tee': "'tee'", 'tee ': "'tee '", 'cap': 'cap'}
     """
     names = list(dict.fromkeys(names))
+    if all(name.isascii() and name.isprintable() and name and _looks(name) == name for name in names):
+        return {name: name for name in names}
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
         alike[_looks(name)].append(name)

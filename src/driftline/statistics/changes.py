@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Set
 
 import numpy as np
@@ -90,16 +91,17 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
         theirs.known(mine.counts),
         mine.known(theirs.counts),
     )  # of others it is not known whether they are gone
+    was_of, became_of = (defaultdict(float, side.shares()) for side in (mine, theirs))  # 0 if not there
     names = sorted(before | now)
     renamed = pairs(before - theirs.counts.keys(), now - mine.counts.keys())
-    if sum(max(mine.share(old), theirs.share(new)) for old, new in renamed.items()) < _CHANGE_LEAST:
+    if sum(max(was_of[old], became_of[new]) for old, new in renamed.items()) < _CHANGE_LEAST:
         renamed = {}
-    renamed = dict(sorted(renamed.items(), key=lambda both: (-mine.share(both[0]), both[0])))
+    renamed = dict(sorted(renamed.items(), key=lambda both: (-was_of[both[0]], both[0])))
     told = shown_all(sorted(mine.counts.keys() | theirs.counts.keys()))
-    turned = {old: (mine.share(old), theirs.share(new), f"{told[old]} as {told[new]}") for old, new in renamed.items()}
+    turned = {old: (was_of[old], became_of[new], f"{told[old]} as {told[new]}") for old, new in renamed.items()}
     again = set(renamed.values())
     shares = [
-        turned[name] if name in turned else (mine.share(name), theirs.share(name), told[name])
+        turned[name] if name in turned else (was_of[name], became_of[name], told[name])
         for name in names
         if name not in again
     ]
@@ -110,10 +112,10 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
             mark = " (new)" if not was else " (gone)" if not became else ""
             words.append(f"{name} {_shares(was, became)}{mark}")
     told_new = sum(became for was, became, _ in shown if not was and became >= _CHANGE_LEAST)
-    if unseen - told_new - sum(theirs.share(name) for name in again) >= _CHANGE_LEAST:
+    if unseen - told_new - sum(became_of[name] for name in again) >= _CHANGE_LEAST:
         new = "new categories" if mine.exact and theirs.exact else "categories that are new or were a tenth as frequent"
         words.append(f"{percent(unseen)} in {new}")
-    spread = {name for name in now - again if theirs.share(name) >= _CHANGE_LEAST}
+    spread = {name for name in now - again if became_of[name] >= _CHANGE_LEAST}
     return words + _twin_words(mine.counts.keys(), spread, told)
 
 

@@ -132,7 +132,7 @@ class Kernel:
         found = self._count_texts(self._address_of(capsule, _STREAM), first.ctypes.data, counts.ctypes.data)
         if found < 0:
             return None
-        names = values[pl.Series(first[:found], dtype=pl.UInt32)].to_list()
+        names = values[pl.Series(first[:found].tolist(), dtype=pl.UInt32)].to_list()
         return dict(zip(names, counts[:found].tolist(), strict=True))
 
 

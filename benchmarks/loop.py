@@ -27,7 +27,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from driftline.events import Task
 from driftline.rules.contest import Entry, Rows, Settings, judge_contest
-from driftline.statistics.paired import Answers, difference
+from driftline.statistics.influence import Answers
+from driftline.statistics.paired import difference
 
 PERIODS, FIRST, LEARN, JUDGE, EVERY = 50, 10, 10, 5, 5
 

@@ -41,7 +41,7 @@ from driftline.reports.drawn import bars_for
 from driftline.reports.report_html import QUIET_CHARTS
 from driftline.reports.report_text import ROWS_SHOWN, Signs, renderables
 from driftline.reports.words import cleaned, fallen, is_worse
-from driftline.statistics import HIGHER_IS_BETTER, CalibrationBin, ColumnDrift, Measure, least_change
+from driftline.statistics import CATALOGUE, Better, CalibrationBin, ColumnDrift, Measure, least_change
 from driftline.statistics.dependence import Dependence, PairChange
 
 ROWS = 300
@@ -288,17 +288,18 @@ def test_a_higher_share_never_has_a_lower_block(shares: list[float], encoding: s
 _bounds = st.lists(st.floats(-1e308, 1e308), min_size=3, max_size=3).map(sorted)
 
 
-@given(name=st.sampled_from(sorted(HIGHER_IS_BETTER)), now=_bounds, before=_bounds)
+@given(name=st.sampled_from(sorted(CATALOGUE)), now=_bounds, before=_bounds)
 def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], before: list[float]) -> None:
     sides = [dict(zip(("low", "value", "high"), side, strict=True)) for side in (now, before)]
     there, back = (is_worse(name, a | {"reference": b}) for a, b in (sides, sides[::-1]))
     assert not (there and back)
     apart = now[2] < before[0] or before[2] < now[0]
-    assert not (there or back) or (apart and HIGHER_IS_BETTER[name] is not None)
+    one_way = CATALOGUE[name].better in (Better.HIGHER, Better.LOWER)
+    assert not (there or back) or (apart and one_way)
     moved = abs(now[1] / 2 - before[1] / 2)
     least = min(least_change(name, before[1]), least_change(name, now[1]))
     assert not (there or back) or moved >= least / 2
-    if apart and HIGHER_IS_BETTER[name] is not None and moved > max(map(abs, (now[1], before[1], 1.0))) / 20:
+    if apart and one_way and moved > max(map(abs, (now[1], before[1], 1.0))) / 20:
         assert there or back
     assert not is_worse(name, sides[0] | {"reference": None})
     assert not is_worse(name, {"low": None, "value": None, "high": None, "reference": sides[1]})

@@ -23,8 +23,8 @@ from driftline.errors import UsageError
 from driftline.exporters.prometheus_files import Addresses, File, prometheus_files, write_files, yaml_text
 from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_of, unit_tests
 from driftline.rules import Rule, Severity
-from driftline.rules.topic import STALENESS, WINDOW_MEASURES
-from driftline.statistics.performance import CLASSIFICATION, REGRESSION
+from driftline.rules.topic import STALENESS, is_of_window
+from driftline.statistics.catalogue import rule_measures
 from tests.support.churn import MODEL, prediction, write_config
 from tests.support.served import post, serving, wait_until_idle
 from tests.support.servers import Alertmanager, Prometheus, until
@@ -44,6 +44,7 @@ HOSTILE = (
     "0o7",
     "yes",
 )
+WINDOW_MEASURES = tuple(filter(is_of_window, rule_measures()))
 RULES = (
     *(Rule(name, "accuracy", below=0.75 + index / 100) for index, name in enumerate(HOSTILE)),
     Rule("for", "accuracy", below=0.8, for_windows=3, min_samples=30, keep_firing_for=2, severity=Severity.PAGE),
@@ -221,7 +222,7 @@ def rules(draw: st.DrawFn) -> Rule:
     side = draw(st.sampled_from(("below", "above")))
     return Rule(
         draw(names),
-        draw(st.sampled_from((*CLASSIFICATION, *REGRESSION, *WINDOW_MEASURES))),
+        draw(st.sampled_from(rule_measures())),
         below=draw(thresholds) if side == "below" else None,
         above=draw(thresholds) if side == "above" else None,
         for_windows=draw(st.integers(1, 4) | st.just(10**9)),

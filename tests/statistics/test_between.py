@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from driftline.profiles import Classification, Performance, Regression
 from driftline.profiles.blocks import Keys, keys_of
-from driftline.statistics import measures
+from driftline.statistics import CATALOGUE, measures
 from driftline.statistics.between import BetweenBlocks, blocks_for
+from driftline.statistics.block_sums import BIAS, MAE
 
 DAYS, A_DAY = 60, 20
 
@@ -97,7 +98,6 @@ def test_the_sums_of_all_blocks_have_the_measures_values(task: str) -> None:
     """What is left out of is the measure itself, but for what its sums are rounded by."""
     performance = MAKE[task](np.random.default_rng(4), 0.5, hours_of())
     positive = "1" if task == "binary" else None
-    between = BetweenBlocks(performance, positive)
     sums = {
         name: np.array([(performance.blocks.in_units(name) if scaled else performance.blocks.sum_of(name)).sum()])
         for name in performance.blocks.names
@@ -105,12 +105,12 @@ def test_the_sums_of_all_blocks_have_the_measures_values(task: str) -> None:
     }
     told = 0
     for name, measure in measures(performance, positive=positive).items():
-        make = between._values_of(name)
-        if make is None:
+        of_blocks = CATALOGUE[name].of_blocks
+        if of_blocks is None:
             continue
         told += 1
-        unit = performance.blocks.unit if name in ("mae", "bias", "rmse") else 1.0
-        assert float(make(sums)[0]) * unit == pytest.approx(measure.value, abs=1e-4), name
+        unit = performance.blocks.unit if of_blocks.in_units else 1.0
+        assert float(of_blocks.value(sums, positive)[0]) * unit == pytest.approx(measure.value, abs=1e-4), name
     assert told >= 5
 
 
@@ -122,16 +122,16 @@ def test_a_row_a_day_has_the_error_of_independent_rows(seed: int, days: int) -> 
     keys = Keys(1, 24 * rng.permutation(days))
     found = Regression.of(pl.Series(labels), pl.Series(labels + errors), keys=keys)
     between = BetweenBlocks(found, None)
-    assert between.of("bias").dof == days - 1
-    assert between.of("bias").error == pytest.approx(np.std(errors, ddof=1) / math.sqrt(days), rel=1e-4)
-    assert between.of("mae").error == pytest.approx(np.std(np.abs(errors), ddof=1) / math.sqrt(days), rel=1e-4)
+    assert between.of(BIAS).dof == days - 1
+    assert between.of(BIAS).error == pytest.approx(np.std(errors, ddof=1) / math.sqrt(days), rel=1e-4)
+    assert between.of(MAE).error == pytest.approx(np.std(np.abs(errors), ddof=1) / math.sqrt(days), rel=1e-4)
 
 
 def test_one_block_with_most_rows_leaves_few_degrees_of_freedom() -> None:
     rng = np.random.default_rng(5)
     keys = Keys(0, np.concatenate([np.zeros(900, np.int64), rng.integers(1, 100, 100)]))
     found = Regression.of(pl.Series(np.zeros(1000)), pl.Series(rng.normal(0, 1, 1000)), keys=keys)
-    assert BetweenBlocks(found, None).of("bias").dof <= 1
+    assert BetweenBlocks(found, None).of(BIAS).dof <= 1
 
 
 def test_rows_of_unknown_customers_are_no_customer_with_half_of_the_rows() -> None:

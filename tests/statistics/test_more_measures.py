@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from scipy import special
 from sklearn import metrics
 
+from driftline.events import Task
 from driftline.profiles import Classification, Regression, ScorePair
 from driftline.profiles.performance import SMALLEST_PROBABILITY, logit
 from driftline.profiles.reference import grid_for_scores
 from driftline.sketches import Grid, GridSketch
 from driftline.statistics import (
-    HIGHER_IS_BETTER,
     Measure,
     calibration_bins,
     gains,
@@ -29,9 +29,10 @@ from driftline.statistics import (
     measures_by_class,
     wilson,
 )
+from driftline.statistics.catalogue import CATALOGUE, performance_measures
 from driftline.statistics.intervals import quantile_ranks
-from driftline.statistics.performance import CLASSIFICATION, HEADLINES, OF_ONE_CLASS, REGRESSION
 
+OF_ONE_CLASS = {name for name, spec in CATALOGUE.items() if spec.one_class}
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
 BINARY_ROWS = st.lists(st.tuples(st.booleans(), SCORES), min_size=1, max_size=80)
 CLASS = st.sampled_from(["fog", "rain", "sun"])
@@ -68,7 +69,7 @@ def test_every_measure_is_sound_on_any_rows(rows: list[tuple[bool, float]]) -> N
     _, _, performance = binary(rows)
     for positive in ("1", "0", None):
         found = measures(performance, positive=positive)
-        assert set(found) == set(CLASSIFICATION) - (set(OF_ONE_CLASS) if positive is None else set())
+        assert set(found) == set(performance_measures(Task.BINARY)) - (OF_ONE_CLASS if positive is None else set())
         for measure in found.values():
             sound(measure)
     for of_class in measures_by_class(performance).values():
@@ -457,7 +458,7 @@ def test_turning_scores_round_on_any_grid_is_a_law(rows: list[tuple[bool, float]
 def test_errors_are_numpys(rows: list[tuple[float, float]]) -> None:
     y, p = (np.array(side) for side in zip(*rows, strict=True))
     found = measures(Regression.of(pl.Series(y), pl.Series(p)))
-    assert set(found) == set(REGRESSION)
+    assert set(found) == set(performance_measures(Task.REGRESSION))
     for measure in found.values():
         sound(measure)
     error = p - y
@@ -512,11 +513,6 @@ def test_labels_of_nothing_have_no_relative_error() -> None:
 
 
 # ---- the tables --------------------------------------------------------------------------------------------
-
-
-def test_every_measure_says_which_way_is_better() -> None:
-    assert HIGHER_IS_BETTER.keys() == CLASSIFICATION.keys() | REGRESSION.keys()
-    assert set(HEADLINES) <= HIGHER_IS_BETTER.keys() and set(OF_ONE_CLASS) <= CLASSIFICATION.keys()
 
 
 def test_only_what_is_asked_for_is_computed() -> None:

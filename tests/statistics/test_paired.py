@@ -9,18 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from driftline.statistics.paired import (
-    CLASSIFICATION,
-    LOSSES,
-    REGRESSION,
-    Answers,
-    difference,
-    holm,
-    rarest_of,
-    time_blocks,
-    value_of,
-)
+from driftline.events import Task
+from driftline.statistics.catalogue import CATALOGUE, lower_is_better, paired_measures
+from driftline.statistics.influence import Answers
+from driftline.statistics.paired import difference, holm, rarest_of, time_blocks, value_of
 
+CLASSIFICATION, REGRESSION = paired_measures(Task.BINARY), paired_measures(Task.REGRESSION)
 CLASSES = np.array(["a", "b", "c"])
 
 
@@ -161,7 +155,7 @@ def test_accuracy_is_mcnemars_exact_test(won: int, lost: int, same: int) -> None
     assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
 
 
-@given(st.integers(0, 10**6), st.sampled_from(sorted(CLASSIFICATION)), st.booleans())
+@given(st.integers(0, 10**6), st.sampled_from(CLASSIFICATION), st.booleans())
 def test_a_model_is_no_better_than_itself_and_turns_with_its_rival(seed: int, measure: str, blocked: bool) -> None:
     rng = np.random.default_rng(seed)
     truth = labels(rng, 90)
@@ -175,20 +169,16 @@ def test_a_model_is_no_better_than_itself_and_turns_with_its_rival(seed: int, me
     assert (turned.value, turned.low, turned.high) == pytest.approx((-found.value, -found.high, -found.low))
     better = value_of(measure, one), value_of(measure, other)
     assert better[0] is not None and better[1] is not None
-    assert found.value == pytest.approx((better[0] - better[1]) * (-1 if measure in LOSSES else 1))
+    assert found.value == pytest.approx((better[0] - better[1]) * (-1 if lower_is_better(measure) else 1))
 
 
-@given(st.integers(0, 10**6), st.sampled_from(sorted({**CLASSIFICATION, **REGRESSION})))
+@given(st.integers(0, 10**6), st.sampled_from(paired_measures()))
 def test_influences_sum_to_nothing_and_tell_what_leaving_a_row_out_does(seed: int, measure: str) -> None:
     """First order: the jackknife of the rows, to the order of 1/n²."""
     rng = np.random.default_rng(seed)
     n = 150
-    if measure in REGRESSION:
-        one = regression(rng, rng.normal(0, 10, n), 2.0)
-        made = REGRESSION[measure]
-    else:
-        one, made = classifier(rng, labels(rng, n), 0.7), CLASSIFICATION[measure]
-    value, influence = made(one, None)
+    one = regression(rng, rng.normal(0, 10, n), 2.0) if measure in REGRESSION else classifier(rng, labels(rng, n), 0.7)
+    value, influence = CATALOGUE[measure].paired.influence(one, None)
     assert influence.sum() == pytest.approx(0, abs=1e-9)
     for row in range(0, n, 30):
         without = np.arange(n) != row
@@ -197,7 +187,7 @@ def test_influences_sum_to_nothing_and_tell_what_leaving_a_row_out_does(seed: in
         assert value - left == pytest.approx(influence[row], abs=0.05 * abs(value) / 10 + 2e-3)
 
 
-@given(st.integers(0, 10**6), st.sampled_from(sorted({**CLASSIFICATION, **REGRESSION})), st.integers(2, 9))
+@given(st.integers(0, 10**6), st.sampled_from(paired_measures()), st.integers(2, 9))
 def test_neither_the_order_of_rows_nor_the_numbers_of_days_are_anything(seed: int, measure: str, days: int) -> None:
     rng = np.random.default_rng(seed)
     n = 80

@@ -15,7 +15,7 @@ from sklearn import metrics
 
 from driftline.profiles import Classification, Performance, Regression
 from driftline.sketches.moments import LARGEST
-from driftline.statistics import HIGHER_IS_BETTER, Measure, label_coverage, measures
+from driftline.statistics import Measure, label_coverage, measures
 
 CLASSES = st.sampled_from(["fog", "rain", "sun"])
 BINARY = st.sampled_from(["0", "1"])
@@ -177,11 +177,6 @@ def test_what_cannot_be_had_has_a_reason(performance: Performance, name: str, wo
 
 def test_nothing_labelled_has_no_measures() -> None:
     assert measures(None) == {}
-
-
-def test_every_measure_says_which_way_is_better() -> None:
-    names = {*measures(Classification(), positive="1"), *measures(Regression())}
-    assert names == HIGHER_IS_BETTER.keys()
 
 
 @given(st.integers(1, 10**6), st.data())

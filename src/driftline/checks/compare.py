@@ -28,8 +28,8 @@ from driftline.lookalikes import differs_by, pairs, shown, shown_all
 from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
 from driftline.statistics import (
-    HEADLINES,
-    HIGHER_IS_BETTER,
+    CATALOGUE,
+    Better,
     ColumnDrift,
     Measure,
     calibration_bins,
@@ -43,14 +43,11 @@ from driftline.statistics import (
     wilson,
     worst_first,
 )
+from driftline.statistics.catalogue import headlines, lower_is_better
 from driftline.statistics.dependence import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
 from driftline.statistics.figures import numbers, percent, percents
 from driftline.statistics.performance import size_of
-from driftline.statistics.rise import mae_rose
-
-JUDGED = ("accuracy", "roc_auc", "mae", "bias")
-"""Measures that are judged against the reference's own."""
 
 _SURE = 0.99
 
@@ -249,25 +246,28 @@ def _performance_alerts(
     """Measures that are worse than on the reference: beyond chance (the interval of the difference) and
     beyond a trifle.
     """
-    before, now = (_measures(sides, side, sure, names=JUDGED) for side in (reference, current))
+    judged = [spec for spec in CATALOGUE.values() if spec.judged]
+    names = [spec.name for spec in judged]
+    before, now = (_measures(sides, side, sure, names=names) for side in (reference, current))
     mae = before["mae"].value if "mae" in before else None
     found = []
-    for name in JUDGED:
+    for spec in judged:
+        name, less = spec.name, lower_is_better(spec.name)
         was, became = (_bounds(side[name]) if name in side else None for side in (before, now))
         if was is None or became is None:
             continue
-        if name == "bias":
+        if spec.better is Better.NEARER_0:
             found += _bias_alerts(was, became, mae, where, column)
             continue
-        if isinstance(reference, Regression) and isinstance(current, Regression):
-            is_worse = mae_rose(reference, current, sure)
+        if spec.rose is not None and isinstance(reference, Regression) and isinstance(current, Regression):
+            is_worse = spec.rose(reference, current, sure)
         else:
-            is_worse = (difference(was, became) if HIGHER_IS_BETTER[name] else difference(became, was)).low > 0
-        fall = was[0] - became[0] if HIGHER_IS_BETTER[name] else became[0] - was[0]
+            is_worse = (difference(became, was) if less else difference(was, became)).low > 0
+        fall = became[0] - was[0] if less else was[0] - became[0]
         least = least_change(name, was[0])
         if is_worse and fall >= least:
-            threshold = was[0] - least if HIGHER_IS_BETTER[name] else was[0] + least
-            verb = "fell" if HIGHER_IS_BETTER[name] else "rose"
+            threshold = was[0] + least if less else was[0] - least
+            verb = "rose" if less else "fell"
             message = "{}{} {} from {} on the reference to {}".format(name, where, verb, *numbers(was[0], became[0]))
             found.append(Alert("performance", column, name, became[0], threshold, message))
     return found
@@ -320,8 +320,8 @@ def _segments(sides: Sides) -> tuple[Segment, ...]:
         Segment(
             column,
             value,
-            _measures(sides, performance, names=HEADLINES),
-            _measures(sides, sides.before.segments.get(column, {}).get(value), names=HEADLINES),
+            _measures(sides, performance, names=headlines()),
+            _measures(sides, sides.before.segments.get(column, {}).get(value), names=headlines()),
         )
         for column, values in sides.now.segments.items()
         for value, performance in sorted(values.items())

@@ -25,9 +25,9 @@ from driftline.monitoring.options import (
 from driftline.profiles import Columns
 from driftline.profiles.times import checked_time_format
 from driftline.rules import Rule
-from driftline.rules.topic import WINDOW_MEASURES, rests_on_labels
+from driftline.rules.topic import rests_on_labels
 from driftline.statistics import Floors
-from driftline.statistics.performance import CLASSIFICATION, REGRESSION
+from driftline.statistics.catalogue import rule_measures
 
 
 def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
@@ -151,11 +151,7 @@ def _rules(check: Checker, key: Key, sections: Iterable[RuleSection], task: Task
 
 
 def _rule(check: Checker, key: Key, section: RuleSection, task: Task | None) -> Rule:
-    known = (
-        *(CLASSIFICATION if task is not Task.REGRESSION else ()),
-        *(REGRESSION if task in (None, Task.REGRESSION) else ()),
-        *WINDOW_MEASURES,
-    )
+    known = rule_measures(task)
     if section.measure not in known:
         of = f" of a {task} model" if task is not None else ""
         reason = f"{shown(section.measure)} is not a measure{of}; known: {', '.join(known)}."

@@ -6,11 +6,10 @@ from driftline.config.checking import Checker
 from driftline.config.schema import ModelSection
 from driftline.config.strict_yaml import Key, shown
 from driftline.errors import did_you_mean
-from driftline.events import Task
 from driftline.fields import parse_bytes
 from driftline.retrain.options import RUNNERS, RetrainConfig, RetrainSection, RunSection, TellSection
 from driftline.retrain.policy import Policy
-from driftline.statistics.paired import CLASSIFICATION, REGRESSION
+from driftline.statistics.catalogue import paired_measures
 
 
 def retraining_of(check: Checker, key: Key, model: ModelSection, section: RetrainSection) -> RetrainConfig:
@@ -21,7 +20,7 @@ def retraining_of(check: Checker, key: Key, model: ModelSection, section: Retrai
             reason = f"{shown(name)} is not a rule of this model; its rules: {', '.join(known) or 'none'}."
             raise check.error((*key, "when", "alerts", str(index)), reason + did_you_mean(name, known))
     measure = section.gates.measure
-    measures = REGRESSION if model.task is Task.REGRESSION else CLASSIFICATION
+    measures = paired_measures(model.task)
     if measure is not None and model.task is not None and measure not in measures:
         reason = f"{shown(measure)} is not a measure of a {model.task} model; known: {', '.join(measures)}."
         raise check.error((*key, "gates", "measure"), reason + did_you_mean(measure, measures))

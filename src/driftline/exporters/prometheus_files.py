@@ -6,7 +6,7 @@ import functools
 import math
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
@@ -19,7 +19,8 @@ import yaml
 
 from driftline.errors import UsageError
 from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_of, unit_tests
-from driftline.rules.topic import STALENESS, WINDOW_MEASURES, Topic, topic_of
+from driftline.rules.topic import Topic
+from driftline.statistics.catalogue import measures_about
 
 if TYPE_CHECKING:
     import jinja2
@@ -139,11 +140,8 @@ _SEVERITIES = (
 )
 """Severities, with their matcher, how long the first alert of a group waits for others, and when it is told again."""
 
-_BY_TOPIC: Mapping[Topic, tuple[str, ...]] = {
-    topic: tuple(measure for measure in (*WINDOW_MEASURES, STALENESS) if topic_of(measure) is topic) for topic in Topic
-}
-_PIPELINE = "|".join((*_BY_TOPIC[Topic.PIPELINE], "worker_failing", "model_absent"))
-_DRIFT = "|".join((*_BY_TOPIC[Topic.DRIFT], "feature_drift"))
+_PIPELINE = "|".join((*measures_about(Topic.PIPELINE), "worker_failing", "model_absent"))
+_DRIFT = "|".join((*measures_about(Topic.DRIFT), "feature_drift"))
 _BESIDE = "ingest_queue_events|invalid_events_ratio|notifications|up"
 """Measures of the rule file that explain nothing, and are explained by nothing but each other."""
 

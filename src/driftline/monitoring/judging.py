@@ -23,7 +23,7 @@ from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.rules import Coverage, Rule, Verdict, interval_confidence, judge
 from driftline.rules import State as VerdictState
-from driftline.rules.topic import WINDOW_MEASURES, needs_labels
+from driftline.rules.topic import is_of_window, needs_labels
 from driftline.sketches import decode, encode
 from driftline.statistics import Measure
 from driftline.statistics.performance import label_coverage, measures
@@ -191,7 +191,7 @@ def measure_for(rule: Rule, profile: WindowProfile, summary: WindowSummary, posi
     confidence = interval_confidence(rule)
     if rule.measure == "label_coverage":
         return label_coverage(profile.labelled, profile.predictions, confidence=confidence)
-    if rule.measure in WINDOW_MEASURES:
+    if is_of_window(rule.measure):
         return column_measure(rule.measure, summary)
     found = measures(profile.performance, confidence=confidence, positive=positive, names=[rule.measure])
     problem = "no labelled rows" if profile.performance is None else "this model's task does not have it"

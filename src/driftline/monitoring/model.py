@@ -18,7 +18,7 @@ from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
 from driftline.rules import Rule
 from driftline.rules.rule import difference
-from driftline.rules.topic import DRIFT_MEASURES
+from driftline.rules.topic import Topic, topic_of
 from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import Rows
@@ -148,7 +148,7 @@ def _rule_changes(config: ModelConfig, stored: ModelRow | None) -> dict[str, str
             found[rule.name] = "the rule is configured again"
         elif changed := difference(old[rule.name], rule):
             found[rule.name] = f"the rule was changed: {changed}"
-        elif floors != config.floors and rule.measure in DRIFT_MEASURES:
+        elif floors != config.floors and topic_of(rule.measure) is Topic.DRIFT:
             found[rule.name] = "what counts as drift was changed"
     return found or dict.fromkeys((rule.name for rule in config.rules), "")
 

@@ -15,8 +15,9 @@ from driftline.events import Window
 from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.statistics import Measure
+from driftline.statistics.catalogue import headlines
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, severity_of
-from driftline.statistics.performance import HEADLINES, label_coverage, measures
+from driftline.statistics.performance import label_coverage, measures
 
 Stage = Literal["open", "waiting for labels", "judged"]
 """A window is open until event time has passed its end, then waits for its labels, then is judged."""
@@ -92,7 +93,7 @@ def summarize(
 
     It has the headlines of performance, and ``more`` measures that somebody asked for.
     """
-    names = {*HEADLINES, *more}
+    names = {*headlines(), *more}
     drift = {name: _drift_view(one) for name, one in compare(reference, profile, months, floors).items()}
     features = {name: one for name, one in drift.items() if name.startswith(FEATURE_PREFIX)}
     return WindowSummary(

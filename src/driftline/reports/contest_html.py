@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from driftline.reports.words import told_segments
 from driftline.rules.contest import Contest
+from driftline.statistics.catalogue import lower_is_better
 from driftline.statistics.figures import decimals_of
-from driftline.statistics.paired import LOSSES, Difference
+from driftline.statistics.paired import Difference
 
 if TYPE_CHECKING:
     import jinja2
@@ -52,7 +53,7 @@ def contest_html(contest: Contest) -> str:
         lines=_lines(contest),
         width=_WIDTH,
         height=_HEIGHT,
-        less_is_better=contest.measure in LOSSES,
+        less_is_better=lower_is_better(contest.measure),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from driftline.lookalikes import shown, shown_all
-from driftline.statistics import HIGHER_IS_BETTER, least_change
+from driftline.statistics import CATALOGUE, Better, least_change
 from driftline.statistics.figures import figure, figures
 from driftline.statistics.performance import size_of
 
@@ -66,9 +66,9 @@ def is_worse(name: str, measure: Mapping[str, Any], among: Mapping[str, Any] | N
     >>> is_worse("accuracy", {"value": 0.87, "low": 0.84, "high": 0.90, "reference": before})
     False
     """
-    before, better = measure.get("reference"), HIGHER_IS_BETTER.get(name)
-    mae = _mae_before(among) if name == "bias" else None
-    if before is None or (better is None and mae is None):
+    before, better = measure.get("reference"), CATALOGUE[name].better if name in CATALOGUE else None
+    mae = _mae_before(among) if better is Better.NEARER_0 else None
+    if before is None or better is None or (better is Better.NEARER_0 and mae is None):
         return False
     ends = [[side[key] for key in ("value", "low", "high")] for side in (measure, before)]
     if None in [*ends[0], *ends[1]]:
@@ -76,7 +76,7 @@ def is_worse(name: str, measure: Mapping[str, Any], among: Mapping[str, Any] | N
     (value, low, high), (was, lowest, highest) = (size_of(*end) for end in ends) if mae is not None else ends
     if abs(value / 2 - was / 2) < least_change(name, was, mae) / 2:  # halves do not overflow
         return False
-    return bool(high < lowest if better else low > highest)
+    return bool(high < lowest if better is Better.HIGHER else low > highest)
 
 
 def _mae_before(among: Mapping[str, Any] | None) -> float | None:

@@ -29,7 +29,8 @@ from driftline.retrain.runners import Report, Result
 from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
 from driftline.rules.evidence import Evidence, Value
 from driftline.sources.files import open_rows, whole
-from driftline.statistics.paired import CLASSIFICATION, REGRESSION, Floats, Texts
+from driftline.statistics.catalogue import paired_measures
+from driftline.statistics.influence import Floats, Texts
 from driftline.store.retraining import RetrainingRow
 from driftline.text import cause
 
@@ -296,7 +297,7 @@ def settings_of(config: RetrainConfig, model: MonitoredModel) -> Settings:
 
 
 def _measure_of_rules(config: RetrainConfig, model: MonitoredModel) -> str | None:
-    known = REGRESSION if model.schema.task is Task.REGRESSION else CLASSIFICATION
+    known = paired_measures(model.schema.task)
     asking = [rule.measure for rule in model.config.rules if rule.name in config.policy.alerts]
     return next((measure for measure in asking if measure in known), None)
 

@@ -34,13 +34,11 @@ from driftline.retrain.contests import entry_of, rows_of
 from driftline.rules.contest import Contest, Entry, Settings, judge_contest
 from driftline.rules.evidence import Evidence, evidence_of
 from driftline.statistics import measures
+from driftline.statistics.catalogue import depends_on_positive
 from driftline.statistics.doubt import doubt_of, doubtful
 from driftline.watching.target import load_predict
 
 _TIMED_CALLS = 20
-_OF_ONE_CLASS = ("precision", "recall", "f1", "roc_auc", "log_loss", "brier")
-"""Measures for which it matters which class is positive; so it does for scores."""
-
 _ROW = "driftline_row"
 _LABELLED = "the labelled rows"
 
@@ -100,7 +98,7 @@ def hold(
     contest = msgspec.structs.replace(judge_contest(then, now, judged_by, settings), notes=notes)
     if keep is not None:
         keep(evidence_of(then, now, judged_by, ids.to_list() if columns.id is not None else None))
-    if contest.measure not in _OF_ONE_CLASS and not (then.scores or now.scores):
+    if not depends_on_positive(contest.measure) and not (then.scores or now.scores):
         return contest
     doubt = _doubt({one.version: one for one in (then, now)}, contested["label"], schema, columns, said=positive)
     view = positive_view(schema, Columns(label=columns.label, score=columns.score), positive, doubt)

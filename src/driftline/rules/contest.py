@@ -19,23 +19,10 @@ import numpy.typing as npt
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Task
 from driftline.lookalikes import differs_by, in_quotes, shown, twin
+from driftline.statistics.catalogue import CATALOGUE, lower_is_better, paired_measures
 from driftline.statistics.figures import decimals_of
-from driftline.statistics.paired import (
-    CLASSIFICATION,
-    LOSSES,
-    REGRESSION,
-    SCORED,
-    Answers,
-    Difference,
-    Floats,
-    Texts,
-    difference,
-    errors_of,
-    holm,
-    rarest_of,
-    time_blocks,
-    value_of,
-)
+from driftline.statistics.influence import Answers, Floats, Texts, errors_of
+from driftline.statistics.paired import Difference, difference, holm, rarest_of, time_blocks, value_of
 
 Decision = Literal["promote", "hold", "rollback"]
 Role = Literal["challenger", "previous"]
@@ -119,7 +106,7 @@ class Entry:
         To have given no score is no error, and no row to compare by.
         """
         lacking = np.zeros(len(self.answered), np.bool_)
-        if measure in SCORED and self.answered.any():
+        if CATALOGUE[measure].needs_scores and self.answered.any():
             for score in self.scores.values():
                 fits = (score >= 0) & (score <= 1)
                 if fits[self.answered].mean() > _MOSTLY:
@@ -295,7 +282,7 @@ def decide(gates: list[Gate], champion: str, challenger: str, role: Role) -> tup
 
 def measure_of(champion: Entry, challenger: Entry, rows: Rows, settings: Settings) -> str:
     """The measure of the contest; raises `UnknownNameError` for one that the task does not have."""
-    known = REGRESSION if rows.task is Task.REGRESSION else CLASSIFICATION
+    known = paired_measures(rows.task)
     if settings.measure is not None:
         if settings.measure not in known:
             raise UnknownNameError(f"measure of a contest of {rows.task} models", settings.measure, known)
@@ -438,8 +425,9 @@ def floor_gate(found: Difference, settings: Settings) -> Gate:
     """It is good enough by itself, whatever the champion does."""
     if settings.floor is None or found.first is None:
         return Gate("floor", None, "No floor was set.")
-    below = found.first > settings.floor if found.measure in LOSSES else found.first < settings.floor
-    side = "above" if found.measure in LOSSES else "below"
+    less = lower_is_better(found.measure)
+    below = found.first > settings.floor if less else found.first < settings.floor
+    side = "above" if less else "below"
     value = f"{found.first:.{decimals_of(found.first - settings.floor)}f}"
     reason = f"Its {found.measure} of {value} is {'' if below else 'not '}{side} the floor of {settings.floor:g}."
     return Gate("floor", not below, reason, {"value": found.first, "floor": settings.floor})

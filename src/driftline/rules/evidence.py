@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from driftline.events import Task
 from driftline.rules.contest import Entry, Rows
-from driftline.statistics.paired import Floats, Texts
+from driftline.statistics.influence import Floats, Texts
 
 MOST_ROWS = 1_000_000
 

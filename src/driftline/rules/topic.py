@@ -1,31 +1,13 @@
-"""What a rule is about: whether what arrives can be trusted, how good the model is, or whether anything has moved."""
+"""What a rule is about: whether what arrives can be trusted, how good the model is, or whether anything has moved.
+
+`driftline.statistics.catalogue` says it of every measure; what is not there is a measure of a user's own function.
+"""
 
 from __future__ import annotations
 
-import enum
+from driftline.statistics.catalogue import CATALOGUE, STALENESS, Topic
 
-STALENESS = "hours_since_last_event"
-"""The measure of a model that nothing arrives of, wall-clock time."""
-
-_PIPELINE = ("label_coverage", "missing_ratio", STALENESS)
-DRIFT_MEASURES = ("drifted_features_ratio", "prediction_drift", "label_drift")
-WINDOW_MEASURES = ("label_coverage", "missing_ratio", *DRIFT_MEASURES)
-"""Measures of every model's windows, beside those of performance."""
-
-_WITHOUT_LABELS = ("missing_ratio", "drifted_features_ratio", "prediction_drift")
-
-
-class Topic(enum.StrEnum):
-    """What a rule is about. An earlier topic explains a later one: broken data make a model look bad, and drift."""
-
-    PIPELINE = "pipeline"
-    PERFORMANCE = "performance"
-    DRIFT = "drift"
-
-    @property
-    def rank(self) -> int:
-        """0 for what explains the others."""
-        return list(Topic).index(self)
+__all__ = ["STALENESS", "Topic", "is_of_window", "needs_labels", "rests_on_labels", "topic_of"]
 
 
 def topic_of(measure: str) -> Topic:
@@ -34,9 +16,7 @@ def topic_of(measure: str) -> Topic:
     >>> topic_of("label_coverage").value, topic_of("accuracy").value, topic_of("prediction_drift").value
     ('pipeline', 'performance', 'drift')
     """
-    if measure in _PIPELINE:
-        return Topic.PIPELINE
-    return Topic.DRIFT if measure in DRIFT_MEASURES else Topic.PERFORMANCE
+    return CATALOGUE[measure].topic if measure in CATALOGUE else Topic.PERFORMANCE
 
 
 def rests_on_labels(measure: str) -> bool:
@@ -45,9 +25,22 @@ def rests_on_labels(measure: str) -> bool:
     >>> rests_on_labels("accuracy"), rests_on_labels("label_drift"), rests_on_labels("label_coverage")
     (True, True, False)
     """
-    return measure == "label_drift" or topic_of(measure) is Topic.PERFORMANCE
+    return measure not in CATALOGUE or CATALOGUE[measure].rests_on_labels
 
 
 def needs_labels(measure: str) -> bool:
-    """Whether a window can be judged by a measure only when its labels are in, or overdue."""
-    return measure not in _WITHOUT_LABELS
+    """Whether a window can be judged by a measure only when its labels are in, or overdue.
+
+    >>> needs_labels("accuracy"), needs_labels("label_coverage"), needs_labels("prediction_drift")
+    (True, True, False)
+    """
+    return measure not in CATALOGUE or CATALOGUE[measure].needs_labels
+
+
+def is_of_window(measure: str) -> bool:
+    """Whether a measure is one of every model's windows, beside those of performance.
+
+    >>> is_of_window("missing_ratio"), is_of_window("accuracy")
+    (True, False)
+    """
+    return measure in CATALOGUE and CATALOGUE[measure].function is None

@@ -1,30 +1,25 @@
 """Pure functions from profiles to numbers: a profile knows no threshold, a statistic never says "drift"."""
 
+from driftline.statistics.catalogue import CATALOGUE, Better, MeasureSpec, least_change
 from driftline.statistics.chance import TESTS
 from driftline.statistics.distances import DISTANCES
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, worst_first
 from driftline.statistics.intervals import Interval, difference, wilson
 from driftline.statistics.measure import Measure
-from driftline.statistics.performance import (
-    HEADLINES,
-    HIGHER_IS_BETTER,
-    label_coverage,
-    least_change,
-    measures,
-    measures_by_class,
-)
+from driftline.statistics.performance import label_coverage, measures, measures_by_class
 from driftline.statistics.scores import CalibrationBin, calibration_bins, gains
 
 __all__ = [
+    "CATALOGUE",
     "DISTANCES",
-    "HEADLINES",
-    "HIGHER_IS_BETTER",
     "TESTS",
+    "Better",
     "CalibrationBin",
     "ColumnDrift",
     "Floors",
     "Interval",
     "Measure",
+    "MeasureSpec",
     "calibration_bins",
     "compare_columns",
     "difference",

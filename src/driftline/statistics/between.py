@@ -9,14 +9,15 @@ that of independent rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.profiles import Classification, Performance, Regression
+from driftline.profiles import Classification, Performance
 from driftline.profiles.blocks import DAY, MANY_CLASSES, Blocks
+from driftline.statistics.block_sums import ACCURACY, BIAS, BRIER, LOG_LOSS, MAE, OfBlocks, Scale
 from driftline.statistics.intervals import Interval, fisher_delta, log_delta, logit_delta
 from driftline.statistics.measure import Measure
 from driftline.statistics.special import normal_quantile, t_quantile
@@ -25,8 +26,10 @@ ENOUGH_BLOCKS, LEAST_DAYS, LEAST_SHORT = 40, 2.5, 12
 _FEW_BLOCKS = 5.5
 _LEAST_CLUSTERS = 2
 
+_SCALED = frozenset({"log_loss", "brier", "e", "a", "ee", "t", "tt", "relative"})
+"""Sums that are no counts."""
+
 _Floats = npt.NDArray[np.float64]
-_Sums = Mapping[str, _Floats]
 
 
 class Between(NamedTuple):
@@ -99,32 +102,32 @@ class BetweenBlocks:
         self._performance = performance
         self._largest: float | None = None
 
-    def widened(self, measure: Measure) -> Measure:
-        """The measure with an interval that is no narrower than its blocks let it be."""
+    def widened(self, measure: Measure, of_blocks: OfBlocks | None, span: tuple[float, float]) -> Measure:
+        """The measure with an interval that is no narrower than its blocks let it be, within ``span``."""
         value, low, high = measure.value, measure.low, measure.high
         if self._blocks is None or value is None or low is None or high is None:
             return measure
-        between = self.of(measure.name)
-        if between is None:
+        between = self.of(of_blocks) if of_blocks is not None else None
+        if of_blocks is None or between is None:
             stretch = self._stretch(measure.confidence)
             bounds = Interval(value - stretch * (value - low), value + stretch * (high - value))
         else:
-            bounds = _interval(measure.name, value, between, measure.confidence)
+            bounds = _interval(of_blocks.scale, value, between, measure.confidence)
             below, above = between.beyond(measure.confidence)
             bounds = Interval(bounds.low - below, bounds.high + above)
-        least, most = _RANGES.get(measure.name, (-math.inf, math.inf))
+        least, most = span
         low, high = min(low, max(bounds.low, least)), max(high, min(bounds.high, most))
         if not (math.isfinite(low) and math.isfinite(high)):
             return measure
         return Measure(measure.name, value, low, high, measure.n, measure.confidence)
 
-    def of(self, name: str) -> Between | None:
+    def of(self, measure: OfBlocks) -> Between | None:
         """How far a measure varies; None where its sums are not kept, and where a block alone has what it rests on."""
-        if self._blocks is None or (make := self._values_of(name)) is None:
+        if self._blocks is None or (measure.by_class and MANY_CLASSES in self._blocks.names):
             return None
         dof = max(round(_effective(self._blocks)) - 1, 1)
         with np.errstate(all="ignore"):
-            without = make(_left_out(self._blocks))
+            without = measure.value(_left_out(self._blocks), self._positive)
         if not np.isfinite(without).all():
             return None
         k = len(without)
@@ -132,30 +135,19 @@ class BetweenBlocks:
         error = math.sqrt((k - 1) / k * float(moved @ moved))
         spread = math.sqrt(float(moved @ moved) / k)
         skewness = float(np.mean((moved / spread) ** 3)) / math.sqrt(k) if spread > 0 else 0.0
-        unit = self._blocks.unit if name in _IN_UNITS else 1.0
+        unit = self._blocks.unit if measure.in_units else 1.0
         rows = float(
             self._blocks.sum_of("n").sum()
         )  # fewer where some have no block: the others' luck is taken to be theirs
         covered = min(rows / max(self._performance.count, 1), 1.0)
         return Between(error * unit * math.sqrt(covered), dof, skewness)
 
-    def _values_of(self, name: str) -> Callable[[_Sums], _Floats] | None:
-        if isinstance(self._performance, Regression):
-            return _REGRESSION.get(name)
-        if name in _OF_ROWS:
-            return _OF_ROWS[name]
-        make = _BY_CLASS.get(name)
-        if make is None or self._blocks is None or MANY_CLASSES in self._blocks.names:
-            return None
-        positive = self._positive
-        return lambda sums: make(sums, positive)
-
     def _stretch(self, confidence: float) -> float:
         """How many times as far as by independent rows the measures reach whose errors are known both ways, at most."""
         if self._largest is None:
             self._largest = 0.0
-            for name, independent in _independent(self._performance).items():
-                between = self.of(name)
+            for measure, independent in _independent(self._performance):
+                between = self.of(measure)
                 if between is not None and independent > 0:
                     self._largest = max(self._largest, between.reach(confidence) / independent)
         return max(self._largest / normal_quantile(confidence), 1.0)
@@ -170,9 +162,8 @@ def _left_out(blocks: Blocks) -> dict[str, _Floats]:
     return found
 
 
-def _interval(name: str, value: float, between: Between, confidence: float) -> Interval:
+def _interval(scale: Scale | None, value: float, between: Between, confidence: float) -> Interval:
     """The interval of a measure on the scale on which its bounds stay where values can be."""
-    scale = _SCALES.get(name)
     error = between.reach(confidence) / normal_quantile(confidence)
     if scale == "share" and 0 < value < 1 and error > 0:
         return logit_delta(value, error, confidence)
@@ -188,129 +179,17 @@ def _interval(name: str, value: float, between: Between, confidence: float) -> I
     return Interval(value, value)
 
 
-# ---- measures from sums ------------------------------------------------------------------------------------
-
-
-def _of(sums: _Sums, name: str) -> _Floats:
-    found = sums.get(name)
-    return np.zeros_like(next(iter(sums.values()))) if found is None else found
-
-
-def _ratio(of: str, to: str) -> Callable[[_Sums], _Floats]:
-    return lambda sums: _of(sums, of) / _of(sums, to)
-
-
-def _classes(sums: _Sums) -> tuple[_Floats, _Floats, _Floats]:
-    """Of each class that occurs its hits, labelled and predicted rows, each shape (classes, k)."""
-    names = sorted({name[2:] for name in sums if name[1:2] == " "})
-    hits, labelled, predicted = (np.array([_of(sums, f"{part} {name}") for name in names]) for part in "hlp")
-    return hits, labelled, predicted
-
-
-def _mean_share(hits: _Floats, sizes: _Floats) -> _Floats:
-    """The mean over the classes with rows in all; a share of none is 0, as it is in the measure."""
-    return np.asarray((hits / np.maximum(sizes, 1.0)).mean(axis=0))
-
-
-def _precision(sums: _Sums, positive: str | None) -> _Floats:
-    if positive is not None:
-        return _of(sums, f"h {positive}") / _of(sums, f"p {positive}")
-    hits, _, predicted = _classes(sums)
-    return _mean_share(hits, predicted)
-
-
-def _recall(sums: _Sums, positive: str | None) -> _Floats:
-    if positive is not None:
-        return _of(sums, f"h {positive}") / _of(sums, f"l {positive}")
-    hits, labelled, _ = _classes(sums)
-    return _mean_share(hits, labelled)
-
-
-def _f1(sums: _Sums, positive: str | None) -> _Floats:
-    if positive is not None:
-        return 2 * _of(sums, f"h {positive}") / (_of(sums, f"l {positive}") + _of(sums, f"p {positive}"))
-    hits, labelled, predicted = _classes(sums)
-    return _mean_share(2 * hits, labelled + predicted)
-
-
-def _specificity(sums: _Sums, positive: str | None) -> _Floats:
-    n, labelled = _of(sums, "n"), _of(sums, f"l {positive}")
-    return (n - labelled - _of(sums, f"p {positive}") + _of(sums, f"h {positive}")) / (n - labelled)
-
-
-def _balanced_accuracy(sums: _Sums, positive: str | None) -> _Floats:
-    del positive
-    hits, labelled, _ = _classes(sums)
-    there = (labelled > 0).any(axis=1)
-    return np.asarray((hits[there] / labelled[there]).mean(axis=0))
-
-
-def _mcc(sums: _Sums, positive: str | None) -> _Floats:
-    del positive
-    hits, labelled, predicted = _classes(sums)
-    n = _of(sums, "n")
-    covariance = n * hits.sum(axis=0) - (labelled * predicted).sum(axis=0)
-    of_predictions, of_labels = (n**2 - (side**2).sum(axis=0) for side in (predicted, labelled))
-    return np.asarray(covariance / np.sqrt(of_predictions * of_labels))
-
-
-def _rmse(sums: _Sums) -> _Floats:
-    return np.sqrt(_of(sums, "ee") / _of(sums, "n"))
-
-
-def _r2(sums: _Sums) -> _Floats:
-    return 1 - _of(sums, "ee") / (_of(sums, "tt") - _of(sums, "t") ** 2 / _of(sums, "n"))
-
-
-_OF_ROWS: Mapping[str, Callable[[_Sums], _Floats]] = {
-    "accuracy": _ratio("right", "n"),
-    "log_loss": _ratio("log_loss", "losses"),
-    "brier": _ratio("brier", "losses"),
-}
-_BY_CLASS: Mapping[str, Callable[[_Sums, str | None], _Floats]] = {
-    "precision": _precision,
-    "recall": _recall,
-    "f1": _f1,
-    "specificity": _specificity,
-    "balanced_accuracy": _balanced_accuracy,
-    "mcc": _mcc,
-}
-_REGRESSION: Mapping[str, Callable[[_Sums], _Floats]] = {
-    "mae": _ratio("a", "n"),
-    "bias": _ratio("e", "n"),
-    "rmse": _rmse,
-    "r2": _r2,
-    "mape": _ratio("relative", "relatives"),
-}
-_SCALED = frozenset({"log_loss", "brier", "e", "a", "ee", "t", "tt", "relative"})
-_OF_SIZE = ("mae", "rmse", "mape", "log_loss", "brier")
-_IN_UNITS = frozenset({"mae", "bias", "rmse"})
-_SCALES: Mapping[str, str] = {
-    **dict.fromkeys(("accuracy", "precision", "recall", "f1", "specificity", "balanced_accuracy"), "share"),
-    "mcc": "correlation",
-    **dict.fromkeys(_OF_SIZE, "size"),
-    "r2": "explained",
-}
-_RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(("roc_auc", "average_precision", "calibration_error", "gain_10"), (0.0, 1.0)),
-    "mcc": (-1.0, 1.0),
-    "lift_10": (0.0, 10.0),
-    **dict.fromkeys(("accuracy", "precision", "recall", "f1", "specificity", "balanced_accuracy"), (0.0, 1.0)),
-    **dict.fromkeys(("median_absolute_error", "absolute_error_p90", *_OF_SIZE), (0.0, math.inf)),
-    "r2": (-math.inf, 1.0),
-}
-
-
-def _independent(performance: Performance) -> dict[str, float]:
-    """The standard errors of independent rows of the measures that the others are stretched by, by name."""
+def _independent(performance: Performance) -> Iterator[tuple[OfBlocks, float]]:
+    """The standard errors of independent rows of the measures that the others are stretched by."""
     n = performance.count
     if isinstance(performance, Classification):
         right = sum(count for (label, prediction), count in performance.confusion.items() if label == prediction)
-        found = {"accuracy": math.sqrt(right * (n - right) / n**3) if n else 0.0}
-        sums = {"log_loss": performance.log_loss, "brier": performance.brier}
-        return found | {name: (one.sd or 0.0) / math.sqrt(max(one.count, 1)) for name, one in sums.items()}
+        yield ACCURACY, math.sqrt(right * (n - right) / n**3) if n else 0.0
+        for measure, sums in ((LOG_LOSS, performance.log_loss), (BRIER, performance.brier)):
+            yield measure, (sums.sd or 0.0) / math.sqrt(max(sums.count, 1))
+        return
     errors, absolute = performance.errors, float(performance.absolute.fraction / n) if n else 0.0
-    if errors.sd is None:
-        return {}
-    spread = math.sqrt(max(float(errors.squares.fraction / n) - absolute**2, 0.0))
-    return {"bias": errors.sd / math.sqrt(n), "mae": spread / math.sqrt(n)}
+    if errors.sd is not None:
+        spread = math.sqrt(max(float(errors.squares.fraction / n) - absolute**2, 0.0))
+        yield BIAS, errors.sd / math.sqrt(n)
+        yield MAE, spread / math.sqrt(n)

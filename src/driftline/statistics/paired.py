@@ -10,41 +10,18 @@ It does what a bootstrap of the blocks tends to, without draws, so that the same
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from driftline.profiles.performance import SMALLEST_PROBABILITY, rescaled
+from driftline.errors import UnknownNameError
+from driftline.statistics.catalogue import CATALOGUE, Better, paired_measures
+from driftline.statistics.influence import Answers, Floats, NotMeasurableError, Paired, Texts, in_units
 from driftline.statistics.special import normal_quantile
 
-Floats = npt.NDArray[np.float64]
-Texts = npt.NDArray[np.str_]
-
 _MANY_BLOCKS = 200
-_SMALL, _LARGE = 1e-100, 1e100
-"""Between them squares and sums of squares are numbers."""
-_OF_CLASSES = frozenset({"precision", "recall", "f1", "balanced_accuracy"})
-"""Measures that the rows of one class may carry alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What a model said of n rows, and what was true.
-
-    ``labels`` and ``predictions`` have the shape (n,): class names of a classifier, float64 of a regression.
-    ``scores`` has a probability in [0, 1] for each row of some or all classes, each of the shape (n,).
-    """
-
-    labels: Texts | Floats
-    predictions: Texts | Floats
-    scores: Mapping[str, Floats] = field(default_factory=dict)
-
-    def at(self, rows: npt.NDArray[np.bool_]) -> Answers:
-        """The same of some rows."""
-        scores = {name: score[rows] for name, score in self.scores.items()}
-        return Answers(self.labels[rows], self.predictions[rows], scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,196 +45,6 @@ class Difference:
     problem: str = ""
 
 
-class NotMeasurableError(Exception):
-    """The rows do not have what a measure needs; the text says what."""
-
-
-# ---- influences ----------------------------------------------------------------------------------------------------
-
-Influence = tuple[float, Floats]
-"""A measure, and what each row adds to its error, shape (n,); they sum to 0."""
-
-
-def _mean(values: Floats) -> Influence:
-    value = float(values.mean())
-    return value, (values - value) / len(values)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Influence:
-    total = float(denominator.sum())
-    value = float(numerator.sum()) / total
-    return value, (numerator - value * denominator) / total
-
-
-def _averaged(parts: Sequence[Influence], n: int, what: str) -> Influence:
-    if not parts:
-        raise NotMeasurableError(what)
-    rows = np.zeros(n)
-    for _, part in parts:
-        rows += part
-    return math.fsum(value for value, _ in parts) / len(parts), rows / len(parts)
-
-
-def _accuracy(answers: Answers, positive: str | None) -> Influence:
-    del positive
-    return _mean((answers.labels == answers.predictions).astype(np.float64))
-
-
-def _by_class(
-    answers: Answers, positive: str | None, make: Callable[[Floats, Floats, Floats], Influence | None]
-) -> Influence:
-    """Of the positive class, or the mean over the classes for which there is a value."""
-    names = [positive] if positive is not None else sorted({*answers.labels.tolist(), *answers.predictions.tolist()})
-    parts = []
-    for name in names:
-        true = (answers.labels == name).astype(np.float64)
-        said = (answers.predictions == name).astype(np.float64)
-        if (part := make(true * said, true, said)) is not None:
-            parts.append(part)
-    return _averaged(parts, len(answers.labels), "no row has what the measure divides by")
-
-
-def _precision(answers: Answers, positive: str | None) -> Influence:
-    return _by_class(answers, positive, lambda hit, true, said: _ratio(hit, said) if said.any() else None)
-
-
-def _recall(answers: Answers, positive: str | None) -> Influence:
-    return _by_class(answers, positive, lambda hit, true, said: _ratio(hit, true) if true.any() else None)
-
-
-def _f1(answers: Answers, positive: str | None) -> Influence:
-    return _by_class(
-        answers, positive, lambda hit, true, said: _ratio(2 * hit, true + said) if true.any() or said.any() else None
-    )
-
-
-def _balanced_accuracy(answers: Answers, positive: str | None) -> Influence:
-    del positive
-    return _recall(answers, None)
-
-
-def _roc_auc(answers: Answers, positive: str | None) -> Influence:
-    names = [positive] if positive is not None else sorted(answers.scores)
-    parts = []
-    for name in names:
-        if (score := answers.scores.get(name)) is None:
-            raise NotMeasurableError(f"there is no score of {name!r}")
-        if np.isnan(score).any():
-            raise NotMeasurableError("some rows lack a score")
-        true = answers.labels == name
-        if true.any() and not true.all():
-            parts.append(_auc(score, true))
-    return _averaged(parts, len(answers.labels), "the rows are of one class only, or have no scores")
-
-
-def _auc(score: Floats, true: npt.NDArray[np.bool_]) -> Influence:
-    """Sun & Xu (2014): placements by mid-ranks."""
-    m, n = int(true.sum()), int((~true).sum())
-    whole, within = _mid_ranks(score), np.empty(len(score))
-    within[true], within[~true] = _mid_ranks(score[true]), _mid_ranks(score[~true])
-    placed = np.where(true, (whole - within) / n, 1 - (whole - within) / m)
-    value = float(placed[true].mean())
-    # A class of one row has no variance of its own; the other's stands for both.
-    return value, (placed - value) / np.where(true, math.sqrt(m * max(m - 1, 1)), math.sqrt(n * max(n - 1, 1)))
-
-
-def _mid_ranks(values: Floats) -> Floats:
-    """Ranks from 1 on; equal values share the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
-    return ranks[places]
-
-
-def _log_loss(answers: Answers, positive: str | None) -> Influence:
-    of_label = _score_of_label(answers, positive)
-    return _mean(-np.log(np.clip(of_label, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)))
-
-
-def _brier(answers: Answers, positive: str | None) -> Influence:
-    names = [positive] if positive is not None else list(answers.scores)
-    if not names or any(name not in answers.scores for name in names):
-        raise NotMeasurableError("there are no scores")
-    scores = _shares(answers)
-    errors = np.sum([(scores[name] - (answers.labels == name)) ** 2 for name in names], axis=0)
-    if np.isnan(errors).any():
-        raise NotMeasurableError("some rows lack a score")
-    return _mean(errors.astype(np.float64))
-
-
-def _shares(answers: Answers) -> Mapping[str, Floats]:
-    """The scores as shares of one, NaN where there is none; an infinite score is none."""
-    shares, _ = rescaled({name: np.where(np.isinf(one), np.nan, one) for name, one in answers.scores.items()})
-    return shares
-
-
-def _score_of_label(answers: Answers, positive: str | None) -> Floats:
-    found = np.full(len(answers.labels), np.nan)
-    scores = _shares(answers)
-    for name, score in scores.items():
-        found = np.where(answers.labels == name, score, found)
-    if positive is not None and positive in scores:
-        found = np.where(np.isnan(found), 1 - scores[positive], found)
-    if np.isnan(found).any():
-        raise NotMeasurableError("some rows have no score of their label")
-    return found
-
-
-def errors_of(answers: Answers) -> Floats:
-    """Prediction minus label of each row of a regression, shape (n,); infinite where that is too large."""
-    with np.errstate(over="ignore"):
-        return np.asarray(answers.predictions, np.float64) - np.asarray(answers.labels, np.float64)
-
-
-def _mae(answers: Answers, positive: str | None) -> Influence:
-    del positive
-    errors, unit = _in_units(errors_of(answers))
-    value, rows = _mean(np.abs(errors))
-    return _finite(value * unit, rows * unit)
-
-
-def _rmse(answers: Answers, positive: str | None) -> Influence:
-    del positive
-    errors, unit = _in_units(errors_of(answers))
-    value, rows = _mean(errors**2)
-    root = math.sqrt(value)
-    return _finite(root * unit, rows / (2 * root) * unit if root else rows)
-
-
-def _in_units(values: Floats) -> tuple[Floats, float]:
-    """Values in units of the largest, and that unit, a power of two: their squares are numbers, however large."""
-    most = float(np.abs(values).max(initial=0.0))
-    if not math.isfinite(most):
-        raise NotMeasurableError("some errors are too large to be numbers")
-    unit = 2.0 ** math.frexp(most)[1] if not _SMALL < most < _LARGE and most else 1.0
-    return values / unit, unit
-
-
-def _finite(value: float, rows: Floats) -> Influence:
-    if not math.isfinite(value):
-        raise NotMeasurableError("some errors are too large to be numbers")
-    return value, rows
-
-
-CLASSIFICATION: Mapping[str, Callable[[Answers, str | None], Influence]] = {
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
-    "precision": _precision,
-    "recall": _recall,
-    "f1": _f1,
-    "roc_auc": _roc_auc,
-    "log_loss": _log_loss,
-    "brier": _brier,
-}
-REGRESSION: Mapping[str, Callable[[Answers, str | None], Influence]] = {"mae": _mae, "rmse": _rmse}
-SCORED = frozenset({"roc_auc", "log_loss", "brier"})
-"""Measures of scores."""
-LOSSES = frozenset({"log_loss", "brier", "mae", "rmse"})
-"""Measures of which less is better."""
-
-
-# ---- differences ---------------------------------------------------------------------------------------------------
-
-
 def difference(
     measure: str,
     first: Answers,
@@ -278,20 +65,20 @@ def difference(
     >>> round(found.value, 3), found.low > 0, found.p_better < 0.001
     (0.5, True, True)
     """
-    made = {**CLASSIFICATION, **REGRESSION}[measure]
+    made = _compared_by(measure)
     n = len(first.labels)
     if n < 2:
         return Difference(measure, n=n, problem=f"{n} rows are too few to compare by")
     try:
-        (one, rows), (other, other_rows) = made(first, positive), made(second, positive)
+        (one, rows), (other, other_rows) = made.influence(first, positive), made.influence(second, positive)
     except NotMeasurableError as reason:
         return Difference(measure, n=n, problem=str(reason))
-    sign = -1.0 if measure in LOSSES else 1.0
+    sign = -1.0 if CATALOGUE[measure].better is Better.LOWER else 1.0
     value, influence = sign * (one - other), sign * (rows - other_rows)
-    if measure == "accuracy" and blocks is None:
-        return _mcnemar(first, second, one, other, confidence)
+    if made.exact and blocks is None:
+        return _mcnemar(measure, first, second, confidence)
     error = _error(influence)
-    dof = _degrees(measure, influence, first.labels, positive)
+    dof = _degrees(made, influence, first.labels, positive)
     count = n
     if blocks is not None:
         known, numbers, sizes = np.unique(blocks, return_inverse=True, return_counts=True)
@@ -322,10 +109,11 @@ def rarest_of(measure: str, first: Answers, second: Answers, positive: str | Non
     >>> rarest_of("roc_auc", Answers(labels, labels), Answers(labels, labels), "b")
     ('a', 3)
     """
-    if measure not in (*_OF_CLASSES, "roc_auc"):
+    made = _compared_by(measure)
+    if made.carried_by == "rows":
         return None
-    there = [first.predictions, second.predictions] if measure == "precision" else [first.labels]
-    alone = measure in ("precision", "recall", "f1")
+    there = [first.predictions, second.predictions] if made.carried_by == "predicted" else [first.labels]
+    alone = made.of_positive
     names: list[str] = [positive] if positive is not None and alone else np.unique(np.concatenate(there)).tolist()
     counts = {name: min(int((values == name).sum()) for values in there) for name in names}
     return min(counts.items(), key=lambda one: one[1])
@@ -336,9 +124,16 @@ def value_of(measure: str, answers: Answers, positive: str | None = None) -> flo
     if not len(answers.labels):
         return None
     try:
-        return {**CLASSIFICATION, **REGRESSION}[measure](answers, positive)[0]
+        return _compared_by(measure).influence(answers, positive)[0]
     except NotMeasurableError:
         return None
+
+
+def _compared_by(measure: str) -> Paired:
+    made = CATALOGUE[measure].paired
+    if made is None:
+        raise UnknownNameError("measure of two models on the same rows", measure, paired_measures())
+    return made
 
 
 def _t_below(t: float, dof: float) -> float:
@@ -362,16 +157,16 @@ def _at_least(wins: int, trials: int) -> float:
 
 def _error(influences: Floats) -> float:
     count = len(influences)
-    parts, unit = _in_units(influences)
+    parts, unit = in_units(influences)
     return unit * math.sqrt(count / (count - 1) * float(parts @ parts))
 
 
-def _degrees(measure: str, influence: Floats, labels: Texts | Floats, positive: str | None) -> float:
+def _degrees(made: Paired, influence: Floats, labels: Texts | Floats, positive: str | None) -> float:
     """The degrees of freedom of the variance of independent rows: n - 1, fewer where few rows carry the measure."""
-    if measure in _OF_CLASSES:
-        return _rows_that_count(influence) - 1
-    if measure != "roc_auc":
+    if made.carried_by == "rows":
         return float(len(influence) - 1)
+    if not made.two_samples:
+        return _rows_that_count(influence) - 1
     names, counts = np.unique(labels, return_counts=True)
     true = labels == (positive if positive is not None else names[np.argmin(counts)])
     parts = [(float(part @ part), max(len(part) - 1, 1)) for part in (influence[true], influence[~true])]
@@ -399,7 +194,7 @@ def _error_of_blocks(sums: Floats, sizes: Floats) -> tuple[float, float]:
     """
     weights = sizes / sizes.sum()
     shrunk = 1 - 2 * weights + float(weights @ weights)
-    parts, unit = _in_units(sums)
+    parts, unit = in_units(sums)
     error = unit * math.sqrt(float(np.sum(parts**2 / shrunk)))
     if len(weights) > _MANY_BLOCKS:
         return error, len(weights) - 1
@@ -408,7 +203,7 @@ def _error_of_blocks(sums: Floats, sizes: Floats) -> tuple[float, float]:
     return error, max(float(spread.sum() ** 2 / (spread @ spread)), 1.0)
 
 
-def _mcnemar(first: Answers, second: Answers, one: float, other: float, confidence: float) -> Difference:
+def _mcnemar(measure: str, first: Answers, second: Answers, confidence: float) -> Difference:
     """McNemar's exact test, and the interval of Bonett & Price (2012), which holds with few rows as well."""
     right, other_right = first.labels == first.predictions, second.labels == second.predictions
     n, won, lost = len(right), int((right & ~other_right).sum()), int((~right & other_right).sum())
@@ -422,9 +217,10 @@ def _mcnemar(first: Answers, second: Answers, one: float, other: float, confiden
         low = min(low, 0.0)
     if lost > won and p_worse > (1 - confidence) / 2:
         high = max(high, 0.0)
+    one, other = float(right.mean()), float(other_right.mean())
     value = one - other
     return Difference(
-        "accuracy", value, min(low, value), max(high, value), p_better, p_worse, one, other, n, "McNemar's exact test"
+        measure, value, min(low, value), max(high, value), p_better, p_worse, one, other, n, "McNemar's exact test"
     )
 
 

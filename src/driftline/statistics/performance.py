@@ -1,77 +1,21 @@
 """How well a model did on labelled rows: each measure with its interval and count, or with the reason why not.
 
-Formulas: chapter 1 of the statistics notes. Each measure is a function and a row in one of the tables.
+Formulas: chapter 1 of the statistics notes. `driftline.statistics.catalogue` has every measure.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
+from driftline.events import Task
 from driftline.profiles import Classification, Performance, Regression
-from driftline.statistics import classification, regression, scores
+from driftline.statistics import scores
 from driftline.statistics.between import BetweenBlocks
+from driftline.statistics.catalogue import CATALOGUE, performance_measures
 from driftline.statistics.intervals import wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.question import Question
-
-CLASSIFICATION: Mapping[str, Callable[[Classification, Question], Measure]] = {
-    "accuracy": classification.accuracy,
-    "precision": classification.precision,
-    "recall": classification.recall,
-    "f1": classification.f1,
-    "roc_auc": scores.roc_auc,
-    "log_loss": scores.log_loss,
-    "balanced_accuracy": classification.balanced_accuracy,
-    "mcc": classification.mcc,
-    "brier": scores.brier,
-    "specificity": classification.specificity,
-    "average_precision": scores.average_precision,
-    "calibration_error": scores.calibration_error,
-    "gain_10": scores.gain_10,
-    "lift_10": scores.lift_10,
-}
-REGRESSION: Mapping[str, Callable[[Regression, Question], Measure]] = {
-    "mae": regression.mae,
-    "rmse": regression.rmse,
-    "r2": regression.r2,
-    "bias": regression.bias,
-    "mape": regression.mape,
-    "median_absolute_error": regression.median_absolute_error,
-    "absolute_error_p90": regression.absolute_error_p90,
-    "error_p10": regression.error_p10,
-    "error_p50": regression.error_p50,
-    "error_p90": regression.error_p90,
-}
-OF_ONE_CLASS = ("specificity", "average_precision", "calibration_error", "gain_10", "lift_10")
-"""Measures that speak of one class against the others: a multiclass model has them for each class only."""
-HEADLINES = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "mae", "rmse", "r2")
-"""The measures that every page shows; others are shown where somebody asks for them."""
-CLASS_MEASURES = ("precision", "recall", "f1", "roc_auc", "average_precision")
-
-HIGHER_IS_BETTER: Mapping[str, bool | None] = {
-    **dict.fromkeys(CLASSIFICATION, True),
-    **dict.fromkeys(("log_loss", "brier", "calibration_error"), False),
-    **dict.fromkeys(REGRESSION, False),
-    "r2": True,
-    **dict.fromkeys(("bias", "error_p10", "error_p50", "error_p90"), None),
-}
-"""None where the best value lies in between."""
-
-_LEAST_POINTS, _LEAST_SHARE, _LEAST_BIAS = 0.02, 0.05, 0.25
-_OF_NO_END = ("log_loss", "brier", "lift_10", *(name for name in REGRESSION if name != "r2"))
-
-
-def least_change(name: str, reference: float, mae: float | None = None) -> float:
-    """The least change of a measure that is no trifle: 2 points of a share, a correlation or R²; of other measures 5 %
-    of the reference's value; of the bias a quarter of the reference's ``mae``, which makes that about 3 % larger.
-
-    >>> least_change("accuracy", 0.9), least_change("mae", 60.0), least_change("bias", 0.1, mae=60.0)
-    (0.02, 3.0, 15.0)
-    """
-    if name == "bias" and mae is not None:
-        return _LEAST_BIAS * mae
-    return _LEAST_SHARE * abs(reference) if name in _OF_NO_END else _LEAST_POINTS
 
 
 def size_of(value: float, low: float, high: float) -> tuple[float, float, float]:
@@ -95,7 +39,7 @@ def measures(
 
     Where rows have times or clusters, intervals are no narrower than these let them be (`statistics.between`).
     ``positive`` makes the measures of a classifier those of that class; without it they are macro averages, and the
-    measures `OF_ONE_CLASS` are left out. ``names`` are the measures that are asked for, all without it. A measure that
+    measures of one class are left out. ``names`` are the measures that are asked for, all without it. A measure that
     cannot be had is there all the same, with a ``problem`` in words and no value.
 
     >>> measures(Classification({("0", "0"): 5, ("1", "0"): 1, ("1", "1"): 4}))["accuracy"].value
@@ -103,22 +47,28 @@ def measures(
     """
     if performance is None:
         return {}
-    table = CLASSIFICATION if isinstance(performance, Classification) else REGRESSION
+    wanted = None if names is None else set(names)
     asked = [
-        name
-        for name in table
-        if (names is None or name in names) and (positive is not None or name not in OF_ONE_CLASS)
+        spec
+        for spec in (CATALOGUE[name] for name in performance_measures(_task_of(performance)))
+        if (wanted is None or spec.name in wanted) and (positive is not None or not spec.one_class)
     ]
     between = BetweenBlocks(performance, positive)
-    if isinstance(performance, Classification):
-        found = {name: CLASSIFICATION[name](performance, Question(name, confidence, positive)) for name in asked}
-    else:
-        found = {name: REGRESSION[name](performance, Question(name, confidence, None)) for name in asked}
-    return {name: between.widened(measure) for name, measure in found.items()}
+    found = {}
+    for spec in asked:
+        assert spec.function is not None
+        measure = spec.function(performance, Question(spec.name, confidence, positive))
+        found[spec.name] = between.widened(measure, spec.of_blocks, spec.range)
+    return found
+
+
+def _task_of(performance: Performance) -> Task:
+    """The task whose measures it has: those of both kinds of classifiers are the same."""
+    return Task.REGRESSION if isinstance(performance, Regression) else Task.MULTICLASS
 
 
 def measures_by_class(performance: Performance | None, *, confidence: float = 0.95) -> dict[str, dict[str, Measure]]:
-    """The `CLASS_MEASURES` of each class against all others, by class and name; empty but for classifiers.
+    """The ``by_class`` measures of each class against all others, by class and name; empty but for classifiers.
 
     The ``n`` of a class's recall is its support: how many rows are labelled as it.
 
@@ -128,8 +78,9 @@ def measures_by_class(performance: Performance | None, *, confidence: float = 0.
     """
     if not isinstance(performance, Classification):
         return {}
+    by_class = [name for name, spec in CATALOGUE.items() if spec.by_class]
     return {
-        name: measures(alone, confidence=confidence, positive=name, names=CLASS_MEASURES)
+        name: measures(alone, confidence=confidence, positive=name, names=by_class)
         for name, alone in _each_against_the_rest(performance).items()
     }
 

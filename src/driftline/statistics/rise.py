@@ -9,6 +9,7 @@ import numpy as np
 from driftline.profiles import Regression
 from driftline.sketches.moments import LARGEST
 from driftline.statistics.between import BetweenBlocks
+from driftline.statistics.block_sums import MAE
 from driftline.statistics.intervals import difference
 from driftline.statistics.special import chi_squared_sf, t_quantile
 
@@ -39,7 +40,7 @@ def _mean_and_ends(side: Regression, confidence: float) -> tuple[float, float, f
     n, mean = side.count, float(side.absolute.fraction / side.count)
     variance = max(float((side.errors.squares.fraction - n * (side.absolute.fraction / n) ** 2) / (n - 1)), 0.0)
     reach = t_quantile(confidence, n - 1) * math.sqrt(variance / n)
-    between = BetweenBlocks(side, None).of("mae")
+    between = BetweenBlocks(side, None).of(MAE)
     if between is not None:
         reach = max(reach, between.reach(confidence))
     return mean, mean - reach, mean + reach

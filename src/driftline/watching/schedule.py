@@ -26,8 +26,8 @@ from driftline.rules import (
     interval_confidence,
     judge,
 )
+from driftline.statistics.catalogue import headlines
 from driftline.statistics.measure import Measure
-from driftline.statistics.performance import HEADLINES
 from driftline.watching.target import Measured, read_result
 
 CONFIDENCE = 0.95
@@ -160,7 +160,7 @@ def advance(watching: Watching, outcome: Outcome) -> tuple[Watching, Evaluation]
         ruled = {monitor.rule.measure for monitor in watching.monitors}
         own = outcome.measured.rows is None  # the measures that the user's function named
         shown = tuple(
-            one for one in found if one.value is not None and (own or one.name in HEADLINES or one.name in ruled)
+            one for one in found if one.value is not None and (own or one.name in headlines() or one.name in ruled)
         )
     fired = sum(1 for _, transition in stepped if transition and transition.kind is TransitionKind.FIRED)
     after = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
@@ -13,13 +14,12 @@ from driftline.charts import lines
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import MeasureView, WindowSummary
 from driftline.rules import Rule, number_text
+from driftline.statistics import CATALOGUE
 from driftline.views.reader import WindowView
 from driftline.web.ui import words
 from driftline.web.ui.state import SEVERITIES, severity
 
 COVERAGE = "label_coverage"
-SHARES = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", COVERAGE})
-ERRORS = frozenset({"log_loss", "mae", "rmse"})
 HEIGHT = 260.0
 SMALLER_HEIGHT = 150.0
 COVERAGE_HEIGHT = 90.0
@@ -49,9 +49,8 @@ def measures_of(windows: Iterable[WindowView], rules: Iterable[Rule]) -> tuple[s
 
 def bounds_of(measure: str) -> tuple[float | None, float | None]:
     """Between which values a measure lies, None where it has no end."""
-    if measure in SHARES:
-        return 0.0, 1.0
-    return (0.0, None) if measure in ERRORS else (None, 1.0) if measure == "r2" else (None, None)
+    low, high = CATALOGUE[measure].range if measure in CATALOGUE else (-math.inf, math.inf)
+    return low if math.isfinite(low) else None, high if math.isfinite(high) else None
 
 
 def performance_chart(

@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+import trove_classifiers
 
 from driftline.statistics import CATALOGUE, DISTANCES, TESTS
 
@@ -53,6 +55,27 @@ def test_the_base_install_stays_light() -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = {re.split(r"[<>=!~\[; ]", one)[0].lower() for one in wanted}
     assert not names & {"pandas", "pyarrow", "scikit-learn"}
+
+
+def test_the_classifiers_are_known_ones_and_the_licence_is_said_once() -> None:
+    """An index refuses a classifier that it does not know, and one of the licence beside `license` (PEP 639)."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["classifiers"]) <= set(trove_classifiers.classifiers)
+    assert project["license"] == "Apache-2.0"
+    assert not any(one.startswith("License ::") for one in project["classifiers"])
+
+
+def test_a_source_distribution_holds_what_it_takes_to_build_and_no_tests(tmp_path: Path) -> None:
+    """Tests without the locks and files that they read cannot be collected: none are in it."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {one.partition("/")[2] for one in archive.getnames()}
+    needed = {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "src/driftline/sketches/kernel.c"}
+    assert needed | {"docs/index.md", "src/driftline/__init__.py", "src/driftline/py.typed"} <= names
+    assert not [one for one in names if one.startswith("tests/") or one.endswith(("conftest.py", ".library"))]
+    built = {one for one in names if one.startswith("src/") and one.endswith(".py")}
+    assert built == {str(one.relative_to(ROOT)) for one in PACKAGE.rglob("*.py")}
 
 
 def test_no_lock_of_uv_is_committed() -> None:

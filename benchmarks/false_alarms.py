@@ -292,7 +292,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=int, default=200)
     asked = parser.parse_args(arguments).runs
     out = partial(print, file=sys.stdout, flush=True)
-    out(head("by chance: rows", "columns", "runs", "any alert", *PARTS))
+    out(head("nothing changed: rows", "columns", "runs", "any alert", *PARTS))
     together, all_runs = Counter[str](), 0
     for columns, part in COLUMNS.items():
         for rows in SIZES:
@@ -301,7 +301,7 @@ def main(arguments: list[str] | None = None) -> None:
             out(line(f"{rows[0]:,} : {rows[1]:,}", f"{columns}", found, runs))
             together, all_runs = together + found, all_runs + runs
     out(line("together", "–", together, all_runs))
-    out("\n" + head("hard, nothing changed", "rows", "runs", "alerts"))
+    out("\n" + head("hard cases, nothing changed", "rows", "runs", "alerts"))
     for what, hard in HARD.items():
         for rows in hard.sizes:
             runs = max(round(asked * (HARD_LARGE_RUNS if max(rows) >= LARGE else 1)), 1)
@@ -313,7 +313,7 @@ def main(arguments: list[str] | None = None) -> None:
         power = [f"{100 * times_found(n, name, became, runs) / runs:.0f} %" for n in SIDES]
         out(f"| {what} | {' | '.join(power)} |")
     runs = max(round(asked * TRIFLE_RUNS), 1)
-    out("\n" + head(f"trifles, {TRIFLE_ROWS:,} rows a side", "runs with an alert"))
+    out("\n" + head(f"small effects, {TRIFLE_ROWS:,} rows a side", "runs with an alert"))
     for what, (was, became) in TRIFLES.items():
         rng = np.random.default_rng(1)
         out(f"| {what} | {sum(bool(alerts(rng, TRIFLE_ROWS, was, became)) for _ in range(runs))} of {runs} |")

@@ -127,7 +127,7 @@ def held_against(contests: int, n: int, **how: float) -> float:
 
 
 def of_days(contests: int) -> Iterator[str]:
-    """Rows of a table: equal challengers on few days with luck, and what the segments' gate says of them."""
+    """Rows of a table: equal challengers on few days that differ, and what the segments' gate says of them."""
     yield "| equal, day effects | " + " | ".join(f"{days} days" for days in DAYS) + " |"
     yield "|---|" + "---|" * len(DAYS)
     settings = Settings(measure="accuracy")
@@ -136,9 +136,9 @@ def of_days(contests: int) -> Iterator[str]:
             shares = [
                 promoted(classifiers, contests, n, settings, classes=2, effect=effect, days=days) for days in DAYS
             ]
-            yield f"| promoted, n = {n}, luck ± {effect:.0%} | {' | '.join(f'{share:.1%}' for share in shares)} |"
+            yield f"| promoted, n = {n}, day effect ± {effect:.0%} | {' | '.join(f'{share:.1%}' for share in shares)} |"
     shares = [held_against(contests, 1000, effect=0.1, days=days) for days in DAYS]
-    yield f"| held against it in a segment, n = 1000, luck ± 10% | {' | '.join(f'{share:.1%}' for share in shares)} |"
+    yield f"| worse in a segment, n = 1000, day effect ± 10% | {' | '.join(f'{share:.1%}' for share in shares)} |"
 
 
 def of_positives(contests: int) -> Iterator[str]:

@@ -152,6 +152,27 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(leads_to), f"{page.name} links to {target}"
 
 
+PRIVATE_WORDS = {
+    "trifle": "below the minimum effect size",
+    "graver|gravest": "more severe, most severe",
+    "work(s|ed)? in": "process, processed",
+    "taken? on": "acknowledged",
+    "(is|are|was|were|be) told": "is notified, is reported",
+    "spreads": "standard deviations of the reference",
+    "luck": "rows that are not independent",
+}
+
+
+@pytest.mark.parametrize("page", [one for one in PAGES if one.parent.name != "decisions"], ids=lambda page: page.name)
+def test_pages_say_it_in_the_words_of_the_field(page: Path) -> None:
+    """A newcomer knows them; blocks show what programs print, and names in them stay."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"\s+", " ", re.sub(r"`[^`]*`", "", text))
+    for word, instead in PRIVATE_WORDS.items():
+        found = re.search(rf"\b({word})\b", text, flags=re.IGNORECASE)
+        assert found is None, f"{page.name}: {text[max(found.start() - 40, 0) : found.end() + 20]!r}; say: {instead}"
+
+
 def test_every_measure_is_on_its_page() -> None:
     page = (ROOT / "docs" / "measures.md").read_text()
     missing = [name for name in (*DISTANCES, *TESTS, *CATALOGUE) if f"`{name}`" not in page]

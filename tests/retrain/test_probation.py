@@ -123,8 +123,7 @@ def test_a_look_at_which_nothing_is_new_reads_no_profile(promoted: Service, monk
     read: list[str] = []
     monkeypatch.setattr(Work, "windows", lambda self, model, **options: read.append(model) or [])  # type: ignore[func-returns-value]
     row = promoted.loop.models[MODEL]
-    assert row.config.retrain is not None
-    promoted.loop._bake(row, row.config.retrain, requests(promoted)[-1], NOW)
+    promoted.loop._bake(row, promoted.loop.configs[MODEL], requests(promoted)[-1], NOW)
     assert read == []
 
 

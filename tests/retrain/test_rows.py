@@ -21,13 +21,12 @@ from driftline.retrain.rows import (
     REFERENCE,
     TRAINING,
     RowsRecord,
-    marks_of,
     read_evaluation,
     split,
     typed,
     write_rows,
 )
-from driftline.store.log import EventLog
+from driftline.store.log import EventLog, Mark, Table
 from driftline.store.logged import LoggedLabel, LoggedPrediction
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -121,10 +120,11 @@ def test_the_same_marks_give_the_same_rows_whatever_came_later(log: EventLog, tm
     parts = split(START + 12 * DAY, train_on=6 * DAY, evaluate_on=5 * DAY)
     record = write_rows(tmp_path / "run", log, parts, SCHEMA, COLUMNS, REFERENCE_ROWS)
     record = msgspec.json.decode(msgspec.json.encode(record), type=RowsRecord)
-    before = log.labelled_rows(parts.training, marks_of(record))
+    marks: dict[Table, Mark] = {"predictions": record.predictions, "labels": record.labels}
+    before = log.labelled_rows(parts.training, marks)
     log.append_predictions([prediction(30, 3, seq=30)], through=30)
     log.append_labels([label(2, 2, "1", 31), label(30, 3, "1", 31)], through=31)
-    assert log.labelled_rows(parts.training, marks_of(record)).equals(before)
+    assert log.labelled_rows(parts.training, marks).equals(before)
     now = log.labelled_rows(parts.training, log.marks())
     assert len(now) == len(before) + 1
     assert now.filter(id="p2")["label"].to_list() == ["1"] != before.filter(id="p2")["label"].to_list()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.errors import MergeError, UsageError
+from driftline.errors import UsageError
 from driftline.profiles import NumericColumn
 from driftline.profiles.column import NumericTally
 from driftline.sketches import Grid, GridSketch, Moments, encode
@@ -44,35 +44,6 @@ def test_a_quantile_lies_within_its_bounds(grid: Grid, values: list[float], q: f
     assert bounds[0] - slack <= exact <= bounds[1] + slack
 
 
-@given(GRIDS, NUMBERS, st.floats(-1e6, 1e6, width=32))
-def test_a_share_lies_within_its_bounds(grid: Grid, values: list[float], x: float) -> None:
-    bounds = GridSketch.of(np.array(values), grid).cdf_bounds(x)
-    seen = single(values, grid)
-    share = float(np.mean(seen <= float(single([x], grid)[0])))
-    assert bounds is not None and bounds[0] - 1e-12 <= share <= bounds[1] + 1e-12
-
-
-@given(GRIDS, NUMBERS, NUMBERS)
-def test_the_distance_of_two_samples_lies_within_its_bounds(grid: Grid, before: list[float], now: list[float]) -> None:
-    sides = [GridSketch.of(np.array(values), grid) for values in (before, now)]
-    bounds = sides[0].cdf_distance_bounds(sides[1])
-    values = [np.sort(single(side, grid)) for side in (before, now)]
-    shares = [np.searchsorted(side, np.concatenate(values), "right") / len(side) for side in values]
-    exact = float(np.abs(shares[0] - shares[1]).max())  # ks_2samp's, which divides by zero for one value a side
-    assert bounds is not None and bounds == pytest.approx(sides[1].cdf_distance_bounds(sides[0]), abs=1e-12)
-    assert bounds[0] - 1e-12 <= exact <= bounds[1] + 1e-12
-    one_each = sides[0].merge(sides[1]).counts.max() == 1
-    assert not one_each or bounds[0] == pytest.approx(bounds[1]) == pytest.approx(exact)
-
-
-def test_only_sketches_on_one_grid_have_a_distance() -> None:
-    one = GridSketch.of(np.array([1.0, 2.0]), Grid())
-    assert one.cdf_distance_bounds(GridSketch()) is None
-    assert one.cdf_distance_bounds(one) == (0.0, 0.5)
-    with pytest.raises(MergeError, match="different grids"):
-        one.cdf_distance_bounds(GridSketch.of(np.array([1.0]), Grid(1.0, 2.0)))
-
-
 @given(NUMBERS, NUMBERS)
 def test_the_distance_of_two_distributions_is_right_to_within_a_cell(before: list[float], now: list[float]) -> None:
     grid = Grid(0.0, 1.0)
@@ -86,7 +57,6 @@ def test_the_distance_of_two_distributions_is_right_to_within_a_cell(before: lis
 
 def test_an_empty_sketch_has_no_bounds() -> None:
     assert GridSketch().quantile_bounds(0.5) is None
-    assert GridSketch().cdf_bounds(1.0) is None
     with pytest.raises(UsageError):
         GridSketch().quantile_bounds(1.5)
 

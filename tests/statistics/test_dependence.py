@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from driftline.statistics.dependence import Dependence, compare_dependence, rank_correlation
+from driftline.statistics.dependence import Dependence, compare_dependence
 
 Floats = npt.NDArray[np.float64]
 Make = Callable[[np.random.Generator, int], pl.DataFrame]
@@ -29,6 +29,12 @@ def together(rng: np.random.Generator, rows: int, r: float, columns: int = 2) ->
 
 def frame(values: Floats) -> pl.DataFrame:
     return pl.DataFrame({f"x{at}": values[:, at] for at in range(values.shape[1])})
+
+
+def became_of(x: Floats, rng: np.random.Generator) -> dict[tuple[str, str], float]:
+    """The correlations of pairs of columns, where there were none before."""
+    apart = frame(rng.permuted(x, axis=0))
+    return {pair.columns: pair.current for pair in compare_dependence(apart, frame(x), floor=0.2, chance=2.0).pairs}
 
 
 def sound(found: Dependence) -> None:
@@ -52,7 +58,11 @@ def test_correlations_are_spearmans(values: str) -> None:
     rng = np.random.default_rng(3)
     x = together(rng, 400, 0.6, 6)
     x = {"normal": x, "ties": np.round(x), "heavy": np.exp(9 * x)}[values]
-    assert rank_correlation(frame(x)) == pytest.approx(stats.spearmanr(x).statistic, abs=1e-12)
+    found = became_of(x, rng)
+    assert len(found) == 10
+    exact = stats.spearmanr(x).statistic
+    for (one, other), current in found.items():
+        assert current == pytest.approx(exact[int(one[1:]), int(other[1:])], abs=1e-12)
 
 
 def test_with_gaps_they_are_spearmans_but_for_the_ranks_of_rows_that_the_other_lacks() -> None:
@@ -61,7 +71,7 @@ def test_with_gaps_they_are_spearmans_but_for_the_ranks_of_rows_that_the_other_l
     x = together(rng, 2000, 0.7)
     x[rng.random(x.shape) < 0.2] = np.nan
     expected = stats.spearmanr(x, nan_policy="omit").statistic
-    assert rank_correlation(frame(x))[0, 1] == pytest.approx(expected, abs=0.005)
+    assert became_of(x, rng)["x0", "x1"] == pytest.approx(expected, abs=0.005)
 
 
 @pytest.mark.parametrize("r", [0.0, 0.5, 0.9])

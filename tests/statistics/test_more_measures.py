@@ -31,6 +31,7 @@ from driftline.statistics import (
 )
 from driftline.statistics.catalogue import CATALOGUE, performance_measures
 from driftline.statistics.intervals import quantile_ranks
+from driftline.statistics.scores import calibration_error_of
 
 OF_ONE_CLASS = {name for name, spec in CATALOGUE.items() if spec.one_class}
 SCORES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))
@@ -124,16 +125,18 @@ def test_ranking_is_scikit_learns_where_scores_are_told_apart(rows: list[tuple[b
     assert found["brier"].value == pytest.approx(metrics.brier_score_loss(y, s), rel=1e-9, abs=1e-15)
 
 
-@given(BINARY_ROWS)
-def test_the_exact_auc_lies_within_its_bounds(rows: list[tuple[bool, float]]) -> None:
-    y, s, performance = binary(rows)
-    bounds = performance.scores["1"].auc_bounds()
-    if len(set(y.tolist())) < 2:
-        assert bounds is None
-        return
-    assert bounds is not None
-    assert bounds[0] - 1e-12 <= metrics.roc_auc_score(y, s) <= bounds[1] + 1e-12
-    assert ScorePair().auc_bounds() is None
+@given(st.integers(0, 10**6), st.integers(2, 300))
+def test_the_calibration_error_of_a_contest_is_the_one_of_every_report(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, s = rng.random(n) < 0.4, np.round(rng.random(n) * 20) / 20 + 0.025  # in the middle between edges of bins
+    s = np.minimum(s, 0.975)
+    y[:2] = [True, False]
+    labels = texts(map(str, y.astype(int)))
+    found = measures(Classification.of(labels, labels, {"1": pl.Series(s)}), positive="1")["calibration_error"]
+    bins = np.minimum((s * 10).astype(int), 9)
+    plain = sum(abs(s[bins == at].sum() - y[bins == at].sum()) for at in range(10)) / n
+    assert calibration_error_of(s, y) == pytest.approx(plain, abs=1e-12)
+    assert found.value == pytest.approx(plain, abs=0.002)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.25, 0.5, 0.75, 0.9])), min_size=2, max_size=60))
@@ -448,7 +451,6 @@ def test_turning_scores_round_on_any_grid_is_a_law(rows: list[tuple[bool, float]
     scores = {"1": pl.Series([score for _, score in rows], dtype=pl.Float64)}
     pair = Classification.of(labels, labels, scores, grids={"1": Grid(centre, 2.0**power)}).scores["1"]
     assert pair.turned().turned() == pair
-    assert pair.turned().auc_bounds() == pytest.approx(pair.auc_bounds(), abs=1e-12) or pair.auc_bounds() is None
 
 
 # ---- regression --------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from sklearn import metrics
 from driftline.events import Task
 from driftline.statistics.catalogue import CATALOGUE, lower_is_better, paired_measures
 from driftline.statistics.influence import Answers
-from driftline.statistics.paired import difference, holm, rarest_of, time_blocks, value_of
+from driftline.statistics.paired import difference, rarest_of, time_blocks, value_of
+from driftline.statistics.significance import holm
 
 CLASSIFICATION, REGRESSION = paired_measures(Task.BINARY), paired_measures(Task.REGRESSION)
 CLASSES = np.array(["a", "b", "c"])
@@ -383,9 +384,10 @@ def test_days_of_very_different_size_give_wider_intervals_than_equal_ones(seed: 
     assert (found.p_better < 0.05) == (found.low is not None and found.low > 0)
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_holm_never_makes_a_p_value_smaller_and_keeps_their_order(p_values: list[float]) -> None:
+@given(st.lists(st.floats(0, 1), max_size=12), st.integers(0, 5))
+def test_holm_never_makes_a_p_value_smaller_and_keeps_their_order(p_values: list[float], larger: int) -> None:
     found = holm(p_values)
+    assert holm(p_values, len(p_values) + larger).tolist() == holm([*p_values, *[1.0] * larger])[: len(found)].tolist()
     assert all(p <= q <= 1 for p, q in zip(p_values, found, strict=True))
     order = np.argsort(p_values, kind="stable")
     assert (np.diff(np.array(found)[order]) >= 0).all()

@@ -60,18 +60,6 @@ class ScorePair:
         """The grid of both."""
         return self.positives.grid if len(self.positives.cells) else self.negatives.grid
 
-    def auc_bounds(self) -> tuple[float, float] | None:
-        """The least and the greatest ROC AUC that the order within cells allows; None without rows of both kinds."""
-        m, n = self.positives.count, self.negatives.count
-        if not (m and n):
-            return None
-        at = np.searchsorted(self.negatives.cells, self.positives.cells)
-        below = np.concatenate([[0], np.cumsum(self.negatives.counts)])
-        tied = np.isin(self.positives.cells, self.negatives.cells)
-        least = float(self.positives.counts @ below[at]) / (m * n)
-        own = float(self.positives.counts[tied] @ self.negatives.counts[at[tied]]) / (m * n)
-        return least, min(least + own, 1.0)
-
 
 @dataclass(frozen=True, slots=True)
 class Classification:

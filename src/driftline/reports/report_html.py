@@ -16,6 +16,7 @@ from driftline.reports.drawn import Profiles, bars_for
 from driftline.reports.words import cleaned, is_worse, parts_of, problems
 from driftline.statistics import DISTANCES, TESTS
 from driftline.statistics.figures import figure, percent, percents
+from driftline.statistics.significance import p_text
 
 if TYPE_CHECKING:
     import jinja2
@@ -82,7 +83,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "figure": figure, "chance": _chance, "distance": _distance}
+    environment.filters |= {"percent": percent, "figure": figure, "chance": p_text, "distance": _distance}
     return environment.get_template("report.html")
 
 
@@ -261,17 +262,6 @@ def _parts(title: str, word: str, parts: Sequence[tuple[str, Mapping[str, Any]]]
 
 def _worst_first(rows: Iterable[Part]) -> list[Part]:
     return sorted(rows, key=lambda part: -sum(part.worse))
-
-
-def _chance(p_value: float | None) -> str:
-    """A p-value in words.
-
-    >>> _chance(0.0), _chance(0.04), _chance(1.0), _chance(None)
-    ('< 0.001', '0.04', '1', '–')
-    """
-    if p_value is None:
-        return "–"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
 
 
 def _distance(value: float | None) -> str:

@@ -16,7 +16,7 @@ from driftline.errors import DataError, StorageError
 from driftline.events import Schema, Window
 from driftline.profiles import Columns
 from driftline.profiles.frame import FEATURE, SCORE
-from driftline.store.log import EventLog, Mark, Table
+from driftline.store.log import EventLog, Mark
 from driftline.text import cause
 
 TRAINING, EVALUATION, REFERENCE = "train.parquet", "evaluation.parquet", "reference.parquet"
@@ -170,11 +170,6 @@ def answers(columns: Columns) -> list[str]:
     """The columns that hold what the model said: nothing to learn from."""
     scores = [columns.score] if isinstance(columns.score, str) else list((columns.score or {}).values())
     return [columns.prediction or "prediction", *scores]
-
-
-def marks_of(record: RowsRecord) -> dict[Table, Mark]:
-    """The marks at which rows were read."""
-    return {"predictions": record.predictions, "labels": record.labels}
 
 
 def _beside(path: Path) -> Path:

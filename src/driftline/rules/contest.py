@@ -20,14 +20,16 @@ from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Task
 from driftline.lookalikes import differs_by, in_quotes, shown, twin
 from driftline.statistics.catalogue import CATALOGUE, lower_is_better, paired_measures
+from driftline.statistics.distances import class_distance
 from driftline.statistics.figures import decimals_of
 from driftline.statistics.influence import Answers, Floats, Texts, errors_of
-from driftline.statistics.paired import Difference, difference, holm, rarest_of, time_blocks, value_of
+from driftline.statistics.paired import Difference, difference, rarest_of, time_blocks, value_of
+from driftline.statistics.scores import calibration_error_of
+from driftline.statistics.significance import holm
 
 Decision = Literal["promote", "hold", "rollback"]
 Role = Literal["challenger", "previous"]
 
-_CALIBRATION_BINS = 10
 _PERIODS = 20
 _READABLE = 1e9
 _MOSTLY = 0.5
@@ -455,12 +457,12 @@ def segments_gate(segments: list[SegmentDifference], settings: Settings) -> Gate
 
 
 def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
-    """Its probabilities are about as right as the champion's: expected calibration error, ten bins of equal counts."""
+    """Its probabilities are about as right as the champion's: the mean of the classes."""
     classes = [rows.positive] if rows.positive is not None else sorted(other.scores)
     classes = [name for name in classes if name in one.scores and name in other.scores]
     if not classes:
         return Gate("calibration", None, "There are no scores to calibrate.")
-    now, then = (float(np.mean([_calibration_error(who, name) for name in classes])) for who in (one, other))
+    now, then = (_calibration_error(who, classes) for who in (one, other))
     reason = f"Its calibration error is {now:.3f}, the champion's {then:.3f}."
     evidence = {"challenger": now, "champion": then}
     return Gate("calibration", now <= then + settings.calibration_more, reason, evidence)
@@ -480,7 +482,7 @@ def shift_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> 
         now, then = (abs(float(np.mean(errors))) / spread for errors in off)
         what = "standard deviations from the labels' mean"
     else:
-        now, then = (_distance(who.predictions, who.labels) for who in (one, other))
+        now, then = (class_distance(who.predictions, who.labels) for who in (one, other))
         what = "(Jensen-Shannon) from the labels"
     reason = f"Its predictions are {now:.3f} {what}, the champion's {then:.3f}."
     return Gate("prediction shift", now <= then + settings.shift_more, reason, {"challenger": now, "champion": then})
@@ -570,7 +572,7 @@ def _segments(
                 continue
             part = difference(measure, *pair, blocks=None if blocks is None else blocks[inside], positive=rows.positive)
             found.append((segment, value, part))
-    adjusted = holm([1.0 if part.p_worse is None else part.p_worse for _, _, part in found])
+    adjusted = holm([1.0 if part.p_worse is None else part.p_worse for _, _, part in found]).tolist()
     return [
         SegmentDifference(segment, value, part, p) for (segment, value, part), p in zip(found, adjusted, strict=True)
     ]
@@ -586,18 +588,6 @@ def _periods(measure: str, one: Answers, other: Answers, seconds: Floats, positi
     return found
 
 
-def _calibration_error(answers: Answers, name: str) -> float:
-    score, true = answers.scores[name], answers.labels == name
-    order = np.argsort(score, kind="stable")
-    parts = np.array_split(order, min(_CALIBRATION_BINS, len(order)))
-    return math.fsum(abs(float(score[part].mean() - true[part].mean())) * len(part) for part in parts) / len(order)
-
-
-def _distance(one: Texts | Floats, other: Texts | Floats) -> float:
-    """Jensen-Shannon distance, base 2, in [0, 1], of the shares of classes."""
-    names = np.unique(np.concatenate([one, other]))
-    p, q = (np.array([(who == name).mean() for name in names]) for who in (one, other))
-    middle = (p + q) / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = [np.where(share > 0, share * np.log2(share / middle), 0.0).sum() for share in (p, q)]
-    return math.sqrt(max(float(sum(parts)) / 2, 0.0))
+def _calibration_error(answers: Answers, classes: list[str]) -> float:
+    errors = [calibration_error_of(answers.scores[name], answers.labels == name) for name in classes]
+    return math.fsum(errors) / len(errors)

@@ -205,34 +205,6 @@ class GridSketch:
         """How many values were counted."""
         return int(self.counts.sum())
 
-    def cdf_bounds(self, x: float) -> tuple[float, float] | None:
-        """The least and the greatest that the share of values at or below x, 0 to 1, can be; None when empty.
-
-        They differ by the share of x's own cell.
-        """
-        if not self.count:
-            return None
-        cell = int(self.grid.cells_of(np.array([x], np.float64))[0])
-        below = int(self.counts[self.cells < cell].sum())
-        own = int(self.counts[self.cells == cell].sum())
-        return below / self.count, (below + own) / self.count
-
-    def cdf_distance_bounds(self, other: GridSketch) -> tuple[float, float] | None:
-        """The least and the greatest that the Kolmogorov-Smirnov distance to the values of another sketch can be, both
-        0 to 1; None when either is empty.
-
-        The least is the distance at the edges of cells. In between, all of one side's share of a cell may come first.
-        """
-        if not (self.count and other.count):
-            return None
-        if self.grid != other.grid:
-            raise MergeError(f"sketches on different grids do not compare: {self.grid} and {other.grid}")
-        cells = union_of_cells(self.cells, other.cells)
-        mine, theirs = self.share_up_to(cells), other.share_up_to(cells)
-        least = float(np.abs(mine - theirs)[1:].max())
-        greatest = float(max((mine[1:] - theirs[:-1]).max(), (theirs[1:] - mine[:-1]).max()))
-        return min(least, 1.0), min(max(least, greatest), 1.0)
-
     def share_up_to(self, cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
         """0, and the share of values up to each of some ascending cells, shape (k + 1,); the sketch is not empty."""
         upto = np.concatenate([[0], np.cumsum(self.counts)])

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.sketches.drawn import drawn_places
+from driftline.statistics.significance import conclusion, holm
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -132,21 +133,6 @@ def compare_dependence(
         f"; only the first {len(taken):,} of {len(columns):,} columns were taken" if len(taken) < len(columns) else ""
     )
     return _verdict(tested, variables, floor, chance, left)
-
-
-def rank_correlation(frame: pl.DataFrame) -> Floats:
-    """Spearman's correlations of columns of numbers, shape (columns, columns), in the order of the frame.
-
-    Ties have their mean rank. A pair with gaps rests on the rows that have both, with the ranks of each whole column.
-    0 where a column does not vary.
-
-    >>> rank_correlation(pl.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1.0, 10.0, 100.0], "c": [3.0, 2.0, 1.0]})).round(2)
-    array([[ 1.,  1., -1.],
-           [ 1.,  1., -1.],
-           [-1., -1.,  1.]])
-    """
-    variables = [_Variable(name, "rank") for name in frame.columns]
-    return _correlations(_scores(_cleaned(frame), variables)).r
 
 
 def _nothing(floor: float, problem: str) -> Dependence:
@@ -342,7 +328,7 @@ def _tested(before: _Scores, now: _Scores, variables: Sequence[_Variable], floor
         other = _Estimate(current[k], rows_became[k], _variance(now, i, j), _plain_variance(current[k]))
         p_values[at] = _p_value(one, other)
     pairs = [(int(i), int(j)) for i, j in zip(first[chosen], second[chosen], strict=True)]
-    return _Tested(len(change), pairs, expected[chosen], current[chosen], _holm(p_values, len(change)))
+    return _Tested(len(change), pairs, expected[chosen], current[chosen], holm(p_values, len(change)))
 
 
 # ---- chance ------------------------------------------------------------------------------------------------
@@ -431,14 +417,6 @@ def _above(code: npt.NDArray[np.int64], weight: Floats) -> Floats:
     return np.asarray((sums / 2 - np.cumsum(sums))[code] / len(code))
 
 
-def _holm(p_values: Floats, count: int) -> Floats:
-    """Holm's (1979) adjustment of the smallest of ``count`` p-values; those not given count as 1."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.maximum.accumulate(np.minimum(p_values[order] * (count - np.arange(len(order))), 1))
-    return adjusted
-
-
 # ---- in words ----------------------------------------------------------------------------------------------
 
 
@@ -451,18 +429,13 @@ def _verdict(tested: _Tested, variables: Sequence[_Variable], floor: float, chan
     one, other = (variables[at] for at in tested.pairs[speaks])
     went = f"the correlation of {one.label} and {other.label} went from {tested.expected[speaks]:.2f}"
     went += f" to {tested.current[speaks]:.2f}"
-    over = f" over {tested.count:,} pairs" if tested.count > 1 else ""
-    odds = ("p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}") + over
-    if len(both):
-        pairs = _pairs(tested, variables, both)
-        reason = f"{went}; the change of {value:.2f} is at or above {floor:.2f}, and it is not chance ({odds})"
-        reason += _others(pairs, complete=len(both) < _PAIRS_TESTED)
+    over = f"{tested.count:,} pairs" if tested.count > 1 else ""
+    told = conclusion(f"{floor:.2f}", p_value, below=value < floor, by_chance=p_value >= chance, over=over)
+    pairs = _pairs(tested, variables, both)
+    if pairs:
+        reason = f"{went}; the change of {value:.2f} {told}{_others(pairs, complete=len(both) < _PAIRS_TESTED)}"
     else:
-        pairs = []
-        below = "is below" if value < floor else "is at or above"
-        explains = "not chance" if p_value < chance else "chance explains it"
-        glue = "and" if (value < floor) == (p_value >= chance) else "but"
-        reason = f"{went}, which changed most; {value:.2f} {below} {floor:.2f}, {glue} {explains} ({odds})"
+        reason = f"{went}, which changed most; {value:.2f} {told}"
     return Dependence(
         MEASURE,
         value=value,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -302,34 +303,41 @@ def psi(pair: Pair) -> float | None:
     return max(raw - (len(p) - 1) * float(1 / p.sum() + 1 / q.sum()), 0.0)
 
 
-def jensen_shannon_raw(pair: Pair) -> float | None:
-    """Jensen-Shannon distance: the root of the divergence in bits, in [0, 1] (Lin 1991; Endres & Schindelin
-    2003).
-    """
-    divergence = _jensen_shannon_divergence(pair)
-    return None if divergence is None else float(np.sqrt(divergence))
-
-
 def jensen_shannon(pair: Pair) -> float | None:
-    """The distance after the divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in
-    [0, 1].
+    """The Jensen-Shannon distance (Lin 1991; Endres & Schindelin 2003), the root of the divergence in bits, after the
+    divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in [0, 1].
     """
-    divergence = _jensen_shannon_divergence(pair)
-    if (counts := _used(pair)) is None or divergence is None:
+    if (counts := _used(pair)) is None:
         return None
     p, q = counts
+    divergence = jensen_shannon_divergence(p, q)
     bias = (len(p) - 1) / (8 * np.log(2)) * (1 / p.sum() + 1 / q.sum())
     return float(np.sqrt(max(divergence - bias, 0.0)))
 
 
-def _jensen_shannon_divergence(pair: Pair) -> float | None:
-    if (counts := _used(pair)) is None:
-        return None
-    p, q = (side / side.sum() for side in counts)
+def jensen_shannon_divergence(reference: _Floats, current: _Floats) -> float:
+    """The divergence in bits, in [0, 1], of counts in the same cells, shape (cells,), neither of them all 0.
+
+    >>> jensen_shannon_divergence(np.array([1.0, 0.0]), np.array([0.0, 5.0]))
+    1.0
+    """
+    p, q = reference / reference.sum(), current / current.sum()
     middle = (p + q) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         terms = np.where(p > 0, p * np.log2(p / middle), 0.0) + np.where(q > 0, q * np.log2(q / middle), 0.0)
     return min(max(float(terms.sum()) / 2, 0.0), 1.0)
+
+
+def class_distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """The Jensen-Shannon distance, base 2, in [0, 1], of the shares of names in two arrays, each of shape (n,) with n
+    above 0; not corrected for size.
+
+    >>> class_distance(np.array(["a", "b"]), np.array(["b", "a"])), class_distance(np.array(["a"]), np.array(["b"]))
+    (0.0, 1.0)
+    """
+    names = np.unique(np.concatenate([one, other]))
+    counts = (np.array([float((side == name).sum()) for name in names]) for side in (one, other))
+    return math.sqrt(jensen_shannon_divergence(*counts))
 
 
 def hellinger(pair: Pair) -> float | None:

@@ -19,6 +19,7 @@ import polars as pl
 from driftline.errors import UsageError
 from driftline.sketches.drawn import drawn_places
 from driftline.statistics.dependence import Dependence
+from driftline.statistics.significance import conclusion
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -161,12 +162,8 @@ def _p_value(areas: Sequence[float], fold: npt.NDArray[np.int64], is_current: Fl
 
 
 def _reason(value: float, floor: float, p_value: float, chance: float) -> str:
-    odds = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
-    size = f"a classifier tells current from reference rows with a ROC AUC of {value:.2f}"
-    trifle, explained = value < floor, p_value >= chance
-    glue = "and" if trifle == explained else "but"
-    chances = f"chance explains it ({odds})" if explained else f"it is not chance ({odds})"
-    return f"{size}, {'below' if trifle else 'at or above'} {floor:.2f}, {glue} {chances}"
+    told = conclusion(f"{floor:.2f}", p_value, below=value < floor, by_chance=p_value >= chance)
+    return f"a classifier tells current from reference rows with a ROC AUC of {value:.2f}, which {told}"
 
 
 def _telling(model: Any, values: Floats, is_current: Flags, names: Sequence[str], rng: np.random.Generator) -> str:

@@ -24,6 +24,7 @@ from driftline.statistics.distances import (
     pair,
     without_missing,
 )
+from driftline.statistics.significance import conclusion, holm
 
 _STRUCTURAL_SEVERITY = 1e6
 _IDENTIFIER_SHARE = 0.9
@@ -138,7 +139,8 @@ def compare_columns(
                 _blank(name, None, column),
                 problem="is not in the reference, so there is nothing to compare with",
             )
-    adjusted = _holm({name: drift.p_value for name, drift in found.items() if drift.p_value is not None})
+    tested = {name: drift.p_value for name, drift in found.items() if drift.p_value is not None}
+    adjusted = dict(zip(tested, holm([*tested.values()]).tolist(), strict=True))
     return {
         name: _judged(drift, adjusted[name], len(adjusted), floors) if name in adjusted else drift
         for name, drift in found.items()
@@ -363,16 +365,8 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) ->
     chance, trifle = p_value >= floors.chance, drift.value < drift.threshold
     value, floor = _told_apart(drift.value, drift.threshold)
     size = _MEASURE_WORDS[drift.measure].format(value)
-    odds = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
-    over = f" over {columns} columns" if columns > 1 else ""
-    if chance and trifle:
-        reason = f"{size} is below {floor}, and chance explains it ({odds}{over})"
-    elif chance:
-        reason = f"{size} is at or above {floor}, but chance explains it ({odds}{over})"
-    elif trifle:
-        reason = f"not chance ({odds}{over}), but a trifle: {size} is below {floor}"
-    else:
-        reason = f"{size} is at or above {floor}, and it is not chance ({odds}{over})"
+    over = f"{columns} columns" if columns > 1 else ""
+    reason = f"{size} {conclusion(floor, p_value, below=trifle, by_chance=chance, over=over)}"
     return replace(drift, p_value=p_value, drifted=not (chance or trifle), reason=reason)
 
 
@@ -398,15 +392,3 @@ _MEASURE_WORDS = {
     "missing": "a rise of the missing share by {}",
     "unseen": "a share of {} in new categories",
 }
-
-
-def _holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Holm's (1979) step-down adjustment: no more than `chance` of a false finding among all columns
-    together.
-    """
-    adjusted: dict[str, float] = {}
-    least = 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        least = max(least, min(p_values[name] * (len(p_values) - rank), 1.0))
-        adjusted[name] = least
-    return adjusted

@@ -10,7 +10,6 @@ It does what a bootstrap of the blocks tends to, without draws, so that the same
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -231,17 +230,3 @@ def time_blocks(seconds: Floats) -> npt.NDArray[np.int64]:
     [0, 0, 1, 2]
     """
     return np.unique(np.floor(seconds / 86_400), return_inverse=True)[1].astype(np.int64)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values of a family of tests (Holm 1979), in the same order.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    found, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min((len(order) - rank) * p_values[place], 1.0))
-        found[place] = largest
-    return found

@@ -346,11 +346,26 @@ def _calibration_bins(pair: ScorePair) -> tuple[_Floats, _Floats, _Floats]:
     both = positives + negatives
     logits = np.clip(pair.grid.centres(cells), -700.0, 700.0)
     probabilities = 1 / (1 + np.exp(-logits))
+    return _binned(probabilities, both, positives)
+
+
+def _binned(probabilities: _Floats, rows: _Floats, positives: _Floats) -> tuple[_Floats, _Floats, _Floats]:
     bins = np.minimum((probabilities * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
-    sides = (both, positives, both * probabilities)
-    rows, hits, scores = (np.bincount(bins, side, _CALIBRATION_BINS).astype(np.float64) for side in sides)
-    there = rows > 0
-    return rows[there], hits[there], scores[there]
+    sides = (rows, positives, rows * probabilities)
+    counted, hits, scores = (np.bincount(bins, side, _CALIBRATION_BINS).astype(np.float64) for side in sides)
+    there = counted > 0
+    return counted[there], hits[there], scores[there]
+
+
+def calibration_error_of(probabilities: _Floats, is_class: npt.NDArray[np.bool_]) -> float:
+    """The value of `calibration_error` from rows: probabilities of a class in [0, 1], and whether they are of it, each
+    shape (n,) with n above 0.
+
+    >>> calibration_error_of(np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, False]))
+    0.25
+    """
+    _, hits, scores = _binned(probabilities, np.ones(len(probabilities)), is_class.astype(np.float64))
+    return math.fsum(np.abs(scores - hits).tolist()) / len(probabilities)
 
 
 def _added_by_noise(gap: float, sd: float) -> float:

@@ -1,0 +1,51 @@
+"""What every test against chance shares: p-values adjusted for how many there are, and the words for the outcome."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+def holm(p_values: npt.ArrayLike, count: int | None = None) -> Floats:
+    """Adjust p-values of a family of tests (Holm 1979), shape (k,), in the same order; each is 1 at most.
+
+    ``count`` is how many tests there were, k without it: those that are not given have larger p-values than these.
+
+    >>> holm([0.01, 0.04, 0.03]).tolist(), holm([0.01], 5).tolist(), holm([]).tolist()
+    ([0.03, 0.06, 0.06], [0.05], [])
+    """
+    given = np.asarray(p_values, np.float64)
+    order = np.argsort(given, kind="stable")
+    left = (len(given) if count is None else count) - np.arange(len(given))
+    adjusted = np.empty(len(given))
+    adjusted[order] = np.maximum.accumulate(np.minimum(given[order] * left, 1.0))
+    return adjusted
+
+
+def p_text(p_value: float | None) -> str:
+    """A p-value in words.
+
+    >>> p_text(0.0), p_text(0.04), p_text(1.0), p_text(None)
+    ('< 0.001', '0.04', '1', '–')
+    """
+    if p_value is None:
+        return "–"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+
+
+def conclusion(floor: str, p_value: float, *, below: bool, by_chance: bool, over: str = "") -> str:
+    """What is said of an effect that has a size and a p-value: whether it is ``below`` the ``floor`` from which sizes
+    count, and whether it is there ``by_chance``. ``over`` says how many tests the p-value is adjusted for, if several.
+
+    >>> conclusion("0.10", 0.0002, below=False, by_chance=False, over="5 columns")
+    'is at or above 0.10, and it is not chance (p < 0.001 over 5 columns)'
+    >>> conclusion("0.10", 0.2, below=False, by_chance=True)
+    'is at or above 0.10, but chance explains it (p = 0.2)'
+    """
+    size = f"is {'below' if below else 'at or above'} {floor}"
+    glue = "and" if below == by_chance else "but"
+    chance = "chance explains it" if by_chance else "it is not chance"
+    sign = "" if p_value < 0.001 else "= "
+    return f"{size}, {glue} {chance} (p {sign}{p_text(p_value)}{f' over {over}' if over else ''})"

@@ -20,14 +20,28 @@ from driftline.statistics.intervals import (
     logit_delta,
     quantile_ranks,
 )
-from driftline.statistics.special import chi_squared_sf, kolmogorov_sf, normal_quantile, t_quantile
+from driftline.statistics.special import chi_squared_sf, kolmogorov_sf, normal_quantile, t_below, t_quantile
 
 CONFIDENCES = st.floats(0.5, 0.9999)
 
 
-@given(CONFIDENCES, st.integers(1, 2000))
-def test_t_quantile_is_scipys(confidence: float, dof: int) -> None:
-    assert t_quantile(confidence, dof) == pytest.approx(stats.t.ppf((1 + confidence) / 2, dof), rel=1e-8)
+DEGREES = st.one_of(st.integers(1, 2000), st.floats(1, 10), st.floats(1, 1e7))
+
+
+@given(CONFIDENCES, DEGREES)
+def test_t_quantile_is_scipys(confidence: float, dof: float) -> None:
+    assert t_quantile(confidence, dof) == pytest.approx(special.stdtrit(dof, (1 + confidence) / 2), rel=1e-8)
+
+
+@given(st.floats(-300, 300), DEGREES)
+def test_t_below_is_scipys_and_has_two_like_sides(t: float, dof: float) -> None:
+    assert t_below(t, dof) == pytest.approx(special.stdtr(dof, t), rel=1e-7, abs=1e-200)
+    assert t_below(t, dof) + t_below(-t, dof) == pytest.approx(1)
+
+
+@given(CONFIDENCES, DEGREES)
+def test_t_below_is_the_inverse_of_its_quantile(confidence: float, dof: float) -> None:
+    assert t_below(t_quantile(confidence, dof), dof) == pytest.approx((1 + confidence) / 2, rel=1e-8)
 
 
 @given(CONFIDENCES)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from driftline.rules.topic import Topic, topic_of
+from driftline.statistics.binomial import at_most
 from driftline.text import length
 
 DAY = timedelta(days=1)
@@ -159,19 +160,12 @@ def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str
         return ""
     for name, times in sorted(reference.items(), key=lambda one: (-one[1], one[0])):
         share, left = times / total, current.get(name, 0)
-        if share >= _COMMON_CLASS and left / count <= share * _LEFT_SHARE and _at_most(left, count, share) < _CHANCE:
+        if share >= _COMMON_CLASS and left / count <= share * _LEFT_SHARE and at_most(left, count, share) < _CHANCE:
             return f"{left} of {count} labels are {name!r}, which was {_percent(share)} of the reference"
     for name, times in sorted(current.items(), key=lambda one: (-one[1], one[0])):
         if not reference.get(name) and times >= _FEWEST_UNKNOWN and times / count >= _COMMON_SHARE:
             return f"{_percent(times / count)} of the labels are {name!r}, which the reference does not know"
     return ""
-
-
-def _at_most(left: int, count: int, share: float) -> float:
-    """Chance of so few of a share among so many (binomial)."""
-    from scipy import special
-
-    return float(special.bdtr(left, count, share))
 
 
 def _percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""The exact interval of a proportion, without importing SciPy."""
+"""The exact interval of a proportion, and the tails of the binomial distribution, without importing SciPy."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 import math
 
 from driftline.statistics.intervals import Interval, wilson
+from driftline.statistics.special import beta_below, log_beta
 
 _EXACT_UP_TO = 2_000
-_STEPS, _TERMS = 60, 400
+_STEPS = 60
 _REMEMBERED = 4096
-_TINY = 1e-300
 
 
 def exact(successes: float, n: float, confidence: float = 0.95) -> Interval:
@@ -44,7 +44,7 @@ def _end(a: float, b: float, tail: float, guess: float) -> float:
     for _ in range(_STEPS):
         below = beta_below(x, a, b) - tail
         low, high = (x, high) if below < 0 else (low, x)
-        log_density = (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - _log_beta(a, b)
+        log_density = (a - 1) * math.log(x) + (b - 1) * math.log1p(-x) - log_beta(a, b)
         step = below / math.exp(log_density) if -600 < log_density < 600 else math.inf
         after = x - step if low < x - step < high else (low + high) / 2
         if abs(after - x) <= 1e-12 * x:
@@ -53,31 +53,19 @@ def _end(a: float, b: float, tail: float, guess: float) -> float:
     return x
 
 
-def beta_below(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function, x in (0, 1), by its continued fraction (Abramowitz & Stegun 26.5.8).
+def at_least(successes: int, trials: int, share: float) -> float:
+    """Chance of so many successes or more, 0 to ``trials``, of trials that succeed with a ``share`` in [0, 1].
 
-    >>> round(beta_below(0.5, 2, 3), 6)
-    0.6875
+    >>> at_least(0, 10, 0.5), round(at_least(8, 10, 0.5), 4)
+    (1.0, 0.0547)
     """
-    if x > (a + 1) / (a + b + 2):
-        return 1 - beta_below(1 - x, b, a)
-    front = math.exp(a * math.log(x) + b * math.log1p(-x) - _log_beta(a, b)) / a
-    value, c, d = 1.0, 1.0, 0.0
-    for term in range(_TERMS):
-        m = term // 2
-        if term == 0:
-            numerator = 1.0
-        elif term % 2:
-            numerator = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            numerator = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        d = 1 / (1 + numerator * d or _TINY)
-        c = 1 + numerator / c or _TINY
-        value *= c * d
-        if abs(1 - c * d) < 1e-14:
-            break
-    return front * (value - 1)
+    return beta_below(share, successes, trials - successes + 1) if successes > 0 else 1.0
 
 
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+def at_most(successes: int, trials: int, share: float) -> float:
+    """Chance of so many successes or fewer, of trials that succeed with a ``share`` in [0, 1].
+
+    >>> at_most(10, 10, 0.5), round(at_most(2, 10, 0.5), 4), at_most(9, 10, 1.0)
+    (1.0, 0.0547, 0.0)
+    """
+    return beta_below(1 - share, trials - successes, successes + 1) if successes < trials else 1.0

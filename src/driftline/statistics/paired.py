@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.errors import UnknownNameError
+from driftline.statistics.binomial import at_least
 from driftline.statistics.catalogue import CATALOGUE, Better, paired_measures
 from driftline.statistics.influence import Answers, Floats, NotMeasurableError, Paired, Texts, in_units
-from driftline.statistics.special import normal_quantile
+from driftline.statistics.special import normal_quantile, t_below, t_quantile
 
 _MANY_BLOCKS = 200
 
@@ -93,7 +94,7 @@ def difference(
     if error == 0:
         certain = {-1.0: (1.0, 0.0), 0.0: (1.0, 1.0), 1.0: (0.0, 1.0)}[float(np.sign(value))]
         return Difference(measure, value, value, value, *certain, one, other, n, method)
-    reach, below = _t_reach(confidence, dof) * error, _t_below(value / error, dof)
+    reach, below = t_quantile(confidence, dof) * error, t_below(value / error, dof)
     return Difference(measure, value, value - reach, value + reach, 1 - below, below, one, other, n, method)
 
 
@@ -133,25 +134,6 @@ def _compared_by(measure: str) -> Paired:
     if made is None:
         raise UnknownNameError("measure of two models on the same rows", measure, paired_measures())
     return made
-
-
-def _t_below(t: float, dof: float) -> float:
-    from scipy import special
-
-    return float(special.stdtr(dof, t))
-
-
-def _t_reach(confidence: float, dof: float) -> float:
-    from scipy import special
-
-    return float(special.stdtrit(dof, (1 + confidence) / 2))
-
-
-def _at_least(wins: int, trials: int) -> float:
-    """Chance of so many wins or more of trials that each go either way."""
-    from scipy import special
-
-    return 1.0 if not wins else float(special.bdtrc(wins - 1, trials, 0.5))
 
 
 def _error(influences: Floats) -> float:
@@ -210,7 +192,7 @@ def _mcnemar(measure: str, first: Answers, second: Answers, confidence: float) -
     error = math.sqrt((better + worse - (better - worse) ** 2) / (n + 2))
     z = normal_quantile(confidence)
     low, high = max(better - worse - z * error, -1.0), min(better - worse + z * error, 1.0)
-    p_better, p_worse = _at_least(won, won + lost), _at_least(lost, won + lost)
+    p_better, p_worse = at_least(won, won + lost, 0.5), at_least(lost, won + lost, 0.5)
     # The exact test decides: an interval that says more than it is drawn back to no difference.
     if won > lost and p_better > (1 - confidence) / 2:
         low = min(low, 0.0)

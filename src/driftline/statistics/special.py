@@ -1,9 +1,6 @@
-"""The few special functions that intervals and tests need, for whole degrees of freedom, without importing
-SciPy.
+"""The few special functions that intervals and tests need, without SciPy: see `docs/decisions/0012-scipy.md`.
 
-Importing ``scipy.special`` costs about 0.4 s, more than a whole ``driftline check`` of a small file. For
-whole degrees of freedom all of these are finite sums (Abramowitz & Stegun 1964, 26.4 and 26.7);
-``tests/statistics`` holds them to SciPy.
+Formulas are of Abramowitz & Stegun (1964), 26.4, 26.5 and 26.7; ``tests/statistics`` holds them to SciPy.
 """
 
 from __future__ import annotations
@@ -14,6 +11,10 @@ from statistics import NormalDist
 
 _NORMAL = NormalDist()
 _SERIES_UP_TO = 400
+_STEPS = 50
+_CENTRE = 2.0
+_TERMS, _TERMS_OF_ROOT = 400, 10
+_TINY = 1e-300
 _REMEMBERED = 4096  # confidences are few; degrees of freedom are as many as windows have sizes
 
 
@@ -28,40 +29,51 @@ def normal_quantile(confidence: float) -> float:
 
 
 @functools.lru_cache(_REMEMBERED)
-def t_quantile(confidence: float, dof: int) -> float:
-    """The same for Student's t with a whole number of degrees of freedom, 1 or more.
+def t_quantile(confidence: float, dof: float) -> float:
+    """The same for Student's t with 1 degree of freedom or more, whole or not.
 
-    >>> round(t_quantile(0.95, 1), 4), round(t_quantile(0.95, 10**6), 4)
-    (12.7062, 1.96)
+    >>> round(t_quantile(0.95, 1), 4), round(t_quantile(0.95, 2.5), 4), round(t_quantile(0.95, 10**6), 4)
+    (12.7062, 3.5747, 1.96)
     """
     z = normal_quantile(confidence)
     if dof > _SERIES_UP_TO:
         return _cornish_fisher(z, dof)
-    if dof <= 2:
-        return _few_degrees(confidence, dof)
     t = _cornish_fisher(z, dof)
-    for _ in range(50):  # Newton converges: P(abs(T) <= t) is concave in t
-        step = (confidence - _t_inside(t, dof)) / _t_density(t, dof)
+    for _ in range(_STEPS):  # Newton converges: P(abs(T) <= t) is concave in t
+        step = (_t_outside(t, dof) - (1 - confidence)) / _t_density(t, dof)
         t = max(t + step, t / 2)
         if abs(step) <= 1e-11 * t:
             break
     return t
 
 
-def _few_degrees(confidence: float, dof: int) -> float:
-    """The quantile functions of 1 and 2 degrees of freedom have closed forms."""
-    if dof == 1:
-        return math.tan(math.pi / 2 * confidence)
-    return confidence * math.sqrt(2 / ((1 - confidence) * (1 + confidence)))
+def t_below(t: float, dof: float) -> float:
+    """P(T <= t) for Student's t with 1 degree of freedom or more, whole or not.
+
+    >>> t_below(0.0, 3), round(t_below(2.0, 1e6), 4), round(t_below(-1.0, 1.0), 4)
+    (0.5, 0.9772, 0.25)
+    """
+    tail = _t_outside(abs(t), dof) / 2
+    return tail if t < 0 else 1 - tail
 
 
-def _t_density(t: float, dof: int) -> float:
+def _t_outside(t: float, dof: float) -> float:
+    """P(abs(T) > t), t at least 0 (Abramowitz & Stegun 26.7.1)."""
+    square = t * t
+    if square == 0:
+        return 1.0
+    if square < _CENTRE:  # the small part of x is lost in 1 - x
+        return 1 - beta_below(square / (dof + square), 0.5, dof / 2)
+    return beta_below(dof / (dof + square), dof / 2, 0.5) if square < math.inf else 0.0
+
+
+def _t_density(t: float, dof: float) -> float:
     """Of abs(T) at t > 0."""
     log_constant = math.lgamma((dof + 1) / 2) - math.lgamma(dof / 2) - math.log(dof * math.pi) / 2
     return 2 * math.exp(log_constant - (dof + 1) / 2 * math.log1p(t * t / dof))
 
 
-def _cornish_fisher(z: float, dof: int) -> float:
+def _cornish_fisher(z: float, dof: float) -> float:
     """Abramowitz & Stegun 26.7.5."""
     return (
         z
@@ -72,17 +84,37 @@ def _cornish_fisher(z: float, dof: int) -> float:
     )
 
 
-def _t_inside(t: float, dof: int) -> float:
-    """P(abs(T) <= t), Abramowitz & Stegun 26.7.3 and 26.7.4."""
-    angle = math.atan2(t, math.sqrt(dof))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = dof % 2
-    term = cosine if odd else 1.0
-    total = term if dof > 1 else 0.0
-    for k in range(2 + odd, dof - 1, 2):
-        term *= (k - 1) / k * cosine * cosine
-        total += term
-    return (angle + sine * total) * 2 / math.pi if odd else sine * total
+def beta_below(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function, x in [0, 1], by its continued fraction (Abramowitz & Stegun 26.5.8).
+
+    >>> round(beta_below(0.5, 2, 3), 6)
+    0.6875
+    """
+    if x <= 0:
+        return 0.0
+    if x > (a + 1) / (a + b + 2):
+        return 1 - beta_below(1 - x, b, a)
+    front = math.exp(a * math.log(x) + b * math.log1p(-x) - log_beta(a, b)) / a
+    value, c, d = 1.0, 1.0, 0.0
+    for term in range(_TERMS + int(_TERMS_OF_ROOT * math.sqrt(max(a, b)))):
+        m = term // 2
+        if term == 0:
+            numerator = 1.0
+        elif term % 2:
+            numerator = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            numerator = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1 / (1 + numerator * d or _TINY)
+        c = 1 + numerator / c or _TINY
+        value *= c * d
+        if abs(1 - c * d) < 1e-14:
+            break
+    return front * (value - 1)
+
+
+def log_beta(a: float, b: float) -> float:
+    """The logarithm of the beta function of two numbers above 0."""
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 def chi_squared_sf(x: float, dof: int) -> float:

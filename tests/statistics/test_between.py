@@ -9,12 +9,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from driftline.profiles import Classification, Performance, Regression
 from driftline.profiles.blocks import Keys, keys_of
 from driftline.statistics import CATALOGUE, measures
-from driftline.statistics.between import BetweenBlocks, blocks_for
+from driftline.statistics.between import Between, BetweenBlocks, blocks_for
 from driftline.statistics.block_sums import BIAS, MAE
+from driftline.statistics.intervals import skewed_reach
 
 DAYS, A_DAY = 60, 20
 
@@ -125,6 +127,27 @@ def test_a_row_a_day_has_the_error_of_independent_rows(seed: int, days: int) -> 
     assert between.of(BIAS).dof == days - 1
     assert between.of(BIAS).error == pytest.approx(np.std(errors, ddof=1) / math.sqrt(days), rel=1e-4)
     assert between.of(MAE).error == pytest.approx(np.std(np.abs(errors), ddof=1) / math.sqrt(days), rel=1e-4)
+
+
+@pytest.mark.parametrize("skewness", [0.4, -0.4])
+def test_the_longer_tail_counts_as_much_however_few_blocks_there_are(skewness: float) -> None:
+    """Student's t is for the error that blocks estimate; the term of the skewness has the normal quantile (Hall)."""
+    z = stats.norm.ppf(0.975)
+    for dof in (1, 5, 100):
+        below, above = Between(2.0, dof, skewness).beyond(0.95)
+        assert (below if skewness < 0 else above) == pytest.approx(abs(skewness) * 2.0 * (1 + 2 * z**2) / 6)
+        assert 0.0 in (below, above)
+
+
+def test_the_end_on_the_side_of_the_longer_tail_is_wrong_less_often_with_it() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.exponential(size=(5_000, 40)) - 1
+    means, errors = rows.mean(1), rows.std(1, ddof=1) / math.sqrt(40)
+    reach = stats.t.ppf(0.95, 39) * errors
+    more = np.array([skewed_reach(skew / math.sqrt(40), 1.0, 0.9) for skew in stats.skew(rows, axis=1)]) * errors
+    with_it, without = float((means + reach + more < 0).mean()), float((means + reach < 0).mean())
+    assert with_it < 0.08
+    assert without > 0.085
 
 
 def test_one_block_with_most_rows_leaves_few_degrees_of_freedom() -> None:

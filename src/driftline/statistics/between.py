@@ -18,7 +18,7 @@ import numpy.typing as npt
 from driftline.profiles import Classification, Performance
 from driftline.profiles.blocks import DAY, MANY_CLASSES, Blocks
 from driftline.statistics.block_sums import ACCURACY, BIAS, BRIER, LOG_LOSS, MAE, OfBlocks, Scale
-from driftline.statistics.intervals import Interval, fisher_delta, log_delta, logit_delta
+from driftline.statistics.intervals import Interval, fisher_delta, log_delta, logit_delta, skewed_reach
 from driftline.statistics.measure import Measure
 from driftline.statistics.special import normal_quantile, t_quantile
 
@@ -47,9 +47,8 @@ class Between(NamedTuple):
 
     def beyond(self, confidence: float) -> tuple[float, float]:
         """How much further it reaches below and above: on the side of the longer tail, as rows (`statistics.tails`)."""
-        t = t_quantile(confidence, self.dof)
-        more = (1 + 2 * t * t) / 6 * self.error
-        return max(-self.skewness, 0.0) * more, max(self.skewness, 0.0) * more
+        below, above = (skewed_reach(side * self.skewness, self.error, confidence) for side in (-1.0, 1.0))
+        return below, above
 
 
 def blocks_for(blocks: Blocks) -> Blocks | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from driftline.statistics.intervals import Interval, log_delta
+from driftline.statistics.intervals import Interval, log_delta, skewed_reach
 from driftline.statistics.special import t_quantile
 
 ONE_IN, TIMES_USUAL = 100, 100.0
@@ -106,6 +106,5 @@ def _reach(rows: Sums, confidence: float) -> float:
 
 
 def _skew(skewness: float, rows: Sums, confidence: float) -> float:
-    """What Johnson's (1978) correction adds on the side of the longer tail; what it takes off the other is left."""
-    t = t_quantile(confidence, rows.n - 1)
-    return max(skewness, 0.0) * (1 + 2 * t * t) / (6 * rows.n) * rows.sd
+    root = math.sqrt(rows.n)
+    return skewed_reach(skewness / root, rows.sd / root, confidence)

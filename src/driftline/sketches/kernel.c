@@ -20,9 +20,13 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 
-/* Where the linker can choose when it loads, the loops come twice: with and without AVX2. */
+/* Where the linker can choose when it loads, the loops come several times: with AVX-512, with AVX2 and without. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#if __GNUC__ >= 12
+#define WIDE __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
 #define WIDE __attribute__((target_clones("avx2", "default")))
+#endif
 #define INLINED static inline __attribute__((always_inline))
 #else
 #define WIDE
@@ -71,7 +75,7 @@ static int has_format(struct ArrowArrayStream *stream, const char *format)
 
 /* ---- numbers: the grid, the rounded moments and the extremes ----------------------------------------------- */
 
-enum { BLOCK = 256, LANES = 8 };
+enum { BLOCK = 256, LANES = 32 }; /* so many lanes that their extremes, in memory, need not wait for each other */
 
 #define ROUNDED_BELOW 16.0
 #define WHOLE_BELOW 2048.0 /* up to here the squares of multiples of 2^-14 are exact, and rounding changes none */
@@ -265,37 +269,23 @@ INLINED void tally_all(const double *values, int64_t count, const struct tally *
     tally_rest(rest, count - start, tally);
 }
 
-/* Up to 64 bits of a bitmap, from `bit` on. */
-INLINED uint64_t bits_from(const uint8_t *bitmap, int64_t bit, int64_t count)
-{
-    uint64_t bits = 0;
-    int64_t shift = bit & 7;
-    bitmap += bit >> 3;
-    if (count < 64) {
-        for (int64_t i = 0; i < count; i++) {
-            bits |= (uint64_t)(bitmap[(i + shift) >> 3] >> ((i + shift) & 7) & 1) << i;
-        }
-        return bits;
-    }
-    for (int i = 0; i < 8; i++) {
-        bits |= (uint64_t)bitmap[i] << 8 * i;
-    }
-    return shift == 0 ? bits : bits >> shift | (uint64_t)bitmap[8] << (64 - shift);
-}
-
-/* Count those of some values that have a bit; return how many have none. They are put together, so that missing ones
-   cost a copy within the cache and nothing else. */
+/* Count those of some values that have a bit in a bitmap, of which the first is at `bit`; return how many have none. They
+   are put together, so that missing ones cost a copy within the cache and nothing else. */
 INLINED int64_t tally_valid(const double *values, int64_t count, const uint8_t *bitmap, int64_t bit,
                             const struct tally *tally)
 {
-    double waiting[BLOCK + 64];
+    double waiting[BLOCK + 8];
     int64_t waiting_count = 0, valid_count = 0;
-    for (int64_t start = 0; start < count; start += 64) {
-        int64_t size = count - start < 64 ? count - start : 64, before = waiting_count;
-        uint64_t valid = bits_from(bitmap, bit + start, size);
-        if (~valid == 0) {
-            memcpy(waiting + waiting_count, values + start, 64 * sizeof *waiting);
-            waiting_count += 64;
+    for (int64_t start = 0; start < count; start += 8) {
+        int64_t size = count - start < 8 ? count - start : 8, before = waiting_count, shift = (bit + start) & 7;
+        const uint8_t *bytes = bitmap + ((bit + start) >> 3);
+        unsigned valid = bytes[0] >> shift;
+        if (size > 8 - shift) { /* or there may be no other byte */
+            valid |= (unsigned)bytes[1] << (8 - shift);
+        }
+        if (size == 8 && (valid & 0xff) == 0xff) {
+            memcpy(waiting + waiting_count, values + start, 8 * sizeof *waiting);
+            waiting_count += 8;
         } else {
             for (int64_t i = 0; i < size; i++) {
                 waiting[waiting_count] = values[start + i];

@@ -154,6 +154,11 @@ def test_a_hash_depends_on_the_text_alone(texts: list[str]) -> None:
     assert together.tolist() == [int(hash_names([text])[0]) for text in texts]
 
 
+@given(st.lists(st.text(max_size=40) | st.text(max_size=3).map(lambda end: "x" * (LONGEST - 1) + end), max_size=30))
+def test_names_and_texts_have_the_same_hash(texts: list[str]) -> None:
+    assert hash_names(texts).tolist() == hash_texts(pl.Series(texts, dtype=pl.String)).tolist()
+
+
 @given(st.lists(st.text(max_size=12), unique=True, max_size=50))
 def test_different_texts_have_different_hashes(texts: list[str]) -> None:
     assert len(set(hash_names(texts).tolist())) == len(texts)

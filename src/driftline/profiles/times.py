@@ -149,8 +149,8 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
     >>> time_style([pl.Series(["01/02/2024", "03/04/2024"])]), time_style([pl.Series(["tea", "cups"])])
     (<Doubt.ORDER: 'day first or month first'>, <Doubt.NO_TIMES: 'no times'>)
     """
-    there = [texts.drop_nulls().str.strip_chars() for texts in samples if texts.dtype == pl.String]
-    texts = with_plain_digits(pl.concat(there) if there else pl.Series([], dtype=pl.String))
+    there = [texts for texts in samples if texts.dtype == pl.String] or [pl.Series([], dtype=pl.String)]
+    texts = with_plain_digits(pl.concat(there).drop_nulls().str.strip_chars())
     if not len(texts) or not _may_be_times(texts):
         return Doubt.NO_TIMES
     clock = bool(texts.str.contains(r"\d[T ,:]+\s*\d{1,2}:\d{2}|\d{8}[T ]?\d{4}").any())
@@ -175,7 +175,7 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
 def _may_be_times(texts: pl.Series) -> bool:
     """Whether enough texts begin as times do: of most columns of texts nothing else has to be looked at."""
     begin = texts.str.contains(_BEGINS)
-    return max(_share(begin), _share(begin.head(_TOLD_BY))) >= _MOST_TELL
+    return any(part.sum() >= _MOST_TELL * len(part) for part in (begin, begin.head(_TOLD_BY)))
 
 
 def _may_begin_with_year(texts: pl.Series) -> bool:

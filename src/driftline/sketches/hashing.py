@@ -28,27 +28,45 @@ def hash_texts(texts: pl.Series) -> _Hashes:
         return np.empty(0, np.uint64)
     data = texts.cast(pl.Binary)
     lengths = data.bin.size().to_numpy().astype(np.uint64)
-    words = min(-(-int(lengths.max()) // _WORD), LONGEST // _WORD)
-    hashes = mixed(lengths)
+    words = _words_of(lengths)
+    columns: Iterable[npt.NDArray[np.uint64]] = ()
     if words:
         padded = (data + pl.Series([b"\0" * (words * _WORD)])).bin.slice(0, words * _WORD)
         kind = pl.Array(pl.UInt64, words)
-        for at, word in enumerate(padded.bin.reinterpret(dtype=kind, endianness="little").to_numpy().T):
-            there = lengths > np.uint64(at * _WORD)  # a text's hash does not depend on how long others are
-            hashes = np.where(there, mixed(hashes ^ word), hashes)
+        columns = padded.bin.reinterpret(dtype=kind, endianness="little").to_numpy().T
     long = np.flatnonzero(lengths > LONGEST)
-    if len(long):
-        from hashlib import blake2b  # OpenSSL takes as long to load as a small file to check
-
-        rest = data.gather(long.tolist()).bin.slice(LONGEST)
-        tails = [int.from_bytes(blake2b(tail, digest_size=_WORD).digest(), "little") for tail in rest]
-        hashes[long] = mixed(hashes[long] ^ np.array(tails, np.uint64))
-    return hashes
+    tails = data.gather(long.tolist()).bin.slice(LONGEST).to_list() if len(long) else []
+    return _hashed(lengths, columns, long, tails)
 
 
 def hash_names(names: Iterable[str]) -> _Hashes:
-    """Hash names as `hash_texts` does."""
-    return hash_texts(pl.Series("name", list(names), dtype=pl.String))
+    """Hash names as `hash_texts` does, without Polars: its threads may be at work, and a few names would wait."""
+    data = [name.encode() for name in names]
+    lengths = np.array([len(one) for one in data], np.uint64)
+    size = _words_of(lengths) * _WORD
+    padded = b"".join(one[:size].ljust(size, b"\0") for one in data)
+    columns = np.frombuffer(padded, "<u8").reshape(len(data), -1).T if size else ()
+    long = np.flatnonzero(lengths > LONGEST)
+    return _hashed(lengths, columns, long, [data[at][LONGEST:] for at in long.tolist()])
+
+
+def _words_of(lengths: _Hashes) -> int:
+    """The words that are looked at together, of texts of so many bytes."""
+    return min(-(-int(lengths.max(initial=0)) // _WORD), LONGEST // _WORD)
+
+
+def _hashed(lengths: _Hashes, words: Iterable[_Hashes], long: npt.NDArray[np.int64], tails: list[bytes]) -> _Hashes:
+    """The hashes of texts by their ``words``, of each place a column, and the ``tails`` of the ``long`` ones."""
+    hashes = mixed(lengths)
+    for at, word in enumerate(words):
+        there = lengths > np.uint64(at * _WORD)  # a text's hash does not depend on how long others are
+        hashes = np.where(there, mixed(hashes ^ word), hashes)
+    if tails:
+        from hashlib import blake2b  # OpenSSL takes as long to load as a small file to check
+
+        rest = [int.from_bytes(blake2b(tail, digest_size=_WORD).digest(), "little") for tail in tails]
+        hashes[long] = mixed(hashes[long] ^ np.array(rest, np.uint64))
+    return hashes
 
 
 def mixed(values: _Hashes) -> _Hashes:

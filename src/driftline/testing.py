@@ -30,8 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def check_data(request: pytest.FixtureRequest) -> Callable[..., Report]:
     """``check_data(reference, current, fail_on="any", **options)`` fails the test where there are alerts.
 
-    The options are those of `driftline.check`; ``fail_on`` is one or more of any, drift, performance, quality and
-    never. Returns the report.
+    The options are those of `driftline.check`; ``fail_on`` is one or more of any, drift, performance, quality,
+    rule and never. Returns the report.
     """
 
     def check_data(reference: Any, current: Any, *, fail_on: str | Iterable[str] = "any", **options: Any) -> Report:

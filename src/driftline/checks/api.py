@@ -17,6 +17,7 @@ from driftline.checks.guesses import Said
 from driftline.checks.notes import require_times_read
 from driftline.checks.reading import open_side, read_sides_alike
 from driftline.checks.report import Alert, ColumnReport, Report
+from driftline.checks.ruled import require_features, rules_of
 from driftline.checks.scan import Batches, Layout, Seen, read_sides
 from driftline.checks.schema import require_columns, schema_of, set_aside
 from driftline.checks.sides import Sides, classes_of
@@ -33,6 +34,7 @@ from driftline.profiles.frame import (
     too_many_classes,
 )
 from driftline.profiles.times import checked_time_format
+from driftline.rules import Rule
 from driftline.sources.rows import StreamedRows
 from driftline.statistics import Floors
 
@@ -63,6 +65,7 @@ def check(
     positive: object = None,
     floors: Floors | None = None,
     multivariate: str = "correlation",
+    rules: Iterable[Rule | str] = (),
     progress: Callable[[float], None] | None = None,
 ) -> Report:
     """Compare current rows with reference rows: a Polars or pandas frame, anything with
@@ -77,8 +80,9 @@ def check(
     allow for that, and without it for what rows of one day share, where there are times. ``multivariate`` looks for
     changed relations between columns: by their rank "correlation", by a "classifier" that tells the two sides apart, or
     "none". An alert is a column that has drifted, by more than chance and more than a trifle (``floors``), or accuracy,
-    ROC AUC or MAE significantly worse than on the reference. ``progress`` is called with the share of the work that is
-    done, 0 to 1.
+    ROC AUC or MAE significantly worse than on the reference, or one of ``rules`` in breach, which may be expressions
+    such as "accuracy < 0.75": the current rows are one window. ``progress`` is called with the share of the work that
+    is done, 0 to 1.
     Files are streamed: memory does not grow with their rows.
 
     >>> import polars as pl
@@ -103,8 +107,9 @@ def check(
         cluster=cluster,
     )
     asked = _task(task), None if positive is None else class_name(positive)
-    said = Said(task=task is not None, positive=positive is not None)
-    return _check(reference, current, columns, *asked, said, floors or Floors(), multivariate, progress or _silent)
+    said, known = Said(task=task is not None, positive=positive is not None), rules_of(rules)
+    more = floors or Floors(), multivariate, known, progress or _silent
+    return _check(reference, current, columns, *asked, said, *more)
 
 
 def _check(
@@ -116,6 +121,7 @@ def _check(
     said: Said,
     floors: Floors,
     multivariate: str,
+    rules: tuple[Rule, ...],
     progress: Callable[[float], None],
 ) -> Report:
     """Check with this task and positive class; what the caller ``said`` of them is no guess."""
@@ -126,6 +132,7 @@ def _check(
     schema = schema_of(before.sample, now.sample, columns, task, positive)
     if positive is not None and schema.task is not Task.BINARY:
         raise UsageError(f"positive {positive!r} came, and the task is {schema.task.value}; only a binary model has it")
+    require_features(rules, schema.features)
     aside = set_aside(before.sample, now.sample, schema, alike.doubts)
     compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
     layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
@@ -150,8 +157,9 @@ def _check(
     if (seen_task, seen_positive) != (schema.task, schema.positive):
         if not again:
             raise DataError(_unlike_the_first_rows(sides, seen_task))
-        return _check(reference, current, columns, seen_task, seen_positive, said, floors, multivariate, progress)
-    return report_of(sides, schema, aside, multivariate, said)
+        seen = seen_task, seen_positive
+        return _check(reference, current, columns, *seen, said, floors, multivariate, rules, progress)
+    return report_of(sides, schema, aside, multivariate, said, rules)
 
 
 def _silent(share: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -21,12 +21,14 @@ from driftline.checks.report import (
     RowCounts,
     Segment,
 )
+from driftline.checks.ruled import judged, rule_alerts
 from driftline.checks.scan import REPEATED_LEAST
 from driftline.checks.sides import Sides
 from driftline.events import Kind, Schema, Task
 from driftline.lookalikes import differs_by, pairs, shown, shown_all
 from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
+from driftline.rules import Rule
 from driftline.statistics import (
     CATALOGUE,
     Better,
@@ -55,7 +57,14 @@ _Ends = tuple[float, float, float]
 """A value and the two ends of its interval."""
 
 
-def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], multivariate: str, said: Said) -> Report:
+def report_of(
+    sides: Sides,
+    schema: Schema,
+    aside: Mapping[str, ColumnDrift],
+    multivariate: str,
+    said: Said,
+    rules: Sequence[Rule] = (),
+) -> Report:
     """The report on two sides; ``aside`` are the features that are not compared, with their reasons."""
     reference, current = sides.profiles(sides.before.profile), sides.profiles(sides.now.profile)
     label = sides.columns.label
@@ -84,7 +93,9 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
     segments = _segments(sides)
     was, became = _measures(sides, before.performance), _measures(sides, now.performance)
     lost = {name: column for name, column in columns.items() if column.drift.is_lost}  # explains what else went wrong
+    verdicts = judged(rules, sides, columns)
     alerts = (
+        *rule_alerts(verdicts),
         *_drift_alerts(lost, sides),
         *_performance_alerts(sides, before.performance, now.performance),
         *_segment_alerts(sides),
@@ -112,6 +123,7 @@ def report_of(sides: Sides, schema: Schema, aside: Mapping[str, ColumnDrift], mu
         positive=positive_of(sides, said, was, became),
         guesses=guesses_on(sides, schema, said, relations=dependence is not None and dependence.value is not None),
         curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
+        rules=verdicts,
     )
 
 

@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 from driftline.errors import AlertsFound, UnknownNameError
 from driftline.profiles import Column, NumericColumn
+from driftline.rules import Rule, Verdict
+from driftline.rules.topic import feature_measure
 from driftline.statistics import CalibrationBin, ColumnDrift, Measure
 from driftline.statistics.dependence import Dependence
 
-FAIL_ON = ("any", "drift", "performance", "quality", "never")
+FAIL_ON = ("any", "drift", "performance", "quality", "rule", "never")
 """Which alerts fail a check."""
 
 MOST_PAIRS = 1000
@@ -96,19 +98,44 @@ class Curves:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleReport:
+    """What a rule says of the current rows: it is in breach, all is well, or they do not let it judge."""
+
+    rule: Rule
+    verdict: Verdict
+
+    @property
+    def column(self) -> str | None:
+        """The feature that the rule is on; None for a rule on all rows."""
+        found = feature_measure(self.rule.measure)
+        return None if found is None else found[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One thing that went wrong, with ``message`` in words.
 
-    ``kind`` is drift (of values or relations), performance, or quality: a column that is gone or changed its kind,
-    values that went missing, ids that repeat.
+    ``kind`` is drift (of values or relations), performance, quality (a column that is gone or changed its kind,
+    values that went missing, ids that repeat), or rule: a rule of the configuration, ``of``, is in breach.
     """
 
-    kind: Literal["drift", "performance", "quality"]
+    kind: Literal["drift", "performance", "quality", "rule"]
     column: str | None
     measure: str
     value: float | None
     threshold: float | None
     message: str
+    of: RuleReport | None = None
+
+    @property
+    def rule(self) -> str | None:
+        """The name of the rule; None for alerts of another kind."""
+        return None if self.of is None else self.of.rule.name
+
+    @property
+    def severity(self) -> str | None:
+        """The severity of the rule: page, warning or info; None for alerts of another kind."""
+        return None if self.of is None else self.of.rule.severity.value
 
     def __str__(self) -> str:
         return self.message
@@ -123,6 +150,7 @@ class Report:
     of each class, ``segments`` those of each segment, and ``curves`` what they are drawn from. ``duplicates`` are the
     shares of rows, or ids, that repeat an earlier one. ``notes`` are worth a word and are no alert. ``guesses`` are
     what was taken for granted without being told, among it the class that ``positive`` is, of a binary model.
+    ``rules`` are what each rule says.
     """
 
     verdict: Literal["ok", "alert"]
@@ -142,6 +170,7 @@ class Report:
     positive: Positive | None = None
     guesses: tuple[str, ...] = ()
     curves: Curves = field(default_factory=Curves, repr=False)
+    rules: tuple[RuleReport, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON: numbers are finite or None."""
@@ -172,17 +201,8 @@ class Report:
             "calibration": _both([[one._asdict() for one in side] for side in self.curves.calibration]),
             "gains": _both(self.curves.gains),
             "dependence": None if self.dependence is None else _dependence(self.dependence),
-            "alerts": [
-                {
-                    "kind": alert.kind,
-                    "column": alert.column,
-                    "measure": alert.measure,
-                    "value": alert.value,
-                    "threshold": alert.threshold,
-                    "message": alert.message,
-                }
-                for alert in self.alerts
-            ],
+            "alerts": [_alert(alert) for alert in self.alerts],
+            "rules": [_rule(one) for one in self.rules],
             "notes": list(self.notes),
             "positive": None if self.positive is None else _positive(self.positive),
             "guesses": list(self.guesses),
@@ -202,7 +222,8 @@ class Report:
         return page
 
     def raise_for_alerts(self, kinds: str | Iterable[str] = "any") -> None:
-        """Raise `AlertsFound` if there is an alert of these ``kinds``: any, drift, performance, quality or never.
+        """Raise `AlertsFound` if there is an alert of these ``kinds``: any, drift, performance, quality, rule or
+        never.
 
         "never" adds none to the others.
         """
@@ -254,6 +275,38 @@ def kinds_of_alerts(kinds: str | Iterable[str]) -> frozenset[str]:
         if kind not in FAIL_ON:
             raise UnknownNameError("kind of alert", kind, FAIL_ON)
     return frozenset(asked)
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "kind": alert.kind,
+        "column": alert.column,
+        "measure": alert.measure,
+        "value": alert.value,
+        "threshold": alert.threshold,
+        "message": alert.message,
+    }
+    return found if alert.of is None else {**_rule(alert.of), **found}
+
+
+def _rule(found: RuleReport) -> dict[str, Any]:
+    rule, verdict = found.rule, found.verdict
+    return {
+        "rule": rule.name,
+        "severity": rule.severity.value,
+        "measure": rule.measure,
+        "column": found.column,
+        "condition": rule.condition,
+        "state": verdict.state.value,
+        "value": verdict.value,
+        "low": verdict.low,
+        "high": verdict.high,
+        "n": verdict.n,
+        "threshold": verdict.threshold,
+        "bound": verdict.bound,
+        "confidence": verdict.confidence,
+        "reason": verdict.reason,
+    }
 
 
 def _column(report: ColumnReport) -> dict[str, Any]:

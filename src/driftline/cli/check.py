@@ -72,13 +72,13 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     metavar="KINDS",
     multiple=True,
     default=("any",),
-    help="Which alerts make the exit code 1: any, drift, performance, quality or never. With commas, or repeated.",
+    help="Which alerts make the exit code 1: any, drift, performance, quality, rule, never. With commas, or repeated.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="F",
-    help="Take columns and task from driftline.yaml.",
+    help="Take columns, task and rules from driftline.yaml.",
 )
 @click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
@@ -185,6 +185,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "categorical": columns.categorical,
         "cluster": columns.cluster,
         "floors": model.floors,
+        "rules": model.rules,
         "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import available_timezones
@@ -25,7 +25,7 @@ from driftline.monitoring.options import (
 from driftline.profiles import Columns
 from driftline.profiles.times import checked_time_format
 from driftline.rules import Rule
-from driftline.rules.topic import rests_on_labels
+from driftline.rules.topic import OF_FEATURES, feature_measure, rests_on_labels
 from driftline.statistics import Floors
 from driftline.statistics.catalogue import rule_measures
 
@@ -46,7 +46,7 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         labels=_labels(check, (*key, "labels"), section.labels),
         reference=check.folder / check.local((*key, "reference", "path"), section.reference.path),
         season=section.reference.season,
-        rules=_rules(check, (*key, "alerts", "rules"), section.alerts.rules, section.task),
+        rules=_rules(check, (*key, "alerts", "rules"), section),
         floors=check.checked(
             (*key, "alerts", "floors"), lambda: Floors(**msgspec.structs.asdict(section.alerts.floors))
         ),
@@ -137,25 +137,35 @@ def _labels(check: Checker, key: Key, section: LabelsSection) -> LabelsConfig:
     return LabelsConfig(expected, accepted)
 
 
-def _rules(check: Checker, key: Key, sections: Iterable[RuleSection], task: Task | None) -> tuple[Rule, ...]:
+def _rules(check: Checker, key: Key, model: ModelSection) -> tuple[Rule, ...]:
     found: list[Rule] = []
-    for index, section in enumerate(sections):
+    for index, section in enumerate(model.alerts.rules):
         at = (*key, str(index))
         if not section.name.isprintable() or section.name != section.name.strip():
             reason = f"came {shown(section.name)}; allowed is a text that can be seen, without spaces around it"
             raise check.error((*at, "name"), reason)
         if section.name in [rule.name for rule in found]:
             raise check.error((*at, "name"), f"{shown(section.name)} came before; name it apart")
-        found.append(_rule(check, at, section, task))
+        _check_measure(check, (*at, "measure"), section.measure, model)
+        found.append(_rule(check, at, section))
     return tuple(found)
 
 
-def _rule(check: Checker, key: Key, section: RuleSection, task: Task | None) -> Rule:
+def _check_measure(check: Checker, key: Key, measure: str, model: ModelSection) -> None:
+    task, features = model.task, model.columns.features
     known = rule_measures(task)
-    if section.measure not in known:
+    _, feature = feature_measure(measure) or ("", "")
+    if not feature and measure not in known:
         of = f" of a {task} model" if task is not None else ""
-        reason = f"{shown(section.measure)} is not a measure{of}; known: {', '.join(known)}."
-        raise check.error((*key, "measure"), reason + did_you_mean(section.measure, known))
+        listed = (*known, *(f"{kind}.FEATURE" for kind in OF_FEATURES))
+        reason = f"{shown(measure)} is not a measure{of}; known: {', '.join(listed)}."
+        raise check.error(key, reason + did_you_mean(measure, known))
+    if feature and features is not None and feature not in features:
+        reason = f"{shown(feature)} is not one of `features`: {', '.join(features)}."
+        raise check.error(key, reason + did_you_mean(feature, features))
+
+
+def _rule(check: Checker, key: Key, section: RuleSection) -> Rule:
     values = {name: getattr(section, name) for name in section.__struct_fields__}
     if section.min_coverage != LEAST_COVERAGE and not rests_on_labels(section.measure):
         reason = f"is for rules on performance and on label_drift; {section.measure} needs no labels, leave it out"

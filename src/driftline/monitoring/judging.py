@@ -18,15 +18,14 @@ from driftline.events import ALL_VERSIONS, Window
 from driftline.monitoring.agreement import known_marks
 from driftline.monitoring.alerting import AlertEvent, move_alerts
 from driftline.monitoring.model import MonitoredModel
-from driftline.monitoring.summary import Stage, WindowSummary, column_measure, summarize
+from driftline.monitoring.summary import Stage, WindowSummary, summarize
 from driftline.profiles import WindowProfile, profile_rows
 from driftline.profiles.frame import FEATURE, SCORE
-from driftline.rules import Coverage, Rule, Verdict, interval_confidence, judge
+from driftline.rules import Rule, Verdict, WindowFacts, verdict_on
 from driftline.rules import State as VerdictState
-from driftline.rules.topic import is_of_window, needs_labels
+from driftline.rules.topic import needs_labels
 from driftline.sketches import decode, encode
-from driftline.statistics import Measure
-from driftline.statistics.performance import label_coverage, measures
+from driftline.statistics import Floors, Measure
 from driftline.store.log import Table
 from driftline.store.state import Judgement, State, WindowRow, Work
 
@@ -142,13 +141,9 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
         summaries |= {version: summary(version, profile) for version, profile in profiles.items()}
     due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
     whole_summary = summaries[ALL_VERSIONS]
-    coverage = Coverage(min(whole.labelled, whole.predictions), whole.predictions)
-
-    def verdict(rule: Rule) -> Verdict:
-        measure, seen = measure_for(rule, whole, whole_summary, positive), shown_measure(rule, whole_summary)
-        return judge(rule, measure, coverage, shown=seen)
-
-    judgements = [_judgement(model.name, window, verdict(rule), now) for rule in due]
+    facts = facts_of(whole, whole_summary, positive=positive, floors=model.config.floors)
+    verdicts = [verdict_on(rule, facts, shown=_shown(rule, whole_summary)) for rule in due]
+    judgements = [_judgement(model.name, window, verdict, now) for verdict in verdicts]
     return _Assessment(window.start, _again_at(window, stage, model), summaries, judgements)
 
 
@@ -186,19 +181,21 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
     return _Stored(changed, first)
 
 
-def measure_for(rule: Rule, profile: WindowProfile, summary: WindowSummary, positive: str | None) -> Measure:
-    """The measure that a rule speaks of, with the interval that the rule wants."""
-    confidence = interval_confidence(rule)
-    if rule.measure == "label_coverage":
-        return label_coverage(profile.labelled, profile.predictions, confidence=confidence)
-    if is_of_window(rule.measure):
-        return column_measure(rule.measure, summary)
-    found = measures(profile.performance, confidence=confidence, positive=positive, names=[rule.measure])
-    problem = "no labelled rows" if profile.performance is None else "this model's task does not have it"
-    return found.get(rule.measure, Measure(rule.measure, confidence=confidence, problem=problem))
+def facts_of(
+    profile: WindowProfile, summary: WindowSummary, *, positive: str | None, floors: Floors | None = None
+) -> WindowFacts:
+    """What the profile and the summary of one window show, as far as rules ask."""
+    return WindowFacts(
+        profile,
+        features=summary.drift,
+        prediction=summary.prediction_drift,
+        label=summary.label_drift,
+        positive=positive,
+        chance=(floors or Floors()).chance,
+    )
 
 
-def shown_measure(rule: Rule, summary: WindowSummary) -> Measure | None:
+def _shown(rule: Rule, summary: WindowSummary) -> Measure | None:
     """The measure that a rule speaks of as the window shows it, with its 95 % interval; None where that has none."""
     view = summary.coverage if rule.measure == "label_coverage" else summary.performance.get(rule.measure)
     return None if view is None else Measure(rule.measure, view.value, view.low, view.high, view.n)

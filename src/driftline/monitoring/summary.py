@@ -114,31 +114,6 @@ def summarize(
     )
 
 
-def column_measure(name: str, summary: WindowSummary) -> Measure:
-    """A measure of a window's columns: the numbers that rules on drift and on missing values speak of. No interval.
-
-    ``drifted_features_ratio`` is the share of the judged features that have drifted, ``missing_ratio`` the largest
-    share of missing values of any feature, both 0 to 1. ``prediction_drift`` and ``label_drift`` are the distance from
-    the reference in units of its threshold; at most 1 where chance explains the distance.
-    """
-    if name == "missing_ratio":
-        shares = [view.missing_current for view in summary.drift.values() if view.missing_current is not None]
-        problem = "" if shares else "no feature was seen"
-        return Measure(name, max(shares, default=None), n=summary.predictions, problem=problem)
-    if name == "drifted_features_ratio":
-        judged = [view.drifted for view in summary.drift.values() if view.drifted or view.value is not None]
-        problem = "" if judged else "no feature could be compared"
-        return Measure(name, sum(judged) / len(judged) if judged else None, n=summary.predictions, problem=problem)
-    view, n = summary.prediction_drift, summary.predictions
-    if name == "label_drift":
-        view, n = summary.label_drift, summary.labelled
-    if view is None or view.value is None or not view.threshold:
-        return Measure(name, n=n, problem=view.reason if view is not None else "there is nothing to compare")
-    distance = view.beyond_chance
-    assert distance is not None  # there is a value
-    return Measure(name, distance / view.threshold, n=n)
-
-
 def compare(
     reference: Reference, current: WindowProfile, months: Sequence[int], floors: Floors | None = None
 ) -> dict[str, ColumnDrift]:

@@ -13,7 +13,7 @@ from driftline.profiles import NumericColumn
 from driftline.reports import performance_html
 from driftline.reports.bars import Bars, bars_of
 from driftline.reports.drawn import Profiles, bars_for
-from driftline.reports.words import cleaned, is_worse, parts_of, problems
+from driftline.reports.words import RULE_STATES, cleaned, is_worse, parts_of, problems
 from driftline.statistics import DISTANCES, TESTS
 from driftline.statistics.figures import figure, percent, percents
 from driftline.statistics.significance import p_text
@@ -141,6 +141,7 @@ def render(
             if table.parts
         ],
         alerts_open=_ALERTS_OPEN,
+        states=RULE_STATES,
         parts_open=_PARTS_OPEN,
     )
 

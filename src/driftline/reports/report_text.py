@@ -13,7 +13,16 @@ from rich.text import Text
 
 from driftline.lookalikes import shown_all
 from driftline.reports.drawn import Profiles, bars_for
-from driftline.reports.words import cleaned, fallen, figures_of, is_compared, is_worse, parts_of, problems
+from driftline.reports.words import (
+    RULE_STATES,
+    cleaned,
+    fallen,
+    figures_of,
+    is_compared,
+    is_worse,
+    parts_of,
+    problems,
+)
 from driftline.statistics.figures import percent, percents
 
 ROWS_SHOWN = 20
@@ -81,6 +90,7 @@ def renderables(report: Mapping[str, Any], profiles: Profiles, *, encoding: str 
     yield from _verdict(report, profiles, signs)
     yield from _columns(report["columns"], profiles, signs)
     yield from _performance(report, signs)
+    yield from _rules(report["rules"], signs)
     yield from _parts(report, "segments", "segment", signs)
     yield from _parts(report, "classes", "class", signs)
     yield from _dependence(report["dependence"], signs)
@@ -97,9 +107,13 @@ def _verdict(report: Mapping[str, Any], profiles: Profiles, signs: Signs) -> Ite
         f"{rows['current']:,} current rows against {rows['reference']:,} of the reference; "
         f"{drifted} of {len(report['columns'])} columns drifted"
     )
+    silent = sum(rule["state"] == "nodata" for rule in report["rules"])
+    if silent:
+        yield Text(f"{silent} of {len(report['rules'])} rules could not be judged, see below", "yellow")
     if report["positive"] is not None and report["positive"]["doubt"]:
         yield signs.text(report["positive"]["doubt"], "bold yellow")
-    alerts = [alert for alert in report["alerts"] if alert["kind"] == "performance" or alert["column"] not in profiles]
+    told = ("performance", "rule")
+    alerts = [alert for alert in report["alerts"] if alert["kind"] in told or alert["column"] not in profiles]
     for alert in alerts[:_ALERTS_SHOWN]:
         yield signs.text(alert["message"], "red")
     if len(alerts) > _ALERTS_SHOWN:
@@ -195,6 +209,24 @@ def _performance(report: Mapping[str, Any], signs: Signs) -> Iterator[Renderable
     coverage = report["label_coverage"]
     if coverage is not None and coverage["value"] is not None and coverage["value"] < 1:
         yield Text(f"{percent(coverage['value'])} of the current rows have a label")
+
+
+def _rules(rules: Sequence[Mapping[str, Any]], signs: Signs) -> Iterator[RenderableType]:
+    """What each rule says; the alerts above have named those in breach, so that these are told in a word."""
+    if not rules:
+        return
+    table = _table(("rule", "severity", "verdict", "why"))
+    for rule in rules:
+        state = rule["state"]
+        why = rule["condition"] if state == "breach" else rule["reason"]
+        table.add_row(
+            signs.text(rule["rule"], "red" if state == "breach" else "", longest=_NAME_SHOWN),
+            Text(rule["severity"]),
+            Text(RULE_STATES[state], "yellow" if state == "nodata" else ""),
+            signs.text(why, longest=_WORDS_SHOWN),
+        )
+    yield Text()
+    yield table
 
 
 def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Iterator[RenderableType]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:  # a check has none
     from driftline.rules.contest import Contest
 
 
+RULE_STATES: Mapping[str, str] = {"breach": "in breach", "ok": "ok", "nodata": "not judged"}
+"""What a rule says of a window, in words."""
+
+
 class Fallen(NamedTuple):
     """Rows, such as those of a segment or a class, where a measure is worse than on the reference."""
 

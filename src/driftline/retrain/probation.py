@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from driftline.monitoring.judging import measure_for
+from driftline.monitoring.judging import facts_of
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.summary import summarize
 from driftline.profiles import WindowProfile
-from driftline.rules import Coverage, JudgedWindow, Rule, alerts_of, judge
+from driftline.rules import JudgedWindow, Rule, alerts_of, verdict_on
 from driftline.rules import State as VerdictState
 from driftline.rules.topic import Topic, topic_of
 from driftline.sketches import decode
@@ -87,8 +87,7 @@ def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:
         positive=positive,
         more=[rule.measure],
     )
-    coverage = Coverage(min(profile.labelled, profile.predictions), profile.predictions)
-    return JudgedWindow(row.window, judge(rule, measure_for(rule, profile, summary, positive), coverage))
+    return JudgedWindow(row.window, verdict_on(rule, facts_of(profile, summary, positive=positive)))
 
 
 def judged_windows(count: int) -> str:

@@ -1,6 +1,7 @@
 """Rules and what they say: rule and measure -> verdict; verdicts -> alerts. Pure: no input, no output, no clock."""
 
 from driftline.rules.expression import parse_expression
+from driftline.rules.facts import WindowFacts, drifted_ratio, measured, verdict_on
 from driftline.rules.held_against import held_against
 from driftline.rules.history import (
     AlertMachine,
@@ -32,13 +33,17 @@ __all__ = [
     "Transition",
     "TransitionKind",
     "Verdict",
+    "WindowFacts",
     "alerts_of",
     "apply",
+    "drifted_ratio",
     "held_against",
     "interval_confidence",
     "judge",
+    "measured",
     "number_text",
     "parse_expression",
     "pending",
     "reconcile",
+    "verdict_on",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from driftline.errors import UsageError
-from driftline.rules.topic import rests_on_labels
+from driftline.rules.topic import feature_measure, rests_on_labels
 
 MEASURE_NAME = re.compile(r"[A-Za-z_][\w.]*")
 """What a measure may be called in a rule."""
@@ -67,7 +67,7 @@ class Rule:
     def __post_init__(self) -> None:
         if not self.name.strip():
             raise UsageError("a rule came without a name; give it one, such as 'accuracy-low'")
-        if not MEASURE_NAME.fullmatch(self.measure):
+        if not MEASURE_NAME.fullmatch(self.measure) and feature_measure(self.measure) is None:
             raise UsageError(
                 f"rule {self.name!r}: {self.measure!r} is not the name of a measure; "
                 "it starts with a letter and goes on with letters, digits, _ and ., such as 'accuracy'"

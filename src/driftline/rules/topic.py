@@ -5,9 +5,32 @@
 
 from __future__ import annotations
 
-from driftline.statistics.catalogue import CATALOGUE, STALENESS, Topic
+from driftline.statistics.catalogue import CATALOGUE, LATENCY, STALENESS, Topic
 
-__all__ = ["STALENESS", "Topic", "is_of_window", "needs_labels", "rests_on_labels", "topic_of"]
+__all__ = [
+    "LATENCY",
+    "OF_FEATURES",
+    "STALENESS",
+    "Topic",
+    "feature_measure",
+    "is_of_window",
+    "needs_labels",
+    "rests_on_labels",
+    "topic_of",
+]
+
+OF_FEATURES = {"drift": Topic.DRIFT, "missing": Topic.PIPELINE}
+"""Measures of one feature, written before its name: ``drift.age``."""
+
+
+def feature_measure(measure: str) -> tuple[str, str] | None:
+    """Return which of `OF_FEATURES` a measure is, and the feature that it is of; None for other measures.
+
+    >>> feature_measure("drift.age"), feature_measure("missing.sepal.length"), feature_measure("mae")
+    (('drift', 'age'), ('missing', 'sepal.length'), None)
+    """
+    kind, _, feature = measure.partition(".")
+    return (kind, feature) if kind in OF_FEATURES and feature.strip() else None
 
 
 def topic_of(measure: str) -> Topic:
@@ -15,7 +38,11 @@ def topic_of(measure: str) -> Topic:
 
     >>> topic_of("label_coverage").value, topic_of("accuracy").value, topic_of("prediction_drift").value
     ('pipeline', 'performance', 'drift')
+    >>> topic_of("missing.age").value, topic_of("drift.age").value, topic_of("latency_p95").value
+    ('pipeline', 'drift', 'operation')
     """
+    if (of := feature_measure(measure)) is not None:
+        return OF_FEATURES[of[0]]
     return CATALOGUE[measure].topic if measure in CATALOGUE else Topic.PERFORMANCE
 
 
@@ -34,6 +61,8 @@ def needs_labels(measure: str) -> bool:
     >>> needs_labels("accuracy"), needs_labels("label_coverage"), needs_labels("prediction_drift")
     (True, True, False)
     """
+    if feature_measure(measure) is not None:
+        return False
     return measure not in CATALOGUE or CATALOGUE[measure].needs_labels
 
 

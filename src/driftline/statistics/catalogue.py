@@ -23,11 +23,15 @@ from driftline.statistics.rise import mae_rose
 
 
 class Topic(enum.StrEnum):
-    """What a measure is about. An earlier topic explains a later one: broken data make a model look bad, and drift."""
+    """What a measure is about. An earlier topic explains a later one: broken data make a model look bad, and drift.
+
+    How fast a model answers (operation) explains nothing, and is explained by nothing.
+    """
 
     PIPELINE = "pipeline"
     PERFORMANCE = "performance"
     DRIFT = "drift"
+    OPERATION = "operation"
 
     @property
     def rank(self) -> int:
@@ -53,6 +57,7 @@ class Unit(enum.Enum):
     TIMES = "times"
     OF_LABEL = "unit of the label"
     HOURS = "hours"
+    SECONDS = "seconds"
 
 
 class LeastChange(NamedTuple):
@@ -111,6 +116,9 @@ class MeasureSpec:
 
 STALENESS = "hours_since_last_event"
 """The measure of a model that nothing arrives of, wall-clock time."""
+
+LATENCY = "latency_p95"
+"""The seconds within which 95 of 100 answers of a window came."""
 
 
 def _share(name: str, function: Callable[[Any, Question], Measure], **more: Any) -> MeasureSpec:
@@ -258,6 +266,7 @@ _ALL = (
     _of_windows("drifted_features_ratio", Topic.DRIFT, needs_labels=False),
     _of_windows("prediction_drift", Topic.DRIFT, unit=Unit.TIMES, range=_SIZE, needs_labels=False),
     _of_windows("label_drift", Topic.DRIFT, unit=Unit.TIMES, range=_SIZE),
+    _of_windows(LATENCY, Topic.OPERATION, unit=Unit.SECONDS, range=_SIZE, needs_labels=False),
     _of_windows(STALENESS, Topic.PIPELINE, unit=Unit.HOURS, range=_SIZE, in_rules=False),
 )
 

@@ -13,8 +13,9 @@ import numpy as np
 from driftline.profiles import Regression
 from driftline.sketches import GridSketch, Moments
 from driftline.sketches.moments import LARGEST
-from driftline.statistics.intervals import Interval, least_for_quantile, log_delta, quantile_ranks
+from driftline.statistics.intervals import Interval, log_delta
 from driftline.statistics.measure import Measure
+from driftline.statistics.quantiles import quantile_of
 from driftline.statistics.question import NO_LABELS, ONE_ROW, TOO_LARGE, Question
 from driftline.statistics.tails import (
     Sums,
@@ -24,10 +25,6 @@ from driftline.statistics.tails import (
     mean_of_squares,
     missed_share,
 )
-
-_SMALLEST = 2.0**-126
-"""Errors nearer to 0 are told as 0, which they share a cell with or lie in a cell wider than 2^-7 of themselves."""
-
 
 _LABELS_BEYOND = 1.5
 _SMALLEST_RATIO = Fraction(1, 1 << 900)
@@ -163,51 +160,25 @@ def _capped(sums: Moments) -> bool:
 
 
 def error_p10(performance: Regression, ask: Question) -> Measure:
-    """The error that a tenth of the rows lie below; see `_quantile`."""
-    return _quantile(performance.residuals, 0.1, ask)
+    """The error that a tenth of the rows lie below; see `quantile_of`."""
+    return quantile_of(performance.residuals, 0.1, ask)
 
 
 def error_p50(performance: Regression, ask: Question) -> Measure:
-    """The median error; see `_quantile`."""
-    return _quantile(performance.residuals, 0.5, ask)
+    """The median error; see `quantile_of`."""
+    return quantile_of(performance.residuals, 0.5, ask)
 
 
 def error_p90(performance: Regression, ask: Question) -> Measure:
-    """The error that nine tenths of the rows lie below; see `_quantile`."""
-    return _quantile(performance.residuals, 0.9, ask)
+    """The error that nine tenths of the rows lie below; see `quantile_of`."""
+    return quantile_of(performance.residuals, 0.9, ask)
 
 
 def median_absolute_error(performance: Regression, ask: Question) -> Measure:
-    """The size of error that half of the rows stay below; see `_quantile`."""
-    return _quantile(performance.residuals.folded(), 0.5, ask)
+    """The size of error that half of the rows stay below; see `quantile_of`."""
+    return quantile_of(performance.residuals.folded(), 0.5, ask)
 
 
 def absolute_error_p90(performance: Regression, ask: Question) -> Measure:
-    """The size of error that nine tenths of the rows stay below; see `_quantile`."""
-    return _quantile(performance.residuals.folded(), 0.9, ask)
-
-
-def _quantile(errors: GridSketch, q: float, ask: Question) -> Measure:
-    """A quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the exact ranks
-    that hold the quantile whatever the distribution, out to their cells' edges.
-
-    There is none from few rows: below 6 of the median and below 36 of the other quantiles, at 95 %.
-    """
-    n = errors.count
-    if not n:
-        return ask.no(NO_LABELS)
-    ranks = quantile_ranks(n, q, ask.confidence)
-    if ranks is None:
-        return ask.no(f"{n} of the {least_for_quantile(q, ask.confidence)} labelled rows that an interval needs", n)
-    value = errors.quantile(q)
-    low, high = (errors.quantile_bounds((rank - 0.5) / n) for rank in ranks)  # in between, safe from rounding
-    assert value is not None
-    assert low is not None
-    assert high is not None
-    if max(abs(value), abs(low[0]), abs(high[1])) >= LARGEST:
-        return ask.no(TOO_LARGE, n)
-    return ask.yes(_plain(value), Interval(_plain(low[0]), _plain(high[1])), n)
-
-
-def _plain(error: float) -> float:
-    return 0.0 if abs(error) < _SMALLEST else error
+    """The size of error that nine tenths of the rows stay below; see `quantile_of`."""
+    return quantile_of(performance.residuals.folded(), 0.9, ask)

@@ -22,10 +22,10 @@ from driftline.exporters.prometheus import (
     ServiceMetrics,
     TransitionCount,
 )
-from driftline.monitoring.summary import WindowSummary, column_measure
+from driftline.monitoring.summary import WindowSummary
 from driftline.profiles import NumericColumn
 from driftline.retrain.request import Stage
-from driftline.rules import Rule, Severity
+from driftline.rules import Rule, Severity, drifted_ratio
 from driftline.sketches import decode
 from driftline.store.inbox import POISONED, Inbox
 from driftline.store.outbox import Outbox
@@ -98,7 +98,7 @@ def _model(
     firing = read.alerts(model, status="firing")
     evaluated = read.newest_judgement(model)
     last_arrival = stored.last_arrival if stored is not None else None
-    ratios = {one.version: column_measure("drifted_features_ratio", one).value for one in summaries}
+    ratios = {one.version: drifted_ratio(one.drift) for one in summaries}
     return ModelMetrics(
         model=model,
         predictions={key: value for (name, key), value in counters.items() if name == "predictions"},

@@ -1,0 +1,90 @@
+"""Rules on a check: the current rows are one window, judged as `driftline serve` judges its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from driftline.checks.report import Alert, ColumnReport, RuleReport
+from driftline.checks.sides import Sides
+from driftline.errors import UnknownNameError
+from driftline.rules import Rule, State, Verdict, WindowFacts, parse_expression, verdict_on
+from driftline.rules.topic import OF_FEATURES, feature_measure
+from driftline.statistics import ColumnDrift
+from driftline.statistics.catalogue import rule_measures
+from driftline.statistics.figures import figure
+
+_NO_LABELS = "label_coverage cannot be had: the current rows have no column of labels"
+
+
+def rules_of(rules: Iterable[Rule | str]) -> tuple[Rule, ...]:
+    """Rules, some of them as expressions such as ``accuracy < 0.75``; raise for a measure that nobody knows.
+
+    >>> [rule.name for rule in rules_of(["accuracy < 75%", Rule("slow", "latency_p95", above=0.2)])]
+    ['accuracy < 0.75', 'slow']
+    """
+    found = tuple(parse_expression(rule) if isinstance(rule, str) else rule for rule in rules)
+    known = rule_measures()
+    for rule in found:
+        if rule.measure not in known and feature_measure(rule.measure) is None:
+            raise UnknownNameError(f"measure of the rule {rule.name!r}", rule.measure, (*known, *_templates()))
+    return found
+
+
+def _templates() -> list[str]:
+    return [f"{kind}.FEATURE" for kind in OF_FEATURES]
+
+
+def require_features(rules: Iterable[Rule], features: Iterable[str]) -> None:
+    """Refuse a rule on a feature that the reference does not have."""
+    known = set(features)
+    for rule in rules:
+        _, feature = feature_measure(rule.measure) or ("", "")
+        if feature and feature not in known:
+            raise UnknownNameError(f"feature of the rule {rule.name!r}", feature, known)
+
+
+def judged(rules: Sequence[Rule], sides: Sides, columns: Mapping[str, ColumnReport]) -> tuple[RuleReport, ...]:
+    """What each rule says of the current rows, in the order of the rules."""
+    if not rules:
+        return ()
+    of = {name: report.drift for name, report in columns.items()}
+    facts = WindowFacts(
+        sides.now.profile,
+        features={name: _reasoned(of[name]) for name, report in columns.items() if report.role == "feature"},
+        prediction=_of(sides.columns.prediction, of),
+        label=_of(sides.columns.label, of),
+        positive=sides.layout.schema.positive,
+        chance=sides.floors.chance,
+    )
+    labelled = sides.columns.label in sides.types_now
+    return tuple(RuleReport(rule, _verdict(rule, facts, labelled=labelled)) for rule in rules)
+
+
+def _of(column: str | None, drifts: Mapping[str, ColumnDrift]) -> ColumnDrift | None:
+    return _reasoned(drifts[column]) if column in drifts else None
+
+
+def _reasoned(drift: ColumnDrift) -> ColumnDrift:
+    return drift if drift.reason else replace(drift, reason=drift.problem)
+
+
+def _verdict(rule: Rule, facts: WindowFacts, *, labelled: bool) -> Verdict:
+    verdict = verdict_on(rule, facts)
+    if rule.measure != "label_coverage" or labelled:
+        return verdict
+    return replace(verdict, state=State.NODATA, value=None, low=None, high=None, bound=None, n=0, reason=_NO_LABELS)
+
+
+def rule_alerts(rules: Iterable[RuleReport]) -> list[Alert]:
+    """The alerts of the rules that are in breach, the most severe first."""
+    breached = [one for one in rules if one.verdict.state is State.BREACH]
+    return [_alert(one) for one in sorted(breached, key=lambda one: one.rule.severity.rank)]
+
+
+def _alert(found: RuleReport) -> Alert:
+    rule, verdict = found.rule, found.verdict
+    message = f"rule {rule.name} ({rule.severity}): {verdict.reason}"
+    if verdict.low is not None and verdict.high is not None:
+        message += f"; 95 % interval {figure(verdict.low)} to {figure(verdict.high)}"
+    return Alert("rule", found.column, rule.measure, verdict.value, verdict.threshold, message, found)

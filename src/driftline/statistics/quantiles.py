@@ -1,0 +1,52 @@
+"""Quantiles of what a grid has counted, with exact intervals: of errors, and of how long a model takes to answer."""
+
+from __future__ import annotations
+
+from driftline.profiles import NumericColumn, WindowProfile
+from driftline.sketches import GridSketch
+from driftline.sketches.moments import LARGEST
+from driftline.statistics.intervals import Interval, least_for_quantile, quantile_ranks
+from driftline.statistics.measure import Measure
+from driftline.statistics.question import NO_LABELS, TOO_LARGE, Question
+
+_SMALLEST = 2.0**-126
+"""Numbers nearer to 0 are told as 0, which they share a cell with or lie in a cell wider than 2^-7 of themselves."""
+
+
+def quantile_of(
+    sketch: GridSketch, q: float, ask: Question, *, rows: str = "labelled rows", none: str = NO_LABELS
+) -> Measure:
+    """A quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the exact ranks
+    that hold the quantile whatever the distribution, out to their cells' edges.
+
+    There is none from few rows: at 95 % below 6 of the median, 36 of a tenth or nine tenths, 72 of 95 %. ``rows`` is
+    what is counted, in words, and ``none`` the problem where nothing is.
+    """
+    n = sketch.count
+    if not n:
+        return ask.no(none)
+    ranks = quantile_ranks(n, q, ask.confidence)
+    if ranks is None:
+        return ask.no(f"{n} of the {least_for_quantile(q, ask.confidence)} {rows} that an interval needs", n)
+    value = sketch.quantile(q)
+    low, high = (sketch.quantile_bounds((rank - 0.5) / n) for rank in ranks)  # in between, safe from rounding
+    assert value is not None
+    assert low is not None
+    assert high is not None
+    if max(abs(value), abs(low[0]), abs(high[1])) >= LARGEST:
+        return ask.no(TOO_LARGE, n)
+    return ask.yes(_plain(value), Interval(_plain(low[0]), _plain(high[1])), n)
+
+
+def _plain(number: float) -> float:
+    return 0.0 if abs(number) < _SMALLEST else number
+
+
+def latency_p95(profile: WindowProfile, *, confidence: float = 0.95) -> Measure:
+    """The seconds within which 95 of 100 answers of a window came, 0 or more, of the predictions that say how long
+    they took; `quantile_of`.
+    """
+    seconds = profile.outputs.columns.get("latency_seconds")
+    sketch = seconds.sketch if isinstance(seconds, NumericColumn) else GridSketch()
+    ask, none = Question("latency_p95", confidence, None), "no row says how long the model took (latency_seconds)"
+    return quantile_of(sketch, 0.95, ask, rows="rows with a latency", none=none)

@@ -50,6 +50,7 @@ RULES = (
     Rule("for", "accuracy", below=0.8, for_windows=3, min_samples=30, keep_firing_for=2, severity=Severity.PAGE),
     Rule("mae-high", "mae", above=-1.5e-9, severity=Severity.INFO),
     *(Rule(f"{measure}-high", measure, above=0.25) for measure in WINDOW_MEASURES),
+    *(Rule(f"{name} moved", f"drift.{name}", above=0.2) for name in HOSTILE),
     Rule("coverage-low", "label_coverage", below=0.5),
     Rule("DriftlineDown", "recall", below=0.0, for_windows=400),
 )
@@ -308,7 +309,7 @@ def kinds_of_alerts(folder: Path) -> list[Labels]:
     found = [{"alertname": rule["alert"], "model": "churn", **rule["labels"]} for rule in rules if "alert" in rule]
     forwarded = [one for one in found if "severity" not in one]
     found += [dict(one, severity=severity.value) for one in forwarded for severity in Severity]
-    measures = (*WINDOW_MEASURES, STALENESS, "accuracy", "recall")
+    measures = (*WINDOW_MEASURES, STALENESS, "accuracy", "recall", "drift.age", "missing.age", "drift.plan")
     both = product(measures, Severity, ({}, {"alert_id": "1f"}))
     found += [
         {"alertname": f"{m}-x", "service": "driftline", "model": "churn", "measure": m, "severity": s.value, **own}

@@ -60,7 +60,7 @@ def _explains(one: AlertRow, other: AlertRow) -> bool:
         return False
     if one.measure == other.measure:
         return one.severity != other.severity
-    return topic_of(other.measure) is Topic.DRIFT and topic_of(one.measure) is not Topic.DRIFT
+    return topic_of(other.measure) is Topic.DRIFT and topic_of(one.measure) in (Topic.PIPELINE, Topic.PERFORMANCE)
 
 
 def is_told(event: Event, told: Event | None, *, muted: bool) -> bool:

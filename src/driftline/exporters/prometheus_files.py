@@ -140,9 +140,11 @@ _SEVERITIES = (
 )
 """Severities, with their matcher, how long the first alert of a group waits for others, and when it is told again."""
 
-_PIPELINE = "|".join((*measures_about(Topic.PIPELINE), "worker_failing", "model_absent"))
-_DRIFT = "|".join((*measures_about(Topic.DRIFT), "feature_drift"))
-_BESIDE = "ingest_queue_events|invalid_events_ratio|notifications|up"
+_PIPELINE = "|".join((*measures_about(Topic.PIPELINE), "missing[.].+", "worker_failing", "model_absent"))
+_DRIFT = "|".join((*measures_about(Topic.DRIFT), "drift[.].+", "feature_drift"))
+_BESIDE = "|".join(
+    (*measures_about(Topic.OPERATION), "ingest_queue_events", "invalid_events_ratio", "notifications", "up")
+)
 """Measures of the rule file that explain nothing, and are explained by nothing but each other."""
 
 

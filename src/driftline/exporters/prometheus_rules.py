@@ -11,6 +11,7 @@ from typing import Any
 
 from driftline.rules import Rule
 from driftline.rules.rule import number_text
+from driftline.rules.topic import feature_measure
 
 STALE_AFTER = "model:driftline_stale_after:seconds"
 STALE_BY_DEFAULT = timedelta(days=2)
@@ -60,7 +61,8 @@ def _stale_after(model: ModelAlerts) -> timedelta | None:
 
 
 def _alert(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
-    subject = f"{literal(rule.name)}: {rule.measure} of {{{{ $labels.model }}}}"
+    subject = f"{literal(rule.name)}: {literal(rule.measure)} of {{{{ $labels.model }}}}"
+    _, feature = feature_measure(rule.measure) or ("", "")
     side, count = rule.comparison, '{{ $value | printf "%.0f" }}'
     return {
         "alert": rule.name,
@@ -68,8 +70,9 @@ def _alert(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
         "labels": {
             "severity": rule.severity.value,
             "service": "driftline",
-            "measure": rule.measure,
+            "measure": literal(rule.measure),
             "rule": literal(rule.name),
+            **({"feature": literal(feature)} if feature else {}),
         },
         "annotations": {
             "summary": f"{subject} {side} threshold.",

@@ -18,7 +18,9 @@ from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
 from driftline.rules import Rule
 from driftline.rules.rule import difference
-from driftline.rules.topic import Topic, topic_of
+from driftline.rules.topic import Topic
+from driftline.rules.topic import feature_measure
+from driftline.rules.topic import topic_of
 from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import Rows
@@ -80,6 +82,7 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
         schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
     else:
         schema, reference = _read_reference(config)
+    _require_features(config, schema)
     rebuild = stored is not None and stored.fingerprint != fingerprint
     if stored is None or rebuild or stored.rules != rules:
         with state.work() as work:
@@ -100,6 +103,15 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
             work.unsettle_all(config.name)
     log = EventLog(storage / "log" / config.name, schema)
     return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
+
+
+def _require_features(config: ModelConfig, schema: Schema) -> None:
+    """Refuse rules on features that the reference does not have."""
+    for index, rule in enumerate(config.rules):
+        _, feature = feature_measure(rule.measure) or ("", "")
+        if feature and feature not in schema.features:
+            key = f"models.{config.name}.alerts.rules.{index}.measure"
+            raise ConfigError(str(UnknownNameError("feature", feature, schema.features)), key=key)
 
 
 def remember_fingerprint(model: MonitoredModel, state: State) -> None:

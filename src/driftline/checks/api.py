@@ -108,8 +108,8 @@ def check(
     )
     asked = _task(task), None if positive is None else class_name(positive)
     said, known = Said(task=task is not None, positive=positive is not None), rules_of(rules)
-    more = floors or Floors(), multivariate, known, progress or _silent
-    return _check(reference, current, columns, *asked, said, *more)
+    told = progress or _silent
+    return _check(reference, current, columns, *asked, said, floors or Floors(), multivariate, known, told)
 
 
 def _check(

@@ -62,7 +62,7 @@ def judged(rules: Sequence[Rule], sides: Sides, columns: Mapping[str, ColumnRepo
 
 
 def _of(column: str | None, drifts: Mapping[str, ColumnDrift]) -> ColumnDrift | None:
-    return _reasoned(drifts[column]) if column in drifts else None
+    return _reasoned(drifts[column]) if column is not None and column in drifts else None
 
 
 def _reasoned(drift: ColumnDrift) -> ColumnDrift:

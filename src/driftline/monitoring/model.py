@@ -18,9 +18,7 @@ from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
 from driftline.rules import Rule
 from driftline.rules.rule import difference
-from driftline.rules.topic import Topic
-from driftline.rules.topic import feature_measure
-from driftline.rules.topic import topic_of
+from driftline.rules.topic import Topic, feature_measure, topic_of
 from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import Rows

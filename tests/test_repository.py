@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
 import tarfile
 import tomllib
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -91,6 +93,38 @@ def test_every_package_stands_in_the_layer_contract() -> None:
     there = {one.stem for one in PACKAGE.glob("*.py")} | {one.parent.name for one in PACKAGE.glob("*/__init__.py")}
     assert there - {"__init__", "__main__"} <= contracted
     assert not any("ignore_imports" in one for one in contracts)
+
+
+ANY_FIGURE = re.compile(r"[<>^+,]*\d*(\.\d*)?[gfe%]?|.*%[YmdHMS].*")
+COUNTS = re.compile(r"[<>^]?\d*,?")
+ELSEWHERE = {
+    "alerts/receivers.py: %Y%m%dT%H%M%S",  # keys, which nobody reads
+    "alerts/planner.py: %Y%m%dT%H%M%S%f",
+    "events/schema.py: f",  # classes are written as they were given
+}
+OTHERWISE = ("text", "charts", "client", "exporters/ci")
+"""The room that formats; the drawings, in units of their own; and two that may know nothing of Driftline."""
+
+
+def formats(path: Path) -> Iterator[str]:
+    """The format specifications of a module; strftime, which depends on the locale, is one."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FormattedValue) and isinstance(node.format_spec, ast.JoinedStr):
+            yield "".join(one.value if isinstance(one, ast.Constant) else "9" for one in node.format_spec.values)
+        if isinstance(node, ast.Attribute) and node.attr == "strftime":
+            yield "%Y"
+
+
+def test_only_the_text_room_gives_figures_and_moments_a_shape() -> None:
+    """One number has one shape, whoever shows it. A count may be grouped, and a name may be put into a column."""
+    found = {
+        f"{path.relative_to(PACKAGE)}: {one}"
+        for path in PACKAGE.rglob("*.py")
+        if not str(path.relative_to(PACKAGE)).startswith(OTHERWISE)
+        for one in formats(path)
+        if ANY_FIGURE.fullmatch(one) and not COUNTS.fullmatch(one)
+    }
+    assert found - ELSEWHERE == set()
 
 
 IMPORT_ALL = """

@@ -10,12 +10,13 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from driftline.events import span_text
-from driftline.rules import Severity, number_text
+from driftline.rules import Severity
 from driftline.rules.findings import Findings
 from driftline.rules.topic import STALENESS
-from driftline.statistics.figures import numbers
-from driftline.text import lengths, visible
+from driftline.text import visible
+from driftline.text.durations import lengths
+from driftline.text.moments import span
+from driftline.text.numbers import exact, level, numbers
 
 NO_VALUE = "no value"
 
@@ -235,7 +236,7 @@ def over_text(alerts: Sequence[AlertView]) -> str:
     """The same with a line for each alert; what is more than `MOST_LINES` is counted."""
     lines = [over_title(alerts)]
     for alert in alerts[:MOST_LINES]:
-        said, where = told(alert), span_text(alert.span.start, alert.span.end, alert.timezone)
+        said, where = told(alert), span(alert.span.start, alert.span.end, alert.timezone)
         name = f"{alert.model}: {alert.rule}" if len(alerts) == 1 else alert.rule
         number = f"{alert.measure} {said.value}{said.interval}, threshold {said.threshold}"
         if alert.measure == STALENESS:
@@ -305,9 +306,9 @@ def _words(alert: AlertView, known: Sequence[float]) -> list[str]:
     # People know the threshold as they wrote it.
     beside = texts[known.index(alert.threshold)]
     short = beside.rstrip("0").rstrip(".") if "." in beside and "e" not in beside else beside
-    exact = next((text for text in (short, beside) if _reads_as(text, alert.threshold)), number_text(alert.threshold))
+    as_written = next((text for text in (short, beside) if _reads_as(text, alert.threshold)), exact(alert.threshold))
     return [
-        exact if value == alert.threshold else number_text(value) if text == exact else text
+        as_written if value == alert.threshold else exact(value) if text == as_written else text
         for value, text in zip(known, texts, strict=True)
     ]
 
@@ -326,7 +327,7 @@ def _bound(alert: AlertView, ends: Sequence[float | None], said: str) -> str:
         return ""
     if not low <= alert.threshold <= high:
         return ""
-    return f", {'upper' if bound < alert.threshold else 'lower'} bound {said} ({100 * alert.confidence:g} %)"
+    return f", {'upper' if bound < alert.threshold else 'lower'} bound {said} ({level(alert.confidence)})"
 
 
 def number_lines(alert: AlertView) -> list[str]:
@@ -345,7 +346,7 @@ def number_lines(alert: AlertView) -> list[str]:
 
 
 def _span(alert: AlertView, window: Span) -> str:
-    return span_text(window.start, window.end, alert.timezone)
+    return span(window.start, window.end, alert.timezone)
 
 
 def describe_alert(alert: AlertView) -> list[str]:

@@ -17,6 +17,7 @@ from driftline.rules import Severity
 from driftline.rules.topic import Topic, topic_of
 from driftline.store.outbox import SilenceRow
 from driftline.store.state import AlertRow
+from driftline.text.moments import moment
 
 MATCHED = ("id", "model", "rule", "measure", "severity")
 """The fields of an alert that a silence can speak of."""
@@ -31,7 +32,7 @@ def silenced_because(alert: AlertRow, silences: Iterable[SilenceRow], now: datet
     """Who keeps everybody from being told of an alert, until when and why; empty where nobody does."""
     for silence in silences:
         if silence.starts_at <= now < silence.ends_at and matches(silence.match, alert):
-            return f"silenced by {silence.by} until {silence.ends_at:%Y-%m-%d %H:%M} UTC: {silence.reason}"
+            return f"silenced by {silence.by} until {moment(silence.ends_at)}: {silence.reason}"
     return ""
 
 

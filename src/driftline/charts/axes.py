@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from driftline.charts.svg import LARGEST
-from driftline.text import MONTHS
+from driftline.text.moments import MONTHS, axis_moment
 
 _MOST_TICKS = 12
 _SMALLEST = 1e-200  # below it, steps are no longer numbers that can be told apart
@@ -66,7 +66,7 @@ def _minutes(step: int) -> _Walk:
         skipped = int((first - local).total_seconds() // 60 // step)
         local += timedelta(minutes=skipped * step)
         while True:
-            yield local, f"{local.day} {MONTHS[local.month - 1]} {local:%H:%M}"
+            yield local, axis_moment(local)
             local += timedelta(minutes=step)
 
     return walk

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from driftline.charts.axes import nice_ticks, time_ticks
 from driftline.charts.svg import coordinate, element, finite
+from driftline.text.numbers import numbers
 
 WIDTH = 1000.0
 """Units of x in the stretched part."""
@@ -210,12 +211,13 @@ def _most_ticks(height: float) -> int:
 
 
 def _value_axis(frame: _Frame) -> Iterator[Markup]:
-    for tick in nice_ticks(frame.low, frame.high, _most_ticks(frame.height)):
-        if not frame.low <= tick <= frame.high:
-            continue
+    ticks = [
+        tick for tick in nice_ticks(frame.low, frame.high, _most_ticks(frame.height)) if frame.low <= tick <= frame.high
+    ]
+    for tick, text in zip(ticks, numbers(*ticks), strict=True):
         y = frame.down(tick)
         yield element("line", class_="grid", x1="0%", x2="100%", y1=y, y2=y)
-        yield element("text", f"{tick:.6g}", class_="tick", x=-8, y=y, dy="0.32em", text_anchor="end")
+        yield element("text", text, class_="tick", x=-8, y=y, dy="0.32em", text_anchor="end")
 
 
 def _time_axis(points: Sequence[Point], frame: _Frame, zone: ZoneInfo) -> Iterator[Markup]:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from driftline.charts.axes import nice_ticks
 from driftline.charts.svg import coordinate, element, finite
+from driftline.text.numbers import exact, numbers
 
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 28.0
 _SPARK_EDGE = 3.0
@@ -81,17 +82,18 @@ def interval_bar(
     def across(number: float) -> str:
         return f"{coordinate(max(0.0, min(100.0, 100 * (number - left) / (right - left))))}%"
 
+    said = numbers(left, right)
     parts = [element("line", class_="grid", x1="0%", x2="100%", y1=22.0, y2=22.0)]
     if len(ends) == 2:
         parts.append(element("line", class_="interval", x1=across(ends[0]), x2=across(ends[1]), y1=22.0, y2=22.0))
     parts += [
         element("line", class_="threshold", x1=across(level), x2=across(level), y1=12.0, y2=32.0),
         element("circle", class_="value", cx=across(point), cy=22.0, r=5.0),
-        element("text", f"{left:.6g}", class_="tick", x="0%", y=44.0),
-        element("text", f"{right:.6g}", class_="tick", x="100%", y=44.0, text_anchor="end"),
+        element("text", said[0], class_="tick", x="0%", y=44.0),
+        element("text", said[1], class_="tick", x="100%", y=44.0, text_anchor="end"),
         element(
             "text",
-            f"threshold {level:.6g}",
+            f"threshold {exact(level)}",
             class_="threshold-label",
             x=across(level),
             y=8.0,

@@ -48,8 +48,8 @@ from driftline.statistics import (
 from driftline.statistics.catalogue import headlines, lower_is_better
 from driftline.statistics.dependence import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
-from driftline.statistics.figures import numbers, percent, percents
 from driftline.statistics.performance import size_of
+from driftline.text.numbers import effect, numbers, percent, percents
 
 _SURE = 0.99
 
@@ -151,7 +151,7 @@ def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
         drifted=True,
         more_missing=True,
         problem="",
-        reason=f"a rise of the missing share by {rise[0]:.2f} is at or above {rise[1]:.2f}",
+        reason=f"a rise of the missing share by {effect(rise[0])} is at or above {effect(rise[1])}",
         changes=(f"missing {' → '.join(percents(was, became))}",),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from driftline.statistics.figures import numbers
+from driftline.text.numbers import numbers
 
 _VOLUME_RATIO = 2.0
 _GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5

@@ -18,7 +18,7 @@ from driftline.profiles.frame import named_in, other_class
 from driftline.profiles.usual_names import listed, unplayed, unplayed_words
 from driftline.statistics import Measure
 from driftline.statistics.doubt import doubt_of, doubtful
-from driftline.statistics.figures import percent
+from driftline.text.numbers import percent
 
 _CLASSES_TOLD, _COLUMNS_TOLD = 3, 5
 _READ_AS = {Kind.DATETIME: "dates", Kind.TEXT: "free text", Kind.EMBEDDING: "embeddings"}

@@ -18,7 +18,7 @@ from driftline.profiles.missing import without_missing
 from driftline.profiles.reading import as_written, converted, read_alike
 from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import FrameRows, Rows
-from driftline.statistics.figures import percent
+from driftline.text.numbers import percent
 
 MISSING_TOLD = 0.01
 """Share of classes without a value from which on it is said that one may be called so."""

@@ -19,8 +19,8 @@ from driftline.statistics import ColumnDrift, Floors
 from driftline.statistics.between import few_blocks
 from driftline.statistics.changes import FAR_WORDS
 from driftline.statistics.drift import more_missing
-from driftline.statistics.figures import numbers, percent, percents
 from driftline.statistics.scores import unscored
+from driftline.text.numbers import numbers, percent, percents
 
 _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numbers", "prediction": "numbers"}
 _READ = {Kind.NUMERIC: "numbers", Kind.DATETIME: "dates"}

@@ -12,7 +12,7 @@ from driftline.rules import Rule, State, Verdict, WindowFacts, parse_expression,
 from driftline.rules.topic import OF_FEATURES, feature_measure
 from driftline.statistics import ColumnDrift
 from driftline.statistics.catalogue import rule_measures
-from driftline.statistics.figures import figure
+from driftline.text.numbers import figure
 
 _NO_LABELS = "label_coverage cannot be had: the current rows have no column of labels"
 

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from driftline.alerts.message import AlertView, told
-from driftline.events import moment_text
 from driftline.text import visible
+from driftline.text.moments import day_or_moment
 
 _STYLES = {"page": "bold red", "warning": "yellow", "info": "cyan"}
 
@@ -29,7 +29,7 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
             Text(one.severity, _STYLES.get(one.severity, "")) if one.status == "firing" else Text(one.status),
             Text(visible(one.model)),
             Text(visible(one.rule)),
-            Text(moment_text(one.span.start, one.timezone)),
+            Text(day_or_moment(one.span.start, one.timezone)),
             Text(f"{'–' if one.value is None else said.value} (limit {said.threshold})"),
         )
         if one.muted and one.status == "firing":

@@ -18,6 +18,7 @@ from rich.text import Text
 from driftline.cli.streams import print_json
 from driftline.demo.story import Story, play, prepare, serving
 from driftline.demo.weather import TRAINED_ON
+from driftline.text.numbers import effect, number
 
 _BAR_WIDTH = 30
 
@@ -85,12 +86,15 @@ def _tell_story(console: Console, story: Story, summary: dict[str, Any]) -> None
         bar = "█" * round((then or 0) * _BAR_WIDTH)
         style = "red" if breach else "green"
         month = window["end"][:7] if window["start"][8:10] > "15" else window["start"][:7]
-        console.print(f"  {month}  {then:.2f} [{style}]{bar:<{_BAR_WIDTH}}[/] {'⚠️' if breach else '  '}   {now:.2f}")
+        alarm = "⚠️" if breach else "  "
+        corrected = effect(now or 0.0)
+        console.print(f"  {month}  {effect(then or 0.0)} [{style}]{bar:<{_BAR_WIDTH}}[/] {alarm}   {corrected}")
     first = summary["first_alert"]
     console.print(
         f"\n  {summary['events']} predictions, {summary['labels']} labels, {summary['corrections']} corrected; "
-        f"{summary['windows']} windows.\n  First alert: {first['window']['start'][:10]}, accuracy {first['value']:.2f} "
-        f"(threshold {first['threshold']}). Worst month: {summary['worst_accuracy']:.2f}.\n"
+        f"{summary['windows']} windows.\n  First alert: {first['window']['start'][:10]}, "
+        f"accuracy {number(first['value'])} (threshold {first['threshold']}). "
+        f"Worst month: {number(summary['worst_accuracy'])}.\n"
         f"  {summary['alerts']} alerts, {summary['corrected']} of them corrected by the late labels."
     )
     console.print("\n[bold]6[/] Asked again, a challenger learns from 2012 to 2014 and is judged on 2015:\n")

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from driftline.cli.streams import print_json
 from driftline.config.load import Config, load
-from driftline.events import moment_text
 from driftline.text import visible
+from driftline.text.moments import day_or_moment
+from driftline.text.numbers import count
 from driftline.views.reader import ModelView, read_models
 
 
@@ -47,10 +48,10 @@ def _print(config: Config, models: Sequence[ModelView]) -> None:
         table.add_row(
             Text(visible(one.name)),
             one.task or "–",
-            f"{one.predictions:,}",
-            f"{one.labels:,}",
-            f"{one.windows:,}",
-            "–" if one.watermark is None else moment_text(one.watermark, timezone),
+            count(one.predictions),
+            count(one.labels),
+            count(one.windows),
+            "–" if one.watermark is None else day_or_moment(one.watermark, timezone),
             Text(str(one.firing), "bold red" if one.firing else ""),
         )
     Console(highlight=False).print(table)

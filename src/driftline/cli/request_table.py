@@ -11,6 +11,7 @@ from rich.text import Text
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView
 from driftline.text import visible
+from driftline.text.moments import moment
 
 _STYLES = {
     Stage.WAITING: "bold yellow",
@@ -30,6 +31,6 @@ def print_requests(requests: Sequence[RequestView]) -> None:
             one.id, "  ", (one.stage, _STYLES.get(Stage(one.stage), "bold")), f"  {one.model}{versions}"
         )
         console.print(head)
-        asked = f"{one.asked_at:%Y-%m-%d %H:%M} UTC, {one.trigger}, by {one.by}: {one.reason}"
+        asked = f"{moment(one.asked_at)}, {one.trigger}, by {one.by}: {one.reason}"
         for line in (asked, one.note) if one.note != one.reason else (asked,):
             console.print(Padding(Text(visible(line)), (0, 0, 0, 4)))

@@ -22,6 +22,7 @@ from driftline.retrain.requests import AskBody, ShadowBody, ask_by_person, ask_f
 from driftline.retrain.views import RequestView, request_view
 from driftline.service.runtime import Service
 from driftline.store.state import State
+from driftline.text.moments import clock_time
 from driftline.views.reader import open_state, require_storage
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -82,7 +83,7 @@ def _follow(state: State, id: str, loop: Loop | None, *, wait: bool, quiet: bool
         view = request_view(state, id)
         for step in view.steps[shown:]:
             if not quiet:
-                click.echo(f"{step.at:%H:%M:%S} {step.stage}: {step.note}")
+                click.echo(f"{clock_time(step.at)} {step.stage}: {step.note}")
         shown = len(view.steps)
         if not wait or view.over or Stage(view.stage) in _WON:
             return view

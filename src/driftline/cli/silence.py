@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from driftline.errors import UsageError
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
 from driftline.text import visible
+from driftline.text.moments import moment
 from driftline.views.reader import open_state
 
 
@@ -54,7 +54,7 @@ def add(state: Callable[..., State], matches: tuple[str, ...], duration: str, re
             raise UsageError(f"{field + sign + pattern!r} came; write FIELD=PATTERN, such as model=churn")
     body = SilenceBody(match={field: pattern for field, _, pattern in pairs}, by=by, reason=reason, duration=duration)
     row = add_silence(state(planned=True), body, clock.now())
-    click.echo(f"{row.id}: silent until {_moment(row.ends_at)}")
+    click.echo(f"{row.id}: silent until {moment(row.ends_at)}")
 
 
 @command.command("list")
@@ -65,7 +65,7 @@ def list_them(state: Callable[[], State]) -> None:
         rows = Outbox(read.connection).silences(after=clock.now())
     for row in rows:
         match = " ".join(f"{field}={pattern}" for field, pattern in row.match.items())
-        span = f"{_moment(row.starts_at)} to {_moment(row.ends_at)}"
+        span = f"{moment(row.starts_at)} to {moment(row.ends_at)}"
         click.echo(visible(f"{row.id}: {match}, {span}, by {row.by}: {row.reason}"))
     if not rows:
         click.echo("There is no silence.")
@@ -78,7 +78,3 @@ def end(state: Callable[[], State], silence: str) -> None:
     """End SILENCE (its id) now."""
     end_silence(state(), silence, clock.now())
     click.echo(f"{visible(silence)} is over.")
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -17,6 +17,7 @@ import yaml
 from msgspec import inspect as kinds
 
 from driftline.errors import ConfigError, did_you_mean
+from driftline.text.numbers import exact
 
 Key = tuple[str, ...]
 """Where a value stands: the names and indices that lead to it."""
@@ -284,12 +285,12 @@ def _number_words(kind: kinds.IntType | kinds.FloatType) -> str:
     match kind:
         case kinds.IntType(ge=int()):
             return f"a whole number from {kind.ge} to {kind.le}"
-        case kinds.FloatType(gt=float(), lt=None):
-            return f"a number above {kind.gt:g}"
-        case kinds.FloatType(gt=float()):
-            return f"a number between {kind.gt:g} and {kind.lt:g}, such as 0.95"
-        case kinds.FloatType(ge=float() | int(), le=float() | int()):
-            return f"a number from {kind.ge:g} to {kind.le:g}"
+        case kinds.FloatType(gt=float() as low, lt=None):
+            return f"a number above {exact(low)}"
+        case kinds.FloatType(gt=float() as low, lt=float() | int() as high):
+            return f"a number between {exact(low)} and {exact(high)}, such as 0.95"
+        case kinds.FloatType(ge=float() | int() as low, le=float() | int() as high):
+            return f"a number from {exact(low)} to {exact(high)}"
     return "a number"
 
 

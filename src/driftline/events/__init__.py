@@ -26,7 +26,7 @@ from driftline.events.schema import (
     guess_positive,
     positive_class,
 )
-from driftline.events.windows import Window, WindowSpec, moment_text, parse_duration, span_text
+from driftline.events.windows import Window, WindowSpec, parse_duration
 
 __all__ = [
     "ALL_VERSIONS",
@@ -47,12 +47,10 @@ __all__ = [
     "guess_positive",
     "is_missing",
     "missing_numbers",
-    "moment_text",
     "parse_duration",
     "parse_labels",
     "parse_predictions",
     "positive_class",
     "refusal_reason",
     "require_all_good",
-    "span_text",
 ]

@@ -122,48 +122,6 @@ class WindowSpec:
         return starts
 
 
-def span_text(start: datetime, end: datetime, timezone: str = "UTC") -> str:
-    """A half-open span of event time for people: days where it begins and ends at midnight, otherwise with the hours.
-
-    It is told in the model's time zone, and the zone is named wherever there could be a doubt.
-
-    >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
-    >>> span_text(noon, noon + timedelta(hours=1)), span_text(noon, noon + timedelta(hours=1), "Europe/Berlin")
-    ('2026-01-31 12:00 to 13:00 UTC', '2026-01-31 13:00 to 14:00 CET')
-    >>> spec = WindowSpec("1d", "America/Los_Angeles")
-    >>> window = spec.window_of(noon)
-    >>> span_text(window.start, window.end, spec.timezone), span_text(window.start, window.end)[:32]
-    ('2026-01-31 to 2026-02-01 (America/Los_Angeles)', '2026-01-31 08:00 to 2026-02-01 0')
-    """
-    first, after = (moment.astimezone(ZoneInfo(timezone)) for moment in (start, end))
-    if _is_midnight(first) and _is_midnight(after):
-        return f"{first:%Y-%m-%d} to {after:%Y-%m-%d}" + ("" if timezone == "UTC" else f" ({timezone})")
-    same_day, same_name = first.date() == after.date(), _zone_name(first) == _zone_name(after)
-    until = f"{after:%H:%M}" if same_day else f"{after:%Y-%m-%d %H:%M}"
-    return f"{first:%Y-%m-%d %H:%M}{'' if same_name else ' ' + _zone_name(first)} to {until} {_zone_name(after)}"
-
-
-def moment_text(time: datetime, timezone: str = "UTC") -> str:
-    """A moment of event time for people, in the model's time zone: a day where it is midnight.
-
-    >>> time = datetime(2026, 1, 31, 23, tzinfo=UTC)
-    >>> moment_text(time, "Europe/Berlin"), moment_text(time)
-    ('2026-02-01', '2026-01-31 23:00 UTC')
-    """
-    local = time.astimezone(ZoneInfo(timezone))
-    return f"{local:%Y-%m-%d}" if _is_midnight(local) else f"{local:%Y-%m-%d %H:%M} {_zone_name(local)}"
-
-
-def _is_midnight(local: datetime) -> bool:
-    return (local.hour, local.minute, local.second, local.microsecond) == (0, 0, 0, 0)
-
-
-def _zone_name(local: datetime) -> str:
-    """What people call the zone at that moment; its distance from UTC where it has no name."""
-    name = local.tzname() or "UTC"
-    return name if name.isalpha() else f"UTC{name}"
-
-
 def _calendar_cut(local: datetime, count: int, unit: str) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """First day of the cut that holds a local time, and first day after it."""
     if unit == "mo":

@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 from driftline.rules import Rule
-from driftline.rules.rule import number_text
 from driftline.rules.topic import feature_measure
+from driftline.text.numbers import exact
 
 STALE_AFTER = "model:driftline_stale_after:seconds"
 STALE_BY_DEFAULT = timedelta(days=2)
@@ -43,7 +43,7 @@ def groups_of(models: Iterable[ModelAlerts]) -> list[dict[str, Any]]:
     rules = [
         {
             "record": STALE_AFTER,
-            "expr": number_text(stale_after.total_seconds()),
+            "expr": exact(stale_after.total_seconds()),
             "labels": {"model": literal(one.model)},
         }
         for one in models
@@ -76,7 +76,7 @@ def _alert(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
         },
         "annotations": {
             "summary": f"{subject} {side} threshold.",
-            "description": f"{subject} is {side} {number_text(rule.threshold)} in {count} judged windows in a row.",
+            "description": f"{subject} is {side} {exact(rule.threshold)} in {count} judged windows in a row.",
             "runbook": _RUNBOOK,
         },
     }

@@ -14,6 +14,7 @@ from driftline.monitoring.alerting import STALE_RULE
 from driftline.rules import Status
 from driftline.store.outbox import Outbox
 from driftline.store.state import State, Work
+from driftline.text.durations import about
 
 LEAST = timedelta(minutes=5)
 """A clock that is put right by less has not jumped."""
@@ -47,7 +48,7 @@ class JumpWatch:
         if abs(self.offset) < LEAST:
             return ""
         where = "ahead of" if self.offset > _NONE else "behind"
-        return f"the clock has jumped: it is {_span(abs(self.offset))} {where} where it was at the start"
+        return f"the clock has jumped: it is {about(abs(self.offset))} {where} where it was at the start"
 
 
 def move_along(state: State, models: Iterable[str], by: timedelta, now: datetime, within: timedelta) -> None:
@@ -112,11 +113,3 @@ def _move(work: Work, models: Iterable[str], moved: Callable[[datetime], datetim
     for told in outbox.told(alert.id for alert in work.alerts(status=Status.FIRING.value)).values():
         if (at := moved(told.at)) != told.at:
             outbox.put_told(replace(told, at=at))
-
-
-def _span(span: timedelta) -> str:
-    """A span in the largest unit of which there are two."""
-    for unit, name in ((timedelta(days=1), "days"), (timedelta(hours=1), "hours")):
-        if span >= 2 * unit:
-            return f"{span / unit:.0f} {name}"
-    return f"{span / timedelta(minutes=1):.0f} minutes"

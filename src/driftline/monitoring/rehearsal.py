@@ -35,6 +35,7 @@ from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table
 from driftline.store.state import KnownPrediction, ModelRow, State, WindowRow, Work
 from driftline.text import cause
+from driftline.text.durations import length
 
 _ANSWER_SECONDS = 120.0
 _TOLD = 300
@@ -186,7 +187,7 @@ class Elsewhere:
         try:
             self._connection.send(question)
             if not self._connection.poll(_ANSWER_SECONDS):
-                raise StorageError(f"a rehearsal did not end in {_ANSWER_SECONDS:.0f} seconds; trying again later")
+                raise StorageError(f"a rehearsal did not end in {length(_ANSWER_SECONDS)}; trying again later")
             answer: Any = self._connection.recv()
         except (EOFError, ConnectionError):
             return self._ended()

@@ -15,7 +15,8 @@ from driftline.rules import ChangeKind, Rule, Status
 from driftline.rules.findings import Findings
 from driftline.rules.topic import STALENESS
 from driftline.store.state import AlertRow, State, TransitionRow, Work
-from driftline.text import lengths
+from driftline.text.durations import lengths
+from driftline.text.moments import moment
 
 _HOUR = timedelta(hours=1)
 
@@ -54,7 +55,7 @@ def _moved(config: ModelConfig, alert: AlertRow, last: datetime | None, now: dat
     if config.stale_after is None:
         return AlertEvent(ChangeKind.RESOLVED, ended, "`stale_after` is no longer configured")
     if last is not None and last != alert.started_at:
-        return AlertEvent(ChangeKind.RESOLVED, ended, f"events arrive again: the newest on {last:%Y-%m-%d %H:%M} UTC")
+        return AlertEvent(ChangeKind.RESOLVED, ended, f"events arrive again: the newest on {moment(last)}")
     threshold = config.stale_after / _HOUR
     if threshold == alert.threshold:
         return None
@@ -67,8 +68,8 @@ def _moved(config: ModelConfig, alert: AlertRow, last: datetime | None, now: dat
 
 def _said(last: datetime | None, started: datetime) -> str:
     if last is None:
-        return f"nothing has ever arrived, and this service waits since {started:%Y-%m-%d %H:%M} UTC"
-    return f"nothing has arrived since {last:%Y-%m-%d %H:%M} UTC"
+        return f"nothing has ever arrived, and this service waits since {moment(started)}"
+    return f"nothing has arrived since {moment(last)}"
 
 
 def store_event(work: Work, event: AlertEvent, now: datetime) -> None:

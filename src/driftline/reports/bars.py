@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
-from driftline.statistics.figures import numbers
+from driftline.text.numbers import numbers
 
 _NUMBER_BARS = 24
 _CATEGORY_BARS = 12

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from driftline.charts.svg import coordinate
 from driftline.reports.words import told_segments
 from driftline.rules.contest import Contest
 from driftline.statistics.catalogue import lower_is_better
-from driftline.statistics.figures import decimals_of
 from driftline.statistics.paired import Difference
+from driftline.text.moments import day
+from driftline.text.numbers import decimals_of, exact, fixed, numbers, percent
 
 if TYPE_CHECKING:
     import jinja2
@@ -72,8 +74,8 @@ def _whiskers(found: Sequence[tuple[str, Difference]]) -> tuple[list[Whisker], f
         if one.value is None or one.low is None or one.high is None:
             continue
         digits = decimals_of(one.value, one.low, one.high)
-        then, now = (f"{value:.{digits}f}" for value in (one.second, one.first))
-        change, low, high = (f"{value:+.{digits}f}" for value in (one.value, one.low, one.high))
+        then, now = (fixed(value, digits) for value in (one.second, one.first))
+        change, low, high = (fixed(value, digits, sign=True) for value in (one.value, one.low, one.high))
         words = f"{then} → {now}: {change} [{low}, {high}], n = {one.n}"
         side = "better" if one.low > 0 else "worse" if one.high < 0 else "open"
         made.append(Whisker(name, place(one.low), place(one.value), place(one.high), words, side))
@@ -90,13 +92,15 @@ def _lines(contest: Contest) -> Lines | None:
 
     def points(of: str) -> str:
         step = (_WIDTH - 2 * _PAD) / (len(known) - 1)
+        heights = [(getattr(one, of) - least) / span * (_HEIGHT - 2 * _PAD) for one in known]
         return " ".join(
-            f"{_PAD + place * step:.1f},{_HEIGHT - _PAD - (getattr(one, of) - least) / span * (_HEIGHT - 2 * _PAD):.1f}"
-            for place, one in enumerate(known)
+            f"{coordinate(_PAD + place * step)},{coordinate(_HEIGHT - _PAD - height)}"
+            for place, height in enumerate(heights)
         )
 
-    begin, end = (f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in (known[0].begin, known[-1].end))
-    return Lines(points("champion"), points("challenger"), f"{least:.4g}", f"{most:.4g}", begin, end)
+    begin, end = (day(datetime.fromtimestamp(at, UTC)) for at in (known[0].begin, known[-1].end))
+    lowest, highest = numbers(least, most)
+    return Lines(points("champion"), points("challenger"), lowest, highest, begin, end)
 
 
 @functools.cache
@@ -106,4 +110,5 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("driftline.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters |= {"percent": percent, "exact": exact}
     return environment.get_template("contest.html")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from driftline.reports.words import cleaned, told_segments
 from driftline.rules.contest import Contest
-from driftline.statistics.figures import decimals_of
+from driftline.text.numbers import decimals_of, fixed
 
 _STYLES = {"promote": "bold green", "hold": "bold yellow", "rollback": "bold red"}
 _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
@@ -50,7 +50,7 @@ def _segments(contest: Contest) -> Table:
         table.add_row(
             Text(cleaned(name)),
             str(found.n),
-            *("–" if number is None else f"{number:.{digits}f}" for number in numbers),
-            "–" if found.low is None else f"{found.low:+.{digits}f} to {found.high:+.{digits}f}",
+            *(fixed(number, digits) for number in numbers),
+            "–" if found.low is None else " to ".join(fixed(end, digits, sign=True) for end in (found.low, found.high)),
         )
     return table

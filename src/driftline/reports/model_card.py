@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from driftline.text.moments import moment
+from driftline.text.numbers import number_or_nothing
+
 if TYPE_CHECKING:
     import jinja2
 
@@ -95,14 +98,6 @@ def _plain(text: object) -> str:
     return line
 
 
-def _moment(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
 @functools.cache
 def _template(name: str) -> jinja2.Template:
     import jinja2
@@ -115,5 +110,5 @@ def _template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"plain": _plain, "moment": _moment, "number": _number}
+    environment.filters |= {"plain": _plain, "moment": moment, "number": number_or_nothing}
     return environment.get_template(name)

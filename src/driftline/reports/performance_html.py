@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from driftline.statistics.figures import figure, percent
+from driftline.charts.svg import coordinate
+from driftline.text.numbers import figure, percent
 
 MATRIX_CLASSES = 10
 """Of so many classes there is a table of all pairs; of more, a list of the most common mix-ups."""
@@ -164,8 +165,8 @@ def _place(x: float, y: float) -> tuple[str, str]:
 
 
 def _x(x: float) -> str:
-    return f"{SIDE * x:.1f}"
+    return coordinate(SIDE * x)
 
 
 def _y(y: float) -> str:
-    return f"{SIDE * (1 - y):.1f}"
+    return coordinate(SIDE * (1 - y))

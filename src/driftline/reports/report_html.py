@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from driftline.charts.svg import coordinate
 from driftline.lookalikes import shown_all
 from driftline.profiles import NumericColumn
 from driftline.reports import performance_html
@@ -15,8 +16,7 @@ from driftline.reports.bars import Bars, bars_of
 from driftline.reports.drawn import Profiles, bars_for
 from driftline.reports.words import RULE_STATES, cleaned, is_worse, parts_of, problems
 from driftline.statistics import DISTANCES, TESTS
-from driftline.statistics.figures import figure, percent, percents
-from driftline.statistics.significance import p_text
+from driftline.text.numbers import count, effect, figure, level, p_in_table, percent, percents
 
 if TYPE_CHECKING:
     import jinja2
@@ -83,7 +83,15 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "figure": figure, "chance": p_text, "distance": _distance}
+    environment.filters |= {
+        "percent": percent,
+        "figure": figure,
+        "p_value": p_in_table,
+        "effect": effect,
+        "level": level,
+        "count": count,
+        "distance": _distance,
+    }
     return environment.get_template("report.html")
 
 
@@ -163,8 +171,8 @@ def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
             (
                 _short(told[category]),
                 told[category][:_TITLE_SHOWN],
-                f"{100 * before / bars.tallest:.1f}",
-                f"{100 * now / bars.tallest:.1f}",
+                coordinate(100 * before / bars.tallest),
+                coordinate(100 * now / bars.tallest),
                 " → ".join(percents(before, now)),
             )
             for category, before, now in zip(bars.names, bars.reference, bars.current, strict=True)
@@ -176,7 +184,7 @@ def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
     width = _WIDTH / len(bars.names)
     return chart._replace(
         bars=tuple(
-            (f"{at * width:.1f}", f"{width:.1f}", f"{title}: {' → '.join(percents(before, now))}")
+            (coordinate(at * width), coordinate(width), f"{title}: {' → '.join(percents(before, now))}")
             for at, (title, before, now) in enumerate(zip(bars.names, bars.reference, bars.current, strict=True))
         )
     )
@@ -185,14 +193,15 @@ def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
 def _paths(name: str, bars: Bars, width: float, height: float) -> Chart:
     """Both sides as steps of equal width on one base line; a bar of the reference leaves a gap to the next one."""
     step = width / len(bars.names)
+    base, wide = coordinate(height), coordinate(step * 0.84)
     filled = "".join(
-        f"M{at * step + step * 0.08:.1f} {height:g}v-{height * share / bars.tallest:.1f}h{step * 0.84:.1f}V{height:g}z"
+        f"M{coordinate(at * step + step * 0.08)} {base}v-{coordinate(height * share / bars.tallest)}h{wide}V{base}z"
         for at, share in enumerate(bars.reference)
         if share > 0
     )
     heights = [height * (1 - share / bars.tallest) for share in bars.current]
-    outline = f"M0 {height:g}" + "".join(f"V{y:.1f}H{(at + 1) * step:.1f}" for at, y in enumerate(heights))
-    return Chart(_chart_words(name, bars), filled, f"{outline}V{height:g}", bars.ends)
+    outline = f"M0 {base}" + "".join(f"V{coordinate(y)}H{coordinate((at + 1) * step)}" for at, y in enumerate(heights))
+    return Chart(_chart_words(name, bars), filled, f"{outline}V{base}", bars.ends)
 
 
 def _chart_words(name: str, bars: Bars) -> str:

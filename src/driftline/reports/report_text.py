@@ -13,17 +13,8 @@ from rich.text import Text
 
 from driftline.lookalikes import shown_all
 from driftline.reports.drawn import Profiles, bars_for
-from driftline.reports.words import (
-    RULE_STATES,
-    cleaned,
-    fallen,
-    figures_of,
-    is_compared,
-    is_worse,
-    parts_of,
-    problems,
-)
-from driftline.statistics.figures import percent, percents
+from driftline.reports.words import RULE_STATES, cleaned, fallen, figures_of, is_compared, is_worse, parts_of, problems
+from driftline.text.numbers import effect, level, percent, percents
 
 ROWS_SHOWN = 20
 _SPARK_BARS = 10
@@ -31,10 +22,10 @@ _BLOCKS, _PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
 _PLAIN_SIGNS = str.maketrans({"→": "->", "≥": ">=", "–": "-", "…": "...", "\N{REPLACEMENT CHARACTER}": "?"})
 _SHORT = {"wasserstein": "shift"}
 _FLOOR_WORDS = {
-    "wasserstein": "shift {:.2f} spreads",
-    "js": "js {:.2f}",
-    "missing": "missing {:.2f}",
-    "unseen": "unseen {:.2f}",
+    "wasserstein": "shift {} spreads",
+    "js": "js {}",
+    "missing": "missing {}",
+    "unseen": "unseen {}",
 }
 _ALERTS_SHOWN, _PARTS_SHOWN, _PAIRS_SHOWN, _NAME_SHOWN, _WORDS_SHOWN = 12, 10, 3, 80, 200
 
@@ -180,14 +171,14 @@ def _sparks(column: Mapping[str, Any], profiles: Profiles, signs: Signs) -> tupl
 def _size(drift: Mapping[str, Any]) -> str:
     if drift["value"] is None:
         return "yes" if drift["drifted"] else "–"
-    return f"{_SHORT.get(drift['measure'], drift['measure'])} {drift['value']:.2f}"
+    return f"{_SHORT.get(drift['measure'], drift['measure'])} {effect(drift['value'])}"
 
 
 def _floors(columns: Sequence[Mapping[str, Any]]) -> list[str]:
     """What each measure that speaks in the table had to reach."""
     drifts = [column["drift"] for column in columns if column["drift"]["value"] is not None]
     floors = {drift["measure"]: drift["threshold"] for drift in drifts}
-    return [words.format(floors[name]) for name, words in _FLOOR_WORDS.items() if name in floors]
+    return [words.format(effect(floors[name])) for name, words in _FLOOR_WORDS.items() if name in floors]
 
 
 # ---- performance and relations -----------------------------------------------------------------------------
@@ -256,7 +247,7 @@ def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Ite
 
 
 def _interval_of(measures: Mapping[str, Mapping[str, Any]]) -> str:
-    return f"{next(iter(measures.values()))['confidence'] * 100:g} % interval"
+    return f"{level(next(iter(measures.values()))['confidence'])} interval"
 
 
 def _figures(measure: Mapping[str, Any], signs: Signs) -> tuple[Text, ...]:
@@ -273,7 +264,7 @@ def _dependence(dependence: Mapping[str, Any] | None, signs: Signs) -> Iterator[
     table = _table(("relation", "reference", "current"), right=True)
     for pair in dependence["pairs"][:_PAIRS_SHOWN]:
         names = signs.text(" and ".join(shown_all(pair["labels"]).values()), longest=2 * _NAME_SHOWN)
-        table.add_row(names, f"{pair['reference']:.2f}", f"{pair['current']:.2f}")
+        table.add_row(names, effect(pair["reference"]), effect(pair["current"]))
     yield Text()
     yield table
     if len(dependence["pairs"]) > _PAIRS_SHOWN:

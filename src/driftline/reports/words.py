@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from driftline.lookalikes import shown, shown_all
 from driftline.statistics import CATALOGUE, Better, least_change
-from driftline.statistics.figures import figure, figures
 from driftline.statistics.performance import size_of
+from driftline.text.numbers import figure, figures
 
 if TYPE_CHECKING:  # a check has none
     from driftline.rules.contest import Contest

@@ -69,7 +69,8 @@ from driftline.retrain.runners import (
 from driftline.sources.files import read_rows
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State
-from driftline.text import length
+from driftline.text import moments
+from driftline.text.durations import length
 
 DRIFTLINE = "driftline"
 """Who asked, or moved a request, where no person did."""
@@ -174,9 +175,10 @@ class Loop:
             reference = read_rows(model.config.reference, model.config.columns.missing)
             record = write_rows(folder, model.log, parts, model.schema, columns, reference)
         (folder / _RECORD).write_bytes(msgspec.json.encode(record))
+        zone = model.config.window.timezone
+        training, evaluation = (moments.span(one.begin, one.end, zone) for one in (record.training, record.evaluation))
         note = (
-            f"{record.training.rows} rows to learn from, {_days(record.training.begin, record.training.end)}; "
-            f"{record.evaluation.rows} to judge by, {_days(record.evaluation.begin, record.evaluation.end)}"
+            f"{record.training.rows} rows to learn from, {training}; {record.evaluation.rows} to judge by, {evaluation}"
         )
         return self._moved(row, Stage.PREPARED, now, note, rows=msgspec.json.encode(record))
 
@@ -206,7 +208,7 @@ class Loop:
         del self._handles[row.id]
         if not outcome.ok or outcome.result is None:
             return self._moved(row, Stage.FAILED, now, f"{outcome.reason}; its log: {outcome.log}")
-        took = f" in {outcome.seconds:.0f} s" if outcome.seconds is not None else ""
+        took = f" in {length(round(outcome.seconds))}" if outcome.seconds is not None else ""
         note = f"the challenger {outcome.result.version} was trained{took}"
         return self._moved(row, Stage.RAN, now, note, version=outcome.result.version)
 
@@ -367,10 +369,6 @@ class Loop:
         self._roll_back(self.models[model], rows[0], now, by, f"{by}: {reason}")
         with self.state.read() as read:
             return Retraining(read.connection).row(rows[0].id)
-
-
-def _days(begin: datetime, end: datetime) -> str:
-    return f"{begin:%Y-%m-%d} to {end:%Y-%m-%d}"
 
 
 def open_loop(

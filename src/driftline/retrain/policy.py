@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 
 from driftline.rules.topic import Topic, topic_of
 from driftline.statistics.binomial import at_most
-from driftline.text import length
+from driftline.text.durations import length
+from driftline.text.moments import moment
+from driftline.text.numbers import percent
 
 DAY = timedelta(days=1)
 _CHANCE = 1e-3
@@ -111,7 +113,7 @@ def _trigger(policy: Policy, facts: Facts) -> Ask | None:
     since = facts.asked[-1] if facts.asked else facts.began
     if policy.every is not None and facts.now - since >= policy.every:
         what = "the last request" if facts.asked else "the first event"
-        return Ask(Trigger.SCHEDULE, f"{what} was on {since:%Y-%m-%d %H:%M} UTC")
+        return Ask(Trigger.SCHEDULE, f"{what} was on {moment(since)}")
     return None
 
 
@@ -135,9 +137,7 @@ def blocked_because(policy: Policy, facts: Facts, *, person: bool = False) -> st
     if person:
         return ""
     if facts.asked and facts.now - facts.asked[-1] < policy.cooldown:
-        return (
-            f"the last request was on {facts.asked[-1]:%Y-%m-%d %H:%M} UTC; the cooldown is {length(policy.cooldown)}"
-        )
+        return f"the last request was on {moment(facts.asked[-1])}; the cooldown is {length(policy.cooldown)}"
     if sum(facts.now - moment < DAY for moment in facts.asked) >= policy.most_a_day:
         return f"{policy.most_a_day} in 24 hours is the most"
     return ""
@@ -161,12 +161,8 @@ def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str
     for name, times in sorted(reference.items(), key=lambda one: (-one[1], one[0])):
         share, left = times / total, current.get(name, 0)
         if share >= _COMMON_CLASS and left / count <= share * _LEFT_SHARE and at_most(left, count, share) < _CHANCE:
-            return f"{left} of {count} labels are {name!r}, which was {_percent(share)} of the reference"
+            return f"{left} of {count} labels are {name!r}, which was {percent(share)} of the reference"
     for name, times in sorted(current.items(), key=lambda one: (-one[1], one[0])):
         if not reference.get(name) and times >= _FEWEST_UNKNOWN and times / count >= _COMMON_SHARE:
-            return f"{_percent(times / count)} of the labels are {name!r}, which the reference does not know"
+            return f"{percent(times / count)} of the labels are {name!r}, which the reference does not know"
     return ""
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"

@@ -14,7 +14,7 @@ from driftline.rules.history import (
     pending,
 )
 from driftline.rules.reconcile import Change, ChangeKind, Status, StoredAlert, apply, reconcile
-from driftline.rules.rule import Rule, Severity, number_text
+from driftline.rules.rule import Rule, Severity
 from driftline.rules.verdict import Coverage, State, Verdict, interval_confidence, judge
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "interval_confidence",
     "judge",
     "measured",
-    "number_text",
     "parse_expression",
     "pending",
     "reconcile",

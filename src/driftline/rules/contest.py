@@ -21,17 +21,16 @@ from driftline.events import Task
 from driftline.lookalikes import differs_by, in_quotes, shown, twin
 from driftline.statistics.catalogue import CATALOGUE, lower_is_better, paired_measures
 from driftline.statistics.distances import class_distance
-from driftline.statistics.figures import decimals_of
 from driftline.statistics.influence import Answers, Floats, Texts, errors_of
 from driftline.statistics.paired import Difference, difference, rarest_of, time_blocks, value_of
 from driftline.statistics.scores import calibration_error_of
 from driftline.statistics.significance import holm
+from driftline.text.numbers import decimals_of, exact, figures, fixed, level, number
 
 Decision = Literal["promote", "hold", "rollback"]
 Role = Literal["challenger", "previous"]
 
 _PERIODS = 20
-_READABLE = 1e9
 _MOSTLY = 0.5
 _QUICK_SECONDS = 0.01  # nobody minds less
 
@@ -63,17 +62,18 @@ class Settings(msgspec.Struct, frozen=True):
         numbers = {"margin": self.margin, "improvement": self.improvement, "floor": self.floor or 0.0}
         for name, value in numbers.items():
             if not math.isfinite(value):
-                raise UsageError(f"{name} {value:g} came; it is a number in units of the measure")
+                raise UsageError(f"{name} {exact(value)} came; it is a number in units of the measure")
         counts = {name: getattr(self, name) for name in ("least_rows", "least_class_rows", "least_segment_rows")}
         for name, count in counts.items():
             if count < 1:
                 raise UsageError(f"{name} {count} came; it is a number of rows, 1 or more")
         if self.margin < 0 or self.improvement < 0 or (self.margin and self.improvement):
             raise UsageError(
-                f"margin {self.margin:g} and improvement {self.improvement:g} came; one of them is above 0, or neither"
+                f"margin {exact(self.margin)} and improvement {exact(self.improvement)} came; "
+                "one of them is above 0, or neither"
             )
         if not 0.5 < self.confidence < 1:
-            raise UsageError(f"confidence {self.confidence:g} came; it is above 0.5 and below 1")
+            raise UsageError(f"confidence {exact(self.confidence)} came; it is above 0.5 and below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +390,7 @@ def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate
     then, now = (float(np.quantile(one.latency_seconds, 0.95)) for one in (champion, challenger))
     evidence = {"champion_p95_seconds": then, "challenger_p95_seconds": now}
     slow = now > max(settings.latency_times * then, _QUICK_SECONDS)
-    reason = f"Its latency (95th percentile) is {now:.3g} s, the champion's {then:.3g} s."
+    reason = f"Its latency (95th percentile) is {number(now)} s, the champion's {number(then)} s."
     return Gate("latency", not slow, reason, evidence)
 
 
@@ -404,23 +404,16 @@ def better_gate(found: Difference, settings: Settings, about: str = "") -> Gate:
         wanted = "better"
     else:
         passed = found.low > limit
-        wanted = f"better by more than {limit:g}" if limit > 0 else f"no worse than {-limit:g}"
+        wanted = f"better by more than {exact(limit)}" if limit > 0 else f"no worse than {exact(-limit)}"
     digits = decimals_of(found.value, found.low)
-    interval = f"{settings.confidence:.0%} bound {_shown(found.low, digits, '+')}".replace("%", " %")
+    interval = f"{level(settings.confidence)} bound {fixed(found.low, digits, sign=True)}"
     verdict = f"is {wanted}" if passed else f"is not shown to be {wanted}"
     reason = (
-        f"On {found.n} rows its {found.measure} {verdict}: {_shown(found.first, digits)} against "
-        f"{_shown(found.second, digits)}, {_shown(found.value, digits, '+')} in its favour, {interval} "
+        f"On {found.n} rows its {found.measure} {verdict}: {fixed(found.first, digits)} against "
+        f"{fixed(found.second, digits)}, {fixed(found.value, digits, sign=True)} in its favour, {interval} "
         f"({found.method}).{about}"
     )
     return Gate("better", passed, reason, {"limit": limit, "low": found.low, "high": found.high})
-
-
-def _shown(value: float | None, digits: int, sign: str = "") -> str:
-    """A number with so many decimals, or in powers of ten where it has more digits than anybody reads."""
-    if value is None:
-        return "–"
-    return f"{value:{sign}.{digits}f}" if abs(value) < _READABLE else f"{value:{sign}.4g}"
 
 
 def floor_gate(found: Difference, settings: Settings) -> Gate:
@@ -430,8 +423,8 @@ def floor_gate(found: Difference, settings: Settings) -> Gate:
     less = lower_is_better(found.measure)
     below = found.first > settings.floor if less else found.first < settings.floor
     side = "above" if less else "below"
-    value = f"{found.first:.{decimals_of(found.first - settings.floor)}f}"
-    reason = f"Its {found.measure} of {value} is {'' if below else 'not '}{side} the floor of {settings.floor:g}."
+    value = fixed(found.first, decimals_of(found.first - settings.floor))
+    reason = f"Its {found.measure} of {value} is {'' if below else 'not '}{side} the floor of {exact(settings.floor)}."
     return Gate("floor", not below, reason, {"value": found.first, "floor": settings.floor})
 
 
@@ -447,8 +440,8 @@ def segments_gate(segments: list[SegmentDifference], settings: Settings) -> Gate
         found = first.difference
         digits = decimals_of(found.value)
         reason = (
-            f"It is worse for {shown(first.segment)} = {shown(first.value, values)}: {found.first:.{digits}f} "
-            f"against {found.second:.{digits}f} on {found.n} rows."
+            f"It is worse for {shown(first.segment)} = {shown(first.value, values)}: {fixed(found.first, digits)} "
+            f"against {fixed(found.second, digits)} on {found.n} rows."
         )
         return Gate("segments", False, reason, {"worse": [f"{one.segment}={one.value}" for one in worse]})
     return Gate(
@@ -463,7 +456,8 @@ def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Setting
     if not classes:
         return Gate("calibration", None, "There are no scores to calibrate.")
     now, then = (_calibration_error(who, classes) for who in (one, other))
-    reason = f"Its calibration error is {now:.3f}, the champion's {then:.3f}."
+    own, champions = figures(now, then)
+    reason = f"Its calibration error is {own}, the champion's {champions}."
     evidence = {"challenger": now, "champion": then}
     return Gate("calibration", now <= then + settings.calibration_more, reason, evidence)
 
@@ -484,7 +478,8 @@ def shift_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> 
     else:
         now, then = (class_distance(who.predictions, who.labels) for who in (one, other))
         what = "(Jensen-Shannon) from the labels"
-    reason = f"Its predictions are {now:.3f} {what}, the champion's {then:.3f}."
+    own, champions = figures(now, then)
+    reason = f"Its predictions are {own} {what}, the champion's {champions}."
     return Gate("prediction shift", now <= then + settings.shift_more, reason, {"challenger": now, "champion": then})
 
 

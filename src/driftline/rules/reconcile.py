@@ -14,6 +14,7 @@ from datetime import datetime
 
 from driftline.events import Window
 from driftline.rules.history import AlertSpan
+from driftline.text.moments import moment
 
 
 class Status(enum.StrEnum):
@@ -153,11 +154,11 @@ def _changes(alert: StoredAlert | None, span: AlertSpan) -> list[Change]:
 def _resolved(alert: str | None, span: AlertSpan) -> list[Change]:
     if span.ended is None:
         return []
-    return [Change(ChangeKind.RESOLVED, alert, span, f"the window from {_moment(span.ended.start)} is ok again")]
+    return [Change(ChangeKind.RESOLVED, alert, span, f"the window from {moment(span.ended.start)} is ok again")]
 
 
 def _moved(window: Window) -> str:
-    return f"it now reaches from {_moment(window.start)} to {_moment(window.end)}"
+    return f"it now reaches from {moment(window.start)} to {moment(window.end)}"
 
 
 def _status_after(change: Change, before: StoredAlert | None) -> Status:
@@ -166,7 +167,3 @@ def _status_after(change: Change, before: StoredAlert | None) -> Status:
     if change.kind is ChangeKind.UPDATED and before is not None:
         return before.status
     return Status.FIRING
-
-
-def _moment(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M} UTC"

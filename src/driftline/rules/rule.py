@@ -10,6 +10,7 @@ from typing import Literal
 
 from driftline.errors import UsageError
 from driftline.rules.topic import feature_measure, rests_on_labels
+from driftline.text.numbers import exact
 
 MEASURE_NAME = re.compile(r"[A-Za-z_][\w.]*")
 """What a measure may be called in a rule."""
@@ -102,7 +103,7 @@ class Rule:
             side = "at or above" if self.comparison == "below" else "at or below"
             raise UsageError(
                 f"rule {self.name!r}: clear came as {self.clear}; an alert ends where all is well, {side} "
-                f"the threshold {number_text(self.threshold)}"
+                f"the threshold {exact(self.threshold)}"
             )
 
     @property
@@ -135,7 +136,7 @@ class Rule:
     @property
     def condition(self) -> str:
         """The breach of one window as an expression."""
-        return f"{self.measure} {self.operator} {number_text(self.threshold)}"
+        return f"{self.measure} {self.operator} {exact(self.threshold)}"
 
     @property
     def expression(self) -> str:
@@ -170,17 +171,6 @@ def difference(old: Rule, new: Rule) -> str:
     for name in ("for_windows", "severity", "confidence", "min_samples", "min_coverage", "clear", "keep_firing_for"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            words = [
-                "none" if one is None else one if isinstance(one, str) else number_text(one) for one in (before, after)
-            ]
+            words = ["none" if one is None else one if isinstance(one, str) else exact(one) for one in (before, after)]
             found.append(f"{name.removesuffix('_windows')} {words[0]} → {words[1]}")
     return ", ".join(found)
-
-
-def number_text(number: float) -> str:
-    """Return the shortest text that reads back as the same number.
-
-    >>> number_text(0.75), number_text(5.0), number_text(1e-9)
-    ('0.75', '5', '1e-09')
-    """
-    return repr(float(number)).removesuffix(".0")

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 
 from driftline.errors import UsageError
-from driftline.rules.rule import Rule, number_text
-from driftline.statistics.figures import percent
+from driftline.rules.rule import Rule
 from driftline.statistics.measure import Measure
+from driftline.text.numbers import beside, exact, level, percent
 
 
 class State(enum.StrEnum):
@@ -92,8 +92,8 @@ def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None, *, sho
     assert value is not None
     if bound is not None and not math.isclose(measure.confidence, interval_confidence(rule), abs_tol=1e-9):
         raise UsageError(
-            f"rule {rule.name!r}: {measure.name} came with an interval of confidence {measure.confidence:g}; "
-            f"judge takes interval_confidence(rule) = {interval_confidence(rule):g}; ask the statistics for that"
+            f"rule {rule.name!r}: {measure.name} came with an interval of confidence {exact(measure.confidence)}; "
+            f"judge takes interval_confidence(rule) = {exact(interval_confidence(rule))}; ask the statistics for that"
         )
     breach = rule.breached_by(value if bound is None else bound)
     reason = _reason(rule, measure, value, bound)
@@ -122,17 +122,16 @@ def _not_covered(rule: Rule, coverage: Coverage | None) -> str:
 
 def _reason(rule: Rule, measure: Measure, value: float, bound: float | None) -> str:
     def shown(number: float) -> str:
-        short = f"{number:.4g}"
-        return short if number == rule.threshold or float(short) != rule.threshold else number_text(number)
+        return beside(number, rule.threshold)
 
-    threshold, at = number_text(rule.threshold), "at or " if rule.inclusive else ""
+    threshold, at = exact(rule.threshold), "at or " if rule.inclusive else ""
     beyond = f"{at}{rule.comparison} {threshold}"
     if bound is None:
         return f"{rule.measure} is {shown(value)}, {'' if rule.breached_by(value) else 'not '}{beyond}"
     side = "upper" if rule.comparison == "below" else "lower"
-    level = f"{side} bound {shown(bound)} ({100 * rule.confidence:g} %, n = {measure.n})"
+    its = f"{side} bound {shown(bound)} ({level(rule.confidence)}, n = {measure.n})"
     if rule.breached_by(bound):
-        return f"{rule.measure} is {shown(value)}; its {level} lies {beyond}"
+        return f"{rule.measure} is {shown(value)}; its {its} lies {beyond}"
     if rule.breached_by(value):
-        return f"{rule.measure} is {shown(value)}, {beyond}, but chance may explain it: its {level} is not"
+        return f"{rule.measure} is {shown(value)}, {beyond}, but chance may explain it: its {its} is not"
     return f"{rule.measure} is {shown(value)}, not {beyond}"

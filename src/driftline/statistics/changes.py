@@ -15,7 +15,7 @@ from driftline.sketches import Grid
 from driftline.sketches.grid import union_of_cells
 from driftline.sketches.moments import LARGEST
 from driftline.statistics.distances import CAP_SPREADS, Pair, at_ranks, spread_of, spreads_of
-from driftline.statistics.figures import number, number_with, numbers, percent, percents
+from driftline.text.numbers import number, number_with, numbers, percent, percents
 
 FAR_WORDS = "values from"
 """How the change of a column that has values very far out begins."""

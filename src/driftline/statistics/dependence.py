@@ -24,6 +24,7 @@ import polars as pl
 
 from driftline.sketches.drawn import drawn_places
 from driftline.statistics.significance import conclusion, holm
+from driftline.text.numbers import effect
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -427,15 +428,15 @@ def _verdict(tested: _Tested, variables: Sequence[_Variable], floor: float, chan
     speaks = int(both[0]) if len(both) else 0
     value, p_value = float(change[speaks]), float(tested.p_values[speaks])
     one, other = (variables[at] for at in tested.pairs[speaks])
-    went = f"the correlation of {one.label} and {other.label} went from {tested.expected[speaks]:.2f}"
-    went += f" to {tested.current[speaks]:.2f}"
+    went = f"the correlation of {one.label} and {other.label} went from {effect(tested.expected[speaks])}"
+    went += f" to {effect(tested.current[speaks])}"
     over = f"{tested.count:,} pairs" if tested.count > 1 else ""
-    told = conclusion(f"{floor:.2f}", p_value, below=value < floor, by_chance=p_value >= chance, over=over)
+    told = conclusion(effect(floor), p_value, below=value < floor, by_chance=p_value >= chance, over=over)
     pairs = _pairs(tested, variables, both)
     if pairs:
-        reason = f"{went}; the change of {value:.2f} {told}{_others(pairs, complete=len(both) < _PAIRS_TESTED)}"
+        reason = f"{went}; the change of {effect(value)} {told}{_others(pairs, complete=len(both) < _PAIRS_TESTED)}"
     else:
-        reason = f"{went}, which changed most; {value:.2f} {told}"
+        reason = f"{went}, which changed most; {effect(value)} {told}"
     return Dependence(
         MEASURE,
         value=value,

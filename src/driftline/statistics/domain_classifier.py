@@ -20,6 +20,7 @@ from driftline.errors import UsageError
 from driftline.sketches.drawn import drawn_places
 from driftline.statistics.dependence import Dependence
 from driftline.statistics.significance import conclusion
+from driftline.text.numbers import effect
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -162,8 +163,8 @@ def _p_value(areas: Sequence[float], fold: npt.NDArray[np.int64], is_current: Fl
 
 
 def _reason(value: float, floor: float, p_value: float, chance: float) -> str:
-    told = conclusion(f"{floor:.2f}", p_value, below=value < floor, by_chance=p_value >= chance)
-    return f"a classifier tells current from reference rows with a ROC AUC of {value:.2f}, which {told}"
+    told = conclusion(effect(floor), p_value, below=value < floor, by_chance=p_value >= chance)
+    return f"a classifier tells current from reference rows with a ROC AUC of {effect(value)}, which {told}"
 
 
 def _telling(model: Any, values: Floats, is_current: Flags, names: Sequence[str], rng: np.random.Generator) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from driftline.lookalikes import shown, shown_all
-from driftline.statistics.figures import figures
 from driftline.statistics.measure import Measure
+from driftline.text.numbers import figures
 
 _EVEN = 0.5
 

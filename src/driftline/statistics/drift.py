@@ -25,6 +25,7 @@ from driftline.statistics.distances import (
     without_missing,
 )
 from driftline.statistics.significance import conclusion, holm
+from driftline.text.numbers import effects
 
 _STRUCTURAL_SEVERITY = 1e6
 _IDENTIFIER_SHARE = 0.9
@@ -363,7 +364,7 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) ->
     if drift.value is None or drift.threshold is None:
         return replace(drift, p_value=p_value)
     chance, trifle = p_value >= floors.chance, drift.value < drift.threshold
-    value, floor = _told_apart(drift.value, drift.threshold)
+    value, floor = effects(drift.value, drift.threshold)
     size = _MEASURE_WORDS[drift.measure].format(value)
     over = f"{columns} columns" if columns > 1 else ""
     reason = f"{size} {conclusion(floor, p_value, below=trifle, by_chance=chance, over=over)}"
@@ -374,16 +375,6 @@ def _is_missing_more(drift: ColumnDrift, columns: int, floors: Floors) -> bool:
     """Whether more values are missing, by more than chance (Bonferroni's bound over tests and columns) and a trifle."""
     chance, tests = drift.p_values.get("missing"), sum(p is not None for p in drift.p_values.values())
     return chance is not None and chance * tests * columns < floors.chance and _more_missing(drift, floors) is not None
-
-
-def _told_apart(value: float, floor: float) -> tuple[str, str]:
-    """A value and its floor with two decimals, or as many more as tell them apart.
-
-    >>> _told_apart(0.5, 0.1), _told_apart(0.0996, 0.1), _told_apart(0.1, 0.1)
-    (('0.50', '0.10'), ('0.0996', '0.1000'), ('0.10', '0.10'))
-    """
-    digits = next((digits for digits in range(2, 16) if f"{value:.{digits}f}" != f"{floor:.{digits}f}"), 2)
-    return f"{value:.{digits}f}", f"{floor:.{digits}f}"
 
 
 _MEASURE_WORDS = {

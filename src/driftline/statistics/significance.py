@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from driftline.text.numbers import p_words
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -24,17 +26,6 @@ def holm(p_values: npt.ArrayLike, count: int | None = None) -> Floats:
     return adjusted
 
 
-def p_text(p_value: float | None) -> str:
-    """A p-value in words.
-
-    >>> p_text(0.0), p_text(0.04), p_text(1.0), p_text(None)
-    ('< 0.001', '0.04', '1', '–')
-    """
-    if p_value is None:
-        return "–"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
-
-
 def conclusion(floor: str, p_value: float, *, below: bool, by_chance: bool, over: str = "") -> str:
     """What is said of an effect that has a size and a p-value: whether it is ``below`` the ``floor`` from which sizes
     count, and whether it is there ``by_chance``. ``over`` says how many tests the p-value is adjusted for, if several.
@@ -47,5 +38,4 @@ def conclusion(floor: str, p_value: float, *, below: bool, by_chance: bool, over
     size = f"is {'below' if below else 'at or above'} {floor}"
     glue = "and" if below == by_chance else "but"
     chance = "chance explains it" if by_chance else "it is not chance"
-    sign = "" if p_value < 0.001 else "= "
-    return f"{size}, {glue} {chance} (p {sign}{p_text(p_value)}{f' over {over}' if over else ''})"
+    return f"{size}, {glue} {chance} ({p_words(p_value)}{f' over {over}' if over else ''})"

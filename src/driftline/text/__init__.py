@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from datetime import timedelta
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CUT = "…"
@@ -22,8 +21,6 @@ _SYSTEM = {
     errno.EMFILE: "too many files are open",
     errno.EIO: "the disk reports an error",
 }
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def visible(text: str) -> str:
@@ -46,40 +43,6 @@ def acts(text: str) -> bool:
     (False, True)
     """
     return _OBEYED.search(text) is not None
-
-
-_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
-
-
-def lengths(*seconds: float) -> tuple[str, ...]:
-    """Lengths of time in words, told side by side: different ones have different texts. In seconds, 0 or more.
-
-    >>> lengths(7260.0, 7200.0), lengths(0.0), lengths(93784.0), lengths(20.5, 20.0)
-    (('2 hours 1 minute', '2 hours'), ('0 seconds',), ('1 day 2 hours',), ('20.5 seconds', '20 seconds'))
-    """
-    for units in (2, 4):
-        texts = tuple(_length(one, units) for one in seconds)
-        if len(set(texts)) == len(set(seconds)):
-            return texts
-    return tuple(f"{one!r} seconds" for one in seconds)
-
-
-def length(span: timedelta) -> str:
-    """A length of time in words, 0 or more.
-
-    >>> length(timedelta(days=1)), length(timedelta(hours=36)), length(timedelta(seconds=90))
-    ('1 day', '1 day 12 hours', '1 minute 30 seconds')
-    """
-    return lengths(span.total_seconds())[0]
-
-
-def _length(seconds: float, units: int) -> str:
-    left, found = round(seconds, 1 if seconds < 60 else None), list[str]()
-    for size, name in _UNITS:
-        count, left = divmod(left, size)
-        found += [f"{count:g} {name}{'s' if count != 1 else ''}"] if count else []
-    found += [f"{left:g} second{'s' if left != 1 else ''}"] if left or not found else []
-    return " ".join(found[:units])
 
 
 def quoted(text: str, most: int = 100) -> str:

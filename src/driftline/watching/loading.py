@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from driftline.errors import UsageError
+from driftline.text.durations import length
 
 NOTICE_SECONDS = 5
 """Loading that lasts longer is worth a word."""
@@ -79,7 +80,7 @@ def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iter
         if passed == NOTICE_SECONDS:
             say(
                 f"{place} is still being loaded after {passed} s{at}: what stands at its top level runs once, before "
-                f"its function is called; it is given up after {seconds:g} s (--load-within)"
+                f"its function is called; it is given up after {length(seconds)} (--load-within)"
             )
 
     before = signal.signal(signal.SIGALRM, tick)
@@ -88,8 +89,8 @@ def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iter
         yield
     except _TooLong:
         raise UsageError(
-            f"{place} cannot be loaded: it did not end within {seconds:g} s{at}. watch calls the function itself: put "
-            "a loop under `if __name__ == '__main__':`, or give it longer with --load-within 10min"
+            f"{place} cannot be loaded: it did not end within {length(seconds)}{at}. watch calls the function itself: "
+            "put a loop under `if __name__ == '__main__':`, or give it longer with --load-within 10min"
         ) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)

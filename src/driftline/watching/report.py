@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -17,30 +17,19 @@ from driftline.rules import (
     Transition,
     TransitionKind,
     Verdict,
-    number_text,
 )
+from driftline.text.durations import written
+from driftline.text.numbers import beside, exact, level, number
 from driftline.watching.schedule import FAILED, Evaluation, Monitor, Watching
 
 # ---- people ------------------------------------------------------------------------------------------------
-
-
-def shown(number: float) -> str:
-    """Return a number with four digits, and no exponent where a person would write none.
-
-    >>> [shown(x) for x in (0.72, 2 / 3, 1.0, 12345.67, 1e-9)]
-    ['0.72', '0.6667', '1.0', '12346', '1e-09']
-    """
-    text = f"{number:.4g}"
-    if "e+" in text and abs(number) < 1e15:
-        return f"{number:.0f}"
-    return text + ".0" if text.lstrip("-").isdigit() else text
 
 
 def introduction(watching: Watching, name: str, url: str) -> list[str]:
     """Return what is said at the start: what runs, how often, which alerts, and where the metrics are."""
     rules = [monitor.rule.expression for monitor in watching.monitors if monitor.rule is not FAILED]
     return [
-        f"Watching {name} every {duration_text(watching.every)}; Ctrl-C ends it",
+        f"Watching {name} every {written(watching.every)}; Ctrl-C ends it",
         *(f"  {'alerts ' if not index else '       '}  {rule}" for index, rule in enumerate(rules)),
         *([] if rules else ["  alerts   none; add one with --alert 'accuracy < 0.75'"]),
         f"  metrics  {url}",
@@ -91,35 +80,23 @@ def _by_chance(rule: Rule, verdict: Verdict) -> str:
     """Why a value beyond the threshold is no breach."""
     far, bound = "high" if rule.comparison == "below" else "low", verdict.bound
     assert bound is not None  # otherwise the value itself would have been compared
-    level = f"{100 * rule.confidence:g} %, n = {verdict.n}"
-    return f"   no alert: by chance, {rule.measure} may be as {far} as {shown(bound)} ({level})"
+    because = f"{level(rule.confidence)}, n = {verdict.n}"
+    return f"   no alert: by chance, {rule.measure} may be as {far} as {beside(bound, rule.threshold)} ({because})"
 
 
 def _detail(rule: Rule, verdict: Verdict) -> str:
-    value = _with_interval(verdict.value, verdict.low, verdict.high, verdict.n)
-    return f"   rule {rule.expression}: value {value}, threshold {number_text(rule.threshold)}"
+    value = _with_interval(verdict.value, verdict.low, verdict.high, verdict.n, rule.threshold)
+    return f"   rule {rule.expression}: value {value}, threshold {exact(rule.threshold)}"
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None, n: int) -> str:
+def _with_interval(
+    value: float | None, low: float | None, high: float | None, n: int, threshold: float = math.nan
+) -> str:
     if value is None:
         return "unknown"
     if low is None or high is None:
-        return shown(value)
-    return f"{shown(value)} ({shown(low)} to {shown(high)}, n = {n})"
-
-
-def duration_text(span: timedelta) -> str:
-    """Return a length of time as `parse_duration` reads it.
-
-    >>> [duration_text(timedelta(seconds=s)) for s in (3600, 90, 0.25, 86400, 5400)]
-    ['1h', '90s', '0.25s', '1d', '90min']
-    """
-    for unit, length in (("w", timedelta(weeks=1)), ("d", timedelta(days=1)), ("h", timedelta(hours=1))):
-        if not span % length:
-            return f"{span // length}{unit}"
-    minutes, rest = divmod(span, timedelta(minutes=1))
-    seconds = f"{span.total_seconds():.6f}".rstrip("0").rstrip(".")
-    return f"{seconds}s" if rest else f"{minutes}min"
+        return beside(value, threshold)
+    return f"{beside(value, threshold)} ({number(low)} to {number(high)}, n = {n})"
 
 
 # ---- telling programs --------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from driftline.errors import DataError, UsageError, did_you_mean
 from driftline.events import Schema, Task, class_name, is_missing
 from driftline.rules.rule import MEASURE_NAME
 from driftline.statistics.measure import Measure
+from driftline.text.numbers import exact
 from driftline.watching.loading import endless_loop
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def _number(value: Any, name: str) -> float:
         raise DataError(f"{name} came as {number}; it is a finite number. Was there nothing to evaluate?")
     if name == "accuracy" and not 0 <= number <= 1:
         raise DataError(
-            f"accuracy came as {number:g}; it lies between 0 and 1. Give other measures a name: {{'mae': …}}"
+            f"accuracy came as {exact(number)}; it lies between 0 and 1. Give other measures a name: {{'mae': …}}"
         )
     return number
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any, Literal
 
 import h11
@@ -18,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from driftline.net.limits import Limits
+from driftline.text.durations import length
 
 GRACE_SECONDS = 5
 """How long requests that are being answered have after SIGTERM; those that are still being sent have less."""
@@ -93,9 +93,9 @@ class BoundedProtocol(H11Protocol):
         self.look()
         waited = now - self.since
         if self.phase == "head" and waited > self.limits.header_time.total_seconds():
-            self.answer_at_once(408, f"no request came within {_words(self.limits.header_time)}", now)
+            self.answer_at_once(408, f"no request came within {length(self.limits.header_time)}", now)
         elif self.phase == "body" and waited > self.limits.body_time.total_seconds():
-            self.answer_at_once(408, f"the body did not come within {_words(self.limits.body_time)}", now)
+            self.answer_at_once(408, f"the body did not come within {length(self.limits.body_time)}", now)
         elif self.phase == "taking" and waited > self.limits.body_time.total_seconds():
             self.transport.abort()
 
@@ -142,10 +142,6 @@ def _plain_answer(status: int, message: str) -> bytes:
 
 
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}
-
-
-def _words(span: timedelta) -> str:
-    return f"{span.total_seconds():g} s"
 
 
 class BoundedServer(uvicorn.Server):

@@ -23,7 +23,8 @@ from driftline.alerts.message import (
     number_lines,
     told,
 )
-from driftline.text import lengths, visible
+from driftline.text import visible
+from driftline.text.durations import lengths
 from tests.alerts.channels.conftest import DAY, NOW, WINDOW, message, messages, notice, notices, texts, units, view
 
 

@@ -20,10 +20,10 @@ from starlette.testclient import TestClient
 
 from driftline.alerts.message import Acknowledgement
 from driftline.rules import Rule
+from driftline.text.numbers import beside
 from driftline.views.reader import Views
 from driftline.web.ui import pages
 from driftline.web.ui.pages import WINDOWS_SHOWN
-from driftline.web.ui.words import number_beside
 from tests.web.ui.fabricate import (
     MODEL,
     RULE,
@@ -445,4 +445,4 @@ def test_windows_of_an_hour_are_said_with_their_hours() -> None:
 @example(12_345.7, 12_346.0)
 def test_a_value_is_not_written_as_the_threshold_that_it_is_not(value: float, threshold: float) -> None:
     """The page writes thresholds exactly."""
-    assert value == threshold or float(number_beside(value, threshold).replace(",", "")) != threshold
+    assert value == threshold or float(beside(value, threshold).replace(",", "")) != threshold

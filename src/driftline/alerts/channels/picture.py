@@ -10,6 +10,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from driftline.alerts.message import Notice, Point
+from driftline.text.moments import day_or_moment
+from driftline.text.numbers import exact, numbers
 
 if TYPE_CHECKING:
     from PIL import ImageDraw, ImageFont
@@ -61,7 +63,7 @@ def picture(notice: Notice) -> bytes | None:
     font = ImageFont.load_default(11 * _SCALE)
     for run in _runs(points, interval=True):
         _draw_band(draw, axes, run)
-    _draw_frame(draw, axes, font, points)
+    _draw_frame(draw, axes, font, points, notice.alert.timezone)
     _draw_threshold(draw, axes, font, notice.alert.threshold)
     for run in _runs(points, interval=False):
         _draw_line(draw, axes, run)
@@ -127,22 +129,25 @@ def ticks(low: float, high: float) -> list[tuple[float, str]]:
     power = math.floor(math.log10(span / 2) - 1e-9)  # the logarithm may be rounded up to the next power
     step = next(step for step in (factor * 10.0**power for factor in (5, 2, 1)) if span / step >= 2)
     found = [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    fixed = max(abs(low), abs(high)) < 1e5 and power >= -4
-    return [(value, f"{value:.{max(0, -power)}f}" if fixed else f"{value:.3g}") for value in found]
+    return list(zip(found, numbers(*found), strict=True))
 
 
 def _draw_frame(
-    draw: ImageDraw.ImageDraw, axes: _Axes, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, points: Sequence[Point]
+    draw: ImageDraw.ImageDraw,
+    axes: _Axes,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    points: Sequence[Point],
+    zone: str,
 ) -> None:
     for value, text in ticks(axes.low, axes.high):
         y = axes.y(value)
         draw.line((_LEFT * _SCALE, y, (WIDTH - _RIGHT) * _SCALE, y), fill=_RULE, width=_SCALE)
         draw.text(((_LEFT - 6) * _SCALE, y), text, fill=_TEXT, font=font, anchor="rm")
     below = (HEIGHT - _BOTTOM + 8) * _SCALE
-    draw.text((_LEFT * _SCALE, below), f"{points[0].end:%Y-%m-%d}", fill=_TEXT, font=font, anchor="lt")
+    draw.text((_LEFT * _SCALE, below), day_or_moment(points[0].end, zone), fill=_TEXT, font=font, anchor="lt")
     if len(points) > 1:
         right = (WIDTH - _RIGHT) * _SCALE
-        draw.text((right, below), f"{points[-1].end:%Y-%m-%d}", fill=_TEXT, font=font, anchor="rt")
+        draw.text((right, below), day_or_moment(points[-1].end, zone), fill=_TEXT, font=font, anchor="rt")
 
 
 def _draw_threshold(
@@ -153,7 +158,9 @@ def _draw_threshold(
     y, dash = axes.y(threshold), 6 * _SCALE
     for x in range(_LEFT * _SCALE, (WIDTH - _RIGHT) * _SCALE, 2 * dash):
         draw.line((x, y, min(x + dash, (WIDTH - _RIGHT) * _SCALE), y), fill=_BREACH, width=round(1.5 * _SCALE))
-    draw.text(((_LEFT + 4) * _SCALE, y - 3 * _SCALE), f"threshold {threshold:g}", fill=_BREACH, font=font, anchor="ls")
+    draw.text(
+        ((_LEFT + 4) * _SCALE, y - 3 * _SCALE), f"threshold {exact(threshold)}", fill=_BREACH, font=font, anchor="ls"
+    )
 
 
 def _draw_line(draw: ImageDraw.ImageDraw, axes: _Axes, run: Sequence[Point]) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from driftline.alerts.channels.wording import MOST_SHOWN, facts, line, link, sentences, shorten
 from driftline.alerts.message import MARKS, Message, Notice
 from driftline.net.outgoing import post
+from driftline.text.moments import moment
 
 # Slack's limits, of which it refuses whole messages.
 TEXT_LIMIT = 3000
@@ -47,7 +48,7 @@ def _blocks(notice: Notice, *, alone: bool) -> list[dict[str, Any]]:
     first = f"{line(alert.model, 200)}: {line(alert.rule, 200)}"
     first = first if alone else f"{MARKS[notice.event]}{line(alert.title, 300)}\n{first}"
     fields = [_text(f"*{name}*\n{escaped(value, FIELD_LIMIT - 100)}") for name, value in facts(notice)]
-    context = f"{escaped(line(alert.severity, 100), 500)} · fired {alert.fired_at:%Y-%m-%d %H:%M} UTC"
+    context = f"{escaped(line(alert.severity, 100), 500)} · fired {moment(alert.fired_at)}"
     if url := link(notice.url):
         context += f" · <{escaped(url, TEXT_LIMIT - 1000).replace('|', '%7C')}|Open in Driftline>"
     text = escaped("\n".join([first, *(line(one, TEXT_LIMIT) for one in sentences(notice))]), TEXT_LIMIT)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from driftline.alerts.message import AlertView, Event, Notice, Span, told
-from driftline.events import moment_text, span_text
 from driftline.rules.topic import STALENESS
-from driftline.text import visible
+from driftline.text import moments, visible
 
 ENDED = (Event.RESOLVED, Event.CORRECTED)
 
@@ -55,7 +54,7 @@ def link(url: str) -> str:
 
 def span(window: Span, timezone: str = "UTC") -> str:
     """A span in words, in a model's time zone."""
-    return span_text(window.start, window.end, timezone)
+    return moments.span(window.start, window.end, timezone)
 
 
 def facts(notice: Notice) -> list[tuple[str, str]]:
@@ -81,7 +80,7 @@ def facts(notice: Notice) -> list[tuple[str, str]]:
 
 
 def _since(alert: AlertView) -> str:
-    return moment_text(alert.span.start, alert.timezone)
+    return moments.day_or_moment(alert.span.start, alert.timezone)
 
 
 def sentences(notice: Notice) -> list[str]:

@@ -21,6 +21,7 @@ from driftline.retrain.runners import supervisor
 from driftline.retrain.runners.runner import REQUEST, Outcome, Request, read_result
 from driftline.retrain.runners.supervisor import CHILD, EXIT, LOG, PID
 from driftline.text import cause
+from driftline.text.durations import length
 
 ALWAYS = ("PATH", "HOME", "LANG")
 """Names of the environment that a run always gets."""
@@ -137,7 +138,7 @@ def _supervise(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise StorageError(f"the run in {folder} did not begin within {_START_SECONDS:g} s") from error
+        raise StorageError(f"the run in {folder} did not begin within {length(_START_SECONDS)}") from error
     if said.stdout not in (supervisor.STARTED, supervisor.THERE):
         raise StorageError(f"the run in {folder} did not begin: {_last_line(said.stderr)}")
 

@@ -18,8 +18,10 @@ from driftline.errors import UnknownNameError
 from driftline.monitoring.options import ModelConfig
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, decode_contest
+from driftline.text import numbers
+from driftline.text.moments import page_moment
 from driftline.views.reader import ModelView, WindowView
-from driftline.web.ui import shown, words
+from driftline.web.ui import shown
 from driftline.web.ui.reference import operations
 from driftline.web.ui.state import Headline, headline
 
@@ -172,13 +174,13 @@ def _renderer(refresh_seconds: float) -> _Render:
         auto_reload=False,
     )
     environment.filters.update(
-        count=words.count,
-        number=words.number,
-        share=words.share,
-        chance=words.chance,
+        count=numbers.count,
+        number=numbers.number_or_nothing,
+        percent=numbers.percent_or_nothing,
+        p_value=numbers.p_words,
         exact=_exact,
         segment=lambda text: quote(text, safe=""),
-        moment=words.moment_or_dash,
+        moment=page_moment,
         iso=lambda time: time.isoformat(),
     )
 

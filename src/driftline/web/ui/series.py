@@ -13,10 +13,11 @@ from driftline.alerts.message import AlertView
 from driftline.charts import lines
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import MeasureView, WindowSummary
-from driftline.rules import Rule, number_text
+from driftline.rules import Rule
 from driftline.statistics import CATALOGUE
+from driftline.text.moments import page_span
+from driftline.text.numbers import count, exact, from_to, number_or_nothing, percent_or_nothing
 from driftline.views.reader import WindowView
-from driftline.web.ui import words
 from driftline.web.ui.state import SEVERITIES, severity
 
 COVERAGE = "label_coverage"
@@ -118,7 +119,7 @@ def _chart(
         )
         for one in windows
     ]
-    levels = [lines.Level(rule.threshold, f"threshold {number_text(rule.threshold)}") for rule in rules]
+    levels = [lines.Level(rule.threshold, f"threshold {exact(rule.threshold)}") for rule in rules]
     levels = list({level.value: level for level in levels}.values())
     shades = [_shade(one, zone) for one in alerts]
     return Chart(
@@ -148,8 +149,8 @@ def _said(points: Sequence[lines.Point]) -> str:
     newest, at = values[-1]
     low, high = min(value for value, _ in values), max(value for value, _ in values)
     return (
-        f"Newest judged {words.number(newest)} ({at.label.split(_DOT)[0]}); lowest {words.number(low)}, "
-        f"highest {words.number(high)} in {len(values)} judged window{'s' if len(values) > 1 else ''}."
+        f"Newest judged {number_or_nothing(newest)} ({at.label.split(_DOT)[0]}); lowest {number_or_nothing(low)}, "
+        f"highest {number_or_nothing(high)} in {len(values)} judged window{'s' if len(values) > 1 else ''}."
     )
 
 
@@ -184,21 +185,21 @@ def _point(
     one = window.summary
     verdicts = [verdict for verdict in window.verdicts if verdict.rule in rules]
     breach = any(verdict.state == "breach" for verdict in verdicts)
-    parts = [words.span(one.start, one.end, zone)]
+    parts = [page_span(one.start, one.end, zone)]
     if view.value is None:
         parts.append(f"{measure}: no value, {view.problem}")
     else:
-        parts.append(f"{measure} {words.number(view.value)}")
+        parts.append(f"{measure} {number_or_nothing(view.value)}")
     if view.low is not None and view.high is not None:
-        parts.append(f"95 % interval {words.from_to(view.low, view.high)}")
-    parts += [f"n = {words.count(view.n)}", f"label coverage {words.share(one.coverage.value)}"]
+        parts.append(f"95 % interval {from_to(view.low, view.high)}")
+    parts += [f"n = {count(view.n)}", f"label coverage {percent_or_nothing(one.coverage.value)}"]
     if one.stage != "judged":
         parts.append(one.stage)
     elif verdicts:
         parts.append("breach" if breach else verdicts[0].state.replace("nodata", "not judged"))
     parts += [f"alert {alert.rule}, {alert.status}" for alert in covering]
     if then is not None and then != view.value:
-        parts.append(f"known when the alert fired: {words.number(then)}")
+        parts.append(f"known when the alert fired: {number_or_nothing(then)}")
     return lines.Point(
         start=one.start,
         end=one.end,
@@ -217,7 +218,7 @@ def _covering(window: WindowSummary, alerts: Sequence[AlertView]) -> list[AlertV
 
 def _shade(alert: AlertView, zone: ZoneInfo) -> lines.Shade:
     kind = severity(alert.severity) if alert.status == "firing" else alert.status
-    covers = words.span(alert.span.start, alert.span.end, zone)
+    covers = page_span(alert.span.start, alert.span.end, zone)
     return lines.Shade(alert.span.start, alert.span.end, kind, f"Alert {alert.rule}, {alert.status}: {covers}")
 
 

@@ -13,10 +13,11 @@ from driftline.alerts.message import AlertView, told
 from driftline.charts import sparks
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
-from driftline.rules import Rule, number_text
+from driftline.rules import Rule
 from driftline.rules.topic import STALENESS
+from driftline.text.moments import page_span
+from driftline.text.numbers import NOTHING, beside, exact, from_to, level, number_or_nothing
 from driftline.views.reader import ModelView, VerdictView, WindowView
-from driftline.web.ui import words
 from driftline.web.ui.series import (
     COVERAGE,
     Chart,
@@ -126,7 +127,7 @@ def model_page(
         measures=names,
         rows=tuple(_row(one, names, zone) for one in reversed(windows)),
         hidden_windows=max(model.windows - len(windows), 0),
-        judged=words.span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
+        judged=page_span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
         drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
         missing=tuple(missing(model, config, windows, zone)),
     )
@@ -136,29 +137,33 @@ def model_page(
 
 
 def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
-    interval = "" if view.low is None or view.high is None else f"95 % interval {words.from_to(view.low, view.high)}"
+    interval = "" if view.low is None or view.high is None else f"95 % interval {from_to(view.low, view.high)}"
     if view.bound is not None and view.confidence is not None:
         side = "upper" if rule is None or rule.comparison == "below" else "lower"
-        interval += f", {side} bound {words.number_beside(view.bound, view.threshold)} ({100 * view.confidence:g} %)"
-    value, condition = words.number_beside(view.value, view.threshold), rule.expression if rule is not None else ""
+        interval += f", {side} bound {beside(view.bound, view.threshold)} ({level(view.confidence)})"
+    value, condition = _beside_or_nothing(view.value, view.threshold), rule.expression if rule is not None else ""
     if view.measure == STALENESS:
         value, condition = told(view).value, f"no event for more than {told(view).threshold}"
-    said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {number_text(view.threshold)}"
+    said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {exact(view.threshold)}"
     tone: Tone = severity(view.severity) if view.status == "firing" else view.status
     return Alert(
         view=view,
         tone=tone,
-        window=words.span(view.window.start, view.window.end, zone),
-        span=words.span(view.span.start, view.span.end, zone),
+        window=page_span(view.window.start, view.window.end, zone),
+        span=page_span(view.span.start, view.span.end, zone),
         value=value,
         interval=interval,
-        value_now=words.number_beside(view.value_now, view.threshold),
+        value_now=_beside_or_nothing(view.value_now, view.threshold),
         bar=sparks.interval_bar(
             view.value, view.low, view.high, view.threshold, bounds=bounds_of(view.measure), label=said
         ),
         condition=condition or f"{view.rule} (no longer in the configuration)",
         measure="without an event" if view.measure == STALENESS else view.measure,
     )
+
+
+def _beside_or_nothing(value: float | None, threshold: float) -> str:
+    return NOTHING if value is None else beside(value, threshold)
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
@@ -168,7 +173,7 @@ def _row(window: WindowView, names: Sequence[str], zone: ZoneInfo) -> Row:
     one = window.summary
     nothing = MeasureView(None, None, None, 0, "no labelled rows")
     return Row(
-        window=words.span(one.start, one.end, zone),
+        window=page_span(one.start, one.end, zone),
         summary=one,
         coverage=_cell(COVERAGE, one.coverage),
         cells=tuple(_cell(name, one.performance.get(name, nothing)) for name in names),
@@ -177,8 +182,8 @@ def _row(window: WindowView, names: Sequence[str], zone: ZoneInfo) -> Row:
 
 
 def _cell(name: str, view: MeasureView) -> Cell:
-    interval = "" if view.low is None or view.high is None else words.from_to(view.low, view.high)
-    return Cell(name, view, words.number(view.value), interval)
+    interval = from_to(view.low, view.high)
+    return Cell(name, view, number_or_nothing(view.value), interval)
 
 
 def _drift_rows(newest: WindowSummary, windows: Sequence[WindowView]) -> Iterable[DriftRow]:

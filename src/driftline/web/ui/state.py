@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 from driftline.alerts.message import AlertView
 from driftline.monitoring.options import ModelConfig
 from driftline.rules import Rule
+from driftline.text.durations import length
+from driftline.text.moments import page_moment
 from driftline.views.reader import ModelView, WindowView
-from driftline.web.ui import words
 
 Tone = Literal["page", "warning", "info", "ok", "unknown", "pending", "resolved", "corrected"]
 
@@ -100,8 +101,8 @@ def missing(
         )
     if not any(one.summary.stage == "judged" for one in windows):
         newest = windows[-1].summary if windows else None
-        until = f" (now: until event time passes {words.moment(newest.end, zone)})" if newest is not None else ""
-        patience = words.duration(config.labels.expected_within)
+        until = f" (now: until event time passes {page_moment(newest.end, zone)})" if newest is not None else ""
+        patience = length(config.labels.expected_within)
         yield (
             "No window judged yet",
             f"A window is open for {config.window.words}{until}, then waits for its labels for at most {patience}.",

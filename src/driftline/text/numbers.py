@@ -1,4 +1,14 @@
-"""Numbers and shares in words, with digits enough to tell apart those that differ."""
+"""Figures as people read them: one shape for each kind of figure, wherever it is shown, and no other code has its own.
+
+A number has three digits that matter (`number`): on the page, in a terminal and in a message alike. What is shown side
+by side has as many more as tell it apart (`numbers`, `beside`). Three kinds have a shape of their own:
+
+- a measure in a column of a table: three decimals, so that the column can be read down (`figure`, `figures`);
+- a difference between two models: decimals by its size, and its sign (`decimals_of`, `fixed`);
+- what somebody wrote, such as a threshold: exactly that (`exact`).
+
+Shares are percentages (`percent`), p-values say what they are (`p_words`). A missing value is `NOTHING`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +19,14 @@ from decimal import Decimal
 _MOST_DIGITS = 17
 """Significant digits that tell any two 64-bit floats apart."""
 
+NOTHING = "–"
+"""What stands where there is no value."""
+
 _PLAIN = 1e15
+"""Whole numbers below this stand in full."""
+
+_READABLE = 1e9
+
 _SHARE_DECIMALS = 12
 
 
@@ -54,6 +71,127 @@ def number(value: float) -> str:
     return f"{value + 0.0:.3g}"
 
 
+def number_or_nothing(value: float | None) -> str:
+    """A number, or a dash where there is none that is finite.
+
+    >>> number_or_nothing(0.76667), number_or_nothing(None), number_or_nothing(math.nan)
+    ('0.767', '–', '–')
+    """
+    return number(value) if value is not None and math.isfinite(value) else NOTHING
+
+
+def beside(value: float, threshold: float) -> str:
+    """A number beside a threshold, which is told exactly: with as many digits as it takes not to look like it.
+
+    >>> beside(0.7412, 0.75), beside(0.74999, 0.75), beside(0.75, 0.75), beside(0.9, math.inf)
+    ('0.741', '0.74999', '0.75', '0.9')
+    """
+    ways = (number, *(_digits_of(digits) for digits in range(4, _MOST_DIGITS)))
+    texts = (way(value) for way in ways)
+    return next((text for text in texts if value == threshold or _read(text) != threshold), exact(value))
+
+
+def _read(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def exact(value: float) -> str:
+    """The shortest text that reads back as the same number: what somebody wrote, such as a threshold.
+
+    >>> exact(0.75), exact(5.0), exact(1e-9)
+    ('0.75', '5', '1e-09')
+    """
+    return repr(float(value)).removesuffix(".0")
+
+
+def from_to(low: float | None, high: float | None) -> str:
+    """Two ends of an interval; empty where one is not known.
+
+    >>> from_to(0.1666, 0.5), from_to(None, 0.5)
+    ('0.167 to 0.5', '')
+    """
+    return "" if low is None or high is None else " to ".join(numbers(low, high))
+
+
+def count(value: int) -> str:
+    """A whole number, in groups of three digits.
+
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return f"{value:,}"
+
+
+def percent_or_nothing(share: float | None) -> str:
+    """A share, or a dash where there is none.
+
+    >>> percent_or_nothing(0.5), percent_or_nothing(None)
+    ('50 %', '–')
+    """
+    return percent(share) if share is not None and math.isfinite(share) else NOTHING
+
+
+def level(confidence: float) -> str:
+    """The level of an interval or of a bound, 0 to 1, as it was chosen.
+
+    >>> level(0.95), level(0.999)
+    ('95 %', '99.9 %')
+    """
+    return f"{100 * confidence:g} %"
+
+
+def p_words(value: float) -> str:
+    """A p-value as exactly as anybody should read it, with what it is.
+
+    >>> p_words(2e-8), p_words(0.9153), p_words(0.0412), p_words(1.0)
+    ('p < 0.001', 'p = 0.92', 'p = 0.041', 'p = 1')
+    """
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def p_in_table(value: float | None) -> str:
+    """A p-value where the head of the column says what it is.
+
+    >>> p_in_table(0.0), p_in_table(0.04), p_in_table(1.0), p_in_table(None)
+    ('< 0.001', '0.04', '1', '–')
+    """
+    return NOTHING if value is None else p_words(value).removeprefix("p ").removeprefix("= ")
+
+
+def effect(value: float) -> str:
+    """A size of an effect or a correlation, which nobody reads beyond the second decimal.
+
+    >>> effect(0.2), effect(-0.875)
+    ('0.20', '-0.88')
+    """
+    return f"{value:.2f}"
+
+
+def effects(*values: float) -> tuple[str, ...]:
+    """Sizes of effects, shown side by side: different ones have different texts.
+
+    >>> effects(0.2, 0.1), effects(0.2001, 0.2)
+    (('0.20', '0.10'), ('0.2001', '0.2000'))
+    """
+    return _apart(values, effect, [_decimals(decimals) for decimals in range(3, _MOST_DIGITS)], _all_digits)
+
+
+def _decimals(decimals: int) -> Callable[[float], str]:
+    return lambda value: f"{value:.{decimals}f}"
+
+
+def fixed(value: float | None, decimals: int, *, sign: bool = False) -> str:
+    """A number with so many decimals, and with its sign if asked for; in powers of ten where it is long; or a dash.
+
+    >>> fixed(0.03125, 4), fixed(0.03125, 4, sign=True), fixed(-2e20, 4), fixed(None, 4)
+    ('0.0312', '+0.0312', '-2e+20', '–')
+    """
+    if value is None:
+        return NOTHING
+    shape = f".{decimals}f" if abs(value) < _READABLE else ".4g"
+    return format(value, ("+" if sign else "") + shape)
+
+
 def figure(value: float) -> str:
     """A measure's value or bound for people: three decimals, unless these show nothing or too much.
 
@@ -71,7 +209,7 @@ def figures(*values: float) -> tuple[str, ...]:
     >>> figures(0.8571, 0.9), figures(0.00061, 0.00064), figures(0.99996, 0.99999)
     (('0.857', '0.900'), ('0.00061', '0.00064'), ('0.99996', '0.99999'))
     """
-    return _apart(values, figure, [_digits_of(digits) for digits in range(2, _MOST_DIGITS)], _exact)
+    return _apart(values, figure, [_digits_of(digits) for digits in range(2, _MOST_DIGITS)], _all_digits)
 
 
 def numbers(*values: float) -> tuple[str, ...]:
@@ -87,7 +225,7 @@ def numbers(*values: float) -> tuple[str, ...]:
     texts = tuple(_beside(value, values) for value in values)
     if _told_apart(values, texts):
         return texts
-    return _apart(values, number, [_digits_of(digits) for digits in range(4, _MOST_DIGITS)], _exact)
+    return _apart(values, number, [_digits_of(digits) for digits in range(4, _MOST_DIGITS)], _all_digits)
 
 
 def _beside(value: float, values: Sequence[float]) -> str:
@@ -147,7 +285,7 @@ def _apart(
     return tuple(map(exact, values))
 
 
-def _exact(value: float) -> str:
+def _all_digits(value: float) -> str:
     return f"{value + 0.0:.{_MOST_DIGITS}g}"
 
 

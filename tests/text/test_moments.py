@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftline.events import WindowSpec, moment_text, span_text
+from driftline.events import WindowSpec
+from driftline.text.moments import day_or_moment, span
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Asia/Kathmandu"])
 MOMENTS = st.datetimes(datetime(1990, 1, 1), datetime(2035, 1, 1)).map(lambda time: time.replace(tzinfo=UTC))
@@ -19,7 +20,7 @@ def test_a_window_shorter_than_a_day_is_told_with_its_hours_and_its_zone(
     time: datetime, zone: str, length: str
 ) -> None:
     window = WindowSpec(length, zone).window_of(time)
-    said = span_text(window.start, window.end, zone)
+    said = span(window.start, window.end, zone)
     first, after = (moment.astimezone(ZoneInfo(zone)) for moment in (window.start, window.end))
     assert said.startswith(f"{first:%Y-%m-%d %H:%M}")
     assert f"{after:%H:%M} " in said
@@ -32,12 +33,12 @@ def test_a_window_of_days_is_told_in_days_of_the_model(time: datetime, zone: str
     window = WindowSpec(length, zone).window_of(time)
     first, after = (moment.astimezone(ZoneInfo(zone)) for moment in (window.start, window.end))
     named = "" if zone == "UTC" else f" ({zone})"
-    assert span_text(window.start, window.end, zone) == f"{first:%Y-%m-%d} to {after:%Y-%m-%d}{named}"
-    assert moment_text(window.start, zone) == f"{first:%Y-%m-%d}"
+    assert span(window.start, window.end, zone) == f"{first:%Y-%m-%d} to {after:%Y-%m-%d}{named}"
+    assert day_or_moment(window.start, zone) == f"{first:%Y-%m-%d}"
 
 
 def test_the_hour_that_comes_twice_is_told_apart() -> None:
     first = datetime(2025, 11, 2, 8, tzinfo=UTC)  # 01:00 in Los Angeles, before the clocks go back
     hour = timedelta(hours=1)
-    both = [span_text(start, start + hour, "America/Los_Angeles") for start in (first, first + hour)]
+    both = [span(start, start + hour, "America/Los_Angeles") for start in (first, first + hour)]
     assert both == ["2025-11-02 01:00 PDT to 01:00 PST", "2025-11-02 01:00 to 02:00 PST"]

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 import driftline
 from driftline.reports.bars import bars_of
-from driftline.statistics.figures import figures, number, number_with, numbers, percent, percents
+from driftline.text.numbers import (
+    beside,
+    effects,
+    exact,
+    figures,
+    number,
+    number_with,
+    numbers,
+    p_in_table,
+    p_words,
+    percent,
+    percents,
+)
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SHARE = st.floats(0.0, 1.0)
@@ -30,7 +42,7 @@ def read_back(text: str) -> float:
 @example(-sys.float_info.max, sys.float_info.max)
 @example(1.7172e18, math.nextafter(1.7172e18, math.inf))
 def test_numbers_differ_in_words_where_they_differ_and_nowhere_else(one: float, other: float) -> None:
-    for told in (numbers(one, other), figures(one, other)):
+    for told in (numbers(one, other), figures(one, other), effects(one, other)):
         assert (told[0] == told[1]) is (one == other)
 
 
@@ -114,3 +126,16 @@ def test_an_outlier_among_large_numbers_is_told_apart_from_the_range() -> None:
     (note,) = (note for note in report.notes if "as far out as" in note)
     far, low, high = (read_back(word) for word in note.replace(";", "").split() if word[0].isdigit())
     assert low < high < far
+
+
+@given(FINITE, FINITE)
+@example(0.74999, 0.75)
+@example(12_345.7, 12_346.0)
+def test_beside_an_exact_threshold_a_number_looks_like_it_only_where_it_is(value: float, threshold: float) -> None:
+    assert float(exact(threshold)) == threshold
+    assert (read_back(beside(value, threshold)) == threshold) <= (value == threshold)
+
+
+@given(st.floats(0.0, 1.0))
+def test_a_p_value_is_told_alike_in_a_sentence_and_in_a_table(value: float) -> None:
+    assert p_words(value) in (f"p = {p_in_table(value)}", f"p {p_in_table(value)}")

@@ -1,0 +1,64 @@
+"""Lengths of time as people read them, whoever reads: "2 hours 1 minute"; and as `driftline.yaml` has them: "90min"."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+_UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+
+
+def lengths(*seconds: float) -> tuple[str, ...]:
+    """Lengths of time in words, shown side by side: different ones have different texts. In seconds, 0 or more.
+
+    >>> lengths(7260.0, 7200.0), lengths(0.0), lengths(93784.0), lengths(20.5, 20.0)
+    (('2 hours 1 minute', '2 hours'), ('0 seconds',), ('1 day 2 hours',), ('20.5 seconds', '20 seconds'))
+    """
+    for units in (2, 4):
+        texts = tuple(_length(one, units) for one in seconds)
+        if len(set(texts)) == len(set(seconds)):
+            return texts
+    return tuple(f"{one!r} seconds" for one in seconds)
+
+
+def length(span: timedelta | float) -> str:
+    """A length of time in words, 0 or more; a number is of seconds.
+
+    >>> length(timedelta(days=1)), length(timedelta(hours=36)), length(timedelta(seconds=90)), length(0.5)
+    ('1 day', '1 day 12 hours', '1 minute 30 seconds', '0.5 seconds')
+    """
+    return lengths(span.total_seconds() if isinstance(span, timedelta) else float(span))[0]
+
+
+def about(span: timedelta) -> str:
+    """A length of time in the largest unit of which there are two; in whole minutes where it is shorter.
+
+    >>> about(timedelta(hours=49)), about(timedelta(hours=30)), about(timedelta(minutes=90))
+    ('2 days', '30 hours', '90 minutes')
+    """
+    for size, name in _UNITS[:2]:
+        if span.total_seconds() >= 2 * size:
+            return f"{span.total_seconds() / size:.0f} {name}s"
+    return f"{span.total_seconds() / 60:.0f} minutes"
+
+
+def written(span: timedelta) -> str:
+    """A length of time as the configuration and the commands take it (`driftline.events.parse_duration`).
+
+    >>> [written(timedelta(seconds=s)) for s in (3600, 90, 0.25, 86400, 5400)]
+    ['1h', '90s', '0.25s', '1d', '90min']
+    """
+    for unit, size in (("w", timedelta(weeks=1)), ("d", timedelta(days=1)), ("h", timedelta(hours=1))):
+        if not span % size:
+            return f"{span // size}{unit}"
+    minutes, rest = divmod(span, timedelta(minutes=1))
+    seconds = f"{span.total_seconds():.6f}".rstrip("0").rstrip(".")
+    return f"{seconds}s" if rest else f"{minutes}min"
+
+
+def _length(seconds: float, units: int) -> str:
+    left, found = round(seconds, 1 if seconds < 60 else None), list[str]()
+    for size, name in _UNITS:
+        count, left = divmod(left, size)
+        found += [f"{count:g} {name}{'s' if count != 1 else ''}"] if count else []
+    found += [f"{left:g} second{'s' if left != 1 else ''}"] if left or not found else []
+    return " ".join(found[:units])

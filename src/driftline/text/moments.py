@@ -1,0 +1,155 @@
+"""Moments, days and spans of time as people read them, always in a time zone that is named where there is a doubt.
+
+There are two shapes, by who reads. In a terminal, a message and a log they are `moment`, `day_or_moment` and `span`:
+``2013-04-04 05:00 PDT``, which sorts and can be copied into a command. On a page they are `page_moment` and
+`page_span`: ``4 Apr 2013, 05:00 PDT``, which is read fastest. English, whatever the locale of the process.
+
+A zone is a name of the IANA database, or a `tzinfo`. What a clock on the wall says is in UTC unless a zone is given;
+event time is told in the model's zone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+Zone = str | tzinfo
+
+
+def moment(time: datetime, zone: Zone = "UTC") -> str:
+    """A moment to the minute.
+
+    >>> from datetime import UTC
+    >>> time = datetime(2026, 1, 31, 23, tzinfo=UTC)
+    >>> moment(time), moment(time, "Europe/Berlin")
+    ('2026-01-31 23:00 UTC', '2026-02-01 00:00 CET')
+    """
+    local = _local(time, zone)
+    return f"{local:%Y-%m-%d %H:%M} {_zone_name(local)}"
+
+
+def day(time: datetime, zone: Zone = "UTC") -> str:
+    """The calendar day of a moment.
+
+    >>> from datetime import UTC
+    >>> day(datetime(2026, 1, 31, 23, tzinfo=UTC), "Europe/Berlin")
+    '2026-02-01'
+    """
+    return f"{_local(time, zone):%Y-%m-%d}"
+
+
+def day_or_moment(time: datetime, zone: Zone = "UTC") -> str:
+    """A moment of event time: where windows are days it is midnight, and the day says all.
+
+    >>> from datetime import UTC
+    >>> time = datetime(2026, 1, 31, 23, tzinfo=UTC)
+    >>> day_or_moment(time, "Europe/Berlin"), day_or_moment(time)
+    ('2026-02-01', '2026-01-31 23:00 UTC')
+    """
+    return day(time, zone) if _is_midnight(_local(time, zone)) else moment(time, zone)
+
+
+def span(start: datetime, end: datetime, zone: str = "UTC") -> str:
+    """A half-open span of event time: days where it begins and ends at midnight, otherwise with the hours.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    >>> span(noon, noon + timedelta(hours=1)), span(noon, noon + timedelta(hours=1), "Europe/Berlin")
+    ('2026-01-31 12:00 to 13:00 UTC', '2026-01-31 13:00 to 14:00 CET')
+    >>> midnight = datetime(2026, 1, 31, 8, tzinfo=UTC)
+    >>> span(midnight, midnight + timedelta(days=1), "America/Los_Angeles")
+    '2026-01-31 to 2026-02-01 (America/Los_Angeles)'
+    """
+    first, after = _local(start, zone), _local(end, zone)
+    if _is_midnight(first) and _is_midnight(after):
+        return f"{first:%Y-%m-%d} to {after:%Y-%m-%d}" + ("" if zone == "UTC" else f" ({zone})")
+    same_day, same_name = first.date() == after.date(), _zone_name(first) == _zone_name(after)
+    until = f"{after:%H:%M}" if same_day else f"{after:%Y-%m-%d %H:%M}"
+    return f"{first:%Y-%m-%d %H:%M}{'' if same_name else ' ' + _zone_name(first)} to {until} {_zone_name(after)}"
+
+
+def clock_time(time: datetime) -> str:
+    """The time of day to the second, as a log has it.
+
+    >>> clock_time(datetime(2026, 1, 31, 23, 5, 9))
+    '23:05:09'
+    """
+    return f"{time:%H:%M:%S}"
+
+
+def page_day(local: datetime) -> str:
+    """A calendar day, on a page.
+
+    >>> page_day(datetime(2013, 4, 4))
+    '4 Apr 2013'
+    """
+    return f"{local.day} {MONTHS[local.month - 1]} {local.year}"
+
+
+def page_moment(time: datetime | None, zone: Zone) -> str:
+    """A moment to the minute, on a page; a dash where there is none.
+
+    >>> from datetime import UTC
+    >>> page_moment(datetime(2013, 4, 4, 12, tzinfo=UTC), "America/Los_Angeles"), page_moment(None, "UTC")
+    ('4 Apr 2013, 05:00 PDT', '–')
+    """
+    if time is None:
+        return "–"
+    local = _local(time, zone)
+    return f"{page_day(local)}, {local:%H:%M} {_zone_name(local)}"
+
+
+def page_span(start: datetime, end: datetime, zone: Zone) -> str:
+    """A half-open span of event time, on a page: as short as its ends allow, and by the last day, not the one after it.
+
+    The page says once which zone it is in.
+
+    >>> la = ZoneInfo("America/Los_Angeles")
+    >>> def shown(*ends): return page_span(*(datetime(*end, tzinfo=la) for end in ends), la)
+    >>> shown((2013, 4, 1), (2013, 5, 1)), shown((2013, 4, 4), (2013, 4, 5)), shown((2013, 4, 1), (2013, 4, 8))
+    ('Apr 2013', '4 Apr 2013', '1 Apr to 7 Apr 2013')
+    >>> shown((2013, 4, 1), (2013, 7, 1)), shown((2013, 4, 4, 10), (2013, 4, 4, 11))
+    ('Apr to Jun 2013', '4 Apr 2013, 10:00 to 11:00')
+    """
+    first, after = _local(start, zone), _local(end, zone)
+    if not (_is_midnight(first) and _is_midnight(after)):
+        until = f"{after:%H:%M}" if first.date() == after.date() else f"{page_day(after)}, {after:%H:%M}"
+        return f"{page_day(first)}, {first:%H:%M} to {until}"
+    last = after - timedelta(days=1)
+    if first.date() == last.date():
+        return page_day(first)
+    if first.day == 1 and after.day == 1:
+        if (first.year, first.month) == (last.year, last.month):
+            return f"{MONTHS[first.month - 1]} {first.year}"
+        return _joined(first, MONTHS[first.month - 1], last, MONTHS[last.month - 1])
+    return _joined(first, f"{first.day} {MONTHS[first.month - 1]}", last, f"{last.day} {MONTHS[last.month - 1]}")
+
+
+def axis_moment(local: datetime) -> str:
+    """A moment on the axis of a chart: the year is known.
+
+    >>> axis_moment(datetime(2013, 4, 4, 5))
+    '4 Apr 05:00'
+    """
+    return f"{local.day} {MONTHS[local.month - 1]} {local:%H:%M}"
+
+
+def _joined(first: datetime, one: str, last: datetime, other: str) -> str:
+    year = "" if first.year == last.year else f" {first.year}"
+    return f"{one}{year} to {other} {last.year}"
+
+
+def _local(time: datetime, zone: Zone) -> datetime:
+    return time.astimezone(ZoneInfo(zone) if isinstance(zone, str) else zone)
+
+
+def _is_midnight(local: datetime) -> bool:
+    return (local.hour, local.minute, local.second, local.microsecond) == (0, 0, 0, 0)
+
+
+def _zone_name(local: datetime) -> str:
+    """What people call the zone at that moment; its distance from UTC where it has no name."""
+    name = local.tzname() or "UTC"
+    return name if name.isalpha() else f"UTC{name}"

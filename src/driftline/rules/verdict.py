@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from driftline.errors import UsageError
 from driftline.rules.rule import Rule
 from driftline.statistics.measure import Measure
-from driftline.text.numbers import beside, exact, level, percent
+from driftline.text.numbers import beside, exact, level, number, percent
 
 
 class State(enum.StrEnum):
@@ -93,7 +93,7 @@ def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None, *, sho
     if bound is not None and not math.isclose(measure.confidence, interval_confidence(rule), abs_tol=1e-9):
         raise UsageError(
             f"rule {rule.name!r}: {measure.name} came with an interval of confidence {exact(measure.confidence)}; "
-            f"judge takes interval_confidence(rule) = {exact(interval_confidence(rule))}; ask the statistics for that"
+            f"judge takes interval_confidence(rule) = {number(interval_confidence(rule))}; ask the statistics for that"
         )
     breach = rule.breached_by(value if bound is None else bound)
     reason = _reason(rule, measure, value, bound)

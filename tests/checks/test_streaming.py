@@ -17,7 +17,7 @@ import driftline
 from driftline.checks import scan
 from driftline.checks.report import Report
 from driftline.errors import DataError
-from driftline.sources.rows import batch_rows
+from driftline.sources.rows import ScannedRows, batch_rows
 
 ROWS = 250_000
 
@@ -101,6 +101,36 @@ def test_many_columns_are_read_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(scan, "_LARGEST_GROUP", 7)
     found = driftline.check(tmp_path / "before.parquet", tmp_path / "now.parquet").to_dict()
     assert found["columns"] == whole["columns"] and found["rows"] == whole["rows"]
+
+
+def test_each_column_of_a_file_is_read_once_after_the_first_rows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Decoding is most of the work of a check of large files."""
+    read: list[tuple[str, str]] = []
+    heads: list[list[str]] = []
+    stream, collect = ScannedRows._stream, pl.LazyFrame.collect
+
+    def reads(self: ScannedRows, scan: pl.LazyFrame, columns: list[str]) -> Any:
+        read.extend((self.name, name) for name in columns)
+        return stream(self, scan, columns)
+
+    def looks(self: pl.LazyFrame, **how: Any) -> Any:
+        if how.get("engine") == "streaming":
+            heads.append(self.collect_schema().names())
+        return collect(self, **how)
+
+    frame = rows(2, 3_000)
+    for side in ("before", "now"):
+        frame.write_parquet(tmp_path / f"{side}.parquet")
+    monkeypatch.setattr(ScannedRows, "_stream", reads)
+    monkeypatch.setattr(pl.LazyFrame, "collect", looks)
+    monkeypatch.setattr(check_pass, "_LARGEST_GROUP", 2)
+    driftline.check(tmp_path / "before.parquet", tmp_path / "now.parquet", **MODEL)
+    files = [str(tmp_path / f"{side}.parquet") for side in ("before", "now")]
+    assert sorted(read) == sorted((file, name) for file in files for name in frame.columns)
+    assert sorted(name for head in heads for name in head) == sorted(frame.columns * 2)
+    assert max(map(len, heads)) <= 8  # or the first rows would take the memory of a row group of all columns
 
 
 def test_rows_that_come_twice_are_seen_in_large_files(tmp_path: Path) -> None:

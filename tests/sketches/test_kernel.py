@@ -136,6 +136,16 @@ def test_few_and_many_missing_values_have_the_same_bytes(
 
 
 @built
+def test_missing_values_are_passed_over_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column without its nulls is a copy of it: as much work as counting it."""
+    values = pl.Series([1.5, None, -2.0] * 1_000)
+    for copying in ("drop_nulls", "to_numpy", "fill_null", "cast", "is_null", "rechunk"):
+        monkeypatch.delattr(pl.Series, copying)
+    profiled = in_c(values, Grid())
+    assert (profiled.rows, profiled.missing, profiled.sketch.count) == (3_000, 1_000, 2_000)
+
+
+@built
 def test_the_kernel_takes_no_other_numbers() -> None:
     loops = kernel()
     assert loops is not None

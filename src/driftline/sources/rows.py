@@ -20,7 +20,8 @@ from driftline.text import cause
 _T = TypeVar("_T")
 
 HEAD_ROWS = 16_384
-_HEAD_CELLS, _LEAST_HEAD_ROWS, _HEAD_COLUMNS = 2_000_000, 1_024, 100
+_HEAD_CELLS, _LEAST_HEAD_ROWS = 2_000_000, 1_024
+_HEAD_PARTS, _LEAST_HEAD_COLUMNS, _MOST_HEAD_COLUMNS = 4, 8, 100
 _BATCH_CELLS, _CELL_BYTES = 4_000_000, 8
 _LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 262_144
 _MOST_PARTS = 256  # a frame of one row takes as much memory as one of a hundred
@@ -179,7 +180,8 @@ class ScannedRows:
         """The first rows, of some columns at a time: even a few rows need the memory of a whole row group."""
         schema = self._scan.collect_schema()
         names = [name for name in schema if name not in self._ignore]
-        size = _HEAD_COLUMNS if self.narrow else max(len(names), 1)
+        size = min(max(-(-len(names) // _HEAD_PARTS), _LEAST_HEAD_COLUMNS), _MOST_HEAD_COLUMNS)
+        size = size if self.narrow else max(len(names), 1)
         groups = [names[start : start + size] for start in range(0, len(names), size)]
         head = self._scan.head(head_rows(len(names)))
         parts = [head.select(group).collect(engine="streaming") for group in groups or [[]]]

@@ -413,7 +413,8 @@ static uint64_t hash_of(const struct text *text, uint32_t length)
             hash = (hash ^ (hash >> 32) ^ word) * 0x9E3779B97F4A7C15u;
         }
     }
-    hash *= 0xBF58476D1CE4E5B9u;
+    /* A multiplication moves bits upwards only, and texts that count up differ in the last, highest bytes. */
+    hash = (hash ^ (hash >> 32)) * 0xBF58476D1CE4E5B9u;
     return hash ^ (hash >> 32);
 }
 

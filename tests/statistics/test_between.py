@@ -13,6 +13,7 @@ from scipy import stats
 
 from driftline.profiles import Classification, Performance, Regression
 from driftline.profiles.blocks import Keys, keys_of
+from driftline.profiles.performance import size_unit
 from driftline.statistics import CATALOGUE, measures
 from driftline.statistics.between import Between, BetweenBlocks, blocks_for
 from driftline.statistics.block_sums import BIAS, MAE
@@ -103,15 +104,16 @@ def test_the_sums_of_all_blocks_have_the_measures_values(task: str) -> None:
     sums = {
         name: np.array([(performance.blocks.in_units(name) if scaled else performance.blocks.sum_of(name)).sum()])
         for name in performance.blocks.names
-        for scaled in [name in ("log_loss", "brier", "e", "a", "ee", "t", "tt", "relative")]
+        for scaled in [name in ("log_loss", "brier", "e", "a", "ee", "t", "tt", "s", "relative")]
     }
     told = 0
     for name, measure in measures(performance, positive=positive).items():
         of_blocks = CATALOGUE[name].of_blocks
-        if of_blocks is None:
+        if of_blocks is None or measure.value is None:
             continue
         told += 1
-        unit = performance.blocks.unit if of_blocks.in_units else 1.0
+        unit = performance.blocks.unit if of_blocks.in_units or name == "wape" else 1.0
+        unit /= size_unit(performance.centre, performance.blocks.unit) if name == "wape" else 1.0
         assert float(of_blocks.value(sums, positive)[0]) * unit == pytest.approx(measure.value, abs=1e-4), name
     assert told >= 5
 

@@ -211,7 +211,8 @@ def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
 def _measures(
     sides: Sides, performance: Performance | None, confidence: float = 0.95, names: Iterable[str] | None = None
 ) -> dict[str, Measure]:
-    return measures(performance, confidence=confidence, positive=sides.layout.schema.positive, names=names)
+    positive, naive = sides.layout.schema.positive, sides.before.naive
+    return measures(performance, confidence=confidence, positive=positive, names=names, naive=naive)
 
 
 def _drift_alerts(columns: Mapping[str, ColumnReport], sides: Sides) -> list[Alert]:

@@ -56,6 +56,7 @@ def judged(rules: Sequence[Rule], sides: Sides, columns: Mapping[str, ColumnRepo
         label=_of(sides.columns.label, of),
         positive=sides.layout.schema.positive,
         chance=sides.floors.chance,
+        naive=sides.before.naive,
     )
     labelled = sides.columns.label in sides.types_now
     return tuple(RuleReport(rule, _verdict(rule, facts, labelled=labelled)) for rule in rules)

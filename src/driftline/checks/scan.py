@@ -27,6 +27,7 @@ from driftline.profiles import (
 )
 from driftline.profiles.frame import FEATURE, SCORE, TARGETS, score_columns, with_predictions
 from driftline.profiles.missing import without_missing, without_missing_in
+from driftline.profiles.naive import Naive, NaiveTally
 from driftline.profiles.parts import Anchor
 from driftline.sketches import Grid, KeySample
 from driftline.sketches.drawn import DrawnRows
@@ -57,7 +58,8 @@ class Seen:
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
     column because it is no score, time or number as that column's part asks. ``sample`` has the canonical features
     and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole
-    rows, or of ids where there are any. ``days`` counts rows by day of the time column, in UTC.
+    rows, or of ids where there are any. ``days`` counts rows by day of the time column, in UTC. ``naive`` is what a
+    naive forecast of a regression's labels errs by.
     """
 
     rows: int = 0
@@ -68,6 +70,7 @@ class Seen:
     sample: pl.DataFrame = field(default_factory=pl.DataFrame)
     keys: KeySample = field(default_factory=KeySample)
     days: Counter[date] = field(default_factory=Counter)
+    naive: Naive = field(default_factory=Naive)
 
     def missing(self, column: str) -> float:
         """Share of rows without a value, 0 to 1."""
@@ -179,6 +182,7 @@ class _Reading:
             column: SCORE + name for name, column in score_columns(columns, layout.schema).items()
         }
         self._sample = _Sample(side.rows.count)
+        self._naive = NaiveTally() if first and layout.schema.task is Task.REGRESSION else None
         self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
 
     def add(self, batch: pl.DataFrame, lost: Mapping[str, int], workers: Workers) -> None:
@@ -188,6 +192,8 @@ class _Reading:
         tasks = self._profiler.tasks(rows)
         if self._keys is not None:
             tasks.long.append(partial(self._keys.add, batch))
+        if self._naive is not None:
+            tasks.long.append(partial(self._naive.add, rows))
         workers.start(tasks)
         self._count_nulls(batch, lost, rows)
         self._count_days(rows)
@@ -227,6 +233,7 @@ class _Reading:
         if self._keys is not None:
             seen.rows, seen.profile, seen.segments = self.rows, profile, self._profiler.segments()
             seen.keys, seen.sample = self._keys.sample, sample
+            seen.naive = self._naive.naive() if self._naive is not None else Naive()
         else:
             columns = {**seen.profile.features.columns, **profile.features.columns}
             seen.profile = replace(seen.profile, features=Profile(self.rows, columns))

@@ -25,7 +25,7 @@ from driftline.rules import Rule, Verdict, WindowFacts, verdict_on
 from driftline.rules import State as VerdictState
 from driftline.rules.topic import needs_labels
 from driftline.sketches import decode, encode
-from driftline.statistics import Floors, Measure
+from driftline.statistics import Measure
 from driftline.store.log import Table
 from driftline.store.state import Judgement, State, WindowRow, Work
 
@@ -141,7 +141,7 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
         summaries |= {version: summary(version, profile) for version, profile in profiles.items()}
     due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
     whole_summary = summaries[ALL_VERSIONS]
-    facts = facts_of(whole, whole_summary, positive=positive, floors=model.config.floors)
+    facts = rule_facts(model, whole, whole_summary, positive)
     verdicts = [verdict_on(rule, facts, shown=_shown(rule, whole_summary)) for rule in due]
     judgements = [_judgement(model.name, window, verdict, now) for verdict in verdicts]
     return _Assessment(window.start, _again_at(window, stage, model), summaries, judgements)
@@ -181,8 +181,8 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
     return _Stored(changed, first)
 
 
-def facts_of(
-    profile: WindowProfile, summary: WindowSummary, *, positive: str | None, floors: Floors | None = None
+def rule_facts(
+    model: MonitoredModel, profile: WindowProfile, summary: WindowSummary, positive: str | None
 ) -> WindowFacts:
     """What the profile and the summary of one window show, as far as rules ask."""
     return WindowFacts(
@@ -191,7 +191,8 @@ def facts_of(
         prediction=summary.prediction_drift,
         label=summary.label_drift,
         positive=positive,
-        chance=(floors or Floors()).chance,
+        chance=model.config.floors.chance,
+        naive=model.reference.naive,
     )
 
 

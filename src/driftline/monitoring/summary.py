@@ -94,6 +94,7 @@ def summarize(
     It has the headlines of performance, and ``more`` measures that somebody asked for.
     """
     names = {*headlines(), *more}
+    found = measures(profile.performance, positive=positive, names=names, naive=reference.naive)
     drift = {name: _drift_view(one) for name, one in compare(reference, profile, months, floors).items()}
     features = {name: one for name, one in drift.items() if name.startswith(FEATURE_PREFIX)}
     return WindowSummary(
@@ -104,10 +105,7 @@ def summarize(
         predictions=profile.predictions,
         labelled=profile.labelled,
         coverage=_measure_view(label_coverage(profile.labelled, profile.predictions)),
-        performance={
-            name: _measure_view(one)
-            for name, one in measures(profile.performance, positive=positive, names=names).items()
-        },
+        performance={name: _measure_view(one) for name, one in found.items()},
         drift={name.removeprefix(FEATURE_PREFIX): one for name, one in features.items()},
         prediction_drift=drift.get("prediction"),
         label_drift=drift.get("label"),

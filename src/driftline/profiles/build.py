@@ -217,6 +217,12 @@ def performance_of(
     )
 
 
+def with_clusters(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """The rows with a column ``cluster``, where something tells those apart that share luck."""
+    clusters = _clusters(rows, schema)
+    return rows if clusters is None else rows.with_columns(clusters.alias("cluster"))
+
+
 def _clusters(rows: pl.DataFrame, schema: Schema) -> pl.Series | None:
     """What tells the rows apart that share luck, as texts: a column of its own, or an input."""
     if "cluster" in rows.columns:

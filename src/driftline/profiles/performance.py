@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -316,8 +317,9 @@ class Regression:
     The higher and mixed sums give the intervals of RMSE and R² by the delta method. ``residuals`` are the errors on the
     grid (0, 1). ``relative`` are the moments of abs(e / label), for labels further than `NEAR_ZERO` from 0. ``centre``
     comes from the reference and is part of the identity. ``blocks`` has sums by block, where blocks are known: the rows
-    ``n``, and of these ``e``, ``abs(e)`` as ``a``, its square ``ee``, ``t``, ``tt``, and ``relative`` of how many
-    (``relatives``).
+    ``n``, and of these ``e``, ``abs(e)`` as ``a``, its square ``ee``, ``t``, ``tt``, ``relative`` of how many
+    (``relatives``), and the sizes of labels as ``s``, in units of `size_unit`. ``sizes`` are the moments of abs(label),
+    and ``errors_by_size`` the sum of abs(e) · abs(label): rows that an earlier release profiled are not among these.
     """
 
     centre: float = 0.0
@@ -332,6 +334,8 @@ class Regression:
     residuals: GridSketch = field(default_factory=GridSketch)
     relative: Moments = field(default_factory=Moments)
     blocks: Blocks = field(default_factory=Blocks)
+    sizes: Moments = field(default_factory=Moments)
+    errors_by_size: ExactSum = field(default_factory=ExactSum)
 
     @classmethod
     def of(
@@ -355,6 +359,7 @@ class Regression:
         with np.errstate(over="ignore"):
             e = np.clip(p[there] - y[there], -LARGEST, LARGEST)
             t = np.clip(y[there] - centre, -LARGEST, LARGEST)
+            size, wrong = np.minimum(np.abs(y[there]), LARGEST), np.abs(e)
         e2, t2 = e * e, t * t
         far = np.abs(y[there]) > NEAR_ZERO
         relative = np.abs(e[far] / y[there][far])
@@ -364,11 +369,12 @@ class Regression:
             shares = np.zeros(len(e))
             shares[far] = in_units(relative)
             sums = {"e": whole, "a": np.abs(whole), "ee": squared(whole), "t": target, "tt": squared(target)}
+            sums |= {"s": in_units(size, size_unit(centre, unit))}
             blocks = Blocks.of(keys.where(there), {**sums, "relative": shares, "relatives": far}, unit)
         return cls(
             centre=centre,
             errors=Moments.of(e),
-            absolute=ExactSum.of(np.abs(e)),
+            absolute=ExactSum.of(wrong),
             errors_fourth=ExactSum.of(e2 * e2),
             targets=Moments.of(t),
             targets_third=ExactSum.of(t2 * t),
@@ -378,6 +384,8 @@ class Regression:
             residuals=GridSketch.of(e, Grid()),
             relative=Moments.of(relative),
             blocks=blocks,
+            sizes=Moments.of(size),
+            errors_by_size=ExactSum.of(wrong * size),
         )
 
     def merge(self, other: Regression) -> Regression:
@@ -401,12 +409,24 @@ class Regression:
             residuals=self.residuals.merge(other.residuals),
             relative=self.relative.merge(other.relative),
             blocks=self.blocks.merge(other.blocks),
+            sizes=self.sizes.merge(other.sizes),
+            errors_by_size=self.errors_by_size.merge(other.errors_by_size),
         )
 
     @property
     def count(self) -> int:
         """How many labelled rows."""
         return self.errors.count
+
+
+def size_unit(centre: float, unit: float) -> float:
+    """The unit of sums of the sizes of labels that lie around ``centre`` and are spread by ``unit``: a power of two, so
+    large that few are further than the 64 units that count.
+
+    >>> size_unit(0.0, 1.0), size_unit(-1013.0, 8.0)
+    (4.0, 4096.0)
+    """
+    return 2.0 ** (math.ceil(math.log2(max(abs(centre), unit))) + 2)
 
 
 Performance = Classification | Regression

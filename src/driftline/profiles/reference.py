@@ -12,9 +12,10 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.events import Kind, Schema, Task
-from driftline.profiles.build import LOGIT, profile_rows
+from driftline.profiles.build import LOGIT, profile_rows, with_clusters
 from driftline.profiles.column import parts_of
 from driftline.profiles.frame import COMPOSITE, FEATURE, SCORE, TARGETS
+from driftline.profiles.naive import Naive, naive_of
 from driftline.profiles.parts import Anchor, anchor_of
 from driftline.profiles.performance import logit
 from driftline.profiles.profile import Profile, WindowProfile
@@ -31,13 +32,15 @@ class Reference:
     """The profile of the reference rows and the grids that every later profile of the model is counted on.
 
     ``months`` has the features of each calendar month (1 to 12) where the reference has a yearly season; otherwise it
-    is empty. ``anchors`` are the means that embeddings are measured from.
+    is empty. ``anchors`` are the means that embeddings are measured from, and ``naive`` is what a naive forecast errs
+    by.
     """
 
     grids: Mapping[str, Grid] = field(default_factory=dict)
     profile: WindowProfile = field(default_factory=WindowProfile)
     months: Mapping[int, Profile] = field(default_factory=dict)
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    naive: Naive = field(default_factory=Naive)
 
     @classmethod
     def of(cls, rows: pl.DataFrame, schema: Schema, *, season_timezone: str | None = None) -> Reference:
@@ -48,7 +51,8 @@ class Reference:
             month = rows["time"].dt.convert_time_zone(season_timezone).dt.month()
             for number in sorted(month.drop_nulls().unique().to_list()):
                 months[number] = profile_rows(rows.filter(month == number), schema, grids, anchors).features
-        return cls(grids, profile_rows(rows, schema, grids, anchors), months, anchors)
+        naive = naive_of(with_clusters(rows, schema)) if schema.task is Task.REGRESSION else Naive()
+        return cls(grids, profile_rows(rows, schema, grids, anchors), months, anchors, naive)
 
     def features_in_season(self, months: Iterable[int]) -> Profile:
         """What the features of rows from some calendar months are compared with: those months and their neighbours.

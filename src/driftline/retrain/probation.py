@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from driftline.monitoring.judging import facts_of
+from driftline.monitoring.judging import rule_facts
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.summary import summarize
 from driftline.profiles import WindowProfile
@@ -87,7 +87,7 @@ def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:
         positive=positive,
         more=[rule.measure],
     )
-    return JudgedWindow(row.window, verdict_on(rule, facts_of(profile, summary, positive=positive)))
+    return JudgedWindow(row.window, verdict_on(rule, rule_facts(model, profile, summary, positive)))
 
 
 def judged_windows(count: int) -> str:

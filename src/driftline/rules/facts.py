@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from driftline.profiles import WindowProfile
+from driftline.profiles.naive import NO_REFERENCE, Naive
 from driftline.rules.rule import Rule
 from driftline.rules.topic import LATENCY, feature_measure, is_of_window
 from driftline.rules.verdict import Coverage, Verdict, interval_confidence, judge
@@ -56,7 +57,8 @@ class WindowFacts:
     """What the rows of a window, or of a file, show.
 
     ``features`` are compared with the reference, and so are ``prediction`` and ``label`` where there are any.
-    ``positive`` is the positive class of a binary model, ``chance`` the p-value below which a distance is no chance.
+    ``positive`` is the positive class of a binary model, ``chance`` the p-value below which a distance is no chance,
+    ``naive`` what a naive forecast errs by on the reference.
     """
 
     profile: WindowProfile
@@ -65,6 +67,7 @@ class WindowFacts:
     label: Distance | None = None
     positive: str | None = None
     chance: float = 0.01
+    naive: Naive = NO_REFERENCE
 
     @property
     def coverage(self) -> Coverage:
@@ -97,7 +100,9 @@ def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Meas
         return _of_feature(of[0], facts.features.get(of[1]), blank, facts.chance)
     if is_of_window(name):
         return _of_columns(name, facts)
-    found = measures(profile.performance, confidence=confidence, positive=facts.positive, names=[name])
+    found = measures(
+        profile.performance, confidence=confidence, positive=facts.positive, names=[name], naive=facts.naive
+    )
     problem = "no labelled rows" if profile.performance is None else "this model's task does not have it"
     return found.get(name, Measure(name, confidence=confidence, problem=problem))
 

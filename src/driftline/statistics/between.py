@@ -26,7 +26,7 @@ ENOUGH_BLOCKS, LEAST_DAYS, LEAST_SHORT = 40, 2.5, 12
 _FEW_BLOCKS = 5.5
 _LEAST_CLUSTERS = 2
 
-_SCALED = frozenset({"log_loss", "brier", "e", "a", "ee", "t", "tt", "relative"})
+_SCALED = frozenset({"log_loss", "brier", "e", "a", "ee", "t", "tt", "s", "relative"})
 """Sums that are no counts."""
 
 _Floats = npt.NDArray[np.float64]
@@ -106,7 +106,7 @@ class BetweenBlocks:
         value, low, high = measure.value, measure.low, measure.high
         if self._blocks is None or value is None or low is None or high is None:
             return measure
-        between = self.of(of_blocks) if of_blocks is not None else None
+        between = self.of(of_blocks, value) if of_blocks is not None else None
         if of_blocks is None or between is None:
             stretch = self._stretch(measure.confidence)
             bounds = Interval(value - stretch * (value - low), value + stretch * (high - value))
@@ -120,21 +120,26 @@ class BetweenBlocks:
             return measure
         return Measure(measure.name, value, low, high, measure.n, measure.confidence)
 
-    def of(self, measure: OfBlocks) -> Between | None:
-        """How far a measure varies; None where its sums are not kept, and where a block alone has what it rests on."""
+    def of(self, measure: OfBlocks, value: float = 0.0) -> Between | None:
+        """How far a measure varies; None where its sums are not kept, and where a block alone has what it rests on.
+
+        ``value`` is that of a measure that is known from its sums but for a factor.
+        """
         if self._blocks is None or (measure.by_class and MANY_CLASSES in self._blocks.names):
             return None
         dof = max(round(_effective(self._blocks)) - 1, 1)
         with np.errstate(all="ignore"):
             without = measure.value(_left_out(self._blocks), self._positive)
-        if not np.isfinite(without).all():
+            unit = self._blocks.unit if measure.in_units else 1.0
+            if measure.proportional:
+                unit = float(value / measure.value(_in_all(self._blocks), self._positive)[0])
+        if not (np.isfinite(without).all() and math.isfinite(unit)):
             return None
         k = len(without)
         moved = without.mean() - without  # by each block, but for a factor
         error = math.sqrt((k - 1) / k * float(moved @ moved))
         spread = math.sqrt(float(moved @ moved) / k)
         skewness = float(np.mean((moved / spread) ** 3)) / math.sqrt(k) if spread > 0 else 0.0
-        unit = self._blocks.unit if measure.in_units else 1.0
         rows = float(
             self._blocks.sum_of("n").sum()
         )  # fewer where some have no block: the others' luck is taken to be theirs
@@ -154,11 +159,19 @@ class BetweenBlocks:
 
 def _left_out(blocks: Blocks) -> dict[str, _Floats]:
     """The sums of all blocks but one, by name, each shape (k,)."""
-    found: dict[str, _Floats] = {}
-    for name in blocks.names:
-        values = blocks.in_units(name) if name in _SCALED else blocks.sum_of(name).astype(np.float64)
-        found[name] = float(values.sum()) - values
-    return found
+    return {name: float(values.sum()) - values for name, values in _sums(blocks).items()}
+
+
+def _in_all(blocks: Blocks) -> dict[str, _Floats]:
+    """The sums of all blocks, by name, each shape (1,)."""
+    return {name: values.sum(keepdims=True) for name, values in _sums(blocks).items()}
+
+
+def _sums(blocks: Blocks) -> dict[str, _Floats]:
+    return {
+        name: blocks.in_units(name) if name in _SCALED else blocks.sum_of(name).astype(np.float64)
+        for name in blocks.names
+    }
 
 
 def _interval(scale: Scale | None, value: float, between: Between, confidence: float) -> Interval:

@@ -19,13 +19,14 @@ class OfBlocks(NamedTuple):
     """How a measure comes from sums: the value of each of k sets of rows, shape (k,), for the positive class if any.
 
     ``scale`` is the one on which its interval is symmetric, the plain one without it. ``by_class`` needs the sums of
-    each class. ``in_units`` is of a value in units of the label.
+    each class. ``in_units`` is of a value in units of the label; ``proportional`` is known but for a factor.
     """
 
     value: Callable[[Sums, str | None], _Floats]
     scale: Scale | None = None
     by_class: bool = False
     in_units: bool = False
+    proportional: bool = False
 
 
 def _of(sums: Sums, name: str) -> _Floats:
@@ -114,4 +115,6 @@ MAE = OfBlocks(_ratio("a", "n"), "size", in_units=True)
 BIAS = OfBlocks(_ratio("e", "n"), in_units=True)
 RMSE = OfBlocks(_rmse, "size", in_units=True)
 R2 = OfBlocks(_r2, "explained")
+WAPE = OfBlocks(_ratio("a", "s"), "size", proportional=True)
+MASE = OfBlocks(_ratio("a", "n"), "size", proportional=True)
 MAPE = OfBlocks(_ratio("relative", "relatives"), "size")

@@ -256,6 +256,8 @@ _ALL = (
         of_blocks=block_sums.BIAS,
     ),
     _error("mape", regression.mape, unit=Unit.TIMES, of_blocks=block_sums.MAPE),
+    _error("wape", regression.wape, unit=Unit.TIMES, of_blocks=block_sums.WAPE, paired=Paired(influence.wape)),
+    _error("mase", regression.mase, unit=Unit.TIMES, of_blocks=block_sums.MASE),
     _error("median_absolute_error", regression.median_absolute_error),
     _error("absolute_error_p90", regression.absolute_error_p90),
     _error("error_p10", regression.error_p10, range=_ANY, better=None),

@@ -206,6 +206,17 @@ def mae(answers: Answers, positive: str | None) -> Influence:
     return _finite(value * unit, rows * unit)
 
 
+def wape(answers: Answers, positive: str | None) -> Influence:
+    """Sum of the sizes of errors over that of the labels."""
+    del positive
+    errors, unit = in_units(np.abs(errors_of(answers)))
+    sizes, other = in_units(np.abs(np.asarray(answers.labels, np.float64)))
+    if not sizes.any():
+        raise NotMeasurableError("every label is 0")
+    value, rows = _ratio(errors, sizes)
+    return _finite(value * (unit / other), rows * (unit / other))
+
+
 def rmse(answers: Answers, positive: str | None) -> Influence:
     """Root of the mean squared error."""
     del positive

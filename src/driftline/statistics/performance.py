@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from driftline.events import Task
 from driftline.profiles import Classification, Performance, Regression
+from driftline.profiles.naive import NO_REFERENCE, Naive
 from driftline.statistics import scores
 from driftline.statistics.between import BetweenBlocks
 from driftline.statistics.catalogue import CATALOGUE, performance_measures
@@ -34,13 +35,15 @@ def measures(
     confidence: float = 0.95,
     positive: str | None = None,
     names: Iterable[str] | None = None,
+    naive: Naive = NO_REFERENCE,
 ) -> dict[str, Measure]:
     """Measures of a performance, by name, with two-sided intervals; empty where nothing is labelled.
 
     Where rows have times or clusters, intervals are no narrower than these let them be (`statistics.between`).
     ``positive`` makes the measures of a classifier those of that class; without it they are macro averages, and the
-    measures of one class are left out. ``names`` are the measures that are asked for, all without it. A measure that
-    cannot be had is there all the same, with a ``problem`` in words and no value.
+    measures of one class are left out. ``names`` are the measures that are asked for, all without it. ``naive`` is what
+    a naive forecast errs by on the reference. A measure that cannot be had is there all the same, with a ``problem`` in
+    words and no value.
 
     >>> measures(Classification({("0", "0"): 5, ("1", "0"): 1, ("1", "1"): 4}))["accuracy"].value
     0.9
@@ -57,7 +60,7 @@ def measures(
     found = {}
     for spec in asked:
         assert spec.function is not None
-        measure = spec.function(performance, Question(spec.name, confidence, positive))
+        measure = spec.function(performance, Question(spec.name, confidence, positive, naive))
         found[spec.name] = between.widened(measure, spec.of_blocks, spec.range)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from driftline.profiles.naive import NO_REFERENCE, Naive
 from driftline.statistics.intervals import Interval
 from driftline.statistics.measure import Measure
 
@@ -15,11 +16,14 @@ ONE_ROW = "one labelled row has no interval; two are needed"
 
 
 class Question(NamedTuple):
-    """What a measure is asked: its name, the confidence of its interval, and the class that is positive, if one is."""
+    """What a measure is asked: its name, the confidence of its interval, the class that is positive, if one is, and
+    what a naive forecast errs by on the reference.
+    """
 
     name: str
     confidence: float
     positive: str | None
+    naive: Naive = NO_REFERENCE
 
     def no(self, problem: str, n: int = 0) -> Measure:
         """The measure that cannot be had, and why."""

@@ -13,7 +13,7 @@ import numpy as np
 from driftline.profiles import Regression
 from driftline.sketches import GridSketch, Moments
 from driftline.sketches.moments import LARGEST
-from driftline.statistics.intervals import Interval, log_delta
+from driftline.statistics.intervals import Interval, log_delta, skewed_reach
 from driftline.statistics.measure import Measure
 from driftline.statistics.quantiles import quantile_of
 from driftline.statistics.question import NO_LABELS, ONE_ROW, TOO_LARGE, Question
@@ -38,11 +38,16 @@ def mae(performance: Regression, ask: Question) -> Measure:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
     if _capped(performance.errors):
         return ask.no(TOO_LARGE, n)
+    rows = _sizes(performance)
+    return ask.yes(rows.mean, mean_of_sizes(rows, ask.confidence), n)
+
+
+def _sizes(performance: Regression) -> Sums:
+    """The sums of the sizes of n >= 2 errors."""
+    n = performance.count
     mean = performance.absolute.fraction / n
     variance = (performance.errors.squares.fraction - n * mean * mean) / (n - 1)
-    sd = math.sqrt(max(float(variance), 0.0))
-    rows = _sums(float(mean), sd, performance.residuals.folded())
-    return ask.yes(float(mean), mean_of_sizes(rows, ask.confidence), n)
+    return _sums(float(mean), math.sqrt(max(float(variance), 0.0)), performance.residuals.folded())
 
 
 def _sums(mean: float, sd: float, errors: GridSketch) -> Sums:
@@ -152,6 +157,51 @@ def mape(performance: Regression, ask: Question) -> Measure:
     skewness = likely_skewness(relative.mean, relative.sd, n)
     rows = Sums(n, relative.mean, relative.sd, skewness, 0.0, math.sqrt(squares))
     return ask.yes(relative.mean, mean_of_sizes(rows, ask.confidence), n)
+
+
+def wape(performance: Regression, ask: Question) -> Measure:
+    """Sum of the sizes of errors over the sum of the sizes of labels, 0.1 for ten per cent (Kolassa & Schütz 2007).
+
+    Where labels are of unlike sizes it is what the large ones are off by; the MAPE is what each is off by. The delta
+    method takes abs(error) - WAPE · abs(label), over the mean size of labels, for its rows: `mean_of_sizes` of these,
+    and lower by what labels with a long tail may have missed (`likely_skewness`).
+    """
+    n, sizes = performance.count, performance.sizes
+    if n < 2:
+        return ask.no(ONE_ROW if n else NO_LABELS, n)
+    if (old := n - sizes.count) > 0:
+        return ask.no(f"{old} rows were profiled by an earlier release, which did not sum up the sizes of labels", n)
+    if _capped(performance.errors) or _capped(sizes):
+        return ask.no(TOO_LARGE, n)
+    mean = sizes.total.fraction / n
+    if mean < _SMALLEST:
+        return ask.no("every label is 0", n)
+    ratio, errors = performance.absolute.fraction / n / mean, _sizes(performance)
+    squares = performance.errors.squares.fraction + ratio * ratio * sizes.squares.fraction
+    squares -= 2 * ratio * performance.errors_by_size.fraction
+    value, unit = float(ratio), float(mean)
+    sd = math.sqrt(max(float(squares / (n - 1) / (mean * mean)), 0.0))
+    bounds = mean_of_sizes(Sums(n, value, sd, errors.skewness, 0.0, errors.largest / unit), ask.confidence)
+    skewness = likely_skewness(unit, sizes.sd or 0.0, n) / math.sqrt(n)
+    missed = skewed_reach(skewness, value * (sizes.sd or 0.0) / unit / math.sqrt(n), ask.confidence)
+    return ask.yes(value, Interval(max(bounds.low - missed, 0.0), bounds.high), n)
+
+
+def mase(performance: Regression, ask: Question) -> Measure:
+    """The MAE over that of a naive forecast on the reference (Hyndman & Koehler 2006): below 1, the model is nearer
+    than to say that each label is the one before it.
+
+    The naive forecast's error is taken as it is, so the interval is that of the MAE.
+    """
+    naive = ask.naive.error
+    if naive is None:
+        return ask.no(ask.naive.problem, performance.count)
+    if naive <= _SMALLEST:
+        return ask.no("the labels of the reference do not change: a naive forecast has no error", performance.count)
+    own = mae(performance, ask)
+    if own.value is None or own.low is None or own.high is None:
+        return own
+    return ask.yes(own.value / naive, Interval(own.low / naive, own.high / naive), own.n)
 
 
 def _capped(sums: Moments) -> bool:

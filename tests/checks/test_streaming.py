@@ -125,7 +125,7 @@ def test_each_column_of_a_file_is_read_once_after_the_first_rows(
         frame.write_parquet(tmp_path / f"{side}.parquet")
     monkeypatch.setattr(ScannedRows, "_stream", reads)
     monkeypatch.setattr(pl.LazyFrame, "collect", looks)
-    monkeypatch.setattr(check_pass, "_LARGEST_GROUP", 2)
+    monkeypatch.setattr(scan, "_LARGEST_GROUP", 2)
     driftline.check(tmp_path / "before.parquet", tmp_path / "now.parquet", **MODEL)
     files = [str(tmp_path / f"{side}.parquet") for side in ("before", "now")]
     assert sorted(read) == sorted((file, name) for file in files for name in frame.columns)

@@ -25,7 +25,7 @@ class Naive:
 
     total: ExactSum = field(default_factory=ExactSum)
     steps: int = 0
-    problem: str = "the reference was profiled by an earlier release, which did not look at a naive forecast"
+    problem: str = "the reference was profiled by an earlier release; one whose file changes is profiled anew"
 
     @property
     def error(self) -> float | None:

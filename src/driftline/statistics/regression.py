@@ -27,6 +27,7 @@ from driftline.statistics.tails import (
 )
 
 _LABELS_BEYOND = 1.5
+_SMALLEST = 2.0**-126
 _SMALLEST_RATIO = Fraction(1, 1 << 900)
 """A share of variance that is unexplained and nearer to 0 is told as 0: as floats its errors would be."""
 

@@ -27,7 +27,7 @@ from driftline.errors import UnknownNameError, UsageError
 from driftline.exporters.ci import driftline_ci
 from driftline.exporters.ci_files import FILES, Training, ci_files
 from driftline.exporters.prometheus_files import write_files
-from driftline.net.outgoing import is_signed, signed
+from driftline.net.signatures import is_signed, signed
 from driftline.retrain.runners import GitHub, Report, Webhook
 from driftline.rules.evidence import Evidence, Said
 from tests.retrain.runners.conftest import ID, NOW, request

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
 from driftline.exporters import remote_write
 from driftline.exporters.remote_write import RemoteWriter, Series
-from driftline.net.outgoing import LONGEST_RETRY_SECONDS, OLDEST_SIGNATURE_SECONDS, get, is_signed, post, signed
-from driftline.retrain.runners import asking
+from driftline.net import outgoing
+from driftline.net.outgoing import LONGEST_RETRY_SECONDS, get, post
+from driftline.net.signatures import OLDEST_SIGNATURE_SECONDS, is_signed, signed
 from tests.support.receiver import Answer, Server, serving
 
 SECRET = "/services/T000/B000/hush"
@@ -248,7 +249,7 @@ SLOW = {
 ASKERS: dict[str, Callable[[str], object]] = {
     "post": lambda url: post(url, b"{}", timeout_seconds=0.1),
     "get": lambda url: get(url, dict, timeout_seconds=0.1),
-    "runner": lambda url: asking.ask("GET", url, dict),
+    "runner": lambda url: outgoing.ask("GET", url, dict),
     "remote write": lambda url: RemoteWriter(url).push([Series("a", {}, [(0, 1.0)])]),
 }
 
@@ -257,7 +258,7 @@ ASKERS: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("asker", ASKERS)
 def test_a_receiver_that_answers_for_ever_is_hung_up_on(asker: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte comes in time, the whole does not: 2,000 of them would take 50 times as long as a whole answer may."""
-    for module in (asking, remote_write):
+    for module in (outgoing, remote_write):
         monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
     drip = Drip(SLOW[part], pause=0.02)
     try:

@@ -19,7 +19,7 @@ from driftline.cli.challengers import command as challengers
 from driftline.cli.retrain import command as retrain
 from driftline.config.load import load
 from driftline.errors import ConflictError, UnavailableError, UnknownNameError
-from driftline.net.outgoing import signed
+from driftline.net.signatures import signed
 from driftline.retrain.request import CANCELLABLE, FOLLOWING, Stage
 from driftline.retrain.requests import AskBody, cancel_by_person, decide_by_person
 from driftline.retrain.runners import Run

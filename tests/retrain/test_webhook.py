@@ -12,7 +12,7 @@ import pytest
 
 from driftline.config.load import load
 from driftline.errors import RefusedError, UnavailableError
-from driftline.net.outgoing import signed
+from driftline.net.signatures import signed
 from driftline.retrain.webhook import Teller
 from driftline.service.runtime import Service
 from tests.support.churn import MODEL

@@ -83,12 +83,12 @@ def _tell_story(console: Console, story: Story, summary: dict[str, Any]) -> None
     for window in story.windows:
         then, now = _accuracy(window), _accuracy(after[window["start"]])
         breach = any(one["state"] == "breach" for one in window["verdicts"])
-        bar = "█" * round((then or 0) * _BAR_WIDTH)
+        bar = "█" * round(then * _BAR_WIDTH)
         style = "red" if breach else "green"
         month = window["end"][:7] if window["start"][8:10] > "15" else window["start"][:7]
-        alarm = "⚠️" if breach else "  "
-        corrected = effect(now or 0.0)
-        console.print(f"  {month}  {effect(then or 0.0)} [{style}]{bar:<{_BAR_WIDTH}}[/] {alarm}   {corrected}")
+        console.print(
+            f"  {month}  {effect(then)} [{style}]{bar:<{_BAR_WIDTH}}[/] {'⚠️' if breach else '  '}   {effect(now)}"
+        )
     first = summary["first_alert"]
     console.print(
         f"\n  {summary['events']} predictions, {summary['labels']} labels, {summary['corrections']} corrected; "
@@ -101,9 +101,10 @@ def _tell_story(console: Console, story: Story, summary: dict[str, Any]) -> None
     console.print(Padding(Text(f"{story.request['stage']}: {story.request['note']}"), (0, 0, 0, 3)))
 
 
-def _accuracy(window: dict[str, Any]) -> float | None:
+def _accuracy(window: dict[str, Any]) -> float:
+    """The accuracy of a window; 0 where it has none."""
     value: float | None = window["performance"].get("accuracy", {}).get("value")
-    return value
+    return value or 0.0
 
 
 def _wait_for_signal(signals: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM)) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from driftline.config.strict_yaml import Key, SourceFile, shown
 from driftline.environment import FROM_ENVIRONMENT
 from driftline.errors import ConfigError, UsageError
 from driftline.events import parse_duration
+from driftline.net.addresses import is_address
 
 LONGEST = timedelta(days=36_600)
 """A century: longer ones are typing errors, and leave the calendar."""
@@ -57,12 +57,7 @@ class Checker:
         # An address may hold a secret: messages do not repeat it.
         if text.startswith(FROM_ENVIRONMENT):
             return text
-        try:
-            address = urlsplit(text)
-            good = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-        except ValueError:
-            good = False
-        if not good or any(sign.isspace() or not sign.isprintable() for sign in text):
+        if not is_address(text):
             reason = "is not an http(s) address; write one such as https://example.com/hook"
             raise self.error(key, reason)
         return text

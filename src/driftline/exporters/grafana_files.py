@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
-from urllib.parse import urlsplit
 
 from driftline.errors import UsageError
 from driftline.exporters.prometheus_files import File
+from driftline.net.addresses import is_address
 
 PROMETHEUS = "http://127.0.0.1:9090"
 """Where the Prometheus listens that `compose.yml` starts."""
@@ -42,12 +42,7 @@ def _shipped(folder: Traversable, under: str = "") -> Iterator[File]:
 
 
 def _checked(address: str) -> str:
-    try:
-        parts = urlsplit(address)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or not address.isprintable() or any(sign in address for sign in ' ?#@"\\'):
+    if not is_address(address, plain=True) or "@" in address:
         raise UsageError(
             f"--prometheus came as {address!r}; write http://HOST:PORT or https://HOST:PORT/PATH without credentials, "
             f"such as {PROMETHEUS}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import yaml
 
 from driftline.errors import UsageError
 from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_of, unit_tests
+from driftline.net.addresses import is_host_and_port
 from driftline.rules.topic import Topic
 from driftline.statistics.catalogue import measures_about
 
@@ -45,17 +44,8 @@ class Addresses:
 
     def __post_init__(self) -> None:
         for name, address in (("target", self.target), ("alertmanager", self.alertmanager)):
-            if not _is_address(address):
+            if not is_host_and_port(address):
                 raise UsageError(f"--{name} came as {address!r}; write HOST:PORT, such as 127.0.0.1:8000")
-
-
-def _is_address(text: str) -> bool:
-    if not re.fullmatch(r"[\w.\-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}", text):
-        return False
-    try:
-        return bool(urlsplit(f"//{text}").port)
-    except ValueError:
-        return False
 
 
 class File(NamedTuple):

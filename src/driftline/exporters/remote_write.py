@@ -11,13 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import cramjam
-import httpx
 
-from driftline.errors import RefusedError, UnavailableError, UnreachableError
-from driftline.net.outgoing import beginning, bounded
+from driftline.net.outgoing import post
 
 TIMEOUT_SECONDS = 30.0
-_SHOWN = 200
+_REFUSED = frozenset(range(400, 500)) - {429}
+"""What the protocol says that a sender does not try again."""
 
 
 class Series(NamedTuple):
@@ -72,20 +71,5 @@ class RemoteWriter:
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "snappy",
             "X-Prometheus-Remote-Write-Version": "0.1.0",
-            "User-Agent": "driftline",
         }
-        try:
-            with (
-                httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False) as client,
-                bounded(TIMEOUT_SECONDS) as trace,
-                client.stream("POST", self._url, content=body, headers=headers, extensions={"trace": trace}) as answer,
-            ):
-                text = "" if answer.is_success else beginning(answer)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UnreachableError(f"{type(error).__name__} at the remote write receiver") from error
-        if answer.is_success:
-            return
-        said = f"status {answer.status_code}: {text[:_SHOWN].strip()}"
-        if 400 <= answer.status_code < 500 and answer.status_code != 429:
-            raise RefusedError(said)
-        raise UnavailableError(said)
+        post(self._url, body, headers=headers, timeout_seconds=TIMEOUT_SECONDS, refused=_REFUSED)

@@ -1,17 +1,14 @@
-"""Requests to other servers: one POST or GET of JSON, and what its answer means."""
+"""Requests to other servers, the only ones that Driftline makes: what is sent, what an answer means, what is hidden."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import hmac
 import math
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -27,12 +24,13 @@ WHOLE_ANSWER_TIMES = 3
 
 LARGEST_ANSWER_BYTES = 8 * 10**6
 
-OLDEST_SIGNATURE_SECONDS = 300.0
-_LONGEST_TIMESTAMP = 12
+NEVER_TAKEN = frozenset({400, 405, 411, 413, 414, 415, 422})
+"""What a server answers that will never take the same request."""
 
-_NEVER_TAKEN = frozenset({400, 405, 411, 413, 414, 415, 422})
 _SHOWN_LENGTH = 200
 _READ_LENGTH = 4000
+
+_Kind = TypeVar("_Kind")
 
 
 def post(
@@ -42,74 +40,107 @@ def post(
     headers: Mapping[str, str] | None = None,
     hidden: Sequence[str] = (),
     timeout_seconds: float = TIMEOUT_SECONDS,
+    refused: Collection[int] = NEVER_TAKEN,
 ) -> None:
-    """Post JSON to an address; return when the answer is 200 to 299.
+    """Post JSON to an address (or what the ``headers`` say that it is); return when the answer is 200 to 299.
 
     Redirects are not followed, proxies of the environment are not used: an address may hold a secret, which must not
     travel. For the same reason no error repeats the address, nor what is ``hidden``, and no log the address.
 
-    Raises `UnreachableError` without an answer in time, `RefusedError` for an answer that the same request will get
-    again (400, 405, 411, 413, 414, 415, 422), and `UnavailableError` for any other, with the seconds of Retry-After.
+    Raises `UnreachableError` without an answer in time, `RefusedError` for a status of ``refused``, which the same
+    request will get again (400, 405, 411, 413, 414, 415, 422), and `UnavailableError` for any other, with the seconds
+    of Retry-After.
     """
-    headers = {"Content-Type": "application/json", "User-Agent": "driftline", **(headers or {})}
-    _ask("POST", url, content, headers=headers, hidden=hidden, timeout_seconds=timeout_seconds)
-
-
-def signed(body: bytes, secret: str, now: datetime) -> dict[str, str]:
-    """Headers that say when a body was sent and that we sent it; none without a secret.
-
-    ``X-Driftline-Timestamp`` is the time in whole seconds since 1970, ``X-Driftline-Signature`` is ``sha256=`` and the
-    HMAC, in hexadecimal digits, of the timestamp, a full stop and the body.
-    """
-    if not secret:
-        return {}
-    timestamp = str(int(now.timestamp()))
-    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return {"X-Driftline-Timestamp": timestamp, "X-Driftline-Signature": f"sha256={digest}"}
+    headers = {"Content-Type": "application/json", **(headers or {})}
+    _request("POST", url, content, headers, hidden, timeout_seconds, refused=refused, read=False)
 
 
 def delete(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
     """Delete what stands at an address; raises as `post` does, `UnavailableError` where nothing stands there."""
-    _ask("DELETE", url, None, headers={"User-Agent": "driftline"}, hidden=(), timeout_seconds=timeout_seconds)
+    _request("DELETE", url, None, {}, (), timeout_seconds, read=False)
 
 
-def is_signed(body: bytes, headers: Mapping[str, str], secret: str, now: datetime) -> bool:
-    """Whether a body came with the headers of `signed`, by this secret and at most five minutes ago (or ahead)."""
-    timestamp = headers.get("X-Driftline-Timestamp", "")
-    if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _LONGEST_TIMESTAMP):
-        return False
-    if abs(now.timestamp() - int(timestamp)) > OLDEST_SIGNATURE_SECONDS:
-        return False
-    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(f"sha256={digest}".encode(), headers.get("X-Driftline-Signature", "").encode())
-
-
-_Answer = TypeVar("_Answer")
-
-
-def get(url: str, kind: type[_Answer], *, timeout_seconds: float = TIMEOUT_SECONDS) -> _Answer:
+def get(url: str, kind: type[_Kind], *, timeout_seconds: float = TIMEOUT_SECONDS) -> _Kind:
     """Get JSON from an address, as a value of a kind; raises as `post` does, `UnavailableError` for other content."""
-    body = _ask("GET", url, None, headers={"User-Agent": "driftline"}, hidden=(), timeout_seconds=timeout_seconds)
+    return _decoded(_request("GET", url, None, {}, (), timeout_seconds) or b"", kind)
+
+
+def ask(
+    method: str,
+    url: str,
+    kind: type[_Kind],
+    body: Any = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    hidden: Sequence[str] = (),
+) -> _Kind:
+    """Send a body as JSON, and read the answer as a value of a kind; raises as `post` and `get` do."""
+    answer = ask_unless((), method, url, kind, body, headers=headers, hidden=hidden)
+    assert answer is not None
+    return answer
+
+
+def ask_unless(
+    statuses: Collection[int],
+    method: str,
+    url: str,
+    kind: type[_Kind],
+    body: Any = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    hidden: Sequence[str] = (),
+) -> _Kind | None:
+    """As `ask`; None where the status is one of ``statuses``."""
+    sent = {"Accept": "application/json", **({} if body is None else {"Content-Type": "application/json"})}
+    content = None if body is None else msgspec.json.encode(body)
+    answer = _request(method, url, content, sent | dict(headers or {}), hidden, TIMEOUT_SECONDS, unless=statuses)
+    return None if answer is None else _decoded(answer, kind)
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that says who asks; none without a token."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@contextlib.contextmanager
+def download(url: str, block_bytes: int, timeout_seconds: float) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Get a file that somebody has named: the status of the answer, and its bytes in blocks of so many.
+
+    Unlike all other requests this one follows redirects and uses the proxies of the environment: it is theirs whose
+    command it is. Raises `UnreachableError` without an answer, or where it breaks off.
+    """
+    try:
+        with httpx.stream("GET", url, follow_redirects=True, timeout=timeout_seconds) as answer:
+            yield answer.status_code, answer.iter_bytes(block_bytes)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UnreachableError(str(error) or type(error).__name__) from error
+
+
+def _decoded(body: bytes, kind: type[_Kind]) -> _Kind:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnavailableError(f"the answer is not understood: {error}") from error
 
 
-def _ask(
+def _request(
     method: str,
     url: str,
     content: bytes | None,
-    *,
     headers: Mapping[str, str],
     hidden: Sequence[str],
     timeout_seconds: float,
-) -> bytes:
+    *,
+    refused: Collection[int] = NEVER_TAKEN,
+    unless: Collection[int] = (),
+    read: bool = True,
+) -> bytes | None:
+    """The body of an answer of 200 to 299, empty unless it is ``read``; None for a status of ``unless``."""
     try:
         address = httpx.URL(url)
         with (
             httpx.Client(timeout=timeout_seconds, trust_env=False, verify=_certificates()) as client,
-            bounded(timeout_seconds) as trace,
+            _bounded(timeout_seconds) as trace,
             client.stream(
                 method,
                 # httpx logs the address of each request: it is told of the server, and the transport of the rest.
@@ -117,12 +148,15 @@ def _ask(
                 extensions={"target": address.raw_path, "trace": trace},
                 auth=(address.username, address.password) if address.userinfo else None,
                 content=content,
-                headers=headers,
+                headers={"User-Agent": "driftline", **headers},
             ) as answer,
         ):
+            if answer.status_code in unless:
+                return None
             if not answer.is_success:
-                raise _error(answer, [url, str(address), address.raw_path.decode(), address.path, *hidden])
-            return _whole(answer) if method == "GET" else b""
+                paths = [url, str(address), address.raw_path.decode(), address.path]
+                raise _error(answer, [*paths, *hidden], refused)
+            return _whole(answer) if read else b""
     except (httpx.InvalidURL, UnicodeError) as error:
         # Their texts quote parts of the address.
         raise UnreachableError(f"{type(error).__name__}: not an address that can be asked") from error
@@ -131,7 +165,7 @@ def _ask(
 
 
 @contextlib.contextmanager
-def bounded(timeout_seconds: float) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
+def _bounded(timeout_seconds: float) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
     """Bound a request as a whole: httpx bounds each wait of it, and a byte now and then would keep it for days.
 
     Gives what httpx takes as the extension ``trace``. When the time is over the connection ends, as if by the server.
@@ -184,16 +218,16 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _error(answer: httpx.Response, hidden: Sequence[str]) -> UnavailableError:
+def _error(answer: httpx.Response, hidden: Sequence[str], refused: Collection[int]) -> UnavailableError:
     # Servers like to quote the path of what they did not find.
-    said = _without(" ".join(beginning(answer).split()), hidden)[:_SHOWN_LENGTH]
+    said = _without(" ".join(_beginning(answer).split()), hidden)[:_SHOWN_LENGTH]
     text = f"status {answer.status_code}: {said}".removesuffix(": ")
-    if answer.status_code in _NEVER_TAKEN:
+    if answer.status_code in refused:
         return RefusedError(text)
     return UnavailableError(text, retry_after=_retry_after_seconds(answer.headers))
 
 
-def beginning(answer: httpx.Response) -> str:
+def _beginning(answer: httpx.Response) -> str:
     """The beginning of an answer's text: the whole may be of any size, and may break off."""
     text = ""
     try:

@@ -29,7 +29,7 @@ from driftline.errors import (
 from driftline.events import Window
 from driftline.monitoring.model import MonitoredModel
 from driftline.net.bodies import read_body
-from driftline.net.outgoing import is_signed
+from driftline.net.signatures import is_signed
 from driftline.retrain.contests import (
     hold_contest,
     incumbent,

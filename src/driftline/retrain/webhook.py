@@ -12,7 +12,8 @@ import msgspec
 
 from driftline.alerts.delivery import wait_seconds
 from driftline.errors import RefusedError, UnavailableError
-from driftline.net.outgoing import post, signed
+from driftline.net.outgoing import post
+from driftline.net.signatures import signed
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, all_requests
 from driftline.store.state import State

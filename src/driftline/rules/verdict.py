@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from driftline.errors import UsageError
 from driftline.rules.rule import Rule
 from driftline.statistics.measure import Measure
-from driftline.text.numbers import beside, exact, level, number, percent
+from driftline.text.numbers import beside, exact, level, numbers, percent
 
 
 class State(enum.StrEnum):
@@ -91,9 +91,10 @@ def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None, *, sho
         return Verdict(rule.name, State.NODATA, value, low, high, *rests, problem, bound, rule.confidence)
     assert value is not None
     if bound is not None and not math.isclose(measure.confidence, interval_confidence(rule), abs_tol=1e-9):
+        came, wanted = numbers(measure.confidence, interval_confidence(rule))
         raise UsageError(
-            f"rule {rule.name!r}: {measure.name} came with an interval of confidence {exact(measure.confidence)}; "
-            f"judge takes interval_confidence(rule) = {number(interval_confidence(rule))}; ask the statistics for that"
+            f"rule {rule.name!r}: {measure.name} came with an interval of confidence {came}; "
+            f"judge takes interval_confidence(rule) = {wanted}; ask the statistics for that"
         )
     breach = rule.breached_by(value if bound is None else bound)
     reason = _reason(rule, measure, value, bound)

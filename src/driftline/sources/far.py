@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
-from driftline.errors import DataError, UsageError
+from driftline.errors import DataError, UnreachableError, UsageError
+from driftline.net.addresses import is_web
 from driftline.sources.texts import Spool
 from driftline.text import cause
 
@@ -18,6 +19,7 @@ _BLOCK_BYTES = 4 << 20
 _ANY = "*?["
 _PATH = "driftline.path"
 _SECONDS = 60.0
+_GONE = (404, 410)
 
 
 class Copy(NamedTuple):
@@ -38,7 +40,7 @@ def copies(address: str, spool: Spool) -> list[Copy]:
 
 def _addresses(address: str) -> list[str]:
     """The addresses that a pattern fits; Polars knows how to list a store, and reads what it lists."""
-    if _is_web(address) or not any(sign in address for sign in _ANY):
+    if is_web(address) or not any(sign in address for sign in _ANY):
         return [address]
     scan = pl.scan_csv(
         address,
@@ -66,33 +68,29 @@ def bare(address: str) -> str:
     >>> bare("https://host/rows.csv?signature=secret"), bare("s3://bucket/rows?.csv")
     ('https://host/rows.csv', 's3://bucket/rows?.csv')
     """
-    return address.partition("#")[0].partition("?")[0] if _is_web(address) else address
-
-
-def _is_web(address: str) -> bool:
-    return address.startswith(("http://", "https://"))
+    return address.partition("#")[0].partition("?")[0] if is_web(address) else address
 
 
 def _copied(address: str, spool: Spool) -> Path:
     target = spool.new(".far")
-    with _from_web(address) if _is_web(address) else _from_store(address) as blocks, target.open("wb") as file:
+    with _from_web(address) if is_web(address) else _from_store(address) as blocks, target.open("wb") as file:
         file.writelines(blocks)
     return target
 
 
 @contextmanager
 def _from_web(address: str) -> Iterator[Iterator[bytes]]:
-    import httpx
+    from driftline.net.outgoing import download
 
     try:
-        with httpx.stream("GET", address, follow_redirects=True, timeout=_SECONDS) as answer:
-            if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
+        with download(address, _BLOCK_BYTES, _SECONDS) as (status, blocks):
+            if status in _GONE:
                 raise UsageError(f"{bare(address)}: there is no such file")
-            if not answer.is_success:
-                raise DataError(f"{bare(address)} cannot be read: the server answers {answer.status_code}")
-            yield answer.iter_bytes(_BLOCK_BYTES)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DataError(f"{bare(address)} cannot be read: {str(error) or type(error).__name__}") from error
+            if not 200 <= status < 300:
+                raise DataError(f"{bare(address)} cannot be read: the server answers {status}")
+            yield blocks
+    except UnreachableError as error:
+        raise DataError(f"{bare(address)} cannot be read: {error}") from error
 
 
 @contextmanager

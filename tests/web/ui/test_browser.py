@@ -159,7 +159,7 @@ def test_a_chart_is_read_with_the_keyboard(browser: Browser) -> None:
         page.keyboard.press("ArrowLeft")
         expect(readout).to_contain_text("Nov 2015")
         page.keyboard.press("Home")
-        expect(readout).to_contain_text("Jan 2013 · accuracy 0.774 · 95 % interval 0.5986 to 0.8872 · n = 30")
+        expect(readout).to_contain_text("Jan 2013 · accuracy 0.774 · 95 % interval 0.599 to 0.887 · n = 30")
         assert page.locator("#plot-accuracy .hit[tabindex='0']").count() == 1
 
 

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.alerts.message import Message
-from driftline.net.outgoing import post, signed
+from driftline.net.outgoing import post
+from driftline.net.signatures import signed
 
 
 class Webhook:

@@ -10,7 +10,9 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.errors import UsageError
-from driftline.retrain.runners.asking import ask, ask_unless, bearer, check_address, mark, was_taken
+from driftline.net.addresses import require_address
+from driftline.net.outgoing import ask, ask_unless, bearer
+from driftline.retrain.runners.handover import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 _LONGEST_NOTE = 1_000
@@ -36,7 +38,7 @@ class Airflow:
     token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        check_address(self.url, "Airflow")
+        require_address(self.url, "Airflow")
         if not self.dag or self.dag in (".", ".."):
             raise UsageError(f"the DAG came as {self.dag!r}; write its id, such as train_churn")
 

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from driftline.errors import RefusedError, UnavailableError, UsageError
-from driftline.retrain.runners.asking import ask, check_address, mark, was_taken
+from driftline.net.addresses import require_address
+from driftline.net.outgoing import ask
+from driftline.retrain.runners.handover import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 TAG = "driftline/"
@@ -62,7 +64,7 @@ class Dagster:
     token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        check_address(self.url, "Dagster")
+        require_address(self.url, "Dagster")
         if not (self.job and self.location and self.repository):
             raise UsageError("a job of Dagster has a name, a code location and a repository; write all of them")
 

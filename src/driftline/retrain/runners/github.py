@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from driftline.errors import UsageError
-from driftline.net.outgoing import post
-from driftline.retrain.runners.asking import ask_unless, bearer, check_address, mark, was_taken
+from driftline.net.addresses import require_address
+from driftline.net.outgoing import ask_unless, bearer, post
+from driftline.retrain.runners.handover import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 EVENT = "driftline-retrain"
@@ -44,7 +45,7 @@ class GitHub:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w-]+/(?!\.{1,2}\Z)[\w.-]+", self.repository, re.ASCII):
             raise UsageError(f"the repository came as {self.repository!r}; write OWNER/NAME, such as example/models")
-        check_address(self.url, "GitHub's API")
+        require_address(self.url, "GitHub's API")
 
     def start(self, request: Request, folder: Path) -> None:
         """Send the event, if it was not sent; raises as `driftline.net.outgoing.post` does, and `StorageError`."""

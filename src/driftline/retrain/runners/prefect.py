@@ -10,7 +10,9 @@ from urllib.parse import quote
 import msgspec
 
 from driftline.errors import UsageError
-from driftline.retrain.runners.asking import ask, bearer, check_address, mark, was_taken
+from driftline.net.addresses import require_address
+from driftline.net.outgoing import ask, bearer
+from driftline.retrain.runners.handover import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 
@@ -30,7 +32,7 @@ class Prefect:
     token: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        check_address(self.url, "Prefect's API")
+        require_address(self.url, "Prefect's API")
         flow, _, name = self.deployment.partition("/")
         if not flow or not name or "/" in name or {flow, name} & {".", ".."}:
             raise UsageError(f"the deployment came as {self.deployment!r}; write FLOW/DEPLOYMENT, such as train/churn")

@@ -25,8 +25,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from driftline.text.durations import length
-
 PID, CHILD, LOG, EXIT = "run.pid", "run.child", "run.log", "run.exit"
 STARTED, THERE = "started", "there"
 
@@ -241,7 +239,7 @@ class _Watch:
                     _send(pid, signal.SIGKILL)
                     kill_at = _seconds() + 1
                 elif not why and (self._asked_to_stop or _seconds() >= until):
-                    why = "was stopped" if self._asked_to_stop else f"took longer than {length(limit)} and was ended"
+                    why = "was stopped" if self._asked_to_stop else f"took longer than {limit:g} s and was ended"
                     _send(pid, signal.SIGTERM)
                     kill_at = _seconds() + self._order["grace_seconds"]
         return why

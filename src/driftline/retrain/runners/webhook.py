@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.net.outgoing import post, signed
-from driftline.retrain.runners.asking import mark, was_taken
+from driftline.net.outgoing import post
+from driftline.net.signatures import signed
+from driftline.retrain.runners.handover import mark, was_taken
 from driftline.retrain.runners.runner import Request
 
 

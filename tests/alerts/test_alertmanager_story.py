@@ -17,7 +17,7 @@ import pytest
 from driftline.alerts.attention import SilenceBody, add_silence, end_silence
 from driftline.alerts.channels import alertmanager as channel
 from driftline.config.load import load
-from driftline.service import runtime
+from driftline.service import steps
 from driftline.service.runtime import Service
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.servers import Alertmanager, free_port, until
@@ -73,7 +73,7 @@ def alertmanager(tmp_path: Path, pager: Pager) -> Iterator[Alertmanager]:
 
 @pytest.fixture
 def service(tmp_path: Path, alertmanager: Alertmanager, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    monkeypatch.setattr(runtime, "KEEP_EVERY", timedelta(seconds=1))
+    monkeypatch.setattr(steps, "KEEP_EVERY", timedelta(seconds=1))
     monkeypatch.setattr(channel, "ALIVE_FOR", timedelta(seconds=3))
     monkeypatch.setattr(channel, "SILENCED_FOR", timedelta(seconds=4))
     monkeypatch.setattr(channel, "OVER_IN", timedelta(seconds=3))

@@ -20,7 +20,6 @@ from driftline.alerts.channels.webhook import Webhook
 from driftline.alerts.delivery import (
     DIGEST_WAIT,
     DIGEST_WAIT_AT_MOST,
-    LONGEST_WAIT_SECONDS,
     MOST_NOTICES,
     MOST_OVER,
     REFUSALS,
@@ -28,11 +27,11 @@ from driftline.alerts.delivery import (
     TRIED_FOR,
     deliver_next,
     next_message,
-    wait_seconds,
 )
 from driftline.alerts.message import AlertView, Event, Message, Notice, Span
 from driftline.config.load import load
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
+from driftline.net.backoff import LONGEST_WAIT_SECONDS, wait_seconds
 from driftline.net.outgoing import LONGEST_RETRY_SECONDS
 from driftline.service.runtime import Service
 from driftline.store.database import open_database

@@ -163,7 +163,7 @@ def test_low_and_high_are_those_of_95_percent_and_the_bound_is_the_rules_own(tmp
     assert (alert.bound, alert.confidence) == (pytest.approx(own.high), 0.8)
     [verdict] = window.verdicts
     assert (verdict.low, verdict.high, verdict.bound) == (alert.low, alert.high, alert.bound)
-    assert f"upper bound {alert.bound:.4g} (80 %, n = 200)" in verdict.reason
+    assert f"upper bound {alert.bound:.3g} (80 %, n = 200)" in verdict.reason
     service.stop()
 
 

@@ -503,7 +503,7 @@ def test_the_page_shows_who_is_taken_for_whom_and_what_scores_are_worth(whole: R
     page = Page(whole.to_html())
     for words in ("50 %50was 10 %", "Where the score is 0.250, 50 % of the rows are positive (interval 40 % to 60 %)"):
         assert words in page.text
-    assert '<polyline class="was" points="50.0,160.0 50.0,160.0"/>' in whole.to_html()  # one point would not be drawn
+    assert '<polyline class="was" points="50,160 50,160"/>' in whole.to_html()  # one point would not be drawn
     assert "The tenth of rows with the highest scores has 10 % of the positive ones, 20 % on the reference" in page.text
     assert "Errors: prediction less label" in page.text
     assert "0.800" in page.text and "p of chi_squared" in page.text  # every distance and test

@@ -51,7 +51,7 @@ def bring_back(config: Config, name: str | None) -> None:
 
 def come_to_rest(service: Service) -> Service:
     """Do what the worker does from the start."""
-    service._catch_up(MODEL)
+    service.worker.catch_up(MODEL)
     work(service)
     return service
 

@@ -137,7 +137,7 @@ def test_the_worker_follows_the_clock_and_ready_says_where_it_is(
     steady = NOW + timedelta(minutes=20)
     offset = timedelta()
     monkeypatch.setattr(clock, "now", lambda: steady + offset)
-    follow: Callable[[], None] = functools.partial(noted._follow_the_clock, lambda: steady)
+    follow: Callable[[], None] = functools.partial(noted.worker.follow_the_clock, lambda: steady)
     client = TestClient(create_app(noted))
     follow()
     assert moments(noted) == [NOW] * 3 and noted.warnings == {}

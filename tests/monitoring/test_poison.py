@@ -453,7 +453,7 @@ def test_a_panic_in_the_worker_holds_up_nobody_else(service: Service, monkeypatc
     def panics(*args: Any) -> None:
         raise pl.exceptions.PanicException("on purpose")
 
-    monkeypatch.setattr("driftline.service.runtime.drain", panics)
+    monkeypatch.setattr("driftline.service.worker.drain", panics)
     service.start()
     end = time.monotonic() + 20
     while MODEL not in service.problems and time.monotonic() < end:

@@ -177,10 +177,10 @@ def test_a_change_is_told_once_also_where_the_log_is_damaged(story: Story, monke
     """The first look at the log fails; the rule has judged all windows by then."""
     service = story.start(PAGE.replace("page", "info"))
     monkeypatch.setattr(service.models[MODEL].log, "require_undamaged", fail_to_read)
-    service._guard(MODEL, lambda: service._catch_up(MODEL))
+    service.worker.guard(MODEL, lambda: service.worker.catch_up(MODEL))
     for day in (2, 3):
         send_day(service, day, right=30, wrong=30)
-        service._guard(MODEL, lambda: service._work(MODEL))
+        service.worker.guard(MODEL, lambda: service.worker.work(MODEL))
     assert service.problems == {MODEL: "the log is damaged"}
     service.stop()
     changed = [kind for kind, _ in story.steps(PAGE.replace("page", "info")) if kind == "changed"]

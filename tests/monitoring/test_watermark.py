@@ -79,7 +79,7 @@ def test_it_stays_so_when_the_windows_come_from_the_log_anew(config: Config) -> 
     for one in config.storage.glob("state.db*"):
         one.unlink()
     service = Service(config)
-    service._catch_up(MODEL)
+    service.worker.catch_up(MODEL)
     work(service)
     recalled = watermark(service)
     assert recalled is not None and recalled <= datetime.now(UTC) + AHEAD

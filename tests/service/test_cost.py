@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from driftline.config.load import Config, load
 from driftline.monitoring import judging
-from driftline.service import runtime
+from driftline.service import jobs
 from driftline.service.runtime import Service
 from driftline.store.tables import SUMMARIES
 from tests.support.churn import MODEL, START, label, prediction, write_config
@@ -125,7 +125,7 @@ def idle_passes(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[list[
 def test_an_idle_service_asks_for_what_has_arrived_and_for_no_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "IDLE_SECONDS", 0.01)
     counts = set[int]()
     for number in (1, 6):
         service = Service(with_models(tmp_path / str(number), number))

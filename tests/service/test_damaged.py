@@ -21,7 +21,7 @@ from driftline.cli.main import main
 from driftline.config.load import load
 from driftline.errors import DataError, StorageError
 from driftline.events import Label, Prediction
-from driftline.service import runtime
+from driftline.service import jobs
 from driftline.service.runtime import Service
 from driftline.store.sealed import sealed, unsealed
 from driftline.web.app import create_app
@@ -124,7 +124,7 @@ def test_a_start_that_takes_the_inbox_anew_sets_it_aside_too(tmp_path: Path) -> 
     database.close()
     again = Service(config)
     try:
-        again._rebuild(MODEL)
+        again.worker.catch_up(MODEL)
         work(again)
         assert sorted(again.models[MODEL].log.known_rows()["id"]) == ["first", "good"]
         assert len(again.inbox.quarantined(MODEL, most=10)) == 1
@@ -157,7 +157,7 @@ def test_a_flipped_bit_of_the_log_is_told_when_it_is_read_and_events_go_on(tmp_p
         deliver(service, "predictions", [prediction("new", 0.4, said=1)])
         deliver(service, "labels", [label("1", 0.5, truth=0)])
         for _ in range(2):
-            service._guard(MODEL, lambda: service._work(MODEL))
+            service.worker.guard(MODEL, lambda: service.worker.work(MODEL))
             said = service.problems[MODEL]
             assert f"{MODEL}/{table}/{file.name} of the event log is damaged" in said
             assert f"driftline rebuild {MODEL} --accept-loss" in said and "\n" not in said
@@ -169,7 +169,7 @@ def test_a_flipped_bit_of_the_log_is_told_when_it_is_read_and_events_go_on(tmp_p
         service.stop()
     kept = Service(config, accept_loss=MODEL)
     try:
-        kept._guard(MODEL, lambda: kept._work(MODEL))
+        kept.worker.guard(MODEL, lambda: kept.worker.work(MODEL))
         assert kept.problems == {}
         assert not file.exists() and file.with_name(f"{file.name}.broken").exists()
         assert "new" in kept.models[MODEL].log.known_rows()["id"].to_list()
@@ -182,7 +182,7 @@ def test_a_log_file_that_goes_while_it_is_served_is_told_in_words(tmp_path: Path
     work(service)
     next((tmp_path / "data" / "log" / MODEL / "predictions").glob("*.parquet")).unlink()
     deliver(service, "labels", [label("a", 0.2, truth=1)])
-    service._guard(MODEL, lambda: service._work(MODEL))
+    service.worker.guard(MODEL, lambda: service.worker.work(MODEL))
     said = service.problems[MODEL]
     assert "cannot be read: No such file or directory" in said and "Error" not in said
 
@@ -212,10 +212,10 @@ def test_a_database_that_is_damaged_while_it_is_used_is_told_without_a_trace(
     def fail() -> None:
         raise malformed
 
-    service._guard(MODEL, fail)
+    service.worker.guard(MODEL, fail)
     assert service.problems[MODEL] == "the file of the database is damaged; restore a backup"
     assert "Traceback" not in caplog.text and "SELECT" not in caplog.text
-    service._guard(MODEL, lambda: 1 / 0)  # a fault of ours has one
+    service.worker.guard(MODEL, lambda: 1 / 0)  # a fault of ours has one
     assert "Traceback" in caplog.text
 
 
@@ -233,7 +233,7 @@ def test_the_worker_outlives_a_damaged_database(
         return real()
 
     monkeypatch.setattr(service.inbox, "waiting_models", fail_once)
-    monkeypatch.setattr(runtime, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "IDLE_SECONDS", 0.01)
     service.start()
     assert asked.wait(20)
     deliver(service, "predictions", [prediction("a", 0.1, said=1)])

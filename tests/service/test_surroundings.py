@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from driftline.config.load import Config
 from driftline.errors import StorageError
-from driftline.service import runtime
+from driftline.service import jobs, worker
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.store import database, log
@@ -42,8 +42,8 @@ def is_for_people(text: str) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
-    monkeypatch.setattr(runtime, "AFTER_TROUBLE_SECONDS", 0.05)
-    monkeypatch.setattr(runtime, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "AFTER_TROUBLE_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "IDLE_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -129,16 +129,16 @@ def test_it_is_not_ready_before_what_was_stored_is_judged(config: Config, monkey
         deliver(service, "predictions", [prediction(f"{day}-{index}", day + 0.1, said=1) for index in range(5)])
     work(service)
     assert len(service.views.windows(MODEL)) == 3
-    runtime.rebuild(service.models[MODEL], service.state)
+    worker.rebuild(service.models[MODEL], service.state)
     service.stop()
 
-    go, real = threading.Event(), runtime.judge_windows
+    go, real = threading.Event(), worker.judge_windows
 
     def waits(*args: Any) -> Any:
         assert go.wait(30)
         return real(*args)
 
-    monkeypatch.setattr(runtime, "judge_windows", waits)
+    monkeypatch.setattr(worker, "judge_windows", waits)
     service = Service(config)
     service.start()
     with TestClient(create_app(service)) as client:

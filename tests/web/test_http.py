@@ -330,7 +330,7 @@ def test_trouble_in_the_worker_is_shown_and_the_events_are_kept(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(
-            "driftline.service.runtime.drain", lambda *args: (_ for _ in ()).throw(OSError("No space left on device"))
+            "driftline.service.worker.drain", lambda *args: (_ for _ in ()).throw(OSError("No space left on device"))
         )
         client.post(PREDICTIONS, json=[good()])
         for _ in range(200):

@@ -17,12 +17,11 @@ import msgspec
 from driftline.alerts.channel import Channel
 from driftline.alerts.message import Event, Notice, message_of
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
+from driftline.net.backoff import wait_seconds
 from driftline.net.outgoing import LONGEST_RETRY_SECONDS
 from driftline.store.outbox import NotificationRow, Outbox
 from driftline.store.state import State
 
-FIRST_WAIT_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 300.0
 TRIED_FOR = timedelta(days=3)
 TRIED_AT_LEAST = 20
 """A notice that has not arrived after so long, and so many attempts, is given up: it would be news to nobody.
@@ -61,12 +60,6 @@ class Outcome:
 
     tried: bool = False
     reached: bool = True
-
-
-def wait_seconds(attempts: int, rng: random.Random) -> float:
-    """How long to wait after a number of failed attempts: doubling up to five minutes, spread over its upper half."""
-    full = min(FIRST_WAIT_SECONDS * 2.0 ** min(attempts - 1, 30), LONGEST_WAIT_SECONDS)
-    return full * rng.uniform(0.5, 1.0)
 
 
 def next_message(waiting: Sequence[NotificationRow], now: datetime) -> list[NotificationRow]:

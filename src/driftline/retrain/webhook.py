@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from driftline.alerts.delivery import wait_seconds
 from driftline.errors import RefusedError, UnavailableError
+from driftline.net.backoff import wait_seconds
 from driftline.net.outgoing import post
 from driftline.net.signatures import signed
 from driftline.retrain.request import Stage

@@ -1,0 +1,84 @@
+"""The steps of the other jobs: messages to receivers, samples for Prometheus, retraining."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from driftline import clock
+from driftline.alerts.channel import Channel
+from driftline.alerts.channels.alertmanager import Alertmanager
+from driftline.alerts.delivery import deliver_next
+from driftline.alerts.message import Notice
+from driftline.errors import UnavailableError
+from driftline.exporters.remote_write import RemoteWriter
+from driftline.monitoring.model import MonitoredModel
+from driftline.monitoring.pushing import push_windows
+from driftline.retrain.controller import Loop
+from driftline.retrain.webhook import Teller
+from driftline.service.jobs import Pass, Troubles
+from driftline.store.state import State
+
+KEEP_EVERY = timedelta(seconds=30)
+"""How often Alertmanager is reminded: it forgets alerts when it restarts, and ends those that it hears no more of."""
+
+_LOG = logging.getLogger("driftline")
+
+
+class Deliveries:
+    """Sends what waits for one channel, and reminds a receiver that forgets.
+
+    ``firing`` gives the notices of the alerts that are firing, and of which of them nobody is to be told.
+    """
+
+    def __init__(self, name: str, channel: Channel, state: State, firing: Callable[[], list[Notice]]) -> None:
+        self._name, self._channel, self._state, self._firing = name, channel, state, firing
+        self._rng, self._steady = random.Random(), clock.steady()
+        self._kept: datetime | None = None
+
+    def step(self) -> Pass:
+        """Send the next message that is due."""
+        outcome = deliver_next(self._state, self._name, self._channel, clock.now, self._rng)
+        if isinstance(self._channel, Alertmanager) and self._is_time_to_keep():
+            try:
+                self._channel.keep(self._firing())
+            except UnavailableError as error:
+                _LOG.warning("channel %s: %s; trying again", self._name, error)
+        if not outcome.reached:
+            return Pass.FAILED
+        return Pass.AGAIN if outcome.tried else Pass.DONE
+
+    def _is_time_to_keep(self) -> bool:
+        if self._kept is not None and self._steady() - self._kept < KEEP_EVERY:
+            return False
+        self._kept = self._steady()
+        return True
+
+
+def push(models: Mapping[str, MonitoredModel], state: State, writer: RemoteWriter) -> Pass:
+    """Send windows that a receiver of Prometheus does not have yet."""
+    return Pass.AGAIN if push_windows(models, state, writer) else Pass.DONE
+
+
+class Retraining:
+    """Moves the requests of all models by one stage each; ``tellers`` say of the stages to others."""
+
+    def __init__(self, loop: Loop, models: Iterable[str], tellers: Mapping[str, Teller]) -> None:
+        self._loop, self._models, self._tellers = loop, models, tellers
+        self._troubles = Troubles("retraining ")
+
+    def step(self) -> Pass:
+        """Take the next step of each model; trouble with one must not stop the others."""
+        moved: set[str] = set()
+        for name in self._models:
+            self._troubles.guard(name, functools.partial(self._step, name, moved))
+        return Pass.AGAIN if moved else Pass.DONE
+
+    def _step(self, name: str, moved: set[str]) -> None:
+        if self._loop.step(name, clock.now()):
+            moved.add(name)
+        if name in self._tellers:
+            self._tellers[name].tell(name)

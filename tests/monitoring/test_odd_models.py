@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
             "when": [date(2024, 1, 1)] * n,
             "empty": pl.Series([None] * n, dtype=pl.String),
             "nothing": pl.Series([None] * n, dtype=pl.Null),
-            "list": [[1, 2]] * n,
+            "list": [["a", "b"]] * n,
+            "vector": [[1, 2]] * n,
             "constant": [1] * n,
             "predicted": rng.normal(size=n),
             "paid": [float("nan") if index == 3 else float(rng.normal()) for index in range(n)],
@@ -80,7 +81,13 @@ def send_prices(service: Service) -> None:
             "id": f"p{index}",
             "time": (START + timedelta(minutes=10 * index)).isoformat(),
             "version": "a" if index % 2 else "",
-            "features": {"x": None if index % 3 else 1.0 * index, "flag": True, "when": "2024-01-01", "list": [1, [2]]},
+            "features": {
+                "x": None if index % 3 else 1.0 * index,
+                "flag": True,
+                "when": "2024-01-01",
+                "list": [1, [2]],
+                "vector": [1],
+            },
             "prediction": float(index % 7),
         }
         for index in range(300)
@@ -97,7 +104,7 @@ def test_a_regression_with_odd_columns_is_measured_and_alerted_on(service: Servi
     work(service)
     first = service.views.windows("price")[0].summary
     assert first.performance["mae"].value == pytest.approx(4 / 3, abs=0.02)
-    assert set(first.drift) == {"constant", "empty", "flag", "when", "x"}  # lists are kept, but not compared
+    assert set(first.drift) == {"constant", "empty", "flag", "nothing", "vector", "when", "x"}  # lists of texts are not
     assert first.drift["when"].value is None  # that time goes on is no drift
     assert first.drift["x"].missing_current == pytest.approx(2 / 3, abs=0.05)
     assert first.drift["flag"].drifted

@@ -19,7 +19,7 @@ import driftline
 from driftline.events import Kind
 from driftline.profiles import CompositeColumn
 from driftline.profiles.column import CompositeTally, parts_of
-from driftline.profiles.frame import kind_of_values
+from driftline.profiles.infer import kind_of_values
 from driftline.profiles.parts import (
     PROJECTIONS,
     WORDS_LIMIT,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from driftline.errors import UsageError
 from driftline.events import Kind
 from driftline.profiles import times as times_module
-from driftline.profiles.frame import kind_of_values, times_of
+from driftline.profiles.frame import times_of
+from driftline.profiles.infer import kind_of_values
 from driftline.profiles.times import (
     Doubt,
     TimeStyle,

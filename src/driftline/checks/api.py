@@ -24,15 +24,8 @@ from driftline.checks.sides import Sides, classes_of
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, guess_positive
 from driftline.profiles import CategoricalColumn, Columns, NumericColumn, canonical, layout_of
-from driftline.profiles.frame import (
-    CLASSES_OF_NUMBERS,
-    FEATURE,
-    INFERRED_CLASSES_LIMIT,
-    named_in,
-    other_class,
-    score_columns,
-    too_many_classes,
-)
+from driftline.profiles.frame import FEATURE, other_class, score_columns
+from driftline.profiles.infer import CLASSES_OF_NUMBERS, INFERRED_CLASSES_LIMIT, named_in, too_many_classes
 from driftline.profiles.times import checked_time_format
 from driftline.rules import Rule
 from driftline.sources.rows import StreamedRows

@@ -14,7 +14,8 @@ from driftline.checks.sides import Sides
 from driftline.events import MISSING_TEXTS, Kind, Schema, Task, guess_positive
 from driftline.lookalikes import shown, shown_all
 from driftline.profiles import Classification, kind_of
-from driftline.profiles.frame import named_in, other_class
+from driftline.profiles.frame import other_class
+from driftline.profiles.infer import named_in
 from driftline.profiles.usual_names import listed, unplayed, unplayed_words
 from driftline.statistics import Measure
 from driftline.statistics.doubt import doubt_of, doubtful

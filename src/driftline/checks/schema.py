@@ -12,8 +12,8 @@ from driftline.checks.notes import some_of
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import Kind, Schema, Task
 from driftline.profiles import Columns, infer_schema, kind_of
-from driftline.profiles.codes import are_codes
-from driftline.profiles.frame import COMPOSITE, feature_columns, kind_of_values, names_of
+from driftline.profiles.frame import COMPOSITE, names_of
+from driftline.profiles.infer import feature_columns, kind_of_feature, kind_of_values
 from driftline.sources.arrow import type_words
 from driftline.statistics import ColumnDrift
 
@@ -96,7 +96,7 @@ def schema_of(
 ) -> Schema:
     """The reference's schema, with the targets of both sides: either may lack the label or the prediction."""
     present = feature_columns(before.schema, _in(before, columns))
-    features = {name: _kind(before[name], columns) for name in present}
+    features = {name: kind_of_feature(before[name], columns) for name in present}
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
     if not targets and isinstance(columns.score, str):
         return Schema(Task.BINARY, features, positive=positive or "1", missing=columns.missing)
@@ -126,13 +126,6 @@ def schema_of(
     found = replace(infer_schema(both, roles, task=task, positive=positive), features=features)
     unknown = found.task is Task.BINARY and found.positive is None  # no row of the samples is labelled
     return replace(found, positive="1") if unknown else found
-
-
-def _kind(values: pl.Series, columns: Columns) -> Kind:
-    """The kind of a feature; numbers that are said to be codes, or look so where nobody said any, are categories."""
-    if columns.categorical is None:
-        return Kind.CATEGORICAL if are_codes(values) else kind_of_values(values)
-    return Kind.CATEGORICAL if values.name in columns.categorical else kind_of_values(values)
 
 
 def set_aside(

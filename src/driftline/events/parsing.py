@@ -422,9 +422,19 @@ def _feature(value: Any, name: str, kind: Kind, schema: Schema) -> float | str |
         return _moment(value, name)
     if kind is Kind.UNSUPPORTED:  # not profiled, but kept in the log
         return _text(msgspec.json.encode(value).decode(), f"features.{name}", NESTED_LENGTH_LIMIT)
+    if kind is Kind.EMBEDDING:
+        return _vector(value, f"features.{name}")
     if isinstance(value, (dict, list)):
         raise _Refusal(f"features.{name}", f"came {_short(value)}; this feature is categorical: a text, number or null")
-    return _text(class_name(value), f"features.{name}")
+    limit = NESTED_LENGTH_LIMIT if kind is Kind.TEXT else TEXT_LENGTH_LIMIT
+    return _text(class_name(value), f"features.{name}", limit)
+
+
+def _vector(value: object, field: str) -> str:
+    """A list of numbers as the JSON that the log keeps of it."""
+    if not isinstance(value, list) or any(type(member) not in (float, int, type(None)) for member in value):
+        raise _Refusal(field, f"came {_short(value)}; this feature is an embedding: a list of numbers, or null")
+    return _text(msgspec.json.encode(value).decode(), field, NESTED_LENGTH_LIMIT)
 
 
 def _number(value: float, *, single: bool) -> float:

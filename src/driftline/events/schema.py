@@ -40,7 +40,8 @@ class Schema:
     ``features`` maps each feature to its kind, in order. ``classes`` are the known class names of a classifier
     (empty: not known yet). ``positive`` is the class that *binary* measures speak of; None for other tasks. ``missing``
     are the texts that stand for a missing value, and ``single`` the features whose reference has 32-bit floats: others
-    are rounded to these, so that 0.1 is 0.1. Rows with one value of the feature ``cluster`` share luck.
+    are rounded to these, so that 0.1 is 0.1. Rows with one value of the feature ``cluster`` share luck. ``codes``
+    are features whose numbers were taken for names of categories, though nobody said so.
     """
 
     task: Task
@@ -50,6 +51,7 @@ class Schema:
     missing: tuple[str, ...] = MISSING_TEXTS
     single: tuple[str, ...] = ()
     cluster: str | None = None
+    codes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.missing == MISSING_TEXTS:  # the usual ones are known by being the same object, which is quick

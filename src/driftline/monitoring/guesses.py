@@ -47,5 +47,9 @@ def guesses_of(config: ModelConfig, schema: Schema, reference: Reference) -> Mod
     notes = []
     if config.task is None and target is not None:
         notes.append(f"task {schema.task.value}, guessed by the reference's {shown(target)}; `task:` says otherwise")
+    if schema.codes:
+        notes.append(
+            f"{', '.join(map(shown, schema.codes))} read as codes, not quantities; `categorical:` says which are"
+        )
     notes += [unplayed_words(unsaid, "`columns: {{{part}: {column}}}`")] if unsaid else []
     return ModelGuesses(positive_view(schema, columns, config.positive, doubt), tuple(notes))

@@ -17,7 +17,7 @@ import polars as pl
 
 from driftline.events import Label, Prediction, Window, WindowSpec
 from driftline.monitoring.model import MonitoredModel
-from driftline.profiles import NumericColumn, WindowProfile, profile_rows
+from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
 from driftline.store.logged import LoggedLabel, LoggedPrediction, predictions_frame
@@ -150,8 +150,7 @@ def profile_predictions(
         return {}
     frame = predictions_frame([LoggedPrediction(0, one) for one in predictions], model.schema)
     return {
-        key: profile_rows(part, model.schema, model.reference.grids)
-        for key, part in by_window(frame, model.config.window).items()
+        key: model.reference.profiled(part, model.schema) for key, part in by_window(frame, model.config.window).items()
     }
 
 

@@ -19,7 +19,7 @@ from driftline.monitoring.agreement import known_marks
 from driftline.monitoring.alerting import AlertEvent, move_alerts
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.summary import Stage, WindowSummary, summarize
-from driftline.profiles import WindowProfile, profile_rows
+from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.rules import Rule, Verdict, WindowFacts, verdict_on
 from driftline.rules import State as VerdictState
@@ -54,7 +54,7 @@ def labelled_part(
     blocks = ["time"] if model.schema.cluster is None else ["time", FEATURE + model.schema.cluster]
     rows = model.log.window_rows(window, version, columns=["prediction", *scores, *blocks], through=through)
     labelled = rows.filter(pl.col("label").is_not_null()) if len(rows) else rows
-    return profile_rows(labelled, model.schema, model.reference.grids)
+    return model.reference.profiled(labelled, model.schema)
 
 
 def judge_windows(

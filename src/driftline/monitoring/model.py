@@ -21,7 +21,7 @@ from driftline.rules.rule import difference
 from driftline.rules.topic import Topic, feature_measure, topic_of
 from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
-from driftline.sources.rows import Rows
+from driftline.sources.rows import Rows, head_rows
 from driftline.statistics.drift import Floors
 from driftline.store.log import EventLog
 from driftline.store.state import ModelRow, State, Work
@@ -168,7 +168,8 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
     rows = _read_as_served(open_rows(config.reference, columns.missing), columns)
     if not rows.height:
         raise DataError(f"{config.reference} has no rows; a reference shows what is usual")
-    schema = infer_schema(rows, columns, task=config.task, positive=config.positive)
+    looked_at = head_rows(rows.width)
+    schema = infer_schema(rows, columns, task=config.task, positive=config.positive, looked_at=looked_at)
     if schema.task is not Task.REGRESSION and len(schema.classes) < 2 and columns.label is not None:
         raise ConfigError(
             f"the reference {config.reference} has fewer than two classes in {columns.label!r}; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from driftline.events import Schema, Task, guess_positive
 from driftline.profiles import Columns
-from driftline.profiles.frame import named_in
+from driftline.profiles.infer import named_in
 from driftline.rules.contest import PositiveView
 
 _UNKNOWN = "as no class was known"

@@ -9,7 +9,7 @@ from datetime import datetime
 from driftline.events import Window
 from driftline.monitoring.agreement import known_marks, recall
 from driftline.monitoring.model import MonitoredModel
-from driftline.profiles import WindowProfile, profile_rows
+from driftline.profiles import WindowProfile
 from driftline.sketches import encode
 from driftline.store.state import State, WindowRow
 
@@ -41,7 +41,7 @@ def rebuild(
     for index, (window, version) in enumerate(keys):
         progress(index, len(keys))
         log_rows = model.log.window_rows(window, version, through=through)
-        profile = profile_rows(log_rows, model.schema, model.reference.grids)
+        profile = model.reference.profiled(log_rows, model.schema)
         profiles.append(profile)
         known = before.get((window, version))
         rows.append(_row(model.name, version, profile, window, 0 if known is None else known.revision))

@@ -2,7 +2,8 @@
 
 from driftline.profiles.build import Profiler, Workers, profile_rows
 from driftline.profiles.column import CategoricalColumn, Column, CompositeColumn, NumericColumn
-from driftline.profiles.frame import Columns, canonical, infer_schema, kind_of
+from driftline.profiles.frame import Columns, canonical
+from driftline.profiles.infer import infer_schema, kind_of
 from driftline.profiles.performance import Classification, Performance, Regression, ScorePair
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.profiles.reference import Reference, layout_of

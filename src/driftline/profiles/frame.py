@@ -6,18 +6,15 @@ Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypedDict
 
 import polars as pl
 
-from driftline.errors import DataError, UnknownNameError
-from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, guess_positive, missing_numbers
-from driftline.profiles.missing import without_missing, without_missing_in
-from driftline.profiles.parts import are_dates, is_text
-from driftline.profiles.rounding import Rounding, is_single
+from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, missing_numbers
+from driftline.profiles.missing import without_missing
+from driftline.profiles.rounding import Rounding
 from driftline.profiles.times import TimeStyle, epoch_style, read_texts, read_times, time_style
 
 FEATURE = "feature."
@@ -26,12 +23,8 @@ SEGMENT = "segment."
 TARGETS = ("prediction", "label")
 COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
 """What is profiled by its parts; see `driftline.profiles.parts`."""
-INFERRED_CLASSES_LIMIT = 1000
-CLASSES_OF_NUMBERS = 20
-"""More whole numbers than these are the values of a regression, not classes."""
 _FEW_NUMBERS = 1024
 _WHOLE_REAL = r"^(-?\d+)\.0+$"
-_CLASSES_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,134 +66,6 @@ class Columns:
     def unread(self) -> frozenset[str]:
         """The columns that are ignored and play no part either: nobody needs what is in them."""
         return frozenset(self.ignore).difference(self.roles, self.segments, self.features or (), (self.cluster,))
-
-
-def kind_of(dtype: pl.DataType) -> Kind:
-    """How a column of a Polars type is profiled.
-
-    >>> [kind_of(dtype).value for dtype in (pl.Int8(), pl.Boolean(), pl.Date(), pl.List(pl.Int8))]
-    ['numeric', 'categorical', 'datetime', 'unsupported']
-    """
-    if dtype.is_numeric():
-        return Kind.NUMERIC
-    if dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum):
-        return Kind.CATEGORICAL
-    return Kind.DATETIME if dtype.is_temporal() else Kind.UNSUPPORTED
-
-
-def kind_of_values(sample: pl.Series) -> Kind:
-    """How a column is profiled, from some of its values: texts may be categories, dates or free text.
-
-    >>> kind_of_values(pl.Series(["2024-01-31", "2024-02-01"])), kind_of_values(pl.Series([[1.0, 2.0], [0.5, 1.5]]))
-    (<Kind.DATETIME: 'datetime'>, <Kind.EMBEDDING: 'embedding'>)
-    """
-    dtype = sample.dtype
-    if dtype == pl.String:
-        if are_dates(sample):
-            return Kind.DATETIME
-        return Kind.TEXT if is_text(sample) else Kind.CATEGORICAL
-    if isinstance(dtype, (pl.List, pl.Array)) and dtype.inner.is_numeric():
-        return Kind.EMBEDDING
-    return kind_of(dtype)
-
-
-def feature_columns(frame_schema: Mapping[str, pl.DataType], columns: Columns) -> tuple[str, ...]:
-    """The columns of a file that are features, in the file's order; every named column must be there."""
-    for column in (*columns.roles, *(columns.features or ())):
-        if column not in frame_schema:
-            raise UnknownNameError("column", column, frame_schema)
-    if columns.features is not None:
-        return columns.features
-    taken = {*columns.roles, *columns.ignore}
-    return tuple(name for name in frame_schema if name not in taken)
-
-
-def infer_schema(
-    frame: pl.DataFrame,
-    columns: Columns,
-    *,
-    task: Task | None = None,
-    positive: str | None = None,
-) -> Schema:
-    """Infer a model's schema from its reference rows: kinds from types, classes from labels, predictions and scores.
-
-    Without ``task``: a float label or prediction means regression, two classes binary, else multiclass.
-    """
-    types = frame.schema
-    features = {name: kind_of(types[name]) for name in feature_columns(types, columns)} | _codes(types, columns)
-    missing = columns.missing
-    single = tuple(name for name, kind in features.items() if kind is Kind.NUMERIC and is_single(frame[name]))
-    targets = [column for column in (columns.label, columns.prediction) if column is not None]
-    frame = without_missing_in(frame.select(targets), missing)
-    if task is None:
-        task = _infer_task(frame, columns, targets)
-    if task is Task.REGRESSION:
-        return Schema(task, features, missing=missing, single=single)
-    classes: set[str] = set(columns.score) if isinstance(columns.score, Mapping) else set()
-    for column in targets:
-        classes |= {class_name(value) for value in frame[column].drop_nulls().unique().to_list()}
-    if len(classes) > INFERRED_CLASSES_LIMIT:
-        raise too_many_classes(classes, columns)
-    if task is Task.BINARY:
-        if len(classes) > 2:
-            raise too_many_classes(classes, columns)
-        if positive is not None and class_name(positive) not in classes and len(classes) > 1:
-            raise UnknownNameError("class", class_name(positive), classes)
-        if positive is None and (guess := guess_positive(classes, **named_in(columns))) is not None:
-            positive = guess.name
-        known = None if positive is None else class_name(positive)
-        return Schema(task, features, tuple(sorted(classes)), known, missing, single)
-    return Schema(task, features, tuple(sorted(classes)), missing=missing, single=single)
-
-
-def _codes(types: Mapping[str, pl.DataType], columns: Columns) -> dict[str, Kind]:
-    """The kind of the features that are said to be codes."""
-    known = feature_columns(types, columns)
-    for name in columns.categorical or ():
-        if name not in known:
-            raise UnknownNameError("feature", name, known)
-    return dict.fromkeys(columns.categorical or (), Kind.CATEGORICAL)
-
-
-class Named(TypedDict):
-    """What the columns of a model tell about its positive class, as `guess_positive` takes it."""
-
-    scores: tuple[str, ...]
-    label: str
-    scored: str
-
-
-def named_in(columns: Columns) -> Named:
-    """What the names of score and label tell: a lone score is that of the positive class."""
-    if isinstance(columns.score, str):
-        return Named(scores=(columns.score,), label=columns.label or "", scored="")
-    scored = [class_name(name) for name in columns.score or {}]
-    return Named(scores=(), label=columns.label or "", scored=scored[0] if len(scored) == 1 else "")
-
-
-def too_many_classes(classes: Collection[str], columns: Columns) -> DataError:
-    """The error of a label and a prediction with more classes than a binary model has, or than are taken at all."""
-    targets = ", ".join(column for column in (columns.label, columns.prediction) if column is not None)
-    few = f"{', '.join(sorted(classes)[:_CLASSES_TOLD])}{' …' if len(classes) > _CLASSES_TOLD else ''}"
-    if len(classes) > INFERRED_CLASSES_LIMIT:
-        allowed = f"at most {INFERRED_CLASSES_LIMIT} are taken. Is this a regression? Then say task: regression"
-    else:
-        allowed = "a binary model has two. Say task: multiclass, or name the columns of the predicted class"
-    return DataError(f"{len(classes)} classes ({few}) in {targets}; {allowed}")
-
-
-def _infer_task(frame: pl.DataFrame, columns: Columns, targets: list[str]) -> Task:
-    if isinstance(columns.score, str):
-        return Task.BINARY
-    distinct: set[str] = set()
-    for column in targets:
-        values = frame[column].drop_nulls().unique()
-        if values.dtype.is_float() and not bool((values == values.round()).all()):
-            return Task.REGRESSION
-        if values.dtype.is_numeric() and len(values) > CLASSES_OF_NUMBERS:
-            return Task.REGRESSION
-        distinct |= {class_name(value) for value in values.to_list()}
-    return Task.BINARY if len(distinct) <= 2 else Task.MULTICLASS
 
 
 def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataFrame:

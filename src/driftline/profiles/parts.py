@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -198,6 +199,26 @@ class Anchor:
 
     centre: tuple[float, ...] = ()
     scale: float = 1.0
+
+
+def vectors_of(texts: pl.Series) -> pl.Series:
+    """Lists of numbers from their JSON, as the event log has them, shape (n,); null for what is none.
+
+    >>> vectors_of(pl.Series(["[1.5,null]", None, "x"])).to_list()
+    [[1.5, None], None, None]
+    """
+    try:
+        return texts.str.json_decode(pl.List(pl.Float64))
+    except pl.exceptions.PolarsError:  # one is no list of numbers
+        found = [None if text is None else _vector_of(text) for text in texts.to_list()]
+        return pl.Series(texts.name, found, dtype=pl.List(pl.Float64))
+
+
+def _vector_of(text: str) -> list[float | None] | None:
+    try:
+        return msgspec.json.decode(text, type=list[float | None])
+    except msgspec.MsgspecError:
+        return None
 
 
 def anchor_of(sample: pl.Series) -> Anchor | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,9 @@ import polars as pl
 from driftline.events import Kind, Schema, Task
 from driftline.profiles.build import LOGIT, profile_rows, with_clusters
 from driftline.profiles.column import parts_of
-from driftline.profiles.frame import COMPOSITE, FEATURE, SCORE, TARGETS
+from driftline.profiles.frame import COMPOSITE, FEATURE, SCORE, TARGETS, typed_values
 from driftline.profiles.naive import Naive, naive_of
-from driftline.profiles.parts import Anchor, anchor_of
+from driftline.profiles.parts import Anchor, anchor_of, vectors_of
 from driftline.profiles.performance import logit
 from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
@@ -53,6 +53,20 @@ class Reference:
                 months[number] = profile_rows(rows.filter(month == number), schema, grids, anchors).features
         naive = naive_of(with_clusters(rows, schema)) if schema.task is Task.REGRESSION else Naive()
         return cls(grids, profile_rows(rows, schema, grids, anchors), months, anchors, naive)
+
+    def profiled(self, rows: pl.DataFrame, schema: Schema) -> WindowProfile:
+        """Profile rows of the event log, shape (n, columns), as the reference was: on its grids, from its anchors.
+
+        The log has times and embeddings as texts; here they become what they are.
+        """
+        read: dict[Kind, Callable[[pl.Series], pl.Series]] = {
+            Kind.EMBEDDING: vectors_of,
+            Kind.DATETIME: partial(typed_values, kind=Kind.DATETIME),
+        }
+        there = [(FEATURE + name, read[kind]) for name, kind in schema.features.items() if kind in read]
+        texts = [(name, convert) for name, convert in there if name in rows.columns and rows[name].dtype == pl.String]
+        typed = rows.with_columns(convert(rows[name]) for name, convert in texts)
+        return profile_rows(typed, schema, self.grids, self.anchors)
 
     def features_in_season(self, months: Iterable[int]) -> Profile:
         """What the features of rows from some calendar months are compared with: those months and their neighbours.

@@ -16,6 +16,7 @@ from driftline.errors import DataError, StorageError
 from driftline.events import Schema, Window
 from driftline.profiles import Columns
 from driftline.profiles.frame import FEATURE, SCORE
+from driftline.profiles.parts import vectors_of
 from driftline.store.log import EventLog, Mark
 from driftline.text import cause
 
@@ -147,7 +148,8 @@ def named(rows: pl.DataFrame, schema: Schema, columns: Columns) -> pl.DataFrame:
 def typed(rows: pl.DataFrame, like: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The rows with the types of the columns of the same name, where each of their values has one of that type.
 
-    The log knows classes by name, and numbers as float64: 1 of an integer column was stored as 1.0 or ``"1"``.
+    The log knows classes by name, and numbers as float64: 1 of an integer column was stored as 1.0 or ``"1"``;
+    embeddings it has as texts.
     """
     return rows.with_columns(_like(rows[name], like[name]) for name in rows.columns if name in like)
 
@@ -155,6 +157,7 @@ def typed(rows: pl.DataFrame, like: Mapping[str, pl.DataType]) -> pl.DataFrame:
 def _like(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     if column.dtype == dtype:
         return column
+    column = _as_vectors(column, dtype)
     number = column.cast(pl.Float64, strict=False) if dtype.is_numeric() or dtype == pl.Boolean else column
     try:
         cast = number.cast(dtype, strict=False)
@@ -164,6 +167,14 @@ def _like(column: pl.Series, dtype: pl.DataType) -> pl.Series:
         return column
     back = cast.cast(number.dtype, strict=False)
     return cast if back.dtype != number.dtype or bool((back == number).fill_null(True).all()) else column
+
+
+def _as_vectors(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Embeddings, of which the log has the JSON, as lists of numbers; other columns as they are."""
+    if column.dtype != pl.String or not isinstance(dtype, (pl.List, pl.Array)) or not dtype.inner.is_numeric():
+        return column
+    vectors = vectors_of(column)
+    return vectors if vectors.null_count() == column.null_count() else column
 
 
 def answers(columns: Columns) -> list[str]:

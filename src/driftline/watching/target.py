@@ -187,7 +187,7 @@ class Measured:
     @property
     def hint(self) -> str:
         """Why there may be no measures of a classification: numbers were taken as values."""
-        from driftline.profiles.frame import CLASSES_OF_NUMBERS
+        from driftline.profiles.infer import CLASSES_OF_NUMBERS
 
         if self.rows is None or hasattr(self.rows, "confusion"):
             return ""

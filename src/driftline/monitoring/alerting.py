@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,6 +11,7 @@ import msgspec
 
 from driftline.events import Window
 from driftline.monitoring.model import forget_rules
+from driftline.monitoring.reach import OUTDATED, is_outdated, reached, whole
 from driftline.monitoring.summary import DriftView, WindowSummary
 from driftline.rules import (
     AlertSpan,
@@ -46,25 +47,31 @@ class AlertEvent:
     """The alert before its rule was changed."""
 
 
-def move_alerts(model: str, work: Work, rule: Rule, now: datetime, *, why: str = "") -> list[AlertEvent]:
+def move_alerts(
+    model: str, work: Work, rule: Rule, now: datetime, *, changed: Sequence[datetime] | None = None, why: str = ""
+) -> list[AlertEvent]:
     """Reconcile a rule's alerts with its verdicts; return what people want to hear of, in order.
+
+    ``changed`` are the starts of the windows whose verdicts are others than when this was done last: only what these
+    can reach is read. None stands for all windows, as after a change of the rule.
 
     ``why`` says how its configuration was changed since they were reconciled last, empty where it was not. What the
     rule as it is now does not find is then over, or left as it was: that it was never true nobody says.
     """
-    judged = [_judged(one) for one in work.judgements(model, rule=rule.name)]
-    rows = {row.id: row for row in work.alerts(model, rule=rule.name)}
+    stretches = whole(work, model, rule) if changed is None else reached(work, model, rule, changed)
+    rows = {row.id: row for one in stretches for row in work.alerts(model, rule=rule.name, within=(one.begin, one.end))}
     others = [row for row in rows.values() if row.measure != rule.measure and row.status == Status.FIRING]
     events = [_end(work, row, now, why or "the rule was changed") for row in others]
     stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
-    changes = reconcile([_as_stored(row) for row in stored.values()], alerts_of(rule, judged))
+    spans = [span for one in stretches for span in alerts_of(rule, list(map(_judged, one.verdicts)))]
+    changes = reconcile([_as_stored(row) for row in stored.values()], spans)
     newest = ""
     for change in changes:
         row = stored.get(change.alert or "")
         if change.kind is ChangeKind.CORRECTED and row is not None:
             if why and row.status == Status.FIRING:
                 events.append(_end(work, row, now, f"{why}; by it, its windows are no breach"))
-            if why or _is_outdated(work, row):
+            if why or is_outdated(work, row):
                 _outdate(work, row, why, now)
                 continue
         if change.kind is ChangeKind.FIRED:
@@ -85,19 +92,10 @@ def move_alerts(model: str, work: Work, rule: Rule, now: datetime, *, why: str =
     return events
 
 
-_OUTDATED = "outdated"
-"""The step of an alert that the rule, as it was changed, does not find; it stays as it was under the old one."""
-
-
 def _outdate(work: Work, row: AlertRow, why: str, now: datetime) -> None:
-    if why and not _is_outdated(work, row):
+    if why and not is_outdated(work, row):
         reason = f"{why}; by it, its windows are no breach"
-        work.add_transition(TransitionRow(row.id, now, _OUTDATED, reason))
-
-
-def _is_outdated(work: Work, row: AlertRow) -> bool:
-    steps = work.transitions([row.id]).get(row.id, [])
-    return bool(steps) and steps[-1].kind == _OUTDATED
+        work.add_transition(TransitionRow(row.id, now, OUTDATED, reason))
 
 
 def _end(work: Work, row: AlertRow, now: datetime, reason: str) -> AlertEvent:

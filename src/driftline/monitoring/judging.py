@@ -82,10 +82,12 @@ def judge_windows(
     events: list[AlertEvent] = []
     with state.work() as work:
         found = [_store(model.name, work, assessment) for assessment in assessments]
-        changed = {rule for one in found for rule in one.changed}
         for rule in model.config.rules:
-            if rule.name in changed or rule.name in model.rule_changes:
-                events += move_alerts(model.name, work, rule, now, why=model.rule_changes.get(rule.name, ""))
+            changed = [one.start for one in found if rule.name in one.changed]
+            if rule.name in model.rule_changes:
+                events += move_alerts(model.name, work, rule, now, why=model.rule_changes[rule.name])
+            elif changed:
+                events += move_alerts(model.name, work, rule, now, changed=changed)
         judged(sum(one.first for one in found))
         announce(work, events, now)
     return events
@@ -156,8 +158,12 @@ def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime |
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """The rules whose verdict on a window is another than before, and whether one could judge it for the first time."""
+    """The rules whose verdict on a window is another than before, and whether one could judge it for the first time.
 
+    That a rule could not judge a window, as before, or that nobody had asked it, is the same to alerts.
+    """
+
+    start: datetime
     changed: set[str]
     first: bool
 
@@ -170,15 +176,18 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
         work.mark_settled(model, assessment.start)
     else:
         work.assess_again_at(model, assessment.start, assessment.again_at)
-    earlier = {one.rule: one for one in work.judgements(model, window_start=assessment.start)}
+    rules = [one.rule for one in assessment.judgements]
+    earlier = {one.rule: one for one in work.judgements(model, rules=rules, window_start=assessment.start)}
     changed, first = set[str](), False
     for judgement in assessment.judgements:
         before = earlier.get(judgement.rule)
         if before is None or replace(before, judged_at=judgement.judged_at) != judgement:
             work.put_judgement(judgement)
-            changed.add(judgement.rule)
-            first |= judgement.state != _NODATA and (before is None or before.state == _NODATA)
-    return _Stored(changed, first)
+            known = before is not None and before.state != _NODATA
+            if known or judgement.state != _NODATA:
+                changed.add(judgement.rule)
+            first |= judgement.state != _NODATA and not known
+    return _Stored(assessment.start, changed, first)
 
 
 def rule_facts(

@@ -29,6 +29,9 @@ from driftline.store.tables import (
 )
 
 _PARAMETERS = 500  # ids in one statement: below every database's limit
+JUDGED_LATELY = 60
+"""Windows among which the newest that a rule could judge is looked for."""
+
 _LABEL = msgspec.msgpack.Decoder(str | float)
 
 _Row = TypeVar("_Row")
@@ -418,19 +421,22 @@ class Work:
         return found
 
     def summaries(
-        self, model: str, *, start: datetime | None = None, end: datetime | None = None, version: str = ALL_VERSIONS
+        self,
+        model: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: str = ALL_VERSIONS,
+        newest: int | None = None,
     ) -> list[bytes]:
-        """What people are shown of the windows that start in [start, end), in order of time."""
-        statement = (
-            sa.select(SUMMARIES.c.body)
-            .where(SUMMARIES.c.model == model, SUMMARIES.c.version == version)
-            .order_by(SUMMARIES.c.start)
-        )
+        """What people are shown of the windows that start in [start, end), or of its ``newest``, in order of time."""
+        statement = sa.select(SUMMARIES.c.body).where(SUMMARIES.c.model == model, SUMMARIES.c.version == version)
         if start is not None:
             statement = statement.where(SUMMARIES.c.start >= start)
         if end is not None:
             statement = statement.where(SUMMARIES.c.start < end)
-        return list(self.connection.execute(statement).scalars())
+        latest_first = statement.order_by(SUMMARIES.c.start.desc()).limit(newest)
+        return list(self.connection.execute(latest_first).scalars())[::-1]
 
     def count_windows(self, model: str) -> int:
         """How many windows a model has."""
@@ -445,14 +451,32 @@ class Work:
     # ---- judgements and alerts --------------------------------------------------------------------------------------
 
     def judgements(
-        self, model: str, *, rule: str | None = None, window_start: datetime | None = None, current: bool = True
+        self,
+        model: str,
+        *,
+        rule: str | None = None,
+        rules: Iterable[str] | None = None,
+        window_start: datetime | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        current: bool = True,
     ) -> list[Judgement]:
-        """Judgements in order of window and of moment: what is known now, or with ``current=False`` all of them."""
+        """Judgements in order of window and of moment: what is known now, or with ``current=False`` all of them.
+
+        Those of one window, or of the windows that start in [start, end). By the names of ``rules`` only those windows
+        are read; without them the whole history is passed by.
+        """
         statement = sa.select(JUDGEMENTS).where(JUDGEMENTS.c.model == model)
         if rule is not None:
             statement = statement.where(JUDGEMENTS.c.rule == rule)
+        if rules is not None:
+            statement = statement.where(JUDGEMENTS.c.rule.in_(list(rules)))
         if window_start is not None:
             statement = statement.where(JUDGEMENTS.c.window_start == window_start)
+        if start is not None:
+            statement = statement.where(JUDGEMENTS.c.window_start >= start)
+        if end is not None:
+            statement = statement.where(JUDGEMENTS.c.window_start < end)
         if current:
             statement = statement.where(JUDGEMENTS.c.current)
         statement = statement.order_by(JUDGEMENTS.c.window_start, JUDGEMENTS.c.id)
@@ -465,6 +489,63 @@ class Work:
         )
         newest = statement.order_by(JUDGEMENTS.c.window_start.desc(), JUDGEMENTS.c.id.desc()).limit(most)
         return [_as(Judgement, row) for row in self.connection.execute(newest)][::-1]
+
+    def judgements_of(self, alerts: Sequence[AlertRow]) -> dict[str, list[Judgement]]:
+        """What is known now, by alert: of the window that it fired on, then of the newest that its rule could judge.
+
+        The newest is looked for among the last `JUDGED_LATELY` windows. Two statements, however many alerts.
+        """
+        found: dict[str, list[Judgement]] = {}
+        newest: dict[tuple[str, str], Judgement] = {}
+        for ids in _batches(row.id for row in alerts):
+            for row in self.connection.execute(_of_its_window(ids)):
+                found.setdefault(row.alert, []).append(_as(Judgement, row))
+            for row in self.connection.execute(_newest_of_its_rule(ids)):
+                newest[row.model, row.rule] = _as(Judgement, row)
+        for alert in alerts:
+            if (one := newest.get((alert.model, alert.rule))) is not None:
+                found.setdefault(alert.id, []).append(one)
+        return found
+
+    def verdicts(
+        self,
+        model: str,
+        rule: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        state: str | None = None,
+        newest_first: bool = False,
+        most: int,
+    ) -> list[Judgement]:
+        """What is known now of the windows in [start, end) that a rule could judge, or that are in one state."""
+        statement = sa.select(JUDGEMENTS).where(
+            JUDGEMENTS.c.model == model,
+            JUDGEMENTS.c.rule == rule,
+            JUDGEMENTS.c.current,
+            JUDGEMENTS.c.state != "nodata" if state is None else JUDGEMENTS.c.state == state,
+        )
+        if start is not None:
+            statement = statement.where(JUDGEMENTS.c.window_start >= start)
+        if end is not None:
+            statement = statement.where(JUDGEMENTS.c.window_start < end)
+        order = JUDGEMENTS.c.window_start
+        statement = statement.order_by(order.desc() if newest_first else order).limit(most)
+        return [_as(Judgement, row) for row in self.connection.execute(statement)]
+
+    def worst_breach(self, model: str, rule: str, start: datetime, end: datetime, *, lowest: bool) -> Judgement | None:
+        """The breach of the lowest or highest value among the windows in [start, end), the oldest of equals."""
+        order = JUDGEMENTS.c.value if lowest else JUDGEMENTS.c.value.desc()
+        statement = sa.select(JUDGEMENTS).where(
+            JUDGEMENTS.c.model == model,
+            JUDGEMENTS.c.rule == rule,
+            JUDGEMENTS.c.window_start >= start,
+            JUDGEMENTS.c.window_start < end,
+            JUDGEMENTS.c.current,
+            JUDGEMENTS.c.state == "breach",
+        )
+        row = self.connection.execute(statement.order_by(order, JUDGEMENTS.c.window_start).limit(1)).one_or_none()
+        return None if row is None else _as(Judgement, row)
 
     def breaches_in_a_row(self, model: str, rule: str, *, since: datetime | None = None) -> int:
         """How many breaches of a rule there are since a window, or without one after the last window that was ok."""
@@ -505,16 +586,38 @@ class Work:
             .values(current=False)
         )
 
-    def alerts(self, model: str | None = None, *, rule: str | None = None, status: str | None = None) -> list[AlertRow]:
-        """Alerts, the newest window first."""
+    def alerts(
+        self,
+        model: str | None = None,
+        *,
+        rule: str | None = None,
+        status: str | None = None,
+        within: tuple[datetime | None, datetime | None] = (None, None),
+        before: AlertRow | None = None,
+        most: int | None = None,
+    ) -> list[AlertRow]:
+        """Alerts, the newest window first; with ``most`` so many, and those that follow ``before`` in this order.
+
+        ``within`` are event times, open where None: an alert of which a part lies between them.
+        """
         statement = sa.select(ALERTS).order_by(ALERTS.c.window_start.desc(), ALERTS.c.id)
+        begin, end = within
         if model is not None:
             statement = statement.where(ALERTS.c.model == model)
         if rule is not None:
             statement = statement.where(ALERTS.c.rule == rule)
         if status is not None:
             statement = statement.where(ALERTS.c.status == status)
-        return [_as(AlertRow, row) for row in self.connection.execute(statement)]
+        if begin is not None:
+            statement = statement.where(ALERTS.c.last_end > begin)
+        if end is not None:
+            statement = statement.where(ALERTS.c.started_at < end)
+        if before is not None:
+            at, id = ALERTS.c.window_start, ALERTS.c.id
+            statement = statement.where(
+                sa.or_(at < before.window_start, sa.and_(at == before.window_start, id > before.id))
+            )
+        return [_as(AlertRow, row) for row in self.connection.execute(statement.limit(most))]
 
     def alerts_ended_after(self, moment: datetime) -> list[AlertRow]:
         """Alerts that fire no longer since a moment of wall-clock time."""
@@ -605,6 +708,41 @@ def count(connection: sa.Connection, model: str, name: str, key: str, by: int) -
     if by:
         statement = upsert(COUNTERS).values(model=model, name=name, key=key, value=by)
         connection.execute(statement.on_conflict_do_update(set_={"value": COUNTERS.c.value + by}))
+
+
+def _of_its_window(alerts: Sequence[str]) -> sa.Select[Any]:
+    """The current judgements of the windows that alerts fired on, each with its alert."""
+    its_window = sa.and_(
+        JUDGEMENTS.c.model == ALERTS.c.model,
+        JUDGEMENTS.c.rule == ALERTS.c.rule,
+        JUDGEMENTS.c.window_start == ALERTS.c.window_start,
+        JUDGEMENTS.c.current,
+    )
+    statement = sa.select(ALERTS.c.id.label("alert"), *(one for one in JUDGEMENTS.c if one.name != "id"))
+    return statement.join_from(ALERTS, JUDGEMENTS, its_window).where(ALERTS.c.id.in_(alerts)).order_by(JUDGEMENTS.c.id)
+
+
+def _newest_of_its_rule(alerts: Sequence[str]) -> sa.Select[Any]:
+    """The newest current judgement with a value of each rule that has such alerts."""
+    rules = sa.select(ALERTS.c.model, ALERTS.c.rule).where(ALERTS.c.id.in_(alerts)).distinct().subquery()
+    one = JUDGEMENTS.alias()
+    lately = (
+        sa.select(one.c.id, one.c.window_start, one.c.value, one.c.state)
+        .where(one.c.model == rules.c.model, one.c.rule == rules.c.rule, one.c.current)
+        .order_by(one.c.window_start.desc(), one.c.id.desc())
+        .limit(JUDGED_LATELY)
+        .correlate(rules)
+        .subquery()
+    )
+    newest = (
+        sa.select(lately.c.id)
+        .where(lately.c.value.is_not(None), lately.c.state != "nodata")
+        .order_by(lately.c.window_start.desc(), lately.c.id.desc())
+        .limit(1)
+        .correlate(rules)
+        .scalar_subquery()
+    )
+    return sa.select(JUDGEMENTS).join_from(rules, JUDGEMENTS, JUDGEMENTS.c.id == newest)
 
 
 def _batches(ids: Iterable[str]) -> Iterator[Sequence[str]]:

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from driftline.alerts.message import AlertView, StepView
-from driftline.alerts.view import alert_view, with_its_window
+from driftline.alerts.view import alert_view
 from driftline.config.load import Config
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import ALL_VERSIONS, Schema
@@ -23,10 +23,9 @@ from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
-from driftline.store.state import AlertRow, Judgement, State, TransitionRow, Work
+from driftline.store.state import AlertRow, Judgement, State, Work
 
 _REQUESTS_SHOWN = 20
-_JUDGED_LATELY = 60  # windows among which the newest that could be judged is looked for
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 
 
@@ -113,48 +112,64 @@ class Views:
         start: datetime | None = None,
         end: datetime | None = None,
         version: str | None = None,
+        newest: int | None = None,
     ) -> list[WindowView]:
-        """The windows that start in [start, end), in order of time; of one version or of all together."""
-        self.model_config(model)
+        """The windows that start in [start, end), in order of time; of one version or of all together.
+
+        With ``newest``, the newest so many of them. What was judged is read of these windows only.
+        """
+        rules = [rule.name for rule in self.model_config(model).rules]
         with self._state.read() as read:
-            bodies = read.summaries(model, start=start, end=end, version=version or ALL_VERSIONS)
-            verdicts: dict[datetime, list[VerdictView]] = {}
-            for one in read.judgements(model):
-                verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
-        summaries = [_summary.decode(body) for body in bodies]
+            bodies = read.summaries(model, start=start, end=end, version=version or ALL_VERSIONS, newest=newest)
+            summaries = [_summary.decode(body) for body in bodies]
+            judged: list[Judgement] = []
+            if summaries:
+                first, last = summaries[0].start, summaries[-1].end
+                judged = read.judgements(model, rules=rules, start=first, end=last)
+        verdicts: dict[datetime, list[VerdictView]] = {}
+        for one in judged:
+            verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
         return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
 
     def requests(self, model: str) -> list[RequestView]:
         """The newest requests for challengers of a model."""
         return all_requests(self._state, model, most=_REQUESTS_SHOWN)
 
-    def alerts(self, model: str | None = None, *, status: str | None = None) -> list[AlertView]:
-        """Alerts, the newest window first."""
+    def alerts(
+        self,
+        model: str | None = None,
+        *,
+        status: str | None = None,
+        limit: int | None = None,
+        before: str | None = None,
+    ) -> list[AlertView]:
+        """Alerts, the newest window first: at most ``limit``, of those that follow the alert ``before``.
+
+        An unknown ``before`` is an error.
+        """
         if model is not None:
             self.model_config(model)
         with self._state.read() as read:
-            rows = read.alerts(model, status=status)
-            steps = read.transitions(row.id for row in rows)
-            judged: dict[tuple[str, str], list[Judgement]] = {}
-            for name in {row.model for row in rows}:
-                for one in read.judgements(name):
-                    judged.setdefault((name, one.rule), []).append(one)
-        return [self._alert_view(row, steps.get(row.id, []), judged.get((row.model, row.rule), [])) for row in rows]
+            last = _known_alert(read, before) if before is not None else None
+            return self._alert_views(read, read.alerts(model, status=status, before=last, most=limit))
 
     def alert(self, id: str) -> AlertView:
         """One alert; an unknown one is an error."""
         with self._state.read() as read:
-            row = read.alert(id)
-            if row is None:
-                raise UnknownNameError("alert", id, ())
-            steps = read.transitions([id]).get(id, [])
-            recent = read.newest_judgements(row.model, row.rule, _JUDGED_LATELY)
-            judged = with_its_window(read, row, recent)
-        return self._alert_view(row, steps, judged)
+            return self._alert_views(read, [_known_alert(read, id)])[0]
 
-    def _alert_view(self, row: AlertRow, steps: list[TransitionRow], judged: Sequence[Judgement]) -> AlertView:
-        history = [StepView(step.at, step.kind, step.reason) for step in steps]
-        return alert_view(row, history, judged, timezones_of(self._config))
+    def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
+        steps = read.transitions(row.id for row in rows)
+        judged, timezones = read.judgements_of(rows), timezones_of(self._config)
+        return [
+            alert_view(
+                row,
+                [StepView(step.at, step.kind, step.reason) for step in steps.get(row.id, [])],
+                judged.get(row.id, []),
+                timezones,
+            )
+            for row in rows
+        ]
 
     def _model(self, read: Work, name: str, waiting_events: int) -> ModelView:
         stored = read.model(name)
@@ -229,6 +244,13 @@ def read_models(config: Config) -> list[ModelView]:
             else:
                 tasks[name] = one.task.value if one.task is not None else ""
     return Views(config, tasks, state, Inbox(open_database(config.database))).models()
+
+
+def _known_alert(read: Work, id: str) -> AlertRow:
+    row = read.alert(id)
+    if row is None:
+        raise UnknownNameError("alert", id, ())
+    return row
 
 
 def _verdict_view(one: Judgement) -> VerdictView:

@@ -1,0 +1,132 @@
+"""How far a changed verdict reaches: the part of a rule's history that has to be folded again.
+
+After ``keep_firing_for + 1`` ok windows in a row that clear it, no alert fires, whatever was before. What changes
+between two such places changes nothing before the one and nothing after the other: only the windows between them are
+read. Where an alert has fired for long before the change, its beginning and its worst breach stand for all of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from driftline.rules import Rule, Status
+from driftline.rules import State as VerdictState
+from driftline.store.state import AlertRow, Judgement, Work
+
+READ_AT_ONCE = 64
+"""How many verdicts are read at first; twice as many each time that this was not enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Part of a history: verdicts in order of time, and the event time that they are all there is of.
+
+    ``begin`` and ``end`` are None where the history itself begins and ends. Folding the verdicts gives the alerts that
+    lie between them.
+    """
+
+    begin: datetime | None
+    end: datetime | None
+    verdicts: list[Judgement]
+
+
+def whole(work: Work, model: str, rule: Rule) -> list[Stretch]:
+    """The whole history of a rule."""
+    return [Stretch(None, None, work.judgements(model, rule=rule.name))]
+
+
+def reached(work: Work, model: str, rule: Rule, changed: Sequence[datetime]) -> list[Stretch]:
+    """The stretches in which alerts can be others than before, after the verdicts on the windows ``changed`` are.
+
+    Law: folded again, they and what is stored of the rest are what the whole history amounts to.
+    """
+    left, found = sorted(set(changed)), list[Stretch]()
+    while left:
+        begin, before = _before(work, model, rule, left[0])
+        end, after, left = _after(work, model, rule, left)
+        found.append(Stretch(begin, end, [*before, *after]))
+    return found
+
+
+def _before(work: Work, model: str, rule: Rule, start: datetime) -> tuple[datetime | None, list[Judgement]]:
+    """The verdicts before a window that it may belong together with, and since when these are all there is."""
+    rows, in_a_row, end, most = list[Judgement](), 0, start, READ_AT_ONCE  # the newest first
+    while True:
+        part = work.verdicts(model, rule.name, end=end, newest_first=True, most=most)
+        for one in part:
+            rows.append(one)
+            in_a_row = in_a_row + 1 if _clears(rule, one) else 0
+            if in_a_row > rule.keep_firing_for:
+                return rows[-in_a_row].window_end, rows[:-in_a_row][::-1]
+        if len(part) < most:
+            return None, rows[::-1]
+        if (long := _long_alert(work, model, rule, rows)) is not None:
+            return long
+        end, most = part[-1].window_start, 2 * most
+
+
+def _long_alert(
+    work: Work, model: str, rule: Rule, rows: Sequence[Judgement]
+) -> tuple[datetime, list[Judgement]] | None:
+    """The verdicts of `_before` where an alert has fired since long before ``rows``, the newest first: as few as do."""
+    place = next((place for place in reversed(range(len(rows))) if rows[place].state == VerdictState.BREACH), None)
+    if place is None:
+        return None
+    known = rows[place]
+    firing = [
+        alert
+        for alert in work.alerts(model, rule=rule.name, within=(known.window_start, known.window_end))
+        if alert.measure == rule.measure and alert.started_at < known.window_start and _stands(work, alert)
+    ]
+    if len(firing) != 1:
+        return None
+    since, until = firing[0].started_at, known.window_start
+    first = work.verdicts(model, rule.name, start=since, end=until, state="breach", most=rule.for_windows)
+    worst = work.worst_breach(model, rule.name, since, until, lowest=rule.comparison == "below")
+    if worst is None or first[0].window_start != since:
+        return None
+    more = [worst] if worst.window_start > first[-1].window_start else []
+    return since, [*first, *more, *rows[: place + 1][::-1]]
+
+
+def _stands(work: Work, alert: AlertRow) -> bool:
+    """Whether a stored alert is what its rule says."""
+    return alert.status != Status.CORRECTED and not is_outdated(work, alert)
+
+
+OUTDATED = "outdated"
+"""The step of an alert that the rule, as it was changed, does not find; it stays as it was under the old one."""
+
+
+def is_outdated(work: Work, alert: AlertRow) -> bool:
+    """Whether an alert is one of its rule as it was before it was changed."""
+    steps = work.transitions([alert.id]).get(alert.id, [])
+    return bool(steps) and steps[-1].kind == OUTDATED
+
+
+def _after(
+    work: Work, model: str, rule: Rule, changed: Sequence[datetime]
+) -> tuple[datetime | None, list[Judgement], list[datetime]]:
+    """The verdicts from the first changed window on that belong together, where they end, and what changed beyond."""
+    rows, left, in_a_row, most = list[Judgement](), list(changed), 0, READ_AT_ONCE
+    start = left[0]
+    while True:
+        part = work.verdicts(model, rule.name, start=start, most=most)
+        for one in part if not rows else part[1:]:  # the first of a later part was the last of the one before
+            rows.append(one)
+            in_a_row = in_a_row + 1 if _clears(rule, one) else 0
+            while left and left[0] <= one.window_start:
+                in_a_row = 0
+                del left[0]
+            if in_a_row > rule.keep_firing_for:
+                return one.window_start, rows, left
+        if len(part) < most:
+            return None, rows, []
+        start, most = part[-1].window_start, 2 * most
+
+
+def _clears(rule: Rule, one: Judgement) -> bool:
+    """Whether a verdict is one of those that end an alert."""
+    return one.state == VerdictState.OK and rule.cleared_by(one.value)

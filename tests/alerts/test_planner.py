@@ -19,6 +19,8 @@ from driftline.alerts.message import RECENT_WINDOWS, Event, Notice, message_of
 from driftline.alerts.options import NotifyConfig, NotifySection
 from driftline.alerts.planner import HELD_AT_MOST, HELD_FOR, LIVE_WINDOWS, Announcer, link
 from driftline.alerts.stages import due, explained_because, is_told, matches, rank, silenced_because, wanted
+from driftline.alerts.view import alert_view
+from driftline.events import Segment, Slice
 from driftline.monitoring.alerting import AlertEvent
 from driftline.rules import ChangeKind, Severity
 from driftline.store.database import open_database
@@ -54,6 +56,36 @@ def alert(id: str = "a", **changes: Any) -> AlertRow:
         ended_at=None,
     )
     return replace(row, **changes)
+
+
+WINTER, SUMMER = (Slice(segment=Segment("season", name)) for name in ("winter", "summer"))
+
+
+def test_a_segment_is_silenced_by_itself_and_explains_nothing_but_itself() -> None:
+    winter, summer, whole = alert("w", slice=WINTER), alert("s", slice=SUMMER), alert("a")
+    match = {"rule": "accuracy-low", "segment": "season=win*"}
+    assert [bool(silenced_because(one, [silence(match)], NOW)) for one in (winter, summer, whole)] == [
+        True,
+        False,
+        False,
+    ]
+    assert silenced_because(alert(slice=Slice("v2")), [silence({"version": "v2"})], NOW)
+    drift = alert("d", measure="prediction_drift", severity="warning")
+    lesser = alert("l", slice=SUMMER, severity="warning")
+    assert explained_because(drift, [winter]) == explained_because(lesser, [winter]) == ""
+    assert explained_because(lesser, [summer]) == "accuracy-low (season = summer) is firing too, and explains it"
+    assert explained_because(lesser, [whole]) == "accuracy-low is firing too, and explains it"
+
+
+def test_only_alerts_of_a_part_have_its_label_for_alertmanager() -> None:
+    def labels(row: AlertRow) -> dict[str, str]:
+        view = alert_view(row, [], (), {})
+        found: Any = alert_of(Notice(Event.FIRED, "k", NOW, "", view), NOW)["labels"]
+        return {name: found[name] for name in ("segment", "version") if name in found}
+
+    assert labels(alert()) == labels(alert(slice=Slice(""))) == {}
+    assert labels(alert(slice=WINTER)) == {"segment": "season=winter"}
+    assert labels(alert(slice=Slice("v2"))) == {"version": "v2"}
 
 
 def silence(match: Mapping[str, str], start: timedelta = -HOUR, end: timedelta = HOUR) -> SilenceRow:

@@ -21,10 +21,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from driftline.config.load import Config, parse
+from driftline.events import WHOLE, Segment, Slice
 from driftline.exporters.prometheus import (
     DriftSample,
     LatencyCounts,
     ModelMetrics,
+    Monitor,
     OutputDriftSample,
     PerformanceSample,
     ServiceCollector,
@@ -39,6 +41,7 @@ from driftline.store.state import Judgement, ModelRow, State, WindowRow
 from driftline.views.metrics import snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WINTER = Slice(segment=Segment("season", "winter"))
 
 
 def model(name: str = "churn", **changes: Any) -> ModelMetrics:
@@ -60,7 +63,8 @@ def model(name: str = "churn", **changes: Any) -> ModelMetrics:
         label_coverage=0.9,
         window_end_timestamp_seconds=1.7e9,
         alerts={"page": 1, "warning": 0, "info": 0},
-        monitors={"accuracy-low": "breach"},
+        monitors={Monitor("accuracy-low"): "breach", Monitor("segment-low", WINTER): "ok"},
+        breaches={Monitor("accuracy-low"): 1, Monitor("segment-low", WINTER): 0},
         latency=LatencyCounts([0] * 12 + [150], 150, 12.5),
         task="binary",
         output_drift=[
@@ -168,6 +172,25 @@ def featured(name: str, scores: Mapping[str, float]) -> ModelMetrics:
     )
 
 
+@given(st.sets(NAMES, min_size=1, max_size=30), st.integers(100, 300))
+def test_segments_are_told_before_features_and_in_the_budget(values: set[str], most: int) -> None:
+    samples = [PerformanceSample("", "accuracy", 0.8, 0.7, 0.9, 90, f"zone={value}") for value in values]
+    one = featured("m", {f"f{n}": 0.1 for n in range(40)})._replace(segments=samples)
+    [kept] = within([one], most)
+    assert count([kept]) <= max(most, count([one._replace(drift=[], missing={}, segments=[])]))
+    assert kept.series_dropped == count([one]) - count([kept])
+    assert len(kept.segments) == len(values) or not kept.drift or most < count([kept]) + 4
+
+
+def test_only_rules_on_a_slice_have_its_labels() -> None:
+    found = samples(parse_text(exposed(service(model()))[0]))
+    whole, winter = {"model": "churn", "monitor": "accuracy-low"}, {"model": "churn", "monitor": "segment-low"}
+    assert found["driftline_monitor_breaches", frozenset(whole.items())] == 1
+    assert found["driftline_monitor_breaches", frozenset({**winter, "segment": "season=winter"}.items())] == 0
+    named = {**winter, "segment": "season=winter", "state": "ok"}
+    assert found["driftline_monitor_state", frozenset(named.items())] == 1
+
+
 def count(metrics: list[ModelMetrics]) -> int:
     return len(
         [one for one in samples(parse_text(exposed(service(*metrics), 10**9)[0])) if "notification" not in one[0]]
@@ -234,8 +257,8 @@ def fabricated(folder: Path, models: int, features: int) -> tuple[Config, State,
         for name in names:
             work.put_model(ModelRow(name, b"", b"", b"", b"", NOW, None, NOW))
             work.put_window(WindowRow(name, NOW, "v1", NOW + timedelta(days=1), 100, 100, b"", False, True))
-            for version in ("v1", "*"):
-                work.put_summary(name, NOW, version, body)
+            for slice in (Slice("v1"), WHOLE):
+                work.put_summary(name, NOW, slice, body)
             work.count(name, "predictions", "v1", 100)
             work.put_judgement(
                 Judgement(name, "low", NOW, NOW + timedelta(days=1), NOW, "ok", 0.9, 0.8, 0.95, 100, 0.7, "", True)

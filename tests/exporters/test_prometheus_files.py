@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from driftline.cli.export import command
 from driftline.errors import UsageError
+from driftline.events import Segment
 from driftline.exporters.prometheus_files import Addresses, File, prometheus_files, write_files, yaml_text
 from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_of, unit_tests
 from driftline.rules import Rule, Severity
@@ -53,6 +54,9 @@ RULES = (
     *(Rule(f"{name} moved", f"drift.{name}", above=0.2) for name in HOSTILE),
     Rule("coverage-low", "label_coverage", below=0.5),
     Rule("DriftlineDown", "recall", below=0.0, for_windows=400),
+    Rule("each {{ segment }}", "accuracy", below=0.7, segment="all"),
+    Rule("winter", "accuracy", below=0.7, for_windows=2, segment=Segment("season", "winter")),
+    Rule("versions", "prediction_drift", above=1.0, version="each"),
 )
 MODELS = (
     ModelAlerts("churn", HOUR, 6 * HOUR, RULES),
@@ -315,6 +319,11 @@ def kinds_of_alerts(folder: Path) -> list[Labels]:
         {"alertname": f"{m}-x", "service": "driftline", "model": "churn", "measure": m, "severity": s.value, **own}
         for m, s, own in both
     ]
+    found += [
+        dict(one, segment="season=winter")
+        for one in found
+        if one.get("measure") in ("accuracy", "recall", "label_coverage")
+    ]
     return [one for one in found if "severity" in one]
 
 
@@ -347,6 +356,17 @@ def test_no_alerts_mute_each_other(folder: Path) -> None:
             graph.setdefault(target, set()).add(source)
     assert len(graph) > 20
     tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_an_alert_of_one_segment_mutes_none_of_all_rows(folder: Path) -> None:
+    inhibitions = yaml.safe_load((folder / "alertmanager.yml").read_text())["inhibit_rules"]
+    kinds = [one for one in kinds_of_alerts(folder) if one.get("measure") != "up"]
+    winter = [one for one in kinds if "segment" in one]
+    for source, target in product(winter, kinds):
+        muted = any(mutes(rule, source, target) for rule in inhibitions)
+        own = "alert_id" in source and "alert_id" not in target
+        assert not muted or (own and target.get("segment", "season=winter") == "season=winter")
+        assert not muted or target.get("segment") or "measure" not in target
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ ROWS = 80
 CONFIG = """
 models:
   churn:
-    columns: {prediction: prediction, label: label, features: [x]}
+    columns: {prediction: prediction, label: label, features: [x], segments: [zone]}
     reference: {path: reference.parquet}
     window: 1h
     labels: {expected_within: 2h, accepted_for: 30d}
@@ -41,6 +41,9 @@ models:
         - {name: truth, measure: label_drift, above: 1, for: 2}
         - {name: moved, measure: drifted_features_ratio, above: 0.5}
         - {name: gaps, measure: missing_ratio, above: 0.2}
+        - {name: zones, measure: accuracy, below: 0.6, segment: all, for: 2}
+        - {name: north, measure: accuracy, below: 0.6, segment: {zone: north}}
+        - {name: versions, measure: accuracy, below: 0.6, version: each}
 storage: ./data
 """
 
@@ -48,18 +51,27 @@ storage: ./data
 class Hour:
     """What one hour of the stream is like; the others are as the reference."""
 
-    def __init__(self, right: float = 0.9, kinds: str = KINDS, gaps: float = 0.0, versions: str = "1") -> None:
+    def __init__(
+        self,
+        right: float = 0.9,
+        kinds: str = KINDS,
+        gaps: float = 0.0,
+        versions: str = "1",
+        north: float | None = None,
+    ) -> None:
         self.right, self.kinds, self.gaps, self.versions = right, kinds, gaps, versions
+        self.north = right if north is None else north
 
     def rows(self, number: int, rng: random.Random) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         predictions, labels = [], []
         for at in range(ROWS):
             time = (START + number * HOUR + at * HOUR / ROWS).isoformat()
             label = rng.choice(self.kinds)
-            said = label if rng.random() < self.right else rng.choice(KINDS)
+            zone = "north" if at % 2 else "south"
+            said = label if rng.random() < (self.north if zone == "north" else self.right) else rng.choice(KINDS)
             x = None if rng.random() < self.gaps else rng.random()
             row = {"id": f"{number}-{at}", "time": time, "version": rng.choice(self.versions)}
-            predictions.append({**row, "features": {"x": x}, "prediction": said})
+            predictions.append({**row, "features": {"x": x, "zone": zone}, "prediction": said})
             labels.append({"id": row["id"], "time": time, "label": label})
         return predictions, labels
 
@@ -79,18 +91,21 @@ STREAM: tuple[Hour | None, ...] = (
     Hour(kinds="ab", gaps=0.6),
     Hour(right=0.2, versions="12"),  # two versions of which each has few rows
     Hour(right=0.72),
+    Hour(right=1.0, north=0.3),  # two hours in which one zone alone is bad
+    Hour(right=1.0, north=0.3),
     GOOD,
     GOOD,
 )
 
 
 @contextmanager
-def scraped(folder: Path) -> Iterator[tuple[str, Callable[[], set[str]]]]:
+def scraped(folder: Path) -> Iterator[tuple[str, Callable[[], set[Named]]]]:
     """A served model; its address, and a look at what Prometheus makes of what it says now."""
     rng = random.Random(3)
     labels = rng.choices(KINDS, k=2000)
     said = [label if rng.random() < 0.9 else rng.choice(KINDS) for label in labels]
-    frame = pl.DataFrame({"x": [rng.random() for _ in labels], "prediction": said, "label": labels})
+    zones = ["north", "south"] * 1000
+    frame = pl.DataFrame({"x": [rng.random() for _ in labels], "zone": zones, "prediction": said, "label": labels})
     frame.write_parquet(folder / "reference.parquet")
     (folder / "driftline.yaml").write_text(CONFIG)
     model = load(folder / "driftline.yaml").models[MODEL]
@@ -110,7 +125,7 @@ def scraped(folder: Path) -> Iterator[tuple[str, Callable[[], set[str]]]]:
         def ask(path: str, **query: str) -> Any:
             return httpx.get(f"{prometheus.url}/api/v1/{path}", params=query, trust_env=False).json()["data"]
 
-        def look() -> list[set[str]]:
+        def look() -> list[set[Named]]:
             now = datetime.now(UTC).timestamp()
 
             def scraped_since() -> bool:
@@ -123,11 +138,11 @@ def scraped(folder: Path) -> Iterator[tuple[str, Callable[[], set[str]]]]:
                 lambda: datetime.fromisoformat(ask("rules")["groups"][0]["lastEvaluation"]) > kept,
                 "Prometheus has judged it",
             )
-            found = {one["labels"]["rule"] for one in ask("alerts")["alerts"] if one["state"] == "firing"}
+            found = {named(one["labels"]) for one in ask("alerts")["alerts"] if one["state"] == "firing"}
             [up] = ask("query", query="min_over_time(up[2s])")["result"]
             return [found] if up["value"][1] == "1" else []  # a scrape that took too long leaves no alert
 
-        def firing() -> set[str]:
+        def firing() -> set[Named]:
             return until(look, "Prometheus has scraped in time")[0]  # type: ignore[no-any-return]
 
         try:
@@ -136,9 +151,18 @@ def scraped(folder: Path) -> Iterator[tuple[str, Callable[[], set[str]]]]:
             prometheus.stop()
 
 
-def own(address: str) -> set[str]:
+Named = tuple[str, str, str]
+"""An alert: its rule, segment and version; the last two are empty where it has none."""
+
+
+def named(labels: dict[str, str]) -> Named:
+    return labels["rule"], labels.get("segment", ""), labels.get("version", "")
+
+
+def own(address: str) -> set[Named]:
     alerts = httpx.get(f"{address}/api/v1/alerts", params={"status": "firing"}, trust_env=False).json()["alerts"]
-    return {alert["rule"] for alert in alerts}
+    segments = ["{column}={value}".format(**one["segment"]) if one["segment"] else "" for one in alerts]
+    return {(one["rule"], part, one["version"] or "") for one, part in zip(alerts, segments, strict=True)}
 
 
 def over_their_threshold(address: str) -> set[str]:
@@ -154,7 +178,7 @@ def over_their_threshold(address: str) -> set[str]:
 
 
 def test_hour_by_hour_both_have_the_same_alerts(tmp_path: Path) -> None:
-    rng, seen = random.Random(1), set[str]()
+    rng, seen = random.Random(1), set[Named]()
     with scraped(tmp_path) as (address, firing):
         for number, hour in enumerate(STREAM):
             if hour is None:
@@ -167,9 +191,11 @@ def test_hour_by_hour_both_have_the_same_alerts(tmp_path: Path) -> None:
             seen |= own(address)
             if number < 9:  # nothing has moved so far but what chance explains
                 assert over_their_threshold(address) == set()
-        mended = (START + 14 * HOUR).isoformat()  # late labels make an hour bad that was good
-        assert post(address, "labels", [{"id": f"13-{at}", "time": mended, "label": "a"} for at in range(ROWS)])
+        mended = (START + 16 * HOUR).isoformat()  # late labels make an hour bad that was good
+        assert post(address, "labels", [{"id": f"15-{at}", "time": mended, "label": "a"} for at in range(ROWS)])
         wait_until_idle(address)
         assert firing() == own(address)
-        assert "once" in own(address)
-    assert seen == {"once", "twice", 'lasting "low" {{ $value }}', "level", "said", "truth", "moved", "gaps"}
+        assert ("once", "", "") in own(address)
+    whole = {"once", "twice", 'lasting "low" {{ $value }}', "level", "said", "truth", "moved", "gaps"}
+    parts = {("zones", f"zone={zone}", "") for zone in ("north", "south")} | {("north", "zone=north", "")}
+    assert seen == {(name, "", "") for name in whole} | parts | {("versions", "", number) for number in "12"}

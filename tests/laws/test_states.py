@@ -30,6 +30,7 @@ from driftline.profiles import (
     profile_rows,
 )
 from driftline.profiles.blocks import Blocks, Keys
+from driftline.profiles.segments import SegmentProfiles, profile_segments
 from driftline.sketches import CategoryCounts, ExactSum, Grid, GridSketch, KeySample, Moments, decode, encode
 
 GRID = Grid(centre=2.5, scale=0.5)
@@ -118,6 +119,14 @@ def window(rows: list[Any]) -> WindowProfile:
     return profile_rows(frame, schema, {"feature.number": GRID})
 
 
+def segments(rows: list[Any]) -> SegmentProfiles:
+    told = {"name": ("rain", "sun"), "zone": ("north",)}
+    schema = Schema(Task.BINARY, dict.fromkeys(told, Kind.CATEGORICAL), ("rain", "sun"), "rain", segments=told)
+    columns = ("feature.name", "feature.zone", "prediction", "label")
+    frame = pl.DataFrame({name: series([row[at] for row in rows], pl.String) for at, name in enumerate(columns)})
+    return profile_segments(frame, schema, {})
+
+
 @dataclass(frozen=True)
 class Case:
     kind: type
@@ -165,6 +174,11 @@ CASES = [
             PROBABILITIES,
             st.one_of(st.none(), st.floats(0, 10)),
         ),
+    ),
+    Case(
+        SegmentProfiles,
+        segments,
+        st.tuples(MAYBE_NAMES, st.one_of(st.none(), st.just("north")), CLASSES, st.one_of(st.none(), CLASSES)),
     ),
 ]
 every_state = pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind.__name__)

@@ -22,6 +22,7 @@ from driftline.service import jobs
 from driftline.service.runtime import Service
 from driftline.store.tables import SUMMARIES
 from tests.support.churn import MODEL, START, label, prediction, write_config
+from tests.support.seasons import ALL_RULE, day_of, seasons_config
 from tests.support.steps import deliver, work
 
 
@@ -93,6 +94,31 @@ def test_one_late_label_costs_one_window_whatever_the_history_is(
     work(patient)
     # Its window, once for the labels and once for the rules; and the last one, whose end event time has come to.
     assert decoded["profiles"] == 3
+
+
+def test_segments_of_a_window_that_has_not_changed_are_neither_read_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the window that a late label belongs to are merged once; they are not read to be made anew."""
+    seen, real = Counter[str](), judging.decoded_segments
+    monkeypatch.setattr(judging, "decoded_segments", lambda stored: (seen.update(["read"]), real(stored))[1])
+    config = seasons_config(tmp_path, ALL_RULE)
+    path = config.storage.parent / "driftline.yaml"
+    path.write_text(path.read_text().replace("within: 2d, accepted_for: 30d", "within: 365d, accepted_for: 365d"))
+    service = Service(load(path))
+    for day in range(6):
+        deliver(service, "predictions", day_of(day, {"summer": (2, 2), "winter": (2, 2)})[0])
+    work(service)
+    assert seen["read"] == 6
+    with statements(service) as sent:
+        work(service)
+    assert seen["read"] == 6 and writes(sent) == []
+    deliver(service, "labels", [label("1-winter-v1-0", 5.01, truth=0)])
+    with statements(service) as sent:
+        work(service)
+    assert seen["read"] == 7
+    assert sum("INTO summaries" in one for one in writes(sent)) == 4  # all rows, one version, two segments
+    service.stop()
 
 
 def with_models(folder: Path, number: int) -> Config:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import StorageError
-from driftline.events import Kind, Label, Prediction, Schema, Task, Window
+from driftline.events import WHOLE, Kind, Label, Prediction, Schema, Slice, Task, Window
 from driftline.store import migrations
 from driftline.store.database import open_database
 from driftline.store.log import EventLog
@@ -32,6 +32,17 @@ def url(folder: Path) -> str:
     return f"sqlite:///{folder / 'state.db'}"
 
 
+def at_revision(folder: Path, revision: str, *statements: str) -> None:
+    """A database as an earlier release left it."""
+    with sa.create_engine(url(folder)).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for one in statements:
+            connection.execute(sa.text(one))
+
+
 def test_the_migrations_make_the_tables_that_the_code_speaks_of(tmp_path: Path) -> None:
     engine = open_database(url(tmp_path))
     with engine.connect() as connection:
@@ -39,21 +50,39 @@ def test_the_migrations_make_the_tables_that_the_code_speaks_of(tmp_path: Path) 
 
 
 def test_what_waits_in_a_database_of_an_earlier_release_goes_on_waiting(tmp_path: Path) -> None:
-    with sa.create_engine(url(tmp_path)).begin() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
-        connection.execute(
-            sa.text(
-                "INSERT INTO notifications (channel, model, alert, body, attempts, due_at, last_error, state) "
-                "VALUES ('c', 'm', 'a', '{}', 0, :noon, '', 'waiting')"
-            ),
-            {"noon": int(NOON.timestamp()) * 1_000_000},
-        )
+    at_revision(
+        tmp_path,
+        "0003",
+        "INSERT INTO notifications (channel, model, alert, body, attempts, due_at, last_error, state) "
+        f"VALUES ('c', 'm', 'a', '{{}}', 0, {int(NOON.timestamp()) * 1_000_000}, '', 'waiting')",
+    )
     with State(open_database(url(tmp_path))).read() as read:
         [row] = Outbox(read.connection).waiting("c", 10)
     assert (row.alert, row.due_at, row.refusals) == ("a", NOON, 0)
+
+
+def test_what_was_known_of_all_versions_and_of_each_is_known_of_these_slices(tmp_path: Path) -> None:
+    summary = "INSERT INTO summaries (model, start, version, body) VALUES ('m', 0, '{}', x'{}')"
+    at_revision(
+        tmp_path,
+        "0008",
+        summary.format("*", "01"),
+        summary.format("", "02"),
+        summary.format("a b%", "03"),
+        "INSERT INTO windows VALUES ('m', 0, 'a b%', 9, 1, 0, x'00', 0, 1, 0, 3, NULL)",
+        "INSERT INTO judgements (model, rule, window_start, window_end, judged_at, state, n, threshold, reason,"
+        " current) VALUES ('m', 'low', 0, 9, 9, 'breach', 1, 0.5, '', 1)",
+        "INSERT INTO alerts (id, model, rule, measure, severity, title, status, started_at, last_end, window_start,"
+        " window_end, n, threshold, findings, fired_at, acknowledged_by, acknowledged_reason, muted)"
+        " VALUES ('a', 'm', 'low', 'accuracy', 'page', 't', 'firing', 0, 9, 0, 9, 1, 0.5, 'null', 9, '', '', '')",
+    )
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    with State(open_database(url(tmp_path))).read() as read:
+        assert read.summaries_of("m", epoch) == {WHOLE: b"\x01", Slice(""): b"\x02", Slice("a b%"): b"\x03"}
+        assert [one.slice for one in (*read.judgements("m"), *read.alerts("m"))] == [WHOLE, WHOLE]
+        assert read.breaches_in_a_row("m", "low") == 1
+        [row] = read.windows("m")
+    assert (row.revision, row.segments) == (3, None)
 
 
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:

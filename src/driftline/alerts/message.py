@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from driftline.events import Segment, Slice
 from driftline.rules import Severity
 from driftline.rules.findings import Findings
 from driftline.rules.topic import STALENESS
@@ -94,7 +95,8 @@ class AlertView(msgspec.Struct, frozen=True):
 
     ``low`` and ``high`` are its 95 % interval. ``bound`` is what was compared with the threshold: the end of an
     interval at the rule's one-sided ``confidence``; None where the value itself was. ``muted`` says why nobody is told
-    of it at the moment; it is empty where they are. ``timezone`` is the model's, in which people read of it.
+    of it at the moment; it is empty where they are. ``timezone`` is the model's, in which people read of it. It speaks
+    of all rows, or of those of ``version`` or ``segment``.
     """
 
     id: str
@@ -123,6 +125,18 @@ class AlertView(msgspec.Struct, frozen=True):
     confidence: float | None = None
     timezone: str = "UTC"
     newest: Newest | None = None
+    version: str | None = None
+    segment: Segment | None = None
+
+    @property
+    def slice(self) -> Slice:
+        """Which rows of the windows it speaks of."""
+        return Slice(self.version, self.segment)
+
+    @property
+    def name(self) -> str:
+        """Its rule, and which rows it speaks of where these are not all."""
+        return self.slice.titled(self.rule)
 
     @property
     def latest(self) -> Newest | None:
@@ -237,7 +251,7 @@ def over_text(alerts: Sequence[AlertView]) -> str:
     lines = [over_title(alerts)]
     for alert in alerts[:MOST_LINES]:
         said, where = told(alert), span(alert.span.start, alert.span.end, alert.timezone)
-        name = f"{alert.model}: {alert.rule}" if len(alerts) == 1 else alert.rule
+        name = f"{alert.model}: {alert.name}" if len(alerts) == 1 else alert.name
         number = f"{alert.measure} {said.value}{said.interval}, threshold {said.threshold}"
         if alert.measure == STALENESS:
             [number] = number_lines(alert)

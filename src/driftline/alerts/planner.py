@@ -312,7 +312,7 @@ class Announcer:
     def _notice(
         self, known: _Known, alert: AlertRow, event: Event, reason: str, now: datetime, told: Event | None = None
     ) -> Notice:
-        recent = known.work.newest_judgements(alert.model, alert.rule, RECENT_WINDOWS)
+        recent = known.work.newest_judgements(alert.model, alert.rule, RECENT_WINDOWS, slice=alert.slice)
         steps = _steps(known.work.transitions([alert.id]).get(alert.id, []))
         if not steps or (steps[-1].kind, steps[-1].reason) != (event.value, reason):
             steps.append(StepView(now, event.value, reason))

@@ -19,7 +19,7 @@ from driftline.store.outbox import SilenceRow
 from driftline.store.state import AlertRow
 from driftline.text.moments import moment
 
-MATCHED = ("id", "model", "rule", "measure", "severity")
+MATCHED = ("id", "model", "rule", "measure", "severity", "version", "segment")
 """The fields of an alert that a silence can speak of."""
 
 
@@ -43,7 +43,7 @@ def explained_because(alert: AlertRow, notified: Iterable[AlertRow]) -> str:
     """
     explaining = [other for other in notified if _explains(other, alert)]
     if explaining:  # the same one whatever their order, so that the reason does not change for nothing
-        return f"{min(explaining, key=rank).rule} is firing too, and explains it"
+        return f"{min(explaining, key=rank).name} is firing too, and explains it"
     return ""
 
 
@@ -55,8 +55,11 @@ def rank(alert: AlertRow) -> tuple[int, int, str]:
 def _explains(one: AlertRow, other: AlertRow) -> bool:
     """Faults of the pipeline explain drift, bad performance explains drift, a graver alert a lesser on the measure.
 
-    A lesser alert explains nothing: who takes it for a note would miss the graver one.
+    A lesser alert explains nothing: who takes it for a note would miss the graver one. Nor does one of a segment or a
+    version, but of that same one.
     """
+    if not one.slice.covers(other.slice):
+        return False
     if one.model != other.model or Severity(one.severity).rank > Severity(other.severity).rank:
         return False
     if one.measure == other.measure:

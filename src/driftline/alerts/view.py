@@ -16,7 +16,7 @@ _findings = msgspec.json.Decoder(Findings | None)
 
 def with_its_window(read: Work, row: AlertRow, recent: Sequence[Judgement]) -> list[Judgement]:
     """The judgements of the window that an alert fired on, and then those of the newest windows."""
-    return [*read.judgements(row.model, rule=row.rule, window_start=row.window_start), *recent]
+    return [*read.judgements(row.model, rule=row.rule, slice=row.slice, window_start=row.window_start), *recent]
 
 
 def alert_view(
@@ -55,6 +55,8 @@ def alert_view(
         confidence=row.confidence,
         timezone=timezones.get(row.model, "UTC"),
         newest=None if newest is None else _newest(newest),
+        version=row.slice.version,
+        segment=row.slice.segment,
     )
 
 

@@ -25,4 +25,4 @@ def command(alert: str, reason: str, by: str, config_path: Path, data: Path | No
     config = load(config_path)
     state = open_state(config.at(data) if data is not None else config)
     row = acknowledge(state, alert, AcknowledgeBody(by=by, reason=reason), clock.now())
-    click.echo(visible(f"{row.rule} of {row.model} is acknowledged by {by}."))
+    click.echo(visible(f"{row.name} of {row.model} is acknowledged by {by}."))

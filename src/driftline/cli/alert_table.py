@@ -28,7 +28,7 @@ def print_alerts(alerts: Sequence[AlertView]) -> None:
             Text(one.id),
             Text(one.severity, _STYLES.get(one.severity, "")) if one.status == "firing" else Text(one.status),
             Text(visible(one.model)),
-            Text(visible(one.rule)),
+            Text(visible(one.name)),
             Text(day_or_moment(one.span.start, one.timezone)),
             Text(f"{'–' if one.value is None else said.value} (limit {said.threshold})"),
         )

@@ -40,7 +40,8 @@ def command(context: click.Context, config_path: Path, data: Path | None) -> Non
     multiple=True,
     required=True,
     metavar="FIELD=PATTERN",
-    help="id, model, rule, measure or severity; `*` stands for any text. All have to match.",
+    help="id, model, rule, measure, severity, version or segment (such as season=winter); `*` stands for any text. "
+    "All have to match.",
 )
 @click.option("--for", "duration", required=True, help="How long, such as 2h.")
 @click.option("--reason", required=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import available_timezones
@@ -13,7 +13,7 @@ from driftline.config.checking import LONGEST, Checker
 from driftline.config.schema import ModelSection
 from driftline.config.strict_yaml import Key, shown
 from driftline.errors import UsageError, did_you_mean
-from driftline.events import MISSING_TEXTS, Task, WindowSpec, class_name
+from driftline.events import MISSING_TEXTS, Segment, Task, WindowSpec, class_name
 from driftline.monitoring.options import (
     LEAST_COVERAGE,
     ColumnsSection,
@@ -102,7 +102,7 @@ def _codes(check: Checker, key: Key, section: ColumnsSection, parts: Mapping[str
         if at is not None and "features" not in at:
             reason = f"the column {shown(column)} is also {at[-1]}; codes are inputs"
             raise check.error((*key, str(index)), reason)
-        if section.features is not None and column not in section.features:
+        if section.features is not None and column not in (*section.features, *section.segments):
             reason = f"{shown(column)} is not one of `features`; codes are inputs."
             raise check.error((*key, str(index)), reason + did_you_mean(column, section.features))
     return None if section.categorical is None else tuple(dict.fromkeys(section.categorical))
@@ -147,7 +147,7 @@ def _rules(check: Checker, key: Key, model: ModelSection) -> tuple[Rule, ...]:
         if section.name in [rule.name for rule in found]:
             raise check.error((*at, "name"), f"{shown(section.name)} came before; name it apart")
         _check_measure(check, (*at, "measure"), section.measure, model)
-        found.append(_rule(check, at, section))
+        found.append(_rule(check, at, section, model.columns.segments))
     return tuple(found)
 
 
@@ -165,12 +165,31 @@ def _check_measure(check: Checker, key: Key, measure: str, model: ModelSection) 
         raise check.error(key, reason + did_you_mean(feature, features))
 
 
-def _rule(check: Checker, key: Key, section: RuleSection) -> Rule:
+def _rule(check: Checker, key: Key, section: RuleSection, segments: Sequence[str]) -> Rule:
     values = {name: getattr(section, name) for name in section.__struct_fields__}
     if section.min_coverage != LEAST_COVERAGE and not rests_on_labels(section.measure):
         reason = f"is for rules on performance and on label_drift; {section.measure} needs no labels, leave it out"
         raise check.error((*key, "min_coverage"), reason)
+    values["segment"] = _segment(check, (*key, "segment"), section, segments)
     return check.checked(key, lambda: Rule(**values))
+
+
+def _segment(check: Checker, key: Key, section: RuleSection, segments: Sequence[str]) -> Segment | str:
+    if section.segment == "none":
+        return section.segment
+    if not segments:
+        reason = "came for a model without segments; name their columns in `columns: {segments: […]}`"
+        raise check.error(key, reason)
+    if isinstance(section.segment, str):
+        return section.segment
+    if len(section.segment) > 1:
+        reason = f"came {len(section.segment)} columns; allowed is one with its value, such as {{season: winter}}"
+        raise check.error(key, reason)
+    [(column, value)] = section.segment.items()
+    if column not in segments:
+        reason = f"{shown(column)} is not one of `columns.segments`; known: {', '.join(segments)}."
+        raise check.error((*key, column), reason + did_you_mean(column, segments))
+    return Segment(column, class_name(value))
 
 
 def _named(value: str | Mapping[str, str] | list[str] | None, key: Key) -> list[tuple[str, Key]]:

@@ -26,11 +26,15 @@ from driftline.events.schema import (
     guess_positive,
     positive_class,
 )
+from driftline.events.slices import MISSING_VALUE, OTHER_VALUES, WHOLE, Segment, Slice, slice_of
 from driftline.events.windows import Window, WindowSpec, parse_duration
 
 __all__ = [
     "ALL_VERSIONS",
     "MISSING_TEXTS",
+    "MISSING_VALUE",
+    "OTHER_VALUES",
+    "WHOLE",
     "Kind",
     "Label",
     "ParsedLabels",
@@ -38,6 +42,8 @@ __all__ = [
     "PositiveGuess",
     "Prediction",
     "Schema",
+    "Segment",
+    "Slice",
     "Task",
     "TimesRead",
     "Window",
@@ -53,4 +59,5 @@ __all__ = [
     "positive_class",
     "refusal_reason",
     "require_all_good",
+    "slice_of",
 ]

@@ -42,6 +42,9 @@ class Schema:
     are the texts that stand for a missing value, and ``single`` the features whose reference has 32-bit floats: others
     are rounded to these, so that 0.1 is 0.1. Rows with one value of the feature ``cluster`` share luck. ``codes``
     are features whose numbers were taken for names of categories, though nobody said so.
+
+    ``segments`` are the columns by whose values windows are told apart, each with the values that the reference shows;
+    all of them are among ``features``. Those ``aside`` come with events as features do, and are no inputs of the model.
     """
 
     task: Task
@@ -52,12 +55,19 @@ class Schema:
     single: tuple[str, ...] = ()
     cluster: str | None = None
     codes: tuple[str, ...] = ()
+    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.missing == MISSING_TEXTS:  # the usual ones are known by being the same object, which is quick
             object.__setattr__(self, "missing", MISSING_TEXTS)
         if self.positive is not None and self.task is not Task.BINARY:
             raise UsageError(f"a positive class ({self.positive!r}) came for a {self.task} model; only binary has one")
+
+    @property
+    def inputs(self) -> dict[str, Kind]:
+        """The features that the model takes: all but those aside."""
+        return {name: kind for name, kind in self.features.items() if name not in self.aside}
 
 
 _POSITIVE_NAMES = ("1", "true", "yes", "y", "positive", "pos", "t")

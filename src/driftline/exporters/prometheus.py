@@ -12,12 +12,21 @@ from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from driftline.events import WHOLE, Slice
+
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 STATES = ("ok", "breach", "nodata")
 
 
+class Monitor(NamedTuple):
+    """A rule, and which rows of the windows it judges: as labels only where these are not all."""
+
+    rule: str
+    slice: Slice = WHOLE
+
+
 class PerformanceSample(NamedTuple):
-    """A measure of the newest judged window of a version."""
+    """A measure of the newest judged window of a version, or of a segment such as ``season=winter``."""
 
     version: str
     metric: str
@@ -25,6 +34,7 @@ class PerformanceSample(NamedTuple):
     low: float | None
     high: float | None
     samples: int
+    segment: str = ""
 
 
 class DriftSample(NamedTuple):
@@ -79,7 +89,7 @@ class ModelMetrics(NamedTuple):
     label_coverage: float | None
     window_end_timestamp_seconds: float | None
     alerts: Mapping[str, int]  # firing, by severity
-    monitors: Mapping[str, str]  # rule to its state in the newest judged window
+    monitors: Mapping[Monitor, str]  # to the state in the newest judged window
     latency: LatencyCounts | None
     task: str
     output_drift: Sequence[OutputDriftSample]
@@ -94,8 +104,9 @@ class ModelMetrics(NamedTuple):
     retraining_open: Mapping[str, int]  # requests that are not over, by stage
     series_dropped: int = 0
     quiet_since_timestamp_seconds: float | None = None  # the newest event, or the start of the service
-    breaches: Mapping[str, int] = {}  # rule to the judged windows in a row in which it is in breach, as alerts count
+    breaches: Mapping[Monitor, int] = {}  # to the judged windows in a row in which it is in breach, as alerts count
     poisoned: int = 0  # events that the worker failed on, set aside
+    segments: Sequence[PerformanceSample] = ()
 
 
 class ServiceMetrics(NamedTuple):
@@ -139,13 +150,13 @@ class ServiceCollector:
 
 
 def within(models: Sequence[ModelMetrics], most_series: int) -> list[ModelMetrics]:
-    """Leave out features until there are at most so many series, and say how many were left out.
+    """Leave out features and segments until there are at most so many series, and say how many were left out.
 
-    What is not about a feature stays, even if it is more. The rest is shared equally; what a model does not need of its
-    share goes to the others. A model keeps the features furthest beyond their threshold: in steps of a quarter of it,
-    and by name within a step, so that small changes do not make series come and go.
+    What is about neither stays, even if it is more. The rest is shared equally; what a model does not need of its share
+    goes to the others. A model keeps its segments, by name, and then the features furthest beyond their threshold: in
+    steps of a quarter of it, and by name within a step, so that small changes do not make series come and go.
     """
-    needed = [_series_of_features(one) for one in models]
+    needed = [_series_of_features(one) + _series_of(one.segments) for one in models]
     left = most_series - sum(_other_series(one) for one in models)
     if sum(needed) <= left:
         return list(models)
@@ -172,7 +183,16 @@ def _limited(model: ModelMetrics, share: int) -> ModelMetrics:
         series[sample.feature] = series.get(sample.feature, 0) + _present(sample.score, sample.threshold)
         beyond = (sample.score or 0.0) / sample.threshold if sample.threshold else 0.0
         worst[sample.feature] = max(worst.get(sample.feature, 0.0), beyond)
-    kept, room = set(), share
+    of_segments: dict[str, int] = {}
+    for one in model.segments:
+        of_segments[one.segment] = of_segments.get(one.segment, 0) + _series_of([one])
+    told, room = set(), share
+    for segment in sorted(of_segments):
+        if of_segments[segment] > room:
+            break
+        told.add(segment)
+        room -= of_segments[segment]
+    kept = set()
     for feature in sorted(series, key=lambda name: (-math.floor(min(worst[name], 1e6) * 4), name)):
         if series[feature] > room:
             break
@@ -181,7 +201,9 @@ def _limited(model: ModelMetrics, share: int) -> ModelMetrics:
     return model._replace(
         drift=[sample for sample in model.drift if sample.feature in kept],
         missing={name: value for name, value in model.missing.items() if name in kept},
-        series_dropped=sum(number for name, number in series.items() if name not in kept),
+        segments=[sample for sample in model.segments if sample.segment in told],
+        series_dropped=sum(number for name, number in series.items() if name not in kept)
+        + sum(number for name, number in of_segments.items() if name not in told),
     )
 
 
@@ -190,7 +212,7 @@ def _series_of_features(model: ModelMetrics) -> int:
 
 
 def _other_series(model: ModelMetrics) -> int:
-    per_measure = sum(1 + _present(one.value, one.low, one.high) for one in model.performance)
+    per_measure = _series_of(model.performance)
     outputs = sum(_present(one.score, one.threshold) for one in model.output_drift)
     latency = len(LATENCY_BUCKETS_SECONDS) + 3 if model.latency is not None else 0
     mappings = (
@@ -207,6 +229,10 @@ def _other_series(model: ModelMetrics) -> int:
     )
     mapped = sum(len(one) for one in mappings)
     return per_measure + outputs + latency + mapped + len(STATES) * len(model.monitors) + _FEW
+
+
+def _series_of(samples: Iterable[PerformanceSample]) -> int:
+    return sum(1 + _present(one.value, one.low, one.high) for one in samples)
 
 
 def _present(*values: float | None) -> int:
@@ -298,8 +324,8 @@ def _performance(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     high = GaugeMetricFamily("driftline_performance_ci_upper", "Upper end of its 95 % interval.", labels=labels)
     samples = GaugeMetricFamily("driftline_performance_samples", "Labelled rows it rests on.", labels=labels)
     for one in models:
-        for sample in one.performance:
-            key = (one.model, sample.version, sample.metric, "", "actual")
+        for sample in (*one.performance, *one.segments):
+            key = (one.model, sample.version, sample.metric, sample.segment, "actual")
             samples.add_metric(key, sample.samples)
             for family, number in ((value, sample.value), (low, sample.low), (high, sample.high)):
                 if number is not None:
@@ -348,7 +374,7 @@ def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     yield from (score, threshold, missing)
     yield _gauge(
         "driftline_series_dropped",
-        "Series of features left out to stay within prometheus.max_series.",
+        "Series of features and segments left out to stay within prometheus.max_series.",
         models,
         lambda one: one.series_dropped,
     )
@@ -391,7 +417,8 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             alerts.add_metric((one.model, severity), number)
         for monitor, current in one.monitors.items():
             for name in STATES:
-                state.add_metric((one.model, monitor, name), float(name == current))
+                labels = _labels(one.model, monitor) | {"state": name}
+                state.add_sample("driftline_monitor_state", labels, float(name == current))
     breaches = GaugeMetricFamily(
         "driftline_monitor_breaches",
         "Judged windows in a row in which a rule is in breach; its alert fires from its `for` on.",
@@ -399,7 +426,7 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     )
     for one in models:
         for monitor, number in one.breaches.items():
-            breaches.add_metric((one.model, monitor), number)
+            breaches.add_sample("driftline_monitor_breaches", _labels(one.model, monitor), number)
     yield from (alerts, state, breaches)
     yield _gauge(
         "driftline_alerts_muted",
@@ -415,6 +442,10 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             newest = Exemplar({"alert_id": found.newest_alert}, 1.0)
             transitions.add_metric((one.model, kind), found.steps, exemplar=newest)
     yield transitions
+
+
+def _labels(model: str, monitor: Monitor) -> dict[str, str]:
+    return {"model": model, "monitor": monitor.rule, **monitor.slice.labels}
 
 
 def _retraining(models: Sequence[ModelMetrics]) -> Iterator[Metric]:

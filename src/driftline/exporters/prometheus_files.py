@@ -146,14 +146,17 @@ class _Inhibition(NamedTuple):
 
 
 def _inhibitions() -> list[_Inhibition]:
-    """Who mutes whom. `test_no_alerts_mute_each_other` holds that there is no circle in it."""
+    """Who mutes whom. `test_no_alerts_mute_each_other` holds that there is no circle in it.
+
+    What is wrong with one segment explains nothing of all rows, nor of another segment.
+    """
     pipeline, drift = f'measure=~"{_PIPELINE}"', f'measure=~"{_DRIFT}"'
     explained, performance = (
         [f'measure!~"{_PIPELINE}|{_BESIDE}"', 'measure!=""'],
         [f'measure!~"{_PIPELINE}|{_DRIFT}|{_BESIDE}"', 'measure!=""'],
     )
     page, lesser = 'severity=~"page|critical"', 'severity=~"warning|info"'
-    own, prometheus = 'alert_id!=""', 'alert_id=""'
+    own, prometheus, whole = 'alert_id!=""', 'alert_id=""', 'segment=""'
     as_severe: tuple[tuple[str, str, list[str]], ...] = (
         ("A page", page, []),
         ("a warning", 'severity="warning"', [lesser]),
@@ -171,12 +174,12 @@ def _inhibitions() -> list[_Inhibition]:
             [],
         ),
         *(
-            (f"{who} {what}.", [severity, *source], [*lesser_ones, *target], ["model"])
+            (f"{who} {what}.", [severity, whole, *source], [*lesser_ones, *target], ["model"])
             for what, source, target in topics
             for who, severity, lesser_ones in as_severe
         ),
-        ("Page over warning and info, of the pipeline,", [page, pipeline], [lesser, pipeline], ["model"]),
-        ("of performance,", [page, *performance], [lesser, *performance], ["model"]),
+        ("Page over warning and info, of the pipeline,", [page, whole, pipeline], [lesser, pipeline], ["model"]),
+        ("of performance,", [page, whole, *performance], [lesser, *performance], ["model"]),
         ("of drift,", [page, drift], [lesser, drift], ["model"]),
         (
             "and of what stands beside these.",
@@ -188,7 +191,7 @@ def _inhibitions() -> list[_Inhibition]:
             "Driftline's own alert over the one that Prometheus makes of its metrics,",
             [own],
             [prometheus, 'measure!=""'],
-            ["model", "measure", "severity"],
+            ["model", "measure", "severity", "segment"],
         ),
         ("and over the forwarded count of alerts.", [own], [prometheus, 'measure=""'], ["model", "severity"]),
         (

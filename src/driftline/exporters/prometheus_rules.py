@@ -17,6 +17,7 @@ STALE_AFTER = "model:driftline_stale_after:seconds"
 STALE_BY_DEFAULT = timedelta(days=2)
 """So long no event may arrive of a model of which the rules know nothing; it also stands in `driftline.rules.yml`."""
 
+_EXAMPLES = {"segment": "season=winter", "version": "2"}
 _RUNBOOK = "docs/prometheus.md#rules-of-driftlineyaml"
 _BRIDGED = "5m"
 _ACTION = re.compile(r"\{\{ (?:\$labels\.(?P<label>\w+)|(?P<value>\$value)[^}]*|(?P<braces>\"\{\{\")) \}\}")
@@ -62,6 +63,7 @@ def _stale_after(model: ModelAlerts) -> timedelta | None:
 
 def _alert(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
     subject = f"{literal(rule.name)}: {literal(rule.measure)} of {{{{ $labels.model }}}}"
+    subject += "".join(f" ({name} {{{{ $labels.{name} }}}})" for name in _slice_labels(rule))
     _, feature = feature_measure(rule.measure) or ("", "")
     side, count = rule.comparison, '{{ $value | printf "%.0f" }}'
     return {
@@ -84,11 +86,18 @@ def _alert(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
 
 def _expression(model: str, rule: Rule) -> str:
     """From how many judged windows on Driftline's own alert fires; over five minutes, which bridges a restart of it."""
-    return f"max by (model) (last_over_time({_series(model, rule)}[{_BRIDGED}])) >= {rule.for_windows}"
+    by = ", ".join(("model", *_slice_labels(rule)))
+    return f"max by ({by}) (last_over_time({_series(model, rule)}[{_BRIDGED}])) >= {rule.for_windows}"
 
 
-def _series(model: str, rule: Rule) -> str:
-    return f"driftline_monitor_breaches{{model={quoted(model)},monitor={quoted(rule.name)}}}"
+def _slice_labels(rule: Rule) -> tuple[str, ...]:
+    """The labels by which the alerts of a rule are told apart: none where it judges all rows together."""
+    return ("segment",) if rule.segment != "none" else ("version",) if rule.version != "all" else ()
+
+
+def _series(model: str, rule: Rule, **more: str) -> str:
+    labels = {"model": model, "monitor": rule.name, **more}
+    return f"driftline_monitor_breaches{{{','.join(f'{name}={quoted(text)}' for name, text in labels.items())}}}"
 
 
 def quoted(text: str) -> str:
@@ -173,11 +182,12 @@ def _expanded(template: str, labels: Mapping[str, str], value: str) -> str:
 def _case(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
     """One window less than the alert takes, and as many."""
     few, enough = rule.for_windows - 1, rule.for_windows
+    slice = {name: _EXAMPLES[name] for name in _slice_labels(rule)}
     return {
         "name": f"{rule.name} of {model.model}",
         "interval": "5m",
-        "series": {_series(model.model, rule): f"{few}x1 {enough}x3"},
+        "series": {_series(model.model, rule, **slice): f"{few}x1 {enough}x3"},
         "quiet": "5m",
         "fires": "15m",
-        "alerts": [{"labels": {"model": model.model}, "value": str(enough)}],
+        "alerts": [{"labels": {"model": model.model, **slice}, "value": str(enough)}],
     }

@@ -9,9 +9,9 @@ from datetime import datetime
 
 import msgspec
 
-from driftline.events import Window
+from driftline.events import WHOLE, Slice, Window
 from driftline.monitoring.model import forget_rules
-from driftline.monitoring.reach import OUTDATED, is_outdated, reached, whole
+from driftline.monitoring.reach import OUTDATED, History, is_outdated
 from driftline.monitoring.summary import DriftView, WindowSummary
 from driftline.rules import (
     AlertSpan,
@@ -48,9 +48,16 @@ class AlertEvent:
 
 
 def move_alerts(
-    model: str, work: Work, rule: Rule, now: datetime, *, changed: Sequence[datetime] | None = None, why: str = ""
+    model: str,
+    work: Work,
+    rule: Rule,
+    now: datetime,
+    *,
+    slice: Slice = WHOLE,
+    changed: Sequence[datetime] | None = None,
+    why: str = "",
 ) -> list[AlertEvent]:
-    """Reconcile a rule's alerts with its verdicts; return what people want to hear of, in order.
+    """Reconcile a rule's alerts of a slice with its verdicts; return what people want to hear of, in order.
 
     ``changed`` are the starts of the windows whose verdicts are others than when this was done last: only what these
     can reach is read. None stands for all windows, as after a change of the rule.
@@ -58,8 +65,9 @@ def move_alerts(
     ``why`` says how its configuration was changed since they were reconciled last, empty where it was not. What the
     rule as it is now does not find is then over, or left as it was: that it was never true nobody says.
     """
-    stretches = whole(work, model, rule) if changed is None else reached(work, model, rule, changed)
-    rows = {row.id: row for one in stretches for row in work.alerts(model, rule=rule.name, within=(one.begin, one.end))}
+    history = History(work, model, rule, slice)
+    stretches = history.whole() if changed is None else history.reached(changed)
+    rows = {row.id: row for one in stretches for row in history.alerts((one.begin, one.end))}
     others = [row for row in rows.values() if row.measure != rule.measure and row.status == Status.FIRING]
     events = [_end(work, row, now, why or "the rule was changed") for row in others]
     stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
@@ -76,8 +84,8 @@ def move_alerts(
                 continue
         if change.kind is ChangeKind.FIRED:
             assert change.span is not None  # an alert fires over a span
-            newest = _alert_id(model, rule.name, change.span.started.start, now)
-            stored[newest] = _new_alert(model, work, newest, change.span, now)
+            newest = _alert_id(model, rule.name, change.span.started.start, now, slice)
+            stored[newest] = _new_alert(model, work, newest, change.span, now, slice)
         alert = _changed(stored[change.alert or newest], change, now)
         reason = change.reason if change.kind is ChangeKind.FIRED or not why else f"{why}; {change.reason}"
         stored[alert.id] = alert
@@ -114,7 +122,7 @@ def _apply(work: Work, row: AlertRow, rule: Rule, now: datetime, why: str) -> Al
 
 
 def _as_configured(row: AlertRow, rule: Rule) -> AlertRow:
-    return replace(row, severity=rule.severity.value, threshold=rule.threshold, title=rule.title)
+    return replace(row, severity=rule.severity.value, threshold=rule.threshold, title=row.slice.titled(rule.title))
 
 
 def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> list[AlertEvent]:
@@ -129,8 +137,8 @@ def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> lis
     return events
 
 
-def _alert_id(model: str, rule: str, started: datetime, now: datetime) -> str:
-    text = f"{model}\n{rule}\n{started.isoformat()}\n{now.isoformat()}"
+def _alert_id(model: str, rule: str, started: datetime, now: datetime, slice: Slice) -> str:
+    text = f"{model}\n{rule}\n{started.isoformat()}\n{now.isoformat()}" + (f"\n{slice.text}" if slice.text else "")
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -144,8 +152,8 @@ def _as_stored(row: AlertRow) -> StoredAlert:
     return StoredAlert(row.id, row.rule, Status(row.status), row.started_at, row.last_end)
 
 
-def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime) -> AlertRow:
-    summary = work.summary(model, span.fired.start)
+def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime, slice: Slice) -> AlertRow:
+    summary = work.summary(model, span.fired.start, slice)
     findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary), span.rule) if summary is not None else None
     return AlertRow(
         id=id,
@@ -153,7 +161,7 @@ def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime) 
         rule=span.rule.name,
         measure=span.rule.measure,
         severity=span.rule.severity.value,
-        title=span.rule.title,
+        title=slice.titled(span.rule.title),
         status=Status.FIRING.value,
         started_at=span.started.start,
         last_end=span.last.end,
@@ -170,6 +178,7 @@ def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime) 
         ended_at=None,
         bound=span.verdict.bound,
         confidence=span.verdict.confidence,
+        slice=slice,
     )
 
 

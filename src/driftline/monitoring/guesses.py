@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from driftline.events import Schema
 from driftline.lookalikes import shown
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.positive import positive_view
+from driftline.monitoring.segments import segment_notes, values_of
 from driftline.profiles import Reference
 from driftline.profiles.frame import other_class
 from driftline.profiles.usual_names import unplayed, unplayed_words
@@ -18,10 +20,14 @@ from driftline.statistics.doubt import doubt_of, doubtful
 
 @dataclass(frozen=True, slots=True)
 class ModelGuesses:
-    """The positive class of a binary model, None of others, and what else is worth a word."""
+    """The positive class of a binary model, None of others, and what else is worth a word.
+
+    ``segments`` are the values that rows can have in each column that tells segments apart.
+    """
 
     positive: PositiveView | None = None
     notes: tuple[str, ...] = ()
+    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def lines(self, model: str) -> list[str]:
         """Lines for who starts the service: the doubt, the guess of the class, and the notes."""
@@ -52,4 +58,5 @@ def guesses_of(config: ModelConfig, schema: Schema, reference: Reference) -> Mod
             f"{', '.join(map(shown, schema.codes))} read as codes, not quantities; `categorical:` says which are"
         )
     notes += [unplayed_words(unsaid, "`columns: {{{part}: {column}}}`")] if unsaid else []
-    return ModelGuesses(positive_view(schema, columns, config.positive, doubt), tuple(notes))
+    notes += segment_notes(schema)
+    return ModelGuesses(positive_view(schema, columns, config.positive, doubt), tuple(notes), values_of(schema))

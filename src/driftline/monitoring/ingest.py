@@ -17,6 +17,7 @@ import polars as pl
 
 from driftline.events import Label, Prediction, Window, WindowSpec
 from driftline.monitoring.model import MonitoredModel
+from driftline.monitoring.segments import Profiled, decoded_segments, encoded_segments, profile
 from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
@@ -130,8 +131,8 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
         work.put_predictions(model.name, plan.known)
         work.drop_waiting_labels(model.name, plan.matched)
         work.put_waiting_labels(model.name, plan.waiting)
-        for (window, version), profile in profiles.items():
-            _merge_into_window(work, model, window, version, profile)
+        for (window, version), profiled in profiles.items():
+            _merge_into_window(work, model, window, version, profiled)
         for start in {model.config.window.window_of(label.prediction_time).start for label in plan.labels}:
             work.mark_labels_changed(model.name, start)
         for (name, key), by in plan.counts.items():
@@ -142,15 +143,13 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
         done(work.connection, model.name, rows)
 
 
-def profile_predictions(
-    model: MonitoredModel, predictions: Sequence[Prediction]
-) -> dict[tuple[Window, str], WindowProfile]:
+def profile_predictions(model: MonitoredModel, predictions: Sequence[Prediction]) -> dict[tuple[Window, str], Profiled]:
     """Profile predictions by window and version."""
     if not predictions:
         return {}
     frame = predictions_frame([LoggedPrediction(0, one) for one in predictions], model.schema)
     return {
-        key: model.reference.profiled(part, model.schema) for key, part in by_window(frame, model.config.window).items()
+        key: profile(part, model.schema, model.reference) for key, part in by_window(frame, model.config.window).items()
     }
 
 
@@ -163,19 +162,22 @@ def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], 
     return {(spec.window_of(start), version): part for (start, version), part in parts.items()}
 
 
-def _merge_into_window(work: Work, model: MonitoredModel, window: Window, version: str, profile: WindowProfile) -> None:
+def _merge_into_window(work: Work, model: MonitoredModel, window: Window, version: str, profiled: Profiled) -> None:
     stored = next((row for row in work.window(model.name, window.start) if row.version == version), None)
+    whole, segments = profiled
     if stored is not None:
-        profile = decode(stored.profile, WindowProfile).merge(profile)
+        whole = decode(stored.profile, WindowProfile).merge(whole)
+        segments = decoded_segments(stored.segments).merge(segments)
     work.put_window(
         WindowRow(
             model=model.name,
             start=window.start,
             version=version,
             end=window.end,
-            predictions=profile.predictions,
-            labelled=profile.labelled,
-            profile=encode(profile),
+            predictions=whole.predictions,
+            labelled=whole.labelled,
+            profile=encode(whole),
+            segments=encoded_segments(segments),
             labels_changed=stored.labels_changed if stored is not None else False,
             settled=False,
             revision=stored.revision if stored is not None else 0,
@@ -187,15 +189,15 @@ def _update_model(
     work: Work,
     model: MonitoredModel,
     plan: Plan,
-    profiles: Mapping[tuple[Window, str], WindowProfile],
+    profiles: Mapping[tuple[Window, str], Profiled],
     last: InboxRow,
 ) -> datetime:
     """Store the watermark, the latencies and how far the log has come; return the watermark."""
     stored = work.model(model.name)
     assert stored is not None  # open_model stores it
     latency = decode(stored.latency, NumericColumn) if stored.latency else NumericColumn()
-    for profile in profiles.values():
-        latency = latency.merge(latency_of(profile))
+    for profiled in profiles.values():
+        latency = latency.merge(latency_of(profiled.whole))
     assert plan.watermark is not None  # an inbox row has at least one event
     watermark = plan.watermark
     if stored.watermark is not None:  # where the clock was ahead and has been put right, event time comes back with it

@@ -14,14 +14,16 @@ from functools import reduce
 import msgspec
 import polars as pl
 
-from driftline.events import ALL_VERSIONS, Window
+from driftline.events import ALL_VERSIONS, WHOLE, Slice, Window
 from driftline.monitoring.agreement import known_marks
 from driftline.monitoring.alerting import AlertEvent, move_alerts
 from driftline.monitoring.model import MonitoredModel
-from driftline.monitoring.summary import Stage, WindowSummary, summarize
+from driftline.monitoring.segments import Profiled, decoded_segments, encoded_segments
+from driftline.monitoring.summary import Stage, WindowSummary, if_enough, summarize, summarize_segment
 from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
-from driftline.rules import Rule, Verdict, WindowFacts, verdict_on
+from driftline.profiles.segments import SegmentProfile, SegmentProfiles, profile_segments
+from driftline.rules import Rule, Verdict, WindowFacts, interval_confidence, judge, measured, verdict_on
 from driftline.rules import State as VerdictState
 from driftline.rules.topic import needs_labels
 from driftline.sketches import decode, encode
@@ -38,23 +40,25 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
     with state.read() as read:
         rows, through = read.windows_with_changed_labels(model.name), known_marks(read, model.name)
     for row in rows:
-        fresh = labelled_part(model, row.window, row.version, through)
+        fresh, segments = labelled_part(model, row.window, row.version, through)
         profile = replace(decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance)
+        changed = replace(row, profile=encode(profile), labelled=profile.labelled, segments=encoded_segments(segments))
         with state.work() as work:
-            work.put_window(
-                replace(row, profile=encode(profile), labelled=profile.labelled, labels_changed=False, settled=False)
-            )
+            work.put_window(replace(changed, labels_changed=False, settled=False))
 
 
-def labelled_part(
-    model: MonitoredModel, window: Window, version: str, through: Mapping[Table, int] | None
-) -> WindowProfile:
-    """Profile the labelled rows of a window from the log; only ``labels`` and ``performance`` are of use."""
+def labelled_part(model: MonitoredModel, window: Window, version: str, through: Mapping[Table, int] | None) -> Profiled:
+    """Profile the labelled rows of a window from the log, and all of its segments.
+
+    Of the whole only ``labels`` and ``performance`` are of use.
+    """
+    schema, grids = model.schema, model.reference.grids
     scores = [name for name in model.log.prediction_columns() if name.startswith(SCORE)]
-    blocks = ["time"] if model.schema.cluster is None else ["time", FEATURE + model.schema.cluster]
-    rows = model.log.window_rows(window, version, columns=["prediction", *scores, *blocks], through=through)
+    named = [schema.cluster, *schema.segments] if schema.cluster is not None else [*schema.segments]
+    columns = dict.fromkeys(["prediction", *scores, "time", *(FEATURE + name for name in named)])
+    rows = model.log.window_rows(window, version, columns=list(columns), through=through)
     labelled = rows.filter(pl.col("label").is_not_null()) if len(rows) else rows
-    return model.reference.profiled(labelled, model.schema)
+    return Profiled(model.reference.profiled(labelled, schema), profile_segments(rows, schema, grids))
 
 
 def judge_windows(
@@ -82,12 +86,18 @@ def judge_windows(
     events: list[AlertEvent] = []
     with state.work() as work:
         found = [_store(model.name, work, assessment) for assessment in assessments]
+        changed: dict[tuple[str, Slice], list[datetime]] = {}
+        for one in found:
+            for key in one.changed:
+                changed.setdefault(key, []).append(one.start)
         for rule in model.config.rules:
-            changed = [one.start for one in found if rule.name in one.changed]
-            if rule.name in model.rule_changes:
-                events += move_alerts(model.name, work, rule, now, why=model.rule_changes[rule.name])
-            elif changed:
-                events += move_alerts(model.name, work, rule, now, changed=changed)
+            slices = {slice for name, slice in changed if name == rule.name}
+            why = model.rule_changes.get(rule.name)
+            if why is not None:
+                slices |= work.judged_slices(model.name, rule.name)
+            for slice in sorted(slices):
+                since = changed[rule.name, slice] if why is None else None
+                events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
         judged(sum(one.first for one in found))
         announce(work, events, now)
     return events
@@ -104,49 +114,89 @@ def stage_of(window: Window, rows: Sequence[WindowRow], watermark: datetime, mod
 
 @dataclass(frozen=True, slots=True)
 class _Assessment:
-    """What is to be stored of a window: summaries by version, and what the rules say of it, once it is due.
+    """What is to be stored of a window: summaries by slice, and what the rules that are ``due`` say of them.
 
     ``again_at`` is the watermark at which there is more to say of it, None where all is said.
     """
 
     start: datetime
     again_at: datetime | None
-    summaries: Mapping[str, WindowSummary]
+    summaries: Mapping[Slice, WindowSummary]
+    due: Sequence[str]
     judgements: Sequence[Judgement]
 
 
 def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetime, now: datetime) -> _Assessment:
     window = rows[0].window
     stage = stage_of(window, rows, watermark, model)
-    profiles = {row.version: decode(row.profile, WindowProfile) for row in rows}
-    whole = reduce(WindowProfile.merge, profiles.values())
-    months, positive = model.config.window.months_of(window), model.schema.positive
-
-    def summary(version: str, profile: WindowProfile) -> WindowSummary:
-        more = [rule.measure for rule in model.config.rules]
-        return summarize(
-            window,
-            version,
-            stage,
-            profile,
-            model.reference,
-            months=months,
-            positive=positive,
-            floors=model.config.floors,
-            more=more,
-        )
-
-    summaries = {ALL_VERSIONS: summary(ALL_VERSIONS, whole)}
-    if len(profiles) == 1:  # one version is all there is
-        summaries |= {only: msgspec.structs.replace(summaries[ALL_VERSIONS], version=only) for only in profiles}
-    else:
-        summaries |= {version: summary(version, profile) for version, profile in profiles.items()}
+    profiles = _profiles_of(rows)
+    summaries = _summaries_of(model, window, stage, profiles)
     due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
-    whole_summary = summaries[ALL_VERSIONS]
-    facts = rule_facts(model, whole, whole_summary, positive)
-    verdicts = [verdict_on(rule, facts, shown=_shown(rule, whole_summary)) for rule in due]
-    judgements = [_judgement(model.name, window, verdict, now) for verdict in verdicts]
-    return _Assessment(window.start, _again_at(window, stage, model), summaries, judgements)
+    judgements = [
+        _judgement(model.name, window, slice, _verdict(model, rule, profile, summaries[slice]), now)
+        for rule in due
+        for slice, profile in profiles.items()
+        if rule.judges(slice)
+    ]
+    names = [rule.name for rule in due]
+    return _Assessment(window.start, _again_at(window, stage, model), summaries, names, judgements)
+
+
+def _profiles_of(rows: Sequence[WindowRow]) -> dict[Slice, WindowProfile | SegmentProfile]:
+    """The profiles of all rows of a window, of each version, and of each segment of all versions together."""
+    versions = {Slice(row.version): decode(row.profile, WindowProfile) for row in rows}
+    segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
+    return {
+        WHOLE: reduce(WindowProfile.merge, versions.values()),
+        **versions,
+        **{Slice(segment=segment): profile for segment, profile in segments.by_segment().items()},
+    }
+
+
+def _summaries_of(
+    model: MonitoredModel, window: Window, stage: Stage, profiles: Mapping[Slice, WindowProfile | SegmentProfile]
+) -> dict[Slice, WindowSummary]:
+    more = [rule.measure for rule in model.config.rules]
+    months, positive = model.config.window.months_of(window), model.schema.positive
+    found: dict[Slice, WindowSummary] = {}
+    only = sum(slice.version is not None for slice in profiles) == 1  # one version is all there is
+    for slice, profile in profiles.items():
+        if isinstance(profile, SegmentProfile):
+            found[slice] = summarize_segment(
+                window,
+                slice,
+                stage,
+                profile,
+                positive=positive,
+                least=model.config.floors.rows,
+                naive=model.reference.naive,
+                more=more,
+            )
+        elif only and slice.version is not None:
+            found[slice] = msgspec.structs.replace(found[WHOLE], version=slice.version)
+        else:
+            found[slice] = summarize(
+                window,
+                slice.version if slice.version is not None else ALL_VERSIONS,
+                stage,
+                profile,
+                model.reference,
+                months=months,
+                positive=positive,
+                floors=model.config.floors,
+                more=more,
+            )
+    return found
+
+
+def _verdict(
+    model: MonitoredModel, rule: Rule, profile: WindowProfile | SegmentProfile, summary: WindowSummary
+) -> Verdict:
+    facts, shown = rule_facts(model, profile, summary), _shown(rule, summary)
+    if isinstance(profile, WindowProfile):
+        return verdict_on(rule, facts, shown=shown)
+    measure = measured(rule.measure, facts, confidence=interval_confidence(rule))
+    return judge(rule, if_enough(measure, profile, model.config.floors.rows), facts.coverage, shown=shown)
 
 
 def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime | None:
@@ -158,48 +208,50 @@ def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime |
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """The rules whose verdict on a window is another than before, and whether one could judge it for the first time.
+    """The rules and slices that are judged otherwise than before, and whether one could be judged for the first time.
 
     That a rule could not judge a window, as before, or that nobody had asked it, is the same to alerts.
     """
 
     start: datetime
-    changed: set[str]
+    changed: set[tuple[str, Slice]]
     first: bool
 
 
 def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
     """Store an assessment."""
-    for version, summary in assessment.summaries.items():
-        work.put_summary(model, assessment.start, version, _summary.encode(summary))
+    for slice, summary in assessment.summaries.items():
+        work.put_summary(model, assessment.start, slice, _summary.encode(summary))
     if assessment.again_at is None:
         work.mark_settled(model, assessment.start)
     else:
         work.assess_again_at(model, assessment.start, assessment.again_at)
-    rules = [one.rule for one in assessment.judgements]
-    earlier = {one.rule: one for one in work.judgements(model, rules=rules, window_start=assessment.start)}
-    changed, first = set[str](), False
+    judged = work.judgements(model, rules=assessment.due, window_start=assessment.start)
+    earlier = {(one.rule, one.slice): one for one in judged}
+    changed, first = set[tuple[str, Slice]](), False
     for judgement in assessment.judgements:
-        before = earlier.get(judgement.rule)
+        before = earlier.pop((judgement.rule, judgement.slice), None)
         if before is None or replace(before, judged_at=judgement.judged_at) != judgement:
             work.put_judgement(judgement)
             known = before is not None and before.state != _NODATA
             if known or judgement.state != _NODATA:
-                changed.add(judgement.rule)
+                changed.add((judgement.rule, judgement.slice))
             first |= judgement.state != _NODATA and not known
+    if assessment.again_at is None:  # all rules have spoken: what is left is of slices that they no longer judge
+        for key, before in earlier.items():
+            work.retire_judgement(before)
+            changed.add(key)
     return _Stored(assessment.start, changed, first)
 
 
-def rule_facts(
-    model: MonitoredModel, profile: WindowProfile, summary: WindowSummary, positive: str | None
-) -> WindowFacts:
-    """What the profile and the summary of one window show, as far as rules ask."""
+def rule_facts(model: MonitoredModel, profile: WindowProfile | SegmentProfile, summary: WindowSummary) -> WindowFacts:
+    """What the profile and the summary of one window, or of a segment of it, show, as far as rules ask."""
     return WindowFacts(
         profile,
         features=summary.drift,
         prediction=summary.prediction_drift,
         label=summary.label_drift,
-        positive=positive,
+        positive=model.schema.positive,
         chance=model.config.floors.chance,
         naive=model.reference.naive,
     )
@@ -211,7 +263,7 @@ def _shown(rule: Rule, summary: WindowSummary) -> Measure | None:
     return None if view is None else Measure(rule.measure, view.value, view.low, view.high, view.n)
 
 
-def _judgement(model: str, window: Window, verdict: Verdict, now: datetime) -> Judgement:
+def _judgement(model: str, window: Window, slice: Slice, verdict: Verdict, now: datetime) -> Judgement:
     return Judgement(
         model=model,
         rule=verdict.rule,
@@ -228,4 +280,5 @@ def _judgement(model: str, window: Window, verdict: Verdict, now: datetime) -> J
         current=True,
         bound=verdict.bound,
         confidence=verdict.confidence,
+        slice=slice,
     )

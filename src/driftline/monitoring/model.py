@@ -13,6 +13,7 @@ import polars as pl
 from driftline.errors import ConfigError, DataError, UnknownNameError, UsageError
 from driftline.events import Schema, Task
 from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.segments import require_known_values, with_segments
 from driftline.profiles import Columns, Reference, canonical, infer_schema
 from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
@@ -81,6 +82,7 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
     else:
         schema, reference = _read_reference(config)
     _require_features(config, schema)
+    require_known_values(config, schema)
     rebuild = stored is not None and stored.fingerprint != fingerprint
     if stored is None or rebuild or stored.rules != rules:
         with state.work() as work:
@@ -181,7 +183,11 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
             raise UnknownNameError("feature", columns.cluster, schema.features)
         schema = replace(schema, cluster=columns.cluster)
     season_timezone = config.window.timezone if config.season == "yearly" else None
-    return schema, Reference.of(canonical(rows, columns, schema), schema, season_timezone=season_timezone)
+    reference = canonical(rows, columns, schema)
+    return (
+        with_segments(schema, config, rows, reference),
+        Reference.of(reference, schema, season_timezone=season_timezone),
+    )
 
 
 def _read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
@@ -202,7 +208,7 @@ def _read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
 
 
 def _fingerprint(config: ModelConfig) -> bytes:
-    parts = (
+    parts: tuple[object, ...] = (
         config.columns,
         config.task,
         config.positive,
@@ -210,6 +216,8 @@ def _fingerprint(config: ModelConfig) -> bytes:
         config.season,
         _digest_of_file(config.reference),
     )
+    if config.columns.segments:  # earlier releases left them out of the profiles
+        parts = (*parts, "segments")
     return _digest(repr(parts).encode())
 
 

@@ -73,6 +73,8 @@ class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     clear: float | None = None
     keep_firing_for: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 0
     min_coverage: Annotated[float, Meta(ge=0, le=1)] = LEAST_COVERAGE
+    segment: Literal["none", "all"] | Annotated[dict[str, Text | float | bool], Meta(min_length=1)] = "none"
+    version: Short = "all"
 
 
 class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from driftline.errors import RefusedError
+from driftline.events import Slice
 from driftline.exporters.remote_write import RemoteWriter, Series
 from driftline.monitoring.summary import MeasureView, WindowSummary
 from driftline.store.state import State, WindowRow
@@ -35,7 +36,7 @@ def push_windows(models: Iterable[str], state: State, writer: RemoteWriter) -> i
     for model in models:
         with state.read() as read:
             rows = read.windows_to_push(model, MOST_WINDOWS)
-            bodies = {row: read.summary(model, row.start, row.version) for row in rows}
+            bodies = {row: read.summary(model, row.start, Slice(row.version)) for row in rows}
         found = [(row, _summary.decode(body)) for row, body in bodies.items() if body is not None]
         taken, refused = _push(writer, found)
         with state.work() as work:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from driftline.events import WHOLE, Slice
 from driftline.rules import Rule, Status
 from driftline.rules import State as VerdictState
 from driftline.store.state import AlertRow, Judgement, Work
@@ -32,63 +34,101 @@ class Stretch:
     verdicts: list[Judgement]
 
 
-def whole(work: Work, model: str, rule: Rule) -> list[Stretch]:
-    """The whole history of a rule."""
-    return [Stretch(None, None, work.judgements(model, rule=rule.name))]
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a rule says, and has said, of one slice of a model's windows."""
 
+    work: Work
+    model: str
+    rule: Rule
+    slice: Slice = WHOLE
 
-def reached(work: Work, model: str, rule: Rule, changed: Sequence[datetime]) -> list[Stretch]:
-    """The stretches in which alerts can be others than before, after the verdicts on the windows ``changed`` are.
+    def whole(self) -> list[Stretch]:
+        """All of it."""
+        return [Stretch(None, None, self.work.judgements(self.model, rule=self.rule.name, slice=self.slice))]
 
-    Law: folded again, they and what is stored of the rest are what the whole history amounts to.
-    """
-    left, found = sorted(set(changed)), list[Stretch]()
-    while left:
-        begin, before = _before(work, model, rule, left[0])
-        end, after, left = _after(work, model, rule, left)
-        found.append(Stretch(begin, end, [*before, *after]))
-    return found
+    def alerts(self, within: tuple[datetime | None, datetime | None]) -> list[AlertRow]:
+        """The alerts of which a part lies in a span of event time, open where None."""
+        return self.work.alerts(self.model, rule=self.rule.name, slice=self.slice, within=within)
 
+    def reached(self, changed: Sequence[datetime]) -> list[Stretch]:
+        """The stretches in which alerts can be others than before, after the verdicts on the windows ``changed`` are.
 
-def _before(work: Work, model: str, rule: Rule, start: datetime) -> tuple[datetime | None, list[Judgement]]:
-    """The verdicts before a window that it may belong together with, and since when these are all there is."""
-    rows, in_a_row, end, most = list[Judgement](), 0, start, READ_AT_ONCE  # the newest first
-    while True:
-        part = work.verdicts(model, rule.name, end=end, newest_first=True, most=most)
-        for one in part:
-            rows.append(one)
-            in_a_row = in_a_row + 1 if _clears(rule, one) else 0
-            if in_a_row > rule.keep_firing_for:
-                return rows[-in_a_row].window_end, rows[:-in_a_row][::-1]
-        if len(part) < most:
-            return None, rows[::-1]
-        if (long := _long_alert(work, model, rule, rows)) is not None:
-            return long
-        end, most = part[-1].window_start, 2 * most
+        Law: folded again, they and what is stored of the rest are what the whole history amounts to.
+        """
+        left, found = sorted(set(changed)), list[Stretch]()
+        while left:
+            begin, before = self._before(left[0])
+            end, after, left = self._after(left)
+            found.append(Stretch(begin, end, [*before, *after]))
+        return found
 
+    def _before(self, start: datetime) -> tuple[datetime | None, list[Judgement]]:
+        """The verdicts before a window that it may belong together with, and since when these are all there is."""
+        rows, in_a_row, end, most = list[Judgement](), 0, start, READ_AT_ONCE  # the newest first
+        while True:
+            part = self._verdicts(end=end, newest_first=True, most=most)
+            for one in part:
+                rows.append(one)
+                in_a_row = in_a_row + 1 if self._clears(one) else 0
+                if in_a_row > self.rule.keep_firing_for:
+                    return rows[-in_a_row].window_end, rows[:-in_a_row][::-1]
+            if len(part) < most:
+                return None, rows[::-1]
+            if (long := self._long_alert(rows)) is not None:
+                return long
+            end, most = part[-1].window_start, 2 * most
 
-def _long_alert(
-    work: Work, model: str, rule: Rule, rows: Sequence[Judgement]
-) -> tuple[datetime, list[Judgement]] | None:
-    """The verdicts of `_before` where an alert has fired since long before ``rows``, the newest first: as few as do."""
-    place = next((place for place in reversed(range(len(rows))) if rows[place].state == VerdictState.BREACH), None)
-    if place is None:
-        return None
-    known = rows[place]
-    firing = [
-        alert
-        for alert in work.alerts(model, rule=rule.name, within=(known.window_start, known.window_end))
-        if alert.measure == rule.measure and alert.started_at < known.window_start and _stands(work, alert)
-    ]
-    if len(firing) != 1:
-        return None
-    since, until = firing[0].started_at, known.window_start
-    first = work.verdicts(model, rule.name, start=since, end=until, state="breach", most=rule.for_windows)
-    worst = work.worst_breach(model, rule.name, since, until, lowest=rule.comparison == "below")
-    if worst is None or first[0].window_start != since:
-        return None
-    more = [worst] if worst.window_start > first[-1].window_start else []
-    return since, [*first, *more, *rows[: place + 1][::-1]]
+    def _long_alert(self, rows: Sequence[Judgement]) -> tuple[datetime, list[Judgement]] | None:
+        """As few verdicts of `_before` as do, where an alert has fired since long before ``rows``, the newest first."""
+        place = next((place for place in reversed(range(len(rows))) if rows[place].state == VerdictState.BREACH), None)
+        if place is None:
+            return None
+        known = rows[place]
+        firing = [
+            alert
+            for alert in self.alerts((known.window_start, known.window_end))
+            if alert.measure == self.rule.measure
+            and alert.started_at < known.window_start
+            and _stands(self.work, alert)
+        ]
+        if len(firing) != 1:
+            return None
+        since, until = firing[0].started_at, known.window_start
+        first = self._verdicts(start=since, end=until, state="breach", most=self.rule.for_windows)
+        worst = self._worst(since, until, lowest=self.rule.comparison == "below")
+        if worst is None or first[0].window_start != since:
+            return None
+        more = [worst] if worst.window_start > first[-1].window_start else []
+        return since, [*first, *more, *rows[: place + 1][::-1]]
+
+    def _after(self, changed: Sequence[datetime]) -> tuple[datetime | None, list[Judgement], list[datetime]]:
+        """The verdicts from the first changed window on that belong together, their end, and what changed beyond."""
+        rows, left, in_a_row, most = list[Judgement](), list(changed), 0, READ_AT_ONCE
+        start = left[0]
+        while True:
+            part = self._verdicts(start=start, most=most)
+            for one in part if not rows else part[1:]:  # the first of a later part was the last of the one before
+                rows.append(one)
+                in_a_row = in_a_row + 1 if self._clears(one) else 0
+                while left and left[0] <= one.window_start:
+                    in_a_row = 0
+                    del left[0]
+                if in_a_row > self.rule.keep_firing_for:
+                    return one.window_start, rows, left
+            if len(part) < most:
+                return None, rows, []
+            start, most = part[-1].window_start, 2 * most
+
+    def _clears(self, one: Judgement) -> bool:
+        """Whether a verdict is one of those that end an alert."""
+        return one.state == VerdictState.OK and self.rule.cleared_by(one.value)
+
+    def _verdicts(self, **asked: Any) -> list[Judgement]:
+        return self.work.verdicts(self.model, self.rule.name, slice=self.slice, **asked)
+
+    def _worst(self, since: datetime, until: datetime, *, lowest: bool) -> Judgement | None:
+        return self.work.worst_breach(self.model, self.rule.name, since, until, slice=self.slice, lowest=lowest)
 
 
 def _stands(work: Work, alert: AlertRow) -> bool:
@@ -104,29 +144,3 @@ def is_outdated(work: Work, alert: AlertRow) -> bool:
     """Whether an alert is one of its rule as it was before it was changed."""
     steps = work.transitions([alert.id]).get(alert.id, [])
     return bool(steps) and steps[-1].kind == OUTDATED
-
-
-def _after(
-    work: Work, model: str, rule: Rule, changed: Sequence[datetime]
-) -> tuple[datetime | None, list[Judgement], list[datetime]]:
-    """The verdicts from the first changed window on that belong together, where they end, and what changed beyond."""
-    rows, left, in_a_row, most = list[Judgement](), list(changed), 0, READ_AT_ONCE
-    start = left[0]
-    while True:
-        part = work.verdicts(model, rule.name, start=start, most=most)
-        for one in part if not rows else part[1:]:  # the first of a later part was the last of the one before
-            rows.append(one)
-            in_a_row = in_a_row + 1 if _clears(rule, one) else 0
-            while left and left[0] <= one.window_start:
-                in_a_row = 0
-                del left[0]
-            if in_a_row > rule.keep_firing_for:
-                return one.window_start, rows, left
-        if len(part) < most:
-            return None, rows, []
-        start, most = part[-1].window_start, 2 * most
-
-
-def _clears(rule: Rule, one: Judgement) -> bool:
-    """Whether a verdict is one of those that end an alert."""
-    return one.state == VerdictState.OK and rule.cleared_by(one.value)

@@ -9,6 +9,7 @@ from datetime import datetime
 from driftline.events import Window
 from driftline.monitoring.agreement import known_marks, recall
 from driftline.monitoring.model import MonitoredModel
+from driftline.monitoring.segments import Profiled, encoded_segments, profile
 from driftline.profiles import WindowProfile
 from driftline.sketches import encode
 from driftline.store.state import State, WindowRow
@@ -41,13 +42,13 @@ def rebuild(
     for index, (window, version) in enumerate(keys):
         progress(index, len(keys))
         log_rows = model.log.window_rows(window, version, through=through)
-        profile = model.reference.profiled(log_rows, model.schema)
-        profiles.append(profile)
+        profiled = profile(log_rows, model.schema, model.reference)
+        profiles.append(profiled.whole)
         known = before.get((window, version))
-        rows.append(_row(model.name, version, profile, window, 0 if known is None else known.revision))
+        rows.append(_row(model.name, version, profiled, window, 0 if known is None else known.revision))
     progress(len(keys), len(keys))
-    stored = {key: row.profile for key, row in before.items()}
-    fresh = {(row.window, row.version): row.profile for row in rows}
+    stored = {key: (row.profile, row.segments) for key, row in before.items()}
+    fresh = {(row.window, row.version): (row.profile, row.segments) for row in rows}
     differing = {
         window.start
         for window, version in fresh.keys() | stored.keys()
@@ -62,16 +63,17 @@ def rebuild(
     return Rebuilt(len(rows), tuple(sorted(differing)))
 
 
-def _row(model: str, version: str, profile: WindowProfile, window: Window, revision: int) -> WindowRow:
+def _row(model: str, version: str, profiled: Profiled, window: Window, revision: int) -> WindowRow:
     """A window as it comes from the log; what has gone out of it by remote write is followed by what is known now."""
     return WindowRow(
         model=model,
         start=window.start,
         version=version,
         end=window.end,
-        predictions=profile.predictions,
-        labelled=profile.labelled,
-        profile=encode(profile),
+        predictions=profiled.whole.predictions,
+        labelled=profiled.whole.labelled,
+        profile=encode(profiled.whole),
+        segments=encoded_segments(profiled.segments),
         labels_changed=False,
         settled=False,
         revision=revision,

@@ -11,9 +11,11 @@ from typing import Literal
 
 import msgspec
 
-from driftline.events import Window
+from driftline.events import ALL_VERSIONS, Segment, Slice, Window
 from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
+from driftline.profiles.naive import Naive
+from driftline.profiles.segments import SegmentProfile
 from driftline.statistics import Measure
 from driftline.statistics.catalogue import headlines
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, severity_of
@@ -62,7 +64,10 @@ class DriftView(msgspec.Struct, frozen=True):
 
 
 class WindowSummary(msgspec.Struct, frozen=True):
-    """One window of one version, or of all versions together (``*``)."""
+    """One window of one version, or of all versions together (``*``), or of one of their segments.
+
+    Of a segment the columns are not compared with the reference: ``drift`` is empty.
+    """
 
     start: datetime
     end: datetime
@@ -75,6 +80,7 @@ class WindowSummary(msgspec.Struct, frozen=True):
     drift: dict[str, DriftView]  # by feature
     prediction_drift: DriftView | None
     label_drift: DriftView | None
+    segment: Segment | None = None
 
 
 def summarize(
@@ -110,6 +116,48 @@ def summarize(
         prediction_drift=drift.get("prediction"),
         label_drift=drift.get("label"),
     )
+
+
+def summarize_segment(
+    window: Window,
+    slice: Slice,
+    stage: Stage,
+    profile: SegmentProfile,
+    *,
+    positive: str | None,
+    least: int,
+    naive: Naive,
+    more: Iterable[str] = (),
+) -> WindowSummary:
+    """Make the summary of a segment; a measure of fewer than ``least`` rows is no number, but says so."""
+    found = measures(profile.performance, positive=positive, names={*headlines(), *more}, naive=naive)
+    return WindowSummary(
+        start=window.start,
+        end=window.end,
+        version=ALL_VERSIONS,
+        stage=stage,
+        predictions=profile.predictions,
+        labelled=profile.labelled,
+        coverage=_measure_view(if_enough(label_coverage(profile.labelled, profile.predictions), profile, least)),
+        performance={name: _measure_view(if_enough(one, profile, least)) for name, one in found.items()},
+        drift={},
+        prediction_drift=None,
+        label_drift=None,
+        segment=slice.segment,
+    )
+
+
+def if_enough(measure: Measure, profile: SegmentProfile, least: int) -> Measure:
+    """A measure of a segment, without its value where it rests on fewer than ``least`` rows, as in `check`.
+
+    >>> if_enough(Measure("label_coverage", 0.5, n=12), SegmentProfile(predictions=12), 30).problem
+    'too few rows: 12, where at least 30 are needed'
+    """
+    labelled = 0 if profile.performance is None else profile.performance.count
+    rows = profile.predictions if measure.name == "label_coverage" else labelled
+    if measure.value is None or rows >= least:
+        return measure
+    return Measure(measure.name, n=measure.n, problem=f"too few rows: {rows}, where at least {least} are needed")
 
 
 def compare(

@@ -120,7 +120,7 @@ class Profiler:
         if not len(rows):
             return tasks
         self._rows += len(rows)
-        features = ((name, FEATURE + name, kind) for name, kind in self._schema.features.items())
+        features = ((name, FEATURE + name, kind) for name, kind in self._schema.inputs.items())
         outputs = [("latency_seconds", Kind.NUMERIC), ("prediction", self._target)]
         self._into(self._features, rows, features, tasks)
         self._into(self._outputs, rows, ((name, name, kind) for name, kind in outputs), tasks)

@@ -121,7 +121,7 @@ def infer_schema(
 
 def _require_codes(columns: Columns, features: Collection[str]) -> None:
     for name in columns.categorical or ():
-        if name not in features:
+        if name not in features and name not in columns.segments:
             raise UnknownNameError("feature", name, features)
 
 

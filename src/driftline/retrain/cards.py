@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 
 from driftline.errors import UnknownNameError
-from driftline.events import Window
+from driftline.events import Slice, Window
 from driftline.monitoring.summary import WindowSummary
 from driftline.reports.model_card import CardEvent, CardMeasure, CardRows, ModelCard
 from driftline.retrain.contests import UNVERSIONED
@@ -66,7 +66,7 @@ def model_card(model: str, version: str | None, task: str, state: State, registr
 
 def _newest(read: Work, model: str, version: str) -> WindowSummary | None:
     """The newest judged window with labelled predictions of a version."""
-    for body in reversed(read.summaries(model, version=version)):
+    for body in reversed(read.summaries(model, slice=Slice(version))):
         summary = _summary.decode(body)
         if summary.stage == "judged" and summary.labelled:
             return summary

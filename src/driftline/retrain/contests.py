@@ -339,7 +339,7 @@ def register(
         model=name,
         version=result.version,
         created_at=asked_at,
-        signature={feature: kind.value for feature, kind in model.schema.features.items()},
+        signature={feature: kind.value for feature, kind in model.schema.inputs.items()},
         data={**result.data, "request": request.id, "rows": msgspec.to_builtins(record)},
         code=result.code,
         contest=msgspec.Raw(msgspec.json.encode(contest)),

@@ -57,7 +57,7 @@ class Standing:
 def standing(model: MonitoredModel, read: Work, answered: Answered) -> Standing:
     """Judge the windows of a champion on probation by themselves: alerts of other versions' rows are none of it."""
     starts = {start for start, _ in answered.windows}
-    rules = [one for one in model.config.rules if topic_of(one.measure) is Topic.PERFORMANCE]
+    rules = [one for one in model.config.rules if _is_of(one, answered.version)]
     if not starts or not rules:
         return Standing(answered, "", len(starts))
     found = read.windows(model.name, start=min(starts), version=answered.version)
@@ -71,6 +71,12 @@ def standing(model: MonitoredModel, read: Work, answered: Answered) -> Standing:
     }
     bad = next((rule.name for rule in rules if alerts_of(rule, verdicts[rule.name])), "")
     return Standing(answered, bad, len(spoken))
+
+
+def _is_of(rule: Rule, version: str) -> bool:
+    """Whether a rule is on the performance of all rows of a version."""
+    whole = rule.segment == "none" and rule.version in ("all", "each", version)
+    return whole and topic_of(rule.measure) is Topic.PERFORMANCE
 
 
 def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:
@@ -87,7 +93,7 @@ def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:
         positive=positive,
         more=[rule.measure],
     )
-    return JudgedWindow(row.window, verdict_on(rule, rule_facts(model, profile, summary, positive)))
+    return JudgedWindow(row.window, verdict_on(rule, rule_facts(model, profile, summary)))
 
 
 def judged_windows(count: int) -> str:

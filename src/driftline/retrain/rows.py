@@ -139,7 +139,7 @@ def named(rows: pl.DataFrame, schema: Schema, columns: Columns) -> pl.DataFrame:
         "version": columns.version or "version",
         "prediction": columns.prediction or "prediction",
         "label": columns.label or "label",
-        **{FEATURE + name: name for name in schema.features},
+        **{FEATURE + name: name for name in schema.inputs},
         **{SCORE + name: column for name, column in scores.items()},
     }
     return rows.select(pl.col(column).alias(name) for column, name in names.items() if column in rows.columns)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from driftline.profiles import WindowProfile
 from driftline.profiles.naive import NO_REFERENCE, Naive
+from driftline.profiles.segments import SegmentProfile
 from driftline.rules.rule import Rule
 from driftline.rules.topic import LATENCY, feature_measure, is_of_window
 from driftline.rules.verdict import Coverage, Verdict, interval_confidence, judge
@@ -54,14 +55,14 @@ class Distance(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WindowFacts:
-    """What the rows of a window, or of a file, show.
+    """What the rows of a window, of a segment of it, or of a file, show.
 
     ``features`` are compared with the reference, and so are ``prediction`` and ``label`` where there are any.
     ``positive`` is the positive class of a binary model, ``chance`` the p-value below which a distance is no chance,
     ``naive`` what a naive forecast errs by on the reference.
     """
 
-    profile: WindowProfile
+    profile: WindowProfile | SegmentProfile
     features: Mapping[str, Distance] = field(default_factory=dict)
     prediction: Distance | None = None
     label: Distance | None = None
@@ -93,7 +94,7 @@ def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Meas
     profile = facts.profile
     if name == "label_coverage":
         return label_coverage(profile.labelled, profile.predictions, confidence=confidence)
-    if name == LATENCY:
+    if name == LATENCY and isinstance(profile, WindowProfile):
         return latency_p95(profile, confidence=confidence)
     if (of := feature_measure(name)) is not None:
         blank = Measure(name, n=profile.predictions, confidence=confidence)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from driftline.errors import UsageError
-from driftline.rules.topic import feature_measure, rests_on_labels
+from driftline.events import WHOLE, Segment, Slice
+from driftline.rules.topic import feature_measure, of_segments, rests_on_labels
 from driftline.text.numbers import exact
 
 MEASURE_NAME = re.compile(r"[A-Za-z_][\w.]*")
@@ -44,6 +45,9 @@ class Rule:
     labels none of whose rows less than ``min_coverage`` (a share, 0 to 1) are labelled: those that come first are not
     like the others where the delay depends on the outcome.
 
+    It is judged on all rows together, or by an alert of their own on each segment (``segment`` is *all*), on one
+    segment, on each version (``version`` is *each*) or on one version.
+
     An alert ends at the first ok window; with ``clear`` only at one whose value has come back that far (hysteresis),
     and with ``keep_firing_for`` only after so many of them in a row, and one more.
 
@@ -64,6 +68,8 @@ class Rule:
     clear: float | None = None
     keep_firing_for: int = 0
     min_coverage: float = 0.5
+    segment: Segment | str = "none"
+    version: str = "all"
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -95,6 +101,36 @@ class Rule:
                 f"rule {self.name!r}: min_coverage came as {self.min_coverage}; it is a share from 0 to 1, such as 0.5"
             )
         self._check_end()
+        self._check_slice()
+
+    def _check_slice(self) -> None:
+        if not isinstance(self.segment, Segment) and self.segment not in ("none", "all"):
+            raise UsageError(
+                f"rule {self.name!r}: segment came as {self.segment!r}; it is none, all, or a column with its value, "
+                "such as {season: winter}"
+            )
+        if self.segment != "none" and self.version != "all":
+            raise UsageError(
+                f"rule {self.name!r}: both `segment` and `version` came; segments are of all versions together, "
+                "give one of the two"
+            )
+        if self.segment != "none" and not of_segments(self.measure):
+            raise UsageError(
+                f"rule {self.name!r}: `segment` is for rules on performance and on label_coverage; "
+                f"{self.measure} is only known of all rows, leave it out"
+            )
+
+    def judges(self, slice: Slice) -> bool:
+        """Whether the rule speaks of a slice of a window's rows.
+
+        >>> Rule("low", "accuracy", below=0.75, segment="all").judges(Slice(segment=Segment("season", "winter")))
+        True
+        """
+        if self.segment != "none":
+            return slice.segment is not None and self.segment in ("all", slice.segment)
+        if self.version != "all":
+            return slice.version is not None and self.version in ("each", slice.version)
+        return slice == WHOLE
 
     def _check_end(self) -> None:
         if self.keep_firing_for < 0:
@@ -168,9 +204,25 @@ def difference(old: Rule, new: Rule) -> str:
     'accuracy < 0.75 → accuracy < 0.5, for 1 → 2, severity warning → page'
     """
     found = [f"{old.condition} → {new.condition}"] if old.condition != new.condition else []
-    for name in ("for_windows", "severity", "confidence", "min_samples", "min_coverage", "clear", "keep_firing_for"):
+    for name in (
+        "for_windows",
+        "severity",
+        "confidence",
+        "min_samples",
+        "min_coverage",
+        "clear",
+        "keep_firing_for",
+        "segment",
+        "version",
+    ):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            words = ["none" if one is None else one if isinstance(one, str) else exact(one) for one in (before, after)]
+            words = [_said(one) for one in (before, after)]
             found.append(f"{name.removesuffix('_windows')} {words[0]} → {words[1]}")
     return ", ".join(found)
+
+
+def _said(value: float | str | Segment | None) -> str:
+    if isinstance(value, Segment):
+        return value.words
+    return "none" if value is None else value if isinstance(value, str) else exact(value)

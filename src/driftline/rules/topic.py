@@ -55,6 +55,15 @@ def rests_on_labels(measure: str) -> bool:
     return measure not in CATALOGUE or CATALOGUE[measure].rests_on_labels
 
 
+def of_segments(measure: str) -> bool:
+    """Whether a measure is known of the segments of a window, not only of all its rows.
+
+    >>> of_segments("accuracy"), of_segments("label_coverage"), of_segments("prediction_drift")
+    (True, True, False)
+    """
+    return topic_of(measure) is Topic.PERFORMANCE or measure == "label_coverage"
+
+
 def needs_labels(measure: str) -> bool:
     """Whether a window can be judged by a measure only when its labels are in, or overdue.
 

@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from driftline.events import ALL_VERSIONS, Label, Window
+from driftline.events import WHOLE, Label, Slice, Window
 from driftline.store.tables import (
     ALERTS,
     COUNTERS,
@@ -62,7 +62,7 @@ class KnownPrediction:
 
 @dataclass(frozen=True, slots=True)
 class WindowRow:
-    """One window of one version. ``profile`` is the encoded `WindowProfile`."""
+    """One window of one version. ``profile`` is the encoded `WindowProfile`, ``segments`` the `SegmentProfiles`."""
 
     model: str
     start: datetime
@@ -76,6 +76,7 @@ class WindowRow:
     pushed: bool = False
     revision: int = 0
     assess_at: datetime | None = None
+    segments: bytes | None = None
 
     @property
     def window(self) -> Window:
@@ -105,6 +106,7 @@ class Judgement:
     current: bool
     bound: float | None = None
     confidence: float | None = None
+    slice: Slice = WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,22 @@ class AlertRow:
     muted: str = ""
     bound: float | None = None
     confidence: float | None = None
+    slice: Slice = WHOLE
+
+    @property
+    def name(self) -> str:
+        """Its rule, and which rows it speaks of where these are not all."""
+        return self.slice.titled(self.rule)
+
+    @property
+    def version(self) -> str:
+        """The version that it speaks of; empty where it speaks of all."""
+        return self.slice.version or ""
+
+    @property
+    def segment(self) -> str:
+        """The segment that it speaks of, such as ``season=winter``; empty where it speaks of all rows."""
+        return str(self.slice.segment or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,16 +424,16 @@ class Work:
         self.connection.execute(WINDOWS.delete().where(WINDOWS.c.model == model))
         self.connection.execute(SUMMARIES.delete().where(SUMMARIES.c.model == model))
 
-    def put_summary(self, model: str, start: datetime, version: str, body: bytes) -> None:
-        """Store what people are shown of a window; version ``*`` is all versions together."""
-        statement = upsert(SUMMARIES).values(model=model, start=start, version=version, body=body)
+    def put_summary(self, model: str, start: datetime, slice: Slice, body: bytes) -> None:
+        """Store what people are shown of a slice of a window's rows."""
+        statement = upsert(SUMMARIES).values(model=model, start=start, slice=slice, body=body)
         self.connection.execute(statement.on_conflict_do_update(set_={"body": statement.excluded.body}))
 
-    def summary(self, model: str, start: datetime, version: str = ALL_VERSIONS) -> bytes | None:
+    def summary(self, model: str, start: datetime, slice: Slice = WHOLE) -> bytes | None:
         """What people are shown of one window."""
         found: bytes | None = self.connection.execute(
             sa.select(SUMMARIES.c.body).where(
-                SUMMARIES.c.model == model, SUMMARIES.c.start == start, SUMMARIES.c.version == version
+                SUMMARIES.c.model == model, SUMMARIES.c.start == start, SUMMARIES.c.slice == slice
             )
         ).scalar_one_or_none()
         return found
@@ -426,11 +444,11 @@ class Work:
         *,
         start: datetime | None = None,
         end: datetime | None = None,
-        version: str = ALL_VERSIONS,
+        slice: Slice = WHOLE,
         newest: int | None = None,
     ) -> list[bytes]:
         """What people are shown of the windows that start in [start, end), or of its ``newest``, in order of time."""
-        statement = sa.select(SUMMARIES.c.body).where(SUMMARIES.c.model == model, SUMMARIES.c.version == version)
+        statement = sa.select(SUMMARIES.c.body).where(SUMMARIES.c.model == model, SUMMARIES.c.slice == slice)
         if start is not None:
             statement = statement.where(SUMMARIES.c.start >= start)
         if end is not None:
@@ -456,6 +474,7 @@ class Work:
         *,
         rule: str | None = None,
         rules: Iterable[str] | None = None,
+        slice: Slice | None = None,
         window_start: datetime | None = None,
         start: datetime | None = None,
         end: datetime | None = None,
@@ -464,13 +483,16 @@ class Work:
         """Judgements in order of window and of moment: what is known now, or with ``current=False`` all of them.
 
         Those of one window, or of the windows that start in [start, end). By the names of ``rules`` only those windows
-        are read; without them the whole history is passed by.
+        are read; without them the whole history is passed by. They are of one ``slice`` of the windows' rows, or
+        without it of all that there are.
         """
         statement = sa.select(JUDGEMENTS).where(JUDGEMENTS.c.model == model)
         if rule is not None:
             statement = statement.where(JUDGEMENTS.c.rule == rule)
         if rules is not None:
             statement = statement.where(JUDGEMENTS.c.rule.in_(list(rules)))
+        if slice is not None:
+            statement = statement.where(JUDGEMENTS.c.slice == slice)
         if window_start is not None:
             statement = statement.where(JUDGEMENTS.c.window_start == window_start)
         if start is not None:
@@ -482,10 +504,10 @@ class Work:
         statement = statement.order_by(JUDGEMENTS.c.window_start, JUDGEMENTS.c.id)
         return [_as(Judgement, row) for row in self.connection.execute(statement)]
 
-    def newest_judgements(self, model: str, rule: str, most: int) -> list[Judgement]:
+    def newest_judgements(self, model: str, rule: str, most: int, *, slice: Slice = WHOLE) -> list[Judgement]:
         """What is known now of the newest windows that a rule has judged, in order of window."""
         statement = sa.select(JUDGEMENTS).where(
-            JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current
+            JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.slice == slice, JUDGEMENTS.c.current
         )
         newest = statement.order_by(JUDGEMENTS.c.window_start.desc(), JUDGEMENTS.c.id.desc()).limit(most)
         return [_as(Judgement, row) for row in self.connection.execute(newest)][::-1]
@@ -496,14 +518,14 @@ class Work:
         The newest is looked for among the last `JUDGED_LATELY` windows. Two statements, however many alerts.
         """
         found: dict[str, list[Judgement]] = {}
-        newest: dict[tuple[str, str], Judgement] = {}
+        newest: dict[tuple[str, str, Slice], Judgement] = {}
         for ids in _batches(row.id for row in alerts):
             for row in self.connection.execute(_of_its_window(ids)):
                 found.setdefault(row.alert, []).append(_as(Judgement, row))
             for row in self.connection.execute(_newest_of_its_rule(ids)):
-                newest[row.model, row.rule] = _as(Judgement, row)
+                newest[row.model, row.rule, row.slice] = _as(Judgement, row)
         for alert in alerts:
-            if (one := newest.get((alert.model, alert.rule))) is not None:
+            if (one := newest.get((alert.model, alert.rule, alert.slice))) is not None:
                 found.setdefault(alert.id, []).append(one)
         return found
 
@@ -512,6 +534,7 @@ class Work:
         model: str,
         rule: str,
         *,
+        slice: Slice = WHOLE,
         start: datetime | None = None,
         end: datetime | None = None,
         state: str | None = None,
@@ -522,6 +545,7 @@ class Work:
         statement = sa.select(JUDGEMENTS).where(
             JUDGEMENTS.c.model == model,
             JUDGEMENTS.c.rule == rule,
+            JUDGEMENTS.c.slice == slice,
             JUDGEMENTS.c.current,
             JUDGEMENTS.c.state != "nodata" if state is None else JUDGEMENTS.c.state == state,
         )
@@ -533,12 +557,15 @@ class Work:
         statement = statement.order_by(order.desc() if newest_first else order).limit(most)
         return [_as(Judgement, row) for row in self.connection.execute(statement)]
 
-    def worst_breach(self, model: str, rule: str, start: datetime, end: datetime, *, lowest: bool) -> Judgement | None:
+    def worst_breach(
+        self, model: str, rule: str, start: datetime, end: datetime, *, slice: Slice = WHOLE, lowest: bool
+    ) -> Judgement | None:
         """The breach of the lowest or highest value among the windows in [start, end), the oldest of equals."""
         order = JUDGEMENTS.c.value if lowest else JUDGEMENTS.c.value.desc()
         statement = sa.select(JUDGEMENTS).where(
             JUDGEMENTS.c.model == model,
             JUDGEMENTS.c.rule == rule,
+            JUDGEMENTS.c.slice == slice,
             JUDGEMENTS.c.window_start >= start,
             JUDGEMENTS.c.window_start < end,
             JUDGEMENTS.c.current,
@@ -547,9 +574,14 @@ class Work:
         row = self.connection.execute(statement.order_by(order, JUDGEMENTS.c.window_start).limit(1)).one_or_none()
         return None if row is None else _as(Judgement, row)
 
-    def breaches_in_a_row(self, model: str, rule: str, *, since: datetime | None = None) -> int:
+    def breaches_in_a_row(self, model: str, rule: str, *, slice: Slice = WHOLE, since: datetime | None = None) -> int:
         """How many breaches of a rule there are since a window, or without one after the last window that was ok."""
-        of_rule = (JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current)
+        of_rule = (
+            JUDGEMENTS.c.model == model,
+            JUDGEMENTS.c.rule == rule,
+            JUDGEMENTS.c.slice == slice,
+            JUDGEMENTS.c.current,
+        )
         if since is None:
             last_ok = (
                 sa.select(JUDGEMENTS.c.window_start)
@@ -566,17 +598,22 @@ class Work:
 
     def put_judgement(self, row: Judgement) -> None:
         """Store what is known now; what was known before stays, no longer current."""
+        self.retire_judgement(row)
+        self.connection.execute(JUDGEMENTS.insert().values(_values(row)))
+
+    def retire_judgement(self, row: Judgement) -> None:
+        """Make what a rule said of a slice of a window a thing of the past."""
         self.connection.execute(
             JUDGEMENTS.update()
             .where(
                 JUDGEMENTS.c.model == row.model,
                 JUDGEMENTS.c.rule == row.rule,
+                JUDGEMENTS.c.slice == row.slice,
                 JUDGEMENTS.c.window_start == row.window_start,
                 JUDGEMENTS.c.current,
             )
             .values(current=False)
         )
-        self.connection.execute(JUDGEMENTS.insert().values(_values(row)))
 
     def retire_judgements(self, model: str, rules: Iterable[str]) -> None:
         """Make the judgements of rules that are no longer configured a thing of the past."""
@@ -586,11 +623,22 @@ class Work:
             .values(current=False)
         )
 
+    def judged_slices(self, model: str, rule: str) -> set[Slice]:
+        """The slices that a rule has judged, as far as that is known now, or has had an alert of."""
+        statements = (
+            sa.select(JUDGEMENTS.c.slice).where(
+                JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current
+            ),
+            sa.select(ALERTS.c.slice).where(ALERTS.c.model == model, ALERTS.c.rule == rule),
+        )
+        return {found for one in statements for found in self.connection.execute(one.distinct()).scalars()}
+
     def alerts(
         self,
         model: str | None = None,
         *,
         rule: str | None = None,
+        slice: Slice | None = None,
         status: str | None = None,
         within: tuple[datetime | None, datetime | None] = (None, None),
         before: AlertRow | None = None,
@@ -606,6 +654,8 @@ class Work:
             statement = statement.where(ALERTS.c.model == model)
         if rule is not None:
             statement = statement.where(ALERTS.c.rule == rule)
+        if slice is not None:
+            statement = statement.where(ALERTS.c.slice == slice)
         if status is not None:
             statement = statement.where(ALERTS.c.status == status)
         if begin is not None:
@@ -648,13 +698,13 @@ class Work:
 
     # ---- metrics ----------------------------------------------------------------------------------------------------
 
-    def summaries_of(self, model: str, start: datetime) -> dict[str, bytes]:
-        """What people are shown of one window, by version; ``*`` is all versions together."""
-        statement = sa.select(SUMMARIES.c.version, SUMMARIES.c.body)
+    def summaries_of(self, model: str, start: datetime) -> dict[Slice, bytes]:
+        """What people are shown of one window, by slice of its rows."""
+        statement = sa.select(SUMMARIES.c.slice, SUMMARIES.c.body)
         found = self.connection.execute(
-            statement.where(SUMMARIES.c.model == model, SUMMARIES.c.start == start).order_by(SUMMARIES.c.version)
+            statement.where(SUMMARIES.c.model == model, SUMMARIES.c.start == start).order_by(SUMMARIES.c.slice)
         )
-        return {row.version: row.body for row in found}
+        return {row.slice: row.body for row in found}
 
     def count_transitions(self, model: str) -> dict[str, tuple[int, str, datetime]]:
         """Of each kind of step in the lives of a model's alerts: how many, and the newest one's alert and moment."""
@@ -715,6 +765,7 @@ def _of_its_window(alerts: Sequence[str]) -> sa.Select[Any]:
     its_window = sa.and_(
         JUDGEMENTS.c.model == ALERTS.c.model,
         JUDGEMENTS.c.rule == ALERTS.c.rule,
+        JUDGEMENTS.c.slice == ALERTS.c.slice,
         JUDGEMENTS.c.window_start == ALERTS.c.window_start,
         JUDGEMENTS.c.current,
     )
@@ -724,11 +775,18 @@ def _of_its_window(alerts: Sequence[str]) -> sa.Select[Any]:
 
 def _newest_of_its_rule(alerts: Sequence[str]) -> sa.Select[Any]:
     """The newest current judgement with a value of each rule that has such alerts."""
-    rules = sa.select(ALERTS.c.model, ALERTS.c.rule).where(ALERTS.c.id.in_(alerts)).distinct().subquery()
+    rules = (
+        sa.select(ALERTS.c.model, ALERTS.c.rule, ALERTS.c.slice).where(ALERTS.c.id.in_(alerts)).distinct().subquery()
+    )
     one = JUDGEMENTS.alias()
     lately = (
         sa.select(one.c.id, one.c.window_start, one.c.value, one.c.state)
-        .where(one.c.model == rules.c.model, one.c.rule == rules.c.rule, one.c.current)
+        .where(
+            one.c.model == rules.c.model,
+            one.c.rule == rules.c.rule,
+            one.c.slice == rules.c.slice,
+            one.c.current,
+        )
         .order_by(one.c.window_start.desc(), one.c.id.desc())
         .limit(JUDGED_LATELY)
         .correlate(rules)

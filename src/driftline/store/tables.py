@@ -10,6 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from driftline.events import Slice, slice_of
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,6 +28,21 @@ class Moment(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:
         """From the database."""
         return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class SliceText(sa.types.TypeDecorator[Slice]):
+    """Which rows of a window are meant, as the text of a `Slice`: empty for all of them."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: Slice | None, dialect: Any) -> str | None:
+        """To the database."""
+        return None if value is None else value.text
+
+    def process_result_value(self, value: str | None, dialect: Any) -> Slice | None:
+        """From the database."""
+        return None if value is None else slice_of(value)
 
 
 METADATA = sa.MetaData()
@@ -135,6 +152,7 @@ WINDOWS = sa.Table(
     sa.Column("pushed", sa.Boolean, nullable=False),  # its measures have gone out by remote write since it was settled
     sa.Column("revision", sa.Integer, nullable=False),  # how often it was settled
     sa.Column("assess_at", Moment),  # the watermark from which on there is something to judge; null: at once
+    sa.Column("segments", sa.LargeBinary),  # the profiles of its segments; null where the model has none
     # They spare a search the profiles, which stand in the rows.
     sa.Index("windows_to_assess", "model", "settled", "start", "assess_at"),
     sa.Index("windows_by_labels_changed", "model", "labels_changed", "start"),
@@ -146,7 +164,7 @@ SUMMARIES = sa.Table(
     METADATA,
     sa.Column("model", sa.String, primary_key=True),
     sa.Column("start", Moment, primary_key=True),
-    sa.Column("version", sa.String, primary_key=True),  # "*": all versions together
+    sa.Column("slice", SliceText, primary_key=True),  # all rows, those of a version, or those of a segment
     sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of what people are shown of the window
 )
 
@@ -169,6 +187,7 @@ JUDGEMENTS = sa.Table(
     sa.Column("current", sa.Boolean, nullable=False),  # what is known now; the others are what was known then
     sa.Column("bound", sa.Float),  # what the rule compared, at its own one-sided confidence
     sa.Column("confidence", sa.Float),
+    sa.Column("slice", SliceText, nullable=False, server_default=""),
     sa.Index("judgements_by_window", "model", "rule", "window_start"),
 )
 
@@ -201,6 +220,7 @@ ALERTS = sa.Table(
     sa.Column("muted", sa.String, nullable=False),  # why nobody is told of it now; empty: they are
     sa.Column("bound", sa.Float),
     sa.Column("confidence", sa.Float),
+    sa.Column("slice", SliceText, nullable=False, server_default=""),
     sa.Index("alerts_by_status", "status"),
 )
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 import numpy as np
 
 from driftline.config.load import Config
-from driftline.events import ALL_VERSIONS
+from driftline.events import WHOLE, Slice
 from driftline.exporters.prometheus import (
     LATENCY_BUCKETS_SECONDS,
     DriftSample,
     LatencyCounts,
     ModelMetrics,
+    Monitor,
     OutputDriftSample,
     PerformanceSample,
     ServiceMetrics,
@@ -88,13 +89,15 @@ def _model(
     stored = read.model(model)
     newest = read.newest_settled_start(model)
     whole: WindowSummary | None = None
-    summaries: list[WindowSummary] = []
-    monitors: dict[str, str] = {}
+    summaries: list[WindowSummary] = []  # of the versions
+    segments: list[WindowSummary] = []
+    monitors: dict[Monitor, str] = {}
     if newest is not None:
-        decoded = {version: _summary.decode(body) for version, body in read.summaries_of(model, newest).items()}
-        whole = decoded.pop(ALL_VERSIONS, None)
-        summaries = list(decoded.values())
-        monitors = {one.rule: one.state for one in read.judgements(model, window_start=newest)}
+        decoded = {slice: _summary.decode(body) for slice, body in read.summaries_of(model, newest).items()}
+        whole = decoded.pop(WHOLE, None)
+        segments = [one for slice, one in decoded.items() if slice.segment is not None]
+        summaries = [one for slice, one in decoded.items() if slice.segment is None]
+        monitors = {Monitor(one.rule, one.slice): one.state for one in read.judgements(model, window_start=newest)}
     firing = read.alerts(model, status="firing")
     evaluated = read.newest_judgement(model)
     last_arrival = stored.last_arrival if stored is not None else None
@@ -113,6 +116,11 @@ def _model(
             for one in summaries
             for metric, view in one.performance.items()
         ],
+        segments=[
+            PerformanceSample("", metric, view.value, view.low, view.high, view.n, str(one.segment))
+            for one in segments
+            for metric, view in one.performance.items()
+        ],
         drift=[
             DriftSample(one.version, feature, view.measure, view.beyond_chance, view.threshold)
             for one in summaries
@@ -127,7 +135,11 @@ def _model(
         window_end_timestamp_seconds=whole.end.timestamp() if whole else None,
         alerts={severity.value: sum(row.severity == severity for row in firing) for severity in Severity},
         monitors=monitors,
-        breaches={rule.name: breaches_of(read, model, rule, firing) for rule in rules},
+        breaches={
+            Monitor(rule.name, slice): breaches_of(read, model, rule, firing, slice)
+            for rule in rules
+            for slice in _slices_of(rule, monitors, firing)
+        },
         latency=_latency(stored.latency if stored else None),
         task=task,
         output_drift=[
@@ -150,10 +162,18 @@ def _model(
     )
 
 
-def breaches_of(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow]) -> int:
+def _slices_of(rule: Rule, monitors: Iterable[Monitor], firing: Sequence[AlertRow]) -> list[Slice]:
+    """The slices that a rule has judged in the newest judged window, or has a firing alert of."""
+    if rule.judges(WHOLE):
+        return [WHOLE]
+    judged = {one.slice for one in monitors if one.rule == rule.name}
+    return sorted(judged | {row.slice for row in firing if row.rule == rule.name})
+
+
+def breaches_of(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow], slice: Slice = WHOLE) -> int:
     """How many judged windows in a row a rule is in breach, as its alert counts them: `for` and more while it fires."""
-    started = next((row.started_at for row in firing if row.rule == rule.name), None)
-    found = read.breaches_in_a_row(model, rule.name, since=started)
+    started = next((row.started_at for row in firing if (row.rule, row.slice) == (rule.name, slice)), None)
+    found = read.breaches_in_a_row(model, rule.name, slice=slice, since=started)
     return min(found, rule.for_windows - 1) if started is None else max(found, rule.for_windows)
 
 

@@ -13,7 +13,7 @@ from driftline.alerts.message import AlertView, StepView
 from driftline.alerts.view import alert_view
 from driftline.config.load import Config
 from driftline.errors import UnknownNameError, UsageError
-from driftline.events import ALL_VERSIONS, Schema
+from driftline.events import WHOLE, Schema, Segment, Slice
 from driftline.monitoring.guesses import ModelGuesses
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
@@ -27,6 +27,13 @@ from driftline.store.state import AlertRow, Judgement, State, Work
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
+
+
+class SegmentsView(msgspec.Struct, frozen=True):
+    """A column that tells segments apart, and the values that rows can have in it."""
+
+    column: str
+    values: list[str]
 
 
 class ModelView(msgspec.Struct, frozen=True):
@@ -48,10 +55,14 @@ class ModelView(msgspec.Struct, frozen=True):
     rules: list[str]
     positive: PositiveView | None = None
     notes: list[str] = []
+    segments: list[SegmentsView] = []
 
 
 class VerdictView(msgspec.Struct, frozen=True):
-    """What a rule says of a window now; ``bound`` is what it compared, at its own one-sided ``confidence``."""
+    """What a rule says of a window now; ``bound`` is what it compared, at its own one-sided ``confidence``.
+
+    It speaks of all rows, or of those of ``version`` or ``segment``.
+    """
 
     rule: str
     state: str
@@ -64,6 +75,18 @@ class VerdictView(msgspec.Struct, frozen=True):
     judged_at: datetime
     bound: float | None = None
     confidence: float | None = None
+    version: str | None = None
+    segment: Segment | None = None
+
+    @property
+    def slice(self) -> Slice:
+        """Which rows of the window it speaks of."""
+        return Slice(self.version, self.segment)
+
+    @property
+    def name(self) -> str:
+        """Its rule, and which rows it speaks of where these are not all."""
+        return self.slice.titled(self.rule)
 
 
 class WindowView(msgspec.Struct, frozen=True):
@@ -113,23 +136,51 @@ class Views:
         end: datetime | None = None,
         version: str | None = None,
         newest: int | None = None,
+        segment: str | None = None,
     ) -> list[WindowView]:
         """The windows that start in [start, end), in order of time; of one version or of all together.
 
-        With ``newest``, the newest so many of them. What was judged is read of these windows only.
+        With ``newest``, the newest so many of them. ``segment`` is such as ``season:winter``. What was judged is read
+        of these windows only: all rows have the verdicts of every slice, a version those of all rows and its own, a
+        segment its own.
         """
+        slice = self.slice(model, version=version, segment=segment)
         rules = [rule.name for rule in self.model_config(model).rules]
         with self._state.read() as read:
-            bodies = read.summaries(model, start=start, end=end, version=version or ALL_VERSIONS, newest=newest)
+            bodies = read.summaries(model, start=start, end=end, slice=slice, newest=newest)
             summaries = [_summary.decode(body) for body in bodies]
             judged: list[Judgement] = []
             if summaries:
                 first, last = summaries[0].start, summaries[-1].end
-                judged = read.judgements(model, rules=rules, start=first, end=last)
+                only = slice if slice.segment is not None else None
+                judged = read.judgements(model, rules=rules, slice=only, start=first, end=last)
         verdicts: dict[datetime, list[VerdictView]] = {}
         for one in judged:
-            verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
+            if slice == WHOLE or one.slice.covers(slice):
+                verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
         return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
+
+    def segments(self, model: str) -> list[WindowSummary]:
+        """The segments of the newest judged window, in order."""
+        with self._state.read() as read:
+            newest = read.newest_settled_start(model)
+            found = {} if newest is None else read.summaries_of(model, newest)
+        return [_summary.decode(body) for slice, body in sorted(found.items()) if slice.segment is not None]
+
+    def slice(self, model: str, *, version: str | None = None, segment: str | None = None) -> Slice:
+        """The slice that is asked for; an unknown model or column of segments is an error that names the known."""
+        columns = self.model_config(model).columns.segments
+        if not segment:
+            return Slice(version or None)
+        if version:
+            raise UsageError("both `version` and `segment` came; segments are of all versions together, give one")
+        name = max((one for one in columns if segment.startswith(f"{one}:")), key=len, default=None)
+        if name is None:
+            came, colon, _ = segment.partition(":")
+            if not colon:
+                raise UsageError(f"segment={segment} came; write a column and its value, such as season:winter")
+            raise UnknownNameError("column of segments", came, columns)
+        return Slice(segment=Segment(name, segment.removeprefix(f"{name}:")))
 
     def requests(self, model: str) -> list[RequestView]:
         """The newest requests for challengers of a model."""
@@ -195,6 +246,7 @@ class Views:
             rules=[rule.expression for rule in rules],
             positive=guesses.positive,
             notes=list(guesses.notes),
+            segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],
         )
 
 
@@ -255,7 +307,7 @@ def _known_alert(read: Work, id: str) -> AlertRow:
 
 def _verdict_view(one: Judgement) -> VerdictView:
     ends = one.low, one.high, one.n, one.threshold, one.reason, one.judged_at, one.bound, one.confidence
-    return VerdictView(one.rule, one.state, one.value, *ends)
+    return VerdictView(one.rule, one.state, one.value, *ends, one.slice.version, one.slice.segment)
 
 
 def timezones_of(config: Config) -> dict[str, str]:

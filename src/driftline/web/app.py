@@ -108,12 +108,16 @@ def _answers(service: Service) -> APIRouter:
 
     @router.get("/models/{model}/windows", summary="Windows with measures, drift and verdicts, in order of time.")
     def windows(
-        model: str, start: datetime | None = None, end: datetime | None = None, version: str | None = None
+        model: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: str | None = None,
+        segment: str | None = None,
     ) -> Response:
         for name, moment in (("start", start), ("end", end)):
             if moment is not None and moment.tzinfo is None:
                 raise UsageError(f"{name}={moment.isoformat()} came without a time zone; add one, such as 'Z' for UTC")
-        found = service.views.windows(model, start=start, end=end, version=version)
+        found = service.views.windows(model, start=start, end=end, version=version, segment=segment)
         return json_answer({"model": model, "windows": [_flat(one) for one in found]})
 
     @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")

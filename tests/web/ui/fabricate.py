@@ -14,7 +14,7 @@ import msgspec
 
 from driftline.alerts.message import AlertView, Span, StepView
 from driftline.errors import UnknownNameError
-from driftline.events import Task, Window, WindowSpec
+from driftline.events import WHOLE, Slice, Task, Window, WindowSpec
 from driftline.monitoring.options import LabelsConfig, ModelConfig
 from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary
 from driftline.profiles import Columns
@@ -79,7 +79,18 @@ class Fake:
         """As `Views.model`."""
         return self.shown[model]
 
-    def windows(self, model: str, /, *, start: datetime | None = None) -> list[WindowView]:
+    def slice(self, model: str, /, *, version: str | None = None, segment: str | None = None) -> Slice:
+        """As `Views.slice`."""
+        assert not version and not segment, "the fabricated models are shown as a whole"
+        return WHOLE
+
+    def segments(self, model: str, /) -> list[WindowSummary]:
+        """As `Views.segments`."""
+        return []
+
+    def windows(
+        self, model: str, /, *, start: datetime | None = None, version: str | None = None, segment: str | None = None
+    ) -> list[WindowView]:
         """As `Views.windows`."""
         return [one for one in self.of_windows[model] if start is None or one.summary.start >= start]
 

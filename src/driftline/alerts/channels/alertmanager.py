@@ -213,6 +213,7 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
             "rule": alert.rule,
             "measure": alert.measure,
             "alert_id": alert.id,
+            **{name: text for name, text in alert.slice.labels.items() if text},
         },
         "annotations": {name: text for name, text in annotations.items() if text},
         # Wall-clock time: Alertmanager shows how long ago it was, and an event time may be years ago.

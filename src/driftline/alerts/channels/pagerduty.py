@@ -60,7 +60,7 @@ def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
         return event
     said, latest = told(alert), alert.latest
     model, measure = line(alert.model, _NAME_LIMIT), line(alert.measure, _NAME_LIMIT)
-    told_in_short = alert.title if notice.event is Event.TEST else f"{alert.rule}: {number_lines(alert)[0]}"
+    told_in_short = alert.title if notice.event is Event.TEST else f"{alert.name}: {number_lines(alert)[0]}"
     severity = "info" if notice.event is Event.TEST else _SEVERITIES.get(alert.severity, "warning")
     event["payload"] = {
         "summary": line(f"{model}: {told_in_short}", SUMMARY_LIMIT),

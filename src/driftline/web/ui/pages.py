@@ -15,7 +15,9 @@ from fastapi import APIRouter, Request, Response
 
 from driftline.alerts.message import AlertView, StepView
 from driftline.errors import UnknownNameError
+from driftline.events import WHOLE, Slice
 from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, decode_contest
 from driftline.text import numbers
@@ -64,7 +66,15 @@ class Views(Protocol):
     def model(self, model: str, /) -> ModelView:
         """One model."""
 
-    def windows(self, model: str, /, *, start: datetime | None = None) -> list[WindowView]:
+    def slice(self, model: str, /, *, version: str | None = None, segment: str | None = None) -> Slice:
+        """The rows that are asked for; `UsageError` and `UnknownNameError` for what are none."""
+
+    def segments(self, model: str, /) -> list[WindowSummary]:
+        """The segments of the newest judged window."""
+
+    def windows(
+        self, model: str, /, *, start: datetime | None = None, version: str | None = None, segment: str | None = None
+    ) -> list[WindowView]:
         """Windows from a moment on, in order of time."""
 
     def alerts(self, model: str | None = None, /) -> list[AlertView]:
@@ -97,8 +107,19 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
             text = render(request, "missing.html", came=model, known=error.known)
             return _html(request, text, status=404)
         view = views.model(model)
-        windows = _windows(views, view, config, everything=request.query_params.get("windows") == "all")
-        page = shown.model_page(view, config, windows, views.alerts(model))
+        version, segment = (request.query_params.get(name) for name in ("version", "segment"))
+        slice = views.slice(model, version=version, segment=segment)
+        everything = request.query_params.get("windows") == "all"
+        windows = _windows(views, view, config, everything=everything, version=version, segment=segment)
+        page = shown.model_page(
+            view,
+            config,
+            windows,
+            views.alerts(model),
+            slice=slice,
+            newest=windows if slice == WHOLE else _windows(views, view, config, most=3),
+            segments=views.segments(model) if view.segments else (),
+        )
         challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
         steps = {one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one, _ in challengers}
         text = render(
@@ -147,14 +168,21 @@ def _index_row(views: Views, view: ModelView, firing: Sequence[AlertView]) -> tu
 
 
 def _windows(
-    views: Views, view: ModelView, config: ModelConfig, *, everything: bool = False, most: int = WINDOWS_SHOWN
+    views: Views,
+    view: ModelView,
+    config: ModelConfig,
+    *,
+    everything: bool = False,
+    most: int = WINDOWS_SHOWN,
+    version: str | None = None,
+    segment: str | None = None,
 ) -> list[WindowView]:
     """The newest windows, or all of them. A few lengths more than asked for are read: months are not equally long."""
     if everything or view.watermark is None or view.windows <= most:
-        return views.windows(view.name)
+        return views.windows(view.name, version=version, segment=segment)
     newest = config.window.window_of(view.watermark)
     start = newest.start - (newest.end - newest.start) * (most + most // 10)
-    return views.windows(view.name, start=start)[-most:]
+    return views.windows(view.name, start=start, version=version, segment=segment)[-most:]
 
 
 # ---- rendering ------------------------------------------------------------------------------------------------------

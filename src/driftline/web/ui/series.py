@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from driftline.alerts.message import AlertView
 from driftline.charts import lines
-from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import MeasureView, WindowSummary
 from driftline.rules import Rule
 from driftline.statistics import CATALOGUE
@@ -58,7 +57,7 @@ def performance_chart(
     name: str,
     windows: Sequence[WindowView],
     alerts: Sequence[AlertView],
-    config: ModelConfig,
+    rules: Sequence[Rule],
     zone: ZoneInfo,
     *,
     small: bool,
@@ -69,7 +68,7 @@ def performance_chart(
         name,
         windows,
         [one for one in alerts if one.measure == name],
-        [rule for rule in config.rules if rule.measure == name],
+        [rule for rule in rules if rule.measure == name],
         zone,
         lambda one: one.performance.get(name) or MeasureView(None, None, None, 0, "no labelled rows"),
         SMALLER_HEIGHT if small else HEIGHT,
@@ -77,7 +76,7 @@ def performance_chart(
 
 
 def coverage_chart(
-    windows: Sequence[WindowView], alerts: Sequence[AlertView], config: ModelConfig, zone: ZoneInfo
+    windows: Sequence[WindowView], alerts: Sequence[AlertView], rules: Sequence[Rule], zone: ZoneInfo
 ) -> Chart:
     """Draw over time which share of the predictions has its label."""
     return _chart(
@@ -85,7 +84,7 @@ def coverage_chart(
         "Label coverage",
         windows,
         [one for one in alerts if one.measure == COVERAGE],
-        [rule for rule in config.rules if rule.measure == COVERAGE],
+        [rule for rule in rules if rule.measure == COVERAGE],
         zone,
         lambda one: MeasureView(one.coverage.value, None, None, one.coverage.n, one.coverage.problem),
         COVERAGE_HEIGHT,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from driftline.alerts.message import AlertView, told
 from driftline.charts import sparks
+from driftline.events import WHOLE, Segment, Slice
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.rules import Rule
@@ -51,6 +53,16 @@ class Row:
     coverage: Cell
     cells: tuple[Cell, ...]
     verdicts: tuple[VerdictView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A segment in the newest judged window; ``query`` shows its windows."""
+
+    segment: Segment
+    query: str
+    summary: WindowSummary
+    cell: Cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,29 +112,46 @@ class ModelPage:
     judged: str
     drift: tuple[DriftRow, ...]
     missing: tuple[tuple[str, str], ...]
+    slice: Slice
+    query: str
+    segments: tuple[SegmentRow, ...]
 
 
 def model_page(
-    model: ModelView, config: ModelConfig, windows: Sequence[WindowView], alerts: Sequence[AlertView]
+    model: ModelView,
+    config: ModelConfig,
+    windows: Sequence[WindowView],
+    alerts: Sequence[AlertView],
+    *,
+    slice: Slice = WHOLE,
+    newest: Sequence[WindowView] = (),
+    segments: Sequence[WindowSummary] = (),
 ) -> ModelPage:
-    """Bring together what the page of one model shows; ``windows`` in order of time."""
+    """Bring together what the page of one model shows; ``windows`` in order of time.
+
+    They are of one ``slice`` of the rows; ``newest`` are the newest ones of all rows, ``segments`` those of the newest
+    judged window.
+    """
     zone = ZoneInfo(config.window.timezone)
     rules = {rule.name: rule for rule in config.rules}
     names = measures_of(windows, config.rules)
-    ruled = {rule.measure for rule in config.rules}
-    drawn = [performance_chart(name, windows, alerts, config, zone, small=name not in ruled) for name in names]
+    mine = [rule for rule in config.rules if rule.judges(slice)]
+    ruled = {rule.measure for rule in mine}
+    of_slice = [WindowView(one.summary, [said for said in one.verdicts if said.slice == slice]) for one in windows]
+    told = [one for one in alerts if one.slice == slice]
+    drawn = [performance_chart(name, of_slice, told, mine, zone, small=name not in ruled) for name in names]
     judged = next((one for one in reversed(windows) if one.summary.stage == "judged"), None)
     shown = [_alert(one, rules.get(one.rule), zone) for one in alerts]
     return ModelPage(
         model=model,
         config=config,
         zone=zone,
-        headline=headline(model, config.rules, windows, alerts),
+        headline=headline(model, config.rules, newest or windows, alerts),
         open_alerts=tuple(one for one in shown if one.view.status == "firing"),
         past_alerts=tuple(one for one in shown if one.view.status != "firing"),
         charts=tuple(chart for name, chart in zip(names, drawn, strict=True) if name in ruled),
         more_charts=tuple(chart for name, chart in zip(names, drawn, strict=True) if name not in ruled),
-        coverage=coverage_chart(windows, alerts, config, zone) if model.labels and windows else None,
+        coverage=coverage_chart(of_slice, told, mine, zone) if model.labels and windows else None,
         absent=absent_measures(windows, names),
         measures=names,
         rows=tuple(_row(one, names, zone) for one in reversed(windows)),
@@ -130,6 +159,9 @@ def model_page(
         judged=page_span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
         drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
         missing=tuple(missing(model, config, windows, zone)),
+        slice=slice,
+        query="" if slice == WHOLE else _query(slice),
+        segments=tuple(_segment_row(one, config.rules, names) for one in segments),
     )
 
 
@@ -179,6 +211,23 @@ def _row(window: WindowView, names: Sequence[str], zone: ZoneInfo) -> Row:
         cells=tuple(_cell(name, one.performance.get(name, nothing)) for name in names),
         verdicts=tuple(window.verdicts),
     )
+
+
+def _segment_row(summary: WindowSummary, rules: Sequence[Rule], names: Sequence[str]) -> SegmentRow:
+    """A segment with the measure that a rule on segments is about, or else the first that is shown."""
+    assert summary.segment is not None  # it is one of a segment
+    asked = [rule.measure for rule in rules if rule.segment != "none" and rule.measure != COVERAGE]
+    name = next(iter([*asked, *names]), "accuracy")
+    view = summary.performance.get(name, MeasureView(None, None, None, 0, "no labelled rows"))
+    return SegmentRow(summary.segment, _query(Slice(segment=summary.segment)), summary, _cell(name, view))
+
+
+def _query(slice: Slice) -> str:
+    """What chooses a slice in the address of the page."""
+    chosen = {"version": slice.version} if slice.version is not None else {}
+    if slice.segment is not None:
+        chosen["segment"] = f"{slice.segment.column}:{slice.segment.value}"
+    return urlencode(chosen)
 
 
 def _cell(name: str, view: MeasureView) -> Cell:

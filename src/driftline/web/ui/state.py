@@ -47,14 +47,17 @@ def headline(
 
 
 def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
-    said = {one.rule: one for one in window.verdicts}
-    breach = [rule for rule in rules if rule.name in said and said[rule.name].state == "breach"]
-    silent = [rule for rule in rules if rule.name not in said or said[rule.name].state == "nodata"]
-    if breach:
-        text = f"Pending: {breach[0].expression}"
-        return Headline("pending", text, f"{said[breach[0].name].reason}; not for long enough to alert.")
+    known = {rule.name: rule for rule in rules}
+    verdicts = [one for one in window.verdicts if one.rule in known]
+    breach = next((one for one in verdicts if one.state == "breach"), None)
+    judged = {one.rule for one in verdicts if one.state != "nodata"}  # a rule may judge several segments
+    silent = [rule for rule in rules if rule.name not in judged]
+    if breach is not None:
+        text = f"Pending: {breach.slice.titled(known[breach.rule].expression)}"
+        return Headline("pending", text, f"{breach.reason}; not for long enough to alert.")
     if silent:
-        reason = said[silent[0].name].reason if silent[0].name in said else "it has not been judged yet"
+        said = next((one.reason for one in verdicts if one.rule == silent[0].name), "")
+        reason = said or "it has not been judged yet"
         return Headline("unknown", "Not known", f"{silent[0].expression}: {reason}.")
     return Headline("ok", "All well", f"Every rule holds in the newest judged window.{_drifted(window)}")
 

@@ -1,0 +1,102 @@
+"""The segments of a served model: which there are, and the profiles of a window's rows with and without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import polars as pl
+
+from driftline.errors import ConfigError, UnknownNameError
+from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment
+from driftline.lookalikes import shown
+from driftline.monitoring.options import ModelConfig
+from driftline.profiles import Reference, WindowProfile
+from driftline.profiles.frame import SEGMENT
+from driftline.profiles.infer import kind_of
+from driftline.profiles.segments import MOST_VALUES, SegmentProfiles, profile_segments, usual_values
+from driftline.sketches import decode, encode
+
+
+class Profiled(NamedTuple):
+    """What is known of some rows of a window: all of them, and their segments."""
+
+    whole: WindowProfile
+    segments: SegmentProfiles
+
+
+def profile(rows: pl.DataFrame, schema: Schema, reference: Reference) -> Profiled:
+    """Profile canonical rows of the log, shape (n, columns)."""
+    segments = profile_segments(rows, schema, reference.grids) if schema.segments else SegmentProfiles()
+    return Profiled(reference.profiled(rows, schema), segments)
+
+
+def encoded_segments(segments: SegmentProfiles) -> bytes | None:
+    """The segments as a window's row has them: None where there are none."""
+    return encode(segments) if segments.columns else None
+
+
+def decoded_segments(stored: bytes | None) -> SegmentProfiles:
+    """The segments of a window's row."""
+    return SegmentProfiles() if stored is None else decode(stored, SegmentProfiles)
+
+
+def with_segments(schema: Schema, config: ModelConfig, rows: pl.DataFrame, canonical: pl.DataFrame) -> Schema:
+    """Add the segments that are configured to a model's schema: their values are those of its reference.
+
+    ``rows`` are the reference as it was read, ``canonical`` the same rows in the canonical layout. Raises `ConfigError`
+    for a column that cannot tell segments apart.
+    """
+    columns = config.columns
+    for name in columns.segments:
+        _require_names(name, schema, config, rows)
+    aside = tuple(name for name in dict.fromkeys(columns.segments) if name not in schema.features)
+    return replace(
+        schema,
+        features={**schema.features, **dict.fromkeys(aside, Kind.CATEGORICAL)},
+        segments={name: usual_values(canonical[SEGMENT + name]) for name in dict.fromkeys(columns.segments)},
+        aside=aside,
+    )
+
+
+def _require_names(name: str, schema: Schema, config: ModelConfig, rows: pl.DataFrame) -> None:
+    columns, key = config.columns, f"models.{config.name}.columns.segments"
+    if name not in rows.columns:
+        raise ConfigError(str(UnknownNameError("column", name, rows.columns)), key=key)
+    if name in columns.roles:
+        said = f"the column {shown(name)} is also the {columns.roles[name]}; segments are told apart by inputs"
+        raise ConfigError(said, key=key)
+    codes = Kind.CATEGORICAL if name in (columns.categorical or ()) else kind_of(rows.schema[name])
+    kind = schema.features.get(name, codes)
+    if kind is not Kind.CATEGORICAL:
+        codes_way = "add it to `columns.categorical` if its numbers are codes"
+        way = codes_way if kind is Kind.NUMERIC else "write it as names"
+        said = f"the column {shown(name)} is {kind.value} in the reference; segments are told apart by names: {way}"
+        raise ConfigError(f"{said}, or leave it out", key=key)
+
+
+def require_known_values(config: ModelConfig, schema: Schema) -> None:
+    """Raise `ConfigError` for a rule on a segment that no row can be in."""
+    for index, rule in enumerate(config.rules):
+        if isinstance(rule.segment, Segment):
+            column, value = rule.segment.column, rule.segment.value
+            known = values_of(schema)[column]
+            if value not in known:
+                key = f"models.{config.name}.alerts.rules.{index}.segment"
+                raise ConfigError(str(UnknownNameError(f"value of {shown(column)}", value, known)), key=key)
+
+
+def values_of(schema: Schema) -> dict[str, tuple[str, ...]]:
+    """The values that rows can have in each column that tells segments apart."""
+    return {name: (*values, OTHER_VALUES, MISSING_VALUE) for name, values in schema.segments.items()}
+
+
+def segment_notes(schema: Schema) -> Iterator[str]:
+    """What is worth a word about the segments."""
+    for name, values in schema.segments.items():
+        if len(values) >= MOST_VALUES:
+            yield (
+                f"the {MOST_VALUES} most frequent values of {shown(name)} in the reference are segments of their own; "
+                "all others are one together"
+            )

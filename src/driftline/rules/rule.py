@@ -183,6 +183,23 @@ class Rule:
         """
         return self.condition + (f" for {self.for_windows}" if self.for_windows > 1 else "")
 
+    @property
+    def words(self) -> str:
+        """The expression, and on which rows it is judged where these are not all together.
+
+        >>> Rule("low", "accuracy", below=0.75, segment=Segment("season", "winter")).words
+        'accuracy < 0.75 (season = winter)'
+        >>> Rule("low", "accuracy", below=0.75, version="each").words
+        'accuracy < 0.75 (each version)'
+        """
+        if isinstance(self.segment, Segment):
+            return f"{self.expression} ({self.segment.words})"
+        if self.segment == "all":
+            return f"{self.expression} (each segment)"
+        if self.version == "all":
+            return self.expression
+        return f"{self.expression} ({'each version' if self.version == 'each' else f'version = {self.version}'})"
+
     def cleared_by(self, number: float | None) -> bool:
         """Whether an ok window of that value ends an alert."""
         if self.clear is None or number is None:

@@ -243,7 +243,7 @@ class Views:
             watermark=stored.watermark if stored is not None else None,
             firing=len(read.alerts(name, status="firing")),
             versions=read.versions(name),
-            rules=[rule.expression for rule in rules],
+            rules=[rule.words for rule in rules],
             positive=guesses.positive,
             notes=list(guesses.notes),
             segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],

@@ -173,7 +173,7 @@ def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
     if view.bound is not None and view.confidence is not None:
         side = "upper" if rule is None or rule.comparison == "below" else "lower"
         interval += f", {side} bound {beside(view.bound, view.threshold)} ({level(view.confidence)})"
-    value, condition = _beside_or_nothing(view.value, view.threshold), rule.expression if rule is not None else ""
+    value, condition = _beside_or_nothing(view.value, view.threshold), rule.words if rule is not None else ""
     if view.measure == STALENESS:
         value, condition = told(view).value, f"no event for more than {told(view).threshold}"
     said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {exact(view.threshold)}"

@@ -58,7 +58,7 @@ def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
     if silent:
         said = next((one.reason for one in verdicts if one.rule == silent[0].name), "")
         reason = said or "it has not been judged yet"
-        return Headline("unknown", "Not known", f"{silent[0].expression}: {reason}.")
+        return Headline("unknown", "Not known", f"{silent[0].words}: {reason}.")
     return Headline("ok", "All well", f"Every rule holds in the newest judged window.{_drifted(window)}")
 
 

@@ -141,7 +141,7 @@ def test_one_verdict_more_reads_as_much_of_a_long_history_as_of_a_short_one(
         told = Told(replace(RULE, for_windows=2), all_there_is=False)
         told.judge(story((history * length)[:length]))
         with told.state.work() as work:
-            stretches = reach.reached(work, MODEL, told.rule, [NOW + (length - 1) * HOUR])
+            stretches = reach.History(work, MODEL, told.rule).reached([NOW + (length - 1) * HOUR])
             read.append(sum(len(one.verdicts) for one in stretches))
     assert read[0] == read[1] <= 8 + 1 + 2 + 1  # those before, itself, those by which the alert fired, and its worst
 

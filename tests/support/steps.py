@@ -27,7 +27,7 @@ def deliver(
     service: Service, kind: Literal["predictions", "labels"], rows: Sequence[Any], key: str | None = None
 ) -> int:
     """Do what the HTTP route does."""
-    [model] = service.models.values()
+    model = next(iter(service.models.values()))
     batch = Batch(kind, rows, msgspec.json.encode(rows), key)
     return accept(model, service.inbox, Admission(model.schema, (), ()), batch, NOW, lambda: str(uuid.uuid4()))[0]
 

@@ -37,8 +37,8 @@ SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
 """Share of repeated rows or ids from which on they are spoken of."""
 
-_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 8_000_000, 4, 48
-_KEY_COLUMNS = 6
+_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 8_000_000, 2, 48
+_KEY_COLUMNS, _LEAST_TELLING = 6, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +137,32 @@ def _read_side(
                 progress(min((number + reading.rows / side.rows.count) / len(groups), 1.0))
         workers.finish()
         reading.finish()
+    if len(groups) > 1:  # as they are in the schema, however they were read
+        order = {FEATURE + name: at for at, name in enumerate(layout.schema.features)}
+        names: list[str] = sorted(seen.sample.columns, key=lambda name: order.get(name, len(order)))
+        seen.sample = seen.sample.select(names)
     if len(groups) > 1 and layout.columns.id is None and seen.keys.repeated >= REPEATED_LEAST:
         seen.keys = _whole_rows(side, there)
     return seen
 
 
 def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
-    """Columns that are read together: fewer at a time need less memory. The first group has all but features."""
+    """Columns that are read together: fewer at a time need less memory.
+
+    The first group has all but features, and those of these that tell rows apart best: two of real numbers, or four.
+    """
     if not rows.narrow:
         return [there]
     parts = {*columns.roles, *columns.segments, columns.cluster}
     others = [name for name in there if name not in parts]
     most = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
     size = -(-len(others) // max(-(-len(others) // most), 1)) or 1  # as many groups as need be, of one size
-    groups = [others[start : start + size] for start in range(0, len(others), size)] or [[]]
-    return [[name for name in there if name in parts] + groups[0], *groups[1:]]
+    telling = sorted(others, key=lambda name: not rows.schema[name].is_float())
+    real = sum(rows.schema[name].is_float() for name in others)
+    first = telling[: max(size, _LEAST_TELLING) if real < _LEAST_GROUP else size]
+    rest = [name for name in others if name not in first]
+    groups = [rest[start : start + size] for start in range(0, len(rest), size)]
+    return [[name for name in there if name in parts] + first, *groups]
 
 
 def _whole_rows(side: Side, there: list[str]) -> KeySample:

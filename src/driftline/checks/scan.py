@@ -37,7 +37,7 @@ SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
 """Share of repeated rows or ids from which on they are spoken of."""
 
-_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 8_000_000, 2, 48
+_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 4_000_000, 2, 48
 _KEY_COLUMNS, _LEAST_TELLING = 6, 4
 
 

@@ -59,7 +59,7 @@ class Seen:
     column because it is no score, time or number as that column's part asks. ``sample`` has the canonical features
     and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole
     rows, or of ids where there are any. ``days`` counts rows by day of the time column, in UTC. ``naive`` is what a
-    naive forecast of a regression's labels errs by.
+    naive forecast of the reference's labels errs by.
     """
 
     rows: int = 0
@@ -129,8 +129,9 @@ def _read_side(
 ) -> Seen:
     seen, side, groups, there = Seen(), batches.sides[place], batches.groups[place], batches.there[place]
     for number, group in enumerate(groups):
-        part = _part(layout, group, first=number == 0)
-        reading = _Reading(side, part, seen, first=number == 0, whole=len(groups) == 1)
+        first = number == 0
+        part = _part(layout, group, first=first)
+        reading = _Reading(side, part, seen, first=first, whole=len(groups) == 1, naive=first and place == 0)
         for batch in batches.take():
             reading.add(*side.typed(batch), workers)
             if side.rows.count:
@@ -182,7 +183,7 @@ def _part(layout: Layout, group: Sequence[str], *, first: bool) -> Layout:
 class _Reading:
     """One group of columns of one side, as it comes in."""
 
-    def __init__(self, side: Side, layout: Layout, seen: Seen, *, first: bool, whole: bool) -> None:
+    def __init__(self, side: Side, layout: Layout, seen: Seen, *, first: bool, whole: bool, naive: bool) -> None:
         self.rows = 0
         self._layout, self._seen = layout, seen
         self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)
@@ -193,7 +194,7 @@ class _Reading:
             column: SCORE + name for name, column in score_columns(columns, layout.schema).items()
         }
         self._sample = _Sample(side.rows.count)
-        self._naive = NaiveTally() if first and layout.schema.task is Task.REGRESSION else None
+        self._naive = NaiveTally() if naive and layout.schema.task is Task.REGRESSION else None
         self._keys = _Keys(layout.columns.id, len(side.rows.schema) if whole else _KEY_COLUMNS) if first else None
 
     def add(self, batch: pl.DataFrame, lost: Mapping[str, int], workers: Workers) -> None:

@@ -50,24 +50,27 @@ class NaiveTally:
         """
         if self._problem or not {"time", "label"} <= set(rows.columns):
             return
-        series = pl.col("cluster") if "cluster" in rows.columns else pl.lit("").alias("cluster")
-        batch = rows.select("time", pl.col("label").cast(pl.Float64, strict=False), series).drop_nulls()
-        batch = batch.filter(pl.col("label").is_finite()).sort("time", maintain_order=True)
+        series = ["cluster"] if "cluster" in rows.columns else []
+        batch = rows.select("time", pl.col("label").cast(pl.Float64, strict=False), *series)
+        batch = batch.filter(
+            pl.all_horizontal(pl.col("label").is_finite(), *(pl.col(name).is_not_null() for name in batch.columns))
+        )
+        if not batch["time"].is_sorted():
+            batch = batch.sort("time", maintain_order=True)
         if not len(batch):
             return
         both = batch if self._last is None else pl.concat([self._last, batch])
-        steps = both.select(
-            pl.col("label").diff().over("cluster").alias("step"),
-            pl.col("time").diff().over("cluster").dt.total_microseconds().alias("time"),
-        ).drop_nulls()
+        label, time = pl.col("label").diff(), pl.col("time").diff().dt.total_microseconds()
+        steps = both.select(*(step.over(series) if series else step for step in (label, time))).drop_nulls()
         if (steps["time"] < 0).any():
             self._problem = "the rows of the reference are not in order of time, which a naive forecast needs"
             return
-        sizes = np.minimum(np.abs(steps["step"].to_numpy()), LARGEST)
+        sizes = np.minimum(np.abs(steps["label"].to_numpy()), LARGEST)
         self._total = self._total.merge(ExactSum.of(sizes))
         self._steps += len(sizes)
         self._tied += int((steps["time"] == 0).sum())
-        self._last = both.group_by("cluster", maintain_order=True).last().select(batch.columns)
+        last = both.group_by(series, maintain_order=True).last() if series else both.tail(1)
+        self._last = last.select(batch.columns)
         if len(self._last) > _MOST_SERIES:
             self._problem = f"the reference has more than {_MOST_SERIES:,} series, too many for a naive forecast"
 

@@ -28,7 +28,12 @@ models:
     timezone: Europe/Berlin
     labels: {expected_within: 1d, accepted_for: 30d}
     reference: {path: price.parquet, season: yearly}
-    alerts: {rules: [{name: mae-high, measure: mae, above: 0.5}, {name: covered, measure: label_coverage, below: 0.9}]}
+    alerts:
+      rules:
+        - {name: mae-high, measure: mae, above: 0.5}
+        - {name: covered, measure: label_coverage, below: 0.9}
+        - {name: wape-high, measure: wape, above: 0.1}
+        - {name: no-better-than-naive, measure: mase, above: 1}
   bare:
     task: binary
     columns: {features: [a]}
@@ -98,11 +103,12 @@ def send_prices(service: Service) -> None:
     send(service, "price", "labels", labels)
 
 
-def test_a_regression_with_odd_columns_is_measured_and_alerted_on(service: Service) -> None:
+def test_a_regression_with_odd_columns_is_measured_and_alerted_on(service: Service, folder: Path) -> None:
     assert service.models["price"].schema.features["list"] is Kind.UNSUPPORTED
     send_prices(service)
     work(service)
-    first = service.views.windows("price")[0].summary
+    window = service.views.windows("price")[0]
+    first = window.summary
     assert first.performance["mae"].value == pytest.approx(4 / 3, abs=0.02)
     assert set(first.drift) == {"constant", "empty", "flag", "nothing", "vector", "when", "x"}  # lists of texts are not
     assert first.drift["when"].value is None  # that time goes on is no drift
@@ -113,6 +119,14 @@ def test_a_regression_with_odd_columns_is_measured_and_alerted_on(service: Servi
     assert alert.status == "firing"
     assert alert.low is not None and alert.low > 0.5
     assert rebuild(service.models["price"], service.state).differing == ()
+    paid = pl.read_parquet(folder / "price.parquet").filter(pl.col("paid").is_finite())["paid"].to_numpy()
+    naive = np.abs(np.diff(paid)).mean()
+    assert first.performance["mase"].value == pytest.approx(first.performance["mae"].value / naive)
+    assert first.performance["wape"].value == pytest.approx((4 / 3) / (3 + 4 / 3), abs=0.02)
+    [alert] = [one for one in service.views.alerts("price") if one.rule == "wape-high"]
+    assert (alert.status, alert.measure) == ("firing", "wape")
+    states = {verdict.rule: verdict.state for verdict in window.verdicts}
+    assert states["wape-high"] == "breach" and states["no-better-than-naive"] != "nodata"
 
 
 def test_a_reference_without_predictions_or_labels_still_serves(service: Service) -> None:

@@ -38,7 +38,7 @@ from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
 from driftline.store.state import Judgement, ModelRow, State, WindowRow
-from driftline.views.metrics import snapshot
+from driftline.views.metrics import MetricsReader
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WINTER = Slice(segment=Segment("season", "winter"))
@@ -271,7 +271,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> CollectorRegistry:
     config, state, inbox = fabricated(tmp_path_factory.mktemp("many"), 200, 50)
     tasks = dict.fromkeys(config.models, "binary")
     registry = CollectorRegistry()
-    registry.register(ServiceCollector(lambda: snapshot(config, tasks, state, inbox, {}, NOW), 100_000))
+    reader = MetricsReader(config, tasks, state, inbox)
+    registry.register(ServiceCollector(lambda: reader.snapshot({}, NOW), 100_000))
     return registry
 
 

@@ -22,7 +22,7 @@ from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
 from driftline.store.logged import LoggedLabel, LoggedPrediction, predictions_frame
-from driftline.store.state import KnownPrediction, State, WindowRow, Work
+from driftline.store.state import KNOWN_WINDOWS, KnownPrediction, State, WindowRow, Work
 
 AHEAD = timedelta(minutes=10)
 """How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
@@ -163,7 +163,9 @@ def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], 
 
 
 def _merge_into_window(work: Work, model: MonitoredModel, window: Window, version: str, profiled: Profiled) -> None:
-    stored = next((row for row in work.window(model.name, window.start) if row.version == version), None)
+    versions = work.window(model.name, window.start)
+    work.count(model.name, KNOWN_WINDOWS, "", int(not versions))
+    stored = next((row for row in versions if row.version == version), None)
     whole, segments = profiled
     if stored is not None:
         whole = decode(stored.profile, WindowProfile).merge(whole)

@@ -29,7 +29,7 @@ from driftline.rules.topic import needs_labels
 from driftline.sketches import decode, encode
 from driftline.statistics import Measure
 from driftline.store.log import Table
-from driftline.store.state import Judgement, State, WindowRow, Work
+from driftline.store.state import JUDGED_AT, VERDICTS, Judgement, State, WindowRow, Work
 
 _summary = msgspec.msgpack.Encoder()
 _NODATA = VerdictState.NODATA.value
@@ -98,6 +98,9 @@ def judge_windows(
             for slice in sorted(slices):
                 since = changed[rule.name, slice] if why is None else None
                 events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
+        if stored_anew := sum(one.stored for one in found):
+            work.count(model.name, VERDICTS, "", stored_anew)
+            work.note(model.name, JUDGED_AT, now)
         judged(sum(one.first for one in found))
         announce(work, events, now)
     return events
@@ -208,12 +211,14 @@ def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime |
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """The rules and slices that are judged otherwise than before, and whether one could be judged for the first time.
+    """What is new of a window: how many verdicts were stored, and whether a rule could judge it for the first time.
 
-    That a rule could not judge a window, as before, or that nobody had asked it, is the same to alerts.
+    ``changed`` are the rules and slices whose alerts can change: to alerts it is the same whether a rule could not
+    judge a window or nobody had asked it.
     """
 
     start: datetime
+    stored: int
     changed: set[tuple[str, Slice]]
     first: bool
 
@@ -228,11 +233,12 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
         work.assess_again_at(model, assessment.start, assessment.again_at)
     judged = work.judgements(model, rules=assessment.due, window_start=assessment.start)
     earlier = {(one.rule, one.slice): one for one in judged}
-    changed, first = set[tuple[str, Slice]](), False
+    stored, changed, first = 0, set[tuple[str, Slice]](), False
     for judgement in assessment.judgements:
         before = earlier.pop((judgement.rule, judgement.slice), None)
         if before is None or replace(before, judged_at=judgement.judged_at) != judgement:
             work.put_judgement(judgement)
+            stored += 1
             known = before is not None and before.state != _NODATA
             if known or judgement.state != _NODATA:
                 changed.add((judgement.rule, judgement.slice))
@@ -241,7 +247,8 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
         for key, before in earlier.items():
             work.retire_judgement(before)
             changed.add(key)
-    return _Stored(assessment.start, changed, first)
+            stored += 1
+    return _Stored(assessment.start, stored, changed, first)
 
 
 def rule_facts(model: MonitoredModel, profile: WindowProfile | SegmentProfile, summary: WindowSummary) -> WindowFacts:

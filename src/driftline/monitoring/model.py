@@ -25,7 +25,7 @@ from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import Rows, head_rows
 from driftline.statistics.drift import Floors
 from driftline.store.log import EventLog
-from driftline.store.state import ModelRow, State, Work
+from driftline.store.state import KNOWN_WINDOWS, ModelRow, State, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
     """
     fingerprint, rules = _fingerprint(config), _rules(config)
     with state.read() as read:
-        stored = read.model(config.name)
+        stored, counted = read.model(config.name), (KNOWN_WINDOWS, "") in read.counters(config.name)
     if stored is not None and stored.fingerprint == fingerprint:
         schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
     else:
@@ -101,6 +101,9 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
             )
             work.retire_judgements(config.name, [rule.name for rule in config.rules])
             work.unsettle_all(config.name)
+    if not counted:  # new, or of a release that counted them each time
+        with state.work() as work:
+            work.recount_windows(config.name)
     log = EventLog(storage / "log" / config.name, schema)
     return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
 

@@ -58,6 +58,7 @@ def rebuild(
         work.drop_windows(model.name)
         for row in rows:
             work.put_window(row)
+        work.recount_windows(model.name)
         if model.behind:
             recall(model, work, profiles)
     return Rebuilt(len(rows), tuple(sorted(differing)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,6 +19,7 @@ from driftline.events import WHOLE, Label, Slice, Window
 from driftline.store.tables import (
     ALERTS,
     COUNTERS,
+    EPOCH,
     JUDGEMENTS,
     MODELS,
     PREDICTIONS,
@@ -31,6 +32,15 @@ from driftline.store.tables import (
 _PARAMETERS = 500  # ids in one statement: below every database's limit
 JUDGED_LATELY = 60
 """Windows among which the newest that a rule could judge is looked for."""
+
+KNOWN_WINDOWS = "windows"
+"""The counter of a model's windows: its one number that can become smaller, when they are built anew."""
+
+JUDGED_AT = "judged_at"
+"""What stands among the counters for the moment at which a window was judged last."""
+
+VERDICTS = "verdicts"
+"""The counter of verdicts that were stored, new or other than before: while it stands, all of them stand."""
 
 _LABEL = msgspec.msgpack.Decoder(str | float)
 
@@ -303,6 +313,10 @@ class Work:
         found = self.connection.execute(sa.select(COUNTERS).where(COUNTERS.c.model == model))
         return {(row.name, row.key): row.value for row in found}
 
+    def note(self, model: str, name: str, moment: datetime) -> None:
+        """Keep the newest moment of a kind among the counters, as microseconds since 1970."""
+        _set_counter(self.connection, model, name, (moment - EPOCH) // timedelta(microseconds=1))
+
     # ---- windows ----------------------------------------------------------------------------------------------------
 
     def windows(
@@ -457,13 +471,26 @@ class Work:
         return list(self.connection.execute(latest_first).scalars())[::-1]
 
     def count_windows(self, model: str) -> int:
-        """How many windows a model has."""
+        """How many windows a model has; counted one by one only in a state that nobody has opened yet."""
+        counted = self.connection.execute(
+            sa.select(COUNTERS.c.value).where(COUNTERS.c.model == model, COUNTERS.c.name == KNOWN_WINDOWS)
+        ).scalar_one_or_none()
+        if counted is not None:
+            return int(counted)
         statement = sa.select(sa.func.count(WINDOWS.c.start.distinct())).where(WINDOWS.c.model == model)
         return int(self.connection.execute(statement).scalar_one())
 
+    def recount_windows(self, model: str) -> None:
+        """Count the windows of a model one by one, and keep the number; who adds one counts it from then on."""
+        of_model = (COUNTERS.c.model == model, COUNTERS.c.name == KNOWN_WINDOWS)
+        self.connection.execute(COUNTERS.delete().where(*of_model))
+        _set_counter(self.connection, model, KNOWN_WINDOWS, self.count_windows(model))
+
     def versions(self, model: str) -> list[str]:
         """The versions that have made predictions, in order of name."""
-        statement = sa.select(WINDOWS.c.version).where(WINDOWS.c.model == model).distinct()
+        statement = sa.select(COUNTERS.c.key).where(
+            COUNTERS.c.model == model, COUNTERS.c.name == "predictions", COUNTERS.c.value > 0
+        )
         return sorted(self.connection.execute(statement).scalars())
 
     # ---- judgements and alerts --------------------------------------------------------------------------------------
@@ -696,35 +723,7 @@ class Work:
         row = self.connection.execute(sa.select(ALERTS).where(ALERTS.c.id == id)).one_or_none()
         return None if row is None else _as(AlertRow, row)
 
-    # ---- metrics ----------------------------------------------------------------------------------------------------
-
-    def summaries_of(self, model: str, start: datetime) -> dict[Slice, bytes]:
-        """What people are shown of one window, by slice of its rows."""
-        statement = sa.select(SUMMARIES.c.slice, SUMMARIES.c.body)
-        found = self.connection.execute(
-            statement.where(SUMMARIES.c.model == model, SUMMARIES.c.start == start).order_by(SUMMARIES.c.slice)
-        )
-        return {row.slice: row.body for row in found}
-
-    def count_transitions(self, model: str) -> dict[str, tuple[int, str, datetime]]:
-        """Of each kind of step in the lives of a model's alerts: how many, and the newest one's alert and moment."""
-        newest = (
-            sa.select(TRANSITIONS.c.kind, sa.func.count().label("number"), sa.func.max(TRANSITIONS.c.id).label("id"))
-            .join(ALERTS, ALERTS.c.id == TRANSITIONS.c.alert)
-            .where(ALERTS.c.model == model)
-            .group_by(TRANSITIONS.c.kind)
-            .subquery()
-        )
-        statement = sa.select(newest.c.kind, newest.c.number, TRANSITIONS.c.alert, TRANSITIONS.c.at).join(
-            TRANSITIONS, TRANSITIONS.c.id == newest.c.id
-        )
-        return {row.kind: (int(row.number), row.alert, row.at) for row in self.connection.execute(statement)}
-
-    def newest_judgement(self, model: str) -> datetime | None:
-        """When the newest judgement was made, wall-clock time; None before there is one."""
-        statement = sa.select(sa.func.max(JUDGEMENTS.c.judged_at)).where(JUDGEMENTS.c.model == model)
-        found: datetime | None = self.connection.execute(statement).scalar_one()
-        return found
+    # ---- remote write ------------------------------------------------------------------------------------------------
 
     def windows_to_push(self, model: str, most: int) -> list[WindowRow]:
         """Settled windows whose measures have not gone out since, the oldest first."""
@@ -758,6 +757,11 @@ def count(connection: sa.Connection, model: str, name: str, key: str, by: int) -
     if by:
         statement = upsert(COUNTERS).values(model=model, name=name, key=key, value=by)
         connection.execute(statement.on_conflict_do_update(set_={"value": COUNTERS.c.value + by}))
+
+
+def _set_counter(connection: sa.Connection, model: str, name: str, value: int) -> None:
+    statement = upsert(COUNTERS).values(model=model, name=name, key="", value=value)
+    connection.execute(statement.on_conflict_do_update(set_={"value": value}))
 
 
 def _of_its_window(alerts: Sequence[str]) -> sa.Select[Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -30,8 +32,10 @@ from driftline.rules import Rule, Severity, drifted_ratio
 from driftline.sketches import decode
 from driftline.store.inbox import POISONED, Inbox
 from driftline.store.outbox import Outbox
+from driftline.store.overview import KnownModel, NewestWindow, Overview
 from driftline.store.retraining import Retraining
-from driftline.store.state import AlertRow, State, Work
+from driftline.store.state import JUDGED_AT, VERDICTS, AlertRow, State, Work
+from driftline.store.tables import EPOCH
 
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 
@@ -39,86 +43,153 @@ _summary = msgspec.msgpack.Decoder(WindowSummary)
 RESULTS = ("delivered", "refused", "expired")
 
 
-def snapshot(
-    config: Config,
-    tasks: Mapping[str, str],
-    state: State,
-    inbox: Inbox,
-    problems: Mapping[str, str],
-    started: datetime,
-) -> ServiceMetrics:
-    """Read everything that is exposed, as of one moment.
+class _Shown(NamedTuple):
+    """What is exposed of the newest judged window of a model, and the window that this is of."""
 
-    ``problems`` are of models that cannot be worked in, ``started`` is when the service did, wall-clock time.
+    window: NewestWindow
+    performance: Sequence[PerformanceSample] = ()
+    drift: Sequence[DriftSample] = ()
+    missing: Mapping[str, float] = {}
+    label_coverage: float | None = None
+    end_timestamp_seconds: float | None = None
+    output_drift: Sequence[OutputDriftSample] = ()
+    drifted_features: Mapping[str, float] = {}
+    segments: Sequence[PerformanceSample] = ()
+
+
+class _Judged(NamedTuple):
+    """What the rules of a model say, and what that rests on: while ``key`` stands, so does the rest."""
+
+    key: object
+    monitors: Mapping[Monitor, str]
+    breaches: Mapping[Monitor, int]
+    at: datetime | None
+
+
+class MetricsReader:
+    """Reads what is exposed of a service. What has not changed since the last time is neither read nor decoded again.
+
+    Law: what it reads is what a new one reads.
     """
-    queued = inbox.waiting_events()
-    with state.read() as read:
-        outbox, requests = Outbox(read.connection), Retraining(read.connection).counts()
-        return ServiceMetrics(
-            version=importlib.metadata.version("driftline"),
-            models=[
-                _model(
-                    read,
-                    name,
-                    tasks[name],
-                    queued.get(name, 0),
-                    name in problems,
-                    requests.get(name, {}),
-                    started,
-                    one.rules,
-                )
-                for name, one in config.models.items()
-            ],
-            notifications={result: outbox.count(result) for result in RESULTS},
-            waiting=outbox.count("waiting"),
-            failed_attempts=outbox.count_failed_attempts(),
+
+    def __init__(self, config: Config, tasks: Mapping[str, str], state: State, inbox: Inbox) -> None:
+        self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
+        self._lock = threading.Lock()
+        self._shown: dict[str, _Shown] = {}
+        self._judged: dict[str, _Judged] = {}
+        self._steps: dict[str, dict[str, TransitionCount]] = {}
+        self._last_step = 0
+        self._latencies: dict[str, tuple[bytes | None, LatencyCounts | None]] = {}
+
+    def snapshot(self, problems: Mapping[str, str], started: datetime) -> ServiceMetrics:
+        """Read everything that is exposed, as of one moment.
+
+        ``problems`` are of models that cannot be worked in, ``started`` is when the service did, wall-clock time.
+        """
+        queued = self._inbox.waiting_events()
+        with self._lock, self._state.read() as read:
+            outbox, requests = Outbox(read.connection), Retraining(read.connection).counts()
+            overview = Overview(read.connection)
+            counters, known, waiting = overview.counters(), overview.models(), overview.waiting_labels()
+            firing: dict[str, list[AlertRow]] = {}
+            for row in read.alerts(status="firing"):
+                firing.setdefault(row.model, []).append(row)
+            newest = overview.newest_windows()
+            self._look_at(overview, newest)
+            self._count_steps(overview)
+            return ServiceMetrics(
+                version=importlib.metadata.version("driftline"),
+                models=[
+                    _model(
+                        name,
+                        self._tasks[name],
+                        counters.get(name, {}),
+                        known.get(name, _UNKNOWN),
+                        self._shown[name] if name in newest else None,
+                        self._verdicts(read, name, counters.get(name, {}), newest.get(name), firing.get(name, [])),
+                        firing.get(name, []),
+                        self._steps.get(name, {}),
+                        self._latency(name, known.get(name, _UNKNOWN).latency),
+                        requests.get(name, {}),
+                        waiting_labels=waiting.get(name, 0),
+                        queued=queued.get(name, 0),
+                        failing=name in problems,
+                        started=started,
+                    )
+                    for name in self._config.models
+                ],
+                notifications={result: outbox.count(result) for result in RESULTS},
+                waiting=outbox.count("waiting"),
+                failed_attempts=outbox.count_failed_attempts(),
+            )
+
+    def _look_at(self, overview: Overview, newest: Mapping[str, NewestWindow]) -> None:
+        """Decode the newest windows that are others than the last time."""
+        changed = {name: one for name, one in newest.items() if name not in self._shown or self._shown[name][0] != one}
+        bodies = overview.summaries({name: one.start for name, one in changed.items()})
+        for name, one in changed.items():
+            self._shown[name] = _shown(one, bodies.get(name, {}))
+
+    def _count_steps(self, overview: Overview) -> None:
+        """Count the steps in the lives of alerts that came since the last time."""
+        for step in overview.steps(after=self._last_step):
+            kinds = self._steps.setdefault(step.model, {})
+            before = kinds[step.kind].steps if step.kind in kinds else 0
+            kinds[step.kind] = TransitionCount(before + 1, step.alert)
+            self._last_step = step.id
+
+    def _verdicts(
+        self,
+        read: Work,
+        model: str,
+        counters: Mapping[tuple[str, str], int],
+        newest: NewestWindow | None,
+        firing: Sequence[AlertRow],
+    ) -> _Judged:
+        """What the rules say, read again only after a verdict has been stored or an alert has begun or ended."""
+        key = (counters.get((VERDICTS, "")), newest, {(row.rule, row.slice): row.started_at for row in firing})
+        if model in self._judged and self._judged[model].key == key:
+            return self._judged[model]
+        rules = self._config.models[model].rules
+        judged = []
+        if newest is not None:
+            judged = read.judgements(model, rules=[rule.name for rule in rules], window_start=newest.start)
+        moment = counters.get((JUDGED_AT, ""))
+        at = EPOCH + timedelta(microseconds=moment) if moment is not None else None
+        monitors = {Monitor(one.rule, one.slice): one.state for one in judged}
+        breaches = {
+            Monitor(rule.name, slice): breaches_of(read, model, rule, firing, slice)
+            for rule in rules
+            for slice in _slices_of(rule, monitors, firing)
+        }
+        self._judged[model] = _Judged(
+            key,
+            monitors,
+            breaches,
+            at or max((one.judged_at for one in judged), default=None),  # a state of an earlier release has no moment
         )
+        return self._judged[model]
+
+    def _latency(self, model: str, encoded: bytes | None) -> LatencyCounts | None:
+        if model not in self._latencies or self._latencies[model][0] != encoded:
+            self._latencies[model] = (encoded, _latency(encoded))
+        return self._latencies[model][1]
 
 
-def _model(
-    read: Work,
-    model: str,
-    task: str,
-    queued: int,
-    failing: bool,
-    requests: Mapping[tuple[str, str], int],
-    started: datetime,
-    rules: Sequence[Rule],
-) -> ModelMetrics:
-    counters = read.counters(model)
-    stored = read.model(model)
-    newest = read.newest_settled_start(model)
-    whole: WindowSummary | None = None
-    summaries: list[WindowSummary] = []  # of the versions
-    segments: list[WindowSummary] = []
-    monitors: dict[Monitor, str] = {}
-    if newest is not None:
-        decoded = {slice: _summary.decode(body) for slice, body in read.summaries_of(model, newest).items()}
-        whole = decoded.pop(WHOLE, None)
-        segments = [one for slice, one in decoded.items() if slice.segment is not None]
-        summaries = [one for slice, one in decoded.items() if slice.segment is None]
-        monitors = {Monitor(one.rule, one.slice): one.state for one in read.judgements(model, window_start=newest)}
-    firing = read.alerts(model, status="firing")
-    evaluated = read.newest_judgement(model)
-    last_arrival = stored.last_arrival if stored is not None else None
+_UNKNOWN = KnownModel(None, None, None)
+
+
+def _shown(window: NewestWindow, bodies: Mapping[Slice, bytes]) -> _Shown:
+    decoded = {slice: _summary.decode(body) for slice, body in bodies.items()}
+    whole = decoded.pop(WHOLE, None)
+    segments = [one for slice, one in decoded.items() if slice.segment is not None]
+    summaries = [one for slice, one in decoded.items() if slice.segment is None]  # of the versions
     ratios = {one.version: drifted_ratio(one.drift) for one in summaries}
-    return ModelMetrics(
-        model=model,
-        predictions={key: value for (name, key), value in counters.items() if name == "predictions"},
-        labels=counters.get(("labels", ""), 0),
-        corrected_labels=counters.get(("corrected_labels", ""), 0),
-        duplicates=sum(value for (name, _), value in counters.items() if name == "duplicate_events"),
-        invalid={key: value for (name, key), value in counters.items() if name == "invalid_events"},
-        waiting_labels=read.count_waiting_labels(model),
-        queued_events=queued,
+    return _Shown(
+        window,
         performance=[
             PerformanceSample(one.version, metric, view.value, view.low, view.high, view.n)
             for one in summaries
-            for metric, view in one.performance.items()
-        ],
-        segments=[
-            PerformanceSample("", metric, view.value, view.low, view.high, view.n, str(one.segment))
-            for one in segments
             for metric, view in one.performance.items()
         ],
         drift=[
@@ -132,16 +203,7 @@ def _model(
             if view.missing_current is not None
         },
         label_coverage=whole.coverage.value if whole else None,
-        window_end_timestamp_seconds=whole.end.timestamp() if whole else None,
-        alerts={severity.value: sum(row.severity == severity for row in firing) for severity in Severity},
-        monitors=monitors,
-        breaches={
-            Monitor(rule.name, slice): breaches_of(read, model, rule, firing, slice)
-            for rule in rules
-            for slice in _slices_of(rule, monitors, firing)
-        },
-        latency=_latency(stored.latency if stored else None),
-        task=task,
+        end_timestamp_seconds=whole.end.timestamp() if whole else None,
         output_drift=[
             OutputDriftSample(one.version, output, view.measure, view.beyond_chance, view.threshold)
             for one in summaries
@@ -149,16 +211,65 @@ def _model(
             if view is not None
         ],
         drifted_features={version: value for version, value in ratios.items() if value is not None},
-        last_event_timestamp_seconds=last_arrival.timestamp() if last_arrival else None,
-        quiet_since_timestamp_seconds=max(last_arrival or started, started).timestamp(),
-        last_evaluation_timestamp_seconds=evaluated.timestamp() if evaluated else None,
+        segments=[
+            PerformanceSample("", metric, view.value, view.low, view.high, view.n, str(one.segment))
+            for one in segments
+            for metric, view in one.performance.items()
+        ],
+    )
+
+
+def _model(
+    model: str,
+    task: str,
+    counters: Mapping[tuple[str, str], int],
+    known: KnownModel,
+    window: _Shown | None,
+    judged: _Judged,
+    firing: Sequence[AlertRow],
+    steps: Mapping[str, TransitionCount],
+    latency: LatencyCounts | None,
+    requests: Mapping[tuple[str, str], int],
+    *,
+    waiting_labels: int,
+    queued: int,
+    failing: bool,
+    started: datetime,
+) -> ModelMetrics:
+    shown = window or _Shown(NewestWindow(started, ()))
+    arrived = known.last_arrival
+    return ModelMetrics(
+        model=model,
+        predictions={key: value for (name, key), value in counters.items() if name == "predictions"},
+        labels=counters.get(("labels", ""), 0),
+        corrected_labels=counters.get(("corrected_labels", ""), 0),
+        duplicates=sum(value for (name, _), value in counters.items() if name == "duplicate_events"),
+        invalid={key: value for (name, key), value in counters.items() if name == "invalid_events"},
+        waiting_labels=waiting_labels,
+        queued_events=queued,
+        performance=shown.performance,
+        drift=shown.drift,
+        missing=shown.missing,
+        label_coverage=shown.label_coverage,
+        window_end_timestamp_seconds=shown.end_timestamp_seconds,
+        alerts={severity.value: sum(row.severity == severity for row in firing) for severity in Severity},
+        monitors=judged.monitors,
+        breaches=judged.breaches,
+        latency=latency,
+        task=task,
+        output_drift=shown.output_drift,
+        drifted_features=shown.drifted_features,
+        last_event_timestamp_seconds=arrived.timestamp() if arrived else None,
+        quiet_since_timestamp_seconds=max(arrived or started, started).timestamp(),
+        last_evaluation_timestamp_seconds=judged.at.timestamp() if judged.at else None,
         failing=failing,
-        transitions={kind: TransitionCount(n, alert) for kind, (n, alert, _) in read.count_transitions(model).items()},
+        transitions=dict(steps),
         pushed_windows={key: value for (name, key), value in counters.items() if name == "pushed_windows"},
         retraining_runs={(trigger, stage): n for (trigger, stage), n in requests.items() if Stage(stage).over},
         retraining_open=_open_requests(requests),
         poisoned=sum(value for (name, _), value in counters.items() if name == POISONED),
         muted=sum(bool(row.muted or row.acknowledged_by) for row in firing),
+        segments=shown.segments,
     )
 
 

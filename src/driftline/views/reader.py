@@ -23,7 +23,8 @@ from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
-from driftline.store.state import AlertRow, Judgement, State, Work
+from driftline.store.overview import KnownModel, Overview
+from driftline.store.state import KNOWN_WINDOWS, AlertRow, Judgement, State, Work
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -120,13 +121,35 @@ class Views:
         """All models, in the order of the configuration."""
         waiting = self._inbox.waiting_events()
         with self._state.read() as read:
-            return [self._model(read, name, waiting.get(name, 0)) for name in self._config.models]
+            overview = Overview(read.connection)
+            known, counters = overview.models(), overview.counters()
+            labels, firing = overview.waiting_labels(), overview.firing()
+            return [
+                self._model(
+                    read,
+                    name,
+                    known.get(name),
+                    counters.get(name, {}),
+                    waiting_labels=labels.get(name, 0),
+                    waiting_events=waiting.get(name, 0),
+                    firing=firing.get(name, 0),
+                )
+                for name in self._config.models
+            ]
 
     def model(self, model: str) -> ModelView:
         """One model."""
         self.model_config(model)
         with self._state.read() as read:
-            return self._model(read, model, self._inbox.waiting_events().get(model, 0))
+            return self._model(
+                read,
+                model,
+                Overview(read.connection).models(model).get(model),
+                read.counters(model),
+                waiting_labels=read.count_waiting_labels(model),
+                waiting_events=self._inbox.waiting_events().get(model, 0),
+                firing=len(read.alerts(model, status="firing")),
+            )
 
     def windows(
         self,
@@ -164,7 +187,7 @@ class Views:
         """The segments of the newest judged window, in order."""
         with self._state.read() as read:
             newest = read.newest_settled_start(model)
-            found = {} if newest is None else read.summaries_of(model, newest)
+            found = {} if newest is None else Overview(read.connection).summaries({model: newest}).get(model, {})
         return [_summary.decode(body) for slice, body in sorted(found.items()) if slice.segment is not None]
 
     def slice(self, model: str, *, version: str | None = None, segment: str | None = None) -> Slice:
@@ -222,13 +245,23 @@ class Views:
             for row in rows
         ]
 
-    def _model(self, read: Work, name: str, waiting_events: int) -> ModelView:
-        stored = read.model(name)
+    def _model(
+        self,
+        read: Work,
+        name: str,
+        known: KnownModel | None,
+        counters: Mapping[tuple[str, str], int],
+        *,
+        waiting_labels: int,
+        waiting_events: int,
+        firing: int,
+    ) -> ModelView:
         totals: dict[str, int] = {}
-        for (counter, _), value in read.counters(name).items():
+        for (counter, _), value in counters.items():
             totals[counter] = totals.get(counter, 0) + value
         rules: tuple[Rule, ...] = self._config.models[name].rules
         guesses = self._guesses.get(name, ModelGuesses())
+        windows = totals.get(KNOWN_WINDOWS)
         return ModelView(
             name=name,
             task=self._tasks[name],
@@ -237,12 +270,12 @@ class Views:
             corrected_labels=totals.get("corrected_labels", 0),
             duplicate_events=totals.get("duplicate_events", 0),
             invalid_events=totals.get("invalid_events", 0),
-            waiting_labels=read.count_waiting_labels(name),
+            waiting_labels=waiting_labels,
             waiting_events=waiting_events,
-            windows=read.count_windows(name),
-            watermark=stored.watermark if stored is not None else None,
-            firing=len(read.alerts(name, status="firing")),
-            versions=read.versions(name),
+            windows=read.count_windows(name) if windows is None else windows,
+            watermark=known.watermark if known is not None else None,
+            firing=firing,
+            versions=sorted(key for (counter, key), value in counters.items() if counter == "predictions" and value),
             rules=[rule.words for rule in rules],
             positive=guesses.positive,
             notes=list(guesses.notes),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import msgspec
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftline import clock
 from driftline.alerts.attention import AcknowledgeBody, SilenceBody, acknowledge, add_silence, end_silence
+from driftline.alerts.message import AlertView
 from driftline.errors import (
     ConflictError,
     DamagedError,
@@ -39,7 +42,7 @@ from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.store.outbox import Outbox
 from driftline.text import visible
-from driftline.views.metrics import snapshot
+from driftline.views.metrics import MetricsReader
 from driftline.web.decode import Bodies, json_answer, json_of, json_schema_of
 from driftline.web.events import event_routes
 from driftline.web.requests import UnsupportedTypeError
@@ -49,7 +52,8 @@ from driftline.web.vitals import Vitals
 
 _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
-
+_ALERTS = Query(_PAGE_LIMIT, ge=1, le=_PAGE_LIMIT, description="How many at most; the header Link says where more are.")
+_AlertStatus = Literal["firing", "resolved", "corrected"] | None
 
 _ERROR = {
     "application/json": {
@@ -121,8 +125,10 @@ def _answers(service: Service) -> APIRouter:
         return json_answer({"model": model, "windows": [_flat(one) for one in found]})
 
     @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
-    def model_alerts(model: str, status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
-        return json_answer({"alerts": service.views.alerts(model, status=status)})
+    def model_alerts(
+        request: Request, model: str, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = None
+    ) -> Response:
+        return _listed(request, service.views.alerts(model, status=status, limit=limit, before=before), limit)
 
     @router.get("/models/{model}/quarantine", summary="Rows that were set aside, newest first.")
     def quarantine(model: str, limit: int = Query(100, ge=1, le=_PAGE_LIMIT)) -> Response:
@@ -130,10 +136,21 @@ def _answers(service: Service) -> APIRouter:
         return json_answer({"rows": service.inbox.quarantined(model, most=limit)})
 
     @router.get("/alerts", summary="The alerts of all models, the newest window first.")
-    def alerts(status: Literal["firing", "resolved", "corrected"] | None = None) -> Response:
-        return json_answer({"alerts": service.views.alerts(status=status)})
+    def alerts(
+        request: Request, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = None
+    ) -> Response:
+        return _listed(request, service.views.alerts(status=status, limit=limit, before=before), limit)
 
     return router
+
+
+def _listed(request: Request, alerts: Sequence[AlertView], limit: int) -> Response:
+    """Answer with alerts; where there may be more, the header ``Link`` says where these are."""
+    answer = json_answer({"alerts": alerts})
+    if len(alerts) == limit:
+        rest = [(name, value) for name, value in request.query_params.multi_items() if name != "before"]
+        answer.headers["Link"] = f'<?{urlencode([*rest, ("before", alerts[-1].id)])}>; rel="next"'
+    return answer
 
 
 def _flat(window: Any) -> dict[str, Any]:
@@ -189,12 +206,10 @@ def _operations(service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
     registry = CollectorRegistry()
     vitals = Vitals(service.config, service.inbox)
+    reader = MetricsReader(service.config, service.tasks, service.state, service.inbox)
     registry.register(
         ServiceCollector(
-            lambda: snapshot(
-                service.config, service.tasks, service.state, service.inbox, service.problems, service.started
-            ),
-            service.config.prometheus.max_series,
+            lambda: reader.snapshot(service.problems, service.started), service.config.prometheus.max_series
         )
     )
 

@@ -89,14 +89,17 @@ class Fake:
         return []
 
     def windows(
-        self, model: str, /, *, start: datetime | None = None, version: str | None = None, segment: str | None = None
+        self, model: str, /, *, newest: int | None = None, version: str | None = None, segment: str | None = None
     ) -> list[WindowView]:
         """As `Views.windows`."""
-        return [one for one in self.of_windows[model] if start is None or one.summary.start >= start]
+        return self.of_windows[model][-newest:] if newest else self.of_windows[model]
 
-    def alerts(self, model: str | None = None, /) -> list[AlertView]:
+    def alerts(
+        self, model: str | None = None, /, *, status: str | None = None, limit: int | None = None
+    ) -> list[AlertView]:
         """As `Views.alerts`."""
-        return [one for name, alerts in self.of_alerts.items() if model in (None, name) for one in alerts]
+        found = [one for name, alerts in self.of_alerts.items() if model in (None, name) for one in alerts]
+        return [one for one in found if status in (None, one.status)][:limit]
 
     def alert(self, id: str, /) -> AlertView:
         """As `Views.alert`."""

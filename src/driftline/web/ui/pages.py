@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -30,6 +29,11 @@ from driftline.web.ui.state import Headline, headline
 REFRESH_SECONDS = 5.0
 WINDOWS_SHOWN = 120
 """The page shows this many of the newest windows, unless it is asked for all of them."""
+
+ALERTS_SHOWN = 100
+"""The page shows the alerts that fire, and those that are over among this many of the newest."""
+
+_RECENT = 3  # windows by which the index says how a model is
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -73,12 +77,14 @@ class Views(Protocol):
         """The segments of the newest judged window."""
 
     def windows(
-        self, model: str, /, *, start: datetime | None = None, version: str | None = None, segment: str | None = None
+        self, model: str, /, *, newest: int | None = None, version: str | None = None, segment: str | None = None
     ) -> list[WindowView]:
-        """Windows from a moment on, in order of time."""
+        """The newest windows, or all of them, in order of time."""
 
-    def alerts(self, model: str | None = None, /) -> list[AlertView]:
-        """Alerts, the newest first."""
+    def alerts(
+        self, model: str | None = None, /, *, status: str | None = None, limit: int | None = None
+    ) -> list[AlertView]:
+        """The newest alerts, or all of them, the newest first."""
 
     def alert(self, id: str, /) -> AlertView:
         """One alert; an unknown one raises `UnknownNameError`."""
@@ -95,8 +101,8 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
 
     @router.get("/", name="page_index")
     def index(request: Request) -> Response:
-        alerts = [one for one in views.alerts() if one.status == "firing"]
-        rows = [_index_row(views, one, alerts) for one in views.models()]
+        firing = views.alerts(status="firing")
+        rows = [_index_row(views, one, firing) for one in views.models()]
         return _html(request, render(request, "index.html", rows=rows))
 
     @router.get("/models/{model:path}", name="page_model")
@@ -109,15 +115,16 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         view = views.model(model)
         version, segment = (request.query_params.get(name) for name in ("version", "segment"))
         slice = views.slice(model, version=version, segment=segment)
-        everything = request.query_params.get("windows") == "all"
-        windows = _windows(views, view, config, everything=everything, version=version, segment=segment)
+        everything, opened = request.query_params.get("windows") == "all", request.query_params.get("alert", "")
+        windows = views.windows(model, newest=None if everything else WINDOWS_SHOWN, version=version, segment=segment)
+        alerts, more = _alerts(views, model, opened)
         page = shown.model_page(
             view,
             config,
             windows,
-            views.alerts(model),
+            alerts,
             slice=slice,
-            newest=windows if slice == WHOLE else _windows(views, view, config, most=3),
+            newest=windows if slice == WHOLE else views.windows(model, newest=_RECENT),
             segments=views.segments(model) if view.segments else (),
         )
         challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
@@ -130,7 +137,8 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
             challengers=challengers,
             steps=steps,
             tones=_TONES,
-            opened=request.query_params.get("alert", ""),
+            opened=opened,
+            more_alerts=more,
         )
         return _html(request, text)
 
@@ -162,27 +170,27 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
 
 def _index_row(views: Views, view: ModelView, firing: Sequence[AlertView]) -> tuple[ModelView, ZoneInfo, Headline]:
     config = views.model_config(view.name)
-    recent = _windows(views, view, config, most=3) if view.predictions else []
+    recent = views.windows(view.name, newest=_RECENT) if view.predictions else []
     mine = [one for one in firing if one.model == view.name]
     return view, ZoneInfo(config.window.timezone), headline(view, config.rules, recent, mine)
 
 
-def _windows(
-    views: Views,
-    view: ModelView,
-    config: ModelConfig,
-    *,
-    everything: bool = False,
-    most: int = WINDOWS_SHOWN,
-    version: str | None = None,
-    segment: str | None = None,
-) -> list[WindowView]:
-    """The newest windows, or all of them. A few lengths more than asked for are read: months are not equally long."""
-    if everything or view.watermark is None or view.windows <= most:
-        return views.windows(view.name, version=version, segment=segment)
-    newest = config.window.window_of(view.watermark)
-    start = newest.start - (newest.end - newest.start) * (most + most // 10)
-    return views.windows(view.name, start=start, version=version, segment=segment)[-most:]
+def _alerts(views: Views, model: str, opened: str) -> tuple[list[AlertView], bool]:
+    """The alerts that the page shows, the newest first, and whether there may be more; ``opened`` is one of them."""
+    newest = views.alerts(model, limit=ALERTS_SHOWN)
+    known = {one.id for one in newest}
+    older = [one for one in views.alerts(model, status="firing") if one.id not in known]
+    if opened and opened not in known.union(one.id for one in older):
+        older += _asked_for(views, model, opened)
+    return [*newest, *sorted(older, key=lambda one: one.window.start, reverse=True)], len(newest) == ALERTS_SHOWN
+
+
+def _asked_for(views: Views, model: str, id: str) -> list[AlertView]:
+    try:
+        one = views.alert(id)
+    except UnknownNameError:
+        return []
+    return [one] if one.model == model else []
 
 
 # ---- rendering ------------------------------------------------------------------------------------------------------

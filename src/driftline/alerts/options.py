@@ -4,56 +4,60 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from driftline.alerts.channels import KINDS, kind_of
 from driftline.fields import Name, Short, Text
 from driftline.rules import Severity
 
 
-class EmailSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"sender": "from"}):
-    """A mail server and whom it writes to."""
+def _fields() -> list[tuple[str, Any, Any]]:
+    """The keys of an entry: its kind, what belongs to one kind only, and what every receiver may have."""
+    severities = Annotated[list[Severity], Meta(min_length=1)]
+    kinds = [(name, kind_of(name).option | None, None) for name in KINDS]
+    more = [(key, option | None, None) for name in KINDS for key, option in kind_of(name).more.items()]
+    return [
+        *kinds,
+        *more,
+        ("name", Name | None, None),
+        (
+            "severity",
+            severities,
+            msgspec.field(default_factory=lambda: list(Severity)),
+        ),
+        ("models", list[Text], msgspec.field(default_factory=list)),
+        ("repeat", Short | None, None),
+        ("digest", bool | None, None),
+    ]
 
-    host: Text
-    sender: Text
-    to: Annotated[list[Text], Meta(min_length=1)]
-    port: Annotated[int, Meta(ge=1, le=65535)] = 587
-    username: Text | None = None
-    password: Text | None = None
-    security: Literal["none", "starttls", "tls"] = "starttls"
 
+if TYPE_CHECKING:
 
-RECEIVERS = ("webhook", "alertmanager", "slack", "teams", "pagerduty", "email", "apprise")
-"""The kinds of receivers: an entry of ``notify`` has exactly one of these keys."""
+    class NotifySection(msgspec.Struct, frozen=True):
+        """What every receiver may have."""
 
-HOLDING = ("alertmanager", "pagerduty")
-"""Receivers that hold alerts which go on, and call people for them."""
-
-
-class NotifySection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One receiver of alerts: where, and which alerts it wants."""
-
-    webhook: Text | None = None
-    alertmanager: Text | None = None
-    slack: Text | None = None
-    teams: Text | None = None
-    pagerduty: Text | None = None
-    email: EmailSection | None = None
-    apprise: Text | None = None
-    secret: Text | None = None
-    url: Text | None = None
-    name: Name | None = None
-    severity: Annotated[list[Severity], Meta(min_length=1)] = msgspec.field(default_factory=lambda: list(Severity))
-    models: list[Text] = []
-    repeat: Short | None = None
-    digest: bool | None = None
+        name: str | None = None
+        severity: list[Severity] = []
+        models: list[str] = []
+        repeat: str | None = None
+        digest: bool | None = None
+else:
+    NotifySection = msgspec.defstruct(
+        "NotifySection",
+        _fields(),
+        namespace={"__doc__": "One receiver of alerts: where, and which alerts it wants."},
+        module=__name__,
+        forbid_unknown_fields=True,
+        frozen=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class NotifyConfig:
-    """One receiver, of a kind in `RECEIVERS`. Secrets stand as they were written; see `secret`.
+    """One receiver, of a kind in `KINDS`. Secrets stand as they were written; see `secret`.
 
     ``digest`` says whether it hears of alerts that were over when they were first seen.
     """

@@ -9,58 +9,16 @@ import msgspec
 
 from driftline import clock
 from driftline.alerts.channel import Channel
-from driftline.alerts.channels.alertmanager import Alertmanager
-from driftline.alerts.channels.webhook import Webhook
+from driftline.alerts.channels import kind_of
 from driftline.alerts.message import AlertView, Event, Notice, Span, message_of
-from driftline.alerts.options import EmailSection, NotifyConfig
-from driftline.environment import secret
+from driftline.alerts.options import NotifyConfig
 
 _DAY = timedelta(days=1)
 
 
 def open_channel(receiver: NotifyConfig, now: Callable[[], datetime]) -> Channel:
     """Make the channel of a receiver; nothing is sent yet. A secret that the environment lacks is an error."""
-    section = receiver.section
-    match receiver.kind:
-        case "webhook":
-            return Webhook(secret(section.webhook or ""), secret=secret(section.secret or ""), now=now)
-        case "alertmanager":
-            return Alertmanager(secret(section.alertmanager or ""), now=now)
-        case "slack":
-            from driftline.alerts.channels.slack import Slack
-
-            return Slack(secret(section.slack or ""))
-        case "teams":
-            from driftline.alerts.channels.teams import Teams
-
-            return Teams(secret(section.teams or ""))
-        case "pagerduty":
-            from driftline.alerts.channels.pagerduty import PagerDuty
-
-            key, url = secret(section.pagerduty or ""), section.url
-            return PagerDuty(key, url=secret(url)) if url is not None else PagerDuty(key)
-        case "apprise":
-            from driftline.alerts.channels.apprise import Apprise
-
-            return Apprise(secret(section.apprise or ""))
-        case _:
-            assert section.email is not None  # the only kind that is left
-            return _email(section.email, now)
-
-
-def _email(section: EmailSection, now: Callable[[], datetime]) -> Channel:
-    from driftline.alerts.channels.email import Email
-
-    return Email(
-        section.host,
-        section.port,
-        sender=section.sender,
-        to=section.to,
-        username=secret(section.username or ""),
-        password=secret(section.password or ""),
-        security=section.security,
-        now=now,
-    )
+    return kind_of(receiver.kind).open(receiver.section, now)
 
 
 def send_test(receiver: NotifyConfig, model: str) -> None:
@@ -91,7 +49,7 @@ def send_test(receiver: NotifyConfig, model: str) -> None:
         history=[],
     )
     channel.send(message_of([Notice(Event.TEST, f"{id}-test", now, "somebody asked for it", alert)], f"{id}-test"))
-    if receiver.kind in ("alertmanager", "pagerduty"):
+    if kind_of(receiver.kind).holds:
         over = msgspec.structs.replace(alert, status="resolved", ended_at=now)
         notice = Notice(Event.RESOLVED, f"{id}-over", now, "the test is over", over)
         channel.send(message_of([notice], f"{id}-over"))

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from driftline.alerts.options import RECEIVERS, NotifySection
+from driftline.alerts.channels import KINDS
+from driftline.alerts.options import NotifySection
 from driftline.events import Task
 from driftline.exporters.options import PrometheusSection
 from driftline.fields import Name, Short, Text
@@ -19,7 +20,7 @@ from driftline.monitoring.options import AlertsSection, ColumnsSection, LabelsSe
 from driftline.net.limits import LimitsSection
 from driftline.retrain.options import RetrainSection
 
-_ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in RECEIVERS]}
+_ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in KINDS]}
 
 
 class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

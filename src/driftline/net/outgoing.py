@@ -10,12 +10,14 @@ import ssl
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 import msgspec
 
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
+
+if TYPE_CHECKING:
+    import httpx  # imported where something is asked: most commands ask nobody, and it takes longer than they do
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
@@ -109,6 +111,8 @@ def download(url: str, block_bytes: int, timeout_seconds: float) -> Iterator[tup
     Unlike all other requests this one follows redirects and uses the proxies of the environment: it is theirs whose
     command it is. Raises `UnreachableError` without an answer, or where it breaks off.
     """
+    import httpx
+
     try:
         with httpx.stream("GET", url, follow_redirects=True, timeout=timeout_seconds) as answer:
             yield answer.status_code, answer.iter_bytes(block_bytes)
@@ -136,6 +140,8 @@ def _request(
     read: bool = True,
 ) -> bytes | None:
     """The body of an answer of 200 to 299, empty unless it is ``read``; None for a status of ``unless``."""
+    import httpx
+
     try:
         address = httpx.URL(url)
         with (
@@ -214,6 +220,8 @@ def _whole(answer: httpx.Response) -> bytes:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
+    import httpx
+
     # Reading them takes longer than most requests.
     return httpx.create_ssl_context(trust_env=False)
 
@@ -229,6 +237,8 @@ def _error(answer: httpx.Response, hidden: Sequence[str], refused: Collection[in
 
 def _beginning(answer: httpx.Response) -> str:
     """The beginning of an answer's text: the whole may be of any size, and may break off."""
+    import httpx
+
     text = ""
     try:
         for chunk in answer.iter_text():

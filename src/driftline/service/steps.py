@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from driftline import clock
-from driftline.alerts.channel import Channel
-from driftline.alerts.channels.alertmanager import Alertmanager
+from driftline.alerts.channel import Channel, Forgetful
 from driftline.alerts.delivery import deliver_next
 from driftline.alerts.message import Notice
 from driftline.errors import UnavailableError
@@ -42,7 +41,7 @@ class Deliveries:
     def step(self) -> Pass:
         """Send the next message that is due."""
         outcome = deliver_next(self._state, self._name, self._channel, clock.now, self._rng)
-        if isinstance(self._channel, Alertmanager) and self._is_time_to_keep():
+        if isinstance(self._channel, Forgetful) and self._is_time_to_keep():
             try:
                 self._channel.keep(self._firing())
             except UnavailableError as error:

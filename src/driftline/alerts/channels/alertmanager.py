@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import link
 from driftline.alerts.message import GOING_ON, AlertView, Event, Message, Notice, message_of, told
+from driftline.environment import secret
 from driftline.errors import UnavailableError
+from driftline.fields import Text
 from driftline.net.outgoing import delete, get, post
 from driftline.text import visible
 
@@ -223,3 +227,16 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
     }
     # One address that it cannot read would make it refuse all alerts of the request.
     return found | ({"generatorURL": url} if (url := link(notice.url)) else {})
+
+
+def _open(section: Any, now: Callable[[], datetime]) -> Alertmanager:
+    return Alertmanager(secret(section.alertmanager), now=now)
+
+
+KIND = ChannelKind(
+    Text,
+    _open,
+    addresses=("alertmanager",),
+    holds=True,
+    no_repeat="Alertmanager repeats by its own `repeat_interval`; leave it out",
+)

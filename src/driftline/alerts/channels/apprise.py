@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import ENDED, NO_ALARM, cleaned, line
 from driftline.alerts.message import Message
+from driftline.environment import secret
 from driftline.errors import UnavailableError, UsageError
+from driftline.fields import Text
 
 _TITLE_LIMIT = 250
 
@@ -43,3 +50,11 @@ def _kind(message: Message) -> str:
     if message.event in NO_ALARM or message.alert.severity == "info":
         return "info"
     return "failure" if message.alert.severity == "page" else "warning"
+
+
+def _open(section: Any, now: Callable[[], datetime]) -> Apprise:
+    del now
+    return Apprise(secret(section.apprise))
+
+
+KIND = ChannelKind(Text, _open)

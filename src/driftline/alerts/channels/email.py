@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import smtplib
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,14 +13,23 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import jinja2
+import msgspec
+from msgspec import Meta
 
+from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.picture import HEIGHT, WIDTH, picture
 from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, cleaned, facts, line, link, sentences
 from driftline.alerts.message import MARKS, Message, Notice
+from driftline.environment import secret
 from driftline.errors import RefusedError, UnavailableError, UnreachableError, UsageError
+from driftline.fields import Text
+
+if TYPE_CHECKING:
+    import smtplib
+
+    import jinja2
 
 Security = Literal["none", "starttls", "tls"]
 
@@ -30,6 +38,18 @@ _SUBJECT_LIMIT = 200
 _MOST_REFERENCES = 20
 _TOO_LARGE = 552
 _NO_DOMAIN = "driftline.invalid"
+
+
+class EmailSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"sender": "from"}):
+    """A mail server and whom it writes to."""
+
+    host: Text
+    sender: Text
+    to: Annotated[list[Text], Meta(min_length=1)]
+    port: Annotated[int, Meta(ge=1, le=65535)] = 587
+    username: Text | None = None
+    password: Text | None = None
+    security: Security = "starttls"
 
 
 class Email:
@@ -81,6 +101,8 @@ class Email:
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:
+        import smtplib
+
         context = ssl.create_default_context() if self._security != "none" else None
         if self._security == "tls":
             smtp: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, timeout=self._timeout, context=context)
@@ -158,6 +180,8 @@ def _card(notice: Notice, picture_id: str) -> dict[str, Any]:
 
 @functools.cache
 def _template() -> jinja2.Template:
+    import jinja2
+
     loader = jinja2.PackageLoader("driftline.alerts", "channels")
     options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     return jinja2.Environment(loader=loader, autoescape=True, **options).get_template("email.html")
@@ -185,6 +209,8 @@ def _digest(text: str) -> str:
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Turn what `smtplib` raises into errors of ours."""
+    import smtplib
+
     try:
         yield
     except smtplib.SMTPRecipientsRefused as error:
@@ -210,3 +236,20 @@ def _refusal(refused: Mapping[str, tuple[int, bytes | str]]) -> UnavailableError
 def _said(code: int, text: bytes | str) -> str:
     words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
     return f"status {code}: {' '.join(words.split())[:200]}"
+
+
+def _open(section: Any, now: Callable[[], datetime]) -> Email:
+    mail: EmailSection = section.email
+    return Email(
+        mail.host,
+        mail.port,
+        sender=mail.sender,
+        to=mail.to,
+        username=secret(mail.username or ""),
+        password=secret(mail.password or ""),
+        security=mail.security,
+        now=now,
+    )
+
+
+KIND = ChannelKind(EmailSection, _open)

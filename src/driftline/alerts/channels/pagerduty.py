@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import ENDED, line, link, sentences
 from driftline.alerts.message import Event, Message, Notice, number_lines, told
+from driftline.environment import secret
 from driftline.errors import RefusedError
+from driftline.fields import Text
 from driftline.net.outgoing import post
 
 SUMMARY_LIMIT = 1024
@@ -94,3 +99,12 @@ def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
 def _dedup_key(alert_id: str) -> str:
     key = f"driftline-{alert_id}"
     return key if len(key) <= KEY_LIMIT else f"driftline-{hashlib.sha256(alert_id.encode()).hexdigest()}"
+
+
+def _open(section: Any, now: Callable[[], datetime]) -> PagerDuty:
+    del now
+    key, url = secret(section.pagerduty), section.url
+    return PagerDuty(key, url=secret(url)) if url is not None else PagerDuty(key)
+
+
+KIND = ChannelKind(Text, _open, more={"url": Text}, addresses=("url",), holds=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import MOST_SHOWN, facts, line, link, sentences, shorten
 from driftline.alerts.message import MARKS, Message, Notice
+from driftline.environment import secret
+from driftline.fields import Text
 from driftline.net.outgoing import post
 from driftline.text.moments import moment
 
@@ -72,3 +77,11 @@ def escaped(text: str, limit: int) -> str:
     whole = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     short = shorten(whole, limit)
     return whole if short == whole else re.sub(r" ?(&[a-z]{0,3})?…$", "…", short)
+
+
+def _open(section: Any, now: Callable[[], datetime]) -> Slack:
+    del now
+    return Slack(secret(section.slack))
+
+
+KIND = ChannelKind(Text, _open, addresses=("slack",))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, facts, line, link, sentences
 from driftline.alerts.message import MARKS, Message, Notice
+from driftline.environment import secret
+from driftline.fields import Text
 from driftline.net.outgoing import post
 
 SIZE_LIMIT_BYTES = 28_000
@@ -76,3 +81,11 @@ def _rich(inlines: list[dict[str, Any]], **style: object) -> dict[str, Any]:
 
 def _run(text: str, **style: object) -> dict[str, Any]:
     return {"type": "TextRun", "text": text, **style}
+
+
+def _open(section: Any, now: Callable[[], datetime]) -> Teams:
+    del now
+    return Teams(secret(section.teams))
+
+
+KIND = ChannelKind(Text, _open, addresses=("teams",))

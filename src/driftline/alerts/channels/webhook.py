@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from driftline.alerts.channel import ChannelKind
 from driftline.alerts.message import Message
+from driftline.environment import secret
+from driftline.fields import Text
 from driftline.net.outgoing import post
 from driftline.net.signatures import signed
 
@@ -28,3 +32,10 @@ class Webhook:
         key = {"Idempotency-Key": quote(message.key, safe="/:;,=+@!*()")}
         headers = key | signed(body, self._secret, self._now())
         post(self._url, body, headers=headers)
+
+
+def _open(section: Any, now: Callable[[], datetime]) -> Webhook:
+    return Webhook(secret(section.webhook), secret=secret(section.secret or ""), now=now)
+
+
+KIND = ChannelKind(Text, _open, more={"secret": Text}, addresses=("webhook",))

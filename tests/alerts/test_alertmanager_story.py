@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import httpx
-import msgspec
 import pytest
 
 from driftline.alerts.attention import SilenceBody, add_silence, end_silence
@@ -20,6 +17,7 @@ from driftline.config.load import load
 from driftline.service import steps
 from driftline.service.runtime import Service
 from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.receiver import Server
 from tests.support.servers import Alertmanager, free_port, until
 from tests.support.steps import deliver, send_day
 
@@ -28,33 +26,23 @@ class Pager:
     """The webhook behind Alertmanager; it can be away."""
 
     def __init__(self) -> None:
-        self.port, self.heard = free_port(), list[tuple[str, str, str]]()
-        self.url = f"http://127.0.0.1:{self.port}/"
-        self._server: ThreadingHTTPServer | None = None
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}/"
+        self._servers: list[Server] = []
 
     def come(self) -> None:
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                for alert in msgspec.json.decode(self.rfile.read(int(self.headers["Content-Length"])))["alerts"]:
-                    said = (alert["status"], alert["labels"]["alertname"], alert["annotations"]["outcome"])
-                    if said not in outer.heard[-1:]:
-                        outer.heard.append(said)
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._servers.append(Server(port=self._port))
 
     def go(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        if self._servers:
+            self._servers[-1].close()
+
+    @property
+    def heard(self) -> list[tuple[str, str, str]]:
+        """What it was told, each once in a row: status, rule, outcome."""
+        alerts = [alert for server in self._servers for request in server.got for alert in request.json["alerts"]]
+        said = [(one["status"], one["labels"]["alertname"], one["annotations"]["outcome"]) for one in alerts]
+        return [one for one, _ in groupby(said)]
 
 
 @pytest.fixture

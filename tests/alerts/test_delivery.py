@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -38,44 +35,17 @@ from driftline.store.database import open_database
 from driftline.store.outbox import NotificationRow, Outbox
 from driftline.store.state import State
 from tests.support.churn import MODEL, prediction, write_config
+from tests.support.receiver import Answer, Server
 from tests.support.steps import NOW, a_day, deliver
 
 FIRED = b'{"event": "fired"}'
 
 
-class Receiver:
-    """A webhook receiver that answers as it is told, and 204 when it is told nothing."""
-
-    def __init__(self, *statuses: int) -> None:
-        self.statuses, self.got = list(statuses), list[tuple[str, dict[str, Any]]]()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                status = outer.statuses.pop(0) if outer.statuses else 204
-                if status < 300:
-                    outer.got.append((self.headers["Idempotency-Key"], msgspec.json.decode(body)))
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver(500, 429)
-    yield receiver
-    receiver.close()
+def receiver() -> Iterator[Server]:
+    server = Server(Answer(500), Answer(429))
+    yield server
+    server.close()
 
 
 def notice(alert: str, number: int, *, model: str = MODEL, said_at: datetime = NOW) -> Notice:
@@ -154,15 +124,16 @@ def run(state: State, channel: Any, clock: Clock, *, until: timedelta = timedelt
         clock.now += timedelta(seconds=LONGEST_WAIT_SECONDS)
 
 
-def test_a_failing_receiver_gets_each_message_in_the_end_and_in_order(state: State, receiver: Receiver) -> None:
+def test_a_failing_receiver_gets_each_message_in_the_end_and_in_order(state: State, receiver: Server) -> None:
     put(state, [notice("a", 1)])
     clock = Clock()
     channel = Webhook(receiver.url, now=clock)
     assert deliver_next(state, "c", channel, clock, random.Random(1)).tried
     put(state, [notice("a", 2)])
     run(state, channel, clock)
-    assert [[one["key"] for one in body["notices"]] for _, body in receiver.got] == [["a-1"], ["a-2"]]
-    assert [key for key, _ in receiver.got] == ["a-1", "a-2"]
+    told = [[one["key"] for one in request.json["notices"]] for request in receiver.taken]
+    assert told == [["a-1"], ["a-2"]]
+    assert [request.headers["idempotency-key"] for request in receiver.taken] == ["a-1", "a-2"]
     assert (count(state, "delivered"), count(state, "waiting")) == (2, 0)
 
 
@@ -333,7 +304,7 @@ def test_waits_grow_up_to_a_bound_and_are_spread(attempts: int, seed: int) -> No
 
 
 def test_an_alert_reaches_the_webhook_that_wants_it_and_no_other(tmp_path: Path) -> None:
-    wanted, other, third = Receiver(), Receiver(), Receiver()
+    wanted, other, third = Server(), Server(), Server()
     more = "\n".join(
         [
             "notify:",
@@ -349,11 +320,10 @@ def test_an_alert_reaches_the_webhook_that_wants_it_and_no_other(tmp_path: Path)
     deliver(service, "labels", labels)
     deliver(service, "predictions", [prediction("next", 1.5, said=1)])
     service.start()
-    give_up = time.monotonic() + 30
-    while not wanted.got and time.monotonic() < give_up:
-        time.sleep(0.05)
+    wanted.wait_for(lambda got: len(got) == 1)
     service.stop()
-    [(key, message)] = wanted.got
+    [request] = wanted.taken
+    key, message = request.headers["idempotency-key"], request.json
     assert (message["event"], message["alert"]["model"], message["alert"]["value"]) == ("fired", MODEL, 0.5)
     assert message["text"].startswith("⚠️ Alert: Model accuracy below threshold!")
     assert message["url"] == f"http://127.0.0.1:8000/alerts/{message['alert']['id']}"

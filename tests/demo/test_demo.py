@@ -8,10 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 
 from driftline.demo.weather import FEATURES, read_weather
+from tests.support.receiver import Server, serving
 
 MODEL = "seattle-weather"
 
@@ -35,7 +34,12 @@ class Demo:
     told: str
     address: str
     data: Path
-    messages: list[dict[str, Any]]
+    receiver: Server
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What the webhook got, each with the key that it came with."""
+        return [{"key": one.headers["idempotency-key"], **one.json} for one in self.receiver.got]
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.address + path, timeout=30, trust_env=False)
@@ -46,32 +50,16 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    messages: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            messages.append({"key": self.headers["Idempotency-Key"], **json.loads(body)})
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", messages
-    server.shutdown()
-    server.server_close()
+def receiver() -> Iterator[Server]:
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory, receiver: tuple[str, list[dict[str, Any]]]) -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory, receiver: Server) -> Iterator[Demo]:
     """``driftline demo --json`` with a webhook, while it serves on; ended by SIGTERM, which must end it with 0."""
     data = tmp_path_factory.mktemp("demo") / "kept"
     told = (data.parent / "told.txt").open("w+")
-    url, messages = receiver
     command = [
         sys.executable,
         "-m",
@@ -83,7 +71,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, receiver: tuple[str, list[dic
         "--data",
         str(data),
         "--webhook",
-        url,
+        f"{receiver.url}/hook",
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True)
     try:
@@ -93,7 +81,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, receiver: tuple[str, list[dic
         text = told.read()
         assert line, text
         summary = json.loads(line)
-        yield Demo(summary, text, re.sub("/models/.*", "", summary["url"]), data, messages)
+        yield Demo(summary, text, re.sub("/models/.*", "", summary["url"]), data, receiver)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
         assert process.stdout.read() == ""  # one JSON document, and nothing else

@@ -28,6 +28,7 @@ class Request(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    answered: int = 204
 
     @property
     def json(self) -> Any:
@@ -46,9 +47,9 @@ class Answer:
 class Server:
     """An HTTP server on loopback: keeps the requests, gives the answers that it was told in turn, then 204."""
 
-    def __init__(self) -> None:
+    def __init__(self, *answers: Answer, port: int = 0) -> None:
         self.got: list[Request] = []
-        self.answers: list[Answer] = []
+        self.answers = list(answers)
         self.arrived = threading.Condition()
         outer = self
 
@@ -56,8 +57,9 @@ class Server:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 with outer.arrived:
-                    outer.got.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                     answer = outer.answers.pop(0) if outer.answers else Answer()
+                    headers = {k.lower(): v for k, v in self.headers.items()}
+                    outer.got.append(Request(self.path, headers, body, answer.status))
                     outer.arrived.notify_all()
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
@@ -74,10 +76,15 @@ class Server:
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def taken(self) -> list[Request]:
+        """The requests that it has answered with 200 to 299."""
+        return [request for request in self.got if request.answered < 300]
 
     def wait_for(self, arrived: Callable[[list[Request]], bool], seconds: float = 60.0) -> None:
         """Wait until what has arrived is as wanted."""

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import click
 import msgspec
 
 from driftline.cli.alert_table import print_alerts
+from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.config.load import load
+from driftline.config.load import Config
 from driftline.rules import Severity
 from driftline.views.reader import read_alerts
 
 
 @click.command("alerts")
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@configured
 @click.option("--model", help="Of this model only.")
 @click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(config_path: Path, data: Path | None, model: str | None, everything: bool, as_json: bool) -> int:
+def command(config: Callable[[], Config], model: str | None, everything: bool, as_json: bool) -> int:
     """List the alerts that are firing, the gravest first; exit with 1 if there are any."""
-    config = load(config_path)
-    found = read_alerts(config.at(data) if data is not None else config, model)
+    found = read_alerts(config(), model)
     firing = [one for one in found if one.status == "firing"]
     shown = sorted(
         found if everything else firing, key=lambda one: (one.status != "firing", Severity(one.severity).rank)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from driftline.config.load import load
+from driftline.cli.configured import configured
+from driftline.config.load import Config
 from driftline.errors import UnknownNameError, UsageError
 from driftline.monitoring.model import open_model
 from driftline.reports.model_card import html, markdown
@@ -19,17 +21,15 @@ from driftline.views.reader import open_state
 @click.argument("model")
 @click.argument("version", required=False)
 @click.option("--html", "page", type=click.Path(path_type=Path), metavar="F", help="Write it as one HTML file.")
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
-def command(model: str, version: str | None, page: Path | None, config_path: Path, data: Path | None) -> None:
+@configured
+def command(model: str, version: str | None, page: Path | None, config: Callable[[], Config]) -> None:
     """Print the model card of VERSION of MODEL, by default of its champion, as Markdown."""
-    config = load(config_path)
-    config = config.at(data) if data is not None else config
-    if model not in config.models:
-        raise UnknownNameError("model", model, config.models)
-    state = open_state(config)
-    task = open_model(config.models[model], Path(config.storage), state).schema.task.value
-    card = model_card(model, version, task, state, open_registry(config.registry, Path(config.storage)))
+    known = config()
+    if model not in known.models:
+        raise UnknownNameError("model", model, known.models)
+    state = open_state(known)
+    task = open_model(known.models[model], Path(known.storage), state).schema.task.value
+    card = model_card(model, version, task, state, open_registry(known.registry, Path(known.storage)))
     if page is None:
         click.echo(markdown(card), nl=False)
         return

@@ -10,9 +10,10 @@ import click
 import msgspec
 
 from driftline import clock
+from driftline.cli.configured import configured
 from driftline.cli.request_table import print_requests
 from driftline.cli.streams import print_json
-from driftline.config.load import Config, load
+from driftline.config.load import Config
 from driftline.retrain.request import Stage
 from driftline.retrain.requests import AskBody, cancel_by_person, decide_by_person
 from driftline.retrain.views import all_requests
@@ -20,17 +21,12 @@ from driftline.views.reader import open_state
 
 
 @click.group("challengers", invoke_without_command=True)
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@configured
 @click.option("--model", help="Of this model only.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
-def command(context: click.Context, config_path: Path, data: Path | None, model: str | None, as_json: bool) -> None:
+def command(context: click.Context, config: Callable[[], Config], model: str | None, as_json: bool) -> None:
     """List the requests for challengers, the newest first; approve or refuse one that has won, or cancel one."""
-
-    def config() -> Config:  # not before a subcommand needs it: its --help does not
-        found = load(config_path)
-        return found.at(data) if data is not None else found
 
     context.obj = config
     if context.invoked_subcommand is not None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import getpass
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
 from driftline import clock
+from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.config.load import Config, load
+from driftline.config.load import Config
 from driftline.errors import InUseError, UnknownNameError
 from driftline.monitoring.model import open_model
 from driftline.retrain.controller import Loop
@@ -35,8 +36,7 @@ _WON = (Stage.WAITING, Stage.PROMOTING, Stage.BAKING, Stage.PROMOTED)
 @click.option("--by", default=getpass.getuser, show_default="your user name", help="Who asks.")
 @click.option("--shadow", metavar="VERSION", help="Train nothing: judge this version by what it said as a shadow.")
 @click.option("--wait", is_flag=True, help="Wait for the contest; exit with 1 if the challenger has not won.")
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(
     model: str,
@@ -44,28 +44,25 @@ def command(
     by: str,
     shadow: str | None,
     wait: bool,
-    config_path: Path,
-    data: Path | None,
+    config: Callable[[], Config],
     as_json: bool,
 ) -> int:
     """Ask for a challenger of MODEL.
 
     The running `driftline serve` has it trained and judges it; without one, --wait does so here.
     """
-    config = load(config_path)
-    config = config.at(data) if data is not None else config
-    if model not in config.models:
-        raise UnknownNameError("model", model, config.models)
-    with _service(config) as own:
-        state = own.state if own is not None else open_state(config)
-        opened = own.models[model] if own is not None else open_model(config.models[model], Path(config.storage), state)
-        retrained = config.retrain.get(model)
+    known = config()
+    if model not in known.models:
+        raise UnknownNameError("model", model, known.models)
+    with _service(known) as own:
+        state = own.state if own is not None else open_state(known)
+        opened = own.models[model] if own is not None else open_model(known.models[model], Path(known.storage), state)
+        retrained = known.retrain.get(model)
         if shadow is None:
             row = ask_by_person(state, opened, retrained, AskBody(by=by, reason=reason), clock.now())
         else:
-            row = ask_for_shadow(
-                state, opened, config.retrain.get(model), ShadowBody(version=shadow, by=by, reason=reason), clock.now()
-            )
+            body = ShadowBody(version=shadow, by=by, reason=reason)
+            row = ask_for_shadow(state, opened, retrained, body, clock.now())
         view = _follow(state, row.id, own.loop if own is not None else None, wait=wait, quiet=as_json)
     if as_json:
         print_json(msgspec.json.encode(view).decode())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import textwrap
-from pathlib import Path
+from collections.abc import Callable
 
 import click
 
+from driftline.cli.configured import configured
 from driftline.cli.printer import Printer, PrinterHandler, printed_errors
-from driftline.config.load import Config, load
+from driftline.config.load import Config
 from driftline.text import visible
 from driftline.web.server import Server, listen
 
@@ -19,17 +20,14 @@ _LAST_WORDS_SECONDS = 1.0
 
 
 @click.command("serve")
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder for events and state, instead of `storage`.")
+@configured
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def command(config_path: Path, data: Path | None, host: str, port: int) -> None:
+def command(config: Callable[[], Config], host: str, port: int) -> None:
     """Take events over HTTP; judge windows, alert, expose /metrics and a page."""
-    config = load(config_path)
-    if data is not None:
-        config = config.at(data)
+    known = config()
     with printed_errors() as log:
-        _serve(config, host, port, Printer.on(sys.stdout), log)
+        _serve(known, host, port, Printer.on(sys.stdout), log)
 
 
 def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
 from driftline import clock
 from driftline.alerts.attention import SilenceBody, add_silence, end_silence
-from driftline.config.load import load
+from driftline.cli.configured import configured
+from driftline.config.load import Config
 from driftline.errors import UsageError
 from driftline.store.outbox import Outbox
 from driftline.store.state import State
@@ -20,15 +20,13 @@ from driftline.views.reader import open_state
 
 
 @click.group("silence")
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@configured
 @click.pass_context
-def command(context: click.Context, config_path: Path, data: Path | None) -> None:
+def command(context: click.Context, config: Callable[[], Config]) -> None:
     """Have nobody told of some alerts for a while."""
 
     def state(*, planned: bool = False) -> State:  # not before a subcommand needs it: its --help does not
-        config = load(config_path)
-        return open_state(config.at(data) if data is not None else config, or_folder=planned)
+        return open_state(config(), or_folder=planned)
 
     context.obj = state
 

@@ -17,6 +17,7 @@ from driftline.events import Schema, Window
 from driftline.profiles import Columns
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.parts import vectors_of
+from driftline.store.durable import replacing
 from driftline.store.log import EventLog, Mark
 from driftline.text import cause
 
@@ -183,10 +184,6 @@ def answers(columns: Columns) -> list[str]:
     return [columns.prediction or "prediction", *scores]
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
-
-
 def read_evaluation(folder: Path, record: RowsRecord) -> pl.DataFrame:
     """The rows that a run is judged by, as they were handed out; raises `DataError` where they are gone or changed.
 
@@ -208,8 +205,8 @@ def read_evaluation(folder: Path, record: RowsRecord) -> pl.DataFrame:
 
 def _write(frame: pl.DataFrame, path: Path) -> str:
     """Write a file as a whole; return its SHA-256 in hexadecimal digits."""
-    frame.write_parquet(_beside(path))
-    with _beside(path).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _beside(path).replace(path)
+    with replacing(path) as beside:
+        frame.write_parquet(beside)
+        with beside.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     return digest

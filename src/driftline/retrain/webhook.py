@@ -16,6 +16,7 @@ from driftline.net.outgoing import post
 from driftline.net.signatures import signed
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, all_requests
+from driftline.store.durable import replace_file
 from driftline.store.state import State
 
 TOLD = (
@@ -94,8 +95,6 @@ class Teller:
                 refused = error
             told = [*told, step.stage]
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{_FILE}")
-            beside.write_bytes(msgspec.json.encode(told))
-            beside.replace(path)
+            replace_file(path, msgspec.json.encode(told))
             if refused is not None:
                 raise refused

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -34,10 +36,24 @@ def make_folder(folder: Path) -> None:
         sync_file(one.parent)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all, even after a power failure."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text)
-    sync_file(beside)
-    beside.replace(path)
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside a path, which takes its place at the end: whole or not at all, even after a power failure.
+
+    Each thread has its own, so that two that write the same do no harm; where the block fails, it is taken away.
+    """
+    beside = path.with_name(f".{path.name}.{threading.get_native_id()}.new")
+    try:
+        yield beside
+        sync_file(beside)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
     sync_file(path.parent)
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file that is there as a whole or not at all, even after a power failure. Text is UTF-8."""
+    with replacing(path) as beside:
+        beside.write_bytes(content.encode() if isinstance(content, str) else content)

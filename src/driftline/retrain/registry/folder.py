@@ -33,7 +33,7 @@ from driftline.retrain.registry.registry import (
     checked_name,
     folder_name,
 )
-from driftline.store.durable import sync_file
+from driftline.store.durable import replace_file, sync_file
 from driftline.text import cause
 
 _VERSION, _FILES, _ALIASES, _LOCK = "version.json", "files", "aliases.json", ".lock"
@@ -64,7 +64,7 @@ class FolderRegistry:
             (unfinished / _FILES).mkdir(parents=True)
             records = {name: _copy(path, unfinished / _FILES / name) for name, path in sorted(named.items())}
             version = msgspec.structs.replace(version, files=records)
-            _write(unfinished / _VERSION, msgspec.json.encode(version))
+            replace_file(unfinished / _VERSION, msgspec.json.encode(version))
             for folder in sorted((one for one in unfinished.rglob("*") if one.is_dir()), reverse=True):
                 sync_file(folder)
             sync_file(unfinished)
@@ -146,11 +146,7 @@ class FolderRegistry:
             raise ConflictError(f"the champion of {model} is {aliases.get(CHAMPION)}, not {expected}; look again")
 
     def _put(self, model: str, aliases: dict[str, str]) -> dict[str, str]:
-        path = self._of(model) / _ALIASES
-        unfinished = path.with_name(f"{_UNFINISHED}{_ALIASES}")
-        _write(unfinished, msgspec.json.encode(aliases))
-        unfinished.replace(path)
-        sync_file(path.parent)
+        replace_file(self._of(model) / _ALIASES, msgspec.json.encode(aliases))
         return aliases
 
     # ---- folders ----------------------------------------------------------------------------------------------------
@@ -213,10 +209,3 @@ def _copy(source: Path, target: Path) -> FileRecord:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from driftline.errors import ConflictError, DataError, StorageError, UsageError
 from driftline.retrain.runners import supervisor
 from driftline.retrain.runners.runner import REQUEST, Outcome, Request, read_result
 from driftline.retrain.runners.supervisor import CHILD, EXIT, LOG, PID
+from driftline.store.durable import replace_file
 from driftline.text import cause
 from driftline.text.durations import length
 
@@ -107,9 +107,7 @@ def _write_request(request: Request, folder: Path) -> None:
     path = folder / REQUEST
     if path.exists():
         return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}.", delete=False) as part:
-        part.write(msgspec.json.format(msgspec.json.encode(request)))
-    Path(part.name).replace(path)
+    replace_file(path, msgspec.json.format(msgspec.json.encode(request)))
 
 
 def _supervise(

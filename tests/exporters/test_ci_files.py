@@ -28,7 +28,9 @@ from driftline.exporters.ci import driftline_ci
 from driftline.exporters.ci_files import FILES, Training, ci_files
 from driftline.exporters.prometheus_files import write_files
 from driftline.net.signatures import is_signed, signed
-from driftline.retrain.runners import GitHub, Report, Webhook
+from driftline.retrain.runners.github import GitHub
+from driftline.retrain.runners.runner import Report
+from driftline.retrain.runners.webhook import Webhook
 from driftline.rules.evidence import Evidence, Said
 from tests.retrain.runners.conftest import ID, NOW, request
 from tests.support.receiver import Answer, Server

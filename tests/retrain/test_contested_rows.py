@@ -19,7 +19,7 @@ from driftline.net.bodies import read_body
 from driftline.retrain.contests import read_report, reported_contest, require_evidence, rows_of
 from driftline.retrain.registry import Version
 from driftline.retrain.requests import AskBody, ask_by_person
-from driftline.retrain.runners import Predictions, Report, Result
+from driftline.retrain.runners.runner import Predictions, Report, Result
 from driftline.rules.contest import Contest, Settings, judge_contest
 from driftline.rules.evidence import evidence_of
 from driftline.service.runtime import Service

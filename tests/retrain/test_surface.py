@@ -22,7 +22,7 @@ from driftline.errors import ConflictError, UnavailableError, UnknownNameError
 from driftline.net.signatures import signed
 from driftline.retrain.request import CANCELLABLE, FOLLOWING, Stage
 from driftline.retrain.requests import AskBody, cancel_by_person, decide_by_person
-from driftline.retrain.runners import Run
+from driftline.retrain.runners.run import Run
 from driftline.retrain.views import request_view
 from driftline.rules.contest import Contest
 from driftline.rules.evidence import evidence_of

@@ -7,8 +7,9 @@ from driftline.config.schema import ModelSection
 from driftline.config.strict_yaml import Key, shown
 from driftline.errors import did_you_mean
 from driftline.fields import parse_bytes
-from driftline.retrain.options import RUNNERS, RetrainConfig, RetrainSection, RunSection, TellSection
+from driftline.retrain.options import RetrainConfig, RetrainSection, RunSection, TellSection
 from driftline.retrain.policy import Policy
+from driftline.retrain.runners import KINDS
 from driftline.statistics.catalogue import paired_measures
 
 
@@ -59,10 +60,10 @@ def _tell(check: Checker, key: Key, section: TellSection | None) -> TellSection 
 
 
 def _runner(check: Checker, key: Key, section: RunSection) -> RunSection:
-    given = [kind for kind in RUNNERS if getattr(section, kind) is not None]
+    given = [kind for kind in KINDS if getattr(section, kind) is not None]
     if len(given) != 1:
         came = " and ".join(given) or "none"
-        raise check.error(key, f"came {came} of {', '.join(RUNNERS)}; a runner is exactly one of them")
+        raise check.error(key, f"came {came} of {', '.join(KINDS)}; a runner is exactly one of them")
     [kind] = given
     if isinstance(address := getattr(getattr(section, kind), "url", None), str):
         check.address((*key, kind, "url"), address)

@@ -25,7 +25,7 @@ from driftline.retrain.facts import fault_of_labels
 from driftline.retrain.options import RetrainConfig
 from driftline.retrain.registry import CHAMPION, Registry, Version
 from driftline.retrain.rows import RowsRecord, named
-from driftline.retrain.runners import Report, Result
+from driftline.retrain.runners.runner import Report, Result
 from driftline.rules.contest import Contest, Entry, Rows, Settings, judge_contest
 from driftline.rules.evidence import Evidence, Value
 from driftline.sources.files import open_rows, whole

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from driftline import clock
-from driftline.environment import environment, quiet_mlflow, secret
+from driftline.environment import quiet_mlflow, secret
 from driftline.errors import (
     ConflictError,
     DamagedError,
@@ -48,24 +47,8 @@ from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry,
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
 from driftline.retrain.requests import ask
 from driftline.retrain.rows import SHADOW, RowsRecord, read_evaluation, write_rows, write_shadow
-from driftline.retrain.runners import (
-    Airflow,
-    Command,
-    Dagster,
-    Function,
-    GitHub,
-    Handle,
-    Limits,
-    Predictions,
-    Prefect,
-    Report,
-    Request,
-    Result,
-    Runner,
-    Surroundings,
-    Webhook,
-    read_result,
-)
+from driftline.retrain.runners import kind_of
+from driftline.retrain.runners.runner import Handle, Predictions, Report, Request, Result, Runner, read_result
 from driftline.sources.files import read_rows
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State
@@ -381,7 +364,7 @@ def open_loop(
     base_url: Callable[[], str] = lambda: "",
 ) -> Loop:
     """The loop of a service; its runs lie in ``folder``. Raises `UsageError` for a runner that is none."""
-    runners = {name: open_runner(one) for name, one in configs.items()}
+    runners = {name: _open_runner(one) for name, one in configs.items()}
     signed_by = {
         name: secret(one.run.report_secret) for name, one in configs.items() if one.run.report_secret is not None
     }
@@ -396,27 +379,7 @@ def open_registry(address: str | None, storage: Path) -> Registry:
     return MLflowRegistry(secret(address), storage / "mlflow")
 
 
-def open_runner(config: RetrainConfig) -> Runner:
+def _open_runner(config: RetrainConfig) -> Runner:
     """The runner of a configuration; its secrets have to be there now. Raises `UsageError` where they are not."""
-    run = config.run
-    if run.github is not None:
-        return GitHub(run.github.repository, secret(run.github.token), run.github.url)
-    if run.airflow is not None:
-        names = (run.airflow.username, run.airflow.password, run.airflow.token)
-        return Airflow(run.airflow.url, run.airflow.dag, *map(_secret, names))
-    if run.prefect is not None:
-        return Prefect(run.prefect.url, run.prefect.deployment, _secret(run.prefect.token))
-    if run.dagster is not None:
-        where = run.dagster
-        return Dagster(where.url, where.job, where.location, where.repository, _secret(where.token))
-    if run.webhook is not None:
-        return Webhook(secret(run.webhook.url), clock.now, _secret(run.webhook.secret))
-    limits = Limits(seconds=config.time_limit.total_seconds(), memory_bytes=config.memory_bytes)
-    surroundings = Surroundings(config.folder.resolve(), environment(), run.environment)
-    if run.function is not None:
-        return Function(run.function, surroundings, limits)
-    return Command(run.commands or [], surroundings, limits)
-
-
-def _secret(text: str | None) -> str:
-    return "" if text is None else secret(text)
+    key = config.run.key
+    return kind_of(key).open(getattr(config.run, key), config)

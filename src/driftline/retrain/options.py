@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from driftline.fields import Count, Short, Text
 from driftline.retrain.policy import Policy
-
-Command = Annotated[list[Text], Meta(min_length=1)]
+from driftline.retrain.runners import KINDS, kind_of
 
 
 class WhenSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -24,79 +23,59 @@ class WhenSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     new_labels: Count | None = None
 
 
-class GitHubSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A repository whose workflow trains."""
-
-    repository: Text
-    token: Text
-    url: Text = "https://api.github.com"
+_ONE_RUNNER = {"oneOf": [{"required": [key]} for key in KINDS]}
 
 
-class AirflowSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A DAG that trains."""
-
-    url: Text
-    dag: Text
-    username: Text | None = None
-    password: Text | None = None
-    token: Text | None = None
+def _key(run: RunSection) -> str:
+    """The one key of a checked section that says who trains."""
+    return next(key for key in KINDS if getattr(run, key) is not None)
 
 
-class PrefectSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A deployment of a flow that trains: its server's address with ``/api``, and FLOW/DEPLOYMENT."""
-
-    url: Text
-    deployment: Text
-    token: Text | None = None
+def _elsewhere(run: RunSection) -> bool:
+    return all(getattr(run, key) is None for key in KINDS if not kind_of(key).elsewhere)
 
 
-class DagsterSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A job that trains."""
-
-    url: Text
-    job: Text
-    location: Text
-    repository: Text = "__repository__"
-    token: Text | None = None
+def _most_time(run: RunSection) -> str:
+    return run.time_limit or ("1d" if run.elsewhere else "1h")
 
 
-class WebhookSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Any server that trains when it is told to."""
+if TYPE_CHECKING:
 
-    url: Text
-    secret: Text | None = None
+    class RunSection:
+        """What every runner has."""
 
+        time_limit: str | None
+        memory: str
+        environment: list[str]
+        report_secret: str | None
 
-RUNNERS = ("commands", "function", "github", "airflow", "prefect", "dagster", "webhook")
-"""The kinds of runners: `run` has exactly one of these keys."""
-
-_ONE_RUNNER = {"oneOf": [{"required": [kind]} for kind in RUNNERS]}
-
-
-class RunSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Who trains: commands or a Python function in a process of its own, with limits; or another server."""
-
-    commands: Annotated[list[Command], Meta(min_length=1)] | None = None
-    function: Text | None = None
-    github: GitHubSection | None = None
-    airflow: AirflowSection | None = None
-    prefect: PrefectSection | None = None
-    dagster: DagsterSection | None = None
-    webhook: WebhookSection | None = None
-    time_limit: Short | None = None
-    memory: Short = "4GB"
-    environment: list[Text] = []
-    report_secret: Text | None = None
-
-    @property
-    def elsewhere(self) -> bool:
+        key: str
+        """The one key of a checked section that says who trains."""
+        elsewhere: bool
         """Whether another server trains, and reports."""
-        return self.commands is None and self.function is None
-
-    @property
-    def most_time(self) -> str:
+        most_time: str
         """``time_limit``, or what stands for it: a run elsewhere may have to wait for a machine."""
-        return self.time_limit or ("1d" if self.elsewhere else "1h")
+else:
+    RunSection = msgspec.defstruct(
+        "RunSection",
+        [
+            *((key, kind_of(key).option | None, None) for key in KINDS),
+            ("time_limit", Short | None, None),
+            ("memory", Short, "4GB"),
+            ("environment", list[Text], msgspec.field(default_factory=list)),
+            ("report_secret", Text | None, None),
+        ],
+        namespace={
+            "__doc__": "Who trains: commands or a Python function in a process of its own, with limits; "
+            "or another server.",
+            "key": property(_key),
+            "elsewhere": property(_elsewhere),
+            "most_time": property(_most_time),
+        },
+        module=__name__,
+        forbid_unknown_fields=True,
+        frozen=True,
+    )
 
 
 class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -18,7 +18,7 @@ from driftline.retrain.facts import facts_of, labels_had, with_label_fault
 from driftline.retrain.options import RetrainConfig
 from driftline.retrain.policy import Ask, Trigger, blocked_because
 from driftline.retrain.request import BUSY, CANCELLABLE, Stage
-from driftline.retrain.runners import Run
+from driftline.retrain.runners.run import Run
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State
 

@@ -25,7 +25,7 @@ from driftline.retrain.requests import (
     cancel_by_person,
     decide_by_person,
 )
-from driftline.retrain.runners import Report
+from driftline.retrain.runners.runner import Report
 from driftline.retrain.views import champion_view, decode_contest, request_view, requests_view
 from driftline.web.decode import json_answer, json_of, json_schema_of
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from driftline.retrain.policy import Trigger
-from driftline.retrain.runners import Command, Limits, Outcome, Request, Surroundings
-from driftline.retrain.runners.runner import Handle
+from driftline.retrain.runners.command import Command
+from driftline.retrain.runners.run import Limits, Surroundings
+from driftline.retrain.runners.runner import Handle, Outcome, Request
 from tests.support.servers import until
 
 NOW = datetime(2026, 11, 23, 12, 30, 15, tzinfo=UTC)

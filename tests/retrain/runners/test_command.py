@@ -11,8 +11,10 @@ import psutil
 import pytest
 
 from driftline.errors import ConflictError, StorageError, UsageError
-from driftline.retrain.runners import Command, Function, Limits, Request, Run, wait_for
-from driftline.retrain.runners.runner import Predictions, Result
+from driftline.retrain.runners.command import Command
+from driftline.retrain.runners.function import Function
+from driftline.retrain.runners.run import Limits, Run
+from driftline.retrain.runners.runner import Predictions, Request, Result, wait_for
 from tests.retrain.runners.conftest import ID, SUCCEED, ended, python, request, surroundings
 from tests.support.servers import until
 

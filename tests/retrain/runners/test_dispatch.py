@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import RefusedError, StorageError, UnavailableError, UnreachableError, UsageError
-from driftline.retrain.runners import Runner
 from driftline.retrain.runners.airflow import Airflow
 from driftline.retrain.runners.dagster import Dagster
 from driftline.retrain.runners.github import GitHub
 from driftline.retrain.runners.prefect import Prefect
+from driftline.retrain.runners.runner import Runner
 from driftline.retrain.runners.webhook import Webhook
 from tests.retrain.runners.conftest import ID, NOW, request
 from tests.support.receiver import Answer, Server

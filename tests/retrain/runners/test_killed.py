@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from driftline.errors import StorageError
-from driftline.retrain.runners import Limits, Run, supervisor
-from driftline.retrain.runners.run import end_leftovers
+from driftline.retrain.runners import supervisor
+from driftline.retrain.runners.run import Limits, Run, end_leftovers
 from tests.retrain.runners.conftest import ID, SUCCEED, ended, python, request, stored
 from tests.support.servers import until
 

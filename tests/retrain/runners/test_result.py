@@ -16,8 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import DataError
-from driftline.retrain.runners import Predictions, Report, Result, read_result
-from driftline.retrain.runners.runner import decode_result, inside
+from driftline.retrain.runners.runner import Predictions, Report, Result, decode_result, inside, read_result
 
 FILES = ("challenger.parquet", "champion.parquet", "model/model.bin")
 GOOD: dict[str, Any] = {

@@ -1,43 +1,32 @@
-"""Runners: they get a challenger trained, on this machine or by handing the request over."""
+"""The kinds of runners: one file each, which owns its keys in ``driftline.yaml`` and how it is opened.
 
-from driftline.retrain.runners.airflow import Airflow
-from driftline.retrain.runners.command import Command
-from driftline.retrain.runners.dagster import Dagster
-from driftline.retrain.runners.function import Function
-from driftline.retrain.runners.github import GitHub
-from driftline.retrain.runners.prefect import Prefect
-from driftline.retrain.runners.run import Limits, Run, Surroundings
-from driftline.retrain.runners.runner import (
-    Handle,
-    Outcome,
-    Predictions,
-    Report,
-    Request,
-    Result,
-    Runner,
-    read_result,
-    wait_for,
-)
-from driftline.retrain.runners.webhook import Webhook
+A runner gets a challenger trained, on this machine or by handing the request over. Another kind is another file with a
+`KIND` and a line in `KINDS`: configuration, JSON Schema and retraining are composed of these.
+"""
 
-__all__ = [
-    "Airflow",
-    "Command",
-    "Dagster",
-    "Function",
-    "GitHub",
-    "Handle",
-    "Limits",
-    "Outcome",
-    "Predictions",
-    "Prefect",
-    "Report",
-    "Request",
-    "Result",
-    "Run",
-    "Runner",
-    "Surroundings",
-    "Webhook",
-    "read_result",
-    "wait_for",
-]
+from __future__ import annotations
+
+import functools
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from driftline.retrain.runners.runner import RunnerKind
+
+KINDS = {
+    "commands": "command",
+    "function": "function",
+    "github": "github",
+    "airflow": "airflow",
+    "prefect": "prefect",
+    "dagster": "dagster",
+    "webhook": "webhook",
+}
+"""`run` has exactly one of these keys; behind each the file of its kind."""
+
+
+@functools.cache
+def kind_of(key: str) -> RunnerKind:
+    """What is to be known of a kind, by its key in `KINDS`."""
+    kind: RunnerKind = importlib.import_module(f"{__name__}.{KINDS[key]}").KIND
+    return kind

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
+from driftline.environment import secret
 from driftline.errors import UsageError
+from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask, ask_unless, bearer
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request
+from driftline.retrain.runners.runner import Request, RunnerKind
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
 
 _LONGEST_NOTE = 1_000
 _THERE = 409
@@ -21,6 +26,16 @@ _THERE = 409
 
 class _Token(msgspec.Struct, frozen=True):
     access_token: str
+
+
+class AirflowSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A DAG that trains."""
+
+    url: Text
+    dag: Text
+    username: Text | None = None
+    password: Text | None = None
+    token: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +84,12 @@ class Airflow:
             return ask("GET", where, _Token).access_token
         credentials = {"username": self.username, "password": self.password}
         return ask("POST", where, _Token, credentials, hidden=[self.password]).access_token
+
+
+def _open(section: AirflowSection, config: RetrainConfig) -> Airflow:
+    del config
+    username, password, token = (secret(one or "") for one in (section.username, section.password, section.token))
+    return Airflow(section.url, section.dag, username, password, token)
+
+
+KIND = RunnerKind(AirflowSection, _open)

@@ -8,10 +8,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
 
 from driftline.errors import UsageError
-from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, start_run
-from driftline.retrain.runners.runner import Request, check_words
+from driftline.fields import Text
+from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, here, start_run
+from driftline.retrain.runners.runner import Request, RunnerKind, check_words
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
 
 _NAMED = re.compile(r"\{(?:project|run|python)\}")
 
@@ -47,3 +54,13 @@ class Command:
             for words in self.steps
         ]
         return start_run(request, folder, steps, self.limits, self.surroundings)
+
+
+def _open(commands: list[list[str]], config: RetrainConfig) -> Command:
+    return Command(commands, *here(config))
+
+
+_Words = Annotated[list[Text], Meta(min_length=1)]
+
+
+KIND = RunnerKind(Annotated[list[_Words], Meta(min_length=1)], _open, elsewhere=False)

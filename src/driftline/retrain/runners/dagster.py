@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from driftline.environment import secret
 from driftline.errors import RefusedError, UnavailableError, UsageError
+from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request
+from driftline.retrain.runners.runner import Request, RunnerKind
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
 
 TAG = "driftline/"
 """What the names of our tags begin with: ``driftline/request_id``, ``driftline/model`` …"""
@@ -47,6 +52,16 @@ class _Reply(msgspec.Struct, frozen=True, rename={"kind": "__typename"}):
 class _Answer(msgspec.Struct, frozen=True):
     data: dict[str, _Reply] | None = None
     errors: tuple[dict[str, Any], ...] = ()
+
+
+class DagsterSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A job that trains."""
+
+    url: Text
+    job: Text
+    location: Text
+    repository: Text = "__repository__"
+    token: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +127,11 @@ def _error(reply: _Reply) -> UnavailableError:
 
 def _messages(errors: tuple[dict[str, Any], ...]) -> str:
     return "; ".join(" ".join(str(error.get("message", "")).split()) for error in errors)[:_SHOWN_LENGTH]
+
+
+def _open(section: DagsterSection, config: RetrainConfig) -> Dagster:
+    del config
+    return Dagster(section.url, section.job, section.location, section.repository, secret(section.token or ""))
+
+
+KIND = RunnerKind(DagsterSection, _open)

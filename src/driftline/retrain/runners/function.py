@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from driftline.errors import UsageError
+from driftline.fields import Text
 from driftline.retrain.runners import call
-from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, start_run
-from driftline.retrain.runners.runner import Request
+from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, here, start_run
+from driftline.retrain.runners.runner import Request, RunnerKind
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +43,10 @@ class Function:
         # -P: the folder of `call.py` also has an `airflow.py`.
         words = [sys.executable, "-P", call.__file__, self.target, str(self.surroundings.project.resolve())]
         return start_run(request, folder, [Step(self.target, words)], self.limits, self.surroundings)
+
+
+def _open(target: str, config: RetrainConfig) -> Function:
+    return Function(target, *here(config))
+
+
+KIND = RunnerKind(Text, _open, elsewhere=False)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from driftline.environment import secret
 from driftline.errors import UsageError
+from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask_unless, bearer, post
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request
+from driftline.retrain.runners.runner import Request, RunnerKind
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
 
 EVENT = "driftline-retrain"
 
@@ -27,6 +33,14 @@ class _Run(msgspec.Struct, frozen=True):
 
 class _Runs(msgspec.Struct, frozen=True):
     workflow_runs: tuple[_Run, ...] = ()
+
+
+class GitHubSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A repository whose workflow trains."""
+
+    repository: Text
+    token: Text
+    url: Text = "https://api.github.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +89,11 @@ class GitHub:
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
         }
+
+
+def _open(section: GitHubSection, config: RetrainConfig) -> GitHub:
+    del config
+    return GitHub(section.repository, secret(section.token), section.url)
+
+
+KIND = RunnerKind(GitHubSection, _open)

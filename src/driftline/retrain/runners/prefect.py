@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
+from driftline.environment import secret
 from driftline.errors import UsageError
+from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask, bearer
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request
+from driftline.retrain.runners.runner import Request, RunnerKind
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
 
 
 class _Deployment(msgspec.Struct, frozen=True):
     id: str
+
+
+class PrefectSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A deployment of a flow that trains: its server's address with ``/api``, and FLOW/DEPLOYMENT."""
+
+    url: Text
+    deployment: Text
+    token: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +68,11 @@ class Prefect:
         where = f"{api}/{quote(id, safe='')}/create_flow_run"
         ask("POST", where, dict[str, Any], body, headers=headers, hidden=hidden)
         mark(folder)
+
+
+def _open(section: PrefectSection, config: RetrainConfig) -> Prefect:
+    del config
+    return Prefect(section.url, section.deployment, secret(section.token or ""))
+
+
+KIND = RunnerKind(PrefectSection, _open)

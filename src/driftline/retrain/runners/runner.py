@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
 
 from driftline.errors import DataError, UsageError
 from driftline.retrain.policy import Trigger
 from driftline.rules.evidence import Evidence
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
 
 REQUEST, RESULT = "request.json", "result.json"
 MOST_FILES = 1_000
@@ -127,6 +130,20 @@ class Runner(Protocol):
         where that server did not take it, to be tried again, and `StorageError` where the folder cannot be used.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerKind:
+    """A kind of runners.
+
+    ``option`` is the type of the value of its key in `run`. ``open`` makes a runner of that value and of the whole
+    `retrain`; its secrets have to be there, and it raises `UsageError` where they are not. ``elsewhere`` says whether
+    another server trains, and reports.
+    """
+
+    option: Any
+    open: Callable[[Any, RetrainConfig], Runner]
+    elsewhere: bool = True
 
 
 def wait_for(handle: Handle, pause: Callable[[], object]) -> Outcome:

@@ -6,13 +6,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from driftline import clock
+from driftline.environment import secret
+from driftline.fields import Text
 from driftline.net.outgoing import post
 from driftline.net.signatures import signed
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request
+from driftline.retrain.runners.runner import Request, RunnerKind
+
+if TYPE_CHECKING:
+    from driftline.retrain.options import RetrainConfig
+
+
+class WebhookSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Any server that trains when it is told to."""
+
+    url: Text
+    secret: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +49,11 @@ class Webhook:
         headers = {"Idempotency-Key": request.id, **signed(body, self.secret, self.now())}
         post(self.url, body, headers=headers, hidden=[self.secret])
         mark(folder)
+
+
+def _open(section: WebhookSection, config: RetrainConfig) -> Webhook:
+    del config
+    return Webhook(secret(section.url), clock.now, secret(section.secret or ""))
+
+
+KIND = RunnerKind(WebhookSection, _open)

@@ -22,7 +22,7 @@ OPTIONS = {
     "dagster": {"url": "http://127.0.0.1:9", "job": "train", "location": "models"},
     "webhook": {"url": "http://127.0.0.1:9/hook"},
 }
-CONFIG = {"reference": "reference.csv", "columns": {"prediction": "p", "label": "y"}}
+CONFIG = {"reference": {"path": "reference.csv"}, "columns": {"prediction": "p", "label": "y"}}
 
 
 @pytest.mark.parametrize("key", KINDS)

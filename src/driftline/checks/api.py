@@ -15,6 +15,7 @@ from typing import Any
 from driftline.checks.compare import report_of
 from driftline.checks.guesses import Said
 from driftline.checks.notes import require_times_read
+from driftline.checks.own import Own, own_measures, require_names
 from driftline.checks.reading import open_side, read_sides_alike
 from driftline.checks.report import Alert, ColumnReport, Report
 from driftline.checks.ruled import require_features, rules_of
@@ -59,6 +60,7 @@ def check(
     floors: Floors | None = None,
     multivariate: str = "correlation",
     rules: Iterable[Rule | str] = (),
+    measures: Own | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Report:
     """Compare current rows with reference rows: a Polars or pandas frame, anything with
@@ -74,8 +76,9 @@ def check(
     changed relations between columns: by their rank "correlation", by a "classifier" that tells the two sides apart, or
     "none". An alert is a column that has drifted, by more than chance and more than a trifle (``floors``), or accuracy,
     ROC AUC or MAE significantly worse than on the reference, or one of ``rules`` in breach, which may be expressions
-    such as "accuracy < 0.75": the current rows are one window. ``progress`` is called with the share of the work that
-    is done, 0 to 1.
+    such as "accuracy < 0.75": the current rows are one window. ``measures`` are functions of the labelled current
+    rows, by name, or where they are, such as "costs.py:cost"; rules may be on them. ``progress`` is called with the
+    share of the work that is done, 0 to 1.
     Files are streamed: memory does not grow with their rows.
 
     >>> import polars as pl
@@ -100,9 +103,11 @@ def check(
         cluster=cluster,
     )
     asked = _task(task), None if positive is None else class_name(positive)
-    said, known = Said(task=task is not None, positive=positive is not None), rules_of(rules)
-    told = progress or _silent
-    return _check(reference, current, columns, *asked, said, floors or Floors(), multivariate, known, told)
+    own = dict(measures or {})
+    require_names(own)
+    said, known = Said(task=task is not None, positive=positive is not None), rules_of(rules, own)
+    shown = progress or _silent
+    return _check(reference, current, columns, *asked, said, floors or Floors(), multivariate, known, own, shown)
 
 
 def _check(
@@ -115,6 +120,7 @@ def _check(
     floors: Floors,
     multivariate: str,
     rules: tuple[Rule, ...],
+    own: Own,
     progress: Callable[[float], None],
 ) -> Report:
     """Check with this task and positive class; what the caller ``said`` of them is no guess."""
@@ -151,8 +157,8 @@ def _check(
         if not again:
             raise DataError(_unlike_the_first_rows(sides, seen_task))
         seen = seen_task, seen_positive
-        return _check(reference, current, columns, *seen, said, floors, multivariate, rules, progress)
-    return report_of(sides, schema, aside, multivariate, said, rules)
+        return _check(reference, current, columns, *seen, said, floors, multivariate, rules, own, progress)
+    return report_of(sides, schema, aside, multivariate, said, rules, own_measures(own, now, layout))
 
 
 def _silent(share: float) -> None:

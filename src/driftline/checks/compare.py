@@ -29,6 +29,7 @@ from driftline.lookalikes import differs_by, pairs, shown, shown_all
 from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
 from driftline.rules import Rule
+from driftline.sources.own import Replicates
 from driftline.statistics import (
     CATALOGUE,
     Better,
@@ -45,6 +46,7 @@ from driftline.statistics import (
     wilson,
     worst_first,
 )
+from driftline.statistics.bootstrap import measure_of
 from driftline.statistics.catalogue import headlines, lower_is_better
 from driftline.statistics.dependence import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
@@ -63,9 +65,12 @@ def report_of(
     aside: Mapping[str, ColumnDrift],
     multivariate: str,
     said: Said,
-    rules: Sequence[Rule] = (),
+    rules: Sequence[Rule],
+    own: Mapping[str, Replicates],
 ) -> Report:
-    """The report on two sides; ``aside`` are the features that are not compared, with their reasons."""
+    """The report on two sides; ``aside`` are the features that are not compared, with their reasons, and ``own`` what
+    people's own functions said of the current rows.
+    """
     reference, current = sides.profiles(sides.before.profile), sides.profiles(sides.now.profile)
     label = sides.columns.label
     unlabelled = _unlabelled(sides, reference, current)
@@ -93,7 +98,8 @@ def report_of(
     segments = _segments(sides)
     was, became = _measures(sides, before.performance), _measures(sides, now.performance)
     lost = {name: column for name, column in columns.items() if column.drift.is_lost}  # explains what else went wrong
-    verdicts = judged(rules, sides, columns)
+    became |= {name: measure_of(name, found) for name, found in own.items()}
+    verdicts = judged(rules, sides, columns, own)
     alerts = (
         *rule_alerts(verdicts),
         *_drift_alerts(lost, sides),

@@ -10,6 +10,7 @@ from driftline.checks.sides import Sides
 from driftline.errors import UnknownNameError
 from driftline.rules import Rule, State, Verdict, WindowFacts, parse_expression, verdict_on
 from driftline.rules.topic import OF_FEATURES, feature_measure
+from driftline.sources.own import Replicates
 from driftline.statistics import ColumnDrift
 from driftline.statistics.catalogue import rule_measures
 from driftline.text.numbers import figure
@@ -17,14 +18,14 @@ from driftline.text.numbers import figure
 _NO_LABELS = "label_coverage cannot be had: the current rows have no column of labels"
 
 
-def rules_of(rules: Iterable[Rule | str]) -> tuple[Rule, ...]:
+def rules_of(rules: Iterable[Rule | str], own: Iterable[str] = ()) -> tuple[Rule, ...]:
     """Rules, some of them as expressions such as ``accuracy < 0.75``; raise for a measure that nobody knows.
 
     >>> [rule.name for rule in rules_of(["accuracy < 75%", Rule("slow", "latency_p95", above=0.2)])]
     ['accuracy < 0.75', 'slow']
     """
     found = tuple(parse_expression(rule) if isinstance(rule, str) else rule for rule in rules)
-    known = rule_measures()
+    known = (*rule_measures(), *own)
     for rule in found:
         if rule.measure not in known and feature_measure(rule.measure) is None:
             raise UnknownNameError(f"measure of the rule {rule.name!r}", rule.measure, (*known, *_templates()))
@@ -44,7 +45,9 @@ def require_features(rules: Iterable[Rule], features: Iterable[str]) -> None:
             raise UnknownNameError(f"feature of the rule {rule.name!r}", feature, known)
 
 
-def judged(rules: Sequence[Rule], sides: Sides, columns: Mapping[str, ColumnReport]) -> tuple[RuleReport, ...]:
+def judged(
+    rules: Sequence[Rule], sides: Sides, columns: Mapping[str, ColumnReport], own: Mapping[str, Replicates]
+) -> tuple[RuleReport, ...]:
     """What each rule says of the current rows, in the order of the rules."""
     if not rules:
         return ()
@@ -57,6 +60,7 @@ def judged(rules: Sequence[Rule], sides: Sides, columns: Mapping[str, ColumnRepo
         positive=sides.layout.schema.positive,
         chance=sides.floors.chance,
         naive=sides.before.naive,
+        own=own,
     )
     labelled = sides.columns.label in sides.types_now
     return tuple(RuleReport(rule, _verdict(rule, facts, labelled=labelled)) for rule in rules)

@@ -186,6 +186,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "cluster": columns.cluster,
         "floors": model.floors,
         "rules": model.rules,
+        "measures": model.measures,
         "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
     }
 

@@ -25,9 +25,11 @@ from driftline.monitoring.options import (
 from driftline.profiles import Columns
 from driftline.profiles.times import checked_time_format
 from driftline.rules import Rule
+from driftline.rules.rule import MEASURE_NAME
 from driftline.rules.topic import OF_FEATURES, feature_measure, rests_on_labels
+from driftline.sources.functions import is_file
 from driftline.statistics import Floors
-from driftline.statistics.catalogue import rule_measures
+from driftline.statistics.catalogue import CATALOGUE, rule_measures
 
 
 def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
@@ -46,6 +48,7 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         labels=_labels(check, (*key, "labels"), section.labels),
         reference=check.folder / check.local((*key, "reference", "path"), section.reference.path),
         season=section.reference.season,
+        measures=_own_measures(check, (*key, "measures"), section.measures),
         rules=_rules(check, (*key, "alerts", "rules"), section),
         floors=check.checked(
             (*key, "alerts", "floors"), lambda: Floors(**msgspec.structs.asdict(section.alerts.floors))
@@ -147,13 +150,29 @@ def _rules(check: Checker, key: Key, model: ModelSection) -> tuple[Rule, ...]:
         if section.name in [rule.name for rule in found]:
             raise check.error((*at, "name"), f"{shown(section.name)} came before; name it apart")
         _check_measure(check, (*at, "measure"), section.measure, model)
-        found.append(_rule(check, at, section, model.columns.segments))
+        found.append(_rule(check, at, section, model))
     return tuple(found)
+
+
+def _own_measures(check: Checker, key: Key, measures: Mapping[str, str]) -> dict[str, str]:
+    """The functions by name, their files beside the configuration."""
+    found = {}
+    for name, text in measures.items():
+        if not MEASURE_NAME.fullmatch(name) or "." in name:
+            raise check.error((*key, name), "is no name of a measure; it has letters, digits and _, such as 'cost'")
+        if name in CATALOGUE:
+            raise check.error((*key, name), f"{shown(name)} is a measure already; give yours another name")
+        place, colon, function = text.rpartition(":")
+        if not (colon and place and function):
+            reason = f"came {shown(text)}; allowed is FILE.py:FUNCTION or MODULE:FUNCTION, such as 'measures.py:cost'"
+            raise check.error((*key, name), reason)
+        found[name] = f"{check.folder / check.local((*key, name), place)}:{function}" if is_file(place) else text
+    return found
 
 
 def _check_measure(check: Checker, key: Key, measure: str, model: ModelSection) -> None:
     task, features = model.task, model.columns.features
-    known = rule_measures(task)
+    known = (*rule_measures(task), *model.measures)
     _, feature = feature_measure(measure) or ("", "")
     if not feature and measure not in known:
         of = f" of a {task} model" if task is not None else ""
@@ -165,12 +184,16 @@ def _check_measure(check: Checker, key: Key, measure: str, model: ModelSection) 
         raise check.error(key, reason + did_you_mean(feature, features))
 
 
-def _rule(check: Checker, key: Key, section: RuleSection, segments: Sequence[str]) -> Rule:
+def _rule(check: Checker, key: Key, section: RuleSection, model: ModelSection) -> Rule:
     values = {name: getattr(section, name) for name in section.__struct_fields__}
     if section.min_coverage != LEAST_COVERAGE and not rests_on_labels(section.measure):
         reason = f"is for rules on performance and on label_drift; {section.measure} needs no labels, leave it out"
         raise check.error((*key, "min_coverage"), reason)
-    values["segment"] = _segment(check, (*key, "segment"), section, segments)
+    for part, default in (("segment", "none"), ("version", "all")):
+        if section.measure in model.measures and getattr(section, part) != default:
+            reason = f"came for {section.measure}, a measure of your own; it is of all rows together, leave it out"
+            raise check.error((*key, part), reason)
+    values["segment"] = _segment(check, (*key, "segment"), section, model.columns.segments)
     return check.checked(key, lambda: Rule(**values))
 
 

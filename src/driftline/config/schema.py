@@ -33,6 +33,7 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     window: Short = "1d"
     timezone: Short = "UTC"
     labels: LabelsSection = LabelsSection()
+    measures: dict[Short, Text] = {}
     alerts: AlertsSection = AlertsSection()
     retrain: RetrainSection | None = None
 

@@ -18,8 +18,9 @@ from driftline.events import ALL_VERSIONS, WHOLE, Slice, Window
 from driftline.monitoring.agreement import known_marks
 from driftline.monitoring.alerting import AlertEvent, move_alerts
 from driftline.monitoring.model import MonitoredModel
+from driftline.monitoring.own import own_measures
 from driftline.monitoring.segments import Profiled, decoded_segments, encoded_segments
-from driftline.monitoring.summary import Stage, WindowSummary, if_enough, summarize, summarize_segment
+from driftline.monitoring.summary import Stage, WindowSummary, if_enough, summarize, summarize_segment, with_own
 from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.segments import SegmentProfile, SegmentProfiles, profile_segments
@@ -27,6 +28,7 @@ from driftline.rules import Rule, Verdict, WindowFacts, interval_confidence, jud
 from driftline.rules import State as VerdictState
 from driftline.rules.topic import needs_labels
 from driftline.sketches import decode, encode
+from driftline.sources.own import Replicates
 from driftline.statistics import Measure
 from driftline.store.log import Table
 from driftline.store.state import JUDGED_AT, VERDICTS, Judgement, State, WindowRow, Work
@@ -133,12 +135,16 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
     window = rows[0].window
     stage = stage_of(window, rows, watermark, model)
     profiles = _profiles_of(rows)
-    summaries = _summaries_of(model, window, stage, profiles)
+    whole = profiles[WHOLE]
+    own = own_measures(model, window, [row.version for row in rows], whole.labelled) if stage == "judged" else {}
+    summaries = _summaries_of(model, window, stage, profiles, own)
     due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
+    facts = {slice: rule_facts(model, profile, summaries[slice]) for slice, profile in profiles.items()}
+    facts[WHOLE] = replace(facts[WHOLE], own=own)
     judgements = [
-        _judgement(model.name, window, slice, _verdict(model, rule, profile, summaries[slice]), now)
+        _judgement(model.name, window, slice, _verdict(model, rule, known, summaries[slice]), now)
         for rule in due
-        for slice, profile in profiles.items()
+        for slice, known in facts.items()
         if rule.judges(slice)
     ]
     names = [rule.name for rule in due]
@@ -157,7 +163,11 @@ def _profiles_of(rows: Sequence[WindowRow]) -> dict[Slice, WindowProfile | Segme
 
 
 def _summaries_of(
-    model: MonitoredModel, window: Window, stage: Stage, profiles: Mapping[Slice, WindowProfile | SegmentProfile]
+    model: MonitoredModel,
+    window: Window,
+    stage: Stage,
+    profiles: Mapping[Slice, WindowProfile | SegmentProfile],
+    own: Mapping[str, Replicates],
 ) -> dict[Slice, WindowSummary]:
     more = [rule.measure for rule in model.config.rules]
     months, positive = model.config.window.months_of(window), model.schema.positive
@@ -189,17 +199,17 @@ def _summaries_of(
                 floors=model.config.floors,
                 more=more,
             )
+            if slice == WHOLE:
+                found[slice] = with_own(found[slice], own)
     return found
 
 
-def _verdict(
-    model: MonitoredModel, rule: Rule, profile: WindowProfile | SegmentProfile, summary: WindowSummary
-) -> Verdict:
-    facts, shown = rule_facts(model, profile, summary), _shown(rule, summary)
-    if isinstance(profile, WindowProfile):
+def _verdict(model: MonitoredModel, rule: Rule, facts: WindowFacts, summary: WindowSummary) -> Verdict:
+    shown = _shown(rule, summary)
+    if isinstance(facts.profile, WindowProfile):
         return verdict_on(rule, facts, shown=shown)
     measure = measured(rule.measure, facts, confidence=interval_confidence(rule))
-    return judge(rule, if_enough(measure, profile, model.config.floors.rows), facts.coverage, shown=shown)
+    return judge(rule, if_enough(measure, facts.profile, model.config.floors.rows), facts.coverage, shown=shown)
 
 
 def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime | None:

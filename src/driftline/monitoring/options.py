@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -120,3 +121,5 @@ class ModelConfig:
     rules: tuple[Rule, ...]
     floors: Floors = field(default_factory=Floors)
     stale_after: timedelta | None = None
+    measures: Mapping[str, str] = field(default_factory=dict)
+    """Measures of one's own by name: ``file.py:function``, the path of the file as it is found from here."""

@@ -5,7 +5,7 @@ The API's JSON, the page and the metrics are all made of these values, so that t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -16,7 +16,9 @@ from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.profiles.naive import Naive
 from driftline.profiles.segments import SegmentProfile
+from driftline.sources.own import Replicates
 from driftline.statistics import Measure
+from driftline.statistics.bootstrap import measure_of
 from driftline.statistics.catalogue import headlines
 from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, severity_of
 from driftline.statistics.performance import label_coverage, measures
@@ -158,6 +160,12 @@ def if_enough(measure: Measure, profile: SegmentProfile, least: int) -> Measure:
     if measure.value is None or rows >= least:
         return measure
     return Measure(measure.name, n=measure.n, problem=f"too few rows: {rows}, where at least {least} are needed")
+
+
+def with_own(summary: WindowSummary, own: Mapping[str, Replicates]) -> WindowSummary:
+    """The summary with measures of one's own beside the others."""
+    views = {name: _measure_view(measure_of(name, found)) for name, found in own.items()}
+    return msgspec.structs.replace(summary, performance={**summary.performance, **views}) if views else summary
 
 
 def compare(

@@ -203,7 +203,7 @@ def performance_of(
     """The performance on canonical rows that have a label, shape (n, columns); None without rows or predictions."""
     if not len(labelled) or "prediction" not in labelled.columns:
         return None
-    keys = keys_of(_clusters(labelled, schema), labelled["time"] if "time" in labelled.columns else None)
+    keys = keys_of(clusters_of(labelled, schema), labelled["time"] if "time" in labelled.columns else None)
     if schema.task is Task.REGRESSION:
         grid = grids.get("label", Grid())
         return Regression.of(labelled["label"], labelled["prediction"], centre=grid.centre, keys=keys, unit=grid.scale)
@@ -219,11 +219,11 @@ def performance_of(
 
 def with_clusters(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """The rows with a column ``cluster``, where something tells those apart that share luck."""
-    clusters = _clusters(rows, schema)
+    clusters = clusters_of(rows, schema)
     return rows if clusters is None else rows.with_columns(clusters.alias("cluster"))
 
 
-def _clusters(rows: pl.DataFrame, schema: Schema) -> pl.Series | None:
+def clusters_of(rows: pl.DataFrame, schema: Schema) -> pl.Series | None:
     """What tells the rows apart that share luck, as texts: a column of its own, or an input."""
     if "cluster" in rows.columns:
         return rows["cluster"]

@@ -55,18 +55,8 @@ class Reference:
         return cls(grids, profile_rows(rows, schema, grids, anchors), months, anchors, naive)
 
     def profiled(self, rows: pl.DataFrame, schema: Schema) -> WindowProfile:
-        """Profile rows of the event log, shape (n, columns), as the reference was: on its grids, from its anchors.
-
-        The log has times and embeddings as texts; here they become what they are.
-        """
-        read: dict[Kind, Callable[[pl.Series], pl.Series]] = {
-            Kind.EMBEDDING: vectors_of,
-            Kind.DATETIME: partial(typed_values, kind=Kind.DATETIME),
-        }
-        there = [(FEATURE + name, read[kind]) for name, kind in schema.features.items() if kind in read]
-        texts = [(name, convert) for name, convert in there if name in rows.columns and rows[name].dtype == pl.String]
-        typed = rows.with_columns(convert(rows[name]) for name, convert in texts)
-        return profile_rows(typed, schema, self.grids, self.anchors)
+        """Profile rows of the event log, shape (n, columns), as the reference was: on its grids, from its anchors."""
+        return profile_rows(as_logged(rows, schema), schema, self.grids, self.anchors)
 
     def features_in_season(self, months: Iterable[int]) -> Profile:
         """What the features of rows from some calendar months are compared with: those months and their neighbours.
@@ -76,6 +66,17 @@ class Reference:
         wanted = {(month + step - 1) % 12 + 1 for month in months for step in (-1, 0, 1)}
         there = [profile for month, profile in self.months.items() if month in wanted]
         return reduce(Profile.merge, there) if there else self.profile.features
+
+
+def as_logged(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Rows of the event log, which has times and embeddings as texts, with these as what they are."""
+    read: dict[Kind, Callable[[pl.Series], pl.Series]] = {
+        Kind.EMBEDDING: vectors_of,
+        Kind.DATETIME: partial(typed_values, kind=Kind.DATETIME),
+    }
+    there = [(FEATURE + name, read[kind]) for name, kind in schema.features.items() if kind in read]
+    texts = [(name, convert) for name, convert in there if name in rows.columns and rows[name].dtype == pl.String]
+    return rows.with_columns(convert(rows[name]) for name, convert in texts)
 
 
 def layout_of(rows: pl.DataFrame, schema: Schema) -> tuple[dict[str, Grid], dict[str, Anchor]]:

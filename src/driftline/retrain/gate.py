@@ -33,10 +33,10 @@ from driftline.profiles.times import checked_time_format
 from driftline.retrain.contests import entry_of, rows_of
 from driftline.rules.contest import Contest, Entry, Settings, judge_contest
 from driftline.rules.evidence import Evidence, evidence_of
+from driftline.sources.functions import load_function
 from driftline.statistics import measures
 from driftline.statistics.catalogue import depends_on_positive
 from driftline.statistics.doubt import doubt_of, doubtful
-from driftline.watching.target import load_predict
 
 _TIMED_CALLS = 20
 _ROW = "driftline_row"
@@ -163,7 +163,7 @@ def _is_table(model: Model) -> TypeGuard[str | Path | pl.DataFrame]:
 def _answers(model: Model, who: str, rows: pl.DataFrame, columns: GateColumns) -> _Answers:
     if isinstance(model, pl.DataFrame):
         return _read(model, who, rows, columns)
-    predict = load_predict(str(model)) if isinstance(model, str | Path) else model
+    predict = load_function(str(model)) if isinstance(model, str | Path) else model
     return _asked(predict, who, rows, columns)
 
 

@@ -15,7 +15,9 @@ from driftline.profiles.segments import SegmentProfile
 from driftline.rules.rule import Rule
 from driftline.rules.topic import LATENCY, feature_measure, is_of_window
 from driftline.rules.verdict import Coverage, Verdict, interval_confidence, judge
+from driftline.sources.own import Replicates
 from driftline.statistics import Measure, label_coverage, measures, wilson
+from driftline.statistics.bootstrap import measure_of
 from driftline.statistics.quantiles import latency_p95
 
 
@@ -59,7 +61,8 @@ class WindowFacts:
 
     ``features`` are compared with the reference, and so are ``prediction`` and ``label`` where there are any.
     ``positive`` is the positive class of a binary model, ``chance`` the p-value below which a distance is no chance,
-    ``naive`` what a naive forecast errs by on the reference.
+    ``naive`` what a naive forecast errs by on the reference, ``own`` what people's own functions said, by the names of
+    these measures.
     """
 
     profile: WindowProfile | SegmentProfile
@@ -69,6 +72,7 @@ class WindowFacts:
     positive: str | None = None
     chance: float = 0.01
     naive: Naive = NO_REFERENCE
+    own: Mapping[str, Replicates] = field(default_factory=dict)
 
     @property
     def coverage(self) -> Coverage:
@@ -92,6 +96,8 @@ def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Meas
     none. ``missing.<feature>`` is a share, 0 to 1, and 1 where the rows have no such column.
     """
     profile = facts.profile
+    if name in facts.own:
+        return measure_of(name, facts.own[name], confidence=confidence)
     if name == "label_coverage":
         return label_coverage(profile.labelled, profile.predictions, confidence=confidence)
     if name == LATENCY and isinstance(profile, WindowProfile):

@@ -1,8 +1,7 @@
-"""Tells a script that never ends its loading: it has a loop at its top level, as scripts that are run by hand do."""
+"""Gives up a script that never ends its loading."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import signal
 import threading
@@ -16,45 +15,6 @@ from driftline.text.durations import length
 
 NOTICE_SECONDS = 5
 """Loading that lasts longer is worth a word."""
-
-
-def endless_loop(source: bytes) -> int | None:
-    """The line of a loop without end and way out at the top level of a script; None where there is none, or no Python.
-
-    >>> endless_loop(b"import time\\nwhile True:\\n    time.sleep(3600)\\n")
-    2
-    >>> endless_loop(b"while True:\\n    if input(): break\\n"), endless_loop(b"def f():\\n    while 1: pass\\n")
-    (None, None)
-    """
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # who loads it says so
-    return next((one.lineno for one in _top_level(tree.body) if isinstance(one, ast.While) and _is_endless(one)), None)
-
-
-def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that certainly run when a script is loaded."""
-    for one in body:
-        yield one
-        if isinstance(one, (ast.With, ast.Try)):
-            yield from _top_level(one.body)
-
-
-def _is_endless(loop: ast.While) -> bool:
-    always = isinstance(loop.test, ast.Constant) and bool(loop.test.value)
-    return always and not any(
-        isinstance(one, (ast.Break, ast.Raise, ast.Call)) and _leaves(one) for one in ast.walk(loop)
-    )
-
-
-def _leaves(one: ast.Break | ast.Raise | ast.Call) -> bool:
-    """Whether it may end the loop: breaks and errors do, and calls of exit."""
-    if not isinstance(one, ast.Call):
-        return True
-    called = one.func
-    name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
-    return name in ("exit", "quit", "_exit", "abort")
 
 
 class _TooLong(BaseException):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,12 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from driftline.errors import DataError, UsageError, did_you_mean
+from driftline.errors import DataError, UsageError
 from driftline.events import Schema, Task, class_name, is_missing
 from driftline.rules.rule import MEASURE_NAME
+from driftline.sources.functions import is_file, load_named, plain_function
 from driftline.statistics.measure import Measure
 from driftline.text.numbers import exact
-from driftline.watching.loading import endless_loop
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,112 +40,13 @@ class Target:
 
 def load_target(text: str) -> Target:
     """Import ``file.py:function`` or ``module:function``; its folder, or the present one, is importable."""
-    place, module, name = _loaded(text, "model.py:evaluate")
-    model = Path(place).stem if _is_file(place) else place.rpartition(".")[2]
+    place, module, name = load_named(text, "model.py:evaluate")
+    model = Path(place).stem if is_file(place) else place.rpartition(".")[2]
     return Target(text, model, _function(module, place, name))
 
 
-def load_predict(text: str) -> Callable[[Any], object]:
-    """Import ``file.py:function`` or ``module:function``, which takes a frame of features."""
-    place, module, name = _loaded(text, "model.py:predict")
-    return _plain_function(module, place, name)
-
-
-def _loaded(text: str, example: str) -> tuple[str, ModuleType, str]:
-    place, colon, name = text.rpartition(":")
-    if not (colon and place and name):
-        raise UsageError(
-            f"{text!r} does not name a function; write FILE.py:FUNCTION or MODULE:FUNCTION, such as {example!r}"
-        )
-    return place, _load_file(Path(place)) if _is_file(place) else _load_module(place), name
-
-
-def _is_file(place: str) -> bool:
-    return place.endswith(".py") or "/" in place or Path(place).is_file()
-
-
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
-        raise UsageError(f"there is no file {str(path)!r} in {Path.cwd()}.{near}")
-    _refuse_endless(path)
-    _importable(path.resolve().parent)
-    name = path.stem if path.stem not in sys.modules else f"_driftline_watched_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path.resolve())
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{str(path)!r} is not a Python file; it ends with .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    _execute(lambda: spec.loader.exec_module(module) if spec.loader else None, str(path))
-    return module
-
-
-def _refuse_endless(path: Path) -> None:
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror}") from error
-    if line := endless_loop(source):
-        raise UsageError(
-            f"{str(path)!r} has a loop without end at its top level (line {line}) and would never be loaded; its "
-            "function is called again and again anyway: take the loop out, or put it under `if __name__ == '__main__':`"
-        )
-
-
-def _load_module(name: str) -> ModuleType:
-    _importable(Path.cwd())
-    try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        found = None
-    if found is None:
-        raise UsageError(
-            f"there is no module {name!r}; it is looked for in {Path.cwd()} and among what is installed. "
-            f"For a file, write its name with .py, such as '{name}.py:evaluate'"
-        )
-    if found.origin is not None and found.origin.endswith(".py"):
-        _refuse_endless(Path(found.origin))
-    loaded: list[ModuleType] = []
-    _execute(lambda: loaded.append(importlib.import_module(name)), name)
-    return loaded[0]
-
-
-def _importable(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-
-
-def _execute(load: Callable[[], object], place: str) -> None:
-    """Run the user's top-level code; whatever it raises, sys.exit() too, is a mistake in it and not in us."""
-    try:
-        load()
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{place} cannot be loaded: {type(error).__name__}: {error}") from error
-
-
-def _plain_function(module: ModuleType, place: str, name: str) -> Callable[..., object]:
-    if not hasattr(module, name):
-        known = sorted(
-            key
-            for key, value in vars(module).items()
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and not key.startswith("_")
-        )
-        listed = ", ".join(known) or "none"
-        raise UsageError(f"{place} has no function {name!r}; it has: {listed}.{did_you_mean(name, known)}")
-    function = getattr(module, name)
-    if not callable(function):
-        kind = type(function).__name__
-        raise UsageError(
-            f"{name!r} in {place} is a value ({kind}), not a function; wrap it: def evaluate(): return {name}"
-        )
-    if inspect.iscoroutinefunction(function):
-        raise UsageError(f"{name!r} in {place} is async; give a plain function that calls asyncio.run({name}())")
-    checked: Callable[..., object] = function
-    return checked
-
-
 def _function(module: ModuleType, place: str, name: str) -> Callable[[], object]:
-    function = _plain_function(module, place, name)
+    function = plain_function(module, place, name)
     if needed := _needed(function):
         raise UsageError(
             f"{name!r} in {place} needs arguments ({', '.join(needed)}), but watch calls it without any; "

@@ -1,0 +1,158 @@
+"""Measures of one's own: a function of labelled rows, asked for all of them and for resamples of them.
+
+``file.py:function`` is asked in another process, which may fail, print, or never end: that is a reason, and no more.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.sources.functions import load_function
+
+DRAWS = 200
+"""Resamples of the rows, from which the interval comes."""
+TIME_LIMIT = timedelta(seconds=60)
+"""How long all of them may take."""
+
+_SEED = 20130404
+_MOST_FAILED = 0.1
+_TOLD = 300
+
+Function = Callable[[pl.DataFrame], object]
+"""Takes n labelled rows, a frame of the columns ``label``, ``prediction``, scores and features; returns a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """What a function said of n rows, which lie in so many ``blocks`` (n of them where rows are no blocks).
+
+    ``value`` is finite or None, and ``problem`` then says why. ``draws`` are its values on resamples, finite ones,
+    ascending; empty where there is no interval.
+    """
+
+    value: float | None
+    n: int
+    blocks: int = 0
+    draws: tuple[float, ...] = ()
+    problem: str = ""
+
+
+def replicates_of(function: Function, rows: pl.DataFrame, blocks: npt.NDArray[np.int64] | None = None) -> Replicates:
+    """Ask a function for rows, and for `DRAWS` resamples of these, or of their ``blocks``, shape (n,).
+
+    The same rows give the same resamples. A failure is a problem; a few resamples may fail, such as those without a row
+    of a rare class.
+
+    >>> replicates_of(lambda rows: (rows["label"] == rows["prediction"]).mean(), pl.DataFrame())
+    Replicates(value=None, n=0, blocks=0, draws=(), problem='no labelled rows')
+    """
+    n = rows.height
+    if not n:
+        return Replicates(None, 0, problem="no labelled rows")
+    value = _asked(function, rows)
+    if isinstance(value, str):
+        return Replicates(None, n, problem=value)
+    draws: list[float] = []
+    rng = np.random.default_rng(_SEED)
+    order, ends = (np.arange(n), np.arange(n + 1)) if blocks is None else _grouped(blocks)
+    count = len(ends) - 1
+    for _ in range(DRAWS if count > 1 else 0):
+        chosen = rng.integers(0, count, count)
+        places = np.concatenate([order[ends[one] : ends[one + 1]] for one in chosen]) if blocks is not None else chosen
+        drawn = _asked(function, rows[places])
+        if isinstance(drawn, float):
+            draws.append(drawn)
+    few = len(draws) < (1 - _MOST_FAILED) * DRAWS
+    return Replicates(value, n, count, () if few else tuple(sorted(draws)))
+
+
+def _grouped(blocks: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The places of rows block by block, shape (n,), and where each block begins and ends in them, shape (k + 1,)."""
+    order = np.argsort(blocks, kind="stable")
+    _, begins = np.unique(blocks[order], return_index=True)
+    return order, np.append(begins, len(blocks))
+
+
+def _asked(function: Function, rows: pl.DataFrame) -> float | str:
+    """A finite number, or what is wrong."""
+    try:
+        found = function(rows)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is theirs
+        return f"the function raised {type(error).__name__}: {error}"[:_TOLD]
+    try:
+        number = float(found)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return f"the function returned {_short(found)}; allowed is a finite number"
+    return number if math.isfinite(number) else f"the function returned {number}; allowed is a finite number"
+
+
+def _short(value: object) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# ---- in another process ------------------------------------------------------------------------------------
+
+
+def replicates_apart(
+    place: str,
+    rows: pl.DataFrame,
+    blocks: npt.NDArray[np.int64] | None = None,
+    *,
+    limit: timedelta = TIME_LIMIT,
+) -> Replicates:
+    """The same of ``file.py:function`` in a process of its own, which is ended after ``limit``."""
+    n = rows.height
+    with tempfile.TemporaryDirectory(prefix="driftline-measure-") as name:
+        folder = Path(name)
+        there = {} if blocks is None else {"blocks": pl.Series(blocks, dtype=pl.Int64)}
+        rows.write_ipc(folder / "rows.arrow")
+        pl.DataFrame(there).write_ipc(folder / "blocks.arrow")
+        command = [sys.executable, "-m", "driftline.sources.own", place, name]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=limit.total_seconds(), check=False)
+        except subprocess.TimeoutExpired:
+            problem = f"{place} took longer than {limit.total_seconds():g} s for {DRAWS + 1} calls"
+            return Replicates(None, n, problem=problem)
+        answer = folder / "answer.json"
+        if not answer.exists():
+            last = (done.stderr.decode(errors="replace").strip().splitlines() or [""])[-1]
+            return Replicates(None, n, problem=f"{place} ended with {done.returncode}: {last}"[:_TOLD])
+        return _read(json.loads(answer.read_bytes()))
+
+
+def _read(answer: Mapping[str, Any]) -> Replicates:
+    return Replicates(**{**answer, "draws": tuple(answer["draws"])})
+
+
+def _main(place: str, folder: Path) -> None:
+    """What the other process does."""
+    from driftline.errors import UsageError
+
+    rows, blocks = (pl.read_ipc(folder / name) for name in ("rows.arrow", "blocks.arrow"))
+    try:
+        function = load_function(place, "measures.py:cost")
+    except UsageError as error:
+        found = Replicates(None, rows.height, problem=str(error)[:_TOLD])
+    else:
+        found = replicates_of(function, rows, blocks["blocks"].to_numpy() if blocks.width else None)
+    answer = {name: getattr(found, name) for name in Replicates.__slots__}
+    (folder / "answer.part").write_text(json.dumps(answer), encoding="utf-8")
+    (folder / "answer.part").replace(folder / "answer.json")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,76 @@
+"""Intervals of measures of which nothing is known but their values on resamples of the rows (Efron 1979)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.events import Schema, Task
+from driftline.profiles.blocks import DAY, Keys, keys_of
+from driftline.profiles.build import clusters_of
+from driftline.profiles.frame import FEATURE, SCORE, with_predictions
+from driftline.sources.own import Replicates
+from driftline.statistics.intervals import Interval
+from driftline.statistics.measure import Measure
+from driftline.statistics.question import Question
+from driftline.statistics.special import t_quantile
+
+_LEAST_BLOCKS = 10
+"""Fewer of them do not show how far blocks vary."""
+
+
+def rows_for(rows: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, npt.NDArray[np.int64] | None]:
+    """Labelled rows as functions get them, and their blocks, from canonical rows (`driftline.profiles.frame`).
+
+    The columns are ``label`` and ``prediction`` (names of classes, or numbers), ``score`` of the positive class of a
+    binary model, or ``score.CLASS`` of each, ``id`` and ``time`` where there are any, and the features under their own
+    names, but for one that is called as those are.
+    """
+    rows = with_predictions(rows, schema)
+    if "label" not in rows.columns or "prediction" not in rows.columns:
+        return pl.DataFrame(), None
+    rows = rows.filter(pl.col("label").is_not_null() & pl.col("prediction").is_not_null())
+    binary = schema.task is Task.BINARY and schema.positive is not None
+    parts: tuple[str, ...] = ("label", "prediction", "id", "time")
+    names = {name: name for name in parts if name in rows.columns}
+    scores = [name for name in rows.columns if name.startswith(SCORE)]
+    names |= {name: "score" if binary and name == f"{SCORE}{schema.positive}" else name for name in scores}
+    features = {name: name.removeprefix(FEATURE) for name in rows.columns if name.startswith(FEATURE)}
+    names |= {name: plain for name, plain in features.items() if plain not in names.values()}
+    keys = keys_of(clusters_of(rows, schema), rows["time"] if "time" in rows.columns else None)
+    return rows.select(pl.col(name).alias(plain) for name, plain in names.items()), blocks_of(keys)
+
+
+def measure_of(name: str, found: Replicates, *, confidence: float = 0.95) -> Measure:
+    """The measure with its percentile interval, at levels that allow for few rows or blocks (Hesterberg 2015, 3.3).
+
+    A value without an interval where resamples could not be measured.
+    """
+    ask = Question(name, confidence, None)
+    if found.value is None:
+        return ask.no(found.problem, found.n)
+    if not found.draws or found.blocks < 2:
+        return Measure(name, found.value, n=found.n, confidence=confidence)
+    reach = math.sqrt(found.blocks / (found.blocks - 1)) * t_quantile(confidence, found.blocks - 1)
+    tail = 0.5 * math.erfc(reach / math.sqrt(2))
+    low, high = np.quantile(np.array(found.draws), [tail, 1 - tail])
+    return ask.yes(found.value, Interval(float(low), float(high)), found.n)
+
+
+def blocks_of(keys: Keys | None) -> npt.NDArray[np.int64] | None:
+    """The block of each row, shape (n,): its cluster, or its day, or its hour where there are too few days.
+
+    None where there are too few of these as well: then rows are drawn one by one. A row of no known block is one.
+    """
+    if keys is None:
+        return None
+    known = keys.known
+    alone = -1 - np.arange(len(keys.numbers))
+    for length in (DAY, 1) if keys.span else (1,):
+        found = np.where(known, keys.numbers // length, 0)
+        if len(np.unique(found[known])) >= _LEAST_BLOCKS:
+            return np.where(known, found - found.min(), alone)
+    return None

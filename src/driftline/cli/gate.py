@@ -27,7 +27,8 @@ from driftline.errors import UsageError
 @click.option("--segment", "segments", metavar="C", multiple=True, help="For none of its values may it be worse.")
 @click.option("--task", metavar="T", help="binary, multiclass or regression; inferred otherwise.")
 @click.option("--positive", metavar="CLASS", help="The class that precision, recall, F1 and ROC AUC speak of.")
-@click.option("--measure", metavar="M", help="What is compared; ROC AUC, accuracy or MAE without it.")
+@click.option("--measure", metavar="M", help="What is compared, or FILE.py:FUNCTION; else ROC AUC, accuracy or MAE.")
+@click.option("--better", metavar="SIDE", help="Of a function of yours: higher or lower values are better.")
 @click.option("--margin", type=float, default=0.0, help="It need only be no worse than this.")
 @click.option("--improvement", type=float, default=0.0, help="It has to be better by more than this.")
 @click.option("--floor", type=float, help="The worst value that will do, whatever the champion does.")
@@ -71,7 +72,9 @@ def command(
     task = options["task"]
     if task is not None and task not in list(Task):
         raise UsageError(f"--task came as {task!r}; allowed is {', '.join(Task)}")
-    names = ("measure", "margin", "improvement", "floor", "confidence", "least_rows", "least_class_rows")
+    if options["better"] not in (None, "higher", "lower"):
+        raise UsageError(f"--better came as {options['better']!r}; allowed is higher, lower")
+    names = ("measure", "better", "margin", "improvement", "floor", "confidence", "least_rows", "least_class_rows")
     contest = hold(
         champion,
         challenger,

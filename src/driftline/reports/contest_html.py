@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from driftline.charts.svg import coordinate
 from driftline.reports.words import told_segments
-from driftline.rules.contest import Contest
-from driftline.statistics.catalogue import lower_is_better
+from driftline.rules.contest import Contest, less_is_better
 from driftline.statistics.paired import Difference
 from driftline.text.moments import day
 from driftline.text.numbers import decimals_of, exact, fixed, numbers, percent
@@ -55,7 +54,7 @@ def contest_html(contest: Contest) -> str:
         lines=_lines(contest),
         width=_WIDTH,
         height=_HEIGHT,
-        less_is_better=lower_is_better(contest.measure),
+        less_is_better=less_is_better(contest.measure, contest.settings),
     )
 
 

@@ -31,12 +31,15 @@ from driftline.profiles import Classification, Columns, canonical, infer_schema
 from driftline.profiles.frame import other_class
 from driftline.profiles.times import checked_time_format
 from driftline.retrain.contests import entry_of, rows_of
-from driftline.rules.contest import Contest, Entry, Settings, judge_contest
+from driftline.rules.contest import Contest, Entry, OwnMeasure, Rows, Settings, judge_contest
 from driftline.rules.evidence import Evidence, evidence_of
 from driftline.sources.functions import load_function
+from driftline.sources.own import replicates_apart
 from driftline.statistics import measures
+from driftline.statistics.bootstrap import difference_of, enough_blocks
 from driftline.statistics.catalogue import depends_on_positive
 from driftline.statistics.doubt import doubt_of, doubtful
+from driftline.statistics.paired import Difference
 
 _TIMED_CALLS = 20
 _ROW = "driftline_row"
@@ -95,7 +98,8 @@ def hold(
         for name, one in zip(names, said, strict=True)
     )
     judged_by = rows_of(contested, schema, columns.segments, trained_until=trained_until)
-    contest = msgspec.structs.replace(judge_contest(then, now, judged_by, settings), notes=notes)
+    own = _own_measure(rows.drop(columns.label), contested, (now, then), judged_by, settings)
+    contest = msgspec.structs.replace(judge_contest(then, now, judged_by, settings, own=own), notes=notes)
     if keep is not None:
         keep(evidence_of(then, now, judged_by, ids.to_list() if columns.id is not None else None))
     if not depends_on_positive(contest.measure) and not (then.scores or now.scores):
@@ -103,6 +107,42 @@ def hold(
     doubt = _doubt({one.version: one for one in (then, now)}, contested["label"], schema, columns, said=positive)
     view = positive_view(schema, Columns(label=columns.label, score=columns.score), positive, doubt)
     return msgspec.structs.replace(contest, positive=view)
+
+
+def _own_measure(
+    features: pl.DataFrame, contested: pl.DataFrame, both: tuple[Entry, Entry], rows: Rows, settings: Settings
+) -> OwnMeasure | None:
+    """The measure of one's own that is asked for, of challenger and champion; None where a known one is."""
+    place = settings.measure or ""
+    if ":" not in place:
+        if settings.better is not None:
+            said = f"--better {settings.better} came"
+            raise UsageError(f"{said}; it is for a measure of yours: --measure FILE.py:FUNCTION")
+        return None
+    if settings.better is None:
+        raise UsageError(f"--measure {place} came without --better; say whether higher or lower values are better")
+    name, lower = place.rpartition(":")[2], settings.better == "lower"
+    first, second = (_answered(features, contested, entry, rows) for entry in both)
+
+    def between(there: np.ndarray[Any, np.dtype[np.bool_]]) -> Difference:
+        blocks = enough_blocks(rows.blocks(there))
+        found = replicates_apart(place, first.filter(there), blocks, second.filter(there))
+        drawn, level = "rows" if blocks is None else "days", 2 * settings.confidence - 1
+        return difference_of(name, found, less_is_better=lower, confidence=level, rows=drawn)
+
+    return OwnMeasure(name, between)
+
+
+def _answered(features: pl.DataFrame, contested: pl.DataFrame, entry: Entry, rows: Rows) -> pl.DataFrame:
+    """The rows with what a version said of them, as functions get them."""
+    columns = {"label": contested["label"], "prediction": pl.Series(entry.predictions)}
+    if "time" in contested.columns:
+        columns["time"] = contested["time"]
+    for name, score in entry.scores.items():
+        columns["score" if name == rows.positive else f"score.{name}"] = pl.Series(score).fill_nan(None)
+    return features.select(name for name in features.columns if name not in columns).with_columns(
+        column.alias(name) for name, column in columns.items()
+    )
 
 
 def _doubt(

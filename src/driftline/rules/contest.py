@@ -8,9 +8,9 @@ minus ``margin``, or above ``improvement``. With neither, a challenger that is n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Task
 from driftline.lookalikes import differs_by, in_quotes, shown, twin
-from driftline.statistics.catalogue import CATALOGUE, lower_is_better, paired_measures
+from driftline.statistics.catalogue import CATALOGUE, paired_measures
 from driftline.statistics.distances import class_distance
 from driftline.statistics.influence import Answers, Floats, Texts, errors_of
 from driftline.statistics.paired import Difference, difference, rarest_of, time_blocks, value_of
@@ -43,7 +43,8 @@ class Settings(msgspec.Struct, frozen=True):
     ``floor`` is the worst value of the measure that will do, whatever the champion does. A measure that the rows of one
     class carry needs ``least_class_rows`` of each. Segments with fewer than ``least_segment_rows`` are not judged.
     ``latency_times`` the champion's 95th percentile of latency is the most, and ``calibration_more`` above its
-    calibration error, ``shift_more`` above its distance from the labels.
+    calibration error, ``shift_more`` above its distance from the labels. ``better`` says of a measure of one's own
+    which values are.
     """
 
     measure: str | None = None
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True):
     latency_times: float = 2.0
     calibration_more: float = 0.05
     shift_more: float = 0.10
+    better: Literal["higher", "lower"] | None = None
 
     def __post_init__(self) -> None:
         numbers = {"margin": self.margin, "improvement": self.improvement, "floor": self.floor or 0.0}
@@ -195,6 +197,13 @@ class Contest(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+class OwnMeasure(NamedTuple):
+    """A measure of one's own: its name, and the difference of both on those of the n rows that a mask has."""
+
+    name: str
+    between: Callable[[npt.NDArray[np.bool_]], Difference]
+
+
 class Period(msgspec.Struct, frozen=True):
     """The measure of both on one of up to 20 equal parts of the rows, in order of time: [begin, end] in seconds."""
 
@@ -215,13 +224,21 @@ class SegmentDifference(msgspec.Struct, frozen=True):
 
 
 def judge_contest(
-    champion: Entry, challenger: Entry, rows: Rows, settings: Settings, *, role: Role = "challenger"
+    champion: Entry,
+    challenger: Entry,
+    rows: Rows,
+    settings: Settings,
+    *,
+    role: Role = "challenger",
+    own: OwnMeasure | None = None,
 ) -> Contest:
     """Hold the contest. With the role ``previous`` it asks whether a former champion has to come back.
 
+    By a measure of one's ``own`` the two are compared where both have answered, on all rows together.
+
     Raises `UnknownNameError` for a measure that the task does not have.
     """
-    measure = measure_of(champion, challenger, rows, settings)
+    measure = measure_of(champion, challenger, rows, settings) if own is None else own.name
     gates = [
         answers_gate(challenger, rows),
         scores_gate(champion, challenger),
@@ -239,11 +256,14 @@ def judge_contest(
         one, other = _answers(challenger, rows, both), _answers_at_worst(champion, rows, owed, both)
         blocks = rows.blocks(both)
         confidence = 2 * settings.confidence - 1  # two-sided, of which one side is used
-        found = difference(measure, one, other, blocks=blocks, positive=rows.positive, confidence=confidence)
+        if own is not None:
+            found, owed = own.between(answered), np.zeros_like(owed)
+        else:
+            found = difference(measure, one, other, blocks=blocks, positive=rows.positive, confidence=confidence)
+            segments = _segments(measure, one, other, rows, both, blocks, settings)
         if owed.any():
             found = _where_both_answered(found, champion, challenger, rows, answered, settings)
-        segments = _segments(measure, one, other, rows, both, blocks, settings)
-        if rows.seconds is not None:
+        if rows.seconds is not None and own is None:
             over_time = _periods(measure, one, other, rows.seconds[both], rows.positive)
         gates += [
             better_gate(found, settings, _owing(champion, owed)),
@@ -293,6 +313,11 @@ def measure_of(champion: Entry, challenger: Entry, rows: Rows, settings: Setting
         return "mae"
     scored = rows.positive in champion.scores and rows.positive in challenger.scores
     return "roc_auc" if rows.task is Task.BINARY and scored else "accuracy"
+
+
+def less_is_better(measure: str, settings: Settings) -> bool:
+    """Whether the smaller of two values of the measure of a contest is the better one."""
+    return measure in LOSSES if settings.better is None else settings.better == "lower"
 
 
 # ---- gates ---------------------------------------------------------------------------------------------------------
@@ -420,7 +445,7 @@ def floor_gate(found: Difference, settings: Settings) -> Gate:
     """It is good enough by itself, whatever the champion does."""
     if settings.floor is None or found.first is None:
         return Gate("floor", None, "No floor was set.")
-    less = lower_is_better(found.measure)
+    less = less_is_better(found.measure, settings)
     below = found.first > settings.floor if less else found.first < settings.floor
     side = "above" if less else "below"
     value = fixed(found.first, decimals_of(found.first - settings.floor))

@@ -40,7 +40,7 @@ class Replicates:
     """What a function said of n rows, which lie in so many ``blocks`` (n of them where rows are no blocks).
 
     ``value`` is finite or None, and ``problem`` then says why. ``draws`` are its values on resamples, finite ones,
-    ascending; empty where there is no interval.
+    ascending; empty where there is no interval. ``of`` are its values on both of two frames that were compared.
     """
 
     value: float | None
@@ -48,13 +48,20 @@ class Replicates:
     blocks: int = 0
     draws: tuple[float, ...] = ()
     problem: str = ""
+    of: tuple[float, ...] = ()
 
 
-def replicates_of(function: Function, rows: pl.DataFrame, blocks: npt.NDArray[np.int64] | None = None) -> Replicates:
+def replicates_of(
+    function: Function,
+    rows: pl.DataFrame,
+    blocks: npt.NDArray[np.int64] | None = None,
+    against: pl.DataFrame | None = None,
+) -> Replicates:
     """Ask a function for rows, and for `DRAWS` resamples of these, or of their ``blocks``, shape (n,).
 
-    The same rows give the same resamples. A failure is a problem; a few resamples may fail, such as those without a row
-    of a rare class.
+    With other answers to the same n rows, ``against``, the value is by how much that of the first is larger, on the
+    same resamples of both. The same rows give the same resamples. A failure is a problem; a few resamples may fail,
+    such as those without a row of a rare class.
 
     >>> replicates_of(lambda rows: (rows["label"] == rows["prediction"]).mean(), pl.DataFrame())
     Replicates(value=None, n=0, blocks=0, draws=(), problem='no labelled rows')
@@ -62,9 +69,11 @@ def replicates_of(function: Function, rows: pl.DataFrame, blocks: npt.NDArray[np
     n = rows.height
     if not n:
         return Replicates(None, 0, problem="no labelled rows")
-    value = _asked(function, rows)
-    if isinstance(value, str):
-        return Replicates(None, n, problem=value)
+    both = [rows] if against is None else [rows, against]
+    asked = [_asked(function, one) for one in both]
+    if problem := next((one for one in asked if isinstance(one, str)), ""):
+        return Replicates(None, n, problem=problem)
+    values = tuple(one for one in asked if isinstance(one, float))
     draws: list[float] = []
     rng = np.random.default_rng(_SEED)
     order, ends = (np.arange(n), np.arange(n + 1)) if blocks is None else _grouped(blocks)
@@ -72,11 +81,16 @@ def replicates_of(function: Function, rows: pl.DataFrame, blocks: npt.NDArray[np
     for _ in range(DRAWS if count > 1 else 0):
         chosen = rng.integers(0, count, count)
         places = np.concatenate([order[ends[one] : ends[one + 1]] for one in chosen]) if blocks is not None else chosen
-        drawn = _asked(function, rows[places])
-        if isinstance(drawn, float):
-            draws.append(drawn)
+        drawn = [_asked(function, one[places]) for one in both]
+        if (numbers := tuple(one for one in drawn if isinstance(one, float))) and len(numbers) == len(both):
+            draws.append(_difference(numbers))
     few = len(draws) < (1 - _MOST_FAILED) * DRAWS
-    return Replicates(value, n, count, () if few else tuple(sorted(draws)))
+    of = () if against is None else values
+    return Replicates(_difference(values), n, count, () if few else tuple(sorted(draws)), of=of)
+
+
+def _difference(values: tuple[float, ...]) -> float:
+    return values[0] - sum(values[1:])
 
 
 def _grouped(blocks: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -111,6 +125,7 @@ def replicates_apart(
     place: str,
     rows: pl.DataFrame,
     blocks: npt.NDArray[np.int64] | None = None,
+    against: pl.DataFrame | None = None,
     *,
     limit: timedelta = TIME_LIMIT,
 ) -> Replicates:
@@ -121,6 +136,7 @@ def replicates_apart(
         there = {} if blocks is None else {"blocks": pl.Series(blocks, dtype=pl.Int64)}
         rows.write_ipc(folder / "rows.arrow")
         pl.DataFrame(there).write_ipc(folder / "blocks.arrow")
+        (pl.DataFrame() if against is None else against).write_ipc(folder / "against.arrow")
         command = [sys.executable, "-m", "driftline.sources.own", place, name]
         try:
             done = subprocess.run(command, capture_output=True, timeout=limit.total_seconds(), check=False)
@@ -135,20 +151,21 @@ def replicates_apart(
 
 
 def _read(answer: Mapping[str, Any]) -> Replicates:
-    return Replicates(**{**answer, "draws": tuple(answer["draws"])})
+    return Replicates(**{**answer, "draws": tuple(answer["draws"]), "of": tuple(answer["of"])})
 
 
 def _main(place: str, folder: Path) -> None:
     """What the other process does."""
     from driftline.errors import UsageError
 
-    rows, blocks = (pl.read_ipc(folder / name) for name in ("rows.arrow", "blocks.arrow"))
+    rows, blocks, other = (pl.read_ipc(folder / f"{name}.arrow") for name in ("rows", "blocks", "against"))
     try:
         function = load_function(place, "measures.py:cost")
     except UsageError as error:
         found = Replicates(None, rows.height, problem=str(error)[:_TOLD])
     else:
-        found = replicates_of(function, rows, blocks["blocks"].to_numpy() if blocks.width else None)
+        drawn = blocks["blocks"].to_numpy() if blocks.width else None
+        found = replicates_of(function, rows, drawn, other if other.width else None)
     answer = {name: getattr(found, name) for name in Replicates.__slots__}
     (folder / "answer.part").write_text(json.dumps(answer), encoding="utf-8")
     (folder / "answer.part").replace(folder / "answer.json")

@@ -15,6 +15,7 @@ from driftline.profiles.frame import FEATURE, SCORE, with_predictions
 from driftline.sources.own import Replicates
 from driftline.statistics.intervals import Interval
 from driftline.statistics.measure import Measure
+from driftline.statistics.paired import Difference
 from driftline.statistics.question import Question
 from driftline.statistics.special import t_quantile
 
@@ -58,6 +59,30 @@ def measure_of(name: str, found: Replicates, *, confidence: float = 0.95) -> Mea
     tail = 0.5 * math.erfc(reach / math.sqrt(2))
     low, high = np.quantile(np.array(found.draws), [tail, 1 - tail])
     return ask.yes(found.value, Interval(float(low), float(high)), found.n)
+
+
+def difference_of(name: str, found: Replicates, *, less_is_better: bool, confidence: float, rows: str) -> Difference:
+    """By how much the first of two models is better by a measure of one's own; positive is better.
+
+    ``found`` compares the two, and ``rows`` are what was drawn, in words. One-sided p-values are the shares of
+    resamples on the other side of 0, with one more for what was not drawn (Davison & Hinkley 1997, 4.11).
+    """
+    measure = measure_of(name, found, confidence=confidence)
+    if measure.value is None or measure.low is None or measure.high is None:
+        problem = measure.problem or "more than a tenth of the resamples could not be measured"
+        return Difference(name, n=found.n, problem=problem)
+    sign = -1.0 if less_is_better else 1.0
+    low, high = sorted((sign * measure.low, sign * measure.high))
+    draws, count = sign * np.array(found.draws), len(found.draws) + 1
+    better, worse = (1 + int((draws <= 0).sum())) / count, (1 + int((draws >= 0).sum())) / count
+    method = f"bootstrap of {found.blocks} {rows}"
+    first, second = found.of
+    return Difference(name, sign * measure.value, low, high, better, worse, first, second, found.n, method)
+
+
+def enough_blocks(blocks: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
+    """The blocks of rows, shape (n,); None where there are too few to draw from."""
+    return blocks if blocks is not None and len(np.unique(blocks)) >= _LEAST_BLOCKS else None
 
 
 def blocks_of(keys: Keys | None) -> npt.NDArray[np.int64] | None:

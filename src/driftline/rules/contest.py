@@ -19,7 +19,7 @@ import numpy.typing as npt
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Task
 from driftline.lookalikes import differs_by, in_quotes, shown, twin
-from driftline.statistics.catalogue import CATALOGUE, paired_measures
+from driftline.statistics.catalogue import CATALOGUE, lower_is_better, paired_measures
 from driftline.statistics.distances import class_distance
 from driftline.statistics.influence import Answers, Floats, Texts, errors_of
 from driftline.statistics.paired import Difference, difference, rarest_of, time_blocks, value_of
@@ -317,7 +317,7 @@ def measure_of(champion: Entry, challenger: Entry, rows: Rows, settings: Setting
 
 def less_is_better(measure: str, settings: Settings) -> bool:
     """Whether the smaller of two values of the measure of a contest is the better one."""
-    return measure in LOSSES if settings.better is None else settings.better == "lower"
+    return lower_is_better(measure) if settings.better is None else settings.better == "lower"
 
 
 # ---- gates ---------------------------------------------------------------------------------------------------------

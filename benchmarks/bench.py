@@ -123,13 +123,14 @@ def files_of(size: Size, folder: Path, tell: Callable[[str], None]) -> list[Path
     digest = hashlib.sha256(Path(__file__).with_name("workload.py").read_bytes()).hexdigest()[:8]
     files = []
     for side in ("reference", "current")[: size.sides]:
-        options = ["--labels"] * size.labels + ["--current"] * (side == "current")
-        name = f"{size.rows}x{size.columns}-{'labelled' if size.labels else side}-{digest}.parquet"
+        options = ["--labels"] * size.labels + ["--current"] * (side == "current") + ["--skewed"] * size.skewed
+        shape = f"{size.rows}x{size.columns}{'-skewed' if size.skewed else ''}"
+        name = f"{shape}-{'labelled' if size.labels else side}-{digest}.parquet"
         files.append(folder / name)
         if not files[-1].exists():
             tell(f"writing {name}")
-            shape = ["--rows", str(size.rows), "--columns", str(size.columns)]
-            run = run_once([sys.executable, "-m", "benchmarks.workload", files[-1], *shape, *options], limits=_WRITING)
+            options += ["--rows", str(size.rows), "--columns", str(size.columns)]
+            run = run_once([sys.executable, "-m", "benchmarks.workload", files[-1], *options], limits=_WRITING)
             if run.problem:
                 raise SystemExit(f"{name}: {run.problem}")
     return files

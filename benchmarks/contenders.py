@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Entry
+from driftline.cli.main import COMMANDS
 
 JOBS = Path(__file__).with_name("jobs")
 SCRIPT = Path(sys.executable).with_name("driftline")
@@ -17,6 +18,7 @@ HERE = "driftline"
 
 DRIFTLINE, READ, PYTHON = "Driftline", "Polars read", "bare Python"
 EVIDENTLY, WHYLOGS, NANNYML = "Evidently 0.7.23", "whylogs 1.6.4", "NannyML 0.13.1"
+HELPS = {command: f"driftline {command} --help" for command in COMMANDS}
 HELP = "driftline --help"
 FLOORS = (READ, PYTHON)
 
@@ -47,12 +49,16 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Files of ``rows`` × ``columns`` features; ``sides`` of them, or one with ``labels``. 0 rows: no file."""
+    """Files of ``rows`` × ``columns`` features; ``sides`` of them, or one with ``labels``. 0 rows: no file.
+
+    ``skewed`` names the second workload of `benchmarks.workload`.
+    """
 
     rows: int
     columns: int
     sides: int = 2
     labels: bool = False
+    skewed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,10 @@ def _code(text: str) -> Callable[[Sequence[Path]], Command]:
     return lambda _: ["-c", text]
 
 
+def _help(command: str) -> Contender:
+    return Contender(HELPS[command], HERE, lambda _: [SCRIPT, command, "--help"])
+
+
 def _check(files: Sequence[Path]) -> Command:
     return [SCRIPT, "check", *files, "--json"]
 
@@ -99,6 +109,7 @@ WORKS: Mapping[str, Work] = {
             Contender(PYTHON, HERE, _code("pass")),
             Contender(DRIFTLINE, HERE, _code("import driftline")),
             Contender(HELP, HERE, lambda _: [SCRIPT, "--help"]),
+            *map(_help, COMMANDS),
             Contender(EVIDENTLY, "evidently", _code("import evidently")),
             Contender(WHYLOGS, "whylogs", _code("import whylogs")),
             Contender(NANNYML, "nannyml", _code("import nannyml")),
@@ -140,6 +151,15 @@ WORKS: Mapping[str, Work] = {
         ),
         _sizes((SMALL, MIDDLE, LARGE), (10, 100, 1000), 2),
         _sizes((SMALL, MIDDLE), (), 2),
+    ),
+    "skewed": Work(
+        "Check of two skewed files",
+        (
+            Contender(READ, HERE, _job("read_floor", "-")),
+            Contender(DRIFTLINE, HERE, _check, exit_codes=(0, 1), answer=_verdict),
+        ),
+        tuple(Size(rows, COLUMNS, skewed=True) for rows in (SMALL, MIDDLE, LARGE)),
+        tuple(Size(rows, COLUMNS, skewed=True) for rows in (SMALL, MIDDLE)),
     ),
 }
 

@@ -76,7 +76,7 @@ _SEPARATED = r"^(\d{1,2})([-/.])(\d{1,2})[-/.](?:\d{4}|\d{2})(?:\D|$)"
 _SHORT = r"^(\d{2})[-/]\d{1,2}[-/](\d{2})(?:\D|$)"
 _VERSION = r"^\d{1,2}[.-]\d{1,2}[.-]\d{2}(\D|$)"
 _NUMBER = r"^\s*-?\d+(\.\d+)?\s*$"
-_BEGINS = r"^(?:\d|(?i:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))"
+_BEGINS = r"^\s*(?:\d|(?i:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))"
 """What a text of any template begins with."""
 _TOLD_BY = 1000  # so many texts of a column are read to tell a template
 _LEAST_TELL = 0.5  # codes may look like dates: 1234-56-78
@@ -150,9 +150,10 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
     (<Doubt.ORDER: 'day first or month first'>, <Doubt.NO_TIMES: 'no times'>)
     """
     there = [texts for texts in samples if texts.dtype == pl.String] or [pl.Series([], dtype=pl.String)]
-    texts = with_plain_digits(pl.concat(there).drop_nulls().str.strip_chars())
-    if not len(texts) or not _may_be_times(texts):
+    given = pl.concat(there).drop_nulls()
+    if not len(given) or not _may_be_times(given):
         return Doubt.NO_TIMES
+    texts = with_plain_digits(given.str.strip_chars())
     clock = bool(texts.str.contains(r"\d[T ,:]+\s*\d{1,2}:\d{2}|\d{8}[T ]?\d{4}").any())
     for name in ("year", "named", "name first", *(() if plain else ("compact", "year month"))):
         if _tell(texts, name):

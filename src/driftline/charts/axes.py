@@ -36,6 +36,15 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
+def ticks_within(low: float, high: float, most: int = 6) -> list[float]:
+    """Those of `nice_ticks` that lie on an axis from ``low`` to ``high``, ends included.
+
+    >>> ticks_within(0.17, 0.93)
+    [0.2, 0.4, 0.6, 0.8]
+    """
+    return [tick for tick in nice_ticks(low, high, most) if low <= tick <= high]
+
+
 def time_ticks(start: datetime, end: datetime, zone: ZoneInfo, most: int = _MOST_TICKS) -> list[tuple[datetime, str]]:
     """Return round moments of the zone's calendar in [start, end] with their names; at most ``most``.
 

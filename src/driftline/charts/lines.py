@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from driftline.charts.axes import nice_ticks, time_ticks
+from driftline.charts.axes import nice_ticks, ticks_within, time_ticks
 from driftline.charts.svg import coordinate, element, finite
 from driftline.text.numbers import numbers
 
@@ -211,9 +211,7 @@ def _most_ticks(height: float) -> int:
 
 
 def _value_axis(frame: _Frame) -> Iterator[Markup]:
-    ticks = [
-        tick for tick in nice_ticks(frame.low, frame.high, _most_ticks(frame.height)) if frame.low <= tick <= frame.high
-    ]
+    ticks = ticks_within(frame.low, frame.high, _most_ticks(frame.height))
     for tick, text in zip(ticks, numbers(*ticks), strict=True):
         y = frame.down(tick)
         yield element("line", class_="grid", x1="0%", x2="100%", y1=y, y2=y)

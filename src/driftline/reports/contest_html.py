@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from driftline.charts.svg import coordinate
+from driftline.charts.shapes import Scale, polyline
 from driftline.reports.words import told_segments
 from driftline.rules.contest import Contest, less_is_better
 from driftline.statistics.paired import Difference
@@ -62,11 +62,10 @@ def _whiskers(found: Sequence[tuple[str, Difference]]) -> tuple[list[Whisker], f
     ends = [end for _, one in found for end in (one.low, one.high) if end is not None]
     if not ends:
         return [], 0.0
-    least, most = min(0.0, *ends), max(0.0, *ends)
-    span = (most - least) or 1.0
+    scale = Scale(min(0.0, *ends), max(0.0, *ends), 0.0, 100.0)
 
     def place(value: float) -> float:
-        return round(100 * (value - least) / span, 2)
+        return round(scale.place(value), 2)
 
     made = []
     for name, one in found:
@@ -87,15 +86,10 @@ def _lines(contest: Contest) -> Lines | None:
         return None
     values = [value for one in known for value in (one.champion, one.challenger) if value is not None]
     least, most = min(values), max(values)
-    span = (most - least) or 1.0
+    across, down = Scale(0, len(known) - 1, _PAD, _WIDTH - _PAD), Scale(least, most, _HEIGHT - _PAD, _PAD)
 
     def points(of: str) -> str:
-        step = (_WIDTH - 2 * _PAD) / (len(known) - 1)
-        heights = [(getattr(one, of) - least) / span * (_HEIGHT - 2 * _PAD) for one in known]
-        return " ".join(
-            f"{coordinate(_PAD + place * step)},{coordinate(_HEIGHT - _PAD - height)}"
-            for place, height in enumerate(heights)
-        )
+        return polyline((across.place(at), down.place(getattr(one, of))) for at, one in enumerate(known))
 
     begin, end = (day(datetime.fromtimestamp(at, UTC)) for at in (known[0].begin, known[-1].end))
     lowest, highest = numbers(least, most)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from driftline.charts.shapes import Scale, polyline
 from driftline.charts.svg import coordinate
 from driftline.text.numbers import figure, percent
 
@@ -15,6 +16,7 @@ SIDE = 200.0
 """Width and height of a plot of [0, 1] by [0, 1]."""
 
 _MIX_UPS = 10
+_X, _Y = Scale(0.0, 1.0, 0.0, SIDE), Scale(0.0, 1.0, SIDE, 0.0)
 
 
 class Cell(NamedTuple):
@@ -157,7 +159,7 @@ def _curve(shares: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def _points(places: Iterable[tuple[float, float]]) -> str:
-    return " ".join(",".join(_place(x, y)) for x, y in places)
+    return polyline((_X.place(x), _Y.place(y)) for x, y in places)
 
 
 def _place(x: float, y: float) -> tuple[str, str]:
@@ -165,8 +167,8 @@ def _place(x: float, y: float) -> tuple[str, str]:
 
 
 def _x(x: float) -> str:
-    return coordinate(SIDE * x)
+    return coordinate(_X.place(x))
 
 
 def _y(y: float) -> str:
-    return coordinate(SIDE * (1 - y))
+    return coordinate(_Y.place(y))

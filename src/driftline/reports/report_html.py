@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from driftline.charts import shapes
+from driftline.charts.shapes import Scale
 from driftline.charts.svg import coordinate
 from driftline.lookalikes import shown_all
 from driftline.profiles import NumericColumn
@@ -90,6 +92,7 @@ def _template() -> jinja2.Template:
         "effect": effect,
         "level": level,
         "count": count,
+        "coordinate": coordinate,
         "distance": _distance,
     }
     return environment.get_template("report.html")
@@ -192,16 +195,9 @@ def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
 
 def _paths(name: str, bars: Bars, width: float, height: float) -> Chart:
     """Both sides as steps of equal width on one base line; a bar of the reference leaves a gap to the next one."""
-    step = width / len(bars.names)
-    base, wide = coordinate(height), coordinate(step * 0.84)
-    filled = "".join(
-        f"M{coordinate(at * step + step * 0.08)} {base}v-{coordinate(height * share / bars.tallest)}h{wide}V{base}z"
-        for at, share in enumerate(bars.reference)
-        if share > 0
-    )
-    heights = [height * (1 - share / bars.tallest) for share in bars.current]
-    outline = f"M0 {base}" + "".join(f"V{coordinate(y)}H{coordinate((at + 1) * step)}" for at, y in enumerate(heights))
-    return Chart(_chart_words(name, bars), filled, f"{outline}V{base}", bars.ends)
+    filled = shapes.bars(bars.reference, bars.tallest, width, height)
+    outline = shapes.steps(bars.current, bars.tallest, width, height)
+    return Chart(_chart_words(name, bars), filled, outline, bars.ends)
 
 
 def _chart_words(name: str, bars: Bars) -> str:
@@ -241,9 +237,9 @@ def _whiskers(performance: Mapping[str, Any]) -> dict[str, Whisker]:
         ends = [*sides[0], *sides[1]]
         if None in ends:
             continue
-        low, span = min(ends), max(ends) - min(ends)
-        if 0 < span < _WIDEST:
-            found[name] = Whisker(*(tuple((place - low) / span * _WHISKER for place in side) for side in sides))
+        scale = Scale(min(ends), max(ends), 0.0, _WHISKER)
+        if 0 < scale.high - scale.low < _WIDEST:
+            found[name] = Whisker(*(tuple(map(scale.place, side)) for side in sides))
     return found
 
 

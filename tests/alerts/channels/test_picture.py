@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from driftline.alerts.channels.picture import HEIGHT, WIDTH, picture, ticks
+from driftline.alerts.channels.picture import HEIGHT, WIDTH, picture
 from driftline.alerts.message import Notice, Point, Span
 from tests.alerts.channels.conftest import DAY, WINDOW, moments, notice, numbers
 
@@ -124,18 +124,3 @@ def test_whatever_the_numbers_there_is_a_picture_or_none(
     if found is not None:
         Image.open(io.BytesIO(found)).verify()
         assert any(point.value is not None and math.isfinite(point.value) for point in recent)
-
-
-@given(st.floats(-1e300, 1e300), st.floats(1e-6, 1e6))
-def test_ticks_are_few_lie_within_and_have_texts_of_their_own(middle: float, share: float) -> None:
-    span = max(abs(middle), 1e-9) * share
-    low, high = middle - span, middle + span
-    if not math.isfinite(high - low):
-        return
-    found = ticks(low, high)
-    values, texts = [value for value, _ in found], [text for _, text in found]
-    assert 2 <= len(found) <= 6 and values == sorted(set(values))
-    tolerance = 1e-9 * (high - low)
-    assert low - tolerance <= values[0] and values[-1] <= high + tolerance
-    if share > 0.01:
-        assert len(set(texts)) == len(texts)

@@ -10,6 +10,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from driftline.alerts.message import Notice, Point
+from driftline.charts.axes import ticks_within
+from driftline.charts.shapes import Scale
 from driftline.text.moments import day_or_moment
 from driftline.text.numbers import exact, numbers
 
@@ -34,18 +36,14 @@ _LINE, _BAND, _BREACH = "#0b5f7d", "#d5e5ea", "#b3201b"
 class _Axes(NamedTuple):
     """Where a moment and a value lie in the large drawing."""
 
-    begin: datetime
-    seconds: float
-    low: float
-    high: float
+    across: Scale
+    down: Scale
 
     def x(self, moment: datetime) -> float:
-        share = (moment - self.begin).total_seconds() / self.seconds if self.seconds else 0.5
-        return (_LEFT + share * (WIDTH - _LEFT - _RIGHT)) * _SCALE
+        return self.across.place(moment.timestamp())
 
     def y(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return (_TOP + (1 - share) * (HEIGHT - _TOP - _BOTTOM)) * _SCALE
+        return self.down.place(value)
 
 
 def picture(notice: Notice) -> bytes | None:
@@ -94,8 +92,10 @@ def _axes(points: Sequence[Point], threshold: float) -> _Axes | None:
     flat = 0.1 * largest if largest > _TINY else 1.0
     pad = 0.08 * span if span > max(1e-9 * largest, _TINY) else flat
     begin, end = points[0].end, points[-1].end
-    axes = _Axes(begin, (end - begin).total_seconds(), low - pad, high + pad)
-    return axes if math.isfinite(axes.high - axes.low) else None
+    if not math.isfinite(high + pad - (low - pad)):
+        return None
+    across = Scale(begin.timestamp(), end.timestamp(), _LEFT * _SCALE, (WIDTH - _RIGHT) * _SCALE)
+    return _Axes(across, Scale(low - pad, high + pad, (HEIGHT - _BOTTOM) * _SCALE, _TOP * _SCALE))
 
 
 def _runs(points: Sequence[Point], *, interval: bool) -> Iterator[list[Point]]:
@@ -119,19 +119,6 @@ def _draw_band(draw: ImageDraw.ImageDraw, axes: _Axes, run: Sequence[Point]) -> 
         draw.polygon([*upper, *reversed(lower)], fill=_BAND)
 
 
-def ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Round numbers from ``low`` to ``high`` (which is larger), two to six of them, with their texts.
-
-    >>> [text for _, text in ticks(0.544, 0.966)]
-    ['0.6', '0.8']
-    """
-    span = high - low
-    power = math.floor(math.log10(span / 2) - 1e-9)  # the logarithm may be rounded up to the next power
-    step = next(step for step in (factor * 10.0**power for factor in (5, 2, 1)) if span / step >= 2)
-    found = [count * step for count in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return list(zip(found, numbers(*found), strict=True))
-
-
 def _draw_frame(
     draw: ImageDraw.ImageDraw,
     axes: _Axes,
@@ -139,7 +126,8 @@ def _draw_frame(
     points: Sequence[Point],
     zone: str,
 ) -> None:
-    for value, text in ticks(axes.low, axes.high):
+    ticks = ticks_within(axes.down.low, axes.down.high)
+    for value, text in zip(ticks, numbers(*ticks), strict=True):
         y = axes.y(value)
         draw.line((_LEFT * _SCALE, y, (WIDTH - _RIGHT) * _SCALE, y), fill=_RULE, width=_SCALE)
         draw.text(((_LEFT - 6) * _SCALE, y), text, fill=_TEXT, font=font, anchor="rm")

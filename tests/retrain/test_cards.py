@@ -52,7 +52,7 @@ def test_the_card_of_a_champion_that_won_its_place(make: Callable[..., Service],
     )
     assert re.findall("^## (.+)$", text, re.MULTILINE) == SECTIONS
     for part in (
-        "| learned from | 2024-03-02 00:00 UTC | 2024-03-07 00:00 UTC | 200 |",
+        "| learned from | 2024-03-02 | 2024-03-07 | 200 |",
         "| plan | categorical |",
         "| accuracy | 0.9 | 0.7",
         "**promote**: On 200 rows its accuracy is better",

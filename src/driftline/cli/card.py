@@ -29,7 +29,8 @@ def command(model: str, version: str | None, page: Path | None, config: Callable
         raise UnknownNameError("model", model, known.models)
     state = open_state(known)
     task = open_model(known.models[model], Path(known.storage), state).schema.task.value
-    card = model_card(model, version, task, state, open_registry(known.registry, Path(known.storage)))
+    registry, zone = open_registry(known.registry, Path(known.storage)), known.models[model].window.timezone
+    card = model_card(model, version, task, state, registry, zone)
     if page is None:
         click.echo(markdown(card), nl=False)
         return

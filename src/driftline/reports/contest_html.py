@@ -11,13 +11,15 @@ from driftline.charts.shapes import Scale, polyline
 from driftline.reports.words import told_segments
 from driftline.rules.contest import Contest, less_is_better
 from driftline.statistics.paired import Difference
-from driftline.text.moments import day
+from driftline.text.moments import day, moment
 from driftline.text.numbers import decimals_of, exact, fixed, numbers, percent
 
 if TYPE_CHECKING:
     import jinja2
 
 _WIDTH, _HEIGHT, _PAD = 640.0, 160.0, 8.0
+_DAYS_SECONDS = 2 * 86_400.0
+"""From so long on the ends of the axis are told in days."""
 
 
 class Whisker(NamedTuple):
@@ -91,7 +93,8 @@ def _lines(contest: Contest) -> Lines | None:
     def points(of: str) -> str:
         return polyline((across.place(at), down.place(getattr(one, of))) for at, one in enumerate(known))
 
-    begin, end = (day(datetime.fromtimestamp(at, UTC)) for at in (known[0].begin, known[-1].end))
+    told = day if known[-1].end - known[0].begin >= _DAYS_SECONDS else moment
+    begin, end = (told(datetime.fromtimestamp(at, UTC)) for at in (known[0].begin, known[-1].end))
     lowest, highest = numbers(least, most)
     return Lines(points("champion"), points("challenger"), lowest, highest, begin, end)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from driftline.text.moments import moment
+from driftline.text.moments import day_or_moment, moment, span
 from driftline.text.numbers import number_or_nothing
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class ModelCard:
 
     ``measures`` are of the newest judged window that it answered in, ``window``; ``gates`` are name, verdict and reason
     of its contest, ``segments`` its segments there. ``drift`` are the columns that have drifted in that window.
-    ``alerts`` went on in the windows that it has answered; None where it has answered in none.
+    ``alerts`` went on in the windows that it has answered; None where it has answered in none. ``timezone`` is the
+    model's, in which people read of event time.
     """
 
     model: str
@@ -78,6 +79,7 @@ class ModelCard:
     drift: Sequence[str] = ()
     alerts: Sequence[CardEvent] | None = None
     history: Sequence[CardEvent] = field(default=())
+    timezone: str = "UTC"
 
 
 def markdown(card: ModelCard) -> str:
@@ -110,5 +112,11 @@ def _template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"plain": _plain, "moment": moment, "number": number_or_nothing}
+    environment.filters |= {
+        "plain": _plain,
+        "moment": moment,
+        "event_time": day_or_moment,
+        "span": span,
+        "number": number_or_nothing,
+    }
     return environment.get_template(name)

@@ -22,7 +22,9 @@ from driftline.store.state import State, Work
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 
 
-def model_card(model: str, version: str | None, task: str, state: State, registry: Registry) -> ModelCard:
+def model_card(
+    model: str, version: str | None, task: str, state: State, registry: Registry, timezone: str = "UTC"
+) -> ModelCard:
     """The card of a version, by default the champion's.
 
     Raises `UnknownNameError` for a version that neither the registry nor the log knows.
@@ -48,6 +50,7 @@ def model_card(model: str, version: str | None, task: str, state: State, registr
         model=model,
         version=name,
         task=task,
+        timezone=timezone,
         registered_at=stored.created_at if stored is not None else None,
         status=status,
         parent=(stored.parent or "") if stored is not None else "",

@@ -141,7 +141,14 @@ def _add_answers(router: APIRouter, service: Service) -> None:
     )
     def card(model: str, version: str | None = None) -> Response:
         service.views.model_config(model)
-        found = model_card(model, version, service.tasks[model], service.state, service.loop.registry)
+        found = model_card(
+            model,
+            version,
+            service.tasks[model],
+            service.state,
+            service.loop.registry,
+            service.config.models[model].window.timezone,
+        )
         return Response(html(found), media_type="text/html; charset=utf-8")
 
     @router.get(

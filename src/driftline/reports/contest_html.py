@@ -12,7 +12,7 @@ from driftline.reports.words import told_segments
 from driftline.rules.contest import Contest, less_is_better
 from driftline.statistics.paired import Difference
 from driftline.text.moments import day, moment
-from driftline.text.numbers import decimals_of, exact, fixed, numbers, percent
+from driftline.text.numbers import decimals_of, exact, fixed, level, numbers
 
 if TYPE_CHECKING:
     import jinja2
@@ -106,5 +106,5 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("driftline.reports"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"percent": percent, "exact": exact}
+    environment.filters |= {"level": level, "exact": exact}
     return environment.get_template("contest.html")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
@@ -19,6 +20,7 @@ from driftline.config.load import Config, load
 from driftline.errors import ConfigError
 from driftline.events import MISSING_VALUE, OTHER_VALUES, WHOLE, Segment, Slice, slice_of
 from driftline.monitoring.alerting import _alert_id
+from driftline.monitoring.model import _digest, _digest_of_file
 from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.segments import decoded_segments
 from driftline.profiles import WindowProfile
@@ -26,8 +28,9 @@ from driftline.profiles.performance import merge_performance
 from driftline.profiles.segments import MOST_VALUES
 from driftline.rules import Rule
 from driftline.service.runtime import Service
-from driftline.sketches import decode
+from driftline.sketches import decode, encode
 from driftline.store.state import AlertRow
+from driftline.store.tables import SUMMARIES, WINDOWS
 from driftline.views.reader import WindowView
 from tests.support.churn import MODEL, label
 from tests.support.seasons import ALL_RULE, WHOLE_RULE, day_of, seasons_config, send
@@ -211,6 +214,33 @@ def test_an_alert_of_all_rows_has_the_id_that_it_always_had() -> None:
 def test_the_text_of_a_slice_is_read_back(slice: Slice) -> None:
     assert slice_of(slice.text) == slice
     assert (slice > WHOLE) is (slice != WHOLE)
+
+
+def test_a_state_of_an_earlier_release_gets_its_segments_from_the_log(tmp_path: Path) -> None:
+    """That release had the columns in its configuration, and made nothing of them."""
+    config = seasons_config(tmp_path, WHOLE_RULE)
+    service = Service(config)
+    send(service, 0, BAD_WINTER)
+    send(service, 3, FINE)
+    work(service)
+    [model] = service.models.values()
+    one = config.models[MODEL]
+    parts = (one.columns, one.task, one.positive, one.window, one.season, _digest_of_file(one.reference))
+    with service.state.work() as work_:
+        stored = work_.model(MODEL)
+        assert stored is not None
+        schema = encode(replace(model.schema, segments={}, aside=()))
+        work_.put_model(replace(stored, schema=schema, fingerprint=_digest(repr(parts).encode())))
+        work_.connection.execute(WINDOWS.update().values(segments=None))
+        work_.connection.execute(SUMMARIES.delete().where(SUMMARIES.c.slice.not_in([WHOLE, Slice("v1")])))
+    service.stop()
+    service = Service(seasons_config(tmp_path, WHOLE_RULE, ALL_RULE))
+    assert service.models[MODEL].rebuild
+    service._catch_up(MODEL)
+    assert [alert.segment for alert in alerts(service)] == ["season=winter"]
+    assert windows(service, "season:winter")[0].summary.performance["accuracy"].value == 0.5
+    assert rebuild(service.models[MODEL], service.state).differing == ()
+    service.stop()
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from driftline import clock
 from driftline.service.runtime import Service
 from driftline.web.app import create_app
 from tests.support.seasons import ALL_RULE, WHOLE_RULE, seasons_config, send
@@ -18,15 +19,20 @@ WINDOWS = "/api/v1/models/churn/windows"
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two judged days: a good one, and one on which winter alone is bad and few rows have no season."""
     service = Service(seasons_config(tmp_path_factory.mktemp("seasons"), WHOLE_RULE, ALL_RULE))
     send(service, 0, {"summer": (95, 100), "winter": (38, 40)})
     send(service, 1, {"summer": (98, 100), "winter": (20, 40), None: (3, 3)})
     send(service, 4, {"summer": (1, 1)})
     work(service)
-    yield TestClient(create_app(service))
+    yield service
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> TestClient:
+    return TestClient(create_app(service))
 
 
 def windows(client: TestClient, **query: str) -> list[dict[str, Any]]:
@@ -102,3 +108,13 @@ def test_the_page_shows_segments_and_the_windows_of_one(client: TestClient) -> N
     assert 'data-predictions="40"' in winter and 'data-predictions="143"' not in winter
     assert 'id="drift"' not in winter
     assert client.get("/models/churn", params={"version": "v1"}).text.count('data-predictions="143"') == 1
+
+
+def test_a_segment_is_silenced_by_itself(client: TestClient, service: Service) -> None:
+    body = {"by": "ann", "reason": "snow", "for": "2h"}
+    for pattern, muted in (("season=sum*", False), ("season=win*", True)):
+        made = client.post("/api/v1/silences", json=body | {"match": {"rule": "segment-low", "segment": pattern}})
+        assert made.status_code == 201
+        service._announcer.tick(service.state, clock.now())
+        [alert] = client.get("/api/v1/alerts").json()["alerts"]
+        assert alert["muted"].startswith("silenced by ann") is muted

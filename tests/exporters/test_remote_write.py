@@ -24,6 +24,7 @@ from driftline.service.runtime import Service
 from driftline.store.state import WindowRow
 from tests.alerts.test_delivery import Receiver
 from tests.support.churn import MODEL, START, label, prediction, write_config
+from tests.support.seasons import seasons_config, send
 from tests.support.servers import Prometheus, until
 from tests.support.steps import deliver, send_day, work
 
@@ -78,6 +79,31 @@ def test_windows_are_there_in_event_time_and_again_when_they_are_corrected(
     work(service)
     push_windows([MODEL], service.state, writer(prometheus))
     assert [value(prometheus, ACCURACY, day) for day in (1, 2, 3)] == [1.0, 1.0, 1.0]
+
+
+def test_segments_are_pushed_once_a_window_however_many_versions_it_has(tmp_path: Path) -> None:
+    pushed: list[Series] = []
+
+    class Writer(RemoteWriter):
+        def push(self, series: Sequence[Series]) -> None:
+            pushed.extend(series)
+
+    service = Service(seasons_config(tmp_path))
+    for version in ("v1", "v2"):
+        send(service, 0, {"summer": (30, 40), "winter": (20, 20)}, version=version)
+    send(service, 3, {"summer": (1, 1)})
+    work(service)
+    assert push_windows([MODEL], service.state, Writer("http://127.0.0.1:9/write")) == 2
+    found = [(one.labels, one.samples[0][1]) for one in pushed if one.name == "driftline_window_performance"]
+    accuracy = [
+        ({name: text for name, text in labels.items() if name in ("version", "segment")}, value)
+        for labels, value in found
+        if labels["metric"] == "accuracy"
+    ]
+    whole = [({"version": version}, 50 / 60) for version in ("v1", "v2")]
+    segments = [({"segment": "season=summer"}, 0.75), ({"segment": "season=winter"}, 1.0)]
+    assert sorted(accuracy, key=str) == sorted([*whole, *segments], key=str)
+    service.stop()
 
 
 @given(st.integers(0, 30_000), st.integers(0, 30_000))

@@ -8,7 +8,7 @@ moment finds what is known now, and nothing of the next window.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from driftline.errors import RefusedError
 from driftline.events import Slice
 from driftline.exporters.remote_write import RemoteWriter, Series
 from driftline.monitoring.summary import MeasureView, WindowSummary
-from driftline.store.state import State, WindowRow
+from driftline.store.state import State, WindowRow, Work
 
 MOST_WINDOWS = 100
 LEAD_MILLISECONDS = 10_000
@@ -36,8 +36,7 @@ def push_windows(models: Iterable[str], state: State, writer: RemoteWriter) -> i
     for model in models:
         with state.read() as read:
             rows = read.windows_to_push(model, MOST_WINDOWS)
-            bodies = {row: read.summary(model, row.start, Slice(row.version)) for row in rows}
-        found = [(row, _summary.decode(body)) for row, body in bodies.items() if body is not None]
+            found = _to_push(read, rows)
         taken, refused = _push(writer, found)
         with state.work() as work:
             work.mark_pushed(rows)
@@ -47,12 +46,28 @@ def push_windows(models: Iterable[str], state: State, writer: RemoteWriter) -> i
     return pushed
 
 
-def _push(writer: RemoteWriter, found: list[tuple[WindowRow, WindowSummary]]) -> tuple[int, int]:
+_Found = list[tuple[WindowRow, list[WindowSummary]]]
+
+
+def _to_push(read: Work, rows: Sequence[WindowRow]) -> _Found:
+    """Each row with its summary; the one of a window that was settled most often has those of the segments, too."""
+    newest = {row.start: row for row in sorted(rows, key=lambda row: row.revision)}
+    found: _Found = []
+    for row in rows:
+        bodies = read.summaries_of(row.model, row.start)
+        mine = [Slice(row.version)] if Slice(row.version) in bodies else []
+        segments = [slice for slice in bodies if slice.segment is not None] if newest[row.start] is row else []
+        if mine:
+            found.append((row, [_summary.decode(bodies[slice]) for slice in (*mine, *segments)]))
+    return found
+
+
+def _push(writer: RemoteWriter, found: _Found) -> tuple[int, int]:
     """Push windows together, or one by one where one of them is refused; return how many were taken and refused."""
     if not found:
         return 0, 0
     try:
-        writer.push([one for row, summary in found for one in series_of(row, summary)])
+        writer.push([one for row, summaries in found for each in summaries for one in series_of(row, each)])
     except RefusedError as error:
         if len(found) == 1:
             _LOG.warning("remote write: the window of %s is refused: %s", found[0][0].start.isoformat(), error)
@@ -64,11 +79,12 @@ def _push(writer: RemoteWriter, found: list[tuple[WindowRow, WindowSummary]]) ->
 
 
 def series_of(row: WindowRow, summary: WindowSummary) -> Iterator[Series]:
-    """The series of one window of one version, a sample each."""
+    """The series of one window of one version, or of a segment of all versions together, a sample each."""
     milliseconds = (
         int(row.end.timestamp() * 1000) - LEAD_MILLISECONDS + min(max(row.revision - 1, 0), LEAD_MILLISECONDS)
     )
-    labels = {"model": row.model, "version": row.version}
+    part = {"version": row.version} if summary.segment is None else {"segment": str(summary.segment)}
+    labels = {"model": row.model, **part}
 
     def series(name: str, value: float | None, **more: str) -> Iterator[Series]:
         if value is not None:

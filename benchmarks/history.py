@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.summary import summarize
 from driftline.service.runtime import Service
 from driftline.sketches import encode
-from driftline.store.inbox import Delivery
+from driftline.store.inbox import Delivery, raise_sequence
 from driftline.store.logged import LoggedPrediction
 from driftline.store.state import (
     AlertRow,
@@ -190,8 +190,8 @@ def _summary_of(model: MonitoredModel, profile: Any, window: Any) -> dict[str, A
     return body
 
 
-def _values(row: Any) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in row.__slots__}
+def _values(row: WindowRow | Judgement) -> dict[str, Any]:
+    return {one.name: getattr(row, one.name) for one in fields(row)}
 
 
 def _judgement(model: str, rule: str, place: int, threshold: float, *, ok: bool) -> Judgement:
@@ -231,14 +231,21 @@ def _alert(work: Work, model: str, place: int) -> None:
     work.add_transition(TransitionRow("a" * 16, start, "fired", "it does not hold"))
 
 
-def _log(service: Service, model: MonitoredModel, windows: int) -> None:
+def log_rows(service: Service, windows: int) -> None:
     """Append the rows of all windows to the event log, a day at a time, and let the state know their ids."""
+    [model] = service.models.values()
     for day in range(0, windows, 24):
         rows = [one for place in range(day, min(day + 24, windows)) for one in _predictions(model, place)]
         model.log.append_predictions([LoggedPrediction(day + 1, one) for one in rows], through=day + 1)
         with service.state.work() as work:
             work.put_predictions(model.name, {one.id: KnownPrediction(one.time, None) for one in rows})
     model.log.sync()
+    marks = model.log.last_seqs()
+    with service.state.work() as work:
+        raise_sequence(work.connection, max(marks.values()))
+        stored = work.model(model.name)
+        assert stored is not None  # opening the model stored it
+        work.put_model(replace(stored, log_marks=msgspec.msgpack.encode(marks)))
 
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
@@ -280,21 +287,27 @@ def pages(history: History, asked: Sequence[str] = tuple(ASKED)) -> dict[str, fl
 def passes(history: History) -> tuple[float, float]:
     """How long a pass takes that has nothing to do, and one that has one late label."""
     with served(history) as service:
-        [model] = service.models.values()
-        _log(service, model, history.windows)
-        _pass(service, model)
-        labels = iter(range(history.windows // 2))
+        log_rows(service, history.windows)
+        one_pass(service)
+        places = iter(range(history.windows // 2))
 
         def late() -> None:
-            place = next(labels)
-            label = Label(id=f"{place}-0", label="0", time=START + HOUR * history.windows)
-            service.inbox.accept(Delivery(model.name, "labels", START + HOUR * history.windows, [label]))
-            _pass(service, model)
+            send_label(service, next(places), history.windows)
+            one_pass(service)
 
-        return milliseconds(lambda: _pass(service, model)), milliseconds(late)
+        return milliseconds(lambda: one_pass(service)), milliseconds(late)
 
 
-def _pass(service: Service, model: MonitoredModel) -> None:
+def send_label(service: Service, place: int, windows: int) -> None:
+    """Take the label of the first row of a window, which comes when all windows have long been judged."""
+    [model], at = service.models, START + HOUR * windows + timedelta(days=3)
+    label = Label(id=f"{place}-0", label="0", time=at)
+    service.inbox.accept(Delivery(model, "labels", at, [label]))
+
+
+def one_pass(service: Service) -> None:
+    """Do what the worker does in one pass for the one model."""
+    [model] = service.models.values()
     while drain(model, service.inbox, service.state):
         pass
     refresh_labels(model, service.state)

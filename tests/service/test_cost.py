@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,16 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.history import History, log_rows, one_pass, send_label, served
 from driftline.config.load import Config, load
-from driftline.monitoring import judging
+from driftline.monitoring import ingest, judging
 from driftline.service import jobs
 from driftline.service.runtime import Service
 from driftline.store.tables import SUMMARIES
 from tests.support.churn import MODEL, START, label, prediction, write_config
+from tests.support.effort import Effort, counted
 from tests.support.seasons import ALL_RULE, day_of, seasons_config
 from tests.support.steps import deliver, work
-
-
-@contextmanager
-def statements(service: Service) -> Iterator[list[str]]:
-    """The SQL that the worker sends meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    for engine in (service.state._engine, service.inbox._engine):
-        sa.event.listen(engine, "before_cursor_execute", note)
-    yield sent
-    for engine in (service.state._engine, service.inbox._engine):
-        sa.event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture
@@ -61,10 +48,6 @@ def days(service: Service, number: int) -> None:
     work(service)
 
 
-def writes(sent: list[str]) -> list[str]:
-    return [one for one in sent if one.lstrip().split(None, 1)[0] in ("INSERT", "UPDATE", "DELETE")]
-
-
 @pytest.fixture
 def patient(config: Config) -> Iterator[Service]:
     """A service whose labels may come a year late."""
@@ -78,10 +61,10 @@ def patient(config: Config) -> Iterator[Service]:
 def test_a_pass_with_nothing_new_decodes_no_profile_and_writes_nothing(patient: Service, decoded: Counter[str]) -> None:
     days(patient, 12)
     assert decoded["profiles"] == 12
-    with statements(patient) as sent:
+    with counted() as effort:
         work(patient)
     assert decoded["profiles"] == 12
-    assert writes(sent) == []
+    assert effort.statements and effort.writes == []
 
 
 @pytest.mark.parametrize("number", [3, 12])
@@ -130,13 +113,13 @@ def with_models(folder: Path, number: int) -> Config:
     return load(path)
 
 
-def idle_passes(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The statements of each of twenty passes of a worker that has nothing to do."""
+def idle_passes(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[Effort]:
+    """What each of twenty passes of a worker that has nothing to do takes."""
     real, begins, enough = service.inbox.waiting_models, list[int](), threading.Event()
-    with statements(service) as sent:
+    with counted() as effort:
 
         def arrived() -> set[str]:
-            begins.append(len(sent))
+            begins.append(len(effort.statements))
             if len(begins) == 40:
                 enough.set()
             return real()
@@ -145,7 +128,7 @@ def idle_passes(service: Service, monkeypatch: pytest.MonkeyPatch) -> list[list[
         service.start()
         assert enough.wait(60)
         service.stop()
-    return [sent[one:other] for one, other in pairwise(begins[20:40])]
+    return [Effort(effort.statements[one:other]) for one, other in pairwise(begins[20:40])]
 
 
 def test_an_idle_service_asks_for_what_has_arrived_and_for_no_window(
@@ -157,21 +140,21 @@ def test_an_idle_service_asks_for_what_has_arrived_and_for_no_window(
         service = Service(with_models(tmp_path / str(number), number))
         days(service, 3)
         passes = idle_passes(service, monkeypatch)
-        asked = [one for each in passes for one in each]
-        assert writes(asked) == [] and not any("windows" in one for one in asked)
-        counts |= {len(each) for each in passes}
+        asked = [one for each in passes for one in each.statements]
+        assert asked and Effort(asked).writes == [] and not any("windows" in one for one in asked)
+        counts |= {len(each.statements) for each in passes}
     assert len(counts) == 1  # whatever the number of models
 
 
 def test_what_is_due_is_found_without_passing_the_profiles_by(config: Config) -> None:
     service = Service(config)
-    with statements(service) as sent, service.state.read() as read:
+    with counted() as effort, service.state.read() as read:
         read.starts_to_assess(MODEL, START)
         read.windows_with_changed_labels(MODEL)
         read.newest_settled_start(MODEL)
         read.windows_to_push(MODEL, 10)
         read.last_arrivals()
-    asked = [one for one in sent if one.startswith("SELECT")]
+    asked = [one for one in effort.statements if one.startswith("SELECT")]
     assert len(asked) == 5
     with service.state.read() as read:
         for one in asked:
@@ -181,6 +164,55 @@ def test_what_is_due_is_found_without_passing_the_profiles_by(config: Config) ->
             steps = [row.detail for row in plan]
             assert all("INDEX windows_" in step or "COVERING INDEX models_" in step for step in steps), (one, steps)
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def histories() -> Iterator[dict[int, Service]]:
+    """One model with the settled windows of a week and of two months, and their rows in the log."""
+    with served(History(1, WEEK, 2)) as short, served(History(1, MONTHS, 2)) as long:
+        for service, windows in ((short, WEEK), (long, MONTHS)):
+            log_rows(service, windows)
+            one_pass(service)
+        yield {WEEK: short, MONTHS: long}
+
+
+WEEK, MONTHS = 168, 1680
+
+
+def test_one_late_label_is_the_same_work_for_the_database_whatever_the_history_is(
+    histories: dict[int, Service], decoded: Counter[str]
+) -> None:
+    efforts = []
+    for windows, service in histories.items():
+        decoded.clear()
+        send_label(service, 5, windows)
+        with counted() as effort:
+            one_pass(service)
+        assert decoded["profiles"] == 2  # for its labels, and for the rules
+        with counted() as idle:
+            one_pass(service)
+        assert idle.writes == [] and decoded["profiles"] == 2
+        efforts.append(effort)
+    assert len(efforts[0].statements) == len(efforts[1].statements)
+    assert 0 < efforts[1].steps <= 1.1 * efforts[0].steps
+
+
+def test_a_start_reads_no_settled_window(histories: dict[int, Service], monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    for service in histories.values():
+        service.stop()
+        with counted() as effort:
+            again = Service(service.config)
+            for module in (judging, ingest):
+                monkeypatch.setattr(module, "decode", None)
+            again.start()
+            while not again.caught_up:
+                time.sleep(0.01)
+            again.stop()
+            monkeypatch.undo()
+        assert not again.problems
+        steps.append(effort.steps)
+    assert steps[1] <= 1.1 * steps[0]
 
 
 @settings(max_examples=25)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from driftline.events import Slice
 from driftline.store.tables import ALERTS, COUNTERS, MODELS, SUMMARIES, TRANSITIONS, WAITING_LABELS, WINDOWS
 
+_EVERY = 2**31 - 1
 _KEYS = 200  # keys of two columns in one statement: below every database's limit
 
 
@@ -71,15 +72,18 @@ class Overview:
     def newest_windows(self) -> dict[str, NewestWindow]:
         """The newest settled window of each model; models without one are left out."""
         one = WINDOWS.alias()
-        newest = (
+        start = (
             sa.select(sa.func.max(one.c.start))
             .where(one.c.model == MODELS.c.model, one.c.settled)
             .correlate(MODELS)
             .scalar_subquery()
         )
+        # A limit keeps SQLite from putting the subquery into the join, where it passes all windows.
+        newest = sa.select(MODELS.c.model, start.label("start")).limit(_EVERY).subquery()
+        of_newest = sa.and_(WINDOWS.c.model == newest.c.model, WINDOWS.c.start == newest.c.start)
         statement = (
             sa.select(WINDOWS.c.model, WINDOWS.c.start, WINDOWS.c.version, WINDOWS.c.revision)
-            .join_from(MODELS, WINDOWS, sa.and_(WINDOWS.c.model == MODELS.c.model, WINDOWS.c.start == newest))
+            .join_from(newest, WINDOWS, of_newest)
             .order_by(WINDOWS.c.model, WINDOWS.c.version)
         )
         found: dict[str, NewestWindow] = {}

@@ -16,6 +16,7 @@ from driftline.errors import RefusedError
 from driftline.events import Slice
 from driftline.exporters.remote_write import RemoteWriter, Series
 from driftline.monitoring.summary import MeasureView, WindowSummary
+from driftline.store.overview import Overview
 from driftline.store.state import State, WindowRow, Work
 
 MOST_WINDOWS = 100
@@ -54,7 +55,7 @@ def _to_push(read: Work, rows: Sequence[WindowRow]) -> _Found:
     newest = {row.start: row for row in sorted(rows, key=lambda row: row.revision)}
     found: _Found = []
     for row in rows:
-        bodies = read.summaries_of(row.model, row.start)
+        bodies = Overview(read.connection).summaries({row.model: row.start}).get(row.model, {})
         mine = [Slice(row.version)] if Slice(row.version) in bodies else []
         segments = [slice for slice in bodies if slice.segment is not None] if newest[row.start] is row else []
         if mine:

@@ -93,14 +93,14 @@ def test_segments_of_a_window_that_has_not_changed_are_neither_read_nor_written(
         deliver(service, "predictions", day_of(day, {"summer": (2, 2), "winter": (2, 2)})[0])
     work(service)
     assert seen["read"] == 6
-    with statements(service) as sent:
+    with counted() as effort:
         work(service)
-    assert seen["read"] == 6 and writes(sent) == []
+    assert seen["read"] == 6 and effort.writes == []
     deliver(service, "labels", [label("1-winter-v1-0", 5.01, truth=0)])
-    with statements(service) as sent:
+    with counted() as effort:
         work(service)
     assert seen["read"] == 7
-    assert sum("INTO summaries" in one for one in writes(sent)) == 4  # all rows, one version, two segments
+    assert sum("INTO summaries" in one for one in effort.writes) == 4  # all rows, one version, two segments
     service.stop()
 
 

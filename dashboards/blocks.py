@@ -233,7 +233,7 @@ def failing_models(matchers: str, width: int) -> stat.Panel:
     """How many models stand still."""
     return number(
         "Models that fail",
-        "Models whose events cannot be worked in at the moment; the service's log says why.",
+        "Models whose events cannot be processed at the moment; the service's log says why.",
         "none",
         now(f"sum(driftline_worker_failing{{{matchers}}})", "failing"),
         steps=BAD_FROM_ONE,
@@ -245,7 +245,7 @@ def longest_silence(matchers: str, width: int) -> stat.Panel:
     """How long the most silent model has been silent."""
     return number(
         "Longest silence",
-        "Of all models, how long ago the last event came that was worked in. What is long depends on the model.",
+        "Of all models, how long ago the last event came that was processed. What is long depends on the model.",
         "s",
         now(f"max(time() - driftline_last_event_timestamp_seconds{{{matchers}}})", "silence"),
         width=width,

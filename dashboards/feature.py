@@ -38,7 +38,7 @@ def dashboard() -> models.Dashboard:
                 [
                     number(
                         "Distance, in units of the threshold",
-                        "1 is the smallest distance that matters. Whether chance explains it is not in it.",
+                        "1 is the smallest distance that matters. Whether it is not significant is not in it.",
                         "none",
                         now(_TIMES, "{{version}} {{method}}"),
                         steps=((None, "green"), (1.0, "red")),

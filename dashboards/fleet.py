@@ -198,7 +198,7 @@ def _drift() -> list[Panel]:
         .max(1),
         lines(
             "Age of the last event",
-            "How long no event has come that was worked in. It rises steadily while nothing comes.",
+            "How long no event has come that was processed. It rises steadily while nothing comes.",
             "s",
             query(
                 most(f"time() - max by (model) (driftline_last_event_timestamp_seconds{{{_MODEL}}}{AT})"), "{{model}}"
@@ -206,7 +206,7 @@ def _drift() -> list[Panel]:
         ).min(0),
         lines(
             "Predictions",
-            "Predictions worked in per second, each id once.",
+            "Predictions processed per second, each id once.",
             "cps",
             query(
                 most(f"sum by (model) (rate(driftline_predictions_total{{{_MODEL}}}[$__rate_interval]{AT}))"),

@@ -95,7 +95,7 @@ def _now() -> list[Panel]:
         yes_or_no(
             number(
                 "Fails",
-                "Whether this model's events cannot be worked in at the moment; then nothing here is of now.",
+                "Whether this model's events cannot be processed at the moment; then nothing here is of now.",
                 "none",
                 now(f"max(driftline_worker_failing{{{_MODEL}}})", "failing"),
                 steps=BAD_FROM_ONE,
@@ -111,7 +111,7 @@ def _now() -> list[Panel]:
         ),
         number(
             "Last event",
-            "How long ago the last event came that was worked in.",
+            "How long ago the last event came that was processed.",
             "s",
             now(f"time() - max(driftline_last_event_timestamp_seconds{{{_MODEL}}})", "age"),
             width=3,
@@ -262,7 +262,7 @@ def _traffic() -> list[Panel]:
         stacked(
             lines(
                 "Predictions",
-                "Predictions worked in per second, by version.",
+                "Predictions processed per second, by version.",
                 "cps",
                 query(
                     f"sum by (version) (rate(driftline_predictions_total{{{_MODEL}}}[$__rate_interval]))", "{{version}}"
@@ -271,7 +271,7 @@ def _traffic() -> list[Panel]:
         ),
         lines(
             "Labels",
-            "Labels worked in per second: first labels, and those that replaced another.",
+            "Labels processed per second: first labels, and those that replaced another.",
             "cps",
             query(f"sum(rate(driftline_labels_total{{{_MODEL}}}[$__rate_interval]))", "first labels"),
             query(f"sum(rate(driftline_label_corrections_total{{{_MODEL}}}[$__rate_interval]))", "corrections"),

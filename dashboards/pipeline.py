@@ -1,4 +1,4 @@
-"""What must work before any measure means something: events in, worked in, people told."""
+"""What must work before any measure means something: events in, processed, people told."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _now() -> list[Panel]:
         failing_models(_MODEL, 4),
         number(
             "Events waiting",
-            "Events that are durable and wait to be worked in.",
+            "Events that are durable and wait to be processed.",
             "none",
             now(f"sum(driftline_ingest_queue_events{{{_MODEL}}})", "waiting"),
         ),
@@ -70,8 +70,8 @@ def _events() -> list[Panel]:
     return [
         stacked(
             lines(
-                "Events worked in",
-                "Predictions and labels worked in per second, each once.",
+                "Events processed",
+                "Predictions and labels processed per second, each once.",
                 "cps",
                 query(f"sum(rate(driftline_predictions_total{{{_MODEL}}}[$__rate_interval]))", "predictions"),
                 query(f"sum(rate(driftline_labels_total{{{_MODEL}}}[$__rate_interval]))", "first labels"),
@@ -80,7 +80,7 @@ def _events() -> list[Panel]:
         ),
         lines(
             "Events waiting",
-            "Durable events that wait to be worked in. While a line rises, the worker cannot keep up, or fails.",
+            "Durable events that wait to be processed. While a line rises, the worker cannot keep up, or fails.",
             "none",
             query(f"sum by (model) (driftline_ingest_queue_events{{{_MODEL}}})", "{{model}}"),
         ).min(0),
@@ -109,7 +109,7 @@ def _events() -> list[Panel]:
         ).min(0),
         lines(
             "Age of the last event",
-            "How long no event has come that was worked in.",
+            "How long no event has come that was processed.",
             "s",
             query(f"time() - max by (model) (driftline_last_event_timestamp_seconds{{{_MODEL}}})", "{{model}}"),
         ).min(0),
@@ -121,7 +121,7 @@ def _events() -> list[Panel]:
         ).min(0),
         lines(
             "Models that fail",
-            "1 while a model's events cannot be worked in. Nothing of them is lost meanwhile.",
+            "1 while a model's events cannot be processed. Nothing of them is lost meanwhile.",
             "none",
             query(f"max by (model) (driftline_worker_failing{{{_MODEL}}})", "{{model}}"),
             width=24,

@@ -212,7 +212,7 @@ _ORDER = [
     "ALERT",
     "accuracy fell",
     "wind",
-    "floors: shift 0.10 spreads",
+    "floors: shift 0.10 SD",
     "The other column: no drift",
     "accuracy  ",
     "50 % of the current rows have a label",

@@ -148,7 +148,7 @@ def test_the_worker_follows_the_clock_and_ready_says_where_it_is(
     assert answer.status_code == 200
     said = "the clock has jumped: it is 365 days ahead of where it was at the start"
     assert answer.json()["warnings"] == {"clock": said}
-    with noted.state.work() as change:  # a batch that came just before the jump, and is worked in just after it
+    with noted.state.work() as change:  # a batch that came just before the jump, and is processed just after it
         stored = change.model(MODEL)
         assert stored is not None
         change.put_model(replace(stored, last_arrival=steady))

@@ -216,7 +216,7 @@ def test_a_weaker_relation_and_nothing_else() -> None:
     assert found.pairs[0].reference == pytest.approx(0.79, abs=0.05)
     assert found.pairs[0].current == pytest.approx(0.48, abs=0.05)
     assert found.reason.startswith("the correlation of x0 and x1 went from 0.")
-    assert "it is not chance (p < 0.001 over 15 pairs)" in found.reason
+    assert "it is significant (p < 0.001 over 15 pairs)" in found.reason
 
 
 def test_each_two_columns_once_by_the_category_or_the_gaps_that_changed_most() -> None:

@@ -49,7 +49,7 @@ def test_a_real_change_has_drifted_and_says_what_changed() -> None:
     assert (found.drifted, found.measure) == (True, "js")
     assert found.changes[0].startswith("rain ") and found.changes[0].endswith("→ 0 % (gone)")
     assert any(change.startswith("snow 0 % → ") and change.endswith("(new)") for change in found.changes)
-    assert "it is not chance (p < 0.001)" in found.reason
+    assert "it is significant (p < 0.001)" in found.reason
 
 
 def test_a_shift_is_told_in_spreads_and_medians() -> None:
@@ -96,14 +96,14 @@ def test_a_trifle_is_no_drift_however_sure() -> None:
     found = drift(RNG.normal(10, 2, 100_000), RNG.normal(10.1, 2, 100_000))
     assert not found.drifted
     assert found.p_value is not None and found.p_value < 1e-6
-    assert ", but it is not chance" in found.reason and " is below " in found.reason
+    assert ", but it is significant" in found.reason and " is below " in found.reason
 
 
 def test_chance_is_no_drift_however_large() -> None:
     found = drift(NORMAL[:35], NORMAL[35:70])
     assert not found.drifted
     assert found.value is not None and found.threshold is not None and found.value >= found.threshold
-    assert "but chance explains it" in found.reason
+    assert "but it is not significant" in found.reason
 
 
 def test_values_that_go_missing_are_a_drift_of_their_own() -> None:
@@ -274,7 +274,7 @@ def test_what_is_told_is_told_apart() -> None:
     assert level.changes == ("median 1013.24999 → 1013.25029",)
     trifle = drift(x, x + 0.0985)
     assert trifle.value is not None and 0.095 <= trifle.value < 0.1
-    assert trifle.reason.startswith(f"a shift of {trifle.value:.4f} spreads is below 0.1000, but")
+    assert trifle.reason.startswith(f"a shift of {trifle.value:.4f} standard deviations is below 0.1000, but")
     far = drift(x, np.where(np.arange(20_000) < 300, 1e300, x))
     assert far.changes == (f"values from {x[300:].min():.3g} to 1e+300, before {x.min():.3g} to {x.max():.3g}",)
     assert drift([1.0], x).problem.startswith("1 row in")

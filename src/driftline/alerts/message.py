@@ -70,7 +70,7 @@ class StepView(msgspec.Struct, frozen=True):
 
 
 class Acknowledgement(msgspec.Struct, frozen=True):
-    """Who has taken an alert on, when (wall-clock time), and what they said of it."""
+    """Who has acknowledged an alert, when (wall-clock time), and what they said of it."""
 
     by: str
     at: datetime

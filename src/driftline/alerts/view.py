@@ -66,7 +66,7 @@ def _newest(one: Judgement) -> Newest:
 
 
 def acknowledgement(row: AlertRow) -> Acknowledgement | None:
-    """Who has taken an alert on, if anybody."""
+    """Who has acknowledged an alert, if anybody."""
     if row.acknowledged_at is None:
         return None
     return Acknowledgement(row.acknowledged_by, row.acknowledged_at, row.acknowledged_reason)

@@ -17,11 +17,11 @@ from driftline.views.reader import open_state
 
 @click.command("ack")
 @click.argument("alert")
-@click.option("--reason", required=True, help="What you say of it.")
-@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who takes it on.")
+@click.option("--reason", required=True, help="Why, or what you do about it.")
+@click.option("--by", default=getpass.getuser, show_default="your user name", help="Who acknowledges it.")
 @configured
 def command(alert: str, reason: str, by: str, config: Callable[[], Config]) -> None:
-    """Say that you have taken ALERT (its id) on: nobody is told of it again while it goes on."""
+    """Acknowledge ALERT (its id): no more notifications of it are sent while it goes on."""
     state = open_state(config())
     row = acknowledge(state, alert, AcknowledgeBody(by=by, reason=reason), clock.now())
     click.echo(visible(f"{row.name} of {row.model} is acknowledged by {by}."))

@@ -16,7 +16,7 @@ _STYLES = {"page": "bold red", "warning": "yellow", "info": "cyan"}
 
 
 def print_alerts(alerts: Sequence[AlertView]) -> None:
-    """Print a row an alert; below them, which are muted or taken on."""
+    """Print a row an alert; below them, which are muted or acknowledged."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("alert", no_wrap=True)
     for name in ("severity", "model", "rule", "since", "value"):

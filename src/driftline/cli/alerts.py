@@ -21,7 +21,7 @@ from driftline.views.reader import read_alerts
 @click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(config: Callable[[], Config], model: str | None, everything: bool, as_json: bool) -> int:
-    """List the alerts that are firing, the gravest first; exit with 1 if there are any."""
+    """List the alerts that are firing, the most severe first; exit with 1 if there are any."""
     found = read_alerts(config(), model)
     firing = [one for one in found if one.status == "firing"]
     shown = sorted(

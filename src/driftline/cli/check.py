@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     help="The column of the positive class's probability; or CLASS=C for each class.",
 )
 @click.option("--label", metavar="C", help="The column of the true class or value.")
-@click.option("--time", metavar="C", help="The column of the time of a row: gaps in it are told.")
+@click.option("--time", metavar="C", help="The column of the time of a row; gaps in it are reported.")
 @click.option(
     "--time-format",
     metavar="F",
@@ -46,7 +46,9 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     multiple=True,
     help="A column of numbers that are codes. May be repeated; '' for none.",
 )
-@click.option("--cluster", metavar="C", help="The column of what rows with shared luck have in common: a customer.")
+@click.option(
+    "--cluster", metavar="C", help="The column whose values group rows that are not independent, such as a customer."
+)
 @click.option(
     "--missing",
     metavar="TEXT",
@@ -62,11 +64,11 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     help="Tell performance apart by this column. May be repeated.",
 )
 @click.option("--ignore", metavar="C", multiple=True, help="A column to leave out. May be repeated.")
-@click.option("--positive", metavar="CLASS", help="The class that precision, recall, F1 and ROC AUC speak of.")
+@click.option("--positive", metavar="CLASS", help="The positive class of precision, recall, F1 and ROC AUC.")
 @click.option(
     "--multivariate", metavar="WAY", help="Relations between columns: correlation (default), classifier or none."
 )
-@click.option("--floor", "floors", metavar="NAME=VALUE", multiple=True, help="What is a trifle, such as js=0.2.")
+@click.option("--floor", "floors", metavar="NAME=VALUE", multiple=True, help="Minimum effect size, such as js=0.2.")
 @click.option(
     "--fail-on",
     metavar="KINDS",

@@ -26,7 +26,7 @@ from driftline.errors import UsageError
 @click.option("--score", "scores", metavar="C", multiple=True, help="The positive class's probability; or CLASS=C.")
 @click.option("--segment", "segments", metavar="C", multiple=True, help="For none of its values may it be worse.")
 @click.option("--task", metavar="T", help="binary, multiclass or regression; inferred otherwise.")
-@click.option("--positive", metavar="CLASS", help="The class that precision, recall, F1 and ROC AUC speak of.")
+@click.option("--positive", metavar="CLASS", help="The positive class of precision, recall, F1 and ROC AUC.")
 @click.option("--measure", metavar="M", help="What is compared, or FILE.py:FUNCTION; else ROC AUC, accuracy or MAE.")
 @click.option("--better", metavar="SIDE", help="Of a function of yours: higher or lower values are better.")
 @click.option("--margin", type=float, default=0.0, help="It need only be no worse than this.")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import click
 import msgspec
@@ -11,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.config.load import Config, load
+from driftline.config.load import Config
 from driftline.text import visible
 from driftline.text.moments import day_or_moment
 from driftline.text.numbers import count
@@ -20,18 +20,16 @@ from driftline.views.reader import ModelView, read_models
 
 
 @click.command("models")
-@click.option("--config", "config_path", default="driftline.yaml", show_default=True, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of events and state, instead of `storage`.")
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def command(config_path: Path, data: Path | None, as_json: bool) -> int:
+def command(config: Callable[[], Config], as_json: bool) -> int:
     """List the models of a service: how much came of each, until when, and how many alerts are firing."""
-    config = load(config_path)
-    config = config.at(data) if data is not None else config
-    models = read_models(config)
+    known = config()
+    models = read_models(known)
     if as_json:
         print_json(msgspec.json.encode({"models": models}).decode())
     else:
-        _print(config, models)
+        _print(known, models)
     return 0
 
 

@@ -23,7 +23,7 @@ from driftline.views.reader import open_state
 @configured
 @click.pass_context
 def command(context: click.Context, config: Callable[[], Config]) -> None:
-    """Have nobody told of some alerts for a while."""
+    """Silence some alerts for a while."""
 
     def state(*, planned: bool = False) -> State:  # not before a subcommand needs it: its --help does not
         return open_state(config(), or_folder=planned)

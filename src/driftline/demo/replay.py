@@ -83,7 +83,7 @@ class Replay:
         self._monitor.label(self._ids[day.date], label, time=_noon(when))
 
     def _settle(self) -> None:
-        """Wait until everything sent so far is acknowledged, worked in and judged."""
+        """Wait until everything sent so far is acknowledged, processed and judged."""
         if not self._monitor.flush(_PATIENCE_SECONDS):
             raise UnavailableError(f"the service at {self._address} took no events: {self._monitor.stats.last_error}")
         give_up, pause = time.perf_counter() + _PATIENCE_SECONDS, 0.01

@@ -259,7 +259,7 @@ def _info(version: str, models: Sequence[ModelMetrics]) -> Iterator[Metric]:
 
 def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     predictions = CounterMetricFamily(
-        "driftline_predictions", "Predictions worked in, each id once.", labels=("model", "version")
+        "driftline_predictions", "Predictions processed, each id once.", labels=("model", "version")
     )
     invalid = CounterMetricFamily(
         "driftline_invalid_events", "Events refused or set aside, by reason.", labels=("model", "reason")
@@ -293,13 +293,13 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     )
     yield _gauge(
         "driftline_ingest_queue_events",
-        "Events that are durable and wait to be worked in.",
+        "Events that are durable and wait to be processed.",
         models,
         lambda one: one.queued_events,
     )
     yield _gauge(
         "driftline_last_event_timestamp_seconds",
-        "When the newest event that is worked in arrived, wall-clock time.",
+        "When the newest event that is processed arrived, wall-clock time.",
         models,
         lambda one: one.last_event_timestamp_seconds,
     )
@@ -311,7 +311,7 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     )
     yield _gauge(
         "driftline_worker_failing",
-        "1 while the events of a model cannot be worked in.",
+        "1 while the events of a model cannot be processed.",
         models,
         lambda one: float(one.failing),
     )
@@ -355,7 +355,7 @@ def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     labels = ("model", "version", "feature", "method")
     score = GaugeMetricFamily(
         "driftline_drift_score",
-        "Distance from the reference; at most its threshold where chance explains it.",
+        "Distance from the reference; at most its threshold where it is not significant.",
         labels=labels,
     )
     threshold = GaugeMetricFamily("driftline_drift_threshold", "Smallest distance that matters.", labels=labels)
@@ -393,7 +393,7 @@ def _output_drift(models: Sequence[ModelMetrics], output: str) -> Iterator[Metri
     labels = ("model", "version", "method")
     name, words = f"driftline_{output}_drift", f"Distance of the {output}s from the reference"
     score = GaugeMetricFamily(
-        f"{name}_score", f"{words}; at most its threshold where chance explains it.", labels=labels
+        f"{name}_score", f"{words}; at most its threshold where it is not significant.", labels=labels
     )
     threshold = GaugeMetricFamily(f"{name}_threshold", f"{words}: the smallest that matters.", labels=labels)
     for one in models:

@@ -46,7 +46,7 @@ class Batch:
 def require_room(inbox: Inbox, model: str) -> None:
     """Raise `QueueFullError` while more events of a model wait than may."""
     if inbox.waiting_events().get(model, 0) > QUEUE_LIMIT_EVENTS:
-        raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be worked in; try again later")
+        raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be processed; try again later")
 
 
 def accept(

@@ -19,10 +19,10 @@ from driftline.store.state import State
 from driftline.text import visible
 
 MOST_EVENTS = 50_000
-"""How many events are worked in at a time: bounds memory and the length of a write transaction."""
+"""How many events are processed at a time: bounds memory and the length of a write transaction."""
 
 CAREFUL_EVENTS = 5_000
-"""How many are worked in at a time once a batch has failed: what is looked into then holds up other models shortly."""
+"""How many are processed at a time once a batch has failed: what is looked into then holds up other models shortly."""
 
 _LOG = logging.getLogger("driftline")
 

@@ -45,7 +45,7 @@ _BY_OTHERS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a batch meets when it is worked in; it is handed to the other process."""
+    """What a batch meets when it is processed; it is handed to the other process."""
 
     config: ModelConfig
     schema: Schema

@@ -54,7 +54,7 @@ class DriftView(msgspec.Struct, frozen=True):
 
     @property
     def beyond_chance(self) -> float | None:
-        """The distance as a verdict takes it: at most the threshold where chance explains it."""
+        """The distance as a verdict takes it: at most the threshold where it is not significant."""
         if self.drifted or self.value is None or self.threshold is None:
             return self.value
         return min(self.value, self.threshold)

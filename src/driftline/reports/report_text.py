@@ -22,7 +22,7 @@ _BLOCKS, _PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
 _PLAIN_SIGNS = str.maketrans({"→": "->", "≥": ">=", "–": "-", "…": "...", "\N{REPLACEMENT CHARACTER}": "?"})
 _SHORT = {"wasserstein": "shift"}
 _FLOOR_WORDS = {
-    "wasserstein": "shift {} spreads",
+    "wasserstein": "shift {} SD",
     "js": "js {}",
     "missing": "missing {}",
     "unseen": "unseen {}",

@@ -378,7 +378,7 @@ def _is_missing_more(drift: ColumnDrift, columns: int, floors: Floors) -> bool:
 
 
 _MEASURE_WORDS = {
-    "wasserstein": "a shift of {} spreads",
+    "wasserstein": "a shift of {} standard deviations",
     "js": "a Jensen-Shannon distance of {}",
     "missing": "a rise of the missing share by {}",
     "unseen": "a share of {} in new categories",

@@ -31,11 +31,11 @@ def conclusion(floor: str, p_value: float, *, below: bool, by_chance: bool, over
     count, and whether it is there ``by_chance``. ``over`` says how many tests the p-value is adjusted for, if several.
 
     >>> conclusion("0.10", 0.0002, below=False, by_chance=False, over="5 columns")
-    'is at or above 0.10, and it is not chance (p < 0.001 over 5 columns)'
+    'is at or above 0.10, and it is significant (p < 0.001 over 5 columns)'
     >>> conclusion("0.10", 0.2, below=False, by_chance=True)
-    'is at or above 0.10, but chance explains it (p = 0.2)'
+    'is at or above 0.10, but it is not significant (p = 0.2)'
     """
     size = f"is {'below' if below else 'at or above'} {floor}"
     glue = "and" if below == by_chance else "but"
-    chance = "chance explains it" if by_chance else "it is not chance"
+    chance = "it is not significant" if by_chance else "it is significant"
     return f"{size}, {glue} {chance} ({p_words(p_value)}{f' over {over}' if over else ''})"

@@ -43,7 +43,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A durable batch that waits to be worked in; ``seq`` grows with arrival."""
+    """A durable batch that waits to be processed; ``seq`` grows with arrival."""
 
     seq: int
     kind: Kind

@@ -181,7 +181,7 @@ class EventLog:
         self._append("labels", frame, through)
 
     def remove(self, table: Table, seq: int, id: str) -> None:
-        """Take one event out again that cannot be worked in."""
+        """Take one event out again that cannot be processed."""
         opened = self._open(table)
         if opened is not None:
             with _told(self.folder / table, "written"), panics_as_errors():

@@ -1,4 +1,4 @@
-"""Events that cannot be worked in: how often their batch was tried, and where they are put so that the rest goes on."""
+"""Events that cannot be processed: how often their batch was tried, and where they are put so that the rest goes on."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ MODELS = sa.Table(
     sa.Column("reference", sa.LargeBinary, nullable=False),
     sa.Column("watermark", Moment),  # the latest event time seen
     sa.Column("latency", sa.LargeBinary),
-    sa.Column("last_arrival", Moment),  # wall-clock time of the newest event that was worked in
+    sa.Column("last_arrival", Moment),  # wall-clock time of the newest event that was processed
     sa.Column("log_marks", sa.LargeBinary),  # MessagePack: where each table of the log stood then; null: not known
     sa.Index("models_by_arrival", "model", "last_arrival"),  # spares a search the references, which stand in the rows
 )

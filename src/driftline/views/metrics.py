@@ -84,7 +84,7 @@ class MetricsReader:
     def snapshot(self, problems: Mapping[str, str], started: datetime) -> ServiceMetrics:
         """Read everything that is exposed, as of one moment.
 
-        ``problems`` are of models that cannot be worked in, ``started`` is when the service did, wall-clock time.
+        ``problems`` are of models that cannot be processed, ``started`` is when the service did, wall-clock time.
         """
         queued = self._inbox.waiting_events()
         with self._lock, self._state.read() as read:

@@ -38,7 +38,7 @@ class SegmentsView(msgspec.Struct, frozen=True):
 
 
 class ModelView(msgspec.Struct, frozen=True):
-    """One model at a glance. ``waiting_events`` are durable but not worked in yet; ``notes`` say what was guessed."""
+    """One model at a glance. ``waiting_events`` are durable but not processed yet; ``notes`` say what was guessed."""
 
     name: str
     task: str

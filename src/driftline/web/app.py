@@ -181,7 +181,7 @@ def _attention(service: Service) -> APIRouter:
     @router.post(
         "/silences",
         status_code=201,
-        summary="Have nobody told of some alerts for a while.",
+        summary="Silence some alerts for a while.",
         openapi_extra=json_schema_of(SilenceBody),
     )
     async def post_silence(request: Request) -> Response:
@@ -217,7 +217,7 @@ def _operations(service: Service) -> APIRouter:
     async def health() -> Response:  # not in a thread: all of them may wait for the database
         return json_answer({"status": "ok"})
 
-    @router.get("/ready", summary="Whether events are worked in.")
+    @router.get("/ready", summary="Whether events are being processed.")
     async def ready() -> Response:
         seen = await vitals.seen()
         problems = {**service.problems, **seen.problems}

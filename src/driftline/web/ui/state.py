@@ -91,7 +91,7 @@ def missing(
     """What is not there yet, and what to do about it."""
     address = f"/api/v1/models/{model.name}"
     if not model.predictions:
-        waiting = f" {model.waiting_events} events wait to be worked in." if model.waiting_events else ""
+        waiting = f" {model.waiting_events} events wait to be processed." if model.waiting_events else ""
         yield (
             "No events yet",
             f"Send predictions to POST {address}/predictions, or log them with driftline.Monitor.{waiting}",

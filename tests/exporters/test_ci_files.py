@@ -26,7 +26,7 @@ from starlette.datastructures import Headers
 from driftline.errors import UnknownNameError, UsageError
 from driftline.exporters.ci import driftline_ci
 from driftline.exporters.ci_files import FILES, Training, ci_files
-from driftline.exporters.prometheus_files import write_files
+from driftline.exporters.files import write_files
 from driftline.net.signatures import is_signed, signed
 from driftline.retrain.runners.github import GitHub
 from driftline.retrain.runners.runner import Report

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from driftline.cli.export import command
 from driftline.errors import UsageError
 from driftline.events import Segment
-from driftline.exporters.prometheus_files import Addresses, File, prometheus_files, write_files, yaml_text
+from driftline.exporters.files import File, write_files
+from driftline.exporters.prometheus_files import Addresses, prometheus_files, yaml_text
 from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_of, unit_tests
 from driftline.rules import Rule, Severity
 from driftline.rules.topic import STALENESS, is_of_window

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from driftline.cli.alert_table import print_alerts
 from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.config.load import Config
-from driftline.rules import Severity
-from driftline.views.reader import read_alerts
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
 
 
 @click.command("alerts")
@@ -22,6 +21,12 @@ from driftline.views.reader import read_alerts
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(config: Callable[[], Config], model: str | None, everything: bool, as_json: bool) -> int:
     """List the alerts that are firing, the most severe first; exit with 1 if there are any."""
+    import msgspec
+
+    from driftline.cli.alert_table import print_alerts
+    from driftline.rules import Severity
+    from driftline.views.reader import read_alerts
+
     found = read_alerts(config(), model)
     firing = [one for one in found if one.status == "firing"]
     shown = sorted(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from driftline.cli.configured import configured
-from driftline.config.load import Config
 from driftline.errors import UnknownNameError, UsageError
-from driftline.monitoring.model import open_model
-from driftline.reports.model_card import html, markdown
-from driftline.retrain.cards import model_card
-from driftline.retrain.controller import open_registry
-from driftline.views.reader import open_state
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
 
 
 @click.command("card")
@@ -24,6 +22,12 @@ from driftline.views.reader import open_state
 @configured
 def command(model: str, version: str | None, page: Path | None, config: Callable[[], Config]) -> None:
     """Print the model card of VERSION of MODEL, by default of its champion, as Markdown."""
+    from driftline.monitoring.model import open_model
+    from driftline.reports.model_card import html, markdown
+    from driftline.retrain.cards import model_card
+    from driftline.retrain.controller import open_registry
+    from driftline.views.reader import open_state
+
     known = config()
     if model not in known.models:
         raise UnknownNameError("model", model, known.models)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import getpass
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from driftline import clock
 from driftline.cli.configured import configured
-from driftline.cli.request_table import print_requests
 from driftline.cli.streams import print_json
-from driftline.config.load import Config
 from driftline.retrain.request import Stage
-from driftline.retrain.requests import AskBody, cancel_by_person, decide_by_person
-from driftline.retrain.views import all_requests
-from driftline.views.reader import open_state
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
 
 
 @click.group("challengers", invoke_without_command=True)
@@ -27,6 +24,11 @@ from driftline.views.reader import open_state
 @click.pass_context
 def command(context: click.Context, config: Callable[[], Config], model: str | None, as_json: bool) -> None:
     """List the requests for challengers, the newest first; approve or refuse one that has won, or cancel one."""
+    import msgspec
+
+    from driftline.cli.request_table import print_requests
+    from driftline.retrain.views import all_requests
+    from driftline.views.reader import open_state
 
     context.obj = config
     if context.invoked_subcommand is not None:
@@ -47,6 +49,10 @@ def _decision(name: str, stage: Stage, help: str, said: str) -> None:
     @click.option("--by", default=getpass.getuser, show_default="your user name", help="Who says so.")
     @click.pass_obj
     def decide(config: Callable[[], Config], request: str, reason: str, by: str) -> None:
+        from driftline import clock
+        from driftline.retrain.requests import AskBody, decide_by_person
+        from driftline.views.reader import open_state
+
         known = config()
         body = AskBody(by=by, reason=reason)
         row = decide_by_person(known.retrain, open_state(known), request, stage, body, clock.now())
@@ -60,6 +66,10 @@ def _decision(name: str, stage: Stage, help: str, said: str) -> None:
 @click.pass_obj
 def cancel(config: Callable[[], Config], request: str, reason: str, by: str) -> None:
     """End REQUEST before its contest was held: it has failed, and its run on this machine is ended."""
+    from driftline import clock
+    from driftline.retrain.requests import AskBody, cancel_by_person
+    from driftline.views.reader import open_state
+
     found = config()
     runs = Path(found.storage) / "runs"
     row = cancel_by_person(open_state(found), runs, request, AskBody(by=by, reason=reason), clock.now())

@@ -46,9 +46,7 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
     multiple=True,
     help="A column of numbers that are codes. May be repeated; '' for none.",
 )
-@click.option(
-    "--cluster", metavar="C", help="The column whose values group rows that are not independent, such as a customer."
-)
+@click.option("--cluster", metavar="C", help="The column of what groups rows that are not independent: a customer.")
 @click.option(
     "--missing",
     metavar="TEXT",

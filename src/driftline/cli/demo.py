@@ -7,18 +7,16 @@ import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from driftline.cli.streams import print_json
-from driftline.demo.story import Story, play, prepare, serving
-from driftline.demo.weather import TRAINED_ON
-from driftline.text.numbers import effect, number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from driftline.demo.story import Story
 
 _BAR_WIDTH = 30
 
@@ -50,6 +48,14 @@ def command(
 
 
 def _run(folder: Path, port: int, then_exit: bool, as_json: bool, receivers: Mapping[str, str]) -> int:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    from driftline.demo.story import play, prepare, serving
+    from driftline.demo.weather import TRAINED_ON
+
     console = Console(stderr=as_json, highlight=False, soft_wrap=False)
     console.print(f"[bold]1[/] Training a random forest on Seattle's weather of {TRAINED_ON} …")
     config, model = prepare(folder, receivers)
@@ -78,6 +84,11 @@ def _run(folder: Path, port: int, then_exit: bool, as_json: bool, receivers: Map
 
 
 def _tell_story(console: Console, story: Story, summary: dict[str, Any]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from driftline.text.numbers import effect, number
+
     after = {one["start"]: one for one in story.windows_corrected}
     console.print("\n  month    accuracy then                             with corrected labels")
     for window in story.windows:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from driftline.config.load import Config, load
-from driftline.exporters.ci_files import FILES, Training, ci_files
-from driftline.exporters.grafana_files import PROMETHEUS, grafana_files
-from driftline.exporters.prometheus_files import Addresses, File, prometheus_files, write_files
-from driftline.exporters.prometheus_rules import ModelAlerts
-from driftline.monitoring.options import ModelConfig
+from driftline.exporters.ci_files import FILES, Training
+from driftline.exporters.grafana_files import PROMETHEUS
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
+    from driftline.exporters.files import File
+    from driftline.exporters.prometheus_rules import ModelAlerts
+    from driftline.monitoring.options import ModelConfig
 
 CONFIG = "driftline.yaml"
 _JOB = Training("model")
@@ -38,6 +41,9 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Overwrite files that differ.")
 def prometheus(folder: Path, config_path: Path | None, target: str, alertmanager: str, force: bool) -> None:
     """Write rules with unit tests, and configurations of Prometheus and Alertmanager, into DIR."""
+    from driftline.config.load import load
+    from driftline.exporters.prometheus_files import Addresses, prometheus_files
+
     addresses = Addresses(target, alertmanager)
     if config_path is None and not Path(CONFIG).exists():
         _write(prometheus_files([], addresses), folder, force=force)
@@ -54,6 +60,8 @@ def prometheus(folder: Path, config_path: Path | None, target: str, alertmanager
 @click.option("--force", is_flag=True, help="Overwrite files that differ.")
 def grafana(folder: Path, prometheus: str, force: bool) -> None:
     """Write dashboards, their provisioning, and a compose file with Prometheus and Alertmanager, into DIR."""
+    from driftline.exporters.grafana_files import grafana_files
+
     _write(grafana_files(prometheus), folder, force=force)
 
 
@@ -87,17 +95,23 @@ def ci(
     force: bool,
 ) -> None:
     """Write a job that trains a challenger when Driftline asks for one, and judges it, into the repository DIR."""
+    from driftline.exporters.ci_files import ci_files
+
     training = Training(model, train, install, python, champion, challenger, data, label, tuple(options), minutes)
     _write(ci_files(system, training), folder, force=force)
 
 
 def _write(files: Sequence[File], folder: Path, *, force: bool) -> None:
+    from driftline.exporters.files import write_files
+
     for path, written in write_files(files, folder, force=force).items():
         click.echo(f"{'wrote' if written else 'unchanged'} {path}")
 
 
 def _alerts(model: ModelConfig) -> ModelAlerts:
     # The length of a window differs by the calendar: days and months are as long as the first ones of a leap year.
+    from driftline.exporters.prometheus_rules import ModelAlerts
+
     window = model.window.window_of(datetime(2024, 1, 15, tzinfo=UTC))
     return ModelAlerts(model.name, window.end - window.start, model.stale_after, model.rules)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.config.load import Config
 from driftline.text import visible
-from driftline.text.moments import day_or_moment
-from driftline.text.numbers import count
-from driftline.views.reader import ModelView, read_models
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
+    from driftline.views.reader import ModelView
 
 
 @click.command("models")
@@ -24,6 +21,10 @@ from driftline.views.reader import ModelView, read_models
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def command(config: Callable[[], Config], as_json: bool) -> int:
     """List the models of a service: how much came of each, until when, and how many alerts are firing."""
+    import msgspec
+
+    from driftline.views.reader import read_models
+
     known = config()
     models = read_models(known)
     if as_json:
@@ -34,6 +35,13 @@ def command(config: Callable[[], Config], as_json: bool) -> int:
 
 
 def _print(config: Config, models: Sequence[ModelView]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from driftline.text.moments import day_or_moment
+    from driftline.text.numbers import count
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
     table.add_column("task", overflow="fold")

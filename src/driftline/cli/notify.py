@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from driftline.alerts.receivers import send_test
-from driftline.config.load import load
 from driftline.errors import UnknownNameError
 
 
@@ -24,6 +22,9 @@ def test(receiver: str, config_path: Path) -> None:
 
     Receivers that hold alerts (Alertmanager, PagerDuty) are told at once that it is over.
     """
+    from driftline.alerts.receivers import send_test
+    from driftline.config.load import load
+
     config = load(config_path)
     found = {one.name: one for one in config.notify}
     if receiver not in found:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
 from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.config.load import Config
 from driftline.errors import UnknownNameError
-from driftline.monitoring.rebuild import rebuild
-from driftline.service.runtime import Service
-from driftline.views.reader import require_storage
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
 
 
 @click.command("rebuild")
@@ -26,6 +24,13 @@ from driftline.views.reader import require_storage
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(model: str, config: Callable[[], Config], accept_loss: bool, as_json: bool) -> int:
     """Recompute a model's windows from the event log; exit with 1 if the stored ones were not the same."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from driftline.monitoring.rebuild import rebuild
+    from driftline.service.runtime import Service
+    from driftline.views.reader import require_storage
+
     known = config()
     if model not in known.models:
         raise UnknownNameError("model", model, known.models)

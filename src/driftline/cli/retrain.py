@@ -7,24 +7,21 @@ import getpass
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from driftline import clock
 from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.config.load import Config
 from driftline.errors import InUseError, UnknownNameError
-from driftline.monitoring.model import open_model
-from driftline.retrain.controller import Loop
 from driftline.retrain.request import Stage
-from driftline.retrain.requests import AskBody, ShadowBody, ask_by_person, ask_for_shadow
-from driftline.retrain.views import RequestView, request_view
-from driftline.service.runtime import Service
-from driftline.store.state import State
-from driftline.text.moments import clock_time
-from driftline.views.reader import open_state, require_storage
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
+    from driftline.retrain.controller import Loop
+    from driftline.retrain.views import RequestView
+    from driftline.service.runtime import Service
+    from driftline.store.state import State
 
 _LOOK_EVERY_SECONDS = 0.5
 _WON = (Stage.WAITING, Stage.PROMOTING, Stage.BAKING, Stage.PROMOTED)
@@ -51,6 +48,13 @@ def command(
 
     The running `driftline serve` has it trained and judges it; without one, --wait does so here.
     """
+    import msgspec
+
+    from driftline import clock
+    from driftline.monitoring.model import open_model
+    from driftline.retrain.requests import AskBody, ShadowBody, ask_by_person, ask_for_shadow
+    from driftline.views.reader import open_state
+
     known = config()
     if model not in known.models:
         raise UnknownNameError("model", model, known.models)
@@ -75,6 +79,10 @@ def command(
 
 def _follow(state: State, id: str, loop: Loop | None, *, wait: bool, quiet: bool) -> RequestView:
     """Print the steps of a request as they come, and with a loop of our own take them; until its contest was held."""
+    from driftline import clock
+    from driftline.retrain.views import request_view
+    from driftline.text.moments import clock_time
+
     shown = 0
     while True:
         view = request_view(state, id)
@@ -91,6 +99,9 @@ def _follow(state: State, id: str, loop: Loop | None, *, wait: bool, quiet: bool
 @contextlib.contextmanager
 def _service(config: Config) -> Iterator[Service | None]:
     """A service of our own that is not started, to train with; None where one runs already."""
+    from driftline.service.runtime import Service
+    from driftline.views.reader import require_storage
+
     require_storage(config, or_log=True)
     try:
         own = Service(config)

@@ -6,14 +6,16 @@ import logging
 import sys
 import textwrap
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from driftline.cli.configured import configured
-from driftline.cli.printer import Printer, PrinterHandler, printed_errors
-from driftline.config.load import Config
 from driftline.text import visible
-from driftline.web.server import Server, listen
+
+if TYPE_CHECKING:
+    from driftline.cli.printer import Printer
+    from driftline.config.load import Config
 
 _WIDTH = 79
 _LAST_WORDS_SECONDS = 1.0
@@ -25,6 +27,8 @@ _LAST_WORDS_SECONDS = 1.0
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 def command(config: Callable[[], Config], host: str, port: int) -> None:
     """Take events over HTTP; judge windows, alert, expose /metrics and a page."""
+    from driftline.cli.printer import Printer, printed_errors
+
     known = config()
     with printed_errors() as log:
         _serve(known, host, port, Printer.on(sys.stdout), log)
@@ -32,6 +36,9 @@ def command(config: Callable[[], Config], host: str, port: int) -> None:
 
 def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> None:
     """Serve until told to stop; nobody may be reading what is said."""
+    from driftline.cli.printer import PrinterHandler
+    from driftline.web.server import Server, listen
+
     logging.basicConfig(handlers=[PrinterHandler(log)], level=logging.WARNING)
     server = Server(config, listen(host, port), tell=out.say)
     out.say(f"Driftline serves {', '.join(config.models)} at {server.address}")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from driftline import clock
-from driftline.alerts.attention import SilenceBody, add_silence, end_silence
 from driftline.cli.configured import configured
-from driftline.config.load import Config
 from driftline.errors import UsageError
-from driftline.store.outbox import Outbox
-from driftline.store.state import State
 from driftline.text import visible
-from driftline.text.moments import moment
-from driftline.views.reader import open_state
+
+if TYPE_CHECKING:
+    from driftline.config.load import Config
+    from driftline.store.state import State
 
 
 @click.group("silence")
@@ -24,6 +22,7 @@ from driftline.views.reader import open_state
 @click.pass_context
 def command(context: click.Context, config: Callable[[], Config]) -> None:
     """Silence some alerts for a while."""
+    from driftline.views.reader import open_state
 
     def state(*, planned: bool = False) -> State:  # not before a subcommand needs it: its --help does not
         return open_state(config(), or_folder=planned)
@@ -47,6 +46,10 @@ def command(context: click.Context, config: Callable[[], Config]) -> None:
 @click.pass_obj
 def add(state: Callable[..., State], matches: tuple[str, ...], duration: str, reason: str, by: str) -> None:
     """Add a silence from now on."""
+    from driftline import clock
+    from driftline.alerts.attention import SilenceBody, add_silence
+    from driftline.text.moments import moment
+
     pairs = [one.partition("=") for one in matches]
     for field, sign, pattern in pairs:
         if not (field and sign and pattern):
@@ -60,6 +63,10 @@ def add(state: Callable[..., State], matches: tuple[str, ...], duration: str, re
 @click.pass_obj
 def list_them(state: Callable[[], State]) -> None:
     """List the silences that are not over."""
+    from driftline import clock
+    from driftline.store.outbox import Outbox
+    from driftline.text.moments import moment
+
     with state().read() as read:
         rows = Outbox(read.connection).silences(after=clock.now())
     for row in rows:
@@ -75,5 +82,8 @@ def list_them(state: Callable[[], State]) -> None:
 @click.pass_obj
 def end(state: Callable[[], State], silence: str) -> None:
     """End SILENCE (its id) now."""
+    from driftline import clock
+    from driftline.alerts.attention import end_silence
+
     end_silence(state(), silence, clock.now())
     click.echo(f"{visible(silence)} is over.")

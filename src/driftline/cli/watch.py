@@ -7,22 +7,18 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from driftline import clock
 from driftline.cli.main import ALERTS, OK
-from driftline.cli.printer import Printer
 from driftline.cli.streams import print_json
 from driftline.errors import UsageError
-from driftline.events import parse_duration
-from driftline.rules import parse_expression
 from driftline.text import visible
-from driftline.watching.loading import time_limit
-from driftline.watching.metrics import serve_metrics
-from driftline.watching.report import WatchMetrics, document, introduction, lines_of
-from driftline.watching.schedule import Evaluation, StopSignal, Watching, watch
-from driftline.watching.target import load_target
+
+if TYPE_CHECKING:
+    from driftline.cli.printer import Printer
+    from driftline.watching.schedule import Evaluation, Watching
 
 _READ_WITHIN_SECONDS = 1.0
 
@@ -69,6 +65,16 @@ def command(
     TARGET is FILE.py:FUNCTION or MODULE:FUNCTION. The function takes no arguments and returns a number
     (accuracy), a mapping of measures, or (y_true, y_pred).
     """
+    from driftline import clock
+    from driftline.cli.printer import Printer
+    from driftline.events import parse_duration
+    from driftline.rules import parse_expression
+    from driftline.watching.loading import time_limit
+    from driftline.watching.metrics import serve_metrics
+    from driftline.watching.report import WatchMetrics, document, introduction, lines_of
+    from driftline.watching.schedule import StopSignal, Watching, watch
+    from driftline.watching.target import load_target
+
     span = parse_duration(every)
     if not span:
         raise UsageError(f"--every came as {every!r}; it is longer than nothing, such as '1h'")

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Literal, get_args
 
 from driftline.errors import UnknownNameError, UsageError
-from driftline.exporters.prometheus_files import File
+from driftline.exporters.files import File
 
 if TYPE_CHECKING:
     import jinja2

@@ -8,7 +8,7 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 
 from driftline.errors import UsageError
-from driftline.exporters.prometheus_files import File
+from driftline.exporters.files import File
 from driftline.net.addresses import is_address
 
 PROMETHEUS = "http://127.0.0.1:9090"

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from driftline.errors import UsageError
+from driftline.exporters.files import File
 from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_of, unit_tests
 from driftline.net.addresses import is_host_and_port
 from driftline.rules.topic import Topic
@@ -46,13 +46,6 @@ class Addresses:
         for name, address in (("target", self.target), ("alertmanager", self.alertmanager)):
             if not is_host_and_port(address):
                 raise UsageError(f"--{name} came as {address!r}; write HOST:PORT, such as 127.0.0.1:8000")
-
-
-class File(NamedTuple):
-    """A file by its name, which may lead into folders (``a/b.yml``), and its text."""
-
-    name: str
-    text: str
 
 
 def prometheus_files(
@@ -90,35 +83,6 @@ def prometheus_files(
             ),
         ),
     ]
-
-
-def write_files(files: Sequence[File], folder: Path, *, force: bool = False) -> dict[Path, bool]:
-    """Write files into a folder, which is made if need be; return their paths, and whether each was not there so.
-
-    A file that is there with another text is overwritten with ``force`` only; without it nothing at all is written.
-    """
-    try:
-        changed = {folder / file.name: _differs(folder / file.name, file.text) for file in files}
-        others = [str(path) for path, differs in changed.items() if differs and path.exists()]
-        if others and not force:
-            raise UsageError(
-                f"{', '.join(others)} would be overwritten and may hold changes of yours; nothing was written; "
-                "name another folder, or add --force"
-            )
-        for file in files:
-            if changed[folder / file.name]:
-                (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / file.name).write_text(file.text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be written to ({error.strerror}); name another folder") from error
-    return changed
-
-
-def _differs(path: Path, text: str) -> bool:
-    try:
-        return path.read_bytes() != text.encode()
-    except FileNotFoundError:
-        return True
 
 
 # ---- Alertmanager ------------------------------------------------------------------------------------------

@@ -92,8 +92,8 @@ def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Meas
     ``drifted_features_ratio`` is the share of the judged features that have drifted, ``missing_ratio`` the largest
     share of missing values of any feature, both 0 to 1. ``prediction_drift`` and ``label_drift`` are the distance from
     the reference in units of its threshold; at most 1 where it is not significant. ``drift.<feature>`` is the distance
-    itself, in the units of what speaks for the feature; where it is not significant, its interval begins at 0, else it has
-    none. ``missing.<feature>`` is a share, 0 to 1, and 1 where the rows have no such column.
+    itself, in the units of what speaks for the feature; where it is not significant, its interval begins at 0, else
+    it has none. ``missing.<feature>`` is a share, 0 to 1, and 1 where the rows have no such column.
     """
     profile = facts.profile
     if name in facts.own:

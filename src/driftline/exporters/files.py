@@ -1,0 +1,45 @@
+"""Files for other programs: their names and texts, and how they get into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from driftline.errors import UsageError
+
+
+class File(NamedTuple):
+    """A file by its name, which may lead into folders (``a/b.yml``), and its text."""
+
+    name: str
+    text: str
+
+
+def write_files(files: Sequence[File], folder: Path, *, force: bool = False) -> dict[Path, bool]:
+    """Write files into a folder, which is made if need be; return their paths, and whether each was not there so.
+
+    A file that is there with another text is overwritten with ``force`` only; without it nothing at all is written.
+    """
+    try:
+        changed = {folder / file.name: _differs(folder / file.name, file.text) for file in files}
+        others = [str(path) for path, differs in changed.items() if differs and path.exists()]
+        if others and not force:
+            raise UsageError(
+                f"{', '.join(others)} would be overwritten and may hold changes of yours; nothing was written; "
+                "name another folder, or add --force"
+            )
+        for file in files:
+            if changed[folder / file.name]:
+                (folder / file.name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / file.name).write_text(file.text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written to ({error.strerror}); name another folder") from error
+    return changed
+
+
+def _differs(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() != text.encode()
+    except FileNotFoundError:
+        return True

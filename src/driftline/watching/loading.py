@@ -39,8 +39,8 @@ def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iter
             raise _TooLong
         if passed == NOTICE_SECONDS:
             say(
-                f"{place} is still being loaded after {passed} s{at}: what stands at its top level runs once, before "
-                f"its function is called; it is given up after {length(seconds)} (--load-within)"
+                f"{place} is still being loaded after {length(passed)}{at}: what stands at its top level runs once, "
+                f"before its function is called; it is given up after {length(seconds)} (--load-within)"
             )
 
     before = signal.signal(signal.SIGALRM, tick)

@@ -124,6 +124,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
             windows,
             alerts,
             slice=slice,
+            looked_at=view.windows if everything else WINDOWS_SHOWN,
             newest=windows if slice == WHOLE else views.windows(model, newest=_RECENT),
             segments=views.segments(model) if view.segments else (),
         )

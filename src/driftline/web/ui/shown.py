@@ -124,13 +124,14 @@ def model_page(
     alerts: Sequence[AlertView],
     *,
     slice: Slice = WHOLE,
+    looked_at: int = 0,
     newest: Sequence[WindowView] = (),
     segments: Sequence[WindowSummary] = (),
 ) -> ModelPage:
     """Bring together what the page of one model shows; ``windows`` in order of time.
 
-    They are of one ``slice`` of the rows; ``newest`` are the newest ones of all rows, ``segments`` those of the newest
-    judged window.
+    They are of one ``slice`` of the rows, which ``looked_at`` windows may have had; ``newest`` are the newest ones of
+    all rows, ``segments`` those of the newest judged window.
     """
     zone = ZoneInfo(config.window.timezone)
     rules = {rule.name: rule for rule in config.rules}
@@ -155,7 +156,7 @@ def model_page(
         absent=absent_measures(windows, names),
         measures=names,
         rows=tuple(_row(one, names, zone) for one in reversed(windows)),
-        hidden_windows=max(model.windows - len(windows), 0),
+        hidden_windows=max(model.windows - len(windows), 0) if slice == WHOLE or len(windows) == looked_at else 0,
         judged=page_span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
         drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
         missing=tuple(missing(model, config, windows, zone)),

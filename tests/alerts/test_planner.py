@@ -17,7 +17,7 @@ from driftline.alerts.channels.alertmanager import ALIVE_FOR, alert_of
 from driftline.alerts.channels.wording import sentences
 from driftline.alerts.message import RECENT_WINDOWS, Event, Notice, message_of
 from driftline.alerts.options import NotifyConfig, NotifySection
-from driftline.alerts.planner import HELD_AT_MOST, HELD_FOR, LIVE_WINDOWS, Announcer, link
+from driftline.alerts.planner import HELD_AT_MOST, HELD_FOR, LIVE_WINDOWS, NotificationPlanner, link
 from driftline.alerts.stages import due, explained_because, is_told, matches, rank, silenced_because, wanted
 from driftline.alerts.view import alert_view
 from driftline.events import Segment, Slice
@@ -207,7 +207,7 @@ class Story:
     def __init__(self, *receivers: NotifyConfig) -> None:
         self.state, self.now = State(open_database("sqlite://")), NOW
         self.receivers = receivers
-        self.announcer = Announcer(receivers, lambda: "", lambda: None)
+        self.announcer = NotificationPlanner(receivers, lambda: "", lambda: None)
 
     def happen(self, *events: tuple[ChangeKind, AlertRow]) -> None:
         with self.state.work() as work:
@@ -641,7 +641,7 @@ class Histories(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.state, self.now = State(open_database("sqlite://")), NOW
-        self.announcer = Announcer(RECEIVERS, lambda: "http://127.0.0.1:8000", lambda: None)
+        self.announcer = NotificationPlanner(RECEIVERS, lambda: "http://127.0.0.1:8000", lambda: None)
         self.alerts: dict[tuple[str, int], AlertRow] = {}
         self.number = 0
 

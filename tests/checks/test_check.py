@@ -27,7 +27,7 @@ from driftline.cli import main as cli
 from driftline.errors import AlertsFound, DataError, DriftlineError, UnknownNameError, UsageError
 from driftline.profiles import build
 from driftline.profiles.build import performance_of
-from driftline.statistics import Floors
+from driftline.statistics import EffectThresholds
 
 ROWS = 600
 
@@ -697,7 +697,7 @@ def test_a_column_that_is_gone_and_one_that_is_new() -> None:
 
 def test_floors_and_choice_of_columns() -> None:
     before, now = rows(1), rows(2, shift=3.0)
-    assert driftline.check(before, now, time="when", floors=Floors(wasserstein=9, js=1)).verdict == "ok"
+    assert driftline.check(before, now, time="when", floors=EffectThresholds(wasserstein=9, js=1)).verdict == "ok"
     assert driftline.check(before, now, features=["sky"]).columns.keys() == {"sky"}
     assert "wind" not in driftline.check(before, now, ignore=["wind"]).columns
 

@@ -42,7 +42,7 @@ from driftline.reports.report_html import QUIET_CHARTS
 from driftline.reports.report_text import ROWS_SHOWN, Signs, renderables
 from driftline.reports.words import cleaned, fallen, is_worse
 from driftline.statistics import CATALOGUE, Better, CalibrationBin, ColumnDrift, Measure, least_change
-from driftline.statistics.dependence import Dependence, PairChange
+from driftline.statistics.correlation_change import Dependence, PairChange
 
 ROWS = 300
 

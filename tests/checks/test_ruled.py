@@ -20,7 +20,7 @@ from driftline.errors import AlertsFound, UnknownNameError
 from driftline.profiles import Classification
 from driftline.reports.words import RULE_STATES
 from driftline.rules import Rule, State, interval_confidence, judge
-from driftline.statistics import Floors, measures
+from driftline.statistics import EffectThresholds, measures
 
 RULES = """
         - {name: accuracy-low, measure: accuracy, below: 0.75, for: 3, keep_firing_for: 2, severity: page}
@@ -178,7 +178,7 @@ def test_a_distance_that_chance_explains_is_no_breach(seed: int, above: float) -
     report = checked(rows(60, 0.9, seed=seed), Rule("any", "drift.age", above=above))
     drift, verdict = report.columns["age"].drift, report.rules[0].verdict
     assert verdict.value == drift.value and drift.p_value is not None and drift.value is not None
-    by_chance = drift.p_value >= Floors().chance
+    by_chance = drift.p_value >= EffectThresholds().chance
     assert (verdict.state is State.BREACH) == (not by_chance and drift.value > above)
     if by_chance and drift.value > above:
         assert "chance may explain it" in verdict.reason

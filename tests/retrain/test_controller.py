@@ -15,7 +15,7 @@ import pytest
 from driftline.config.load import load
 from driftline.errors import ConflictError, UsageError
 from driftline.monitoring.rebuild import rebuild
-from driftline.retrain.controller import Loop, open_loop
+from driftline.retrain.controller import RetrainingController, open_controller
 from driftline.retrain.registry import Version
 from driftline.retrain.request import Stage
 from driftline.retrain.requests import AskBody, ask_by_person, decide_by_person
@@ -41,10 +41,10 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.stop()
 
 
-def reopened(service: Service) -> Loop:
+def reopened(service: Service) -> RetrainingController:
     """The loop as a service that is started again has it."""
     loop = service.loop
-    return open_loop(loop.configs, service.models, service.state, loop.registry, loop.folder, lambda line: None)
+    return open_controller(loop.configs, service.models, service.state, loop.registry, loop.folder, lambda line: None)
 
 
 def test_an_alert_asks_the_challenger_wins_and_is_baked(make: Callable[..., Service], tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_service_that_dies_after_any_step_goes_on_and_promotes_once(
     days(service, 0, 12)
     before = loop(service, until=lambda row: row.stage == stage)
     # A new process knows what is stored, and nothing else.
-    again: Loop = reopened(service)
+    again: RetrainingController = reopened(service)
     service.loop = again
     row = loop(service)
     assert (row.id, row.stage) == (before.id, Stage.BAKING.value)

@@ -13,7 +13,7 @@ import pytest
 from driftline.config.load import load
 from driftline.errors import RefusedError, UnavailableError
 from driftline.net.signatures import signed
-from driftline.retrain.webhook import Teller
+from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.runtime import Service
 from tests.support.churn import MODEL
 from tests.support.receiver import Answer, Server
@@ -30,8 +30,8 @@ def service(tmp_path: Path) -> Iterator[Service]:
     service.stop()
 
 
-def teller(service: Service, url: str, now: Callable[[], Any] = lambda: NOW) -> Teller:
-    return Teller(url, "hush", service.state, service.loop.folder, now, random.Random(1))
+def teller(service: Service, url: str, now: Callable[[], Any] = lambda: NOW) -> RetrainingWebhook:
+    return RetrainingWebhook(url, "hush", service.state, service.loop.folder, now, random.Random(1))
 
 
 def test_each_word_once_in_order_and_signed(service: Service, server: Server) -> None:

@@ -30,7 +30,7 @@ from driftline.statistics.influence import Answers, Paired
 from driftline.statistics.intervals import Interval
 from driftline.statistics.measure import Measure
 from driftline.statistics.paired import difference
-from driftline.statistics.question import Question
+from driftline.statistics.request import MeasureRequest
 from driftline.web.ui.series import bounds_of
 
 CONFIG = """
@@ -42,7 +42,7 @@ models:
 """
 
 
-def mean_square(performance: Regression, ask: Question) -> Measure:
+def mean_square(performance: Regression, ask: MeasureRequest) -> Measure:
     n = performance.count
     return ask.yes(float(performance.errors.squares.fraction / n), Interval(0.0, 100.0), n)
 

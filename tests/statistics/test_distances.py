@@ -16,7 +16,6 @@ from scipy.spatial import distance as spatial
 
 from driftline.profiles import CategoricalColumn, NumericColumn
 from driftline.profiles.reference import grid_for
-from driftline.statistics.chance import TESTS, chi_squared_p, kolmogorov_smirnov_p, missing_p, rank_sum_p
 from driftline.statistics.distances import (
     ATOM_SHARE,
     BINS_LIMIT,
@@ -24,6 +23,7 @@ from driftline.statistics.distances import (
     pair,
     wasserstein,
 )
+from driftline.statistics.significance_tests import TESTS, chi_squared_p, kolmogorov_smirnov_p, missing_p, rank_sum_p
 
 WHOLE = st.lists(st.integers(0, 200), min_size=1, max_size=80)
 ANY = st.one_of(

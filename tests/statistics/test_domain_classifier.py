@@ -17,7 +17,7 @@ from scipy import stats
 
 from driftline.errors import UsageError
 from driftline.statistics import domain_classifier as module
-from driftline.statistics.dependence import Dependence, compare_dependence
+from driftline.statistics.correlation_change import Dependence, compare_dependence
 from driftline.statistics.domain_classifier import domain_classifier
 
 metrics = pytest.importorskip("sklearn.metrics")

@@ -17,7 +17,7 @@ from scipy.stats import chi2_contingency
 from driftline.errors import UsageError
 from driftline.profiles import CategoricalColumn, Column, NumericColumn
 from driftline.profiles.reference import grid_for
-from driftline.statistics import ColumnDrift, Floors, compare_columns, worst_first
+from driftline.statistics import ColumnDrift, EffectThresholds, compare_columns, worst_first
 
 RNG = np.random.default_rng(12)
 NORMAL = RNG.normal(10, 2, 1000)
@@ -241,7 +241,7 @@ def test_worst_first() -> None:
 
 def test_the_floors_are_the_callers() -> None:
     reference, current = {"x": column(NORMAL)}, {"x": column(NORMAL + 4, NORMAL)}
-    assert not compare_columns(reference, current, Floors(wasserstein=9.0, js=1.0))["x"].drifted
+    assert not compare_columns(reference, current, EffectThresholds(wasserstein=9.0, js=1.0))["x"].drifted
 
 
 def test_where_a_shape_changed_is_told() -> None:
@@ -281,10 +281,10 @@ def test_what_is_told_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-@pytest.mark.parametrize("floor", list(asdict(Floors())))
+@pytest.mark.parametrize("floor", list(asdict(EffectThresholds())))
 def test_a_floor_is_a_finite_number_above_0(floor: str, value: float) -> None:
     with pytest.raises(UsageError, match=f"the floor {floor}="):
-        Floors(**{floor: value})  # type: ignore[arg-type]  # rows is a whole number
+        EffectThresholds(**{floor: value})  # type: ignore[arg-type]  # rows is a whole number
 
 
 @pytest.mark.parametrize("was", [20240101, 1013.25, -1e-7, 1e30])

@@ -86,7 +86,7 @@ def _overlap(one: AlertRow, over: AlertRow) -> bool:
     return one.started_at < over.last_end and (one.status == "firing" or over.started_at < one.last_end)
 
 
-class Announcer:
+class NotificationPlanner:
     """Announces alerts to the receivers of a configuration.
 
     ``base_url`` gives where the page is, for links; empty for none. ``ring`` is called after something was put into the

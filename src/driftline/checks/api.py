@@ -19,9 +19,9 @@ from driftline.checks.own import Own, own_measures, require_names
 from driftline.checks.reading import open_side, read_sides_alike
 from driftline.checks.report import Alert, ColumnReport, Report
 from driftline.checks.ruled import require_features, rules_of
-from driftline.checks.scan import Batches, Layout, Seen, read_sides
+from driftline.checks.scan import Batches, Layout, SideProfile, read_sides
 from driftline.checks.schema import require_columns, schema_of, set_aside
-from driftline.checks.sides import Sides, classes_of
+from driftline.checks.sides import Comparison, classes_of
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, guess_positive
 from driftline.profiles import CategoricalColumn, Columns, NumericColumn, canonical, layout_of
@@ -30,7 +30,7 @@ from driftline.profiles.infer import CLASSES_OF_NUMBERS, INFERRED_CLASSES_LIMIT,
 from driftline.profiles.times import checked_time_format
 from driftline.rules import Rule
 from driftline.sources.rows import StreamedRows
-from driftline.statistics import Floors
+from driftline.statistics import EffectThresholds
 
 __all__ = ["Alert", "ColumnReport", "Report", "check"]
 
@@ -57,7 +57,7 @@ def check(
     categorical: Iterable[str] | None = None,
     cluster: str | None = None,
     positive: object = None,
-    floors: Floors | None = None,
+    floors: EffectThresholds | None = None,
     multivariate: str = "correlation",
     rules: Iterable[Rule | str] = (),
     measures: Own | None = None,
@@ -107,7 +107,9 @@ def check(
     require_names(own)
     said, known = Said(task=task is not None, positive=positive is not None), rules_of(rules, own)
     shown = progress or _silent
-    return _check(reference, current, columns, *asked, said, floors or Floors(), multivariate, known, own, shown)
+    return _check(
+        reference, current, columns, *asked, said, floors or EffectThresholds(), multivariate, known, own, shown
+    )
 
 
 def _check(
@@ -117,7 +119,7 @@ def _check(
     task: Task | None,
     positive: str | None,
     said: Said,
-    floors: Floors,
+    floors: EffectThresholds,
     multivariate: str,
     rules: tuple[Rule, ...],
     own: Own,
@@ -141,7 +143,7 @@ def _check(
     if again and finer != layout:  # the first rows did not show what all are like
         layout = finer
         seen_before, seen_now = read_sides(Batches((before, now), columns), layout, _silent)
-    sides = Sides(
+    sides = Comparison(
         layout,
         seen_before,
         seen_now,
@@ -176,7 +178,7 @@ def _task(task: Task | str | None) -> Task | None:
 # ---- what all rows show ------------------------------------------------------------------------------------
 
 
-def _finer(layout: Layout, reference: Seen) -> Layout:
+def _finer(layout: Layout, reference: SideProfile) -> Layout:
     """The layout with new grids for numbers, the targets of a regression among them, that nearly all lie in one cell,
     and anchors for vectors that had none.
 
@@ -203,7 +205,7 @@ def _is_coarse(column: NumericColumn) -> bool:
     return bounds is not None and bool(column.sd) and bounds[1] - bounds[0] > (column.sd or 0.0) / _CELLS_A_SD
 
 
-def _with_other_class(layout: Layout, *sides: Seen) -> Layout:
+def _with_other_class(layout: Layout, *sides: SideProfile) -> Layout:
     """The layout with the class that a lone score does not speak for, where only later rows have it."""
     columns, schema = layout.columns, layout.schema
     scored = [*score_columns(columns, schema)]
@@ -213,7 +215,7 @@ def _with_other_class(layout: Layout, *sides: Seen) -> Layout:
     return replace(layout, schema=seen) if other_class(scored[0], seen) is not None else layout
 
 
-def _by_all_rows(sides: Sides, schema: Schema, task: Task | None, positive: str | None) -> tuple[Task, str | None]:
+def _by_all_rows(sides: Comparison, schema: Schema, task: Task | None, positive: str | None) -> tuple[Task, str | None]:
     """The task and the positive class by all rows, which may be others than the first rows let expect."""
     if schema.task is Task.REGRESSION:
         return schema.task, None
@@ -236,7 +238,7 @@ def _by_all_rows(sides: Sides, schema: Schema, task: Task | None, positive: str 
     return schema.task, schema.positive
 
 
-def _are_numbers(sides: Sides) -> bool:
+def _are_numbers(sides: Comparison) -> bool:
     """Whether a label or a prediction is, by all rows, the number of a regression; as `infer_schema` has it."""
     for seen, types in ((sides.before, sides.types_before), (sides.now, sides.types_now)):
         for profile, name, column in (
@@ -252,7 +254,7 @@ def _are_numbers(sides: Sides) -> bool:
     return False
 
 
-def _unlike_the_first_rows(sides: Sides, task: Task) -> str:
+def _unlike_the_first_rows(sides: Comparison, task: Task) -> str:
     targets = [column for column in (sides.columns.label, sides.columns.prediction) if column is not None]
     say = "the positive class" if task is Task.BINARY else f"task: {task.value}"
     return (

@@ -23,7 +23,7 @@ from driftline.checks.report import (
 )
 from driftline.checks.ruled import judged, rule_alerts
 from driftline.checks.scan import REPEATED_LEAST
-from driftline.checks.sides import Sides
+from driftline.checks.sides import Comparison
 from driftline.events import Kind, Schema, Task
 from driftline.lookalikes import differs_by, pairs, shown, shown_all
 from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
@@ -48,7 +48,7 @@ from driftline.statistics import (
 )
 from driftline.statistics.bootstrap import measure_of
 from driftline.statistics.catalogue import headlines, lower_is_better
-from driftline.statistics.dependence import Dependence, compare_dependence
+from driftline.statistics.correlation_change import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
 from driftline.statistics.performance import size_of
 from driftline.text.numbers import effect, numbers, percent, percents
@@ -60,7 +60,7 @@ _Ends = tuple[float, float, float]
 
 
 def report_of(
-    sides: Sides,
+    sides: Comparison,
     schema: Schema,
     aside: Mapping[str, ColumnDrift],
     multivariate: str,
@@ -133,7 +133,7 @@ def report_of(
     )
 
 
-def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
+def _with_missing(drift: ColumnDrift, sides: Comparison) -> ColumnDrift:
     """For a column of which nothing else is known: has the share of missing values changed?"""
     there = (drift.column in sides.types_before, drift.column in sides.types_now)
     before, now, floors = sides.before, sides.now, sides.floors
@@ -162,7 +162,9 @@ def _with_missing(drift: ColumnDrift, sides: Sides) -> ColumnDrift:
     )
 
 
-def _unlabelled(sides: Sides, reference: Mapping[str, Column], current: Mapping[str, Column]) -> ColumnDrift | None:
+def _unlabelled(
+    sides: Comparison, reference: Mapping[str, Column], current: Mapping[str, Column]
+) -> ColumnDrift | None:
     label = sides.columns.label
     if label is None or (label in reference and label in current):
         return None
@@ -171,7 +173,7 @@ def _unlabelled(sides: Sides, reference: Mapping[str, Column], current: Mapping[
     return ColumnDrift(label, kind.value, problem=f"no {side} row has a label, so there is nothing to compare")
 
 
-def _new(sides: Sides, name: str) -> ColumnDrift:
+def _new(sides: Comparison, name: str) -> ColumnDrift:
     problem = "is not in the reference, so there is nothing to compare with"
     kind = kind_of(sides.types_now[name]).value
     return ColumnDrift(name, kind, problem=problem, missing_current=sides.now.missing(name))
@@ -190,7 +192,7 @@ def _renamed(drifts: Mapping[str, ColumnDrift], gone: Iterable[str], new: Iterab
     return found
 
 
-def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
+def _column(drift: ColumnDrift, sides: Comparison) -> ColumnReport:
     role = sides.role(drift.column)
     missing = Missing(drift.missing_reference, drift.missing_current)
     if role in ("label", "score"):
@@ -215,13 +217,13 @@ def _column(drift: ColumnDrift, sides: Sides) -> ColumnReport:
 
 
 def _measures(
-    sides: Sides, performance: Performance | None, confidence: float = 0.95, names: Iterable[str] | None = None
+    sides: Comparison, performance: Performance | None, confidence: float = 0.95, names: Iterable[str] | None = None
 ) -> dict[str, Measure]:
     positive, naive = sides.layout.schema.positive, sides.before.naive
     return measures(performance, confidence=confidence, positive=positive, names=names, naive=naive)
 
 
-def _drift_alerts(columns: Mapping[str, ColumnReport], sides: Sides) -> list[Alert]:
+def _drift_alerts(columns: Mapping[str, ColumnReport], sides: Comparison) -> list[Alert]:
     found: list[Alert] = []
     told = shown_all(columns)
     for name, report in columns.items():
@@ -240,7 +242,7 @@ def _drift_alerts(columns: Mapping[str, ColumnReport], sides: Sides) -> list[Ale
     return found
 
 
-def _missing_alerts(drift: ColumnDrift, subject: str, sides: Sides) -> list[Alert]:
+def _missing_alerts(drift: ColumnDrift, subject: str, sides: Comparison) -> list[Alert]:
     """More missing values of a column whose other values speak louder: drift does not hide a fault of the data."""
     was, became = drift.missing_reference or 0.0, drift.missing_current or 0.0
     rise = more_missing(was, became, sides.floors)
@@ -254,7 +256,7 @@ def _missing_alerts(drift: ColumnDrift, subject: str, sides: Sides) -> list[Aler
 
 
 def _performance_alerts(
-    sides: Sides,
+    sides: Comparison,
     reference: Performance | None,
     current: Performance | None,
     *,
@@ -334,7 +336,7 @@ def _errors(performance: Regression) -> NumericColumn:
     return NumericColumn(errors.count, smallest=low[0], largest=high[1], sketch=errors)
 
 
-def _segments(sides: Sides) -> tuple[Segment, ...]:
+def _segments(sides: Comparison) -> tuple[Segment, ...]:
     return tuple(
         Segment(
             column,
@@ -347,7 +349,7 @@ def _segments(sides: Sides) -> tuple[Segment, ...]:
     )
 
 
-def _segment_alerts(sides: Sides) -> list[Alert]:
+def _segment_alerts(sides: Comparison) -> list[Alert]:
     """Segments that are worse than on the reference, with the chance of one false alert among all of them together."""
     both = [
         (column, value, sides.before.segments[column][value], performance)
@@ -374,7 +376,7 @@ def _bounds(measure: Measure) -> _Ends | None:
 # ---- columns and rows together -----------------------------------------------------------------------------
 
 
-def _dependence(sides: Sides, multivariate: str) -> Dependence | None:
+def _dependence(sides: Comparison, multivariate: str) -> Dependence | None:
     before, now = sides.before.sample, sides.now.sample
     there = set(now.columns)
     names = [name for name in before.columns if name in there and name.startswith(FEATURE)]
@@ -398,7 +400,7 @@ def _dependence_alerts(dependence: Dependence | None) -> list[Alert]:
     return [Alert("drift", None, dependence.measure, dependence.value, dependence.threshold, message)]
 
 
-def _repeated_alerts(sides: Sides) -> list[Alert]:
+def _repeated_alerts(sides: Comparison) -> list[Alert]:
     """Ids that come more than once; whole rows may well be equal where columns are few, so these are only told."""
     was, became = sides.before.repeated, sides.now.repeated
     identifier = sides.columns.id

@@ -10,7 +10,7 @@ import polars as pl
 from driftline.checks.labelled import MISSING_TOLD
 from driftline.checks.report import Positive
 from driftline.checks.scan import SPACED_ROWS
-from driftline.checks.sides import Sides
+from driftline.checks.sides import Comparison
 from driftline.events import MISSING_TEXTS, Kind, Schema, Task, guess_positive
 from driftline.lookalikes import shown, shown_all
 from driftline.profiles import Classification, kind_of
@@ -33,7 +33,7 @@ class Said:
     positive: bool = False
 
 
-def guesses_on(sides: Sides, schema: Schema, said: Said, *, relations: bool) -> tuple[str, ...]:
+def guesses_on(sides: Comparison, schema: Schema, said: Said, *, relations: bool) -> tuple[str, ...]:
     """Each guess in a few words; ``relations`` is whether those of columns were compared."""
     return (
         *([] if said.task else _task(sides)),
@@ -45,7 +45,7 @@ def guesses_on(sides: Sides, schema: Schema, said: Said, *, relations: bool) -> 
     )
 
 
-def _task(sides: Sides) -> list[str]:
+def _task(sides: Comparison) -> list[str]:
     columns, schema = sides.columns, sides.layout.schema
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
     if not targets:
@@ -62,7 +62,7 @@ def _task(sides: Sides) -> list[str]:
     return [f"{schema.task.value}, by the {word} {listed(classes.values())} of {told}"]
 
 
-def _taken_as_missing(sides: Sides) -> list[str]:
+def _taken_as_missing(sides: Comparison) -> list[str]:
     """Predicted classes of which some have no value: it may be one that is called None or NA."""
     name, schema = sides.columns.prediction, sides.layout.schema
     if name is None or schema.task is Task.REGRESSION or schema.missing != MISSING_TEXTS:
@@ -76,7 +76,7 @@ def _taken_as_missing(sides: Sides) -> list[str]:
     return [f"{told}; a class called None, NA or null is one with --missing ''"]
 
 
-def _kinds(sides: Sides, schema: Schema) -> list[str]:
+def _kinds(sides: Comparison, schema: Schema) -> list[str]:
     """Texts that are not compared as categories are."""
     found = []
     for kind, words in _READ_AS.items():
@@ -93,7 +93,7 @@ def _kinds(sides: Sides, schema: Schema) -> list[str]:
     return found
 
 
-def _codes(sides: Sides, schema: Schema) -> list[str]:
+def _codes(sides: Comparison, schema: Schema) -> list[str]:
     """Numbers that are taken for names of categories."""
     names = [
         name
@@ -107,28 +107,28 @@ def _codes(sides: Sides, schema: Schema) -> list[str]:
     return [f"{some}{more} read as codes, not quantities: few large whole numbers (categorical says which are)"]
 
 
-def _is_large(sides: Sides) -> bool:
+def _is_large(sides: Comparison) -> bool:
     return max(sides.before.rows, sides.now.rows) > SPACED_ROWS
 
 
-def _positive_words(sides: Sides, said: Said) -> list[str]:
+def _positive_words(sides: Comparison, said: Said) -> list[str]:
     name = sides.layout.schema.positive
     if said.positive or name is None or not _is_measured(sides):
         return []
     return [f"positive class {shown(name, sides.classes)}, {_guessed_by(sides)}"]
 
 
-def _is_measured(sides: Sides) -> bool:
+def _is_measured(sides: Comparison) -> bool:
     return any(isinstance(side.profile.performance, Classification) for side in (sides.before, sides.now))
 
 
-def _guessed_by(sides: Sides) -> str:
+def _guessed_by(sides: Comparison) -> str:
     guess = guess_positive(sides.classes, **named_in(sides.columns))
     return guess.by if guess is not None else "as no class has come yet"
 
 
 def positive_of(
-    sides: Sides, said: Said, reference: Mapping[str, Measure], current: Mapping[str, Measure]
+    sides: Comparison, said: Said, reference: Mapping[str, Measure], current: Mapping[str, Measure]
 ) -> Positive | None:
     """The class that measures of a binary model speak of; None for other models, and where nothing was measured."""
     schema = sides.layout.schema
@@ -142,7 +142,7 @@ def positive_of(
     return Positive(schema.positive, not said.positive, by, doubt)
 
 
-def parts_unplayed(sides: Sides) -> list[str]:
+def parts_unplayed(sides: Comparison) -> list[str]:
     """A note on columns whose names say what they are, and that are inputs all the same."""
     names = dict.fromkeys([*sides.types_before, *sides.types_now])
     found = unplayed(sides.columns, names)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from driftline.checks.days import told_of_days
 from driftline.checks.guesses import parts_unplayed
 from driftline.checks.scan import REPEATED_LEAST
-from driftline.checks.sides import Sides
+from driftline.checks.sides import Comparison
 from driftline.errors import DataError
 from driftline.events import Kind, Task
 from driftline.lookalikes import differs_by, in_quotes, shown, shown_all, twins
@@ -15,7 +15,7 @@ from driftline.profiles import CategoricalColumn, Classification, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
 from driftline.profiles.frame import other_class, score_columns
 from driftline.profiles.reading_times import LEAST_READ
-from driftline.statistics import ColumnDrift, Floors
+from driftline.statistics import ColumnDrift, EffectThresholds
 from driftline.statistics.between import few_blocks
 from driftline.statistics.changes import FAR_WORDS
 from driftline.statistics.drift import more_missing
@@ -34,7 +34,7 @@ def some_of(names: list[str]) -> str:
     return ", ".join(shown_all(names[:5]).values()) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def notes_on(sides: Sides, new: list[str], drifts: Mapping[str, ColumnDrift]) -> tuple[str, ...]:
+def notes_on(sides: Comparison, new: list[str], drifts: Mapping[str, ColumnDrift]) -> tuple[str, ...]:
     """New columns, repeated rows, volume and gaps, and of columns: fewer missing values, single far-out values."""
     notes = [f"{some_of(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
     was, became = sides.before.repeated, sides.now.repeated
@@ -70,7 +70,7 @@ def _tells_ends(drift: ColumnDrift) -> bool:
     return drift.drifted and any(words.startswith(FAR_WORDS) for words in drift.changes)
 
 
-def _fewer_missing(drifts: Mapping[str, ColumnDrift], floors: Floors) -> list[str]:
+def _fewer_missing(drifts: Mapping[str, ColumnDrift], floors: EffectThresholds) -> list[str]:
     """Columns that have got values: news, and nothing that went wrong."""
     told = shown_all(drifts)
     found = []
@@ -83,12 +83,12 @@ def _fewer_missing(drifts: Mapping[str, ColumnDrift], floors: Floors) -> list[st
     return found
 
 
-def _guessed(sides: Sides) -> str:
+def _guessed(sides: Comparison) -> str:
     scored = [*score_columns(sides.columns, sides.layout.schema)]
     return f"{scored[0]} from 0.5 on" if len(scored) == 1 else "the class with the highest one"
 
 
-def _lacks_other_class(sides: Sides) -> bool:
+def _lacks_other_class(sides: Comparison) -> bool:
     """Whether labelled rows have a lone score, of which no prediction could be made."""
     label = sides.now.profile.labels.columns.get("label")
     scored = score_columns(sides.columns, sides.layout.schema)
@@ -98,7 +98,7 @@ def _lacks_other_class(sides: Sides) -> bool:
     return column in sides.types_now and other_class(name, sides.layout.schema) is None
 
 
-def _alike_classes(sides: Sides) -> list[str]:
+def _alike_classes(sides: Comparison) -> list[str]:
     """Classes of predictions that look like one of the labels, and never are equal to it."""
     performance = sides.now.profile.performance
     if not isinstance(performance, Classification):
@@ -111,7 +111,7 @@ def _alike_classes(sides: Sides) -> list[str]:
     ][:_TWINS_TOLD]
 
 
-def _odd_scores(sides: Sides) -> list[str]:
+def _odd_scores(sides: Comparison) -> list[str]:
     """Scores of several classes that are no distribution over the classes, and what is made of them."""
     both = [
         side.profile.performance if isinstance(side.profile.performance, Classification) else Classification()
@@ -135,7 +135,7 @@ def _odd_scores(sides: Sides) -> list[str]:
     return notes
 
 
-def _unreadable(sides: Sides) -> list[str]:
+def _unreadable(sides: Comparison) -> list[str]:
     """Values that were left out because they are not what their column was named for."""
     notes = []
     for column, part in sides.columns.roles.items():
@@ -146,7 +146,7 @@ def _unreadable(sides: Sides) -> list[str]:
     return notes
 
 
-def require_times_read(sides: Sides) -> None:
+def require_times_read(sides: Comparison) -> None:
     """Refuse times most of which cannot be read, though the first rows could: they were asked for."""
     name = sides.columns.time
     for seen in (sides.before, sides.now):
@@ -160,7 +160,7 @@ def require_times_read(sides: Sides) -> None:
             )
 
 
-def _unread(sides: Sides, drifts: Mapping[str, ColumnDrift]) -> list[str]:
+def _unread(sides: Comparison, drifts: Mapping[str, ColumnDrift]) -> list[str]:
     """Inputs of which many values are not what the first rows are, on both sides: no drift tells of them."""
     notes = []
     for name, kind in sides.layout.schema.features.items():
@@ -171,7 +171,7 @@ def _unread(sides: Sides, drifts: Mapping[str, ColumnDrift]) -> list[str]:
     return notes[:_UNREAD_TOLD]
 
 
-def _without_times(sides: Sides) -> list[str]:
+def _without_times(sides: Comparison) -> list[str]:
     """The sides of which no row has a time, though a column of times was named."""
     name = sides.columns.time
     if name is None:
@@ -187,7 +187,7 @@ def _without_times(sides: Sides) -> list[str]:
     return [f"{words} {what} {name}: gaps and changes of volume are not looked for" for words, what in gone]
 
 
-def _few_blocks(sides: Sides) -> list[str]:
+def _few_blocks(sides: Comparison) -> list[str]:
     """The sides with so few days, or clusters, that the intervals of performance say little."""
     found = []
     for words, seen in (("in the reference", sides.before), ("now", sides.now)):
@@ -202,7 +202,7 @@ def _few_blocks(sides: Sides) -> list[str]:
     return [f"{told}: intervals of performance are wide, and only large changes of it alert"]
 
 
-def _outliers(sides: Sides, drifted: Mapping[str, bool]) -> list[str]:
+def _outliers(sides: Comparison, drifted: Mapping[str, bool]) -> list[str]:
     """Single values so far out that no share of rows shows them: by more than the reference's whole range."""
     notes = []
     before, now = sides.before.profile.features.columns, sides.now.profile.features.columns

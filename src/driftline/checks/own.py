@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from driftline.checks.reading import Side
+from driftline.checks.reading import Input
 from driftline.checks.scan import Layout
 from driftline.errors import UsageError
 from driftline.profiles import canonical
@@ -26,7 +26,7 @@ def require_names(measures: Own) -> None:
             raise UsageError(f"measures: {name!r} is a measure already; give yours another name")
 
 
-def own_measures(measures: Own, side: Side, layout: Layout) -> dict[str, Replicates]:
+def own_measures(measures: Own, side: Input, layout: Layout) -> dict[str, Replicates]:
     """What each function says of the labelled rows of a side, which are held in memory for that."""
     if not measures:
         return {}
@@ -40,7 +40,7 @@ def own_measures(measures: Own, side: Side, layout: Layout) -> dict[str, Replica
     }
 
 
-def _canonical(side: Side, layout: Layout) -> pl.DataFrame:
+def _canonical(side: Input, layout: Layout) -> pl.DataFrame:
     columns, there = layout.columns, side.rows.schema
     if columns.label not in there:
         return pl.DataFrame()

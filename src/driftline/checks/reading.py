@@ -17,7 +17,7 @@ from driftline.profiles.reading import as_booleans, as_written, read_alike
 from driftline.sources.rows import Rows, StreamedRows, readable
 
 
-class Side:
+class Input:
     """One side of a comparison: its rows, what they look like, and how they are read."""
 
     def __init__(self, rows: Rows, missing: tuple[str, ...]) -> None:
@@ -43,9 +43,9 @@ class Side:
         for batch in self.rows.batches([name]):
             yield without_missing(batch[name], self._missing)
 
-    def as_written(self, texts: set[str]) -> Side:
+    def as_written(self, texts: set[str]) -> Input:
         """The same side with some columns read as texts, as they are written."""
-        return Side(self.rows.retyped(texts), self._missing) if texts else self
+        return Input(self.rows.retyped(texts), self._missing) if texts else self
 
     def convert(self, conversions: Mapping[str, Conversion]) -> None:
         """Read the columns so from now on, the sample too; in it what is missing is null."""
@@ -55,7 +55,7 @@ class Side:
             without_missing(converted[name], self._missing) for name in self.sample.columns
         )
 
-    def type_like(self, other: Side) -> None:
+    def type_like(self, other: Input) -> None:
         """Give columns without any value, which have no type, that of the other side, or text."""
         for name, dtype in self.sample.schema.items():
             if dtype == pl.Null:
@@ -91,12 +91,12 @@ def _named_alike(texts: pl.Series) -> pl.Series:
     return texts.zip_with(as_booleans(texts).is_null(), names_of(as_booleans(texts)))
 
 
-def open_side(rows: Any, side: str, columns: Columns) -> Side:
+def open_side(rows: Any, side: str, columns: Columns) -> Input:
     """Open one side; ``side`` is what messages call rows without a name of their own."""
-    return Side(rows_of(rows, side, columns.missing, columns.unread), columns.missing)
+    return Input(rows_of(rows, side, columns.missing, columns.unread), columns.missing)
 
 
-def read_sides_alike(before: Side, now: Side, columns: Columns) -> tuple[Side, Side, Alike]:
+def read_sides_alike(before: Input, now: Input, columns: Columns) -> tuple[Input, Input, Alike]:
     """Settle how the columns of both sides are read; return these from then on, and what there is to say of it."""
     sides = [before, now]
     sides = [side.as_written(texts) for side, texts in zip(sides, as_written(_tables(sides), columns), strict=True)]
@@ -109,5 +109,5 @@ def read_sides_alike(before: Side, now: Side, columns: Columns) -> tuple[Side, S
     return before, now, alike
 
 
-def _tables(sides: Sequence[Side]) -> list[Table]:
+def _tables(sides: Sequence[Input]) -> list[Table]:
     return [side.table() for side in sides]

@@ -13,7 +13,7 @@ from driftline.profiles import Column, NumericColumn
 from driftline.rules import Rule, Verdict
 from driftline.rules.topic import feature_measure
 from driftline.statistics import CalibrationBin, ColumnDrift, Measure
-from driftline.statistics.dependence import Dependence
+from driftline.statistics.correlation_change import Dependence
 
 FAIL_ON = ("any", "drift", "performance", "quality", "rule", "never")
 """Which alerts fail a check."""

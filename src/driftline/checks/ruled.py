@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from driftline.checks.report import Alert, ColumnReport, RuleReport
-from driftline.checks.sides import Sides
+from driftline.checks.sides import Comparison
 from driftline.errors import UnknownNameError
 from driftline.rules import Rule, State, Verdict, WindowFacts, parse_expression, verdict_on
 from driftline.rules.topic import OF_FEATURES, feature_measure
@@ -46,7 +46,7 @@ def require_features(rules: Iterable[Rule], features: Iterable[str]) -> None:
 
 
 def judged(
-    rules: Sequence[Rule], sides: Sides, columns: Mapping[str, ColumnReport], own: Mapping[str, Replicates]
+    rules: Sequence[Rule], sides: Comparison, columns: Mapping[str, ColumnReport], own: Mapping[str, Replicates]
 ) -> tuple[RuleReport, ...]:
     """What each rule says of the current rows, in the order of the rules."""
     if not rules:

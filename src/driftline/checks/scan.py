@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from driftline.checks.reading import Side
+from driftline.checks.reading import Input
 from driftline.events import Kind, Schema, Task
 from driftline.profiles import (
     Columns,
@@ -52,7 +52,7 @@ class Layout:
 
 
 @dataclass(slots=True)
-class Seen:
+class SideProfile:
     """What a pass saw.
 
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
@@ -88,7 +88,7 @@ class Batches:
     Reading begins at once: there is something else to do until the first rows are there.
     """
 
-    def __init__(self, sides: Sequence[Side], columns: Columns) -> None:
+    def __init__(self, sides: Sequence[Input], columns: Columns) -> None:
         self.sides = sides
         self.there = [[name for name in side.rows.schema if name not in columns.unread] for side in sides]
         self.groups = [_groups(there, columns, side.rows) for side, there in zip(sides, self.there, strict=True)]
@@ -111,7 +111,7 @@ class Batches:
                 self._begun = side.rows.batches(group)
 
 
-def read_sides(batches: Batches, layout: Layout, progress: Callable[[float], None]) -> list[Seen]:
+def read_sides(batches: Batches, layout: Layout, progress: Callable[[float], None]) -> list[SideProfile]:
     """Read the sides; ``progress`` is told the share that is done, 0 to 1, where the number of rows is known."""
     with Workers() as workers:
         return [
@@ -126,8 +126,8 @@ def _part_done(progress: Callable[[float], None], number: int, sides: int, share
 
 def _read_side(
     batches: Batches, place: int, layout: Layout, workers: Workers, progress: Callable[[float], None]
-) -> Seen:
-    seen, side, groups, there = Seen(), batches.sides[place], batches.groups[place], batches.there[place]
+) -> SideProfile:
+    seen, side, groups, there = SideProfile(), batches.sides[place], batches.groups[place], batches.there[place]
     for number, group in enumerate(groups):
         first = number == 0
         part = _part(layout, group, first=first)
@@ -166,7 +166,7 @@ def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
     return [[name for name in there if name in parts] + first, *groups]
 
 
-def _whole_rows(side: Side, there: list[str]) -> KeySample:
+def _whole_rows(side: Input, there: list[str]) -> KeySample:
     """Rows that are alike in some columns may still differ in others: look at all of them."""
     keys = _Keys(None, len(there))
     for batch in side.rows.batches(there):
@@ -183,7 +183,9 @@ def _part(layout: Layout, group: Sequence[str], *, first: bool) -> Layout:
 class _Reading:
     """One group of columns of one side, as it comes in."""
 
-    def __init__(self, side: Side, layout: Layout, seen: Seen, *, first: bool, whole: bool, naive: bool) -> None:
+    def __init__(
+        self, side: Input, layout: Layout, seen: SideProfile, *, first: bool, whole: bool, naive: bool
+    ) -> None:
         self.rows = 0
         self._layout, self._seen = layout, seen
         self._profiler = Profiler(layout.schema, layout.grids, layout.anchors)

@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from driftline.checks.scan import Layout, Seen
+from driftline.checks.scan import Layout, SideProfile
 from driftline.events import class_name
 from driftline.profiles import CategoricalColumn, Column, Columns, WindowProfile
 from driftline.profiles.frame import SCORE
-from driftline.statistics import Floors
+from driftline.statistics import EffectThresholds
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
+class Comparison:
     """Both sides after their passes; ``types_before`` and ``types_now`` are the columns of the files.
 
     ``said`` is what was done to read them that is worth a word, ``written`` the reference's types as they came.
     """
 
     layout: Layout
-    before: Seen
-    now: Seen
+    before: SideProfile
+    now: SideProfile
     types_before: Mapping[str, pl.DataType]
     types_now: Mapping[str, pl.DataType]
-    floors: Floors
+    floors: EffectThresholds
     said: tuple[str, ...] = ()
     written: Mapping[str, pl.DataType] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ class Sides:
         return tuple(sorted({*self.layout.schema.classes, *classes_of(self.columns, self.before, self.now)}))
 
 
-def classes_of(columns: Columns, *sides: Seen) -> set[str]:
+def classes_of(columns: Columns, *sides: SideProfile) -> set[str]:
     """Every class that a label or a prediction of either side names; predictions that are made of scores name none."""
     found: set[str] = set()
     for seen in sides:

@@ -18,7 +18,7 @@ from driftline.errors import ConfigError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mistakes are answered at once
     from driftline.checks.report import Report
-    from driftline.statistics import Floors
+    from driftline.statistics import EffectThresholds
 
 
 @click.command()
@@ -125,10 +125,10 @@ def command(
     return ALERTS if report.alerts_of(kinds) else OK
 
 
-def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> Floors | None:
-    from driftline.statistics import Floors
+def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> EffectThresholds | None:
+    from driftline.statistics import EffectThresholds
 
-    known = {field.name for field in fields(Floors)}
+    known = {field.name for field in fields(EffectThresholds)}
     values: dict[str, Any] = {}
     for floor in given:
         name, _, text = floor.partition("=")
@@ -139,7 +139,7 @@ def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> Floors | Non
         except ValueError:
             such = "a whole number, such as rows=30" if name == "rows" else f"a number, such as {name}=0.2"
             raise UsageError(f"--floor {floor!r} came; allowed is {such}") from None
-    return replace(settings.get("floors", Floors()), **values) if values else None
+    return replace(settings.get("floors", EffectThresholds()), **values) if values else None
 
 
 def read_scores(scores: tuple[str, ...]) -> str | dict[str, str] | None:

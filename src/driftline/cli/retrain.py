@@ -18,7 +18,7 @@ from driftline.retrain.request import Stage
 
 if TYPE_CHECKING:
     from driftline.config.load import Config
-    from driftline.retrain.controller import Loop
+    from driftline.retrain.controller import RetrainingController
     from driftline.retrain.views import RequestView
     from driftline.service.runtime import Service
     from driftline.store.state import State
@@ -77,7 +77,7 @@ def command(
     return 1 if wait and Stage(view.stage) not in _WON else 0
 
 
-def _follow(state: State, id: str, loop: Loop | None, *, wait: bool, quiet: bool) -> RequestView:
+def _follow(state: State, id: str, loop: RetrainingController | None, *, wait: bool, quiet: bool) -> RequestView:
     """Print the steps of a request as they come, and with a loop of our own take them; until its contest was held."""
     from driftline import clock
     from driftline.retrain.views import request_view

@@ -28,7 +28,7 @@ from driftline.rules import Rule
 from driftline.rules.rule import MEASURE_NAME
 from driftline.rules.topic import OF_FEATURES, feature_measure, rests_on_labels
 from driftline.sources.functions import is_file
-from driftline.statistics import Floors
+from driftline.statistics import EffectThresholds
 from driftline.statistics.catalogue import CATALOGUE, rule_measures
 
 
@@ -51,7 +51,7 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         measures=_own_measures(check, (*key, "measures"), section.measures),
         rules=_rules(check, (*key, "alerts", "rules"), section),
         floors=check.checked(
-            (*key, "alerts", "floors"), lambda: Floors(**msgspec.structs.asdict(section.alerts.floors))
+            (*key, "alerts", "floors"), lambda: EffectThresholds(**msgspec.structs.asdict(section.alerts.floors))
         ),
         stale_after=check.optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
     )

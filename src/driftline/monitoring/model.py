@@ -23,7 +23,7 @@ from driftline.rules.topic import Topic, feature_measure, topic_of
 from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import Rows, head_rows
-from driftline.statistics.drift import Floors
+from driftline.statistics.drift import EffectThresholds
 from driftline.store.log import EventLog
 from driftline.store.state import KNOWN_WINDOWS, ModelRow, State, Work
 
@@ -154,7 +154,7 @@ def _rule_changes(config: ModelConfig, stored: ModelRow | None) -> dict[str, str
     if stored is None or stored.rules == _rules(config):
         return {}
     try:
-        before, floors = msgspec.json.decode(stored.rules or b"[[], {}]", type=tuple[list[Rule], Floors])
+        before, floors = msgspec.json.decode(stored.rules or b"[[], {}]", type=tuple[list[Rule], EffectThresholds])
     except (msgspec.MsgspecError, UsageError):
         return dict.fromkeys((rule.name for rule in config.rules), "")
     old, found = {rule.name: rule for rule in before}, dict[str, str]()

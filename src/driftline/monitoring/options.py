@@ -15,12 +15,12 @@ from driftline.events import Task, WindowSpec
 from driftline.fields import Above0, Count, Short, Text
 from driftline.profiles import Columns
 from driftline.rules import Rule, Severity
-from driftline.statistics import Floors
+from driftline.statistics import EffectThresholds
 
 Season = Literal["yearly"]
 """``yearly``: inputs are compared with the reference's rows of the same and the neighbouring calendar months."""
 
-_FLOORS = Floors()
+_FLOORS = EffectThresholds()
 LEAST_COVERAGE = 0.5
 """The label coverage that a rule asks for by default."""
 
@@ -78,8 +78,8 @@ class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     version: Short = "all"
 
 
-class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What is a trifle and what is chance, when columns are compared; see `Floors`."""
+class EffectThresholdsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What is a trifle and what is chance, when columns are compared; see `EffectThresholds`."""
 
     js: Above0 = _FLOORS.js
     wasserstein: Above0 = _FLOORS.wasserstein
@@ -93,7 +93,7 @@ class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class AlertsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """When to alert."""
 
-    floors: FloorsSection = FloorsSection()
+    floors: EffectThresholdsSection = EffectThresholdsSection()
     stale_after: Short | None = None
     rules: list[Annotated[RuleSection, Meta(extra_json_schema=_ONE_THRESHOLD)]] = []
 
@@ -119,7 +119,7 @@ class ModelConfig:
     reference: Path
     season: Season | None
     rules: tuple[Rule, ...]
-    floors: Floors = field(default_factory=Floors)
+    floors: EffectThresholds = field(default_factory=EffectThresholds)
     stale_after: timedelta | None = None
     measures: Mapping[str, str] = field(default_factory=dict)
     """Measures of one's own by name: ``file.py:function``, the path of the file as it is found from here."""

@@ -20,7 +20,7 @@ from driftline.sources.own import Replicates
 from driftline.statistics import Measure
 from driftline.statistics.bootstrap import measure_of
 from driftline.statistics.catalogue import headlines
-from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, severity_of
+from driftline.statistics.drift import ColumnDrift, EffectThresholds, compare_columns, severity_of
 from driftline.statistics.performance import label_coverage, measures
 
 Stage = Literal["open", "waiting for labels", "judged"]
@@ -94,7 +94,7 @@ def summarize(
     *,
     months: Sequence[int],
     positive: str | None,
-    floors: Floors | None = None,
+    floors: EffectThresholds | None = None,
     more: Iterable[str] = (),
 ) -> WindowSummary:
     """Make the summary of a window's profile; ``months`` are the calendar months that the window touches.
@@ -169,7 +169,7 @@ def with_own(summary: WindowSummary, own: Mapping[str, Replicates]) -> WindowSum
 
 
 def compare(
-    reference: Reference, current: WindowProfile, months: Sequence[int], floors: Floors | None = None
+    reference: Reference, current: WindowProfile, months: Sequence[int], floors: EffectThresholds | None = None
 ) -> dict[str, ColumnDrift]:
     """Compare features (``feature.<name>``), the prediction and the label with the reference, as one family of tests.
 

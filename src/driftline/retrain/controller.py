@@ -62,7 +62,7 @@ _RECORD = "rows.json"
 
 
 @dataclass(slots=True)
-class Loop:
+class RetrainingController:
     """Retraining of the models of one service, of those that ``configs`` has.
 
     ``folder`` has the folders of runs; ``tell`` gets lines for people.
@@ -354,7 +354,7 @@ class Loop:
             return Retraining(read.connection).row(rows[0].id)
 
 
-def open_loop(
+def open_controller(
     configs: Mapping[str, RetrainConfig],
     models: Mapping[str, MonitoredModel],
     state: State,
@@ -362,13 +362,13 @@ def open_loop(
     folder: Path,
     tell: Callable[[str], None],
     base_url: Callable[[], str] = lambda: "",
-) -> Loop:
+) -> RetrainingController:
     """The loop of a service; its runs lie in ``folder``. Raises `UsageError` for a runner that is none."""
     runners = {name: _open_runner(one) for name, one in configs.items()}
     signed_by = {
         name: secret(one.run.report_secret) for name, one in configs.items() if one.run.report_secret is not None
     }
-    return Loop(configs, models, state, registry, runners, folder, tell, base_url, signed_by)
+    return RetrainingController(configs, models, state, registry, runners, folder, tell, base_url, signed_by)
 
 
 def open_registry(address: str | None, storage: Path) -> Registry:

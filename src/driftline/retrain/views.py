@@ -17,7 +17,7 @@ from driftline.store.retraining import Retraining, RetrainingRow, StepRow
 from driftline.store.state import State
 
 if TYPE_CHECKING:
-    from driftline.retrain.controller import Loop
+    from driftline.retrain.controller import RetrainingController
 
 
 _contest = msgspec.json.Decoder(Contest | None)
@@ -102,7 +102,7 @@ def all_requests(state: State, model: str | None = None, *, most: int = 100) -> 
     return [_view(row, steps[row.id]) for row in rows]
 
 
-def champion_view(loop: Loop, model: str) -> ChampionView:
+def champion_view(loop: RetrainingController, model: str) -> ChampionView:
     """Which version of a model is champion."""
     aliases = loop.registry.aliases(model)
     champion = aliases.get("champion")

@@ -35,7 +35,7 @@ _FILE = "told.json"
 _stages = msgspec.json.Decoder(list[str])
 
 
-class Word(msgspec.Struct, frozen=True):
+class RetrainingEvent(msgspec.Struct, frozen=True):
     """What is posted: the stage that a request has come to, why, and the request."""
 
     event: str
@@ -48,7 +48,7 @@ class Word(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class Teller:
+class RetrainingWebhook:
     """Tells one address of the requests of one model; ``folder`` has the folders of runs, which remember what was told.
 
     ``Idempotency-Key`` is the request's id and the stage. A receiver that is away is tried again, less and less often,
@@ -85,7 +85,7 @@ class Teller:
         for step in one.steps:
             if Stage(step.stage) not in TOLD or step.stage in told:
                 continue
-            word = Word(step.stage, one.model, one.version, one.champion, step.note, step.at, one)
+            word = RetrainingEvent(step.stage, one.model, one.version, one.champion, step.note, step.at, one)
             body = msgspec.json.encode(word)
             key = {"Idempotency-Key": f"{one.id}-{step.stage.replace(' ', '-')}"}
             refused: RefusedError | None = None

@@ -12,7 +12,7 @@ from typing import IO
 
 from driftline import clock
 from driftline.alerts.message import Notice
-from driftline.alerts.planner import Announcer
+from driftline.alerts.planner import NotificationPlanner
 from driftline.alerts.receivers import open_channel
 from driftline.config.load import Config
 from driftline.environment import secret
@@ -23,8 +23,8 @@ from driftline.monitoring.alerting import end_orphans
 from driftline.monitoring.clock_jumps import bring_back
 from driftline.monitoring.guesses import guesses_of
 from driftline.monitoring.model import open_models
-from driftline.retrain.controller import open_loop, open_registry
-from driftline.retrain.webhook import Teller
+from driftline.retrain.controller import open_controller, open_registry
+from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.jobs import Job
 from driftline.service.steps import Deliveries, Retraining, push
 from driftline.service.worker import Worker
@@ -64,7 +64,7 @@ class Service:
         self.views = Views(config, self.tasks, self.state, self.inbox, self.guesses)
         self.address = ""
         """Where the service can be reached, once it listens; links lead there unless `url` is configured."""
-        self.loop = open_loop(
+        self.loop = open_controller(
             config.retrain,
             self.models,
             self.state,
@@ -74,7 +74,7 @@ class Service:
             self._own_url,
         )
         self._receivers = {one.name: one for one in config.notify}
-        self._announcer = Announcer(config.notify, self._own_url, self._ring, timezones_of(config))
+        self._announcer = NotificationPlanner(config.notify, self._own_url, self._ring, timezones_of(config))
         self._stopping = threading.Event()
         self.worker = Worker(
             config,
@@ -147,11 +147,11 @@ class Service:
             retraining = Retraining(self.loop, self.models, tellers)
             yield Job("retrain", retraining.step, self._stopping, waited_for=True)
 
-    def _teller(self, name: str) -> Teller:
+    def _teller(self, name: str) -> RetrainingWebhook:
         tell = self.config.retrain[name].tell
         assert tell is not None
         key = "" if tell.secret is None else secret(tell.secret)
-        return Teller(secret(tell.url), key, self.state, self.loop.folder, clock.now)
+        return RetrainingWebhook(secret(tell.url), key, self.state, self.loop.folder, clock.now)
 
     def _firing(self, name: str) -> Callable[[], list[Notice]]:
         return lambda: self._announcer.notices_to_keep(self.state, self._receivers[name], clock.now())

@@ -16,8 +16,8 @@ from driftline.errors import UnavailableError
 from driftline.exporters.remote_write import RemoteWriter
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.pushing import push_windows
-from driftline.retrain.controller import Loop
-from driftline.retrain.webhook import Teller
+from driftline.retrain.controller import RetrainingController
+from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.jobs import Pass, Troubles
 from driftline.store.state import State
 
@@ -65,7 +65,9 @@ def push(models: Mapping[str, MonitoredModel], state: State, writer: RemoteWrite
 class Retraining:
     """Moves the requests of all models by one stage each; ``tellers`` say of the stages to others."""
 
-    def __init__(self, loop: Loop, models: Iterable[str], tellers: Mapping[str, Teller]) -> None:
+    def __init__(
+        self, loop: RetrainingController, models: Iterable[str], tellers: Mapping[str, RetrainingWebhook]
+    ) -> None:
         self._loop, self._models, self._tellers = loop, models, tellers
         self._troubles = Troubles("retraining ")
 

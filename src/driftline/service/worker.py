@@ -12,7 +12,7 @@ from typing import Any
 
 from driftline import clock
 from driftline.alerts.message import MARKS, Event, describe_alert, over_text
-from driftline.alerts.planner import Announcer
+from driftline.alerts.planner import NotificationPlanner
 from driftline.alerts.view import alert_view
 from driftline.config.load import Config
 from driftline.errors import StorageError
@@ -55,7 +55,7 @@ class Worker:
         models: dict[str, MonitoredModel],
         inbox: Inbox,
         state: State,
-        announcer: Announcer,
+        announcer: NotificationPlanner,
         *,
         ring: Callable[[], None],
         tell: Callable[[str], None],

@@ -1,13 +1,13 @@
 """Pure functions from profiles to numbers: a profile knows no threshold, a statistic never says "drift"."""
 
 from driftline.statistics.catalogue import CATALOGUE, Better, MeasureSpec, least_change
-from driftline.statistics.chance import TESTS
 from driftline.statistics.distances import DISTANCES
-from driftline.statistics.drift import ColumnDrift, Floors, compare_columns, worst_first
+from driftline.statistics.drift import ColumnDrift, EffectThresholds, compare_columns, worst_first
 from driftline.statistics.intervals import Interval, difference, wilson
 from driftline.statistics.measure import Measure
 from driftline.statistics.performance import label_coverage, measures, measures_by_class
 from driftline.statistics.scores import CalibrationBin, calibration_bins, gains
+from driftline.statistics.significance_tests import TESTS
 
 __all__ = [
     "CATALOGUE",
@@ -16,7 +16,7 @@ __all__ = [
     "Better",
     "CalibrationBin",
     "ColumnDrift",
-    "Floors",
+    "EffectThresholds",
     "Interval",
     "Measure",
     "MeasureSpec",

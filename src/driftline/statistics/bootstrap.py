@@ -16,7 +16,7 @@ from driftline.sources.own import Replicates
 from driftline.statistics.intervals import Interval
 from driftline.statistics.measure import Measure
 from driftline.statistics.paired import Difference
-from driftline.statistics.question import Question
+from driftline.statistics.request import MeasureRequest
 from driftline.statistics.special import t_quantile
 
 _LEAST_BLOCKS = 10
@@ -50,7 +50,7 @@ def measure_of(name: str, found: Replicates, *, confidence: float = 0.95) -> Mea
 
     A value without an interval where resamples could not be measured.
     """
-    ask = Question(name, confidence, None)
+    ask = MeasureRequest(name, confidence, None)
     if found.value is None:
         return ask.no(found.problem, found.n)
     if not found.draws or found.blocks < 2:

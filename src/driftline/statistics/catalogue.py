@@ -18,7 +18,7 @@ from driftline.statistics import block_sums, classification, influence, regressi
 from driftline.statistics.block_sums import OfBlocks
 from driftline.statistics.influence import Paired
 from driftline.statistics.measure import Measure
-from driftline.statistics.question import Question
+from driftline.statistics.request import MeasureRequest
 from driftline.statistics.rise import mae_rose
 
 
@@ -95,7 +95,7 @@ class MeasureSpec:
     range: tuple[float, float]
     better: Better | None
     topic: Topic = Topic.PERFORMANCE
-    function: Callable[[Any, Question], Measure] | None = None
+    function: Callable[[Any, MeasureRequest], Measure] | None = None
     least_change: LeastChange | None = None
     needs_labels: bool = True
     needs_scores: bool = False
@@ -121,7 +121,7 @@ LATENCY = "latency_p95"
 """The seconds within which 95 of 100 answers of a window came."""
 
 
-def _share(name: str, function: Callable[[Any, Question], Measure], **more: Any) -> MeasureSpec:
+def _share(name: str, function: Callable[[Any, MeasureRequest], Measure], **more: Any) -> MeasureSpec:
     """A share of rows, the higher the better."""
     known = MeasureSpec(
         name=name, tasks=_CLASSES, unit=Unit.SHARE, range=(0.0, 1.0), better=Better.HIGHER, function=function
@@ -129,7 +129,7 @@ def _share(name: str, function: Callable[[Any, Question], Measure], **more: Any)
     return replace(known, **more)
 
 
-def _error(name: str, function: Callable[[Any, Question], Measure], **more: Any) -> MeasureSpec:
+def _error(name: str, function: Callable[[Any, MeasureRequest], Measure], **more: Any) -> MeasureSpec:
     """A size of errors of numbers, the lower the better."""
     known = MeasureSpec(
         name=name, tasks=_NUMBERS, unit=Unit.OF_LABEL, range=_SIZE, better=Better.LOWER, function=function

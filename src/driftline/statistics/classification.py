@@ -17,14 +17,14 @@ from driftline.profiles import Classification
 from driftline.statistics.binomial import exact
 from driftline.statistics.intervals import Interval, fisher_delta, logit_delta, mean_of, wilson
 from driftline.statistics.measure import Measure
-from driftline.statistics.question import NO_LABELS, Question
+from driftline.statistics.request import NO_LABELS, MeasureRequest
 
 _Floats = npt.NDArray[np.float64]
 
 _PART_OF_ERROR = 0.8
 
 
-def accuracy(performance: Classification, ask: Question) -> Measure:
+def accuracy(performance: Classification, ask: MeasureRequest) -> Measure:
     """Share of rows whose prediction is their label; Clopper-Pearson."""
     n = performance.count
     if not n:
@@ -33,7 +33,7 @@ def accuracy(performance: Classification, ask: Question) -> Measure:
     return ask.yes(correct / n, exact(correct, n, ask.confidence), n)
 
 
-def precision(performance: Classification, ask: Question) -> Measure:
+def precision(performance: Classification, ask: MeasureRequest) -> Measure:
     """Share of the rows predicted as a class that are of it; Clopper-Pearson, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
@@ -42,7 +42,7 @@ def precision(performance: Classification, ask: Question) -> Measure:
     return _share(hits, predicted, ask, performance.count, f"no row is predicted {ask.positive!r}")
 
 
-def recall(performance: Classification, ask: Question) -> Measure:
+def recall(performance: Classification, ask: MeasureRequest) -> Measure:
     """Share of the rows of a class that are predicted as it; Clopper-Pearson, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
@@ -51,7 +51,7 @@ def recall(performance: Classification, ask: Question) -> Measure:
     return _share(hits, labelled, ask, performance.count, f"no row is labelled {ask.positive!r}")
 
 
-def f1(performance: Classification, ask: Question) -> Measure:
+def f1(performance: Classification, ask: MeasureRequest) -> Measure:
     """Harmonic mean of precision and recall; ``n`` are the rows labelled or predicted as the class.
 
     With J = TP / (TP + FP + FN), which is a plain proportion, F1 = 2 J / (1 + J): the interval of Clopper & Pearson of
@@ -77,13 +77,13 @@ def _binary_counts(performance: Classification, positive: str) -> tuple[int, int
     return hits, predicted, labelled
 
 
-def _share(hits: int, n: int, ask: Question, labelled: int, undefined: str) -> Measure:
+def _share(hits: int, n: int, ask: MeasureRequest, labelled: int, undefined: str) -> Measure:
     if not n:
         return ask.no(undefined if labelled else NO_LABELS)
     return ask.yes(hits / n, exact(hits, n, ask.confidence), n)
 
 
-def _mean_share(hits: _Floats, sizes: _Floats, ask: Question, n: int) -> Measure:
+def _mean_share(hits: _Floats, sizes: _Floats, ask: MeasureRequest, n: int) -> Measure:
     """Mean over the classes of hits / sizes, each of them a share of other rows than the others.
 
     Its interval comes from the exact one of each (`mean_of`): the delta method takes the share of a class with few rows
@@ -105,7 +105,7 @@ def _together(confidence: float) -> float:
     return 1 - _PART_OF_ERROR * (1 - confidence)
 
 
-def _macro_f1(performance: Classification, ask: Question) -> Measure:
+def _macro_f1(performance: Classification, ask: MeasureRequest) -> Measure:
     """Mean F1 of the classes; the wider of two intervals.
 
     The delta method on the multinomial, on the logit scale: with cell shares p and gradient g the variance is
@@ -133,7 +133,7 @@ def _macro_f1(performance: Classification, ask: Question) -> Measure:
     return ask.yes(value, bounds, n)
 
 
-def specificity(performance: Classification, ask: Question) -> Measure:
+def specificity(performance: Classification, ask: MeasureRequest) -> Measure:
     """Share of the rows of other classes than the positive one that are not predicted as it; Clopper-Pearson.
 
     Without a positive class there is none: use recall.
@@ -147,7 +147,7 @@ def specificity(performance: Classification, ask: Question) -> Measure:
     )
 
 
-def balanced_accuracy(performance: Classification, ask: Question) -> Measure:
+def balanced_accuracy(performance: Classification, ask: MeasureRequest) -> Measure:
     """Mean recall of the classes that occur as labels, in [0, 1]; see `_mean_share`.
 
     Of a binary model both must occur: the recall of one class alone is another measure, and jumps to it would be told
@@ -161,7 +161,7 @@ def balanced_accuracy(performance: Classification, ask: Question) -> Measure:
     return _mean_share(table.hits[there], table.labelled[there], ask, performance.count)
 
 
-def mcc(performance: Classification, ask: Question) -> Measure:
+def mcc(performance: Classification, ask: MeasureRequest) -> Measure:
     """Matthews' correlation of label and prediction, in [-1, 1], of any number of classes (Gorodkin 2004).
 
     Delta method on the multinomial of the confusion counts, on Fisher's scale; of two classes the wider of it and

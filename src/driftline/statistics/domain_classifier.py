@@ -3,7 +3,7 @@
 Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests"; Rabanser, Günnemann & Lipton 2019, "Failing loudly".
 Two sets of rows of one distribution cannot be told apart: on rows that the classifier has not seen, the area under its
 ROC curve is 0.5. Single columns, correlations and relations without a correlation (a parabola) all leave their mark on
-it; which of them it was, it does not say. `driftline.statistics.dependence` is the fast one for correlations.
+it; which of them it was, it does not say. `driftline.statistics.correlation_change` is the fast one for correlations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import polars as pl
 
 from driftline.errors import UsageError
 from driftline.sketches.drawn import drawn_places
-from driftline.statistics.dependence import Dependence
+from driftline.statistics.correlation_change import Dependence
 from driftline.statistics.significance import conclusion
 from driftline.text.numbers import effect
 

@@ -2,7 +2,7 @@
 trifle.
 
 Chapter 3 of the statistics notes. A column has *drifted* when both hold: its p-value, adjusted by Holm (1979)
-over all columns, is below ``Floors.chance``, and an effect reaches its floor.
+over all columns, is below ``EffectThresholds.chance``, and an effect reaches its floor.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 from driftline.errors import MergeError, UsageError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.profiles.parts import LENGTH, TIME_PART, VOCABULARY, WORDS_LIMIT
-from driftline.statistics.chance import TESTS
 from driftline.statistics.changes import changes_of
 from driftline.statistics.distances import (
     DISTANCES,
@@ -25,6 +24,7 @@ from driftline.statistics.distances import (
     without_missing,
 )
 from driftline.statistics.significance import conclusion, holm
+from driftline.statistics.significance_tests import TESTS
 from driftline.text.numbers import effects
 
 _STRUCTURAL_SEVERITY = 1e6
@@ -35,7 +35,7 @@ _NO_PARTS = {"datetime": "spans too few days to compare weekdays and hours; that
 
 
 @dataclass(frozen=True, slots=True)
-class Floors:
+class EffectThresholds:
     """What is a trifle and what is chance.
 
     ``js`` distance in [0, 1]; ``wasserstein`` in spreads of the reference; ``missing`` as a rise of the share
@@ -127,12 +127,12 @@ def worst_first(drifts: Iterable[ColumnDrift]) -> list[ColumnDrift]:
 
 
 def compare_columns(
-    reference: Mapping[str, Column], current: Mapping[str, Column], floors: Floors | None = None
+    reference: Mapping[str, Column], current: Mapping[str, Column], floors: EffectThresholds | None = None
 ) -> dict[str, ColumnDrift]:
     """Compare the columns of two profiles, in order of the reference, then new ones; nothing is ever raised
     or NaN.
     """
-    floors = floors or Floors()
+    floors = floors or EffectThresholds()
     found = {name: _compare(name, column, current.get(name), floors) for name, column in reference.items()}
     for name, column in current.items():
         if name not in reference:
@@ -152,7 +152,7 @@ def _compare(
     name: str,
     reference: Column,
     current: Column | None,
-    floors: Floors,
+    floors: EffectThresholds,
     together: float = 1.0,
 ) -> ColumnDrift:
     """Measure one column; the p-value is its own, and the verdict is open.
@@ -200,7 +200,7 @@ def _compare(
 
 
 def _compare_parts(
-    blank: ColumnDrift, reference: CompositeColumn, current: CompositeColumn, floors: Floors
+    blank: ColumnDrift, reference: CompositeColumn, current: CompositeColumn, floors: EffectThresholds
 ) -> ColumnDrift:
     """The part that speaks for a column: of those that chance does not explain the worst, else the likeliest."""
     parts = {
@@ -305,7 +305,9 @@ def _out_of_range(reference: Column, current: Column) -> float | None:
     return (beyond + current.positive_infinite + current.negative_infinite) / current.rows
 
 
-def _speaker(drift: ColumnDrift, js_of_values: float | None, floors: Floors) -> tuple[str, float | None, float | None]:
+def _speaker(
+    drift: ColumnDrift, js_of_values: float | None, floors: EffectThresholds
+) -> tuple[str, float | None, float | None]:
     """The measure that speaks for a column: its own one, unless only another one reaches its floor.
 
     The Jensen-Shannon distance counts the missing among its categories: it speaks of values only as far as these differ
@@ -333,17 +335,18 @@ def _speaker(drift: ColumnDrift, js_of_values: float | None, floors: Floors) -> 
     return name, value, floor
 
 
-def _more_missing(drift: ColumnDrift, floors: Floors) -> tuple[float, float] | None:
+def _more_missing(drift: ColumnDrift, floors: EffectThresholds) -> tuple[float, float] | None:
     return more_missing(drift.missing_reference or 0.0, drift.missing_current or 0.0, floors)
 
 
-def more_missing(before: float, after: float, floors: Floors) -> tuple[float, float] | None:
+def more_missing(before: float, after: float, floors: EffectThresholds) -> tuple[float, float] | None:
     """By how much the share of missing values rose, and what of that is no trifle; None for a trifle, and for a fall.
 
     What counts is a rise by the floor that multiplies the odds by its factor, so that 55 % to 88 % counts as 5 % to
     20 % does; and the death of a column, however few values it had.
 
-    >>> more_missing(0.05, 0.2, Floors()), more_missing(0.5, 0.56, Floors()), more_missing(0.08, 0.0, Floors())
+    >>> least = EffectThresholds()
+    >>> more_missing(0.05, 0.2, least), more_missing(0.5, 0.56, least), more_missing(0.08, 0.0, least)
     ((0.15000000000000002, 0.05), None, None)
     """
     rise = after - before
@@ -359,7 +362,7 @@ def _likeliest(drift: ColumnDrift) -> str | None:
     return min(chances, key=lambda test: chances[test], default=None)
 
 
-def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) -> ColumnDrift:
+def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: EffectThresholds) -> ColumnDrift:
     drift = replace(drift, more_missing=_is_missing_more(drift, columns, floors))
     if drift.value is None or drift.threshold is None:
         return replace(drift, p_value=p_value)
@@ -371,7 +374,7 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: Floors) ->
     return replace(drift, p_value=p_value, drifted=not (chance or trifle), reason=reason)
 
 
-def _is_missing_more(drift: ColumnDrift, columns: int, floors: Floors) -> bool:
+def _is_missing_more(drift: ColumnDrift, columns: int, floors: EffectThresholds) -> bool:
     """Whether more values are missing, by more than chance (Bonferroni's bound over tests and columns) and a trifle."""
     chance, tests = drift.p_values.get("missing"), sum(p is not None for p in drift.p_values.values())
     return chance is not None and chance * tests * columns < floors.chance and _more_missing(drift, floors) is not None

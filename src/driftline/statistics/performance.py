@@ -16,7 +16,7 @@ from driftline.statistics.between import BetweenBlocks
 from driftline.statistics.catalogue import CATALOGUE, performance_measures
 from driftline.statistics.intervals import wilson
 from driftline.statistics.measure import Measure
-from driftline.statistics.question import Question
+from driftline.statistics.request import MeasureRequest
 
 
 def size_of(value: float, low: float, high: float) -> tuple[float, float, float]:
@@ -60,7 +60,7 @@ def measures(
     found = {}
     for spec in asked:
         assert spec.function is not None
-        measure = spec.function(performance, Question(spec.name, confidence, positive, naive))
+        measure = spec.function(performance, MeasureRequest(spec.name, confidence, positive, naive))
         found[spec.name] = between.widened(measure, spec.of_blocks, spec.range)
     return found
 
@@ -113,7 +113,7 @@ def _each_against_the_rest(performance: Classification) -> dict[str, Classificat
 
 def label_coverage(labelled: int, predictions: int, *, confidence: float = 0.95) -> Measure:
     """Share of the predictions that have a label; Wilson."""
-    ask = Question("label_coverage", confidence, None)
+    ask = MeasureRequest("label_coverage", confidence, None)
     if predictions <= 0:
         return ask.no("no predictions")
     labelled = min(max(labelled, 0), predictions)

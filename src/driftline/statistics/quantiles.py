@@ -7,14 +7,14 @@ from driftline.sketches import GridSketch
 from driftline.sketches.moments import LARGEST
 from driftline.statistics.intervals import Interval, least_for_quantile, quantile_ranks
 from driftline.statistics.measure import Measure
-from driftline.statistics.question import NO_LABELS, TOO_LARGE, Question
+from driftline.statistics.request import NO_LABELS, TOO_LARGE, MeasureRequest
 
 _SMALLEST = 2.0**-126
 """Numbers nearer to 0 are told as 0, which they share a cell with or lie in a cell wider than 2^-7 of themselves."""
 
 
 def quantile_of(
-    sketch: GridSketch, q: float, ask: Question, *, rows: str = "labelled rows", none: str = NO_LABELS
+    sketch: GridSketch, q: float, ask: MeasureRequest, *, rows: str = "labelled rows", none: str = NO_LABELS
 ) -> Measure:
     """A quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the exact ranks
     that hold the quantile whatever the distribution, out to their cells' edges.
@@ -48,5 +48,5 @@ def latency_p95(profile: WindowProfile, *, confidence: float = 0.95) -> Measure:
     """
     seconds = profile.outputs.columns.get("latency_seconds")
     sketch = seconds.sketch if isinstance(seconds, NumericColumn) else GridSketch()
-    ask, none = Question("latency_p95", confidence, None), "no row says how long the model took (latency_seconds)"
+    ask, none = MeasureRequest("latency_p95", confidence, None), "no row says how long the model took (latency_seconds)"
     return quantile_of(sketch, 0.95, ask, rows="rows with a latency", none=none)

@@ -16,7 +16,7 @@ from driftline.sketches.moments import LARGEST
 from driftline.statistics.intervals import Interval, log_delta, skewed_reach
 from driftline.statistics.measure import Measure
 from driftline.statistics.quantiles import quantile_of
-from driftline.statistics.question import NO_LABELS, ONE_ROW, TOO_LARGE, Question
+from driftline.statistics.request import NO_LABELS, ONE_ROW, TOO_LARGE, MeasureRequest
 from driftline.statistics.tails import (
     Sums,
     likely_skewness,
@@ -32,7 +32,7 @@ _SMALLEST_RATIO = Fraction(1, 1 << 900)
 """A share of variance that is unexplained and nearer to 0 is told as 0: as floats its errors would be."""
 
 
-def mae(performance: Regression, ask: Question) -> Measure:
+def mae(performance: Regression, ask: MeasureRequest) -> Measure:
     """Mean absolute error, in units of the label; `mean_of_sizes`."""
     n = performance.count
     if n < 2:
@@ -61,7 +61,7 @@ def _sums(mean: float, sd: float, errors: GridSketch) -> Sums:
     return Sums(errors.count, mean, sd, skewness, smallest, largest)
 
 
-def rmse(performance: Regression, ask: Question) -> Measure:
+def rmse(performance: Regression, ask: MeasureRequest) -> Measure:
     """Root of the mean squared error, in units of the label; `mean_of_squares`."""
     n = performance.count
     if n < 2:
@@ -85,7 +85,7 @@ def _mean_square(performance: Regression, mse: Fraction, confidence: float) -> I
     return mean_of_squares(Sums(n, float(mse), sd, 0.0, 0.0, largest), confidence)
 
 
-def r2(performance: Regression, ask: Question) -> Measure:
+def r2(performance: Regression, ask: MeasureRequest) -> Measure:
     """Share of the labels' variance that the predictions explain; 1 at most, below 0 for worse than their
     mean.
 
@@ -130,7 +130,7 @@ def r2(performance: Regression, ask: Question) -> Measure:
     return ask.yes(1 - ratio, Interval(1 - high, 1 - low), n)
 
 
-def bias(performance: Regression, ask: Question) -> Measure:
+def bias(performance: Regression, ask: MeasureRequest) -> Measure:
     """Mean error; `mean_of_rows`."""
     n, errors = performance.count, performance.errors
     if errors.mean is None or errors.sd is None:
@@ -141,7 +141,7 @@ def bias(performance: Regression, ask: Question) -> Measure:
     return ask.yes(errors.mean, mean_of_rows(rows, ask.confidence), n)
 
 
-def mape(performance: Regression, ask: Question) -> Measure:
+def mape(performance: Regression, ask: MeasureRequest) -> Measure:
     """Mean of abs(error / label), 0.1 for ten per cent, of the rows whose label is not 0; `mean_of_sizes`.
 
     Labels nearer to 0 than 10^-9 are left out: n says how many rows are not. Small labels weigh heavily all the same; a
@@ -160,7 +160,7 @@ def mape(performance: Regression, ask: Question) -> Measure:
     return ask.yes(relative.mean, mean_of_sizes(rows, ask.confidence), n)
 
 
-def wape(performance: Regression, ask: Question) -> Measure:
+def wape(performance: Regression, ask: MeasureRequest) -> Measure:
     """Sum of the sizes of errors over the sum of the sizes of labels, 0.1 for ten per cent (Kolassa & Schütz 2007).
 
     Where labels are of unlike sizes it is what the large ones are off by; the MAPE is what each is off by. The delta
@@ -188,7 +188,7 @@ def wape(performance: Regression, ask: Question) -> Measure:
     return ask.yes(value, Interval(max(bounds.low - missed, 0.0), bounds.high), n)
 
 
-def mase(performance: Regression, ask: Question) -> Measure:
+def mase(performance: Regression, ask: MeasureRequest) -> Measure:
     """The MAE over that of a naive forecast on the reference (Hyndman & Koehler 2006): below 1, the model is nearer
     than to say that each label is the one before it.
 
@@ -210,26 +210,26 @@ def _capped(sums: Moments) -> bool:
     return sums.squares.fraction >= LARGEST**2
 
 
-def error_p10(performance: Regression, ask: Question) -> Measure:
+def error_p10(performance: Regression, ask: MeasureRequest) -> Measure:
     """The error that a tenth of the rows lie below; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.1, ask)
 
 
-def error_p50(performance: Regression, ask: Question) -> Measure:
+def error_p50(performance: Regression, ask: MeasureRequest) -> Measure:
     """The median error; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.5, ask)
 
 
-def error_p90(performance: Regression, ask: Question) -> Measure:
+def error_p90(performance: Regression, ask: MeasureRequest) -> Measure:
     """The error that nine tenths of the rows lie below; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.9, ask)
 
 
-def median_absolute_error(performance: Regression, ask: Question) -> Measure:
+def median_absolute_error(performance: Regression, ask: MeasureRequest) -> Measure:
     """The size of error that half of the rows stay below; see `quantile_of`."""
     return quantile_of(performance.residuals.folded(), 0.5, ask)
 
 
-def absolute_error_p90(performance: Regression, ask: Question) -> Measure:
+def absolute_error_p90(performance: Regression, ask: MeasureRequest) -> Measure:
     """The size of error that nine tenths of the rows stay below; see `quantile_of`."""
     return quantile_of(performance.residuals.folded(), 0.9, ask)

@@ -21,7 +21,7 @@ from driftline.sketches.grid import union_of_cells
 from driftline.statistics.binomial import exact
 from driftline.statistics.intervals import Interval, logit_delta, wilson
 from driftline.statistics.measure import Measure
-from driftline.statistics.question import NO_LABELS, NO_SCORES, ONE_ROW, Question
+from driftline.statistics.request import NO_LABELS, NO_SCORES, ONE_ROW, MeasureRequest
 from driftline.statistics.special import normal_quantile
 from driftline.statistics.tails import Sums, likely_skewness, mean_within
 
@@ -37,7 +37,7 @@ _CERTAIN_GAP = 1.5
 _Floats = npt.NDArray[np.float64]
 
 
-def roc_auc(performance: Classification, ask: Question) -> Measure:
+def roc_auc(performance: Classification, ask: MeasureRequest) -> Measure:
     """Chance that a row of the class scores above one that is not, ties counting half; DeLong (1988) from the
     grids.
 
@@ -112,7 +112,7 @@ def _hanley_mcneil(auc: float, m: float, n: float, confidence: float) -> Interva
     return Interval(last(0.0), last(1.0))
 
 
-def log_loss(performance: Classification, ask: Question) -> Measure:
+def log_loss(performance: Classification, ask: MeasureRequest) -> Measure:
     """Mean of -ln of the probability given to the true class, in nats, of the rows that have scores (see
     `Classification`); `mean_within` what the scores could have cost had the labels been others.
     """
@@ -162,7 +162,7 @@ def _expit(logit: float) -> float:
     return 1 / (1 + math.exp(min(-logit, 700.0)))
 
 
-def average_precision(performance: Classification, ask: Question) -> Measure:
+def average_precision(performance: Classification, ask: MeasureRequest) -> Measure:
     """Area under the curve of precision over recall as a sum of steps, in (0, 1]; ties are one step, and so are the
     scores of a cell, of which the interval allows for any order.
 
@@ -217,7 +217,7 @@ def _any_order(
     return max(-found[0], 0.0), max(found[1], 0.0)
 
 
-def gain_10(performance: Classification, ask: Question) -> Measure:
+def gain_10(performance: Classification, ask: MeasureRequest) -> Measure:
     """Share of the positive rows among the tenth of rows with the highest scores, in [0, 1].
 
     Of rows that tie at the edge of the tenth, as large a part is taken as fits. The interval is the delta method on the
@@ -253,7 +253,7 @@ def gains(performance: Classification, positive: str) -> tuple[float, ...]:
     """The share of the positive rows among the tenth, the two tenths and so on to all rows with the highest scores,
     shape (10,), each in [0, 1]; `gain_10` is the first. Empty where there is no such measure.
     """
-    pair = _scored(performance, Question("gain_10", 0.95, positive))
+    pair = _scored(performance, MeasureRequest("gain_10", 0.95, positive))
     if isinstance(pair, Measure):
         return ()
     _, positives, negatives = _on_cells(pair)
@@ -261,7 +261,7 @@ def gains(performance: Classification, positive: str) -> tuple[float, ...]:
     return tuple(min(float(positives @ _taken(both, tenth / 10)) / n, 1.0) for tenth in range(1, 11))
 
 
-def lift_10(performance: Classification, ask: Question) -> Measure:
+def lift_10(performance: Classification, ask: MeasureRequest) -> Measure:
     """How many times more often rows are positive among the tenth with the highest scores than among all: `gain_10`
     over 0.1.
     """
@@ -271,7 +271,7 @@ def lift_10(performance: Classification, ask: Question) -> Measure:
     return ask.yes(gain.value / _TOP, Interval(gain.low / _TOP, gain.high / _TOP), gain.n)
 
 
-def brier(performance: Classification, ask: Question) -> Measure:
+def brier(performance: Classification, ask: MeasureRequest) -> Measure:
     """Mean squared error of the probabilities, of the rows that have scores; `mean_within`.
 
     Binary: (p - y)², in [0, 1]. Multiclass: its sum over the classes, in [0, 2] (Brier 1950); what a row's scores leave
@@ -288,7 +288,7 @@ def brier(performance: Classification, ask: Question) -> Measure:
     return ask.yes(errors.mean, _mean_loss(errors, worst, ask.confidence), errors.count)
 
 
-def calibration_error(performance: Classification, ask: Question) -> Measure:
+def calibration_error(performance: Classification, ask: MeasureRequest) -> Measure:
     """Expected calibration error: the mean gap between score and share of positive rows in ten bins of equal width, in
     [0, 1] (Naeini, Cooper & Hauskrecht 2015).
 
@@ -331,7 +331,7 @@ def calibration_bins(
     performance: Classification, positive: str, *, confidence: float = 0.95
 ) -> tuple[CalibrationBin, ...]:
     """What `calibration_error` adds up, a bin after another by score; empty where there is no such measure."""
-    pair = _scored(performance, Question("calibration_error", confidence, positive))
+    pair = _scored(performance, MeasureRequest("calibration_error", confidence, positive))
     if isinstance(pair, Measure):
         return ()
     return tuple(
@@ -386,7 +386,7 @@ def scores_of(performance: Classification, name: str) -> ScorePair | None:
     return others[0].turned() if len(classes | performance.scores.keys() | {name}) <= 2 else None
 
 
-def _scored(performance: Classification, ask: Question) -> ScorePair | Measure:
+def _scored(performance: Classification, ask: MeasureRequest) -> ScorePair | Measure:
     """The scores of the positive class on rows of both kinds, or why there are none."""
     if not performance.count:
         return ask.no(NO_LABELS)

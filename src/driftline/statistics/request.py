@@ -15,7 +15,7 @@ TOO_LARGE = "the numbers are too large to be measured"
 ONE_ROW = "one labelled row has no interval; two are needed"
 
 
-class Question(NamedTuple):
+class MeasureRequest(NamedTuple):
     """What a measure is asked: its name, the confidence of its interval, the class that is positive, if one is, and
     what a naive forecast errs by on the reference.
     """

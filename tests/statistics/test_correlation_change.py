@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from driftline.statistics.dependence import Dependence, compare_dependence
+from driftline.statistics.correlation_change import Dependence, compare_dependence
 
 Floats = npt.NDArray[np.float64]
 Make = Callable[[np.random.Generator, int], pl.DataFrame]

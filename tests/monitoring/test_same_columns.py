@@ -187,14 +187,14 @@ def test_a_rebuild_gives_the_same_bytes(both: tuple[Report, Service, WindowSumma
 
 @pytest.mark.parametrize("came", [[1.0, "2"], {"a": 1.0}, "1 2 3", 7, [[1.0]], [True]])
 def test_what_is_no_list_of_numbers_is_refused(both: tuple[Report, Service, WindowSummary], came: Any) -> None:
-    row = {"features": {"vectors": came}, "prediction": 1}
+    row = {"id": "x", "features": {"vectors": came}, "prediction": 1}
     with pytest.raises(EventError, match="this feature is an embedding: a list of numbers, or null"):
         deliver(both[1], "predictions", [row])
 
 
 def test_free_text_may_be_long_and_categories_not(both: tuple[Report, Service, WindowSummary]) -> None:
     schema, long = both[1].models["m"].schema, "a long story " * 1000
-    rows = [{"features": {name: long}, "prediction": 1} for name in ("free text", "categories")]
+    rows = [{"id": name, "features": {name: long}, "prediction": 1} for name in ("free text", "categories")]
     parsed = parse_predictions(rows, schema, arrived=datetime.now(UTC))
     assert [one.features["free text"] for one in parsed.good] == [long]
     [(refused, _)] = parsed.refused

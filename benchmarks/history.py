@@ -15,7 +15,6 @@ import gc
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -60,9 +59,6 @@ BEGIN, END = "<!-- history: python -m benchmarks.history --write -->", "<!-- end
 START, HOUR = datetime(2025, 1, 1, tzinfo=UTC), timedelta(hours=1)
 ROWS_OF_A_WINDOW = 8
 TIMES = 9
-MOST_RATIO = 1.5
-"""What a history of ten times the length may cost at most, as a ratio of the times."""
-
 CONFIG = """
 models:
 {models}
@@ -365,9 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _write_page(table: str) -> None:
-    at = f"{clock.now():%Y-%m-%d %H:%M} UTC"
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    note = f"Measured {at}, at commit {commit.strip()}; load average {os.getloadavg()[0]:.1f}."
+    note = f"Measured {clock.now():%Y-%m-%d %H:%M} UTC; load average {os.getloadavg()[0]:.1f}."
     text = re.sub(
         rf"{re.escape(BEGIN)}.*?{re.escape(END)}",
         lambda _: f"{BEGIN}\n\n{table}\n\n{note}\n\n{END}",

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import backfill, chart, false_alarms, measure, report
+from benchmarks import backfill, chart, false_alarms, history, measure, report
 from benchmarks.bench import measure_case, skip_reason
 from benchmarks.chart import draw
 from benchmarks.contenders import (
@@ -520,3 +520,16 @@ def test_a_small_load_of_history_is_told_once_and_pages_for_what_goes_on_only() 
         "| pagerduty | 1 | 1 | 0 | 0 |",
     ]
     assert backfill.PAGE.read_text().count(backfill.BEGIN) == backfill.PAGE.read_text().count(backfill.END) == 1
+
+
+def test_answers_with_two_histories_stand_beside_each_other() -> None:
+    short, long = history.History(1, 30, 2), history.History(1, 60, 2)
+    lines = history.compared(short, long)
+    assert is_well_formed("\n".join(history.said(short, long, lines)))
+    assert [one.what for one in lines] == list(history.ASKED) and all(one.short > 0 for one in lines)
+    assert lines[0].ratio == lines[0].long / lines[0].short
+    passes = history.passes(short)
+    assert 0 < passes[0] < passes[1]  # a late label is work, nothing is none
+    assert is_well_formed("\n".join(history.said_of_passes(short, long, passes, passes)))
+    page = history.PAGE.read_text()
+    assert page.count(history.BEGIN) == page.count(history.END) == 1

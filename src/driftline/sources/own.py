@@ -141,7 +141,7 @@ def replicates_apart(
         try:
             done = subprocess.run(command, capture_output=True, timeout=limit.total_seconds(), check=False)
         except subprocess.TimeoutExpired:
-            problem = f"{place} took longer than {limit.total_seconds():g} s for {DRAWS + 1} calls"
+            problem = f"{place} took longer than {length(limit)} for {DRAWS + 1} calls"
             return Replicates(None, n, problem=problem)
         answer = folder / "answer.json"
         if not answer.exists():

@@ -53,6 +53,7 @@ from driftline.web.vitals import Vitals
 _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
 _ALERTS = Query(_PAGE_LIMIT, ge=1, le=_PAGE_LIMIT, description="How many at most; the header Link says where more are.")
+_BEFORE = Query(None, description="The id of an alert: those that follow it in the list.")
 _AlertStatus = Literal["firing", "resolved", "corrected"] | None
 
 _ERROR = {
@@ -126,7 +127,7 @@ def _answers(service: Service) -> APIRouter:
 
     @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
     def model_alerts(
-        request: Request, model: str, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = None
+        request: Request, model: str, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = _BEFORE
     ) -> Response:
         return _listed(request, service.views.alerts(model, status=status, limit=limit, before=before), limit)
 
@@ -137,7 +138,7 @@ def _answers(service: Service) -> APIRouter:
 
     @router.get("/alerts", summary="The alerts of all models, the newest window first.")
     def alerts(
-        request: Request, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = None
+        request: Request, status: _AlertStatus = None, limit: int = _ALERTS, before: str | None = _BEFORE
     ) -> Response:
         return _listed(request, service.views.alerts(status=status, limit=limit, before=before), limit)
 

@@ -60,7 +60,7 @@ def test_a_function_in_another_process_says_what_it_says_in_this(file: Path) -> 
         ("nothing", "the function returned None; allowed is a finite number"),
         ("nan", "the function returned nan; allowed is a finite number"),
         ("rihgt", "Did you mean 'right'?"),
-        ("forever", "took longer than 2 s"),
+        ("forever", "took longer than 2 seconds"),
     ],
 )
 def test_what_goes_wrong_is_a_reason(file: Path, name: str, problem: str) -> None:

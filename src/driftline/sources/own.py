@@ -21,6 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline.sources.functions import load_function
+from driftline.text.durations import length
 
 DRAWS = 200
 """Resamples of the rows, from which the interval comes."""

@@ -503,6 +503,7 @@ def test_errors_that_are_counted_as_smaller_ones_have_no_value_but_a_reason() ->
     label, error = rng.normal(size=100), rng.normal(size=100)
     for scale in (1e42, 1e150):
         found = measures(Regression.of(pl.Series(label * scale), pl.Series((label + error) * scale)))
+        del found["mase"]  # needs a reference first
         assert {measure.problem for measure in found.values()} == {"the numbers are too large to be measured"}
     found = measures(Regression.of(pl.Series([*label, 1e200]), pl.Series([*(label + error), 0.0])))
     assert found["mae"].value is None and found["r2"].value is None

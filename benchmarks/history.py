@@ -32,7 +32,7 @@ from starlette.testclient import TestClient
 
 from driftline import clock
 from driftline.config.load import load
-from driftline.events import Label, Prediction
+from driftline.events import WHOLE, Label, Prediction, Slice
 from driftline.monitoring.draining import drain
 from driftline.monitoring.ingest import profile_predictions
 from driftline.monitoring.judging import judge_windows, refresh_labels
@@ -156,7 +156,9 @@ def _predictions(model: MonitoredModel, window: int) -> list[Prediction]:
 
 def _fill(state: State, model: MonitoredModel, windows: int) -> None:
     """Write settled windows as the worker leaves them: all of one profile, judged well by every rule."""
-    [(window, profile)] = [(key[0], one) for key, one in profile_predictions(model, _predictions(model, 0)).items()]
+    [(window, profile)] = [
+        (key[0], one.whole) for key, one in profile_predictions(model, _predictions(model, 0)).items()
+    ]
     body, profile_body = _summary_of(model, profile, window), encode(profile)
     rows, summaries, judgements = [], [], []
     for place in range(windows):
@@ -164,7 +166,9 @@ def _fill(state: State, model: MonitoredModel, windows: int) -> None:
         row = WindowRow(model.name, start, "v1", end, ROWS_OF_A_WINDOW, 0, profile_body, False, True, revision=1)
         rows.append(_values(row))
         seen = msgspec.msgpack.encode({**body, "start": start, "end": end})
-        summaries += [{"model": model.name, "start": start, "version": one, "body": seen} for one in ("v1", "*")]
+        summaries += [
+            {"model": model.name, "start": start, "slice": one, "body": seen} for one in (Slice(version="v1"), WHOLE)
+        ]
         judgements += [
             _values(_judgement(model.name, rule.name, place, rule.threshold, ok=True)) for rule in model.config.rules
         ]

@@ -58,6 +58,7 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
     ("serve",): [(2, "serve --config nowhere.yaml")],  # one that serves has a test of its own
     ("rebuild",): [(0, f"rebuild {MODEL}"), (0, f"rebuild {MODEL} --json")],
     ("alerts",): [(1, "alerts"), (1, "alerts --all"), (1, "alerts --json")],
+    ("models",): [(0, "models"), (0, "models --json")],
     ("ack",): [(2, "ack nobody --reason x --by me")],
     ("silence", "add"): [(0, "silence add --match model=* --for 1h --reason x --by me")],
     ("silence", "list"): [(0, "silence list")],
@@ -326,7 +327,15 @@ def until_healthy(port: int) -> None:
 def test_a_folder_in_which_no_service_worked_is_told_and_left_alone(folder: Path, place: str) -> None:
     """A mistyped --data said "No alert is firing", with exit code 0, and made a new state there."""
     (folder / "empty").mkdir(exist_ok=True)
-    rest = ["alerts", "alerts --json", "challengers", f"rebuild {MODEL}", f"card {MODEL}", "ack x --reason r --by me"]
+    rest = [
+        "alerts",
+        "alerts --json",
+        "models",
+        "challengers",
+        f"rebuild {MODEL}",
+        f"card {MODEL}",
+        "ack x --reason r --by me",
+    ]
     calls = [*(f"{words} --data {place}" for words in rest), f"silence --data {place} list"]
     for call, (code, said) in zip(calls, run(folder, "read", [call.split() for call in calls]), strict=True):
         assert (call, code) == (call, 2)

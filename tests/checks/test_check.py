@@ -549,7 +549,12 @@ BROKEN: dict[str, tuple[list[Any], list[Any], bool, str]] = {
     "embeddings become numbers": ([[1], [2]] * 60, [1, 2] * 60, True, "changed its kind: embedding"),
     "lists of texts": ([["a"], ["b"]] * 60, [["c"], ["d"]] * 60, False, "are not compared"),
     "weekends alone": ([date(2013, 1, 1) + timedelta(days=i) for i in range(N)], SUNDAYS, True, "it is significant"),
-    "free texts": ([f"we saw {i} cats today" for i in range(N)], [f"{i} CATS!" for i in range(N)], True, "it is significant"),
+    "free texts": (
+        [f"we saw {i} cats today" for i in range(N)],
+        [f"{i} CATS!" for i in range(N)],
+        True,
+        "it is significant",
+    ),
     "a million kinds": (MANY, MANY[::-1], False, "identifier"),
     "huge and tiny": ([1e308, -1e308, 5e-324] * 40, [1e308, -1e308, 5e-324] * 40, False, "below 0.10"),
     "tiny moves": ([5e-324, 1e-323] * 60, [1e-310, 2e-310] * 60, False, "below 0.10"),

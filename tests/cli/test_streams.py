@@ -351,7 +351,7 @@ def test_a_rebuild_that_fails_leaves_no_lock(
         raise ArithmeticError
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("driftline.cli.rebuild.rebuild", broken)
+    monkeypatch.setattr("driftline.monitoring.rebuild.rebuild", broken)
     with pytest.raises(SystemExit) as ended:
         cli.main(["rebuild", MODEL])
     assert ended.value.code == 70 and "ArithmeticError" in capsys.readouterr().err

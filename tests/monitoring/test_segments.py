@@ -236,7 +236,7 @@ def test_a_state_of_an_earlier_release_gets_its_segments_from_the_log(tmp_path: 
     service.stop()
     service = Service(seasons_config(tmp_path, WHOLE_RULE, ALL_RULE))
     assert service.models[MODEL].rebuild
-    service._catch_up(MODEL)
+    service.worker.catch_up(MODEL)
     assert [alert.segment for alert in alerts(service)] == ["season=winter"]
     assert windows(service, "season:winter")[0].summary.performance["accuracy"].value == 0.5
     assert rebuild(service.models[MODEL], service.state).differing == ()

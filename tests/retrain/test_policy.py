@@ -145,7 +145,7 @@ def test_seattle() -> None:
 def test_an_unknown_class() -> None:
     assert (
         label_fault({"a": 9, "b": 9}, {"a": 60, "b": 30, "c": 5})
-        == "5 % of the labels are 'c', which the reference does not know"
+        == "5.3 % of the labels are 'c', which the reference does not know"
     )
     assert label_fault({"a": 9}, {"a": 90, "c": 4}) == ""
     assert label_fault({"a": 9}, {"a": 1000, "c": 5}) == ""

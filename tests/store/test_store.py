@@ -21,6 +21,7 @@ from driftline.store.database import open_database
 from driftline.store.log import EventLog
 from driftline.store.logged import LoggedLabel, LoggedPrediction
 from driftline.store.outbox import Outbox
+from driftline.store.overview import Overview
 from driftline.store.state import KnownPrediction, State
 from driftline.store.tables import METADATA
 
@@ -78,7 +79,11 @@ def test_what_was_known_of_all_versions_and_of_each_is_known_of_these_slices(tmp
     )
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     with State(open_database(url(tmp_path))).read() as read:
-        assert read.summaries_of("m", epoch) == {WHOLE: b"\x01", Slice(""): b"\x02", Slice("a b%"): b"\x03"}
+        assert Overview(read.connection).summaries({"m": epoch})["m"] == {
+            WHOLE: b"\x01",
+            Slice(""): b"\x02",
+            Slice("a b%"): b"\x03",
+        }
         assert [one.slice for one in (*read.judgements("m"), *read.alerts("m"))] == [WHOLE, WHOLE]
         assert read.breaches_in_a_row("m", "low") == 1
         [row] = read.windows("m")

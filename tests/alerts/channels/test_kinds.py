@@ -30,6 +30,7 @@ print(json.dumps([name for name in ("httpx", "smtplib", "jinja2", "PIL", "appris
 """
 
 
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # Apprise's
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kind_says_what_its_keys_are_and_opens_a_channel(name: str) -> None:
     kind = kind_of(name)

@@ -51,7 +51,11 @@ def rests_on_labels(measure: str) -> bool:
 
     >>> rests_on_labels("accuracy"), rests_on_labels("label_drift"), rests_on_labels("label_coverage")
     (True, True, False)
+    >>> rests_on_labels("drift.age"), rests_on_labels("cost")  # of a feature, and a measure of one's own
+    (False, True)
     """
+    if feature_measure(measure) is not None:
+        return False
     return measure not in CATALOGUE or CATALOGUE[measure].rests_on_labels
 
 

@@ -110,7 +110,7 @@ class Entry:
         To have given no score is no error, and no row to compare by.
         """
         lacking = np.zeros(len(self.answered), np.bool_)
-        if CATALOGUE[measure].needs_scores and self.answered.any():
+        if measure in CATALOGUE and CATALOGUE[measure].needs_scores and self.answered.any():
             for score in self.scores.values():
                 fits = (score >= 0) & (score <= 1)
                 if fits[self.answered].mean() > _MOSTLY:

@@ -323,13 +323,14 @@ def lower_is_better(name: str) -> bool:
 
 
 def depends_on_positive(name: str) -> bool:
-    """Whether it matters to a comparison of two models by a measure which class is positive.
+    """Whether it matters to a comparison of two models by a measure which class is positive; a measure of one's own is
+    not asked.
 
     >>> depends_on_positive("recall"), depends_on_positive("brier"), depends_on_positive("accuracy")
     (True, True, False)
     """
-    spec = CATALOGUE[name]
-    return spec.needs_scores or (spec.paired is not None and spec.paired.of_positive)
+    spec = CATALOGUE.get(name)
+    return spec is not None and (spec.needs_scores or (spec.paired is not None and spec.paired.of_positive))
 
 
 def least_change(name: str, reference: float, mae: float | None = None) -> float:

@@ -101,7 +101,8 @@ def difference(
 def rarest_of(measure: str, first: Answers, second: Answers, positive: str | None = None) -> tuple[str, int] | None:
     """The class with the fewest rows of those that carry a measure, and how many; None for a measure of all rows alike.
 
-    They are the rows of a class, for precision those that a model predicts to be of it.
+    They are the rows of a class, for precision those that a model predicts to be of it. A measure of one's own is taken
+    as one of all rows alike.
 
     >>> labels = np.array(["a"] * 3 + ["b"] * 7)
     >>> rarest_of("recall", Answers(labels, labels), Answers(labels, labels), "b")
@@ -109,8 +110,7 @@ def rarest_of(measure: str, first: Answers, second: Answers, positive: str | Non
     >>> rarest_of("roc_auc", Answers(labels, labels), Answers(labels, labels), "b")
     ('a', 3)
     """
-    made = _compared_by(measure)
-    if made.carried_by == "rows":
+    if measure not in CATALOGUE or (made := _compared_by(measure)).carried_by == "rows":
         return None
     there = [first.predictions, second.predictions] if made.carried_by == "predicted" else [first.labels]
     alone = made.of_positive

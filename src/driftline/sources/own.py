@@ -65,7 +65,7 @@ def replicates_of(
     such as those without a row of a rare class.
 
     >>> replicates_of(lambda rows: (rows["label"] == rows["prediction"]).mean(), pl.DataFrame())
-    Replicates(value=None, n=0, blocks=0, draws=(), problem='no labelled rows')
+    Replicates(value=None, n=0, blocks=0, draws=(), problem='no labelled rows', of=())
     """
     n = rows.height
     if not n:

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import pytest
 import trove_classifiers
 
+import driftline
 from driftline.statistics import DISTANCES, TESTS
 from driftline.statistics.catalogue import performance_measures, rule_measures
 
@@ -268,3 +269,10 @@ def test_pages_are_held_to_what_they_show(tmp_path: Path, command: str, shown: s
         check=False,
     )
     assert ("2 passed" in done.stdout) if passes else ("1 failed, 1 passed" in done.stdout), done.stdout
+
+
+def test_every_public_name_is_there_under_one_home() -> None:
+    """What users have to name; what a page shows of it is run with the page."""
+    for name in driftline.__all__:
+        assert getattr(driftline, name).__module__.startswith(driftline._HOMES[name]), name
+    assert set(driftline._HOMES) == set(driftline.__all__) <= set(dir(driftline))

@@ -10,12 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from driftline.checks.api import check
+    from driftline.checks.report import Report
     from driftline.client import Monitor
-    from driftline.errors import DriftlineError
+    from driftline.errors import AlertsFound, DriftlineError, UsageError
+    from driftline.rules import Rule
+    from driftline.statistics import EffectThresholds
 
-_HOMES = {"Monitor": "driftline.client", "check": "driftline.checks.api", "DriftlineError": "driftline.errors"}
+_HOMES = {
+    "AlertsFound": "driftline.errors",
+    "DriftlineError": "driftline.errors",
+    "EffectThresholds": "driftline.statistics",
+    "Monitor": "driftline.client",
+    "Report": "driftline.checks.report",
+    "Rule": "driftline.rules",
+    "UsageError": "driftline.errors",
+    "check": "driftline.checks.api",
+}
 
-__all__ = ["DriftlineError", "Monitor", "check"]
+__all__ = ["AlertsFound", "DriftlineError", "EffectThresholds", "Monitor", "Report", "Rule", "UsageError", "check"]
 
 
 def __getattr__(name: str) -> Any:

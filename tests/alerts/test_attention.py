@@ -25,8 +25,8 @@ from driftline.rules import ChangeKind, Severity
 from driftline.service.runtime import Service
 from driftline.views.reader import read_alerts
 from driftline.web.app import create_app
-from tests.alerts.test_delivery import Receiver
 from tests.support.churn import MODEL, prediction, write_config
+from tests.support.receiver import Server
 from tests.support.steps import NOW, deliver, send_day, work
 
 
@@ -130,7 +130,7 @@ def test_what_is_no_silence_is_refused(client: TestClient, change: dict[str, Any
 
 
 def test_a_silenced_alert_is_told_when_the_silence_ends(tmp_path: Path, wait: Callable[..., None]) -> None:
-    receiver = Receiver()
+    receiver = Server()
     service = Service(load(write_config(tmp_path, f'notify: [{{webhook: "{receiver.url}", severity: [page]}}]')))
     client = TestClient(create_app(service))
     made = client.post("/api/v1/silences", json={"match": {"model": "*"}, "by": "ann", "reason": "x", "for": "2h"})
@@ -142,7 +142,7 @@ def test_a_silenced_alert_is_told_when_the_silence_ends(tmp_path: Path, wait: Ca
     assert receiver.got == []
     client.delete(f"/api/v1/silences/{made.json()['id']}")
     wait(lambda: bool(receiver.got))
-    [(_, message)] = receiver.got
+    [message] = [one.json for one in receiver.got]
     assert (message["event"], message["alert"]["muted"]) == ("fired", "")
     [alert] = service.views.alerts(MODEL, status="firing")
     assert [step.kind for step in alert.history] == ["fired", "muted", "unmuted"]
@@ -194,7 +194,7 @@ def test_the_command_line_lists_acknowledges_and_silences(firing: Service, tmp_p
 def test_a_test_message_reaches_its_receiver_or_says_why_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    receiver = Receiver()
+    receiver = Server()
     more = f'notify:\n  - {{webhook: "{receiver.url}", name: ops}}\n  - {{webhook: "http://127.0.0.1:9/", name: gone}}'
     path = str(write_config(tmp_path, more))
 
@@ -204,7 +204,7 @@ def test_a_test_message_reaches_its_receiver_or_says_why_not(
         return left.value.code
 
     assert notify("ops") == 0
-    [(_, message)] = receiver.got
+    [message] = [one.json for one in receiver.got]
     assert message["title"] == "🔔 Test: This is a test of Driftline; nothing is wrong."
     assert notify("gone") == 2
     assert notify("nobody") == 2
@@ -311,7 +311,7 @@ def test_alerts_of_what_is_configured_no_longer_end(firing: Service) -> None:
 
 
 def test_what_a_receiver_was_told_survives_a_restart(tmp_path: Path, wait: Callable[..., None]) -> None:
-    receiver = Receiver()
+    receiver = Server()
     config = load(write_config(tmp_path, f'notify: [{{webhook: "{receiver.url}", severity: [page]}}]'))
     for _ in range(2):
         service = Service(config)
@@ -321,7 +321,7 @@ def test_what_a_receiver_was_told_survives_a_restart(tmp_path: Path, wait: Calla
         service.wake()
         wait(lambda: bool(receiver.got) and service.idle)  # noqa: B023 - called before the next turn
         service.stop()
-    assert [message["event"] for _, message in receiver.got] == ["fired"]
+    assert [one.json["event"] for one in receiver.got] == ["fired"]
     receiver.close()
 
 

@@ -22,8 +22,8 @@ from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.summary import MeasureView, WindowSummary
 from driftline.service.runtime import Service
 from driftline.store.state import WindowRow
-from tests.alerts.test_delivery import Receiver
 from tests.support.churn import MODEL, START, label, prediction, write_config
+from tests.support.receiver import Answer, Server
 from tests.support.seasons import seasons_config, send
 from tests.support.servers import Prometheus, until
 from tests.support.steps import deliver, send_day, work
@@ -163,7 +163,7 @@ def test_a_running_service_pushes_by_itself(tmp_path: Path, prometheus: Promethe
     ("status", "error"), [(400, RefusedError), (404, RefusedError), (429, UnavailableError), (500, UnavailableError)]
 )
 def test_what_an_answer_means(status: int, error: type[Exception]) -> None:
-    receiver = Receiver(status)
+    receiver = Server(Answer(status))
     with pytest.raises(error) as caught:
         RemoteWriter(receiver.url + "?token=SECRET").push([Series("a", {}, [(0, 1.0)])])
     assert type(caught.value) is error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -15,10 +15,7 @@ from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask, ask_unless, bearer
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request, RunnerKind
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
+from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 _LONGEST_NOTE = 1_000
 _THERE = 409
@@ -86,7 +83,7 @@ class Airflow:
         return ask("POST", where, _Token, credentials, hidden=[self.password]).access_token
 
 
-def _open(section: AirflowSection, config: RetrainConfig) -> Airflow:
+def _open(section: AirflowSection, config: RunOptions) -> Airflow:
     del config
     username, password, token = (secret(one or "") for one in (section.username, section.password, section.token))
     return Airflow(section.url, section.dag, username, password, token)

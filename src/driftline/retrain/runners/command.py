@@ -8,17 +8,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from msgspec import Meta
 
 from driftline.errors import UsageError
 from driftline.fields import Text
 from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, here, start_run
-from driftline.retrain.runners.runner import Request, RunnerKind, check_words
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
+from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions, check_words
 
 _NAMED = re.compile(r"\{(?:project|run|python)\}")
 
@@ -56,7 +53,7 @@ class Command:
         return start_run(request, folder, steps, self.limits, self.surroundings)
 
 
-def _open(commands: list[list[str]], config: RetrainConfig) -> Command:
+def _open(commands: list[list[str]], config: RunOptions) -> Command:
     return Command(commands, *here(config))
 
 

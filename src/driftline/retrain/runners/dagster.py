@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -14,10 +14,7 @@ from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request, RunnerKind
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
+from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 TAG = "driftline/"
 """What the names of our tags begin with: ``driftline/request_id``, ``driftline/model`` …"""
@@ -129,7 +126,7 @@ def _messages(errors: tuple[dict[str, Any], ...]) -> str:
     return "; ".join(" ".join(str(error.get("message", "")).split()) for error in errors)[:_SHOWN_LENGTH]
 
 
-def _open(section: DagsterSection, config: RetrainConfig) -> Dagster:
+def _open(section: DagsterSection, config: RunOptions) -> Dagster:
     del config
     return Dagster(section.url, section.job, section.location, section.repository, secret(section.token or ""))
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from driftline.errors import UsageError
 from driftline.fields import Text
 from driftline.retrain.runners import call
 from driftline.retrain.runners.run import Limits, Run, Step, Surroundings, here, start_run
-from driftline.retrain.runners.runner import Request, RunnerKind
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
+from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class Function:
         return start_run(request, folder, [Step(self.target, words)], self.limits, self.surroundings)
 
 
-def _open(target: str, config: RetrainConfig) -> Function:
+def _open(target: str, config: RunOptions) -> Function:
     return Function(target, *here(config))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,10 +14,7 @@ from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask_unless, bearer, post
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request, RunnerKind
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
+from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 EVENT = "driftline-retrain"
 
@@ -91,7 +87,7 @@ class GitHub:
         }
 
 
-def _open(section: GitHubSection, config: RetrainConfig) -> GitHub:
+def _open(section: GitHubSection, config: RunOptions) -> GitHub:
     del config
     return GitHub(section.repository, secret(section.token), section.url)
 

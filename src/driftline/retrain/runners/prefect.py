@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -15,10 +15,7 @@ from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask, bearer
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request, RunnerKind
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
+from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 
 class _Deployment(msgspec.Struct, frozen=True):
@@ -70,7 +67,7 @@ class Prefect:
         mark(folder)
 
 
-def _open(section: PrefectSection, config: RetrainConfig) -> Prefect:
+def _open(section: PrefectSection, config: RunOptions) -> Prefect:
     del config
     return Prefect(section.url, section.deployment, secret(section.token or ""))
 

@@ -11,21 +11,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from driftline.environment import environment
 from driftline.errors import ConflictError, DataError, StorageError, UsageError
 from driftline.retrain.runners import supervisor
-from driftline.retrain.runners.runner import REQUEST, Outcome, Request, read_result
+from driftline.retrain.runners.runner import REQUEST, Outcome, Request, RunOptions, read_result
 from driftline.retrain.runners.supervisor import CHILD, EXIT, LOG, PID
 from driftline.store.durable import replace_file
 from driftline.text import cause
 from driftline.text.durations import length
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
 
 ALWAYS = ("PATH", "HOME", "LANG")
 """Names of the environment that a run always gets."""
@@ -86,7 +83,7 @@ class Step(NamedTuple):
     words: Sequence[str]
 
 
-def here(config: RetrainConfig) -> tuple[Surroundings, Limits]:
+def here(config: RunOptions) -> tuple[Surroundings, Limits]:
     """What a run on this machine has around it, and what it is held to, by the configuration."""
     limits = Limits(seconds=config.time_limit.total_seconds(), memory_bytes=config.memory_bytes)
     return Surroundings(config.folder.resolve(), environment(), config.run.environment), limits

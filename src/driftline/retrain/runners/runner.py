@@ -6,18 +6,15 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
 from driftline.errors import DataError, UsageError
 from driftline.retrain.policy import Trigger
 from driftline.rules.evidence import Evidence
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
 
 REQUEST, RESULT = "request.json", "result.json"
 MOST_FILES = 1_000
@@ -132,6 +129,30 @@ class Runner(Protocol):
         ...
 
 
+class RunOptions(Protocol):
+    """What the configuration says of runs; see `driftline.retrain.options.RetrainConfig`."""
+
+    @property
+    def run(self) -> Any:
+        """The section `run`."""
+        ...
+
+    @property
+    def time_limit(self) -> timedelta:
+        """How long a run may take."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory a run here may have."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where the configuration lies."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerKind:
     """A kind of runners.
@@ -142,7 +163,7 @@ class RunnerKind:
     """
 
     option: Any
-    open: Callable[[Any, RetrainConfig], Runner]
+    open: Callable[[Any, RunOptions], Runner]
     elsewhere: bool = True
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,10 +15,7 @@ from driftline.fields import Text
 from driftline.net.outgoing import post
 from driftline.net.signatures import signed
 from driftline.retrain.runners.handover import mark, was_taken
-from driftline.retrain.runners.runner import Request, RunnerKind
-
-if TYPE_CHECKING:
-    from driftline.retrain.options import RetrainConfig
+from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 
 class WebhookSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -51,7 +47,7 @@ class Webhook:
         mark(folder)
 
 
-def _open(section: WebhookSection, config: RetrainConfig) -> Webhook:
+def _open(section: WebhookSection, config: RunOptions) -> Webhook:
     del config
     return Webhook(secret(section.url), clock.now, secret(section.secret or ""))
 

@@ -237,3 +237,19 @@ def test_other_floors_judge_the_past_again(tmp_path: Path) -> None:
 def test_a_second_service_on_the_same_storage_is_refused(service: Service, config: Config) -> None:
     with pytest.raises(UsageError, match="in use by another driftline"):
         Service(config)
+
+
+def test_verdicts_stand_in_the_order_of_the_rules(config: Config) -> None:
+    """Whichever was stored first: a program may count on it."""
+    service = Service(config)
+    send_day(service, 0, right=40, wrong=2)
+    deliver(service, "predictions", [prediction("next", 1.5, said=1)])
+    work(service)
+    rules = [rule.name for rule in config.models[MODEL].rules]
+    assert [one.rule for one in windows(service)[0].verdicts] == rules
+    with service.state.work() as change:
+        [first, *_] = change.judgements(MODEL, rule=rules[0])
+        change.retire_judgement(first)
+        change.put_judgement(first)
+    assert [one.rule for one in windows(service)[0].verdicts] == rules
+    service.stop()

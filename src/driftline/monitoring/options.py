@@ -78,7 +78,7 @@ class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
     version: Short = "all"
 
 
-class EffectThresholdsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What is a trifle and what is chance, when columns are compared; see `EffectThresholds`."""
 
     js: Above0 = _FLOORS.js
@@ -93,7 +93,7 @@ class EffectThresholdsSection(msgspec.Struct, forbid_unknown_fields=True, frozen
 class AlertsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """When to alert."""
 
-    floors: EffectThresholdsSection = EffectThresholdsSection()
+    floors: FloorsSection = FloorsSection()
     stale_after: Short | None = None
     rules: list[Annotated[RuleSection, Meta(extra_json_schema=_ONE_THRESHOLD)]] = []
 

@@ -164,7 +164,7 @@ class Views:
         """The windows that start in [start, end), in order of time; of one version or of all together.
 
         With ``newest``, the newest so many of them. ``segment`` is such as ``season:winter``. What was judged is read
-        of these windows only: all rows have the verdicts of every slice, a version those of all rows and its own, a
+        of these windows only, in the order of the rules: all rows have the verdicts of every slice, a version those of all rows and its own, a
         segment its own.
         """
         slice = self.slice(model, version=version, segment=segment)
@@ -178,7 +178,7 @@ class Views:
                 only = slice if slice.segment is not None else None
                 judged = read.judgements(model, rules=rules, slice=only, start=first, end=last)
         verdicts: dict[datetime, list[VerdictView]] = {}
-        for one in judged:
+        for one in sorted(judged, key=lambda one: (rules.index(one.rule), one.slice)):
             if slice == WHOLE or one.slice.covers(slice):
                 verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
         return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]

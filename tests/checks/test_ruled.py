@@ -17,6 +17,7 @@ import driftline
 from driftline.checks.report import Report
 from driftline.cli import check as check_command
 from driftline.errors import AlertsFound, UnknownNameError
+from driftline.events import Segment
 from driftline.profiles import Classification
 from driftline.reports.words import RULE_STATES
 from driftline.rules import Rule, State, interval_confidence, judge
@@ -182,3 +183,13 @@ def test_a_distance_that_chance_explains_is_no_breach(seed: int, above: float) -
     assert (verdict.state is State.BREACH) == (not by_chance and drift.value > above)
     if by_chance and drift.value > above:
         assert "chance may explain it" in verdict.reason
+
+
+@pytest.mark.parametrize("part", [{"segment": "all"}, {"segment": Segment("plan", "pro")}, {"version": "each"}])
+def test_a_rule_on_a_part_of_the_rows_is_not_judged_on_all_of_them(part: dict[str, Any]) -> None:
+    report = checked(rows(400, 0.5), Rule("low", "accuracy", below=0.9, **part))
+    [rule] = report.rules
+    assert (
+        rule.verdict.state is State.NODATA and "`driftline serve` judges segments and versions" in rule.verdict.reason
+    )
+    assert report.alerts_of("rule") == ()

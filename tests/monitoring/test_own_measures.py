@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,9 @@ import driftline
 from driftline.cli import check as check_command
 from driftline.config.load import load
 from driftline.errors import UsageError
+from driftline.monitoring import own
 from driftline.service.runtime import Service
+from driftline.sources.own import Replicates
 from tests.support.churn import MODEL, reference_rows, write_config
 from tests.support.steps import a_day, deliver, work
 
@@ -92,3 +95,26 @@ def test_python_takes_functions_as_they_are() -> None:
     assert report.rules[0].verdict.state == "breach"
     with pytest.raises(UsageError, match="'recall' is a measure already"):
         driftline.check(rows, rows, label="label", prediction="prediction", measures={"recall": len})
+
+
+def test_a_function_that_took_too_long_is_waited_for_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All models wait for the worker: one slow function costs its limit once, not once a window."""
+    monkeypatch.setattr(own, "TIME_LIMIT", timedelta(0))
+    monkeypatch.setattr(own, "_TOO_SLOW", {})
+    asked: list[str] = []
+
+    def slow(place: str, rows: pl.DataFrame, blocks: object) -> Replicates:
+        asked.append(place.rpartition(":")[2])
+        return Replicates(None, rows.height, problem="it took longer")
+
+    monkeypatch.setattr(own, "replicates_apart", slow)
+    service = Service(load(config))
+    for day in (1, 2, 3):
+        predictions, labels = a_day(day, right=30, wrong=30)
+        deliver(service, "predictions", predictions)
+        deliver(service, "labels", labels)
+    work(service)
+    problems = {one.summary.performance["cost"].problem for one in service.views.windows(MODEL)[:2]}
+    service.stop()
+    assert sorted(asked) == ["broken", "cost"]
+    assert problems == {"it took longer", "it took longer; it is asked again after a restart"}

@@ -194,6 +194,32 @@ def test_a_rule_that_is_no_longer_of_segments_leaves_none_of_their_alerts_firing
     service.stop()
 
 
+def test_a_column_that_is_no_longer_one_of_segments_corrects_nothing(tmp_path: Path) -> None:
+    """What was true stays true: its alerts are over, and say why."""
+
+    def configured(columns: str) -> Config:
+        seasons_config(tmp_path, ALL_RULE)
+        reference, path = tmp_path / "reference.parquet", tmp_path / "driftline.yaml"
+        pl.read_parquet(reference).with_columns(zone=pl.lit("n")).write_parquet(reference)
+        path.write_text(path.read_text().replace("segments: [season]", f"segments: [{columns}]"))
+        return load(path)
+
+    service = Service(configured("season, zone"))
+    send(service, 0, BAD_WINTER)
+    send(service, 3, FINE)
+    work(service)
+    [before] = [alert for alert in alerts(service) if alert.segment == "season=winter"]
+    assert before.status == "firing"
+    service.stop()
+    service = Service(configured("zone"))
+    service.worker.catch_up(MODEL)
+    [after] = [alert for alert in alerts(service) if alert.segment == "season=winter"]
+    assert (after.id, after.status) == (before.id, "resolved")
+    with service.state.read() as read:
+        assert "season is no longer one of `columns.segments`" in read.transitions([after.id])[after.id][-1].reason
+    service.stop()
+
+
 @pytest.mark.parametrize("segment", ["none", "all", Segment("season", "winter")])
 def test_a_rule_is_known_again_from_the_state(segment: Segment | str) -> None:
     rule = Rule("low", "accuracy", below=0.75, segment=segment)

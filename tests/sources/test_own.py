@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -145,3 +148,10 @@ def test_functions_get_the_rows_under_their_own_names() -> None:
     ]
     assert blocks is None
     assert rows_for(logged.drop("label"), schema)[0].height == 0
+
+
+def test_a_process_whose_parent_was_killed_ends_by_itself(file: Path, tmp_path: Path) -> None:
+    for name in ("rows", "blocks", "against"):
+        (rows(3, 1.0) if name == "rows" else pl.DataFrame()).write_ipc(tmp_path / f"{name}.arrow")
+    command = [sys.executable, "-m", "driftline.sources.own", f"{file}:forever", str(tmp_path), "1"]
+    assert subprocess.run(command, check=False, timeout=30).returncode == -signal.SIGALRM

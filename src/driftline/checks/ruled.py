@@ -15,6 +15,7 @@ from driftline.statistics import ColumnDrift
 from driftline.statistics.catalogue import rule_measures
 from driftline.text.numbers import figure
 
+_OF_A_PART = "a file is judged as a whole; `driftline serve` judges segments and versions"
 _NO_LABELS = "label_coverage cannot be had: the current rows have no column of labels"
 
 
@@ -75,10 +76,14 @@ def _reasoned(drift: ColumnDrift) -> ColumnDrift:
 
 
 def _verdict(rule: Rule, facts: WindowFacts, *, labelled: bool) -> Verdict:
-    verdict = verdict_on(rule, facts)
-    if rule.measure != "label_coverage" or labelled:
+    verdict, reason = verdict_on(rule, facts), ""
+    if rule.segment != "none" or rule.version != "all":
+        reason = _OF_A_PART
+    elif rule.measure == "label_coverage" and not labelled:
+        reason = _NO_LABELS
+    if not reason:
         return verdict
-    return replace(verdict, state=State.NODATA, value=None, low=None, high=None, bound=None, n=0, reason=_NO_LABELS)
+    return replace(verdict, state=State.NODATA, value=None, low=None, high=None, bound=None, n=0, reason=reason)
 
 
 def rule_alerts(rules: Iterable[RuleReport]) -> list[Alert]:

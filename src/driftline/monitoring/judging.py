@@ -94,10 +94,11 @@ def judge_windows(
                 changed.setdefault(key, []).append(one.start)
         for rule in model.config.rules:
             slices = {slice for name, slice in changed if name == rule.name}
-            why = model.rule_changes.get(rule.name)
-            if why is not None:
+            changed_rule = model.rule_changes.get(rule.name)
+            if changed_rule is not None:
                 slices |= work.judged_slices(model.name, rule.name)
             for slice in sorted(slices):
+                why = changed_rule if changed_rule is not None else _no_longer(model, slice)
                 since = changed[rule.name, slice] if why is None else None
                 events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
         if stored_anew := sum(one.stored for one in found):
@@ -106,6 +107,13 @@ def judge_windows(
         judged(sum(one.first for one in found))
         announce(work, events, now)
     return events
+
+
+def _no_longer(model: MonitoredModel, slice: Slice) -> str | None:
+    """Why a slice is judged no more though no row of it was corrected; None for one that is."""
+    if slice.segment is None or slice.segment.column in model.schema.segments:
+        return None
+    return f"{slice.segment.column} is no longer one of `columns.segments`"
 
 
 def stage_of(window: Window, rows: Sequence[WindowRow], watermark: datetime, model: MonitoredModel) -> Stage:

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from driftline.clock import monotonic_seconds
 from driftline.events import Window
 from driftline.monitoring.model import MonitoredModel
 from driftline.profiles.reference import as_logged
-from driftline.sources.own import Replicates, replicates_apart
+from driftline.sources.own import TIME_LIMIT, Replicates, replicates_apart
 from driftline.statistics.bootstrap import rows_for
+
+_TOO_SLOW: dict[str, str] = {}
+"""Functions that took too long once, with the reason: no other window and no other model waits for them again."""
 
 
 def own_measures(
@@ -26,4 +30,13 @@ def own_measures(
     logged = pl.concat([rows for rows in parts if rows.height], how="diagonal_relaxed")
     labelled_rows = logged.filter(pl.col("label").is_not_null()).sort("id")  # however they came
     rows, blocks = rows_for(as_logged(labelled_rows, model.schema), model.schema)
-    return {name: replicates_apart(place, rows, blocks) for name, place in functions.items()}
+    found = {}
+    for name, place in functions.items():
+        if (slow := _TOO_SLOW.get(place)) is not None:
+            found[name] = Replicates(None, rows.height, problem=f"{slow}; it is asked again after a restart")
+            continue
+        begun = monotonic_seconds()
+        found[name] = replicates_apart(place, rows, blocks)
+        if found[name].problem and monotonic_seconds() - begun >= TIME_LIMIT.total_seconds():
+            _TOO_SLOW[place] = found[name].problem
+    return found

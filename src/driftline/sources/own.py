@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ DRAWS = 200
 """Resamples of the rows, from which the interval comes."""
 TIME_LIMIT = timedelta(seconds=60)
 """How long all of them may take."""
+
+_GRACE_SECONDS = 5
 
 _SEED = 20130404
 _MOST_FAILED = 0.1
@@ -138,9 +141,10 @@ def replicates_apart(
         rows.write_ipc(folder / "rows.arrow")
         pl.DataFrame(there).write_ipc(folder / "blocks.arrow")
         (pl.DataFrame() if against is None else against).write_ipc(folder / "against.arrow")
-        command = [sys.executable, "-m", "driftline.sources.own", place, name]
+        seconds = limit.total_seconds()
+        command = [sys.executable, "-m", "driftline.sources.own", place, name, str(math.ceil(seconds) + _GRACE_SECONDS)]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=limit.total_seconds(), check=False)
+            done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
             problem = f"{place} took longer than {length(limit)} for {DRAWS + 1} calls"
             return Replicates(None, n, problem=problem)
@@ -173,4 +177,5 @@ def _main(place: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.alarm(int(sys.argv[3]))  # whoever waits for it may be killed; its end comes all the same
     _main(sys.argv[1], Path(sys.argv[2]))

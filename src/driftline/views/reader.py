@@ -164,8 +164,8 @@ class Views:
         """The windows that start in [start, end), in order of time; of one version or of all together.
 
         With ``newest``, the newest so many of them. ``segment`` is such as ``season:winter``. What was judged is read
-        of these windows only, in the order of the rules: all rows have the verdicts of every slice, a version those of all rows and its own, a
-        segment its own.
+        of these windows only, in the order of the rules: all rows have the verdicts of every slice, a version those of
+        all rows and its own, a segment its own.
         """
         slice = self.slice(model, version=version, segment=segment)
         rules = [rule.name for rule in self.model_config(model).rules]

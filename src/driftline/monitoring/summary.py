@@ -16,6 +16,7 @@ from driftline.profiles import Profile, Reference, WindowProfile
 from driftline.profiles.column import Column
 from driftline.profiles.naive import Naive
 from driftline.profiles.segments import SegmentProfile
+from driftline.rules.facts import beyond_chance
 from driftline.sources.own import Replicates
 from driftline.statistics import Measure
 from driftline.statistics.bootstrap import measure_of
@@ -55,9 +56,7 @@ class DriftView(msgspec.Struct, frozen=True):
     @property
     def beyond_chance(self) -> float | None:
         """The distance as a verdict takes it: at most the threshold where it is not significant."""
-        if self.drifted or self.value is None or self.threshold is None:
-            return self.value
-        return min(self.value, self.threshold)
+        return beyond_chance(self)
 
     @property
     def severity(self) -> float:

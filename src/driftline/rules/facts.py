@@ -114,6 +114,13 @@ def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Meas
     return found.get(name, Measure(name, confidence=confidence, problem=problem))
 
 
+def beyond_chance(of: Distance) -> float | None:
+    """The distance as a verdict takes it: at most the threshold where it is not significant, None without one."""
+    if of.drifted or of.value is None or of.threshold is None:
+        return of.value
+    return min(of.value, of.threshold)
+
+
 def drifted_ratio(features: Mapping[str, Distance]) -> float | None:
     """The share of the judged features that have drifted, 0 to 1; None where none could be judged."""
     judged = [one.drifted for one in features.values() if one.drifted or one.value is not None]
@@ -148,5 +155,6 @@ def _of_columns(name: str, facts: WindowFacts) -> Measure:
         of, n = facts.label, facts.profile.labelled
     if of is None or of.value is None or not of.threshold:
         return Measure(name, n=n, problem=of.reason if of is not None else "there is nothing to compare")
-    distance = of.value if of.drifted else min(of.value, of.threshold)
+    distance = beyond_chance(of)
+    assert distance is not None  # there is a value
     return Measure(name, distance / of.threshold, n=n)

@@ -21,7 +21,6 @@ ONE_IN, TIMES_USUAL = 100, 100.0
 _NORMAL_SD = 1.25  # the standard deviation of normal errors in units of their mean size
 _BEYOND_LARGEST = 2.0  # how far what was missed may lie beyond the largest that was seen
 _SKEWED = 0.5
-_LARGEST_LOG = 690.0
 
 
 class Sums(NamedTuple):

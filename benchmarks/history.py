@@ -40,18 +40,14 @@ from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.summary import summarize
 from driftline.service.runtime import Service
 from driftline.sketches import encode
+from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.inbox import Delivery, raise_sequence
+from driftline.store.judgements import Judgement
 from driftline.store.logged import LoggedPrediction
-from driftline.store.state import (
-    AlertRow,
-    Judgement,
-    KnownPrediction,
-    State,
-    TransitionRow,
-    WindowRow,
-    Work,
-)
+from driftline.store.predictions import KnownPrediction
+from driftline.store.state import State, Work
 from driftline.store.tables import JUDGEMENTS, SUMMARIES, WINDOWS
+from driftline.store.windows import WindowRow
 from driftline.web.app import create_app
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -173,15 +169,15 @@ def _fill(state: State, model: MonitoredModel, windows: int) -> None:
             _values(_judgement(model.name, rule.name, place, rule.threshold, ok=True)) for rule in model.config.rules
         ]
     with state.work() as work:
-        stored = work.model(model.name)
+        stored = work.models.get(model.name)
         assert stored is not None  # opening the model stored it
         end = START + HOUR * windows
-        work.put_model(replace(stored, watermark=end + timedelta(days=2), last_arrival=end))
-        work.count(model.name, "predictions", "v1", windows * ROWS_OF_A_WINDOW)
-        work.count(model.name, "labels", "", 1)
+        work.models.put(replace(stored, watermark=end + timedelta(days=2), last_arrival=end))
+        work.counters.add(model.name, "predictions", "v1", windows * ROWS_OF_A_WINDOW)
+        work.counters.add(model.name, "labels", "", 1)
         for table, values in ((WINDOWS, rows), (SUMMARIES, summaries), (JUDGEMENTS, judgements)):
             work.connection.execute(table.insert(), values)
-        work.recount_windows(model.name)
+        work.windows.recount(model.name)
 
 
 def _summary_of(model: MonitoredModel, profile: Any, window: Any) -> dict[str, Any]:
@@ -203,8 +199,8 @@ def _judgement(model: str, rule: str, place: int, threshold: float, *, ok: bool)
 
 def _alert(work: Work, model: str, place: int) -> None:
     start = START + HOUR * place
-    work.put_judgement(_judgement(model, "accuracy-low", place, 0.75, ok=False))
-    work.put_alert(
+    work.judgements.put(_judgement(model, "accuracy-low", place, 0.75, ok=False))
+    work.alerts.put(
         AlertRow(
             id="a" * 16,
             model=model,
@@ -228,7 +224,7 @@ def _alert(work: Work, model: str, place: int) -> None:
             ended_at=start + HOUR,
         )
     )
-    work.add_transition(TransitionRow("a" * 16, start, "fired", "it does not hold"))
+    work.alerts.add_transition(TransitionRow("a" * 16, start, "fired", "it does not hold"))
 
 
 def log_rows(service: Service, windows: int) -> None:
@@ -238,14 +234,14 @@ def log_rows(service: Service, windows: int) -> None:
         rows = [one for place in range(day, min(day + 24, windows)) for one in _predictions(model, place)]
         model.log.append_predictions([LoggedPrediction(day + 1, one) for one in rows], through=day + 1)
         with service.state.work() as work:
-            work.put_predictions(model.name, {one.id: KnownPrediction(one.time, None) for one in rows})
+            work.predictions.put(model.name, {one.id: KnownPrediction(one.time, None) for one in rows})
     model.log.sync()
     marks = model.log.last_seqs()
     with service.state.work() as work:
         raise_sequence(work.connection, max(marks.values()))
-        stored = work.model(model.name)
+        stored = work.models.get(model.name)
         assert stored is not None  # opening the model stored it
-        work.put_model(replace(stored, log_marks=msgspec.msgpack.encode(marks)))
+        work.models.put(replace(stored, log_marks=msgspec.msgpack.encode(marks)))
 
 
 # ---- measuring ------------------------------------------------------------------------------------------------------

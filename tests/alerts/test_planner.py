@@ -23,9 +23,11 @@ from driftline.alerts.view import alert_view
 from driftline.events import Segment, Slice
 from driftline.monitoring.alerting import AlertEvent
 from driftline.rules import ChangeKind, Severity
+from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.database import open_database
+from driftline.store.judgements import Judgement
 from driftline.store.outbox import Outbox, SilenceRow
-from driftline.store.state import AlertRow, Judgement, State, TransitionRow
+from driftline.store.state import State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -212,7 +214,7 @@ class Story:
     def happen(self, *events: tuple[ChangeKind, AlertRow]) -> None:
         with self.state.work() as work:
             for _, row in events:
-                work.put_alert(row)
+                work.alerts.put(row)
             said = [AlertEvent(kind, row, kind.value) for kind, row in events]
             self.announcer.announce(work, said, self.now)
 
@@ -239,7 +241,7 @@ class Story:
 
     def muted(self, id: str) -> str:
         with self.state.read() as read:
-            row = read.alert(id)
+            row = read.alerts.get(id)
         assert row is not None
         return row.muted
 
@@ -316,7 +318,7 @@ def judged(story: Story, value: float | None, hours: int = 0) -> None:
     state, reason = ("nodata", "few") if value is None else ("breach", "low")
     ends = (None, None, 0) if value is None else (value - 0.1, value + 0.1, 60)
     with story.state.work() as work:
-        work.put_judgement(
+        work.judgements.put(
             Judgement("churn", "accuracy-low", start, start + HOUR, NOW, state, value, *ends, 0.75, reason, True)
         )
 
@@ -362,7 +364,7 @@ def test_a_message_has_all_steps_of_an_alert_and_its_own_as_the_last() -> None:
     story = Story(receiver("team", repeat=HOUR))
     with story.state.work() as work:
         for kind, reason in (("fired", "because"), ("updated", "to one"), ("updated", "to two")):
-            work.add_transition(TransitionRow("a", NOW, kind, reason))
+            work.alerts.add_transition(TransitionRow("a", NOW, kind, reason))
     story.happen((ChangeKind.FIRED, alert("a")))
     story.pass_time(HOUR)
     steps = [[step.kind for step in notice.alert.history] for notice in story.notices("team")]
@@ -375,7 +377,7 @@ def test_a_message_has_all_steps_of_an_alert_and_its_own_as_the_last() -> None:
 
 def change(story: Story, before: AlertRow, after: AlertRow, reason: str = "the rule was changed") -> None:
     with story.state.work() as work:
-        work.put_alert(after)
+        work.alerts.put(after)
         story.announcer.announce(work, [AlertEvent(ChangeKind.CHANGED, after, reason, before)], story.now)
 
 
@@ -492,8 +494,8 @@ def load(story: Story, *events: AlertEvent, windows: int = 9) -> None:
         story.announcer.count(model, windows, story.now)
     with story.state.work() as work:
         for event in events:
-            work.put_alert(event.alert)
-            work.add_transition(TransitionRow(event.alert.id, story.now, event.kind.value, event.reason))
+            work.alerts.put(event.alert)
+            work.alerts.add_transition(TransitionRow(event.alert.id, story.now, event.kind.value, event.reason))
         story.announcer.announce(work, events, story.now)
 
 
@@ -518,7 +520,7 @@ def test_a_silence_holds_for_history_too_and_stands_in_its_life() -> None:
     story.pass_time(3 * HOUR)
     assert story.told("team") == [("over", "b")]
     with story.state.read() as read:
-        [*_, step] = read.transitions(["a"])["a"]
+        [*_, step] = read.alerts.transitions(["a"])["a"]
     assert (step.kind, step.reason) == ("muted", "silenced by ann until 2026-01-01 01:00 UTC: deploying")
 
 
@@ -535,7 +537,7 @@ def test_what_goes_on_after_history_is_told_as_soon_as_no_more_of_it_comes() -> 
     goes_on = AlertEvent(ChangeKind.FIRED, alert("b"), "accuracy is 0.5")
     load(story, *over(alert("a")), goes_on)
     with story.state.work() as work:
-        work.add_transition(TransitionRow("b", NOW, "updated", "it now reaches further"))
+        work.alerts.add_transition(TransitionRow("b", NOW, "updated", "it now reaches further"))
     story.pass_time(HELD_FOR / 2)
     assert story.announcer.holding
     assert story.told("pager") == []
@@ -583,7 +585,7 @@ def test_history_that_comes_day_by_day_is_history_too() -> None:
         story.announcer.count("churn", 1, story.now)
         with story.state.work() as work:
             for event in events:
-                work.put_alert(event.alert)
+                work.alerts.put(event.alert)
             story.announcer.announce(work, events, story.now)
         story.pass_time(HELD_FOR / 4)
     story.pass_time(HELD_FOR)
@@ -647,9 +649,9 @@ class Histories(RuleBasedStateMachine):
 
     def happen(self, kind: ChangeKind, row: AlertRow) -> None:
         with self.state.work() as work:
-            work.put_alert(row)
+            work.alerts.put(row)
             self.announcer.announce(work, [AlertEvent(kind, row, kind.value)], self.now)
-            stored = work.alert(row.id)
+            stored = work.alerts.get(row.id)
         assert stored is not None
         self.alerts[row.model, int(row.rule)] = stored
 
@@ -682,10 +684,10 @@ class Histories(RuleBasedStateMachine):
         row = self.alerts.get(pair)
         if row is not None and row.status == "firing":
             with self.state.work() as work:
-                stored = work.alert(row.id)
+                stored = work.alerts.get(row.id)
                 assert stored is not None
                 row = replace(stored, acknowledged_by="ann", acknowledged_at=self.now)
-                work.put_alert(row)
+                work.alerts.put(row)
             self.alerts[pair] = row
 
     @rule(match=st.sampled_from([{"model": "churn"}, {"severity": "page"}, {"model": "*"}]), hours=st.integers(1, 3))
@@ -701,7 +703,7 @@ class Histories(RuleBasedStateMachine):
         self.announcer.tick(self.state, self.now)
         with self.state.read() as read:
             for pair, row in self.alerts.items():
-                stored = read.alert(row.id)
+                stored = read.alerts.get(row.id)
                 assert stored is not None
                 self.alerts[pair] = stored
             told = Outbox(read.connection).told(row.id for row in self.alerts.values())

@@ -37,7 +37,10 @@ from driftline.exporters.prometheus import (
 from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
-from driftline.store.state import Judgement, ModelRow, State, WindowRow
+from driftline.store.judgements import Judgement
+from driftline.store.models import ModelRow
+from driftline.store.state import State
+from driftline.store.windows import WindowRow
 from driftline.views.metrics import MetricsReader
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -255,12 +258,12 @@ def fabricated(folder: Path, models: int, features: int) -> tuple[Config, State,
     )
     with state.work() as work:
         for name in names:
-            work.put_model(ModelRow(name, b"", b"", b"", b"", NOW, None, NOW))
-            work.put_window(WindowRow(name, NOW, "v1", NOW + timedelta(days=1), 100, 100, b"", False, True))
+            work.models.put(ModelRow(name, b"", b"", b"", b"", NOW, None, NOW))
+            work.windows.put(WindowRow(name, NOW, "v1", NOW + timedelta(days=1), 100, 100, b"", False, True))
             for slice in (Slice("v1"), WHOLE):
-                work.put_summary(name, NOW, slice, body)
-            work.count(name, "predictions", "v1", 100)
-            work.put_judgement(
+                work.summaries.put(name, NOW, slice, body)
+            work.counters.add(name, "predictions", "v1", 100)
+            work.judgements.put(
                 Judgement(name, "low", NOW, NOW + timedelta(days=1), NOW, "ok", 0.9, 0.8, 0.95, 100, 0.7, "", True)
             )
     return config, state, Inbox(engine)

@@ -21,7 +21,7 @@ from driftline.monitoring.pushing import LEAD_MILLISECONDS, push_windows, series
 from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.summary import MeasureView, WindowSummary
 from driftline.service.runtime import Service
-from driftline.store.state import WindowRow
+from driftline.store.windows import WindowRow
 from tests.support.churn import MODEL, START, label, prediction, write_config
 from tests.support.receiver import Answer, Server
 from tests.support.seasons import seasons_config, send
@@ -132,7 +132,7 @@ def test_a_server_without_room_for_old_samples_does_not_hold_up_the_rest(service
     work(service)
     assert push_windows([MODEL], service.state, writer(server)) == 2
     with service.state.read() as read:
-        assert read.counters(MODEL)["pushed_windows", "refused"] == 2
+        assert read.counters.of(MODEL)["pushed_windows", "refused"] == 2
     assert push_windows([MODEL], service.state, writer(server)) == 0
     server.stop()
 

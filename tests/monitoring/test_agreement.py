@@ -65,7 +65,7 @@ def consistent(service: Service, *, lost: bool = False) -> None:
     assert (view.predictions, view.labels) == (len(rows), rows["label"].count()) or lost
     assert view.waiting_events == 0
     with service.state.read() as read:
-        known = read.known_predictions(MODEL, rows["id"].to_list())
+        known = read.predictions.known(MODEL, rows["id"].to_list())
         assert {id: one.label for id, one in known.items()} == dict(rows.select("id", "label").rows())
         assert known_marks(read, MODEL) == model.log.last_seqs()
     assert rebuild(model, service.state).differing == ()
@@ -119,7 +119,7 @@ def test_an_older_or_lost_state_recalls_what_the_log_knows_and_forgets_nothing(
     after = service.views.model(MODEL)
     assert (after.predictions, after.labels, after.corrected_labels) == (10, 3, view.corrected_labels)
     with service.state.read() as read:
-        stored = read.model(MODEL)
+        stored = read.models.get(MODEL)
     assert stored is not None and stored.latency is not None
     service.stop()
     again = Service(config)

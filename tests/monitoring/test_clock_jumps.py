@@ -27,8 +27,8 @@ from driftline.monitoring.clock_jumps import (
 from driftline.rules import Status
 from driftline.rules.topic import STALENESS
 from driftline.service.runtime import Service
+from driftline.store.alerts import AlertRow
 from driftline.store.outbox import Outbox, ToldRow
-from driftline.store.state import AlertRow
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, prediction
 from tests.support.steps import NOW, deliver, work
@@ -104,9 +104,9 @@ def stale(since: datetime) -> AlertRow:
 
 def moments(service: Service) -> list[datetime | None]:
     with service.state.read() as read:
-        stored = read.model(MODEL)
+        stored = read.models.get(MODEL)
         assert stored is not None
-        [alert] = read.alerts(MODEL, rule=STALE_RULE)
+        [alert] = read.alerts.find(MODEL, rule=STALE_RULE)
         told = Outbox(read.connection).told(["x"])["ops", "x"]
     return [stored.last_arrival, alert.started_at, told.at]
 

@@ -11,8 +11,10 @@ from driftline.events import Window
 from driftline.rules import JudgedWindow, Rule, Verdict, alerts_of
 from driftline.rules import State as VerdictState
 from driftline.rules.history import AlertMachine, AlertState
+from driftline.store.alerts import AlertRow
 from driftline.store.database import open_database
-from driftline.store.state import AlertRow, Judgement, State
+from driftline.store.judgements import Judgement
+from driftline.store.state import State
 from driftline.views.metrics import breaches_of
 
 NOW, HOUR = datetime(2026, 1, 1, tzinfo=UTC), timedelta(hours=1)
@@ -61,7 +63,7 @@ def test_breaches_are_counted_as_alerts_count_them(states: list[VerdictState], w
             judged.append(JudgedWindow(Window(start, start + HOUR), verdict))
             machine, _ = machine.step(verdict, start)
             ends = (None, None, 9, rule.threshold, "", True)
-            work.put_judgement(Judgement("m", rule.name, start, start + HOUR, NOW, one.value, value, *ends))
+            work.judgements.put(Judgement("m", rule.name, start, start + HOUR, NOW, one.value, value, *ends))
         counted = breaches_of(work, "m", rule, firing(rule, judged))
     assert counted == machine.breaches
     assert (counted >= rule.for_windows) is (machine.state is AlertState.FIRING)

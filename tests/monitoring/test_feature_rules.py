@@ -16,7 +16,7 @@ from driftline.errors import ConfigError
 from driftline.exporters.prometheus_rules import ModelAlerts, groups_of
 from driftline.rules import State
 from driftline.service.runtime import Service
-from driftline.store.state import Judgement
+from driftline.store.judgements import Judgement
 from tests.support.churn import MODEL, prediction, reference_rows, write_config
 from tests.support.steps import deliver, work
 
@@ -53,8 +53,8 @@ def a_day(*, age: float, gaps: float, seconds: float | None = None, count: int =
 
 def judged(service: Service) -> dict[str, Judgement]:
     with service.state.read() as read:
-        start = min(row.start for row in read.windows(MODEL))
-        return {one.rule: one for one in read.judgements(MODEL, window_start=start)}
+        start = min(row.start for row in read.windows.between(MODEL))
+        return {one.rule: one for one in read.judgements.find(MODEL, window_start=start)}
 
 
 @pytest.mark.parametrize(("age", "gaps"), [(40.0, 0.0), (70.0, 0.3), (40.5, 0.12)])

@@ -306,7 +306,7 @@ def test_what_was_logged_with_a_larger_batch_counts_once_when_its_beginning_is_w
 
 def views_of(service: Service) -> list[Any]:
     with service.state.read() as read:
-        return read.windows(MODEL)
+        return read.windows.between(MODEL)
 
 
 @pytest.mark.parametrize(

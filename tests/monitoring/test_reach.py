@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from driftline.monitoring import reach
 from driftline.monitoring.alerting import AlertEvent, move_alerts
 from driftline.rules import Rule
-from driftline.store.state import AlertRow, Judgement, State, TransitionRow
+from driftline.store.alerts import AlertRow, TransitionRow
+from driftline.store.judgements import Judgement
+from driftline.store.state import State
 from driftline.store.tables import METADATA
 
 NOW, HOUR, MODEL = datetime(2026, 1, 1, tzinfo=UTC), timedelta(hours=1), "m"
@@ -68,14 +70,14 @@ class Told:
         at = NOW + self.batches * timedelta(days=1)
         with self.state.work() as work:
             for place, (state, value) in verdicts.items():
-                work.put_judgement(verdict(place, state, value, at))
+                work.judgements.put(verdict(place, state, value, at))
             changed = None if self.all_there_is or why else [NOW + place * HOUR for place in verdicts]
             return move_alerts(MODEL, work, self.rule, at, changed=changed, why=why)
 
     def stored(self) -> tuple[list[AlertRow], dict[str, list[TransitionRow]]]:
         with self.state.read() as read:
-            rows = read.alerts(MODEL)
-            return rows, read.transitions(row.id for row in rows)
+            rows = read.alerts.find(MODEL)
+            return rows, read.alerts.transitions(row.id for row in rows)
 
 
 @pytest.fixture(scope="module", autouse=True)

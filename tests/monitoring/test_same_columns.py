@@ -125,7 +125,7 @@ def serve(folder: Path, reference: pl.DataFrame, current: pl.DataFrame, config: 
 def summary_of(service: Service) -> WindowSummary:
     """What is shown of the one window."""
     with service.state.read() as read:
-        stored = read.summary("m", datetime(2024, 6, 1, tzinfo=UTC))
+        stored = read.summaries.get("m", datetime(2024, 6, 1, tzinfo=UTC))
     assert stored is not None
     return msgspec.msgpack.decode(stored, type=WindowSummary)
 

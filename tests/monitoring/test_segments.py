@@ -29,7 +29,7 @@ from driftline.profiles.segments import MOST_VALUES
 from driftline.rules import Rule
 from driftline.service.runtime import Service
 from driftline.sketches import decode, encode
-from driftline.store.state import AlertRow
+from driftline.store.alerts import AlertRow
 from driftline.store.tables import SUMMARIES, WINDOWS
 from driftline.views.reader import WindowView
 from tests.support.churn import MODEL, label
@@ -48,7 +48,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def alerts(service: Service) -> list[AlertRow]:
     with service.state.read() as read:
-        return read.alerts(MODEL)
+        return read.alerts.find(MODEL)
 
 
 def test_one_season_goes_wrong_while_the_whole_looks_fine(service: Service) -> None:
@@ -86,7 +86,7 @@ def test_segments_add_up_and_a_rebuild_finds_them_whatever_comes_late(
         work(service)
     [model] = service.models.values()
     with service.state.read() as read:
-        for row in read.windows(MODEL):
+        for row in read.windows.between(MODEL):
             segments = decoded_segments(row.segments).by_segment()
             whole = decode(row.profile, WindowProfile)
             assert sum(one.predictions for one in segments.values()) == row.predictions
@@ -164,7 +164,7 @@ def test_two_versions_and_segments_are_judged_by_themselves(tmp_path: Path) -> N
     assert fired.keys() == {("version-low", "v2", ""), ("new-low", "v2", "")}  # winter is of both versions together
     assert fired["version-low", "v2", ""].title == "Model accuracy below threshold! (version = v2)"
     with service.state.read() as read:
-        judged = {(one.rule, one.slice.words) for one in read.judgements(MODEL)}
+        judged = {(one.rule, one.slice.words) for one in read.judgements.find(MODEL)}
     assert judged == {
         ("accuracy-low", ""),
         ("segment-low", "season = summer"),
@@ -187,8 +187,8 @@ def test_a_rule_that_is_no_longer_of_segments_leaves_none_of_their_alerts_firing
     work(service)
     [alert] = alerts(service)
     with service.state.read() as read:
-        assert {one.slice for one in read.judgements(MODEL)} == {WHOLE}
-        said = read.transitions([alert.id])[alert.id][-1].reason
+        assert {one.slice for one in read.judgements.find(MODEL)} == {WHOLE}
+        said = read.alerts.transitions([alert.id])[alert.id][-1].reason
     assert alert.status == "resolved"
     assert said == "the rule was changed: segment all → none; by it, its windows are no breach"
     service.stop()
@@ -216,7 +216,9 @@ def test_a_column_that_is_no_longer_one_of_segments_corrects_nothing(tmp_path: P
     [after] = [alert for alert in alerts(service) if alert.segment == "season=winter"]
     assert (after.id, after.status) == (before.id, "resolved")
     with service.state.read() as read:
-        assert "season is no longer one of `columns.segments`" in read.transitions([after.id])[after.id][-1].reason
+        assert (
+            "season is no longer one of `columns.segments`" in read.alerts.transitions([after.id])[after.id][-1].reason
+        )
     service.stop()
 
 
@@ -316,7 +318,7 @@ def test_numbers_that_are_said_to_be_codes_tell_segments_apart(tmp_path: Path) -
     deliver(service, "predictions", rows)
     work(service)
     with service.state.read() as read:
-        [row] = read.windows(MODEL)
+        [row] = read.windows.between(MODEL)
     assert decoded_segments(row.segments).by_segment().keys() == {Segment("zone", "1")}
     service.stop()
 

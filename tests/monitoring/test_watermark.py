@@ -57,7 +57,7 @@ def deliver(service: Service, arrived: datetime, *events: Prediction | Label) ->
 
 def watermark(service: Service) -> datetime | None:
     with service.state.read() as read:
-        stored = read.model(MODEL)
+        stored = read.models.get(MODEL)
     assert stored is not None
     return stored.watermark
 
@@ -96,7 +96,7 @@ def test_a_clock_that_was_a_year_ahead_and_is_put_right_closes_no_window_for_eve
     deliver(service, later, predicted("c", later))
     assert watermark(service) == later + AHEAD
     with service.state.read() as read:
-        stored = read.model(MODEL)
+        stored = read.models.get(MODEL)
     assert stored is not None and stored.last_arrival == later
     tomorrow = NOW + timedelta(days=1)
     deliver(service, tomorrow, predicted("d", tomorrow))

@@ -69,7 +69,7 @@ def test_corrected_labels_judge_again_and_keep_what_was_known_then(service: Serv
     [alert] = alerts(service)
     assert (alert.status, alert.value, alert.value_now) == ("corrected", 0.5, 1.0)
     with service.state.read() as read:
-        history = read.judgements(MODEL, rule="accuracy-low", current=False)
+        history = read.judgements.find(MODEL, rule="accuracy-low", current=False)
     assert [(one.value, one.state, one.current) for one in history] == [(0.5, "breach", False), (1.0, "ok", True)]
     assert work(service) == []  # nothing is left to do
 

@@ -140,7 +140,7 @@ def test_a_worker_that_dies_in_between_keeps_each_shadow_once(
     work(service)
     assert service.models[MODEL].log.count("shadow") == 40
     with service.state.read() as read:
-        assert read.counters(MODEL)["shadow_predictions", "v9"] == 40
+        assert read.counters.of(MODEL)["shadow_predictions", "v9"] == 40
 
 
 @pytest.mark.parametrize("missing", ["id", "version"])

@@ -149,11 +149,11 @@ def test_an_idle_service_asks_for_what_has_arrived_and_for_no_window(
 def test_what_is_due_is_found_without_passing_the_profiles_by(config: Config) -> None:
     service = Service(config)
     with counted() as effort, service.state.read() as read:
-        read.starts_to_assess(MODEL, START)
-        read.windows_with_changed_labels(MODEL)
-        read.newest_settled_start(MODEL)
-        read.windows_to_push(MODEL, 10)
-        read.last_arrivals()
+        read.windows.starts_to_assess(MODEL, START)
+        read.windows.with_changed_labels(MODEL)
+        read.windows.newest_settled_start(MODEL)
+        read.windows.to_push(MODEL, 10)
+        read.models.last_arrivals()
     asked = [one for one in effort.statements if one.startswith("SELECT")]
     assert len(asked) == 5
     with service.state.read() as read:
@@ -246,5 +246,5 @@ def told(service: Service) -> tuple[Any, ...]:
     """All that is said of the windows."""
     with service.state.read() as read:
         summaries = read.connection.execute(sa.select(SUMMARIES).order_by(*SUMMARIES.primary_key)).all()
-        judgements = read.judgements(MODEL)
+        judgements = read.judgements.find(MODEL)
     return summaries, judgements, service.views.alerts(MODEL)

@@ -22,7 +22,8 @@ from driftline.store.log import EventLog
 from driftline.store.logged import LoggedLabel, LoggedPrediction
 from driftline.store.outbox import Outbox
 from driftline.store.overview import Overview
-from driftline.store.state import KnownPrediction, State
+from driftline.store.predictions import KnownPrediction
+from driftline.store.state import State
 from driftline.store.tables import METADATA
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -84,18 +85,18 @@ def test_what_was_known_of_all_versions_and_of_each_is_known_of_these_slices(tmp
             Slice(""): b"\x02",
             Slice("a b%"): b"\x03",
         }
-        assert [one.slice for one in (*read.judgements("m"), *read.alerts("m"))] == [WHOLE, WHOLE]
-        assert read.breaches_in_a_row("m", "low") == 1
-        [row] = read.windows("m")
+        assert [one.slice for one in (*read.judgements.find("m"), *read.alerts.find("m"))] == [WHOLE, WHOLE]
+        assert read.judgements.breaches_in_a_row("m", "low") == 1
+        [row] = read.windows.between("m")
     assert (row.revision, row.segments) == (3, None)
 
 
 def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     with State(open_database(url(tmp_path))).work() as work:
-        work.count("m", "n", "k", 2)
+        work.counters.add("m", "n", "k", 2)
     with State(open_database(url(tmp_path))).work() as work:
-        work.count("m", "n", "k", 3)
-        assert work.counters("m") == {("n", "k"): 5}
+        work.counters.add("m", "n", "k", 3)
+        assert work.counters.of("m") == {("n", "k"): 5}
 
 
 @pytest.mark.parametrize(("sync", "level"), [(True, 2), (False, 1)])
@@ -123,22 +124,22 @@ def test_work_that_fails_leaves_no_trace(tmp_path: Path) -> None:
 
     def fails() -> None:
         with state.work() as work:
-            work.put_predictions("m", {"a": KnownPrediction(NOON, None)})
+            work.predictions.put("m", {"a": KnownPrediction(NOON, None)})
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
     with state.read() as read:
-        assert read.known_predictions("m", ["a"]) == {}
+        assert read.predictions.known("m", ["a"]) == {}
 
 
 def test_more_ids_than_a_statement_holds_are_found(tmp_path: Path) -> None:
     state = State(open_database(url(tmp_path)))
     known = {str(index): KnownPrediction(NOON, "yes" if index % 2 else None) for index in range(2345)}
     with state.work() as work:
-        work.put_predictions("m", known)
+        work.predictions.put("m", known)
     with state.read() as read:
-        assert read.known_predictions("m", [*known, "unknown"]) == known
+        assert read.predictions.known("m", [*known, "unknown"]) == known
 
 
 # ---- the log --------------------------------------------------------------------------------------------------------

@@ -98,4 +98,4 @@ def test_windows_are_counted_as_they_come(steps: list[tuple[str, int, int]]) -> 
 
 def one_by_one(state: State) -> int:
     with state.read() as read:
-        return len({row.start for row in read.windows(MODEL)})
+        return len({row.start for row in read.windows.between(MODEL)})

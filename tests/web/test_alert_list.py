@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from driftline.service.runtime import Service
-from driftline.store.state import AlertRow
+from driftline.store.alerts import AlertRow
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, START
 from tests.support.steps import send_day, work
@@ -44,7 +44,7 @@ def put(service: Service, id: str, day: int, status: str = "resolved", model: st
         ended_at=end if status != "firing" else None,
     )
     with service.state.work() as work:
-        work.put_alert(row)
+        work.alerts.put(row)
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from driftline.alerts.stages import MATCHED
 from driftline.errors import ConflictError, UnknownNameError, UsageError
 from driftline.events import parse_duration
 from driftline.rules import Status
+from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.outbox import Outbox, SilenceRow
-from driftline.store.state import AlertRow, State, TransitionRow
+from driftline.store.state import State
 
 Words = Annotated[str, Meta(min_length=1, max_length=1000)]
 
@@ -42,12 +43,12 @@ class SilenceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
 def acknowledge(state: State, alert: str, body: AcknowledgeBody, now: datetime) -> AlertRow:
     """Store who has taken a firing alert on: it is not repeated any more. A later one takes its place."""
     with state.work() as work:
-        row = _alert(work.alert(alert), alert)
+        row = _alert(work.alerts.get(alert), alert)
         if row.status != Status.FIRING.value:
             raise ConflictError(f"alert {alert} is {row.status}; only a firing one can be acknowledged")
         row = replace(row, acknowledged_by=body.by, acknowledged_at=now, acknowledged_reason=body.reason)
-        work.put_alert(row)
-        work.add_transition(TransitionRow(alert, now, "acknowledged", f"by {body.by}: {body.reason}"))
+        work.alerts.put(row)
+        work.alerts.add_transition(TransitionRow(alert, now, "acknowledged", f"by {body.by}: {body.reason}"))
     return row
 
 

@@ -21,8 +21,9 @@ from driftline.alerts.stages import due, explained_because, is_told, rank, silen
 from driftline.alerts.view import alert_view, with_its_window
 from driftline.monitoring.alerting import AlertEvent
 from driftline.rules import ChangeKind
+from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.outbox import Outbox, SilenceRow, ToldRow
-from driftline.store.state import AlertRow, State, TransitionRow, Work
+from driftline.store.state import State, Work
 
 _MOMENT = timedelta(microseconds=1)
 LIVE_WINDOWS = 2
@@ -55,7 +56,7 @@ class _Known:
     @classmethod
     def of(cls, work: Work, now: datetime, alerts: Iterable[str] = ()) -> _Known:
         firing: dict[str, list[AlertRow]] = {}
-        for row in sorted(work.alerts(status="firing"), key=rank):
+        for row in sorted(work.alerts.find(status="firing"), key=rank):
             firing.setdefault(row.model, []).append(row)
         outbox = Outbox(work.connection)
         going_on = {row.id for rows in firing.values() for row in rows}
@@ -152,7 +153,7 @@ class NotificationPlanner:
         """Say once what was over when it was first seen, to who wants it; nobody is paged for it."""
         silenced = silenced_because(event.alert, known.silences, known.now)
         if silenced:
-            known.work.add_transition(TransitionRow(event.alert.id, known.now, "muted", silenced))
+            known.work.alerts.add_transition(TransitionRow(event.alert.id, known.now, "muted", silenced))
             return
         for receiver in self._receivers:
             if receiver.digest and self._wants(receiver, event.alert):
@@ -247,7 +248,7 @@ class NotificationPlanner:
 
     def _why(self, known: _Known, alert: AlertRow, event: Event) -> str:
         """Why something is due: the rule's own reason where that was held back until now."""
-        rows = known.work.transitions([alert.id]).get(alert.id, [])
+        rows = known.work.alerts.transitions([alert.id]).get(alert.id, [])
         steps = [row for row in rows if row.kind != ChangeKind.UPDATED]
         held = bool(steps) and event is not Event.REPEATED and steps[-1].kind in GOING_ON
         return steps[-1].reason if held else _WHY[event]
@@ -259,7 +260,7 @@ class NotificationPlanner:
         else. What is about to be told is not: an alert comes by its own message first.
         """
         with state.read() as read:
-            ended = read.alerts_ended_after(now - ALIVE_FOR)
+            ended = read.alerts.ended_after(now - ALIVE_FOR)
             known = _Known.of(read, now, (row.id for row in ended))
             notices = []
             for alert in (row for rows in (*known.firing.values(), ended) for row in rows):
@@ -283,9 +284,9 @@ class NotificationPlanner:
             return alert
         kind, reason = ("muted", muted) if muted else ("unmuted", f"no longer muted ({alert.muted})")
         if alert.status == "firing":
-            known.work.add_transition(TransitionRow(alert.id, known.now, kind, reason))
+            known.work.alerts.add_transition(TransitionRow(alert.id, known.now, kind, reason))
         alert = replace(alert, muted=muted)
-        known.work.put_alert(alert)
+        known.work.alerts.put(alert)
         return alert
 
     def _tell(self, known: _Known, receiver: NotifyConfig, alert: AlertRow, event: Event, reason: str) -> None:
@@ -312,8 +313,8 @@ class NotificationPlanner:
     def _notice(
         self, known: _Known, alert: AlertRow, event: Event, reason: str, now: datetime, told: Event | None = None
     ) -> Notice:
-        recent = known.work.newest_judgements(alert.model, alert.rule, RECENT_WINDOWS, slice=alert.slice)
-        steps = _steps(known.work.transitions([alert.id]).get(alert.id, []))
+        recent = known.work.judgements.newest(alert.model, alert.rule, RECENT_WINDOWS, slice=alert.slice)
+        steps = _steps(known.work.alerts.transitions([alert.id]).get(alert.id, []))
         if not steps or (steps[-1].kind, steps[-1].reason) != (event.value, reason):
             steps.append(StepView(now, event.value, reason))
         return Notice(

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from driftline.alerts.message import GOING_ON, Event
 from driftline.rules import Severity
 from driftline.rules.topic import Topic, topic_of
+from driftline.store.alerts import AlertRow
 from driftline.store.outbox import SilenceRow
-from driftline.store.state import AlertRow
 from driftline.text.moments import moment
 
 MATCHED = ("id", "model", "rule", "measure", "severity", "version", "segment")

@@ -9,14 +9,16 @@ import msgspec
 
 from driftline.alerts.message import Acknowledgement, AlertView, Newest, Span, StepView
 from driftline.rules.findings import Findings
-from driftline.store.state import AlertRow, Judgement, Work
+from driftline.store.alerts import AlertRow
+from driftline.store.judgements import Judgement
+from driftline.store.state import Work
 
 _findings = msgspec.json.Decoder(Findings | None)
 
 
 def with_its_window(read: Work, row: AlertRow, recent: Sequence[Judgement]) -> list[Judgement]:
     """The judgements of the window that an alert fired on, and then those of the newest windows."""
-    return [*read.judgements(row.model, rule=row.rule, slice=row.slice, window_start=row.window_start), *recent]
+    return [*read.judgements.find(row.model, rule=row.rule, slice=row.slice, window_start=row.window_start), *recent]
 
 
 def alert_view(

@@ -23,7 +23,8 @@ from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import encode
 from driftline.store import inbox
 from driftline.store.log import TABLES, Table, way_out
-from driftline.store.state import KnownPrediction, State, Work
+from driftline.store.predictions import KnownPrediction
+from driftline.store.state import State, Work
 
 _ROWS = 50_000
 _LOG = logging.getLogger("driftline")
@@ -61,7 +62,7 @@ def agree(model: MonitoredModel, state: State, *, accept_loss: bool = False) -> 
 
 def _compare(model: MonitoredModel, work: Work, marks: Mapping[Table, int]) -> tuple[Mapping[Table, int], bool]:
     """How far each table had come for the state, and whether the log has what the state neither knows nor expects."""
-    stored = work.model(model.name)
+    stored = work.models.get(model.name)
     assert stored is not None  # open_model stores it
     known = _marks(stored.log_marks)
     if known is not None:
@@ -71,9 +72,9 @@ def _compare(model: MonitoredModel, work: Work, marks: Mapping[Table, int]) -> t
     known, behind = dict(marks), max(marks.values()) > inbox.sequence(work.connection)
     if behind:
         known = dict.fromkeys(marks, 0)
-    elif not any(marks.values()) and work.count_windows(model.name):
+    elif not any(marks.values()) and work.windows.count(model.name):
         return dict.fromkeys(marks, 1), False
-    work.put_model(replace(stored, log_marks=msgspec.msgpack.encode(known)))
+    work.models.put(replace(stored, log_marks=msgspec.msgpack.encode(known)))
     return known, behind
 
 
@@ -84,22 +85,22 @@ def recall(model: MonitoredModel, work: Work, profiles: list[WindowProfile]) -> 
     """
     name, log = model.name, model.log
     marks = log.last_seqs()
-    stored, waiting = work.model(name), work.all_waiting_labels(name)
+    stored, waiting = work.models.get(name), work.waiting_labels.all(name)
     assert stored is not None  # open_model stores it
     written, newest = log.written_at(), log.newest_time()
     arrived = stored.last_arrival or written
-    work.drop_predictions(name)
+    work.predictions.drop(name)
     for known in _known(model):
-        work.put_predictions(name, known)
+        work.predictions.put(name, known)
     _put_off_again(work, name, marks, waiting, arrived)
-    counted, counters = log.counts(), work.counters(name)
+    counted, counters = log.counts(), work.counters.of(name)
     for key, number in counted.items():
-        work.count(name, *key, max(number - counters.get(key, 0), 0))
+        work.counters.add(name, *key, max(number - counters.get(key, 0), 0))
     latency = reduce(NumericColumn.merge, map(latency_of, profiles), NumericColumn())
     watermark = stored.watermark
     if written is not None and newest is not None:
         watermark = max(filter(None, (watermark, min(newest, written + AHEAD))))
-    work.put_model(
+    work.models.put(
         replace(
             stored,
             latency=encode(latency),
@@ -112,7 +113,7 @@ def recall(model: MonitoredModel, work: Work, profiles: list[WindowProfile]) -> 
 
 def known_marks(work: Work, model: str) -> Mapping[Table, int] | None:
     """How far each table of the log has come for the state; what lies beyond is a batch that still waits."""
-    stored = work.model(model)
+    stored = work.models.get(model)
     return None if stored is None else _marks(stored.log_marks)
 
 
@@ -134,7 +135,7 @@ def _put_off_again(
 ) -> None:
     """Give what waits to the inbox anew, in its order, without what the log has of it."""
     rows = inbox.take_out(work.connection, model)
-    work.drop_waiting_labels(model, [label.id for label in waiting])
+    work.waiting_labels.drop(model, [label.id for label in waiting])
     if left := _without_known_labels(work, model, waiting):
         inbox.put(work.connection, model, "labels", arrived or left[-1].time, left)
     for row in rows:
@@ -150,5 +151,5 @@ def _put_off_again(
 
 
 def _without_known_labels(work: Work, model: str, labels: list[Label]) -> list[Label]:
-    known = work.known_predictions(model, {one.id for one in labels})
+    known = work.predictions.known(model, {one.id for one in labels})
     return [one for one in labels if one.id not in known or known[one.id].label is None]

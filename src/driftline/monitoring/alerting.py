@@ -29,7 +29,9 @@ from driftline.rules import (
 from driftline.rules import State as VerdictState
 from driftline.rules.findings import ColumnFinding, Findings, findings_of
 from driftline.rules.topic import rests_on_labels
-from driftline.store.state import AlertRow, Judgement, TransitionRow, Work
+from driftline.store.alerts import AlertRow, TransitionRow
+from driftline.store.judgements import Judgement
+from driftline.store.state import Work
 
 STALE_RULE = "monitor-stale"
 BUILT_IN = (STALE_RULE,)
@@ -89,8 +91,8 @@ def move_alerts(
         alert = _changed(stored[change.alert or newest], change, now)
         reason = change.reason if change.kind is ChangeKind.FIRED or not why else f"{why}; {change.reason}"
         stored[alert.id] = alert
-        work.put_alert(alert)
-        work.add_transition(TransitionRow(alert.id, now, change.kind.value, reason))
+        work.alerts.put(alert)
+        work.alerts.add_transition(TransitionRow(alert.id, now, change.kind.value, reason))
         if change.kind is not ChangeKind.UPDATED:
             events.append(AlertEvent(change.kind, alert, reason))
     if why:
@@ -103,21 +105,21 @@ def move_alerts(
 def _outdate(work: Work, row: AlertRow, why: str, now: datetime) -> None:
     if why and not is_outdated(work, row):
         reason = f"{why}; by it, its windows are no breach"
-        work.add_transition(TransitionRow(row.id, now, OUTDATED, reason))
+        work.alerts.add_transition(TransitionRow(row.id, now, OUTDATED, reason))
 
 
 def _end(work: Work, row: AlertRow, now: datetime, reason: str) -> AlertEvent:
     ended = replace(row, status=Status.RESOLVED.value, ended_at=now)
-    work.put_alert(ended)
-    work.add_transition(TransitionRow(row.id, now, ChangeKind.RESOLVED.value, reason))
+    work.alerts.put(ended)
+    work.alerts.add_transition(TransitionRow(row.id, now, ChangeKind.RESOLVED.value, reason))
     return AlertEvent(ChangeKind.RESOLVED, ended, reason)
 
 
 def _apply(work: Work, row: AlertRow, rule: Rule, now: datetime, why: str) -> AlertEvent:
     """Give an alert that goes on what its rule says now."""
     changed = _as_configured(row, rule)
-    work.put_alert(changed)
-    work.add_transition(TransitionRow(row.id, now, ChangeKind.CHANGED.value, why))
+    work.alerts.put(changed)
+    work.alerts.add_transition(TransitionRow(row.id, now, ChangeKind.CHANGED.value, why))
     return AlertEvent(ChangeKind.CHANGED, changed, why, before=row)
 
 
@@ -128,7 +130,7 @@ def _as_configured(row: AlertRow, rule: Rule) -> AlertRow:
 def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> list[AlertEvent]:
     """Resolve the firing alerts of models and rules that are configured no longer; ``known`` are rules by model."""
     events: list[AlertEvent] = []
-    for row in work.alerts(status=Status.FIRING.value):
+    for row in work.alerts.find(status=Status.FIRING.value):
         if row.rule not in {*known.get(row.model, ()), *(BUILT_IN if row.model in known else ())}:
             reason = "the rule was removed" if row.model in known else "the model was removed"
             events.append(_end(work, row, now, f"{reason} from the configuration"))
@@ -153,7 +155,7 @@ def _as_stored(row: AlertRow) -> StoredAlert:
 
 
 def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime, slice: Slice) -> AlertRow:
-    summary = work.summary(model, span.fired.start, slice)
+    summary = work.summaries.get(model, span.fired.start, slice)
     findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary), span.rule) if summary is not None else None
     return AlertRow(
         id=id,

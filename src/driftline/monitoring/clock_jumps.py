@@ -102,14 +102,14 @@ def bring_back(state: State, models: Iterable[str], now: datetime) -> None:
 
 def _move(work: Work, models: Iterable[str], moved: Callable[[datetime], datetime]) -> None:
     for model in models:
-        stored = work.model(model)
+        stored = work.models.get(model)
         if stored is None or stored.last_arrival is None or (at := moved(stored.last_arrival)) == stored.last_arrival:
             continue
-        work.put_model(replace(stored, last_arrival=at))
-        for alert in work.alerts(model, rule=STALE_RULE, status=Status.FIRING.value):
+        work.models.put(replace(stored, last_arrival=at))
+        for alert in work.alerts.find(model, rule=STALE_RULE, status=Status.FIRING.value):
             if alert.started_at == stored.last_arrival:  # by which it is known that nothing has come since
-                work.put_alert(replace(alert, started_at=at, window_start=at))
+                work.alerts.put(replace(alert, started_at=at, window_start=at))
     outbox = Outbox(work.connection)
-    for told in outbox.told(alert.id for alert in work.alerts(status=Status.FIRING.value)).values():
+    for told in outbox.told(alert.id for alert in work.alerts.find(status=Status.FIRING.value)).values():
         if (at := moved(told.at)) != told.at:
             outbox.put_told(replace(told, at=at))

@@ -22,7 +22,9 @@ from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
 from driftline.store.logged import LoggedLabel, LoggedPrediction, predictions_frame
-from driftline.store.state import KNOWN_WINDOWS, KnownPrediction, State, WindowRow, Work
+from driftline.store.predictions import KnownPrediction
+from driftline.store.state import State, Work
+from driftline.store.windows import KNOWN_WINDOWS, WindowRow
 
 AHEAD = timedelta(minutes=10)
 """How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
@@ -119,7 +121,7 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
     """
     ids = ids_of(rows)
     with state.read() as read:
-        known, waiting = read.known_predictions(model.name, ids), read.waiting_labels(model.name, ids)
+        known, waiting = read.predictions.known(model.name, ids), read.waiting_labels.of(model.name, ids)
     plan = make_plan(rows, known, waiting, accepted_for=model.config.labels.accepted_for)
     profiles = profile_predictions(model, [row.prediction for row in plan.predictions])
     through = rows[-1].seq
@@ -128,18 +130,18 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
     model.log.append_predictions(plan.shadows, through=through, table="shadow")
     model.log.sync()
     with state.work() as work:
-        work.put_predictions(model.name, plan.known)
-        work.drop_waiting_labels(model.name, plan.matched)
-        work.put_waiting_labels(model.name, plan.waiting)
+        work.predictions.put(model.name, plan.known)
+        work.waiting_labels.drop(model.name, plan.matched)
+        work.waiting_labels.put(model.name, plan.waiting)
         for (window, version), profiled in profiles.items():
             _merge_into_window(work, model, window, version, profiled)
         for start in {model.config.window.window_of(label.prediction_time).start for label in plan.labels}:
-            work.mark_labels_changed(model.name, start)
+            work.windows.mark_labels_changed(model.name, start)
         for (name, key), by in plan.counts.items():
-            work.count(model.name, name, key, by)
+            work.counters.add(model.name, name, key, by)
         watermark = _update_model(work, model, plan, profiles, rows[-1])
-        stale = work.drop_stale_labels(model.name, watermark - model.config.labels.accepted_for)
-        work.count(model.name, "invalid_events", "label.no_prediction", stale)
+        stale = work.waiting_labels.drop_before(model.name, watermark - model.config.labels.accepted_for)
+        work.counters.add(model.name, "invalid_events", "label.no_prediction", stale)
         done(work.connection, model.name, rows)
 
 
@@ -163,14 +165,14 @@ def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], 
 
 
 def _merge_into_window(work: Work, model: MonitoredModel, window: Window, version: str, profiled: Profiled) -> None:
-    versions = work.window(model.name, window.start)
-    work.count(model.name, KNOWN_WINDOWS, "", int(not versions))
+    versions = work.windows.at(model.name, window.start)
+    work.counters.add(model.name, KNOWN_WINDOWS, "", int(not versions))
     stored = next((row for row in versions if row.version == version), None)
     whole, segments = profiled
     if stored is not None:
         whole = decode(stored.profile, WindowProfile).merge(whole)
         segments = decoded_segments(stored.segments).merge(segments)
-    work.put_window(
+    work.windows.put(
         WindowRow(
             model=model.name,
             start=window.start,
@@ -195,7 +197,7 @@ def _update_model(
     last: InboxRow,
 ) -> datetime:
     """Store the watermark, the latencies and how far the log has come; return the watermark."""
-    stored = work.model(model.name)
+    stored = work.models.get(model.name)
     assert stored is not None  # open_model stores it
     latency = decode(stored.latency, NumericColumn) if stored.latency else NumericColumn()
     for profiled in profiles.values():
@@ -205,10 +207,10 @@ def _update_model(
     if stored.watermark is not None:  # where the clock was ahead and has been put right, event time comes back with it
         watermark = max(watermark, min(stored.watermark, last.arrived_at + AHEAD))
         if watermark < stored.watermark:
-            work.assess_all(model.name)  # windows that were closed may be open again
+            work.windows.assess_all(model.name)  # windows that were closed may be open again
     # The log may be further: a larger batch, of which this is the beginning, has failed after it was appended.
     marks = {table: min(seq, last.seq) for table, seq in model.log.last_seqs().items()}
-    work.put_model(
+    work.models.put(
         replace(
             stored,
             watermark=watermark,

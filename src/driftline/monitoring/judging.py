@@ -30,8 +30,11 @@ from driftline.rules.topic import needs_labels
 from driftline.sketches import decode, encode
 from driftline.sources.own import Replicates
 from driftline.statistics import Measure
+from driftline.store.counters import JUDGED_AT, VERDICTS
+from driftline.store.judgements import Judgement
 from driftline.store.log import Table
-from driftline.store.state import JUDGED_AT, VERDICTS, Judgement, State, WindowRow, Work
+from driftline.store.state import State, Work
+from driftline.store.windows import WindowRow
 
 _summary = msgspec.msgpack.Encoder()
 _NODATA = VerdictState.NODATA.value
@@ -40,13 +43,13 @@ _NODATA = VerdictState.NODATA.value
 def refresh_labels(model: MonitoredModel, state: State) -> None:
     """Bring the labelled part of each window whose labels have changed up to date with the log."""
     with state.read() as read:
-        rows, through = read.windows_with_changed_labels(model.name), known_marks(read, model.name)
+        rows, through = read.windows.with_changed_labels(model.name), known_marks(read, model.name)
     for row in rows:
         fresh, segments = labelled_part(model, row.window, row.version, through)
         profile = replace(decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance)
         changed = replace(row, profile=encode(profile), labelled=profile.labelled, segments=encoded_segments(segments))
         with state.work() as work:
-            work.put_window(replace(changed, labels_changed=False, settled=False))
+            work.windows.put(replace(changed, labels_changed=False, settled=False))
 
 
 def labelled_part(model: MonitoredModel, window: Window, version: str, through: Mapping[Table, int] | None) -> Profiled:
@@ -77,11 +80,11 @@ def judge_windows(
     Windows are assessed first, on what only the worker changes; then all is written in one short transaction.
     """
     with state.read() as read:
-        stored = read.model(model.name)
+        stored = read.models.get(model.name)
         if stored is None or stored.watermark is None:
             return []
-        due = read.starts_to_assess(model.name, stored.watermark)
-        rows = [read.window(model.name, start) for start in due]
+        due = read.windows.starts_to_assess(model.name, stored.watermark)
+        rows = [read.windows.at(model.name, start) for start in due]
     assessments = [_assess(model, versions, stored.watermark, now) for versions in rows]
     if not assessments:
         return []
@@ -96,14 +99,14 @@ def judge_windows(
             slices = {slice for name, slice in changed if name == rule.name}
             changed_rule = model.rule_changes.get(rule.name)
             if changed_rule is not None:
-                slices |= work.judged_slices(model.name, rule.name)
+                slices |= work.judgements.slices(model.name, rule.name)
             for slice in sorted(slices):
                 why = changed_rule if changed_rule is not None else _no_longer(model, slice)
                 since = changed[rule.name, slice] if why is None else None
                 events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
         if stored_anew := sum(one.stored for one in found):
-            work.count(model.name, VERDICTS, "", stored_anew)
-            work.note(model.name, JUDGED_AT, now)
+            work.counters.add(model.name, VERDICTS, "", stored_anew)
+            work.counters.note(model.name, JUDGED_AT, now)
         judged(sum(one.first for one in found))
         announce(work, events, now)
     return events
@@ -244,18 +247,18 @@ class _Stored:
 def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
     """Store an assessment."""
     for slice, summary in assessment.summaries.items():
-        work.put_summary(model, assessment.start, slice, _summary.encode(summary))
+        work.summaries.put(model, assessment.start, slice, _summary.encode(summary))
     if assessment.again_at is None:
-        work.mark_settled(model, assessment.start)
+        work.windows.mark_settled(model, assessment.start)
     else:
-        work.assess_again_at(model, assessment.start, assessment.again_at)
-    judged = work.judgements(model, rules=assessment.due, window_start=assessment.start)
+        work.windows.assess_again_at(model, assessment.start, assessment.again_at)
+    judged = work.judgements.find(model, rules=assessment.due, window_start=assessment.start)
     earlier = {(one.rule, one.slice): one for one in judged}
     stored, changed, first = 0, set[tuple[str, Slice]](), False
     for judgement in assessment.judgements:
         before = earlier.pop((judgement.rule, judgement.slice), None)
         if before is None or replace(before, judged_at=judgement.judged_at) != judgement:
-            work.put_judgement(judgement)
+            work.judgements.put(judgement)
             stored += 1
             known = before is not None and before.state != _NODATA
             if known or judgement.state != _NODATA:
@@ -263,7 +266,7 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
             first |= judgement.state != _NODATA and not known
     if assessment.again_at is None:  # all rules have spoken: what is left is of slices that they no longer judge
         for key, before in earlier.items():
-            work.retire_judgement(before)
+            work.judgements.retire(before)
             changed.add(key)
             stored += 1
     return _Stored(assessment.start, stored, changed, first)

@@ -25,7 +25,9 @@ from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import Rows, head_rows
 from driftline.statistics.drift import EffectThresholds
 from driftline.store.log import EventLog
-from driftline.store.state import KNOWN_WINDOWS, ModelRow, State, Work
+from driftline.store.models import ModelRow
+from driftline.store.state import State, Work
+from driftline.store.windows import KNOWN_WINDOWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
     """
     fingerprint, rules = _fingerprint(config), _rules(config)
     with state.read() as read:
-        stored, counted = read.model(config.name), (KNOWN_WINDOWS, "") in read.counters(config.name)
+        stored, counted = read.models.get(config.name), (KNOWN_WINDOWS, "") in read.counters.of(config.name)
     if stored is not None and stored.fingerprint == fingerprint:
         schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
     else:
@@ -86,7 +88,7 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
     rebuild = stored is not None and stored.fingerprint != fingerprint
     if stored is None or rebuild or stored.rules != rules:
         with state.work() as work:
-            work.put_model(
+            work.models.put(
                 ModelRow(
                     model=config.name,
                     fingerprint=fingerprint if not rebuild else b"",  # known as done only after the rebuild
@@ -99,11 +101,11 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
                     log_marks=stored.log_marks if stored is not None else msgspec.msgpack.encode({}),
                 )
             )
-            work.retire_judgements(config.name, [rule.name for rule in config.rules])
-            work.unsettle_all(config.name)
+            work.judgements.retire_others(config.name, [rule.name for rule in config.rules])
+            work.windows.unsettle_all(config.name)
     if not counted:  # new, or of a release that counted them each time
         with state.work() as work:
-            work.recount_windows(config.name)
+            work.windows.recount(config.name)
     log = EventLog(storage / "log" / config.name, schema)
     return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
 
@@ -120,29 +122,29 @@ def _require_features(config: ModelConfig, schema: Schema) -> None:
 def remember_fingerprint(model: MonitoredModel, state: State) -> None:
     """Say that the stored profiles are those of the present reference and windows."""
     with state.work() as work:
-        stored = work.model(model.name)
+        stored = work.models.get(model.name)
         assert stored is not None  # open_model stores it
-        work.put_model(replace(stored, fingerprint=_fingerprint(model.config)))
+        work.models.put(replace(stored, fingerprint=_fingerprint(model.config)))
 
 
 def remember_rules(model: MonitoredModel, state: State) -> MonitoredModel:
     """Say that the present rules have judged all windows; return the model without changes of them."""
     rules = _rules(model.config)
     with state.read() as read:
-        stored = read.model(model.name)
+        stored = read.models.get(model.name)
     if stored is not None and stored.rules != rules:
         with state.work() as work:
-            stored = work.model(model.name)
+            stored = work.models.get(model.name)
             assert stored is not None  # it was there
-            work.put_model(replace(stored, rules=rules))
+            work.models.put(replace(stored, rules=rules))
     return replace(model, rule_changes={})
 
 
 def forget_rules(model: str, work: Work) -> None:
     """Have all windows judged again when a model that is configured no longer comes back."""
-    stored = work.model(model)
+    stored = work.models.get(model)
     if stored is not None and stored.rules:
-        work.put_model(replace(stored, rules=b""))
+        work.models.put(replace(stored, rules=b""))
 
 
 def _rules(config: ModelConfig) -> bytes:

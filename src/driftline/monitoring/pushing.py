@@ -17,7 +17,8 @@ from driftline.events import Slice
 from driftline.exporters.remote_write import RemoteWriter, Series
 from driftline.monitoring.summary import MeasureView, WindowSummary
 from driftline.store.overview import Overview
-from driftline.store.state import State, WindowRow, Work
+from driftline.store.state import State, Work
+from driftline.store.windows import WindowRow
 
 MOST_WINDOWS = 100
 LEAD_MILLISECONDS = 10_000
@@ -36,13 +37,13 @@ def push_windows(models: Iterable[str], state: State, writer: RemoteWriter) -> i
     pushed = 0
     for model in models:
         with state.read() as read:
-            rows = read.windows_to_push(model, MOST_WINDOWS)
+            rows = read.windows.to_push(model, MOST_WINDOWS)
             found = _to_push(read, rows)
         taken, refused = _push(writer, found)
         with state.work() as work:
-            work.mark_pushed(rows)
-            work.count(model, "pushed_windows", "taken", taken)
-            work.count(model, "pushed_windows", "refused", refused)
+            work.windows.mark_pushed(rows)
+            work.counters.add(model, "pushed_windows", "taken", taken)
+            work.counters.add(model, "pushed_windows", "refused", refused)
         pushed += len(rows)
     return pushed
 

@@ -15,7 +15,9 @@ from typing import Any
 from driftline.events import WHOLE, Slice
 from driftline.rules import Rule, Status
 from driftline.rules import State as VerdictState
-from driftline.store.state import AlertRow, Judgement, Work
+from driftline.store.alerts import AlertRow
+from driftline.store.judgements import Judgement
+from driftline.store.state import Work
 
 READ_AT_ONCE = 64
 """How many verdicts are read at first; twice as many each time that this was not enough."""
@@ -45,11 +47,11 @@ class History:
 
     def whole(self) -> list[Stretch]:
         """All of it."""
-        return [Stretch(None, None, self.work.judgements(self.model, rule=self.rule.name, slice=self.slice))]
+        return [Stretch(None, None, self.work.judgements.find(self.model, rule=self.rule.name, slice=self.slice))]
 
     def alerts(self, within: tuple[datetime | None, datetime | None]) -> list[AlertRow]:
         """The alerts of which a part lies in a span of event time, open where None."""
-        return self.work.alerts(self.model, rule=self.rule.name, slice=self.slice, within=within)
+        return self.work.alerts.find(self.model, rule=self.rule.name, slice=self.slice, within=within)
 
     def reached(self, changed: Sequence[datetime]) -> list[Stretch]:
         """The stretches in which alerts can be others than before, after the verdicts on the windows ``changed`` are.
@@ -125,10 +127,12 @@ class History:
         return one.state == VerdictState.OK and self.rule.cleared_by(one.value)
 
     def _verdicts(self, **asked: Any) -> list[Judgement]:
-        return self.work.verdicts(self.model, self.rule.name, slice=self.slice, **asked)
+        return self.work.judgements.of_rule(self.model, self.rule.name, slice=self.slice, **asked)
 
     def _worst(self, since: datetime, until: datetime, *, lowest: bool) -> Judgement | None:
-        return self.work.worst_breach(self.model, self.rule.name, since, until, slice=self.slice, lowest=lowest)
+        return self.work.judgements.worst_breach(
+            self.model, self.rule.name, since, until, slice=self.slice, lowest=lowest
+        )
 
 
 def _stands(work: Work, alert: AlertRow) -> bool:
@@ -142,5 +146,5 @@ OUTDATED = "outdated"
 
 def is_outdated(work: Work, alert: AlertRow) -> bool:
     """Whether an alert is one of its rule as it was before it was changed."""
-    steps = work.transitions([alert.id]).get(alert.id, [])
+    steps = work.alerts.transitions([alert.id]).get(alert.id, [])
     return bool(steps) and steps[-1].kind == OUTDATED

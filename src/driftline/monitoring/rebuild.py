@@ -12,7 +12,8 @@ from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.segments import Profiled, encoded_segments, profile
 from driftline.profiles import WindowProfile
 from driftline.sketches import encode
-from driftline.store.state import State, WindowRow
+from driftline.store.state import State
+from driftline.store.windows import WindowRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def rebuild(
     with state.read() as read:
         through = None if model.behind else known_marks(read, model.name)
         keys = sorted({(spec.window_of(time), version) for time, version in model.log.times_and_versions(through)})
-        before = {(row.window, row.version): row for row in read.windows(model.name)}
+        before = {(row.window, row.version): row for row in read.windows.between(model.name)}
     rows: list[WindowRow] = []
     profiles: list[WindowProfile] = []
     for index, (window, version) in enumerate(keys):
@@ -55,10 +56,10 @@ def rebuild(
         if fresh.get((window, version)) != stored.get((window, version))
     }
     with state.work() as work:
-        work.drop_windows(model.name)
+        work.windows.drop(model.name)
         for row in rows:
-            work.put_window(row)
-        work.recount_windows(model.name)
+            work.windows.put(row)
+        work.windows.recount(model.name)
         if model.behind:
             recall(model, work, profiles)
     return Rebuilt(len(rows), tuple(sorted(differing)))

@@ -33,7 +33,10 @@ from driftline.profiles import Reference
 from driftline.store.database import open_database
 from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table
-from driftline.store.state import KnownPrediction, ModelRow, State, WindowRow, Work
+from driftline.store.models import ModelRow
+from driftline.store.predictions import KnownPrediction
+from driftline.store.state import State, Work
+from driftline.store.windows import WindowRow
 from driftline.text import cause
 from driftline.text.durations import length
 
@@ -62,12 +65,14 @@ def setting_of(model: MonitoredModel, state: State, rows: Sequence[InboxRow]) ->
     ids = ids_of(rows)
     spec = model.config.window
     with state.read() as read:
-        stored = read.model(model.name)
+        stored = read.models.get(model.name)
         assert stored is not None  # open_model stores it
-        known, waiting = read.known_predictions(model.name, ids), read.waiting_labels(model.name, ids)
+        known, waiting = read.predictions.known(model.name, ids), read.waiting_labels.of(model.name, ids)
         times = {one.time for row in rows for one in row.predictions} | {one.time for one in known.values()}
         windows = [
-            row for start in {spec.window_of(time).start for time in times} for row in read.window(model.name, start)
+            row
+            for start in {spec.window_of(time).start for time in times}
+            for row in read.windows.at(model.name, start)
         ]
     tables = model.log.table_schemas()
     return Setting(model.config, model.schema, model.reference, stored, known, waiting, windows, tables)
@@ -81,11 +86,11 @@ class InProcess:
         self._state = _Undoing(open_database("sqlite://"))
         with State(self._state.engine).work() as work:
             name = setting.config.name
-            work.put_model(setting.stored)
-            work.put_predictions(name, setting.known)
-            work.put_waiting_labels(name, setting.waiting)
+            work.models.put(setting.stored)
+            work.predictions.put(name, setting.known)
+            work.waiting_labels.put(name, setting.waiting)
             for window in setting.windows:
-                work.put_window(window)
+                work.windows.put(window)
 
     def __call__(self, rows: Sequence[InboxRow]) -> str | None:
         """Try some rows; return what went wrong with them, None where nothing did."""

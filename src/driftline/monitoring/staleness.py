@@ -14,7 +14,8 @@ from driftline.monitoring.options import ModelConfig
 from driftline.rules import ChangeKind, Rule, Status
 from driftline.rules.findings import Findings
 from driftline.rules.topic import STALENESS
-from driftline.store.state import AlertRow, State, TransitionRow, Work
+from driftline.store.alerts import AlertRow, TransitionRow
+from driftline.store.state import State, Work
 from driftline.text.durations import lengths
 from driftline.text.moments import moment
 
@@ -29,8 +30,8 @@ def check_arrivals(configs: Iterable[ModelConfig], state: State, now: datetime, 
     announced by `store_event`.
     """
     with state.read() as read:
-        arrivals = read.last_arrivals()
-        firing = {row.model: row for row in read.alerts(rule=STALE_RULE, status=Status.FIRING.value)}
+        arrivals = read.models.last_arrivals()
+        firing = {row.model: row for row in read.alerts.find(rule=STALE_RULE, status=Status.FIRING.value)}
     found = (_check(one, arrivals.get(one.name), firing.get(one.name), now, started) for one in configs)
     return [event for event in found if event is not None]
 
@@ -74,8 +75,8 @@ def _said(last: datetime | None, started: datetime) -> str:
 
 def store_event(work: Work, event: AlertEvent, now: datetime) -> None:
     """Store the alert and its step."""
-    work.put_alert(event.alert)
-    work.add_transition(TransitionRow(event.alert.id, now, event.kind.value, event.reason))
+    work.alerts.put(event.alert)
+    work.alerts.add_transition(TransitionRow(event.alert.id, now, event.kind.value, event.reason))
 
 
 def _alert(

@@ -31,7 +31,7 @@ def model_card(
     """
     aliases = registry.aliases(model)
     with state.read() as read:
-        seen = read.versions(model)
+        seen = read.counters.versions(model)
         known = {one.version: one for one in registry.versions(model)}
         name = version or aliases.get(CHAMPION) or (seen[-1] if seen else "")
         if name not in known and name not in seen:
@@ -42,9 +42,9 @@ def model_card(
         contest = decode_contest(stored.contest) if stored is not None else None
         requests = [row for row in Retraining(read.connection).rows(model) if row.version == name]
         steps = Retraining(read.connection).steps(row.id for row in requests)
-        first, last = read.first_of_version(model, answered), read.last_of_version(model, answered)
+        first, last = read.windows.first_of_version(model, answered), read.windows.last_of_version(model, answered)
         live = Window(first, last) if first is not None and last is not None else None
-        alerts = held_against(read.alerts(model), live)
+        alerts = held_against(read.alerts.find(model), live)
     status = next((what for what, one in aliases.items() if one == name and what in (CHAMPION, PREVIOUS)), "")
     card = ModelCard(
         model=model,
@@ -69,7 +69,7 @@ def model_card(
 
 def _newest(read: Work, model: str, version: str) -> WindowSummary | None:
     """The newest judged window with labelled predictions of a version."""
-    for body in reversed(read.summaries(model, slice=Slice(version))):
+    for body in reversed(read.summaries.between(model, slice=Slice(version))):
         summary = _summary.decode(body)
         if summary.stage == "judged" and summary.labelled:
             return summary

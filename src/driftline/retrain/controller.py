@@ -250,7 +250,7 @@ class RetrainingController:
         except ConflictError as error:
             return self._moved(row, Stage.FAILED, now, f"another champion came in between: {error}")
         with self.state.read() as read:
-            stored = read.model(model.name)
+            stored = read.models.get(model.name)
         assert stored is not None and stored.watermark is not None  # it was judged
         self.tell(f"Retraining {model.name}: {row.version} is champion in place of {row.champion}.")
         note = f"{row.version} is champion in place of {row.champion}, on probation"
@@ -266,7 +266,7 @@ class RetrainingController:
         if champion != row.version:
             return self._moved(row, Stage.PROMOTED, now, f"its probation is over: {champion} is champion by now")
         with self.state.read() as read:
-            stored = read.model(model.name)
+            stored = read.models.get(model.name)
             answered = answered_since(read, row)
             if (stands := self._standing.get(row.id)) is None or stands.answered != answered:
                 stands = self._standing[row.id] = standing(model, read, answered)

@@ -19,12 +19,17 @@ from driftline.retrain.rows import Split, split
 from driftline.rules import Status
 from driftline.sketches import decode
 from driftline.store.retraining import Retraining
-from driftline.store.state import WindowRow, Work
+from driftline.store.state import Work
+from driftline.store.windows import WindowRow
 
 
 def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts | None:
     """What is known of a model now, but whether its labels are at fault; None before its first judged window."""
-    stored, parts, began = read.model(model.name), split_of(model, config, read), read.first_start(model.name)
+    stored, parts, began = (
+        read.models.get(model.name),
+        split_of(model, config, read),
+        read.windows.first_start(model.name),
+    )
     if stored is None or stored.watermark is None or parts is None or began is None:
         return None
     rows = Retraining(read.connection).rows(model.name)
@@ -32,10 +37,10 @@ def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts 
     return Facts(
         now=stored.watermark,
         began=began,
-        firing=[FiringAlert(row.rule, row.measure) for row in read.alerts(model.name, status=Status.FIRING.value)],
+        firing=[FiringAlert(row.rule, row.measure) for row in read.alerts.find(model.name, status=Status.FIRING.value)],
         asked=sorted(row.event_time for row in rows),
         new_labels=labels_had(model.name, read) - (rows[0].labels if rows else 0),
-        labelled_rows=read.labelled_within(model.name, parts.training.start, parts.training.end),
+        labelled_rows=read.windows.labelled_within(model.name, parts.training.start, parts.training.end),
         going_on=busy[0].id if busy else "",
     )
 
@@ -47,18 +52,18 @@ def with_label_fault(facts: Facts, model: MonitoredModel, config: RetrainConfig,
     """
     parts = split_of(model, config, read)
     assert parts is not None  # there are facts
-    windows = read.windows(model.name, start=parts.evaluation.start, end=parts.evaluation.end)
+    windows = read.windows.between(model.name, start=parts.evaluation.start, end=parts.evaluation.end)
     return replace(facts, label_fault=_label_fault(model, windows))
 
 
 def labels_had(model: str, read: Work) -> int:
     """How many labels and corrections of labels a model has had."""
-    return sum(value for (name, _), value in read.counters(model).items() if name in ("labels", "corrected_labels"))
+    return sum(value for (name, _), value in read.counters.of(model).items() if name in ("labels", "corrected_labels"))
 
 
 def split_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Split | None:
     """What to learn from and what to judge by: before the end of the newest judged window; None before the first."""
-    newest = read.newest_settled_start(model.name)
+    newest = read.windows.newest_settled_start(model.name)
     if newest is None:
         return None
     until: datetime = model.config.window.window_of(newest).end

@@ -18,7 +18,8 @@ from driftline.rules import State as VerdictState
 from driftline.rules.topic import Topic, topic_of
 from driftline.sketches import decode
 from driftline.store.retraining import RetrainingRow
-from driftline.store.state import WindowRow, Work
+from driftline.store.state import Work
+from driftline.store.windows import WindowRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Answered:
 def answered_since(read: Work, row: RetrainingRow) -> Answered:
     """What a champion on probation has answered since its promotion; no profile is read."""
     assert row.live_from is not None  # set with the stage
-    unversioned = read.versions(row.model) == [""]
+    unversioned = read.counters.versions(row.model) == [""]
     version = "" if unversioned else row.version
-    found = read.judged_of_version(row.model, version, row.live_from)
+    found = read.windows.judged_of_version(row.model, version, row.live_from)
     # By the name alone nobody could tell whose rows a window has that began before the promotion.
     return Answered(version, tuple(one for one in found if not unversioned or one[0] >= row.live_from))
 
@@ -60,7 +61,7 @@ def standing(model: MonitoredModel, read: Work, answered: Answered) -> Standing:
     rules = [one for one in model.config.rules if _is_of(one, answered.version)]
     if not starts or not rules:
         return Standing(answered, "", len(starts))
-    found = read.windows(model.name, start=min(starts), version=answered.version)
+    found = read.windows.between(model.name, start=min(starts), version=answered.version)
     rows = [row for row in found if row.start in starts]
     verdicts = {rule.name: [_judged(model, rule, row) for row in rows] for rule in rules}
     spoken = {

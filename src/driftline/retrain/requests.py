@@ -48,7 +48,7 @@ def request_id(now: datetime) -> str:
 def ask(state: State, model: MonitoredModel, asked: Ask, by: str, now: datetime, *, version: str = "") -> RetrainingRow:
     """Store a request. Raises `ConflictError` while another of the model is going on."""
     with state.work() as work:
-        stored = work.model(model.name)
+        stored = work.models.get(model.name)
         row = RetrainingRow(
             id=request_id(now),
             model=model.name,

@@ -143,7 +143,7 @@ class Worker:
         count = functools.partial(self._announcer.count, name, now=now)
         if name in self._behind:  # what is not settled is judged as this release and this configuration do it
             with self._state.work() as work:
-                work.assess_all(name)
+                work.windows.assess_all(name)
         events = judge_windows(model, self._state, now, self._announcer.announce, count)
         if name in self._behind:  # a rule that was changed is told once, whatever there is to tell of the log
             self._models[name] = remember_rules(model, self._state)

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from driftline.errors import ConflictError, DataError, RefusedRow
 from driftline.events import Label, Prediction, refusal_reason
+from driftline.store.counters import Counters
 from driftline.store.database import file_problem
 from driftline.store.sealed import KINDS, Kind, sealed, unsealed
-from driftline.store.state import count
 from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
 from driftline.text import visible
 
@@ -119,7 +119,7 @@ class Inbox:
         """Count rows that were refused with their batch, by reason; they are the sender's to send again."""
         with self._engine.begin() as connection:
             for reason, rows in reasons.items():
-                count(connection, model, "invalid_events", reason, rows)
+                Counters(connection).add(model, "invalid_events", reason, rows)
 
     def take(self, model: str, *, most_events: int) -> list[InboxRow]:
         """Return the oldest batches of a model, at least one if there is any, up to about ``most_events`` events.
@@ -217,7 +217,7 @@ def _set_aside(connection: sa.Connection, delivery: Delivery, rows: list[dict[st
     connection.execute(QUARANTINE.insert(), rows)
     reasons = Counter(refusal_reason(delivery.kind, refused.field) for refused, _ in delivery.refused)
     for reason, number in reasons.items():
-        count(connection, delivery.model, "invalid_events", reason, number)
+        Counters(connection).add(delivery.model, "invalid_events", reason, number)
 
 
 def has(connection: sa.Connection, model: str, seq: int) -> bool:
@@ -296,5 +296,5 @@ def _set_damaged_aside(connection: sa.Connection, model: str, rows: Sequence[Any
             "row": msgspec.json.encode({"body": bytes(row.body)}),
         }
         connection.execute(QUARANTINE.insert(), said)
-        count(connection, model, POISONED, kind, row.events)
+        Counters(connection).add(model, POISONED, kind, row.events)
         _LOG.warning("%s: %d events were set aside, for their stored bytes are damaged", model, row.events)

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from driftline.events import Label, Prediction
+from driftline.store.counters import Counters
 from driftline.store.inbox import POISONED, InboxRow
 from driftline.store.sealed import sealed
-from driftline.store.state import count
 from driftline.store.tables import ATTEMPTS, COUNTERS, INBOX, QUARANTINE
 from driftline.text import visible
 
@@ -66,7 +66,7 @@ def set_poison_aside(connection: sa.Connection, model: str, found: Iterable[Pois
         else:
             connection.execute(INBOX.delete().where(INBOX.c.seq == seq))
         connection.execute(QUARANTINE.insert(), [_quarantined(model, one) for one in poisons])
-        count(connection, model, POISONED, row.kind, len(poisons))
+        Counters(connection).add(model, POISONED, row.kind, len(poisons))
     connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.model == model))
 
 

@@ -30,11 +30,13 @@ from driftline.profiles import NumericColumn
 from driftline.retrain.request import Stage
 from driftline.rules import Rule, Severity, drifted_ratio
 from driftline.sketches import decode
+from driftline.store.alerts import AlertRow
+from driftline.store.counters import JUDGED_AT, VERDICTS
 from driftline.store.inbox import POISONED, Inbox
 from driftline.store.outbox import Outbox
 from driftline.store.overview import KnownModel, NewestWindow, Overview
 from driftline.store.retraining import Retraining
-from driftline.store.state import JUDGED_AT, VERDICTS, AlertRow, State, Work
+from driftline.store.state import State, Work
 from driftline.store.tables import EPOCH
 
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -92,7 +94,7 @@ class MetricsReader:
             overview = Overview(read.connection)
             counters, known, waiting = overview.counters(), overview.models(), overview.waiting_labels()
             firing: dict[str, list[AlertRow]] = {}
-            for row in read.alerts(status="firing"):
+            for row in read.alerts.find(status="firing"):
                 firing.setdefault(row.model, []).append(row)
             newest = overview.newest_windows()
             self._look_at(overview, newest)
@@ -153,7 +155,7 @@ class MetricsReader:
         rules = self._config.models[model].rules
         judged = []
         if newest is not None:
-            judged = read.judgements(model, rules=[rule.name for rule in rules], window_start=newest.start)
+            judged = read.judgements.find(model, rules=[rule.name for rule in rules], window_start=newest.start)
         moment = counters.get((JUDGED_AT, ""))
         at = EPOCH + timedelta(microseconds=moment) if moment is not None else None
         monitors = {Monitor(one.rule, one.slice): one.state for one in judged}
@@ -284,7 +286,7 @@ def _slices_of(rule: Rule, monitors: Iterable[Monitor], firing: Sequence[AlertRo
 def breaches_of(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow], slice: Slice = WHOLE) -> int:
     """How many judged windows in a row a rule is in breach, as its alert counts them: `for` and more while it fires."""
     started = next((row.started_at for row in firing if (row.rule, row.slice) == (rule.name, slice)), None)
-    found = read.breaches_in_a_row(model, rule.name, slice=slice, since=started)
+    found = read.judgements.breaches_in_a_row(model, rule.name, slice=slice, since=started)
     return min(found, rule.for_windows - 1) if started is None else max(found, rule.for_windows)
 
 

@@ -21,10 +21,13 @@ from driftline.retrain.views import RequestView, all_requests
 from driftline.rules import Rule
 from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
+from driftline.store.alerts import AlertRow
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
+from driftline.store.judgements import Judgement
 from driftline.store.overview import KnownModel, Overview
-from driftline.store.state import KNOWN_WINDOWS, AlertRow, Judgement, State, Work
+from driftline.store.state import State, Work
+from driftline.store.windows import KNOWN_WINDOWS
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -145,10 +148,10 @@ class Views:
                 read,
                 model,
                 Overview(read.connection).models(model).get(model),
-                read.counters(model),
-                waiting_labels=read.count_waiting_labels(model),
+                read.counters.of(model),
+                waiting_labels=read.waiting_labels.count(model),
                 waiting_events=self._inbox.waiting_events().get(model, 0),
-                firing=len(read.alerts(model, status="firing")),
+                firing=len(read.alerts.find(model, status="firing")),
             )
 
     def windows(
@@ -170,13 +173,13 @@ class Views:
         slice = self.slice(model, version=version, segment=segment)
         rules = [rule.name for rule in self.model_config(model).rules]
         with self._state.read() as read:
-            bodies = read.summaries(model, start=start, end=end, slice=slice, newest=newest)
+            bodies = read.summaries.between(model, start=start, end=end, slice=slice, newest=newest)
             summaries = [_summary.decode(body) for body in bodies]
             judged: list[Judgement] = []
             if summaries:
                 first, last = summaries[0].start, summaries[-1].end
                 only = slice if slice.segment is not None else None
-                judged = read.judgements(model, rules=rules, slice=only, start=first, end=last)
+                judged = read.judgements.find(model, rules=rules, slice=only, start=first, end=last)
         verdicts: dict[datetime, list[VerdictView]] = {}
         for one in sorted(judged, key=lambda one: (rules.index(one.rule), one.slice)):
             if slice == WHOLE or one.slice.covers(slice):
@@ -186,7 +189,7 @@ class Views:
     def segments(self, model: str) -> list[WindowSummary]:
         """The segments of the newest judged window, in order."""
         with self._state.read() as read:
-            newest = read.newest_settled_start(model)
+            newest = read.windows.newest_settled_start(model)
             found = {} if newest is None else Overview(read.connection).summaries({model: newest}).get(model, {})
         return [_summary.decode(body) for slice, body in sorted(found.items()) if slice.segment is not None]
 
@@ -225,7 +228,7 @@ class Views:
             self.model_config(model)
         with self._state.read() as read:
             last = _known_alert(read, before) if before is not None else None
-            return self._alert_views(read, read.alerts(model, status=status, before=last, most=limit))
+            return self._alert_views(read, read.alerts.find(model, status=status, before=last, most=limit))
 
     def alert(self, id: str) -> AlertView:
         """One alert; an unknown one is an error."""
@@ -233,8 +236,8 @@ class Views:
             return self._alert_views(read, [_known_alert(read, id)])[0]
 
     def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
-        steps = read.transitions(row.id for row in rows)
-        judged, timezones = read.judgements_of(rows), timezones_of(self._config)
+        steps = read.alerts.transitions(row.id for row in rows)
+        judged, timezones = read.judgements.of_alerts(rows), timezones_of(self._config)
         return [
             alert_view(
                 row,
@@ -272,7 +275,7 @@ class Views:
             invalid_events=totals.get("invalid_events", 0),
             waiting_labels=waiting_labels,
             waiting_events=waiting_events,
-            windows=read.count_windows(name) if windows is None else windows,
+            windows=read.windows.count(name) if windows is None else windows,
             watermark=known.watermark if known is not None else None,
             firing=firing,
             versions=sorted(key for (counter, key), value in counters.items() if counter == "predictions" and value),
@@ -323,7 +326,7 @@ def read_models(config: Config) -> list[ModelView]:
     tasks: dict[str, str] = {}
     with state.read() as read:
         for name, one in config.models.items():
-            stored = read.model(name)
+            stored = read.models.get(name)
             if stored is not None:
                 tasks[name] = decode(stored.schema, Schema).task.value
             else:
@@ -332,7 +335,7 @@ def read_models(config: Config) -> list[ModelView]:
 
 
 def _known_alert(read: Work, id: str) -> AlertRow:
-    row = read.alert(id)
+    row = read.alerts.get(id)
     if row is None:
         raise UnknownNameError("alert", id, ())
     return row

@@ -95,7 +95,7 @@ def _admission(service: Service, model: str) -> Admission:
     one = service.models[model]
     scored = [name.removeprefix(SCORE) for name in one.log.prediction_columns() if name.startswith(SCORE)]
     with service.state.read() as read:
-        versions = read.versions(model)
+        versions = read.counters.versions(model)
     return Admission(one.schema, scored, versions)
 
 

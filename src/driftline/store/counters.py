@@ -1,0 +1,51 @@
+"""Counters of each model, such as its predictions by version. Every statement on them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from driftline.store.tables import COUNTERS, EPOCH
+
+JUDGED_AT = "judged_at"
+"""What stands among the counters for the moment at which a window was judged last."""
+
+VERDICTS = "verdicts"
+"""The counter of verdicts that were stored, new or other than before: while it stands, all of them stand."""
+
+
+class Counters:
+    """The statements on counters, within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def add(self, model: str, name: str, key: str, by: int) -> None:
+        """Add to a counter; counters only grow."""
+        if by:
+            statement = upsert(COUNTERS).values(model=model, name=name, key=key, value=by)
+            self._connection.execute(statement.on_conflict_do_update(set_={"value": COUNTERS.c.value + by}))
+
+    def of(self, model: str) -> dict[tuple[str, str], int]:
+        """All counters of a model, by name and key."""
+        found = self._connection.execute(sa.select(COUNTERS).where(COUNTERS.c.model == model))
+        return {(row.name, row.key): row.value for row in found}
+
+    def note(self, model: str, name: str, moment: datetime) -> None:
+        """Keep the newest moment of a kind among the counters, as microseconds since 1970."""
+        set_counter(self._connection, model, name, (moment - EPOCH) // timedelta(microseconds=1))
+
+    def versions(self, model: str) -> list[str]:
+        """The versions that have made predictions, in order of name."""
+        statement = sa.select(COUNTERS.c.key).where(
+            COUNTERS.c.model == model, COUNTERS.c.name == "predictions", COUNTERS.c.value > 0
+        )
+        return sorted(self._connection.execute(statement).scalars())
+
+
+def set_counter(connection: sa.Connection, model: str, name: str, value: int) -> None:
+    """Set a counter to a value, which may be smaller than before."""
+    statement = upsert(COUNTERS).values(model=model, name=name, key="", value=value)
+    connection.execute(statement.on_conflict_do_update(set_={"value": value}))

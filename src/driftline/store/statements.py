@@ -1,0 +1,40 @@
+"""What all statements on the state have in common: rows from and to tables, and lists of ids in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+_PARAMETERS = 500  # ids in one statement: below every database's limit
+
+_Row = TypeVar("_Row")
+
+
+def as_row(kind: type[_Row], row: sa.Row[Any]) -> _Row:
+    """Return a row of a table as its dataclass, whose fields are named as the columns."""
+    mapping = row._mapping
+    return kind(**{field.name: mapping[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def values_of(row: Any) -> dict[str, Any]:
+    """Return the values of a dataclass by the names of the columns."""
+    return {field.name: getattr(row, field.name) for field in fields(row)}
+
+
+def put_row(connection: sa.Connection, table: sa.Table, row: Any) -> None:
+    """Insert a row, or replace the one that has the same primary key."""
+    statement = upsert(table).values(values_of(row))
+    keys = {column.name for column in table.primary_key}
+    changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed))
+
+
+def batches(ids: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Yield ids in parts, each short enough for one statement."""
+    all_of_them = list(ids)
+    for start in range(0, len(all_of_them), _PARAMETERS):
+        yield all_of_them[start : start + _PARAMETERS]

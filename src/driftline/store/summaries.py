@@ -1,0 +1,50 @@
+"""Summaries: what people are shown of a window. Every statement on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from driftline.events import WHOLE, Slice
+from driftline.store.tables import SUMMARIES
+
+
+class Summaries:
+    """The statements on summaries, within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def put(self, model: str, start: datetime, slice: Slice, body: bytes) -> None:
+        """Store what people are shown of a slice of a window's rows."""
+        statement = upsert(SUMMARIES).values(model=model, start=start, slice=slice, body=body)
+        self._connection.execute(statement.on_conflict_do_update(set_={"body": statement.excluded.body}))
+
+    def get(self, model: str, start: datetime, slice: Slice = WHOLE) -> bytes | None:
+        """What people are shown of one window."""
+        found: bytes | None = self._connection.execute(
+            sa.select(SUMMARIES.c.body).where(
+                SUMMARIES.c.model == model, SUMMARIES.c.start == start, SUMMARIES.c.slice == slice
+            )
+        ).scalar_one_or_none()
+        return found
+
+    def between(
+        self,
+        model: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        slice: Slice = WHOLE,
+        newest: int | None = None,
+    ) -> list[bytes]:
+        """What people are shown of the windows that start in [start, end), or of its ``newest``, in order of time."""
+        statement = sa.select(SUMMARIES.c.body).where(SUMMARIES.c.model == model, SUMMARIES.c.slice == slice)
+        if start is not None:
+            statement = statement.where(SUMMARIES.c.start >= start)
+        if end is not None:
+            statement = statement.where(SUMMARIES.c.start < end)
+        latest_first = statement.order_by(SUMMARIES.c.start.desc()).limit(newest)
+        return list(self._connection.execute(latest_first).scalars())[::-1]

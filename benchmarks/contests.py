@@ -19,7 +19,8 @@ from functools import partial
 import numpy as np
 
 from driftline.events import Task
-from driftline.rules.contest import Entry, Rows, Settings, judge_contest
+from driftline.rules.contest import judge_contest
+from driftline.rules.contestants import Entry, Rows, Settings
 
 DAY = 86_400.0
 CLASSES = np.array(["a", "b", "c"])

@@ -26,7 +26,8 @@ import polars as pl
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from driftline.events import Task
-from driftline.rules.contest import Entry, Rows, Settings, judge_contest
+from driftline.rules.contest import judge_contest
+from driftline.rules.contestants import Entry, Rows, Settings
 from driftline.statistics.influence import Answers
 from driftline.statistics.paired import difference
 

@@ -60,7 +60,7 @@ def gate_model(request: pytest.FixtureRequest) -> Callable[..., Contest]:
         from driftline.checks.labelled import GateColumns
         from driftline.reports.contest_html import contest_html
         from driftline.retrain.gate import hold
-        from driftline.rules.contest import Settings
+        from driftline.rules.contestants import Settings
 
         names = {"id", "time", "prediction", "score", "segments", "missing", "time_format"}
         columns = GateColumns(label=label, **{name: options.pop(name) for name in names & options.keys()})

@@ -20,7 +20,8 @@ from driftline.events import MISSING_TEXTS, Task
 from driftline.profiles import Columns, canonical, infer_schema
 from driftline.profiles.frame import names_of
 from driftline.retrain.gate import hold
-from driftline.rules.contest import Contest, Settings
+from driftline.rules.contest import Contest
+from driftline.rules.contestants import Settings
 
 RNG = np.random.default_rng(2013)
 N = 600

@@ -22,18 +22,18 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from driftline.config.load import Config, parse
 from driftline.events import WHOLE, Segment, Slice
-from driftline.exporters.prometheus import (
+from driftline.exporters.prometheus import ServiceCollector
+from driftline.exporters.samples import (
     DriftSample,
     LatencyCounts,
     ModelMetrics,
     Monitor,
     OutputDriftSample,
     PerformanceSample,
-    ServiceCollector,
     ServiceMetrics,
     TransitionCount,
-    within,
 )
+from driftline.exporters.series_budget import within
 from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox

@@ -16,11 +16,13 @@ import pytest
 from driftline.config.load import load
 from driftline.errors import DamagedError, DataError
 from driftline.net.bodies import read_body
-from driftline.retrain.contests import read_report, reported_contest, require_evidence, rows_of
+from driftline.retrain.answers import rows_of
 from driftline.retrain.registry import Version
+from driftline.retrain.reported import read_report, reported_contest, require_evidence
 from driftline.retrain.requests import AskBody, ask_by_person
 from driftline.retrain.runners.runner import Predictions, Report, Result
-from driftline.rules.contest import Contest, Settings, judge_contest
+from driftline.rules.contest import Contest, judge_contest
+from driftline.rules.contestants import Settings
 from driftline.rules.evidence import evidence_of
 from driftline.service.runtime import Service
 from tests.retrain.test_shadow import shadows

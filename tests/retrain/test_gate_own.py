@@ -14,7 +14,8 @@ from driftline.cli.gate import command
 from driftline.errors import UsageError
 from driftline.reports.contest_html import contest_html
 from driftline.retrain.gate import hold
-from driftline.rules.contest import Contest, Settings
+from driftline.rules.contest import Contest
+from driftline.rules.contestants import Settings
 
 FUNCTIONS = """
 def right(rows):

@@ -18,7 +18,8 @@ from driftline.cli.main import main
 from driftline.errors import DataError
 from driftline.reports.contest_html import contest_html
 from driftline.retrain.gate import GateColumns, hold
-from driftline.rules.contest import Contest, Settings
+from driftline.rules.contest import Contest
+from driftline.rules.contestants import Settings
 
 N = 1500
 

@@ -15,7 +15,9 @@ from scipy import stats
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import Task
-from driftline.rules.contest import Contest, Entry, Gate, Rows, Settings, decide, judge_contest
+from driftline.rules.contest import Contest, decide, judge_contest
+from driftline.rules.contestants import Entry, Rows, Settings
+from driftline.rules.gates import Gate
 
 N = 600
 DAY = 86_400.0

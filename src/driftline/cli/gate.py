@@ -67,7 +67,7 @@ def command(
     from driftline.reports.contest_html import contest_html
     from driftline.reports.contest_text import print_contest
     from driftline.retrain.gate import hold
-    from driftline.rules.contest import Settings
+    from driftline.rules.contestants import Settings
 
     task = options["task"]
     if task is not None and task not in list(Task):

@@ -1,122 +1,17 @@
 """The metrics of a service in the vocabulary that Prometheus, its alert rules and the dashboards rely on.
 
-One collector reads a snapshot of the state at each scrape: no gauge can outlive what it speaks of, and there is
-nothing to keep in step. A value that could not be had is absent, never NaN. Values never stand in labels.
+One collector reads a snapshot of the state at each scrape, so no gauge outlives what it measures and nothing has to be
+kept in step. A value that is not known is absent, never NaN. Values never appear in labels.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, Exemplar, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from driftline.events import WHOLE, Slice
-
-LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-STATES = ("ok", "breach", "nodata")
-
-
-class Monitor(NamedTuple):
-    """A rule, and which rows of the windows it judges: as labels only where these are not all."""
-
-    rule: str
-    slice: Slice = WHOLE
-
-
-class PerformanceSample(NamedTuple):
-    """A measure of the newest judged window of a version, or of a segment such as ``season=winter``."""
-
-    version: str
-    metric: str
-    value: float | None
-    low: float | None
-    high: float | None
-    samples: int
-    segment: str = ""
-
-
-class DriftSample(NamedTuple):
-    """The distance of a feature, in the newest judged window of a version, and the threshold it is held against."""
-
-    version: str
-    feature: str
-    method: str
-    score: float | None
-    threshold: float | None
-
-
-class OutputDriftSample(NamedTuple):
-    """The distance of a version's predictions or labels, and its threshold; ``output`` is prediction or label."""
-
-    version: str
-    output: str
-    method: str
-    score: float | None
-    threshold: float | None
-
-
-class TransitionCount(NamedTuple):
-    """How many steps of a kind alerts took, and the alert of the newest one."""
-
-    steps: int
-    newest_alert: str
-
-
-class LatencyCounts(NamedTuple):
-    """Predictions by latency: cumulative counts at each bucket's upper edge, their number, and their sum in seconds."""
-
-    at_most: Sequence[int]
-    total: int
-    sum_seconds: float
-
-
-class ModelMetrics(NamedTuple):
-    """All that is exposed of one model."""
-
-    model: str
-    predictions: Mapping[str, int]  # by version
-    labels: int
-    corrected_labels: int
-    duplicates: int
-    invalid: Mapping[str, int]  # by reason
-    waiting_labels: int
-    queued_events: int
-    performance: Sequence[PerformanceSample]
-    drift: Sequence[DriftSample]
-    missing: Mapping[str, float]  # by feature, share in [0, 1]
-    label_coverage: float | None
-    window_end_timestamp_seconds: float | None
-    alerts: Mapping[str, int]  # firing, by severity
-    monitors: Mapping[Monitor, str]  # to the state in the newest judged window
-    latency: LatencyCounts | None
-    task: str
-    output_drift: Sequence[OutputDriftSample]
-    drifted_features: Mapping[str, float]  # by version, share in [0, 1] of the features judged
-    last_event_timestamp_seconds: float | None
-    last_evaluation_timestamp_seconds: float | None
-    failing: bool
-    transitions: Mapping[str, TransitionCount]  # by kind
-    muted: int
-    pushed_windows: Mapping[str, int]  # by result
-    retraining_runs: Mapping[tuple[str, str], int]  # that are over, by trigger and result
-    retraining_open: Mapping[str, int]  # requests that are not over, by stage
-    series_dropped: int = 0
-    quiet_since_timestamp_seconds: float | None = None  # the newest event, or the start of the service
-    breaches: Mapping[Monitor, int] = {}  # to the judged windows in a row in which it is in breach, as alerts count
-    poisoned: int = 0  # events that the worker failed on, set aside
-    segments: Sequence[PerformanceSample] = ()
-
-
-class ServiceMetrics(NamedTuple):
-    """All that is exposed of a service."""
-
-    version: str
-    models: Sequence[ModelMetrics]
-    notifications: Mapping[str, Mapping[str, int]]  # by result, then channel
-    waiting: Mapping[str, int]  # by channel
-    failed_attempts: Mapping[str, int]
+from driftline.exporters.samples import LATENCY_BUCKETS_SECONDS, STATES, ModelMetrics, Monitor, ServiceMetrics
+from driftline.exporters.series_budget import within
 
 
 class ServiceCollector:
@@ -144,105 +39,6 @@ class ServiceCollector:
     def describe(self) -> Iterable[Metric]:
         """Nothing in advance: registering must not read the state."""
         return ()
-
-
-# ---- the budget of series -------------------------------------------------------------------------------------------
-
-
-def within(models: Sequence[ModelMetrics], most_series: int) -> list[ModelMetrics]:
-    """Leave out features and segments until there are at most so many series, and say how many were left out.
-
-    What is about neither stays, even if it is more. The rest is shared equally; what a model does not need of its share
-    goes to the others. A model keeps its segments, by name, and then the features furthest beyond their threshold: in
-    steps of a quarter of it, and by name within a step, so that small changes do not make series come and go.
-    """
-    needed = [_series_of_features(one) + _series_of(one.segments) for one in models]
-    left = most_series - sum(_other_series(one) for one in models)
-    if sum(needed) <= left:
-        return list(models)
-    shares = _shares(needed, max(left, 0))
-    return [
-        one if need <= share else _limited(one, share) for one, need, share in zip(models, needed, shares, strict=True)
-    ]
-
-
-def _shares(needed: Sequence[int], budget: int) -> list[int]:
-    shares = [0] * len(needed)
-    open_ones = sorted(range(len(needed)), key=lambda place: needed[place])
-    while open_ones:
-        place = open_ones.pop(0)
-        shares[place] = min(needed[place], budget // (len(open_ones) + 1))
-        budget -= shares[place]
-    return shares
-
-
-def _limited(model: ModelMetrics, share: int) -> ModelMetrics:
-    series: dict[str, int] = dict.fromkeys(model.missing, 1)
-    worst: dict[str, float] = dict.fromkeys(model.missing, 0.0)
-    for sample in model.drift:
-        series[sample.feature] = series.get(sample.feature, 0) + _present(sample.score, sample.threshold)
-        beyond = (sample.score or 0.0) / sample.threshold if sample.threshold else 0.0
-        worst[sample.feature] = max(worst.get(sample.feature, 0.0), beyond)
-    of_segments: dict[str, int] = {}
-    for one in model.segments:
-        of_segments[one.segment] = of_segments.get(one.segment, 0) + _series_of([one])
-    told, room = set(), share
-    for segment in sorted(of_segments):
-        if of_segments[segment] > room:
-            break
-        told.add(segment)
-        room -= of_segments[segment]
-    kept = set()
-    for feature in sorted(series, key=lambda name: (-math.floor(min(worst[name], 1e6) * 4), name)):
-        if series[feature] > room:
-            break
-        kept.add(feature)
-        room -= series[feature]
-    return model._replace(
-        drift=[sample for sample in model.drift if sample.feature in kept],
-        missing={name: value for name, value in model.missing.items() if name in kept},
-        segments=[sample for sample in model.segments if sample.segment in told],
-        series_dropped=sum(number for name, number in series.items() if name not in kept)
-        + sum(number for name, number in of_segments.items() if name not in told),
-    )
-
-
-def _series_of_features(model: ModelMetrics) -> int:
-    return len(model.missing) + sum(_present(one.score, one.threshold) for one in model.drift)
-
-
-def _other_series(model: ModelMetrics) -> int:
-    per_measure = _series_of(model.performance)
-    outputs = sum(_present(one.score, one.threshold) for one in model.output_drift)
-    latency = len(LATENCY_BUCKETS_SECONDS) + 3 if model.latency is not None else 0
-    mappings = (
-        model.predictions,
-        model.predictions,  # once more in the model's info
-        model.invalid,
-        model.alerts,
-        model.breaches,
-        model.transitions,
-        model.drifted_features,
-        model.pushed_windows,
-        model.retraining_runs,
-        model.retraining_open,
-    )
-    mapped = sum(len(one) for one in mappings)
-    return per_measure + outputs + latency + mapped + len(STATES) * len(model.monitors) + _FEW
-
-
-def _series_of(samples: Iterable[PerformanceSample]) -> int:
-    return sum(1 + _present(one.value, one.low, one.high) for one in samples)
-
-
-def _present(*values: float | None) -> int:
-    return sum(value is not None for value in values)
-
-
-_FEW = 15  # families with one series a model
-
-
-# ---- families -------------------------------------------------------------------------------------------------------
 
 
 def _info(version: str, models: Sequence[ModelMetrics]) -> Iterator[Metric]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from driftline.charts.shapes import Scale, polyline
 from driftline.reports.words import told_segments
-from driftline.rules.contest import Contest, less_is_better
+from driftline.rules.contest import Contest
+from driftline.rules.contestants import less_is_better
 from driftline.statistics.paired import Difference
 from driftline.text.moments import day, moment
 from driftline.text.numbers import decimals_of, exact, fixed, level, numbers

@@ -10,7 +10,7 @@ from driftline.errors import UnknownNameError
 from driftline.events import Slice, Window
 from driftline.monitoring.summary import WindowSummary
 from driftline.reports.model_card import CardEvent, CardMeasure, CardRows, ModelCard
-from driftline.retrain.contests import UNVERSIONED
+from driftline.retrain.answers import UNVERSIONED
 from driftline.retrain.registry import CHAMPION, PREVIOUS, Registry, Version
 from driftline.retrain.rows import RowsRecord
 from driftline.retrain.views import decode_contest

@@ -29,21 +29,13 @@ from driftline.events import Window
 from driftline.monitoring.model import MonitoredModel
 from driftline.net.bodies import read_body
 from driftline.net.signatures import is_signed
-from driftline.retrain.contests import (
-    hold_contest,
-    incumbent,
-    live_since,
-    read_report,
-    register,
-    reported_contest,
-    require_evidence,
-    write_report,
-)
+from driftline.retrain.contests import hold_contest, incumbent, live_since, register
 from driftline.retrain.facts import facts_of, labels_had, split_of, with_label_fault
 from driftline.retrain.options import RetrainConfig
 from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.probation import Standing, answered_since, judged_windows, standing
 from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
+from driftline.retrain.reported import read_report, reported_contest, require_evidence, write_report
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
 from driftline.retrain.requests import ask
 from driftline.retrain.rows import SHADOW, RowsRecord, read_evaluation, write_rows, write_shadow

@@ -30,8 +30,9 @@ from driftline.monitoring.positive import positive_view
 from driftline.profiles import Classification, Columns, canonical, infer_schema
 from driftline.profiles.frame import other_class
 from driftline.profiles.times import checked_time_format
-from driftline.retrain.contests import entry_of, rows_of
-from driftline.rules.contest import Contest, Entry, OwnMeasure, Rows, Settings, judge_contest
+from driftline.retrain.answers import entry_of, rows_of
+from driftline.rules.contest import Contest, OwnMeasure, judge_contest
+from driftline.rules.contestants import Entry, Rows, Settings
 from driftline.rules.evidence import Evidence, evidence_of
 from driftline.sources.functions import load_function
 from driftline.sources.own import replicates_apart

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.events import Task
-from driftline.rules.contest import Entry, Rows
+from driftline.rules.contestants import Entry, Rows
 from driftline.statistics.influence import Floats, Texts
 
 MOST_ROWS = 1_000_000

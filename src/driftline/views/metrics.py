@@ -14,7 +14,7 @@ import numpy as np
 
 from driftline.config.load import Config
 from driftline.events import WHOLE, Slice
-from driftline.exporters.prometheus import (
+from driftline.exporters.samples import (
     LATENCY_BUCKETS_SECONDS,
     DriftSample,
     LatencyCounts,

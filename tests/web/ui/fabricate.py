@@ -30,7 +30,8 @@ from driftline.rules import (
     interval_confidence,
     judge,
 )
-from driftline.rules.contest import Settings, judge_contest
+from driftline.rules.contest import judge_contest
+from driftline.rules.contestants import Settings
 from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.statistics import Measure
 from driftline.store.retraining import StepRow

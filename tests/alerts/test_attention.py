@@ -242,9 +242,9 @@ def test_a_model_that_nothing_arrives_of_is_an_alert_until_something_does(servic
     assert (fired.kind, fired.alert.rule, fired.alert.value) == (ChangeKind.FIRED, "monitor-stale", 3.5)
     assert look(4) is None
     with service.state.work() as change:
-        stored = change.model(MODEL)
+        stored = change.models.get(MODEL)
         assert stored is not None
-        change.put_model(replace(stored, last_arrival=NOW + timedelta(hours=5)))
+        change.models.put(replace(stored, last_arrival=NOW + timedelta(hours=5)))
     resolved = look(5.1)
     assert resolved is not None
     assert (resolved.kind, resolved.alert.id) == (ChangeKind.RESOLVED, fired.alert.id)

@@ -75,9 +75,9 @@ def noted(service: Service) -> Service:
     deliver(service, "predictions", [prediction("a", 0.0, said=1)])
     work(service)
     with service.state.work() as change:
-        stored = change.model(MODEL)
+        stored = change.models.get(MODEL)
         assert stored is not None and stored.last_arrival == NOW
-        change.put_alert(stale(NOW))
+        change.alerts.put(stale(NOW))
         Outbox(change.connection).put_told(ToldRow("ops", "x", "fired", NOW))
     return service
 
@@ -149,9 +149,9 @@ def test_the_worker_follows_the_clock_and_ready_says_where_it_is(
     said = "the clock has jumped: it is 365 days ahead of where it was at the start"
     assert answer.json()["warnings"] == {"clock": said}
     with noted.state.work() as change:  # a batch that came just before the jump, and is processed just after it
-        stored = change.model(MODEL)
+        stored = change.models.get(MODEL)
         assert stored is not None
-        change.put_model(replace(stored, last_arrival=steady))
+        change.models.put(replace(stored, last_arrival=steady))
     follow()
     assert moments(noted)[0] == steady + YEAR
     offset = timedelta()
@@ -161,9 +161,9 @@ def test_the_worker_follows_the_clock_and_ready_says_where_it_is(
 
 def test_a_start_after_a_clock_was_ahead_begins_from_now(noted: Service) -> None:
     with noted.state.work() as change:
-        stored = change.model(MODEL)
+        stored = change.models.get(MODEL)
         assert stored is not None
-        change.put_model(replace(stored, last_arrival=clock.now() + YEAR))
+        change.models.put(replace(stored, last_arrival=clock.now() + YEAR))
     noted.start()
     last = moments(noted)[0]
     assert last is not None and abs(last - clock.now()) < LEAST

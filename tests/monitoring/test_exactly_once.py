@@ -114,8 +114,8 @@ def test_rebuild_finds_a_state_that_is_not_what_the_log_says(service: Service) -
     model = service.models[MODEL]
     assert rebuild(model, service.state).differing == ()
     with service.state.work() as change:
-        [first, second, *_] = change.windows(MODEL)
-        change.put_window(
+        [first, second, *_] = change.windows.between(MODEL)
+        change.windows.put(
             type(first)(**{name: getattr(first, name) for name in first.__slots__} | {"profile": second.profile})
         )
     assert rebuild(model, service.state).differing == (first.start,)

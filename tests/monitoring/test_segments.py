@@ -255,10 +255,10 @@ def test_a_state_of_an_earlier_release_gets_its_segments_from_the_log(tmp_path: 
     one = config.models[MODEL]
     parts = (one.columns, one.task, one.positive, one.window, one.season, _digest_of_file(one.reference))
     with service.state.work() as work_:
-        stored = work_.model(MODEL)
+        stored = work_.models.get(MODEL)
         assert stored is not None
         schema = encode(replace(model.schema, segments={}, aside=()))
-        work_.put_model(replace(stored, schema=schema, fingerprint=_digest(repr(parts).encode())))
+        work_.models.put(replace(stored, schema=schema, fingerprint=_digest(repr(parts).encode())))
         work_.connection.execute(WINDOWS.update().values(segments=None))
         work_.connection.execute(SUMMARIES.delete().where(SUMMARIES.c.slice.not_in([WHOLE, Slice("v1")])))
     service.stop()

@@ -248,8 +248,8 @@ def test_verdicts_stand_in_the_order_of_the_rules(config: Config) -> None:
     rules = [rule.name for rule in config.models[MODEL].rules]
     assert [one.rule for one in windows(service)[0].verdicts] == rules
     with service.state.work() as change:
-        [first, *_] = change.judgements(MODEL, rule=rules[0])
-        change.retire_judgement(first)
-        change.put_judgement(first)
+        [first, *_] = change.judgements.find(MODEL, rule=rules[0])
+        change.judgements.retire(first)
+        change.judgements.put(first)
     assert [one.rule for one in windows(service)[0].verdicts] == rules
     service.stop()

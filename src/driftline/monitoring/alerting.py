@@ -86,8 +86,8 @@ def move_alerts(
                 continue
         if change.kind is ChangeKind.FIRED:
             assert change.span is not None  # an alert fires over a span
-            newest = _alert_id(model, rule.name, change.span.started.start, now, slice)
-            stored[newest] = _new_alert(model, work, newest, change.span, now, slice)
+            fired = _new_alert(model, work, change.span, now, slice)
+            newest, stored[fired.id] = fired.id, fired
         alert = _changed(stored[change.alert or newest], change, now)
         reason = change.reason if change.kind is ChangeKind.FIRED or not why else f"{why}; {change.reason}"
         stored[alert.id] = alert
@@ -154,16 +154,23 @@ def _as_stored(row: AlertRow) -> StoredAlert:
     return StoredAlert(row.id, row.rule, Status(row.status), row.started_at, row.last_end)
 
 
-def _new_alert(model: str, work: Work, id: str, span: AlertSpan, now: datetime, slice: Slice) -> AlertRow:
+def _new_alert(model: str, work: Work, span: AlertSpan, now: datetime, slice: Slice) -> AlertRow:
     summary = work.summaries.get(model, span.fired.start, slice)
     findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary), span.rule) if summary is not None else None
+    return fired_alert(model, span, findings, slice.titled(span.rule.title), now, slice=slice)
+
+
+def fired_alert(
+    model: str, span: AlertSpan, findings: Findings | None, title: str, now: datetime, *, slice: Slice = WHOLE
+) -> AlertRow:
+    """Return the alert that fires over a span, as it is stored; ``now`` is wall-clock time."""
     return AlertRow(
-        id=id,
+        id=_alert_id(model, span.rule.name, span.started.start, now, slice),
         model=model,
         rule=span.rule.name,
         measure=span.rule.measure,
         severity=span.rule.severity.value,
-        title=slice.titled(span.rule.title),
+        title=title,
         status=Status.FIRING.value,
         started_at=span.started.start,
         last_end=span.last.end,

@@ -17,14 +17,14 @@ import polars as pl
 
 from driftline.events import Label, Prediction, Window, WindowSpec
 from driftline.monitoring.model import MonitoredModel
-from driftline.monitoring.segments import Profiled, decoded_segments, encoded_segments, profile
+from driftline.monitoring.segments import Profiled, decoded_segments, profile, window_row
 from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
 from driftline.store.logged import LoggedLabel, LoggedPrediction, predictions_frame
 from driftline.store.predictions import KnownPrediction
 from driftline.store.state import State, Work
-from driftline.store.windows import KNOWN_WINDOWS, WindowRow
+from driftline.store.windows import KNOWN_WINDOWS
 
 AHEAD = timedelta(minutes=10)
 """How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
@@ -172,21 +172,9 @@ def _merge_into_window(work: Work, model: MonitoredModel, window: Window, versio
     if stored is not None:
         whole = decode(stored.profile, WindowProfile).merge(whole)
         segments = decoded_segments(stored.segments).merge(segments)
-    work.windows.put(
-        WindowRow(
-            model=model.name,
-            start=window.start,
-            version=version,
-            end=window.end,
-            predictions=whole.predictions,
-            labelled=whole.labelled,
-            profile=encode(whole),
-            segments=encoded_segments(segments),
-            labels_changed=stored.labels_changed if stored is not None else False,
-            settled=False,
-            revision=stored.revision if stored is not None else 0,
-        )
-    )
+    changed, revision = (stored.labels_changed, stored.revision) if stored is not None else (False, 0)
+    merged = Profiled(whole, segments)
+    work.windows.put(window_row(model.name, window, version, merged, labels_changed=changed, revision=revision))
 
 
 def _update_model(

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from driftline.events import Window
 from driftline.monitoring.agreement import known_marks, recall
 from driftline.monitoring.model import MonitoredModel
-from driftline.monitoring.segments import Profiled, encoded_segments, profile
+from driftline.monitoring.segments import profile, window_row
 from driftline.profiles import WindowProfile
-from driftline.sketches import encode
 from driftline.store.state import State
 from driftline.store.windows import WindowRow
 
@@ -46,7 +44,9 @@ def rebuild(
         profiled = profile(log_rows, model.schema, model.reference)
         profiles.append(profiled.whole)
         known = before.get((window, version))
-        rows.append(_row(model.name, version, profiled, window, 0 if known is None else known.revision))
+        # What has gone out of a window by remote write is followed by what is known now: its revision goes on.
+        revision = 0 if known is None else known.revision
+        rows.append(window_row(model.name, window, version, profiled, revision=revision))
     progress(len(keys), len(keys))
     stored = {key: (row.profile, row.segments) for key, row in before.items()}
     fresh = {(row.window, row.version): (row.profile, row.segments) for row in rows}
@@ -63,20 +63,3 @@ def rebuild(
         if model.behind:
             recall(model, work, profiles)
     return Rebuilt(len(rows), tuple(sorted(differing)))
-
-
-def _row(model: str, version: str, profiled: Profiled, window: Window, revision: int) -> WindowRow:
-    """A window as it comes from the log; what has gone out of it by remote write is followed by what is known now."""
-    return WindowRow(
-        model=model,
-        start=window.start,
-        version=version,
-        end=window.end,
-        predictions=profiled.whole.predictions,
-        labelled=profiled.whole.labelled,
-        profile=encode(profiled.whole),
-        segments=encoded_segments(profiled.segments),
-        labels_changed=False,
-        settled=False,
-        revision=revision,
-    )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from driftline.errors import ConfigError, UnknownNameError
-from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment
+from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment, Window
 from driftline.lookalikes import shown
 from driftline.monitoring.options import ModelConfig
 from driftline.profiles import Reference, WindowProfile
@@ -17,6 +17,7 @@ from driftline.profiles.frame import SEGMENT
 from driftline.profiles.infer import kind_of
 from driftline.profiles.segments import MOST_VALUES, SegmentProfiles, profile_segments, usual_values
 from driftline.sketches import decode, encode
+from driftline.store.windows import WindowRow
 
 
 class Profiled(NamedTuple):
@@ -40,6 +41,26 @@ def encoded_segments(segments: SegmentProfiles) -> bytes | None:
 def decoded_segments(stored: bytes | None) -> SegmentProfiles:
     """The segments of a window's row."""
     return SegmentProfiles() if stored is None else decode(stored, SegmentProfiles)
+
+
+def window_row(
+    model: str, window: Window, version: str, profiled: Profiled, *, labels_changed: bool = False, revision: int = 0
+) -> WindowRow:
+    """Return a version's part of a window as it is stored: not judged yet."""
+    whole, segments = profiled
+    return WindowRow(
+        model=model,
+        start=window.start,
+        version=version,
+        end=window.end,
+        predictions=whole.predictions,
+        labelled=whole.labelled,
+        profile=encode(whole),
+        segments=encoded_segments(segments),
+        labels_changed=labels_changed,
+        settled=False,
+        revision=revision,
+    )
 
 
 def with_segments(schema: Schema, config: ModelConfig, rows: pl.DataFrame, canonical: pl.DataFrame) -> Schema:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import msgspec
-
-from driftline.monitoring.alerting import STALE_RULE, AlertEvent
+from driftline.events import Window
+from driftline.monitoring.alerting import STALE_RULE, AlertEvent, fired_alert
 from driftline.monitoring.options import ModelConfig
-from driftline.rules import ChangeKind, Rule, Status
+from driftline.rules import AlertSpan, ChangeKind, Rule, Status, Verdict
+from driftline.rules import State as VerdictState
 from driftline.rules.findings import Findings
 from driftline.rules.topic import STALENESS
 from driftline.store.alerts import AlertRow, TransitionRow
@@ -85,27 +84,8 @@ def _alert(
     rule = Rule(STALE_RULE, STALENESS, above=stale_after / _HOUR)
     since = last or started
     said = f"Of {config.name} {_said(last, started)}: no window closes, nothing is judged."
-    return AlertRow(
-        id=hashlib.sha256(f"{config.name}\n{STALE_RULE}\n{since.isoformat()}\n{now.isoformat()}".encode()).hexdigest()[
-            :16
-        ],
-        model=config.name,
-        rule=STALE_RULE,
-        measure=STALENESS,
-        severity=rule.severity.value,
-        title="Model receives no events!",
-        status=Status.FIRING.value,
-        started_at=since,
-        last_end=now,
-        window_start=since,
-        window_end=now,
-        value=(now - since) / _HOUR,
-        low=None,
-        high=None,
-        n=0,
-        threshold=rule.threshold,
-        worst=None,
-        findings=msgspec.json.encode(Findings((), (), (), (said,))),
-        fired_at=now,
-        ended_at=None,
-    )
+    silent = Window(since, now)
+    hours = (now - since) / _HOUR
+    verdict = Verdict(STALE_RULE, VerdictState.BREACH, hours, None, None, 0, rule.threshold, said)
+    span = AlertSpan(rule, silent, silent, None, silent, verdict, worst=replace(verdict, value=None))
+    return fired_alert(config.name, span, Findings((), (), (), (said,)), "Model receives no events!", now)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from driftline.config.load import Config, load
 from driftline.errors import ConfigError
 from driftline.events import MISSING_VALUE, OTHER_VALUES, WHOLE, Segment, Slice, slice_of
+from driftline.exporters.samples import Monitor, ServiceMetrics
 from driftline.monitoring.alerting import _alert_id
 from driftline.monitoring.model import _digest, _digest_of_file
 from driftline.monitoring.rebuild import rebuild
@@ -31,6 +32,7 @@ from driftline.service.runtime import Service
 from driftline.sketches import decode, encode
 from driftline.store.alerts import AlertRow
 from driftline.store.tables import SUMMARIES, WINDOWS
+from driftline.views.metrics import MetricsReader
 from driftline.views.reader import WindowView
 from tests.support.churn import MODEL, label
 from tests.support.seasons import ALL_RULE, WHOLE_RULE, day_of, seasons_config, send
@@ -147,6 +149,49 @@ def test_a_late_label_opens_its_segment_again(service: Service) -> None:
     [first, _] = windows(service, "season:winter")
     assert first.summary.performance["accuracy"].value == 1.0
     assert [alert.status for alert in alerts(service)] == ["corrected"]
+
+
+@pytest.mark.parametrize("later", [[], [11]], ids=["at once", "after a late label"])
+def test_the_alert_of_a_segment_that_is_gone_ends_and_says_why(service: Service, later: list[int]) -> None:
+    send(service, 0, BAD_WINTER)
+    for day in range(1, 7):
+        send(service, day, {"summer": (98, 100)})
+    send(service, 9, {"summer": (98, 100)})  # six windows without winter are closed
+    work(service)
+    [alert] = alerts(service)
+    assert alert.status == "firing"
+    [shown] = service_metrics(service).models
+    assert shown.monitors[Monitor("segment-low", alert.slice)] == "nodata"
+    send(service, 12, {"summer": (98, 100)})
+    work(service)
+    for day in later:
+        deliver(service, "labels", [label("0-winter-v1-0", day, truth=0)])
+        work(service)
+    [ended] = alerts(service)
+    assert (ended.id, ended.status) == (alert.id, "resolved")
+    with service.state.read() as read:
+        reason = read.alerts.transitions([alert.id])[alert.id][-1].reason
+    assert reason == "7 windows in a row had no such rows, the last from 2024-03-10 00:00 UTC"
+    [shown] = service_metrics(service).models
+    assert Monitor("segment-low", alert.slice) not in shown.monitors
+
+
+def test_a_segment_that_comes_back_as_bad_as_it_was_opens_its_alert_again(service: Service) -> None:
+    send(service, 0, BAD_WINTER)
+    for day in range(1, 9):
+        send(service, day, {"summer": (98, 100)})
+    work(service)
+    send(service, 12, BAD_WINTER)
+    send(service, 15, FINE)
+    work(service)
+    [alert] = alerts(service)
+    with service.state.read() as read:
+        kinds = [step.kind for step in read.alerts.transitions([alert.id])[alert.id]]
+    assert (alert.status, kinds) == ("firing", ["fired", "resolved", "reopened"])
+
+
+def service_metrics(service: Service) -> ServiceMetrics:
+    return MetricsReader(service.config, service.tasks, service.state, service.inbox).snapshot({}, NOW)
 
 
 # ---- rules ----------------------------------------------------------------------------------------------------
@@ -289,10 +334,6 @@ NUMERIC = (
     "columns.segments: the column zone is numeric in the reference; segments are told apart by names: "
     "add it to `columns.categorical` if its numbers are codes, or leave it out"
 )
-UNKNOWN = (
-    "alerts.rules.0.segment: unknown value of season 'wintr'; known: (missing), (other values), summer, winter. "
-    "Did you mean 'winter'?"
-)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +342,6 @@ UNKNOWN = (
         ("segments: [zone]", "", NUMERIC),
         ("segments: [label]", "", "columns.segments: the column label is also the label; segments are told apart by"),
         ("segments: [saison]", "", "columns.segments: unknown column 'saison'"),
-        ("segments: [season]", "{name: a, measure: accuracy, below: 0.5, segment: {season: wintr}}", UNKNOWN),
     ],
 )
 def test_what_cannot_tell_segments_apart_is_refused_when_it_is_opened(
@@ -310,6 +350,22 @@ def test_what_cannot_tell_segments_apart_is_refused_when_it_is_opened(
     with pytest.raises(ConfigError) as caught:
         Service(opened(tmp_path, columns, rule, zones=(1, 2)))
     assert f"models.churn.{said}" in str(caught.value)
+
+
+def test_a_rule_on_a_value_that_the_reference_does_not_show_is_told_of_at_the_start(tmp_path: Path) -> None:
+    """It may come with the next reference: it stops nothing."""
+    rule = "{name: a, measure: accuracy, below: 0.5, segment: {season: wintr}}"
+    service = Service(opened(tmp_path, "segments: [season]", rule))
+    [line] = [line for line in service.guesses[MODEL].lines(MODEL) if "wintr" in line]
+    assert line == (
+        "churn: alerts.rules.0.segment: unknown value of season 'wintr'; known: (missing), (other values), summer, "
+        "winter. Did you mean 'winter'? The rule is not judged until the reference shows that value"
+    )
+    send(service, 0, BAD_WINTER)
+    send(service, 3, FINE)
+    work(service)
+    assert alerts(service) == []
+    service.stop()
 
 
 def test_numbers_that_are_said_to_be_codes_tell_segments_apart(tmp_path: Path) -> None:

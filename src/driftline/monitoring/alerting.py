@@ -74,6 +74,9 @@ def move_alerts(
     events = [_end(work, row, now, why or "the rule was changed") for row in others]
     stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
     spans = [span for one in stretches for span in alerts_of(rule, list(map(_judged, one.verdicts)))]
+    if any(span.firing for span in spans) and (rowless := history.rowless()):
+        last, count = rowless[-1], len(rowless)
+        spans = [replace(span, ended=last, without_rows=count) if span.firing else span for span in spans]
     changes = reconcile([_as_stored(row) for row in stored.values()], spans)
     newest = ""
     for change in changes:

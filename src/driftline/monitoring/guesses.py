@@ -58,5 +58,5 @@ def guesses_of(config: ModelConfig, schema: Schema, reference: Reference) -> Mod
             f"{', '.join(map(shown, schema.codes))} read as codes, not quantities; `categorical:` says which are"
         )
     notes += [unplayed_words(unsaid, "`columns: {{{part}: {column}}}`")] if unsaid else []
-    notes += segment_notes(schema)
+    notes += segment_notes(config, schema)
     return ModelGuesses(positive_view(schema, columns, config.positive, doubt), tuple(notes), values_of(schema))

@@ -19,12 +19,13 @@ from driftline.monitoring.agreement import known_marks
 from driftline.monitoring.alerting import AlertEvent, move_alerts
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.own import own_measures
+from driftline.monitoring.reach import History
 from driftline.monitoring.segments import Profiled, decoded_segments, encoded_segments
 from driftline.monitoring.summary import Stage, WindowSummary, if_enough, summarize, summarize_segment, with_own
 from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.segments import SegmentProfile, SegmentProfiles, profile_segments
-from driftline.rules import Rule, Verdict, WindowFacts, interval_confidence, judge, measured, verdict_on
+from driftline.rules import Rule, Status, Verdict, WindowFacts, interval_confidence, judge, measured, verdict_on
 from driftline.rules import State as VerdictState
 from driftline.rules.topic import needs_labels
 from driftline.sketches import decode, encode
@@ -104,11 +105,22 @@ def judge_windows(
                 why = changed_rule if changed_rule is not None else _no_longer(model, slice)
                 since = changed[rule.name, slice] if why is None else None
                 events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
+        events += _end_rowless(model, work, now)
         if stored_anew := sum(one.stored for one in found):
             work.counters.add(model.name, VERDICTS, "", stored_anew)
             work.counters.note(model.name, JUDGED_AT, now)
         judged(sum(one.first for one in found))
         announce(work, events, now)
+    return events
+
+
+def _end_rowless(model: MonitoredModel, work: Work, now: datetime) -> list[AlertEvent]:
+    """End the alerts of segments and versions of which no rows come any more; return what people want to hear of."""
+    rules, events = {rule.name: rule for rule in model.config.rules}, list[AlertEvent]()
+    for row in work.alerts.find(model.name, status=Status.FIRING.value):
+        rule = rules.get(row.rule)
+        if rule is not None and History(work, model.name, rule, row.slice).rowless():
+            events += move_alerts(model.name, work, rule, now, slice=row.slice, changed=[row.last_end])
     return events
 
 

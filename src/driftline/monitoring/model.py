@@ -13,7 +13,7 @@ import polars as pl
 from driftline.errors import ConfigError, DataError, UnknownNameError, UsageError
 from driftline.events import Schema, Task
 from driftline.monitoring.options import ModelConfig
-from driftline.monitoring.segments import require_known_values, with_segments
+from driftline.monitoring.segments import with_segments
 from driftline.profiles import Columns, Reference, canonical, infer_schema
 from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
@@ -84,7 +84,6 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
     else:
         schema, reference = _read_reference(config)
     _require_features(config, schema)
-    require_known_values(config, schema)
     rebuild = stored is not None and stored.fingerprint != fingerprint
     if stored is None or rebuild or stored.rules != rules:
         with state.work() as work:

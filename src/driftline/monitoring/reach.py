@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from driftline.events import WHOLE, Slice
+from driftline.events import WHOLE, Slice, Window
 from driftline.rules import Rule, Status
 from driftline.rules import State as VerdictState
 from driftline.store.alerts import AlertRow
 from driftline.store.judgements import Judgement
 from driftline.store.state import Work
+
+ROWLESS_WINDOWS = 7
+"""How many windows in a row without rows of a segment or version end its alerts; more where the rule keeps them firing.
+
+A segment that is gone is never ok again: without this its alert would fire for ever.
+"""
 
 READ_AT_ONCE = 64
 """How many verdicts are read at first; twice as many each time that this was not enough."""
@@ -64,6 +70,20 @@ class History:
             end, after, left = self._after(left)
             found.append(Stretch(begin, end, [*before, *after]))
         return found
+
+    def rowless(self) -> list[Window]:
+        """Return the windows without rows that end an alert of a part of the rows, in order of time.
+
+        Empty for all rows, and while the part may come again: where fewer windows than that have closed without it.
+        """
+        if self.slice == WHOLE:
+            return []
+        stored, last = self.work.models.get(self.model), self.work.summaries.newest_start(self.model, self.slice)
+        if stored is None or stored.watermark is None or last is None:
+            return []
+        least = max(ROWLESS_WINDOWS, self.rule.keep_firing_for + 1)
+        found = self.work.windows.closed_after(self.model, last, stored.watermark, least)
+        return found if len(found) == least else []
 
     def _before(self, start: datetime) -> tuple[datetime | None, list[Judgement]]:
         """The verdicts before a window that it may belong together with, and since when these are all there is."""

@@ -97,27 +97,23 @@ def _require_names(name: str, schema: Schema, config: ModelConfig, rows: pl.Data
         raise ConfigError(f"{said}, or leave it out", key=key)
 
 
-def require_known_values(config: ModelConfig, schema: Schema) -> None:
-    """Raise `ConfigError` for a rule on a segment that no row can be in."""
-    for index, rule in enumerate(config.rules):
-        if isinstance(rule.segment, Segment):
-            column, value = rule.segment.column, rule.segment.value
-            known = values_of(schema)[column]
-            if value not in known:
-                key = f"models.{config.name}.alerts.rules.{index}.segment"
-                raise ConfigError(str(UnknownNameError(f"value of {shown(column)}", value, known)), key=key)
-
-
 def values_of(schema: Schema) -> dict[str, tuple[str, ...]]:
     """The values that rows can have in each column that tells segments apart."""
     return {name: (*values, OTHER_VALUES, MISSING_VALUE) for name, values in schema.segments.items()}
 
 
-def segment_notes(schema: Schema) -> Iterator[str]:
-    """What is worth a word about the segments."""
+def segment_notes(config: ModelConfig, schema: Schema) -> Iterator[str]:
+    """Yield what is worth knowing about the segments: those that are left out, and rules on values without rows."""
     for name, values in schema.segments.items():
         if len(values) >= MOST_VALUES:
             yield (
                 f"the {MOST_VALUES} most frequent values of {shown(name)} in the reference are segments of their own; "
                 "all others are one together"
             )
+    for index, rule in enumerate(config.rules):
+        if isinstance(rule.segment, Segment):
+            column, value = rule.segment.column, rule.segment.value
+            if value not in (known := values_of(schema)[column]):
+                said = UnknownNameError(f"value of {shown(column)}", value, known)
+                key = f"alerts.rules.{index}.segment"
+                yield f"{key}: {said} The rule is not judged until the reference shows that value"

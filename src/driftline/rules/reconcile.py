@@ -154,7 +154,10 @@ def _changes(alert: StoredAlert | None, span: AlertSpan) -> list[Change]:
 def _resolved(alert: str | None, span: AlertSpan) -> list[Change]:
     if span.ended is None:
         return []
-    return [Change(ChangeKind.RESOLVED, alert, span, f"the window from {moment(span.ended.start)} is ok again")]
+    reason = f"the window from {moment(span.ended.start)} is ok again"
+    if span.without_rows:
+        reason = f"{span.without_rows} windows in a row had no such rows, the last from {moment(span.ended.start)}"
+    return [Change(ChangeKind.RESOLVED, alert, span, reason)]
 
 
 def _moved(window: Window) -> str:

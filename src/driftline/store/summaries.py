@@ -31,6 +31,14 @@ class Summaries:
         ).scalar_one_or_none()
         return found
 
+    def newest_start(self, model: str, slice: Slice) -> datetime | None:
+        """Return the start of the newest window that has rows of a slice; None where no window has."""
+        statement = sa.select(SUMMARIES.c.start).where(SUMMARIES.c.model == model, SUMMARIES.c.slice == slice)
+        found: datetime | None = self._connection.execute(
+            statement.order_by(SUMMARIES.c.start.desc()).limit(1)
+        ).scalar_one_or_none()
+        return found
+
     def between(
         self,
         model: str,

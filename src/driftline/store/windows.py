@@ -114,6 +114,17 @@ class Windows:
         found: datetime | None = self._connection.execute(statement).scalar()
         return found
 
+    def closed_after(self, model: str, start: datetime, watermark: datetime, most: int) -> list[Window]:
+        """Return the oldest ``most`` windows that start after a moment and end by the watermark, in order of time."""
+        statement = (
+            sa.select(WINDOWS.c.start, WINDOWS.c.end)
+            .where(WINDOWS.c.model == model, WINDOWS.c.start > start, WINDOWS.c.end <= watermark)
+            .distinct()
+            .order_by(WINDOWS.c.start)
+            .limit(most)
+        )
+        return [Window(begin, end) for begin, end in self._connection.execute(statement)]
+
     def starts_to_assess(self, model: str, watermark: datetime) -> list[datetime]:
         """The starts of the windows that have to be judged (again) at a watermark, in order."""
         due = sa.or_(WINDOWS.c.assess_at.is_(None), WINDOWS.c.assess_at <= watermark)

@@ -158,7 +158,10 @@ class MetricsReader:
             judged = read.judgements.find(model, rules=[rule.name for rule in rules], window_start=newest.start)
         moment = counters.get((JUDGED_AT, ""))
         at = EPOCH + timedelta(microseconds=moment) if moment is not None else None
-        monitors = {Monitor(one.rule, one.slice): one.state for one in judged}
+        known = {rule.name for rule in rules}
+        # A part of the rows that the newest window has none of cannot be judged there, though its alert goes on.
+        monitors = {Monitor(row.rule, row.slice): "nodata" for row in firing if row.rule in known}
+        monitors |= {Monitor(one.rule, one.slice): one.state for one in judged}
         breaches = {
             Monitor(rule.name, slice): breaches_of(read, model, rule, firing, slice)
             for rule in rules

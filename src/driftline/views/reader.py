@@ -194,8 +194,17 @@ class Views:
         return [_summary.decode(body) for slice, body in sorted(found.items()) if slice.segment is not None]
 
     def slice(self, model: str, *, version: str | None = None, segment: str | None = None) -> Slice:
-        """The slice that is asked for; an unknown model or column of segments is an error that names the known."""
+        """Return the slice that is asked for.
+
+        Raises `UnknownNameError`, which names the known ones, for a model, a version that has made no prediction, a
+        column that makes no segments, and a value that no row can have there.
+        """
         columns = self.model_config(model).columns.segments
+        if version and not segment:
+            with self._state.read() as read:
+                versions = read.counters.versions(model)
+            if version not in versions:
+                raise UnknownNameError(f"version of {model}", version, versions)
         if not segment:
             return Slice(version or None)
         if version:
@@ -206,7 +215,10 @@ class Views:
             if not colon:
                 raise UsageError(f"segment={segment} came; write a column and its value, such as season:winter")
             raise UnknownNameError("column of segments", came, columns)
-        return Slice(segment=Segment(name, segment.removeprefix(f"{name}:")))
+        value, known = segment.removeprefix(f"{name}:"), self._guesses.get(model, ModelGuesses()).segments.get(name)
+        if known is not None and value not in known:
+            raise UnknownNameError(f"value of {name}", value, known)
+        return Slice(segment=Segment(name, value))
 
     def requests(self, model: str) -> list[RequestView]:
         """The newest requests for challengers of a model."""

@@ -176,6 +176,18 @@ def test_a_silence_that_is_over_there_holds_nothing_up(server: Server) -> None:
     assert [request.path for request in server.got][1:] == ["/api/v2/silence/s", "/api/v2/alerts"]
 
 
+def test_a_silence_that_could_not_be_taken_away_is_tried_again(server: Server) -> None:
+    known = Answer(200, {}, msgspec.json.encode([there("s", "a", SILENCED_FOR)]))
+    channel = Alertmanager(server.url, now=lambda: NOW)
+    server.answers += [known, Answer(503), Answer(200)]
+    channel.keep([notice(id="a")])
+    server.answers += [known, Answer(200), Answer(200)]
+    channel.keep([notice(id="a")])
+    channel.send(message(notice(id="a")))
+    lifted = [request.path for request in server.got if request.path.startswith("/api/v2/silence/")]
+    assert lifted == ["/api/v2/silence/s"] * 2
+
+
 def test_labels_are_the_same_all_its_life_and_have_no_value_in_them() -> None:
     life = [
         notice(event, f"reason of {event}", value=value, value_now=value, threshold=value, n=int(100 * value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import link
 from driftline.alerts.message import GOING_ON, AlertView, Event, Message, Notice, message_of, told
 from driftline.environment import secret
-from driftline.errors import UnavailableError
+from driftline.errors import RefusedError, UnavailableError
 from driftline.fields import Text
 from driftline.net.outgoing import delete, get, post
 from driftline.text import visible
@@ -101,15 +100,22 @@ class Alertmanager:
         return {it.value: one for one in mine for it in one.matchers if it.name == "alert_id"}
 
     def _lift(self, id: str) -> None:
-        """Take an alert's silence away, if there is one; before the first `keep` none is known."""
+        """Take an alert's silence away, if there is one; before the first `keep` none is known.
+
+        Where that fails the silence stays known, and the next `send` or `keep` tries again.
+        """
         silence = (self._silences or {}).get(id)
         if self._silences is None or silence is None:
             return
         if not silence.id:  # it was made without saying its id
             silence = self._ask_for_silences().get(id, silence)
         if silence.id:
-            with contextlib.suppress(UnavailableError):  # it is over already, or soon will be
+            try:
                 delete(f"{self._address}/api/v2/silence/{quote(silence.id, safe='')}")
+            except RefusedError:  # it is not there any more
+                pass
+            except UnavailableError:  # it may be over: who asks next for the silences that hold will know
+                return
         self._silences.pop(id, None)
 
     def _post(self, notices: Sequence[Notice]) -> None:

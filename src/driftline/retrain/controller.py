@@ -35,7 +35,7 @@ from driftline.retrain.options import RetrainConfig
 from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.probation import Standing, answered_since, judged_windows, standing
 from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
-from driftline.retrain.reported import read_report, reported_contest, require_evidence, write_report
+from driftline.retrain.reported import is_kept, read_report, reported_contest, require_evidence, write_report
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
 from driftline.retrain.requests import ask
 from driftline.retrain.rows import SHADOW, RowsRecord, read_evaluation, write_rows, write_shadow
@@ -309,8 +309,9 @@ class RetrainingController:
     def take_report(self, id: str, body: bytes, headers: Mapping[str, str], now: datetime) -> RetrainingRow:
         """Keep what a run elsewhere says of itself: the first report only, and only while it is running.
 
-        Raises `ConflictError` for a second one, too late a one, and one of a run on this machine, `UnsignedError`
-        where it has to be signed and is not, `UnknownNameError`, and `DataError` for evidence that is none.
+        The same report may come again, as from a sender that has lost the answer. Raises `ConflictError` for another
+        one, too late a one, and one of a run on this machine, `UnsignedError` where it has to be signed and is not,
+        `UnknownNameError`, and `DataError` for evidence that is none.
         """
         with self.state.read() as read:
             row = Retraining(read.connection).row(id)
@@ -325,6 +326,8 @@ class RetrainingController:
         report = read_body(body, Report)
         if secret and report.request_id != id:
             raise UnsignedError(f"the report says request_id {report.request_id!r}; a signed one says {id!r}")
+        if config.run.elsewhere and is_kept(self.folder / id, report):
+            return row
         if row.stage != Stage.RUNNING.value:
             raise ConflictError(f"request {id} is {row.stage}; only a running one takes a report")
         if not config.run.elsewhere:

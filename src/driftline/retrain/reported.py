@@ -156,6 +156,16 @@ def write_report(folder: Path, report: Report) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def is_kept(folder: Path, report: Report) -> bool:
+    """Whether this very report is the one that is kept in a run's folder."""
+    try:
+        return (folder / _REPORT).read_bytes() == msgspec.json.encode(report)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageError(f"the report in {folder / _REPORT} cannot be read: {cause(error)}") from error
+
+
 def read_report(folder: Path) -> Report | None:
     """What a run elsewhere has reported; None before. Raises `DataError` for one that an earlier release has kept."""
     try:

@@ -1,4 +1,4 @@
-"""What people say to alerts: that they have taken one on, and that some are not to be told for a while."""
+"""What people do about alerts: acknowledge one, and silence some for a while."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AcknowledgeBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class SilenceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"duration": "for"}):
-    """Which alerts are not told (field to pattern), who says so and why, and until when or for how long."""
+    """Which alerts are silenced (field to pattern), by whom and why, and until when or for how long."""
 
     match: Annotated[dict[str, Words], Meta(min_length=1)]
     by: Words

@@ -24,7 +24,7 @@ from driftline.store.state import State
 
 TRIED_FOR = timedelta(days=3)
 TRIED_AT_LEAST = 20
-"""A notice that has not arrived after so long, and so many attempts, is given up: it would be news to nobody.
+"""A notice that has not arrived after so long, and so many attempts, is given up: it would be no news.
 
 A service that was stopped for days, or a clock that jumps ahead, has tried nothing meanwhile.
 """
@@ -63,7 +63,7 @@ class Outcome:
 
 
 def next_message(waiting: Sequence[NotificationRow], now: datetime) -> list[NotificationRow]:
-    """The notices that go out next in one message, of a channel's waiting ones in order; empty where none is due.
+    """Choose the notices that go out next in one message, of a channel's waiting ones; empty where none is due.
 
     A message that was tried before goes out as it was. A new one takes what waits of one model, but nothing of an alert
     that has an earlier notice waiting elsewhere. What is over is a message of its own, see `_digest`.
@@ -89,7 +89,9 @@ def next_message(waiting: Sequence[NotificationRow], now: datetime) -> list[Noti
 
 
 def _is_due(row: NotificationRow, now: datetime) -> bool:
-    """Whether a notice need not wait: nor where it would wait longer than any does, for the clock was ahead then."""
+    """Return whether a notice need not wait:
+    nor where it would wait longer than any does, for the clock was ahead then.
+    """
     return not now < row.due_at <= now + timedelta(seconds=LONGEST_RETRY_SECONDS)
 
 
@@ -110,7 +112,7 @@ def _of_one_model(rows: Sequence[NotificationRow], model: str, held: set[str], n
 def _digest(
     rows: Sequence[NotificationRow], first: NotificationRow, held: set[str], now: datetime
 ) -> list[NotificationRow]:
-    """All that is over of a model, once no more of it has come for a while; history comes in many parts."""
+    """Return all that is over of a model, once no more of it has come for a while; history comes in many parts."""
     found = [
         row
         for row in rows

@@ -1,4 +1,4 @@
-"""What is told of an alert: the alert as people see it, what happened to it, and the message that says so."""
+"""Notifications of an alert: the alert as people see it, what happened to it, and the message that says so."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Event(enum.StrEnum):
     """What there is to say of an alert.
 
     *repeated* is said again while it goes on, *changed* when its rule was changed by configuration. *over* is said of
-    what began and ended before anybody was told, as when history is loaded. *test* is said of no alert.
+    what began and ended before anybody was notified, as when history is loaded. *test* is said of no alert.
     """
 
     FIRED = "fired"
@@ -159,7 +159,7 @@ class Notice(msgspec.Struct, frozen=True):
     """One thing that happened to an alert, said at a moment of wall-clock time.
 
     ``key`` is the same whenever the same thing is sent again. ``recent`` are the measure's last windows, oldest first,
-    at most `RECENT_WINDOWS`. ``url`` shows the alert, or is empty. ``told`` is what this receiver was told of it
+    at most `RECENT_WINDOWS`. ``url`` shows the alert, or is empty. ``told`` is this receiver's last notification of it
     before.
     """
 
@@ -239,7 +239,7 @@ def _text(notice: Notice) -> str:
 
 
 def over_title(alerts: Sequence[AlertView]) -> str:
-    """One line on alerts of one model, at least one, that began and ended before anybody was told."""
+    """Return one line on alerts of one model, at least one, that began and ended before anybody was notified."""
     first = alerts[0]
     if len(alerts) == 1:
         return MARKS[Event.OVER] + visible(first.title)
@@ -247,7 +247,7 @@ def over_title(alerts: Sequence[AlertView]) -> str:
 
 
 def over_text(alerts: Sequence[AlertView]) -> str:
-    """The same with a line for each alert; what is more than `MOST_LINES` is counted."""
+    """Return the same with a line for each alert; what is more than `MOST_LINES` is counted."""
     lines = [over_title(alerts)]
     for alert in alerts[:MOST_LINES]:
         said, where = told(alert), span(alert.span.start, alert.span.end, alert.timezone)
@@ -270,7 +270,7 @@ class Told(NamedTuple):
     """The numbers of an alert in words: those that differ have different texts, and the threshold is exact.
 
     ``interval`` is both ends in brackets behind a blank, empty where one is not known; ``bound`` is what was compared,
-    with its level, where the interval does not tell the side of the threshold. ``latest_interval`` is both.
+    with its level, where the interval holds the threshold. ``latest_interval`` is both.
     """
 
     value: str
@@ -335,7 +335,7 @@ def _reads_as(text: str, number: float) -> bool:
 
 
 def _bound(alert: AlertView, ends: Sequence[float | None], said: str) -> str:
-    """What was compared, where people would wonder: the interval that they see holds the threshold."""
+    """Return what was compared, where people would wonder: the interval that they see holds the threshold."""
     low, high, bound = ends
     if bound is None or alert.confidence is None or low is None or high is None:
         return ""

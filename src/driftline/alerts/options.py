@@ -15,7 +15,7 @@ from driftline.rules import Severity
 
 
 def _fields() -> list[tuple[str, Any, Any]]:
-    """The keys of an entry: its kind, what belongs to one kind only, and what every receiver may have."""
+    """Return the keys of an entry: its kind, what belongs to one kind only, and what every receiver may have."""
     severities = Annotated[list[Severity], Meta(min_length=1)]
     kinds = [(name, kind_of(name).option | None, None) for name in KINDS]
     more = [(key, option | None, None) for name in KINDS for key, option in kind_of(name).more.items()]

@@ -1,7 +1,7 @@
 """Puts what there is to say of alerts into the outbox: when something happens to one, and as time goes by.
 
-The stages (`driftline.alerts.stages`) decide who is told; what each channel was told last is stored with it, so that a
-restart neither repeats nor forgets anything.
+The stages (`driftline.alerts.stages`) decide who is notified; each channel's last notification is stored with it, so
+that a restart neither repeats nor forgets anything.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Known:
     """(channel, alert) of those that go on and of which the channel knows."""
 
     coming: dict[str, list[AlertRow]] = field(default_factory=dict)
-    """By channel: alerts that it is soon told of, firing or over."""
+    """By channel: alerts that it is soon notified of, firing or over."""
 
     @classmethod
     def of(cls, work: Work, now: datetime, alerts: Iterable[str] = ()) -> _Known:
@@ -66,14 +66,16 @@ class _Known:
         return cls(work, outbox, now, outbox.silences(after=now), firing, told, notified)
 
     def muted(self, alert: AlertRow, channel: str) -> str:
-        """Why a channel is not to be told of a firing alert, in words; empty where it is."""
+        """Return why a channel is not notified of a firing alert, in words; empty where it is."""
         if silenced := silenced_because(alert, self.silences, self.now):
             return silenced
         others = self.firing.get(alert.model, ())
         return explained_because(alert, (one for one in others if (channel, one.id) in self.notified))
 
     def explained(self, over: AlertRow, channel: str) -> str:
-        """Which alert spares a channel one that is over: it knows, or will know, of one that went on at that time."""
+        """Return which alert spares a channel one that is over:
+        it knows, or will know, of one that went on at that time.
+        """
         others = [one for one in self.firing.get(over.model, ()) if (channel, one.id) in self.notified]
         others += self.coming.get(channel, [])
         return explained_because(over, (one for one in others if _overlap(one, over)))
@@ -150,7 +152,7 @@ class NotificationPlanner:
         self._announce_firing(known, event)
 
     def _announce_over(self, known: _Known, event: AlertEvent) -> None:
-        """Say once what was over when it was first seen, to who wants it; nobody is paged for it."""
+        """Notify once of what was over when it was first seen; pagers are left out."""
         silenced = silenced_because(event.alert, known.silences, known.now)
         if silenced:
             known.work.alerts.add_transition(TransitionRow(event.alert.id, known.now, "muted", silenced))
@@ -172,7 +174,9 @@ class NotificationPlanner:
                 self._tell(known, receiver, alert, kind, event.reason)
 
     def _is_news(self, known: _Known, alert: AlertRow) -> bool:
-        """Whether an alert that is over was told to nobody, although nothing muted it: it came and went too fast."""
+        """Return whether an alert that is over was told to nobody, although nothing muted it:
+        it came and went too fast.
+        """
         knowing = [known.event_told(one.name, alert) for one in self._receivers if self._wants(one, alert)]
         return not alert.muted and all(event in (None, Event.CORRECTED) for event in knowing)
 
@@ -180,7 +184,7 @@ class NotificationPlanner:
 
     @property
     def holding(self) -> bool:
-        """Whether something is held back that `tick` will tell."""
+        """Whether notifications are held back that `tick` will send."""
         return bool(self._held.keys() & self._untold)
 
     def count(self, model: str, windows: int, now: datetime) -> None:
@@ -200,7 +204,7 @@ class NotificationPlanner:
         return model in self._held and last <= now < last + HELD_FOR and now < since + HELD_AT_MOST
 
     def _nobody(self, known: _Known, alert: AlertRow, muted: Mapping[str, str]) -> str:
-        """Why nobody is told of an alert; empty where somebody is. ``muted`` are the receivers that want it."""
+        """Return why nobody is notified of an alert; empty where somebody is. ``muted`` has who wants it."""
         if muted:
             return next(iter(muted.values())) if all(muted.values()) else ""
         return silenced_because(alert, known.silences, known.now)
@@ -221,7 +225,7 @@ class NotificationPlanner:
         self._ring()
 
     def _due(self, known: _Known) -> list[tuple[AlertRow, str, list[tuple[NotifyConfig, Event]]]]:
-        """Firing alerts whose muting has changed, or of which somebody is to be told."""
+        """Firing alerts whose muting has changed, or of which somebody is to be notified."""
         found = []
         for alert in (row for model, rows in known.firing.items() if model not in self._held for row in rows):
             muted: dict[str, str] = {}
@@ -247,14 +251,15 @@ class NotificationPlanner:
         return found
 
     def _why(self, known: _Known, alert: AlertRow, event: Event) -> str:
-        """Why something is due: the rule's own reason where that was held back until now."""
+        """Return why something is due: the rule's own reason where that was held back until now."""
         rows = known.work.alerts.transitions([alert.id]).get(alert.id, [])
         steps = [row for row in rows if row.kind != ChangeKind.UPDATED]
         held = bool(steps) and event is not Event.REPEATED and steps[-1].kind in GOING_ON
         return steps[-1].reason if held else _WHY[event]
 
     def notices_to_keep(self, state: State, receiver: NotifyConfig, now: datetime) -> list[Notice]:
-        """What a receiver that forgets has to hear again and again: all firing alerts that it wants, muted or not.
+        """Return what a receiver that forgets has to be sent repeatedly: all firing alerts that it wants, also muted
+        ones.
 
         Those that ended within `ALIVE_FOR` while they were muted are there too, for it hears of their end from nobody
         else. What is about to be told is not: an alert comes by its own message first.
@@ -279,7 +284,7 @@ class NotificationPlanner:
         return wanted(alert, receiver.severity, receiver.models)
 
     def _mute(self, known: _Known, alert: AlertRow, muted: str) -> AlertRow:
-        """Store why nobody is told of an alert, where that has changed."""
+        """Store why nobody is notified of an alert, where that has changed."""
         if muted == alert.muted:
             return alert
         kind, reason = ("muted", muted) if muted else ("unmuted", f"no longer muted ({alert.muted})")
@@ -330,7 +335,7 @@ class NotificationPlanner:
 
 
 def _steps(rows: Sequence[TransitionRow]) -> list[StepView]:
-    """All steps of an alert; of those that say how far it reaches, one for each window, only the newest."""
+    """Return all steps of an alert; of those that say how far it reaches, one for each window, only the newest."""
     reaches = ChangeKind.UPDATED.value
     newest = max((place for place, row in enumerate(rows) if row.kind == reaches), default=-1)
     return [
@@ -348,5 +353,5 @@ _WHY = {
 
 
 def link(base_url: str, alert: str) -> str:
-    """Where the page shows an alert; empty without a page."""
+    """Return where the page shows an alert; empty without a page."""
     return f"{base_url}/alerts/{quote(alert, safe='')}" if base_url else ""

@@ -1,9 +1,10 @@
-"""Who is told of what: silences, inhibition, and what a channel is told next. Pure functions of what is known.
+"""Who is notified of what: silences, inhibition, and the next notification of a channel. Pure functions of what is
+known.
 
 An alert is muted by a silence for everybody, and by another firing alert of its model that explains it for those who
-were notified of that one. Nobody is told of the start of an alert that is muted for them. Whoever was told of an alert
-is told of its end and of its correction, muted or not. When an alert is muted no longer and still firing, those who do
-not know of it are told.
+were notified of that one. Nobody is notified of the start of an alert that is muted for them. Whoever was notified of
+an alert is notified of its end and of its correction, muted or not. When an alert is muted no longer and still firing,
+those who do not know of it are notified.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ MATCHED = ("id", "model", "rule", "measure", "severity", "version", "segment")
 
 
 def matches(patterns: Mapping[str, str], alert: AlertRow) -> bool:
-    """Whether every pattern matches its field; ``*`` and ``?`` stand for any text and any sign, upper case counts."""
+    """Return whether every pattern matches its field;
+    ``*`` and ``?`` stand for any text and any character, upper case counts.
+    """
     return all(fnmatch.fnmatchcase(getattr(alert, field), pattern) for field, pattern in patterns.items())
 
 
 def silenced_because(alert: AlertRow, silences: Iterable[SilenceRow], now: datetime) -> str:
-    """Who keeps everybody from being told of an alert, until when and why; empty where nobody does."""
+    """Return who silenced an alert for everybody, until when and why; empty where nobody did."""
     for silence in silences:
         if silence.starts_at <= now < silence.ends_at and matches(silence.match, alert):
             return f"silenced by {silence.by} until {moment(silence.ends_at)}: {silence.reason}"
@@ -37,7 +40,7 @@ def silenced_because(alert: AlertRow, silences: Iterable[SilenceRow], now: datet
 
 
 def explained_because(alert: AlertRow, notified: Iterable[AlertRow]) -> str:
-    """Which alert spares a channel this one, in words; empty where none does.
+    """Return which alert explains this one to a channel, in words; empty where none does.
 
     ``notified`` are alerts of its model that the channel was notified of, and that go on as long as this one does.
     """
@@ -48,7 +51,7 @@ def explained_because(alert: AlertRow, notified: Iterable[AlertRow]) -> str:
 
 
 def rank(alert: AlertRow) -> tuple[int, int, str]:
-    """The place of an alert among others: what explains comes before what is explained."""
+    """Return the place of an alert among others: what explains comes before what is explained."""
     return topic_of(alert.measure).rank, Severity(alert.severity).rank, alert.id
 
 
@@ -68,7 +71,7 @@ def _explains(one: AlertRow, other: AlertRow) -> bool:
 
 
 def is_told(event: Event, told: Event | None, *, muted: bool) -> bool:
-    """Whether a channel that was told ``told`` last of an alert (None: nothing) is told of this event."""
+    """Return whether a channel is notified of this event; ``told`` is its last notification of the alert, or None."""
     if event is Event.RESOLVED:
         return told in GOING_ON
     if event is Event.CHANGED:
@@ -89,9 +92,9 @@ def due(
     acknowledged: bool,
     repeat: timedelta | None,
 ) -> Event | None:
-    """What a channel is told of a firing alert to which nothing has happened, if anything.
+    """Return what a channel is notified of a firing alert to which nothing has happened, if anything.
 
-    It is told of an alert that it does not know of, and again after ``repeat``, unless somebody has taken it on.
+    It is notified of an alert that it does not know of, and again after ``repeat``, unless it was acknowledged.
     """
     if muted:
         return None
@@ -103,7 +106,7 @@ def due(
 
 
 def wanted(alert: AlertRow, severities: Sequence[Severity], models: Sequence[str]) -> bool:
-    """Whether a channel wants alerts of this severity and model; ``models`` are patterns, empty for all."""
+    """Return whether a channel wants alerts of this severity and model; ``models`` are patterns, empty for all."""
     return alert.severity in severities and (
         not models or any(fnmatch.fnmatchcase(alert.model, pattern) for pattern in models)
     )

@@ -17,7 +17,7 @@ _findings = msgspec.json.Decoder(Findings | None)
 
 
 def with_its_window(read: Work, row: AlertRow, recent: Sequence[Judgement]) -> list[Judgement]:
-    """The judgements of the window that an alert fired on, and then those of the newest windows."""
+    """Return the judgements of the window that an alert fired on, and then those of the newest windows."""
     return [*read.judgements.find(row.model, rule=row.rule, slice=row.slice, window_start=row.window_start), *recent]
 
 
@@ -68,7 +68,7 @@ def _newest(one: Judgement) -> Newest:
 
 
 def acknowledgement(row: AlertRow) -> Acknowledgement | None:
-    """Who has acknowledged an alert, if anybody."""
+    """Return who has acknowledged an alert, if anybody."""
     if row.acknowledged_at is None:
         return None
     return Acknowledgement(row.acknowledged_by, row.acknowledged_at, row.acknowledged_reason)

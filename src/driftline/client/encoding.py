@@ -34,7 +34,7 @@ class MissingLabelError(Exception):
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none: None, NaN of any type, NaT, ``pd.NA``, a masked value.
+    """Return whether a value stands for none: None, NaN of any type, NaT, ``pd.NA``, a masked value.
 
     >>> [is_missing(one) for one in (None, float("nan"), Decimal("NaN"), 0, "", float("inf"))]
     [True, True, True, False, False, False]
@@ -86,7 +86,7 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def _of_library(value: Any) -> Any:
-    """A scalar or an array of a library that is not imported here; what has one element is that element."""
+    """Return a scalar or an array of a library that is not imported here; what has one element is that element."""
     dtype = getattr(value, "dtype", None)
     kind = getattr(dtype, "kind", "")
     if kind in ("M", "m"):  # moments and spans: in nanoseconds, `item` is a mere number
@@ -211,7 +211,7 @@ def _needed(field: str, value: Any) -> msgspec.Raw:
 
 
 def _identifier(value: Any) -> Any:
-    """An id as text: 17, 17.0 and "17" are one."""
+    """Return an id as text: 17, 17.0 and "17" are one."""
     try:
         return _needed("id", key_of(value))
     except NotImplementedError:  # a UUID, for example

@@ -13,7 +13,7 @@ _VARIANT = 0b10 << _LOW_BITS
 
 
 def now_ns() -> int:
-    """The present, nanoseconds since 1970. The SDK runs inside the user's process: this is its own clock."""
+    """Return the present, nanoseconds since 1970. The SDK runs inside the user's process: this is its own clock."""
     return time.time_ns()
 
 

@@ -27,7 +27,7 @@ class Monitor:
     """Logs the predictions of one model, and their labels, to a Driftline server.
 
     Events wait in a queue of at most ``buffer_events`` and ``buffer_bytes``; when it is full, new ones are dropped,
-    counted and told, or, with ``block_seconds``, a call waits for room: as long as the server took something within
+    counted and logged, or, with ``block_seconds``, a call waits for room: as long as the server took something within
     that time. They are sent every ``flush_seconds``, or as soon as ``batch_events`` are there; predictions go before
     the labels of the same batch. While the server is away they wait. ``version`` is that of the model, for events that
     bring none; ``token`` is sent as a bearer token. Thread-safe; after a fork the child starts with an empty queue.
@@ -89,7 +89,7 @@ class Monitor:
         NaN, NaT, ``pd.NA``, masked) or infinite is sent as null, which is missing; ``score``, ``latency_seconds``,
         ``id`` and ``time`` that are missing are as if not given. ``score`` is a probability or a mapping of class to
         probability. A ``role`` of shadow is what another version says of a row that was answered: with the id of that
-        answer, and its own version. What is wrong with the arguments is counted in `stats` and told, never raised.
+        answer, and its own version. What is wrong with the arguments is counted in `stats` and logged, never raised.
         """
         moment_ns = now_ns()
         given = id if type(id) is str else _given(id, moment_ns)
@@ -116,7 +116,7 @@ class Monitor:
         """Take the true outcome of a prediction, known at ``time``; a later call with the same id corrects it.
 
         A naive time is taken as UTC; without one it is now. A label that is missing says nothing: it is dropped,
-        and counted. Never raises: what is wrong is counted in `stats` and told.
+        and counted. Never raises: what is wrong is counted in `stats` and logged.
         """
         try:
             self._put("labels", {"id": prediction_id, "label": label}, now_ns(), time)
@@ -155,7 +155,7 @@ class Monitor:
         """Send what waits and take nothing more: for at most ``timeout_seconds``, and while it goes on.
 
         It ends sooner when all is sent, when nothing was for five seconds, or when the server is away and one more try
-        has failed. What is left is dropped with the reason ``closed``, and told. A second call does nothing.
+        has failed. What is left is dropped with the reason ``closed``, and logged. A second call does nothing.
         """
         self._shipper.begin_close(_time.perf_counter() + timeout_seconds)
         self._shipper.end_close(STALLED_SECONDS)
@@ -180,7 +180,7 @@ class Monitor:
         The features are its argument ``features``, or else its first, as they are before the call. It returns a
         prediction, or a mapping with ``prediction`` and perhaps ``score``, ``id``, ``time`` and ``version``. The id is
         that which ``id`` gives, the name of an argument or a function of the arguments; else that of the mapping; else
-        one is made. `last_id` tells it. The result and exceptions pass through unchanged; exceptions are counted in
+        one is made. `last_id` returns it. The result and exceptions pass through unchanged; exceptions are counted in
         `stats`. The time is also observed, in seconds, in the Prometheus summary ``request_processing_seconds`` of the
         default registry, or in what is registered there under this name.
         """

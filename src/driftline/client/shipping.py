@@ -32,7 +32,7 @@ _LOOK_SECONDS = 0.05
 
 
 class _GivenUp(Exception):
-    """The server is away and the monitor is closing: nobody waits any longer."""
+    """The server is away and the monitor is closing: there is no more waiting."""
 
 
 class Shipper:
@@ -130,7 +130,7 @@ class Shipper:
     # ---- around it --------------------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
-        """What became of the events so far: a snapshot."""
+        """Return what became of the events so far: a snapshot."""
         with self._lock:
             dropped = dict(self._dropped)
             queued = self._accepted - self._settled
@@ -158,7 +158,7 @@ class Shipper:
         return self._finished >= target
 
     def begin_close(self, give_up_at: float) -> None:
-        """Take nothing more, and send what is there until then."""
+        """Take nothing more, and send what is queued until then."""
         with self._lock:
             self._closed = True
             self._give_up_at = give_up_at
@@ -182,7 +182,7 @@ class Shipper:
         self.voice.say_losses()
 
     def _write_off(self) -> int:
-        """Count what nobody will send; only after closing, when nothing comes any more."""
+        """Count what will not be sent; only after closing, when nothing comes any more."""
         self._dead.set()
         with self._lock:
             lost = self._accepted - self._settled
@@ -383,7 +383,7 @@ class _Row(msgspec.Struct):
 
 
 def _id_of(line: bytes) -> str:
-    """The id of a row, for a log: what else is in it may be nobody's business."""
+    """Return the id of a row, for a log: the rest of it may be confidential."""
     with suppress(msgspec.MsgspecError, UnicodeDecodeError):
         return f"id {msgspec.json.decode(line, type=_Row).id!r}"
     return "no id"

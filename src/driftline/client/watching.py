@@ -28,7 +28,7 @@ class Calls:
     """Where watched calls of one monitor go, and the id of the last one.
 
     ``log`` takes a call's features, result, id (None: not known) and seconds, and returns the id that it got;
-    ``count_error`` is told of exceptions.
+    ``count_error`` is called for exceptions.
     """
 
     def __init__(self, log: Callable[[Any, Any, Any, float], str | None], count_error: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class Calls:
         self._key = next(_keys)
 
     def last_id(self) -> str | None:
-        """The id of the latest call in this context; None before, and after a call that raised."""
+        """Return the id of the latest call in this context; None before, and after a call that raised."""
         return _last_ids.get().get(self._key)
 
     def remember(self, given: str | None) -> None:
@@ -124,7 +124,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _argument(function: Callable[..., Any], name: str) -> _Pick | None:
-    """How to find the argument of a name in a call; None if the function has none."""
+    """Return how to find the argument of a name in a call; None if the function has none."""
     parameters = _parameters(function)
     if name not in parameters:
         takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
@@ -144,7 +144,9 @@ def _argument(function: Callable[..., Any], name: str) -> _Pick | None:
 
 
 def _summary() -> Any:
-    """The summary ``request_processing_seconds``: the one there is, or a new one; None without prometheus_client."""
+    """Return the summary ``request_processing_seconds``: the one there is, or a new one;
+    None without prometheus_client.
+    """
     try:
         from prometheus_client import REGISTRY, Summary
     except ImportError:

@@ -25,35 +25,35 @@ class Checker:
         self.file, self.folder = file, file.path.parent
 
     def error(self, key: Key, reason: str) -> ConfigError:
-        """A mistake at a key; to be raised."""
+        """Return a mistake at a key; to be raised."""
         return self.file.error(key, reason)
 
     def checked(self, key: Key, make: Callable[[], _Value]) -> _Value:
-        """What ``make`` makes; its `UsageError` is a mistake at the key."""
+        """Return what ``make`` makes; its `UsageError` is a mistake at the key."""
         try:
             return make()
         except UsageError as error:
             raise self.error(key, str(error)) from error
 
     def duration(self, key: Key, text: str) -> timedelta:
-        """A duration such as ``7d``, of at most a century."""
+        """Return a duration such as ``7d``, of at most a century."""
         duration = self.checked(key, lambda: parse_duration(text))
         if duration > LONGEST:
             raise self.error(key, f"came {text!r}; allowed are at most 100 years (36600d)")
         return duration
 
     def optional_duration(self, key: Key, text: str | None) -> timedelta | None:
-        """The same; None where nothing was written."""
+        """Return the same; None where nothing was written."""
         return None if text is None else self.duration(key, text)
 
     def time_limit(self, key: Key, text: str) -> timedelta:
-        """A duration longer than nothing."""
+        """Return a duration longer than nothing."""
         if not (limit := self.duration(key, text)):
             raise self.error(key, f"came {shown(text)}; allowed is a time longer than nothing, such as '10s'")
         return limit
 
     def address(self, key: Key, text: str) -> str:
-        """An http(s) address, or the name of a variable that holds one."""
+        """Return an http(s) address, or the name of a variable that holds one."""
         # An address may hold a secret: messages do not repeat it.
         if text.startswith(FROM_ENVIRONMENT):
             return text
@@ -63,7 +63,7 @@ class Checker:
         return text
 
     def local(self, key: Key, path: str) -> str:
-        """A path as it stands: no address of another machine, and nothing that a shell would have replaced."""
+        """Return a path as it stands: no address of another machine, and nothing that a shell would have replaced."""
         if "://" in path:
             scheme = path.partition("://")[0]
             raise self.error(key, f"{shown(scheme)} is not available in this release; allowed is a local path")

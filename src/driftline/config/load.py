@@ -50,7 +50,7 @@ class Config:
     retrain: Mapping[str, RetrainConfig] = field(default_factory=dict)
 
     def at(self, folder: Path) -> Config:
-        """The same, with events and state in another folder."""
+        """Return the same, with events and state in another folder."""
         return replace(self, storage=folder, database=_sqlite(folder / "state.db"))
 
 

@@ -155,7 +155,7 @@ def _rules(check: Checker, key: Key, model: ModelSection) -> tuple[Rule, ...]:
 
 
 def _own_measures(check: Checker, key: Key, measures: Mapping[str, str]) -> dict[str, str]:
-    """The functions by name, their files beside the configuration."""
+    """Return the functions by name, their files beside the configuration."""
     found = {}
     for name, text in measures.items():
         if not MEASURE_NAME.fullmatch(name) or "." in name:
@@ -216,7 +216,7 @@ def _segment(check: Checker, key: Key, section: RuleSection, segments: Sequence[
 
 
 def _named(value: str | Mapping[str, str] | list[str] | None, key: Key) -> list[tuple[str, Key]]:
-    """The columns that a key of `ColumnsSection` names, each with its own key."""
+    """Return the columns that a key of `ColumnsSection` names, each with its own key."""
     if isinstance(value, Mapping):
         return [(column, (*key, name)) for name, column in value.items()]
     if isinstance(value, list):

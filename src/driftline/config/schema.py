@@ -62,13 +62,13 @@ TO_COME = frozenset(name for names in NOT_YET.values() for name in names)
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of the file: whatever `driftline.config.load.parse` takes, it takes."""
+    """Return the JSON Schema (draft 2020-12) of the file; it accepts whatever `driftline.config.load.parse` does."""
     schema = _without_null(msgspec.json.schema(FileSection))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "driftline.yaml", **schema}
 
 
 def _without_null(schema: Any) -> Any:
-    """An optional key is left out, not empty: take ``null`` out of a schema."""
+    """Take ``null`` out of a schema: an optional key is left out, not empty."""
     if isinstance(schema, list):
         return [_without_null(item) for item in schema if item != {"type": "null"}]
     if not isinstance(schema, dict):

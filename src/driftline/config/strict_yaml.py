@@ -35,7 +35,7 @@ class SourceFile:
     lines: dict[Key, int] = field(default_factory=dict)
 
     def error(self, key: Key, reason: str, line: int | None = None) -> ConfigError:
-        """What to raise for a mistake at a key; the line is that of the nearest known key around it."""
+        """Return what to raise for a mistake at a key; the line is that of the nearest known key around it."""
         if line is None:
             line = next((self.lines[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self.lines), None)
         steps = (step if step.isprintable() and len(step) <= 64 else shown(step) for step in key)
@@ -322,7 +322,7 @@ def _text_words(kind: kinds.StrType) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: short, and on one line."""
+    """Return a value as a message shows it: short, and on one line."""
     if isinstance(value, (dict, list)):
         name = "mapping" if isinstance(value, dict) else "list"
         return f"a {name}" if value else f"an empty {name}"

@@ -35,7 +35,7 @@ class Replay:
         self._delays = random.Random(_SEED)
 
     def run(self, days: Sequence[Day], progress: Callable[[int], None]) -> None:
-        """Replay the days in order; ``progress`` is told how many are through."""
+        """Replay the days in order; ``progress`` is called with how many are done."""
         due: defaultdict[date, list[Day]] = defaultdict(list)
         for start in range(0, len(days), _STEP_DAYS):
             step = days[start : start + _STEP_DAYS]

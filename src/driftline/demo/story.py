@@ -43,7 +43,7 @@ class Story:
     """The request for a challenger after the corrections, once its contest was held."""
 
     def summary(self, address: str) -> dict[str, Any]:
-        """The JSON document of ``driftline demo --json``."""
+        """Return the JSON document of ``driftline demo --json``."""
         performance = [one for one in self.alerts if one["measure"] == "accuracy"]
         first = min(performance, key=lambda one: one["window"]["start"], default=None)
         return {
@@ -73,7 +73,7 @@ class Story:
 def prepare(folder: Path, receivers: Mapping[str, str]) -> tuple[Path, WeatherModel]:
     """Train the model and write its reference and the configuration into a folder; return the configuration's path.
 
-    ``receivers`` are addresses of those who are told of alerts, by kind.
+    ``receivers`` are addresses that are notified of alerts, by kind.
     """
     model = WeatherModel()
     model.reference().write_parquet(folder / "reference.parquet")
@@ -134,7 +134,7 @@ def _ask(address: str, reason: str) -> httpx.Response:
 
 
 def _judged(address: str, request: dict[str, Any]) -> dict[str, Any]:
-    """The request once its contest is held, or it has failed; raises `ConflictError` where it was refused."""
+    """Return the request once its contest is held, or it has failed; raises `ConflictError` where it was refused."""
     if "error" in request:
         raise ConflictError(request["error"]["message"])
     give_up = time.perf_counter() + _PATIENCE_SECONDS

@@ -30,12 +30,12 @@ class Day:
 
 
 def read_weather() -> pl.DataFrame:
-    """The four years, one row a day. Where they come from: ``PROVENANCE.md`` beside the file."""
+    """Return the four years, one row a day. Where they come from: ``PROVENANCE.md`` beside the file."""
     return pl.read_parquet(Path(__file__).parent / "seattle_weather.parquet")
 
 
 def days_after_training() -> list[Day]:
-    """The days of 2013 to 2015, in order."""
+    """Return the days of 2013 to 2015, in order."""
     rows = read_weather().filter(pl.col("date").dt.year() > TRAINED_ON).sort("date")
     return [
         Day(
@@ -74,7 +74,9 @@ class WeatherModel:
         ]
 
     def reference(self) -> pl.DataFrame:
-        """The year of training with out-of-fold predictions: what the model does on days that it was not fitted to."""
+        """Return the year of training with out-of-fold predictions:
+        what the model does on days that it was not fitted to.
+        """
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
         folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=_SEED)

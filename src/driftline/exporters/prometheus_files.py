@@ -92,7 +92,7 @@ _SEVERITIES = (
     ("warning", 'severity="warning"', "1m", "1d"),
     ("info", 'severity="info"', "5m", "7d"),
 )
-"""Severities, with their matcher, how long the first alert of a group waits for others, and when it is told again."""
+"""Severities, with their matcher, how long the first alert of a group waits for others, and when it is repeated."""
 
 _PIPELINE = "|".join((*measures_about(Topic.PIPELINE), "missing[.].+", "worker_failing", "model_absent"))
 _DRIFT = "|".join((*measures_about(Topic.DRIFT), "drift[.].+", "feature_drift"))
@@ -110,7 +110,7 @@ class _Inhibition(NamedTuple):
 
 
 def _inhibitions() -> list[_Inhibition]:
-    """Who mutes whom. `test_no_alerts_mute_each_other` holds that there is no circle in it.
+    """Return who mutes whom. `test_no_alerts_mute_each_other` holds that there is no circle in it.
 
     What is wrong with one segment explains nothing of all rows, nor of another segment.
     """
@@ -170,7 +170,7 @@ def _inhibitions() -> list[_Inhibition]:
 
 
 def _matched(text: str) -> str:
-    """A text as a matcher of Alertmanager takes it."""
+    """Return a text as a matcher of Alertmanager takes it."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 

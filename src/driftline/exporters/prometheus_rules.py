@@ -55,7 +55,7 @@ def groups_of(models: Iterable[ModelAlerts]) -> list[dict[str, Any]]:
 
 
 def _stale_after(model: ModelAlerts) -> timedelta | None:
-    """How long nothing may arrive, where that is not the default."""
+    """Return how long nothing may arrive, where that is not the default."""
     if model.stale_after is not None:
         return model.stale_after
     return 2 * model.window if 2 * model.window > STALE_BY_DEFAULT else None
@@ -91,7 +91,7 @@ def _expression(model: str, rule: Rule) -> str:
 
 
 def _slice_labels(rule: Rule) -> tuple[str, ...]:
-    """The labels by which the alerts of a rule are told apart: none where it judges all rows together."""
+    """Return the labels that distinguish the alerts of a rule: none where it judges all rows together."""
     return ("segment",) if rule.segment != "none" else ("version",) if rule.version != "all" else ()
 
 
@@ -169,7 +169,7 @@ def _expected(alert: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any
 
 
 def _expanded(template: str, labels: Mapping[str, str], value: str) -> str:
-    """What Prometheus makes of a template, as far as ours go."""
+    """Return what Prometheus makes of a template, as far as ours go."""
 
     def expand(found: re.Match[str]) -> str:
         if found["label"]:
@@ -180,7 +180,7 @@ def _expanded(template: str, labels: Mapping[str, str], value: str) -> str:
 
 
 def _case(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
-    """One window less than the alert takes, and as many."""
+    """Return one window less than the alert takes, and as many."""
     few, enough = rule.for_windows - 1, rule.for_windows
     slice = {name: _EXAMPLES[name] for name in _slice_labels(rule)}
     return {

@@ -12,7 +12,7 @@ from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.text import quoted
 
 NEW_CLASSES_LIMIT = 1_000
-"""How many classes that the reference does not show a model can be told of."""
+"""The most classes that the reference does not show which events of a model may bring."""
 
 NEW_VERSIONS_LIMIT = 1_000
 """How many versions a model can have that it had not when the service was started."""
@@ -34,11 +34,11 @@ class _Names:
     folded: dict[str, str] = field(default_factory=dict)
 
     def never_seen(self, names: Iterable[str]) -> bool:
-        """Whether one of the names is new."""
+        """Return whether one of the names is new."""
         return bool(set(names) - self.known - self.fresh)
 
     def problem(self, name: str) -> str | None:
-        """Why a name is not taken, or None."""
+        """Return why a name is not taken, or None."""
         if name in self.known or name in self.fresh:
             return None
         if self.by_case and (first := self.folded.get(name.casefold(), name)) != name:

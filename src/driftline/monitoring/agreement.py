@@ -61,7 +61,9 @@ def agree(model: MonitoredModel, state: State, *, accept_loss: bool = False) -> 
 
 
 def _compare(model: MonitoredModel, work: Work, marks: Mapping[Table, int]) -> tuple[Mapping[Table, int], bool]:
-    """How far each table had come for the state, and whether the log has what the state neither knows nor expects."""
+    """Return how far each table had come for the state,
+    and whether the log has what the state neither knows nor expects.
+    """
     stored = work.models.get(model.name)
     assert stored is not None  # open_model stores it
     known = _marks(stored.log_marks)
@@ -112,7 +114,7 @@ def recall(model: MonitoredModel, work: Work, profiles: list[WindowProfile]) -> 
 
 
 def known_marks(work: Work, model: str) -> Mapping[Table, int] | None:
-    """How far each table of the log has come for the state; what lies beyond is a batch that still waits."""
+    """Return how far each table of the log has come for the state; what lies beyond is a batch that still waits."""
     stored = work.models.get(model)
     return None if stored is None else _marks(stored.log_marks)
 

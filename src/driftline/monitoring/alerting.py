@@ -65,7 +65,7 @@ def move_alerts(
     can reach is read. None stands for all windows, as after a change of the rule.
 
     ``why`` says how its configuration was changed since they were reconciled last, empty where it was not. What the
-    rule as it is now does not find is then over, or left as it was: that it was never true nobody says.
+    rule as it is now does not find is then over, or left as it was: it is not called wrong.
     """
     history = History(work, model, rule, slice)
     stretches = history.whole() if changed is None else history.reached(changed)

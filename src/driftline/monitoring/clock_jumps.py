@@ -64,7 +64,7 @@ def move_late(state: State, models: Iterable[str], by: timedelta, now: datetime,
 
 
 def moved_along(moment: datetime, by: timedelta, now: datetime, within: timedelta) -> datetime:
-    """A moment by the clock as it stands now, which has jumped ``within`` a time; never in the future.
+    """Return a moment by the clock as it stands now, which has jumped ``within`` a time; never in the future.
 
     What lies within that time by the clock as it stands now was noted since.
 
@@ -80,7 +80,7 @@ def moved_along(moment: datetime, by: timedelta, now: datetime, within: timedelt
 
 
 def moved_late(moment: datetime, by: timedelta, now: datetime, within: timedelta) -> datetime:
-    """A moment by the clock as it stands now, where it is one of just before a jump; others have been moved along.
+    """Return a moment of just before a jump by the clock as it stands now; earlier ones have been moved already.
 
     >>> from datetime import UTC
     >>> day, noon, second = timedelta(days=1), datetime(2024, 1, 2, 12, tzinfo=UTC), timedelta(seconds=1)

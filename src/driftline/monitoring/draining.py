@@ -52,7 +52,7 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State, *, rehearsal: Open 
 
 
 def _beginning(rows: list[InboxRow], most_events: int) -> list[InboxRow]:
-    """The first rows, at least one, with about so many events."""
+    """Return the first rows, at least one, with about so many events."""
     events = list(accumulate(len(events_of(row)) for row in rows))
     return rows[: max(bisect_right(events, most_events), 1)]
 

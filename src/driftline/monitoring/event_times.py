@@ -13,7 +13,7 @@ from driftline.profiles.times import TimeStyle, read_times
 
 _KINDS = (str, int, float)
 _LONGEST, _LARGEST = 100, 1e20
-"""Longer texts and larger numbers are no times; nobody looks at them."""
+"""Longer texts and larger numbers are no times, and are not parsed."""
 
 _FIRST, _LAST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""What the service took for granted of a model that its configuration does not say."""
+"""What the service assumes about a model where its configuration does not say."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from driftline.statistics.doubt import doubt_of, doubtful
 
 @dataclass(frozen=True, slots=True)
 class ModelGuesses:
-    """The positive class of a binary model, None of others, and what else is worth a word.
+    """The positive class of a binary model, None of others, and other notes for the user.
 
-    ``segments`` are the values that rows can have in each column that tells segments apart.
+    ``segments`` are the values that rows can have in each column that defines segments.
     """
 
     positive: PositiveView | None = None
@@ -39,7 +39,7 @@ class ModelGuesses:
 
 
 def guesses_of(config: ModelConfig, schema: Schema, reference: Reference) -> ModelGuesses:
-    """What was guessed of a model from its configuration, its schema and its reference."""
+    """Return what was guessed of a model from its configuration, its schema and its reference."""
     columns, doubt = config.columns, ""
     if schema.positive is not None:
         found = measures(reference.profile.performance, positive=schema.positive, names=["roc_auc"])

@@ -1,4 +1,4 @@
-"""Works batches of the inbox in: into the log, then into the windows' profiles, then out of the inbox.
+"""Processes batches of the inbox: into the log, then into the windows' profiles, then out of the inbox.
 
 `driftline.monitoring.draining` says which batch, and what becomes of one that keeps failing.
 
@@ -110,7 +110,7 @@ def _take_label(plan: Plan, known: dict[str, KnownPrediction], seq: int, label: 
 
 
 def ids_of(rows: Sequence[InboxRow]) -> set[str]:
-    """The ids that inbox rows speak of."""
+    """Return the ids that inbox rows speak of."""
     return {one.id for row in rows for one in row.predictions} | {one.id for row in rows for one in row.labels}
 
 
@@ -211,6 +211,6 @@ def _update_model(
 
 
 def latency_of(profile: WindowProfile) -> NumericColumn:
-    """The latencies of a window."""
+    """Return the latencies of a window."""
     seconds = profile.outputs.columns.get("latency_seconds")
     return seconds if isinstance(seconds, NumericColumn) else NumericColumn()

@@ -76,7 +76,7 @@ def judge_windows(
 ) -> list[AlertEvent]:
     """Judge what has changed or has come due, and move the alerts; ``announce`` puts the events into the outbox.
 
-    ``judged`` is told before, how many windows a rule could judge for the first time.
+    ``judged`` is called before that with how many windows a rule could judge for the first time.
 
     Windows are assessed first, on what only the worker changes; then all is written in one short transaction.
     """
@@ -125,14 +125,14 @@ def _end_rowless(model: MonitoredModel, work: Work, now: datetime) -> list[Alert
 
 
 def _no_longer(model: MonitoredModel, slice: Slice) -> str | None:
-    """Why a slice is judged no more though no row of it was corrected; None for one that is."""
+    """Return why a slice is judged no more though no row of it was corrected; None for one that is."""
     if slice.segment is None or slice.segment.column in model.schema.segments:
         return None
     return f"{slice.segment.column} is no longer one of `columns.segments`"
 
 
 def stage_of(window: Window, rows: Sequence[WindowRow], watermark: datetime, model: MonitoredModel) -> Stage:
-    """How far a window has come, by event time: the newest moment that any event of the model speaks of."""
+    """Return how far a window has come, by event time: the newest moment that any event of the model speaks of."""
     if watermark < window.end:
         return "open"
     complete = sum(row.labelled for row in rows) >= sum(row.predictions for row in rows)
@@ -175,7 +175,7 @@ def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetim
 
 
 def _profiles_of(rows: Sequence[WindowRow]) -> dict[Slice, WindowProfile | SegmentProfile]:
-    """The profiles of all rows of a window, of each version, and of each segment of all versions together."""
+    """Return the profiles of all rows of a window, of each version, and of each segment of all versions together."""
     versions = {Slice(row.version): decode(row.profile, WindowProfile) for row in rows}
     segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
     return {
@@ -236,7 +236,7 @@ def _verdict(model: MonitoredModel, rule: Rule, facts: WindowFacts, summary: Win
 
 
 def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime | None:
-    """The watermark at which a window that does not change comes to its next stage."""
+    """Return the watermark at which a window that does not change comes to its next stage."""
     if stage == "open":
         return window.end
     return window.end + model.config.labels.expected_within if stage == "waiting for labels" else None
@@ -247,7 +247,7 @@ class _Stored:
     """What is new of a window: how many verdicts were stored, and whether a rule could judge it for the first time.
 
     ``changed`` are the rules and slices whose alerts can change: to alerts it is the same whether a rule could not
-    judge a window or nobody had asked it.
+    judge a window or had not been applied to it.
     """
 
     start: datetime
@@ -285,7 +285,7 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
 
 
 def rule_facts(model: MonitoredModel, profile: WindowProfile | SegmentProfile, summary: WindowSummary) -> WindowFacts:
-    """What the profile and the summary of one window, or of a segment of it, show, as far as rules ask."""
+    """Return what the profile and the summary of one window, or of a segment of it, show, as far as rules ask."""
     return WindowFacts(
         profile,
         features=summary.drift,
@@ -298,7 +298,9 @@ def rule_facts(model: MonitoredModel, profile: WindowProfile | SegmentProfile, s
 
 
 def _shown(rule: Rule, summary: WindowSummary) -> Measure | None:
-    """The measure that a rule speaks of as the window shows it, with its 95 % interval; None where that has none."""
+    """Return the measure that a rule speaks of as the window shows it, with its 95 % interval;
+    None where that has none.
+    """
     view = summary.coverage if rule.measure == "label_coverage" else summary.performance.get(rule.measure)
     return None if view is None else Measure(rule.measure, view.value, view.low, view.high, view.n)
 

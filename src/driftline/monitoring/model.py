@@ -32,7 +32,7 @@ from driftline.store.windows import KNOWN_WINDOWS
 
 @dataclass(frozen=True, slots=True)
 class MonitoredModel:
-    """A model with all that is needed to work its events in and to judge its windows."""
+    """A model with all that is needed to process its events and to judge its windows."""
 
     config: ModelConfig
     schema: Schema
@@ -195,7 +195,7 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
 
 
 def _read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
-    """The rows of a reference, read so that they are like the events.
+    """Return the rows of a reference, read so that they are like the events.
 
     Inputs that are given as texts are texts in events, too; times that are written otherwise than these are names.
     """
@@ -226,7 +226,7 @@ def _fingerprint(config: ModelConfig) -> bytes:
 
 
 def _digest_of_file(path: Path) -> bytes:
-    """The digest of a reference, or a `DataError` that says why there is none."""
+    """Return the digest of a reference, or a `DataError` that says why there is none."""
     try:
         if path.exists() and not path.is_file():  # to open a pipe would wait for ever
             raise DataError(f"{path} is no file; a model's reference is one file of rows")

@@ -79,7 +79,7 @@ class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
 
 
 class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What is a trifle and what is chance, when columns are compared; see `EffectThresholds`."""
+    """The minimum effect sizes and significance levels for comparing columns; see `EffectThresholds`."""
 
     js: Above0 = _FLOORS.js
     wasserstein: Above0 = _FLOORS.wasserstein

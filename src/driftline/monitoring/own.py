@@ -20,7 +20,9 @@ _TOO_SLOW: dict[str, str] = {}
 def own_measures(
     model: MonitoredModel, window: Window, versions: Sequence[str], labelled: int
 ) -> dict[str, Replicates]:
-    """What each function says of the labelled rows of a window, all versions together; without any nothing is read."""
+    """Return what each function says of the labelled rows of a window, all versions together;
+    without any nothing is read.
+    """
     functions = model.config.measures
     if not functions:
         return {}

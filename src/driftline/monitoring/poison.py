@@ -40,7 +40,7 @@ Open = Callable[[MonitoredModel, State, Sequence[InboxRow]], AbstractContextMana
 
 
 def is_due(failures: int) -> bool:
-    """Whether a batch that failed so often is to be looked into now.
+    """Return whether a batch that failed so often is to be looked into now.
 
     >>> [failures for failures in range(30) if is_due(failures)]
     [3, 6, 12, 24]
@@ -99,7 +99,9 @@ class _Limited:
 
 
 def _first_in_company(rest: Sequence[int], trial: _Limited) -> tuple[int, str | None]:
-    """Where the shortest beginning that fails ends, and what is said of it; no reason where the trials ran out."""
+    """Return where the shortest beginning that fails ends, and what is said of it;
+    no reason where the trials ran out.
+    """
     passes, fails, reason = 0, len(rest), None
     while fails - passes > 1 and trial.trials:
         middle = (passes + fails) // 2

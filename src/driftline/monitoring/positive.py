@@ -11,7 +11,7 @@ _UNKNOWN = "as no class was known"
 
 
 def positive_view(schema: Schema, columns: Columns, said: str | None, doubt: str = "") -> PositiveView | None:
-    """The positive class of a schema, None of other models; ``said`` is what the user said of it."""
+    """Return the positive class of a schema, None of other models; ``said`` is what the user said of it."""
     if schema.task is not Task.BINARY or schema.positive is None:
         return None
     guess = guess_positive(schema.classes, **named_in(columns)) if said is None else None

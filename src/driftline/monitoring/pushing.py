@@ -52,7 +52,9 @@ _Found = list[tuple[WindowRow, list[WindowSummary]]]
 
 
 def _to_push(read: Work, rows: Sequence[WindowRow]) -> _Found:
-    """Each row with its summary; the one of a window that was settled most often has those of the segments, too."""
+    """Return each row with its summary;
+    the one of a window that was settled most often has those of the segments, too.
+    """
     newest = {row.start: row for row in sorted(rows, key=lambda row: row.revision)}
     found: _Found = []
     for row in rows:
@@ -81,7 +83,7 @@ def _push(writer: RemoteWriter, found: _Found) -> tuple[int, int]:
 
 
 def series_of(row: WindowRow, summary: WindowSummary) -> Iterator[Series]:
-    """The series of one window of one version, or of a segment of all versions together, a sample each."""
+    """Yield the series of one window of one version, or of a segment of all versions together, a sample each."""
     milliseconds = (
         int(row.end.timestamp() * 1000) - LEAD_MILLISECONDS + min(max(row.revision - 1, 0), LEAD_MILLISECONDS)
     )

@@ -52,15 +52,15 @@ class History:
     slice: Slice = WHOLE
 
     def whole(self) -> list[Stretch]:
-        """All of it."""
+        """Return all of the history."""
         return [Stretch(None, None, self.work.judgements.find(self.model, rule=self.rule.name, slice=self.slice))]
 
     def alerts(self, within: tuple[datetime | None, datetime | None]) -> list[AlertRow]:
-        """The alerts of which a part lies in a span of event time, open where None."""
+        """Return the alerts of which a part lies in a span of event time, open where None."""
         return self.work.alerts.find(self.model, rule=self.rule.name, slice=self.slice, within=within)
 
     def reached(self, changed: Sequence[datetime]) -> list[Stretch]:
-        """The stretches in which alerts can be others than before, after the verdicts on the windows ``changed`` are.
+        """Return the stretches in which alerts can change, once the verdicts on the windows ``changed`` have.
 
         Law: folded again, they and what is stored of the rest are what the whole history amounts to.
         """
@@ -86,7 +86,9 @@ class History:
         return found if len(found) == least else []
 
     def _before(self, start: datetime) -> tuple[datetime | None, list[Judgement]]:
-        """The verdicts before a window that it may belong together with, and since when these are all there is."""
+        """Return the verdicts before a window that it may belong together with,
+        and since when these are all there is.
+        """
         rows, in_a_row, end, most = list[Judgement](), 0, start, READ_AT_ONCE  # the newest first
         while True:
             part = self._verdicts(end=end, newest_first=True, most=most)
@@ -125,7 +127,9 @@ class History:
         return since, [*first, *more, *rows[: place + 1][::-1]]
 
     def _after(self, changed: Sequence[datetime]) -> tuple[datetime | None, list[Judgement], list[datetime]]:
-        """The verdicts from the first changed window on that belong together, their end, and what changed beyond."""
+        """Return the verdicts from the first changed window on that belong together, their end,
+        and what changed beyond.
+        """
         rows, left, in_a_row, most = list[Judgement](), list(changed), 0, READ_AT_ONCE
         start = left[0]
         while True:
@@ -143,7 +147,7 @@ class History:
             start, most = part[-1].window_start, 2 * most
 
     def _clears(self, one: Judgement) -> bool:
-        """Whether a verdict is one of those that end an alert."""
+        """Return whether a verdict is one of those that end an alert."""
         return one.state == VerdictState.OK and self.rule.cleared_by(one.value)
 
     def _verdicts(self, **asked: Any) -> list[Judgement]:
@@ -156,7 +160,7 @@ class History:
 
 
 def _stands(work: Work, alert: AlertRow) -> bool:
-    """Whether a stored alert is what its rule says."""
+    """Return whether a stored alert is what its rule says."""
     return alert.status != Status.CORRECTED and not is_outdated(work, alert)
 
 
@@ -165,6 +169,6 @@ OUTDATED = "outdated"
 
 
 def is_outdated(work: Work, alert: AlertRow) -> bool:
-    """Whether an alert is one of its rule as it was before it was changed."""
+    """Return whether an alert is one of its rule as it was before it was changed."""
     steps = work.alerts.transitions([alert.id]).get(alert.id, [])
     return bool(steps) and steps[-1].kind == OUTDATED

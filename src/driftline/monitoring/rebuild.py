@@ -29,7 +29,7 @@ def rebuild(
 
     Where the log is newer than the state, the state recalls the rest from it too. What the log has beyond what the
     state knows is otherwise a batch that still waits in the inbox: it is not counted here.
-    ``progress`` is told how many windows are done, of how many.
+    ``progress`` is called with how many windows are done, of how many.
     """
     spec = model.config.window
     with state.read() as read:

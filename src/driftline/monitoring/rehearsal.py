@@ -131,7 +131,7 @@ class _Undoing(State):
 
 
 def _fine_rows(setting: Setting) -> list[InboxRow]:
-    """A prediction and its label that every model can take."""
+    """Return a prediction and its label that every model can take."""
     schema = setting.schema
     value: str | float = 0.0 if schema.task is Task.REGRESSION else (*schema.classes, "0")[0]
     now = setting.stored.last_arrival or datetime.fromisoformat("2000-01-01T00:00:00+00:00")
@@ -221,7 +221,7 @@ class Elsewhere:
         self._connection.send(self._setting)
 
     def _ended(self) -> str:
-        """What the end of the other process says of the rows that it was at."""
+        """Return what the end of the other process says of the rows that it was at."""
         assert self._process is not None
         code = self._process.wait()
         self.close()

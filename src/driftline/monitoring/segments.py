@@ -21,7 +21,7 @@ from driftline.store.windows import WindowRow
 
 
 class Profiled(NamedTuple):
-    """What is known of some rows of a window: all of them, and their segments."""
+    """The profiles of some rows of a window: of all of them, and of their segments."""
 
     whole: WindowProfile
     segments: SegmentProfiles
@@ -34,12 +34,12 @@ def profile(rows: pl.DataFrame, schema: Schema, reference: Reference) -> Profile
 
 
 def encoded_segments(segments: SegmentProfiles) -> bytes | None:
-    """The segments as a window's row has them: None where there are none."""
+    """Return the segments as a window's row has them: None where there are none."""
     return encode(segments) if segments.columns else None
 
 
 def decoded_segments(stored: bytes | None) -> SegmentProfiles:
-    """The segments of a window's row."""
+    """Return the segments of a window's row."""
     return SegmentProfiles() if stored is None else decode(stored, SegmentProfiles)
 
 
@@ -67,7 +67,7 @@ def with_segments(schema: Schema, config: ModelConfig, rows: pl.DataFrame, canon
     """Add the segments that are configured to a model's schema: their values are those of its reference.
 
     ``rows`` are the reference as it was read, ``canonical`` the same rows in the canonical layout. Raises `ConfigError`
-    for a column that cannot tell segments apart.
+    for a column that cannot define segments.
     """
     columns = config.columns
     for name in columns.segments:
@@ -98,7 +98,7 @@ def _require_names(name: str, schema: Schema, config: ModelConfig, rows: pl.Data
 
 
 def values_of(schema: Schema) -> dict[str, tuple[str, ...]]:
-    """The values that rows can have in each column that tells segments apart."""
+    """Return the values that rows can have in each column that defines segments."""
     return {name: (*values, OTHER_VALUES, MISSING_VALUE) for name, values in schema.segments.items()}
 
 

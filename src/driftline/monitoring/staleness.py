@@ -22,7 +22,7 @@ _HOUR = timedelta(hours=1)
 
 
 def check_arrivals(configs: Iterable[ModelConfig], state: State, now: datetime, started: datetime) -> list[AlertEvent]:
-    """What has changed about the staleness of models; however many there are, the state is asked twice.
+    """Return what has changed about the staleness of models; however many there are, the state is asked twice.
 
     ``now`` and ``started``, when the service started, are wall-clock time: what did not arrive while nobody could take
     it is not missed, and of a model that never received anything the wait begins at the start. To be stored and
@@ -50,7 +50,7 @@ def _check(
 
 
 def _moved(config: ModelConfig, alert: AlertRow, last: datetime | None, now: datetime) -> AlertEvent | None:
-    """What has become of an alert that fires; a new start of the service changes nothing about it."""
+    """Return what has become of an alert that fires; a new start of the service changes nothing about it."""
     ended = replace(alert, status=Status.RESOLVED.value, ended_at=now, last_end=now)
     if config.stale_after is None:
         return AlertEvent(ChangeKind.RESOLVED, ended, "`stale_after` is no longer configured")

@@ -149,7 +149,7 @@ def summarize_segment(
 
 
 def if_enough(measure: Measure, profile: SegmentProfile, least: int) -> Measure:
-    """A measure of a segment, without its value where it rests on fewer than ``least`` rows, as in `check`.
+    """Return a measure of a segment, without its value where it rests on fewer than ``least`` rows, as in `check`.
 
     >>> if_enough(Measure("label_coverage", 0.5, n=12), SegmentProfile(predictions=12), 30).problem
     'too few rows: 12, where at least 30 are needed'
@@ -162,7 +162,7 @@ def if_enough(measure: Measure, profile: SegmentProfile, least: int) -> Measure:
 
 
 def with_own(summary: WindowSummary, own: Mapping[str, Replicates]) -> WindowSummary:
-    """The summary with measures of one's own beside the others."""
+    """Return the summary with measures of one's own beside the others."""
     views = {name: _measure_view(measure_of(name, found)) for name, found in own.items()}
     return msgspec.structs.replace(summary, performance={**summary.performance, **views}) if views else summary
 

@@ -12,7 +12,7 @@ _NEVER = '"\\<>'  # signs that stand in no address, and that others would read a
 
 
 def is_web(text: str) -> bool:
-    """Whether a text is meant as an http(s) address, right or wrong.
+    """Return whether a text is meant as an http(s) address, right or wrong.
 
     >>> is_web("https://host/rows.csv"), is_web("s3://bucket/rows.csv"), is_web("rows.csv")
     (True, False, False)
@@ -21,7 +21,7 @@ def is_web(text: str) -> bool:
 
 
 def is_address(text: str, *, plain: bool = False) -> bool:
-    """Whether a text is an http(s) address with a host, a port that can be had, and no white space.
+    """Return whether a text is an http(s) address with a host, a port that can be had, and no white space.
 
     A ``plain`` one is what paths are added to: in ASCII, without a query and a fragment.
 
@@ -41,7 +41,7 @@ def is_address(text: str, *, plain: bool = False) -> bool:
 
 
 def is_host_and_port(text: str) -> bool:
-    """Whether a text is HOST:PORT, an address of IPv6 in brackets.
+    """Return whether a text is HOST:PORT, an address of IPv6 in brackets.
 
     >>> is_host_and_port("127.0.0.1:8000"), is_host_and_port("[::1]:8000"), is_host_and_port("localhost")
     (True, True, False)

@@ -10,7 +10,7 @@ _DOUBLINGS = 30
 
 
 def wait_seconds(attempts: int, rng: random.Random) -> float:
-    """How long to wait after a number of failed attempts: doubling up to five minutes, spread over its upper half.
+    """Return how long to wait after failed attempts: doubling up to five minutes, at random in its upper half.
 
     >>> [round(wait_seconds(attempts, random.Random(0)), 1) for attempts in (1, 2, 3, 100)]
     [0.9, 1.8, 3.7, 276.7]

@@ -34,7 +34,7 @@ class Refusal(NamedTuple):
 
 
 def host_problem(name: str) -> str | None:
-    """Why a text of the configuration is no name of a host, or None.
+    """Return why a text of the configuration is no name of a host, or None.
 
     >>> host_problem("driftline.example"), host_problem("https://driftline.example/")
     (None, 'allowed is a name or an address without scheme, port and path, such as driftline.example')
@@ -89,7 +89,9 @@ class Hosts:
         return address.is_loopback or self._any_address or name in self._names
 
     def _own_page(self, origin: str, host: str) -> bool:
-        """Whether a page of that origin is of this server: of the very host and port, or of a configured name."""
+        """Return whether a page of that origin is of this server:
+        of the very host and port, or of a configured name.
+        """
         scheme, there, authority = origin.partition("://")
         found, asked = _AUTHORITY.fullmatch(authority), _AUTHORITY.fullmatch(host)
         if not there or scheme.lower() not in _PORTS or found is None or asked is None:
@@ -102,7 +104,7 @@ class Hosts:
 
 
 def _folded(name: str) -> str:
-    """A name as it is compared: a name may end with the dot of the root."""
+    """Return a name as it is compared: a name may end with the dot of the root."""
     folded = name.lower().removesuffix(".")
     address = _address(folded)
     return folded if address is None else str(address)
@@ -122,7 +124,7 @@ _TWO_ENDS = Refusal(
 
 
 def guarded(app: App, hosts: Hosts) -> App:
-    """An ASGI application that is asked only what was meant for it."""
+    """Return an ASGI application that is asked only what was meant for it."""
 
     async def ask(scope: Scope, receive: Receive, send: Send) -> None:
         refusal = None

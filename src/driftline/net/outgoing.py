@@ -100,7 +100,7 @@ def ask_unless(
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header that says who asks; none without a token."""
+    """Return the header that says who asks; none without a token."""
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -139,7 +139,7 @@ def _request(
     unless: Collection[int] = (),
     read: bool = True,
 ) -> bytes | None:
-    """The body of an answer of 200 to 299, empty unless it is ``read``; None for a status of ``unless``."""
+    """Return the body of an answer of 200 to 299, empty unless it is ``read``; None for a status of ``unless``."""
     import httpx
 
     try:
@@ -201,7 +201,7 @@ class _Line:
                 self.hang_up()
 
     def hang_up(self) -> None:
-        """End the connection, or the one that comes: whoever reads from it is told so."""
+        """End the connection, or the next one: reading from it then fails."""
         self._over = True
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it is over
@@ -209,7 +209,7 @@ class _Line:
 
 
 def _whole(answer: httpx.Response) -> bytes:
-    """An answer's body; raises `UnavailableError` for one that has no end."""
+    """Return an answer's body; raises `UnavailableError` for one that has no end."""
     body = bytearray()
     for chunk in answer.iter_bytes():
         body += chunk
@@ -236,7 +236,7 @@ def _error(answer: httpx.Response, hidden: Sequence[str], refused: Collection[in
 
 
 def _beginning(answer: httpx.Response) -> str:
-    """The beginning of an answer's text: the whole may be of any size, and may break off."""
+    """Return the beginning of an answer's text: the whole may be of any size, and may break off."""
     import httpx
 
     text = ""

@@ -25,7 +25,9 @@ def signed(body: bytes, secret: str, now: datetime) -> dict[str, str]:
 
 
 def is_signed(body: bytes, headers: Mapping[str, str], secret: str, now: datetime) -> bool:
-    """Whether a body came with the headers of `signed`, by this secret and at most five minutes ago (or ahead)."""
+    """Return whether a body came with the headers of `signed`,
+    by this secret and at most five minutes ago (or ahead).
+    """
     timestamp = headers.get("X-Driftline-Timestamp", "")
     if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _LONGEST_TIMESTAMP):
         return False

@@ -28,9 +28,9 @@ _REPLAY_ERROR = 1e-3
 
 
 def answers_known(champion: str, logged: pl.DataFrame, since: datetime | None, shadow: pl.DataFrame) -> pl.DataFrame:
-    """What the log knows that the champion said of its rows: live, else as a shadow.
+    """Return the champion's answers in the log: those it gave live, else those it gave as a shadow.
 
-    What another version answered is no word of it. Where no row carries a version, the champion has answered since it
+    Answers of another version do not count. Where no row carries a version, the champion has answered since it
     was promoted.
     """
     version = pl.col("version").fill_null("").replace("", UNVERSIONED)
@@ -46,7 +46,7 @@ def answers_known(champion: str, logged: pl.DataFrame, since: datetime | None, s
 def champion_entry(
     champion: str, evaluation: pl.DataFrame, known: pl.DataFrame, replayed: pl.DataFrame | None, schema: Schema
 ) -> Entry:
-    """What the champion said of the rows of a contest: what the log knows, else what the run's replay of it says.
+    """Return the champion's answers to the rows of a contest: those in the log, else those of the run's replay.
 
     Raises `DataError` for a replay that leaves rows out, or that says other than the champion did.
     """
@@ -94,7 +94,7 @@ def rows_of(
     trained_until: datetime | None = None,
     timezone: str = "UTC",
 ) -> Rows:
-    """The rows of a contest from canonical rows with ``label``, and where there are such ``time`` and segments.
+    """Return the rows of a contest from canonical rows with ``label``, and where there are such ``time`` and segments.
 
     Days are those of the time zone.
     """
@@ -125,7 +125,7 @@ def rows_of(
 
 
 def entry_of(version: str, answers: pl.DataFrame, ids: pl.Series, schema: Schema) -> Entry:
-    """What a version says of the rows with these ids, from canonical rows with ``id`` and ``prediction``."""
+    """Return what a version says of the rows with these ids, from canonical rows with ``id`` and ``prediction``."""
     if "prediction" not in answers.columns:
         raise DataError(f"the predictions of {version} have no column of predictions")
     if answers["id"].is_duplicated().any():
@@ -157,7 +157,7 @@ def _plain(values: pl.Series, schema: Schema) -> Texts | Floats:
 
 
 def columns_as_written(columns: Columns, segments: Sequence[str]) -> Columns:
-    """The columns under which `driftline.retrain.rows` has written the rows."""
+    """Return the columns under which `driftline.retrain.rows` has written the rows."""
     return replace(
         columns,
         id=columns.id or "id",
@@ -170,7 +170,7 @@ def columns_as_written(columns: Columns, segments: Sequence[str]) -> Columns:
 
 
 def answers_in(path: Path, columns: Columns, ids: pl.Series, schema: Schema) -> pl.DataFrame:
-    """What a file says of rows, in the canonical layout; its ids are read as those of the rows are written."""
+    """Return what a file says of rows, in the canonical layout; its ids are read as those of the rows are written."""
     opened = open_rows(path, columns.missing)
     parts = replace(columns, features=(), segments=(), time=None)
     tables = [Table(pl.DataFrame({columns.id: ids})), Table(opened.sample(), opened.typed)]

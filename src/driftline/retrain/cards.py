@@ -25,7 +25,7 @@ _summary = msgspec.msgpack.Decoder(WindowSummary)
 def model_card(
     model: str, version: str | None, task: str, state: State, registry: Registry, timezone: str = "UTC"
 ) -> ModelCard:
-    """The card of a version, by default the champion's.
+    """Return the card of a version, by default the champion's.
 
     Raises `UnknownNameError` for a version that neither the registry nor the log knows.
     """
@@ -68,7 +68,7 @@ def model_card(
 
 
 def _newest(read: Work, model: str, version: str) -> WindowSummary | None:
-    """The newest judged window with labelled predictions of a version."""
+    """Return the newest judged window with labelled predictions of a version."""
     for body in reversed(read.summaries.between(model, slice=Slice(version))):
         summary = _summary.decode(body)
         if summary.stage == "judged" and summary.labelled:

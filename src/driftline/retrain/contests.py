@@ -44,7 +44,7 @@ def hold_contest(
     champion: str,
     since: datetime | None,
 ) -> Contest:
-    """The contest of a run: its challenger against what the champion answered on the rows that were handed out.
+    """Hold the contest of a run: its challenger against what the champion answered on the rows that were handed out.
 
     ``since`` is the event time of the champion's promotion, None where it was none of ours.
     """
@@ -73,14 +73,14 @@ def hold_contest(
 
 
 def live_since(requests: Sequence[RetrainingRow], version: str) -> datetime | None:
-    """The event time since which a version is champion; None where no request made it so."""
+    """Return the event time since which a version is champion; None where no request made it so."""
     return max(
         (row.live_from for row in requests if row.version == version and row.live_from is not None), default=None
     )
 
 
 def settings_of(config: RetrainConfig, model: MonitoredModel) -> Settings:
-    """The settings of a configuration; the measure is by default that of the rule that asks for challengers."""
+    """Return the settings of a configuration; the measure is by default that of the rule that asks for challengers."""
     given = {
         name: getattr(config.gates, name)
         for name in ("margin", "improvement", "least_rows", "least_class_rows", "floor", "measure")
@@ -96,7 +96,7 @@ def _measure_of_rules(config: RetrainConfig, model: MonitoredModel) -> str | Non
 
 
 def incumbent(registry: Registry, model: MonitoredModel, handed_out: pl.DataFrame) -> str:
-    """The version that is champion: by the registry, or else the one that answered most of the newest window."""
+    """Return the version that is champion: by the registry, or else the one that answered most of the newest window."""
     if (known := registry.aliases(model.name).get(CHAMPION)) is not None:
         return known
     rows = canonical(handed_out, columns_as_written(model.config.columns, ()), model.schema)

@@ -57,7 +57,7 @@ _RECORD = "rows.json"
 class RetrainingController:
     """Retraining of the models of one service, of those that ``configs`` has.
 
-    ``folder`` has the folders of runs; ``tell`` gets lines for people.
+    ``folder`` has the folders of runs; ``tell`` is called with lines for people.
     ``base_url`` is where the service can be reached: runs elsewhere report there.
     """
 
@@ -318,7 +318,7 @@ class RetrainingController:
         model = self.models.get(row.model)
         config = self.configs.get(row.model)
         if model is None or config is None:
-            raise ConflictError(f"{row.model} is not retrained any more; nobody waits for this report")
+            raise ConflictError(f"{row.model} is not retrained any more; this report is not needed")
         if (secret := self.secrets.get(row.model)) and not is_signed(body, headers, secret, now):
             raise UnsignedError(
                 "the report is not signed by `run.report_secret` within five minutes; sign it as docs/runners.md says"
@@ -358,7 +358,7 @@ def open_controller(
     tell: Callable[[str], None],
     base_url: Callable[[], str] = lambda: "",
 ) -> RetrainingController:
-    """The loop of a service; its runs lie in ``folder``. Raises `UsageError` for a runner that is none."""
+    """Return the loop of a service; its runs lie in ``folder``. Raises `UsageError` for a runner that is none."""
     runners = {name: _open_runner(one) for name, one in configs.items()}
     signed_by = {
         name: secret(one.run.report_secret) for name, one in configs.items() if one.run.report_secret is not None
@@ -367,7 +367,9 @@ def open_controller(
 
 
 def open_registry(address: str | None, storage: Path) -> Registry:
-    """The registry of a service: the MLflow at an address, which may be a secret's name, or a folder in its storage."""
+    """Return the registry of a service:
+    the MLflow at an address, which may be a secret's name, or a folder in its storage.
+    """
     if address is None:
         return FolderRegistry(storage / "models")
     quiet_mlflow()
@@ -375,6 +377,8 @@ def open_registry(address: str | None, storage: Path) -> Registry:
 
 
 def _open_runner(config: RetrainConfig) -> Runner:
-    """The runner of a configuration; its secrets have to be there now. Raises `UsageError` where they are not."""
+    """Return the runner of a configuration; its secrets have to be there now.
+    Raises `UsageError` where they are not.
+    """
     key = config.run.key
     return kind_of(key).open(getattr(config.run, key), config)

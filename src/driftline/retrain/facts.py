@@ -24,7 +24,7 @@ from driftline.store.windows import WindowRow
 
 
 def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts | None:
-    """What is known of a model now, but whether its labels are at fault; None before its first judged window."""
+    """Return what is known of a model now, but whether its labels are at fault; None before its first judged window."""
     stored, parts, began = (
         read.models.get(model.name),
         split_of(model, config, read),
@@ -46,7 +46,7 @@ def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts 
 
 
 def with_label_fault(facts: Facts, model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts:
-    """The same, with what is wrong with the labels that a contest would be judged by.
+    """Return the same, with what is wrong with the labels that a contest would be judged by.
 
     It reads profiles, which takes long: it is asked only where everything else would have a challenger trained.
     """
@@ -57,12 +57,14 @@ def with_label_fault(facts: Facts, model: MonitoredModel, config: RetrainConfig,
 
 
 def labels_had(model: str, read: Work) -> int:
-    """How many labels and corrections of labels a model has had."""
+    """Return how many labels and corrections of labels a model has had."""
     return sum(value for (name, _), value in read.counters.of(model).items() if name in ("labels", "corrected_labels"))
 
 
 def split_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Split | None:
-    """What to learn from and what to judge by: before the end of the newest judged window; None before the first."""
+    """Return what to learn from and what to judge by: before the end of the newest judged window;
+    None before the first.
+    """
     newest = read.windows.newest_settled_start(model.name)
     if newest is None:
         return None
@@ -71,7 +73,7 @@ def split_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Split 
 
 
 def _label_fault(model: MonitoredModel, windows: Sequence[WindowRow]) -> str:
-    """Whether the labels that a contest would be judged by are those of a world that there is.
+    """Return whether the labels that a contest would be judged by are those of a world that there is.
 
     A fault that has begun lately is hidden by what was good before: the newest window is looked at alone, then the two
     newest, and so on.
@@ -88,7 +90,7 @@ def _label_fault(model: MonitoredModel, windows: Sequence[WindowRow]) -> str:
 
 
 def fault_of_labels(model: MonitoredModel, labels: Mapping[str, int]) -> str:
-    """What is wrong with labels, counted by class, beside those of the reference; empty of a regression."""
+    """Return what is wrong with labels, counted by class, beside those of the reference; empty of a regression."""
     if model.schema.task is Task.REGRESSION:
         return ""
     return label_fault(_labels(model.reference.profile), labels)

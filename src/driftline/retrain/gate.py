@@ -113,7 +113,7 @@ def hold(
 def _own_measure(
     features: pl.DataFrame, contested: pl.DataFrame, both: tuple[Entry, Entry], rows: Rows, settings: Settings
 ) -> OwnMeasure | None:
-    """The measure of one's own that is asked for, of challenger and champion; None where a known one is."""
+    """Return the measure of one's own that is asked for, of challenger and champion; None where a known one is."""
     place = settings.measure or ""
     if ":" not in place:
         if settings.better is not None:
@@ -135,7 +135,7 @@ def _own_measure(
 
 
 def _answered(features: pl.DataFrame, contested: pl.DataFrame, entry: Entry, rows: Rows) -> pl.DataFrame:
-    """The rows with what a version said of them, as functions get them."""
+    """Return the rows with what a version said of them, as functions get them."""
     columns = {"label": contested["label"], "prediction": pl.Series(entry.predictions)}
     if "time" in contested.columns:
         columns["time"] = contested["time"]
@@ -149,7 +149,7 @@ def _answered(features: pl.DataFrame, contested: pl.DataFrame, entry: Entry, row
 def _doubt(
     entries: Mapping[str, Entry], labels: pl.Series, schema: Schema, columns: GateColumns, *, said: str | None
 ) -> str:
-    """Whether the scores of either, or of both, seem to be of the other class, and what to do."""
+    """Return whether the scores of either, or of both, seem to be of the other class, and what to do."""
     if schema.positive is None:
         return ""
     found = {}
@@ -192,7 +192,7 @@ def _name(who: Model) -> str:
 
 
 def _is_table(model: Model) -> TypeGuard[str | Path | pl.DataFrame]:
-    """Whether a model is the predictions themselves, and no function that makes them."""
+    """Return whether a model is the predictions themselves, and no function that makes them."""
     if isinstance(model, pl.DataFrame):
         return True
     if not isinstance(model, str | Path):

@@ -27,7 +27,7 @@ _ONE_RUNNER = {"oneOf": [{"required": [key]} for key in KINDS]}
 
 
 def _key(run: RunSection) -> str:
-    """The one key of a checked section that says who trains."""
+    """Return the one key of a checked section that says who trains."""
     return next(key for key in KINDS if getattr(run, key) is not None)
 
 
@@ -91,7 +91,7 @@ class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class TellSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Who is told when a challenger waits, is promoted, rolled back, held or has failed."""
+    """The address that is notified when a challenger waits, is promoted, rolled back, held or has failed."""
 
     url: Text
     secret: Text | None = None

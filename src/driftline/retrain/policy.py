@@ -118,7 +118,7 @@ def _trigger(policy: Policy, facts: Facts) -> Ask | None:
 
 
 def blocked_because(policy: Policy, facts: Facts, *, person: bool = False) -> str:
-    """Why no challenger may be trained now, in words; empty where one may.
+    """Return why no challenger may be trained now, in words; empty where one may.
 
     A loop that learns from broken labels is worse than none: faults of the pipeline and of the labels come first. A
     ``person`` who asks is held to them too, but neither to the cooldown nor to the most a day.
@@ -147,7 +147,7 @@ def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str
     """Say what no world does to labels: a class that was common is gone, or an unknown one is common. Else empty.
 
     ``reference`` and ``current`` count labels by class. A class that was a fifth of the reference or more is gone where
-    at most a tenth of its share is left, and chance would leave so few less than once in a thousand times: rarer ones
+    at most a tenth of its share is left, and the p-value of so few is below 0.001: rarer ones
     come and go with the seasons. An unknown class is common from 5 labels and 5 % on.
 
     >>> label_fault({"rain": 50, "sun": 50}, {"sun": 20, "fog": 10})

@@ -34,7 +34,7 @@ class Answered:
 
 
 def answered_since(read: Work, row: RetrainingRow) -> Answered:
-    """What a champion on probation has answered since its promotion; no profile is read."""
+    """Return what a champion on probation has answered since its promotion; no profile is read."""
     assert row.live_from is not None  # set with the stage
     unversioned = read.counters.versions(row.model) == [""]
     version = "" if unversioned else row.version
@@ -75,7 +75,7 @@ def standing(model: MonitoredModel, read: Work, answered: Answered) -> Standing:
 
 
 def _is_of(rule: Rule, version: str) -> bool:
-    """Whether a rule is on the performance of all rows of a version."""
+    """Return whether a rule is on the performance of all rows of a version."""
     whole = rule.segment == "none" and rule.version in ("all", "each", version)
     return whole and topic_of(rule.measure) is Topic.PERFORMANCE
 

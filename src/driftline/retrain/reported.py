@@ -55,7 +55,7 @@ def reported_contest(
     champion: str,
     since: datetime | None,
 ) -> Contest:
-    """The contest of a run elsewhere, held here: by the rows that it reported, and the gates that are configured.
+    """Hold the contest of a run elsewhere: on the rows that it reported, by the gates that are configured.
 
     Of a row whose id the log knows, the label, the time and what the champion answered are those of the log. Raises
     `DataError` for labels that no world has.
@@ -79,7 +79,9 @@ def reported_contest(
 
 
 def _known_rows(model: MonitoredModel, handed_out: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
-    """What the log has of rows with these ids: as they were handed out, else as they are now, also without a label."""
+    """Return what the log has of rows with these ids:
+    as they were handed out, else as they are now, also without a label.
+    """
     columns = columns_as_written(model.config.columns, ())
     logged = canonical(handed_out, columns, model.schema)
     mine = logged.filter(pl.col("id").is_in(ids))
@@ -91,9 +93,9 @@ def _known_rows(model: MonitoredModel, handed_out: pl.DataFrame, ids: list[str])
 
 
 def _as_logged(evaluation: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a report with the labels and times that the log has of them.
+    """Return the rows of a report with the labels and times that the log has of them.
 
-    Raises `DataError` where only some of them have times: days could not be told apart from what is left.
+    Raises `DataError` where only some of them have times: days could not be assigned to the others.
     """
     true = mine.select("id", true="label", at=pl.col("time").cast(pl.Datetime("us", "UTC")))
     said = pl.col("time") if "time" in evaluation.columns else pl.lit(None, pl.Datetime("us", "UTC"))
@@ -106,7 +108,7 @@ def _as_logged(evaluation: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
 
 
 def _evidence_frames(evidence: Evidence, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """The labelled rows, and what the champion and the challenger said of them, in the canonical layout."""
+    """Return the labelled rows, and what the champion and the challenger said of them, in the canonical layout."""
     n = len(evidence.label)
     ids = evidence.id if evidence.id is not None else [f"row {number}" for number in range(n)]
     target = Columns(label="label", prediction="prediction", id="id", time="time", segments=tuple(evidence.segments))
@@ -157,7 +159,7 @@ def write_report(folder: Path, report: Report) -> None:
 
 
 def is_kept(folder: Path, report: Report) -> bool:
-    """Whether this very report is the one that is kept in a run's folder."""
+    """Return whether this very report is the one that is kept in a run's folder."""
     try:
         return (folder / _REPORT).read_bytes() == msgspec.json.encode(report)
     except FileNotFoundError:
@@ -167,7 +169,9 @@ def is_kept(folder: Path, report: Report) -> bool:
 
 
 def read_report(folder: Path) -> Report | None:
-    """What a run elsewhere has reported; None before. Raises `DataError` for one that an earlier release has kept."""
+    """Return what a run elsewhere has reported; None before.
+    Raises `DataError` for one that an earlier release has kept.
+    """
     try:
         return msgspec.json.decode((folder / _REPORT).read_bytes(), type=Report)
     except FileNotFoundError:

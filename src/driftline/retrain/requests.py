@@ -41,7 +41,9 @@ class ShadowBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 def request_id(now: datetime) -> str:
-    """A new id, 20 hexadecimal digits: 12 of the time in milliseconds, so that later ones sort later, and 8 random."""
+    """Return a new id, 20 hexadecimal digits:
+    12 of the time in milliseconds, so that later ones sort later, and 8 random.
+    """
     return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(4)}"
 
 

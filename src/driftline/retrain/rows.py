@@ -130,7 +130,7 @@ def write_shadow(
 
 
 def named(rows: pl.DataFrame, schema: Schema, columns: Columns) -> pl.DataFrame:
-    """Rows of the log under the names of the reference."""
+    """Return rows of the log under the names of the reference."""
     scores: Mapping[str, str] = columns.score if isinstance(columns.score, Mapping) else {}
     if isinstance(columns.score, str) and schema.positive is not None:
         scores = {schema.positive: columns.score}
@@ -147,7 +147,7 @@ def named(rows: pl.DataFrame, schema: Schema, columns: Columns) -> pl.DataFrame:
 
 
 def typed(rows: pl.DataFrame, like: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The rows with the types of the columns of the same name, where each of their values has one of that type.
+    """Return the rows with the types of the columns of the same name, where each of their values has one of that type.
 
     The log knows classes by name, and numbers as float64: 1 of an integer column was stored as 1.0 or ``"1"``;
     embeddings it has as texts.
@@ -179,13 +179,13 @@ def _as_vectors(column: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def answers(columns: Columns) -> list[str]:
-    """The columns that hold what the model said: nothing to learn from."""
+    """Return the columns that hold what the model said: nothing to learn from."""
     scores = [columns.score] if isinstance(columns.score, str) else list((columns.score or {}).values())
     return [columns.prediction or "prediction", *scores]
 
 
 def read_evaluation(folder: Path, record: RowsRecord) -> pl.DataFrame:
-    """The rows that a run is judged by, as they were handed out; raises `DataError` where they are gone or changed.
+    """Return the rows that a run is judged by, as handed out; raises `DataError` where they are gone or changed.
 
     A run can write into its folder: what it has changed is no word on how it is judged.
     """

@@ -62,13 +62,13 @@ class ChampionView(msgspec.Struct, frozen=True):
 
 
 def decode_contest(contest: bytes | msgspec.Raw) -> Contest | None:
-    """A stored contest; None where it was not held yet."""
+    """Return a stored contest; None where it was not held yet."""
     found: Contest | None = _contest.decode(contest)
     return found
 
 
 def request_view(state: State, id: str) -> RequestView:
-    """One request; raises `UnknownNameError`."""
+    """Return one request; raises `UnknownNameError`."""
     with state.read() as read:
         known = Retraining(read.connection)
         row = known.row(id)
@@ -76,7 +76,7 @@ def request_view(state: State, id: str) -> RequestView:
 
 
 def requests_view(state: State, model: MonitoredModel, config: RetrainConfig | None, *, most: int) -> RequestsView:
-    """The newest requests of a model, and what keeps the next one."""
+    """Return the newest requests of a model, and what keeps the next one."""
     blocked = ""
     with state.read() as read:
         known = Retraining(read.connection)
@@ -94,7 +94,7 @@ def requests_view(state: State, model: MonitoredModel, config: RetrainConfig | N
 
 
 def all_requests(state: State, model: str | None = None, *, most: int = 100) -> list[RequestView]:
-    """The newest requests of all models, or of one."""
+    """Return the newest requests of all models, or of one."""
     with state.read() as read:
         known = Retraining(read.connection)
         rows = known.rows(model, most=most)
@@ -103,7 +103,7 @@ def all_requests(state: State, model: str | None = None, *, most: int = 100) -> 
 
 
 def champion_view(loop: RetrainingController, model: str) -> ChampionView:
-    """Which version of a model is champion."""
+    """Return which version of a model is champion."""
     aliases = loop.registry.aliases(model)
     champion = aliases.get("champion")
     with loop.state.read() as read:  # after the aliases: a promotion moves them first, and its row says so later

@@ -49,7 +49,8 @@ class RetrainingEvent(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class RetrainingWebhook:
-    """Tells one address of the requests of one model; ``folder`` has the folders of runs, which remember what was told.
+    """Notifies one address of the requests of one model; ``folder`` has the folders of runs, which record what was
+    sent.
 
     ``Idempotency-Key`` is the request's id and the stage. A receiver that is away is tried again, less and less often,
     for three days; one that will not take a word is not asked to again.

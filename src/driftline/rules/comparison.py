@@ -41,10 +41,10 @@ def answers_of(entry: Entry, rows: Rows, both: npt.NDArray[np.bool_]) -> Answers
 
 
 def answers_at_worst(entry: Entry, rows: Rows, owed: npt.NDArray[np.bool_], both: npt.NDArray[np.bool_]) -> Answers:
-    """The answers of a version on some rows, with its worst one where it owes one: a fault is no way to stay champion.
+    """Return the answers of a version on some rows; an answer that it owes counts as its worst one.
 
-    That is no class of all, its largest absolute error, and the lowest score that it gave a true class, or the highest
-    that it gave another.
+    So a champion does not stay champion by failing to answer. The worst is no class at all, its largest absolute error,
+    and the lowest score that it gave a true class, or the highest that it gave another.
     """
     gave = both & ~owed
     predictions: Texts | Floats
@@ -74,7 +74,7 @@ def where_both_answered(
     answered: npt.NDArray[np.bool_],
     settings: Settings,
 ) -> Difference:
-    """The difference as it is, or that on the rows that both answered where the challenger is worse there.
+    """Return the difference as it is, or that on the rows that both answered where the challenger is worse there.
 
     What a champion owes speaks against it, and never for a challenger that is worse wherever the two can be compared.
     """

@@ -50,8 +50,8 @@ Role = Literal["challenger", "previous"]
 class PositiveView(msgspec.Struct, frozen=True):
     """The class that precision, recall, F1, ROC AUC and a lone score speak of in a binary model.
 
-    ``guessed`` is whether nobody said so, and ``by`` what it was guessed by. ``doubt`` says, where the ROC AUC is below
-    0.5, that the score seems to be of the other class, and what to do.
+    ``guessed`` is True where the user did not name it, and ``by`` says what the guess rests on. ``doubt`` says, where
+    the ROC AUC is below 0.5, that the score seems to be of the other class, and what to do.
     """
 
     name: str = msgspec.field(name="class")
@@ -61,7 +61,7 @@ class PositiveView(msgspec.Struct, frozen=True):
 
     @property
     def shown(self) -> str:
-        """The class as it can be told from others."""
+        """The class, written so that it differs visibly from others."""
         return shown(self.name)
 
     @property
@@ -165,7 +165,9 @@ def judge_contest(
 
 
 def decide(gates: list[Gate], champion: str, challenger: str, role: Role) -> tuple[Decision, str]:
-    """The decision that gates come to: every one that was asked has to be passed, and *better* has to be asked."""
+    """Return the decision that gates come to:
+    every one that was asked has to be passed, and *better* has to be asked.
+    """
     closed = [gate for gate in gates if gate.passed is False]
     better = next((gate for gate in gates if gate.name == "better"), None)
     if closed:
@@ -179,7 +181,7 @@ def decide(gates: list[Gate], champion: str, challenger: str, role: Role) -> tup
 
 
 def measure_of(champion: Entry, challenger: Entry, rows: Rows, settings: Settings) -> str:
-    """The measure of the contest; raises `UnknownNameError` for one that the task does not have."""
+    """Return the measure of the contest; raises `UnknownNameError` for one that the task does not have."""
     known = paired_measures(rows.task)
     if settings.measure is not None:
         if settings.measure not in known:

@@ -84,16 +84,17 @@ class Entry:
     origin: str = ""
 
     def owes(self, task: Task) -> npt.NDArray[np.bool_]:
-        """Rows, shape (n,), for which it was asked and gave no class, or no finite number."""
+        """Return rows, shape (n,), for which it was asked and gave no class, or no finite number."""
         gave = self.answered
         if task is Task.REGRESSION:
             gave = gave & np.isfinite(np.asarray(self.predictions, np.float64))
         return ~gave if self.asked is None else self.asked & ~gave
 
     def unscored(self, measure: str) -> npt.NDArray[np.bool_]:
-        """Rows, shape (n,), that lack a score of a class that it scores mostly, for a measure of scores: left out.
+        """Return the rows, shape (n,), that lack a score of a class that is mostly scored: a measure of scores omits
+        them.
 
-        To have given no score is no error, and no row to compare by.
+        A missing score is no error, but the row cannot be compared.
         """
         lacking = np.zeros(len(self.answered), np.bool_)
         if measure in CATALOGUE and CATALOGUE[measure].needs_scores and self.answered.any():
@@ -109,7 +110,7 @@ class Rows:
     """The labelled rows of a contest: n labels, and for each row its moment in seconds and its value of each segment.
 
     ``seconds`` is None where the rows have no time. ``classes`` are those that a model may predict, empty where any.
-    ``trained_until`` is the moment in seconds at which the challenger's training ended, None where nobody said.
+    ``trained_until`` is the moment in seconds at which the challenger's training ended, None where it is not known.
     ``days``, shape (n,), numbers the day of each row where days are not those of UTC.
     """
 
@@ -123,12 +124,12 @@ class Rows:
     days: npt.NDArray[np.int64] | None = None
 
     def blocks(self, there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
-        """The day of some rows, numbered from 0 on; None where the rows have no time."""
+        """Return the day of some rows, numbered from 0 on; None where the rows have no time."""
         if self.days is not None:
             return np.unique(self.days[there], return_inverse=True)[1].astype(np.int64)
         return None if self.seconds is None else time_blocks(self.seconds[there])
 
 
 def less_is_better(measure: str, settings: Settings) -> bool:
-    """Whether the smaller of two values of the measure of a contest is the better one."""
+    """Return whether the smaller of two values of the measure of a contest is the better one."""
     return lower_is_better(measure) if settings.better is None else settings.better == "lower"

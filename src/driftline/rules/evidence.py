@@ -80,7 +80,7 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def evidence_of(champion: Entry, challenger: Entry, rows: Rows, ids: list[str] | None = None) -> Evidence:
-    """The evidence of a contest: the rows that the champion was asked for, and what both said of them."""
+    """Return the evidence of a contest: the rows that the champion was asked for, and what both said of them."""
     kept = np.ones(len(rows.labels), np.bool_) if champion.asked is None else champion.asked
     return Evidence(
         label=_values(rows.labels[kept], rows.task),

@@ -31,17 +31,17 @@ class Distance(Protocol):
 
     @property
     def threshold(self) -> float | None:
-        """The least distance that is no trifle."""
+        """The minimum effect size: smaller distances do not count."""
         ...
 
     @property
     def drifted(self) -> bool:
-        """Whether it is neither chance nor a trifle."""
+        """Whether the distance is significant and at least the minimum effect size."""
         ...
 
     @property
     def p_value(self) -> float | None:
-        """The chance of such a distance where nothing has changed, adjusted over all columns."""
+        """The p-value of the distance, adjusted over all columns."""
         ...
 
     @property
@@ -60,7 +60,7 @@ class WindowFacts:
     """What the rows of a window, of a segment of it, or of a file, show.
 
     ``features`` are compared with the reference, and so are ``prediction`` and ``label`` where there are any.
-    ``positive`` is the positive class of a binary model, ``chance`` the p-value below which a distance is no chance,
+    ``positive`` is the positive class of a binary model, ``chance`` the significance level of a distance,
     ``naive`` what a naive forecast errs by on the reference, ``own`` what people's own functions said, by the names of
     these measures.
     """
@@ -87,7 +87,7 @@ def verdict_on(rule: Rule, facts: WindowFacts, *, shown: Measure | None = None) 
 
 
 def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Measure:
-    """The measure of a name, as a rule may speak of it; where the rows do not have it, with the problem in words.
+    """Return the measure that a rule names; where the rows do not have it, with the problem in words.
 
     ``drifted_features_ratio`` is the share of the judged features that have drifted, ``missing_ratio`` the largest
     share of missing values of any feature, both 0 to 1. ``prediction_drift`` and ``label_drift`` are the distance from
@@ -115,14 +115,16 @@ def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Meas
 
 
 def beyond_chance(of: Distance) -> float | None:
-    """The distance as a verdict takes it: at most the threshold where it is not significant, None without one."""
+    """Return the distance as a verdict takes it:
+    at most the threshold where it is not significant, None without one.
+    """
     if of.drifted or of.value is None or of.threshold is None:
         return of.value
     return min(of.value, of.threshold)
 
 
 def drifted_ratio(features: Mapping[str, Distance]) -> float | None:
-    """The share of the judged features that have drifted, 0 to 1; None where none could be judged."""
+    """Return the share of the judged features that have drifted, 0 to 1; None where none could be judged."""
     judged = [one.drifted for one in features.values() if one.drifted or one.value is not None]
     return sum(judged) / len(judged) if judged else None
 
@@ -142,7 +144,7 @@ def _of_feature(kind: str, found: Distance | None, blank: Measure, chance: float
 
 
 def _of_columns(name: str, facts: WindowFacts) -> Measure:
-    """A measure of all features, of predictions or of labels. No interval."""
+    """Return a measure of all features, of predictions or of labels. No interval."""
     n = facts.profile.predictions
     if name == "missing_ratio":
         shares = [one.missing_current for one in facts.features.values() if one.missing_current is not None]

@@ -21,11 +21,11 @@ from driftline.statistics.paired import Difference, rarest_of
 from driftline.statistics.scores import calibration_error_of
 from driftline.text.numbers import decimals_of, exact, figures, fixed, level, number
 
-_QUICK_SECONDS = 0.01  # nobody minds less
+_QUICK_SECONDS = 0.01  # a latency below this is never too high
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """One question: whether the challenger passed (None: it could not be asked, and keeps nobody out), and why."""
+    """Whether a challenger passed one check, and why; ``passed`` is None where it could not be checked."""
 
     name: str
     passed: bool | None
@@ -34,7 +34,7 @@ class Gate(msgspec.Struct, frozen=True):
 
 
 def answers_gate(challenger: Entry, rows: Rows) -> Gate:
-    """Smoke test: every row has an answer, of a kind that the task knows."""
+    """Check that every row has an answer, of a kind that the task knows."""
     missing = int((~challenger.answered).sum())
     if missing:
         reason = f"{challenger.version} has no answer to {missing} of {len(rows.labels)} rows."
@@ -56,7 +56,7 @@ def answers_gate(challenger: Entry, rows: Rows) -> Gate:
 
 
 def scores_gate(champion: Entry, challenger: Entry) -> Gate:
-    """Signature: the challenger scores the classes that the champion scores, with probabilities."""
+    """Check that the challenger scores the classes that the champion scores, with probabilities."""
     gone = sorted(set(champion.scores) - set(challenger.scores))
     if gone:
         return Gate("signature", False, f"{challenger.version} gives no score of {', '.join(gone)}.", {"gone": gone})
@@ -71,7 +71,7 @@ def scores_gate(champion: Entry, challenger: Entry) -> Gate:
 
 
 def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, settings: Settings) -> Gate:
-    """Enough rows that both have answered, of each class that carries the measure, and labels that are not the same."""
+    """Check that both have answered enough rows, also of each class that the measure rests on."""
     owed = champion.owes(rows.task)
     unscored = champion.unscored(measure)
     both = champion.answered & ~owed & challenger.answered & ~unscored
@@ -82,7 +82,7 @@ def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, sett
     if count < settings.least_rows:
         return Gate("rows", False, f"{words}; {settings.least_rows} are needed.{about}", evidence)
     if len(np.unique(rows.labels[both])) < 2:
-        return Gate("rows", False, "All labels are the same: nothing can be told from them.", evidence)
+        return Gate("rows", False, "All labels are the same: nothing can be concluded from them.", evidence)
     one, other = answers_of(challenger, rows, both), answers_of(champion, rows, both)
     if (rarest := rarest_of(measure, one, other, rows.positive)) is not None and rarest[1] < settings.least_class_rows:
         name, rest = rarest
@@ -96,7 +96,7 @@ def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, sett
 
 
 def _said_of(champion: Entry, rows: Rows, others: int, owed: int, unscored: int) -> str:
-    """Which rows the champion did not answer, and whose word its answers are."""
+    """Return which rows the champion did not answer, and where its answers come from."""
     n = len(rows.labels)
     words = f" {champion.version} did not answer {others} of {n}: they are left out." if others else ""
     if unscored:
@@ -107,7 +107,7 @@ def _said_of(champion: Entry, rows: Rows, others: int, owed: int, unscored: int)
 
 
 def leakage_gate(rows: Rows) -> Gate:
-    """Training ended before the first row of the contest."""
+    """Check that training ended before the first row of the contest."""
     if rows.trained_until is None or rows.seconds is None or not len(rows.seconds):
         return Gate("leakage", None, "Nobody said when the challenger's training data ended.")
     first = float(rows.seconds.min())
@@ -119,7 +119,7 @@ def leakage_gate(rows: Rows) -> Gate:
 
 
 def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate:
-    """The 95th percentile of latency is at most so many times the champion's, or at most 10 ms."""
+    """Check that the 95th percentile of latency is at most so many times the champion's, or at most 10 ms."""
     if not len(champion.latency_seconds) or not len(challenger.latency_seconds):
         return Gate("latency", None, "The latency of one of them is not known.")
     then, now = (float(np.quantile(one.latency_seconds, 0.95)) for one in (champion, challenger))
@@ -130,7 +130,7 @@ def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate
 
 
 def better_gate(found: Difference, settings: Settings, about: str = "") -> Gate:
-    """It is better by more than chance explains, or no worse than the margin. ``about`` ends the reason."""
+    """Check that it is significantly better, or no worse than the margin. ``about`` is added to the reason."""
     if found.value is None or found.low is None or found.high is None:
         return Gate("better", None, f"{found.measure}: {found.problem}.")
     limit = settings.improvement - settings.margin
@@ -152,7 +152,7 @@ def better_gate(found: Difference, settings: Settings, about: str = "") -> Gate:
 
 
 def floor_gate(found: Difference, settings: Settings) -> Gate:
-    """It is good enough by itself, whatever the champion does."""
+    """Check that its own measure reaches the floor, whatever the champion's is."""
     if settings.floor is None or found.first is None:
         return Gate("floor", None, "No floor was set.")
     less = less_is_better(found.measure, settings)
@@ -164,7 +164,7 @@ def floor_gate(found: Difference, settings: Settings) -> Gate:
 
 
 def segments_gate(segments: list[SegmentDifference], settings: Settings) -> Gate:
-    """No segment for which it is worse by more than chance explains, all of them taken together (Holm)."""
+    """Check that it is significantly worse in no segment, with p-values adjusted for all of them (Holm)."""
     judged = [one for one in segments if not one.difference.problem]
     if not judged:
         return Gate("segments", None, "There are no segments with enough rows.")
@@ -185,7 +185,7 @@ def segments_gate(segments: list[SegmentDifference], settings: Settings) -> Gate
 
 
 def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
-    """Its probabilities are about as right as the champion's: the mean of the classes."""
+    """Check that its calibration error, the mean over the classes, is not much above the champion's."""
     classes = [rows.positive] if rows.positive is not None else sorted(other.scores)
     classes = [name for name in classes if name in one.scores and name in other.scores]
     if not classes:
@@ -198,7 +198,7 @@ def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Setting
 
 
 def shift_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
-    """What it predicts is spread about as the labels are, or not much less so than what the champion predicts."""
+    """Check that its predictions are distributed like the labels, or not much less so than the champion's."""
     if rows.task is Task.REGRESSION:
         labels = np.asarray(one.labels, np.float64)
         unit = float(np.abs(labels).max(initial=0.0)) or 1.0  # squares of the largest numbers are none

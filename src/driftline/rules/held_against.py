@@ -27,7 +27,7 @@ _Alert = TypeVar("_Alert", bound=Alert)
 
 
 def held_against(alerts: Iterable[_Alert], live: Window | None) -> list[_Alert] | None:
-    """The alerts that went on in the windows that a version has answered, in their order.
+    """Return the alerts that went on in the windows that a version has answered, in their order.
 
     ``live`` is from the start of the first of them to the end of the newest. None, *not known*, for a version that has
     answered in none: no alert could speak of it. One that began under its predecessor and went on speaks of both.

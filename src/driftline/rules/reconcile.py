@@ -26,7 +26,7 @@ class Status(enum.StrEnum):
 
 
 class ChangeKind(enum.StrEnum):
-    """What happens to a stored alert. All but *updated* are worth a word to people.
+    """What happens to a stored alert. People are notified of all but *updated*.
 
     *changed* is its rule, by those who configure it; `reconcile` itself knows nothing of that.
     """
@@ -110,7 +110,7 @@ def _oldest_first(stored: Sequence[StoredAlert]) -> list[StoredAlert]:
 
 
 def _match(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan]) -> dict[int, StoredAlert]:
-    """The stored alert of each span, by the span's index."""
+    """Return the stored alert of each span, by the span's index."""
     pairs: dict[int, StoredAlert] = {}
     live = [alert for alert in _oldest_first(stored) if alert.status is not Status.CORRECTED]
     dead = [alert for alert in _oldest_first(stored) if alert.status is Status.CORRECTED]

@@ -121,7 +121,7 @@ class Rule:
             )
 
     def judges(self, slice: Slice) -> bool:
-        """Whether the rule speaks of a slice of a window's rows.
+        """Return whether the rule speaks of a slice of a window's rows.
 
         >>> Rule("low", "accuracy", below=0.75, segment="all").judges(Slice(segment=Segment("season", "winter")))
         True
@@ -201,13 +201,13 @@ class Rule:
         return f"{self.expression} ({'each version' if self.version == 'each' else f'version = {self.version}'})"
 
     def cleared_by(self, number: float | None) -> bool:
-        """Whether an ok window of that value ends an alert."""
+        """Return whether an ok window of that value ends an alert."""
         if self.clear is None or number is None:
             return True
         return number >= self.clear if self.comparison == "below" else number <= self.clear
 
     def breached_by(self, number: float) -> bool:
-        """Whether a number lies beyond the threshold."""
+        """Return whether a number lies beyond the threshold."""
         if number == self.threshold:
             return self.inclusive
         return (number < self.threshold) == (self.comparison == "below")

@@ -34,7 +34,7 @@ def feature_measure(measure: str) -> tuple[str, str] | None:
 
 
 def topic_of(measure: str) -> Topic:
-    """The topic of a rule on a measure.
+    """Return the topic of a rule on a measure.
 
     >>> topic_of("label_coverage").value, topic_of("accuracy").value, topic_of("prediction_drift").value
     ('pipeline', 'performance', 'drift')
@@ -47,7 +47,7 @@ def topic_of(measure: str) -> Topic:
 
 
 def rests_on_labels(measure: str) -> bool:
-    """Whether a measure is of the labelled rows, and speaks for a window only when enough of its rows are labelled.
+    """Return whether a measure rests on labelled rows, so that a window needs enough of them to be judged by it.
 
     >>> rests_on_labels("accuracy"), rests_on_labels("label_drift"), rests_on_labels("label_coverage")
     (True, True, False)
@@ -60,7 +60,7 @@ def rests_on_labels(measure: str) -> bool:
 
 
 def of_segments(measure: str) -> bool:
-    """Whether a measure is known of the segments of a window, not only of all its rows.
+    """Return whether a measure is known of the segments of a window, not only of all its rows.
 
     >>> of_segments("accuracy"), of_segments("label_coverage"), of_segments("prediction_drift")
     (True, True, False)
@@ -69,7 +69,7 @@ def of_segments(measure: str) -> bool:
 
 
 def needs_labels(measure: str) -> bool:
-    """Whether a window can be judged by a measure only when its labels are in, or overdue.
+    """Return whether a window can be judged by a measure only when its labels are in, or overdue.
 
     >>> needs_labels("accuracy"), needs_labels("label_coverage"), needs_labels("prediction_drift")
     (True, True, False)
@@ -80,7 +80,7 @@ def needs_labels(measure: str) -> bool:
 
 
 def is_of_window(measure: str) -> bool:
-    """Whether a measure is one of every model's windows, beside those of performance.
+    """Return whether a measure is one of every model's windows, beside those of performance.
 
     >>> is_of_window("missing_ratio"), is_of_window("accuracy")
     (True, False)

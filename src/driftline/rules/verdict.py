@@ -71,7 +71,7 @@ class Coverage:
 
 
 def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None, *, shown: Measure | None = None) -> Verdict:
-    """Judge a measure by the bound of its interval: a breach is what chance does not explain.
+    """Judge a measure by the bound of its interval: a breach is significant at the rule's confidence.
 
     ``below`` is a breach when the upper bound lies under the threshold, ``above`` when the lower bound lies over it;
     the interval is of `interval_confidence`. A value without an interval is compared itself. Without a finite value,

@@ -57,7 +57,7 @@ class Job:
 
     @property
     def idle(self) -> bool:
-        """Whether the newest step left nothing to do, and nobody has rung since."""
+        """Whether the newest step left nothing to do, and `ring` was not called since."""
         return not self._bell.is_set() and self._last is Pass.DONE  # in this order: a step takes them back in the other
 
     def start(self) -> None:
@@ -132,6 +132,6 @@ class Troubles:
 
 
 def _is_of_surroundings(error: Exception) -> bool:
-    """Whether it is the disk's fault, the database's or a user's: it needs no trace."""
+    """Return whether it is the disk's fault, the database's or a user's: it needs no trace."""
     damaged = type(error) is sa.exc.DatabaseError  # none of its kinds: the file is
     return damaged or isinstance(error, (DriftlineError, OSError, sa.exc.OperationalError))

@@ -40,8 +40,8 @@ from driftline.views.reader import Views, timezones_of
 class Service:
     """Everything that a running Driftline is made of. `start` begins to work; `stop` ends cleanly.
 
-    ``tell`` gets a line of text for people whenever something happens to an alert. ``accept_loss`` is a model whose log
-    has lost rows, and which goes on with those that are left.
+    ``tell`` is called with a line for people whenever something happens to an alert. ``accept_loss`` is a model whose
+    log has lost rows, and which goes on with those that are left.
     """
 
     def __init__(

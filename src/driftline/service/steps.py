@@ -30,7 +30,7 @@ _LOG = logging.getLogger("driftline")
 class Deliveries:
     """Sends what waits for one channel, and reminds a receiver that forgets.
 
-    ``firing`` gives the notices of the alerts that are firing, and of which of them nobody is to be told.
+    ``firing`` gives the notices of the alerts that are firing, and says which of them are muted.
     """
 
     def __init__(self, name: str, channel: Channel, state: State, firing: Callable[[], list[Notice]]) -> None:

@@ -106,7 +106,9 @@ class Worker:
         self._troubles.guard(name, step)
 
     def _arrived(self) -> set[str]:
-        """The models that something has arrived of; all where the inbox cannot be asked, so that each says so."""
+        """Return the models that something has arrived of;
+        all where the inbox cannot be asked, so that each says so.
+        """
         try:
             return self._inbox.waiting_models()
         except Exception:  # noqa: BLE001 - a damaged file, a full disk: the worker must outlive whatever it is

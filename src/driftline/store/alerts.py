@@ -88,7 +88,7 @@ class Alerts:
         before: AlertRow | None = None,
         most: int | None = None,
     ) -> list[AlertRow]:
-        """Alerts, the newest window first; with ``most`` so many, and those that follow ``before`` in this order.
+        """Return alerts, the newest window first: at most ``most``, and only those after ``before`` in this order.
 
         ``within`` are event times, open where None: an alert of which a part lies between them.
         """
@@ -114,7 +114,7 @@ class Alerts:
         return [as_row(AlertRow, row) for row in self._connection.execute(statement.limit(most))]
 
     def ended_after(self, moment: datetime) -> list[AlertRow]:
-        """Alerts that fire no longer since a moment of wall-clock time."""
+        """Return alerts that fire no longer since a moment of wall-clock time."""
         statement = sa.select(ALERTS).where(ALERTS.c.status != "firing", ALERTS.c.ended_at > moment)
         return [as_row(AlertRow, row) for row in self._connection.execute(statement)]
 
@@ -127,7 +127,7 @@ class Alerts:
         self._connection.execute(TRANSITIONS.insert().values(values_of(row)))
 
     def transitions(self, alerts: Iterable[str]) -> dict[str, list[TransitionRow]]:
-        """The steps of each alert, oldest first."""
+        """Return the steps of each alert, oldest first."""
         steps: dict[str, list[TransitionRow]] = {}
         for some in batches(alerts):
             statement = sa.select(TRANSITIONS).where(TRANSITIONS.c.alert.in_(some)).order_by(TRANSITIONS.c.id)
@@ -136,6 +136,6 @@ class Alerts:
         return steps
 
     def get(self, id: str) -> AlertRow | None:
-        """One alert, if it is known."""
+        """Return one alert, if it is known."""
         row = self._connection.execute(sa.select(ALERTS).where(ALERTS.c.id == id)).one_or_none()
         return None if row is None else as_row(AlertRow, row)

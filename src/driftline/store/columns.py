@@ -1,9 +1,9 @@
 """What the columns of a table of the log are called.
 
-A table tells names apart by more than case, and takes no control characters. A feature or class has its own name there
-(``feature.Age``, ``score.rain``), except where that cannot be: where another column differs from it by case only, or it
-has signs that cannot be printed, or begins with ``~``. Then it stands behind a ``~``, and each sign of it that changes
-with case, or cannot be printed, and each ``%``, is ``%xx`` of its UTF-8. So ``Rain`` beside ``rain`` is
+A table distinguishes names by more than case, and takes no control characters. A feature or class has its own name
+there (``feature.Age``, ``score.rain``), except where that cannot be: where another column differs from it by case only,
+or it has characters that cannot be printed, or begins with ``~``. Then it stands behind a ``~``, and each character of
+it that changes with case, or cannot be printed, and each ``%``, is ``%xx`` of its UTF-8. So ``Rain`` beside ``rain`` is
 ``score.~%52ain``. Two names never have one column, and a column that is there keeps its name.
 """
 
@@ -55,14 +55,14 @@ class ColumnNames:
             self.column(name)
 
     def column(self, name: str) -> str:
-        """The column of a canonical name; it is taken from now on."""
+        """Return the column of a canonical name; it is taken from now on."""
         if name not in self._names:
             self._names[name] = column = self._choose(name)
             self._folded.setdefault(_folded(column), column)
         return self._names[name]
 
     def canonical(self) -> dict[str, str]:
-        """Those columns of the table that are called otherwise than their canonical name: column to name."""
+        """Return those columns of the table that are called otherwise than their canonical name: column to name."""
         known = {column: name for name, column in self._names.items()}
         return {column: name for column in self._there if (name := known.get(column) or _unescaped(column)) != column}
 

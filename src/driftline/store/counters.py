@@ -29,7 +29,7 @@ class Counters:
             self._connection.execute(statement.on_conflict_do_update(set_={"value": COUNTERS.c.value + by}))
 
     def of(self, model: str) -> dict[tuple[str, str], int]:
-        """All counters of a model, by name and key."""
+        """Return all counters of a model, by name and key."""
         found = self._connection.execute(sa.select(COUNTERS).where(COUNTERS.c.model == model))
         return {(row.name, row.key): row.value for row in found}
 
@@ -38,7 +38,7 @@ class Counters:
         set_counter(self._connection, model, name, (moment - EPOCH) // timedelta(microseconds=1))
 
     def versions(self, model: str) -> list[str]:
-        """The versions that have made predictions, in order of name."""
+        """Return the versions that have made predictions, in order of name."""
         statement = sa.select(COUNTERS.c.key).where(
             COUNTERS.c.model == model, COUNTERS.c.name == "predictions", COUNTERS.c.value > 0
         )

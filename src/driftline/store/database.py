@@ -69,7 +69,7 @@ def _identity(file: Path) -> tuple[Path, int, int]:
 
 
 def file_problem(engine: sa.Engine) -> str | None:
-    """Why nothing may be written to an opened database, or None: its file is another by now.
+    """Return why nothing may be written to an opened database, or None: its file is another by now.
 
     What is open is then a file without a name, which is gone with the process and all that was written to it.
     """
@@ -87,7 +87,7 @@ _files: weakref.WeakKeyDictionary[sa.Engine, tuple[Path, int, int]] = weakref.We
 
 
 def is_writing(url: str) -> bool:
-    """Whether this process is in the midst of a write to a database that it opened by that address."""
+    """Return whether this process is in the midst of a write to a database that it opened by that address."""
     return _writes[url] > 0
 
 

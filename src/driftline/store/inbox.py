@@ -71,7 +71,7 @@ class Inbox:
         self._engine = engine
 
     def file_problem(self) -> str | None:
-        """Why nothing can be accepted, where the file that was opened is gone or is another by now."""
+        """Return why nothing can be accepted, where the file that was opened is gone or is another by now."""
         return file_problem(self._engine)
 
     def accept(self, delivery: Delivery) -> int:
@@ -111,7 +111,7 @@ class Inbox:
         return len(delivery.events)
 
     def forget_receipts(self, before: datetime) -> None:
-        """Forget the keys of deliveries that arrived before a moment: nobody sends those again."""
+        """Forget the keys of deliveries that arrived before a moment; they are not sent again."""
         with self._engine.begin() as connection:
             connection.execute(RECEIPTS.delete().where(RECEIPTS.c.arrived_at < before))
 
@@ -150,12 +150,12 @@ class Inbox:
         return rows
 
     def waiting_models(self) -> set[str]:
-        """The models that have something in the inbox."""
+        """Return the models that have something in the inbox."""
         with self._engine.connect().execution_options(readonly=True) as connection:
             return set(connection.execute(sa.select(INBOX.c.model).distinct()).scalars())
 
     def waiting_events(self) -> dict[str, int]:
-        """How many events wait in the inbox, by model; models without any are left out."""
+        """Return how many events wait in the inbox, by model; models without any are left out."""
         with self._engine.connect().execution_options(readonly=True) as connection:
             found = connection.execute(sa.select(INBOX.c.model, sa.func.sum(INBOX.c.events)).group_by(INBOX.c.model))
             return {model: int(events) for model, events in found}
@@ -179,7 +179,7 @@ def done(connection: sa.Connection, model: str, rows: Sequence[InboxRow]) -> Non
 
 
 def _quarantined(delivery: Delivery) -> list[dict[str, Any]]:
-    """The refused rows of a delivery as they are stored; made before the database is locked."""
+    """Return the refused rows of a delivery as they are stored; made before the database is locked."""
     return [
         {
             "model": delivery.model,
@@ -195,7 +195,7 @@ def _quarantined(delivery: Delivery) -> list[dict[str, Any]]:
 
 
 def _as_json(row: Any) -> bytes:
-    """A row as JSON; what JSON does not have is shown as text."""
+    """Return a row as JSON; what JSON does not have is shown as text."""
     try:
         return msgspec.json.encode(row)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -221,13 +221,13 @@ def _set_aside(connection: sa.Connection, delivery: Delivery, rows: list[dict[st
 
 
 def has(connection: sa.Connection, model: str, seq: int) -> bool:
-    """Whether a batch of a model still waits."""
+    """Return whether a batch of a model still waits."""
     found = connection.execute(sa.select(INBOX.c.seq).where(INBOX.c.model == model, INBOX.c.seq == seq))
     return found.scalar() is not None
 
 
 def sequence(connection: sa.Connection) -> int:
-    """The highest number that a batch of any model has had."""
+    """Return the highest number that a batch of any model has had."""
     found = connection.execute(sa.select(_SEQUENCE.c.seq).where(_SEQUENCE.c.name == INBOX.name))
     return int(found.scalar() or 0)
 
@@ -271,7 +271,7 @@ def put(
 
 
 def _decoded(row: Any) -> InboxRow | None:
-    """A stored batch; None where its bytes are damaged."""
+    """Return a stored batch; None where its bytes are damaged."""
     try:
         events = unsealed(row.body, row.kind)
     except DataError:

@@ -70,7 +70,7 @@ class Judgements:
         end: datetime | None = None,
         current: bool = True,
     ) -> list[Judgement]:
-        """Judgements in order of window and of moment: what is known now, or with ``current=False`` all of them.
+        """Return judgements in order of window and of moment: what is known now, or with ``current=False`` all of them.
 
         Those of one window, or of the windows that start in [start, end). By the names of ``rules`` only those windows
         are read; without them the whole history is passed by. They are of one ``slice`` of the windows' rows, or
@@ -95,7 +95,7 @@ class Judgements:
         return [as_row(Judgement, row) for row in self._connection.execute(statement)]
 
     def newest(self, model: str, rule: str, most: int, *, slice: Slice = WHOLE) -> list[Judgement]:
-        """What is known now of the newest windows that a rule has judged, in order of window."""
+        """Return what is known now of the newest windows that a rule has judged, in order of window."""
         statement = sa.select(JUDGEMENTS).where(
             JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.slice == slice, JUDGEMENTS.c.current
         )
@@ -103,7 +103,7 @@ class Judgements:
         return [as_row(Judgement, row) for row in self._connection.execute(newest)][::-1]
 
     def of_alerts(self, alerts: Sequence[AlertRow]) -> dict[str, list[Judgement]]:
-        """What is known now, by alert: of the window that it fired on, then of the newest that its rule could judge.
+        """Return the current judgements by alert: of the window it fired on, then the newest that its rule could judge.
 
         The newest is looked for among the last `JUDGED_LATELY` windows. Two statements, however many alerts.
         """
@@ -131,7 +131,7 @@ class Judgements:
         newest_first: bool = False,
         most: int,
     ) -> list[Judgement]:
-        """What is known now of the windows in [start, end) that a rule could judge, or that are in one state."""
+        """Return what is known now of the windows in [start, end) that a rule could judge, or that are in one state."""
         statement = sa.select(JUDGEMENTS).where(
             JUDGEMENTS.c.model == model,
             JUDGEMENTS.c.rule == rule,
@@ -150,7 +150,7 @@ class Judgements:
     def worst_breach(
         self, model: str, rule: str, start: datetime, end: datetime, *, slice: Slice = WHOLE, lowest: bool
     ) -> Judgement | None:
-        """The breach of the lowest or highest value among the windows in [start, end), the oldest of equals."""
+        """Return the breach of the lowest or highest value among the windows in [start, end), the oldest of equals."""
         order = JUDGEMENTS.c.value if lowest else JUDGEMENTS.c.value.desc()
         statement = sa.select(JUDGEMENTS).where(
             JUDGEMENTS.c.model == model,
@@ -165,7 +165,9 @@ class Judgements:
         return None if row is None else as_row(Judgement, row)
 
     def breaches_in_a_row(self, model: str, rule: str, *, slice: Slice = WHOLE, since: datetime | None = None) -> int:
-        """How many breaches of a rule there are since a window, or without one after the last window that was ok."""
+        """Return how many breaches of a rule there are since a window, or without one after the last window
+        that was ok.
+        """
         of_rule = (
             JUDGEMENTS.c.model == model,
             JUDGEMENTS.c.rule == rule,
@@ -214,7 +216,7 @@ class Judgements:
         )
 
     def slices(self, model: str, rule: str) -> set[Slice]:
-        """The slices that a rule has judged, as far as that is known now, or has had an alert of."""
+        """Return the slices that a rule has judged, as far as that is known now, or has had an alert of."""
         statements = (
             sa.select(JUDGEMENTS.c.slice).where(
                 JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current
@@ -225,7 +227,7 @@ class Judgements:
 
 
 def _of_its_window(alerts: Sequence[str]) -> sa.Select[Any]:
-    """The current judgements of the windows that alerts fired on, each with its alert."""
+    """Return the current judgements of the windows that alerts fired on, each with its alert."""
     its_window = sa.and_(
         JUDGEMENTS.c.model == ALERTS.c.model,
         JUDGEMENTS.c.rule == ALERTS.c.rule,
@@ -238,7 +240,7 @@ def _of_its_window(alerts: Sequence[str]) -> sa.Select[Any]:
 
 
 def _newest_of_its_rule(alerts: Sequence[str]) -> sa.Select[Any]:
-    """The newest current judgement with a value of each rule that has such alerts."""
+    """Return the newest current judgement with a value of each rule that has such alerts."""
     rules = (
         sa.select(ALERTS.c.model, ALERTS.c.rule, ALERTS.c.slice).where(ALERTS.c.id.in_(alerts)).distinct().subquery()
     )

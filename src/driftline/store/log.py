@@ -63,16 +63,16 @@ class EventLog:
         self._target = target_type(schema)
 
     def last_seq(self, table: Table) -> int:
-        """The highest inbox row that the table holds or has passed; 0 when it is new."""
+        """Return the highest inbox row that the table holds or has passed; 0 when it is new."""
         opened = self._open(table)
         return (opened.transaction_version(_APPLICATION) or 0) if opened is not None else 0
 
     def last_seqs(self) -> dict[Table, int]:
-        """The highest inbox row of each table."""
+        """Return the highest inbox row of each table."""
         return {table: self.last_seq(table) for table in TABLES}
 
     def missing_files(self, *, whole: bool = False) -> list[Path]:
-        """The files of the tables that are not there, or are not as long as they should be.
+        """Return the files of the tables that are not there, or are not as long as they should be.
 
         With ``whole`` each is read, and those whose bytes are not as they were written are among them.
         """
@@ -96,7 +96,7 @@ class EventLog:
     def require_undamaged(self) -> None:
         """Raise `StorageError` where a file was found damaged: nothing is read of a table that has one."""
         if found := [path for damaged in self._damaged.values() for path in damaged]:
-            raise StorageError(damage_told(found, self.folder.name))
+            raise StorageError(damage_message(found, self.folder.name))
 
     def drop_missing_files(self) -> None:
         """Have the tables speak of the files that are there, and no longer of the others."""
@@ -112,7 +112,7 @@ class EventLog:
         self.sync()
 
     def written_at(self) -> datetime | None:
-        """When the newest predictions were appended, as the file system has it; None before the first."""
+        """Return when the newest predictions were appended, as the file system has it; None before the first."""
         opened = self._open("predictions")
         if opened is None:
             return None
@@ -120,14 +120,14 @@ class EventLog:
         return datetime.fromtimestamp(at, UTC)
 
     def newest_time(self) -> datetime | None:
-        """The latest event time that the log has a prediction of."""
+        """Return the latest event time that the log has a prediction of."""
         with self._scan("predictions") as rows:
             found = None if rows is None else rows.select(pl.col("time").max()).collect().item()
         assert found is None or isinstance(found, datetime)
         return found
 
     def known_rows(self) -> pl.DataFrame:
-        """The id and the time of each prediction, and its newest label or null."""
+        """Return the id and the time of each prediction, and its newest label or null."""
         with self._scan("predictions") as predictions, self._scan("labels") as labels:
             if predictions is None:
                 return pl.DataFrame(schema={"id": pl.String, "time": TIME, "label": self._target})
@@ -138,7 +138,7 @@ class EventLog:
             return mine.join(newest.select("id", "label"), on="id", how="left").collect()
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many predictions, shadows and labels there are, by the counters of the state that count them."""
+        """Return how many predictions, shadows and labels there are, by the counters of the state that count them."""
         found: dict[tuple[str, str], int] = {}
         with self._scan("predictions") as live, self._scan("shadow") as shadows, self._scan("labels") as labels:
             for name, rows in (("predictions", live), ("shadow_predictions", shadows)):
@@ -189,7 +189,7 @@ class EventLog:
                 opened.update_incremental()
 
     def table_schemas(self) -> dict[Table, str]:
-        """The columns of the tables that there are, as JSON of Delta."""
+        """Return the columns of the tables that there are, as JSON of Delta."""
         opened = {table: self._open(table) for table in TABLES}
         return {table: one.schema().to_json() for table, one in opened.items() if one is not None}
 
@@ -231,7 +231,7 @@ class EventLog:
             return mine.join(newest, on="id", how="left", maintain_order="left").collect()
 
     def marks(self) -> dict[Table, Mark]:
-        """Where each table stands: what is read up to these marks is the same whenever it is read."""
+        """Return where each table stands: what is read up to these marks is the same whenever it is read."""
         tables: tuple[Table, ...] = ("predictions", "labels")
         opened = {table: self._open(table) for table in tables}
         return {
@@ -287,7 +287,7 @@ class EventLog:
             return mine.unique("id", keep="first", maintain_order=True).collect()
 
     def times_and_versions(self, through: Mapping[Table, int] | None = None) -> list[tuple[datetime, str]]:
-        """Every (time, version) that the log has predictions of, in order; ``through`` as for `window_rows`."""
+        """Return every (time, version) that the log has predictions of, in order; ``through`` as for `window_rows`."""
         with self._scan("predictions") as predictions:
             if predictions is None:
                 return []
@@ -295,7 +295,7 @@ class EventLog:
             return sorted(known.select("time", "version").unique().collect().rows())
 
     def prediction_columns(self) -> list[str]:
-        """The columns of the predictions table, by their canonical names; none before the first prediction."""
+        """Return the columns of the predictions table, by their canonical names; none before the first prediction."""
         opened = self._open("predictions")
         if opened is None:
             return []
@@ -303,7 +303,7 @@ class EventLog:
         return [canonical.get(one.name, one.name) for one in opened.schema().fields]
 
     def count(self, table: Table) -> int:
-        """How many rows the table has."""
+        """Return how many rows the table has."""
         with self._scan(table) as rows:
             return 0 if rows is None else int(rows.select(pl.len()).collect().item())
 
@@ -345,7 +345,7 @@ class EventLog:
         self._synced[table] = opened.version()
 
     def _tidy(self, table: Table, opened: DeltaTable) -> None:
-        """Keep the table small. What fails is told and done after the next append: no event waits for it."""
+        """Keep the table small. What fails is logged and tried again after the next append: no event waits for it."""
         try:
             with panics_as_errors():
                 self._tidiers[table].tidy(opened, read=min(self._reads[table], default=None))
@@ -409,7 +409,7 @@ class EventLog:
         return self._tables[table]
 
 
-def damage_told(files: Sequence[Path], model: str) -> str:
+def damage_message(files: Sequence[Path], model: str) -> str:
     """Say of a model that files of its log are damaged, and what to do."""
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     file = files[0].relative_to(files[0].parents[2])
@@ -417,7 +417,7 @@ def damage_told(files: Sequence[Path], model: str) -> str:
 
 
 def way_out(model: str) -> str:
-    """What to do where rows of a log are lost."""
+    """Return what to do where rows of a log are lost."""
     return (
         "Bring back the log and state.db from one backup, or go on with the rows that are left: "
         f"driftline rebuild {model} --accept-loss"

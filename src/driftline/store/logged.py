@@ -70,5 +70,5 @@ def labels_frame(rows: Sequence[LoggedLabel], schema: Schema) -> pl.DataFrame:
 
 
 def target_type(schema: Schema) -> type[pl.Float64] | type[pl.String]:
-    """The type of predictions and labels: names of classes, or numbers."""
+    """Return the type of predictions and labels: names of classes, or numbers."""
     return pl.Float64 if schema.task is Task.REGRESSION else pl.String

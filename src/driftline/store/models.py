@@ -33,7 +33,7 @@ class Models:
         self._connection = connection
 
     def get(self, model: str) -> ModelRow | None:
-        """What is stored of a model, if anything."""
+        """Return what is stored of a model, if anything."""
         row = self._connection.execute(sa.select(MODELS).where(MODELS.c.model == model)).one_or_none()
         return None if row is None else as_row(ModelRow, row)
 
@@ -42,6 +42,6 @@ class Models:
         put_row(self._connection, MODELS, row)
 
     def last_arrivals(self) -> dict[str, datetime]:
-        """When the newest event of each model arrived; models without any are left out."""
+        """Return when the newest event of each model arrived; models without any are left out."""
         statement = sa.select(MODELS.c.model, MODELS.c.last_arrival).where(MODELS.c.last_arrival.is_not(None))
         return {row.model: row.last_arrival for row in self._connection.execute(statement)}

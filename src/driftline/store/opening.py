@@ -1,4 +1,4 @@
-"""Opens a table of the log whose metadata may have suffered: what is only a hint is put aside, the rest is told."""
+"""Opens a table of the log whose metadata may have suffered: what is only a hint is put aside, the rest is reported."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The outbox: what has to be told to which channel, from the transaction that changed the alert until it has arrived;
-what each channel was told last; and the silences.
+"""The outbox: notifications for each channel, from the transaction that changed the alert until they have arrived; the
+last notification that each channel got of each alert; and the silences.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class NotificationRow:
 
 @dataclass(frozen=True, slots=True)
 class ToldRow:
-    """What a channel was told last of an alert, and when that was put into the outbox."""
+    """The last notification of an alert to a channel, and when it was put into the outbox."""
 
     channel: str
     alert: str
@@ -54,7 +54,7 @@ class ToldRow:
 
 @dataclass(frozen=True, slots=True)
 class SilenceRow:
-    """Nobody is told of alerts whose fields match every pattern, in [starts_at, ends_at), wall-clock time."""
+    """Mutes alerts whose fields match every pattern, in [starts_at, ends_at), wall-clock time."""
 
     id: str
     match: Mapping[str, str]
@@ -91,7 +91,7 @@ class Outbox:
         )
 
     def waiting(self, channel: str, most: int) -> list[NotificationRow]:
-        """The oldest waiting notices of a channel, in the order in which they were put there."""
+        """Return the oldest waiting notices of a channel, in the order in which they were put there."""
         statement = sa.select(NOTIFICATIONS).where(
             NOTIFICATIONS.c.state == "waiting", NOTIFICATIONS.c.channel == channel
         )
@@ -122,11 +122,11 @@ class Outbox:
             self._connection.execute(NOTIFICATIONS.update().where(NOTIFICATIONS.c.id.in_(some)).values(**values))
 
     def count(self, state: str) -> dict[str, int]:
-        """How many notices of each channel are in a state."""
+        """Return how many notices of each channel are in a state."""
         return self._by_channel(sa.func.count(), NOTIFICATIONS.c.state == state)
 
     def count_failed_attempts(self) -> dict[str, int]:
-        """How many attempts of each channel have failed."""
+        """Return how many attempts of each channel have failed."""
         failed = NOTIFICATIONS.c.attempts - sa.case((NOTIFICATIONS.c.state == "delivered", 1), else_=0)
         return self._by_channel(sa.func.sum(failed), sa.true())
 
@@ -145,7 +145,7 @@ class Outbox:
     # ---- what channels know -----------------------------------------------------------------------------------------
 
     def told(self, alerts: Iterable[str]) -> dict[tuple[str, str], ToldRow]:
-        """What each channel was told last of these alerts, by (channel, alert)."""
+        """Return the last notification of these alerts to each channel, by (channel, alert)."""
         ids = list(alerts)
         found: dict[tuple[str, str], ToldRow] = {}
         for start in range(0, len(ids), _PARAMETERS):
@@ -163,7 +163,7 @@ class Outbox:
         return {key for key, id in given_up.items() if others.get(key, -1) < id}
 
     def _newest(self, alerts: Iterable[str], where: Any) -> dict[tuple[str, str], int]:
-        """The id of the newest notice of each channel and alert, of those that are meant."""
+        """Return the id of the newest notice of each channel and alert, of those that are meant."""
         ids, found = list(alerts), dict[tuple[str, str], int]()
         for start in range(0, len(ids), _PARAMETERS):
             statement = (
@@ -175,7 +175,7 @@ class Outbox:
         return found
 
     def put_told(self, row: ToldRow) -> None:
-        """Store what a channel is told."""
+        """Store the last notification to a channel."""
         statement = upsert(TOLD).values(channel=row.channel, alert=row.alert, event=row.event, at=row.at)
         excluded = statement.excluded
         self._connection.execute(statement.on_conflict_do_update(set_={"event": excluded.event, "at": excluded.at}))
@@ -183,7 +183,7 @@ class Outbox:
     # ---- silences ---------------------------------------------------------------------------------------------------
 
     def silences(self, *, after: datetime | None = None) -> list[SilenceRow]:
-        """The silences that end after a moment, or all; the newest first."""
+        """Return the silences that end after a moment, or all; the newest first."""
         statement = sa.select(SILENCES).order_by(SILENCES.c.created_at.desc(), SILENCES.c.id)
         if after is not None:
             statement = statement.where(SILENCES.c.ends_at > after)

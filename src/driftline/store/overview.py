@@ -46,31 +46,31 @@ class Overview:
         self._connection = connection
 
     def models(self, only: str | None = None) -> dict[str, KnownModel]:
-        """Every model that is known, or the one that is asked for."""
+        """Return every model that is known, or the one that is asked for."""
         statement = sa.select(MODELS.c.model, MODELS.c.watermark, MODELS.c.latency, MODELS.c.last_arrival)
         if only is not None:
             statement = statement.where(MODELS.c.model == only)
         return {model: KnownModel(*rest) for model, *rest in self._connection.execute(statement)}
 
     def counters(self) -> dict[str, dict[tuple[str, str], int]]:
-        """All counters, by model; then by name and key."""
+        """Return all counters, by model; then by name and key."""
         found: dict[str, dict[tuple[str, str], int]] = {}
         for model, name, key, value in self._connection.execute(sa.select(COUNTERS)):
             found.setdefault(model, {})[name, key] = value
         return found
 
     def waiting_labels(self) -> dict[str, int]:
-        """How many labels wait for their prediction; models without any are left out."""
+        """Return how many labels wait for their prediction; models without any are left out."""
         statement = sa.select(WAITING_LABELS.c.model, sa.func.count().label("n")).group_by(WAITING_LABELS.c.model)
         return {row.model: int(row.n) for row in self._connection.execute(statement)}
 
     def firing(self) -> dict[str, int]:
-        """How many alerts fire; models without any are left out."""
+        """Return how many alerts fire; models without any are left out."""
         statement = sa.select(ALERTS.c.model, sa.func.count().label("n")).where(ALERTS.c.status == "firing")
         return {row.model: int(row.n) for row in self._connection.execute(statement.group_by(ALERTS.c.model))}
 
     def newest_windows(self) -> dict[str, NewestWindow]:
-        """The newest settled window of each model; models without one are left out."""
+        """Return the newest settled window of each model; models without one are left out."""
         one = WINDOWS.alias()
         start = (
             sa.select(sa.func.max(one.c.start))
@@ -93,7 +93,7 @@ class Overview:
         return found
 
     def summaries(self, starts: Mapping[str, datetime]) -> dict[str, dict[Slice, bytes]]:
-        """What people are shown of one window of each of these models, by slice of its rows."""
+        """Return what people are shown of one window of each of these models, by slice of its rows."""
         found: dict[str, dict[Slice, bytes]] = {}
         for keys in _parts(starts.items()):
             statement = sa.select(SUMMARIES.c.model, SUMMARIES.c.slice, SUMMARIES.c.body).where(
@@ -104,7 +104,7 @@ class Overview:
         return found
 
     def steps(self, *, after: int) -> Iterator[Step]:
-        """The steps in the lives of alerts that came after another, in order; 0 for all."""
+        """Return the steps in the lives of alerts that came after another, in order; 0 for all."""
         statement = (
             sa.select(TRANSITIONS.c.id, ALERTS.c.model, TRANSITIONS.c.kind, TRANSITIONS.c.alert)
             .join_from(TRANSITIONS, ALERTS, ALERTS.c.id == TRANSITIONS.c.alert)

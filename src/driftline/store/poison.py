@@ -34,7 +34,7 @@ class Poison:
 
 
 def events_of(row: InboxRow) -> Sequence[Prediction | Label]:
-    """The events of an inbox row, of whichever kind."""
+    """Return the events of an inbox row, of whichever kind."""
     return row.predictions if row.kind == "predictions" else row.labels
 
 
@@ -71,7 +71,7 @@ def set_poison_aside(connection: sa.Connection, model: str, found: Iterable[Pois
 
 
 def poisoned(connection: sa.Connection) -> Mapping[str, int]:
-    """How many events of each model the worker failed on and were set aside; models without any are left out."""
+    """Return how many events of each model the worker failed on and were set aside; models without any are left out."""
     total = sa.func.sum(COUNTERS.c.value)
     found = connection.execute(
         sa.select(COUNTERS.c.model, total).where(COUNTERS.c.name == POISONED).group_by(COUNTERS.c.model)

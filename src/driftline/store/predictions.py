@@ -32,7 +32,7 @@ class Predictions:
         self._connection = connection
 
     def known(self, model: str, ids: Iterable[str]) -> dict[str, KnownPrediction]:
-        """Those of the ids that are known predictions."""
+        """Return those of the ids that are known predictions."""
         known: dict[str, KnownPrediction] = {}
         for some in batches(ids):
             found = self._connection.execute(
@@ -72,14 +72,14 @@ class WaitingLabels:
         self._connection = connection
 
     def all(self, model: str) -> list[Label]:
-        """All labels that wait for their prediction, in order of time."""
+        """Return all labels that wait for their prediction, in order of time."""
         found = self._connection.execute(
             sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model).order_by(WAITING_LABELS.c.time)
         )
         return [Label(id=row.id, label=_LABEL.decode(row.label), time=row.time) for row in found]
 
     def of(self, model: str, ids: Iterable[str]) -> dict[str, Label]:
-        """Those of the ids whose label came before their prediction."""
+        """Return those of the ids whose label came before their prediction."""
         waiting: dict[str, Label] = {}
         for some in batches(ids):
             found = self._connection.execute(
@@ -116,6 +116,6 @@ class WaitingLabels:
         ).rowcount
 
     def count(self, model: str) -> int:
-        """How many labels wait for their prediction."""
+        """Return how many labels wait for their prediction."""
         statement = sa.select(sa.func.count()).select_from(WAITING_LABELS).where(WAITING_LABELS.c.model == model)
         return int(self._connection.execute(statement).scalar_one())

@@ -68,7 +68,7 @@ class Retraining:
         self._add_step(row.id, StepRow(row.asked_at, row.stage, row.by, row.reason))
 
     def row(self, id: str) -> RetrainingRow:
-        """A request by its id; raises `UnknownNameError`."""
+        """Return a request by its id; raises `UnknownNameError`."""
         found = self._connection.execute(sa.select(RETRAINING).where(RETRAINING.c.id == id)).first()
         if found is None:
             raise UnknownNameError("request", id, ())
@@ -77,7 +77,7 @@ class Retraining:
     def rows(
         self, model: str | None = None, *, stages: Collection[str] | None = None, most: int | None = None
     ) -> list[RetrainingRow]:
-        """Requests, the newest first."""
+        """Return requests, the newest first."""
         statement = sa.select(RETRAINING).order_by(
             RETRAINING.c.asked_at.desc(), RETRAINING.c.event_time.desc(), RETRAINING.c.id.desc()
         )
@@ -106,7 +106,7 @@ class Retraining:
         return bool(said.rowcount)
 
     def steps(self, ids: Iterable[str]) -> dict[str, list[StepRow]]:
-        """The steps of requests, in order."""
+        """Return the steps of requests, in order."""
         found: dict[str, list[StepRow]] = {id: [] for id in ids}
         statement = sa.select(RETRAINING_STEPS).where(RETRAINING_STEPS.c.request.in_(list(found)))
         for row in self._connection.execute(statement.order_by(RETRAINING_STEPS.c.id)):
@@ -114,7 +114,7 @@ class Retraining:
         return found
 
     def counts(self) -> dict[str, dict[tuple[str, str], int]]:
-        """How many requests of each model there are by (trigger, stage)."""
+        """Return how many requests of each model there are by (trigger, stage)."""
         key = (RETRAINING.c.model, RETRAINING.c.trigger, RETRAINING.c.stage)
         found: dict[str, dict[tuple[str, str], int]] = {}
         for model, trigger, stage, count in self._connection.execute(sa.select(*key, sa.func.count()).group_by(*key)):

@@ -33,7 +33,7 @@ class State:
 
     @contextmanager
     def read(self) -> Iterator[Work]:
-        """Open a transaction that sees one moment and holds nobody up."""
+        """Open a transaction that reads the state as of one moment and blocks no writer."""
         with self._engine.connect().execution_options(readonly=True) as connection:
             yield Work(connection)
 

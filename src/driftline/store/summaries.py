@@ -23,7 +23,7 @@ class Summaries:
         self._connection.execute(statement.on_conflict_do_update(set_={"body": statement.excluded.body}))
 
     def get(self, model: str, start: datetime, slice: Slice = WHOLE) -> bytes | None:
-        """What people are shown of one window."""
+        """Return what people are shown of one window."""
         found: bytes | None = self._connection.execute(
             sa.select(SUMMARIES.c.body).where(
                 SUMMARIES.c.model == model, SUMMARIES.c.start == start, SUMMARIES.c.slice == slice
@@ -48,7 +48,9 @@ class Summaries:
         slice: Slice = WHOLE,
         newest: int | None = None,
     ) -> list[bytes]:
-        """What people are shown of the windows that start in [start, end), or of its ``newest``, in order of time."""
+        """Return what people are shown of the windows that start in [start, end), or of its ``newest``,
+        in order of time.
+        """
         statement = sa.select(SUMMARIES.c.body).where(SUMMARIES.c.model == model, SUMMARIES.c.slice == slice)
         if start is not None:
             statement = statement.where(SUMMARIES.c.start >= start)

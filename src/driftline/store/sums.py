@@ -48,7 +48,7 @@ class Sums:
             self._add([file for file in files if file.name not in self._load()])
 
     def damaged(self, files: Iterable[Path]) -> list[Path]:
-        """The files whose bytes are not those that were written, of those that are there. Each is read once."""
+        """Return the files whose bytes are not those that were written, of those that are there. Each is read once."""
         with self._lock:
             known, found, new = self._load(), [], []
             for file in files:

@@ -134,18 +134,20 @@ class Tidier:
             total -= first.size
 
     def _time_of(self, version: int) -> float:
-        """When a version was written, as the file system has it: the store reads no clock."""
+        """Return when a version was written, as the file system has it: the store reads no clock."""
         return (self.folder / "_delta_log" / f"{version:020}.json").stat().st_mtime
 
     def _strays(self, live: Iterable[_File], version: int) -> list[_Old]:
-        """The files of the folder that are not live: replaced before this process began, or never committed."""
+        """Return the files of the folder that are not live: replaced before this process began, or never committed."""
         known = {unquote(one.path) for one in live}
         found = [(path, path.stat()) for path in self.folder.glob("*.parquet") if path.name not in known]
         strays = [_Old(path, stat.st_size, version, stat.st_mtime) for path, stat in found]
         return sorted(strays, key=lambda one: one.since)
 
     def _cut_metadata(self, table: DeltaTable) -> None:
-        """Write a checkpoint if the last one is old, and delete what nobody needs who begins at the one before it."""
+        """Write a checkpoint if the last one is old, and delete what is not needed by readers that begin at the one
+        before it.
+        """
         log = self.folder / "_delta_log"
         found = [(int(match[1]), match[2], name) for name in os.listdir(log) if (match := _VERSION.fullmatch(name))]
         checkpoints = sorted({version for version, kind, _ in found if kind != "json"})
@@ -165,7 +167,7 @@ class Tidier:
 
 
 def files_of_versions(folder: Path, versions: Iterable[int]) -> list[Path]:
-    """The files that commits have made, their own included, as far as they are still there."""
+    """Return the files that commits have made, their own included, as far as they are still there."""
     found: list[Path] = []
     for version in versions:
         commit = folder / "_delta_log" / f"{version:020}.json"
@@ -177,7 +179,7 @@ def files_of_versions(folder: Path, versions: Iterable[int]) -> list[Path]:
 
 
 def live_paths(table: DeltaTable, folder: Path) -> dict[Path, int]:
-    """The files of a table as it stands, with their sizes in bytes."""
+    """Return the files of a table as it stands, with their sizes in bytes."""
     return {folder / unquote(one.path): one.size for one in _live_files(table)}
 
 
@@ -189,7 +191,7 @@ def _live_files(table: DeltaTable) -> list[_File]:
 
 
 def _due(live: Sequence[_File]) -> tuple[int, list[_File]] | None:
-    """The files that are to be merged now, the oldest of their tier, and the tier."""
+    """Return the files that are to be merged now, the oldest of their tier, and the tier."""
     tiers: dict[int, list[_File]] = {}
     for one in live:
         if one.size < FULL_BYTES:
@@ -199,7 +201,7 @@ def _due(live: Sequence[_File]) -> tuple[int, list[_File]] | None:
 
 
 def _rows_in(file: Path) -> dict[str, Any]:
-    """What the metadata says of a merged file."""
+    """Return what the metadata says of a merged file."""
     seqs = pl.scan_parquet(file, glob=False).select(
         pl.len().alias("rows"), pl.col("seq").min().alias("first"), pl.col("seq").max().alias("last")
     )

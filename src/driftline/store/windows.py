@@ -55,7 +55,7 @@ class Windows:
         end: datetime | None = None,
         version: str | None = None,
     ) -> list[WindowRow]:
-        """Windows in order of time: those that start in [start, end), of one version or all."""
+        """Return windows in order of time: those that start in [start, end), of one version or all."""
         statement = sa.select(WINDOWS).where(WINDOWS.c.model == model).order_by(WINDOWS.c.start, WINDOWS.c.version)
         if start is not None:
             statement = statement.where(WINDOWS.c.start >= start)
@@ -66,25 +66,25 @@ class Windows:
         return [as_row(WindowRow, row) for row in self._connection.execute(statement)]
 
     def at(self, model: str, start: datetime) -> list[WindowRow]:
-        """The versions of one window."""
+        """Return the versions of one window."""
         statement = sa.select(WINDOWS).where(WINDOWS.c.model == model, WINDOWS.c.start == start)
         return [as_row(WindowRow, row) for row in self._connection.execute(statement.order_by(WINDOWS.c.version))]
 
     def first_start(self, model: str) -> datetime | None:
-        """The start of the oldest window; None before the first event."""
+        """Return the start of the oldest window; None before the first event."""
         statement = sa.select(sa.func.min(WINDOWS.c.start)).where(WINDOWS.c.model == model)
         found: datetime | None = self._connection.execute(statement).scalar()
         return found
 
     def labelled_within(self, model: str, start: datetime, end: datetime) -> int:
-        """How many labelled rows the windows have that lie in [start, end)."""
+        """Return how many labelled rows the windows have that lie in [start, end)."""
         statement = sa.select(sa.func.sum(WINDOWS.c.labelled)).where(
             WINDOWS.c.model == model, WINDOWS.c.start >= start, WINDOWS.c.end <= end
         )
         return int(self._connection.execute(statement).scalar() or 0)
 
     def newest_settled_start(self, model: str) -> datetime | None:
-        """The start of the newest window that has been judged; None before there is one."""
+        """Return the start of the newest window that has been judged; None before there is one."""
         statement = sa.select(sa.func.max(WINDOWS.c.start)).where(WINDOWS.c.model == model, WINDOWS.c.settled)
         found: datetime | None = self._connection.execute(statement).scalar_one()
         return found
@@ -101,7 +101,7 @@ class Windows:
         return [(start, revision) for start, revision in self._connection.execute(statement.order_by(WINDOWS.c.start))]
 
     def first_of_version(self, model: str, version: str) -> datetime | None:
-        """The start of the oldest window that a version has answered in; None where it has answered none."""
+        """Return the start of the oldest window that a version has answered in; None where it has answered none."""
         statement = sa.select(sa.func.min(WINDOWS.c.start)).where(
             WINDOWS.c.model == model, WINDOWS.c.version == version
         )
@@ -109,7 +109,7 @@ class Windows:
         return found
 
     def last_of_version(self, model: str, version: str) -> datetime | None:
-        """The end of the newest window that a version has answered in; None where it has answered none."""
+        """Return the end of the newest window that a version has answered in; None where it has answered none."""
         statement = sa.select(sa.func.max(WINDOWS.c.end)).where(WINDOWS.c.model == model, WINDOWS.c.version == version)
         found: datetime | None = self._connection.execute(statement).scalar()
         return found
@@ -126,13 +126,13 @@ class Windows:
         return [Window(begin, end) for begin, end in self._connection.execute(statement)]
 
     def starts_to_assess(self, model: str, watermark: datetime) -> list[datetime]:
-        """The starts of the windows that have to be judged (again) at a watermark, in order."""
+        """Return the starts of the windows that have to be judged (again) at a watermark, in order."""
         due = sa.or_(WINDOWS.c.assess_at.is_(None), WINDOWS.c.assess_at <= watermark)
         statement = sa.select(WINDOWS.c.start).where(WINDOWS.c.model == model, sa.not_(WINDOWS.c.settled), due)
         return list(self._connection.execute(statement.distinct().order_by(WINDOWS.c.start)).scalars())
 
     def with_changed_labels(self, model: str) -> list[WindowRow]:
-        """The windows whose labelled part is older than the log."""
+        """Return the windows whose labelled part is older than the log."""
         statement = sa.select(WINDOWS).where(WINDOWS.c.model == model, WINDOWS.c.labels_changed)
         return [as_row(WindowRow, row) for row in self._connection.execute(statement.order_by(WINDOWS.c.start))]
 
@@ -198,7 +198,7 @@ class Windows:
         self._connection.execute(SUMMARIES.delete().where(SUMMARIES.c.model == model))
 
     def count(self, model: str) -> int:
-        """How many windows a model has; counted one by one only in a state that nobody has opened yet."""
+        """Return how many windows a model has; counted one by one only in a state that was not opened yet."""
         counted = self._connection.execute(
             sa.select(COUNTERS.c.value).where(COUNTERS.c.model == model, COUNTERS.c.name == KNOWN_WINDOWS)
         ).scalar_one_or_none()

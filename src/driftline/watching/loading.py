@@ -14,7 +14,7 @@ from driftline.errors import UsageError
 from driftline.text.durations import length
 
 NOTICE_SECONDS = 5
-"""Loading that lasts longer is worth a word."""
+"""Loading that lasts longer is reported."""
 
 
 class _TooLong(BaseException):
@@ -58,7 +58,7 @@ def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iter
 
 
 def _line_in(frame: FrameType | None, place: str) -> str:
-    """Where in the script it is, in words."""
+    """Return where in the script it is, in words."""
     name = Path(place).name
     while frame is not None:
         if Path(frame.f_code.co_filename).name == name:

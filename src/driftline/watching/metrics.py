@@ -71,7 +71,7 @@ def _hosts(host: str, address: str, names: Iterable[str]) -> Hosts:
 
 
 def _guarded(app: Application, hosts: Hosts) -> Application:
-    """An application that is asked only what was meant for it."""
+    """Return an application that is asked only what was meant for it."""
 
     def ask(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         refusal = hosts.refuse(environ["REQUEST_METHOD"], environ[_HOSTS], environ[_ORIGINS])

@@ -77,7 +77,7 @@ def _lines_of_monitor(monitor: Monitor, transition: Transition | None, *, failed
 
 
 def _by_chance(rule: Rule, verdict: Verdict) -> str:
-    """Why a value beyond the threshold is no breach."""
+    """Return why a value beyond the threshold is no breach."""
     far, bound = "high" if rule.comparison == "below" else "low", verdict.bound
     assert bound is not None  # otherwise the value itself would have been compared
     because = f"{level(rule.confidence)}, n = {verdict.n}"

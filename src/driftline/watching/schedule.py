@@ -144,7 +144,7 @@ class Watching:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation as it is told: what came, and after it each monitor with what happened to its alert."""
+    """One evaluation as it is printed: the values, and then each monitor with what happened to its alert."""
 
     outcome: Outcome
     measures: tuple[Measure, ...]
@@ -206,7 +206,7 @@ class Stop(Protocol):
     """How the loop learns that it should end; `threading.Event` is one."""
 
     def is_set(self) -> bool:
-        """Whether it should."""
+        """Whether the loop should end."""
 
     def wait(self, timeout: float) -> object:
         """Sleep for that many seconds, or less when it should end."""
@@ -224,7 +224,7 @@ class StopSignal:
         self._reader, self._writer = socket.socketpair()
 
     def is_set(self) -> bool:
-        """Whether a signal came."""
+        """Return whether a signal came."""
         return self._came
 
     def wait(self, timeout: float) -> None:

@@ -126,7 +126,7 @@ def read_result(result: object) -> Measured:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is one number: int, float, a NumPy scalar, an array or tensor without a dimension."""
+    """Return whether a value is one number: int, float, a NumPy scalar, an array or tensor without a dimension."""
     return hasattr(type(value), "__float__") and getattr(value, "ndim", 0) == 0 and not isinstance(value, bool)
 
 
@@ -150,7 +150,9 @@ def _measure_name(name: object) -> str:
 
 
 def _values(column: Any, name: str) -> list[Any]:
-    """The values of a list, an array or a series of any library as plain Python values; what is missing is None."""
+    """Return the values of a list, an array or a series of any library as plain Python values;
+    what is missing is None.
+    """
     if getattr(column, "ndim", 1) != 1:
         raise DataError(
             f"{name} came with {column.ndim} dimensions; give one label a row, such as y.ravel() or y.argmax(axis=1)"
@@ -207,7 +209,9 @@ def _read_rows(labels: list[Any], predictions: list[Any]) -> Measured:
 
 
 def _nothing(labels: list[Any], predictions: list[Any]) -> Measured:
-    """What is measured where no row has both: labels that come late are no fault; no rows or predictions are one."""
+    """Return what is measured where no row has both: labels that come late are no fault;
+    no rows or predictions are one.
+    """
     if any(prediction is not None for prediction in predictions):
         return Measured(problem=f"none of {len(labels)} rows has both a label and a prediction yet")
     raise DataError(f"none of {len(labels)} rows has both a label and a prediction; there is nothing to evaluate")
@@ -233,7 +237,7 @@ def _mixed(value: object) -> DataError:
 
 
 def _series(values: list[Any]) -> pl.Series:
-    """A column of one type: texts if there is one among them, as class names; else booleans or numbers."""
+    """Return a column of one type: texts if there is one among them, as class names; else booleans or numbers."""
     import polars as pl
 
     there = [value for value in values if value is not None]
@@ -252,7 +256,7 @@ def _series(values: list[Any]) -> pl.Series:
 
 
 def _positive(schema: Schema) -> str | None:
-    """The class that precision and recall are of, where there are two; None for macro averages over more."""
+    """Return the class that precision and recall are of, where there are two; None for macro averages over more."""
     return "1" if set(schema.classes) <= {"0", "1"} else schema.positive if len(schema.classes) == 2 else None
 
 

@@ -17,6 +17,6 @@ KINDS = ("webhook", "alertmanager", "slack", "teams", "pagerduty", "email", "app
 
 @functools.cache
 def kind_of(name: str) -> ChannelKind:
-    """What is to be known of a kind in `KINDS`."""
+    """Return what is to be known of a kind in `KINDS`."""
     kind: ChannelKind = importlib.import_module(f"{__name__}.{name}").KIND
     return kind

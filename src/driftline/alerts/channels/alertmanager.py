@@ -41,8 +41,8 @@ class Alertmanager:
     called with all firing alerts, and those that ended since, twice a minute. Alerts that are muted here are silenced
     there, each by a silence of its own that `keep` makes, prolongs and takes away; left alone it ends by itself.
 
-    An Alertmanager that was killed has forgotten, too, whom it told of an alert, and tells nobody of the end of an
-    alert that it does not know. So an alert that ended in the meantime is posted as one that fires and is soon over.
+    An Alertmanager that was killed has also forgotten whom it notified of an alert, and notifies nobody of the end of
+    an alert that it does not know. So an alert that ended in the meantime is posted as one that fires and is soon over.
 
     Labels are an alert's identity and never change; what changes stands in annotations.
     """
@@ -62,8 +62,8 @@ class Alertmanager:
     def keep(self, notices: Sequence[Notice]) -> None:
         """Post all alerts again, those that ended with their end; nothing is sent where there is none.
 
-        What is muted is silenced first. Where that cannot be done, alerts of which nobody was told are not posted, and
-        what was raised is raised after the others are. Raises as `http.post` does.
+        What is muted is silenced first. Where that cannot be done, alerts of which nobody was notified are not posted,
+        and what was raised is raised after the others are. Raises as `http.post` does.
         """
         problem: UnavailableError | None = None
         try:
@@ -94,7 +94,7 @@ class Alertmanager:
         self._silences |= {id: self._silences.get(id) or Silence() for id in muted}
 
     def _ask_for_silences(self) -> dict[str, Silence]:
-        """The silences of ours that hold there, by the alert that they are for."""
+        """Return the silences of ours that hold there, by the alert that they are for."""
         found = get(f"{self._address}/api/v2/silences?filter={quote(_OURS)}", list[Silence])
         mine = [one for one in found if one.createdBy == _CREATOR and one.status.state != "expired"]
         return {it.value: one for one in mine for it in one.matchers if it.name == "alert_id"}
@@ -130,7 +130,7 @@ class Alertmanager:
 
     @property
     def _forgot(self) -> Callable[[Notice], bool]:
-        """Which alerts it was told of before it started."""
+        """Which alerts were posted to it before it started."""
         status = get(f"{self._address}/api/v2/status", Status)
         return lambda notice: _just_ended(notice) and (self._taken_at or notice.alert.fired_at) < status.uptime
 
@@ -161,7 +161,7 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 def _silence(alert: AlertView, before: Silence | None, now: datetime) -> dict[str, object]:
-    """A silence for one alert, or the one that there is with a later end."""
+    """Return a silence for one alert, or the one that there is with a later end."""
     told = before is not None and bool(before.id)
     found: dict[str, object] = {
         "matchers": [
@@ -196,7 +196,7 @@ def _nothing(notice: Notice) -> bool:
 
 
 def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[str, object]:
-    """An alert as Alertmanager takes it; one that ended but was ``forgotten`` has its end ahead."""
+    """Return an alert as Alertmanager takes it; one that ended but was ``forgotten`` has its end ahead."""
     alert = notice.alert
     ends_at = now + ALIVE_FOR if alert.status == "firing" else alert.ended_at or now
     if forgotten:

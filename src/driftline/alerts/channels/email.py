@@ -122,7 +122,7 @@ class Email:
 
 
 def mail_of(message: Message, sender: Address, to: Sequence[Address], now: datetime) -> EmailMessage:
-    """A message as a mail."""
+    """Return a message as a mail."""
     notices = message.notices
     mail = EmailMessage(policy=SMTP)
     alone = f" ({message.alert.model})" if len(notices) == 1 else ""
@@ -151,7 +151,9 @@ def mail_of(message: Message, sender: Address, to: Sequence[Address], now: datet
 
 
 def _page(message: Message, pictures: Sequence[str]) -> str:
-    """The page; ``pictures`` are the ids of the pictures of the notices that it shows, empty where there is none."""
+    """Return the page; ``pictures`` are the ids of the pictures of the notices that it shows, empty
+    where there is none.
+    """
     shown = message.notices[:MOST_SHOWN]
     return _template().render(
         title=line(message.title, _SUBJECT_LIMIT),

@@ -27,7 +27,7 @@ _SEVERITIES = {"page": "critical", "warning": "warning", "info": "info"}
 
 
 class PagerDuty:
-    """Sends an event for each notice. Sending it again does no harm: incidents are told apart by the alert's id.
+    """Sends an event for each notice. Sending it again does no harm: the alert's id identifies the incident.
 
     What ends here is resolved there. Acknowledgements are not sent: who acknowledges there is known there.
     """
@@ -49,7 +49,7 @@ class PagerDuty:
 
 
 def actions(event: Event) -> tuple[str, ...]:
-    """What is done about an event; a test leaves nothing open, and nobody is paged for what is over."""
+    """Return the action for an event; a test leaves nothing open, and what is over pages nobody."""
     if event is Event.TEST:
         return ("trigger", "resolve")
     if event is Event.OVER:
@@ -58,7 +58,7 @@ def actions(event: Event) -> tuple[str, ...]:
 
 
 def event_of(notice: Notice, action: str, routing_key: str) -> dict[str, Any]:
-    """An event as PagerDuty takes it."""
+    """Return an event as PagerDuty takes it."""
     alert, url = notice.alert, link(notice.url)
     event: dict[str, Any] = {"routing_key": routing_key, "event_action": action, "dedup_key": _dedup_key(alert.id)}
     if action == "resolve":

@@ -47,7 +47,7 @@ class _Axes(NamedTuple):
 
 
 def picture(notice: Notice) -> bytes | None:
-    """A PNG of the recent windows, or None where none has a value, or where Pillow is not installed."""
+    """Return a PNG of the recent windows, or None where none has a value, or where Pillow is not installed."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ModuleNotFoundError:

@@ -36,7 +36,7 @@ class Slack:
 
 
 def payload(message: Message) -> dict[str, Any]:
-    """A message in blocks, and as text for notifications and for servers that know no blocks."""
+    """Return a message in blocks, and as text for notifications and for servers that know no blocks."""
     shown = message.notices[:MOST_SHOWN]
     header = {"type": "plain_text", "text": line(message.title, HEADER_LIMIT), "emoji": False}
     blocks: list[dict[str, Any]] = [{"type": "header", "text": header}]
@@ -69,7 +69,7 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def escaped(text: str, limit: int) -> str:
-    """A text that Slack shows as it is, at most ``limit`` UTF-16 units long as it is sent.
+    """Return a text that Slack shows as it is, at most ``limit`` UTF-16 units long as it is sent.
 
     >>> escaped("a < b & c", 40), escaped("a < b & c", 9)
     ('a &lt; b &amp; c', 'a &lt; b…')

@@ -31,7 +31,7 @@ class Teams:
 
 
 def payload(message: Message) -> bytes:
-    """A message as JSON of at most `SIZE_LIMIT_BYTES`: what does not fit is counted."""
+    """Return a message as JSON of at most `SIZE_LIMIT_BYTES`: what does not fit is counted."""
     for shown in range(min(len(message.notices), MOST_SHOWN), 1, -1):
         body = msgspec.json.encode(_envelope(message, shown))
         if len(body) <= SIZE_LIMIT_BYTES:

@@ -22,12 +22,12 @@ _URL = re.compile(r"https?://[^\s<>\"]{1,1990}", re.ASCII)
 
 
 def cleaned(text: str) -> str:
-    """Text of strangers as it may stand between ours: lines of signs that can be seen."""
+    """Clean text of others so that it can be part of a message: lines of visible characters."""
     return _UNWANTED.sub("", re.sub(r"\r\n?|[\u2028\u2029]", "\n", text))
 
 
 def shorten(text: str, limit: int) -> str:
-    """A text of at most ``limit`` UTF-16 units (and so of at most as many signs), with an ellipsis where it was cut.
+    """Shorten a text to ``limit`` UTF-16 units (at most as many characters), with an ellipsis where it was cut.
 
     >>> shorten("drizzle", 5)
     'driz…'
@@ -39,7 +39,7 @@ def shorten(text: str, limit: int) -> str:
 
 
 def line(text: str, limit: int) -> str:
-    """A text as one line that is not empty: cleaned, white space collapsed, cut to ``limit`` UTF-16 units.
+    """Return a text as one line that is not empty: cleaned, white space collapsed, cut to ``limit`` UTF-16 units.
 
     >>> line("two\\n  lines", 80)
     'two lines'
@@ -48,17 +48,17 @@ def line(text: str, limit: int) -> str:
 
 
 def link(url: str) -> str:
-    """An address that can be shown as a link, or nothing."""
+    """Return an address that can be shown as a link, or nothing."""
     return url if _URL.fullmatch(url) else ""
 
 
 def span(window: Span, timezone: str = "UTC") -> str:
-    """A span in words, in a model's time zone."""
+    """Return a span in words, in a model's time zone."""
     return moments.span(window.start, window.end, timezone)
 
 
 def facts(notice: Notice) -> list[tuple[str, str]]:
-    """The numbers of an alert, each with its name: measure, threshold, window, n; what was corrected to what.
+    """Return the numbers of an alert, each with its name: measure, threshold, window, n; what was corrected to what.
 
     Of an alert that goes on they are those of the newest window, beside what it was when it fired.
     """
@@ -84,7 +84,7 @@ def _since(alert: AlertView) -> str:
 
 
 def sentences(notice: Notice) -> list[str]:
-    """Why an alert ended, or what changed and what did not; who has taken it on."""
+    """Return why an alert ended, or what changed and what did not; who has acknowledged it."""
     alert = notice.alert
     if notice.event is Event.OVER:  # one of many, and nobody has to act
         return []

@@ -57,15 +57,15 @@ class Registry(Protocol):
         ...
 
     def versions(self, model: str) -> list[Version]:
-        """All versions of a model, the oldest first; none of a model that is not known."""
+        """Return all versions of a model, the oldest first; none of a model that is not known."""
         ...
 
     def version(self, model: str, version: str) -> Version:
-        """One version; raises `UnknownNameError`."""
+        """Return one version; raises `UnknownNameError`."""
         ...
 
     def aliases(self, model: str) -> dict[str, str]:
-        """Which version is `CHAMPION`, and which was before it (`PREVIOUS`), where there are such."""
+        """Return which version is `CHAMPION`, and which was before it (`PREVIOUS`), where there are such."""
         ...
 
     def promote(self, model: str, version: str, expected: str | None) -> dict[str, str]:
@@ -83,19 +83,20 @@ class Registry(Protocol):
         ...
 
     def path(self, model: str, version: str) -> Path:
-        """The folder with a version's files, for the user's own code to load; Driftline loads none itself."""
+        """Return the folder with a version's files, for the user's own code to load; Driftline loads none itself."""
         ...
 
 
 def checked_name(text: str, what: str) -> str:
-    """A name that can be that of a folder anywhere; raises `UsageError`."""
+    """Return a name that can be that of a folder anywhere; raises `UsageError`."""
     if not _NAME.fullmatch(text) or ".." in text or text.endswith("."):
         raise UsageError(f"the {what} came as {text[:120]!r}; it is 1 to 100 letters, digits and . _ + -")
     return text
 
 
 def folder_name(version: str) -> str:
-    """The name of a version's folder: letters, digits and ``. _ + -`` as they are, others by the codes of their bytes.
+    """Return the name of a version's folder: letters, digits and ``. _ + -`` stay, others become the codes of their
+    bytes.
 
     Different versions have different ones, whatever stands in their names. Raises `UsageError` for an empty name.
 
@@ -116,7 +117,7 @@ def folder_name(version: str) -> str:
 
 
 def checked_file(name: str) -> str:
-    """A relative path that stays where it begins; raises `UsageError`."""
+    """Return a relative path that stays where it begins; raises `UsageError`."""
     parts = PurePosixPath(name).parts
     if not parts or "\0" in name or "\\" in name or name.startswith("/") or any(part in ("..", ".") for part in parts):
         raise UsageError(f"the file {name[:120]!r} would not lie in the version's folder; name it by a relative path")

@@ -27,6 +27,6 @@ KINDS = {
 
 @functools.cache
 def kind_of(key: str) -> RunnerKind:
-    """What is to be known of a kind, by its key in `KINDS`."""
+    """Return what is to be known of a kind, by its key in `KINDS`."""
     kind: RunnerKind = importlib.import_module(f"{__name__}.{KINDS[key]}").KIND
     return kind

@@ -10,7 +10,7 @@ TAKEN = "run.taken"
 
 
 def was_taken(folder: Path) -> bool:
-    """Whether the request of a run's folder was handed over: then there is nothing left to do."""
+    """Return whether the request of a run's folder was handed over: then there is nothing left to do."""
     return (folder / TAKEN).exists()
 
 

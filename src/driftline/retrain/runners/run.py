@@ -65,7 +65,7 @@ class Surroundings:
             raise UsageError(f"the environment has no {', '.join(missing)}, which the run is to be given; set it first")
 
     def of(self, request: Request, folder: Path) -> dict[str, str]:
-        """The environment of a run. Nothing else of the server's is in it."""
+        """Return the environment of a run. Nothing else of the server's is in it."""
         names = {*ALWAYS, *self.passed_on}
         return {
             **{name: value for name, value in self.environment.items() if name in names},
@@ -84,7 +84,7 @@ class Step(NamedTuple):
 
 
 def here(config: RunOptions) -> tuple[Surroundings, Limits]:
-    """What a run on this machine has around it, and what it is held to, by the configuration."""
+    """Return what a run on this machine has around it, and what it is held to, by the configuration."""
     limits = Limits(seconds=config.time_limit.total_seconds(), memory_bytes=config.memory_bytes)
     return Surroundings(config.folder.resolve(), environment(), config.run.environment), limits
 
@@ -155,7 +155,9 @@ class Run:
     folder: Path
 
     def outcome(self) -> Outcome | None:
-        """What came of the run; None while it is going on. Raises `StorageError` where its folder cannot be read."""
+        """Return what came of the run; None while it is going on.
+        Raises `StorageError` where its folder cannot be read.
+        """
         try:
             ended = self._ended()
         except (OSError, ValueError, KeyError) as error:
@@ -194,7 +196,7 @@ class Run:
 
 
 def end_leftovers(child: Mapping[str, Any] | None) -> None:
-    """Kill what a step of a lost run left behind: nobody holds it to its limits any more.
+    """Kill what a step of a lost run left behind: nothing enforces its limits any more.
 
     On Linux the step itself went with its supervisor; what is left of its session can be found by the session's
     number, which no other process gets as long as one of it lives.
@@ -207,7 +209,9 @@ def end_leftovers(child: Mapping[str, Any] | None) -> None:
 
 
 def _is_session_of(child: Mapping[str, Any]) -> bool:
-    """Whether processes are left of a session whose first process is gone, and the number was not given away since."""
+    """Return whether processes are left of a session whose first process is gone,
+    and the number was not given away since.
+    """
     if child["began"] is None or supervisor.began(child["pid"]) is not None:
         return False
     boot, _, ticks = str(child["began"]).rpartition(" ")

@@ -45,7 +45,7 @@ class Request(msgspec.Struct, frozen=True):
             )
 
     def payload(self) -> dict[str, str]:
-        """The request as names and texts, for programs that take such."""
+        """Return the request as names and texts, for programs that take such."""
         fields: dict[str, str] = msgspec.to_builtins(self)
         return fields
 
@@ -108,7 +108,7 @@ class Handle(Protocol):
     """A run on this machine. It outlives the process that started it; `Runner.start` finds it again."""
 
     def outcome(self) -> Outcome | None:
-        """What came of it; None while it is going on."""
+        """Return what came of it; None while it is going on."""
         ...
 
     def stop(self) -> None:
@@ -209,7 +209,9 @@ def decode_result(text: bytes) -> Result:
 
 
 def _without_nan(text: bytes) -> Result | None:
-    """A result as Python's own `json` writes it, which has words for what JSON has none for; None where it is none."""
+    """Return a result as Python's own `json` writes it, which has words for what JSON has none for;
+    None where it is none.
+    """
     if not any(word in text for word in (b"NaN", b"Infinity")):
         return None
     try:
@@ -219,7 +221,9 @@ def _without_nan(text: bytes) -> Result | None:
 
 
 def _files_of(folder: Path, names: Sequence[str]) -> Iterator[str]:
-    """The files that artifacts name, in order, with those in a folder in its place; raises `DataError` for too many."""
+    """Yield the files that artifacts name, in order, with those in a folder in its place;
+    raises `DataError` for too many.
+    """
     count = 0
     for name in names:
         within = [name]
@@ -242,7 +246,7 @@ def _is_folder(folder: Path, name: str) -> bool:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a file that a run named; raises `DataError` where it is none, or leads out of the folder."""
+    """Return the path of a file that a run named; raises `DataError` where it is none, or leads out of the folder."""
     path = folder / name
     try:
         # A link may lead out as well as `..` does.

@@ -8,7 +8,7 @@ What it knows stands in the folder:
   of the same folder sees that it is not needed.
 - ``run.child``: the process, and group, of the present step.
 - ``run.log``: what the steps printed, up to a bound.
-- ``run.exit``: how it ended. Where that is missing and the process of ``run.pid`` is gone, nobody knows.
+- ``run.exit``: how it ended. Where that is missing and the process of ``run.pid`` is gone, that is not known.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _LAST_WORDS = 1_000_000
 
 
 def identity(pid: int) -> dict[str, Any]:
-    """What tells a process from a later one with the same number."""
+    """Return what distinguishes a process from a later one with the same number."""
     return {"pid": pid, "began": began(pid)}
 
 
 def is_alive(process: dict[str, Any]) -> bool:
-    """Whether a process of `identity` is still running; one that nobody has waited for is not."""
+    """Return whether a process of `identity` is still running; a zombie is not."""
     return process["began"] is not None and began(process["pid"]) == process["began"]
 
 
 def began(pid: int) -> str | None:
-    """When a process began, in a form that can only be compared; None where there is none."""
+    """Return when a process began, in a form that can only be compared; None where there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -17,7 +17,7 @@ from driftline.retrain.views import champion_view
 from driftline.rules import held_against
 from driftline.service.runtime import Service
 from driftline.store.retraining import RetrainingRow
-from driftline.store.state import Work
+from driftline.store.windows import Windows
 from tests.support.churn import MODEL, START, label, prediction
 from tests.support.retraining import NOW, configured, days, loop, requests
 from tests.support.steps import deliver, work
@@ -121,7 +121,7 @@ def test_a_look_at_which_nothing_is_new_reads_no_profile(promoted: Service, monk
     days(promoted, 12, 14, version="v2")
     assert first(promoted).stage == "baking"
     read: list[str] = []
-    monkeypatch.setattr(Work, "windows", lambda self, model, **options: read.append(model) or [])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(Windows, "between", lambda self, model, **options: read.append(model) or [])  # type: ignore[func-returns-value]
     row = promoted.loop.models[MODEL]
     promoted.loop._bake(row, promoted.loop.configs[MODEL], requests(promoted)[-1], NOW)
     assert read == []

@@ -236,7 +236,7 @@ def test_judged_step_by_step_it_is_what_it_is_judged_at_once(steps: list[tuple[s
         work(service)
         before = told(service)
         with service.state.work() as state:
-            state.assess_all(MODEL)
+            state.windows.assess_all(MODEL)
         work(service)
         assert told(service) == before
         service.stop()

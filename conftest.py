@@ -11,14 +11,17 @@ The ports that the pages name (`PORTS`) are free ones when they run, others for 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import doctest
+import gc
 import os
 import re
 import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,21 @@ from sybil.region import Lexeme
 
 # Alembic runs this file; it cannot be imported.
 collect_ignore = ["src/driftline/store/migrations/env.py"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Collect without the garbage collector, which would go through all modules and tests again and again.
+
+    They stay until the end: afterwards it looks at what the tests make, and at nothing else.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.unfreeze)  # compiled modules name what is left at the end as leaked
 
 
 PROGRAMS = ("driftline", "python", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")

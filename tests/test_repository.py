@@ -262,7 +262,7 @@ def test_pages_are_held_to_what_they_show(tmp_path: Path, command: str, shown: s
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     (tmp_path / "README.md").write_text(PAGE.format(command=command, shown=shown))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "README.md"],
+        [sys.executable, "-m", "pytest", "-q", "--disable-plugin-autoload", "-p", "no:cacheprovider", "README.md"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -265,7 +265,7 @@ def asked(server: Prometheus, expr: str) -> Any:
 
 
 def answered(server: Prometheus, path: str, **parameters: Any) -> Any:
-    answer = httpx.get(f"{server.url}/api/v1/{path}", params=parameters, trust_env=False).json()
+    answer = httpx.get(f"{server.url}/api/v1/{path}", params=parameters, trust_env=False, verify=False).json()
     assert answer["status"] == "success", (parameters, answer.get("error"))
     assert not answer.get("warnings"), (parameters, answer["warnings"])
     return answer["data"]
@@ -355,17 +355,17 @@ def test_of_a_real_service_only_that_is_missing_which_it_has_not_done(tmp_path: 
     ):
         api = f"{address}/api/v1"
         days(address, 0, 12)
-        wrong = httpx.post(f"{api}/models/{MODEL}/predictions", json=[{"id": 1}], trust_env=False)
+        wrong = httpx.post(f"{api}/models/{MODEL}/predictions", json=[{"id": 1}], trust_env=False, verify=False)
         assert wrong.status_code == 422
 
         def waiting() -> Any:
-            found = httpx.get(f"{api}/models/{MODEL}/retraining", trust_env=False).json()["requests"]
+            found = httpx.get(f"{api}/models/{MODEL}/retraining", trust_env=False, verify=False).json()["requests"]
             return [one["id"] for one in found if one["stage"] == "waiting"]
 
         said = {"by": "ann", "reason": "a look"}
         [id] = until(waiting, "a challenger waits")
-        httpx.post(f"{api}/retraining/{id}/refuse", json=said, trust_env=False).raise_for_status()
-        httpx.post(f"{api}/models/{MODEL}/retrain", json=said, trust_env=False).raise_for_status()
+        httpx.post(f"{api}/retraining/{id}/refuse", json=said, trust_env=False, verify=False).raise_for_status()
+        httpx.post(f"{api}/models/{MODEL}/retrain", json=said, trust_env=False, verify=False).raise_for_status()
         until(waiting, "another one waits")
         until(lambda: asked(prometheus, "count_over_time(driftline_retraining_runs_total[10s]) >= 4"), "scraped")
         until(lambda: asked(prometheus, 'driftline_retraining_open{stage="waiting"}'), "scraped anew")

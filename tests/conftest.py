@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import sqlalchemy as sa
 
+from driftline.store import database
 from tests.support.churn import config, service
 from tests.support.receiver import Server, serving
 
@@ -17,6 +20,29 @@ __all__ = ["config", "server", "service", "shared_server"]
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _migrations_run_once() -> Iterator[None]:
+    """Fill empty databases with what all migrations have made of the first one; others are migrated as ever."""
+    migrate = database.migrate
+    made = sa.create_engine("sqlite://")
+    migrate(made)
+    with contextlib.closing(made.raw_connection()) as connection:
+        statements = list(connection.driver_connection.iterdump())[1:-1]  # without BEGIN and COMMIT
+    made.dispose()
+
+    def fill(engine: sa.Engine) -> None:
+        with engine.begin() as connection:
+            empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+            for statement in statements if empty else ():
+                connection.exec_driver_sql(statement)
+        if not empty:
+            migrate(engine)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "migrate", fill)
+        yield
 
 
 @pytest.fixture

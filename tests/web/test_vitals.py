@@ -84,7 +84,7 @@ def test_a_locked_database_is_said_at_once_and_no_longer_than_it_lasts(tmp_path:
 
 def _try_to_post(address: str, id: str) -> None:
     with suppress(httpx.HTTPError):
-        httpx.post(address + PREDICTIONS, json=[prediction(id, 0.2, said=1)], timeout=60, trust_env=False)
+        httpx.post(address + PREDICTIONS, json=[prediction(id, 0.2, said=1)], timeout=60, trust_env=False, verify=False)
 
 
 def test_our_own_write_is_no_lock_of_another(service: Service) -> None:
@@ -130,16 +130,21 @@ def test_files_that_may_not_grow_are_said_and_survived(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     with serving(config) as (process, address):
         assert post(address, "predictions", [prediction("a", 0.1, said=1)])
-        until(lambda: httpx.get(f"{address}/ready", trust_env=False).json()["idle"], "rest")
+        until(lambda: httpx.get(f"{address}/ready", trust_env=False, verify=False).json()["idle"], "rest")
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-        answer = until(lambda: (got := httpx.get(f"{address}/ready", trust_env=False)).status_code == 503 and got, "no")
+        answer = until(
+            lambda: (got := httpx.get(f"{address}/ready", trust_env=False, verify=False)).status_code == 503 and got,
+            "no",
+        )
         for said in answer.json()["problems"].values():
             require_words(said)
-        refused = httpx.post(address + PREDICTIONS, json=[prediction("b", 0.1, said=1)], trust_env=False, timeout=60)
+        refused = httpx.post(
+            address + PREDICTIONS, json=[prediction("b", 0.1, said=1)], trust_env=False, verify=False, timeout=60
+        )
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         require_words(refused.json()["error"]["message"])
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        until(lambda: httpx.get(f"{address}/ready", trust_env=False).json()["ready"], "readiness")
+        until(lambda: httpx.get(f"{address}/ready", trust_env=False, verify=False).json()["ready"], "readiness")
         assert post(address, "predictions", [prediction("b", 0.1, said=1)])
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import polars as pl
 
 from driftline import check
-from driftline.checks.report import Alert
+from driftline.results.check import Alert
 from driftline.statistics import wilson
 
 Numbers = npt.NDArray[np.float64]

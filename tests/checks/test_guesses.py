@@ -19,6 +19,7 @@ from driftline.cli import check as check_command
 from driftline.events import guess_positive, positive_class
 from driftline.profiles import Columns
 from driftline.profiles.usual_names import USUAL_NAMES, unplayed
+from driftline.results.check import Positive
 
 N = 1200
 
@@ -65,7 +66,7 @@ def test_the_advice_is_good() -> None:
     doubted = driftline.check(rows, rows, label="y", prediction="p", score="s")
     assert doubted.positive is not None and doubted.positive.doubt.endswith("; say --positive fraud")
     good = driftline.check(rows, rows, label="y", prediction="p", score="s", positive="fraud")
-    assert good.positive == driftline.checks.report.Positive("fraud", guessed=False)
+    assert good.positive == Positive("fraud", guessed=False)
     assert good.performance is not None
     assert good.performance["roc_auc"].value == pytest.approx(roc_auc_score(rows["y"] == "fraud", rows["s"]), abs=1e-3)
     assert good.performance["precision"].value == pytest.approx(

@@ -7,47 +7,60 @@ import io
 import json
 import os
 import re
+import types
+import typing
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 
-from driftline.checks.report import (
-    FAIL_ON,
-    Alert,
-    ColumnReport,
-    Curves,
-    Missing,
-    Report,
-    RowCounts,
-    Segment,
-)
+from driftline.checks.report import Report
 from driftline.cli import check as check_command
 from driftline.errors import AlertsFound, DataError, UnknownNameError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
 from driftline.reports.bars import Bars
 from driftline.reports.drawn import bars_for
 from driftline.reports.report_html import QUIET_CHARTS
+from driftline.reports.report_json import document, to_json
 from driftline.reports.report_text import ROWS_SHOWN, Signs, renderables
 from driftline.reports.words import cleaned, fallen, is_worse
-from driftline.statistics import CATALOGUE, Better, CalibrationBin, ColumnDrift, Measure, least_change
-from driftline.statistics.correlation_change import Dependence, PairChange
+from driftline.results.check import (
+    FAIL_ON,
+    Alert,
+    BothSides,
+    CalibrationPoint,
+    CheckReport,
+    ColumnReport,
+    ComparedMeasure,
+    ConfusionCount,
+    DependenceReport,
+    Drift,
+    MeasureReport,
+    Positive,
+    RelationChange,
+    RuleAlert,
+    RuleReport,
+    SegmentReport,
+)
+from driftline.rules import Severity, State
+from driftline.statistics import CATALOGUE, Better, least_change
 
 ROWS = 300
 
 
-NO_SCORES = Measure("log_loss", problem="no scores")
+NO_SCORES = ComparedMeasure(problem="no scores")
 
 
 def numbers(seed: int, middle: float) -> NumericColumn:
@@ -58,24 +71,29 @@ def categories(names: str, seed: int = 0) -> CategoricalColumn:
     return CategoricalColumn.of(pl.Series(np.random.default_rng(seed).choice(names.split(), ROWS)))
 
 
-CURVES = Curves(
-    confusion={("rain", "rain"): (90, 50), ("rain", "sun"): (10, 50), ("sun", "sun"): (200, 200)},
-    calibration=((CalibrationBin(0.25, 0.2, 0.15, 0.25, 300),), (CalibrationBin(0.25, 0.5, 0.4, 0.6, 300),)),
-    gains=(tuple(min(at / 5, 1.0) for at in range(1, 11)), tuple(at / 10 for at in range(1, 11))),
-    errors=(numbers(1, 0.0), numbers(2, 1.0)),
-)
+CURVES: dict[str, Any] = {
+    "confusion": (
+        ConfusionCount("rain", "rain", 90, 50),
+        ConfusionCount("rain", "sun", 10, 50),
+        ConfusionCount("sun", "sun", 200, 200),
+    ),
+    "calibration": BothSides(
+        (CalibrationPoint(0.25, 0.2, 0.15, 0.25, 300),), (CalibrationPoint(0.25, 0.5, 0.4, 0.6, 300),)
+    ),
+    "gains": BothSides(tuple(min(at / 5, 1.0) for at in range(1, 11)), tuple(at / 10 for at in range(1, 11))),
+    "errors": (numbers(1, 0.0), numbers(2, 1.0)),
+}
 
 
-def measure(value: float, half: float = 0.02, n: int = ROWS) -> Measure:
-    return Measure("measure", value=value, low=value - half, high=value + half, n=n, confidence=0.95)
+def measure(value: float, before: float | None = None, *, n: int = ROWS, rows_before: int = ROWS) -> ComparedMeasure:
+    reference = None if before is None else MeasureReport(before, before - 0.02, before + 0.02, rows_before)
+    return ComparedMeasure(value, value - 0.02, value + 0.02, n, reference=reference)
 
 
 def column(
     name: str, *, drifted: bool = True, measure: str = "wasserstein", value: float = 0.8, **more: Any
 ) -> ColumnReport:
-    drift = ColumnDrift(
-        name,
-        "numeric",
+    drift = Drift(
         measure=measure,
         value=value,
         threshold=0.1,
@@ -84,9 +102,12 @@ def column(
         reason=f"{value} was measured",
         distances={"js": 0.3, "wasserstein": value},
     )
-    return ColumnReport(
-        name, "feature", "numeric", drift, Missing(0.0, 0.1), changes=("median 4 → 5",) if drifted else (), **more
-    )
+    changes = ("median 4 → 5",) if drifted else ()
+    return plain_column(name, drift, BothSides(0.0, 0.1), changes=changes, **more)
+
+
+def plain_column(name: str, drift: Drift, missing: BothSides[float | None], **more: Any) -> ColumnReport:
+    return ColumnReport(column=name, role="feature", kind="numeric", drift=drift, missing=missing, **more)
 
 
 def report_of(
@@ -98,11 +119,8 @@ def report_of(
         if found.drift.drifted
     )
     plain: dict[str, Any] = {
-        "rows": RowCounts(ROWS, ROWS),
+        "rows": BothSides(ROWS, ROWS),
         "columns": {found.column: found for found in columns},
-        "performance": None,
-        "reference_performance": None,
-        "label_coverage": None,
         "profiles": profiles,
     }
     alerts = (*more.pop("alerts", ()), *alerts)
@@ -115,21 +133,8 @@ def whole() -> Report:
     names = ["wind", "sky", "a_rather_long_name_of_a_column_that_goes_on_and_on", "日本語の列"]
     columns = [
         *(column(name) for name in names),
-        ColumnReport(
-            "gone",
-            "feature",
-            "numeric",
-            ColumnDrift("gone", "numeric", drifted=True, reason="is gone"),
-            Missing(0.0, None),
-        ),
-        ColumnReport(
-            "new",
-            "feature",
-            "numeric",
-            ColumnDrift("new", "numeric", problem="is not in the reference"),
-            Missing(None, 0.0),
-            problem="is not in the reference",
-        ),
+        plain_column("gone", Drift(drifted=True, reason="is gone"), BothSides(0.0, None)),
+        plain_column("new", Drift(), BothSides(None, 0.0), problem="is not in the reference"),
         column("quiet", drifted=False, value=0.01),
     ]
     profiles: dict[str, tuple[Column | None, Column | None]] = {
@@ -144,38 +149,37 @@ def whole() -> Report:
             Alert("performance", None, "accuracy", 0.7, 0.88, "accuracy fell from 0.9 on the reference to 0.7"),
             Alert("quality", "id", "duplicates", 0.2, 0.01, "id id repeats: 20 % of the rows"),
         ),
-        performance={"accuracy": measure(0.7), "log_loss": NO_SCORES},
-        reference_performance={"accuracy": measure(0.9)},
-        label_coverage=measure(0.5),
-        duplicates=Missing(0.0, 0.2),
-        classes={"rain": {"recall": measure(0.5)}, "sun": {"recall": measure(0.9)}},
-        reference_classes={"rain": {"recall": measure(0.9)}, "sun": {"recall": measure(0.9)}},
-        curves=CURVES,
+        performance={"accuracy": measure(0.7, 0.9), "log_loss": NO_SCORES},
+        label_coverage=MeasureReport(0.5, 0.48, 0.52, ROWS),
+        duplicates=BothSides(0.0, 0.2),
+        classes={"rain": {"recall": measure(0.5, 0.9)}, "sun": {"recall": measure(0.9, 0.9)}},
         segments=(
-            Segment("side", "east", {"accuracy": measure(0.5)}, {"accuracy": measure(0.9)}),
-            Segment("side", "west", {"accuracy": measure(0.9)}, {"accuracy": measure(0.9)}),
-            Segment("side", "north", {"accuracy": NO_SCORES}, {}),
+            SegmentReport("side", "east", {"accuracy": measure(0.5, 0.9)}),
+            SegmentReport("side", "west", {"accuracy": measure(0.9, 0.9)}),
+            SegmentReport("side", "north", {"accuracy": NO_SCORES}),
         ),
-        dependence=Dependence(
+        dependence=DependenceReport(
             "correlation",
             0.9,
             0.1,
             drifted=True,
             p_value=0.0,
+            problem=None,
             reason="the correlation of wind and sky went from 0.9 to 0.0",
             pairs=(
-                PairChange(("wind", "sky"), 0.9, 0.0, 0.0, ("gaps in wind", "sky = rain")),
-                PairChange(("wind", "quiet"), 0.5, 0.2, 0.001, ("wind", "quiet")),
+                RelationChange(("wind", "sky"), ("gaps in wind", "sky = rain"), 0.9, 0.0, 0.0),
+                RelationChange(("wind", "quiet"), ("wind", "quiet"), 0.5, 0.2, 0.001),
             ),
         ),
         notes=("new is new",),
+        **CURVES,
     )
 
 
 def printed(report: Report, *, width: int = 80, encoding: str = "utf-8") -> str:
     target = io.StringIO()
     console = Console(file=target, width=width, highlight=False, markup=False, emoji=False, color_system=None)
-    for part in renderables(report.to_dict(), report.profiles, encoding=encoding):
+    for part in renderables(report, report.profiles, encoding=encoding):
         console.print(part)
     return target.getvalue()
 
@@ -240,10 +244,10 @@ def test_many_alerts_on_performance_are_counted() -> None:
 
 
 def test_repeated_rows_are_told_once() -> None:
-    quiet = report_of([], {}, duplicates=Missing(0.0, 0.2))
+    quiet = report_of([], {}, duplicates=BothSides(0.0, 0.2))
     assert printed(quiet).count("repeat") == 1
     assert printed(replace(quiet, notes=("20 % of the current rows repeat another one",))).count("repeat") == 1
-    assert "repeat" not in printed(replace(quiet, duplicates=Missing(0.0, 0.0)))
+    assert "repeat" not in printed(replace(quiet, duplicates=BothSides(0.0, 0.0)))
 
 
 def test_a_report_prints_as_the_command_does_and_is_one_line_in_a_list(whole: Report) -> None:
@@ -288,10 +292,15 @@ def test_a_higher_share_never_has_a_lower_block(shares: list[float], encoding: s
 _bounds = st.lists(st.floats(-1e308, 1e308), min_size=3, max_size=3).map(sorted)
 
 
+def of(now: list[float] | None, before: list[float] | None = None) -> ComparedMeasure:
+    """A measure of these low end, value and high end."""
+    sides = [MeasureReport() if side is None else MeasureReport(side[1], side[0], side[2]) for side in (now, before)]
+    return ComparedMeasure(sides[0].value, sides[0].low, sides[0].high, reference=sides[1] if before else None)
+
+
 @given(name=st.sampled_from(sorted(CATALOGUE)), now=_bounds, before=_bounds)
 def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], before: list[float]) -> None:
-    sides = [dict(zip(("low", "value", "high"), side, strict=True)) for side in (now, before)]
-    there, back = (is_worse(name, a | {"reference": b}) for a, b in (sides, sides[::-1]))
+    there, back = is_worse(name, of(now, before)), is_worse(name, of(before, now))
     assert not (there and back)
     apart = now[2] < before[0] or before[2] < now[0]
     one_way = CATALOGUE[name].better in (Better.HIGHER, Better.LOWER)
@@ -301,25 +310,23 @@ def test_worse_is_one_sided_and_never_both_ways(name: str, now: list[float], bef
     assert not (there or back) or moved >= least / 2
     if apart and one_way and moved > max(map(abs, (now[1], before[1], 1.0))) / 20:
         assert there or back
-    assert not is_worse(name, sides[0] | {"reference": None})
-    assert not is_worse(name, {"low": None, "value": None, "high": None, "reference": sides[1]})
-    parts = [("here", {name: sides[0] | {"reference": sides[1]}})]
+    assert not is_worse(name, of(now))
+    assert not is_worse(name, of(None, before))
+    parts = [("here", {name: of(now, before)})]
     assert [part.where for part in fallen(parts)] == ["here"] * there
 
 
 @given(now=_bounds, before=_bounds, mae=st.floats(0, 1e300))
 def test_a_bias_is_worse_by_its_size_whichever_way_it_points(now: list[float], before: list[float], mae: float) -> None:
-    sides = [dict(zip(("low", "value", "high"), side, strict=True)) for side in (now, before)]
-    among = {"mae": {"value": mae, "reference": {"value": mae}}}
-    mirrored = [{"low": -one["high"], "value": -one["value"], "high": -one["low"]} for one in sides]
-    there, back = (is_worse("bias", a | {"reference": b}, among) for a, b in (sides, sides[::-1]))
+    among = {"mae": ComparedMeasure(mae, reference=MeasureReport(mae))}
+    there, back = is_worse("bias", of(now, before), among), is_worse("bias", of(before, now), among)
     assert not (there and back)
-    for mine in (sides[0], mirrored[0]):
-        for other in (sides[1], mirrored[1]):
-            assert is_worse("bias", mine | {"reference": other}, among) == there
+    for mine in (now, [-end for end in now[::-1]]):
+        for other in (before, [-end for end in before[::-1]]):
+            assert is_worse("bias", of(mine, other), among) == there
     if there:
         assert abs(now[1]) / 2 - abs(before[1]) / 2 >= mae / 8 * (1 - 1e-9)
-    assert not is_worse("bias", sides[0] | {"reference": sides[1]})  # without a scale there is nothing to say
+    assert not is_worse("bias", of(now, before))  # without a scale there is nothing to say
 
 
 # ---- exit codes --------------------------------------------------------------------------------------------
@@ -448,6 +455,57 @@ def test_json_has_every_room(whole: Report) -> None:
     assert document["columns"][0]["out_of_range"] is None
 
 
+def decoded(text: str) -> CheckReport:
+    """The report that a JSON document was written from, without what only its pictures need."""
+    plain = json.loads(text)
+    plain["columns"] = {column["column"]: column for column in plain["columns"]}
+    kinds = {one.name: one.type for one in msgspec.structs.fields(CheckReport) if one.name != "alerts"}
+    alerts = (msgspec.convert(one, RuleAlert if one["kind"] == "rule" else Alert) for one in plain["alerts"])
+    return CheckReport(alerts=tuple(alerts), **{name: msgspec.convert(plain[name], kinds[name]) for name in kinds})
+
+
+def any_of(kind: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type that a report has; numbers are finite."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of(*map(any_of, args))
+    if origin is tuple:
+        return st.lists(any_of(args[0]), max_size=2).map(tuple) if ... in args else st.tuples(*map(any_of, args))
+    if origin is Mapping:
+        return st.dictionaries(any_of(args[0]), any_of(args[1]), max_size=2)
+    if isinstance(origin or kind, type) and issubclass(origin or kind, msgspec.Struct):
+        return st.builds(origin or kind, **{one.name: any_of(one.type) for one in msgspec.structs.fields(kind)})
+    return st.floats(allow_nan=False, allow_infinity=False) if kind is float else st.from_type(kind)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=30)
+@given(any_of(CheckReport))
+def test_the_document_says_all_that_the_report_does(report: CheckReport) -> None:
+    columns = {column.column: column for column in report.columns.values()}
+    named = replace(report, columns=columns)
+    assert decoded(to_json(named)) == named
+
+
+def test_the_keys_of_the_document_are_as_documented(whole: Report) -> None:
+    found = document(whole)
+    assert " ".join(found) == (
+        "verdict rows duplicates columns performance label_coverage classes segments confusion calibration gains "
+        "dependence alerts rules notes positive guesses"
+    )
+    assert " ".join(found["columns"][0]) == "column role kind drift missing out_of_range unseen changes problem"
+    drift = "measure value threshold drifted p_value part reason distances p_values"
+    assert " ".join(found["columns"][0]["drift"]) == drift
+    assert " ".join(found["alerts"][0]) == "kind column measure value threshold message"
+    assert " ".join(found["dependence"]) == "measure value threshold drifted p_value problem reason pairs"
+    rule = RuleReport(
+        "low", Severity.PAGE, "accuracy", None, "accuracy < 1", State.OK, *[None] * 3, 0, 1.0, None, None, ""
+    )
+    ruled = document(replace(whole, rules=(rule,), positive=Positive("rain", True)))
+    keys = "rule severity measure column condition state value low high n threshold bound confidence reason"
+    assert " ".join(ruled["rules"][0]) == keys
+    assert ruled["positive"] == {"class": "rain", "guessed": True, "by": None, "doubt": None}
+
+
 # ---- as a page ---------------------------------------------------------------------------------------------
 
 VOID = {"meta"}
@@ -511,14 +569,13 @@ def test_the_page_shows_who_is_taken_for_whom_and_what_scores_are_worth(whole: R
 
 def test_of_many_classes_the_most_common_mix_ups_are_told() -> None:
     names = [f"class {at}" for at in range(30)]
-    right = {(name, name): (100, 100) for name in names}
-    wrong = {(names[at], names[0]): (3, 10 * at) for at in range(1, 30)}
+    right = [ConfusionCount(name, name, 100, 100) for name in names]
+    wrong = [ConfusionCount(names[at], names[0], 3, 10 * at) for at in range(1, 30)]
     report = report_of(
         [],
         {},
-        performance={"accuracy": measure(0.7, n=6000)},
-        reference_performance={"accuracy": measure(0.9, n=3000)},
-        curves=Curves(confusion=right | wrong),
+        performance={"accuracy": measure(0.7, 0.9, n=6000, rows_before=3000)},
+        confusion=(*right, *wrong),
     )
     page = Page(report.to_html())
     assert page.text.index("class 29") < page.text.index("class 20") and "class 19" not in page.text
@@ -576,14 +633,13 @@ def test_whatever_was_measured_there_is_a_page_and_a_text(
         )
     }
     ends = dict(zip(("low", "value", "high"), bounds, strict=True))
-    known = Measure("mae", **{key: None if key in lost else value for key, value in ends.items()}, n=3)
-    then = {} if "reference" in lost else {"mae": Measure("mae", **ends, n=3)}
+    then = None if "reference" in lost else MeasureReport(**ends, n=3)
+    known = ComparedMeasure(**{key: None if key in lost else value for key, value in ends.items()}, n=3, reference=then)
     report = report_of(
         [column(name)],
         profiles,
         performance={"mae": known},
-        reference_performance=then,
-        segments=(Segment(name, name, {"mae": known}, then), Segment(name, "", {}, then)),
+        segments=(SegmentReport(name, name, {"mae": known}), SegmentReport(name, "", {})),
     )
     text = report.to_html()
     Page(text)
@@ -602,7 +658,7 @@ def test_whatever_was_measured_there_is_a_page_and_a_text(
 def test_hours_are_drawn_in_their_order_and_none_is_lost(before: list[int], now: list[int], most: int | None) -> None:
     sides = [CategoricalColumn.of(pl.Series([f"{hour:02}" for hour in side])) for side in (before, now)]
     composite = tuple(CompositeColumn("datetime", side.rows, 0, {"hour of day": side}) for side in sides)
-    order = {"column": "order", "drift": {"part": "hour of day"}}
+    order = plain_column("order", Drift(part="hour of day"), BothSides(0.0, 0.0))
     bars = bars_for(order, {"order": (composite[0], composite[1])}, most)
     assert bars is not None
     assert list(bars.names) == sorted(bars.names)
@@ -616,7 +672,7 @@ def test_hours_are_drawn_in_their_order_and_none_is_lost(before: list[int], now:
 @given(st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=1), st.integers(2, 30))
 def test_categories_are_as_many_bars_as_there_is_room_for(values: list[str], most: int) -> None:
     side = CategoricalColumn.of(pl.Series(values))
-    bars = bars_for({"column": "letter", "drift": {"part": None}}, {"letter": (side, side)}, most)
+    bars = bars_for(plain_column("letter", Drift(), BothSides(0.0, 0.0)), {"letter": (side, side)}, most)
     assert bars is not None
     assert len(bars.names) <= most
     assert sum(bars.reference) == pytest.approx(1)
@@ -624,7 +680,7 @@ def test_categories_are_as_many_bars_as_there_is_room_for(values: list[str], mos
 
 def drawn(before: list[float], now: list[float]) -> Bars:
     sides = [NumericColumn.of(pl.Series(values)) for values in (before, now)]
-    bars = bars_for({"column": "p", "drift": {"part": None}}, {"p": (sides[0], sides[1])})
+    bars = bars_for(plain_column("p", Drift(), BothSides(0.0, 0.0)), {"p": (sides[0], sides[1])})
     assert bars is not None
     return bars
 

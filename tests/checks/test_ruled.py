@@ -96,9 +96,9 @@ def test_what_a_rule_cannot_judge_is_said_and_changes_nothing(folder: Path) -> N
 
 def test_without_a_column_of_labels_their_coverage_is_not_known() -> None:
     rule = Rule("unlabelled", "label_coverage", below=0.5)
-    assert checked(rows(200, 0.9).drop("y"), rule).rules[0].verdict.state is State.NODATA
+    assert checked(rows(200, 0.9).drop("y"), rule).rules[0].state is State.NODATA
     none = rows(200, 0.9).with_columns(y=pl.lit(None, pl.Int64))
-    assert checked(none, rule).rules[0].verdict.state is State.BREACH
+    assert checked(none, rule).rules[0].state is State.BREACH
 
 
 @given(
@@ -132,10 +132,10 @@ def test_a_file_is_judged_as_a_window_of_its_rows(
     performance = Classification.of(there["y"], there["p"], {}) if known else None
     measure = measures(performance, confidence=interval_confidence(rule), positive="1").get("accuracy")
     if measure is None or measure.n < min_samples or known < min_coverage * count:
-        assert found.verdict.state is State.NODATA
+        assert found.state is State.NODATA
     else:
-        assert found.verdict.state is judge(rule, measure).state
-        assert found.verdict.bound == pytest.approx(measure.high)
+        assert found.state is judge(rule, measure).state
+        assert found.bound == pytest.approx(measure.high)
 
 
 def test_rules_are_expressions_too_and_unknown_names_are_mistakes() -> None:
@@ -164,12 +164,12 @@ def test_rules_on_one_feature_name_it() -> None:
         ("gaps", "age", "missing.age"),
     ]
     assert alerts[0].value == report.columns["age"].drift.value
-    verdict = report.rules[1].verdict
+    verdict = report.rules[1]
     assert verdict.value == 0.25 and verdict.low is not None and verdict.high is not None
     assert verdict.low < 0.25 < verdict.high
     gone = checked(moved.drop("age"), drift, missing)
-    assert gone.rules[0].verdict.state is State.NODATA and "is gone" in gone.rules[0].verdict.reason
-    assert (gone.rules[1].verdict.state, gone.rules[1].verdict.value) == (State.BREACH, 1.0)
+    assert gone.rules[0].state is State.NODATA and "is gone" in gone.rules[0].reason
+    assert (gone.rules[1].state, gone.rules[1].value) == (State.BREACH, 1.0)
 
 
 @given(seed=st.integers(0, 10_000), above=st.floats(0.0, 0.3))
@@ -177,7 +177,7 @@ def test_rules_on_one_feature_name_it() -> None:
 def test_a_distance_that_chance_explains_is_no_breach(seed: int, above: float) -> None:
     """However low the threshold, and a small sample is always some way off."""
     report = checked(rows(60, 0.9, seed=seed), Rule("any", "drift.age", above=above))
-    drift, verdict = report.columns["age"].drift, report.rules[0].verdict
+    drift, verdict = report.columns["age"].drift, report.rules[0]
     assert verdict.value == drift.value and drift.p_value is not None and drift.value is not None
     by_chance = drift.p_value >= EffectThresholds().chance
     assert (verdict.state is State.BREACH) == (not by_chance and drift.value > above)
@@ -189,7 +189,5 @@ def test_a_distance_that_chance_explains_is_no_breach(seed: int, above: float) -
 def test_a_rule_on_a_part_of_the_rows_is_not_judged_on_all_of_them(part: dict[str, Any]) -> None:
     report = checked(rows(400, 0.5), Rule("low", "accuracy", below=0.9, **part))
     [rule] = report.rules
-    assert (
-        rule.verdict.state is State.NODATA and "`driftline serve` judges segments and versions" in rule.verdict.reason
-    )
+    assert rule.state is State.NODATA and "`driftline serve` judges segments and versions" in rule.reason
     assert report.alerts_of("rule") == ()

@@ -17,7 +17,7 @@ from driftline.checks.guesses import Said
 from driftline.checks.notes import require_times_read
 from driftline.checks.own import Own, own_measures, require_names
 from driftline.checks.reading import open_side, read_sides_alike
-from driftline.checks.report import Alert, ColumnReport, Report
+from driftline.checks.report import Report
 from driftline.checks.ruled import require_features, rules_of
 from driftline.checks.scan import Batches, Layout, SideProfile, read_sides
 from driftline.checks.schema import require_columns, schema_of, set_aside
@@ -28,6 +28,7 @@ from driftline.profiles import CategoricalColumn, Columns, NumericColumn, canoni
 from driftline.profiles.frame import FEATURE, other_class, score_columns
 from driftline.profiles.infer import CLASSES_OF_NUMBERS, INFERRED_CLASSES_LIMIT, named_in, too_many_classes
 from driftline.profiles.times import checked_time_format
+from driftline.results.check import Alert, ColumnReport
 from driftline.rules import Rule
 from driftline.sources.rows import StreamedRows
 from driftline.statistics import EffectThresholds

@@ -11,23 +11,35 @@ import polars as pl
 
 from driftline.checks.guesses import Said, guesses_on, positive_of
 from driftline.checks.notes import notes_on
-from driftline.checks.report import (
-    MOST_PAIRS,
-    Alert,
-    ColumnReport,
-    Curves,
-    Missing,
-    Report,
-    RowCounts,
-    Segment,
+from driftline.checks.performance import (
+    calibration_curves,
+    classes_report,
+    compared,
+    confusion_counts,
+    errors_of,
+    gain_curves,
+    measure_report,
+    measures_of,
+    segments_report,
 )
+from driftline.checks.report import Report
 from driftline.checks.ruled import judged, rule_alerts
 from driftline.checks.scan import REPEATED_LEAST
 from driftline.checks.sides import Comparison
 from driftline.events import Kind, Schema, Task
 from driftline.lookalikes import differs_by, pairs, shown, shown_all
-from driftline.profiles import Classification, Column, NumericColumn, Performance, Regression, kind_of
+from driftline.profiles import Column, Performance, Regression, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
+from driftline.results.check import (
+    Alert,
+    BothSides,
+    ColumnReport,
+    DependenceReport,
+    Drift,
+    RelationChange,
+    RuleAlert,
+    Shares,
+)
 from driftline.rules import Rule
 from driftline.sources.own import Replicates
 from driftline.statistics import (
@@ -35,19 +47,15 @@ from driftline.statistics import (
     Better,
     ColumnDrift,
     Measure,
-    calibration_bins,
     compare_columns,
     difference,
-    gains,
     label_coverage,
     least_change,
-    measures,
-    measures_by_class,
     wilson,
     worst_first,
 )
 from driftline.statistics.bootstrap import measure_of
-from driftline.statistics.catalogue import headlines, lower_is_better
+from driftline.statistics.catalogue import lower_is_better
 from driftline.statistics.correlation_change import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
 from driftline.statistics.performance import size_of
@@ -93,43 +101,44 @@ def report_of(
     drifts |= _renamed(drifts, [name for name in drifts if name not in sides.types_now], new)
     if label is not None and unlabelled is not None:
         drifts[label] = unlabelled
-    columns = {drift.column: _column(drift, sides) for drift in worst_first(drifts.values())}
+    drifts = {drift.column: drift for drift in worst_first(drifts.values())}
+    columns = {name: _column(drift, sides) for name, drift in drifts.items()}
     before, now = sides.before.profile, sides.now.profile
-    segments = _segments(sides)
-    was, became = _measures(sides, before.performance), _measures(sides, now.performance)
-    lost = {name: column for name, column in columns.items() if column.drift.is_lost}  # explains what else went wrong
+    was, became = measures_of(sides, before.performance), measures_of(sides, now.performance)
+    lost = {name: drift for name, drift in drifts.items() if drift.is_lost}  # explains what else went wrong
     became |= {name: measure_of(name, found) for name, found in own.items()}
-    verdicts = judged(rules, sides, columns, own)
-    alerts = (
-        *rule_alerts(verdicts),
-        *_drift_alerts(lost, sides),
+    evaluated = judged(rules, sides, drifts, own)
+    alerts: tuple[Alert | RuleAlert, ...] = (
+        *rule_alerts(evaluated),
+        *_drift_alerts(lost, columns, sides),
         *_performance_alerts(sides, before.performance, now.performance),
         *_segment_alerts(sides),
-        *_drift_alerts({name: column for name, column in columns.items() if name not in lost}, sides),
+        *_drift_alerts({name: drift for name, drift in drifts.items() if name not in lost}, columns, sides),
         *_dependence_alerts(dependence),
         *_repeated_alerts(sides),
     )
     return Report(
         verdict="alert" if alerts else "ok",
-        rows=RowCounts(sides.before.rows, sides.now.rows),
+        rows=BothSides(sides.before.rows, sides.now.rows),
+        duplicates=BothSides(sides.before.repeated, sides.now.repeated),
         columns=columns,
-        performance=became or None,
-        reference_performance=was or None,
-        label_coverage=label_coverage(now.labelled, sides.now.rows)
+        performance=compared(became, was) or None,
+        label_coverage=measure_report(label_coverage(now.labelled, sides.now.rows))
         if label is not None and label in sides.types_now
         else None,
+        classes=classes_report(sides, before.performance, now.performance),
+        segments=segments_report(sides),
+        confusion=confusion_counts(before.performance, now.performance),
+        calibration=calibration_curves(before.performance, now.performance, sides.layout.schema.positive),
+        gains=gain_curves(before.performance, now.performance, sides.layout.schema.positive),
+        dependence=None if dependence is None else _relations(dependence),
         alerts=alerts,
-        profiles={name: (reference.get(name), current.get(name)) for name in columns},
-        duplicates=Missing(sides.before.repeated, sides.now.repeated),
-        classes=measures_by_class(now.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
-        reference_classes=measures_by_class(before.performance) if sides.layout.schema.task is Task.MULTICLASS else {},
-        segments=segments,
-        dependence=dependence,
+        rules=evaluated,
         notes=notes_on(sides, new, drifts),
         positive=positive_of(sides, said, was, became),
         guesses=guesses_on(sides, schema, said, relations=dependence is not None and dependence.value is not None),
-        curves=_curves(before.performance, now.performance, sides.layout.schema.positive),
-        rules=verdicts,
+        profiles={name: (reference.get(name), current.get(name)) for name in columns},
+        errors=errors_of(before.performance, now.performance),
     )
 
 
@@ -194,9 +203,9 @@ def _renamed(drifts: Mapping[str, ColumnDrift], gone: Iterable[str], new: Iterab
 
 def _column(drift: ColumnDrift, sides: Comparison) -> ColumnReport:
     role = sides.role(drift.column)
-    missing = Missing(drift.missing_reference, drift.missing_current)
+    missing: Shares = BothSides(drift.missing_reference, drift.missing_current)
     if role in ("label", "score"):
-        missing = Missing(
+        missing = BothSides(
             sides.before.missing(drift.column) if drift.column in sides.types_before else None,
             sides.now.missing(drift.column) if drift.column in sides.types_now else None,
         )
@@ -204,31 +213,36 @@ def _column(drift: ColumnDrift, sides: Comparison) -> ColumnReport:
     changes = drift.changes if drift.drifted or (drift.p_value is not None and drift.p_value < 0.01) else ()
     mistyped = sides.now.mistyped[drift.column] / max(sides.now.rows, 1) if role == "feature" else 0.0
     return ColumnReport(
-        drift.column,
-        role,
-        drift.kind,
-        drift,
-        missing,
-        drift.problem,
-        ((f"{percent(mistyped)} are texts, no numbers",) if mistyped else ()) + changes,
+        column=drift.column,
+        role=role,
+        kind=drift.kind,
+        drift=Drift(
+            measure=drift.measure or None,
+            value=drift.value,
+            threshold=drift.threshold,
+            drifted=drift.drifted,
+            p_value=drift.p_value,
+            part=drift.part or None,
+            reason=drift.reason,
+            distances=drift.distances,
+            p_values=drift.p_values,
+        ),
+        missing=missing,
         out_of_range=drift.out_of_range,
         unseen=drift.unseen if drift.kind == Kind.CATEGORICAL.value and measured else None,
+        changes=((f"{percent(mistyped)} are texts, no numbers",) if mistyped else ()) + changes,
+        problem=drift.problem or None,
     )
 
 
-def _measures(
-    sides: Comparison, performance: Performance | None, confidence: float = 0.95, names: Iterable[str] | None = None
-) -> dict[str, Measure]:
-    positive, naive = sides.layout.schema.positive, sides.before.naive
-    return measures(performance, confidence=confidence, positive=positive, names=names, naive=naive)
-
-
-def _drift_alerts(columns: Mapping[str, ColumnReport], sides: Comparison) -> list[Alert]:
+def _drift_alerts(
+    drifts: Mapping[str, ColumnDrift], columns: Mapping[str, ColumnReport], sides: Comparison
+) -> list[Alert]:
     found: list[Alert] = []
-    told = shown_all(columns)
-    for name, report in columns.items():
-        drift, subject = report.drift, f"{report.role} {told[name]}"
-        words = "; ".join(report.changes) or drift.reason
+    told = shown_all(drifts)
+    for name, drift in drifts.items():
+        subject = f"{columns[name].role} {told[name]}"
+        words = "; ".join(columns[name].changes) or drift.reason
         if drift.drifted and drift.value is None:
             found.append(Alert("quality", name, drift.measure, None, drift.threshold, f"{subject} {drift.reason}"))
         elif drift.drifted and drift.measure == "missing":
@@ -269,7 +283,7 @@ def _performance_alerts(
     """
     judged = [spec for spec in CATALOGUE.values() if spec.judged]
     names = [spec.name for spec in judged]
-    before, now = (_measures(sides, side, sure, names=names) for side in (reference, current))
+    before, now = (measures_of(sides, side, sure, names=names) for side in (reference, current))
     mae = before["mae"].value if "mae" in before else None
     found = []
     for spec in judged:
@@ -304,49 +318,6 @@ def _bias_alerts(was: _Ends, became: _Ends, mae: float | None, where: str, colum
     ways = ["too low" if value < 0 else "too high" for value in (became[0], was[0])]
     message = f"bias{where}: predictions are {ways[0]} by {told[0]}; on the reference they were {ways[1]} by {told[1]}"
     return [Alert("performance", column, "bias", became[0], math.copysign(sizes[0][0] + least, became[0]), message)]
-
-
-def _curves(reference: Performance | None, current: Performance | None, positive: str | None) -> Curves:
-    if isinstance(current, Regression):
-        before = reference if isinstance(reference, Regression) else Regression()
-        return Curves(errors=(_errors(before), _errors(current)))
-    if not isinstance(current, Classification):
-        return Curves()
-    was = reference if isinstance(reference, Classification) else Classification()
-    rows = {
-        pair: (was.confusion.get(pair, 0), current.confusion.get(pair, 0))
-        for pair in sorted(was.confusion.keys() | current.confusion.keys())
-    }
-    confusion = dict(sorted(rows.items(), key=lambda counted: -max(counted[1]))[:MOST_PAIRS])
-    if positive is None:
-        return Curves(confusion)
-    return Curves(
-        confusion,
-        (calibration_bins(was, positive), calibration_bins(current, positive)),
-        (gains(was, positive), gains(current, positive)),
-    )
-
-
-def _errors(performance: Regression) -> NumericColumn:
-    """The errors as a column, which ends where their outermost cells do."""
-    errors = performance.residuals
-    low, high = errors.quantile_bounds(0.0), errors.quantile_bounds(1.0)
-    if low is None or high is None:
-        return NumericColumn()
-    return NumericColumn(errors.count, smallest=low[0], largest=high[1], sketch=errors)
-
-
-def _segments(sides: Comparison) -> tuple[Segment, ...]:
-    return tuple(
-        Segment(
-            column,
-            value,
-            _measures(sides, performance, names=headlines()),
-            _measures(sides, sides.before.segments.get(column, {}).get(value), names=headlines()),
-        )
-        for column, values in sides.now.segments.items()
-        for value, performance in sorted(values.items())
-    )
 
 
 def _segment_alerts(sides: Comparison) -> list[Alert]:
@@ -390,6 +361,22 @@ def _dependence(sides: Comparison, multivariate: str) -> Dependence | None:
 
         return domain_classifier(*frames)
     return compare_dependence(*frames)
+
+
+def _relations(found: Dependence) -> DependenceReport:
+    return DependenceReport(
+        found.measure,
+        found.value,
+        found.threshold,
+        found.drifted,
+        found.p_value,
+        found.problem or None,
+        found.reason,
+        tuple(
+            RelationChange(pair.columns, pair.labels, pair.reference, pair.current, pair.p_value)
+            for pair in found.pairs
+        ),
+    )
 
 
 def _dependence_alerts(dependence: Dependence | None) -> list[Alert]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from driftline.checks.labelled import MISSING_TOLD
-from driftline.checks.report import Positive
 from driftline.checks.scan import SPACED_ROWS
 from driftline.checks.sides import Comparison
 from driftline.events import MISSING_TEXTS, Kind, Schema, Task, guess_positive
@@ -17,6 +16,7 @@ from driftline.profiles import Classification, kind_of
 from driftline.profiles.frame import other_class
 from driftline.profiles.infer import named_in
 from driftline.profiles.usual_names import listed, unplayed, unplayed_words
+from driftline.results.check import Positive
 from driftline.statistics import Measure
 from driftline.statistics.doubt import doubt_of, doubtful
 from driftline.text.numbers import percent
@@ -139,7 +139,7 @@ def positive_of(
     if doubtful(reference.get("roc_auc"), current.get("roc_auc")):
         found = doubt_of(current["roc_auc"], schema.positive, other, sides.columns.score, said=said.positive)
         doubt = found.for_command
-    return Positive(schema.positive, not said.positive, by, doubt)
+    return Positive(schema.positive, not said.positive, by or None, doubt or None)
 
 
 def parts_unplayed(sides: Comparison) -> list[str]:

@@ -1,13 +1,15 @@
-"""Rules on a check: the current rows are one window, judged as `driftline serve` judges its windows."""
+"""Rules on a check: the current rows are one window, evaluated as `driftline serve` evaluates its windows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from driftline.checks.report import Alert, ColumnReport, RuleReport
+from msgspec import structs
+
 from driftline.checks.sides import Comparison
 from driftline.errors import UnknownNameError
+from driftline.results.check import RuleAlert, RuleReport
 from driftline.rules import Rule, State, Verdict, WindowFacts, parse_expression, verdict_on
 from driftline.rules.topic import OF_FEATURES, feature_measure
 from driftline.sources.own import Replicates
@@ -47,24 +49,23 @@ def require_features(rules: Iterable[Rule], features: Iterable[str]) -> None:
 
 
 def judged(
-    rules: Sequence[Rule], sides: Comparison, columns: Mapping[str, ColumnReport], own: Mapping[str, Replicates]
+    rules: Sequence[Rule], sides: Comparison, drifts: Mapping[str, ColumnDrift], own: Mapping[str, Replicates]
 ) -> tuple[RuleReport, ...]:
-    """What each rule says of the current rows, in the order of the rules."""
+    """Evaluate each rule on the current rows; the reports are in the order of the rules."""
     if not rules:
         return ()
-    of = {name: report.drift for name, report in columns.items()}
     facts = WindowFacts(
         sides.now.profile,
-        features={name: _reasoned(of[name]) for name, report in columns.items() if report.role == "feature"},
-        prediction=_of(sides.columns.prediction, of),
-        label=_of(sides.columns.label, of),
+        features={name: _reasoned(drift) for name, drift in drifts.items() if sides.role(name) == "feature"},
+        prediction=_of(sides.columns.prediction, drifts),
+        label=_of(sides.columns.label, drifts),
         positive=sides.layout.schema.positive,
         chance=sides.floors.chance,
         naive=sides.before.naive,
         own=own,
     )
     labelled = sides.columns.label in sides.types_now
-    return tuple(RuleReport(rule, _verdict(rule, facts, labelled=labelled)) for rule in rules)
+    return tuple(_report(rule, _verdict(rule, facts, labelled=labelled)) for rule in rules)
 
 
 def _of(column: str | None, drifts: Mapping[str, ColumnDrift]) -> ColumnDrift | None:
@@ -86,15 +87,34 @@ def _verdict(rule: Rule, facts: WindowFacts, *, labelled: bool) -> Verdict:
     return replace(verdict, state=State.NODATA, value=None, low=None, high=None, bound=None, n=0, reason=reason)
 
 
-def rule_alerts(rules: Iterable[RuleReport]) -> list[Alert]:
-    """The alerts of the rules that are in breach, the most severe first."""
-    breached = [one for one in rules if one.verdict.state is State.BREACH]
-    return [_alert(one) for one in sorted(breached, key=lambda one: one.rule.severity.rank)]
+def _report(rule: Rule, verdict: Verdict) -> RuleReport:
+    found = feature_measure(rule.measure)
+    return RuleReport(
+        rule=rule.name,
+        severity=rule.severity,
+        measure=rule.measure,
+        column=None if found is None else found[1],
+        condition=rule.condition,
+        state=verdict.state,
+        value=verdict.value,
+        low=verdict.low,
+        high=verdict.high,
+        n=verdict.n,
+        threshold=verdict.threshold,
+        bound=verdict.bound,
+        confidence=verdict.confidence,
+        reason=verdict.reason,
+    )
 
 
-def _alert(found: RuleReport) -> Alert:
-    rule, verdict = found.rule, found.verdict
-    message = f"rule {rule.name} ({rule.severity}): {verdict.reason}"
-    if verdict.low is not None and verdict.high is not None:
-        message += f"; 95 % interval {figure(verdict.low)} to {figure(verdict.high)}"
-    return Alert("rule", found.column, rule.measure, verdict.value, verdict.threshold, message, found)
+def rule_alerts(rules: Iterable[RuleReport]) -> list[RuleAlert]:
+    """Return the alerts of the rules that are in breach, the most severe first."""
+    breached = [one for one in rules if one.state is State.BREACH]
+    return [_alert(one) for one in sorted(breached, key=lambda one: one.severity.rank)]
+
+
+def _alert(found: RuleReport) -> RuleAlert:
+    message = f"rule {found.rule} ({found.severity}): {found.reason}"
+    if found.low is not None and found.high is not None:
+        message += f"; 95 % interval {figure(found.low)} to {figure(found.high)}"
+    return RuleAlert(**structs.asdict(found), message=message)

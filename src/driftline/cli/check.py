@@ -104,7 +104,7 @@ def command(
     alerts, 2 when the input cannot be used.
     """
     from driftline.checks.api import check
-    from driftline.checks.report import kinds_of_alerts
+    from driftline.results.check import kinds_of_alerts
 
     kinds = kinds_of_alerts(kind.strip() for kinds in fail_on for kind in kinds.split(","))
     settings = _configured(config, model)
@@ -218,7 +218,7 @@ def _print(report: Report, html: Path | None) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     if console.width < 1:  # COLUMNS=0, which some use for "unknown"; nothing would be shown
         console.width = 80
-    for part in renderables(report.to_dict(), report.profiles, encoding=encoding):
+    for part in renderables(report, report.profiles, encoding=encoding):
         console.print(part)
     if html is not None:
         console.print(f"\nThe report with its charts: {cleaned(str(html))}")

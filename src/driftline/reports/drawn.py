@@ -1,12 +1,12 @@
-"""Which bars a column of a check's report is drawn with."""
+"""Choose the bars that a column of a check's report is drawn with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from driftline.profiles import Column
 from driftline.reports.bars import Bars, bars_of
+from driftline.results.check import ColumnReport
 
 Profiles = Mapping[str, tuple[Column | None, Column | None]]
 
@@ -16,14 +16,14 @@ _ORDERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def bars_for(column: Mapping[str, Any], profiles: Profiles, most: int | None = None) -> Bars | None:
-    """The bars of a column of a report's document, at most so many; None where there is nothing to draw.
+def bars_for(column: ColumnReport, profiles: Profiles, most: int | None = None) -> Bars | None:
+    """Return the bars of a column of a report, at most ``most``; None where there is nothing to draw.
 
-    Hours and weekdays come in their own order, hours several to a bar where there is no room for each; other
-    categories come by their share, the last bar being all the others.
+    Hours and weekdays are in their own order, several hours to a bar where there is no room for each; other categories
+    are ordered by their share, and the last bar holds all that have none of their own.
     """
-    before, now = profiles.get(column["column"], (None, None))
-    part = column["drift"]["part"]
+    before, now = profiles.get(column.column, (None, None))
+    part = column.drift.part
     order = _ORDERS.get(part or "")
     if order is not None:
         bars = bars_of(before, now, part=part, bars=len(order))

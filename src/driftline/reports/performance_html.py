@@ -1,12 +1,13 @@
-"""How predictions and labels go together, for the page of a check: who is taken for whom, and what scores are worth."""
+"""Draw how predictions match labels, for the page of a check: the confusion matrix, calibration and gain."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from driftline.charts.shapes import Scale, polyline
 from driftline.charts.svg import coordinate
+from driftline.results.check import BothSides, CalibrationPoint, ConfusionCount
 from driftline.text.numbers import figure, percent
 
 MATRIX_CLASSES = 10
@@ -58,12 +59,12 @@ class Plot(NamedTuple):
     bars: tuple[tuple[str, str, str], ...] = ()
 
 
-def matrix(confusion: Sequence[Mapping[str, Any]] | None) -> Matrix | None:
-    """The table of all pairs; None where there are none, or more classes than can be read."""
-    names = _classes(confusion or ())
+def matrix(confusion: Sequence[ConfusionCount]) -> Matrix | None:
+    """Return the table of all pairs; None where there are none, or more than `MATRIX_CLASSES` classes."""
+    names = _classes(confusion)
     if not confusion or len(names) > MATRIX_CLASSES:
         return None
-    counts = {(pair["label"], pair["prediction"]): pair for pair in confusion}
+    counts = {(pair.label, pair.prediction): pair for pair in confusion}
     totals = {name: _total(counts, name) for name in names}
     return Matrix(
         names,
@@ -74,50 +75,53 @@ def matrix(confusion: Sequence[Mapping[str, Any]] | None) -> Matrix | None:
     )
 
 
-def mix_ups(confusion: Sequence[Mapping[str, Any]] | None, reference: int, current: int) -> tuple[MixUp, ...]:
-    """The most common mix-ups of many classes, of so many labelled rows; empty where there is a table."""
-    if not confusion or len(_classes(confusion)) <= MATRIX_CLASSES:
+def mix_ups(confusion: Sequence[ConfusionCount], reference: int, current: int) -> tuple[MixUp, ...]:
+    """Return the most common mix-ups of many classes; empty where there is a `matrix`.
+
+    ``reference`` and ``current`` are how many labelled rows each side has.
+    """
+    if len(_classes(confusion)) <= MATRIX_CLASSES:
         return ()
-    wrong = [pair for pair in confusion if pair["label"] != pair["prediction"] and pair["current"]]
+    wrong = [pair for pair in confusion if pair.label != pair.prediction and pair.current]
     return tuple(
         MixUp(
-            pair["label"],
-            pair["prediction"],
-            percent(pair["reference"] / reference) if reference else "–",
-            percent(pair["current"] / current),
+            pair.label,
+            pair.prediction,
+            percent(pair.reference / reference) if reference else "–",
+            percent(pair.current / current),
         )
-        for pair in sorted(wrong, key=lambda pair: -pair["current"])[:_MIX_UPS]
+        for pair in sorted(wrong, key=lambda pair: -pair.current)[:_MIX_UPS]
     )
 
 
-def calibration(document: Mapping[str, Any] | None) -> Plot | None:
-    """Share of positive rows over score, with the interval of each share now; None without scores."""
-    if document is None or not document["current"]:
+def calibration(curves: BothSides[tuple[CalibrationPoint, ...] | None] | None) -> Plot | None:
+    """Draw the share of positive rows over the score, with the current shares' intervals; None without scores."""
+    if curves is None or not curves.current:
         return None
-    now, before = document["current"], document["reference"] or []
+    now, before = curves.current, curves.reference or ()
     before = before if len(before) > 1 else 2 * before  # a line needs two points
-    farthest = max(now, key=lambda one: abs(one["share"] - one["score"]))
+    farthest = max(now, key=lambda one: abs(one.share - one.score))
     return Plot(
-        f"Where the score is {figure(farthest['score'])}, {percent(farthest['share'])} of the rows are positive "
-        f"(interval {percent(farthest['low'])} to {percent(farthest['high'])})",
-        _points((one["score"], one["share"]) for one in before),
-        _points((one["score"], one["share"]) for one in now),
+        f"Where the score is {figure(farthest.score)}, {percent(farthest.share)} of the rows are positive "
+        f"(interval {percent(farthest.low)} to {percent(farthest.high)})",
+        _points((one.score, one.share) for one in before),
+        _points((one.score, one.share) for one in now),
         tuple(
             (
-                *_place(one["score"], one["share"]),
-                f"score {figure(one['score'])}: {percent(one['share'])} of {one['rows']:,} rows",
+                *_place(one.score, one.share),
+                f"score {figure(one.score)}: {percent(one.share)} of {one.rows:,} rows",
             )
             for one in now
         ),
-        tuple((_x(one["score"]), _y(one["low"]), _y(one["high"])) for one in now),
+        tuple((_x(one.score), _y(one.low), _y(one.high)) for one in now),
     )
 
 
-def gain(document: Mapping[str, Any] | None) -> Plot | None:
-    """Share of the positive rows found over the share of rows with the highest scores; None without scores."""
-    if document is None or not document["current"]:
+def gain(curves: BothSides[tuple[float, ...] | None] | None) -> Plot | None:
+    """Draw the share of positive rows found over the share of rows with the highest scores; None without scores."""
+    if curves is None or not curves.current:
         return None
-    now, before = document["current"], document["reference"]
+    now, before = curves.current, curves.reference
     was = f", {percent(before[0])} on the reference" if before else ""
     return Plot(
         f"The tenth of rows with the highest scores has {percent(now[0])} of the positive ones{was}",
@@ -133,17 +137,17 @@ def gain(document: Mapping[str, Any] | None) -> Plot | None:
     )
 
 
-def _classes(confusion: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    return tuple(sorted({pair[key] for pair in confusion for key in ("label", "prediction")}))
+def _classes(confusion: Iterable[ConfusionCount]) -> tuple[str, ...]:
+    return tuple(sorted({name for pair in confusion for name in (pair.label, pair.prediction)}))
 
 
-def _total(counts: Mapping[tuple[str, str], Mapping[str, Any]], label: str) -> tuple[int, int]:
+def _total(counts: Mapping[tuple[str, str], ConfusionCount], label: str) -> tuple[int, int]:
     own = [pair for (name, _), pair in counts.items() if name == label]
-    return sum(pair["reference"] for pair in own), sum(pair["current"] for pair in own)
+    return sum(pair.reference for pair in own), sum(pair.current for pair in own)
 
 
-def _cell(pair: Mapping[str, Any] | None, total: tuple[int, int], right: bool) -> Cell:
-    was, now = (pair["reference"], pair["current"]) if pair else (0, 0)
+def _cell(pair: ConfusionCount | None, total: tuple[int, int], right: bool) -> Cell:
+    was, now = (pair.reference, pair.current) if pair else (0, 0)
     share = now / total[1] if total[1] else 0.0
     return Cell(
         now,

@@ -1,12 +1,14 @@
-"""One self-contained page of a check: inline styles and SVG, no scripts, nothing from the network."""
+"""The report of a check as one self-contained page: inline styles and SVG, no scripts, nothing from the network."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import structs
 
 from driftline.charts import shapes
 from driftline.charts.shapes import Scale
@@ -16,7 +18,8 @@ from driftline.profiles import NumericColumn
 from driftline.reports import performance_html
 from driftline.reports.bars import Bars, bars_of
 from driftline.reports.drawn import Profiles, bars_for
-from driftline.reports.words import RULE_STATES, cleaned, is_worse, parts_of, problems
+from driftline.reports.words import RULE_STATES, classes_of, cleaned, is_worse, problems, segments_of
+from driftline.results.check import CheckReport, ComparedMeasure, ConfusionCount, Performance
 from driftline.statistics import DISTANCES, TESTS
 from driftline.text.numbers import count, effect, figure, level, p_in_table, percent, percents
 
@@ -60,7 +63,7 @@ class Part(NamedTuple):
     """A segment or a class: its name, its measures in the order of the table's, and whether any is worse."""
 
     name: str
-    measures: tuple[Mapping[str, Any] | None, ...]
+    measures: tuple[ComparedMeasure | None, ...]
     worse: tuple[bool, ...]
 
 
@@ -104,31 +107,33 @@ def _shown(value: Any) -> Any:
 
 
 def render(
-    document: Mapping[str, Any],
+    report: CheckReport,
     profiles: Profiles,
     errors: tuple[NumericColumn, NumericColumn] | None = None,
 ) -> str:
-    """The page of a report: its JSON document, the profiles of its columns, and a regression's errors on both sides.
+    """Return the page of a report, with the profiles of its columns and a regression's errors on both sides.
 
     Columns that drifted have a card each, the others are rows of a folded table; charts are drawn for those and for
     the first `QUIET_CHARTS` of these, so that a page of a thousand columns stays small.
     """
-    loud = [column for column in document["columns"] if column["drift"]["drifted"]]
-    quiet = [column for column in document["columns"] if not column["drift"]["drifted"]]
+    columns = [*report.columns.values()]
+    loud = [column for column in columns if column.drift.drifted]
+    quiet = [column for column in columns if not column.drift.drifted]
     charts, small = {}, {}
     for at, column in enumerate(loud):
         if bars := bars_for(column, profiles):
-            charts[column["column"]] = _chart(column["column"], bars, hovered=at < HOVERED_CHARTS)
+            charts[column.column] = _chart(column.column, bars, hovered=at < HOVERED_CHARTS)
     for column in quiet[:QUIET_CHARTS]:
         if bars := bars_for(column, profiles, _SMALL_BARS):
-            small[column["column"]] = _paths(column["column"], bars, _SMALL_WIDTH, _SMALL_HEIGHT)
-    performance = document["performance"] or {}
-    confusion = _told_confusion(document["confusion"])
+            small[column.column] = _paths(column.column, bars, _SMALL_WIDTH, _SMALL_HEIGHT)
+    performance = report.performance or {}
+    confusion = _told_confusion(report.confusion or ())
     error_bars = bars_of(*errors) if errors is not None else None
     return _template().render(
-        report=document,
+        report=report,
+        columns=columns,
         loud=loud,
-        told=shown_all(column["column"] for column in document["columns"]),
+        told=shown_all(report.columns),
         quiet=quiet,
         charts=charts,
         small=small,
@@ -136,18 +141,18 @@ def render(
         problems=problems(performance),
         matrix=performance_html.matrix(confusion),
         mix_ups=performance_html.mix_ups(confusion, *_labelled(performance)),
-        calibration=performance_html.calibration(document["calibration"]),
-        gain=performance_html.gain(document["gains"]),
+        calibration=performance_html.calibration(report.calibration),
+        gain=performance_html.gain(report.gains),
         errors=_paths("errors", error_bars, _WIDTH, _HEIGHT) if error_bars else None,
-        measured=[column for column in document["columns"] if column["drift"]["distances"]],
+        measured=[column for column in columns if column.drift.distances],
         distances=tuple(DISTANCES),
         tests=tuple(TESTS),
         worse={name for name, measure in performance.items() if is_worse(name, measure, performance)},
         tables=[
             table
             for table in (
-                _parts("Segments", "segment", parts_of(document, "segments")),
-                _parts("Classes", "class", parts_of(document, "classes")),
+                _parts("Segments", "segment", segments_of(report)),
+                _parts("Classes", "class", classes_of(report)),
             )
             if table.parts
         ],
@@ -157,11 +162,10 @@ def render(
     )
 
 
-def _told_confusion(confusion: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]] | None:
-    """The pairs of label and prediction with class names that can be told apart."""
-    told = shown_all(pair[key] for pair in confusion or () for key in ("label", "prediction"))
-    named = [{**pair, "label": told[pair["label"]], "prediction": told[pair["prediction"]]} for pair in confusion or ()]
-    return named or None
+def _told_confusion(confusion: Sequence[ConfusionCount]) -> list[ConfusionCount]:
+    """The pairs of label and prediction, with class names that look alike in quotes."""
+    told = shown_all(name for pair in confusion for name in (pair.label, pair.prediction))
+    return [structs.replace(pair, label=told[pair.label], prediction=told[pair.prediction]) for pair in confusion]
 
 
 # ---- distributions -----------------------------------------------------------------------------------------
@@ -226,16 +230,16 @@ def _short(name: str) -> str:
 # ---- performance -------------------------------------------------------------------------------------------
 
 
-def _whiskers(performance: Mapping[str, Any]) -> dict[str, Whisker]:
+def _whiskers(performance: Performance) -> dict[str, Whisker]:
     """Where the measures of performance lie on an axis from the least to the greatest of both sides' intervals."""
     found = {}
     for name, measure in performance.items():
-        before = measure["reference"]
+        before = measure.reference
         if before is None:
             continue
-        sides = [[side[key] for key in ("low", "value", "high")] for side in (before, measure)]
+        sides = [[end for end in (side.low, side.value, side.high) if end is not None] for side in (before, measure)]
         ends = [*sides[0], *sides[1]]
-        if None in ends:
+        if len(ends) < 6:
             continue
         scale = Scale(min(ends), max(ends), 0.0, _WHISKER)
         if 0 < scale.high - scale.low < _WIDEST:
@@ -243,18 +247,17 @@ def _whiskers(performance: Mapping[str, Any]) -> dict[str, Whisker]:
     return found
 
 
-def _labelled(performance: Mapping[str, Any]) -> tuple[int, int]:
+def _labelled(performance: Performance) -> tuple[int, int]:
     """How many labelled rows each side has, reference first."""
     accuracy = performance.get("accuracy")
     if accuracy is None:
         return 0, 0
-    before = accuracy["reference"]
-    return 0 if before is None else before["n"], accuracy["n"]
+    return 0 if accuracy.reference is None else accuracy.reference.n, accuracy.n
 
 
-def _parts(title: str, word: str, parts: Sequence[tuple[str, Mapping[str, Any]]]) -> Parts:
+def _parts(title: str, word: str, parts: Sequence[tuple[str, Performance]]) -> Parts:
     """Only measures that some part has a value of have a column."""
-    names = tuple(dict.fromkeys(name for _, some in parts for name, one in some.items() if one["value"] is not None))
+    names = tuple(dict.fromkeys(name for _, some in parts for name, one in some.items() if one.value is not None))
     rows = [
         Part(
             where,

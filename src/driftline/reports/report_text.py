@@ -1,11 +1,10 @@
-"""A check in a terminal: the verdict, the worst columns with both distributions, performance, and what else is."""
+"""The report of a check in a terminal: the verdict, the columns that drifted most, performance, rules and notes."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -13,7 +12,28 @@ from rich.text import Text
 
 from driftline.lookalikes import shown_all
 from driftline.reports.drawn import Profiles, bars_for
-from driftline.reports.words import RULE_STATES, cleaned, fallen, figures_of, is_compared, is_worse, parts_of, problems
+from driftline.reports.words import (
+    RULE_STATES,
+    classes_of,
+    cleaned,
+    fallen,
+    figures_of,
+    is_compared,
+    is_worse,
+    problems,
+    segments_of,
+)
+from driftline.results.check import (
+    CheckReport,
+    ColumnReport,
+    ComparedMeasure,
+    DependenceReport,
+    Drift,
+    MeasureReport,
+    Performance,
+    RuleReport,
+)
+from driftline.rules import State
 from driftline.text.numbers import effect, level, percent, percents
 
 ROWS_SHOWN = 20
@@ -72,58 +92,58 @@ def _writes(encoding: str, text: str) -> bool:
     return True
 
 
-def renderables(report: Mapping[str, Any], profiles: Profiles, *, encoding: str = "utf-8") -> Iterator[RenderableType]:
-    """The parts of a report's page in a terminal, top to bottom, from its JSON document and its columns' profiles.
+def renderables(report: CheckReport, profiles: Profiles, *, encoding: str = "utf-8") -> Iterator[RenderableType]:
+    """Yield the parts of a report for a terminal, top to bottom; ``profiles`` are those of its columns.
 
-    Only signs of the ``encoding`` are used.
+    Only characters of the ``encoding`` are used.
     """
     signs = Signs(encoding)
     yield from _verdict(report, profiles, signs)
-    yield from _columns(report["columns"], profiles, signs)
+    yield from _columns([*report.columns.values()], profiles, signs)
     yield from _performance(report, signs)
-    yield from _rules(report["rules"], signs)
-    yield from _parts(report, "segments", "segment", signs)
-    yield from _parts(report, "classes", "class", signs)
-    yield from _dependence(report["dependence"], signs)
+    yield from _rules(report.rules, signs)
+    yield from _parts(segments_of(report), "segments", "segment", signs)
+    yield from _parts(classes_of(report), "classes", "class", signs)
+    yield from _dependence(report.dependence, signs)
     yield from _remarks(report, signs)
 
 
-def _verdict(report: Mapping[str, Any], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
-    count = len(report["alerts"])
+def _verdict(report: CheckReport, profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
+    count = len(report.alerts)
     verdict = f"ALERT: {count} alert{'s' if count > 1 else ''} found" if count else "OK: no alert"
     yield Text(verdict, "bold red" if count else "bold green")
-    drifted = sum(_drifted(column) for column in report["columns"])
-    rows = report["rows"]
+    drifted = sum(_drifted(column) for column in report.columns.values())
+    rows = report.rows
     yield Text(
-        f"{rows['current']:,} current rows against {rows['reference']:,} of the reference; "
-        f"{drifted} of {len(report['columns'])} columns drifted"
+        f"{rows.current:,} current rows against {rows.reference:,} of the reference; "
+        f"{drifted} of {len(report.columns)} columns drifted"
     )
-    silent = sum(rule["state"] == "nodata" for rule in report["rules"])
+    silent = sum(rule.state is State.NODATA for rule in report.rules)
     if silent:
-        yield Text(f"{silent} of {len(report['rules'])} rules could not be judged, see below", "yellow")
-    if report["positive"] is not None and report["positive"]["doubt"]:
-        yield signs.text(report["positive"]["doubt"], "bold yellow")
+        yield Text(f"{silent} of {len(report.rules)} rules could not be judged, see below", "yellow")
+    if report.positive is not None and report.positive.doubt:
+        yield signs.text(report.positive.doubt, "bold yellow")
     told = ("performance", "rule")
-    alerts = [alert for alert in report["alerts"] if alert["kind"] in told or alert["column"] not in profiles]
+    alerts = [alert for alert in report.alerts if alert.kind in told or alert.column not in profiles]
     for alert in alerts[:_ALERTS_SHOWN]:
-        yield signs.text(alert["message"], "red")
+        yield signs.text(alert.message, "red")
     if len(alerts) > _ALERTS_SHOWN:
         yield Text(f"and {len(alerts) - _ALERTS_SHOWN} more such alerts; --json and --html have them all")
-    if report["guesses"]:
-        yield signs.text(f"guessed: {'; '.join(report['guesses'])}", "dim")
+    if report.guesses:
+        yield signs.text(f"guessed: {'; '.join(report.guesses)}", "dim")
 
 
 # ---- columns -----------------------------------------------------------------------------------------------
 
 
-def _drifted(column: Mapping[str, Any]) -> bool:
-    return bool(column["drift"]["drifted"])
+def _drifted(column: ColumnReport) -> bool:
+    return column.drift.drifted
 
 
-def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
-    shown = [column for column in columns if column["drift"]["value"] is None or _drifted(column)]
+def _columns(columns: Sequence[ColumnReport], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
+    shown = [column for column in columns if column.drift.value is None or _drifted(column)]
     quiet = len(columns) - len(shown)
-    told = shown_all(column["column"] for column in columns)
+    told = shown_all(column.column for column in columns)
     if shown:
         table = _table(("column", "reference", "current", "drift", "what changed"))
         for column in shown[:ROWS_SHOWN]:
@@ -132,7 +152,7 @@ def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Si
                 signs.text(_named(column, told), "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
                 Text(before, "dim"),
                 Text(now),
-                signs.text(_size(column["drift"])),
+                signs.text(_size(column.drift)),
                 _words(column, signs),
             )
         yield Text()
@@ -146,83 +166,83 @@ def _columns(columns: Sequence[Mapping[str, Any]], profiles: Profiles, signs: Si
         yield Text(f"{'The other ' if shown else ''}{count}: no drift")
 
 
-def _named(column: Mapping[str, Any], told: Mapping[str, str]) -> str:
-    name = told[column["column"]]
-    return name if column["role"] == "feature" else f"{name} ({column['role']})"
+def _named(column: ColumnReport, told: Mapping[str, str]) -> str:
+    name = told[column.column]
+    return name if column.role == "feature" else f"{name} ({column.role})"
 
 
-def _words(column: Mapping[str, Any], signs: Signs) -> Text:
+def _words(column: ColumnReport, signs: Signs) -> Text:
     """What changed, a line each; which part of the column speaks stands before, unless the changes name it."""
-    drift = column["drift"]
-    lines = [line for line in column["changes"] if line] or [column["problem"] or drift["reason"]]
-    part = drift["part"]
+    drift = column.drift
+    lines = [line for line in column.changes if line] or [column.problem or drift.reason]
+    part = drift.part
     if part and not any(line.startswith(part) for line in lines):
         lines = [f"{part}:", *lines]
     return Text("\n").join([signs.text(line, longest=_WORDS_SHOWN) for line in lines])
 
 
-def _sparks(column: Mapping[str, Any], profiles: Profiles, signs: Signs) -> tuple[str, str]:
+def _sparks(column: ColumnReport, profiles: Profiles, signs: Signs) -> tuple[str, str]:
     bars = bars_for(column, profiles, _SPARK_BARS)
     if bars is None:
         return "", ""
     return signs.spark(bars.reference, bars.tallest), signs.spark(bars.current, bars.tallest)
 
 
-def _size(drift: Mapping[str, Any]) -> str:
-    if drift["value"] is None:
-        return "yes" if drift["drifted"] else "–"
-    return f"{_SHORT.get(drift['measure'], drift['measure'])} {effect(drift['value'])}"
+def _size(drift: Drift) -> str:
+    if drift.value is None:
+        return "yes" if drift.drifted else "–"
+    measure = drift.measure or ""
+    return f"{_SHORT.get(measure, measure)} {effect(drift.value)}"
 
 
-def _floors(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+def _floors(columns: Sequence[ColumnReport]) -> list[str]:
     """What each measure that speaks in the table had to reach."""
-    drifts = [column["drift"] for column in columns if column["drift"]["value"] is not None]
-    floors = {drift["measure"]: drift["threshold"] for drift in drifts}
+    drifts = [column.drift for column in columns if column.drift.value is not None]
+    floors = {drift.measure: drift.threshold for drift in drifts if drift.threshold is not None}
     return [words.format(effect(floors[name])) for name, words in _FLOOR_WORDS.items() if name in floors]
 
 
 # ---- performance and relations -----------------------------------------------------------------------------
 
 
-def _performance(report: Mapping[str, Any], signs: Signs) -> Iterator[RenderableType]:
-    if report["performance"] is None:
+def _performance(report: CheckReport, signs: Signs) -> Iterator[RenderableType]:
+    if report.performance is None:
         return
-    known = {name: measure for name, measure in report["performance"].items() if measure["value"] is not None}
+    known = {name: measure for name, measure in report.performance.items() if measure.value is not None}
     yield Text()
     if known:
-        table = _table(("measure", "current", _interval_of(known), "rows", "reference", ""), right=True)
+        table = _table(("measure", "current", _interval_of(known.values()), "rows", "reference", ""), right=True)
         for name, measure in known.items():
             worse = is_worse(name, measure, known)
             table.add_row(Text(name), *_figures(measure, signs), "worse" if worse else "", style="red" if worse else "")
         yield table
-    for problem in problems(report["performance"]):
+    for problem in problems(report.performance):
         yield signs.text(problem, "dim")
-    coverage = report["label_coverage"]
-    if coverage is not None and coverage["value"] is not None and coverage["value"] < 1:
-        yield Text(f"{percent(coverage['value'])} of the current rows have a label")
+    coverage = report.label_coverage
+    if coverage is not None and coverage.value is not None and coverage.value < 1:
+        yield Text(f"{percent(coverage.value)} of the current rows have a label")
 
 
-def _rules(rules: Sequence[Mapping[str, Any]], signs: Signs) -> Iterator[RenderableType]:
+def _rules(rules: Sequence[RuleReport], signs: Signs) -> Iterator[RenderableType]:
     """What each rule says; the alerts above have named those in breach, so that these are told in a word."""
     if not rules:
         return
     table = _table(("rule", "severity", "verdict", "why"))
     for rule in rules:
-        state = rule["state"]
-        why = rule["condition"] if state == "breach" else rule["reason"]
+        state = rule.state
+        why = rule.condition if state is State.BREACH else rule.reason
         table.add_row(
-            signs.text(rule["rule"], "red" if state == "breach" else "", longest=_NAME_SHOWN),
-            Text(rule["severity"]),
-            Text(RULE_STATES[state], "yellow" if state == "nodata" else ""),
+            signs.text(rule.rule, "red" if state is State.BREACH else "", longest=_NAME_SHOWN),
+            Text(rule.severity),
+            Text(RULE_STATES[state], "yellow" if state is State.NODATA else ""),
             signs.text(why, longest=_WORDS_SHOWN),
         )
     yield Text()
     yield table
 
 
-def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Iterator[RenderableType]:
+def _parts(parts: Sequence[tuple[str, Performance]], kind: str, word: str, signs: Signs) -> Iterator[RenderableType]:
     """Segments or classes where something is worse than on the reference, worst first."""
-    parts = parts_of(report, kind)
     if not parts:
         return
     worse = fallen(parts)
@@ -232,11 +252,10 @@ def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Ite
         nothing = "none is worse than on the reference" if compared else "the reference has nothing to compare with"
         yield Text(f"{len(parts)} {word if len(parts) == 1 else kind}: {nothing}; --json and --html tell them apart")
         return
-    interval = _interval_of({part.measure: part.current for part in worse})
+    interval = _interval_of(part.measure for part in worse)
     table = _table((word, "worse in", "current", interval, "rows", "reference"), right=True)
     for part in worse[:_PARTS_SHOWN]:
-        measure = {**part.current, "reference": part.reference}
-        table.add_row(signs.text(part.where, longest=_NAME_SHOWN), Text(part.measure), *_figures(measure, signs))
+        table.add_row(signs.text(part.where, longest=_NAME_SHOWN), Text(part.name), *_figures(part.measure, signs))
     yield table
     if len(worse) > _PARTS_SHOWN:
         yield Text(f"and {len(worse) - _PARTS_SHOWN} more that are worse; --json and --html have them all")
@@ -246,41 +265,41 @@ def _parts(report: Mapping[str, Any], kind: str, word: str, signs: Signs) -> Ite
         yield Text(f"{len(parts) - compared} of {len(parts)} {kind}: nothing to compare on both sides")
 
 
-def _interval_of(measures: Mapping[str, Mapping[str, Any]]) -> str:
-    return f"{level(next(iter(measures.values()))['confidence'])} interval"
+def _interval_of(measures: Iterable[MeasureReport]) -> str:
+    return f"{level(next(iter(measures)).confidence)} interval"
 
 
-def _figures(measure: Mapping[str, Any], signs: Signs) -> tuple[Text, ...]:
+def _figures(measure: ComparedMeasure, signs: Signs) -> tuple[Text, ...]:
     """The value, its interval, its rows, and the reference's value."""
     value, low, high, before = figures_of(measure)
-    cells = (value, "–" if "–" in (low, high) else f"{low} to {high}", f"{measure['n']:,}", before)
+    cells = (value, "–" if "–" in (low, high) else f"{low} to {high}", f"{measure.n:,}", before)
     return tuple(signs.text(cell) for cell in cells)
 
 
-def _dependence(dependence: Mapping[str, Any] | None, signs: Signs) -> Iterator[RenderableType]:
+def _dependence(dependence: DependenceReport | None, signs: Signs) -> Iterator[RenderableType]:
     """The pairs whose relation changed, where the alert has not named the only one."""
-    if dependence is None or not dependence["drifted"] or len(dependence["pairs"]) < 2:
+    if dependence is None or not dependence.drifted or len(dependence.pairs) < 2:
         return
     table = _table(("relation", "reference", "current"), right=True)
-    for pair in dependence["pairs"][:_PAIRS_SHOWN]:
-        names = signs.text(" and ".join(shown_all(pair["labels"]).values()), longest=2 * _NAME_SHOWN)
-        table.add_row(names, effect(pair["reference"]), effect(pair["current"]))
+    for pair in dependence.pairs[:_PAIRS_SHOWN]:
+        names = signs.text(" and ".join(shown_all(pair.labels).values()), longest=2 * _NAME_SHOWN)
+        table.add_row(names, effect(pair.reference), effect(pair.current))
     yield Text()
     yield table
-    if len(dependence["pairs"]) > _PAIRS_SHOWN:
+    if len(dependence.pairs) > _PAIRS_SHOWN:
         yield Text("and more; --json and --html have them")
 
 
-def _remarks(report: Mapping[str, Any], signs: Signs) -> Iterator[RenderableType]:
-    repeated = report["duplicates"]
-    said = any("repeat" in words for words in (*report["notes"], *(alert["message"] for alert in report["alerts"])))
-    repeats = not said and bool(repeated["reference"] or repeated["current"])
-    if repeats or report["notes"]:
+def _remarks(report: CheckReport, signs: Signs) -> Iterator[RenderableType]:
+    repeated = report.duplicates
+    said = any("repeat" in words for words in (*report.notes, *(alert.message for alert in report.alerts)))
+    repeats = not said and bool(repeated.reference or repeated.current)
+    if repeats or report.notes:
         yield Text()
     if repeats:
-        shares = (share for share in (repeated["reference"], repeated["current"]) if share is not None)
+        shares = (share for share in (repeated.reference, repeated.current) if share is not None)
         yield signs.text(f"repeated rows: {' → '.join(percents(*shares))}")
-    for note in report["notes"]:
+    for note in report.notes:
         yield signs.text(f"note: {note}", "yellow")
 
 

@@ -1,12 +1,13 @@
-"""What the report of a check says, in a terminal and on its page alike."""
+"""Words that the report of a check has in a terminal and on its page alike."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from driftline.lookalikes import shown, shown_all
+from driftline.results.check import CheckReport, ComparedMeasure, MeasureReport, Performance
 from driftline.statistics import CATALOGUE, Better, least_change
 from driftline.statistics.performance import size_of
 from driftline.text.numbers import figure, figures
@@ -23,9 +24,8 @@ class Fallen(NamedTuple):
     """Rows, such as those of a segment or a class, where a measure is worse than on the reference."""
 
     where: str
-    measure: str
-    current: Mapping[str, Any]
-    reference: Mapping[str, Any]
+    name: str
+    measure: ComparedMeasure
 
 
 def cleaned(text: str, *, keep: str = "") -> str:
@@ -41,82 +41,95 @@ def _is_sign(sign: str, keep: str) -> bool:
     return sign.isprintable() or sign in keep or unicodedata.category(sign) == "Zs"
 
 
-def figures_of(measure: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """A measure's value, the ends of its interval, and the reference's value; – where there is none.
+def figures_of(measure: ComparedMeasure) -> tuple[str, str, str, str]:
+    """Return a measure's value, the ends of its interval, and the reference's value; – where there is none.
 
-    The two values are told apart where they differ.
+    Both values have as many decimals as it takes to tell them apart.
 
-    >>> measure = {"value": 0.00061, "low": 0.0006, "high": None, "reference": {"value": 0.00064}}
-    >>> figures_of(measure), figures_of(measure | {"reference": None})[0]
+    >>> before = MeasureReport(0.00064)
+    >>> figures_of(ComparedMeasure(0.00061, 0.0006, reference=before)), figures_of(ComparedMeasure(0.00061))[0]
     (('0.00061', '0.001', '–', '0.00064'), '0.001')
     """
-    before = measure["reference"]["value"] if measure["reference"] is not None else None
-    value = measure["value"]
-    told = figures(value) if before is None else figures(value, before)
-    low, high = ("–" if end is None else figure(end) for end in (measure["low"], measure["high"]))
-    return told[0], low, high, "–" if before is None else told[1]
+    before = measure.reference.value if measure.reference is not None else None
+    there = [value for value in (measure.value, before) if value is not None]
+    told = iter(figures(*there))
+    value, was = ("–" if one is None else next(told) for one in (measure.value, before))
+    low, high = ("–" if end is None else figure(end) for end in (measure.low, measure.high))
+    return value, low, high, was
 
 
-def is_worse(name: str, measure: Mapping[str, Any], among: Mapping[str, Any] | None = None) -> bool:
-    """Whether a measure's whole interval is worse than the reference's whole interval, by more than a trifle.
+def is_worse(name: str, measure: ComparedMeasure, among: Performance | None = None) -> bool:
+    """Tell whether a measure's interval lies wholly on the worse side of the reference's, by the minimum effect size.
 
-    That two 95 % intervals do not even touch is a rarer chance than 1 in 100. Never so where either is unknown, or
-    where neither more nor less is better; but of the bias the size counts, where its mean absolute error is ``among``
-    the measures. See `least_change`.
+    Without a change, two 95 % intervals do not overlap less often than 1 time in 100. False where either is unknown, or
+    where neither more nor less is better. A bias is compared by its size, which needs the mean absolute error ``among``
+    the measures of the same rows. See `least_change`.
 
-    >>> before = {"value": 0.9, "low": 0.88, "high": 0.92}
-    >>> is_worse("accuracy", {"value": 0.8, "low": 0.78, "high": 0.82, "reference": before})
+    >>> before = MeasureReport(0.9, 0.88, 0.92)
+    >>> is_worse("accuracy", ComparedMeasure(0.8, 0.78, 0.82, reference=before))
     True
-    >>> is_worse("accuracy", {"value": 0.87, "low": 0.84, "high": 0.90, "reference": before})
+    >>> is_worse("accuracy", ComparedMeasure(0.87, 0.84, 0.90, reference=before))
     False
     """
-    before, better = measure.get("reference"), CATALOGUE[name].better if name in CATALOGUE else None
+    before, better = measure.reference, CATALOGUE[name].better if name in CATALOGUE else None
     mae = _mae_before(among) if better is Better.NEARER_0 else None
     if before is None or better is None or (better is Better.NEARER_0 and mae is None):
         return False
-    ends = [[side[key] for key in ("value", "low", "high")] for side in (measure, before)]
-    if None in [*ends[0], *ends[1]]:
+    now, then = _ends(measure), _ends(before)
+    if now is None or then is None:
         return False
-    (value, low, high), (was, lowest, highest) = (size_of(*end) for end in ends) if mae is not None else ends
+    (value, low, high), (was, lowest, highest) = (size_of(*now), size_of(*then)) if mae is not None else (now, then)
     if abs(value / 2 - was / 2) < least_change(name, was, mae) / 2:  # halves do not overflow
         return False
     return bool(high < lowest if better is Better.HIGHER else low > highest)
 
 
-def _mae_before(among: Mapping[str, Any] | None) -> float | None:
+def _ends(measure: MeasureReport) -> tuple[float, float, float] | None:
+    """The value and the ends of its interval; None where one is not known."""
+    if measure.value is None or measure.low is None or measure.high is None:
+        return None
+    return measure.value, measure.low, measure.high
+
+
+def _mae_before(among: Performance | None) -> float | None:
     """The mean absolute error of the reference; None where it is not known."""
-    before = (among or {}).get("mae", {}).get("reference")
-    return None if before is None else before["value"]
+    mae = (among or {}).get("mae")
+    return None if mae is None or mae.reference is None else mae.reference.value
 
 
-def fallen(parts: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Fallen]:
-    """Of parts of the rows (their name, their measures) those with a worse measure, by how far the first such fell."""
+def fallen(parts: Iterable[tuple[str, Performance]]) -> list[Fallen]:
+    """Return those of some named parts of the rows that have a worse measure, by how far the first such fell."""
     found = []
     for where, performance in parts:
         name = next((name for name, measure in performance.items() if is_worse(name, measure)), None)
         if name is not None:
-            measure = performance[name]
-            found.append(Fallen(where, name, measure, measure["reference"]))
+            found.append(Fallen(where, name, performance[name]))
     return sorted(found, key=_fall, reverse=True)
 
 
 def _fall(part: Fallen) -> float:
-    was, became = float(part.reference["value"]), float(part.current["value"])
+    before, became = part.measure.reference, part.measure.value
+    if before is None or before.value is None or became is None:
+        return 0.0
+    was = before.value
     return abs(became / 2 - was / 2) / max(abs(became / 2), abs(was / 2), 1e-300)  # halves: no overflow
 
 
-def parts_of(document: Mapping[str, Any], kind: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The name and the measures of each of the document's "segments" or "classes"; names that look alike in quotes."""
-    if kind == "segments":
-        names = _told([(part["column"], part["value"]) for part in document["segments"]])
-        return [(name, part["performance"]) for name, part in zip(names, document["segments"], strict=True)]
-    classes = document["classes"] or {}
+def segments_of(report: CheckReport) -> list[tuple[str, Performance]]:
+    """Return each segment's name and measures; names that look alike are in quotes."""
+    names = _told([(part.column, part.value) for part in report.segments])
+    return [(name, part.performance) for name, part in zip(names, report.segments, strict=True)]
+
+
+def classes_of(report: CheckReport) -> list[tuple[str, Performance]]:
+    """Return each class's name and measures; names that look alike are in quotes."""
+    classes = report.classes or {}
     told = shown_all(classes)
     return [(told[name], measures) for name, measures in classes.items()]
 
 
 def told_segments(contest: Contest) -> list[str]:
-    """The segments of a contest in words, those that look alike in quotes."""
+    """Return the names of a contest's segments; those that look alike are in quotes."""
     return _told([(one.segment, one.value) for one in contest.segments])
 
 
@@ -128,23 +141,23 @@ def _told(segments: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{shown(column)} = {told[column][value]}" for column, value in segments]
 
 
-def is_compared(measures: Mapping[str, Any]) -> bool:
-    """Whether the reference has a value of any of these measures that the current rows have, too."""
+def is_compared(measures: Performance) -> bool:
+    """Tell whether any of these measures has a value on both sides."""
     return any(
-        measure["value"] is not None and measure["reference"] is not None and measure["reference"]["value"] is not None
+        measure.value is not None and measure.reference is not None and measure.reference.value is not None
         for measure in measures.values()
     )
 
 
-def problems(performance: Mapping[str, Any]) -> list[str]:
-    """Why measures have no value, each reason once, with the names of all that lack one for it.
+def problems(performance: Performance) -> list[str]:
+    """Say why measures have no value: each reason once, after the names of the measures.
 
-    >>> none = {"value": None, "problem": "no scores"}
-    >>> problems({"roc_auc": none, "accuracy": {"value": 0.9, "problem": None}, "log_loss": none})
+    >>> none = ComparedMeasure(problem="no scores")
+    >>> problems({"roc_auc": none, "accuracy": ComparedMeasure(0.9), "log_loss": none})
     ['roc_auc, log_loss: no scores']
     """
     names: dict[str, list[str]] = {}
     for name, measure in performance.items():
-        if measure["value"] is None:
-            names.setdefault(measure["problem"] or "could not be measured", []).append(name)
+        if measure.value is None:
+            names.setdefault(measure.problem or "could not be measured", []).append(name)
     return [f"{', '.join(those)}: {problem}" for problem, those in names.items()]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.exporters.files import File
+from driftline.templating import environment
 
 if TYPE_CHECKING:
     import jinja2
@@ -156,12 +157,9 @@ def _render(name: str, training: Training, **more: str) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("driftline.exporters", "ci"),
-        autoescape=False,  # what comes in goes through `json` or `lines`, or was checked
-        undefined=jinja2.StrictUndefined,
+    made = environment(
+        "driftline.exporters",
+        "ci",
         # {{ }} are GitHub's.
         variable_start_string="[[",
         variable_end_string="]]",
@@ -169,14 +167,11 @@ def _environment() -> jinja2.Environment:
         block_end_string="%]",
         comment_start_string="[#",
         comment_end_string="#]",
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
-    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    made.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
     # YAML takes the indentation of a block from its first line: that must not have more of its own.
-    environment.filters["lines"] = lambda text, depth: textwrap.indent(textwrap.dedent(text).lstrip(), " " * depth)
-    return environment
+    made.filters["lines"] = lambda text, depth: textwrap.indent(textwrap.dedent(text).lstrip(), " " * depth)
+    return made
 
 
 def _folder() -> Traversable:

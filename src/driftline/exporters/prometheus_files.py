@@ -20,6 +20,7 @@ from driftline.exporters.prometheus_rules import ModelAlerts, duration, groups_o
 from driftline.net.addresses import is_host_and_port
 from driftline.rules.topic import Topic
 from driftline.statistics.catalogue import measures_about
+from driftline.templating import environment
 
 if TYPE_CHECKING:
     import jinja2
@@ -200,18 +201,9 @@ def _render(name: str, **values: Any) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("driftline.exporters", "templates/prometheus"),
-        autoescape=False,  # what comes in goes through `yaml`
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["yaml"] = lambda value: yaml_text(value, flow=True).strip()
-    return environment
+    made = environment("driftline.exporters", "templates/prometheus")
+    made.filters["yaml"] = lambda value: yaml_text(value, flow=True).strip()
+    return made
 
 
 def _templates() -> Traversable:

@@ -1,4 +1,4 @@
-"""A contest as one self-contained page: inline styles and SVG, no scripts, nothing from the network."""
+"""Render a contest as one self-contained page: inline styles and SVG, no scripts, nothing from the network."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from driftline.reports.words import told_segments
 from driftline.rules.contest import Contest
 from driftline.rules.contestants import less_is_better
 from driftline.statistics.paired import Difference
+from driftline.templating import environment
 from driftline.text.moments import day, moment
-from driftline.text.numbers import decimals_of, exact, fixed, level, numbers
+from driftline.text.numbers import decimals_of, fixed, numbers
 
 if TYPE_CHECKING:
     import jinja2
 
 _WIDTH, _HEIGHT, _PAD = 640.0, 160.0, 8.0
 _DAYS_SECONDS = 2 * 86_400.0
-"""From so long on the ends of the axis are told in days."""
+"""From this length on, the ends of the time axis are days without hours."""
 
 
 class Whisker(NamedTuple):
-    """An interval on an axis of 100 units: name, places of its low end, value and high end, whole words."""
+    """An interval on an axis of 100 units: name, positions of its low end, value and high end, and a description."""
 
     name: str
     low: float
@@ -35,7 +36,7 @@ class Whisker(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """The measure of both over time as points of polylines, and what stands at the ends of the axes."""
+    """The measure of both models over time as points of polylines, and the labels at the ends of the axes."""
 
     champion: str
     challenger: str
@@ -46,7 +47,7 @@ class Lines(NamedTuple):
 
 
 def contest_html(contest: Contest) -> str:
-    """Write the page."""
+    """Return the page of a contest."""
     names = [("All rows", contest.difference)]
     names += [(name, one.difference) for name, one in zip(told_segments(contest), contest.segments, strict=True)]
     whiskers, zero = _whiskers(names)
@@ -102,10 +103,4 @@ def _lines(contest: Contest) -> Lines | None:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("driftline.reports"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"level": level, "exact": exact}
-    return environment.get_template("contest.html")
+    return environment("driftline.reports").get_template("contest.html")

@@ -1,6 +1,6 @@
-"""A model card: what is known of one version of a model, for people (Mitchell et al. 2019). Markdown, or one page.
+"""Render a model card (Mitchell et al. 2019) of one version of a model, as Markdown or as one page.
 
-Nothing is made up: a section of which nothing is known says so.
+A section of which nothing is known says so.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from driftline.text.moments import day_or_moment, moment, span
-from driftline.text.numbers import number_or_nothing
+from driftline.templating import environment
 
 if TYPE_CHECKING:
     import jinja2
@@ -42,7 +41,7 @@ class CardRows:
 
 @dataclass(frozen=True, slots=True)
 class CardEvent:
-    """Something that happened, by the clock."""
+    """Something that happened, with its wall-clock time."""
 
     at: datetime
     what: str
@@ -52,12 +51,12 @@ class CardEvent:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """All that is known of a version.
+    """All that is known of a version of a model.
 
-    ``measures`` are of the newest judged window that it answered in, ``window``; ``gates`` are name, verdict and reason
-    of its contest, ``segments`` its segments there. ``drift`` are the columns that have drifted in that window.
-    ``alerts`` went on in the windows that it has answered; None where it has answered in none. ``timezone`` is the
-    model's, in which people read of event time.
+    ``window`` is the newest judged window with its predictions; ``measures`` and ``drift`` (the columns that drifted)
+    are of that window. ``gates`` are name, verdict and reason of each gate of its contest, and ``segments`` are of
+    that contest. ``alerts`` fired in windows with its predictions; None where there are no such windows. Event times
+    are written in the model's ``timezone``.
     """
 
     model: str
@@ -83,17 +82,17 @@ class ModelCard:
 
 
 def markdown(card: ModelCard) -> str:
-    """Write a card as Markdown."""
+    """Return a card as Markdown."""
     return _template("model_card.md").render(card=card)
 
 
 def html(card: ModelCard) -> str:
-    """Write a card as one self-contained page."""
+    """Return a card as one self-contained page."""
     return _template("model_card.html").render(card=card)
 
 
 def _plain(text: object) -> str:
-    """A text of others within Markdown: on one line, and no sign means anything."""
+    """Escape a text for Markdown: on one line, and without formatting characters."""
     line = " ".join(str(text).split())
     for sign in "\\`*_{}[]<>#|!~":
         line = line.replace(sign, f"\\{sign}")
@@ -102,21 +101,6 @@ def _plain(text: object) -> str:
 
 @functools.cache
 def _template(name: str) -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("driftline.reports"),
-        autoescape=name.endswith(".html"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
-        "plain": _plain,
-        "moment": moment,
-        "event_time": day_or_moment,
-        "span": span,
-        "number": number_or_nothing,
-    }
-    return environment.get_template(name)
+    made = environment("driftline.reports")
+    made.filters["plain"] = _plain
+    return made.get_template(name)

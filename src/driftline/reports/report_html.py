@@ -1,4 +1,4 @@
-"""The report of a check as one self-contained page: inline styles and SVG, no scripts, nothing from the network."""
+"""Render the report of a check as one self-contained page: inline styles and SVG, no scripts, no network."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from driftline.reports.drawn import Profiles, bars_for
 from driftline.reports.words import RULE_STATES, classes_of, cleaned, is_worse, problems, segments_of
 from driftline.results.check import CheckReport, ComparedMeasure, ConfusionCount, Performance
 from driftline.statistics import DISTANCES, TESTS
-from driftline.text.numbers import count, effect, figure, level, p_in_table, percent, percents
+from driftline.templating import environment
+from driftline.text.numbers import percent, percents
 
 if TYPE_CHECKING:
     import jinja2
 
 QUIET_CHARTS = 50
 HOVERED_CHARTS = 200
-"""Charts whose bars name themselves: the others are drawn alone, so that a page of a thousand columns stays small."""
+"""How many charts have a tooltip for each bar; the others have none, so that a page of many columns stays small."""
 
 _WIDTH, _HEIGHT, _SMALL_WIDTH, _SMALL_HEIGHT = 300.0, 72.0, 120.0, 22.0
 _SMALL_BARS = 12
@@ -40,8 +41,8 @@ _ALERTS_OPEN, _PARTS_OPEN = 20, 20
 class Chart(NamedTuple):
     """Two distributions as paths: the reference's filled, the current one's outlined.
 
-    ``bars`` are the places where a bar names itself (x, width, words); ``rows`` are set for categories instead of the
-    paths: a short name, the whole one, widths of both bars, and both shares in words.
+    ``bars`` are tooltips (x, width, words). Categories have ``rows`` instead of the paths: a short name, the full name,
+    the widths of both bars, and both shares in words.
     """
 
     words: str
@@ -53,7 +54,7 @@ class Chart(NamedTuple):
 
 
 class Whisker(NamedTuple):
-    """The low end, the value and the high end of both sides, as places on an axis of `_WHISKER` units."""
+    """The low end, the value and the high end of both sides, as positions on an axis of `_WHISKER` units."""
 
     reference: tuple[float, ...]
     current: tuple[float, ...]
@@ -78,31 +79,11 @@ class Parts(NamedTuple):
 
 @functools.cache
 def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("driftline.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "percent": percent,
-        "figure": figure,
-        "p_value": p_in_table,
-        "effect": effect,
-        "level": level,
-        "count": count,
-        "coordinate": coordinate,
-        "distance": _distance,
-    }
-    return environment.get_template("report.html")
+    return environment("driftline.reports", finalize=_shown).get_template("report.html")
 
 
 def _shown(value: Any) -> Any:
-    """Strangers' text, cleaned: a name must not turn the direction of what stands around it. Macros are of ours."""
+    """Clean texts that come from the data, so that they cannot change the text around them; macros stay as they are."""
     return cleaned(value) if type(value) is str else value
 
 
@@ -113,8 +94,8 @@ def render(
 ) -> str:
     """Return the page of a report, with the profiles of its columns and a regression's errors on both sides.
 
-    Columns that drifted have a card each, the others are rows of a folded table; charts are drawn for those and for
-    the first `QUIET_CHARTS` of these, so that a page of a thousand columns stays small.
+    Columns that drifted have a card each, the others are rows of a folded table. Only the first `QUIET_CHARTS` of the
+    others have a chart, so that a page of a thousand columns stays small.
     """
     columns = [*report.columns.values()]
     loud = [column for column in columns if column.drift.drifted]
@@ -163,7 +144,7 @@ def render(
 
 
 def _told_confusion(confusion: Sequence[ConfusionCount]) -> list[ConfusionCount]:
-    """The pairs of label and prediction, with class names that look alike in quotes."""
+    """Return the pairs of label and prediction, with class names that look alike in quotes."""
     told = shown_all(name for pair in confusion for name in (pair.label, pair.prediction))
     return [structs.replace(pair, label=told[pair.label], prediction=told[pair.prediction]) for pair in confusion]
 
@@ -198,14 +179,14 @@ def _chart(name: str, bars: Bars, *, hovered: bool) -> Chart:
 
 
 def _paths(name: str, bars: Bars, width: float, height: float) -> Chart:
-    """Both sides as steps of equal width on one base line; a bar of the reference leaves a gap to the next one."""
+    """Draw both sides as steps of equal width on one base line; the reference's bars have gaps between them."""
     filled = shapes.bars(bars.reference, bars.tallest, width, height)
     outline = shapes.steps(bars.current, bars.tallest, width, height)
     return Chart(_chart_words(name, bars), filled, outline, bars.ends)
 
 
 def _chart_words(name: str, bars: Bars) -> str:
-    """What a chart shows, for those who do not see it: where most of the rows are and were."""
+    """Describe a chart for screen readers: where most rows of each side are."""
     most = []
     for side, shares in (("reference", bars.reference), ("current", bars.current)):
         share = max(shares)
@@ -215,7 +196,7 @@ def _chart_words(name: str, bars: Bars) -> str:
 
 
 def _short(name: str) -> str:
-    """The first signs of a name, as many as there is room for; a Chinese sign takes the room of two.
+    """Shorten a name to the width of its column; wide characters, such as Chinese ones, count twice.
 
     >>> _short("rain"), _short("a long name of a category")
     ('rain', 'a long name …')
@@ -231,7 +212,7 @@ def _short(name: str) -> str:
 
 
 def _whiskers(performance: Performance) -> dict[str, Whisker]:
-    """Where the measures of performance lie on an axis from the least to the greatest of both sides' intervals."""
+    """Place the intervals of both sides of each measure on an axis that just holds both."""
     found = {}
     for name, measure in performance.items():
         before = measure.reference
@@ -248,7 +229,7 @@ def _whiskers(performance: Performance) -> dict[str, Whisker]:
 
 
 def _labelled(performance: Performance) -> tuple[int, int]:
-    """How many labelled rows each side has, reference first."""
+    """Return how many labelled rows each side has, reference first."""
     accuracy = performance.get("accuracy")
     if accuracy is None:
         return 0, 0
@@ -256,7 +237,7 @@ def _labelled(performance: Performance) -> tuple[int, int]:
 
 
 def _parts(title: str, word: str, parts: Sequence[tuple[str, Performance]]) -> Parts:
-    """Only measures that some part has a value of have a column."""
+    """Make the table of some parts of the rows; a measure without any value has no column."""
     names = tuple(dict.fromkeys(name for _, some in parts for name, one in some.items() if one.value is not None))
     rows = [
         Part(
@@ -271,12 +252,3 @@ def _parts(title: str, word: str, parts: Sequence[tuple[str, Performance]]) -> P
 
 def _worst_first(rows: Iterable[Part]) -> list[Part]:
     return sorted(rows, key=lambda part: -sum(part.worse))
-
-
-def _distance(value: float | None) -> str:
-    """A distance in words, to the third decimal.
-
-    >>> _distance(0.25), _distance(None)
-    ('0.250', '–')
-    """
-    return "–" if value is None else figure(value)

@@ -25,6 +25,7 @@ from driftline.alerts.message import MARKS, Message, Notice
 from driftline.environment import secret
 from driftline.errors import RefusedError, UnavailableError, UnreachableError, UsageError
 from driftline.fields import Text
+from driftline.templating import environment
 
 if TYPE_CHECKING:
     import smtplib
@@ -182,11 +183,7 @@ def _card(notice: Notice, picture_id: str) -> dict[str, Any]:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    import jinja2
-
-    loader = jinja2.PackageLoader("driftline.alerts", "channels")
-    options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    return jinja2.Environment(loader=loader, autoescape=True, **options).get_template("email.html")
+    return environment("driftline.alerts", "channels").get_template("email.html")
 
 
 def _address(text: str) -> Address:

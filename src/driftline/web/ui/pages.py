@@ -1,4 +1,4 @@
-"""The routes of the page. Everything is rendered here, on the server; the browser only fetches the same page again."""
+"""Route the pages. They are rendered on the server; the browser only fetches the same page again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-import jinja2
 from fastapi import APIRouter, Request, Response
 
 from driftline.alerts.message import AlertView, StepView
@@ -19,8 +18,7 @@ from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, decode_contest
-from driftline.text import numbers
-from driftline.text.moments import page_moment
+from driftline.templating import environment
 from driftline.views.reader import ModelView, WindowView
 from driftline.web.ui import shown
 from driftline.web.ui.reference import operations
@@ -62,35 +60,35 @@ class Views(Protocol):
     """What the page reads; `driftline.views.reader.Views` is one."""
 
     def model_config(self, model: str, /) -> ModelConfig:
-        """The configuration of a model; an unknown one raises `UnknownNameError`."""
+        """Return the configuration of a model; raise `UnknownNameError` for an unknown one."""
 
     def models(self) -> list[ModelView]:
-        """All models."""
+        """Return all models."""
 
     def model(self, model: str, /) -> ModelView:
-        """One model."""
+        """Return one model."""
 
     def slice(self, model: str, /, *, version: str | None = None, segment: str | None = None) -> Slice:
-        """The rows that are asked for; `UsageError` and `UnknownNameError` for what are none."""
+        """Return the slice of a version or segment; raise `UsageError` or `UnknownNameError` where there is none."""
 
     def segments(self, model: str, /) -> list[WindowSummary]:
-        """The segments of the newest judged window."""
+        """Return the segments of the newest judged window."""
 
     def windows(
         self, model: str, /, *, newest: int | None = None, version: str | None = None, segment: str | None = None
     ) -> list[WindowView]:
-        """The newest windows, or all of them, in order of time."""
+        """Return the newest windows, or all of them, in order of time."""
 
     def alerts(
         self, model: str | None = None, /, *, status: str | None = None, limit: int | None = None
     ) -> list[AlertView]:
-        """The newest alerts, or all of them, the newest first."""
+        """Return the newest alerts, or all of them, the newest first."""
 
     def alert(self, id: str, /) -> AlertView:
-        """One alert; an unknown one raises `UnknownNameError`."""
+        """Return one alert; raise `UnknownNameError` for an unknown one."""
 
     def requests(self, model: str, /) -> list[RequestView]:
-        """Requests for challengers, the newest first."""
+        """Return the requests for challengers, the newest first."""
 
 
 def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
@@ -177,7 +175,7 @@ def _index_row(views: Views, view: ModelView, firing: Sequence[AlertView]) -> tu
 
 
 def _alerts(views: Views, model: str, opened: str) -> tuple[list[AlertView], bool]:
-    """The alerts that the page shows, the newest first, and whether there may be more; ``opened`` is one of them."""
+    """Return the alerts to show, ``opened`` among them, the newest first, and whether there may be more."""
     newest = views.alerts(model, limit=ALERTS_SHOWN)
     known = {one.id for one in newest}
     older = [one for one in views.alerts(model, status="firing") if one.id not in known]
@@ -202,40 +200,18 @@ class _Render(Protocol):
 
 
 def _renderer(refresh_seconds: float) -> _Render:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    environment.filters.update(
-        count=numbers.count,
-        number=numbers.number_or_nothing,
-        percent=numbers.percent_or_nothing,
-        p_value=numbers.p_words,
-        exact=_exact,
-        segment=lambda text: quote(text, safe=""),
-        moment=page_moment,
-        iso=lambda time: time.isoformat(),
-    )
+    made = environment("driftline.web.ui")
 
     def render(request: Request, template: str, /, **context: Any) -> str:
         base = quote(_base(request))
-        return environment.get_template(template).render(base=base, refresh_seconds=refresh_seconds, **context)
+        return made.get_template(template).render(base=base, refresh_seconds=refresh_seconds, **context)
 
     return render
 
 
 def _base(request: Request) -> str:
-    """The path under which a proxy serves the page."""
+    """Return the path under which a proxy serves the page."""
     return str(request.scope.get("root_path", ""))
-
-
-def _exact(value: float | None) -> str:
-    """Every digit: what reads back as the same number; empty for none."""
-    return "" if value is None else repr(float(value))
 
 
 def _html(request: Request, text: str, *, status: int = 200) -> Response:

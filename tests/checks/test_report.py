@@ -34,7 +34,7 @@ from driftline.reports.bars import Bars
 from driftline.reports.drawn import bars_for
 from driftline.reports.report_html import QUIET_CHARTS
 from driftline.reports.report_json import document, to_json
-from driftline.reports.report_text import ROWS_SHOWN, Signs, renderables
+from driftline.reports.report_text import ROWS_SHOWN, Characters, renderables
 from driftline.reports.words import cleaned, fallen, is_worse
 from driftline.results.check import (
     FAIL_ON,
@@ -269,7 +269,7 @@ def test_the_part_that_speaks_is_named() -> None:
 
 @given(text=st.text(), encoding=st.sampled_from(["utf-8", "ascii", "latin-1", "cp1252", "shift_jis"]))
 def test_any_name_can_be_written_and_moves_nothing(text: str, encoding: str) -> None:
-    written = Signs(encoding).text(text, longest=40).plain
+    written = Characters(encoding).text(text, longest=40).plain
     written.encode(encoding)
     assert not any(unicodedata.category(sign) in ("Cc", "Cf", "Zl", "Zp") for sign in written)
     assert len(cleaned(text)) == len(text) and cleaned(cleaned(text)) == cleaned(text)
@@ -280,8 +280,8 @@ def test_any_name_can_be_written_and_moves_nothing(text: str, encoding: str) -> 
     encoding=st.sampled_from(["utf-8", "ascii"]),
 )
 def test_a_higher_share_never_has_a_lower_block(shares: list[float], encoding: str) -> None:
-    signs = Signs(encoding)
-    heights = [signs.blocks.index(block) for block in signs.spark(shares, max(*shares, 1e-9))]
+    characters = Characters(encoding)
+    heights = [characters.blocks.index(block) for block in characters.spark(shares, max(*shares, 1e-9))]
     assert [height > 0 for height in heights] == [share > 0 for share in shares]
     ordered = [height for _, height in sorted(zip(shares, heights, strict=True))]
     assert ordered == sorted(ordered)

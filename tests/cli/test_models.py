@@ -41,7 +41,7 @@ def test_a_model_that_was_added_since_has_nothing_yet(service: Service, tmp_path
 
 
 def test_where_no_service_has_worked_it_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no `driftline serve` has worked in"):
+    with pytest.raises(UsageError, match="no `driftline serve` has run in"):
         CliRunner().invoke(
             command, ["--config", str(write_config(tmp_path))], standalone_mode=False, catch_exceptions=False
         )

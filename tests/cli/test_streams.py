@@ -341,7 +341,7 @@ def test_a_folder_in_which_no_service_worked_is_told_and_left_alone(folder: Path
     calls = [*(f"{words} --data {place}" for words in rest), f"silence --data {place} list"]
     for call, (code, said) in zip(calls, run(folder, "read", [call.split() for call in calls]), strict=True):
         assert (call, code) == (call, 2)
-        assert said.startswith(f"driftline: no `driftline serve` has worked in {place}:")
+        assert said.startswith(f"driftline: no `driftline serve` has run in {place}:")
         assert said.count("\n") == 1 and "--data" in said
     assert not (folder / "nowhere").exists() and not list((folder / "empty").iterdir())
 

@@ -1,4 +1,4 @@
-"""Round numbers and round moments for axes."""
+"""Choose round numbers and round times for the ticks of axes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def ticks_within(low: float, high: float, most: int = 6) -> list[float]:
-    """Those of `nice_ticks` that lie on an axis from ``low`` to ``high``, ends included.
+    """Return those of `nice_ticks` that lie from ``low`` to ``high``, ends included.
 
     >>> ticks_within(0.17, 0.93)
     [0.2, 0.4, 0.6, 0.8]
@@ -46,7 +46,7 @@ def ticks_within(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def time_ticks(start: datetime, end: datetime, zone: ZoneInfo, most: int = _MOST_TICKS) -> list[tuple[datetime, str]]:
-    """Return round moments of the zone's calendar in [start, end] with their names; at most ``most``.
+    """Return round times of the zone's calendar in [start, end] with their labels; at most ``most``.
 
     >>> la = ZoneInfo("America/Los_Angeles")
     >>> found = time_ticks(datetime(2013, 1, 1, tzinfo=la), datetime(2016, 1, 1, tzinfo=la), la, most=7)

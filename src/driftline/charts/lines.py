@@ -1,7 +1,7 @@
-"""Charts as SVG text: pure functions of values. Every colour and font comes from the style sheet by class.
+"""Draw values over time as SVG. Colours and fonts come from the style sheet, by class.
 
-A chart fills the width of its box: x is in per cent, y in pixels, and only the lines stand in a nested ``svg`` that is
-stretched. So text keeps its size on a telephone, and no script has to measure anything.
+A chart fills the width of its box: x is in per cent, y in pixels, and only the lines are in a nested ``svg`` that is
+stretched. So text keeps its size on a phone, and no script has to measure anything.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Kind = Literal["judged", "breach", "provisional"]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One window: what was measured in it (None: nothing, and ``label`` says why) and what is said of it on hover.
+    """One window: its value (None where nothing was measured; ``label`` says why) and its tooltip.
 
-    ``then`` is a value that was known for it when an alert fired, where it differs from the value now.
+    ``then`` is the value that was known when an alert fired, where it differs from the value now.
     """
 
     start: datetime
@@ -68,7 +68,7 @@ class Shade:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """From values to places: time to per cent of the width, value to pixels from the top."""
+    """Map times to per cent of the width, and values to pixels from the top."""
 
     start: float
     end: float
@@ -77,17 +77,17 @@ class _Frame:
     height: float
 
     def across(self, time: datetime) -> float:
-        """0 to 100."""
+        """Return the position of a time, 0 to 100 per cent of the width."""
         length = self.end - self.start
         return max(0.0, min(100.0, 100 * (time.timestamp() - self.start) / length)) if length > 0 else 50.0
 
     def down(self, value: float) -> float:
-        """0 at the top to ``height`` at the bottom."""
+        """Return the position of a value in pixels, 0 at the top to ``height`` at the bottom."""
         part = (value - self.low) / (self.high - self.low)
         return max(0.0, min(self.height, self.height * (1 - part)))
 
     def middle(self, point: Point) -> float:
-        """The middle of a window, 0 to 100."""
+        """Return the position of the middle of a window, 0 to 100 per cent of the width."""
         return (self.across(point.start) + self.across(point.end)) / 2
 
 
@@ -95,9 +95,9 @@ class _Frame:
 
 
 def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """Keep at most ``most`` points, in order: of each run the lowest and the highest value, so that no extreme is lost.
+    """Keep at most ``most`` points, in order: the lowest and the highest value of each run.
 
-    Law: few points come back as they are; the extremes of the whole stay.
+    Laws: up to ``most`` points are returned unchanged; the lowest and highest of all are kept.
     """
     if len(points) <= most:
         return list(points)
@@ -115,7 +115,7 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
 
 
 def _stretches(points: Sequence[Point]) -> list[int]:
-    """A number for each point; a line joins neighbours of one number. Missing windows and missing values part them."""
+    """Number the unbroken stretches of points; missing windows and missing values begin a new one."""
     numbers, current = [], 0
     for index, point in enumerate(points):
         if index and (points[index - 1].end < point.start or finite(points[index - 1].value) is None):
@@ -139,10 +139,10 @@ def line_chart(
     whole: bool = False,
     height: float = 240.0,
 ) -> Markup:
-    """Draw values over time with their interval as a band; nothing for no points. ``name`` makes ids unique on a page.
+    """Draw values over time with their interval as a band; empty for no points. ``name`` makes ids unique on a page.
 
-    ``bounds`` are what the measure cannot leave: the axis ends there at the latest, and with ``whole`` exactly there.
-    ``label`` says it to those who hear the page.
+    ``bounds`` are the least and greatest possible values of the measure: the axis does not exceed them, and with
+    ``whole`` it ends exactly there. ``label`` describes the chart to screen readers.
     """
     if not points:
         return Markup("")
@@ -286,7 +286,7 @@ def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> 
 
 
 def _room(points: Sequence[Point], frame: _Frame, y: float, *, right: bool) -> float:
-    """How far the nearest value lies from a height, in pixels, among the points at one end."""
+    """Return the distance in pixels from a height to the nearest value among the points at one end."""
     values = [
         finite(point.value) for point in points if (frame.middle(point) >= 88 if right else frame.middle(point) <= 12)
     ]
@@ -310,7 +310,7 @@ def _shade(shade: Shade, frame: _Frame, name: str) -> Markup:
 
 
 def _hit(point: Point, frame: _Frame, name: str, *, last: bool) -> Markup:
-    """What can be pointed at and focused: the whole height of a window, and in it the marks of its values."""
+    """Draw the area of a window that can be hovered and focused: its whole height, with the marks of its values."""
     left, right, middle = frame.across(point.start), frame.across(point.end), frame.middle(point)
     x = f"{coordinate(middle)}%"
     value, then = finite(point.value), finite(point.then)
@@ -347,7 +347,7 @@ def _hit(point: Point, frame: _Frame, name: str, *, last: bool) -> Markup:
 
 
 def _mark(kind: Kind, x: float, y: float) -> Markup:
-    """A breach differs in shape, not only in colour."""
+    """Draw a mark; a breach differs in shape, not only in colour."""
     if kind != "breach":
         return element("circle", class_="value", cx=f"{coordinate(x)}%", cy=y, r=3.0 if kind == "judged" else 3.5)
     inner = element("path", class_="value", d="M0 -5.5L5.5 0L0 5.5L-5.5 0Z")

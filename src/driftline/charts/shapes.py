@@ -1,4 +1,4 @@
-"""What all drawings are made of: values on an axis, lines through points, bars on a base line."""
+"""Compute the shapes of drawings: positions on an axis, lines through points, bars on a base line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from driftline.charts.svg import coordinate
 
 
 class Scale(NamedTuple):
-    """An axis: values from ``low`` to ``high`` lie from ``first`` to ``last``, which may be above it.
+    """An axis: values from ``low`` to ``high`` are drawn from ``first`` to ``last``, which may be the smaller.
 
     >>> Scale(0.5, 1.0, 100.0, 0.0).place(0.75), Scale(3.0, 3.0, 0.0, 100.0).place(3.0)
     (50.0, 50.0)
@@ -21,14 +21,14 @@ class Scale(NamedTuple):
     last: float
 
     def place(self, value: float) -> float:
-        """Where a value lies; in the middle where the axis has one value only."""
+        """Return the position of a value; the middle where the axis has one value only."""
         length = self.high / 2 - self.low / 2  # halves do not overflow
         share = (value / 2 - self.low / 2) / length if length else 0.5
         return self.first + share * (self.last - self.first)
 
 
 def polyline(points: Iterable[tuple[float, float]]) -> str:
-    """The ``points`` of a polyline.
+    """Return the attribute ``points`` of a polyline.
 
     >>> polyline([(0.0, 1.5), (10.0, 2.0)])
     '0,1.5 10,2'
@@ -37,7 +37,7 @@ def polyline(points: Iterable[tuple[float, float]]) -> str:
 
 
 def bars(shares: Sequence[float], tallest: float, width: float, height: float) -> str:
-    """The path of filled bars of equal width on one base line, a gap between two; none for a share of 0.
+    """Return the path of filled bars of equal width with gaps between them; a share of 0 has no bar.
 
     >>> bars([0.5, 0.0], 1.0, 20.0, 10.0)
     'M0.8 10v-5h8.4V10z'
@@ -52,7 +52,7 @@ def bars(shares: Sequence[float], tallest: float, width: float, height: float) -
 
 
 def steps(shares: Sequence[float], tallest: float, width: float, height: float) -> str:
-    """The path of the outline of such bars, without gaps.
+    """Return the path of the outline of such bars, without gaps.
 
     >>> steps([0.5, 1.0], 1.0, 20.0, 10.0)
     'M0 10V5H10V0H20V10'

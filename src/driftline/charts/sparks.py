@@ -1,4 +1,4 @@
-"""Small drawings beside words: a line without axes, a value with its interval beside a threshold."""
+"""Draw small charts beside text: a line without axes, a value with its interval beside a threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPARK_EDGE = 3.0
 
 
 def sparkline(values: Sequence[float | None], *, marked: Sequence[bool], level: float | None, label: str) -> Markup:
-    """Draw values at even steps, those that are marked as dots, and a level; nothing for no values."""
+    """Draw evenly spaced values, marked ones as dots, and a level; empty for no values."""
     numbers = [finite(value) for value in values]
     known = [value for value in numbers if value is not None]
     if not known:
@@ -69,7 +69,7 @@ def interval_bar(
     bounds: tuple[float | None, float | None],
     label: str,
 ) -> Markup:
-    """Draw one value with its interval beside a threshold, on a scale with two ends; nothing without a value."""
+    """Draw one value with its interval beside a threshold, on a scale with two ends; empty without a value."""
     point, level = finite(value), finite(threshold)
     if point is None or level is None:
         return Markup("")

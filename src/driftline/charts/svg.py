@@ -1,4 +1,4 @@
-"""SVG elements as text, and what can be drawn."""
+"""Write SVG elements and coordinates."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def _attribute(value: str | float) -> str:
 
 
 def coordinate(value: float) -> str:
-    """A number with as many of two digits after the point as it needs."""
+    """Write a number with at most two decimals, without trailing zeros."""
     return f"{value:.2f}".rstrip("0").rstrip(".") or "0"
 
 
 def finite(value: float | None) -> float | None:
-    """The value within what can be drawn, or None where there is none."""
+    """Return the value, limited to the range that can be drawn; None for None or not finite."""
     if value is None or not math.isfinite(value):
         return None
     return max(-LARGEST, min(LARGEST, float(value)))

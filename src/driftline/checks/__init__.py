@@ -1,1 +1,1 @@
-"""One verdict of two sets of rows: ``driftline check``."""
+"""Compare two sets of rows and give one verdict: ``driftline check``."""

@@ -1,8 +1,8 @@
-"""``driftline.check``: two sets of rows, one verdict. The same core as the service: schema, reference,
-profile, statistics.
+"""``driftline.check``: compare two sets of rows and give one verdict, with the schema, profiles and statistics of the
+service.
 
-The rows are looked at (`check_rows`), columns and types are settled on what was seen (`check_schema`), then each side
-is read once (`check_pass`), and what was seen is compared.
+`open_side` samples the rows of each side, `schema_of` infers the columns and types from the samples, `read_sides` reads
+each side once, and `report_of` compares their profiles.
 """
 
 from __future__ import annotations
@@ -67,20 +67,22 @@ def check(
     """Compare current rows with reference rows: a Polars or pandas frame, anything with
     ``__arrow_c_stream__``, a path, a glob, or an address such as ``s3://bucket/rows.parquet``.
 
-    Every column is compared that plays no other part, unless ``features`` names them. ``score`` is the column
-    of the positive class's probability, or a mapping of class to column. ``segments`` are columns by whose values
-    performance is told apart. ``missing`` are the texts that stand for a missing value; ``time_format`` is how times
-    are written, in strptime's signs, or the unit of numbers (s, ms, us, ns); without it they are read as they show
-    themselves. ``categorical`` are columns of numbers that are codes; without it, few large whole numbers are taken for
-    codes, and said to be. Rows with one value of ``cluster``, such as a customer, share luck: intervals of performance
-    allow for that, and without it for what rows of one day share, where there are times. ``multivariate`` looks for
-    changed relations between columns: by their rank "correlation", by a "classifier" that tells the two sides apart, or
-    "none". An alert is a column that has drifted, by more than chance and more than a trifle (``floors``), or accuracy,
-    ROC AUC or MAE significantly worse than on the reference, or one of ``rules`` in breach, which may be expressions
-    such as "accuracy < 0.75": the current rows are one window. ``measures`` are functions of the labelled current
-    rows, by name, or where they are, such as "costs.py:cost"; rules may be on them. ``progress`` is called with the
-    share of the work that is done, 0 to 1.
-    Files are streamed: memory does not grow with their rows.
+    ``features`` are the columns to compare; without it, all that have no other role. ``score`` is the column of the
+    positive class's probability, or a mapping of class to column. ``segments`` are columns: performance is measured for
+    each of their values. ``missing`` are the texts that stand for a missing value. ``time_format`` is how times are
+    written, in the directives of strptime, or the unit of numbers (s, ms, us, ns); without it the format is inferred.
+    ``categorical`` are columns of numbers that are codes; without it, few large whole numbers count as codes, and the
+    report says so. Rows with the same value of ``cluster``, such as a customer, are not independent: the intervals of
+    performance allow for that. Without it they allow for dependence between rows of one day, where there are times.
+    ``multivariate`` is how changed relations between columns are detected: by rank "correlation", by a "classifier"
+    that separates the two sides, or "none". ``rules`` may be expressions such as "accuracy < 0.75"; they are evaluated
+    on the current rows as on one window. ``measures`` are functions of the labelled current rows, by name, or addresses
+    such as "costs.py:cost"; rules may use them. ``progress`` is called with the share of the work that is done, 0 to 1.
+
+    An alert is a column that has drifted, significantly and by the minimum effect size (``floors``); a measure of
+    performance that is significantly worse than on the reference; a problem of the data; or a rule in breach. Files are
+    streamed: memory does not grow with their rows. Raises `UsageError` for options that do not fit together or the
+    columns, `DataError` for rows that cannot be read or compared.
 
     >>> import polars as pl
     >>> rows = pl.DataFrame({"wind": [float(i % 7) for i in range(100)]})
@@ -126,7 +128,7 @@ def _check(
     own: Own,
     progress: Callable[[float], None],
 ) -> Report:
-    """Check with this task and positive class; what the caller ``said`` of them is no guess."""
+    """Check with this task and positive class; ``said`` is which of them the caller gave."""
     before, now = (open_side(rows, name, columns) for rows, name in ((reference, "reference"), (current, "current")))
     require_columns(before.sample, now.sample, columns)
     before, now, alike = read_sides_alike(before, now, columns)
@@ -165,7 +167,7 @@ def _check(
 
 
 def _silent(share: float) -> None:
-    """Nobody asked."""
+    """Report no progress."""
 
 
 def _task(task: Task | str | None) -> Task | None:
@@ -180,10 +182,10 @@ def _task(task: Task | str | None) -> Task | None:
 
 
 def _finer(layout: Layout, reference: SideProfile) -> Layout:
-    """The layout with new grids for numbers, the targets of a regression among them, that nearly all lie in one cell,
-    and anchors for vectors that had none.
+    """Return the layout with finer grids for numbers that nearly all fall into one cell, and anchors for vectors that
+    had none.
 
-    So it is where the first rows have no value, or others than the rest.
+    Both happen where the first rows have no values, or other values than the rest.
     """
     schema, profiled = layout.schema, reference.profile.features.columns
     coarse = {
@@ -201,13 +203,13 @@ def _finer(layout: Layout, reference: SideProfile) -> Layout:
 
 
 def _is_coarse(column: NumericColumn) -> bool:
-    """Whether the cell of the median is too wide to tell its neighbours apart."""
+    """Tell whether the cell of the median is too wide to separate its values."""
     bounds = column.sketch.quantile_bounds(0.5)
     return bounds is not None and bool(column.sd) and bounds[1] - bounds[0] > (column.sd or 0.0) / _CELLS_A_SD
 
 
 def _with_other_class(layout: Layout, *sides: SideProfile) -> Layout:
-    """The layout with the class that a lone score does not speak for, where only later rows have it."""
+    """Return the layout with the negative class of a single score column, where only later rows have it."""
     columns, schema = layout.columns, layout.schema
     scored = [*score_columns(columns, schema)]
     if columns.prediction is not None or len(scored) != 1 or other_class(scored[0], schema) is not None:
@@ -217,7 +219,7 @@ def _with_other_class(layout: Layout, *sides: SideProfile) -> Layout:
 
 
 def _by_all_rows(sides: Comparison, schema: Schema, task: Task | None, positive: str | None) -> tuple[Task, str | None]:
-    """The task and the positive class by all rows, which may be others than the first rows let expect."""
+    """Infer the task and the positive class from all rows; the first rows may have suggested others."""
     if schema.task is Task.REGRESSION:
         return schema.task, None
     classes = classes_of(sides.columns, sides.before, sides.now) | set(schema.classes)
@@ -240,7 +242,7 @@ def _by_all_rows(sides: Comparison, schema: Schema, task: Task | None, positive:
 
 
 def _are_numbers(sides: Comparison) -> bool:
-    """Whether a label or a prediction is, by all rows, the number of a regression; as `infer_schema` has it."""
+    """Tell whether all labels or predictions are numbers of a regression, by the criteria of `infer_schema`."""
     for seen, types in ((sides.before, sides.types_before), (sides.now, sides.types_now)):
         for profile, name, column in (
             (seen.profile.labels, "label", sides.columns.label),

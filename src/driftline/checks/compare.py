@@ -1,4 +1,4 @@
-"""What two passes saw, compared: the report of a check."""
+"""Compare the profiles of both sides and build the report of a check."""
 
 from __future__ import annotations
 
@@ -76,8 +76,10 @@ def report_of(
     rules: Sequence[Rule],
     own: Mapping[str, Replicates],
 ) -> Report:
-    """The report on two sides; ``aside`` are the features that are not compared, with their reasons, and ``own`` what
-    people's own functions said of the current rows.
+    """Build the report on two sides.
+
+    ``aside`` are the features that are not compared, with the reasons; ``own`` are the results of the user's own
+    measures on the current rows.
     """
     reference, current = sides.profiles(sides.before.profile), sides.profiles(sides.now.profile)
     label = sides.columns.label
@@ -143,7 +145,7 @@ def report_of(
 
 
 def _with_missing(drift: ColumnDrift, sides: Comparison) -> ColumnDrift:
-    """For a column of which nothing else is known: has the share of missing values changed?"""
+    """Compare the share of missing values of a column that nothing else was measured of."""
     there = (drift.column in sides.types_before, drift.column in sides.types_now)
     before, now, floors = sides.before, sides.now, sides.floors
     was = before.missing(drift.column) if there[0] else None
@@ -189,7 +191,7 @@ def _new(sides: Comparison, name: str) -> ColumnDrift:
 
 
 def _renamed(drifts: Mapping[str, ColumnDrift], gone: Iterable[str], new: Iterable[str]) -> dict[str, ColumnDrift]:
-    """Columns that are gone and new with names that look alike: each says so of the other."""
+    """Add to gone and new columns whose names look alike a note on the other one."""
     found = {}
     for old, other in pairs(gone, new).items():
         words = differs_by(old, other)
@@ -257,7 +259,7 @@ def _drift_alerts(
 
 
 def _missing_alerts(drift: ColumnDrift, subject: str, sides: Comparison) -> list[Alert]:
-    """More missing values of a column whose other values speak louder: drift does not hide a fault of the data."""
+    """Alert on a risen share of missing values, also where another measure decided that the column drifted."""
     was, became = drift.missing_reference or 0.0, drift.missing_current or 0.0
     rise = more_missing(was, became, sides.floors)
     if not drift.more_missing or rise is None:
@@ -278,8 +280,8 @@ def _performance_alerts(
     where: str = "",
     column: str | None = None,
 ) -> list[Alert]:
-    """Measures that are worse than on the reference: beyond chance (the interval of the difference) and
-    beyond a trifle.
+    """Alert on measures that are worse than on the reference: significantly (by the interval of the difference) and by
+    the minimum effect size.
     """
     judged = [spec for spec in CATALOGUE.values() if spec.judged]
     names = [spec.name for spec in judged]
@@ -309,7 +311,7 @@ def _performance_alerts(
 
 
 def _bias_alerts(was: _Ends, became: _Ends, mae: float | None, where: str, column: str | None) -> list[Alert]:
-    """A bias whose size rose, told by its sign."""
+    """Alert on a bias whose size rose; the message names its direction."""
     least = least_change("bias", was[0], mae)
     sizes = size_of(*was), size_of(*became)
     if sizes[1][0] - sizes[0][0] < least or difference(sizes[1], sizes[0]).low <= 0:
@@ -321,7 +323,7 @@ def _bias_alerts(was: _Ends, became: _Ends, mae: float | None, where: str, colum
 
 
 def _segment_alerts(sides: Comparison) -> list[Alert]:
-    """Segments that are worse than on the reference, with the chance of one false alert among all of them together."""
+    """Alert on segments that are worse than on the reference; the significance level holds for all of them together."""
     both = [
         (column, value, sides.before.segments[column][value], performance)
         for column, values in sides.now.segments.items()
@@ -388,7 +390,7 @@ def _dependence_alerts(dependence: Dependence | None) -> list[Alert]:
 
 
 def _repeated_alerts(sides: Comparison) -> list[Alert]:
-    """Ids that come more than once; whole rows may well be equal where columns are few, so these are only told."""
+    """Alert on repeated ids. Repeated rows are only a note: with few columns, rows may well be equal."""
     was, became = sides.before.repeated, sides.now.repeated
     identifier = sides.columns.id
     if identifier is None or was is None or became is None or became < max(REPEATED_LEAST, 2 * was):

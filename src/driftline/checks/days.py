@@ -1,4 +1,4 @@
-"""What the days of a side say: rows a day, gaps, and dates that stand for a time that is not known."""
+"""Count rows by day: rows a day, gaps, and placeholder dates that stand for an unknown time."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _TOLD = 3
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """The rows of a side by their day in UTC: ``usual`` days, and those that are ``apart`` from them.
+    """The rows of a side by their day in UTC: ``usual`` days, and outlying days, ``apart``.
 
-    Apart are days that people write where there is no time (9999-12-31, 0001-01-01, 1970-01-01 and their like) and a
-    year or more from any usual day, and days more than a century from the middle one, where few rows are so far.
+    Apart are placeholder dates (such as 9999-12-31, 0001-01-01 and 1970-01-01) that lie a year or more from any usual
+    day, and, where few rows have them, days more than a century from the median one.
     """
 
     usual: Mapping[date, int]
@@ -46,7 +46,7 @@ class Days:
 
     @classmethod
     def of(cls, rows: Mapping[date, int]) -> Days:
-        """Tell the days of some rows apart; where none is usual, all are.
+        """Split the days of some rows; where all are placeholders, all count as usual.
 
         >>> Days.of({date(2024, 1, 1): 5, date(2024, 1, 2): 4, date(9999, 12, 31): 3}).apart
         {datetime.date(9999, 12, 31): 3}
@@ -70,13 +70,13 @@ class Days:
 
     @property
     def rows_a_day(self) -> float | None:
-        """Rows a day from the first usual day to the last; None below two days."""
+        """The mean number of rows a day from the first usual day to the last; None for fewer than two days."""
         days = self.usual
         return sum(days.values()) / (max(days) - min(days)).days if len(days) > 1 else None
 
     @property
     def gap(self) -> tuple[date, date] | None:
-        """The longest stretch of days without rows, where it stands out from the others."""
+        """The longest run of days without rows, if it is much longer than the usual one; else None."""
         days = sorted(self.usual)
         steps = sorted(itertools.pairwise(days), key=lambda ends: ends[1] - ends[0])
         if not steps:
@@ -91,7 +91,7 @@ def _stands_in(day: date) -> bool:
 
 
 def told_of_days(before: Mapping[date, int], now: Mapping[date, int]) -> list[str]:
-    """What is worth a word about the days of both sides: rows a day that changed much, gaps, days far from all."""
+    """Return notes on the days of both sides: rows a day that changed by a factor of 2, gaps, outlying days."""
     notes = []
     sides = {"the reference has": Days.of(before), "the current rows have": Days.of(now)}
     was, became = (side.rows_a_day for side in sides.values())
@@ -106,7 +106,7 @@ def told_of_days(before: Mapping[date, int], now: Mapping[date, int]) -> list[st
 
 
 def _counted(days: Mapping[date, int]) -> str:
-    """How many rows some days have, the fullest first."""
+    """Say how many rows some days have, those with the most rows first."""
     fullest = sorted(days, key=lambda day: (-days[day], day))[:_TOLD]
     counted = [f"{days[day]:,} row{'s' if days[day] > 1 else ''} on {day}" for day in fullest]
     more = len(days) - len(fullest)

@@ -1,4 +1,4 @@
-"""What a check took for granted without being told: the task, the positive class, kinds of columns, their parts."""
+"""Say what a check inferred because the caller did not say it: the task, the positive class, kinds of columns."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _READ_AS = {Kind.DATETIME: "dates", Kind.TEXT: "free text", Kind.EMBEDDING: "emb
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the caller said of the model, so that it is no guess."""
+    """Which properties of the model the caller gave, so that they were not guessed."""
 
     task: bool = False
     positive: bool = False
 
 
 def guesses_on(sides: Comparison, schema: Schema, said: Said, *, relations: bool) -> tuple[str, ...]:
-    """Each guess in a few words; ``relations`` is whether those of columns were compared."""
+    """Return each guess in a few words; ``relations`` is whether the relations between columns were compared."""
     return (
         *([] if said.task else _task(sides)),
         *_positive_words(sides, said),
@@ -63,7 +63,7 @@ def _task(sides: Comparison) -> list[str]:
 
 
 def _taken_as_missing(sides: Comparison) -> list[str]:
-    """Predicted classes of which some have no value: it may be one that is called None or NA."""
+    """Warn of predictions without a value, which may be a class called None or NA."""
     name, schema = sides.columns.prediction, sides.layout.schema
     if name is None or schema.task is Task.REGRESSION or schema.missing != MISSING_TEXTS:
         return []
@@ -77,7 +77,7 @@ def _taken_as_missing(sides: Comparison) -> list[str]:
 
 
 def _kinds(sides: Comparison, schema: Schema) -> list[str]:
-    """Texts that are not compared as categories are."""
+    """Name text columns that are not compared as categories."""
     found = []
     for kind, words in _READ_AS.items():
         names = [
@@ -94,7 +94,7 @@ def _kinds(sides: Comparison, schema: Schema) -> list[str]:
 
 
 def _codes(sides: Comparison, schema: Schema) -> list[str]:
-    """Numbers that are taken for names of categories."""
+    """Name columns of numbers that are compared as categories."""
     names = [
         name
         for name, kind in schema.features.items()
@@ -130,7 +130,7 @@ def _guessed_by(sides: Comparison) -> str:
 def positive_of(
     sides: Comparison, said: Said, reference: Mapping[str, Measure], current: Mapping[str, Measure]
 ) -> Positive | None:
-    """The class that measures of a binary model speak of; None for other models, and where nothing was measured."""
+    """Return the positive class of a binary model; None for other models, and where nothing was measured."""
     schema = sides.layout.schema
     if schema.positive is None or not _is_measured(sides):
         return None
@@ -143,7 +143,7 @@ def positive_of(
 
 
 def parts_unplayed(sides: Comparison) -> list[str]:
-    """A note on columns whose names say what they are, and that are inputs all the same."""
+    """Return a note on columns that are compared as inputs although their names suggest another role."""
     names = dict.fromkeys([*sides.types_before, *sides.types_now])
     found = unplayed(sides.columns, names)
     return [unplayed_words(found, "--{part} {column}")] if found else []

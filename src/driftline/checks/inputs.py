@@ -1,4 +1,4 @@
-"""Whatever a user hands to `check` as rows: frames of several libraries, streams of Arrow, paths and addresses."""
+"""Open what a user passes to `check` as rows: frames of several libraries, Arrow streams, paths and addresses."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TABLES = ("Table", "RecordBatch", "DataFrame")
 
 
 def rows_of(rows: Any, side: str, missing: Sequence[str] = MISSING_TEXTS, ignore: Collection[str] = ()) -> Rows:
-    """Open one side of a comparison; ``side`` is what messages call rows that have no name of their own.
+    """Open one side of a comparison; ``side`` names rows in messages that have no name of their own.
 
-    ``missing`` are the texts that stand for no value in CSV and TSV. Columns of ``ignore`` are there by name alone:
-    what is in them is not looked at, and need not be of a type that can be read.
+    ``missing`` are the texts that stand for no value in CSV and TSV. The values of columns in ``ignore`` are not read,
+    and may be of any type. Raises `UsageError` for what are no rows, `DataError` for rows that cannot be read.
     """
     if isinstance(rows, (str, Path)):
         return open_rows(rows, missing, ignore)

@@ -1,4 +1,4 @@
-"""The rows of a gate: labelled ones and those of each model, read alike, whatever files and types they come in."""
+"""Read the rows of a gate, the labelled ones and each model's predictions, with the same types on all sides."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EXACT_BELOW = 2**53
 
 @dataclass(frozen=True, slots=True)
 class GateColumns:
-    """Which column plays which part, in the labelled rows and in the files of predictions.
+    """The role of each column, in the labelled rows and in the files of predictions.
 
     ``score`` is the column of the positive class, or a mapping of class to column. Without ``id`` the rows of a file of
     predictions are in the order of the labelled rows. ``missing`` and ``time_format`` are those of `Columns`.
@@ -45,15 +45,15 @@ class GateColumns:
     time_format: str | None = None
 
     def parts(self, *names: str) -> Columns:
-        """Some of the parts, as `canonical` takes them."""
+        """Return the columns of some roles, as `canonical` takes them."""
         known = {name: getattr(self, name) for name in names}
         return Columns(**known, features=(), missing=self.missing, time_format=self.time_format)
 
 
 def read_tables(sources: Sequence[str | Path | pl.DataFrame], columns: GateColumns) -> list[pl.DataFrame]:
-    """Read the labelled rows, which come first, and the predictions of models; only columns with a part are converted.
+    """Read the labelled rows, which come first, and the predictions of models; only columns with a role are converted.
 
-    Ids are the same as 17, 17.0 and "17"; where one table has them as texts with zeros in front, a text file has, too.
+    The ids 17, 17.0 and "17" are equal; where one table has leading zeros, text files keep theirs, too.
     """
     opened: list[Rows] = [
         FrameRows(one, "the data") if isinstance(one, pl.DataFrame) else open_rows(one, columns.missing)
@@ -82,7 +82,7 @@ def read_tables(sources: Sequence[str | Path | pl.DataFrame], columns: GateColum
 
 
 def _require_readable(before: pl.Series, read: pl.Series, what: str, words: str) -> None:
-    """Refuse times and labels that cannot be read: blocks of time, leakage and the measure rest on every one."""
+    """Refuse times and labels that cannot be read: intervals, leakage and the measure depend on each of them."""
     unreadable = before.filter(before.is_not_null() & read.is_null())
     if len(unreadable):
         part = "time column" if what == "times" else "labels"
@@ -93,7 +93,7 @@ def _require_readable(before: pl.Series, read: pl.Series, what: str, words: str)
 
 
 def ids_of(rows: pl.DataFrame, name: str, named: str, missing: tuple[str, ...]) -> pl.Series:
-    """The ids of rows as texts, null where there is none; raise `DataError` for ids that cannot tell rows apart."""
+    """Return the ids of rows as texts, null where there is none; raise `DataError` for ids that are not unique."""
     ids = without_missing(rows[name], missing)
     if ids.dtype.is_float() and len(large := ids.filter(ids.abs() >= _EXACT_BELOW)):
         raise DataError(
@@ -108,7 +108,7 @@ def ids_of(rows: pl.DataFrame, name: str, named: str, missing: tuple[str, ...]) 
 
 
 def require_probabilities(rows: pl.DataFrame, named: str, columns: GateColumns) -> None:
-    """Refuse columns of scores that have values, and no probability among them: they would count as no scores."""
+    """Refuse columns of scores without a single probability: they would be ignored silently."""
     for name, part in columns.parts("score").roles.items():
         if part != "score" or name not in rows.columns:
             continue
@@ -121,7 +121,7 @@ def require_probabilities(rows: pl.DataFrame, named: str, columns: GateColumns) 
 
 
 def require_common(ids: pl.Series, known: pl.Series, named: str) -> None:
-    """Refuse predictions of which not one is of a labelled row: their ids are written in another way."""
+    """Refuse predictions whose ids match no labelled row: they are written in another way."""
     if len(known) and len(there := ids.drop_nulls()) and not there.is_in(known.implode()).any():
         raise DataError(
             f"none of the {len(there)} ids of {named}, such as {there[0]!r}, is the id of a labelled row, such as "
@@ -130,7 +130,7 @@ def require_common(ids: pl.Series, known: pl.Series, named: str) -> None:
 
 
 def require_times(times: pl.Series, name: str) -> None:
-    """Refuse rows without a time where there should be one."""
+    """Refuse rows without a time in the time column."""
     if gone := times.null_count():
         raise DataError(
             f"{gone} of {len(times)} rows have no time in {name!r}, so that nobody can tell which rows share a time, "
@@ -139,9 +139,9 @@ def require_times(times: pl.Series, name: str) -> None:
 
 
 def taken_as_missing(tables: Iterable[tuple[str, pl.DataFrame]], columns: GateColumns) -> tuple[str, ...]:
-    """Say which names of classes are without a value, where that may be a class that is called None or NA.
+    """Warn of labels and predictions without a value, which may be a class called None or NA.
 
-    ``tables`` are the rows of the labels, and those of each model, with what they are called.
+    ``tables`` are the labelled rows and those of each model, each with its name.
     """
     if columns.missing != MISSING_TEXTS:
         return ()
@@ -159,7 +159,7 @@ def taken_as_missing(tables: Iterable[tuple[str, pl.DataFrame]], columns: GateCo
 
 
 def labelled(rows: pl.DataFrame, columns: GateColumns) -> pl.DataFrame:
-    """The rows that have a label."""
+    """Return the rows that have a label."""
     return rows.filter(without_missing(rows[columns.label], columns.missing).is_not_null())
 
 

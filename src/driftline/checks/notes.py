@@ -1,4 +1,4 @@
-"""What is worth a word in a check, though it is no alert."""
+"""Write the notes of a check: what is worth knowing and is no alert."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _TWINS_TOLD = 3
 
 
 def some_of(names: list[str]) -> str:
-    """The first few names in words, those that look alike told apart."""
+    """Join the first five names; those that look alike are in quotes."""
     return ", ".join(shown_all(names[:5]).values()) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def notes_on(sides: Comparison, new: list[str], drifts: Mapping[str, ColumnDrift]) -> tuple[str, ...]:
-    """New columns, repeated rows, volume and gaps, and of columns: fewer missing values, single far-out values."""
+    """Return notes on new columns, repeated rows, volume, gaps, unreadable values, and outliers."""
     notes = [f"{some_of(new)} {'is' if len(new) == 1 else 'are'} new"] if new else []
     was, became = sides.before.repeated, sides.now.repeated
     if sides.columns.id is None and was is not None and became is not None and became >= max(REPEATED_LEAST, 2 * was):
@@ -71,7 +71,7 @@ def _tells_ends(drift: ColumnDrift) -> bool:
 
 
 def _fewer_missing(drifts: Mapping[str, ColumnDrift], floors: EffectThresholds) -> list[str]:
-    """Columns that have got values: news, and nothing that went wrong."""
+    """Name columns with significantly fewer missing values: worth knowing, and no fault."""
     told = shown_all(drifts)
     found = []
     for name, drift in drifts.items():
@@ -89,7 +89,7 @@ def _guessed(sides: Comparison) -> str:
 
 
 def _lacks_other_class(sides: Comparison) -> bool:
-    """Whether labelled rows have a lone score, of which no prediction could be made."""
+    """Tell whether labelled rows have a single score column, from which no prediction could be derived."""
     label = sides.now.profile.labels.columns.get("label")
     scored = score_columns(sides.columns, sides.layout.schema)
     if not isinstance(label, CategoricalColumn) or label.absent == label.rows or len(scored) != 1:
@@ -99,7 +99,7 @@ def _lacks_other_class(sides: Comparison) -> bool:
 
 
 def _alike_classes(sides: Comparison) -> list[str]:
-    """Classes of predictions that look like one of the labels, and never are equal to it."""
+    """Name predicted classes that look like a label and are never equal to one."""
     performance = sides.now.profile.performance
     if not isinstance(performance, Classification):
         return []
@@ -112,7 +112,7 @@ def _alike_classes(sides: Comparison) -> list[str]:
 
 
 def _odd_scores(sides: Comparison) -> list[str]:
-    """Scores of several classes that are no distribution over the classes, and what is made of them."""
+    """Say how scores are used that are no probability distribution over the classes."""
     both = [
         side.profile.performance if isinstance(side.profile.performance, Classification) else Classification()
         for side in (sides.before, sides.now)
@@ -136,7 +136,7 @@ def _odd_scores(sides: Comparison) -> list[str]:
 
 
 def _unreadable(sides: Comparison) -> list[str]:
-    """Values that were left out because they are not what their column was named for."""
+    """Say how many values were left out because they do not fit the role of their column."""
     notes = []
     for column, part in sides.columns.roles.items():
         shares = [seen.mistyped[column] / max(seen.rows, 1) for seen in (sides.before, sides.now)]
@@ -147,7 +147,7 @@ def _unreadable(sides: Comparison) -> list[str]:
 
 
 def require_times_read(sides: Comparison) -> None:
-    """Refuse times most of which cannot be read, though the first rows could: they were asked for."""
+    """Refuse a time column most of whose values cannot be read, although the first rows could."""
     name = sides.columns.time
     for seen in (sides.before, sides.now):
         if name is None or not (lost := seen.mistyped[name]):
@@ -161,7 +161,7 @@ def require_times_read(sides: Comparison) -> None:
 
 
 def _unread(sides: Comparison, drifts: Mapping[str, ColumnDrift]) -> list[str]:
-    """Inputs of which many values are not what the first rows are, on both sides: no drift tells of them."""
+    """Name inputs many of whose values could not be read as the first rows were, and that have not drifted by that."""
     notes = []
     for name, kind in sides.layout.schema.features.items():
         shares = [seen.mistyped[name] / max(seen.rows, 1) for seen in (sides.before, sides.now)]
@@ -172,7 +172,7 @@ def _unread(sides: Comparison, drifts: Mapping[str, ColumnDrift]) -> list[str]:
 
 
 def _without_times(sides: Comparison) -> list[str]:
-    """The sides of which no row has a time, though a column of times was named."""
+    """Name the sides without any time, although a time column was given."""
     name = sides.columns.time
     if name is None:
         return []
@@ -188,7 +188,7 @@ def _without_times(sides: Comparison) -> list[str]:
 
 
 def _few_blocks(sides: Comparison) -> list[str]:
-    """The sides with so few days, or clusters, that the intervals of performance say little."""
+    """Name the sides with too few days or clusters for narrow intervals of performance."""
     found = []
     for words, seen in (("in the reference", sides.before), ("now", sides.now)):
         performance = seen.profile.performance
@@ -203,7 +203,7 @@ def _few_blocks(sides: Comparison) -> list[str]:
 
 
 def _outliers(sides: Comparison, drifted: Mapping[str, bool]) -> list[str]:
-    """Single values so far out that no share of rows shows them: by more than the reference's whole range."""
+    """Name columns with outliers: values further outside the reference's range than that range is wide."""
     notes = []
     before, now = sides.before.profile.features.columns, sides.now.profile.features.columns
     for name, moved in drifted.items():
@@ -226,7 +226,7 @@ def _outliers(sides: Comparison, drifted: Mapping[str, bool]) -> list[str]:
 
 
 def _share_further(column: NumericColumn, smallest: float, largest: float, extent: float) -> float:
-    """The share of a column's numbers that lie further than two ``extent`` below or above these."""
+    """Return the share of a column's numbers more than two ``extent`` below ``smallest`` or above ``largest``."""
     halves = column.sketch.grid.centres(column.sketch.cells) / 2
     further = (smallest / 2 - halves > extent) | (halves - largest / 2 > extent)
     return float(column.sketch.counts[further].sum()) / max(column.sketch.count, 1)

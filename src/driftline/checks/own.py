@@ -1,4 +1,4 @@
-"""Measures of one's own on a check: the labelled current rows, handed to people's functions."""
+"""Compute the user's own measures on the labelled current rows of a check."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Own = Mapping[str, str | Function]
 
 
 def require_names(measures: Own) -> None:
-    """Refuse a name that is taken."""
+    """Refuse a measure with the name of a built-in one."""
     for name in measures:
         if name in CATALOGUE:
             raise UsageError(f"measures: {name!r} is a measure already; give yours another name")
 
 
 def own_measures(measures: Own, side: Input, layout: Layout) -> dict[str, Replicates]:
-    """What each function says of the labelled rows of a side, which are held in memory for that."""
+    """Call each function with the labelled rows of a side, which are held in memory for that."""
     if not measures:
         return {}
     if isinstance(side.rows, StreamedRows):

@@ -1,4 +1,4 @@
-"""How well the model did on both sides of a check, as the report has it."""
+"""Report the performance of the model on both sides of a check."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def errors_of(reference: Performance | None, current: Performance | None) -> tup
 
 
 def _error_column(performance: Regression) -> NumericColumn:
-    """The errors as a column, which ends where their outermost cells do."""
+    """Return the errors as a column; its range is that of the outermost cells of their sketch."""
     errors = performance.residuals
     low, high = errors.quantile_bounds(0.0), errors.quantile_bounds(1.0)
     if low is None or high is None:

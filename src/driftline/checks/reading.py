@@ -1,4 +1,4 @@
-"""One side of a comparison, and how the two are read: alike, as `driftline.profiles.reading` has it."""
+"""Open the two sides of a comparison and read their columns with the same types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from driftline.sources.rows import Rows, StreamedRows, readable
 
 
 class Input:
-    """One side of a comparison: its rows, what they look like, and how they are read."""
+    """One side of a comparison: its rows, a sample of them, and the conversions of its columns."""
 
     def __init__(self, rows: Rows, missing: tuple[str, ...]) -> None:
         self.rows, self.name, self._missing = rows, rows.name, missing
@@ -35,20 +35,20 @@ class Input:
         self._truths = [name for name, dtype in self.sample.schema.items() if dtype == pl.Boolean]
 
     def table(self) -> Table:
-        """What the columns are read by."""
+        """Return what the conversions of the columns are inferred from."""
         return Table(self.sample, self.rows.typed, None if isinstance(self.rows, StreamedRows) else self._column)
 
     def _column(self, name: str) -> Iterator[pl.Series]:
-        """All values of a column as they are written, batch by batch."""
+        """Yield all values of a column as they are written, batch by batch."""
         for batch in self.rows.batches([name]):
             yield without_missing(batch[name], self._missing)
 
     def as_written(self, texts: set[str]) -> Input:
-        """The same side with some columns read as texts, as they are written."""
+        """Return the same side with some columns read as texts, exactly as they are written."""
         return Input(self.rows.retyped(texts), self._missing) if texts else self
 
     def convert(self, conversions: Mapping[str, Conversion]) -> None:
-        """Read the columns so from now on, the sample too; in it what is missing is null."""
+        """Apply these conversions to the sample, where missing values become null, and to all batches from now on."""
         self._conversions = conversions
         converted, _ = self.typed(self.sample)
         self.sample = converted.with_columns(
@@ -56,7 +56,7 @@ class Input:
         )
 
     def type_like(self, other: Input) -> None:
-        """Give columns without any value, which have no type, that of the other side, or text."""
+        """Give columns without any value the type of the other side, or text."""
         for name, dtype in self.sample.schema.items():
             if dtype == pl.Null:
                 there = other.sample.schema.get(name, pl.Null())
@@ -69,7 +69,7 @@ class Input:
         return dict(self.sample.schema)
 
     def typed(self, batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-        """A batch as it is compared, and how many values of each column could not be read so."""
+        """Return a converted batch, and how many values of each column could not be converted."""
         changed = [_named_alike(batch[name]) for name in self._truths if batch.schema.get(name) == pl.String]
         batch = batch.with_columns(changed) if changed else batch
         changed, lost, there = [], {}, set(batch.columns)
@@ -87,17 +87,17 @@ class Input:
 
 
 def _named_alike(texts: pl.Series) -> pl.Series:
-    """Texts of a column that began with truth values: what is true is called so in each of its batches."""
+    """Write the booleans of a column whose later batches are texts as its first ones: true or false."""
     return texts.zip_with(as_booleans(texts).is_null(), names_of(as_booleans(texts)))
 
 
 def open_side(rows: Any, side: str, columns: Columns) -> Input:
-    """Open one side; ``side`` is what messages call rows without a name of their own."""
+    """Open one side; ``side`` names rows in messages that have no name of their own."""
     return Input(rows_of(rows, side, columns.missing, columns.unread), columns.missing)
 
 
 def read_sides_alike(before: Input, now: Input, columns: Columns) -> tuple[Input, Input, Alike]:
-    """Settle how the columns of both sides are read; return these from then on, and what there is to say of it."""
+    """Infer how the columns of both sides are read; return the sides that read them so, and notes on it."""
     sides = [before, now]
     sides = [side.as_written(texts) for side, texts in zip(sides, as_written(_tables(sides), columns), strict=True)]
     alike = read_alike(_tables(sides), columns, HowRead(columns.missing, columns.time_format))

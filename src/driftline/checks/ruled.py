@@ -22,7 +22,7 @@ _NO_LABELS = "label_coverage cannot be had: the current rows have no column of l
 
 
 def rules_of(rules: Iterable[Rule | str], own: Iterable[str] = ()) -> tuple[Rule, ...]:
-    """Rules, some of them as expressions such as ``accuracy < 0.75``; raise for a measure that nobody knows.
+    """Parse expressions such as ``accuracy < 0.75`` among rules; raise `UnknownNameError` for an unknown measure.
 
     >>> [rule.name for rule in rules_of(["accuracy < 75%", Rule("slow", "latency_p95", above=0.2)])]
     ['accuracy < 0.75', 'slow']

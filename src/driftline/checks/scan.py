@@ -1,4 +1,4 @@
-"""One pass over the rows of one side: all that a check wants to know of them, in constant memory, on all cores."""
+"""Profile the rows of both sides in one pass each: in constant memory, on all cores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _KEY_COLUMNS, _LEAST_TELLING = 6, 4
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What both sides are profiled by: the parts that columns play, the schema, the grids and anchors."""
+    """How both sides are profiled: the roles of columns, the schema, the grids of numbers and anchors of vectors."""
 
     columns: Columns
     schema: Schema
@@ -53,10 +53,10 @@ class Layout:
 
 @dataclass(slots=True)
 class SideProfile:
-    """What a pass saw.
+    """The result of one pass over a side.
 
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
-    column because it is no score, time or number as that column's part asks. ``sample`` has the canonical features
+    column because it is no score, time or number as that column's role requires. ``sample`` has the canonical features
     and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole
     rows, or of ids where there are any. ``days`` counts rows by day of the time column, in UTC. ``naive`` is what a
     naive forecast of the reference's labels errs by.
@@ -73,19 +73,19 @@ class SideProfile:
     naive: Naive = field(default_factory=Naive)
 
     def missing(self, column: str) -> float:
-        """Share of rows without a value, 0 to 1."""
+        """Return the share of rows without a value, 0 to 1."""
         return self.nulls[column] / self.rows if self.rows else 0.0
 
     @property
     def repeated(self) -> float | None:
-        """Share of rows, or of ids, that came before, 0 to 1; None where none were looked at."""
+        """The share of rows, or ids, that repeat an earlier one, 0 to 1; None where none were sampled."""
         return self.keys.repeated if self.keys.rows else None
 
 
 class Batches:
-    """The rows of the sides, a group of columns after another; the next group is read ahead where that is little.
+    """The rows of the sides, one group of columns after another; small groups are read ahead.
 
-    Reading begins at once: there is something else to do until the first rows are there.
+    Reading starts at once, in the background.
     """
 
     def __init__(self, sides: Sequence[Input], columns: Columns) -> None:
@@ -97,7 +97,7 @@ class Batches:
         self._read_ahead()
 
     def take(self) -> Iterator[pl.DataFrame]:
-        """The batches of the next group: all groups of the first side, then those of the second."""
+        """Return the batches of the next group: all groups of the first side come before those of the second."""
         side, group = self._next.pop(0)
         begun = side.rows.batches(group) if self._begun is None else self._begun
         self._begun = None
@@ -112,7 +112,7 @@ class Batches:
 
 
 def read_sides(batches: Batches, layout: Layout, progress: Callable[[float], None]) -> list[SideProfile]:
-    """Read the sides; ``progress`` is told the share that is done, 0 to 1, where the number of rows is known."""
+    """Read the sides; ``progress`` is called with the share that is done, 0 to 1, where the number of rows is known."""
     with Workers() as workers:
         return [
             _read_side(batches, number, layout, workers, partial(_part_done, progress, number, len(batches.sides)))
@@ -148,9 +148,9 @@ def _read_side(
 
 
 def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
-    """Columns that are read together: fewer at a time need less memory.
+    """Split the columns into groups that are read together: smaller groups need less memory.
 
-    The first group has all but features, and those of these that tell rows apart best: two of real numbers, or four.
+    The first group has all columns but features, and the features that identify rows best: two of floats, or four.
     """
     if not rows.narrow:
         return [there]
@@ -167,7 +167,7 @@ def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
 
 
 def _whole_rows(side: Input, there: list[str]) -> KeySample:
-    """Rows that are alike in some columns may still differ in others: look at all of them."""
+    """Sample whole rows: rows that are equal in some columns may differ in others."""
     keys = _Keys(None, len(there))
     for batch in side.rows.batches(there):
         keys.add(batch)
@@ -218,7 +218,7 @@ class _Reading:
         return name.startswith(FEATURE) or (name in TARGETS and self._layout.schema.task is Task.REGRESSION)
 
     def _count_nulls(self, batch: pl.DataFrame, lost: Mapping[str, int], rows: pl.DataFrame) -> None:
-        """Count what is missing, and apart from it what is there and not as its column asks: ``lost`` by reading it."""
+        """Count missing values, and apart from them values that do not fit; ``lost`` counts failed conversions."""
         seen, missing = self._seen, self._layout.schema.missing
         seen.mistyped.update(lost)
         for name, dtype in batch.schema.items():
@@ -255,7 +255,7 @@ class _Reading:
 
 
 class _Sample:
-    """One row of each stretch of a stream whose length may not be known; stretches are doubled when rows are many."""
+    """A sample of one row from each interval of a stream; intervals are doubled as rows become many."""
 
     def __init__(self, count: int | None) -> None:
         self._drawn = DrawnRows((count or 0) // SPACED_ROWS)
@@ -273,7 +273,7 @@ class _Sample:
 
 
 class _Keys:
-    """A sample of rows by a hash of their values, in at most so many columns; of ids alone where there are any."""
+    """A sample of rows by the hash of their values in at most ``most`` columns, or of their ids where there are any."""
 
     def __init__(self, identifier: str | None, most: int) -> None:
         self.sample = KeySample()

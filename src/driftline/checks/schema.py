@@ -1,4 +1,4 @@
-"""What the first rows of both sides show: which columns play which part, their kinds, the task and its classes."""
+"""Infer from the first rows of both sides the role and kind of each column, the task and its classes."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _FITTING: Mapping[str, tuple[Callable[[pl.DataType], bool], str]] = {
     "cluster": (_is_identifier, "numbers, texts, booleans, times and bytes"),
     "id": (_is_identifier, "numbers, texts, booleans, times and bytes"),
 }
-"""The types that a column may have for its part, and these in words; others are targets."""
+"""The types that a column may have for its role, and these in words; other roles take the types of targets."""
 
 
 def require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -> None:
-    """Refuse names of columns that neither side has, and columns of types that do not fit their part."""
+    """Refuse names of columns that neither side has, and columns whose types do not fit their role."""
     known = dict.fromkeys([*before.columns, *now.columns])
     if columns.label is not None and columns.label == columns.prediction:
         raise UsageError(f"label and prediction are both the column {columns.label!r}; name a column for each")
@@ -74,7 +74,7 @@ def require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -
 
 
 def _in(frame: pl.DataFrame, columns: Columns) -> Columns:
-    """The parts of those columns that a frame has."""
+    """Return the roles of those columns that a frame has."""
     score = columns.score
     if isinstance(score, Mapping):
         score = {name: column for name, column in score.items() if column in frame.columns} or None
@@ -94,7 +94,7 @@ def _in(frame: pl.DataFrame, columns: Columns) -> Columns:
 def schema_of(
     before: pl.DataFrame, now: pl.DataFrame, columns: Columns, task: Task | None, positive: str | None
 ) -> Schema:
-    """The reference's schema, with the targets of both sides: either may lack the label or the prediction."""
+    """Infer the reference's schema; targets are inferred from both sides, as either may lack one."""
     present = feature_columns(before.schema, _in(before, columns))
     features = {name: kind_of_feature(before[name], columns) for name in present}
     targets = [column for column in (columns.label, columns.prediction) if column is not None]
@@ -131,7 +131,7 @@ def schema_of(
 def set_aside(
     before: pl.DataFrame, now: pl.DataFrame, schema: Schema, doubts: Mapping[str, str]
 ) -> dict[str, ColumnDrift]:
-    """The features that are not compared, with the reason; ``doubts`` are those that were found before."""
+    """Return the features that are not compared, with the reasons; ``doubts`` are reasons found while reading."""
     found: dict[str, ColumnDrift] = {}
     there = set(now.columns)
     for name, kind in schema.features.items():
@@ -168,9 +168,7 @@ def _changed_kind(kind: Kind, values: pl.Series) -> str:
 
 
 def _is_counter(values: pl.Series) -> bool:
-    """Whether whole numbers count the rows: without a gap or a repetition, or each greater than the one
-    before.
-    """
+    """Tell whether whole numbers number the rows: without gap or repetition, or each greater than the one before."""
     if not values.dtype.is_integer() or values.null_count() or values.len() < _COUNTER_ROWS:
         return False
     low, high = values.min(), values.max()

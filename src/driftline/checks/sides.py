@@ -1,4 +1,4 @@
-"""The two sides of a check, after each was read."""
+"""The two sides of a check, after each was profiled."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from driftline.statistics import EffectThresholds
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both sides after their passes; ``types_before`` and ``types_now`` are the columns of the files.
+    """Both profiled sides; ``types_before`` and ``types_now`` are the types of the files' columns as compared.
 
-    ``said`` is what was done to read them that is worth a word, ``written`` the reference's types as they came.
+    ``said`` are notes on how the files were read; ``written`` are the reference's types as they were in the file.
     """
 
     layout: Layout
@@ -32,11 +32,11 @@ class Comparison:
 
     @property
     def columns(self) -> Columns:
-        """Which column plays which part."""
+        """The role of each column."""
         return self.layout.columns
 
     def outputs(self) -> dict[str, str]:
-        """The file's name of each profiled output."""
+        """Return the column of the file for each profiled output."""
         score, schema = self.columns.score, self.layout.schema
         if isinstance(score, str):
             score = {schema.positive: score} if schema.positive is not None else {}
@@ -46,7 +46,7 @@ class Comparison:
         return named
 
     def profiles(self, profile: WindowProfile) -> dict[str, Column]:
-        """Every profiled column under its name in the file: features, prediction, scores, label."""
+        """Return every profiled column by its name in the file: features, prediction, scores, label."""
         found: dict[str, Column] = {
             name: profile.features.columns[name]
             for name in self.layout.schema.features
@@ -60,17 +60,17 @@ class Comparison:
         return found
 
     def role(self, column: str) -> str:
-        """The part that a column plays."""
+        """Return the role of a column: feature, prediction, score, label, time or id."""
         return self.columns.roles.get(column, "feature")
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Every class that either side, or the model's schema, has."""
+        """All classes of both sides and of the schema, sorted."""
         return tuple(sorted({*self.layout.schema.classes, *classes_of(self.columns, self.before, self.now)}))
 
 
 def classes_of(columns: Columns, *sides: SideProfile) -> set[str]:
-    """Every class that a label or a prediction of either side names; predictions that are made of scores name none."""
+    """Return every class among the labels and predictions of some sides; those derived from scores do not count."""
     found: set[str] = set()
     for seen in sides:
         for profile, name in ((seen.profile.labels, "label"), (seen.profile.outputs, "prediction")):

@@ -1,1 +1,1 @@
-"""Renderers of reports, contests and model cards."""
+"""Render reports of checks, contests and model cards."""

@@ -1,4 +1,4 @@
-"""Two distributions as bars: what the pictures of a check are drawn from."""
+"""Turn two distributions into bars, from which the charts of a check are drawn."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _WIDEST = 1e300  # wider axes could not be divided without overflow
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Shares of both sides, 0 to 1, in named bars; ``ends`` are the names at the two ends of an axis of
-    numbers, "or less" and "or more" where the bars there hold all that lies further out.
+    """Shares of both sides, 0 to 1, in named bars.
+
+    ``ends`` are the names at the ends of an axis of numbers: "… or less" and "… or more" where the bars there hold all
+    values further out. None for categories.
     """
 
     names: tuple[str, ...]
@@ -35,9 +37,9 @@ class Bars:
 def bars_of(
     reference: Column | None, current: Column | None, *, part: str | None = None, bars: int | None = None
 ) -> Bars | None:
-    """Bars of two profiles of one column; None where there is nothing to draw.
+    """Return the bars of two profiles of one column; None where there is nothing to draw.
 
-    ``part`` is the part of a composite column that is drawn, its first one if none speaks; ``bars`` is how many.
+    ``part`` is the part of a composite column to draw, the first one by default; ``bars`` is how many bars.
     """
     if isinstance(reference, CompositeColumn) and isinstance(current, CompositeColumn):
         both = [name for name in reference.parts if name in current.parts]

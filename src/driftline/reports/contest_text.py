@@ -1,4 +1,4 @@
-"""A contest on the terminal: the decision, the gates, the segments."""
+"""Print a contest in a terminal: the decision, the gates, the segments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text
 
 
 def print_contest(contest: Contest, console: Console | None = None) -> None:
-    """Print a contest; the console is standard output where none is given."""
+    """Print a contest to a console, by default standard output."""
     console = console or Console(highlight=False)
     console.print(Text(contest.decision.upper(), _STYLES[contest.decision]))
     console.print(Text(contest.reason))

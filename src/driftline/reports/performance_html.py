@@ -11,7 +11,7 @@ from driftline.results.check import BothSides, CalibrationPoint, ConfusionCount
 from driftline.text.numbers import figure, percent
 
 MATRIX_CLASSES = 10
-"""Of so many classes there is a table of all pairs; of more, a list of the most common mix-ups."""
+"""Up to this many classes, all pairs are shown as a matrix; of more, only the most common mix-ups."""
 
 SIDE = 200.0
 """Width and height of a plot of [0, 1] by [0, 1]."""
@@ -21,7 +21,7 @@ _X, _Y = Scale(0.0, 1.0, 0.0, SIDE), Scale(0.0, 1.0, SIDE, 0.0)
 
 
 class Cell(NamedTuple):
-    """One label predicted as one class: rows now, their share of the label's rows, and that of the reference."""
+    """Rows with one label and one prediction: their number now, and their share of the label's rows on both sides."""
 
     rows: int
     share: float
@@ -31,14 +31,14 @@ class Cell(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """Labels down, predictions across."""
+    """A confusion matrix: labels in rows, predictions in columns."""
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
 class MixUp(NamedTuple):
-    """A label taken for another class, with shares of all labelled rows."""
+    """A label predicted as another class, with the share of all labelled rows on each side."""
 
     label: str
     prediction: str

@@ -1,4 +1,4 @@
-"""The report of a check as one JSON document."""
+"""Write the report of a check as one JSON document."""
 
 from __future__ import annotations
 

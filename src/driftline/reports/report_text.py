@@ -1,4 +1,4 @@
-"""The report of a check in a terminal: the verdict, the columns that drifted most, performance, rules and notes."""
+"""Render the report of a check for a terminal: the verdict, the columns that drifted most, performance, notes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from driftline.text.numbers import effect, level, percent, percents
 ROWS_SHOWN = 20
 _SPARK_BARS = 10
 _BLOCKS, _PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
-_PLAIN_SIGNS = str.maketrans({"→": "->", "≥": ">=", "–": "-", "…": "...", "\N{REPLACEMENT CHARACTER}": "?"})
+_PLAIN_CHARACTERS = str.maketrans({"→": "->", "≥": ">=", "–": "-", "…": "...", "\N{REPLACEMENT CHARACTER}": "?"})
 _SHORT = {"wasserstein": "shift"}
 _FLOOR_WORDS = {
     "wasserstein": "shift {} SD",
@@ -51,31 +51,31 @@ _ALERTS_SHOWN, _PARTS_SHOWN, _PAIRS_SHOWN, _NAME_SHOWN, _WORDS_SHOWN = 12, 10, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
-    """What can be written: texts and blocks in the signs of an encoding, an unknown one taken for ASCII."""
+class Characters:
+    """The characters of an encoding, in which texts and sparklines are written; an unknown one counts as ASCII."""
 
     encoding: str = "utf-8"
 
     @property
     def blocks(self) -> str:
-        """Nine blocks, from empty to full."""
+        """Nine characters, from an empty block to a full one."""
         return _BLOCKS if _writes(self.encoding, _BLOCKS) else _PLAIN_BLOCKS
 
     def text(self, text: str, style: str = "", *, keep: str = "", longest: int = 0) -> Text:
-        """Strangers' text, cleaned, cut to the ``longest`` length if there is one, and in signs that can be written."""
+        """Return a text cleaned, cut to the ``longest`` length if it is not 0, and in characters of the encoding."""
         if longest and len(text) > longest:
             text = text[: longest - 1] + "…"
         text = cleaned(text, keep=keep)
         if not _writes(self.encoding, text):
             encoding = self.encoding if _writes(self.encoding, "") else "ascii"
-            text = text.translate(_PLAIN_SIGNS).encode(encoding, "backslashreplace").decode(encoding)
+            text = text.translate(_PLAIN_CHARACTERS).encode(encoding, "backslashreplace").decode(encoding)
         return Text(text, style)
 
     def spark(self, shares: Sequence[float], tallest: float) -> str:
-        """A row of blocks as high as the shares; what is above 0 is seen.
+        """Return a sparkline: a block for each share; every share above 0 is visible.
 
         >>> shares = [0.0, 0.01, 0.5, 1.0]
-        >>> Signs().spark(shares, 1.0), Signs("ascii").spark(shares, 1.0)
+        >>> Characters().spark(shares, 1.0), Characters("ascii").spark(shares, 1.0)
         (' ▁▄█', ' .=%')
         """
         blocks = self.blocks
@@ -97,18 +97,18 @@ def renderables(report: CheckReport, profiles: Profiles, *, encoding: str = "utf
 
     Only characters of the ``encoding`` are used.
     """
-    signs = Signs(encoding)
-    yield from _verdict(report, profiles, signs)
-    yield from _columns([*report.columns.values()], profiles, signs)
-    yield from _performance(report, signs)
-    yield from _rules(report.rules, signs)
-    yield from _parts(segments_of(report), "segments", "segment", signs)
-    yield from _parts(classes_of(report), "classes", "class", signs)
-    yield from _dependence(report.dependence, signs)
-    yield from _remarks(report, signs)
+    characters = Characters(encoding)
+    yield from _verdict(report, profiles, characters)
+    yield from _columns([*report.columns.values()], profiles, characters)
+    yield from _performance(report, characters)
+    yield from _rules(report.rules, characters)
+    yield from _parts(segments_of(report), "segments", "segment", characters)
+    yield from _parts(classes_of(report), "classes", "class", characters)
+    yield from _dependence(report.dependence, characters)
+    yield from _remarks(report, characters)
 
 
-def _verdict(report: CheckReport, profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
+def _verdict(report: CheckReport, profiles: Profiles, characters: Characters) -> Iterator[RenderableType]:
     count = len(report.alerts)
     verdict = f"ALERT: {count} alert{'s' if count > 1 else ''} found" if count else "OK: no alert"
     yield Text(verdict, "bold red" if count else "bold green")
@@ -122,15 +122,15 @@ def _verdict(report: CheckReport, profiles: Profiles, signs: Signs) -> Iterator[
     if silent:
         yield Text(f"{silent} of {len(report.rules)} rules could not be judged, see below", "yellow")
     if report.positive is not None and report.positive.doubt:
-        yield signs.text(report.positive.doubt, "bold yellow")
+        yield characters.text(report.positive.doubt, "bold yellow")
     told = ("performance", "rule")
     alerts = [alert for alert in report.alerts if alert.kind in told or alert.column not in profiles]
     for alert in alerts[:_ALERTS_SHOWN]:
-        yield signs.text(alert.message, "red")
+        yield characters.text(alert.message, "red")
     if len(alerts) > _ALERTS_SHOWN:
         yield Text(f"and {len(alerts) - _ALERTS_SHOWN} more such alerts; --json and --html have them all")
     if report.guesses:
-        yield signs.text(f"guessed: {'; '.join(report.guesses)}", "dim")
+        yield characters.text(f"guessed: {'; '.join(report.guesses)}", "dim")
 
 
 # ---- columns -----------------------------------------------------------------------------------------------
@@ -140,20 +140,20 @@ def _drifted(column: ColumnReport) -> bool:
     return column.drift.drifted
 
 
-def _columns(columns: Sequence[ColumnReport], profiles: Profiles, signs: Signs) -> Iterator[RenderableType]:
+def _columns(columns: Sequence[ColumnReport], profiles: Profiles, characters: Characters) -> Iterator[RenderableType]:
     shown = [column for column in columns if column.drift.value is None or _drifted(column)]
     quiet = len(columns) - len(shown)
     told = shown_all(column.column for column in columns)
     if shown:
         table = _table(("column", "reference", "current", "drift", "what changed"))
         for column in shown[:ROWS_SHOWN]:
-            before, now = _sparks(column, profiles, signs)
+            before, now = _sparks(column, profiles, characters)
             table.add_row(
-                signs.text(_named(column, told), "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
+                characters.text(_named(column, told), "red" if _drifted(column) else "dim", longest=_NAME_SHOWN),
                 Text(before, "dim"),
                 Text(now),
-                signs.text(_size(column.drift)),
-                _words(column, signs),
+                characters.text(_size(column.drift)),
+                _words(column, characters),
             )
         yield Text()
         yield table
@@ -171,21 +171,21 @@ def _named(column: ColumnReport, told: Mapping[str, str]) -> str:
     return name if column.role == "feature" else f"{name} ({column.role})"
 
 
-def _words(column: ColumnReport, signs: Signs) -> Text:
-    """What changed, a line each; which part of the column speaks stands before, unless the changes name it."""
+def _words(column: ColumnReport, characters: Characters) -> Text:
+    """List what changed, one change a line, after the part of the column that drifted unless the changes name it."""
     drift = column.drift
     lines = [line for line in column.changes if line] or [column.problem or drift.reason]
     part = drift.part
     if part and not any(line.startswith(part) for line in lines):
         lines = [f"{part}:", *lines]
-    return Text("\n").join([signs.text(line, longest=_WORDS_SHOWN) for line in lines])
+    return Text("\n").join([characters.text(line, longest=_WORDS_SHOWN) for line in lines])
 
 
-def _sparks(column: ColumnReport, profiles: Profiles, signs: Signs) -> tuple[str, str]:
+def _sparks(column: ColumnReport, profiles: Profiles, characters: Characters) -> tuple[str, str]:
     bars = bars_for(column, profiles, _SPARK_BARS)
     if bars is None:
         return "", ""
-    return signs.spark(bars.reference, bars.tallest), signs.spark(bars.current, bars.tallest)
+    return characters.spark(bars.reference, bars.tallest), characters.spark(bars.current, bars.tallest)
 
 
 def _size(drift: Drift) -> str:
@@ -196,7 +196,7 @@ def _size(drift: Drift) -> str:
 
 
 def _floors(columns: Sequence[ColumnReport]) -> list[str]:
-    """What each measure that speaks in the table had to reach."""
+    """List the minimum effect size of each measure in the table."""
     drifts = [column.drift for column in columns if column.drift.value is not None]
     floors = {drift.measure: drift.threshold for drift in drifts if drift.threshold is not None}
     return [words.format(effect(floors[name])) for name, words in _FLOOR_WORDS.items() if name in floors]
@@ -205,7 +205,7 @@ def _floors(columns: Sequence[ColumnReport]) -> list[str]:
 # ---- performance and relations -----------------------------------------------------------------------------
 
 
-def _performance(report: CheckReport, signs: Signs) -> Iterator[RenderableType]:
+def _performance(report: CheckReport, characters: Characters) -> Iterator[RenderableType]:
     if report.performance is None:
         return
     known = {name: measure for name, measure in report.performance.items() if measure.value is not None}
@@ -214,17 +214,19 @@ def _performance(report: CheckReport, signs: Signs) -> Iterator[RenderableType]:
         table = _table(("measure", "current", _interval_of(known.values()), "rows", "reference", ""), right=True)
         for name, measure in known.items():
             worse = is_worse(name, measure, known)
-            table.add_row(Text(name), *_figures(measure, signs), "worse" if worse else "", style="red" if worse else "")
+            table.add_row(
+                Text(name), *_figures(measure, characters), "worse" if worse else "", style="red" if worse else ""
+            )
         yield table
     for problem in problems(report.performance):
-        yield signs.text(problem, "dim")
+        yield characters.text(problem, "dim")
     coverage = report.label_coverage
     if coverage is not None and coverage.value is not None and coverage.value < 1:
         yield Text(f"{percent(coverage.value)} of the current rows have a label")
 
 
-def _rules(rules: Sequence[RuleReport], signs: Signs) -> Iterator[RenderableType]:
-    """What each rule says; the alerts above have named those in breach, so that these are told in a word."""
+def _rules(rules: Sequence[RuleReport], characters: Characters) -> Iterator[RenderableType]:
+    """List the rules; the reason of a breach is with the alerts, so that only its condition is repeated here."""
     if not rules:
         return
     table = _table(("rule", "severity", "verdict", "why"))
@@ -232,17 +234,19 @@ def _rules(rules: Sequence[RuleReport], signs: Signs) -> Iterator[RenderableType
         state = rule.state
         why = rule.condition if state is State.BREACH else rule.reason
         table.add_row(
-            signs.text(rule.rule, "red" if state is State.BREACH else "", longest=_NAME_SHOWN),
+            characters.text(rule.rule, "red" if state is State.BREACH else "", longest=_NAME_SHOWN),
             Text(rule.severity),
             Text(RULE_STATES[state], "yellow" if state is State.NODATA else ""),
-            signs.text(why, longest=_WORDS_SHOWN),
+            characters.text(why, longest=_WORDS_SHOWN),
         )
     yield Text()
     yield table
 
 
-def _parts(parts: Sequence[tuple[str, Performance]], kind: str, word: str, signs: Signs) -> Iterator[RenderableType]:
-    """Segments or classes where something is worse than on the reference, worst first."""
+def _parts(
+    parts: Sequence[tuple[str, Performance]], kind: str, word: str, characters: Characters
+) -> Iterator[RenderableType]:
+    """List segments or classes with a measure that is worse than on the reference, worst first."""
     if not parts:
         return
     worse = fallen(parts)
@@ -255,7 +259,9 @@ def _parts(parts: Sequence[tuple[str, Performance]], kind: str, word: str, signs
     interval = _interval_of(part.measure for part in worse)
     table = _table((word, "worse in", "current", interval, "rows", "reference"), right=True)
     for part in worse[:_PARTS_SHOWN]:
-        table.add_row(signs.text(part.where, longest=_NAME_SHOWN), Text(part.name), *_figures(part.measure, signs))
+        table.add_row(
+            characters.text(part.where, longest=_NAME_SHOWN), Text(part.name), *_figures(part.measure, characters)
+        )
     yield table
     if len(worse) > _PARTS_SHOWN:
         yield Text(f"and {len(worse) - _PARTS_SHOWN} more that are worse; --json and --html have them all")
@@ -269,20 +275,20 @@ def _interval_of(measures: Iterable[MeasureReport]) -> str:
     return f"{level(next(iter(measures)).confidence)} interval"
 
 
-def _figures(measure: ComparedMeasure, signs: Signs) -> tuple[Text, ...]:
-    """The value, its interval, its rows, and the reference's value."""
+def _figures(measure: ComparedMeasure, characters: Characters) -> tuple[Text, ...]:
+    """Return the cells of a measure: its value, interval, number of rows, and the reference's value."""
     value, low, high, before = figures_of(measure)
     cells = (value, "–" if "–" in (low, high) else f"{low} to {high}", f"{measure.n:,}", before)
-    return tuple(signs.text(cell) for cell in cells)
+    return tuple(characters.text(cell) for cell in cells)
 
 
-def _dependence(dependence: DependenceReport | None, signs: Signs) -> Iterator[RenderableType]:
-    """The pairs whose relation changed, where the alert has not named the only one."""
+def _dependence(dependence: DependenceReport | None, characters: Characters) -> Iterator[RenderableType]:
+    """List the pairs of columns whose relation changed; a single one is in the alert already."""
     if dependence is None or not dependence.drifted or len(dependence.pairs) < 2:
         return
     table = _table(("relation", "reference", "current"), right=True)
     for pair in dependence.pairs[:_PAIRS_SHOWN]:
-        names = signs.text(" and ".join(shown_all(pair.labels).values()), longest=2 * _NAME_SHOWN)
+        names = characters.text(" and ".join(shown_all(pair.labels).values()), longest=2 * _NAME_SHOWN)
         table.add_row(names, effect(pair.reference), effect(pair.current))
     yield Text()
     yield table
@@ -290,7 +296,7 @@ def _dependence(dependence: DependenceReport | None, signs: Signs) -> Iterator[R
         yield Text("and more; --json and --html have them")
 
 
-def _remarks(report: CheckReport, signs: Signs) -> Iterator[RenderableType]:
+def _remarks(report: CheckReport, characters: Characters) -> Iterator[RenderableType]:
     repeated = report.duplicates
     said = any("repeat" in words for words in (*report.notes, *(alert.message for alert in report.alerts)))
     repeats = not said and bool(repeated.reference or repeated.current)
@@ -298,9 +304,9 @@ def _remarks(report: CheckReport, signs: Signs) -> Iterator[RenderableType]:
         yield Text()
     if repeats:
         shares = (share for share in (repeated.reference, repeated.current) if share is not None)
-        yield signs.text(f"repeated rows: {' → '.join(percents(*shares))}")
+        yield characters.text(f"repeated rows: {' → '.join(percents(*shares))}")
     for note in report.notes:
-        yield signs.text(f"note: {note}", "yellow")
+        yield characters.text(f"note: {note}", "yellow")
 
 
 def _table(names: tuple[str, ...], *, right: bool = False) -> Table:

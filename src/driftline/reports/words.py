@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # a check has none
 
 
 RULE_STATES: Mapping[str, str] = {"breach": "in breach", "ok": "ok", "nodata": "not judged"}
-"""What a rule says of a window, in words."""
+"""The state of a rule in words."""
 
 
 class Fallen(NamedTuple):
@@ -29,16 +29,16 @@ class Fallen(NamedTuple):
 
 
 def cleaned(text: str, *, keep: str = "") -> str:
-    """Names come from strangers: nothing in them moves the cursor, rings the bell or turns the direction of reading.
+    """Replace control characters: a text from the data cannot move the cursor or change the direction of reading.
 
     >>> cleaned("wind\x1b[2J"), cleaned("a\u3000b") == "a\u3000b"
     ('wind�[2J', True)
     """
-    return text if text.isprintable() else "".join(sign if _is_sign(sign, keep) else "\ufffd" for sign in text)
+    return text if text.isprintable() else "".join(one if _is_shown(one, keep) else "\ufffd" for one in text)
 
 
-def _is_sign(sign: str, keep: str) -> bool:
-    return sign.isprintable() or sign in keep or unicodedata.category(sign) == "Zs"
+def _is_shown(character: str, keep: str) -> bool:
+    return character.isprintable() or character in keep or unicodedata.category(character) == "Zs"
 
 
 def figures_of(measure: ComparedMeasure) -> tuple[str, str, str, str]:
@@ -85,14 +85,14 @@ def is_worse(name: str, measure: ComparedMeasure, among: Performance | None = No
 
 
 def _ends(measure: MeasureReport) -> tuple[float, float, float] | None:
-    """The value and the ends of its interval; None where one is not known."""
+    """Return the value and the ends of its interval; None where one is not known."""
     if measure.value is None or measure.low is None or measure.high is None:
         return None
     return measure.value, measure.low, measure.high
 
 
 def _mae_before(among: Performance | None) -> float | None:
-    """The mean absolute error of the reference; None where it is not known."""
+    """Return the mean absolute error of the reference; None where it is not known."""
     mae = (among or {}).get("mae")
     return None if mae is None or mae.reference is None else mae.reference.value
 

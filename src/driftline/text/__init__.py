@@ -1,4 +1,4 @@
-"""Text from outside, made fit to be shown: what a terminal, a journal or a reader would obey is escaped."""
+"""Escape text from outside before it is shown: control characters that a terminal or a log viewer would obey."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _SYSTEM = {
 
 
 def visible(text: str) -> str:
-    r"""Return text as one line in which nothing acts: control characters, line ends and turns of direction are escaped.
+    r"""Return text as one line with control characters, line ends and direction overrides escaped.
 
     Escaped are C0 and C1 (so every escape sequence of a terminal), the separators of lines and paragraphs, the
     overrides and isolates of the bidirectional algorithm, and halves of surrogate pairs, which no encoding takes. All
-    other text, of any script, stays as it is. Doing it twice changes nothing more.
+    other text, of any script, stays as it is. The function is idempotent.
 
     >>> visible("\x1b[31mred\x1b[0m\nroot: all is well"), visible("naïve 模型 🌧")
     ('\\x1b[31mred\\x1b[0m\\nroot: all is well', 'naïve 模型 🌧')
@@ -37,7 +37,7 @@ def visible(text: str) -> str:
 
 
 def acts(text: str) -> bool:
-    r"""Whether `visible` would change a text.
+    r"""Tell whether `visible` would change a text.
 
     >>> acts("plain"), acts("a\tb")
     (False, True)
@@ -46,7 +46,7 @@ def acts(text: str) -> bool:
 
 
 def quoted(text: str, most: int = 100) -> str:
-    r"""Return a text in quotes, as one line that acts on nothing, with at most so many characters of it.
+    r"""Return a text in quotes, as `visible`, with at most so many characters of it.
 
     >>> print(quoted("a\x1b[2J"), quoted("abcdef", 4))
     'a\x1b[2J' 'abc…'
@@ -64,7 +64,7 @@ def short(text: str, most: int = 100) -> str:
 
 
 def cause(error: BaseException) -> str:
-    r"""Say what has failed; where that is the operating system, what it says, and not which library passed it on.
+    r"""Say what failed; for an error of the operating system its own message, without the library that passed it on.
 
     >>> cause(OSError(28, "No space left on device", "data/log"))
     'the disk is full (No space left on device): data/log'

@@ -1,4 +1,4 @@
-"""Digits of other scripts, and full-width signs, are read as those of ASCII: ４.６２ and ٤٫٦٢ are 4.62."""
+"""Convert digits of other scripts, and full-width characters, to ASCII: ４.６２ and ٤٫٦٢ are 4.62."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SIGNS = {  # by name: they look like those of ASCII
 
 
 def with_plain_digits(texts: pl.Series) -> pl.Series:
-    """Texts with digits of ASCII; the same series where all are such, as nearly always.
+    """Return texts with ASCII digits; the same series where there are no others, as nearly always.
 
     >>> with_plain_digits(pl.Series(["４.６２", "٤٫٦٢", "१२ kg", "tea"])).to_list()
     ['4.62', '4.62', '12 kg', 'tea']
@@ -38,7 +38,7 @@ def with_plain_digits(texts: pl.Series) -> pl.Series:
 
 
 def has_other_digits(texts: pl.Series) -> bool:
-    """Whether any text has a digit of another script than ASCII's."""
+    """Tell whether any text has a digit that is not ASCII."""
     if texts.str.len_bytes().sum() == texts.str.len_chars().sum():
         return False
     return bool(texts.str.contains(OTHER_DIGITS).any())

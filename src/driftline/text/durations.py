@@ -1,4 +1,4 @@
-"""Lengths of time as people read them, whoever reads: "2 hours 1 minute"; and as `driftline.yaml` has them: "90min"."""
+"""Write durations for people, such as "2 hours 1 minute", and for `driftline.yaml`, such as "90min"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
 def lengths(*seconds: float) -> tuple[str, ...]:
-    """Lengths of time in words, shown side by side: different ones have different texts. In seconds, 0 or more.
+    """Write durations that are shown side by side, in seconds, 0 or more: different ones have different texts.
 
     >>> lengths(7260.0, 7200.0), lengths(0.0), lengths(93784.0), lengths(20.5, 20.0)
     (('2 hours 1 minute', '2 hours'), ('0 seconds',), ('1 day 2 hours',), ('20.5 seconds', '20 seconds'))
@@ -21,7 +21,7 @@ def lengths(*seconds: float) -> tuple[str, ...]:
 
 
 def length(span: timedelta | float) -> str:
-    """A length of time in words, 0 or more; a number is of seconds.
+    """Write a duration of 0 or more; a number is in seconds.
 
     >>> length(timedelta(days=1)), length(timedelta(hours=36)), length(timedelta(seconds=90)), length(0.5)
     ('1 day', '1 day 12 hours', '1 minute 30 seconds', '0.5 seconds')
@@ -30,7 +30,7 @@ def length(span: timedelta | float) -> str:
 
 
 def about(span: timedelta) -> str:
-    """A length of time in the largest unit of which there are two; in whole minutes where it is shorter.
+    """Write a duration in the largest unit that it has at least two of; in whole minutes where it is shorter.
 
     >>> about(timedelta(hours=49)), about(timedelta(hours=30)), about(timedelta(minutes=90))
     ('2 days', '30 hours', '90 minutes')
@@ -42,7 +42,7 @@ def about(span: timedelta) -> str:
 
 
 def written(span: timedelta) -> str:
-    """A length of time as the configuration and the commands take it (`driftline.events.parse_duration`).
+    """Write a duration as the configuration and the commands read it (`driftline.events.parse_duration`).
 
     >>> [written(timedelta(seconds=s)) for s in (3600, 90, 0.25, 86400, 5400)]
     ['1h', '90s', '0.25s', '1d', '90min']

@@ -1,11 +1,11 @@
-"""Moments, days and spans of time as people read them, always in a time zone that is named where there is a doubt.
+"""Write times, days and spans of time for people; the time zone is named wherever it could be misread.
 
-There are two shapes, by who reads. In a terminal, a message and a log they are `moment`, `day_or_moment` and `span`:
+There are two formats. In a terminal, a message and a log they are `moment`, `day_or_moment` and `span`:
 ``2013-04-04 05:00 PDT``, which sorts and can be copied into a command. On a page they are `page_moment` and
-`page_span`: ``4 Apr 2013, 05:00 PDT``, which is read fastest. English, whatever the locale of the process.
+`page_span`: ``4 Apr 2013, 05:00 PDT``, which is easiest to read. Names of months are English in every locale.
 
-A zone is a name of the IANA database, or a `tzinfo`. What a clock on the wall says is in UTC unless a zone is given;
-event time is told in the model's zone.
+A zone is a name of the IANA database, or a `tzinfo`. Wall-clock times are in UTC unless a zone is given; event times
+are in the model's zone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Zone = str | tzinfo
 
 
 def moment(time: datetime, zone: Zone = "UTC") -> str:
-    """A moment to the minute.
+    """Write a time to the minute.
 
     >>> from datetime import UTC
     >>> time = datetime(2026, 1, 31, 23, tzinfo=UTC)
@@ -31,7 +31,7 @@ def moment(time: datetime, zone: Zone = "UTC") -> str:
 
 
 def day(time: datetime, zone: Zone = "UTC") -> str:
-    """The calendar day of a moment.
+    """Write the calendar day of a time.
 
     >>> from datetime import UTC
     >>> day(datetime(2026, 1, 31, 23, tzinfo=UTC), "Europe/Berlin")
@@ -41,7 +41,7 @@ def day(time: datetime, zone: Zone = "UTC") -> str:
 
 
 def day_or_moment(time: datetime, zone: Zone = "UTC") -> str:
-    """A moment of event time: where windows are days it is midnight, and the day says all.
+    """Write an event time; at midnight, as where windows are days, only the day.
 
     >>> from datetime import UTC
     >>> time = datetime(2026, 1, 31, 23, tzinfo=UTC)
@@ -52,7 +52,7 @@ def day_or_moment(time: datetime, zone: Zone = "UTC") -> str:
 
 
 def span(start: datetime, end: datetime, zone: str = "UTC") -> str:
-    """A half-open span of event time: days where it begins and ends at midnight, otherwise with the hours.
+    """Write a half-open span of event time: as days where it begins and ends at midnight, else with the times of day.
 
     >>> from datetime import UTC
     >>> noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -71,7 +71,7 @@ def span(start: datetime, end: datetime, zone: str = "UTC") -> str:
 
 
 def clock_time(time: datetime) -> str:
-    """The time of day to the second, as a log has it.
+    """Write the time of day to the second, for a log.
 
     >>> clock_time(datetime(2026, 1, 31, 23, 5, 9))
     '23:05:09'
@@ -80,7 +80,7 @@ def clock_time(time: datetime) -> str:
 
 
 def page_day(local: datetime) -> str:
-    """A calendar day, on a page.
+    """Write a calendar day for a page.
 
     >>> page_day(datetime(2013, 4, 4))
     '4 Apr 2013'
@@ -89,7 +89,7 @@ def page_day(local: datetime) -> str:
 
 
 def page_moment(time: datetime | None, zone: Zone) -> str:
-    """A moment to the minute, on a page; a dash where there is none.
+    """Write a time to the minute for a page; a dash for None.
 
     >>> from datetime import UTC
     >>> page_moment(datetime(2013, 4, 4, 12, tzinfo=UTC), "America/Los_Angeles"), page_moment(None, "UTC")
@@ -102,9 +102,9 @@ def page_moment(time: datetime | None, zone: Zone) -> str:
 
 
 def page_span(start: datetime, end: datetime, zone: Zone) -> str:
-    """A half-open span of event time, on a page: as short as its ends allow, and by the last day, not the one after it.
+    """Write a half-open span of event time for a page, as short as its ends allow; days up to and with the last one.
 
-    The page says once which zone it is in.
+    The zone is left out: the page names it once.
 
     >>> la = ZoneInfo("America/Los_Angeles")
     >>> def shown(*ends): return page_span(*(datetime(*end, tzinfo=la) for end in ends), la)
@@ -128,7 +128,7 @@ def page_span(start: datetime, end: datetime, zone: Zone) -> str:
 
 
 def axis_moment(local: datetime) -> str:
-    """A moment on the axis of a chart: the year is known.
+    """Write a time for the axis of a chart, without the year.
 
     >>> axis_moment(datetime(2013, 4, 4, 5))
     '4 Apr 05:00'
@@ -150,6 +150,6 @@ def _is_midnight(local: datetime) -> bool:
 
 
 def _zone_name(local: datetime) -> str:
-    """What people call the zone at that moment; its distance from UTC where it has no name."""
+    """Return the abbreviation of the zone at that time; its offset from UTC where it has none."""
     name = local.tzname() or "UTC"
     return name if name.isalpha() else f"UTC{name}"

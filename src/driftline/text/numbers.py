@@ -1,13 +1,13 @@
-"""Figures as people read them: one shape for each kind of figure, wherever it is shown, and no other code has its own.
+"""Write numbers for people: one format for each kind of number, in every output.
 
-A number has three digits that matter (`number`): on the page, in a terminal and in a message alike. What is shown side
-by side has as many more as tell it apart (`numbers`, `beside`). Three kinds have a shape of their own:
+A number has three significant digits (`number`). Numbers that are shown side by side have as many more as it takes to
+tell them apart (`numbers`, `beside`). Three kinds have a format of their own:
 
 - a measure in a column of a table: three decimals, so that the column can be read down (`figure`, `figures`);
 - a difference between two models: decimals by its size, and its sign (`decimals_of`, `fixed`);
-- what somebody wrote, such as a threshold: exactly that (`exact`).
+- a number that somebody wrote, such as a threshold: exactly as written (`exact`).
 
-Shares are percentages (`percent`), p-values say what they are (`p_words`). A missing value is `NOTHING`.
+Shares are percentages (`percent`), p-values name themselves (`p_words`). A missing value is `NOTHING`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHARE_DECIMALS = 12
 
 
 def percent(share: float) -> str:
-    """A share in words.
+    """Write a share, 0 to 1, as a percentage.
 
     >>> percent(0), percent(0.0004), percent(0.031), percent(0.524), percent(0.9996), percent(1)
     ('0 %', '<0.1 %', '3.1 %', '52 %', '99.9 %', '100 %')
@@ -46,7 +46,7 @@ def percent(share: float) -> str:
 
 
 def percents(*shares: float) -> tuple[str, ...]:
-    """Shares that are told side by side: different ones have different texts, equal ones the same.
+    """Write shares that are shown side by side: different ones have different texts, equal ones the same.
 
     >>> percents(0.52, 0.1), percents(0.5241, 0.5243), percents(0.0, 0.00004), percents(0.0004, 0.0002)
     (('52 %', '10 %'), ('52.41 %', '52.43 %'), ('0 %', '<0.1 %'), ('0.04 %', '0.02 %'))
@@ -61,7 +61,7 @@ def _decimals_of_share(decimals: int) -> Callable[[float], str]:
 
 
 def number(value: float) -> str:
-    """A number for people, to about three digits; up to four whole ones stand together, as those of a year do.
+    """Write a number to about three digits; whole numbers of up to four digits have no separator, as years have none.
 
     >>> number(4.05), number(-0.000123456), number(2015.0), number(31536000.0), number(-0.0), number(2e300)
     ('4.05', '-0.000123', '2015', '31,536,000', '0', '2e+300')
@@ -72,7 +72,7 @@ def number(value: float) -> str:
 
 
 def number_or_nothing(value: float | None) -> str:
-    """A number, or a dash where there is none that is finite.
+    """Write a number; a dash for None or not finite.
 
     >>> number_or_nothing(0.76667), number_or_nothing(None), number_or_nothing(math.nan)
     ('0.767', '–', '–')
@@ -81,7 +81,7 @@ def number_or_nothing(value: float | None) -> str:
 
 
 def beside(value: float, threshold: float) -> str:
-    """A number beside a threshold, which is told exactly: with as many digits as it takes not to look like it.
+    """Write a number beside a threshold, with as many digits as it takes not to look equal to it.
 
     >>> beside(0.7412, 0.75), beside(0.74999, 0.75), beside(0.75, 0.75), beside(0.9, math.inf)
     ('0.741', '0.74999', '0.75', '0.9')
@@ -96,7 +96,7 @@ def _read(text: str) -> float:
 
 
 def exact(value: float) -> str:
-    """The shortest text that reads back as the same number: what somebody wrote, such as a threshold.
+    """Write the shortest text that reads back as the same number, such as a threshold that somebody wrote.
 
     >>> exact(0.75), exact(5.0), exact(1e-9)
     ('0.75', '5', '1e-09')
@@ -105,7 +105,7 @@ def exact(value: float) -> str:
 
 
 def from_to(low: float | None, high: float | None) -> str:
-    """Two ends of an interval; empty where one is not known.
+    """Write the ends of an interval; empty where one is not known.
 
     >>> from_to(0.1666, 0.5), from_to(None, 0.5)
     ('0.167 to 0.5', '')
@@ -114,7 +114,7 @@ def from_to(low: float | None, high: float | None) -> str:
 
 
 def count(value: int) -> str:
-    """A whole number, in groups of three digits.
+    """Write a whole number in groups of three digits.
 
     >>> count(1234567)
     '1,234,567'
@@ -123,7 +123,7 @@ def count(value: int) -> str:
 
 
 def percent_or_nothing(share: float | None) -> str:
-    """A share, or a dash where there is none.
+    """Write a share as a percentage; a dash for None or not finite.
 
     >>> percent_or_nothing(0.5), percent_or_nothing(None)
     ('50 %', '–')
@@ -132,7 +132,7 @@ def percent_or_nothing(share: float | None) -> str:
 
 
 def level(confidence: float) -> str:
-    """The level of an interval or of a bound, 0 to 1, as it was chosen.
+    """Write a confidence level, 0 to 1, exactly as a percentage.
 
     >>> level(0.95), level(0.999)
     ('95 %', '99.9 %')
@@ -141,7 +141,7 @@ def level(confidence: float) -> str:
 
 
 def p_words(value: float) -> str:
-    """A p-value as exactly as anybody should read it, with what it is.
+    """Write a p-value to two digits, with its name.
 
     >>> p_words(2e-8), p_words(0.9153), p_words(0.0412), p_words(1.0)
     ('p < 0.001', 'p = 0.92', 'p = 0.041', 'p = 1')
@@ -150,7 +150,7 @@ def p_words(value: float) -> str:
 
 
 def p_in_table(value: float | None) -> str:
-    """A p-value where the head of the column says what it is.
+    """Write a p-value for a table whose header names it; a dash for None.
 
     >>> p_in_table(0.0), p_in_table(0.04), p_in_table(1.0), p_in_table(None)
     ('< 0.001', '0.04', '1', '–')
@@ -159,7 +159,7 @@ def p_in_table(value: float | None) -> str:
 
 
 def effect(value: float) -> str:
-    """A size of an effect or a correlation, which nobody reads beyond the second decimal.
+    """Write an effect size or a correlation to two decimals.
 
     >>> effect(0.2), effect(-0.875)
     ('0.20', '-0.88')
@@ -168,7 +168,7 @@ def effect(value: float) -> str:
 
 
 def effects(*values: float) -> tuple[str, ...]:
-    """Sizes of effects, shown side by side: different ones have different texts.
+    """Write effect sizes that are shown side by side: different ones have different texts.
 
     >>> effects(0.2, 0.1), effects(0.2001, 0.2)
     (('0.20', '0.10'), ('0.2001', '0.2000'))
@@ -181,7 +181,7 @@ def _decimals(decimals: int) -> Callable[[float], str]:
 
 
 def fixed(value: float | None, decimals: int, *, sign: bool = False) -> str:
-    """A number with so many decimals, and with its sign if asked for; in powers of ten where it is long; or a dash.
+    """Write a number with so many decimals, optionally with its sign; long ones in powers of ten; a dash for None.
 
     >>> fixed(0.03125, 4), fixed(0.03125, 4, sign=True), fixed(-2e20, 4), fixed(None, 4)
     ('0.0312', '+0.0312', '-2e+20', '–')
@@ -193,7 +193,7 @@ def fixed(value: float | None, decimals: int, *, sign: bool = False) -> str:
 
 
 def figure(value: float) -> str:
-    """A measure's value or bound for people: three decimals, unless these show nothing or too much.
+    """Write the value or bound of a measure: three decimals, unless the number is too small or too large for them.
 
     >>> figure(0.8571), figure(-0.5), figure(0.0), figure(0.00012345), figure(100.328), figure(1234.5)
     ('0.857', '-0.500', '0.000', '0.000123', '100.3', '1234')
@@ -204,7 +204,7 @@ def figure(value: float) -> str:
 
 
 def figures(*values: float) -> tuple[str, ...]:
-    """Values of a measure that are told side by side, as `figure` has them, and with more digits where these are alike.
+    """Write values of a measure that are shown side by side, as `figure`, with more digits where texts would be equal.
 
     >>> figures(0.8571, 0.9), figures(0.00061, 0.00064), figures(0.99996, 0.99999)
     (('0.857', '0.900'), ('0.00061', '0.00064'), ('0.99996', '0.99999'))
@@ -213,7 +213,7 @@ def figures(*values: float) -> tuple[str, ...]:
 
 
 def numbers(*values: float) -> tuple[str, ...]:
-    """Numbers that are told side by side: different ones have different texts, equal ones the same.
+    """Write numbers that are shown side by side: different ones have different texts, equal ones the same.
 
     A change that is small beside the numbers is shown with two digits of its own.
 
@@ -233,7 +233,7 @@ def _beside(value: float, values: Sequence[float]) -> str:
 
 
 def number_with(value: float, change: float) -> str:
-    """A number with the digits that show a change of this size.
+    """Write a number with as many digits as show a change of this size.
 
     >>> number_with(1013.25, 0.0421), number_with(0.512, 0.3), number_with(1013.25, 0.0)
     ('1013.250', '0.512', '1013')
@@ -247,7 +247,7 @@ def number_with(value: float, change: float) -> str:
 
 
 def _digits_of(digits: int) -> Callable[[float], str]:
-    """The words for a number with so many significant digits, trailing zeros left out."""
+    """Return a writer of numbers with so many significant digits, without trailing zeros."""
 
     def words(value: float) -> str:
         if 999.5 <= abs(value) < _PLAIN:
@@ -259,7 +259,7 @@ def _digits_of(digits: int) -> Callable[[float], str]:
 
 
 def decimals_of(change: float | None, *ends: float | None, least: int = 4) -> int:
-    """How many decimals show a change with two digits, and up to two more where an end of its interval is nearer to 0.
+    """Return how many decimals show two digits of a change, and up to two more where its interval ends nearer to 0.
 
     >>> decimals_of(0.031, 0.002), decimals_of(0.00002, 0.0000005), decimals_of(0.0), decimals_of(None)
     (4, 8, 4, 4)
@@ -277,7 +277,7 @@ def _apart(
     finer: Sequence[Callable[[float], str]],
     exact: Callable[[float], str],
 ) -> tuple[str, ...]:
-    """The values in the first words that tell them apart."""
+    """Write the values in the first format that tells different ones apart."""
     for way in (words, *finer):
         texts = tuple(map(way, values))
         if _told_apart(values, texts):

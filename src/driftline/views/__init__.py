@@ -1,1 +1,1 @@
-"""What people and programs are shown, read from the state."""
+"""Read from the state what people and programs are shown."""

@@ -1,4 +1,4 @@
-"""Reads the state into the snapshot that `driftline.exporters.prometheus` exposes."""
+"""Read the state into the snapshot that `driftline.exporters.prometheus` exposes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RESULTS = ("delivered", "refused", "expired")
 
 
 class _Shown(NamedTuple):
-    """What is exposed of the newest judged window of a model, and the window that this is of."""
+    """What is exposed of the newest judged window of a model, with that window."""
 
     window: NewestWindow
     performance: Sequence[PerformanceSample] = ()
@@ -60,7 +60,7 @@ class _Shown(NamedTuple):
 
 
 class _Judged(NamedTuple):
-    """What the rules of a model say, and what that rests on: while ``key`` stands, so does the rest."""
+    """The verdicts of a model's rules, cached for as long as ``key`` is the same."""
 
     key: object
     monitors: Mapping[Monitor, str]
@@ -69,9 +69,9 @@ class _Judged(NamedTuple):
 
 
 class MetricsReader:
-    """Reads what is exposed of a service. What has not changed since the last time is neither read nor decoded again.
+    """Reads what is exposed of a service; what has not changed since the last time is neither read nor decoded again.
 
-    Law: what it reads is what a new one reads.
+    Law: a reader that has read before returns what a new one returns.
     """
 
     def __init__(self, config: Config, tasks: Mapping[str, str], state: State, inbox: Inbox) -> None:
@@ -84,9 +84,9 @@ class MetricsReader:
         self._latencies: dict[str, tuple[bytes | None, LatencyCounts | None]] = {}
 
     def snapshot(self, problems: Mapping[str, str], started: datetime) -> ServiceMetrics:
-        """Read everything that is exposed, as of one moment.
+        """Read everything that is exposed, as of one point in time.
 
-        ``problems`` are of models that cannot be processed, ``started`` is when the service did, wall-clock time.
+        ``problems`` are those of models that cannot be processed; ``started`` is the wall-clock time of its start.
         """
         queued = self._inbox.waiting_events()
         with self._lock, self._state.read() as read:
@@ -126,14 +126,14 @@ class MetricsReader:
             )
 
     def _look_at(self, overview: Overview, newest: Mapping[str, NewestWindow]) -> None:
-        """Decode the newest windows that are others than the last time."""
+        """Decode the newest windows that have changed since the last time."""
         changed = {name: one for name, one in newest.items() if name not in self._shown or self._shown[name][0] != one}
         bodies = overview.summaries({name: one.start for name, one in changed.items()})
         for name, one in changed.items():
             self._shown[name] = _shown(one, bodies.get(name, {}))
 
     def _count_steps(self, overview: Overview) -> None:
-        """Count the steps in the lives of alerts that came since the last time."""
+        """Count the transitions of alerts since the last time."""
         for step in overview.steps(after=self._last_step):
             kinds = self._steps.setdefault(step.model, {})
             before = kinds[step.kind].steps if step.kind in kinds else 0
@@ -148,7 +148,7 @@ class MetricsReader:
         newest: NewestWindow | None,
         firing: Sequence[AlertRow],
     ) -> _Judged:
-        """What the rules say, read again only after a verdict has been stored or an alert has begun or ended."""
+        """Return the verdicts of the rules; read again only after a verdict was stored, or an alert began or ended."""
         key = (counters.get((VERDICTS, "")), newest, {(row.rule, row.slice): row.started_at for row in firing})
         if model in self._judged and self._judged[model].key == key:
             return self._judged[model]
@@ -279,7 +279,7 @@ def _model(
 
 
 def _slices_of(rule: Rule, monitors: Iterable[Monitor], firing: Sequence[AlertRow]) -> list[Slice]:
-    """The slices that a rule has judged in the newest judged window, or has a firing alert of."""
+    """Return the slices that a rule has evaluated in the newest judged window, or has a firing alert of."""
     if rule.judges(WHOLE):
         return [WHOLE]
     judged = {one.slice for one in monitors if one.rule == rule.name}
@@ -287,7 +287,7 @@ def _slices_of(rule: Rule, monitors: Iterable[Monitor], firing: Sequence[AlertRo
 
 
 def breaches_of(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow], slice: Slice = WHOLE) -> int:
-    """How many judged windows in a row a rule is in breach, as its alert counts them: `for` and more while it fires."""
+    """Return for how many judged windows in a row a rule is in breach, as its alert counts them."""
     started = next((row.started_at for row in firing if (row.rule, row.slice) == (rule.name, slice)), None)
     found = read.judgements.breaches_in_a_row(model, rule.name, slice=slice, since=started)
     return min(found, rule.for_windows - 1) if started is None else max(found, rule.for_windows)

@@ -1,4 +1,4 @@
-"""What the API, the page and the metrics show: read models made from the state, and from nothing else."""
+"""Build what the API, the page and the metrics show from the state, and from nothing else."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _summary = msgspec.msgpack.Decoder(WindowSummary)
 
 
 class SegmentsView(msgspec.Struct, frozen=True):
-    """A column that tells segments apart, and the values that rows can have in it."""
+    """A column that defines segments, and the values that it has."""
 
     column: str
     values: list[str]
 
 
 class ModelView(msgspec.Struct, frozen=True):
-    """One model at a glance. ``waiting_events`` are durable but not processed yet; ``notes`` say what was guessed."""
+    """A summary of one model. ``waiting_events`` are durable but not processed yet; ``notes`` say what was guessed."""
 
     name: str
     task: str
@@ -63,9 +63,9 @@ class ModelView(msgspec.Struct, frozen=True):
 
 
 class VerdictView(msgspec.Struct, frozen=True):
-    """What a rule says of a window now; ``bound`` is what it compared, at its own one-sided ``confidence``.
+    """The current verdict of a rule on a window; ``bound`` was compared, at the rule's own one-sided ``confidence``.
 
-    It speaks of all rows, or of those of ``version`` or ``segment``.
+    It is on all rows, or on those of ``version`` or ``segment``.
     """
 
     rule: str
@@ -84,17 +84,17 @@ class VerdictView(msgspec.Struct, frozen=True):
 
     @property
     def slice(self) -> Slice:
-        """Which rows of the window it speaks of."""
+        """The rows of the window that the verdict is on."""
         return Slice(self.version, self.segment)
 
     @property
     def name(self) -> str:
-        """Its rule, and which rows it speaks of where these are not all."""
+        """The name of the rule, with the slice where it is not on all rows."""
         return self.slice.titled(self.rule)
 
 
 class WindowView(msgspec.Struct, frozen=True):
-    """One window with its verdicts."""
+    """One window with the verdicts of all rules on it."""
 
     summary: WindowSummary
     verdicts: list[VerdictView]
@@ -115,13 +115,13 @@ class Views:
         self._guesses = guesses or {}
 
     def model_config(self, model: str) -> ModelConfig:
-        """The configuration of a model; an unknown one is an error that names the known."""
+        """Return the configuration of a model; raise `UnknownNameError` for an unknown one."""
         if model not in self._config.models:
             raise UnknownNameError("model", model, self._config.models)
         return self._config.models[model]
 
     def models(self) -> list[ModelView]:
-        """All models, in the order of the configuration."""
+        """Return all models, in the order of the configuration."""
         waiting = self._inbox.waiting_events()
         with self._state.read() as read:
             overview = Overview(read.connection)
@@ -141,7 +141,7 @@ class Views:
             ]
 
     def model(self, model: str) -> ModelView:
-        """One model."""
+        """Return one model."""
         self.model_config(model)
         with self._state.read() as read:
             return self._model(
@@ -164,11 +164,11 @@ class Views:
         newest: int | None = None,
         segment: str | None = None,
     ) -> list[WindowView]:
-        """The windows that start in [start, end), in order of time; of one version or of all together.
+        """Return the windows that start in [start, end), in order of time; of one version or of all together.
 
-        With ``newest``, the newest so many of them. ``segment`` is such as ``season:winter``. What was judged is read
-        of these windows only, in the order of the rules: all rows have the verdicts of every slice, a version those of
-        all rows and its own, a segment its own.
+        ``newest`` limits them to the newest so many. ``segment`` is written as ``season:winter``. Verdicts are in the
+        order of the rules: all rows have the verdicts of every slice, a version those of all rows and its own, a
+        segment its own.
         """
         slice = self.slice(model, version=version, segment=segment)
         rules = [rule.name for rule in self.model_config(model).rules]
@@ -187,7 +187,7 @@ class Views:
         return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
 
     def segments(self, model: str) -> list[WindowSummary]:
-        """The segments of the newest judged window, in order."""
+        """Return the segments of the newest judged window, in order."""
         with self._state.read() as read:
             newest = read.windows.newest_settled_start(model)
             found = {} if newest is None else Overview(read.connection).summaries({model: newest}).get(model, {})
@@ -221,7 +221,7 @@ class Views:
         return Slice(segment=Segment(name, value))
 
     def requests(self, model: str) -> list[RequestView]:
-        """The newest requests for challengers of a model."""
+        """Return the newest requests for challengers of a model."""
         return all_requests(self._state, model, most=_REQUESTS_SHOWN)
 
     def alerts(
@@ -232,9 +232,9 @@ class Views:
         limit: int | None = None,
         before: str | None = None,
     ) -> list[AlertView]:
-        """Alerts, the newest window first: at most ``limit``, of those that follow the alert ``before``.
+        """Return alerts, the newest window first: at most ``limit`` of those that follow the alert ``before``.
 
-        An unknown ``before`` is an error.
+        Raises `UnknownNameError` for an unknown ``before``.
         """
         if model is not None:
             self.model_config(model)
@@ -243,7 +243,7 @@ class Views:
             return self._alert_views(read, read.alerts.find(model, status=status, before=last, most=limit))
 
     def alert(self, id: str) -> AlertView:
-        """One alert; an unknown one is an error."""
+        """Return one alert; raise `UnknownNameError` for an unknown one."""
         with self._state.read() as read:
             return self._alert_views(read, [_known_alert(read, id)])[0]
 
@@ -299,9 +299,9 @@ class Views:
 
 
 def open_state(config: Config, *, or_folder: bool = False) -> State:
-    """Open the state of a service, whether it runs or not; `UsageError` where none has worked.
+    """Open the state of a service, whether it runs or not; raise `UsageError` where there is none.
 
-    With ``or_folder`` a folder will do that was made for it: the state begins there.
+    With ``or_folder`` an existing folder is enough: an empty state is created there.
     """
     if not (or_folder and Path(config.storage).is_dir()):
         require_storage(config)
@@ -309,9 +309,9 @@ def open_state(config: Config, *, or_folder: bool = False) -> State:
 
 
 def require_storage(config: Config, *, or_log: bool = False) -> None:
-    """Refuse a folder in which no service has worked: a mistyped name must not look like a model without alerts.
+    """Refuse a folder without the state of a service: a mistyped name must not look like a model without alerts.
 
-    With ``or_log`` a log of events will do, from which the state can be made again.
+    With ``or_log`` a log of events is enough: the state can be rebuilt from it.
     """
     storage, state = Path(config.storage), sa.make_url(config.database).database
     if state and Path(state).exists():
@@ -319,20 +319,20 @@ def require_storage(config: Config, *, or_log: bool = False) -> None:
     if or_log and (storage / "log").exists():
         return
     raise UsageError(
-        f"no `driftline serve` has worked in {storage}: there is no {state}. Start one, or name its folder with --data"
+        f"no `driftline serve` has run in {storage}: there is no {state}. Start one, or name its folder with --data"
     )
 
 
 def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
-    """The alerts of a service, whether it runs or not, the newest window first; of one model if it is named."""
+    """Read the alerts of a service, whether it runs or not, the newest window first; of one model or of all."""
     state = open_state(config)
     return Views(config, {}, state, Inbox(open_database(config.database))).alerts(model)
 
 
 def read_models(config: Config) -> list[ModelView]:
-    """Read the models of a service at a glance, whether it runs or not, in the order of the configuration.
+    """Read the summaries of a service's models, whether it runs or not, in the order of the configuration.
 
-    One that no service has opened yet has the task of the configuration, or none.
+    A model that no service has opened yet has the task of the configuration, or none.
     """
     state = open_state(config)
     tasks: dict[str, str] = {}
@@ -359,5 +359,5 @@ def _verdict_view(one: Judgement) -> VerdictView:
 
 
 def timezones_of(config: Config) -> dict[str, str]:
-    """The time zone of each model."""
+    """Return the time zone of each model."""
     return {name: model.window.timezone for name, model in config.models.items()}

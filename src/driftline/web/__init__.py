@@ -1,1 +1,1 @@
-"""The HTTP API and the page."""
+"""Serve the HTTP API and the page."""

@@ -1,4 +1,4 @@
-"""The HTTP surface: events in, answers out. Bodies are read raw and checked by `driftline.events`."""
+"""Build the HTTP application: the routes, and how errors are answered."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _answers(service: Service) -> APIRouter:
 
 
 def _listed(request: Request, alerts: Sequence[AlertView], limit: int) -> Response:
-    """Answer with alerts; where there may be more, the header ``Link`` says where these are."""
+    """Answer with a list of alerts; where there may be more, the header ``Link`` has the address of the next ones."""
     answer = json_answer({"alerts": alerts})
     if len(alerts) == limit:
         rest = [(name, value) for name, value in request.query_params.multi_items() if name != "before"]
@@ -242,7 +242,7 @@ def _operations(service: Service) -> APIRouter:
 
 
 class _PanicsAsErrors:
-    """Makes the panic of a library an error like others: what is no `Exception` is not answered, nor logged."""
+    """Turns the panic of a library into an `Exception`: anything else is neither answered nor logged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

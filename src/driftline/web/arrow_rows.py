@@ -1,4 +1,4 @@
-"""Columns of a frame to the fields of JSON rows, each column by what its type needs."""
+"""Convert the columns of a frame to the fields of JSON rows, each by its type."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Convert = Callable[[Any], Any]
 
 
 def rows_of_frame(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as JSON would bring them.
+    """Return the rows as a JSON body would have them.
 
     ``feature.<name>`` and ``score.<class>`` go into the objects ``features`` and ``score``, as the fields of structs of
-    these names do. A null is a field that was not sent, but for features.
+    these names do. Nulls are left out, except in features.
     """
     rows: list[dict[str, Any]] = [{} for _ in range(frame.height)]
     for column in frame:
@@ -55,7 +55,7 @@ def _put(rows: list[dict[str, Any]], part: str, name: str, values: Iterable[Any]
 
 
 def text_bytes(column: pl.Series) -> int:
-    """How many bytes the texts of a column have, each counted as often as a row refers to it."""
+    """Return how many bytes the texts of a column have, each counted as often as a row refers to it."""
     if isinstance(column.dtype, (pl.List, pl.Array)):
         return text_bytes(column.explode())
     if isinstance(column.dtype, pl.Struct):
@@ -71,7 +71,7 @@ def text_bytes(column: pl.Series) -> int:
 
 
 def _require_times(column: pl.Series, name: str) -> None:
-    """Refuse times that no calendar has, in a column and in all that it holds."""
+    """Refuse times outside of the calendar, in a column and in its nested values."""
     kind = column.dtype
     if isinstance(kind, pl.BaseExtension):
         _require_times(column.ext.storage(), name)
@@ -97,7 +97,7 @@ def _values(column: pl.Series) -> Iterable[Any]:
 
 
 def _conversion(kind: pl.DataType) -> Convert | None:
-    """How a value becomes what JSON has; None for a type whose values are that already."""
+    """Return the conversion of a value to JSON's types; None where none is needed."""
     if kind.is_integer() or kind.is_float() or kind in _PLAIN:
         return None
     return _plain

@@ -1,4 +1,4 @@
-"""Looks through an Arrow IPC stream before anything of it is unpacked: its columns, rows, and how much it will be.
+"""Read the headers of an Arrow IPC stream before it is unpacked: its columns, rows, and unpacked size.
 
 Only the headers of messages are read, and the eight bytes in which a compressed buffer states its length. The format:
 https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format, its tables: Schema.fbs and Message.fbs there.
@@ -45,9 +45,10 @@ _INSTANTS = b"UTC\0"
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What a stream holds: its columns, rows, and the bytes that these take when they are unpacked.
+    """The columns and rows of a stream, and the bytes that it takes once it is unpacked.
 
-    ``body`` is the stream up to its end; a fixed offset as a time zone stands there as UTC, which is the same instants.
+    ``body`` is the stream up to its end; time zones that are fixed offsets are replaced by UTC: the instants are the
+    same.
     """
 
     columns: tuple[str, ...]
@@ -57,7 +58,7 @@ class Outline:
 
 
 def outline(body: bytes) -> Outline:
-    """Look through a stream; raise `DataError` for what is none, and for a column of a type that is not taken."""
+    """Read the headers of a stream; raise `DataError` for a broken stream, and for a column of an unsupported type."""
     try:
         return _outline(body)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
@@ -94,7 +95,7 @@ class _Message(NamedTuple):
 
 
 def _message_at(body: bytes, at: int) -> _Message | None:
-    """The message that begins there, and where its body stands; None at the end of the stream."""
+    """Return the message at this position and the position of its body; None at the end of the stream."""
     if at == len(body):
         return None
     if _read("<I", body, at) != _CONTINUES:
@@ -114,7 +115,7 @@ def _message_at(body: bytes, at: int) -> _Message | None:
 
 
 def _unpacked(batch: _Table, body: bytes) -> int:
-    """How many bytes a batch takes once it is unpacked."""
+    """Return how many bytes a batch takes once it is unpacked."""
     compressed = batch.table(3) is not None
     if batch.integer(0, "<q") < 0:
         raise DataError("the body is not an Arrow IPC stream: a batch of less than no rows")
@@ -154,7 +155,7 @@ def _columns(schema: _Table, at_in_body: int, patches: list[int]) -> tuple[str, 
 
 
 def _with_children(field: _Table) -> Iterator[tuple[_Table, int]]:
-    """A field and the fields in it, with their depth; whoever asks for more bounds how many."""
+    """Yield a field and its nested fields, with their depth; the caller limits how many it takes."""
     waiting = [(field, 0)]
     while waiting:
         one, depth = waiting.pop()
@@ -164,7 +165,7 @@ def _with_children(field: _Table) -> Iterator[tuple[_Table, int]]:
 
 
 def _check_type(field: _Table, column: str) -> int | None:
-    """Refuse a type that is not taken; return where a fixed offset stands as time zone, if one does."""
+    """Refuse an unsupported type; return the position of a time zone that is a fixed offset, if there is one."""
     kind, details = field.integer(2, "<B"), field.table(3)
     if kind in _NOT_TAKEN:
         raise DataError(
@@ -189,7 +190,7 @@ def _require_zone(zone: str, column: str) -> None:
 
 
 def _with_instants(body: bytes, patches: list[int]) -> bytes:
-    """Write UTC over the fixed offsets: what is stored is instants, and only the way to show them was said."""
+    """Replace fixed offsets by UTC: instants are stored, and the offset only said how to show them."""
     if not patches:
         return body
     patched = bytearray(body)
@@ -217,39 +218,39 @@ class _Table:
         self._size = _read("<H", data, self._fields)
 
     def _slot(self, number: int) -> int | None:
-        """Where a field of the table stands; None where it is left out."""
+        """Return the position of a field of the table; None where it is left out."""
         entry = 4 + 2 * number
         offset = _read("<H", self.data, self._fields + entry) if entry + 2 <= self._size else 0
         return self._at + offset if offset else None
 
     def integer(self, number: int, layout: str, default: int = 0) -> int:
-        """A number."""
+        """Return a field that is a number."""
         slot = self._slot(number)
         return default if slot is None else _read(layout, self.data, slot)
 
     def place(self, number: int) -> int | None:
-        """Where that stands which a field refers to."""
+        """Return the position that a field refers to."""
         slot = self._slot(number)
         return None if slot is None else slot + _read("<I", self.data, slot)
 
     def table(self, number: int) -> _Table | None:
-        """A table."""
+        """Return a field that is a table."""
         place = self.place(number)
         return None if place is None else _Table(self.data, place)
 
     def text(self, number: int) -> bytes:
-        """A text, as bytes."""
+        """Return a field that is a text, as bytes."""
         start, length = self._vector(number, 1)
         return self.data[start : start + length]
 
     def tables(self, number: int) -> Iterator[_Table]:
-        """The tables of a vector."""
+        """Return a field that is a vector of tables."""
         start, length = self._vector(number, 4)
         for at in range(start, start + 4 * length, 4):
             yield _Table(self.data, at + _read("<I", self.data, at))
 
     def pairs(self, number: int) -> Iterator[tuple[int, int]]:
-        """The structs of a vector, each two whole numbers."""
+        """Return a field that is a vector of structs, each two whole numbers."""
         start, length = self._vector(number, 16)
         return struct.iter_unpack("<qq", self.data[start : start + 16 * length])
 

@@ -1,7 +1,7 @@
-"""Connections that cannot hold the service up: each has so long for its head, its body and for taking its answer.
+"""Limit how long a connection may take to send its head and body, and to receive its answer.
 
-uvicorn waits for ever for a request that has begun, and for a client that does not read. `BoundedProtocol` keeps, for
-each connection, what it waits for and since when; `BoundedServer` looks at all of them a few times a second.
+uvicorn waits forever for a request that has begun, and for a client that does not read. `BoundedProtocol` records for
+each connection what it waits for and since when; `BoundedServer` checks all connections a few times a second.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Phase = Literal["head", "body", "answering", "taking", "resting"]
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 by h11, as uvicorn has it, that knows what it waits for. ``limits`` are set by `bounded`."""
+    """uvicorn's HTTP/1.1 protocol (h11), which records what it waits for. ``limits`` are set by `bounded`."""
 
     limits = Limits()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection; where there are too many, end the one that has waited longest for its client."""
+        """Accept a connection; where there are too many, end the one that has waited longest for its client."""
         super().connection_made(transport)
         self.phase: Phase = "head"
         self.since = self.loop.time()
@@ -51,24 +51,24 @@ class BoundedProtocol(H11Protocol):
                 self.answer_at_once(503, f"{most} connections are open, which is the most", self.since)
 
     def may_be_ended(self, now: float) -> bool:
-        """Whether its client has sent nothing to answer yet; a body has the time of a head to come in peace."""
+        """Tell whether there is no request to answer yet; a body is not cut off within the time for a head."""
         if self.transport.is_closing():
             return False
         late = now - self.since > self.limits.header_time.total_seconds()
         return self.phase in ("head", "resting") or (self.phase == "body" and late)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and see what is waited for now."""
+        """Receive bytes, and record what is waited for now."""
         super().data_received(data)
         self.look()
 
     def on_response_complete(self) -> None:
-        """See what is waited for now."""
+        """Record what is waited for now."""
         super().on_response_complete()
         self.look()
 
     def look(self) -> None:
-        """See what is waited for, and since when."""
+        """Record what is waited for, and since when."""
         phase = self._phase()
         if phase != self.phase:
             self.phase, self.since = phase, self.loop.time()
@@ -85,11 +85,11 @@ class BoundedProtocol(H11Protocol):
         return "answering" if not self.transport.get_write_buffer_size() else "taking"
 
     def _current(self) -> RequestResponseCycle | None:
-        """The request at hand; uvicorn does not say that there is none before the first."""
+        """Return the current request; None before the first one, where uvicorn has no attribute for it."""
         return self.cycle
 
     def end_if_overdue(self, now: float) -> None:
-        """End the connection if what it waits for has not come in time."""
+        """End the connection if it has waited longer than its limit."""
         self.look()
         waited = now - self.since
         if self.phase == "head" and waited > self.limits.header_time.total_seconds():
@@ -100,7 +100,7 @@ class BoundedProtocol(H11Protocol):
             self.transport.abort()
 
     def answer_at_once(self, status: int, message: str, now: float) -> None:
-        """Say why, if nothing was said yet, and end."""
+        """Answer with the reason, unless an answer has begun, and end the connection."""
         cycle = self._current()
         said = cycle is not None and cycle.response_started and not cycle.response_complete
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not said:
@@ -109,16 +109,16 @@ class BoundedProtocol(H11Protocol):
         self.drop()
 
     def drop(self) -> None:
-        """End the connection; what was written is still sent."""
+        """Close the connection; what was written is still sent."""
         self.transport.close()
         self.look()
 
     def send_400_response(self, msg: str) -> None:
-        """Say that this is no HTTP; by uvicorn's own way it would be a fault in the midst of an answer."""
+        """Answer that this is no HTTP; uvicorn's own method would raise within an answer."""
         self.answer_at_once(400, "what came is not an HTTP/1.1 request", self.loop.time())
 
     def shutdown(self) -> None:
-        """End if nothing is under way; a request that is still being sent has a moment, and is never acknowledged."""
+        """Close if no request is in progress; one that is still being sent has a moment, and is never acknowledged."""
         super().shutdown()
         if self.phase in ("head", "body"):
             self.loop.call_later(HALF_SENT_GRACE_SECONDS, self._end_half_sent)
@@ -130,7 +130,7 @@ class BoundedProtocol(H11Protocol):
 
 
 def _plain_answer(status: int, message: str) -> bytes:
-    """A whole answer, for when no application is asked."""
+    """Return a whole answer as bytes, for a connection that is ended without the application."""
     kind = {400: "BadRequestError", 408: "RequestTimeoutError"}.get(status, "UnavailableError")
     body = msgspec.json.encode({"error": {"type": kind, "message": message}})
     later = f"Retry-After: {_RETRY_AFTER_SECONDS}\r\n" if status == 503 else ""
@@ -145,7 +145,7 @@ _PHRASES = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailabl
 
 
 class BoundedServer(uvicorn.Server):
-    """uvicorn that ends overdue connections, and leaves signals to its owner: its own way ends the process by them."""
+    """uvicorn's server, which ends overdue connections, and leaves signals to its owner."""
 
     def __init__(self, app: Any, limits: Limits) -> None:
         super().__init__(
@@ -164,11 +164,11 @@ class BoundedServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
     async def on_tick(self, counter: int) -> bool:
-        """Look at all connections a few times a second."""
+        """Check all connections a few times a second."""
         if counter % _LOOK_EVERY_TICKS == 0:
             now = asyncio.get_running_loop().time()
             for one in list(self.server_state.connections):
@@ -178,5 +178,5 @@ class BoundedServer(uvicorn.Server):
 
 
 def bounded(limits: Limits) -> type[BoundedProtocol]:
-    """The protocol with limits."""
+    """Return the protocol with these limits."""
     return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})

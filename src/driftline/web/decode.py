@@ -1,4 +1,4 @@
-"""Bodies of requests and answers: read raw, within a limit."""
+"""Read the bodies of requests within a limit, and write JSON answers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LENGTH_DIGITS = 20
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer in JSON."""
+    """Return an answer in JSON."""
     return Response(msgspec.json.encode(value), status, headers=dict(headers or {}), media_type="application/json")
 
 
 class Bodies:
-    """The bodies of all requests that are under way, which together have a bounded size."""
+    """The bodies of all requests in progress; their total size is limited."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -34,10 +34,10 @@ class Bodies:
 
     @asynccontextmanager
     async def hold(self, request: Request, most_bytes: int | None = None) -> AsyncIterator[bytes]:
-        """Read a body as it was sent, and count it until the request is done.
+        """Read a body as it was sent, and count its size until the request is done.
 
-        Raises `TooLargeError` for one over the limit, before it is begun where it says its size, and `QueueFullError`
-        while the others take all the room there is.
+        Raises `TooLargeError` for one over the limit, before it is read where its size was sent, and `QueueFullError`
+        while the bodies of other requests take all of the total.
         """
         most = self._most if most_bytes is None else min(most_bytes, self._most)
         if (coding := request.headers.get("content-encoding", "identity")) != "identity":
@@ -62,9 +62,9 @@ class Bodies:
 
 
 async def json_of(request: Request, most_bytes: int | None = SMALL_BODY_BYTES) -> bytes:
-    """The body; only JSON by name, which no form of another site can send unasked.
+    """Read a JSON body. The content type must be JSON, which a form on another site cannot send.
 
-    ``most_bytes`` None stands for the limit of any body.
+    ``most_bytes`` None is the limit of any body.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise UnsupportedTypeError(f"send the body as Content-Type: {JSON}")
@@ -74,13 +74,13 @@ async def json_of(request: Request, most_bytes: int | None = SMALL_BODY_BYTES) -
 
 
 def json_schema_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The description of a JSON body: it is read raw, so that FastAPI does not know it."""
+    """Return the OpenAPI description of a JSON body: it is read raw, so that FastAPI does not know it."""
     whole = msgspec.json.schema(kind)
     return {"requestBody": {"required": True, "content": {JSON: {"schema": _without_references(whole, whole)}}}}
 
 
 def _without_references(schema: Any, whole: Mapping[str, Any]) -> Any:
-    """A schema with what it refers to in its place: OpenAPI looks for definitions elsewhere."""
+    """Replace the references of a schema by what they refer to: OpenAPI looks for definitions elsewhere."""
     if isinstance(schema, list):
         return [_without_references(one, whole) for one in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The routes by which events come in. Bodies are read raw and checked by `driftline.events`."""
+"""Route predictions and labels into the log. Bodies are read raw and checked by `driftline.events`."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _SMALL_AT_A_TIME, _LARGE_AT_A_TIME, _MOST_WAITING = 8, 1, 64
 
 
 class _Doors:
-    """How many batches are taken at a time: small ones do not wait behind a large one, and few large ones fill memory.
+    """Limits how many batches are decoded at a time: small ones do not wait behind a large one, and memory is bounded.
 
-    They have threads of their own, so that what is only read never waits behind a database that cannot be written.
+    Batches have threads of their own, so that reading never waits behind a database that cannot be written.
     """
 
     def __init__(self) -> None:
         self._small, self._large = anyio.CapacityLimiter(_SMALL_AT_A_TIME), anyio.CapacityLimiter(_LARGE_AT_A_TIME)
 
     async def through(self, size: int, work: Callable[[], tuple[int, int]]) -> tuple[int, int]:
-        """Do the work in a thread; raises `QueueFullError` where too many wait for that."""
+        """Run the work in a thread; raise `QueueFullError` where too many wait for one."""
         door = self._large if size > _LARGE_BODY_BYTES else self._small
         if door.statistics().tasks_waiting >= _MOST_WAITING:
             raise QueueFullError(f"{_MOST_WAITING} requests wait to be taken; try again later")
@@ -46,7 +46,7 @@ class _Doors:
 
 
 def event_routes(service: Service) -> APIRouter:
-    """The routes on a service."""
+    """Return the routes on a service."""
     router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
     doors = _Doors()
     admissions = {name: _admission(service, name) for name in service.models}
@@ -82,7 +82,7 @@ def event_routes(service: Service) -> APIRouter:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request as it came."""
+    """One request as it was received."""
 
     kind: Kind
     body: bytes
@@ -110,7 +110,7 @@ def _key(request: Request) -> str | None:
 
 
 def _request_body(row: dict[str, Any]) -> dict[str, Any]:
-    """The description of a body: it is read raw, so that FastAPI does not know it."""
+    """Return the OpenAPI description of a body: it is read raw, so that FastAPI does not know it."""
     rows = {"type": "array", "items": row}
     content = {
         JSON: {"schema": rows},
@@ -121,7 +121,7 @@ def _request_body(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _accept(service: Service, admission: Admission, model: str, request: _Request) -> tuple[int, int]:
-    """Decode a body, check its rows and make them durable; return how many were accepted and how many set aside."""
+    """Decode a body, check its rows and store them; return how many were accepted and how many set aside."""
     require_room(service.inbox, model)
     arrived = clock.now()
     try:

@@ -1,4 +1,4 @@
-"""Bodies of requests to rows: JSON arrays, NDJSON and Arrow IPC streams, within limits before the memory is taken."""
+"""Decode bodies into rows: JSON arrays, NDJSON and Arrow IPC streams. Limits hold before memory is allocated."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _OBJECT_BYTES, _LIST_BYTES = 64, 56
 
 
 class UnsupportedTypeError(UsageError):
-    """A body of a type that is not taken."""
+    """A body with an unsupported content type."""
 
 
 def rows_of(body: bytes, content_type: str, limits: Limits) -> list[Any]:
-    """Decode a body into rows, which are checked later.
+    """Decode a body into rows, which are not checked yet.
 
-    Raises `DataError` for a body that is broken as a whole, and `TooLargeError` for one that would be over a limit.
+    Raises `DataError` for a body that cannot be decoded, and `TooLargeError` for one that would exceed a limit.
     """
     kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
     if kind is None:
@@ -67,7 +67,7 @@ def _hold_unpacked(size: int, limits: Limits) -> None:
 
 
 def _json_bytes(body: bytes) -> int:
-    """About how much memory JSON takes once it is decoded: each value and each container costs more than its text."""
+    """Estimate how much memory JSON takes once it is decoded: each value and container takes more than its text."""
     lists, objects = body.count(b"["), body.count(b"{")
     return len(body) + CELL_BYTES * body.count(b",") + _LIST_BYTES * lists + _OBJECT_BYTES * objects
 
@@ -86,7 +86,7 @@ def _array(body: bytes) -> list[Any]:
 
 
 def _decoded(text: bytes) -> Any:
-    """JSON, and what Python's own writer makes of floats besides: NaN and Infinity, outside of texts."""
+    """Decode JSON, and NaN and Infinity, which Python's writer produces for floats."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -105,7 +105,7 @@ def _lines(body: bytes, limits: Limits) -> list[Any]:
 
 
 def _line(line: bytes) -> Any:
-    """One row; a line that is not JSON stays the text that it is, which is refused with its index like any bad row."""
+    """Decode one line; one that is not JSON stays a text, which is refused with its index like any bad row."""
     try:
         return _decoded(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -116,9 +116,9 @@ def _line(line: bytes) -> Any:
 
 
 def _arrow_rows(body: bytes, limits: Limits) -> list[Any]:
-    """Decode a stream. What its headers say is held against the limits before it is unpacked.
+    """Decode a stream. Its headers are compared with the limits before it is unpacked.
 
-    So is what its texts would take each by itself: a dictionary and a view store one text for many rows.
+    So is the size of its texts, one by one: dictionaries and views store one text for many rows.
     """
     seen = outline(body)
     _hold_rows(seen.rows, limits)

@@ -1,4 +1,4 @@
-"""The HTTP surface of retraining: ask, look, approve, refuse, roll back, and which version is champion."""
+"""Route the requests of retraining: request, list, approve, refuse, roll back, and which version is champion."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PAGE_LIMIT = 1000
 
 
 def retraining_routes(service: Service) -> APIRouter:
-    """The routes on a service."""
+    """Return the routes on a service."""
     router = APIRouter(prefix="/api/v1", tags=["retraining"])
     _add_answers(router, service)
     body = json_schema_of(AskBody)

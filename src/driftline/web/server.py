@@ -1,4 +1,4 @@
-"""Runs a service behind uvicorn until it is told to stop."""
+"""Run a service behind uvicorn until it is stopped."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Server:
 
     @property
     def guesses(self) -> list[str]:
-        """What was taken for granted of the models, a line each, for people."""
+        """What was guessed of the models, one line each."""
         return [line for name, found in self._service.guesses.items() for line in found.lines(name)]
 
     def run(self) -> None:
-        """Work events in and answer requests until told to stop; then finish the batch at hand."""
+        """Process events and answer requests until stopped; then finish the current batch."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 signal.signal(number, self._stop_by_signal)
@@ -72,9 +72,9 @@ class Server:
             self._service.stop()
 
     def _stop_by_signal(self, number: int, _frame: object) -> None:
-        """End in order; a second signal ends the process at once, which loses nothing that was acknowledged.
+        """Shut down in order; a second signal ends the process at once, which loses nothing that was acknowledged.
 
-        What wraps us (`timeout`, a shell at Ctrl-C) may pass one signal on twice: that counts once.
+        A wrapper (`timeout`, a shell at Ctrl-C) may pass one signal on twice: that counts once.
         """
         now = clock.monotonic_seconds()
         if self._told_to_stop is None:
@@ -85,6 +85,6 @@ class Server:
             os.kill(os.getpid(), number)
 
     def stop(self) -> None:
-        """Have `run` return soon; said twice, at once."""
+        """Have `run` return soon; called twice, at once."""
         self._uvicorn.force_exit = self._uvicorn.should_exit
         self._uvicorn.should_exit = True

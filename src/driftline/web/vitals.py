@@ -1,6 +1,6 @@
-"""Whether what is accepted could be kept now: the database takes a write, and the disks have room.
+"""Check whether events could be stored now: the database accepts writes, and the disks have space.
 
-A thread of its own looks, with short patience. Whoever asks gets what it sees, or after a moment what it saw last.
+A thread of its own checks, with a short timeout. A request gets the current result, or the last one if that takes long.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TRIES = 2
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen last: what is wrong by its place, events that wait by model, and events that were set aside."""
+    """The last result: problems by their place, waiting events by model, and events that were set aside."""
 
     problems: Mapping[str, str] = field(default_factory=dict)
     waiting_events: Mapping[str, int] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class Seen:
 
 
 class Vitals:
-    """Looks after the database and the disks of a service; asked by any number of requests, it looks once at a time."""
+    """Checks the database and the disks of a service; any number of requests share one check at a time."""
 
     def __init__(self, config: Config, inbox: Inbox) -> None:
-        """Look after the files of the configuration; the inbox is what was opened at the start, by the service."""
+        """Check the files of the configuration; the inbox is the one that the service opened at its start."""
         url = sa.engine.make_url(config.database)
         self._url, self._file = config.database, Path(url.database or "")
         self._folders = dict.fromkeys([Path(config.storage), self._file.parent])
@@ -61,7 +61,7 @@ class Vitals:
         self._at: datetime | None = None
 
     async def seen(self) -> Seen:
-        """What is seen now, or was last where the database does not answer within a moment."""
+        """Return the current result, or the last one where the database does not answer in time."""
         if self._age() < _FRESH:
             return self._seen
         with self._lock:
@@ -95,7 +95,7 @@ class Vitals:
         self._seen, self._at = Seen(problems, waiting, found), self._now()
 
     def _write_problem(self) -> str | None:
-        """Why a write would have to wait, or None; our own writes are no reason."""
+        """Return why a write would have to wait, or None; the service's own writes do not count."""
         said = None
         for _ in range(_TRIES):
             try:
@@ -118,7 +118,7 @@ class Vitals:
 
 
 def _room_problem(folder: Path) -> str | None:
-    """Why nothing more can be written to a folder, or None."""
+    """Return why nothing more can be written to a folder, or None."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)

@@ -1,4 +1,4 @@
-"""The description of the API as a page: made from the OpenAPI document, without scripts from elsewhere."""
+"""Describe the API on a page: from the OpenAPI document, without scripts of third parties."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _parameter(one: Mapping[str, Any]) -> Parameter:
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
-    """What a parameter may be, in a few words."""
+    """Describe the allowed values of a parameter in a few words."""
     if "anyOf" in schema:
         return " or ".join(_allowed(one) for one in schema["anyOf"] if one.get("type") != "null")
     if "enum" in schema:

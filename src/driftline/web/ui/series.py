@@ -1,4 +1,4 @@
-"""From windows to charts over time: what is drawn of a measure, and what is said of each window."""
+"""Turn windows into charts over time: the points of a measure, and the tooltip of each window."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DOT = " · "
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart with its heading. ``summary`` says what a reader of the drawing sees first; ``notes`` explain marks."""
+    """A chart with its heading. ``summary`` says what the chart shows; ``notes`` explain its marks."""
 
     id: str
     title: str
@@ -39,7 +39,7 @@ class Chart:
 
 
 def measures_of(windows: Iterable[WindowView], rules: Iterable[Rule]) -> tuple[str, ...]:
-    """The performance measures that have a value somewhere: those with a rule first, in the order of the rules."""
+    """Return the performance measures with a value in any window; those with a rule come first, in rule order."""
     found = dict.fromkeys(
         name for one in windows for name, view in one.summary.performance.items() if view.value is not None
     )
@@ -48,7 +48,7 @@ def measures_of(windows: Iterable[WindowView], rules: Iterable[Rule]) -> tuple[s
 
 
 def bounds_of(measure: str) -> tuple[float | None, float | None]:
-    """Between which values a measure lies, None where it has no end."""
+    """Return the least and greatest possible value of a measure; None where it is unbounded."""
     low, high = CATALOGUE[measure].range if measure in CATALOGUE else (-math.inf, math.inf)
     return low if math.isfinite(low) else None, high if math.isfinite(high) else None
 
@@ -78,7 +78,7 @@ def performance_chart(
 def coverage_chart(
     windows: Sequence[WindowView], alerts: Sequence[AlertView], rules: Sequence[Rule], zone: ZoneInfo
 ) -> Chart:
-    """Draw over time which share of the predictions has its label."""
+    """Draw over time the share of predictions that have a label."""
     return _chart(
         COVERAGE,
         "Label coverage",
@@ -160,7 +160,7 @@ def _notes(points: Sequence[lines.Point]) -> tuple[str, ...]:
 
 
 def _legend(points: Sequence[lines.Point], shades: Sequence[lines.Shade]) -> tuple[str, ...]:
-    """Which marks of the key are in the drawing."""
+    """Return the marks that the legend of a chart explains."""
     kinds = {point.kind for point in points if point.value is not None}
     found = ["judged"] if kinds & {"judged", "breach"} else []
     found += ["band"] if any(point.low is not None for point in points) else []
@@ -222,7 +222,7 @@ def _shade(alert: AlertView, zone: ZoneInfo) -> lines.Shade:
 
 
 def absent_measures(windows: Sequence[WindowView], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Measures that have no value in any window, with the newest reason."""
+    """Return the measures without a value in any window, each with its newest reason."""
     found: dict[str, str] = {}
     for one in windows:
         for name, view in one.summary.performance.items():

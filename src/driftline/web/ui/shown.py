@@ -1,4 +1,4 @@
-"""From the read models to what the templates put on the page. No number is computed here that the API does not give."""
+"""Prepare for the templates what the page shows; every number on it is also in the API."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class SegmentRow:
 
 @dataclass(frozen=True, slots=True)
 class DriftRow:
-    """A column against the reference in the newest judged window, with its way there."""
+    """A column compared with the reference in the newest judged window, and in the windows before."""
 
     name: str
     role: Literal["feature", "prediction", "label"]
@@ -78,7 +78,7 @@ class DriftRow:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert as shown."""
+    """An alert as the page shows it."""
 
     view: AlertView
     tone: Tone
@@ -94,7 +94,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class ModelPage:
-    """All of one model's page."""
+    """All values on the page of one model."""
 
     model: ModelView
     config: ModelConfig
@@ -128,10 +128,10 @@ def model_page(
     newest: Sequence[WindowView] = (),
     segments: Sequence[WindowSummary] = (),
 ) -> ModelPage:
-    """Bring together what the page of one model shows; ``windows`` in order of time.
+    """Prepare the page of one model; ``windows`` are in order of time, and of one ``slice`` of the rows.
 
-    They are of one ``slice`` of the rows, which ``looked_at`` windows may have had; ``newest`` are the newest ones of
-    all rows, ``segments`` those of the newest judged window.
+    ``looked_at`` is how many windows could have had rows of the slice; ``newest`` are the newest windows of all rows,
+    ``segments`` those of the newest judged window.
     """
     zone = ZoneInfo(config.window.timezone)
     rules = {rule.name: rule for rule in config.rules}
@@ -215,7 +215,7 @@ def _row(window: WindowView, names: Sequence[str], zone: ZoneInfo) -> Row:
 
 
 def _segment_row(summary: WindowSummary, rules: Sequence[Rule], names: Sequence[str]) -> SegmentRow:
-    """A segment with the measure that a rule on segments is about, or else the first that is shown."""
+    """Return a segment with the measure of a rule on segments, else the first measure that is shown."""
     assert summary.segment is not None  # it is one of a segment
     asked = [rule.measure for rule in rules if rule.segment != "none" and rule.measure != COVERAGE]
     name = next(iter([*asked, *names]), "accuracy")
@@ -224,7 +224,7 @@ def _segment_row(summary: WindowSummary, rules: Sequence[Rule], names: Sequence[
 
 
 def _query(slice: Slice) -> str:
-    """What chooses a slice in the address of the page."""
+    """Return the query of the page's address that selects a slice."""
     chosen = {"version": slice.version} if slice.version is not None else {}
     if slice.segment is not None:
         chosen["segment"] = f"{slice.segment.column}:{slice.segment.value}"
@@ -237,7 +237,7 @@ def _cell(name: str, view: MeasureView) -> Cell:
 
 
 def _drift_rows(newest: WindowSummary, windows: Sequence[WindowView]) -> Iterable[DriftRow]:
-    """Features first, those that drifted before the others; then the prediction and the label."""
+    """Return the rows of the drift table: drifted features, other features, the prediction, the label."""
     recent = [one.summary for one in windows][-_SPARK_WINDOWS:]
     features = sorted(newest.drift.items(), key=lambda item: (not item[1].drifted, -item[1].severity))
     for name, view in features:
@@ -269,7 +269,7 @@ def _drift_row(
 
 
 def _ratio(view: DriftView | None) -> float | None:
-    """How many thresholds a distance is; comparable from window to window even where another measure speaks."""
+    """Return a distance as a multiple of its threshold, which can be compared between measures."""
     if view is None or view.value is None or not view.threshold:
         return None
     return view.value / view.threshold

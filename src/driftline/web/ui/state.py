@@ -1,4 +1,4 @@
-"""The state of a model in words, and what is missing before there can be one."""
+"""Summarise the state of a model in words, and say what is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Headline:
 def headline(
     model: ModelView, rules: Sequence[Rule], windows: Sequence[WindowView], alerts: Sequence[AlertView]
 ) -> Headline:
-    """Say how the model is; *All well* only when every rule has judged the newest judged window, and found it well."""
+    """Summarise the state of a model; *All well* only if every rule is ok on the newest judged window."""
     firing = sorted((one for one in alerts if one.status == "firing"), key=lambda one: _severity_rank(one.severity))
     if firing:
         more = f" and {len(firing) - 1} more" if len(firing) > 1 else ""
@@ -63,7 +63,7 @@ def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
 
 
 def _drifted(window: WindowView) -> str:
-    """How many columns drifted: no rule speaks of them, and yet it is worth a look."""
+    """Say how many columns drifted, which no rule alerts on."""
     one = window.summary
     columns = [*one.drift.values(), one.prediction_drift, one.label_drift]
     drifted = sum(column is not None and column.drifted for column in columns)
@@ -71,7 +71,7 @@ def _drifted(window: WindowView) -> str:
 
 
 def severity(name: str) -> Tone:
-    """The tone of a severity; one that is not known counts as a warning."""
+    """Return the tone of a severity; an unknown one counts as a warning."""
     for tone in SEVERITIES:
         if tone == name:
             return tone
@@ -88,7 +88,7 @@ def _severity_rank(name: str) -> int:
 def missing(
     model: ModelView, config: ModelConfig, windows: Sequence[WindowView], zone: ZoneInfo
 ) -> Iterable[tuple[str, str]]:
-    """What is not there yet, and what to do about it."""
+    """Say what is missing, and what to do about it."""
     address = f"/api/v1/models/{model.name}"
     if not model.predictions:
         waiting = f" {model.waiting_events} events wait to be processed." if model.waiting_events else ""

@@ -216,7 +216,7 @@ _ORDER = [
     "ALERT",
     "accuracy fell",
     "wind",
-    "floors: shift 0.10 SD",
+    "minimum effect sizes (--floor): shift 0.10 SD",
     "The other column: no drift",
     "accuracy  ",
     "50 % of the current rows have a label",

@@ -158,7 +158,7 @@ def test_a_column_is_the_same_through_both_doors(both: tuple[Report, Service, Wi
         return
     assert served is not None
     assert (served.measure, served.value, served.threshold) == (
-        found.drift.measure,
+        found.drift.measure or "",
         found.drift.value,
         found.drift.threshold,
     )

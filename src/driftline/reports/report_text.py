@@ -41,7 +41,7 @@ _SPARK_BARS = 10
 _BLOCKS, _PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
 _PLAIN_CHARACTERS = str.maketrans({"→": "->", "≥": ">=", "–": "-", "…": "...", "\N{REPLACEMENT CHARACTER}": "?"})
 _SHORT = {"wasserstein": "shift"}
-_FLOOR_WORDS = {
+_EFFECT_WORDS = {
     "wasserstein": "shift {} SD",
     "js": "js {}",
     "missing": "missing {}",
@@ -157,8 +157,8 @@ def _columns(columns: Sequence[ColumnReport], profiles: Profiles, characters: Ch
             )
         yield Text()
         yield table
-        if floors := _floors(shown[:ROWS_SHOWN]):
-            yield Text(f"floors: {', '.join(floors)}", "dim")
+        if smallest := _least_effects(shown[:ROWS_SHOWN]):
+            yield Text(f"minimum effect sizes (--floor): {', '.join(smallest)}", "dim")
     if len(shown) > ROWS_SHOWN:
         yield Text(f"and {len(shown) - ROWS_SHOWN} more; --json and --html have them all")
     if quiet:
@@ -195,11 +195,11 @@ def _size(drift: Drift) -> str:
     return f"{_SHORT.get(measure, measure)} {effect(drift.value)}"
 
 
-def _floors(columns: Sequence[ColumnReport]) -> list[str]:
+def _least_effects(columns: Sequence[ColumnReport]) -> list[str]:
     """List the minimum effect size of each measure in the table."""
     drifts = [column.drift for column in columns if column.drift.value is not None]
     floors = {drift.measure: drift.threshold for drift in drifts if drift.threshold is not None}
-    return [words.format(effect(floors[name])) for name, words in _FLOOR_WORDS.items() if name in floors]
+    return [words.format(effect(floors[name])) for name, words in _EFFECT_WORDS.items() if name in floors]
 
 
 # ---- performance and relations -----------------------------------------------------------------------------

@@ -103,11 +103,11 @@ def create_app(service: Service) -> FastAPI:
 def _answers(service: Service) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["answers"])
 
-    @router.get("/models", summary="All models at a glance.")
+    @router.get("/models", summary="The summaries of all models.")
     def models() -> Response:
         return json_answer({"models": service.views.models()})
 
-    @router.get("/models/{model}", summary="One model at a glance.")
+    @router.get("/models/{model}", summary="The summary of one model.")
     def model(model: str) -> Response:
         return json_answer(service.views.model(model))
 
@@ -166,7 +166,7 @@ def _attention(service: Service) -> APIRouter:
 
     @router.post(
         "/alerts/{alert}/ack",
-        summary="Say that somebody has taken a firing alert on: it is not repeated any more.",
+        summary="Acknowledge a firing alert: it is not repeated any more.",
         openapi_extra=json_schema_of(AcknowledgeBody),
     )
     async def acknowledge_alert(alert: str, request: Request) -> Response:

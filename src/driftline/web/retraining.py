@@ -41,9 +41,7 @@ def retraining_routes(service: Service) -> APIRouter:
     _add_answers(router, service)
     body = json_schema_of(AskBody)
 
-    @router.post(
-        "/models/{model}/retrain", status_code=202, summary="Ask for a challenger by hand.", openapi_extra=body
-    )
+    @router.post("/models/{model}/retrain", status_code=202, summary="Request a challenger.", openapi_extra=body)
     async def retrain(model: str, request: Request) -> Response:
         service.views.model_config(model)
         # Without a body it is "somebody asks": but no page of another site may do so, and those name their origin.
@@ -57,7 +55,7 @@ def retraining_routes(service: Service) -> APIRouter:
     @router.post(
         "/models/{model}/shadow-contest",
         status_code=202,
-        summary="Ask for the contest of a version that has answered as a shadow beside the champion.",
+        summary="Request the contest of a version that has run as a shadow beside the champion.",
         openapi_extra=json_schema_of(ShadowBody),
     )
     async def shadow_contest(model: str, request: Request) -> Response:
@@ -82,7 +80,7 @@ def retraining_routes(service: Service) -> APIRouter:
 
     @router.post(
         "/retraining/{id}/cancel",
-        summary="Cancel a request before its contest was held: it has failed, and its run here is ended.",
+        summary="Cancel a request before its contest: it counts as failed, and its run here is ended.",
         openapi_extra=body,
     )
     async def cancel(id: str, request: Request) -> Response:
@@ -93,7 +91,7 @@ def retraining_routes(service: Service) -> APIRouter:
     @router.post(
         "/retraining/{id}/result",
         status_code=202,
-        summary="Where a run that was handed over reports: its challenger and the evidence, or why there is none.",
+        summary="Report the result of an external run: its challenger and the evidence, or why there is none.",
         openapi_extra=json_schema_of(Report),
     )
     async def result(id: str, request: Request) -> Response:
@@ -103,7 +101,7 @@ def retraining_routes(service: Service) -> APIRouter:
 
     @router.post(
         "/models/{model}/rollback",
-        summary="Make the previous champion champion again, while the present one is on probation.",
+        summary="Roll back to the previous champion while the current one is on probation.",
         openapi_extra=body,
     )
     async def rollback(model: str, request: Request) -> Response:
@@ -123,7 +121,7 @@ def _add_answers(router: APIRouter, service: Service) -> None:
             requests_view(service.state, service.models[model], service.config.retrain.get(model), most=limit)
         )
 
-    @router.get("/retraining/{id}", summary="A request for a challenger: its steps, its contest, what became of it.")
+    @router.get("/retraining/{id}", summary="A request for a challenger: its steps, its contest, its outcome.")
     def one(id: str) -> Response:
         return json_answer(request_view(service.state, id))
 
@@ -153,7 +151,7 @@ def _add_answers(router: APIRouter, service: Service) -> None:
 
     @router.get(
         "/models/{model}/champion",
-        summary="Which version is champion. With its ETag as If-None-Match: 304 while that is so.",
+        summary="The version that is champion. With its ETag as If-None-Match: 304 until it changes.",
     )
     def champion(model: str, request: Request) -> Response:
         service.views.model_config(model)

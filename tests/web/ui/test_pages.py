@@ -111,7 +111,7 @@ def test_who_has_taken_an_alert_on_and_why_nobody_is_told_stands_with_it() -> No
     )
     words = plain(page(fake([window_view(3, 0.3)], [known])).words)
     assert "Muted: silenced by bob until 2026-11-24 10:00 UTC: new version." in words
-    assert "Taken on by Ann <b>, 23 Nov 2026, 03:00 PST: labels are being mended" in words
+    assert "Acknowledged by Ann <b>, 23 Nov 2026, 03:00 PST: labels are being mended" in words
     untouched = page(made)
     assert not [*untouched.having("data-muted"), *untouched.having("data-acknowledged")]
 

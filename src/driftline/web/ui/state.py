@@ -35,11 +35,11 @@ def headline(
         more = f" and {len(firing) - 1} more" if len(firing) > 1 else ""
         return Headline(severity(firing[0].severity), f"Firing: {firing[0].title}{more}", "")
     if not model.predictions:
-        return Headline("unknown", "No events yet", "Nothing is known of this model.")
+        return Headline("unknown", "No events yet", "Nothing is known about this model.")
     if not rules:
         return Headline("unknown", "No rules", "Nothing can alert: this model has no rule.")
     if not model.labels:
-        return Headline("unknown", "No labels yet", "How well the model does is not known without them.")
+        return Headline("unknown", "No labels yet", "Performance is not known without them.")
     judged = [one for one in windows if one.verdicts and one.summary.stage == "judged"]
     if not judged:
         return Headline("unknown", "No window judged yet", "The first verdict comes when a window has closed.")
@@ -100,7 +100,7 @@ def missing(
     if not model.labels:
         yield (
             "No labels yet",
-            f"Send what turned out to be true to POST {address}/labels, with the id of the prediction.",
+            f"Send true labels to POST {address}/labels, with the id of the prediction.",
         )
     if not any(one.summary.stage == "judged" for one in windows):
         newest = windows[-1].summary if windows else None

@@ -6,13 +6,13 @@ Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 
 import polars as pl
 
-from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, missing_numbers
+from driftline.events import Kind, Schema, Task, class_name, missing_numbers
+from driftline.profiles.columns import Columns
 from driftline.profiles.missing import without_missing
 from driftline.profiles.rounding import Rounding
 from driftline.profiles.times import TimeStyle, epoch_style, read_texts, read_times, time_style
@@ -25,47 +25,6 @@ COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
 """What is profiled by its parts; see `driftline.profiles.parts`."""
 _FEW_NUMBERS = 1024
 _WHOLE_REAL = r"^(-?\d+)\.0+$"
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which column of a file plays which part. ``features`` None means: every column that plays no other part.
-
-    ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column. ``missing``
-    are the texts that stand for a missing value; ``time_format`` is how the times are written, None: found out.
-    ``categorical`` are features whose numbers are codes, not quantities; None: nobody said. Rows of one value of
-    ``cluster`` share luck.
-    """
-
-    id: str | None = None
-    time: str | None = None
-    version: str | None = None
-    prediction: str | None = None
-    score: str | Mapping[str, str] | None = None
-    label: str | None = None
-    features: tuple[str, ...] | None = None
-    ignore: tuple[str, ...] = field(default=())
-    segments: tuple[str, ...] = field(default=())
-    missing: tuple[str, ...] = MISSING_TEXTS
-    time_format: str | None = None
-    categorical: tuple[str, ...] | None = None
-    cluster: str | None = None
-
-    @property
-    def roles(self) -> dict[str, str]:
-        """The columns that play a part other than feature: column name to part."""
-        roles = {
-            column: part
-            for part in ("id", "time", "version", "prediction", "label")
-            if (column := getattr(self, part)) is not None
-        }
-        scores = {"": self.score} if isinstance(self.score, str) else (self.score or {})
-        return roles | dict.fromkeys(scores.values(), "score")
-
-    @property
-    def unread(self) -> frozenset[str]:
-        """The columns that are ignored and play no part either: nobody needs what is in them."""
-        return frozenset(self.ignore).difference(self.roles, self.segments, self.features or (), (self.cluster,))
 
 
 def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataFrame:
@@ -108,7 +67,7 @@ def _feature(values: pl.Series, kind: Kind, schema: Schema) -> pl.Series:
 
 
 def typed_values(values: pl.Series, kind: Kind) -> pl.Series:
-    """A column as its kind's type; what does not cast is null."""
+    """Return a column as its kind's type; what does not cast is null."""
     as_it_is = _as_it_is(values, kind)
     return typed_column(values, kind) if as_it_is is None else as_it_is
 
@@ -128,7 +87,7 @@ def identifiers(values: pl.Series) -> pl.Series:
 
 
 def times_of(values: pl.Series, time_format: str | None = None) -> pl.Series:
-    """The times of a column in UTC, as they show themselves to be written; see `driftline.profiles.times`."""
+    """Return the times of a column in UTC, as they show themselves to be written; see `driftline.profiles.times`."""
     if values.dtype == pl.Datetime("us", "UTC"):
         return values
     if values.dtype in (pl.Categorical, pl.Enum, pl.Null):
@@ -164,7 +123,9 @@ def with_predictions(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def other_class(scored: str, schema: Schema) -> str | None:
-    """The class of a row for whose class a lone score does not speak; None where the schema knows none, or several."""
+    """Return the class of a row for whose class a lone score does not speak; None where the schema knows none, or
+    several.
+    """
     others = [name for name in schema.classes if name != scored]
     return others[0] if len(others) == 1 else None
 
@@ -196,7 +157,7 @@ def _are_probabilities(values: pl.Series) -> bool:
 
 
 def score_columns(columns: Columns, schema: Schema) -> dict[str, str]:
-    """The column of each class's score."""
+    """Return the column of each class's score."""
     if isinstance(columns.score, str):
         return {schema.positive: columns.score} if schema.positive is not None else {}
     return {class_name(name): column for name, column in (columns.score or {}).items()}
@@ -211,12 +172,12 @@ def _probabilities(values: pl.Series) -> pl.Series:
 
 
 def names_of(values: pl.Series) -> pl.Series:
-    """A column's values as class names, spelled as `class_name` does."""
+    """Return a column's values as class names, spelled as `class_name` does."""
     return typed_values(values, Kind.CATEGORICAL)
 
 
 def typed_column(values: pl.Series, kind: Kind) -> pl.Series:
-    """A column cast to the type of a kind."""
+    """Return a column cast to the type of a kind."""
     dtype, name = values.dtype, values.name
     nothing = pl.Series(name, [None], dtype=pl.String)
     if kind is Kind.NUMERIC:

@@ -13,7 +13,7 @@ import polars as pl
 from driftline.errors import DataError, UnknownNameError
 from driftline.events import Kind, Schema, Task, class_name, guess_positive
 from driftline.profiles.codes import are_codes
-from driftline.profiles.frame import Columns
+from driftline.profiles.columns import Columns
 from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.parts import are_dates, is_text
 from driftline.profiles.rounding import is_single
@@ -25,7 +25,7 @@ _CLASSES_TOLD = 5
 
 
 def kind_of(dtype: pl.DataType) -> Kind:
-    """How a column of a Polars type is profiled.
+    """Return how a column of a Polars type is profiled.
 
     >>> [kind_of(dtype).value for dtype in (pl.Int8(), pl.Boolean(), pl.Date(), pl.List(pl.Int8))]
     ['numeric', 'categorical', 'datetime', 'unsupported']
@@ -38,7 +38,7 @@ def kind_of(dtype: pl.DataType) -> Kind:
 
 
 def kind_of_values(sample: pl.Series) -> Kind:
-    """How a column is profiled, from its first values: texts may be categories, dates or free text.
+    """Return how a column is profiled, from its first values: texts may be categories, dates or free text.
 
     One without any value has no kind; it is taken for categories, of which there are none.
 
@@ -56,8 +56,8 @@ def kind_of_values(sample: pl.Series) -> Kind:
 
 
 def kind_of_feature(sample: pl.Series, columns: Columns) -> Kind:
-    """How a feature is profiled: as `kind_of_values`, but numbers that are said to be codes are categories, and so are
-    those that look like codes where nobody said which are.
+    """Return how a feature is profiled: as `kind_of_values`, but numbers that are said to be codes are categories, and
+    so are those that look like codes where none were named.
     """
     if columns.categorical is None:
         return Kind.CATEGORICAL if are_codes(sample) else kind_of_values(sample)
@@ -65,7 +65,7 @@ def kind_of_feature(sample: pl.Series, columns: Columns) -> Kind:
 
 
 def feature_columns(frame_schema: Mapping[str, pl.DataType], columns: Columns) -> tuple[str, ...]:
-    """The columns of a file that are features, in the file's order; every named column must be there."""
+    """Return the columns of a file that are features, in the file's order; every named column must be there."""
     for column in (*columns.roles, *(columns.features or ())):
         if column not in frame_schema:
             raise UnknownNameError("column", column, frame_schema)
@@ -134,7 +134,7 @@ class Named(TypedDict):
 
 
 def named_in(columns: Columns) -> Named:
-    """What the names of score and label tell: a lone score is that of the positive class."""
+    """Return what the names of score and label tell: a lone score is that of the positive class."""
     if isinstance(columns.score, str):
         return Named(scores=(columns.score,), label=columns.label or "", scored="")
     scored = [class_name(name) for name in columns.score or {}]
@@ -142,7 +142,9 @@ def named_in(columns: Columns) -> Named:
 
 
 def too_many_classes(classes: Collection[str], columns: Columns) -> DataError:
-    """The error of a label and a prediction with more classes than a binary model has, or than are taken at all."""
+    """Return the error of a label and a prediction with more classes than a binary model has, or than are
+    taken at all.
+    """
     targets = ", ".join(column for column in (columns.label, columns.prediction) if column is not None)
     few = f"{', '.join(sorted(classes)[:_CLASSES_TOLD])}{' …' if len(classes) > _CLASSES_TOLD else ''}"
     if len(classes) > INFERRED_CLASSES_LIMIT:

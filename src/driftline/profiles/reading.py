@@ -14,7 +14,8 @@ from functools import partial
 import polars as pl
 
 from driftline.profiles.alike import NAMED, Alike, Conversion, HowRead, Table
-from driftline.profiles.frame import Columns, names_of
+from driftline.profiles.columns import Columns
+from driftline.profiles.frame import names_of
 from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.numbers import NumberStyle, number_style, read_numbers
 from driftline.profiles.reading_times import LEAST_READ, read_dates, read_time
@@ -29,7 +30,8 @@ _BOOLEANS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
 
 
 def as_written(tables: Sequence[Table], columns: Columns) -> list[set[str]]:
-    """The columns that each table should be read again of, as texts: others have texts there that are no numbers.
+    """Return the columns that each table should be read again of, as texts: others have texts there that are no
+    numbers.
 
     Postcodes such as ``02139`` are numbers to a reader of CSV, and what is text in the reference stays text.
     """
@@ -50,7 +52,7 @@ def as_written(tables: Sequence[Table], columns: Columns) -> list[set[str]]:
 
 
 def read_alike(tables: Sequence[Table], columns: Columns, how: HowRead) -> Alike:
-    """How the columns of all tables are read, by what their samples show; the first table is the reference.
+    """Return how the columns of all tables are read, by what their samples show; the first table is the reference.
 
     Raises `DataError` for a time column that cannot be read: it was asked for.
     """
@@ -66,13 +68,13 @@ def read_alike(tables: Sequence[Table], columns: Columns, how: HowRead) -> Alike
 
 
 def read_alone(rows: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame, Alike]:
-    """A whole table as its columns show themselves to be written, and what there is to say of it."""
+    """Return a whole table as its columns show themselves to be written, and what there is to say of it."""
     alike = read_alike([Table(rows)], columns, HowRead(columns.missing, columns.time_format))
     return converted(rows, alike.conversions[0], columns.missing), alike
 
 
 def converted(rows: pl.DataFrame, conversions: Mapping[str, Conversion], missing: tuple[str, ...]) -> pl.DataFrame:
-    """Rows with some columns converted, and null where these have a missing value."""
+    """Return rows with some columns converted, and null where these have a missing value."""
     there = set(rows.columns)
     return rows.with_columns(
         conversion(without_missing(rows[name], missing)) for name, conversion in conversions.items() if name in there
@@ -178,7 +180,8 @@ def _all_numbers(samples: Sequence[pl.Series], styles: Sequence[NumberStyle | No
 
 
 def are_numbers(style: NumberStyle, samples: Sequence[pl.Series]) -> bool:
-    """Whether texts that can be read as numbers are meant as such: codes such as 02139, and a few whole ones, are not.
+    """Return whether texts that can be read as numbers are meant as such: codes such as 02139, and a few whole ones,
+    are not.
 
     Whole numbers that hardly come again are: as categories they could not be compared at all. Those of many digits
     are identifiers.

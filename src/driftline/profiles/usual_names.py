@@ -1,11 +1,11 @@
-"""Columns that are usually a label, a prediction, a score, an id or a time, and that nobody has said to be one."""
+"""Finds columns whose names suggest a label, a prediction, a score, an id or a time, and that were not named as one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from driftline.lookalikes import shown_all
-from driftline.profiles.frame import Columns
+from driftline.profiles.columns import Columns
 
 USUAL_NAMES = {
     "label": ("label", "target", "y", "y_true", "actual", "ground_truth"),
@@ -18,7 +18,7 @@ USUAL_NAMES = {
 
 
 def unplayed(columns: Columns, names: Iterable[str]) -> dict[str, str]:
-    """The columns, each with the part that its name suggests, that are taken as inputs as nobody said what they are.
+    """Return the columns that are taken as inputs for want of a name, each with the part that its name suggests.
 
     Only of parts that no column plays; inputs that are named are what they are said to be.
 
@@ -40,7 +40,7 @@ def unplayed(columns: Columns, names: Iterable[str]) -> dict[str, str]:
 
 
 def unplayed_words(found: dict[str, str], how: str) -> str:
-    """What to do about those columns, in one sentence; ``how`` is a pattern for part and column.
+    """Return what to do about those columns, in one sentence; ``how`` is a pattern for part and column.
 
     >>> unplayed_words({"label": "label"}, "--{part} {column}")
     'column label is taken as an input; --label label makes it the label'

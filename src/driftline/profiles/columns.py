@@ -1,0 +1,49 @@
+"""Names the part that each column of a file plays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from driftline.events import MISSING_TEXTS
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which column of a file plays which part. ``features`` None means: every column that plays no other part.
+
+    ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column. ``missing``
+    are the texts that stand for a missing value; ``time_format`` is how the times are written, None: inferred.
+    ``categorical`` are features whose numbers are codes, not quantities; None: inferred. Rows with one value of
+    ``cluster`` are not independent.
+    """
+
+    id: str | None = None
+    time: str | None = None
+    version: str | None = None
+    prediction: str | None = None
+    score: str | Mapping[str, str] | None = None
+    label: str | None = None
+    features: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = field(default=())
+    segments: tuple[str, ...] = field(default=())
+    missing: tuple[str, ...] = MISSING_TEXTS
+    time_format: str | None = None
+    categorical: tuple[str, ...] | None = None
+    cluster: str | None = None
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns that play a part other than feature: column name to part."""
+        roles = {
+            column: part
+            for part in ("id", "time", "version", "prediction", "label")
+            if (column := getattr(self, part)) is not None
+        }
+        scores = {"": self.score} if isinstance(self.score, str) else (self.score or {})
+        return roles | dict.fromkeys(scores.values(), "score")
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The columns that are ignored and play no part either: their values are not read."""
+        return frozenset(self.ignore).difference(self.roles, self.segments, self.features or (), (self.cluster,))

@@ -20,6 +20,14 @@ def quiet_mlflow() -> None:
     }
 
 
+def quiet_blas() -> None:
+    """Have the threads of OpenBLAS sleep at once when they have nothing to do; before NumPy is imported.
+
+    They are started by the import, and would spin for a tenth of a second on cores that others need.
+    """
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 cycles; 2^28 otherwise
+
+
 def environment() -> Mapping[str, str]:
     """The environment of this process."""
     return os.environ

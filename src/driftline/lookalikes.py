@@ -121,6 +121,15 @@ def shown_all(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def some_of(names: Sequence[str]) -> str:
+    """Name the first few, those that look alike told apart, and count the rest.
+
+    >>> some_of(["a", "b", "c", "d", "e", "f", "g"])
+    'a, b, c, d, e and 2 more'
+    """
+    return ", ".join(shown_all(names[:5]).values()) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def _hides(sign: str) -> bool:
     """Whether a sign is not seen, or is no blank though it looks like one."""
     return sign not in " \u3000" and (sign.isspace() or not sign.isprintable())

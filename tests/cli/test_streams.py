@@ -97,7 +97,8 @@ from driftline.cli import main as cli
 
 for name in cli.COMMANDS:
     importlib.import_module(f"driftline.cli.{name}")
-for room in ("checks.api", "demo.story", "retrain.gate", "watching.report", "watching.metrics", "web.server"):
+checking = ("checks.api", "checks.run", "checks.compare")
+for room in (*checking, "demo.story", "retrain.gate", "watching.report", "watching.metrics", "web.server"):
     importlib.import_module(f"driftline.{room}")  # once for all children: a command imports these when it is called
 
 def stream(number):

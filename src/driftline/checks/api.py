@@ -1,43 +1,27 @@
 """``driftline.check``: compare two sets of rows and give one verdict, with the schema, profiles and statistics of the
 service.
 
-`open_side` samples the rows of each side, `schema_of` infers the columns and types from the samples, `read_sides` reads
-each side once, and `report_of` compares their profiles.
+The rows are opened first (`driftline.checks.opening`); the rest of the work (`driftline.checks.run`) is imported while
+the first of them are read.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from driftline.checks.compare import report_of
-from driftline.checks.guesses import Said
-from driftline.checks.notes import require_times_read
-from driftline.checks.own import Own, own_measures, require_names
-from driftline.checks.reading import open_side, read_sides_alike
-from driftline.checks.report import Report
-from driftline.checks.ruled import require_features, rules_of
-from driftline.checks.scan import Batches, Layout, SideProfile, read_sides
-from driftline.checks.schema import require_columns, schema_of, set_aside
-from driftline.checks.sides import Comparison, classes_of
-from driftline.errors import DataError, UnknownNameError, UsageError
-from driftline.events import MISSING_TEXTS, Kind, Schema, Task, class_name, guess_positive
-from driftline.profiles import CategoricalColumn, Columns, NumericColumn, canonical, layout_of
-from driftline.profiles.frame import FEATURE, other_class, score_columns
-from driftline.profiles.infer import CLASSES_OF_NUMBERS, INFERRED_CLASSES_LIMIT, named_in, too_many_classes
-from driftline.profiles.times import checked_time_format
-from driftline.results.check import Alert, ColumnReport
-from driftline.rules import Rule
-from driftline.sources.rows import StreamedRows
-from driftline.statistics import EffectThresholds
+from driftline.checks.opening import Opened
+from driftline.errors import UnknownNameError
+from driftline.events import MISSING_TEXTS, Task, class_name
+from driftline.profiles import Columns
 
-__all__ = ["Alert", "ColumnReport", "Report", "check"]
+if TYPE_CHECKING:
+    from driftline.checks.own import Own
+    from driftline.checks.report import Report
+    from driftline.rules import Rule
+    from driftline.statistics import EffectThresholds
 
 MULTIVARIATE = ("none", "correlation", "classifier")
-
-_CELLS_A_SD = 8
 
 
 def check(
@@ -101,73 +85,19 @@ def check(
         ignore=tuple(ignore),
         segments=tuple(dict.fromkeys(segments)),
         missing=tuple(missing),
-        time_format=checked_time_format(time_format),
+        time_format=_time_format(time_format),
         categorical=None if categorical is None else tuple(dict.fromkeys(filter(None, categorical))),
         cluster=cluster,
     )
-    asked = _task(task), None if positive is None else class_name(positive)
+    known_task = _task(task)
+    known_positive = None if positive is None else class_name(positive)
     own = dict(measures or {})
-    require_names(own)
-    said, known = Said(task=task is not None, positive=positive is not None), rules_of(rules, own)
-    shown = progress or _silent
-    return _check(
-        reference, current, columns, *asked, said, floors or EffectThresholds(), multivariate, known, own, shown
-    )
+    known_rules = _rules(rules, own)
+    opened = Opened(reference, current, columns)
+    from driftline.checks.run import Request, run
 
-
-def _check(
-    reference: Any,
-    current: Any,
-    columns: Columns,
-    task: Task | None,
-    positive: str | None,
-    said: Said,
-    floors: EffectThresholds,
-    multivariate: str,
-    rules: tuple[Rule, ...],
-    own: Own,
-    progress: Callable[[float], None],
-) -> Report:
-    """Check with this task and positive class; ``said`` is which of them the caller gave."""
-    before, now = (open_side(rows, name, columns) for rows, name in ((reference, "reference"), (current, "current")))
-    require_columns(before.sample, now.sample, columns)
-    before, now, alike = read_sides_alike(before, now, columns)
-    batches = Batches((before, now), columns)
-    schema = schema_of(before.sample, now.sample, columns, task, positive)
-    if positive is not None and schema.task is not Task.BINARY:
-        raise UsageError(f"positive {positive!r} came, and the task is {schema.task.value}; only a binary model has it")
-    require_features(rules, schema.features)
-    aside = set_aside(before.sample, now.sample, schema, alike.doubts)
-    compared = replace(schema, features={name: kind for name, kind in schema.features.items() if name not in aside})
-    layout = Layout(columns, compared, *layout_of(canonical(before.sample, columns, compared), compared))
-    seen_before, seen_now = read_sides(batches, layout, progress)
-    again = not (isinstance(before.rows, StreamedRows) or isinstance(now.rows, StreamedRows))
-    finer = _with_other_class(_finer(layout, seen_before), seen_before, seen_now)
-    if again and finer != layout:  # the first rows did not show what all are like
-        layout = finer
-        seen_before, seen_now = read_sides(Batches((before, now), columns), layout, _silent)
-    sides = Comparison(
-        layout,
-        seen_before,
-        seen_now,
-        before.types,
-        now.types,
-        floors,
-        tuple(dict.fromkeys((*before.rows.notes, *now.rows.notes, *alike.words))),
-        dict(before.rows.schema),
-    )
-    require_times_read(sides)
-    seen_task, seen_positive = _by_all_rows(sides, schema, task, positive)
-    if (seen_task, seen_positive) != (schema.task, schema.positive):
-        if not again:
-            raise DataError(_unlike_the_first_rows(sides, seen_task))
-        seen = seen_task, seen_positive
-        return _check(reference, current, columns, *seen, said, floors, multivariate, rules, own, progress)
-    return report_of(sides, schema, aside, multivariate, said, rules, own_measures(own, now, layout))
-
-
-def _silent(share: float) -> None:
-    """Report no progress."""
+    request = Request(reference, current, columns, floors, multivariate, known_rules, own, progress)
+    return run(opened, request, known_task, known_positive)
 
 
 def _task(task: Task | str | None) -> Task | None:
@@ -178,89 +108,23 @@ def _task(task: Task | str | None) -> Task | None:
     return Task(task)
 
 
-# ---- what all rows show ------------------------------------------------------------------------------------
+def _time_format(time_format: str | None) -> str | None:
+    if time_format is None:
+        return None
+    from driftline.profiles.times import checked_time_format
+
+    return checked_time_format(time_format)
 
 
-def _finer(layout: Layout, reference: SideProfile) -> Layout:
-    """Return the layout with finer grids for numbers that nearly all fall into one cell, and anchors for vectors that
-    had none.
+def _rules(rules: Iterable[Rule | str], own: Own) -> tuple[Rule, ...]:
+    """The rules as such; raise for unknown names among them and among the measures."""
+    given = tuple(rules)
+    if own:
+        from driftline.checks.own import require_names
 
-    Both happen where the first rows have no values, or other values than the rest.
-    """
-    schema, profiled = layout.schema, reference.profile.features.columns
-    coarse = {
-        name: kind
-        for name, kind in schema.features.items()
-        if (kind is Kind.EMBEDDING and FEATURE + name not in layout.anchors)
-        or (isinstance(column := profiled.get(name), NumericColumn) and _is_coarse(column))
-    }
-    targets = (reference.profile.outputs.columns.get("prediction"), reference.profile.labels.columns.get("label"))
-    moved = any(isinstance(column, NumericColumn) and _is_coarse(column) for column in targets)
-    if not coarse and not moved:
-        return layout
-    grids, anchors = layout_of(reference.sample, Schema(Task.REGRESSION if moved else Task.MULTICLASS, coarse))
-    return replace(layout, grids={**layout.grids, **grids}, anchors={**layout.anchors, **anchors})
+        require_names(own)
+    if not given:
+        return ()
+    from driftline.checks.ruled import rules_of
 
-
-def _is_coarse(column: NumericColumn) -> bool:
-    """Tell whether the cell of the median is too wide to separate its values."""
-    bounds = column.sketch.quantile_bounds(0.5)
-    return bounds is not None and bool(column.sd) and bounds[1] - bounds[0] > (column.sd or 0.0) / _CELLS_A_SD
-
-
-def _with_other_class(layout: Layout, *sides: SideProfile) -> Layout:
-    """Return the layout with the negative class of a single score column, where only later rows have it."""
-    columns, schema = layout.columns, layout.schema
-    scored = [*score_columns(columns, schema)]
-    if columns.prediction is not None or len(scored) != 1 or other_class(scored[0], schema) is not None:
-        return layout
-    seen = replace(schema, classes=tuple(sorted({*schema.classes, *classes_of(columns, *sides)})))
-    return replace(layout, schema=seen) if other_class(scored[0], seen) is not None else layout
-
-
-def _by_all_rows(sides: Comparison, schema: Schema, task: Task | None, positive: str | None) -> tuple[Task, str | None]:
-    """Infer the task and the positive class from all rows; the first rows may have suggested others."""
-    if schema.task is Task.REGRESSION:
-        return schema.task, None
-    classes = classes_of(sides.columns, sides.before, sides.now) | set(schema.classes)
-    if task is None and not isinstance(sides.columns.score, str) and _are_numbers(sides):
-        return Task.REGRESSION, None
-    if len(classes) > INFERRED_CLASSES_LIMIT:
-        raise too_many_classes(classes, sides.columns)
-    if schema.task is Task.MULTICLASS:
-        return schema.task, None
-    if len(classes) > 2:
-        if task is not None or positive is not None:
-            raise too_many_classes(classes, sides.columns)
-        return Task.MULTICLASS, None
-    if positive is None:
-        guess = guess_positive(classes, **named_in(sides.columns))
-        return schema.task, guess.name if guess is not None else schema.positive
-    if schema.positive not in classes and len(classes) == 2:
-        raise UnknownNameError("class", positive, sorted(classes))
-    return schema.task, schema.positive
-
-
-def _are_numbers(sides: Comparison) -> bool:
-    """Tell whether all labels or predictions are numbers of a regression, by the criteria of `infer_schema`."""
-    for seen, types in ((sides.before, sides.types_before), (sides.now, sides.types_now)):
-        for profile, name, column in (
-            (seen.profile.labels, "label", sides.columns.label),
-            (seen.profile.outputs, "prediction", sides.columns.prediction),
-        ):
-            found = profile.columns.get(name)
-            if column is None or not isinstance(found, CategoricalColumn) or not types[column].is_numeric():
-                continue
-            numbers = [float(name) for name in found.categories.counts]
-            if len(numbers) > CLASSES_OF_NUMBERS or any(x != round(x) for x in numbers if math.isfinite(x)):
-                return True
-    return False
-
-
-def _unlike_the_first_rows(sides: Comparison, task: Task) -> str:
-    targets = [column for column in (sides.columns.label, sides.columns.prediction) if column is not None]
-    say = "the positive class" if task is Task.BINARY else f"task: {task.value}"
-    return (
-        f"{', '.join(targets)} has values that its first rows do not show, and a stream cannot be read again; "
-        f"say {say}, or name a file"
-    )
+    return rules_of(given, own)

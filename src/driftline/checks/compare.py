@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from driftline.checks.guesses import Said, guesses_on, positive_of
+from driftline.checks.guesses import guesses_on, positive_of
 from driftline.checks.notes import notes_on
 from driftline.checks.performance import (
     calibration_curves,
@@ -25,7 +25,7 @@ from driftline.checks.performance import (
 from driftline.checks.report import Report
 from driftline.checks.ruled import judged, rule_alerts
 from driftline.checks.scan import REPEATED_LEAST
-from driftline.checks.sides import Comparison
+from driftline.checks.sides import Comparison, Said
 from driftline.events import Kind, Schema, Task
 from driftline.lookalikes import differs_by, pairs, shown, shown_all
 from driftline.profiles import Column, Performance, Regression, kind_of

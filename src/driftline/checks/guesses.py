@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
 from driftline.checks.labelled import MISSING_TOLD
 from driftline.checks.scan import SPACED_ROWS
-from driftline.checks.sides import Comparison
+from driftline.checks.sides import Comparison, Said
 from driftline.events import MISSING_TEXTS, Kind, Schema, Task, guess_positive
 from driftline.lookalikes import shown, shown_all
 from driftline.profiles import Classification, kind_of
@@ -23,14 +23,6 @@ from driftline.text.numbers import percent
 
 _CLASSES_TOLD, _COLUMNS_TOLD = 3, 5
 _READ_AS = {Kind.DATETIME: "dates", Kind.TEXT: "free text", Kind.EMBEDDING: "embeddings"}
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """Which properties of the model the caller gave, so that they were not guessed."""
-
-    task: bool = False
-    positive: bool = False
 
 
 def guesses_on(sides: Comparison, schema: Schema, said: Said, *, relations: bool) -> tuple[str, ...]:

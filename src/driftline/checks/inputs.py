@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from driftline.errors import DataError, UsageError
-from driftline.events.missing import MISSING_TEXTS
+from driftline.events import MISSING_TEXTS
 from driftline.sources.files import open_rows
 from driftline.sources.frames import frame_of_pandas, frame_of_table, is_library_fault
 from driftline.sources.rows import FrameRows, Rows, ScannedRows, StreamedRows

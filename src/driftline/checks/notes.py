@@ -10,7 +10,7 @@ from driftline.checks.scan import REPEATED_LEAST
 from driftline.checks.sides import Comparison
 from driftline.errors import DataError
 from driftline.events import Kind, Task
-from driftline.lookalikes import differs_by, in_quotes, shown, shown_all, twins
+from driftline.lookalikes import differs_by, in_quotes, shown, shown_all, some_of, twins
 from driftline.profiles import CategoricalColumn, Classification, NumericColumn
 from driftline.profiles.build import MOST_SEGMENTS
 from driftline.profiles.frame import other_class, score_columns
@@ -27,11 +27,6 @@ _READ = {Kind.NUMERIC: "numbers", Kind.DATETIME: "dates"}
 _MANY, _UNREAD_TOLD = 0.05, 5
 _FEW = 0.01
 _TWINS_TOLD = 3
-
-
-def some_of(names: list[str]) -> str:
-    """Join the first five names; those that look alike are in quotes."""
-    return ", ".join(shown_all(names[:5]).values()) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def notes_on(sides: Comparison, new: list[str], drifts: Mapping[str, ColumnDrift]) -> tuple[str, ...]:

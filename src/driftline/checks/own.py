@@ -12,8 +12,8 @@ from driftline.errors import UsageError
 from driftline.profiles import canonical
 from driftline.sources.own import Function, Replicates, replicates_apart, replicates_of
 from driftline.sources.rows import StreamedRows
+from driftline.statistics import CATALOGUE
 from driftline.statistics.bootstrap import rows_for
-from driftline.statistics.catalogue import CATALOGUE
 
 Own = Mapping[str, str | Function]
 """Functions by the names of their measures: ``file.py:function`` is asked in a process of its own, others in this."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
-from driftline.checks.inputs import rows_of
 from driftline.errors import DataError
 from driftline.profiles import Columns
 from driftline.profiles.alike import Alike, Conversion, HowRead, Table
@@ -20,13 +18,11 @@ from driftline.sources.rows import Rows, StreamedRows, readable
 class Input:
     """One side of a comparison: its rows, a sample of them, and the conversions of its columns."""
 
-    def __init__(self, rows: Rows, missing: tuple[str, ...]) -> None:
-        self.rows, self.name, self._missing = rows, rows.name, missing
+    def __init__(self, rows: Rows, sample: pl.DataFrame, missing: tuple[str, ...]) -> None:
+        self.rows, self.name, self.sample, self._missing = rows, rows.name, sample, missing
         for name in rows.schema:
             if name == "*" or (name.startswith("^") and name.endswith("$")):  # Polars would take many columns for it
                 raise DataError(f"{rows.name}: the column {name!r} has a pattern for a name; give it another name")
-        with readable(rows.name):
-            self.sample = rows.sample()
         if not self.sample.width or not self.sample.height:
             what = "rows" if self.sample.width else "columns"
             raise DataError(f"{self.name} has no {what}; there is nothing to compare")
@@ -44,8 +40,12 @@ class Input:
             yield without_missing(batch[name], self._missing)
 
     def as_written(self, texts: set[str]) -> Input:
-        """Return the same side with some columns read as texts, exactly as they are written."""
-        return Input(self.rows.retyped(texts), self._missing) if texts else self
+        """The same side with some columns read as texts, as they are written."""
+        if not texts:
+            return self
+        rows = self.rows.retyped(texts)
+        with readable(rows.name):
+            return Input(rows, rows.sample(), self._missing)
 
     def convert(self, conversions: Mapping[str, Conversion]) -> None:
         """Apply these conversions to the sample, where missing values become null, and to all batches from now on."""
@@ -89,11 +89,6 @@ class Input:
 def _named_alike(texts: pl.Series) -> pl.Series:
     """Write the booleans of a column whose later batches are texts as its first ones: true or false."""
     return texts.zip_with(as_booleans(texts).is_null(), names_of(as_booleans(texts)))
-
-
-def open_side(rows: Any, side: str, columns: Columns) -> Input:
-    """Open one side; ``side`` names rows in messages that have no name of their own."""
-    return Input(rows_of(rows, side, columns.missing, columns.unread), columns.missing)
 
 
 def read_sides_alike(before: Input, now: Input, columns: Columns) -> tuple[Input, Input, Alike]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from driftline.checks.opening import Batches
 from driftline.checks.reading import Input
 from driftline.events import Kind, Schema, Task
 from driftline.profiles import (
@@ -31,14 +32,12 @@ from driftline.profiles.naive import Naive, NaiveTally
 from driftline.profiles.parts import Anchor
 from driftline.sketches import Grid, KeySample
 from driftline.sketches.drawn import DrawnRows
-from driftline.sources.rows import Rows
 
 SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
 """Share of repeated rows or ids from which on they are spoken of."""
 
-_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 4_000_000, 2, 48
-_KEY_COLUMNS, _LEAST_TELLING = 6, 4
+_KEY_COLUMNS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,41 +81,14 @@ class SideProfile:
         return self.keys.repeated if self.keys.rows else None
 
 
-class Batches:
-    """The rows of the sides, one group of columns after another; small groups are read ahead.
-
-    Reading starts at once, in the background.
-    """
-
-    def __init__(self, sides: Sequence[Input], columns: Columns) -> None:
-        self.sides = sides
-        self.there = [[name for name in side.rows.schema if name not in columns.unread] for side in sides]
-        self.groups = [_groups(there, columns, side.rows) for side, there in zip(sides, self.there, strict=True)]
-        self._next = [(side, group) for side, groups in zip(sides, self.groups, strict=True) for group in groups]
-        self._begun: Iterator[pl.DataFrame] | None = None
-        self._read_ahead()
-
-    def take(self) -> Iterator[pl.DataFrame]:
-        """Return the batches of the next group: all groups of the first side come before those of the second."""
-        side, group = self._next.pop(0)
-        begun = side.rows.batches(group) if self._begun is None else self._begun
-        self._begun = None
-        self._read_ahead()
-        return begun
-
-    def _read_ahead(self) -> None:
-        if self._next:
-            side, group = self._next[0]
-            if side.rows.narrow and (side.rows.count or 0) * len(group) <= _GROUP_CELLS:
-                self._begun = side.rows.batches(group)
-
-
-def read_sides(batches: Batches, layout: Layout, progress: Callable[[float], None]) -> list[SideProfile]:
+def read_sides(
+    sides: Sequence[Input], batches: Batches, layout: Layout, progress: Callable[[float], None]
+) -> list[SideProfile]:
     """Read the sides; ``progress`` is called with the share that is done, 0 to 1, where the number of rows is known."""
     with Workers() as workers:
         return [
-            _read_side(batches, number, layout, workers, partial(_part_done, progress, number, len(batches.sides)))
-            for number in range(len(batches.sides))
+            _read_side(side, batches, number, layout, workers, partial(_part_done, progress, number, len(sides)))
+            for number, side in enumerate(sides)
         ]
 
 
@@ -125,9 +97,9 @@ def _part_done(progress: Callable[[float], None], number: int, sides: int, share
 
 
 def _read_side(
-    batches: Batches, place: int, layout: Layout, workers: Workers, progress: Callable[[float], None]
+    side: Input, batches: Batches, place: int, layout: Layout, workers: Workers, progress: Callable[[float], None]
 ) -> SideProfile:
-    seen, side, groups, there = SideProfile(), batches.sides[place], batches.groups[place], batches.there[place]
+    seen, groups, there = SideProfile(), batches.groups[place], batches.there[place]
     for number, group in enumerate(groups):
         first = number == 0
         part = _part(layout, group, first=first)
@@ -145,25 +117,6 @@ def _read_side(
     if len(groups) > 1 and layout.columns.id is None and seen.keys.repeated >= REPEATED_LEAST:
         seen.keys = _whole_rows(side, there)
     return seen
-
-
-def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
-    """Split the columns into groups that are read together: smaller groups need less memory.
-
-    The first group has all columns but features, and the features that identify rows best: two of floats, or four.
-    """
-    if not rows.narrow:
-        return [there]
-    parts = {*columns.roles, *columns.segments, columns.cluster}
-    others = [name for name in there if name not in parts]
-    most = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
-    size = -(-len(others) // max(-(-len(others) // most), 1)) or 1  # as many groups as need be, of one size
-    telling = sorted(others, key=lambda name: not rows.schema[name].is_float())
-    real = sum(rows.schema[name].is_float() for name in others)
-    first = telling[: max(size, _LEAST_TELLING) if real < _LEAST_GROUP else size]
-    rest = [name for name in others if name not in first]
-    groups = [rest[start : start + size] for start in range(0, len(rest), size)]
-    return [[name for name in there if name in parts] + first, *groups]
 
 
 def _whole_rows(side: Input, there: list[str]) -> KeySample:
@@ -262,7 +215,7 @@ class _Sample:
         self._frames: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        places = pl.Series(self._drawn.take(rows.height).tolist(), dtype=pl.UInt32)
+        places = pl.Series(self._drawn.take(rows.height).astype(np.uint32))
         self._frames.append(pl.DataFrame(values[places] for values in rows))  # a frame would wait for who decodes
         while self._drawn.kept > 2 * SPACED_ROWS:
             so_far = pl.concat(self._frames, how="vertical_relaxed")

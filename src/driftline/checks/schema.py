@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 import polars.selectors as cs
 
-from driftline.checks.notes import some_of
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import Kind, Schema, Task
+from driftline.lookalikes import some_of
 from driftline.profiles import Columns, infer_schema, kind_of
 from driftline.profiles.frame import COMPOSITE, names_of
 from driftline.profiles.infer import feature_columns, kind_of_feature, kind_of_values
 from driftline.sources.arrow import type_words
-from driftline.statistics import ColumnDrift
+
+if TYPE_CHECKING:  # it is imported while the rows are read
+    from driftline.statistics import ColumnDrift
 
 _PROFILED = (Kind.NUMERIC, Kind.CATEGORICAL)
 _COUNTER_ROWS = 30
@@ -136,19 +139,24 @@ def set_aside(
     there = set(now.columns)
     for name, kind in schema.features.items():
         if name not in there:
-            problem = "is gone: the reference has this column, the current rows do not"
-            found[name] = ColumnDrift(name, kind.value, drifted=True, problem=problem, reason=problem)
+            found[name] = _aside(name, kind, change="is gone: the reference has this column, the current rows do not")
         elif name in doubts:
-            found[name] = ColumnDrift(name, kind.value, problem=doubts[name])
+            found[name] = _aside(name, kind, problem=doubts[name])
         elif change := _changed_kind(kind, now[name]):
-            found[name] = ColumnDrift(name, kind.value, drifted=True, problem=change, reason=change)
+            found[name] = _aside(name, kind, change=change)
         elif kind is Kind.UNSUPPORTED:
             problem = f"columns of type {type_words(before.schema[name])} are not compared"
-            found[name] = ColumnDrift(name, kind.value, problem=problem)
+            found[name] = _aside(name, kind, problem=problem)
         elif _is_counter(before[name]) and _is_counter(now[name]):
-            problem = "counts the rows: a row number or identifier is not compared"
-            found[name] = ColumnDrift(name, kind.value, problem=problem)
+            found[name] = _aside(name, kind, problem="counts the rows: a row number or identifier is not compared")
     return found
+
+
+def _aside(name: str, kind: Kind, *, problem: str = "", change: str = "") -> ColumnDrift:
+    """A column that is not compared because of a problem, or because of a change, which is drift."""
+    from driftline.statistics import ColumnDrift
+
+    return ColumnDrift(name, kind.value, drifted=bool(change), problem=problem or change, reason=change)
 
 
 def _changed_kind(kind: Kind, values: pl.Series) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,7 +12,17 @@ from driftline.checks.scan import Layout, SideProfile
 from driftline.events import class_name
 from driftline.profiles import CategoricalColumn, Column, Columns, WindowProfile
 from driftline.profiles.frame import SCORE
-from driftline.statistics import EffectThresholds
+
+if TYPE_CHECKING:  # it is imported while the rows are read
+    from driftline.statistics import EffectThresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the caller said of the model, so that it is no guess."""
+
+    task: bool = False
+    positive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

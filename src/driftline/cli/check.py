@@ -14,6 +14,7 @@ import click
 
 from driftline.cli.main import ALERTS, OK, rare_collections
 from driftline.cli.streams import print_json
+from driftline.environment import quiet_blas
 from driftline.errors import ConfigError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mistakes are answered at once
@@ -103,10 +104,10 @@ def command(
     'data/*.parquet', or addresses such as s3://bucket/rows.parquet. Exits with 0 when all is well, 1 when there are
     alerts, 2 when the input cannot be used.
     """
+    quiet_blas()
     from driftline.checks.api import check
-    from driftline.results.check import kinds_of_alerts
 
-    kinds = kinds_of_alerts(kind.strip() for kinds in fail_on for kind in kinds.split(","))
+    kinds = _kinds(fail_on)
     settings = _configured(config, model)
     given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors, settings)}
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
@@ -125,7 +126,18 @@ def command(
     return ALERTS if report.alerts_of(kinds) else OK
 
 
+def _kinds(fail_on: tuple[str, ...]) -> frozenset[str]:
+    kinds = [kind.strip() for kinds in fail_on for kind in kinds.split(",")]
+    if kinds == ["any"]:
+        return frozenset(kinds)
+    from driftline.results.check import kinds_of_alerts
+
+    return kinds_of_alerts(kinds)
+
+
 def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> EffectThresholds | None:
+    if not given:
+        return None
     from driftline.statistics import EffectThresholds
 
     known = {field.name for field in fields(EffectThresholds)}
@@ -139,7 +151,8 @@ def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> EffectThresh
         except ValueError:
             such = "a whole number, such as rows=30" if name == "rows" else f"a number, such as {name}=0.2"
             raise UsageError(f"--floor {floor!r} came; allowed is {such}") from None
-    return replace(settings.get("floors", EffectThresholds()), **values) if values else None
+    configured: EffectThresholds = settings.get("floors", EffectThresholds())
+    return replace(configured, **values)
 
 
 def read_scores(scores: tuple[str, ...]) -> str | dict[str, str] | None:

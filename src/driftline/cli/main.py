@@ -113,12 +113,17 @@ def _of_database(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def rare_collections() -> Iterator[None]:
-    """Seldom look for cyclic garbage: a command that ends soon makes little, and imports make none."""
+    """Seldom look for cyclic garbage: a command that ends soon makes little, and imports make none.
+
+    What was made meanwhile counts as old afterwards, or all of it would be looked at as soon as the command ends.
+    """
     before = gc.get_threshold()
     gc.set_threshold(_MANY_OBJECTS, *before[1:])
     try:
         yield
     finally:
+        gc.freeze()
+        gc.unfreeze()
         gc.set_threshold(*before)
 
 

@@ -115,7 +115,7 @@ class TimeStyle:
 
 
 def checked_time_format(time_format: str | None) -> str | None:
-    """A format of times that people gave; raise `UsageError` for one that cannot be read by."""
+    """Return a format of times that people gave; raise `UsageError` for one that cannot be read by."""
     if time_format is None or time_format in UNITS:
         return time_format
     allowed = f"allowed are strptime's signs, such as '%d/%m/%Y %H:%M', and {', '.join(UNITS)} for epochs"
@@ -139,10 +139,10 @@ def _in_signs_of_chrono(time_format: str) -> str:
 
 
 def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyle | Doubt:
-    """How the texts of a column are written, by all of its samples together; missing ones are null.
+    """Return how the texts of a column are written, by all of its samples together; missing ones are null.
 
-    ``plain`` leaves out what may be something else in a column that nobody called a time: numbers such as 20240131, and
-    versions such as 1.2.24.
+    ``plain`` leaves out what may be something else in a column that was not named as the time: numbers such as
+    20240131, and versions such as 1.2.24.
 
     >>> time_style([pl.Series(["01/31/2024", "02/01/2024"])]).name, time_style([pl.Series(["01-MAR-26"])]).name
     ('month', 'named')
@@ -175,8 +175,12 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
 
 def _may_be_times(texts: pl.Series) -> bool:
     """Whether enough texts begin as times do: of most columns of texts nothing else has to be looked at."""
-    begin = texts.str.contains(_BEGINS)
-    return any(part.sum() >= _MOST_TELL * len(part) for part in (begin, begin.head(_TOLD_BY)))
+    first = texts.head(_TOLD_BY).str.contains(_BEGINS)
+    if first.sum() >= _MOST_TELL * len(first):
+        return True
+    counted = texts.alias("text").value_counts(name="count")  # few texts that come often are the usual case
+    begin = counted.filter(counted["text"].str.contains(_BEGINS))["count"].sum()
+    return bool(begin >= _MOST_TELL * len(texts))
 
 
 def _may_begin_with_year(texts: pl.Series) -> bool:
@@ -201,7 +205,8 @@ def _tell(texts: pl.Series, name: str) -> bool:
 
 
 def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
-    """How the times of a column of numbers are written: date keys where nearly all are such, else epochs by size.
+    """Return how the times of a column of numbers are written: date keys where nearly all are such, else epochs by
+    size.
 
     The others, such as 0, -1 and 20240000 for a day that is not known, are no times then.
 
@@ -221,7 +226,7 @@ def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
 
 
 def read_times(values: pl.Series, style: TimeStyle) -> pl.Series:
-    """The times of a column in UTC, microseconds; null where there is none, or where it is not written so."""
+    """Return the times of a column in UTC, microseconds; null where there is none, or where it is not written so."""
     if values.dtype == pl.String:
         return read_texts(values, style)
     if values.dtype.is_numeric():
@@ -274,7 +279,9 @@ def _epoch(number: pl.Expr, unit: str = "") -> pl.Expr:
 
 
 def numbers_of(values: pl.Series) -> pl.Series | None:
-    """The numbers of a column of times that are numbers, or digits in texts but for a few; None for other columns."""
+    """Return the numbers of a column of times that are numbers, or digits in texts but for a few; None for other
+    columns.
+    """
     if values.dtype.is_numeric():
         return values
     if values.dtype != pl.String:
@@ -287,7 +294,7 @@ def numbers_of(values: pl.Series) -> pl.Series | None:
 
 
 def unit_of(numbers: Sequence[pl.Series]) -> str:
-    """The unit that most of the epochs of a column have, in words; several are told.
+    """Return the unit that most of the epochs of a column have, in words; several are told.
 
     >>> unit_of([pl.Series([1704067200, 1704067260])]), unit_of([pl.Series([1704067200123])])
     ('seconds', 'milliseconds')
@@ -310,7 +317,7 @@ def _whole(values: pl.Series) -> pl.Series:
 
 
 def read_texts(texts: pl.Series, style: TimeStyle) -> pl.Series:
-    """Texts as times in UTC; those without an offset are in UTC. A year of two digits is 1969 to 2068."""
+    """Return texts as times in UTC; those without an offset are in UTC. A year of two digits is 1969 to 2068."""
     texts = with_plain_digits(texts)
     if style.name == "format":
         return _by_format(texts, style.format)

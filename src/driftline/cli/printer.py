@@ -1,4 +1,4 @@
-"""Prints for people who may not be reading: nobody waits for it, and what was left out is counted and said."""
+"""Prints without blocking when the reader is slow or gone; messages that were dropped are counted and reported."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _LAST_LINES_SECONDS = 1.0
 class Printer:
     """Writes messages to a stream by a thread of its own, in order. `say` never blocks, and never fails.
 
-    A pipe that nobody reads from is full after 64 kB: the thread waits, messages wait for it, and the oldest of more
-    than `MOST_WAITING` are dropped. When somebody reads again the number of those is said. A stream that is closed is
+    A pipe without a reader is full after 64 kB: the thread waits, messages wait for it, and the oldest of more than
+    `MOST_WAITING` are dropped. When it is read again, the number of dropped ones is printed. A stream that is closed is
     left alone from then on.
     """
 

@@ -35,7 +35,7 @@ def command(config: Callable[[], Config], host: str, port: int) -> None:
 
 
 def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> None:
-    """Serve until told to stop; nobody may be reading what is said."""
+    """Serve until a signal ends it; printing never blocks it."""
     from driftline.cli.printer import PrinterHandler
     from driftline.web.server import Server, listen
 

@@ -29,11 +29,11 @@ class _Patient(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """The descriptor, which programs that are started write to as well."""
+        """Return the descriptor, which programs that are started write to as well."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether a terminal shows it."""
+        """Return whether a terminal shows it."""
         return os.isatty(self._descriptor)
 
     def write(self, data: ReadableBuffer) -> int:

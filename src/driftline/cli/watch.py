@@ -119,7 +119,7 @@ def _exit_code(watching: Watching) -> int:
 
 
 def _say(out: Printer, lines: list[str]) -> None:
-    """Print lines, and wait a moment for them to be read: nobody may be reading."""
+    """Print lines, and wait a moment for them to be read; the reader may be slow or gone."""
     sys.stdout.flush()  # what the function printed comes first
     out.say("\n".join(visible(line) for line in lines))
     out.wait(_READ_WITHIN_SECONDS)

@@ -38,8 +38,8 @@ _MISSING_TYPES = ("NAType", "NaTType", "MaskedConstant")
 
 
 def is_missing(value: Any, texts: tuple[str, ...] = MISSING_TEXTS) -> bool:
-    """Whether a value of any library stands for a missing one: None, NaN, NaT, ``pd.NA``, a masked entry, a text of
-    ``texts``; a number that is the number of one of them, so that -999 is missing where "-999" is.
+    """Return whether a value of any library stands for a missing one: None, NaN, NaT, ``pd.NA``, a masked entry, a text
+    of ``texts``; a number that is the number of one of them, so that -999 is missing where "-999" is.
 
     >>> [is_missing(value) for value in (None, float("nan"), " NA ", "", "no", 0, False)]
     [True, True, True, True, False, False, False]
@@ -73,7 +73,7 @@ _set_of = functools.cache(frozenset[str])
 
 @functools.cache
 def missing_numbers(texts: tuple[str, ...]) -> frozenset[float]:
-    """The finite numbers among texts that stand for a missing value.
+    """Return the finite numbers among texts that stand for a missing value.
 
     >>> sorted(missing_numbers(("", "NA", "-999", "nan")))
     [-999.0]

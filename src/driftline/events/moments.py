@@ -20,7 +20,7 @@ _DIGITS = re.compile(r"\s*-?\d+(\.\d+)?\s*")
 
 
 def moment_of_number(number: float) -> datetime:
-    """The moment of a number, in UTC; raise `ValueError` or `OverflowError` for one that is none.
+    """Return the moment of a number, in UTC; raise `ValueError` or `OverflowError` for one that is none.
 
     >>> [moment_of_number(n).isoformat() for n in (1704067200, 1704067200000, 1704067200.5, 20240131)]
     ['2024-01-01T00:00:00+00:00', '2024-01-01T00:00:00+00:00', '2024-01-01T00:00:00.500000+00:00', \
@@ -54,7 +54,7 @@ def _date_key(number: float) -> datetime | None:
 
 
 def moment_of_text(text: str) -> datetime:
-    """The moment of a text in RFC 3339 or ISO 8601, or of digits; without a zone where it has none.
+    """Return the moment of a text in RFC 3339 or ISO 8601, or of digits; without a zone where it has none.
 
     >>> moment_of_text("2024-01-31T12:00:00+0530").isoformat(), moment_of_text("1704067200000").isoformat()
     ('2024-01-31T12:00:00+05:30', '2024-01-01T00:00:00+00:00')

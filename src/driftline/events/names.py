@@ -10,7 +10,7 @@ NAME_LENGTH_LIMIT = 256
 
 
 def text_problem(text: str, limit: int) -> str | None:
-    r"""Why a text cannot be stored, or None: too long, a NUL character, half of a surrogate pair.
+    r"""Return why a text cannot be stored, or None: too long, a NUL character, half of a surrogate pair.
 
     >>> text_problem("a\0b", 10), text_problem("line\nline", 10)
     ('holds a NUL character, which no database stores; remove it', None)
@@ -29,7 +29,7 @@ def text_problem(text: str, limit: int) -> str | None:
 
 
 def name_problem(text: str) -> str | None:
-    r"""Why a text cannot be a name, or None: whatever `text_problem` says, and control characters.
+    r"""Return why a text cannot be a name, or None: whatever `text_problem` says, and control characters.
 
     >>> name_problem("rain"), name_problem("v1\n2024 all is well")
     (None, 'holds a control character, which no name has; remove it')
@@ -42,7 +42,8 @@ def name_problem(text: str) -> str | None:
 
 
 def alike(names: Iterable[str]) -> tuple[str, str] | None:
-    """The first two names that differ by case only, which columns of tables do not tell apart; None without such.
+    """Return the first two names that differ by case only, which columns of tables do not tell apart; None without
+    such.
 
     >>> alike(["Rain", "sun", "rain"]), alike(["sun", "rain"])
     (('Rain', 'rain'), None)

@@ -129,7 +129,7 @@ class _Refusal(Exception):
         super().__init__(reason)
 
     def row(self, index: int, *, hint: bool) -> RefusedRow:
-        """The refusal as people see it: names and values that came are cut, and act on nothing."""
+        """Return the refusal as people see it: names and values that came are cut, and act on nothing."""
         near = did_you_mean(self._came, self._known) if hint and self._came else ""
         return RefusedRow(index, short(self._field, _FIELD_SHOWN), short(self._reason, _REASON_SHOWN) + visible(near))
 
@@ -186,7 +186,7 @@ def parse_labels(
 
 
 def event_schemas() -> dict[str, dict[str, Any]]:
-    """The JSON Schema of one row of ``predictions`` and of ``labels``, for the description of the API."""
+    """Return the JSON Schema of one row of ``predictions`` and of ``labels``, for the description of the API."""
     return {
         "predictions": msgspec.json.schema(_RawPrediction)["$defs"]["_RawPrediction"] | {"title": "Prediction"},
         "labels": msgspec.json.schema(_RawLabel)["$defs"]["_RawLabel"] | {"title": "Label"},
@@ -194,7 +194,8 @@ def event_schemas() -> dict[str, dict[str, Any]]:
 
 
 def refusal_reason(kind: Literal["predictions", "labels"], field: str) -> str:
-    """The reason under which a refusal is counted, of a closed set: the kind of event and the field, if it has that.
+    """Return the reason under which a refusal is counted, of a closed set: the kind of event and the field, if it has
+    that.
 
     >>> refusal_reason("predictions", "features.age"), refusal_reason("labels", "lable"), refusal_reason("labels", "")
     ('predictions.features', 'labels.unknown_field', 'labels.row')

@@ -37,11 +37,11 @@ class Kind(enum.StrEnum):
 class Schema:
     """The shape of one model's events: inferred from its reference, or given, and then held to.
 
-    ``features`` maps each feature to its kind, in order. ``classes`` are the known class names of a classifier
-    (empty: not known yet). ``positive`` is the class that *binary* measures speak of; None for other tasks. ``missing``
-    are the texts that stand for a missing value, and ``single`` the features whose reference has 32-bit floats: others
-    are rounded to these, so that 0.1 is 0.1. Rows with one value of the feature ``cluster`` share luck. ``codes``
-    are features whose numbers were taken for names of categories, though nobody said so.
+    ``features`` maps each feature to its kind, in order. ``classes`` are the known class names of a classifier (empty:
+    not known yet). ``positive`` is the class that *binary* measures speak of; None for other tasks. ``missing`` are the
+    texts that stand for a missing value, and ``single`` the features whose reference has 32-bit floats: others are
+    rounded to these, so that 0.1 is 0.1. Rows with one value of the feature ``cluster`` are not independent. ``codes``
+    are features whose numbers were inferred to be names of categories.
 
     ``segments`` are the columns by whose values windows are told apart, each with the values that the reference shows;
     all of them are among ``features``. Those ``aside`` come with events as features do, and are no inputs of the model.

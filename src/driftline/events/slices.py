@@ -85,7 +85,7 @@ class Slice:
         return version | ({} if self.segment is None else {"segment": str(self.segment)})
 
     def titled(self, text: str) -> str:
-        """A title with the slice behind it; the title itself for all rows.
+        """Return a title with the slice behind it; the title itself for all rows.
 
         >>> Slice(segment=Segment("season", "winter")).titled("Model accuracy below threshold!")
         'Model accuracy below threshold! (season = winter)'
@@ -93,7 +93,9 @@ class Slice:
         return f"{text} ({self.words})" if self.words else text
 
     def covers(self, other: Slice) -> bool:
-        """Whether what is true of this one's rows can explain what is true of the other's: it has all of them."""
+        """Return whether what is true of this one's rows can explain what is true of the other's: it has
+        all of them.
+        """
         return self in (WHOLE, other)
 
 

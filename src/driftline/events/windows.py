@@ -37,7 +37,7 @@ class Window:
     end: datetime
 
     def overlaps(self, other: Window) -> bool:
-        """Whether the two share a moment."""
+        """Return whether the two share a moment."""
         return self.start < other.end and other.start < self.end
 
 
@@ -99,7 +99,7 @@ class WindowSpec:
         )
 
     def months_of(self, window: Window) -> tuple[int, ...]:
-        """The calendar months, 1 to 12, that a window touches in the time zone.
+        """Return the calendar months, 1 to 12, that a window touches in the time zone.
 
         >>> spec = WindowSpec("1mo", "America/Los_Angeles")
         >>> spec.months_of(spec.window_of(datetime(2013, 4, 4, tzinfo=UTC)))

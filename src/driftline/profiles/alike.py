@@ -74,5 +74,5 @@ class HowRead:
     time_format: str | None = None
 
     def style(self) -> TimeStyle | None:
-        """The style of times that was asked for; None without."""
+        """Return the style of times that was asked for; None without."""
         return TimeStyle("format", self.time_format) if self.time_format else None

@@ -1,4 +1,4 @@
-"""Sums of labelled rows by block: rows of one hour, or of one customer, may share luck, and say less than they count.
+"""Sums labelled rows by block, because the rows of one hour, or of one customer, may not be independent.
 
 How far the sums of blocks vary shows that; see `driftline.statistics.between`.
 """
@@ -54,12 +54,13 @@ class Keys(NamedTuple):
         return np.not_equal(self.numbers, _NOWHERE)
 
     def where(self, there: npt.NDArray[np.bool_]) -> Keys:
-        """Those of some of the rows."""
+        """Return those of some of the rows."""
         return self if there.all() else Keys(self.span, self.numbers[there])
 
 
 def keys_of(clusters: pl.Series | None, times: pl.Series | None) -> Keys | None:
-    """The blocks of rows by their clusters, texts of shape (n,), where there are any, else by their times, in UTC.
+    """Return the blocks of rows by their clusters, texts of shape (n,), where there are any, else by their times, in
+    UTC.
 
     None without either. Rows that lack theirs are of no block: nothing says that they share anything.
     """
@@ -85,7 +86,9 @@ def in_units(values: _Floats, unit: float = 1.0) -> _Floats:
 
 
 def near_in_units(values: _Floats, name: str) -> _Floats:
-    """The same of numbers that are known to be nearer than 64, 0 for NaN; a batch's in a scratch array of this name."""
+    """Return the same of numbers that are known to be nearer than 64, 0 for NaN; a batch's in a scratch array of this
+    name.
+    """
     place = scratch(name, len(values), np.float64) if len(values) <= CHUNK else np.empty(len(values))
     shares = np.multiply(values, _UNIT, out=place)
     np.rint(shares, out=shares)
@@ -95,7 +98,7 @@ def near_in_units(values: _Floats, name: str) -> _Floats:
 
 
 def squared(values: _Floats) -> _Floats:
-    """The squares of numbers in units, in square units."""
+    """Return the squares of numbers in units, in square units."""
     squares: _Floats = values * values
     squares *= 1 / _UNIT
     return np.rint(squares, out=squares)
@@ -186,7 +189,7 @@ class Blocks:
         return _bounded(span, self.unit, *_added(np.concatenate([one.numbers, two.numbers]), stacked))
 
     def of_span(self, span: int) -> Blocks:
-        """The same by longer blocks; ``span`` comes after the own one in 1, 3, 6, 12, 24, 48 and so on."""
+        """Return the same by longer blocks; ``span`` comes after the own one in 1, 3, 6, 12, 24, 48 and so on."""
         if span == self.span or self.span <= 0:
             return self
         by_name = {name: self.sum_of(name) for name in self.names}
@@ -198,13 +201,13 @@ class Blocks:
         return self.of_span(_after(self.span))
 
     def sum_of(self, name: str) -> _Ints:
-        """One of the sums of each block, shape (k,); 0 where nothing was added."""
+        """Return one of the sums of each block, shape (k,); 0 where nothing was added."""
         if name not in self.names:
             return np.zeros(len(self.numbers), np.int64)
         return self.sums[self.names.index(name) :: len(self.names)]
 
     def in_units(self, name: str) -> _Floats:
-        """One of the sums that are no counts, shape (k,), in units."""
+        """Return one of the sums that are no counts, shape (k,), in units."""
         return self.sum_of(name) / _UNIT
 
 

@@ -115,7 +115,7 @@ class Profiler:
         self._segments: dict[str, dict[str, Performance]] = {}
 
     def tasks(self, rows: pl.DataFrame) -> Tasks:
-        """What is to be done for a batch; the tasks of two batches must not run at the same time."""
+        """Return what is to be done for a batch; the tasks of two batches must not run at the same time."""
         tasks = Tasks([], [])
         if not len(rows):
             return tasks
@@ -140,7 +140,7 @@ class Profiler:
         return tasks
 
     def profile(self) -> WindowProfile:
-        """The profile of all rows."""
+        """Return the profile of all rows."""
         return WindowProfile(
             features=_profile(self._rows, self._features),
             outputs=_profile(self._rows, self._outputs),
@@ -171,7 +171,7 @@ class Profiler:
         self._performance = merge_performance(self._performance, performance)
 
     def segments(self) -> dict[str, dict[str, Performance]]:
-        """The performance by segment column and value, of at most `MOST_SEGMENTS` values a column."""
+        """Return the performance by segment column and value, of at most `MOST_SEGMENTS` values a column."""
         return self._segments
 
     def _judge_segments(self, labelled: pl.DataFrame, scores: list[str], column: str) -> None:
@@ -200,7 +200,9 @@ def _profile(rows: int, tallies: Mapping[str, _Tally]) -> Profile:
 def performance_of(
     labelled: pl.DataFrame, schema: Schema, scores: Iterable[str], grids: Mapping[str, Grid]
 ) -> Performance | None:
-    """The performance on canonical rows that have a label, shape (n, columns); None without rows or predictions."""
+    """Return the performance on canonical rows that have a label, shape (n, columns); None without rows or
+    predictions.
+    """
     if not len(labelled) or "prediction" not in labelled.columns:
         return None
     keys = keys_of(clusters_of(labelled, schema), labelled["time"] if "time" in labelled.columns else None)
@@ -218,13 +220,13 @@ def performance_of(
 
 
 def with_clusters(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """The rows with a column ``cluster``, where something tells those apart that share luck."""
+    """Return the rows with a column ``cluster``, where there is a cluster column or input."""
     clusters = clusters_of(rows, schema)
     return rows if clusters is None else rows.with_columns(clusters.alias("cluster"))
 
 
 def clusters_of(rows: pl.DataFrame, schema: Schema) -> pl.Series | None:
-    """What tells the rows apart that share luck, as texts: a column of its own, or an input."""
+    """Return the cluster of each row, as texts, from a column of its own or an input; None without either."""
     if "cluster" in rows.columns:
         return rows["cluster"]
     column = FEATURE + (schema.cluster or "")

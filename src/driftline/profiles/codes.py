@@ -15,7 +15,7 @@ _ROUND = 50
 
 
 def are_codes(values: pl.Series) -> bool:
-    """Whether numbers look like codes: large whole ones of one length, few of them, far apart, and not round.
+    """Return whether numbers look like codes: large whole ones of one length, few of them, far apart, and not round.
 
     A quantity of so many digits takes many values, or neighbouring ones, or round ones.
 

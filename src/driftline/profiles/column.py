@@ -207,7 +207,7 @@ class NumericTally:
         self._moments.add(from_centre, scaled, largest)
 
     def column(self) -> NumericColumn:
-        """The profile of all that was added."""
+        """Return the profile of all that was added."""
         seen = self._smallest <= self._largest
         return NumericColumn(
             rows=self._rows,
@@ -283,7 +283,7 @@ class CategoricalTally:
         self._categories = self._categories.merge(CategoryCounts(known, buckets))
 
     def column(self) -> CategoricalColumn:
-        """The profile of all that was added."""
+        """Return the profile of all that was added."""
         self._settle_few()
         self._settle()
         return CategoricalColumn(self._rows, self._missing, self._categories)
@@ -315,13 +315,13 @@ class CompositeTally:
             self._parts[name].add(part)
 
     def column(self) -> CompositeColumn:
-        """The profile of all that was added."""
+        """Return the profile of all that was added."""
         parts = {name: self._parts[name].column() for name in sorted(self._parts)}
         return CompositeColumn(self._kind.value, self._rows, self._missing, parts)
 
 
 def parts_of(values: pl.Series, kind: Kind, anchor: Anchor | None) -> dict[str, pl.Series]:
-    """The parts of a datetime, a text or an embedding; none of an embedding without an anchor."""
+    """Return the parts of a datetime, a text or an embedding; none of an embedding without an anchor."""
     if kind is Kind.DATETIME:
         return datetime_parts(values)
     if kind is Kind.TEXT:

@@ -9,7 +9,7 @@ from driftline.sketches import compiled
 
 
 def without_missing(values: pl.Series, texts: tuple[str, ...]) -> pl.Series:
-    """The same values, shape (n,), with null for every missing one; ``texts`` are those that stand for one.
+    """Return the same values, shape (n,), with null for every missing one; ``texts`` are those that stand for one.
 
     >>> without_missing(pl.Series(["yes", " NA", "", None]), ("", "NA")).to_list()
     ['yes', None, None, None]
@@ -45,6 +45,6 @@ def _missing_texts(values: pl.Series, texts: tuple[str, ...]) -> pl.Series | Non
 
 
 def without_missing_in(frame: pl.DataFrame, texts: tuple[str, ...]) -> pl.DataFrame:
-    """A frame with `without_missing` columns."""
+    """Return a frame with `without_missing` columns."""
     changed = [new for name in frame.columns if (new := without_missing(frame[name], texts)) is not frame[name]]
     return frame.with_columns(changed) if changed else frame

@@ -75,7 +75,7 @@ class NaiveTally:
             self._problem = f"the reference has more than {_MOST_SERIES:,} series, too many for a naive forecast"
 
     def naive(self) -> Naive:
-        """What came of all batches."""
+        """Return what came of all batches."""
         problem = self._problem
         if not problem and not self._steps:
             problem = f"the reference has no two labels with times, one after the other: {_LATER}"
@@ -85,7 +85,7 @@ class NaiveTally:
 
 
 def naive_of(rows: pl.DataFrame) -> Naive:
-    """The naive forecast's error on canonical rows, shape (n, columns).
+    """Return the naive forecast's error on canonical rows, shape (n, columns).
 
     >>> from datetime import UTC, datetime
     >>> days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 3, 2)]

@@ -70,7 +70,8 @@ class NumberStyle:
 def number_style(
     samples: Sequence[pl.Series], least: float = _MOST, beside: pl.Series | None = None
 ) -> NumberStyle | None:
-    """How the texts of a column are written, where at least a share ``least`` of those that are there are numbers.
+    """Return how the texts of a column are written, where at least a share ``least`` of those that are there are
+    numbers.
 
     Missing ones are null. Where 1,234 may be a thousand or a fraction it is a thousand if the column also has numbers
     below a thousand without a sign, and a fraction if every number has the sign; ``beside`` are numbers of another side
@@ -186,7 +187,7 @@ def _may_group(signed: pl.Series, sign: str) -> bool:
 
 
 def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
-    """Texts as numbers, float64; null where there is none, or where it is not written so."""
+    """Return texts as numbers, float64; null where there is none, or where it is not written so."""
     texts = with_plain_digits(texts)
     if style == NumberStyle(whole=style.whole, code=style.code, script=style.script):
         plain = texts.str.strip_chars()

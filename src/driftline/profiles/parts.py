@@ -51,7 +51,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 def are_dates(sample: pl.Series) -> bool:
-    """Whether texts are ISO dates or times: every day would be a new category, and say nothing about drift.
+    """Return whether texts are ISO dates or times: every day would be a new category, and say nothing about drift.
 
     >>> are_dates(pl.Series(["2024-01-31", None, "2024-01-31T12:30:00Z"])), are_dates(pl.Series(["31.1.2024"]))
     (True, False)
@@ -61,7 +61,8 @@ def are_dates(sample: pl.Series) -> bool:
 
 
 def datetime_parts(values: pl.Series, timezone: str = "UTC") -> dict[str, pl.Series]:
-    """The weekday (Mon to Sun) and hour of the day (00 to 23) in a time zone, and the time, in seconds since 1970.
+    """Return the weekday (Mon to Sun) and hour of the day (00 to 23) in a time zone, and the time, in seconds since
+    1970.
 
     Times without a zone are in UTC. A date has no hour, a time of day no weekday; a duration has its seconds. Texts are
     read as ISO 8601. Parts of what is more than 250,000 years away are null, and so are those of other types.
@@ -99,7 +100,7 @@ def _hours(times: pl.Series) -> pl.Series:
 
 
 def is_text(sample: pl.Series) -> bool:
-    """Whether texts are free text: most differ from each other, and most have three words or more.
+    """Return whether texts are free text: most differ from each other, and most have three words or more.
 
     Names, codes and addresses of a word or two are identifiers; sentences that come again and again are categories.
     Two characters of a script without spaces, such as Chinese, count as a word: names are short there too.
@@ -222,7 +223,9 @@ def _vector_of(text: str) -> list[float | None] | None:
 
 
 def anchor_of(sample: pl.Series) -> Anchor | None:
-    """The anchor of lists of numbers, from evenly spaced ones of the most common length; None where there are none."""
+    """Return the anchor of lists of numbers, from evenly spaced ones of the most common length; None where there are
+    none.
+    """
     lengths = _lengths(sample)
     lengths = lengths.filter(lengths > 0)
     if not len(lengths):
@@ -242,7 +245,8 @@ def anchor_of(sample: pl.Series) -> Anchor | None:
 
 
 def vector_parts(values: pl.Series, anchor: Anchor) -> dict[str, pl.Series]:
-    """The Euclidean norm, the distance from the anchor and `PROJECTIONS` random projections of what lies between.
+    """Return the Euclidean norm, the distance from the anchor and `PROJECTIONS` random projections of what lies
+    between.
 
     ``dimension`` is *as expected*, or says what else a row holds; such rows have no other part. Projections are sums
     with random signs (Achlioptas 2003), divided by the root of the dimension; members are rounded to 2**-28 of the

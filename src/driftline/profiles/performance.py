@@ -53,7 +53,7 @@ class ScorePair:
         return ScorePair(self.positives.merge(other.positives), self.negatives.merge(other.negatives))
 
     def turned(self) -> ScorePair:
-        """The scores of the only other class: one minus these, which turns the sign of the logit."""
+        """Return the scores of the only other class: one minus these, which turns the sign of the logit."""
         return ScorePair(self.negatives.turned(), self.positives.turned())
 
     @property
@@ -420,8 +420,8 @@ class Regression:
 
 
 def size_unit(centre: float, unit: float) -> float:
-    """The unit of sums of the sizes of labels that lie around ``centre`` and are spread by ``unit``: a power of two, so
-    large that few are further than the 64 units that count.
+    """Return the unit of sums of the sizes of labels that lie around ``centre`` and are spread by ``unit``: a power of
+    two, so large that few are further than the 64 units that count.
 
     >>> size_unit(0.0, 1.0), size_unit(-1013.0, 8.0)
     (4.0, 4096.0)

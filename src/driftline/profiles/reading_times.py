@@ -74,7 +74,9 @@ def _styles_of_time(
 def styles_of_texts(
     tables: Sequence[Table], texts: Mapping[int, pl.Series], name: str, *, plain: bool = False
 ) -> dict[int, TimeStyle | Doubt]:
-    """How the texts of each side are written as times: one style for all where it fits them, else its own for each."""
+    """Return how the texts of each side are written as times: one style for all where it fits them, else its own for
+    each.
+    """
     together = _in_order(tables, name, time_style(list(texts.values()), plain=plain), plain)
     if isinstance(together, TimeStyle) and all(_reads(together, values, _FIT) for values in texts.values()):
         return dict.fromkeys(texts, together)

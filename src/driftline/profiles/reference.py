@@ -59,7 +59,8 @@ class Reference:
         return profile_rows(as_logged(rows, schema), schema, self.grids, self.anchors)
 
     def features_in_season(self, months: Iterable[int]) -> Profile:
-        """What the features of rows from some calendar months are compared with: those months and their neighbours.
+        """Return what the features of rows from some calendar months are compared with: those months and their
+        neighbours.
 
         Without a season, or where the reference has no such months: all of the reference.
         """
@@ -69,7 +70,7 @@ class Reference:
 
 
 def as_logged(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Rows of the event log, which has times and embeddings as texts, with these as what they are."""
+    """Return rows of the event log, which has times and embeddings as texts, with these as what they are."""
     read: dict[Kind, Callable[[pl.Series], pl.Series]] = {
         Kind.EMBEDDING: vectors_of,
         Kind.DATETIME: partial(typed_values, kind=Kind.DATETIME),

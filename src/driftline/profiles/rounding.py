@@ -57,7 +57,8 @@ class Rounding:
 
 
 def rounding_of(samples: Sequence[pl.Series]) -> Rounding | None:
-    """The rounding by which the values of two samples of a column agree; None where none is needed, or none helps.
+    """Return the rounding by which the values of two samples of a column agree; None where none is needed, or none
+    helps.
 
     >>> rounding_of([pl.Series([0.1, 0.2] * 9, dtype=pl.Float32), pl.Series([0.1, 0.2] * 9)])
     Rounding(single=True, significant=None, decimals=None)
@@ -80,7 +81,7 @@ def rounding_of(samples: Sequence[pl.Series]) -> Rounding | None:
 
 
 def is_single(values: pl.Series) -> bool:
-    """Whether numbers are of 32 bits, by their type, or by all values where they have been made wider since.
+    """Return whether numbers are of 32 bits, by their type, or by all values where they have been made wider since.
 
     >>> is_single(pl.Series([0.1], dtype=pl.Float32).cast(pl.Float64)), is_single(pl.Series([0.5, 3.0]))
     (True, False)

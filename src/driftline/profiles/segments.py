@@ -54,7 +54,7 @@ class SegmentProfiles:
         )
 
     def by_segment(self) -> dict[Segment, SegmentProfile]:
-        """The profile of each segment, in order."""
+        """Return the profile of each segment, in order."""
         return {
             Segment(column, value): profile
             for column, values in self.columns.items()
@@ -97,7 +97,7 @@ def _profile(rows: pl.DataFrame, schema: Schema, scores: Iterable[str], grids: M
 
 
 def segment_values(rows: pl.DataFrame, column: str, schema: Schema) -> pl.Series:
-    """The value of the segment that each canonical row belongs to, shape (n,), never null.
+    """Return the value of the segment that each canonical row belongs to, shape (n,), never null.
 
     >>> from driftline.events import Kind, Task
     >>> schema = Schema(Task.BINARY, {"season": Kind.CATEGORICAL}, segments={"season": ("summer", "winter")})
@@ -114,7 +114,7 @@ def segment_values(rows: pl.DataFrame, column: str, schema: Schema) -> pl.Series
 
 
 def usual_values(values: pl.Series) -> tuple[str, ...]:
-    """The values of a reference's segment column that are segments of their own, in order of name.
+    """Return the values of a reference's segment column that are segments of their own, in order of name.
 
     ``values`` are names, or null. The most frequent `MOST_VALUES` are taken, of equally frequent ones the first.
 

@@ -24,7 +24,7 @@ _MEASURED = rf"{_SIGN}\d[\d.,'’\s]*[.,]\d+\s*({_UNIT})[)\-]?$|{_SIGN}\d+\s+({_
 
 
 def unit_of(texts: pl.Series) -> str:
-    """The sign of money, or the unit after decimal numbers, that nearly all of some texts have; empty without.
+    """Return the sign of money, or the unit after decimal numbers, that nearly all of some texts have; empty without.
 
     Whole numbers have a unit where a blank stands before it: 5G and 3D are names.
 
@@ -43,7 +43,7 @@ def unit_of(texts: pl.Series) -> str:
 
 
 def is_money(unit: str) -> bool:
-    """Whether a unit is a sign or a code of money.
+    """Return whether a unit is a sign or a code of money.
 
     >>> is_money("US$"), is_money("€"), is_money("kg")
     (True, True, False)

@@ -22,7 +22,7 @@ _FIBONACCI = np.uint64(0x9E3779B97F4A7C15)
 
 
 def buckets_of(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The bucket of each hash, 0 to `BUCKETS` - 1; independent of how small the hash is."""
+    """Return the bucket of each hash, 0 to `BUCKETS` - 1; independent of how small the hash is."""
     return (hashes * _FIBONACCI) >> _BUCKET_SHIFT
 
 
@@ -86,16 +86,20 @@ class CategoryCounts:
         return sum(self.counts.values()) if self.exact else int(self.buckets.sum())
 
     def share(self, name: str) -> float:
-        """Share of a category, 0 to 1; 0 when nothing was counted, or it is not among the kept ones."""
+        """Return the share of a category, 0 to 1; 0 when nothing was counted, or it is not among the kept ones."""
         return self.counts.get(name, 0) / self.count if self.count else 0.0
 
     def shares(self) -> dict[str, float]:
-        """Share of each category that is kept, 0 to 1: for all of them a hundred times as fast as `share` for each."""
+        """Return the share of each category that is kept, 0 to 1: for all of them a hundred times as fast as `share`
+        for each.
+        """
         count = self.count
         return {name: own / count for name, own in self.counts.items()}
 
     def known(self, names: Iterable[str]) -> set[str]:
-        """Those of the names whose count is known, if only to be 0: all whose hash is small enough to be kept."""
+        """Return those of the names whose count is known, if only to be 0: all whose hash is small enough
+        to be kept.
+        """
         if self.exact:
             return set(names)
         asked = list(names)
@@ -103,7 +107,7 @@ class CategoryCounts:
         return {name for name, kept in zip(asked, small.tolist(), strict=True) if kept}
 
     def bounds(self, name: str) -> tuple[int, int]:
-        """The least and the greatest that the count of any category can be; equal for a kept one."""
+        """Return the least and the greatest that the count of any category can be; equal for a kept one."""
         if self.known([name]):
             return self.counts.get(name, 0), self.counts.get(name, 0)
         own = buckets_of(hash_names([name]))[0]
@@ -123,14 +127,14 @@ class CategoryCounts:
         return (1 << 64) - 1 if self.exact or not self.counts else int(hash_names(self.counts).max())
 
     def up_to(self, threshold: int) -> dict[str, int]:
-        """The categories whose hash is at most ``threshold``: what two samples can be compared on."""
+        """Return the categories whose hash is at most ``threshold``: what two samples can be compared on."""
         if self.exact and threshold == (1 << 64) - 1:
             return dict(self.counts)
         there = hash_names(self.counts) <= np.uint64(threshold)
         return {name: self.counts[name] for name, kept in zip(self.counts, there.tolist(), strict=True) if kept}
 
     def by_bucket(self) -> _Counts:
-        """The counts of all values by a hash of their category, shape (`BUCKETS`,)."""
+        """Return the counts of all values by a hash of their category, shape (`BUCKETS`,)."""
         return self.buckets if not self.exact else _by_bucket(self.counts)
 
 

@@ -126,7 +126,9 @@ class Kernel:
         return (sums[0] << 80) + (sums[1] << 40) + sums[2], left[:count]
 
     def count_texts(self, values: pl.Series) -> dict[str, int] | None:
-        """How often each text of a series comes, nulls left out; None where there are too many to be worth it."""
+        """Return how often each text of a series comes, nulls left out; None where there are too many to be
+        worth it.
+        """
         first, counts = np.empty(_MOST_TEXTS, np.int64), np.empty(_MOST_TEXTS, np.int64)
         capsule = _stream_of(values)
         found = self._count_texts(self._address_of(capsule, _STREAM), first.ctypes.data, counts.ctypes.data)
@@ -143,7 +145,7 @@ def _stream_of(values: pl.Series) -> object:
 
 @cache
 def kernel() -> Kernel | None:
-    """The compiled loops, or None where there are none, or those of another release."""
+    """Return the compiled loops, or None where there are none, or those of another release."""
     try:
         library = ctypes.CDLL(str(FILE))
         library.driftline_kernel_version.restype = ctypes.c_int64

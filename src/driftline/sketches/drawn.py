@@ -17,7 +17,8 @@ _HALF, _UNIT = np.uint64(63), np.uint64(11)
 
 
 def drawn_places(rows: int, count: int) -> _Places:
-    """The places, ascending from 0, of ``count`` of so many rows, one of each stretch; all where there are no more.
+    """Return the places, ascending from 0, of ``count`` of so many rows, one of each stretch; all where there are no
+    more.
 
     >>> drawn_places(1_000, 4).tolist(), drawn_places(3, 4).tolist()
     ([220, 391, 647, 778], [0, 1, 2])
@@ -45,7 +46,7 @@ class DrawnRows:
         return len(self._stretches)
 
     def take(self, rows: int) -> _Places:
-        """The places, from 0, of the rows to keep among the next so many."""
+        """Return the places, from 0, of the rows to keep among the next so many."""
         size = self._step << self._level
         stretches = np.arange(self._seen // size, -(-(self._seen + rows) // size))
         places = self._drawn(stretches) - self._seen

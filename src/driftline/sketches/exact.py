@@ -53,7 +53,7 @@ class ExactSum:
 
     @classmethod
     def scaled(cls, whole: int, exponent: int) -> ExactSum:
-        """The sum that is ``whole`` times 2**exponent; what is below 2**-1126 is cut off."""
+        """Return the sum that is ``whole`` times 2**exponent; what is below 2**-1126 is cut off."""
         shift = exponent - _LOWEST_EXPONENT
         return cls(whole << shift if shift >= 0 else whole >> -shift)
 
@@ -76,7 +76,7 @@ class ExactSum:
 
 
 def units(values: npt.NDArray[np.float64], largest: float) -> int:
-    """The sum of a chunk in units of 2**-1126. ``values``, a multiple of `ROW` long, are destroyed.
+    """Return the sum of a chunk in units of 2**-1126. ``values``, a multiple of `ROW` long, are destroyed.
 
     ``largest`` is at least the size of every value. Slices of equal weight are cut off all values by adding and taking
     away a large power of two (the error-free vector transformation of Rump, Ogita & Oishi 2008); rows of slices add

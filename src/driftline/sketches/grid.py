@@ -96,7 +96,7 @@ def _in_order(high: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
 
 
 def union_of_cells(a: npt.NDArray[np.uint16], b: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """The cells of two sketches, ascending and once each, from those of each."""
+    """Return the cells of two sketches, ascending and once each, from those of each."""
     both = np.concatenate([a, b])
     both.sort(kind="stable")  # by radix, for 16 bits
     first = np.ones(len(both), np.bool_)
@@ -187,13 +187,13 @@ class GridSketch:
         return GridSketch(self.grid, cells, counts)
 
     def turned(self) -> GridSketch:
-        """The counts of the values with their signs turned, on the grid's mirror image."""
+        """Return the counts of the values with their signs turned, on the grid's mirror image."""
         cells = np.where(self.cells == _ZERO, _ZERO, 0xFFFF - self.cells).astype(np.uint16)  # there is no -0.0
         order = np.argsort(cells)
         return GridSketch(Grid(0.0 - self.grid.centre, self.grid.scale), cells[order], self.counts[order])
 
     def folded(self) -> GridSketch:
-        """The counts of the sizes of the values, on a grid around 0."""
+        """Return the counts of the sizes of the values, on a grid around 0."""
         if self.grid.centre != 0.0:
             raise UsageError(f"a grid around {self.grid.centre} came; sizes are counted on one around 0")
         below = self.cells < _ZERO
@@ -212,7 +212,7 @@ class GridSketch:
         return np.concatenate([[0.0], shares])
 
     def quantile_bounds(self, q: float) -> tuple[float, float] | None:
-        """The edges of the cell that the q-quantile lies in, q in [0, 1]; None when empty.
+        """Return the edges of the cell that the q-quantile lies in, q in [0, 1]; None when empty.
 
         It is the quantile by the inverse of the distribution function: the smallest value with a share of at least q
         at or below it, as a float32 in units of the grid: a value may lie outside by 2**-25 of its distance from the
@@ -259,7 +259,7 @@ class GridTally:
         np.add.at(self._dense, high, 1)
 
     def counts(self) -> npt.NDArray[np.int64]:
-        """The counts so far, shape (`CELLS`,), by the high 16 bits of a float32; whoever adds to them counts."""
+        """Return the counts so far, shape (`CELLS`,), by the high 16 bits of a float32; whoever adds to them counts."""
         if self._dense is None:
             self._dense = np.zeros(CELLS, np.int64)
             if self._few:
@@ -268,7 +268,7 @@ class GridTally:
         return self._dense
 
     def sketch(self) -> GridSketch:
-        """The counts of all that was added."""
+        """Return the counts of all that was added."""
         if self._dense is not None:
             return _from_dense(self.grid, self._dense)
         if not self._few:

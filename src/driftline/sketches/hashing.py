@@ -70,7 +70,7 @@ def _hashed(lengths: _Hashes, words: Iterable[_Hashes], long: npt.NDArray[np.int
 
 
 def mixed(values: _Hashes) -> _Hashes:
-    """The next step of SplitMix64 (Steele, Lea & Flood 2014) for each number, shape (n,)."""
+    """Return the next step of SplitMix64 (Steele, Lea & Flood 2014) for each number, shape (n,)."""
     values = values + _MULTIPLIER
     for shift, factor in _MIX:
         values = (values ^ (values >> shift)) * factor

@@ -87,7 +87,7 @@ class MomentsTally:
         self._squares += units(square, largest * largest)
 
     def moments(self) -> Moments:
-        """The moments of all that was added."""
+        """Return the moments of all that was added."""
         return Moments(self._count, ExactSum(self._total), ExactSum(self._squares))
 
 
@@ -150,7 +150,7 @@ class RoundedMomentsTally:
             self._exact.add(chunk, max(float(chunk.max()), -float(chunk.min())))
 
     def moments(self) -> Moments:
-        """The moments of all that was added."""
+        """Return the moments of all that was added."""
         return self._exact.moments().merge(
             Moments(
                 self._count,

@@ -25,7 +25,7 @@ _DECIMAL_BITS, MOST_DIGITS = 128, 38  # of a decimal in Polars
 
 
 def unread(words: str) -> pl.Struct:
-    """The type that stands for a type that is not read.
+    """Return the type that stands for a type that is not read.
 
     >>> type_words(unread("Union")), type_words(pl.Int8())
     ('Union', 'Int8')
@@ -34,7 +34,7 @@ def unread(words: str) -> pl.Struct:
 
 
 def type_words(dtype: pl.DataType) -> str:
-    """A type as messages call it."""
+    """Return a type as messages call it."""
     if isinstance(dtype, pl.Struct) and len(dtype.fields) == 1 and dtype.fields[0].dtype == pl.Null:
         return dtype.fields[0].name
     name = getattr(dtype, "ext_name", None)  # of an extension
@@ -48,7 +48,7 @@ def unread_series(name: str, words: str, rows: int, missing: int = 0) -> pl.Seri
 
 
 INDEX = "__index_level_"
-"""How the columns begin in which pandas keeps an index that nobody named; they are left out."""
+"""Prefix of the columns in which pandas keeps an unnamed index; they are left out."""
 
 
 class Gate:
@@ -70,7 +70,7 @@ class Gate:
         return not self._targets
 
     def frame(self, rows: RecordBatch | Table) -> pl.DataFrame:
-        """The rows in Polars."""
+        """Return the rows in Polars."""
         if self.is_open:
             return pl.DataFrame(rows).drop(self._left_out)
         there = ((place, name) for place, name in enumerate(self._names) if name not in self._left_out)
@@ -87,7 +87,7 @@ class Gate:
 
 
 def taken(dtype: DataType) -> DataType | str:
-    """The type as which Polars can take a column; the name of the type where there is none.
+    """Return the type as which Polars can take a column; the name of the type where there is none.
 
     Times in any zone are instants and become times in UTC, for Polars knows no offsets and not every zone. Lists and
     structs pass if all that is in them does.

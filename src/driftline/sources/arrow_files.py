@@ -15,7 +15,7 @@ _FILE = b"ARROW1"
 
 
 def rows_by_pyarrow(files: Sequence[Path], name: str, ignore: Collection[str]) -> ReopenedRows | None:
-    """The rows of files that Polars cannot read, or cannot read as a whole; None without PyArrow.
+    """Return the rows of files that Polars cannot read, or cannot read as a whole; None without PyArrow.
 
     Only the columns that are asked for are read.
     """

@@ -63,7 +63,8 @@ def _addresses(address: str) -> list[str]:
 
 
 def bare(address: str) -> str:
-    """An address as it may be shown, and ends in a suffix: on a web server without what follows ``?``, a signature say.
+    """Return an address as it may be shown, and ends in a suffix: on a web server without what follows ``?``, a
+    signature say.
 
     >>> bare("https://host/rows.csv?signature=secret"), bare("s3://bucket/rows?.csv")
     ('https://host/rows.csv', 's3://bucket/rows?.csv')

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from driftline.errors import DataError, UsageError
-from driftline.events.missing import MISSING_TEXTS
+from driftline.events import MISSING_TEXTS
 from driftline.sources import ndjson, separated
 from driftline.sources.arrow import INDEX
 from driftline.sources.arrow_files import rows_by_pyarrow
@@ -95,12 +95,12 @@ def _open_local(name: str, missing: Sequence[str], ignore: Collection[str]) -> R
 
 
 def read_rows(path: Path, missing: Sequence[str] = MISSING_TEXTS) -> pl.DataFrame:
-    """Read a whole file into memory; arguments and errors as of `open_rows`, and what is worth a word is logged."""
+    """Read a whole file into memory, and log its notes; arguments and errors are those of `open_rows`."""
     return whole(open_rows(path, missing))
 
 
 def whole(rows: Rows) -> pl.DataFrame:
-    """All rows in memory; what is worth a word is logged."""
+    """Read all rows into memory, and log their notes."""
     frame = pl.concat([rows.sample().clear(), *rows.batches(list(rows.schema))], how="vertical_relaxed")
     for note in rows.notes:
         _LOG.warning("%s", note)
@@ -237,9 +237,9 @@ def _suffix(path: str) -> str:
 
 
 def open_delta(path: str) -> DeltaTable:
-    """A table of Delta Lake that Polars can read, whatever its folder is called.
+    """Return a table of Delta Lake that Polars can read, whatever its folder is called.
 
-    A table in ``my data`` names its files as in ``my%20data``, where nobody finds them.
+    A table in ``my data`` names its files as in ``my%20data``, which is not found.
     """
     from deltalake import DeltaTable
 

@@ -14,7 +14,7 @@ from driftline.sources.arrow import INDEX, Gate, unread_series
 
 
 def frame_of_table(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
-    """What holds its rows in memory as Arrow, but for the index of pandas; ``ignore`` is not even looked at."""
+    """Return what holds its rows in memory as Arrow, but for the index of pandas; ``ignore`` is not even looked at."""
     from arro3.core import Table
 
     table = Table.from_arrow(rows)
@@ -26,7 +26,9 @@ def frame_of_table(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
 
 
 def frame_of_pandas(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
-    """A frame of pandas; a column that cannot be read stands there by its type's name. ``ignore`` is not looked at."""
+    """Return a frame of pandas; a column that cannot be read stands there by its type's name. ``ignore`` is not looked
+    at.
+    """
     names = [str(name) for name in rows.columns]
     kept = [place for place, name in enumerate(names) if name not in ignore]
     if again := [name for name, times in Counter(names[place] for place in kept).items() if times > 1]:
@@ -43,7 +45,7 @@ def frame_of_pandas(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
 
 
 def is_library_fault(error: BaseException) -> bool:
-    """Whether a library below failed, which a panic of Rust does by an exception that is no `Exception`."""
+    """Return whether a library below failed, which a panic of Rust does by an exception that is no `Exception`."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 

@@ -32,7 +32,7 @@ def load_named(text: str, example: str) -> tuple[str, ModuleType, str]:
 
 
 def is_file(place: str) -> bool:
-    """Whether a place is a file, not a module."""
+    """Return whether a place is a file, not a module."""
     return place.endswith(".py") or "/" in place or Path(place).is_file()
 
 
@@ -96,7 +96,7 @@ def _execute(load: Callable[[], object], place: str) -> None:
 
 
 def plain_function(module: ModuleType, place: str, name: str) -> Callable[..., object]:
-    """The function of that name in a module; `UsageError` where it has none, and names the nearest."""
+    """Return the function of that name in a module; `UsageError` where it has none, and names the nearest."""
     if not hasattr(module, name):
         known = sorted(
             key
@@ -118,7 +118,8 @@ def plain_function(module: ModuleType, place: str, name: str) -> Callable[..., o
 
 
 def endless_loop(source: bytes) -> int | None:
-    """The line of a loop without end and way out at the top level of a script; None where there is none, or no Python.
+    """Return the line of a loop without end and way out at the top level of a script; None where there is none, or no
+    Python.
 
     >>> endless_loop(b"import time\\nwhile True:\\n    time.sleep(3600)\\n")
     2

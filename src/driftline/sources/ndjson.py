@@ -35,7 +35,9 @@ class Kinds:
     seen: dict[str, set[str]] = field(default_factory=dict)
 
     def overrides(self, *, nested: bool) -> dict[str, pl.DataType]:
-        """The fields that are read as texts: of several kinds, with infinities; ``nested``: lists and objects."""
+        """Return the fields that are read as texts: of several kinds, with infinities; ``nested``: lists
+        and objects.
+        """
         return {
             name: pl.String()
             for name, kinds in self.seen.items()

@@ -133,7 +133,7 @@ def replicates_apart(
     *,
     limit: timedelta = TIME_LIMIT,
 ) -> Replicates:
-    """The same of ``file.py:function`` in a process of its own, which is ended after ``limit``."""
+    """Return the same of ``file.py:function`` in a process of its own, which is ended after ``limit``."""
     n = rows.height
     with tempfile.TemporaryDirectory(prefix="driftline-measure-") as name:
         folder = Path(name)

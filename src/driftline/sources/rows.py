@@ -38,7 +38,7 @@ class Rows(Protocol):
 
     ``name`` is for messages. ``count`` is how many rows there are, None where only reading tells. ``narrow`` says that
     reading some columns costs no more than these, and that it can be done again. ``typed`` says that the types were
-    given, and not guessed from texts. ``notes`` say what was done to read them that is worth a word.
+    given, and not guessed from texts. ``notes`` say what the user should know of how they were read.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Rows(Protocol):
     notes: Sequence[str]
 
     def sample(self) -> pl.DataFrame:
-        """The first `HEAD_ROWS` rows, to look at, with all columns: the same for all that hold the same rows."""
+        """Return the first `HEAD_ROWS` rows, to look at, with all columns: the same for all that hold the same rows."""
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Read all rows of some columns."""
 
     def retyped(self, texts: Collection[str]) -> Rows:
-        """The same rows with these columns as texts; use one or the other, for a stream is read once.
+        """Return the same rows with these columns as texts; use one or the other, for a stream is read once.
 
         Those of a text file are as they are written, "02139" and "17.0". Of frames and typed files, whole numbers and
         categoricals become texts, and other types stay what they are.
@@ -63,7 +63,7 @@ class Rows(Protocol):
 
 
 def as_texts(schema: Mapping[str, pl.DataType], texts: Collection[str]) -> list[pl.Expr]:
-    """The columns among ``texts`` that become texts without a loss, cast to texts."""
+    """Return the columns among ``texts`` that become texts without a loss, cast to texts."""
     return [
         pl.col(name).cast(pl.String)
         for name, dtype in schema.items()
@@ -76,7 +76,7 @@ def _names(columns: Iterable[pl.Expr]) -> Iterator[str]:
 
 
 def with_ignored(head: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Rows with all columns of a schema; those that were not read have their type's name."""
+    """Return rows with all columns of a schema; those that were not read have their type's name."""
     if len(schema) == head.width:
         return head
     left_out = [unread_series(name, str(schema[name]), head.height) for name in schema.keys() - head.schema.keys()]
@@ -84,13 +84,13 @@ def with_ignored(head: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.Da
 
 
 def batch_rows(columns: int, row_bytes: float = 0.0) -> int:
-    """How many rows of so many columns, or of so many bytes, make a batch of a few ten megabytes."""
+    """Return how many rows of so many columns, or of so many bytes, make a batch of a few ten megabytes."""
     cells = max(columns, row_bytes / _CELL_BYTES, 1)
     return min(max(int(_BATCH_CELLS / cells), _LEAST_BATCH_ROWS), _MOST_BATCH_ROWS)
 
 
 def head_rows(columns: int) -> int:
-    """How many rows of so many columns are looked at: `HEAD_ROWS`, and fewer of very wide tables."""
+    """Return how many rows of so many columns are looked at: `HEAD_ROWS`, and fewer of very wide tables."""
     return min(max(_HEAD_CELLS // max(columns, 1), _LEAST_HEAD_ROWS), HEAD_ROWS)
 
 
@@ -107,7 +107,7 @@ class FrameRows:
         self._frame = frame
 
     def sample(self) -> pl.DataFrame:
-        """The first rows."""
+        """Return the first rows."""
         return self._frame.head(head_rows(self._frame.width))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -115,7 +115,7 @@ class FrameRows:
         yield from self._frame.select(columns).iter_slices(batch_rows(len(columns)))
 
     def retyped(self, texts: Collection[str]) -> FrameRows:
-        """The frame with whole numbers and categoricals as texts."""
+        """Return the frame with whole numbers and categoricals as texts."""
         return FrameRows(self._frame.with_columns(as_texts(self._frame.schema, texts)), self.name, self.notes)
 
 
@@ -160,7 +160,7 @@ class ScannedRows:
                 self._scan = self._again.pop(0)()
 
     def sample(self) -> pl.DataFrame:
-        """The first rows; what they need of memory makes the size of `batches`."""
+        """Return the first rows; what they need of memory makes the size of `batches`."""
         with readable(self.name):
             head = self._settled(self._head)
             self.schema = dict(head.schema)
@@ -198,7 +198,7 @@ class ScannedRows:
         return self._batches(begun, columns)
 
     def retyped(self, texts: Collection[str]) -> ScannedRows:
-        """The rows read again as texts; see `Rows`."""
+        """Return the rows read again as texts; see `Rows`."""
         if all(self.schema.get(name, pl.String) == pl.String for name in texts):
             return self
         if self._retype is not None:
@@ -254,7 +254,7 @@ class StreamedRows:
         self._casts: list[pl.Expr] = []
 
     def sample(self) -> pl.DataFrame:
-        """The first rows; they are kept for `batches`."""
+        """Return the first rows; they are kept for `batches`."""
         wanted = head_rows(len(self.schema))
         if self._first is None:  # it may have been looked at before it was retyped
             with readable(self.name, foreign=True):
@@ -262,7 +262,7 @@ class StreamedRows:
         return self._empty if self._first is None else self._first.head(wanted)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """All rows, once: small batches of the stream are put together, and large ones are cut."""
+        """Return all rows, once: small batches of the stream are put together, and large ones are cut."""
         size = batch_rows(len(columns))
         with readable(self.name, foreign=True):
             first, self._first = self._first, None
@@ -272,7 +272,7 @@ class StreamedRows:
                 rows = self._read(_LEAST_BATCH_ROWS)
 
     def retyped(self, texts: Collection[str]) -> Self:
-        """The rest of the stream, with whole numbers and categoricals as texts."""
+        """Return the rest of the stream, with whole numbers and categoricals as texts."""
         rest, casts = copy.copy(self), as_texts(self.schema, texts)
         rest._casts = [*self._casts, *casts]
         rest._empty = self._empty.with_columns(casts)
@@ -319,7 +319,7 @@ class ReopenedRows:
         self.schema: Mapping[str, pl.DataType] = StreamedRows(empty, name).schema
 
     def sample(self) -> pl.DataFrame:
-        """The first rows."""
+        """Return the first rows."""
         names = [name for name in self.schema if name not in self._ignore]
         return with_ignored(self._rows(names).sample(), self.schema)
 
@@ -328,7 +328,7 @@ class ReopenedRows:
         return self._rows(columns).batches(columns)
 
     def retyped(self, texts: Collection[str]) -> Self:
-        """The rows with whole numbers and categoricals as texts."""
+        """Return the rows with whole numbers and categoricals as texts."""
         again = copy.copy(self)
         again._texts = self._texts.union(texts)
         again.schema = {**self.schema, **dict.fromkeys(_names(as_texts(self.schema, texts)), pl.String())}

@@ -111,7 +111,7 @@ def _unnamed(header: Sequence[str]) -> list[str]:
 
 
 def layout_of(lines: Sequence[str], separator: str, name: str = "the file") -> Layout:
-    """Where the header of a file is and what separates its columns, from its first lines.
+    """Return where the header of a file is and what separates its columns, from its first lines.
 
     >>> layout_of(["# made by x, v2", "", "a;b", "1,5;2", "2,5;3"], ",")
     Layout(skipped=2, separator=';')

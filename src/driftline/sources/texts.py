@@ -34,14 +34,14 @@ _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in Windows-1252
 
 
 class Spool:
-    """A temporary folder for files that are written anew; it goes when nobody holds it any more."""
+    """A temporary folder for rewritten files; it is removed when the last reference to it goes."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._files = 0
 
     def new(self, suffix: str) -> Path:
-        """The path of a file to be written."""
+        """Return the path of a file to be written."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="driftline-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -57,7 +57,7 @@ class Plain(NamedTuple):
 
 
 def plain(path: Path, name: str, spool: Spool, *, keep_mark: bool) -> Plain:
-    """A text file as UTF-8; ``keep_mark`` leaves a byte order mark of UTF-8 to who reads it."""
+    """Return a text file as UTF-8; ``keep_mark`` leaves a byte order mark of UTF-8 to who reads it."""
     path = _unpacked(path, spool)
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -69,7 +69,7 @@ def plain(path: Path, name: str, spool: Spool, *, keep_mark: bool) -> Plain:
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding of a text by its first bytes: by a byte order mark, or by where its zeros are.
+    """Return the encoding of a text by its first bytes: by a byte order mark, or by where its zeros are.
 
     >>> [encoding_of("a,b".encode(name)) for name in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be")]
     ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-be']
@@ -130,7 +130,7 @@ def _decoded(path: Path, name: str, encoding: str, spool: Spool) -> Path:
 
 
 def blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file in blocks that end with a line, but for the last, and for lines of many megabytes."""
+    """Yield the bytes of a file in blocks that end with a line, but for the last, and for lines of many megabytes."""
     with path.open("rb") as file:
         rest: list[bytes] = []
         while block := file.read(_BLOCK_BYTES):

@@ -1,6 +1,6 @@
-"""Intervals that hold where rows of one block of time, or of one customer, share luck.
+"""Computes intervals that hold where the rows of one block of time, or of one customer, are not independent.
 
-n rows that share it say less than n independent ones. How much less shows in how far blocks differ: the standard
+n dependent rows say less than n independent ones. How much less shows in how far blocks differ: the standard
 error of a measure comes from leaving out one block after another (the jackknife: Tukey 1958; Efron & Stein 1981), and
 Student's t has as many degrees of freedom as there are blocks that count, less one. An interval is never narrower than
 that of independent rows.
@@ -42,17 +42,19 @@ class Between(NamedTuple):
     skewness: float = 0.0
 
     def reach(self, confidence: float) -> float:
-        """How far the two-sided interval reaches to either side."""
+        """Return how far the two-sided interval reaches to either side."""
         return t_quantile(confidence, self.dof) * self.error
 
     def beyond(self, confidence: float) -> tuple[float, float]:
-        """How much further it reaches below and above: on the side of the longer tail, as rows (`statistics.tails`)."""
+        """Return how much further it reaches below and above: on the side of the longer tail, as rows
+        (`statistics.tails`).
+        """
         below, above = (skewed_reach(side * self.skewness, self.error, confidence) for side in (-1.0, 1.0))
         return below, above
 
 
 def blocks_for(blocks: Blocks) -> Blocks | None:
-    """The blocks that rows are compared by; None where there are too few to tell how far they vary.
+    """Return the blocks that rows are compared by; None where there are too few to tell how far they vary.
 
     Days, where rows are spread over three or more, and longer ones as long as there are 40: the next day is often like
     the one before. Below three days the longest ones of hours of which there are twelve.
@@ -102,7 +104,7 @@ class BetweenBlocks:
         self._largest: float | None = None
 
     def widened(self, measure: Measure, of_blocks: OfBlocks | None, span: tuple[float, float]) -> Measure:
-        """The measure with an interval that is no narrower than its blocks let it be, within ``span``."""
+        """Return the measure with an interval that is no narrower than its blocks let it be, within ``span``."""
         value, low, high = measure.value, measure.low, measure.high
         if self._blocks is None or value is None or low is None or high is None:
             return measure
@@ -121,7 +123,8 @@ class BetweenBlocks:
         return Measure(measure.name, value, low, high, measure.n, measure.confidence)
 
     def of(self, measure: OfBlocks, value: float = 0.0) -> Between | None:
-        """How far a measure varies; None where its sums are not kept, and where a block alone has what it rests on.
+        """Return how far a measure varies; None where its sums are not kept, and where a block alone has what it rests
+        on.
 
         ``value`` is that of a measure that is known from its sums but for a factor.
         """

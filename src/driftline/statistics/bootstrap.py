@@ -46,7 +46,8 @@ def rows_for(rows: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, npt.NDAr
 
 
 def measure_of(name: str, found: Replicates, *, confidence: float = 0.95) -> Measure:
-    """The measure with its percentile interval, at levels that allow for few rows or blocks (Hesterberg 2015, 3.3).
+    """Return the measure with its percentile interval, at levels that allow for few rows or blocks (Hesterberg 2015,
+    3.3).
 
     A value without an interval where resamples could not be measured.
     """
@@ -62,7 +63,7 @@ def measure_of(name: str, found: Replicates, *, confidence: float = 0.95) -> Mea
 
 
 def difference_of(name: str, found: Replicates, *, less_is_better: bool, confidence: float, rows: str) -> Difference:
-    """By how much the first of two models is better by a measure of one's own; positive is better.
+    """Return by how much the first of two models is better by a measure of one's own; positive is better.
 
     ``found`` compares the two, and ``rows`` are what was drawn, in words. One-sided p-values are the shares of
     resamples on the other side of 0, with one more for what was not drawn (Davison & Hinkley 1997, 4.11).
@@ -81,12 +82,12 @@ def difference_of(name: str, found: Replicates, *, less_is_better: bool, confide
 
 
 def enough_blocks(blocks: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
-    """The blocks of rows, shape (n,); None where there are too few to draw from."""
+    """Return the blocks of rows, shape (n,); None where there are too few to draw from."""
     return blocks if blocks is not None and len(np.unique(blocks)) >= _LEAST_BLOCKS else None
 
 
 def blocks_of(keys: Keys | None) -> npt.NDArray[np.int64] | None:
-    """The block of each row, shape (n,): its cluster, or its day, or its hour where there are too few days.
+    """Return the block of each row, shape (n,): its cluster, or its day, or its hour where there are too few days.
 
     None where there are too few of these as well: then rows are drawn one by one. A row of no known block is one.
     """

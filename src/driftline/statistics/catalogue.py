@@ -277,7 +277,7 @@ CATALOGUE: dict[str, MeasureSpec] = {spec.name: spec for spec in _ALL}
 
 
 def performance_measures(task: Task | None = None) -> tuple[str, ...]:
-    """The measures of labelled rows that models of a task have; without one, of any task.
+    """Return the measures of labelled rows that models of a task have; without one, of any task.
 
     >>> performance_measures(Task.REGRESSION)[:3]
     ('mae', 'rmse', 'r2')
@@ -286,12 +286,12 @@ def performance_measures(task: Task | None = None) -> tuple[str, ...]:
 
 
 def rule_measures(task: Task | None = None) -> tuple[str, ...]:
-    """The measures that rules on a model of a task may name; without one, of any task."""
+    """Return the measures that rules on a model of a task may name; without one, of any task."""
     return _names(lambda spec: spec.in_rules and (task is None or task in spec.tasks))
 
 
 def paired_measures(task: Task | None = None) -> tuple[str, ...]:
-    """The measures by which two models of a task can be compared on the same rows; without one, of any task.
+    """Return the measures by which two models of a task can be compared on the same rows; without one, of any task.
 
     >>> paired_measures(Task.REGRESSION)[:2]
     ('mae', 'rmse')
@@ -300,12 +300,12 @@ def paired_measures(task: Task | None = None) -> tuple[str, ...]:
 
 
 def headlines() -> tuple[str, ...]:
-    """The measures that every page shows; others are shown where somebody asks for them."""
+    """Return the measures that every page shows; others are shown where somebody asks for them."""
     return _names(lambda spec: spec.headline)
 
 
 def measures_about(topic: Topic) -> tuple[str, ...]:
-    """The measures of windows and models that are about a topic."""
+    """Return the measures of windows and models that are about a topic."""
     return _names(lambda spec: spec.function is None and spec.topic is topic)
 
 
@@ -314,7 +314,7 @@ def _names(wanted: Callable[[MeasureSpec], bool]) -> tuple[str, ...]:
 
 
 def lower_is_better(name: str) -> bool:
-    """Whether less of a measure is better; False for one that is not known.
+    """Return whether less of a measure is better; False for one that is not known.
 
     >>> lower_is_better("mae"), lower_is_better("accuracy"), lower_is_better("bias")
     (True, False, False)
@@ -323,8 +323,8 @@ def lower_is_better(name: str) -> bool:
 
 
 def depends_on_positive(name: str) -> bool:
-    """Whether it matters to a comparison of two models by a measure which class is positive; a measure of one's own is
-    not asked.
+    """Return whether it matters to a comparison of two models by a measure which class is positive; a measure of one's
+    own is not asked.
 
     >>> depends_on_positive("recall"), depends_on_positive("brier"), depends_on_positive("accuracy")
     (True, True, False)
@@ -334,8 +334,8 @@ def depends_on_positive(name: str) -> bool:
 
 
 def least_change(name: str, reference: float, mae: float | None = None) -> float:
-    """The least change of a measure that is no trifle: 2 points of a share, a correlation or R²; of other measures 5 %
-    of the reference's value; of the bias a quarter of the reference's ``mae``, which makes that about 3 % larger.
+    """Return the minimum change of a measure that counts: 2 points of a share, a correlation or R²; of other measures
+    5 % of the reference's value; of the bias a quarter of the reference's ``mae``, which makes that about 3 % larger.
 
     >>> least_change("accuracy", 0.9), least_change("mae", 60.0), least_change("bias", 0.1, mae=60.0)
     (0.02, 3.0, 15.0)

@@ -28,7 +28,7 @@ _MEAN_ERRORS = 2.0
 
 
 def changes_of(reference: Column, current: Column, both: Pair, out_of_range: float | None) -> tuple[str, ...]:
-    """What changed in a column, a few words each; empty where nothing did.
+    """Return what changed in a column, a few words each; empty where nothing did.
 
     ``both`` are the two profiles on common cells, ``out_of_range`` is the share of current numbers beyond the
     reference's range, 0 to 1, None for others.

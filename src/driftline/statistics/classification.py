@@ -25,7 +25,7 @@ _PART_OF_ERROR = 0.8
 
 
 def accuracy(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Share of rows whose prediction is their label; Clopper-Pearson."""
+    """Return the share of rows whose prediction is their label; Clopper-Pearson."""
     n = performance.count
     if not n:
         return ask.no(NO_LABELS)
@@ -34,7 +34,7 @@ def accuracy(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def precision(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Share of the rows predicted as a class that are of it; Clopper-Pearson, or the macro average."""
+    """Return the share of the rows predicted as a class that are of it; Clopper-Pearson, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
         return _mean_share(table.hits, table.predicted, ask, performance.count)
@@ -43,7 +43,7 @@ def precision(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def recall(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Share of the rows of a class that are predicted as it; Clopper-Pearson, or the macro average."""
+    """Return the share of the rows of a class that are predicted as it; Clopper-Pearson, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
         return _mean_share(table.hits, table.labelled, ask, performance.count)
@@ -134,7 +134,8 @@ def _macro_f1(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def specificity(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Share of the rows of other classes than the positive one that are not predicted as it; Clopper-Pearson.
+    """Return the share of the rows of other classes than the positive one that are not predicted as it;
+    Clopper-Pearson.
 
     Without a positive class there is none: use recall.
     """

@@ -1,10 +1,9 @@
-"""Whether columns hang together as they did: what no distance of single columns can see.
+"""Tests whether the relations between columns have changed, which no distance of single columns can see.
 
-Every column becomes ranks of its own side, so a column that only moved, stretched or bent has the same ranks as
-before. Categories become indicators of their most frequent values, gaps an indicator of their own. Spearman's
-correlations of all pairs are one matrix product a side; pairs whose correlation changed by more than a trifle are
-then tested, with a variance from the data, and adjusted by Holm (1979) over all pairs.
-What was measured is in `docs/decisions/0008-multivariate.md`.
+Every column becomes ranks of its own side, so a column that only moved, stretched or bent has the same ranks as before.
+Categories become indicators of their most frequent values, gaps an indicator of their own. Spearman's correlations of
+all pairs are one matrix product a side; pairs whose correlation changed by the minimum effect or more are then tested,
+with a variance from the data, and adjusted by Holm (1979) over all pairs.
 
 A relation that has no monotone part (a parabola, XOR) has no correlation: for these there is
 `driftline.statistics.domain_classifier`.
@@ -72,7 +71,7 @@ class Dependence:
     ``measure`` is ``correlation`` or ``classifier``. ``value`` is the largest change of a correlation, 0 to 2 (for the
     classifier its ROC AUC, 0 to 1), and ``threshold`` what it has to reach; None, with a ``problem`` in words, where
     nothing could be compared. ``p_value`` belongs to ``value`` and is adjusted for all that was tested. ``reason``
-    says which of the two conditions, no trifle and no chance, decided. ``pairs`` are those that meet both, worst
+    says which of the two conditions, effect size and significance, decided. ``pairs`` are those that meet both, worst
     first, at most ten; the classifier has none.
     """
 
@@ -96,8 +95,8 @@ def compare_dependence(
 ) -> Dependence:
     """Compare the rank correlations of all pairs of columns that are on both sides; nothing is ever raised or NaN.
 
-    Numbers are Float64, categories String; columns of other types are left out. ``floor``: a smaller change of a
-    correlation is a trifle. ``chance``: the chance, over all pairs together, of a finding where nothing changed.
+    Numbers are Float64, categories String; columns of other types are left out. ``floor``: the smallest change
+    of a correlation that counts. ``chance``: the significance level over all pairs together.
     ``largest``: of more columns the first so many are taken. Of more than 50 / floor² rows a side (5,000) so many are
     taken (`drawn_places`): chance then moves a correlation by a fifth of the floor (one standard deviation), and more
     would change no verdict. With hundreds of columns they are fewer, never under 1,000.

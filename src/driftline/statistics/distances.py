@@ -65,7 +65,7 @@ class Pair:
 
 
 def without_missing(pair: Pair) -> Pair:
-    """The same of the rows that have a value."""
+    """Return the same of the rows that have a value."""
     before, now = pair.reference.copy(), pair.current.copy()
     before[-1:] = now[-1:] = 0.0
     return replace(pair, reference=before, current=now)
@@ -147,13 +147,13 @@ def _positions(reference: NumericColumn, cells: _Ints) -> tuple[_Floats, bool]:
 
 
 def at_ranks(sketch: GridSketch, *shares: float) -> _Ints:
-    """Where among the cells these quantiles lie, shape (shares,)."""
+    """Return where among the cells these quantiles lie, shape (shares,)."""
     upto = np.cumsum(sketch.counts)
     return np.minimum(np.searchsorted(upto, np.array(shares) * int(upto[-1])), len(upto) - 1)
 
 
 def spread_of(column: NumericColumn) -> float:
-    """Half the 16-84 % range, or the standard deviation where that is 0; 0 for a constant or empty column."""
+    """Return half the 16-84 % range, or the standard deviation where that is 0; 0 for a constant or empty column."""
     if not column.sketch.count or column.smallest == column.largest:
         return 0.0
     spread = _half_range(column)
@@ -161,7 +161,9 @@ def spread_of(column: NumericColumn) -> float:
 
 
 def spreads_of(one: NumericColumn, other: NumericColumn) -> tuple[float, float]:
-    """The spreads of two columns with values, of one kind: standard deviations where either's 16-84 % range is 0."""
+    """Return the spreads of two columns with values, of one kind: standard deviations where either's 16-84 % range is
+    0.
+    """
     first, second = _half_range(one), _half_range(other)
     return (one.sd or 0.0, other.sd or 0.0) if first is None or second is None else (first, second)
 
@@ -304,8 +306,8 @@ def psi(pair: Pair) -> float | None:
 
 
 def jensen_shannon(pair: Pair) -> float | None:
-    """The Jensen-Shannon distance (Lin 1991; Endres & Schindelin 2003), the root of the divergence in bits, after the
-    divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in [0, 1].
+    """Return the Jensen-Shannon distance (Lin 1991; Endres & Schindelin 2003), the root of the divergence in bits,
+    after the divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in [0, 1].
     """
     if (counts := _used(pair)) is None:
         return None
@@ -316,7 +318,7 @@ def jensen_shannon(pair: Pair) -> float | None:
 
 
 def jensen_shannon_divergence(reference: _Floats, current: _Floats) -> float:
-    """The divergence in bits, in [0, 1], of counts in the same cells, shape (cells,), neither of them all 0.
+    """Return the divergence in bits, in [0, 1], of counts in the same cells, shape (cells,), neither of them all 0.
 
     >>> jensen_shannon_divergence(np.array([1.0, 0.0]), np.array([0.0, 5.0]))
     1.0
@@ -329,8 +331,8 @@ def jensen_shannon_divergence(reference: _Floats, current: _Floats) -> float:
 
 
 def class_distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    """The Jensen-Shannon distance, base 2, in [0, 1], of the shares of names in two arrays, each of shape (n,) with n
-    above 0; not corrected for size.
+    """Return the Jensen-Shannon distance, base 2, in [0, 1], of the shares of names in two arrays, each of shape (n,)
+    with n above 0; not corrected for size.
 
     >>> class_distance(np.array(["a", "b"]), np.array(["b", "a"])), class_distance(np.array(["a"]), np.array(["b"]))
     (0.0, 1.0)

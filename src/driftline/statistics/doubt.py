@@ -43,7 +43,7 @@ class Doubt(NamedTuple):
 
 
 def doubtful(reference: Measure | None, current: Measure | None) -> bool:
-    """Whether the ROC AUC lies below 0.5 with its whole interval, now, and on the reference where that is known.
+    """Return whether the ROC AUC lies below 0.5 with its whole interval, now, and on the reference where that is known.
 
     A model that was right on the reference has become worse: that is another thing to say.
 
@@ -63,7 +63,7 @@ def _is_below(measure: Measure | None) -> bool:
 def doubt_of(
     current: Measure, positive: str, other: str | None, score: str | Mapping[str, str] | None, *, said: bool
 ) -> Doubt:
-    """What is doubtful where the ROC AUC is; ``said`` is whether somebody named the positive class.
+    """Return what is doubtful where the ROC AUC is; ``said`` is whether somebody named the positive class.
 
     >>> low = Measure("roc_auc", 0.086, 0.07, 0.104, n=900)
     >>> doubt_of(low, "ok", "fraud", "s", said=False).for_command

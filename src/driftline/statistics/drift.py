@@ -1,5 +1,4 @@
-"""Which columns differ between a reference and a current set of rows: by more than chance and by more than a
-trifle.
+"""Decides which columns have drifted: those whose difference is significant and large enough to matter.
 
 Chapter 3 of the statistics notes. A column has *drifted* when both hold: its p-value, adjusted by Holm (1979)
 over all columns, is below ``EffectThresholds.chance``, and an effect reaches its floor.
@@ -36,12 +35,12 @@ _NO_PARTS = {"datetime": "spans too few days to compare weekdays and hours; that
 
 @dataclass(frozen=True, slots=True)
 class EffectThresholds:
-    """What is a trifle and what is chance.
+    """Sets the minimum effect sizes and the significance level: what falls short of either is no drift.
 
-    ``js`` distance in [0, 1]; ``wasserstein`` in spreads of the reference; ``missing`` as a rise of the share
-    (0.05 are 5 points) that multiplies its odds by at least ``missing_factor``; ``unseen`` as a share of the current
-    rows; ``chance`` is the adjusted p-value below which a difference is no chance; columns with fewer than ``rows``
-    rows are not judged.
+    ``js`` distance in [0, 1]; ``wasserstein`` in robust standard deviations of the reference; ``missing`` as a rise of
+    the share (0.05 are 5 points) that multiplies its odds by at least ``missing_factor``; ``unseen`` as a share of the
+    current rows; ``chance`` is the significance level, to which adjusted p-values are compared; columns with fewer than
+    ``rows`` rows are not judged.
     """
 
     js: float = 0.10
@@ -63,15 +62,14 @@ class EffectThresholds:
 class ColumnDrift:
     """How one column differs from its reference.
 
-    ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value``
-    is what it came to and ``threshold`` its floor; both None where nothing could be measured, and then
-    ``problem`` says why. A column that is gone or changed its kind has a problem *and* has drifted.
-    ``p_value`` is adjusted over all columns; ``p_values`` are those of each test alone. ``reason`` says in words
-    which condition decided, ``changes`` what changed. ``out_of_range`` is the share of current numbers outside the
-    reference's range, None for others. ``more_missing`` is whether more values are missing by more than chance and a
-    trifle, whatever else speaks; fewer are no drift. ``part`` names the part of a datetime, text or embedding that
-    speaks.
-    Shares are 0 to 1, of all rows.
+    ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value`` is what it
+    came to and ``threshold`` its floor; both None where nothing could be measured, and then ``problem`` says why. A
+    column that is gone or changed its kind has a problem *and* has drifted. ``p_value`` is adjusted over all columns;
+    ``p_values`` are those of each test alone. ``reason`` says in words which condition decided, ``changes`` what
+    changed. ``out_of_range`` is the share of current numbers outside the reference's range, None for others.
+    ``more_missing`` is whether the share of missing values rose, significantly and by the minimum effect, whatever else
+    speaks; a fall is no drift. ``part`` names the part of a datetime, text or embedding that speaks. Shares are 0 to 1,
+    of all rows.
     """
 
     column: str
@@ -109,7 +107,8 @@ class ColumnDrift:
 
 
 def severity_of(value: float | None, threshold: float | None, *, drifted: bool, missing: float | None) -> float:
-    """How loud a column is: its effect over the least that counts, very large where nothing is left of the column.
+    """Return how loud a column is: its effect over the least that counts, very large where nothing is left of the
+    column.
 
     ``missing`` is the share of current rows without a value: a column that has drifted and has none has died.
 
@@ -340,7 +339,7 @@ def _more_missing(drift: ColumnDrift, floors: EffectThresholds) -> tuple[float, 
 
 
 def more_missing(before: float, after: float, floors: EffectThresholds) -> tuple[float, float] | None:
-    """By how much the share of missing values rose, and what of that is no trifle; None for a trifle, and for a fall.
+    """Return by how much the share of missing values rose, and the minimum that counts; None for less, and for a fall.
 
     What counts is a rise by the floor that multiplies the odds by its factor, so that 55 % to 88 % counts as 5 % to
     20 % does; and the death of a column, however few values it had.
@@ -366,16 +365,16 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: EffectThre
     drift = replace(drift, more_missing=_is_missing_more(drift, columns, floors))
     if drift.value is None or drift.threshold is None:
         return replace(drift, p_value=p_value)
-    chance, trifle = p_value >= floors.chance, drift.value < drift.threshold
+    by_chance, is_small = p_value >= floors.chance, drift.value < drift.threshold
     value, floor = effects(drift.value, drift.threshold)
     size = _MEASURE_WORDS[drift.measure].format(value)
     over = f"{columns} columns" if columns > 1 else ""
-    reason = f"{size} {conclusion(floor, p_value, below=trifle, by_chance=chance, over=over)}"
-    return replace(drift, p_value=p_value, drifted=not (chance or trifle), reason=reason)
+    reason = f"{size} {conclusion(floor, p_value, below=is_small, by_chance=by_chance, over=over)}"
+    return replace(drift, p_value=p_value, drifted=not (by_chance or is_small), reason=reason)
 
 
 def _is_missing_more(drift: ColumnDrift, columns: int, floors: EffectThresholds) -> bool:
-    """Whether more values are missing, by more than chance (Bonferroni's bound over tests and columns) and a trifle."""
+    """Whether more values are missing: significantly (Bonferroni over tests and columns), and by the minimum effect."""
     chance, tests = drift.p_values.get("missing"), sum(p is not None for p in drift.p_values.values())
     return chance is not None and chance * tests * columns < floors.chance and _more_missing(drift, floors) is not None
 

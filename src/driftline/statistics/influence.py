@@ -32,7 +32,7 @@ class Answers:
     scores: Mapping[str, Floats] = field(default_factory=dict)
 
     def at(self, rows: npt.NDArray[np.bool_]) -> Answers:
-        """The same of some rows."""
+        """Return the same of some rows."""
         scores = {name: score[rows] for name, score in self.scores.items()}
         return Answers(self.labels[rows], self.predictions[rows], scores)
 
@@ -81,7 +81,7 @@ def _averaged(parts: Sequence[Influence], n: int, what: str) -> Influence:
 
 
 def accuracy(answers: Answers, positive: str | None) -> Influence:
-    """Share of rows that are right."""
+    """Return the share of rows that are right."""
     del positive
     return _mean((answers.labels == answers.predictions).astype(np.float64))
 

@@ -61,8 +61,8 @@ def log_delta(value: float, error: float, n: int, confidence: float = 0.95) -> I
 
 
 def skewed_reach(skewness: float, error: float, confidence: float = 0.95) -> float:
-    """How much further than ± t · ``error`` the interval of a mean reaches above, where the mean has this skewness
-    (that of n rows over √n) and standard error; 0 where it is skewed to the other side.
+    """Return how much further than ± t · ``error`` the interval of a mean reaches above, where the mean has this
+    skewness (that of n rows over √n) and standard error; 0 where it is skewed to the other side.
 
     The term of the Cornish-Fisher expansion of a studentised mean, (1 + 2 z²) / 6 with the normal quantile z (Johnson
     1978; Hall 1992, section 2.6): what it takes off on the side of the shorter tail is left.
@@ -96,7 +96,7 @@ def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int
 
 
 def least_for_quantile(q: float, confidence: float = 0.95) -> int:
-    """How many values are needed for `quantile_ranks`, q in (0, 1).
+    """Return how many values are needed for `quantile_ranks`, q in (0, 1).
 
     >>> least_for_quantile(0.5), least_for_quantile(0.9)
     (6, 36)

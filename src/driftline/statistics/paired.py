@@ -54,7 +54,7 @@ def difference(
     positive: str | None = None,
     confidence: float = 0.95,
 ) -> Difference:
-    """By how much the first of two models is better on the same n rows.
+    """Return by how much the first of two models is better on the same n rows.
 
     ``blocks``, shape (n,), numbers the block of each row; without it the rows are taken as independent. ``positive``
     makes precision, recall, F1 and ROC AUC those of that class; without it they are means over the classes. Fewer than
@@ -99,7 +99,8 @@ def difference(
 
 
 def rarest_of(measure: str, first: Answers, second: Answers, positive: str | None = None) -> tuple[str, int] | None:
-    """The class with the fewest rows of those that carry a measure, and how many; None for a measure of all rows alike.
+    """Return the class with the fewest rows of those that carry a measure, and how many; None for a measure of all rows
+    alike.
 
     They are the rows of a class, for precision those that a model predicts to be of it. A measure of one's own is taken
     as one of all rows alike.
@@ -120,7 +121,7 @@ def rarest_of(measure: str, first: Answers, second: Answers, positive: str | Non
 
 
 def value_of(measure: str, answers: Answers, positive: str | None = None) -> float | None:
-    """A measure of one model; None where the rows do not have what it needs, and without rows."""
+    """Return a measure of one model; None where the rows do not have what it needs, and without rows."""
     if not len(answers.labels):
         return None
     try:
@@ -169,7 +170,7 @@ def _rows_that_count(influences: Floats) -> float:
 def _error_of_blocks(sums: Floats, sizes: Floats) -> tuple[float, float]:
     """The standard error of a sum over blocks, and its degrees of freedom, 1 or more (Bell & McCaffrey 2002).
 
-    ``sums`` of the centred influences of blocks with ``sizes`` rows. Blocks that share luck vary alike whatever their
+    ``sums`` of the centred influences of blocks with ``sizes`` rows. Dependent blocks vary alike whatever their
     size: each sum's square is freed of the part by which the mean follows its block, and the degrees of freedom are
     those of the sum of the squares, fewer than blocks - 1 where some blocks are much larger than others.
     """

@@ -20,7 +20,7 @@ from driftline.statistics.request import MeasureRequest
 
 
 def size_of(value: float, low: float, high: float) -> tuple[float, float, float]:
-    """How far a measure and its interval are from 0: of a bias the size is judged, whichever way it points.
+    """Return how far a measure and its interval are from 0: of a bias the size is judged, whichever way it points.
 
     >>> size_of(-9.98, -10.1, -9.9), size_of(0.1, -0.2, 0.4)
     ((9.98, 9.9, 10.1), (0.1, 0.0, 0.4))
@@ -71,7 +71,7 @@ def _task_of(performance: Performance) -> Task:
 
 
 def measures_by_class(performance: Performance | None, *, confidence: float = 0.95) -> dict[str, dict[str, Measure]]:
-    """The ``by_class`` measures of each class against all others, by class and name; empty but for classifiers.
+    """Return the ``by_class`` measures of each class against all others, by class and name; empty but for classifiers.
 
     The ``n`` of a class's recall is its support: how many rows are labelled as it.
 
@@ -112,7 +112,7 @@ def _each_against_the_rest(performance: Classification) -> dict[str, Classificat
 
 
 def label_coverage(labelled: int, predictions: int, *, confidence: float = 0.95) -> Measure:
-    """Share of the predictions that have a label; Wilson."""
+    """Return the share of the predictions that have a label; Wilson."""
     ask = MeasureRequest("label_coverage", confidence, None)
     if predictions <= 0:
         return ask.no("no predictions")

@@ -16,8 +16,8 @@ _SMALLEST = 2.0**-126
 def quantile_of(
     sketch: GridSketch, q: float, ask: MeasureRequest, *, rows: str = "labelled rows", none: str = NO_LABELS
 ) -> Measure:
-    """A quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the exact ranks
-    that hold the quantile whatever the distribution, out to their cells' edges.
+    """Return a quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the exact
+    ranks that hold the quantile whatever the distribution, out to their cells' edges.
 
     There is none from few rows: at 95 % below 6 of the median, 36 of a tenth or nine tenths, 72 of 95 %. ``rows`` is
     what is counted, in words, and ``none`` the problem where nothing is.
@@ -43,8 +43,8 @@ def _plain(number: float) -> float:
 
 
 def latency_p95(profile: WindowProfile, *, confidence: float = 0.95) -> Measure:
-    """The seconds within which 95 of 100 answers of a window came, 0 or more, of the predictions that say how long
-    they took; `quantile_of`.
+    """Return the seconds within which 95 of 100 answers of a window came, 0 or more, of the predictions that say how
+    long they took; `quantile_of`.
     """
     seconds = profile.outputs.columns.get("latency_seconds")
     sketch = seconds.sketch if isinstance(seconds, NumericColumn) else GridSketch()

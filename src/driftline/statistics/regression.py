@@ -86,7 +86,7 @@ def _mean_square(performance: Regression, mse: Fraction, confidence: float) -> I
 
 
 def r2(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Share of the labels' variance that the predictions explain; 1 at most, below 0 for worse than their
+    """Return the share of the labels' variance that the predictions explain; 1 at most, below 0 for worse than their
     mean.
 
     Delta method from the joint moments of e = prediction - label and u = label - mean: 1 - R² = E[e²] / E[u²]
@@ -189,8 +189,8 @@ def wape(performance: Regression, ask: MeasureRequest) -> Measure:
 
 
 def mase(performance: Regression, ask: MeasureRequest) -> Measure:
-    """The MAE over that of a naive forecast on the reference (Hyndman & Koehler 2006): below 1, the model is nearer
-    than to say that each label is the one before it.
+    """Return the MAE over that of a naive forecast on the reference (Hyndman & Koehler 2006): below 1, the model is
+    nearer than to say that each label is the one before it.
 
     The naive forecast's error is taken as it is, so the interval is that of the MAE.
     """
@@ -211,25 +211,25 @@ def _capped(sums: Moments) -> bool:
 
 
 def error_p10(performance: Regression, ask: MeasureRequest) -> Measure:
-    """The error that a tenth of the rows lie below; see `quantile_of`."""
+    """Return the error that a tenth of the rows lie below; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.1, ask)
 
 
 def error_p50(performance: Regression, ask: MeasureRequest) -> Measure:
-    """The median error; see `quantile_of`."""
+    """Return the median error; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.5, ask)
 
 
 def error_p90(performance: Regression, ask: MeasureRequest) -> Measure:
-    """The error that nine tenths of the rows lie below; see `quantile_of`."""
+    """Return the error that nine tenths of the rows lie below; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.9, ask)
 
 
 def median_absolute_error(performance: Regression, ask: MeasureRequest) -> Measure:
-    """The size of error that half of the rows stay below; see `quantile_of`."""
+    """Return the size of error that half of the rows stay below; see `quantile_of`."""
     return quantile_of(performance.residuals.folded(), 0.5, ask)
 
 
 def absolute_error_p90(performance: Regression, ask: MeasureRequest) -> Measure:
-    """The size of error that nine tenths of the rows stay below; see `quantile_of`."""
+    """Return the size of error that nine tenths of the rows stay below; see `quantile_of`."""
     return quantile_of(performance.residuals.folded(), 0.9, ask)

@@ -26,11 +26,11 @@ class MeasureRequest(NamedTuple):
     naive: Naive = NO_REFERENCE
 
     def no(self, problem: str, n: int = 0) -> Measure:
-        """The measure that cannot be had, and why."""
+        """Return the measure that cannot be had, and why."""
         return Measure(self.name, n=n, confidence=self.confidence, problem=problem)
 
     def yes(self, value: float, interval: Interval, n: int) -> Measure:
-        """The measure with its interval, widened where rounding left the value outside."""
+        """Return the measure with its interval, widened where rounding left the value outside."""
         low, high = min(interval.low, value), max(interval.high, value)
         if not (math.isfinite(low) and math.isfinite(high)):
             return self.no(TOO_LARGE, n)

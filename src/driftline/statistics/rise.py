@@ -17,7 +17,8 @@ _FEW_DEGREES, _STRAIGHT = 12.0, 0.02
 
 
 def mae_rose(reference: Regression, current: Regression, confidence: float) -> bool:
-    """Whether the MAE is larger than on the reference, by more than a two-sided interval at ``confidence`` leaves open.
+    """Return whether the MAE is larger than on the reference, by more than a two-sided interval at ``confidence``
+    leaves open.
 
     Two conditions, as errors with a long tail make each alone too sure of few rows: the interval of the difference, of
     means ± t·sd/√n or of blocks (`statistics.between`), leaves out 0; and so many large errors seldom fall among the

@@ -136,7 +136,7 @@ def _mean_loss(losses: Moments, worst: float, confidence: float) -> Interval:
 
 
 def unscored(performance: Classification) -> dict[str, int]:
-    """How many rows are labelled as each class that no row scores, by name; empty where there are no scores."""
+    """Return how many rows are labelled as each class that no row scores, by name; empty where there are no scores."""
     if not performance.scores:
         return {}
     found = Counter[str]()
@@ -218,7 +218,7 @@ def _any_order(
 
 
 def gain_10(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Share of the positive rows among the tenth of rows with the highest scores, in [0, 1].
+    """Return the share of the positive rows among the tenth of rows with the highest scores, in [0, 1].
 
     Of rows that tie at the edge of the tenth, as large a part is taken as fits. The interval is the delta method on the
     logit scale, where the edge is an estimate too: one positive row more above it pushes another one out, positive as
@@ -250,8 +250,8 @@ def _taken(both: _Floats, top: float) -> _Floats:
 
 
 def gains(performance: Classification, positive: str) -> tuple[float, ...]:
-    """The share of the positive rows among the tenth, the two tenths and so on to all rows with the highest scores,
-    shape (10,), each in [0, 1]; `gain_10` is the first. Empty where there is no such measure.
+    """Return the share of the positive rows among the tenth, the two tenths and so on to all rows with the highest
+    scores, shape (10,), each in [0, 1]; `gain_10` is the first. Empty where there is no such measure.
     """
     pair = _scored(performance, MeasureRequest("gain_10", 0.95, positive))
     if isinstance(pair, Measure):
@@ -262,8 +262,8 @@ def gains(performance: Classification, positive: str) -> tuple[float, ...]:
 
 
 def lift_10(performance: Classification, ask: MeasureRequest) -> Measure:
-    """How many times more often rows are positive among the tenth with the highest scores than among all: `gain_10`
-    over 0.1.
+    """Return how many times more often rows are positive among the tenth with the highest scores than among all:
+    `gain_10` over 0.1.
     """
     gain = gain_10(performance, ask)
     if gain.value is None or gain.low is None or gain.high is None:
@@ -330,7 +330,7 @@ class CalibrationBin(NamedTuple):
 def calibration_bins(
     performance: Classification, positive: str, *, confidence: float = 0.95
 ) -> tuple[CalibrationBin, ...]:
-    """What `calibration_error` adds up, a bin after another by score; empty where there is no such measure."""
+    """Return what `calibration_error` adds up, a bin after another by score; empty where there is no such measure."""
     pair = _scored(performance, MeasureRequest("calibration_error", confidence, positive))
     if isinstance(pair, Measure):
         return ()
@@ -358,8 +358,8 @@ def _binned(probabilities: _Floats, rows: _Floats, positives: _Floats) -> tuple[
 
 
 def calibration_error_of(probabilities: _Floats, is_class: npt.NDArray[np.bool_]) -> float:
-    """The value of `calibration_error` from rows: probabilities of a class in [0, 1], and whether they are of it, each
-    shape (n,) with n above 0.
+    """Return the value of `calibration_error` from rows: probabilities of a class in [0, 1], and whether they are of
+    it, each shape (n,) with n above 0.
 
     >>> calibration_error_of(np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, False]))
     0.25
@@ -375,7 +375,7 @@ def _added_by_noise(gap: float, sd: float) -> float:
 
 
 def scores_of(performance: Classification, name: str) -> ScorePair | None:
-    """The scores of a class; of two classes where the other one is scored, its scores the other way round."""
+    """Return the scores of a class; of two classes where the other one is scored, its scores the other way round."""
     pair = performance.scores.get(name)
     if pair is not None and pair.positives.count + pair.negatives.count:
         return pair

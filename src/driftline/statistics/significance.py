@@ -27,8 +27,9 @@ def holm(p_values: npt.ArrayLike, count: int | None = None) -> Floats:
 
 
 def conclusion(floor: str, p_value: float, *, below: bool, by_chance: bool, over: str = "") -> str:
-    """What is said of an effect that has a size and a p-value: whether it is ``below`` the ``floor`` from which sizes
-    count, and whether it is there ``by_chance``. ``over`` says how many tests the p-value is adjusted for, if several.
+    """Return what is said of an effect that has a size and a p-value: whether it is ``below`` the ``floor`` from which
+    sizes count, and whether it is there ``by_chance``. ``over`` says how many tests the p-value is adjusted for, if
+    several.
 
     >>> conclusion("0.10", 0.0002, below=False, by_chance=False, over="5 columns")
     'is at or above 0.10, and it is significant (p < 0.001 over 5 columns)'

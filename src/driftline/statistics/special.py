@@ -30,7 +30,7 @@ def normal_quantile(confidence: float) -> float:
 
 @functools.lru_cache(_REMEMBERED)
 def t_quantile(confidence: float, dof: float) -> float:
-    """The same for Student's t with 1 degree of freedom or more, whole or not.
+    """Return the same for Student's t with 1 degree of freedom or more, whole or not.
 
     >>> round(t_quantile(0.95, 1), 4), round(t_quantile(0.95, 2.5), 4), round(t_quantile(0.95, 10**6), 4)
     (12.7062, 3.5747, 1.96)
@@ -85,7 +85,8 @@ def _cornish_fisher(z: float, dof: float) -> float:
 
 
 def beta_below(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function, x in [0, 1], by its continued fraction (Abramowitz & Stegun 26.5.8).
+    """Return the regularised incomplete beta function, x in [0, 1], by its continued fraction (Abramowitz & Stegun
+    26.5.8).
 
     >>> round(beta_below(0.5, 2, 3), 6)
     0.6875
@@ -113,7 +114,7 @@ def beta_below(x: float, a: float, b: float) -> float:
 
 
 def log_beta(a: float, b: float) -> float:
-    """The logarithm of the beta function of two numbers above 0."""
+    """Return the logarithm of the beta function of two numbers above 0."""
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 

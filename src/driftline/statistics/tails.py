@@ -35,7 +35,7 @@ class Sums(NamedTuple):
 
 
 def missed_share(n: int, confidence: float) -> float:
-    """The largest share that all of n rows miss, with the chance of one tail of a two-sided interval.
+    """Return the largest share that all of n rows miss, with the chance of one tail of a two-sided interval.
 
     >>> round(missed_share(30, 0.95), 3), round(missed_share(1000, 0.95), 4)
     (0.116, 0.0037)
@@ -44,7 +44,7 @@ def missed_share(n: int, confidence: float) -> float:
 
 
 def may_miss_rare(n: int, confidence: float) -> bool:
-    """Whether n rows show none of what comes once in `ONE_IN` rows more often than the interval may fail.
+    """Return whether n rows show none of what comes once in `ONE_IN` rows more often than the interval may fail.
 
     >>> [may_miss_rare(n, 0.95) for n in (30, 367, 368)]
     [True, True, False]
@@ -91,7 +91,7 @@ def mean_within(rows: Sums, worst: float, confidence: float) -> Interval:
 
 
 def likely_skewness(mean: float, sd: float, n: int) -> float:
-    """The skewness of a lognormal distribution with this mean and sd, where no more is known; at most √n.
+    """Return the skewness of a lognormal distribution with this mean and sd, where no more is known; at most √n.
 
     >>> likely_skewness(1.0, 1.0, 100)
     4.0

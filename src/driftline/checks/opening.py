@@ -49,6 +49,9 @@ class Opened:
         opened = rows_of(rows, side, columns.missing, columns.unread)
         if isinstance(opened, ScannedRows):
             self._samples[id(opened)] = self._reading.submit(opened.sample)
+        else:  # two streams may share a connection that can serve only one at a time
+            with readable(opened.name):
+                opened.sample()
         return opened
 
     def sample(self, rows: Rows) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import driftline
-from driftline.checks import scan
+from driftline.checks import opening, scan
 from driftline.checks.report import Report
 from driftline.errors import DataError
 from driftline.sources.rows import ScannedRows, batch_rows
@@ -98,7 +98,7 @@ def test_many_columns_are_read_in_groups(monkeypatch: pytest.MonkeyPatch, tmp_pa
     now.write_parquet(tmp_path / "now.parquet")
     whole = driftline.check(before, now).to_dict()
     assert [c["column"] for c in whole["columns"] if c["drift"]["drifted"]] == ["c250"]
-    monkeypatch.setattr(scan, "_LARGEST_GROUP", 7)
+    monkeypatch.setattr(opening, "_LARGEST_GROUP", 7)
     found = driftline.check(tmp_path / "before.parquet", tmp_path / "now.parquet").to_dict()
     assert found["columns"] == whole["columns"] and found["rows"] == whole["rows"]
 
@@ -132,7 +132,7 @@ def test_each_column_of_a_file_is_read_once_after_the_first_rows(
         rows(2, 3_000).select(columns).write_parquet(file)
     monkeypatch.setattr(ScannedRows, "_stream", reads)
     monkeypatch.setattr(pl.LazyFrame, "collect", looks)
-    monkeypatch.setattr(scan, "_LARGEST_GROUP", 2)
+    monkeypatch.setattr(opening, "_LARGEST_GROUP", 2)
     driftline.check(*files, **model)
     assert sorted(read) == sorted((file, name) for file in files for name in columns)
     assert sorted(name for head in heads for name in head) == sorted(columns * 2)

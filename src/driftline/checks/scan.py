@@ -215,7 +215,7 @@ class _Sample:
         self._frames: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame) -> None:
-        places = pl.Series(self._drawn.take(rows.height).astype(np.uint32))
+        places = pl.Series(self._drawn.take(rows.height).tolist(), dtype=pl.UInt32)
         self._frames.append(pl.DataFrame(values[places] for values in rows))  # a frame would wait for who decodes
         while self._drawn.kept > 2 * SPACED_ROWS:
             so_far = pl.concat(self._frames, how="vertical_relaxed")

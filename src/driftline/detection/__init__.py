@@ -1,0 +1,41 @@
+"""Judges windows of a model within a budget of false alarms: series, baseline, scores, alarms. No I/O, clock or chance.
+
+A `SeriesMap` of the reference windows turns stored profiles into values of series; a `Detector` folds over these.
+"""
+
+from driftline.detection.detector import (
+    LEAST_WINDOWS,
+    Detector,
+    DetectorState,
+    DetectorVerdict,
+    Episode,
+    Outcome,
+    SeriesWindow,
+    Settings,
+    Use,
+)
+from driftline.detection.findings import Finding
+from driftline.detection.series import Role, Series, SeriesKind, Values
+from driftline.detection.series_map import Observed, SeriesMap
+from driftline.detection.suspicion import SuspectedKind, Suspicion
+
+__all__ = [
+    "LEAST_WINDOWS",
+    "Detector",
+    "DetectorState",
+    "DetectorVerdict",
+    "Episode",
+    "Finding",
+    "Observed",
+    "Outcome",
+    "Role",
+    "Series",
+    "SeriesKind",
+    "SeriesMap",
+    "SeriesWindow",
+    "Settings",
+    "SuspectedKind",
+    "Suspicion",
+    "Use",
+    "Values",
+]

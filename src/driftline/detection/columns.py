@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.detection.distributions import normal_score
-from driftline.detection.series import NO_ROWS, Role, Series, SeriesKind, Side, Values, share_score, trusted
+from driftline.detection.series import Counted, Role, Series, SeriesKind, Side
 from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, NumericColumn
 from driftline.sketches import CategoryCounts, Grid
@@ -95,7 +95,7 @@ class NumericSeries:
         )
 
     def series(self) -> list[Series]:
-        """The series, in the order of `values`, with their weights inside the column."""
+        """The series, in the order of `counted`, with their weights inside the column."""
         constant = float(0.5 * np.log(_LEAST_VARIANCE * 1.01) / self.scale_unit)
         found = [
             _series("location", SeriesKind.LOCATION, 0.35),
@@ -107,21 +107,19 @@ class NumericSeries:
             found.append(_share_series(f"share of {number(value)}", SeriesKind.SHARE, 0.15 / len(inner)))
         return [*found, _share_series("outside", SeriesKind.NOVEL, 0.10, side=Side.RISE)]
 
-    def values(self, windows: Sequence[NumericColumn], *, gap: int | None = None) -> Values:
-        """The values in T windows, shape (T, series).
+    def counted(self, windows: Sequence[NumericColumn], *, gap: int | None = None) -> Counted:
+        """What T windows say of the series.
 
         With a ``gap`` these are the reference windows: new is what lies beyond all that are further away than that.
         Windows on another grid raise `MergeError`, unless they have no numbers.
         """
-        if other := {one.sketch.grid for one in windows if one.sketch.count} - {self.grid}:
-            raise MergeError(f"the reference is on {self.grid}, a window on {other.pop()}")
+        for one in windows:
+            if one.sketch.grid is not self.grid and one.sketch.grid != self.grid and len(one.sketch.cells):
+                raise MergeError(f"the reference is on {self.grid}, a window on {one.sketch.grid}")
         flat = _Flat.of(windows)
         place = np.searchsorted(self.cells, flat.cells)
-        known = np.zeros(len(place), np.bool_)
-        inside = place < len(self.cells)
-        known[inside] = self.cells[place[inside]] == flat.cells[inside]
-        a = self.between[place]
-        a[known] = self.scores[place[known]]
+        known = self._closed[place] == flat.cells
+        a = np.where(known, self._closed_scores[place], self.between[place])
         square = a * a
         first, second = flat.mean(a), flat.mean(square)
         variance = np.maximum(second - first**2, _LEAST_VARIANCE)
@@ -132,16 +130,24 @@ class NumericSeries:
             third / variance**1.5 / self.skew_unit,
         ][: self.moments]
         infinite = np.array([one.positive_infinite + one.negative_infinite for one in windows], np.float64)
-        finite = np.maximum(flat.rows, NO_ROWS)
-        seen = np.maximum(flat.rows + infinite, NO_ROWS)
-        atoms = [share_score(flat.total(flat.cells == atom), finite) for atom in self.atoms]
-        if gap is None:
-            beyond = flat.total(~known & ((place == 0) | (place == len(self.cells))))
-        else:
-            beyond = _beyond_others(flat, gap)
-        y = [*moments, *atoms, share_score(beyond + infinite, seen)]
-        n = [finite] * (len(y) - 1) + [seen]
-        return trusted(np.array(y).T, np.array(n).T)
+        atoms = [flat.total(flat.cells == atom) for atom in self.atoms]
+        beyond = _beyond_others(flat, gap) if gap is not None else self._beyond(flat, place, known)
+        y = [*moments, *atoms, beyond + infinite]
+        return Counted(y, [flat.rows] * (len(y) - 1) + [flat.rows + infinite])
+
+    def _beyond(self, flat: _Flat, place: npt.NDArray[np.int64], known: npt.NDArray[np.bool_]) -> _Floats:
+        """Rows of each window that lie beyond the reference, shape (T,)."""
+        there = ~known
+        return flat.total(there & ((place == 0) | (place == len(self.cells)))) if there.any() else 0 * flat.rows
+
+    @property
+    def _closed(self) -> npt.NDArray[np.int64]:
+        """The cells, and behind them one that there is not."""
+        return np.append(self.cells.astype(np.int64), -1)
+
+    @property
+    def _closed_scores(self) -> _Floats:
+        return np.append(self.scores, 0.0)
 
 
 def _cell_scores(shares: _Floats) -> _Floats:
@@ -225,7 +231,7 @@ class CategoricalSeries:
         return cls(tuple(names), tuple(pooled.counts), others)
 
     def series(self) -> list[Series]:
-        """The series, in the order of `values`, with their weights inside the column."""
+        """The series, in the order of `counted`, with their weights inside the column."""
         if self.buckets:
             each = 0.7 / len(self.buckets)
             return [
@@ -236,30 +242,28 @@ class CategoricalSeries:
         found = [_share_series(name, SeriesKind.SHARE, each) for name in shares]
         return [*found, _share_series("unseen", SeriesKind.NOVEL, 0.15, side=Side.RISE)]
 
-    def values(self, windows: Sequence[CategoricalColumn], *, gap: int | None = None) -> Values:
-        """The values in T windows, shape (T, series).
+    def counted(self, windows: Sequence[CategoricalColumn], *, gap: int | None = None) -> Counted:
+        """What T windows say of the series.
 
         With a ``gap`` these are the reference windows: unseen is what no window further away than that has.
         """
+        rows = np.array([one.rows - one.missing for one in windows], np.float64)
         counts = [one.categories for one in windows]
-        seen = np.maximum(np.array([one.count for one in counts], np.float64), NO_ROWS)
         if self.buckets:
             k = np.array([one.by_bucket()[sorted(self.buckets)] for one in counts], np.float64)
         else:
             known = frozenset(self.seen)
-            k = np.array([self._counts(one, known) for one in counts], np.float64)
+            k = np.array([self._counts(one.categories, one.rows - one.missing, known) for one in windows], np.float64)
             if gap is not None:
                 k[:, -1] = _unseen_elsewhere(counts, gap)
-        n = np.repeat(seen[:, None], k.shape[1], axis=1)
-        return trusted(share_score(k, n), n)
+        return Counted(list(k.T), [rows] * k.shape[1])
 
-    def _counts(self, window: CategoryCounts, known: frozenset[str]) -> list[int]:
+    def _counts(self, window: CategoryCounts, total: int, known: frozenset[str]) -> list[int]:
         """Rows of each large category, of the others, and of those never seen; of too many to be counted, at most."""
-        total = window.count
         if window.exact:
             own = window.counts
             large = [own.get(name, 0) for name in self.names]
-            old = sum(own[name] for name in own.keys() & known)
+            old = total if known.issuperset(own) else sum(count for name, count in own.items() if name in known)
         else:
             large = [window.bounds(name)[1] for name in self.names]
             buckets = np.unique(buckets_of(hash_names(sorted(known)))).astype(np.int64)

@@ -181,12 +181,28 @@ class DetectorState:
     __hash__ = None  # type: ignore[assignment]  # arrays inside: equal by value, not hashable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Detector:
     """Judges windows of the given series; see `SeriesMap.series`. It holds no state."""
 
     series: tuple[Series, ...]
     settings: Settings = field(default_factory=Settings)
+
+    @functools.cached_property
+    def _clocks(self) -> tuple[_Ints, _Ints]:
+        """The places of the series that every window speaks of, and of those that rest on labels."""
+        late = np.array([one.role.rests_on_labels for one in self.series], np.bool_)
+        return np.flatnonzero(~late), np.flatnonzero(late)
+
+    @functools.cached_property
+    def _sides(self) -> _Ints:
+        return np.array([one.side for one in self.series], np.int64)
+
+    @functools.cached_property
+    def _log_weights(self) -> _Floats:
+        with np.errstate(divide="ignore"):
+            weights: _Floats = np.log(np.array([one.weight for one in self.series]))
+        return weights
 
     def start(self, reference: Sequence[SeriesWindow]) -> DetectorState:
         """Learn from the reference windows, in order of time; at least `LEAST_WINDOWS`, those left out do not count."""
@@ -290,20 +306,15 @@ class Detector:
 
     # ---- evidence ------------------------------------------------------------------------------------------
 
-    @property
-    def _clocks(self) -> tuple[_Ints, _Ints]:
-        return _clocks(self.series)
-
     def _evidence(
         self, baseline: Baseline, recent: Sequence[WindowScores], labelled: Sequence[WindowScores]
     ) -> Evidence:
         """Of all series; of those that rest on labels there is none where these are not in."""
         count = len(self.series)
         log_chance, lookback, shift = np.zeros(count), np.ones(count, np.int64), np.zeros(count)
-        sides = np.array([one.side for one in self.series], np.int64)
         for places, windows in zip(self._clocks, (recent, labelled), strict=True):
             if len(places) and windows:
-                found = evidence(windows, baseline.rho[places], sides[places], self.settings.lookbacks)
+                found = evidence(windows, baseline.rho[places], self._sides[places], self.settings.lookbacks)
                 log_chance[places], lookback[places], shift[places] = found.log_chance, found.lookback, found.shift
         return Evidence(log_chance, lookback, shift)
 
@@ -311,7 +322,7 @@ class Detector:
         """What has more evidence than its share of the budget asks for, one a subject, and the chance of the best."""
         if not self.series:
             return [], math.inf
-        excess = -found.log_chance + _log_weights(self.series) - self.settings.threshold
+        excess = -found.log_chance + self._log_weights - self.settings.threshold
         usual = baseline.level + baseline.season_at(slot)
         by_subject: dict[Subject, Finding] = {}
         for place in np.argsort(-excess, kind="stable").tolist():
@@ -412,20 +423,6 @@ class Detector:
         longest, most = max(self.settings.lookbacks), self.settings.most_windows
         first, newest = most // 4, most - most // 4 + 2 * longest + self.settings.quiet
         return history if len(history) <= first + newest else (*history[:first], *history[-newest:])
-
-
-@functools.lru_cache(64)
-def _clocks(series: tuple[Series, ...]) -> tuple[_Ints, _Ints]:
-    """The places of the series that every window speaks of, and of those that rest on labels."""
-    late = np.array([one.role.rests_on_labels for one in series], np.bool_)
-    return np.flatnonzero(~late), np.flatnonzero(late)
-
-
-@functools.lru_cache(64)
-def _log_weights(series: tuple[Series, ...]) -> _Floats:
-    with np.errstate(divide="ignore"):
-        weights: _Floats = np.log(np.array([one.weight for one in series]))
-    return weights
 
 
 def _chance(excess: float, reserve: float) -> float:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from driftline.detection.series import NO_ROWS, Role, Series, SeriesKind, Side, Values, share_score, trusted
+from driftline.detection.series import Counted, Role, Series, SeriesKind, Side
 from driftline.events import Segment
 from driftline.profiles import Classification, Regression
 from driftline.profiles.naive import NO_REFERENCE, Naive
@@ -20,6 +21,7 @@ _HALF_WIDTHS = 2 * 1.959963984540054
 _SIDES = {Better.HIGHER: Side.FALL, Better.LOWER: Side.RISE, Better.NEARER_0: Side.BOTH, None: Side.BOTH}
 
 Performance = Classification | Regression | None
+_Floats = npt.NDArray[np.float64]
 
 
 def default_measures(performance: Performance) -> tuple[str, ...]:
@@ -62,7 +64,7 @@ class PerformanceSeries:
         """Fix the series by the reference windows; None where hardly any of them has the measure."""
         draft = cls(measure, positive, naive or NO_REFERENCE, segment)
         there = [one for one in reference if one is not None and one.count]
-        if draft._is_proportion(there):
+        if draft.is_proportion:
             return draft if any(rows > 0 for _, rows in map(draft._proportion, there)) else None
         found = [(draft._valued(one), one.count) for one in there]
         units = [error * math.sqrt(rows) for (_, error), rows in found if error > 0 and math.isfinite(error)]
@@ -73,7 +75,6 @@ class PerformanceSeries:
     def series(self, weight: float) -> Series:
         """The series with its share of the budget."""
         side = _SIDES[CATALOGUE[self.measure].better]
-        proportion = self.unit == 1.0 and self.measure in _PROPORTIONS
         return Series(
             Role.PERFORMANCE,
             self.measure,
@@ -83,31 +84,27 @@ class PerformanceSeries:
             self.unit,
             side,
             segment=self.segment,
-            is_share=proportion,
+            is_share=self.is_proportion,
         )
 
-    def values(self, windows: Sequence[Performance]) -> Values:
-        """The values in T windows, shape (T, 1)."""
-        y, n = np.zeros(len(windows)), np.full(len(windows), NO_ROWS)
-        proportion = self._is_proportion([one for one in windows if one is not None])
+    def counted(self, windows: Sequence[Performance]) -> Counted:
+        """What T windows say of it."""
+        y, n = np.zeros(len(windows)), np.zeros(len(windows))
         for at, one in enumerate(windows):
             if one is None or not one.count:
                 continue
-            if proportion:
-                hits, rows = self._proportion(one)
-                if rows > 0:
-                    y[at], n[at] = float(share_score(np.array(hits), np.array(rows))), rows
+            if self.is_proportion:
+                y[at], n[at] = self._proportion(one)
                 continue
             value, error = self._valued(one)
             if error > 0:
                 y[at], n[at] = value / self.unit, (self.unit / error) ** 2
-        return trusted(y[:, None], n[:, None])
+        return Counted([y], [n])
 
-    def _is_proportion(self, there: Sequence[Classification | Regression]) -> bool:
+    @property
+    def is_proportion(self) -> bool:
         """Whether the measure has a numerator and a denominator in whole rows."""
-        if self.measure not in _PROPORTIONS or not all(isinstance(one, Classification) for one in there):
-            return False
-        return self.measure == "accuracy" or self.positive is not None
+        return self.measure == "accuracy" or (self.measure in _DENOMINATORS and self.positive is not None)
 
     def _proportion(self, performance: Classification | Regression) -> tuple[float, float]:
         """How many rows are right, of how many that could be."""
@@ -135,7 +132,6 @@ class PerformanceSeries:
 
 _DENOMINATORS = {"precision": (True, False), "recall": (True, True), "specificity": (False, True)}
 """Of which rows a proportion is: those that are the positive class or are not, by label or by prediction."""
-_PROPORTIONS = ("accuracy", *_DENOMINATORS)
 
 
 def volume_series(weight: float) -> Series:
@@ -143,10 +139,9 @@ def volume_series(weight: float) -> Series:
     return Series(Role.VOLUME, "rows", "rows", SeriesKind.VOLUME, weight)
 
 
-def volumes(rows: Sequence[int]) -> Values:
-    """The logarithms of how many rows T windows have, shape (T, 1)."""
-    counts = np.array(rows, np.float64)[:, None]
-    return trusted(np.log(np.maximum(counts, 0.5)), counts)
+def volumes(rows: _Floats) -> Counted:
+    """The logarithms of how many rows T windows have, shape (T,)."""
+    return Counted([np.log(np.maximum(rows, 0.5))], [rows])
 
 
 def coverage_series(weight: float) -> Series:
@@ -157,9 +152,3 @@ def coverage_series(weight: float) -> Series:
 def segment_series(segment: Segment, weight: float) -> Series:
     """The series of the share of rows that are of a segment."""
     return Series(Role.VOLUME, "rows", "share", SeriesKind.SHARE, weight, segment=segment, is_share=True)
-
-
-def shares(counts: Sequence[int], rows: Sequence[int]) -> Values:
-    """The share scores of T windows, shape (T, 1)."""
-    k, n = np.array(counts, np.float64)[:, None], np.array(rows, np.float64)[:, None]
-    return trusted(share_score(np.minimum(k, n), n), n)

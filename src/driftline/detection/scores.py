@@ -99,29 +99,24 @@ def evidence(
     averaged, so that one window is not taken for many.
     """
     newest = recent[::-1][: max(lookbacks)]
+    fitting = [m for m in lookbacks if m <= len(newest)]
+    within = (np.arange(len(newest)) < np.array(fitting)[:, None]).astype(np.float64)
     score = np.array([one.score for one in newest])
     precision = np.array([one.precision for one in newest])
     square = precision**2
-    summed_precision, summed_square = precision.cumsum(axis=0), square.cumsum(axis=0)
-    summed_score = (precision * np.clip(score, -_CUT, _CUT)).cumsum(axis=0)
-    summed_day = (square * np.array([one.day_share for one in newest])).cumsum(axis=0)
-    summed_baseline = (square * np.array([one.baseline_share for one in newest])).cumsum(axis=0)
-    summed_residual = (square * np.array([one.residual for one in newest])).cumsum(axis=0)
+    summed = within @ precision
+    total = within @ square
+    day = within @ (square * np.array([one.day_share for one in newest])) / total
+    baseline = within @ (square * np.array([one.baseline_share for one in newest])) / total
+    shift = within @ (square * np.array([one.residual for one in newest])) / total
+    inflated = np.array([inflation(rho, m) for m in fitting])
+    variance = total * (1 + day * (inflated - 1)) + baseline * (summed**2 - total)
+    z = within @ (precision * np.clip(score, -_CUT, _CUT)) / np.sqrt(variance)
+    for row in np.flatnonzero(np.array(fitting) == 1):
+        z[row] = score[0]
     side = np.asarray(sides)
-    fitting = [m for m in lookbacks if m <= len(newest)]
-    log_chances, shifts = np.empty((len(fitting), len(rho))), np.empty((len(fitting), len(rho)))
-    for row, m in enumerate(fitting):
-        at, total = m - 1, summed_square[m - 1]
-        if m == 1:
-            z = score[0]
-        else:
-            day, baseline = summed_day[at] / total, summed_baseline[at] / total
-            together = summed_precision[at] ** 2 - total
-            z = summed_score[at] / np.sqrt(total * (1 + day * (inflation(rho, m) - 1)) + baseline * together)
-        directed = np.where(side == Side.BOTH, np.abs(z), side * z)
-        both = math.log(2) * (side == Side.BOTH)
-        log_chances[row] = np.minimum(log_normal_tail(directed) + both, 0.0)
-        shifts[row] = summed_residual[at] / total
-    best = np.argmin(log_chances, axis=0)
+    directed = np.where(side == Side.BOTH, np.abs(z), side * z)
+    best = np.argmax(directed, axis=0)  # which is the least probable, too
     places = np.arange(len(rho))
-    return Evidence(log_chances[best, places], np.array(fitting)[best], shifts[best, places])
+    log_chance = log_normal_tail(directed[best, places]) + math.log(2) * (side == Side.BOTH)
+    return Evidence(np.minimum(log_chance, 0.0), np.array(fitting)[best], shift[best, places])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,6 +93,23 @@ class Values(NamedTuple):
     n: _Floats
 
 
+class Counted(NamedTuple):
+    """What T windows say of some series, before it is scored: of each series its values, or of a share the rows that
+    have it, and the rows that it is of, each shape (T,).
+    """
+
+    y: list[_Floats]
+    n: list[_Floats]
+
+    def scored(self, series: Sequence[Series]) -> Values:
+        """The values of these series; where a value or its rows are not finite, nothing is said."""
+        y, n = np.array(self.y).T, np.array(self.n).T
+        shares = np.array([one.is_share for one in series], np.bool_)
+        y[:, shares] = share_score(y[:, shares], np.maximum(n[:, shares], NO_ROWS))
+        good = np.isfinite(y) & np.isfinite(n) & (n > NO_ROWS)
+        return Values(np.where(good, y, 0.0), np.where(good, n, NO_ROWS))
+
+
 def share_score(count: _Floats, rows: _Floats) -> _Floats:
     """The variance-stabilised score of shares, any shape, 0 to π: variance 1 / rows whatever the share is.
 
@@ -115,9 +133,3 @@ def share_of(score: float) -> float:
 def is_informative(n: _Floats) -> npt.NDArray[np.bool_]:
     """Whether windows say anything of series, by their effective rows, any shape."""
     return n >= _LEAST_ROWS
-
-
-def trusted(y: _Floats, n: _Floats) -> Values:
-    """The values, with no rows where a value or its rows are not finite: nothing is said there."""
-    good = np.isfinite(y) & np.isfinite(n) & (n > NO_ROWS)
-    return Values(np.where(good, y, 0.0), np.where(good, n, NO_ROWS))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TypeVar
 
 import numpy as np
@@ -18,11 +18,10 @@ from driftline.detection.measures import (
     coverage_series,
     default_measures,
     segment_series,
-    shares,
     volume_series,
     volumes,
 )
-from driftline.detection.series import NO_ROWS, Role, Series, SeriesKind, Values, share_score, trusted
+from driftline.detection.series import Counted, Role, Series, SeriesKind, Values
 from driftline.errors import UsageError
 from driftline.events import Segment
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn, Profile, WindowProfile
@@ -64,7 +63,7 @@ class ColumnSeries:
     shape: NumericSeries | CategoricalSeries | None
 
     def series(self) -> list[Series]:
-        """The series, in the order of `values`."""
+        """The series, in the order of `counted`."""
         inner = self.shape.series() if self.shape is not None else []
         scale = self.weight / (1 - _MISSING_WEIGHT) if self.part else self.weight
         found = [replace(one, weight=one.weight * scale) for one in inner]
@@ -74,21 +73,19 @@ class ColumnSeries:
             )
         return [replace(one, role=self.role, column=self.column, part=self.part) for one in found]
 
-    def values(self, windows: Sequence[Profile], *, gap: int | None = None) -> Values:
-        """The values in T windows, shape (T, series); with a ``gap`` these are the reference windows."""
+    def counted(self, windows: Sequence[Profile], *, gap: int | None = None) -> Counted:
+        """What T windows say of the series; with a ``gap`` these are the reference windows."""
         columns = [one.columns.get(self.column) for one in windows]
-        y, n = np.empty((len(windows), 0)), np.empty((len(windows), 0))
+        found = Counted([], [])
         if isinstance(self.shape, NumericSeries):
-            y, n = self.shape.values([_as(NumericColumn, one, self.part) for one in columns], gap=gap)
+            found = self.shape.counted([_as(NumericColumn, one, self.part) for one in columns], gap=gap)
         elif self.shape is not None:
-            y, n = self.shape.values([_as(CategoricalColumn, one, self.part) for one in columns], gap=gap)
+            found = self.shape.counted([_as(CategoricalColumn, one, self.part) for one in columns], gap=gap)
         if self.part:
-            return Values(y, n)
-        rows = np.array([one.rows for one in windows], np.float64)[:, None]
-        pairs = zip(columns, windows, strict=True)
-        k = np.array([_missing(column, profile.rows, self.shape) for column, profile in pairs])
-        missing = trusted(share_score(np.minimum(k[:, None], rows), rows), rows)
-        return Values(np.hstack([y, missing.y]), np.hstack([n, missing.n]))
+            return found
+        rows = np.array([one.rows for one in windows], np.float64)
+        there = np.array([_present(one, self.shape) for one in columns], np.float64)
+        return Counted([*found.y, np.maximum(rows - there, 0.0)], [*found.n, rows])
 
 
 def _as(kind: type[_Part], column: Column | None, part: str) -> _Part:
@@ -97,16 +94,11 @@ def _as(kind: type[_Part], column: Column | None, part: str) -> _Part:
     return there if isinstance(there, kind) else kind()
 
 
-def _missing(column: Column | None, rows: int, shape: NumericSeries | CategoricalSeries | None) -> int:
-    """Rows without a value: all of them where the column is gone or has become another type."""
-    if column is None:
-        return rows
+def _present(column: Column | None, shape: NumericSeries | CategoricalSeries | None) -> int:
+    """Rows with a value, an infinite one included: none where the column is gone or has become another type."""
     if isinstance(column, NumericColumn):
-        infinite = column.positive_infinite + column.negative_infinite
-        return column.absent - infinite if not isinstance(shape, CategoricalSeries) else rows
-    if isinstance(shape, NumericSeries):
-        return rows
-    return column.absent
+        return 0 if isinstance(shape, CategoricalSeries) else column.rows - column.missing - column.nan
+    return 0 if column is None or isinstance(shape, NumericSeries) else column.rows - column.missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,23 +110,27 @@ class SegmentSeries:
     performance: tuple[PerformanceSeries, ...]
 
     def series(self) -> list[Series]:
-        """The series, in the order of `values`."""
+        """The series, in the order of `counted`."""
         own = _SEGMENT_PERFORMANCE if self.performance else 0.0
         measures = [one.series(self.weight * own / len(self.performance)) for one in self.performance]
         return [segment_series(self.segment, self.weight * (1 - own)), *measures]
 
-    def values(self, windows: Sequence[Observed]) -> Values:
-        """The values in T windows, shape (T, series)."""
+    def counted(self, windows: Sequence[Observed]) -> Counted:
+        """What T windows say of the series."""
         own = [
             one.segments.columns.get(self.segment.column, {}).get(self.segment.value, SegmentProfile())
             for one in windows
         ]
-        share = shares([one.predictions for one in own], [one.profile.predictions for one in windows])
-        found = [share, *(one.values([segment.performance for segment in own]) for one in self.performance)]
-        return Values(np.hstack([one.y for one in found]), np.hstack([one.n for one in found]))
+        y = [np.array([one.predictions for one in own], np.float64)]
+        n = [np.array([one.profile.predictions for one in windows], np.float64)]
+        for measure in self.performance:
+            found = measure.counted([one.performance for one in own])
+            y += found.y
+            n += found.n
+        return Counted(y, n)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SeriesMap:
     """The series of a model, in order: features, outputs, label, performance, rows, coverage, then those of segments.
 
@@ -200,6 +196,7 @@ class SeriesMap:
             gap=gap_of(len(reference)),
         )
 
+    @cached_property
     def series(self) -> tuple[Series, ...]:
         """The J series, in the order of `values`."""
         found = [one for column in self.columns for one in column.series()]
@@ -225,16 +222,18 @@ class SeriesMap:
             Role.PREDICTION: [one.outputs for one in profiles],
             Role.LABEL: [one.labels for one in profiles],
         }
-        found = [one.values(by_role[one.role], gap=gap) for one in self.columns]
-        found += [one.values([profile.performance for profile in profiles]) for one in self.performance]
+        found = [one.counted(by_role[one.role], gap=gap) for one in self.columns]
+        found += [one.counted([profile.performance for profile in profiles]) for one in self.performance]
         if self.rows_weight:
-            rows = [one.predictions for one in profiles]
+            rows = np.array([one.predictions for one in profiles], np.float64)
             found.append(volumes(rows))
             if self.coverage:
-                found.append(shares([one.labelled for one in profiles], rows))
-        found += [one.values(windows) for one in self.segments]
-        empty = np.full((len(windows), 0), NO_ROWS)
-        return Values(np.hstack([empty, *(one.y for one in found)]), np.hstack([empty, *(one.n for one in found)]))
+                found.append(Counted([np.array([one.labelled for one in profiles], np.float64)], [rows]))
+        found += [one.counted(windows) for one in self.segments]
+        if not found:
+            return Values(np.empty((len(windows), 0)), np.empty((len(windows), 0)))
+        together = Counted([y for one in found for y in one.y], [n for one in found for n in one.n])
+        return together.scored(self.series)
 
 
 def _columns_of(windows: Sequence[Profile], role: Role, left_out: set[str]) -> list[ColumnSeries]:

@@ -3,6 +3,7 @@
 A `SeriesMap` of the reference windows turns stored profiles into values of series; a `Detector` folds over these.
 """
 
+from driftline.detection.cadence import Cadence
 from driftline.detection.detector import (
     LEAST_WINDOWS,
     Detector,
@@ -15,17 +16,23 @@ from driftline.detection.detector import (
     Use,
 )
 from driftline.detection.findings import Finding
+from driftline.detection.history import Accepted, Basis, HistoryWindow, Judged, Watched, judge_history
 from driftline.detection.series import Role, Series, SeriesKind, Values
 from driftline.detection.series_map import Observed, SeriesMap
 from driftline.detection.suspicion import SuspectedKind, Suspicion
 
 __all__ = [
     "LEAST_WINDOWS",
+    "Accepted",
+    "Basis",
+    "Cadence",
     "Detector",
     "DetectorState",
     "DetectorVerdict",
     "Episode",
     "Finding",
+    "HistoryWindow",
+    "Judged",
     "Observed",
     "Outcome",
     "Role",
@@ -38,4 +45,6 @@ __all__ = [
     "Suspicion",
     "Use",
     "Values",
+    "Watched",
+    "judge_history",
 ]

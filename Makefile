@@ -24,7 +24,7 @@ BUILT_FROM := pyproject.toml hatch_build.py src/driftline/sketches/kernel.c
 PEERS := evidently nannyml whylogs
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog bench soak chaos mlflow clean system-packages
+.PHONY: help demo test lint format lock changelog bench bench-detection soak chaos mlflow clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ changelog: .venv/dev.stamp ## show the next release's entry
 bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory beside peers (ARGS=--quick for a few minutes)
 	@$(COMPILE)
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-detection: .venv/dev.stamp ## measure the detector: false alarms, delays, speed (ARGS="--quick --only realistic")
+	@$(BIN)/python -m benchmarks.detection.bench $(ARGS)
 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
 	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)

@@ -1,0 +1,145 @@
+"""Measures the detector: false alarms a year without a change, windows until a change is seen, and its speed.
+
+python -m benchmarks.detection.bench [--quick] [--streams N] [--only TEXT] [--part alarms|delays|speed]
+
+A quick run has four streams of 1,000 rows; the whole takes about an hour of one core. Seeds are 500 and up without a
+change, 600 and up with one: nothing is tuned on these. The exit code is 1 where a target is missed beyond noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from time import process_time
+
+from benchmarks.detection.evaluate import CADENCE, delays, driftline, false_alarms
+from benchmarks.detection.streams import (
+    CHANGES,
+    DAY_EFFECTS,
+    IID,
+    REALISTIC,
+    Change,
+    Scenario,
+    Stream,
+    make_stream,
+    windows,
+)
+from benchmarks.detection.targets import ALARMS, FOUND
+from driftline.detection import Basis
+
+CALM_SEEDS, CHANGED_SEEDS = 500, 600
+AFTER, FOLLOWED = 30, 72
+PARTS = ("alarms", "delays", "speed")
+_QUICK_CHANGES = ("mean 0.5", "mean 1", "scale 1.5", "cat_move 0.15", "new_cat 0.02", "missing 0.1")
+
+
+_say = partial(print, file=sys.stdout, flush=True)
+
+
+def scenarios(*, quick: bool) -> Iterator[tuple[str, Scenario]]:
+    """The scenarios by the names that they have in tables."""
+    if quick:
+        yield from ((one.name, one) for one in (REALISTIC, IID))
+        return
+    yield from (
+        (one.name, replace(one, rows=rows)) for one in (IID, DAY_EFFECTS, REALISTIC) for rows in (100, 1_000, 10_000)
+    )
+    yield from ((f"realistic reference={count}", replace(REALISTIC, reference=count)) for count in (7, 14, 56))
+    yield "realistic annual=0.5", replace(REALISTIC, annual=0.5)
+    yield "realistic holidays=3%", replace(REALISTIC, holidays=0.03)
+    yield "realistic 4 columns", replace(REALISTIC, columns=4)
+
+
+def changes(*, quick: bool) -> Iterator[tuple[Change, int]]:
+    """The changes, and the rows of the windows that they come in."""
+    for rows in (1_000,) if quick else (1_000, 10_000, 100):
+        yield from ((one, rows) for one in CHANGES if not quick or one.label in _QUICK_CHANGES)
+
+
+def measure_alarms(streams: int, only: str, *, quick: bool) -> bool:
+    """Print a table of false alarms; whether all are within their targets."""
+    good = True
+    _say("| without a change | rows | alarms a year (s.e.) | most | notified a year | days in alarm | target |")
+    _say("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, scenario in scenarios(quick=quick):
+        if only not in name:
+            continue
+        found = false_alarms(driftline, (make_stream(scenario, CALM_SEEDS + i) for i in range(streams)))
+        mean, error, target = found.alarms.mean(), found.standard_error, ALARMS[name, scenario.rows]
+        missed = mean - 2 * (0 if math.isnan(error) else error) > target
+        good &= not missed
+        _say(
+            f"| {name} | {scenario.rows:,} | {mean:.1f} ({error:.1f}) | {found.alarms.max():.0f} | "
+            f"{found.notifications.mean():.1f} | {found.windows.mean():.1f} | {target:.1f}{' MISSED' * missed} |"
+        )
+    return good
+
+
+def measure_delays(streams: int, only: str, *, quick: bool) -> bool:
+    """Print a table of delays; whether all changes are found as often as their targets say, one stream less."""
+    good = True
+    _say("| change | rows | found within 1/3/7/28 windows | named first | not judged | target |")
+    _say("| --- | --- | --- | --- | --- | --- |")
+    for change, rows in changes(quick=quick):
+        if only not in change.label:
+            continue
+        scenario = replace(REALISTIC, rows=rows)
+        found = delays(driftline, [_changed(scenario, CHANGED_SEEDS + i, change) for i in range(streams)])
+        share, within = FOUND.get((change.label, rows), (0.0, 28))
+        missed = found.within(within) < share - 1 / streams
+        good &= not missed
+        shares = "/".join(f"{100 * found.within(count):.0f}" for count in (1, 3, 7, 28))
+        _say(
+            f"| {change.label} | {rows:,} | {shares} % | {100 * found.named_first:.0f} % | {found.skipped} | "
+            f"{100 * share:.0f} % within {within}{' MISSED' * missed} |"
+        )
+    return good
+
+
+def _changed(scenario: Scenario, seed: int, change: Change) -> Stream:
+    return make_stream(scenario, seed, change, after=AFTER, windows=FOLLOWED)
+
+
+def measure_speed() -> bool:
+    """Print the processor time of 365 windows of 100 columns, and of one more; whether both are within targets."""
+    stream = make_stream(replace(REALISTIC, columns=100), CALM_SEEDS)
+    history = windows(stream)
+    reference, rest = history[: stream.reference], history[stream.reference :]
+    began = process_time()
+    basis = Basis.of(reference, CADENCE)
+    state, _ = basis.detector.fold(basis.start(reference), basis.windows(rest))
+    year = process_time() - began
+    began = process_time()
+    for one in rest[:20]:
+        basis.detector.step(state, *basis.windows([replace(one, window=rest[-1].window)]))
+    single = (process_time() - began) / 20
+    _say(f"365 windows of 100 columns ({len(basis.map.series)} series): {year:.1f} s of processor time, target 5 s")
+    _say(f"one more window: {1000 * single:.0f} ms, target 20 ms")
+    return year <= 5 and single <= 0.02
+
+
+def main() -> int:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few streams of 1,000 rows")
+    parser.add_argument("--streams", type=int, help="streams a line; 20 for alarms and 12 for delays, 4 if quick")
+    parser.add_argument("--only", default="", help="lines whose name has this text")
+    parser.add_argument("--part", choices=PARTS, action="append", help="all parts without it")
+    asked = parser.parse_args()
+    parts, good = asked.part or PARTS, True
+    if "speed" in parts:
+        good &= measure_speed()
+    if "alarms" in parts:
+        good &= measure_alarms(asked.streams or (4 if asked.quick else 20), asked.only, quick=asked.quick)
+    if "delays" in parts:
+        good &= measure_delays(asked.streams or (4 if asked.quick else 12), asked.only, quick=asked.quick)
+    _say("all targets reached" if good else "targets MISSED")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import log_ndtr
 
 from benchmarks.detection import oracle
 from benchmarks.detection.streams import DAY_EFFECTS, IID, REALISTIC, Change, Scenario, Stream, make_stream, windows
@@ -129,8 +130,6 @@ def test_without_correlation_and_doubt_a_lookback_is_the_sum_over_the_root(m: in
     score = np.random.default_rng(seed).standard_normal((28, 1))
     recent = [WindowScores(one, np.full(1, 2.0), np.zeros(1), np.zeros(1), one / 2) for one in score]
     found = evidence(recent, np.zeros(1), [Side.RISE], [m])
-    from scipy.special import log_ndtr
-
     assert found.log_chance[0] == pytest.approx(log_ndtr(-score[-m:].sum() / np.sqrt(m)), rel=1e-9)
     assert found.shift[0] == pytest.approx(score[-m:].mean() / 2)
 
@@ -242,8 +241,8 @@ def test_it_says_that_the_season_is_not_learnt_yet() -> None:
 
 
 def test_weeks_have_no_season() -> None:
-    detector = simple(period=1)
-    state, rng = calm(detector)
+    detector, rng = simple(period=1), np.random.default_rng(1)
+    weeks = [replace(drawn(rng, at), slot=0) for at in range(35)]
+    state = detector.start(weeks[:28])
     assert not state.baseline.season.any()
-    weekly = [replace(one, slot=0) for one in (drawn(rng, day) for day in range(28, 35))]
-    assert {one.outcome for one in detector.fold(state, weekly)[1]} == {Outcome.OK}
+    assert {one.outcome for one in detector.fold(state, weeks[28:])[1]} == {Outcome.OK}

@@ -28,7 +28,7 @@ from driftline.detection.faults import gross_faults
 from driftline.detection.series import Values
 from driftline.detection.series_map import Observed, SeriesMap
 from driftline.detection.suspicion import suspect
-from driftline.errors import UsageError
+from driftline.errors import MergeError, UsageError
 from driftline.events import Window
 from driftline.profiles.naive import Naive
 
@@ -155,11 +155,17 @@ class _Course:
         )
 
     def _learn(self, window: HistoryWindow) -> None:
-        """Fix the series again where there are enough windows for it, and no alarm is open."""
+        """Fix the series again where there are enough windows for it, and no alarm is open.
+
+        A window whose columns are of other types than those before it is none of the reference.
+        """
         if len(self.seen) >= self.reference_windows or window.use is not Use.LEARN:
             return
+        try:
+            self.known = self.known.merge(window.observed)
+        except MergeError:
+            return
         self.seen.append(window)
-        self.known = self.known.merge(window.observed)
         fixed_at = {*_FIXED_AT, self.reference_windows}
         if len(self.seen) in fixed_at and (self.state is None or self.state.episode is None):
             self.start(self.seen)

@@ -70,7 +70,7 @@ def measure_alarms(streams: int, only: str, *, quick: bool) -> bool:
             continue
         found = false_alarms(driftline, (make_stream(scenario, CALM_SEEDS + i) for i in range(streams)))
         mean, error, target = found.alarms.mean(), found.standard_error, ALARMS[name, scenario.rows]
-        missed = mean - 2 * (0 if math.isnan(error) else error) > target
+        missed = bool(mean - 2 * (0 if math.isnan(error) else error) > target)
         good &= not missed
         _say(
             f"| {name} | {scenario.rows:,} | {mean:.1f} ({error:.1f}) | {found.alarms.max():.0f} | "
@@ -90,7 +90,7 @@ def measure_delays(streams: int, only: str, *, quick: bool) -> bool:
         scenario = replace(REALISTIC, rows=rows)
         found = delays(driftline, [_changed(scenario, CHANGED_SEEDS + i, change) for i in range(streams)])
         share, within = FOUND.get((change.label, rows), (0.0, 28))
-        missed = found.within(within) < share - 1 / streams
+        missed = bool(found.within(within) < share - 1 / streams)
         good &= not missed
         shares = "/".join(f"{100 * found.within(count):.0f}" for count in (1, 3, 7, 28))
         _say(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ def gap_of(windows: int) -> int:
     return GAP if windows >= _GAP_FROM else windows // 4
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class NumericSeries:
     """Series of a numeric column: location, scale, skew, shares of atoms, and the share outside the reference's range.
 
@@ -140,12 +140,12 @@ class NumericSeries:
         there = ~known
         return flat.total(there & ((place == 0) | (place == len(self.cells)))) if there.any() else 0 * flat.rows
 
-    @property
+    @cached_property
     def _closed(self) -> npt.NDArray[np.int64]:
         """The cells, and behind them one that there is not."""
         return np.append(self.cells.astype(np.int64), -1)
 
-    @property
+    @cached_property
     def _closed_scores(self) -> _Floats:
         return np.append(self.scores, 0.0)
 

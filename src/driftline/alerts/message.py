@@ -13,7 +13,7 @@ import msgspec
 from driftline.events import Segment, Slice
 from driftline.rules import Severity
 from driftline.rules.findings import Findings
-from driftline.rules.topic import STALENESS
+from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text import visible
 from driftline.text.durations import lengths
 from driftline.text.moments import span
@@ -253,7 +253,7 @@ def over_text(alerts: Sequence[AlertView]) -> str:
         said, where = told(alert), span(alert.span.start, alert.span.end, alert.timezone)
         name = f"{alert.model}: {alert.name}" if len(alerts) == 1 else alert.name
         number = f"{alert.measure} {said.value}{said.interval}, threshold {said.threshold}"
-        if alert.measure == STALENESS:
+        if alert.measure in (STALENESS, CHANCE):
             [number] = number_lines(alert)
         lines.append(visible(f"{name} ({alert.severity}): {where}: {number}"))
     if len(alerts) > MOST_LINES:
@@ -352,6 +352,8 @@ def number_lines(alert: AlertView) -> list[str]:
     said, latest = told(alert), alert.latest
     if alert.measure == STALENESS:
         return [f"no event for {said.value}, threshold {said.threshold}"]
+    if alert.measure == CHANCE:
+        return [f"by chance {said.value} times in a budget's period; an alarm is below {said.threshold}"]
     first = f"{alert.measure} {said.value}{said.interval}{said.bound}, n = {alert.n}"
     if latest is None:
         return [f"{first}, threshold {said.threshold}"]

@@ -19,6 +19,7 @@ from driftline.errors import ConfigError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mistakes are answered at once
     from driftline.checks.report import Report
+    from driftline.monitoring.options import ModelConfig
     from driftline.statistics import EffectThresholds
 
 
@@ -111,9 +112,9 @@ def command(
     settings = _configured(config, model)
     given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors, settings)}
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
-    with _progress("comparing") as progress, warnings.catch_warnings():
+    with progress("comparing") as told, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about what is none of the user's code
-        report = check(reference, current, progress=progress, **settings)
+        report = check(reference, current, progress=told, **settings)
     if html is not None:
         try:
             report.to_html(html)
@@ -176,12 +177,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         return {}
     from driftline.config.load import load
 
-    models = load(path).models
-    if name is None and len(models) != 1:
-        raise ConfigError(f"has {len(models)} models ({', '.join(models)}); name one with --model", path=path)
-    if name is not None and name not in models:
-        raise UnknownNameError("model", name, models)
-    model = models[name or next(iter(models))]
+    model = chosen(load(path).models, name, path)
     columns = model.columns
     return {
         "task": model.task,
@@ -204,8 +200,17 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
     }
 
 
+def chosen(models: Mapping[str, ModelConfig], name: str | None, path: Path) -> ModelConfig:
+    """The model that is named, or the only one of a configuration."""
+    if name is None and len(models) != 1:
+        raise ConfigError(f"has {len(models)} models ({', '.join(models)}); name one with --model", path=path)
+    if name is not None and name not in models:
+        raise UnknownNameError("model", name, models)
+    return models[name or next(iter(models))]
+
+
 @contextlib.contextmanager
-def _progress(words: str) -> Iterator[Callable[[float], None] | None]:
+def progress(words: str) -> Iterator[Callable[[float], None] | None]:
     """A bar on stderr where somebody is looking."""
     if not sys.stderr.isatty():
         yield None

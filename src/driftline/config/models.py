@@ -16,6 +16,7 @@ from driftline.errors import UsageError, did_you_mean
 from driftline.events import MISSING_TEXTS, Segment, Task, WindowSpec, class_name
 from driftline.monitoring.options import (
     LEAST_COVERAGE,
+    Budget,
     ColumnsSection,
     LabelsConfig,
     LabelsSection,
@@ -25,6 +26,7 @@ from driftline.monitoring.options import (
 from driftline.profiles import Columns
 from driftline.profiles.times import checked_time_format
 from driftline.rules import Rule
+from driftline.rules.backtest import BUDGET
 from driftline.rules.rule import MEASURE_NAME
 from driftline.rules.topic import OF_FEATURES, feature_measure, rests_on_labels
 from driftline.sources.functions import is_file
@@ -53,6 +55,8 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         floors=check.checked(
             (*key, "alerts", "floors"), lambda: EffectThresholds(**msgspec.structs.asdict(section.alerts.floors))
         ),
+        budget=check.checked((*key, "alerts", "budget"), lambda: Budget.parse(section.alerts.budget)),
+        budget_severity=section.alerts.severity,
         stale_after=check.optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
     )
 
@@ -147,6 +151,10 @@ def _rules(check: Checker, key: Key, model: ModelSection) -> tuple[Rule, ...]:
         if not section.name.isprintable() or section.name != section.name.strip():
             reason = f"came {shown(section.name)}; allowed is a text that can be seen, without spaces around it"
             raise check.error((*at, "name"), reason)
+        if section.name == BUDGET:
+            raise check.error(
+                (*at, "name"), f"{BUDGET!r} is what the detector's alerts are called; name yours otherwise"
+            )
         if section.name in [rule.name for rule in found]:
             raise check.error((*at, "name"), f"{shown(section.name)} came before; name it apart")
         _check_measure(check, (*at, "measure"), section.measure, model)

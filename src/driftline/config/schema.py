@@ -54,7 +54,6 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 NOT_YET: Mapping[type, tuple[str, ...]] = {
     ReferenceSection: ("first", "rolling"),
-    AlertsSection: ("budget",),
 }
 """Keys of the design that this release does not have, by the section that they will stand in."""
 

@@ -10,7 +10,9 @@ from datetime import datetime
 import msgspec
 
 from driftline.events import WHOLE, Slice, Window
+from driftline.monitoring.budget import findings_of_detail, names_in, title_of
 from driftline.monitoring.model import forget_rules
+from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.reach import OUTDATED, History, is_outdated
 from driftline.monitoring.summary import DriftView, WindowSummary
 from driftline.rules import (
@@ -27,6 +29,7 @@ from driftline.rules import (
     reconcile,
 )
 from driftline.rules import State as VerdictState
+from driftline.rules.backtest import BUDGET, Detail
 from driftline.rules.findings import ColumnFinding, Findings, findings_of
 from driftline.rules.topic import rests_on_labels
 from driftline.store.alerts import AlertRow, TransitionRow
@@ -127,7 +130,44 @@ def _apply(work: Work, row: AlertRow, rule: Rule, now: datetime, why: str) -> Al
 
 
 def _as_configured(row: AlertRow, rule: Rule) -> AlertRow:
-    return replace(row, severity=rule.severity.value, threshold=rule.threshold, title=row.slice.titled(rule.title))
+    title = row.title if rule.name == BUDGET else row.slice.titled(rule.title)
+    return replace(row, severity=rule.severity.value, threshold=rule.threshold, title=title)
+
+
+def tell_more(model: str, work: Work, now: datetime) -> list[AlertEvent]:
+    """Say what the detector has found since its alert fired, of columns and measures that it has not named yet.
+
+    An alert that stays open for months must not swallow a later fault.
+    """
+    events = []
+    for row in work.alerts.find(model, rule=BUDGET, status=Status.FIRING.value):
+        known = msgspec.json.decode(row.findings, type=Findings | None) or Findings((), (), (), ())
+        found = [one for one in _details(work, model, row) if set(names_in(one)) - {*known.named}]
+        if not found:
+            continue
+        newest = found[-1]
+        named = tuple(dict.fromkeys((*known.named, *(name for one in found for name in names_in(one)))))
+        more = [name for name in named if name not in known.named]
+        said = findings_of_detail(newest)
+        changed = tuple(dict.fromkeys((*known.inputs_changed, *said.inputs_changed)))
+        findings = replace(said, inputs_changed=changed, named=named)
+        alert = replace(row, findings=msgspec.json.encode(findings), title=title_of(newest))
+        reason = f"it is also about {', '.join(more)}"
+        work.alerts.put(alert)
+        work.alerts.add_transition(TransitionRow(row.id, now, ChangeKind.CHANGED.value, reason))
+        events.append(AlertEvent(ChangeKind.CHANGED, alert, reason, before=row))
+    return events
+
+
+def _details(work: Work, model: str, row: AlertRow) -> list[Detail]:
+    """What the detector found in the windows of an alert after the one that it fired on, in order of time."""
+    rows = [one for one in work.detections.after(model, row.window_start) if one.start < row.last_end]
+    return [msgspec.msgpack.decode(one.said, type=Detail) for one in rows if one.said is not None]
+
+
+def names_of_rules(config: ModelConfig) -> set[str]:
+    """The rules that can have alerts of a model: people's own, and the detector's where it has a budget."""
+    return {*(rule.name for rule in config.rules), *([] if config.budget is None else [BUDGET])}
 
 
 def end_orphans(work: Work, known: Mapping[str, Set[str]], now: datetime) -> list[AlertEvent]:
@@ -158,6 +198,10 @@ def _as_stored(row: AlertRow) -> StoredAlert:
 
 
 def _new_alert(model: str, work: Work, span: AlertSpan, now: datetime, slice: Slice) -> AlertRow:
+    if span.rule.name == BUDGET:
+        row = work.detections.at(model, span.fired.start)
+        detail = Detail(None, ()) if row is None or row.said is None else msgspec.msgpack.decode(row.said, type=Detail)
+        return fired_alert(model, span, findings_of_detail(detail), title_of(detail), now)
     summary = work.summaries.get(model, span.fired.start, slice)
     findings = explain(msgspec.msgpack.decode(summary, type=WindowSummary), span.rule) if summary is not None else None
     return fired_alert(model, span, findings, slice.titled(span.rule.title), now, slice=slice)

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import msgspec
-import polars as pl
 
-from driftline.events import Label, Prediction, Window, WindowSpec
+from driftline.events import Label, Prediction, Window
 from driftline.monitoring.model import MonitoredModel
-from driftline.monitoring.segments import Profiled, decoded_segments, profile, window_row
+from driftline.monitoring.segments import Profiled, by_window, decoded_segments, profile, window_row
 from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
 from driftline.store.inbox import InboxRow, done
@@ -153,15 +152,6 @@ def profile_predictions(model: MonitoredModel, predictions: Sequence[Prediction]
     return {
         key: profile(part, model.schema, model.reference) for key, part in by_window(frame, model.config.window).items()
     }
-
-
-def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], pl.DataFrame]:
-    """Split canonical rows with ``time`` and ``version`` into windows and versions."""
-    times = rows["time"].to_list()
-    parts = rows.with_columns(pl.Series("start", spec.starts_of(times), dtype=pl.Datetime("us", "UTC"))).partition_by(
-        "start", "version", as_dict=True, include_key=False, maintain_order=True
-    )
-    return {(spec.window_of(start), version): part for (start, version), part in parts.items()}
 
 
 def _merge_into_window(work: Work, model: MonitoredModel, window: Window, version: str, profiled: Profiled) -> None:

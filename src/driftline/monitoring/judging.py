@@ -1,4 +1,4 @@
-"""Judges windows: brings their labelled part up to date with the log, and applies the rules.
+"""Judges stored windows: brings their labelled part up to date with the log, assesses them, and moves the alerts.
 
 Everything here can be repeated, and is: a late or corrected label opens its window again, and what the rules say of the
 whole history then decides which alerts stand (`driftline.monitoring.alerting`).
@@ -14,23 +14,23 @@ from functools import reduce
 import msgspec
 import polars as pl
 
-from driftline.events import ALL_VERSIONS, WHOLE, Slice, Window
+from driftline.events import WHOLE, Slice, Window
 from driftline.monitoring.agreement import known_marks
-from driftline.monitoring.alerting import AlertEvent, move_alerts
+from driftline.monitoring.alerting import AlertEvent, move_alerts, tell_more
+from driftline.monitoring.assess import assess, sliced, stage_of
+from driftline.monitoring.budget import rule_of
+from driftline.monitoring.detecting import detect, judgement_of, store_detected
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.own import own_measures
 from driftline.monitoring.reach import History
 from driftline.monitoring.segments import Profiled, decoded_segments, encoded_segments
-from driftline.monitoring.summary import Stage, WindowSummary, if_enough, summarize, summarize_segment, with_own
+from driftline.monitoring.summary import Stage, WindowSummary
 from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.segments import SegmentProfile, SegmentProfiles, profile_segments
-from driftline.rules import Rule, Status, Verdict, WindowFacts, interval_confidence, judge, measured, verdict_on
 from driftline.rules import State as VerdictState
-from driftline.rules.topic import needs_labels
+from driftline.rules import Status
 from driftline.sketches import decode, encode
-from driftline.sources.own import Replicates
-from driftline.statistics import Measure
 from driftline.store.counters import JUDGED_AT, VERDICTS
 from driftline.store.judgements import Judgement
 from driftline.store.log import Table
@@ -86,7 +86,8 @@ def judge_windows(
             return []
         due = read.windows.starts_to_assess(model.name, stored.watermark)
         rows = [read.windows.at(model.name, start) for start in due]
-    assessments = [_assess(model, versions, stored.watermark, now) for versions in rows]
+        detected = detect(model, read, due, stored) if due else None
+    assessments = [_judge(model, versions, stored.watermark, now) for versions in rows]
     if not assessments:
         return []
     events: list[AlertEvent] = []
@@ -106,7 +107,12 @@ def judge_windows(
                 since = changed[rule.name, slice] if why is None else None
                 events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
         events += _end_rowless(model, work, now)
-        if stored_anew := sum(one.stored for one in found):
+        moved = store_detected(model, work, detected, stored.watermark, now) if detected is not None else set()
+        if moved:
+            events += move_alerts(model.name, work, rule_of(model.config), now, changed=sorted(moved))
+            told = {event.alert.id for event in events}
+            events += [event for event in tell_more(model.name, work, now) if event.alert.id not in told]
+        if stored_anew := sum(one.stored for one in found) + len(moved):
             work.counters.add(model.name, VERDICTS, "", stored_anew)
             work.counters.note(model.name, JUDGED_AT, now)
         judged(sum(one.first for one in found))
@@ -131,21 +137,9 @@ def _no_longer(model: MonitoredModel, slice: Slice) -> str | None:
     return f"{slice.segment.column} is no longer one of `columns.segments`"
 
 
-def stage_of(window: Window, rows: Sequence[WindowRow], watermark: datetime, model: MonitoredModel) -> Stage:
-    """Return how far a window has come, by event time: the newest moment that any event of the model speaks of."""
-    if watermark < window.end:
-        return "open"
-    complete = sum(row.labelled for row in rows) >= sum(row.predictions for row in rows)
-    overdue = watermark >= window.end + model.config.labels.expected_within
-    return "judged" if complete or overdue else "waiting for labels"
-
-
 @dataclass(frozen=True, slots=True)
-class _Assessment:
-    """What is to be stored of a window: summaries by slice, and what the rules that are ``due`` say of them.
-
-    ``again_at`` is the watermark at which there is more to say of it, None where all is said.
-    """
+class _Judged:
+    """What is to be stored of a window. ``again_at`` is the watermark at which there is more to say of it, or None."""
 
     start: datetime
     again_at: datetime | None
@@ -154,85 +148,20 @@ class _Assessment:
     judgements: Sequence[Judgement]
 
 
-def _assess(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetime, now: datetime) -> _Assessment:
+def _judge(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetime, now: datetime) -> _Judged:
     window = rows[0].window
-    stage = stage_of(window, rows, watermark, model)
+    stage = stage_of(window, rows, watermark, model.config)
     profiles = _profiles_of(rows)
-    whole = profiles[WHOLE]
-    own = own_measures(model, window, [row.version for row in rows], whole.labelled) if stage == "judged" else {}
-    summaries = _summaries_of(model, window, stage, profiles, own)
-    due = [] if stage == "open" else [r for r in model.config.rules if stage == "judged" or not needs_labels(r.measure)]
-    facts = {slice: rule_facts(model, profile, summaries[slice]) for slice, profile in profiles.items()}
-    facts[WHOLE] = replace(facts[WHOLE], own=own)
-    judgements = [
-        _judgement(model.name, window, slice, _verdict(model, rule, known, summaries[slice]), now)
-        for rule in due
-        for slice, known in facts.items()
-        if rule.judges(slice)
-    ]
-    names = [rule.name for rule in due]
-    return _Assessment(window.start, _again_at(window, stage, model), summaries, names, judgements)
+    labelled = profiles[WHOLE].labelled
+    own = own_measures(model, window, [row.version for row in rows], labelled) if stage == "judged" else {}
+    found = assess(model, window, stage, profiles, own)
+    judgements = [judgement_of(model.name, window, slice, verdict, now) for slice, verdict in found.verdicts]
+    return _Judged(window.start, _again_at(window, stage, model), found.summaries, found.due, judgements)
 
 
 def _profiles_of(rows: Sequence[WindowRow]) -> dict[Slice, WindowProfile | SegmentProfile]:
-    """Return the profiles of all rows of a window, of each version, and of each segment of all versions together."""
-    versions = {Slice(row.version): decode(row.profile, WindowProfile) for row in rows}
     segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
-    return {
-        WHOLE: reduce(WindowProfile.merge, versions.values()),
-        **versions,
-        **{Slice(segment=segment): profile for segment, profile in segments.by_segment().items()},
-    }
-
-
-def _summaries_of(
-    model: MonitoredModel,
-    window: Window,
-    stage: Stage,
-    profiles: Mapping[Slice, WindowProfile | SegmentProfile],
-    own: Mapping[str, Replicates],
-) -> dict[Slice, WindowSummary]:
-    more = [rule.measure for rule in model.config.rules]
-    months, positive = model.config.window.months_of(window), model.schema.positive
-    found: dict[Slice, WindowSummary] = {}
-    only = sum(slice.version is not None for slice in profiles) == 1  # one version is all there is
-    for slice, profile in profiles.items():
-        if isinstance(profile, SegmentProfile):
-            found[slice] = summarize_segment(
-                window,
-                slice,
-                stage,
-                profile,
-                positive=positive,
-                least=model.config.floors.rows,
-                naive=model.reference.naive,
-                more=more,
-            )
-        elif only and slice.version is not None:
-            found[slice] = msgspec.structs.replace(found[WHOLE], version=slice.version)
-        else:
-            found[slice] = summarize(
-                window,
-                slice.version if slice.version is not None else ALL_VERSIONS,
-                stage,
-                profile,
-                model.reference,
-                months=months,
-                positive=positive,
-                floors=model.config.floors,
-                more=more,
-            )
-            if slice == WHOLE:
-                found[slice] = with_own(found[slice], own)
-    return found
-
-
-def _verdict(model: MonitoredModel, rule: Rule, facts: WindowFacts, summary: WindowSummary) -> Verdict:
-    shown = _shown(rule, summary)
-    if isinstance(facts.profile, WindowProfile):
-        return verdict_on(rule, facts, shown=shown)
-    measure = measured(rule.measure, facts, confidence=interval_confidence(rule))
-    return judge(rule, if_enough(measure, facts.profile, model.config.floors.rows), facts.coverage, shown=shown)
+    return sliced({row.version: decode(row.profile, WindowProfile) for row in rows}, segments)
 
 
 def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime | None:
@@ -256,7 +185,7 @@ class _Stored:
     first: bool
 
 
-def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
+def _store(model: str, work: Work, assessment: _Judged) -> _Stored:
     """Store an assessment."""
     for slice, summary in assessment.summaries.items():
         work.summaries.put(model, assessment.start, slice, _summary.encode(summary))
@@ -282,45 +211,3 @@ def _store(model: str, work: Work, assessment: _Assessment) -> _Stored:
             changed.add(key)
             stored += 1
     return _Stored(assessment.start, stored, changed, first)
-
-
-def rule_facts(model: MonitoredModel, profile: WindowProfile | SegmentProfile, summary: WindowSummary) -> WindowFacts:
-    """Return what the profile and the summary of one window, or of a segment of it, show, as far as rules ask."""
-    return WindowFacts(
-        profile,
-        features=summary.drift,
-        prediction=summary.prediction_drift,
-        label=summary.label_drift,
-        positive=model.schema.positive,
-        chance=model.config.floors.chance,
-        naive=model.reference.naive,
-    )
-
-
-def _shown(rule: Rule, summary: WindowSummary) -> Measure | None:
-    """Return the measure that a rule speaks of as the window shows it, with its 95 % interval;
-    None where that has none.
-    """
-    view = summary.coverage if rule.measure == "label_coverage" else summary.performance.get(rule.measure)
-    return None if view is None else Measure(rule.measure, view.value, view.low, view.high, view.n)
-
-
-def _judgement(model: str, window: Window, slice: Slice, verdict: Verdict, now: datetime) -> Judgement:
-    return Judgement(
-        model=model,
-        rule=verdict.rule,
-        window_start=window.start,
-        window_end=window.end,
-        judged_at=now,
-        state=verdict.state.value,
-        value=verdict.value,
-        low=verdict.low,
-        high=verdict.high,
-        n=verdict.n,
-        threshold=verdict.threshold,
-        reason=verdict.reason,
-        current=True,
-        bound=verdict.bound,
-        confidence=verdict.confidence,
-        slice=slice,
-    )

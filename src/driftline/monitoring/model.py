@@ -12,12 +12,16 @@ import polars as pl
 
 from driftline.errors import ConfigError, DataError, UnknownNameError, UsageError
 from driftline.events import Schema, Task
+from driftline.monitoring.budget import reference_days
+from driftline.monitoring.detecting import detector_fingerprint, learnt_from_reference
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.segments import with_segments
+from driftline.monitoring.setup import ModelSetup
 from driftline.profiles import Columns, Reference, canonical, infer_schema
 from driftline.profiles.parts import are_dates
 from driftline.profiles.reading import read_alone
 from driftline.rules import Rule
+from driftline.rules.backtest import BUDGET
 from driftline.rules.rule import difference
 from driftline.rules.topic import Topic, feature_measure, topic_of
 from driftline.sketches import decode, encode
@@ -31,12 +35,9 @@ from driftline.store.windows import KNOWN_WINDOWS
 
 
 @dataclass(frozen=True, slots=True)
-class MonitoredModel:
+class MonitoredModel(ModelSetup):
     """A model with all that is needed to process its events and to judge its windows."""
 
-    config: ModelConfig
-    schema: Schema
-    reference: Reference
     log: EventLog
     rebuild: bool
     """Whether what the profiles depend on has changed since they were stored: they must come from the log anew."""
@@ -46,11 +47,6 @@ class MonitoredModel:
 
     behind: bool = False
     """Whether the log is newer than the state, which must recall what it knows from there; see `agreement`."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.config.name
 
 
 def open_models(configs: Mapping[str, ModelConfig], storage: Path, state: State) -> dict[str, MonitoredModel]:
@@ -79,10 +75,14 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
     fingerprint, rules = _fingerprint(config), _rules(config)
     with state.read() as read:
         stored, counted = read.models.get(config.name), (KNOWN_WINDOWS, "") in read.counters.of(config.name)
-    if stored is not None and stored.fingerprint == fingerprint:
+        detector = read.detections.detector(config.name)
+    learnt = detector_fingerprint(config, fingerprint)
+    learns = config.budget is not None and (detector is None or detector.fingerprint != learnt)
+    rows: pl.DataFrame | None = None
+    if stored is not None and stored.fingerprint == fingerprint and not learns:
         schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
     else:
-        schema, reference = _read_reference(config)
+        schema, reference, rows = read_reference(config)
     _require_features(config, schema)
     rebuild = stored is not None and stored.fingerprint != fingerprint
     if stored is None or rebuild or stored.rules != rules:
@@ -100,7 +100,14 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
                     log_marks=stored.log_marks if stored is not None else msgspec.msgpack.encode({}),
                 )
             )
-            work.judgements.retire_others(config.name, [rule.name for rule in config.rules])
+            built_in = [] if config.budget is None else [BUDGET]
+            work.judgements.retire_others(config.name, [*(rule.name for rule in config.rules), *built_in])
+            work.windows.unsettle_all(config.name)
+    if learns and rows is not None and config.budget is not None:
+        setup = ModelSetup(config, schema, reference)
+        days = reference_days(setup, rows)
+        with state.work() as work:
+            work.detections.put_detector(learnt_from_reference(setup, config.budget, days, learnt))
             work.windows.unsettle_all(config.name)
     if not counted:  # new, or of a release that counted them each time
         with state.work() as work:
@@ -169,9 +176,13 @@ def _rule_changes(config: ModelConfig, stored: ModelRow | None) -> dict[str, str
     return found or dict.fromkeys((rule.name for rule in config.rules), "")
 
 
-def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
+def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame]:
+    """Read a model's reference: the schema of its rows, what they look like, and the rows themselves, canonical.
+
+    Raises `DataError` and `ConfigError` for a reference that shows nothing.
+    """
     columns = config.columns
-    rows = _read_as_served(open_rows(config.reference, columns.missing), columns)
+    rows = read_as_served(open_rows(config.reference, columns.missing), columns)
     if not rows.height:
         raise DataError(f"{config.reference} has no rows; a reference shows what is usual")
     looked_at = head_rows(rows.width)
@@ -187,15 +198,13 @@ def _read_reference(config: ModelConfig) -> tuple[Schema, Reference]:
             raise UnknownNameError("feature", columns.cluster, schema.features)
         schema = replace(schema, cluster=columns.cluster)
     season_timezone = config.window.timezone if config.season == "yearly" else None
-    reference = canonical(rows, columns, schema)
-    return (
-        with_segments(schema, config, rows, reference),
-        Reference.of(reference, schema, season_timezone=season_timezone),
-    )
+    known = canonical(rows, columns, schema)
+    reference = Reference.of(known, schema, season_timezone=season_timezone)
+    return with_segments(schema, config, rows, known), reference, known
 
 
-def _read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
-    """Return the rows of a reference, read so that they are like the events.
+def read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
+    """Read rows of a file so that they are like the events.
 
     Inputs that are given as texts are texts in events, too; times that are written otherwise than these are names.
     """

@@ -11,16 +11,20 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from driftline.events import Task, WindowSpec
+from driftline.errors import UsageError
+from driftline.events import Task, WindowSpec, parse_duration
 from driftline.fields import Above0, Count, Short, Text
 from driftline.profiles import Columns
 from driftline.rules import Rule, Severity
 from driftline.statistics import EffectThresholds
+from driftline.text.durations import written
 
 Season = Literal["yearly"]
 """``yearly``: inputs are compared with the reference's rows of the same and the neighbouring calendar months."""
 
 _FLOORS = EffectThresholds()
+_MOST_ALARMS = 10_000
+_LEAST_PER_ALARM, _MOST_PER_ALARM = timedelta(days=1), timedelta(days=3650)
 LEAST_COVERAGE = 0.5
 """The label coverage that a rule asks for by default."""
 
@@ -91,11 +95,51 @@ class FloorsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class AlertsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """When to alert."""
+    """When to alert. ``budget`` is how many false alarms of the detector may be, ``severity`` that of its alerts."""
 
+    budget: Short = "1 per 90d"
+    severity: Severity = Severity.WARNING
     floors: FloorsSection = FloorsSection()
     stale_after: Short | None = None
     rules: list[Annotated[RuleSection, Meta(extra_json_schema=_ONE_THRESHOLD)]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many false alarms of the detector may be in a time, over everything of a model together.
+
+    >>> str(Budget.parse("1 per 90d")), Budget.parse("none")
+    ('1 per 90d', None)
+    """
+
+    alarms: int
+    per: timedelta
+
+    @classmethod
+    def parse(cls, text: str) -> Budget | None:
+        """Read ``N per DURATION``; None for *none*. Raises `UsageError` for anything else."""
+        if text == "none":
+            return None
+        alarms, between, per = text.partition(" per ")
+        if not (between and alarms.strip().isdecimal() and 0 < int(alarms) <= _MOST_ALARMS):
+            raise UsageError(f"came {text!r}; allowed are false alarms in a time, such as '1 per 90d', or 'none'")
+        budget = cls(int(alarms), parse_duration(per))
+        if not _LEAST_PER_ALARM <= budget.per_alarm <= _MOST_PER_ALARM:
+            raise UsageError(f"came {text!r}; allowed are from 1 per 1d to 1 per 3650d, or 'none'")
+        return budget
+
+    @property
+    def per_alarm(self) -> timedelta:
+        """The time for one false alarm."""
+        return self.per / self.alarms
+
+    @property
+    def per_year(self) -> float:
+        """False alarms a year."""
+        return timedelta(days=365.25) / self.per_alarm
+
+    def __str__(self) -> str:
+        return f"{self.alarms} per {written(self.per)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,5 +165,8 @@ class ModelConfig:
     rules: tuple[Rule, ...]
     floors: EffectThresholds = field(default_factory=EffectThresholds)
     stale_after: timedelta | None = None
+    budget: Budget | None = None
+    """None where the detector is off."""
+    budget_severity: Severity = Severity.WARNING
     measures: Mapping[str, str] = field(default_factory=dict)
     """Measures of one's own by name: ``file.py:function``, the path of the file as it is found from here."""

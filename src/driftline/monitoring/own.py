@@ -9,6 +9,7 @@ import polars as pl
 from driftline.clock import monotonic_seconds
 from driftline.events import Window
 from driftline.monitoring.model import MonitoredModel
+from driftline.monitoring.setup import ModelSetup
 from driftline.profiles.reference import as_logged
 from driftline.sources.own import TIME_LIMIT, Replicates, replicates_apart
 from driftline.statistics.bootstrap import rows_for
@@ -29,9 +30,19 @@ def own_measures(
     if not labelled:
         return {name: Replicates(None, 0, problem="no labelled rows") for name in functions}
     parts = [model.log.window_rows(window, version) for version in versions]
-    logged = pl.concat([rows for rows in parts if rows.height], how="diagonal_relaxed")
-    labelled_rows = logged.filter(pl.col("label").is_not_null()).sort("id")  # however they came
-    rows, blocks = rows_for(as_logged(labelled_rows, model.schema), model.schema)
+    return functions_on(model, pl.concat([rows for rows in parts if rows.height], how="diagonal_relaxed"))
+
+
+def functions_on(setup: ModelSetup, window_rows: pl.DataFrame) -> dict[str, Replicates]:
+    """What each function says of those rows of a window, canonical and of all versions, that are labelled."""
+    functions = setup.config.measures
+    if not functions:
+        return {}
+    if "label" not in window_rows.columns or window_rows["label"].null_count() == window_rows.height:
+        return {name: Replicates(None, 0, problem="no labelled rows") for name in functions}
+    labelled_rows = window_rows.filter(pl.col("label").is_not_null())
+    labelled_rows = labelled_rows.sort("id") if "id" in labelled_rows.columns else labelled_rows  # however they came
+    rows, blocks = rows_for(as_logged(labelled_rows, setup.schema), setup.schema)
     found = {}
     for name, place in functions.items():
         if (slow := _TOO_SLOW.get(place)) is not None:

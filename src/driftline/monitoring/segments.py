@@ -9,7 +9,7 @@ from typing import NamedTuple
 import polars as pl
 
 from driftline.errors import ConfigError, UnknownNameError
-from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment, Window
+from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment, Window, WindowSpec
 from driftline.lookalikes import shown
 from driftline.monitoring.options import ModelConfig
 from driftline.profiles import Reference, WindowProfile
@@ -31,6 +31,15 @@ def profile(rows: pl.DataFrame, schema: Schema, reference: Reference) -> Profile
     """Profile canonical rows of the log, shape (n, columns)."""
     segments = profile_segments(rows, schema, reference.grids) if schema.segments else SegmentProfiles()
     return Profiled(reference.profiled(rows, schema), segments)
+
+
+def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], pl.DataFrame]:
+    """Split canonical rows with ``time`` and ``version`` into windows and versions."""
+    times = rows["time"].to_list()
+    parts = rows.with_columns(pl.Series("start", spec.starts_of(times), dtype=pl.Datetime("us", "UTC"))).partition_by(
+        "start", "version", as_dict=True, include_key=False, maintain_order=True
+    )
+    return {(spec.window_of(start), version): part for (start, version), part in parts.items()}
 
 
 def encoded_segments(segments: SegmentProfiles) -> bytes | None:

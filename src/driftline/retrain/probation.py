@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from driftline.monitoring.judging import rule_facts
+from driftline.monitoring.assess import rule_facts
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.summary import summarize
 from driftline.profiles import WindowProfile

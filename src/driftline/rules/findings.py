@@ -26,13 +26,15 @@ class ColumnFinding:
 class Findings:
     """The state of a model's columns in one window, in sentences, and as lists for programs.
 
-    What changed stands with the largest effect first.
+    What changed stands with the largest effect first. ``named`` are the columns and measures that an alert of the
+    detector has told people of; empty for other alerts.
     """
 
     inputs_changed: tuple[str, ...]
     inputs_stable: tuple[str, ...]
     inputs_not_judged: tuple[str, ...]
     sentences: tuple[str, ...]
+    named: tuple[str, ...] = ()
 
 
 def findings_of(

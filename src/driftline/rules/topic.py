@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from driftline.statistics.catalogue import CATALOGUE, LATENCY, STALENESS, Topic
+from driftline.statistics.catalogue import CATALOGUE, CHANCE, LATENCY, STALENESS, Topic
 
 __all__ = [
+    "CHANCE",
     "LATENCY",
     "OF_FEATURES",
     "STALENESS",

@@ -19,7 +19,7 @@ from driftline.environment import secret
 from driftline.errors import InUseError, StorageError
 from driftline.exporters.remote_write import RemoteWriter
 from driftline.monitoring.agreement import agree
-from driftline.monitoring.alerting import end_orphans
+from driftline.monitoring.alerting import end_orphans, names_of_rules
 from driftline.monitoring.clock_jumps import bring_back
 from driftline.monitoring.guesses import guesses_of
 from driftline.monitoring.model import open_models
@@ -131,7 +131,7 @@ class Service:
         bring_back(self.state, self.models, clock.now())
         with self.state.work() as work:
             Outbox(work.connection).forget_orphans(channels)
-            known = {name: {rule.name for rule in one.rules} for name, one in self.config.models.items()}
+            known = {name: names_of_rules(one) for name, one in self.config.models.items()}
             self._announcer.announce(work, end_orphans(work, known, clock.now()), clock.now())
         self.worker.caught_up = False
         self._jobs = [self._work, *self._deliveries, *more]

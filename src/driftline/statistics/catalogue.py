@@ -120,6 +120,9 @@ STALENESS = "hours_since_last_event"
 LATENCY = "latency_p95"
 """The seconds within which 95 of 100 answers of a window came."""
 
+CHANCE = "chance"
+"""The measure of the detector's alerts: how often chance does as much in a budget's period, over everything."""
+
 
 def _share(name: str, function: Callable[[Any, MeasureRequest], Measure], **more: Any) -> MeasureSpec:
     """A share of rows, the higher the better."""
@@ -270,6 +273,7 @@ _ALL = (
     _of_windows("label_drift", Topic.DRIFT, unit=Unit.TIMES, range=_SIZE),
     _of_windows(LATENCY, Topic.OPERATION, unit=Unit.SECONDS, range=_SIZE, needs_labels=False),
     _of_windows(STALENESS, Topic.PIPELINE, unit=Unit.HOURS, range=_SIZE, in_rules=False),
+    _of_windows(CHANCE, Topic.DRIFT, unit=Unit.TIMES, range=_SIZE, needs_labels=False, in_rules=False),
 )
 
 CATALOGUE: dict[str, MeasureSpec] = {spec.name: spec for spec in _ALL}

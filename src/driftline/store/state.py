@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from driftline.store.alerts import Alerts
 from driftline.store.counters import Counters
+from driftline.store.detections import Detections
 from driftline.store.judgements import Judgements
 from driftline.store.models import Models
 from driftline.store.predictions import Predictions, WaitingLabels
@@ -51,3 +52,4 @@ class Work:
         self.summaries = Summaries(connection)
         self.judgements = Judgements(connection)
         self.alerts = Alerts(connection)
+        self.detections = Detections(connection)

@@ -168,6 +168,34 @@ SUMMARIES = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of what people are shown of the window
 )
 
+DETECTORS = sa.Table(
+    "detectors",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what the series depend on; another one: from anew
+    sa.Column("begins", Moment, nullable=False),  # windows from here on are judged; it learnt from those before
+    sa.Column("from_reference", sa.Boolean, nullable=False),  # or from the first windows of production
+    sa.Column("learnt", sa.LargeBinary, nullable=False),  # the encoded detector with what it learnt first
+)
+
+DETECTIONS = sa.Table(
+    "detections",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("start", Moment, primary_key=True),
+    sa.Column("values", sa.LargeBinary, nullable=False),  # the encoded values of the series in the window
+    sa.Column("said", sa.LargeBinary),  # MessagePack of what was found in it; null where nothing was
+)
+
+DETECTOR_STATES = sa.Table(
+    "detector_states",
+    METADATA,
+    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("start", Moment, primary_key=True),  # of the last window that the state knows of
+    sa.Column("kept", sa.Boolean, nullable=False),  # or only until a newer window is judged
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+
 JUDGEMENTS = sa.Table(
     "judgements",
     METADATA,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from driftline.alerts.message import AlertView, Event, Notice, Span, told
-from driftline.rules.topic import STALENESS
+from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text import moments, visible
 
 ENDED = (Event.RESOLVED, Event.CORRECTED)
@@ -66,6 +66,9 @@ def facts(notice: Notice) -> list[tuple[str, str]]:
     said, measure = told(alert), line(alert.measure, 200)
     if alert.measure == STALENESS:
         return [("No event for", said.value), ("Threshold", said.threshold), ("Since", _since(alert))]
+    if alert.measure == CHANCE:
+        chance = f"{said.value} times in a budget's period (an alarm is below {said.threshold})"
+        return [("By chance", chance), ("Window", span(alert.window, alert.timezone))]
     value = f"{said.value}{said.interval}{said.bound}"
     found = [("Measure", f"{measure} {value if latest is None else said.latest + said.latest_interval}")]
     if latest is not None:

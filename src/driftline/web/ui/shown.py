@@ -16,7 +16,7 @@ from driftline.events import WHOLE, Segment, Slice
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.rules import Rule
-from driftline.rules.topic import STALENESS
+from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text.moments import page_span
 from driftline.text.numbers import NOTHING, beside, exact, from_to, level, number_or_nothing
 from driftline.views.reader import ModelView, VerdictView, WindowView
@@ -177,6 +177,8 @@ def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
     value, condition = _beside_or_nothing(view.value, view.threshold), rule.words if rule is not None else ""
     if view.measure == STALENESS:
         value, condition = told(view).value, f"no event for more than {told(view).threshold}"
+    elif view.measure == CHANCE:
+        condition = "what chance does less often than half a time in a budget's period"
     said = f"{view.measure} {value}, {interval or 'no interval'}, threshold {exact(view.threshold)}"
     tone: Tone = severity(view.severity) if view.status == "firing" else view.status
     return Alert(

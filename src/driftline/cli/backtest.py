@@ -1,0 +1,132 @@
+"""``driftline backtest``: a history through the very code that judges live windows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from driftline.cli.main import ALERTS, OK
+from driftline.cli.streams import print_json
+from driftline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from driftline.rules.backtest import Backtest
+
+_SERVED = "served:"
+
+
+@click.command("backtest")
+@click.argument("history")
+@click.option(
+    "--config",
+    "config_path",
+    default="driftline.yaml",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Columns, window, reference, budget and rules of the model.",
+)
+@click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
+@click.option("--changed", metavar="T", help="When the world changed, such as 2026-03-01: how late was each alert?")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="F",
+    help="Another configuration, judged on the same history beside this one.",
+)
+@click.option("--html", type=click.Path(path_type=Path), metavar="F", help="Write the timeline as one HTML file.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
+def command(
+    history: str,
+    config_path: Path,
+    model: str | None,
+    changed: str | None,
+    against: Path | None,
+    html: Path | None,
+    as_json: bool,
+) -> int:
+    """Say what would have fired over a history, had this configuration been on.
+
+    HISTORY is a file or a pattern of rows with times, predictions and, where they are known, labels; or served:MODEL,
+    the windows of a model that `driftline serve` has judged. Exits with 0 when nothing would have fired, 1 when
+    something would, 2 when the input cannot be used.
+    """
+    import msgspec
+
+    from driftline.cli.check import progress
+
+    moment = None if changed is None else _moment(changed)
+    with progress("judging") as told:
+        found = _backtest(history, config_path, model, moment, told)
+        if against is not None:
+            other = _backtest(history, against, model or found.model, moment, None)
+            found = msgspec.structs.replace(found, against=other)
+    if html is not None:
+        _write(found, html)
+    if as_json:
+        print_json(msgspec.json.encode(found).decode())
+    else:
+        _print(found, html)
+    return ALERTS if found.alerts else OK
+
+
+def _backtest(
+    history: str, path: Path, model: str | None, changed: datetime | None, told: Callable[[float], None] | None
+) -> Backtest:
+    from driftline.cli.check import chosen
+    from driftline.config.load import load
+    from driftline.monitoring.backtest import backtest_rows, backtest_windows, subject_of
+
+    config = load(path)
+    if history.startswith(_SERVED):
+        from driftline.views.reader import open_state
+
+        served = history.removeprefix(_SERVED)
+        if model not in (None, served):
+            raise UsageError(f"{history} came with --model {model}; name the same model, or leave --model out")
+        known = chosen(config.models, served, path)
+        with open_state(config).read() as read:
+            rows = read.windows.between(served)
+        return backtest_windows(subject_of(known), rows, changed=changed, progress=told)
+    return backtest_rows(subject_of(chosen(config.models, model, path)), history, changed=changed, progress=told)
+
+
+def _moment(text: str) -> datetime:
+    """A moment as people write it: a day, or a time; UTC where no zone is said."""
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--changed {text!r} came; allowed is a day or a time, such as 2026-03-01T12:00Z") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _write(found: Backtest, path: Path) -> None:
+    from driftline.reports.backtest_html import backtest_html
+
+    try:
+        path.write_text(backtest_html(found), "utf-8")
+    except OSError as error:
+        raise UsageError(f"--html {path}: cannot be written: {error.strerror}") from error
+
+
+def _print(found: Backtest, html: Path | None) -> None:
+    from rich.console import Console
+
+    from driftline.reports.backtest_text import renderables
+    from driftline.reports.words import cleaned
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if console.width < 1:  # COLUMNS=0, which some use for "unknown"; nothing would be shown
+        console.width = 80
+    for part in renderables(found, encoding=sys.stdout.encoding or "utf-8", width=console.width):
+        console.print(part)
+    if html is not None:
+        console.print(f"\nThe timeline as a page: {cleaned(str(html))}")

@@ -1,0 +1,110 @@
+"""Backtests a model's configuration on a history: what would have fired, how often, and how late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from driftline.detection import LEAST_WINDOWS
+from driftline.errors import DataError
+from driftline.events import WHOLE
+from driftline.monitoring.budget import (
+    Day,
+    LearntDetector,
+    days_of,
+    detail_of,
+    first_days,
+    reference_days,
+    rule_of,
+    spec_of,
+    verdict_of,
+)
+from driftline.monitoring.model import read_as_served, read_reference
+from driftline.monitoring.options import Budget, ModelConfig
+from driftline.monitoring.replay import Replayed, replay_rows, replay_windows, tracks_of
+from driftline.monitoring.setup import ModelSetup
+from driftline.rules import JudgedWindow
+from driftline.rules.backtest import Backtest, Track, backtest_of
+from driftline.sources.files import open_rows
+from driftline.store.windows import WindowRow
+
+Progress = Callable[[float], None] | None
+"""Is told the share of the work that is done, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to be backtested, and the windows of its reference; none where that has no times."""
+
+    setup: ModelSetup
+    reference: Sequence[Day]
+
+
+def subject_of(config: ModelConfig) -> Subject:
+    """Read what a model's windows are profiled with and judged by; errors as of `read_reference`."""
+    schema, reference, rows = read_reference(config)
+    setup = ModelSetup(config, schema, reference)
+    return Subject(setup, reference_days(setup, rows) if config.budget is not None else ())
+
+
+def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, progress: Progress = None) -> Backtest:
+    """Backtest on the rows of a file, a pattern or an address, with times. A label that it has is known at once.
+
+    Raises `UsageError` for what is not there or has no times, `DataError` for what is broken or has no rows.
+    """
+    setup = subject.setup
+    rows = read_as_served(open_rows(history, setup.config.columns.missing), setup.config.columns)
+    replayed = list(replay_rows(setup, rows, _shares(progress)))
+    if not replayed:
+        raise DataError(f"{history} has no row with a time; a backtest judges windows of time")
+    return _backtest(subject, replayed, changed)
+
+
+def backtest_windows(
+    subject: Subject, stored: Sequence[WindowRow], *, changed: datetime | None, progress: Progress = None
+) -> Backtest:
+    """Backtest on the stored windows of a served model, in order of time."""
+    return _backtest(subject, replay_windows(subject.setup, stored, _shares(progress)), changed)
+
+
+def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime | None) -> Backtest:
+    setup = subject.setup
+    replayed, budget = list(windows), setup.config.budget
+    tracks = tracks_of(setup, replayed)
+    if budget is not None and (found := detector_track(subject, budget, replayed)) is not None:
+        tracks.insert(0, found)
+    return backtest_of(
+        setup.name,
+        [one.window for one in replayed],
+        tracks,
+        changed=changed,
+        budget=None if budget is None else budget.per_year,
+        timezone=setup.config.window.timezone,
+    )
+
+
+def detector_track(subject: Subject, budget: Budget, replayed: Sequence[Replayed]) -> Track | None:
+    """What the detector says of a history.
+
+    It learns from the windows of the reference, or where these are too few from the first ones of the history; None
+    where there are too few of those, too.
+    """
+    setup = subject.setup
+    days = list(days_of((Day(one.window, one.observed) for one in replayed), spec_of(setup.config.window)))
+    first, learnt_from = 0, subject.reference
+    if len(learnt_from) < LEAST_WINDOWS:
+        first = first_days(days, None)
+        learnt_from = days[:first]
+    if len(learnt_from) < LEAST_WINDOWS:
+        return None
+    learnt = LearntDetector.of(setup, budget, learnt_from)
+    settings = learnt.detector.settings
+    _, said = learnt.judge([day for day in days[first:] if day.window.start >= learnt_from[-1].window.end])
+    judged = [JudgedWindow(one.window, verdict_of(one, settings)) for one in said]
+    details = {one.window.start: detail_of(one, budget, learnt.spec) for one in said if one.findings}
+    return Track(rule_of(setup.config), WHOLE, judged, details)
+
+
+def _shares(progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, of: progress(done / of if of else 1.0) if progress is not None else None

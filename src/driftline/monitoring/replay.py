@@ -1,0 +1,102 @@
+"""Replays a history through the code that judges live windows: rows of a file, or the windows of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import groupby
+
+import polars as pl
+
+from driftline.detection import Observed
+from driftline.errors import UsageError
+from driftline.events import WHOLE, Slice, Window
+from driftline.lookalikes import shown
+from driftline.monitoring.assess import Assessment, assess, sliced
+from driftline.monitoring.own import functions_on
+from driftline.monitoring.segments import by_window, decoded_segments, profile
+from driftline.monitoring.setup import ModelSetup
+from driftline.profiles import WindowProfile, canonical
+from driftline.profiles.segments import SegmentProfiles
+from driftline.rules import JudgedWindow
+from driftline.rules.backtest import Track
+from driftline.sketches import decode
+from driftline.store.windows import WindowRow
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One window of a history: the profiles of its rows and of its segments, and what the rules say of it."""
+
+    window: Window
+    observed: Observed
+    assessment: Assessment
+
+
+def replay_rows(
+    setup: ModelSetup, rows: pl.DataFrame, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Iterator[Replayed]:
+    """Judge each window of a file's rows, shape (n, columns), in order of event time, with all labels that there are.
+
+    Rows whose time is missing are in no window. ``progress`` is told how many windows are done, of how many. Raises
+    `UsageError` where the model has no column of times.
+    """
+    columns = setup.config.columns
+    if columns.time is None:
+        raise UsageError(
+            f"a history needs times, and models.{setup.name}.columns.time is not set; "
+            "name the column that tells when each row was predicted"
+        )
+    if columns.time not in rows.columns:
+        raise UsageError(f"the history has no column {shown(columns.time)}, which tells when each row was predicted")
+    known = canonical(rows, columns, setup.schema)
+    if "version" not in known.columns:
+        known = known.with_columns(version=pl.lit("", pl.String))
+    known = known.filter(pl.col("time").is_not_null()).with_columns(pl.col("version").fill_null(""))
+    parts = sorted(by_window(known, setup.config.window).items(), key=lambda part: (part[0][0].start, part[0][1]))
+    windows = [(window, list(group)) for window, group in groupby(parts, key=lambda part: part[0][0])]
+    for index, (window, group) in enumerate(windows):
+        progress(index, len(windows))
+        profiled = {version: profile(part, setup.schema, setup.reference) for (_, version), part in group}
+        versions = {version: one.whole for version, one in profiled.items()}
+        segments = reduce(SegmentProfiles.merge, [one.segments for one in profiled.values()])
+        own = functions_on(setup, pl.concat([part for _, part in group]))
+        slices = sliced(versions, segments)
+        whole = reduce(WindowProfile.merge, versions.values())
+        yield Replayed(window, Observed(whole, segments), assess(setup, window, "judged", slices, own))
+    progress(len(windows), len(windows))
+
+
+def replay_windows(
+    setup: ModelSetup, stored: Sequence[WindowRow], progress: Callable[[int, int], None] = lambda done, of: None
+) -> Iterator[Replayed]:
+    """Judge the stored windows of a served model, in order of event time, with all labels that are known.
+
+    Measures of one's own are left out: these rest on rows, which are not read.
+    """
+    windows = [list(group) for _, group in groupby(stored, key=lambda row: row.start)]
+    for index, rows in enumerate(windows):
+        progress(index, len(windows))
+        versions = {row.version: decode(row.profile, WindowProfile) for row in rows}
+        segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
+        window = rows[0].window
+        assessment = assess(setup, window, "judged", sliced(versions, segments), {})
+        whole = reduce(WindowProfile.merge, versions.values())
+        yield Replayed(window, Observed(whole, segments), assessment)
+    progress(len(windows), len(windows))
+
+
+def tracks_of(setup: ModelSetup, replayed: Sequence[Replayed]) -> list[Track]:
+    """What each rule says of each of its slices, in the order of the rules; a rule that never spoke has a track too."""
+    said: dict[tuple[str, Slice], list[JudgedWindow]] = {}
+    for one in replayed:
+        for slice, verdict in one.assessment.verdicts:
+            said.setdefault((verdict.rule, slice), []).append(JudgedWindow(one.window, verdict))
+    tracks: list[Track] = []
+    for rule in setup.config.rules:
+        slices = sorted(slice for name, slice in said if name == rule.name)
+        tracks += [Track(rule, slice, said[rule.name, slice]) for slice in slices or []]
+        if not slices:
+            tracks.append(Track(rule, WHOLE, []))
+    return tracks

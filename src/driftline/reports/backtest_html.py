@@ -1,0 +1,54 @@
+"""A backtest as one self-contained page: a line of time for each rule, inline styles, no scripts."""
+
+from __future__ import annotations
+
+import functools
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from driftline.charts.svg import coordinate
+from driftline.rules.backtest import Backtest, RuleRecord
+from driftline.templating import environment
+
+if TYPE_CHECKING:
+    import jinja2
+
+_WORDS = {"A": "alert", "b": "breach without an alert", "?": "not judged"}
+
+
+class Stretch(NamedTuple):
+    """Windows of one state in a row: where they stand on an axis of 100 units, and what they are."""
+
+    x: str
+    width: str
+    state: str
+    words: str
+
+
+class Line(NamedTuple):
+    """A rule with its line of time."""
+
+    record: RuleRecord
+    stretches: tuple[Stretch, ...]
+
+
+def backtest_html(found: Backtest) -> str:
+    """Write the page; of a backtest against another configuration both."""
+    both = [found, *([] if found.against is None else [found.against])]
+    return _template().render(found=found, parts=[(one, [_line(record) for record in one.rules]) for one in both])
+
+
+def _line(record: RuleRecord) -> Line:
+    scale, place, stretches = 100 / max(len(record.states), 1), 0, list[Stretch]()
+    for state, letters in groupby(record.states):
+        count = len(list(letters))
+        if state in _WORDS:
+            words = f"{count} window{'s' if count > 1 else ''}: {_WORDS[state]}"
+            stretches.append(Stretch(coordinate(place * scale), coordinate(count * scale), state, words))
+        place += count
+    return Line(record, tuple(stretches))
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    return environment("driftline.reports", trim_blocks=True, lstrip_blocks=True).get_template("backtest.html")

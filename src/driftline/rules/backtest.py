@@ -1,0 +1,232 @@
+"""What would have fired, had it been on: a history of verdicts, and what a backtest says of them. Pure.
+
+Rules are judged on a year of history by the same verdicts and the same alert machine as live windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import msgspec
+
+from driftline.events import Slice, Window
+from driftline.rules.history import AlertSpan, JudgedWindow, alerts_of
+from driftline.rules.rule import Rule
+from driftline.rules.verdict import State
+
+YEAR = timedelta(days=365.25)
+BUDGET = "budget"
+"""What the alerts of the budgeted detector have for the name of a rule."""
+
+
+class BacktestFinding(msgspec.Struct, frozen=True):
+    """What the detector found: how far a series of a column moved, and how often chance does as much."""
+
+    column: str
+    series: str
+    shift: float
+    lookback: int
+    chance: float
+    role: str = "feature"
+
+
+class BacktestWindow(msgspec.Struct, frozen=True):
+    """A window's span of event time, aware UTC, half-open."""
+
+    start: datetime
+    end: datetime
+
+
+class BacktestAlert(msgspec.Struct, frozen=True):
+    """An alert that would have been: the ``window`` that notified, and until when it fired (None: to the end)."""
+
+    rule: str
+    severity: str
+    column: str | None
+    window: BacktestWindow
+    until: datetime | None
+    value: float | None
+    threshold: float
+    suspected: str | None = None
+    findings: tuple[BacktestFinding, ...] = ()
+    slice: str = ""
+    reason: str = ""
+
+
+class RuleRecord(msgspec.Struct, frozen=True):
+    """How a rule, or the detector (`BUDGET`), would have done over the history.
+
+    ``delay_windows`` is how many windows after the change its first alert came, 1 in the first changed window; None
+    where nothing fired after it, or no change was named. ``states`` has a letter a window, in order: `A` in alert, `b`
+    a breach without one, `.` ok, `?` not judged.
+    """
+
+    rule: str
+    severity: str
+    alerts: int
+    per_year: float | None
+    judged: int
+    delay_windows: int | None
+    states: str
+
+
+class BudgetRecord(msgspec.Struct, frozen=True):
+    """The budget as stated and as spent, both in alarms a year; None where the history is too short to say."""
+
+    stated: float
+    per_year: float | None
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """When people say that the model's world changed, and how many windows later anything fired (None: nothing did)."""
+
+    at: datetime
+    delay_windows: int | None
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """What the detector says of a window in alert beside its verdict."""
+
+    suspected: str | None
+    findings: tuple[BacktestFinding, ...]
+    sentences: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class Backtest(msgspec.Struct, frozen=True):
+    """A backtest: what would have fired over ``windows`` judged windows from ``start`` to ``end``."""
+
+    model: str
+    windows: int
+    start: datetime | None
+    end: datetime | None
+    alerts: tuple[BacktestAlert, ...]
+    per_year: float | None
+    budget: BudgetRecord | None
+    changed: Changed | None
+    rules: tuple[RuleRecord, ...]
+    timezone: str = "UTC"
+    against: Backtest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What one rule, or the detector, says of one slice, window by window, in order of time.
+
+    ``details`` are what the detector found, by the start of the window.
+    """
+
+    rule: Rule
+    slice: Slice
+    judged: Sequence[JudgedWindow]
+    details: Mapping[datetime, Detail] = field(default_factory=dict)
+
+
+def backtest_of(
+    model: str,
+    windows: Sequence[Window],
+    tracks: Sequence[Track],
+    *,
+    changed: datetime | None = None,
+    budget: float | None = None,
+    timezone: str = "UTC",
+) -> Backtest:
+    """Fold the verdicts into alerts, and say how often, when and how late each rule would have fired.
+
+    ``windows`` are all windows of the history in order of time, without a repetition; empty gives a backtest of none.
+    Alerts are in order of the window that notified. ``budget`` is how many false alarms a year the detector may make,
+    None where it is off.
+
+    Law: the alerts of a rule are those of `alerts_of` on the same verdicts.
+    """
+    alerts: list[BacktestAlert] = []
+    records: list[RuleRecord] = []
+    for track in tracks:
+        spans = alerts_of(track.rule, track.judged)
+        alerts += [_alert(track, span) for span in spans]
+        records.append(_record(track, spans, changed, windows))
+    alerts.sort(key=lambda alert: (alert.window.start, alert.rule, alert.slice))
+    late = _delay([alert.window.start for alert in alerts], windows, changed)
+    return Backtest(
+        model=model,
+        windows=len(windows),
+        start=windows[0].start if windows else None,
+        end=windows[-1].end if windows else None,
+        alerts=tuple(alerts),
+        per_year=per_year(len(alerts), windows),
+        budget=None if budget is None else _budget(budget, tracks),
+        changed=None if changed is None else Changed(changed, late),
+        rules=tuple(records),
+        timezone=timezone,
+    )
+
+
+def _budget(stated: float, tracks: Sequence[Track]) -> BudgetRecord:
+    """What was spent of the budget, of the windows that the detector judged."""
+    judged = [one for track in tracks if track.rule.name == BUDGET for one in track.judged]
+    known = [one.window for one in judged if one.verdict.state is not State.NODATA]
+    spans = [span for track in tracks if track.rule.name == BUDGET for span in alerts_of(track.rule, track.judged)]
+    return BudgetRecord(stated, per_year(len(spans), known))
+
+
+def per_year(alerts: int, windows: Sequence[Window]) -> float | None:
+    """So many alerts in so many windows, as a rate a year of the time that the windows cover; None of none.
+
+    >>> from datetime import UTC
+    >>> day = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    >>> per_year(1, [day]), per_year(1, [])
+    (365.25, None)
+    """
+    covered = sum((window.end - window.start for window in windows), timedelta())
+    return alerts * (YEAR / covered) if covered else None
+
+
+def _alert(track: Track, span: AlertSpan) -> BacktestAlert:
+    detail = track.details.get(span.fired.start, Detail(None, ()))
+    return BacktestAlert(
+        rule=track.rule.name,
+        severity=track.rule.severity.value,
+        column=detail.findings[0].column if detail.findings else None,
+        window=BacktestWindow(span.fired.start, span.fired.end),
+        until=None if span.ended is None else span.ended.end,
+        value=span.verdict.value,
+        threshold=span.verdict.threshold,
+        suspected=detail.suspected,
+        findings=detail.findings,
+        slice=str(track.slice.words),
+        reason=" ".join(filter(None, (span.verdict.reason, *detail.sentences))),
+    )
+
+
+def _record(track: Track, spans: Sequence[AlertSpan], changed: datetime | None, every: Sequence[Window]) -> RuleRecord:
+    """Of the windows that the rule judges; of ``every`` window where it never spoke."""
+    windows = [one.window for one in track.judged] or list(every)
+    verdicts = {one.window.start: one.verdict.state for one in track.judged}
+    return RuleRecord(
+        rule=track.slice.titled(track.rule.name),
+        severity=track.rule.severity.value,
+        alerts=len(spans),
+        per_year=per_year(len(spans), windows),
+        judged=sum(state is not State.NODATA for state in verdicts.values()),
+        delay_windows=_delay([span.fired.start for span in spans], windows, changed),
+        states="".join(_letter(window, spans, verdicts) for window in windows),
+    )
+
+
+def _letter(window: Window, spans: Sequence[AlertSpan], verdicts: Mapping[datetime, State]) -> str:
+    for span in spans:
+        if span.fired.start <= window.start and (span.ended is None or window.start < span.ended.start):
+            return "A"
+    state = verdicts.get(window.start, State.NODATA)
+    return {State.OK: ".", State.BREACH: "b", State.NODATA: "?"}[state]
+
+
+def _delay(fired: Sequence[datetime], windows: Sequence[Window], changed: datetime | None) -> int | None:
+    """How many windows from the first changed one to the first that fired, both counted; None where none did."""
+    if changed is None:
+        return None
+    after = [window.start for window in windows if window.end > changed]
+    late = [after.index(start) + 1 for start in fired if start in after]
+    return min(late, default=None)

@@ -1,0 +1,104 @@
+"""What the detector of a model has learnt, and what it said of each window. Every statement on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from driftline.store.statements import as_row, put_row
+from driftline.store.tables import DETECTIONS, DETECTOR_STATES, DETECTORS
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorRow:
+    """A model's detector with what it learnt first; windows from ``begins`` on are judged.
+
+    It learnt from the windows of the reference, or from the first ones of production.
+    """
+
+    model: str
+    fingerprint: bytes
+    begins: datetime
+    from_reference: bool
+    learnt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionRow:
+    """One window: the encoded values of its series, and what was found in it, None where nothing was."""
+
+    model: str
+    start: datetime
+    values: bytes
+    said: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorStateRow:
+    """What the detector knows after the window that begins at ``start``; not ``kept`` once a newer one is known."""
+
+    model: str
+    start: datetime
+    kept: bool
+    state: bytes
+
+
+class Detections:
+    """The statements on detectors, within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    def detector(self, model: str) -> DetectorRow | None:
+        """What a model's detector learnt first, if it has."""
+        row = self._connection.execute(sa.select(DETECTORS).where(DETECTORS.c.model == model)).one_or_none()
+        return None if row is None else as_row(DetectorRow, row)
+
+    def put_detector(self, row: DetectorRow) -> None:
+        """Store what a detector learnt first; nothing that another one said is left."""
+        self.drop(row.model)
+        put_row(self._connection, DETECTORS, row)
+
+    def drop(self, model: str) -> None:
+        """Forget all that a model's detector learnt and said."""
+        for table in (DETECTORS, DETECTIONS, DETECTOR_STATES):
+            self._connection.execute(table.delete().where(table.c.model == model))
+
+    def after(self, model: str, start: datetime | None) -> list[DetectionRow]:
+        """The windows that begin after a moment, or all, in order of time."""
+        statement = sa.select(DETECTIONS).where(DETECTIONS.c.model == model).order_by(DETECTIONS.c.start)
+        if start is not None:
+            statement = statement.where(DETECTIONS.c.start > start)
+        return [as_row(DetectionRow, row) for row in self._connection.execute(statement)]
+
+    def at(self, model: str, start: datetime) -> DetectionRow | None:
+        """One window, if it was judged."""
+        asked = sa.select(DETECTIONS).where(DETECTIONS.c.model == model, DETECTIONS.c.start == start)
+        row = self._connection.execute(asked).one_or_none()
+        return None if row is None else as_row(DetectionRow, row)
+
+    def put(self, rows: Iterable[DetectionRow]) -> None:
+        """Store windows, new or changed."""
+        for row in rows:
+            put_row(self._connection, DETECTIONS, row)
+
+    def state_before(self, model: str, start: datetime) -> DetectorStateRow | None:
+        """The newest state that knows only of windows before a moment."""
+        statement = sa.select(DETECTOR_STATES).where(DETECTOR_STATES.c.model == model, DETECTOR_STATES.c.start < start)
+        row = self._connection.execute(statement.order_by(DETECTOR_STATES.c.start.desc()).limit(1)).one_or_none()
+        return None if row is None else as_row(DetectorStateRow, row)
+
+    def replace_states(self, model: str, since: datetime, rows: Iterable[DetectorStateRow], keep: datetime) -> None:
+        """Store states in the place of those from ``since`` on; forget those of before ``keep`` but the newest."""
+        of_model = DETECTOR_STATES.c.model == model
+        outdated = sa.or_(DETECTOR_STATES.c.start >= since, sa.not_(DETECTOR_STATES.c.kept))
+        self._connection.execute(DETECTOR_STATES.delete().where(of_model, outdated))
+        for row in rows:
+            put_row(self._connection, DETECTOR_STATES, row)
+        newest = (
+            sa.select(sa.func.max(DETECTOR_STATES.c.start)).where(of_model, DETECTOR_STATES.c.start < keep)
+        ).scalar_subquery()
+        self._connection.execute(DETECTOR_STATES.delete().where(of_model, DETECTOR_STATES.c.start < newest))

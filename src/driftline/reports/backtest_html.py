@@ -51,4 +51,4 @@ def _line(record: RuleRecord) -> Line:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    return environment("driftline.reports", trim_blocks=True, lstrip_blocks=True).get_template("backtest.html")
+    return environment("driftline.reports").get_template("backtest.html")

@@ -26,6 +26,7 @@ models:
     labels: {{expected_within: 2d, accepted_for: 30d}}
     reference: {{path: reference.parquet}}
     alerts:
+      budget: none
       rules:
         - {{name: accuracy-low, measure: accuracy, below: 0.75, severity: page}}
         - {{name: recall-low, measure: recall, below: 0.5, for: 2}}

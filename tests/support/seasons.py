@@ -26,6 +26,7 @@ models:
     labels: {{expected_within: 2d, accepted_for: 30d}}
     reference: {{path: reference.parquet}}
     alerts:
+      budget: none
       rules: [{rules}]
 storage: ./data
 {more}

@@ -25,7 +25,7 @@ from driftline.detection.detector import (
     Use,
 )
 from driftline.detection.faults import gross_faults
-from driftline.detection.series import Values
+from driftline.detection.series import NO_ROWS, Values
 from driftline.detection.series_map import Observed, SeriesMap
 from driftline.detection.suspicion import suspect
 from driftline.errors import MergeError, UsageError
@@ -104,10 +104,14 @@ class Basis:
         return self._with(windows, self.map.values([one.observed for one in windows]))
 
     def _with(self, windows: Sequence[HistoryWindow], values: Values) -> list[SeriesWindow]:
-        return [
-            SeriesWindow(one.window, self.cadence.slot(one.window), y, n, one.labelled, one.use)
-            for one, y, n in zip(windows, values.y, values.n, strict=True)
-        ]
+        """Windows whose labels are not in say nothing of the series that rest on them, nor is it learnt from later."""
+        late = np.array([one.role.rests_on_labels for one in self.map.series], np.bool_)
+        found = []
+        for one, y, n in zip(windows, values.y, values.n, strict=True):
+            silent, slot = late & (not one.labelled), self.cadence.slot(one.window)
+            told = np.where(silent, 0.0, y), np.where(silent, NO_ROWS, n)
+            found.append(SeriesWindow(one.window, slot, *told, one.labelled, one.use))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ def tell_more(model: str, work: Work, now: datetime) -> list[AlertEvent]:
 
 def _details(work: Work, model: str, row: AlertRow) -> list[Detail]:
     """What the detector found in the windows of an alert after the one that it fired on, in order of time."""
-    rows = [one for one in work.detections.after(model, row.window_start) if one.start < row.last_end]
+    rows = [one for one in work.detections.since(model, row.window_end) if one.start < row.last_end]
     return [msgspec.msgpack.decode(one.said, type=Detail) for one in rows if one.said is not None]
 
 

@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from driftline.detection import LEAST_WINDOWS
+from driftline.detection import HistoryWindow
 from driftline.errors import DataError
 from driftline.events import WHOLE
 from driftline.monitoring.budget import (
-    Day,
-    LearntDetector,
-    days_of,
+    cadence_of,
     detail_of,
-    first_days,
-    reference_days,
+    judge_all,
+    judged_windows,
+    reference_windows,
     rule_of,
-    spec_of,
     verdict_of,
 )
 from driftline.monitoring.model import read_as_served, read_reference
@@ -38,14 +36,14 @@ class Subject:
     """A model to be backtested, and the windows of its reference; none where that has no times."""
 
     setup: ModelSetup
-    reference: Sequence[Day]
+    reference: Sequence[HistoryWindow]
 
 
 def subject_of(config: ModelConfig) -> Subject:
     """Read what a model's windows are profiled with and judged by; errors as of `read_reference`."""
     schema, reference, rows = read_reference(config)
     setup = ModelSetup(config, schema, reference)
-    return Subject(setup, reference_days(setup, rows) if config.budget is not None else ())
+    return Subject(setup, reference_windows(setup, rows) if config.budget is not None else ())
 
 
 def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, progress: Progress = None) -> Backtest:
@@ -72,8 +70,8 @@ def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime |
     setup = subject.setup
     replayed, budget = list(windows), setup.config.budget
     tracks = tracks_of(setup, replayed)
-    if budget is not None and (found := detector_track(subject, budget, replayed)) is not None:
-        tracks.insert(0, found)
+    if budget is not None:
+        tracks.insert(0, detector_track(subject, budget, replayed))
     return backtest_of(
         setup.name,
         [one.window for one in replayed],
@@ -84,25 +82,16 @@ def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime |
     )
 
 
-def detector_track(subject: Subject, budget: Budget, replayed: Sequence[Replayed]) -> Track | None:
+def detector_track(subject: Subject, budget: Budget, replayed: Sequence[Replayed]) -> Track:
     """What the detector says of a history.
 
-    It learns from the windows of the reference, or where these are too few from the first ones of the history; None
-    where there are too few of those, too.
+    It learns from the windows of the reference, or where these are too few from the first ones of the history.
     """
-    setup = subject.setup
-    days = list(days_of((Day(one.window, one.observed) for one in replayed), spec_of(setup.config.window)))
-    first, learnt_from = 0, subject.reference
-    if len(learnt_from) < LEAST_WINDOWS:
-        first = first_days(days, None)
-        learnt_from = days[:first]
-    if len(learnt_from) < LEAST_WINDOWS:
-        return None
-    learnt = LearntDetector.of(setup, budget, learnt_from)
-    settings = learnt.detector.settings
-    _, said = learnt.judge([day for day in days[first:] if day.window.start >= learnt_from[-1].window.end])
-    judged = [JudgedWindow(one.window, verdict_of(one, settings)) for one in said]
-    details = {one.window.start: detail_of(one, budget, learnt.spec) for one in said if one.findings}
+    setup, cadence = subject.setup, cadence_of(subject.setup.config, budget)
+    windows = list(judged_windows(((one.window, one.observed, True) for one in replayed), cadence))
+    said = judge_all(setup, budget, windows, subject.reference)
+    judged = [JudgedWindow(one.window, verdict_of(one, cadence)) for one in said]
+    details = {one.window.start: detail_of(one, cadence) for one in said if one.findings}
     return Track(rule_of(setup.config), WHOLE, judged, details)
 
 

@@ -1,34 +1,38 @@
-"""Judges a model's windows within its budget of false alarms: which windows, which season, which series.
+"""Judges a model's windows within its budget of false alarms, through every door: served, replayed, rebuilt.
 
-Evidence is judged on whole days where windows are shorter: profiles merge, and the tails hold there.
+Which windows are judged, what is learnt first, and what the detector says, as the verdict of a rule. All of it is pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
-from itertools import groupby
-from zoneinfo import ZoneInfo
+from typing import NamedTuple
 
 import polars as pl
 
 from driftline.detection import (
     LEAST_WINDOWS,
+    Basis,
+    Cadence,
     Detector,
     DetectorState,
     DetectorVerdict,
+    HistoryWindow,
     Observed,
     Outcome,
     Role,
     SeriesMap,
-    SeriesWindow,
     Settings,
+    Watched,
+    judge_history,
 )
 from driftline.events import Window, WindowSpec
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.segments import by_window, profile
 from driftline.monitoring.setup import ModelSetup
+from driftline.profiles import Profile
+from driftline.profiles.segments import SegmentProfiles
 from driftline.rules import Rule, State, Verdict
 from driftline.rules.backtest import BUDGET, BacktestFinding, Detail
 from driftline.rules.findings import Findings
@@ -38,115 +42,142 @@ from driftline.text.durations import length
 FIRST_WINDOWS = 28
 """So many windows of production are learnt from where the reference has no windows of its own."""
 
-DAYS_OF_WEEK = 7
+MOST_LEARNING = 4 * FIRST_WINDOWS
+"""Learning is over after so many windows, though some of them were in alarm and are not learnt from."""
+
 MOST_TOLD = 5
 """So many findings are told in sentences."""
 
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 ALARM_BELOW = 0.5
 """An alarm is what chance does less often than so many times in a budget's period."""
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
-    """A window that the detector judges, and what was observed in it."""
-
-    window: Window
-    observed: Observed
-    labelled: bool = True
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class LearntDetector:
-    """A model's detector with what it learnt from its first windows, from which it can go on."""
+class Learnt:
+    """What a model's detector has learnt first: the series of its windows, and the state to go on from."""
 
-    spec: WindowSpec
     map: SeriesMap
     detector: Detector
     state: DetectorState
 
-    @classmethod
-    def of(cls, setup: ModelSetup, budget: Budget, days: Sequence[Day]) -> LearntDetector:
-        """Learn from windows, at least `LEAST_WINDOWS`, in order of time (see `days_of`)."""
-        spec = spec_of(setup.config.window)
-        observed = [day.observed for day in days]
-        series_map = SeriesMap.of(observed, positive=setup.schema.positive, naive=setup.reference.naive)
-        lengths = [day.window.end - day.window.start for day in days]
-        length = sum(lengths, timedelta()) / len(lengths)
-        settings = Settings(budget=budget.per_alarm / length, period=period_of(spec))
-        detector = Detector(series_map.series, settings)
-        values = series_map.reference_values(observed)
-        windows = [
-            SeriesWindow(day.window, slot_of(day.window, spec), y, n, labelled=day.labelled)
-            for day, y, n in zip(days, values.y, values.n, strict=True)
-        ]
-        return cls(spec, series_map, detector, detector.start(windows))
-
-    def series_of(self, days: Sequence[Day]) -> list[SeriesWindow]:
-        """The values of windows in order of time."""
-        values = self.map.values([day.observed for day in days])
-        return [
-            SeriesWindow(day.window, slot_of(day.window, self.spec), y, n, labelled=day.labelled)
-            for day, y, n in zip(days, values.y, values.n, strict=True)
-        ]
-
-    def judge(self, days: Sequence[Day]) -> tuple[LearntDetector, list[DetectorVerdict]]:
-        """Judge windows later than all before, in order of time; return the detector after them."""
-        state, verdicts = self.detector.fold(self.state, self.series_of(days))
-        return replace(self, state=state), verdicts
+    def basis(self, cadence: Cadence) -> Basis:
+        """The series and the detector, which take the windows of a model."""
+        return Basis(self.map, self.detector, cadence)
 
 
-def spec_of(window: WindowSpec) -> WindowSpec:
+class Learning(NamedTuple):
+    """The verdicts of a history's first windows, and what was learnt from these; None where they are too few yet."""
+
+    verdicts: Sequence[DetectorVerdict]
+    learnt: Learnt | None
+
+
+def cadence_of(config: ModelConfig, budget: Budget) -> Cadence:
+    """The windows of a model, and the time in which one false alarm is tolerated."""
+    return Cadence(config.window, budget.per_alarm)
+
+
+def judged_spec(window: WindowSpec) -> WindowSpec:
     """The windows that are judged: the model's own, and whole days of its time zone where these are shorter.
 
-    >>> spec_of(WindowSpec("1h", "Europe/Berlin")), spec_of(WindowSpec("7d")).length
+    >>> judged_spec(WindowSpec("1h", "Europe/Berlin")), judged_spec(WindowSpec("7d")).length
     (WindowSpec(length='1d', timezone='Europe/Berlin'), '7d')
     """
-    return WindowSpec("1d", window.timezone) if window.length.endswith(("min", "h")) else window
+    return WindowSpec("1d", window.timezone) if Cadence(window).below_a_day else window
 
 
-def period_of(spec: WindowSpec) -> int:
-    """The slots of the season: the days of the week of daily windows, otherwise one."""
-    return DAYS_OF_WEEK if spec.length == "1d" else 1
+def judged_windows(windows: Iterable[tuple[Window, Observed, bool]], cadence: Cadence) -> Iterator[HistoryWindow]:
+    """Yield the windows that are judged, of a model's own in order of time, each with whether its labels are in.
+
+    A day's labels are in where those of all its windows are. What is known of labels that are not all in is left out:
+    labels that trickle in change nothing until then.
+    """
+    known = list(windows)
+    waiting = [window for window, _, labelled in known if not labelled]
+    own = ((window, observed) for window, observed, _ in known)
+    for whole, observed in cadence.days(own) if cadence.below_a_day else own:
+        labelled = not any(whole.start <= one.start < whole.end for one in waiting)
+        yield HistoryWindow(whole, observed if labelled else _without_labels(observed), labelled)
 
 
-def slot_of(window: Window, spec: WindowSpec) -> int:
-    """The place of a window in the season, from 0: Monday where windows are days."""
-    return window.start.astimezone(ZoneInfo(spec.timezone)).weekday() if spec.length == "1d" else 0
+def _without_labels(observed: Observed) -> Observed:
+    segments = {
+        column: {value: replace(one, labelled=0, performance=None) for value, one in values.items()}
+        for column, values in observed.segments.columns.items()
+    }
+    return Observed(replace(observed.profile, labels=Profile(), performance=None), SegmentProfiles(segments))
 
 
-def days_of(windows: Iterable[Day], spec: WindowSpec) -> Iterator[Day]:
-    """Merge windows in order of time into those that are judged; a day is labelled where all of its windows are."""
-    for window, parts in groupby(windows, key=lambda day: spec.window_of(day.window.start)):
-        merged: Day | None = None
-        for part in parts:
-            if merged is None:
-                merged = Day(window, part.observed, part.labelled)
-            else:
-                merged = Day(window, merged.observed.merge(part.observed), merged.labelled and part.labelled)
-        assert merged is not None  # a group has at least one
-        yield merged
-
-
-def reference_days(setup: ModelSetup, rows: pl.DataFrame) -> list[Day]:
+def reference_windows(setup: ModelSetup, rows: pl.DataFrame) -> list[HistoryWindow]:
     """The windows of the reference's canonical rows, in order of time; none where it has no times."""
     if "time" not in rows.columns:
         return []
     known = rows.filter(pl.col("time").is_not_null()).with_columns(version=pl.lit("", pl.String))
-    found = []
-    for (window, _), part in sorted(by_window(known, spec_of(setup.config.window)).items()):
-        whole, segments = profile(part, setup.schema, setup.reference)
-        found.append(Day(window, Observed(whole, segments)))
-    return found
+    parts = sorted(by_window(known, judged_spec(setup.config.window)).items(), key=lambda one: one[0])
+    return [
+        HistoryWindow(window, Observed(*profile(part, setup.schema, setup.reference))) for (window, _), part in parts
+    ]
 
 
-def first_days(days: Sequence[Day], first: timedelta | None) -> int:
-    """How many windows of production are learnt from: those within a time, or `FIRST_WINDOWS`."""
-    if first is None:
-        return min(FIRST_WINDOWS, len(days))
-    begin = days[0].window.start if days else None
-    within = sum(begin is not None and day.window.end <= begin + first for day in days)
-    return max(within, LEAST_WINDOWS)
+def learn_from_reference(setup: ModelSetup, budget: Budget, reference: Sequence[HistoryWindow]) -> Learnt | None:
+    """Learn from the windows of the reference; None where they are fewer than `LEAST_WINDOWS`."""
+    if len(reference) < LEAST_WINDOWS:
+        return None
+    basis = Basis.of(reference, cadence_of(setup.config, budget), _watched(setup))
+    return Learnt(basis.map, basis.detector, basis.start(reference))
+
+
+def learn_from_first(setup: ModelSetup, budget: Budget, windows: Sequence[HistoryWindow]) -> Learning:
+    """Judge the first windows of a history, in order of time, until there are enough to go on from for good.
+
+    The first one is held against the reference as a whole, for gross faults; with 7, 14 and 28 windows more is seen.
+    While nothing is learnt for good, the verdicts are those of all windows.
+    """
+    first = _judged_at_first(setup, budget, windows[:MOST_LEARNING])
+    if first.learnt is None:  # too few, or most of them faulty: nothing can be learnt for good
+        return Learning(_judged_at_first(setup, budget, windows).verdicts, None) if windows[MOST_LEARNING:] else first
+    state = first.learnt.state
+    if state.reference < FIRST_WINDOWS:
+        return first if len(windows) >= MOST_LEARNING else Learning(first.verdicts, None)
+    if not state.steps:
+        return first
+    return _judged_at_first(setup, budget, windows[: len(first.verdicts) - state.steps])
+
+
+def _judged_at_first(setup: ModelSetup, budget: Budget, windows: Sequence[HistoryWindow]) -> Learning:
+    judged = judge_history(
+        windows,
+        cadence_of(setup.config, budget),
+        reference_profile=Observed(setup.reference.profile),
+        watched=_watched(setup),
+        reference_windows=FIRST_WINDOWS,
+    )
+    if judged.basis is None or judged.state is None:
+        return Learning(judged.verdicts, None)
+    return Learning(judged.verdicts, Learnt(judged.basis.map, judged.basis.detector, judged.state))
+
+
+def _watched(setup: ModelSetup) -> Watched:
+    return Watched(positive=setup.schema.positive, naive=setup.reference.naive)
+
+
+def judge_all(
+    setup: ModelSetup, budget: Budget, windows: Sequence[HistoryWindow], reference: Sequence[HistoryWindow]
+) -> list[DetectorVerdict]:
+    """Judge a history, in order of time, of the windows after those of the ``reference``.
+
+    Law: what is said is what a service says of the same windows.
+    """
+    learnt, said = learn_from_reference(setup, budget, reference), list[DetectorVerdict]()
+    if learnt is not None:
+        rest = [one for one in windows if one.window.start >= learnt.state.end]
+    else:
+        verdicts, learnt = learn_from_first(setup, budget, windows)
+        said, rest = [*verdicts], list(windows[len(verdicts) :])
+    if learnt is not None:
+        basis = learnt.basis(cadence_of(setup.config, budget))
+        said += basis.detector.fold(learnt.state, basis.windows(rest))[1] if rest else []
+    return said
 
 
 def rule_of(config: ModelConfig) -> Rule:
@@ -161,24 +192,27 @@ def rule_of(config: ModelConfig) -> Rule:
     )
 
 
-def verdict_of(said: DetectorVerdict, settings: Settings) -> Verdict:
+def verdict_of(said: DetectorVerdict, cadence: Cadence) -> Verdict:
     """What the detector says of a window as the verdict of its rule (`rule_of`).
 
     Its value is how often chance does as much in a budget's period: at most once in each of its windows.
     """
     states = {Outcome.OK: State.OK, Outcome.ALARM: State.BREACH}
     state = states.get(said.outcome, State.NODATA)
-    value = None if said.chance is None else min(said.chance, settings.budget)
+    value = None if said.chance is None else min(said.chance, cadence.settings.budget)
     return Verdict(BUDGET, state, value, None, None, 0, ALARM_BELOW, said.reason)
 
 
-def detail_of(said: DetectorVerdict, budget: Budget, spec: WindowSpec) -> Detail:
-    """What the detector found in a window, by falling evidence; what a pipeline fault explains is left out."""
+def detail_of(said: DetectorVerdict, cadence: Cadence) -> Detail:
+    """What the detector found in a window, by falling evidence; what a pipeline fault explains is left out.
+
+    Gross faults, which need no alarm to have been opened, are not held against a day of the week.
+    """
     suspicion = said.suspicion
     told = [one for one in said.findings if suspicion is None or one not in suspicion.muted]
-    when = f"on {_WEEKDAYS[slot_of(said.window, spec)]}s" if period_of(spec) == DAYS_OF_WEEK else ""
+    when = cadence.when(said.window) if said.episode is not None else ""
     kind = suspicion.kind.value if suspicion is not None and suspicion.kind is not None else None
-    sentences = [f"{one.sentence(when, length(budget.per_alarm))}." for one in told[:MOST_TOLD]]
+    sentences = [f"{one.sentence(when, length(cadence.budget))}." for one in told[:MOST_TOLD]]
     if more := len(told) - MOST_TOLD:
         sentences += [f"{more} more moved."] * (more > 0)
     if suspicion is not None and suspicion.muted:

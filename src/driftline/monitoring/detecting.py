@@ -1,7 +1,8 @@
 """Judges the stored windows of a served model by its detector: what changed is folded again, from where it changed.
 
 What the detector says is a pure function of the windows in order of time. The values of the series of each window are
-stored, and states to go on from: a late label costs the windows since the one that it is of, and reads no other.
+stored, and states to go on from: a late label costs the windows since the one that it is of, and reads no other. Until
+enough is learnt for good, the first windows are judged together each time that one of them changes.
 """
 
 from __future__ import annotations
@@ -11,20 +12,31 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
+from itertools import groupby
 
 import msgspec
 
 from driftline.detection import (
-    LEAST_WINDOWS,
+    Basis,
+    Cadence,
     DetectorState,
     DetectorVerdict,
+    HistoryWindow,
     Observed,
     SeriesWindow,
-    Settings,
 )
-from driftline.events import WHOLE, Slice, Window, WindowSpec
+from driftline.events import WHOLE, Slice, Window
 from driftline.monitoring.assess import stage_of
-from driftline.monitoring.budget import FIRST_WINDOWS, Day, LearntDetector, days_of, detail_of, spec_of, verdict_of
+from driftline.monitoring.budget import (
+    Learnt,
+    cadence_of,
+    detail_of,
+    judged_spec,
+    judged_windows,
+    learn_from_first,
+    learn_from_reference,
+    verdict_of,
+)
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.segments import decoded_segments
 from driftline.monitoring.setup import ModelSetup
@@ -59,7 +71,7 @@ class Detected:
 
     since: datetime
     learnt: DetectorRow | None
-    settings: Settings
+    cadence: Cadence
     windows: Sequence[DetectionRow]
     states: Sequence[DetectorStateRow]
     verdicts: Sequence[DetectorVerdict]
@@ -71,124 +83,166 @@ def detector_fingerprint(config: ModelConfig, profiles: bytes) -> bytes:
     return hashlib.sha256(repr((_SERIES, profiles, config.budget)).encode()).digest()
 
 
-def learnt_from_reference(setup: ModelSetup, budget: Budget, days: Sequence[Day], fingerprint: bytes) -> DetectorRow:
+def detector_row(
+    setup: ModelSetup, budget: Budget, reference: Sequence[HistoryWindow], fingerprint: bytes
+) -> DetectorRow:
     """A detector that has learnt from the windows of the reference; one that has not where these are too few."""
-    if len(days) < LEAST_WINDOWS:
+    learnt = learn_from_reference(setup, budget, reference)
+    if learnt is None:
         return DetectorRow(setup.name, fingerprint, EPOCH, from_reference=False, learnt=b"")
-    learnt = LearntDetector.of(setup, budget, days)
-    return DetectorRow(setup.name, fingerprint, days[-1].window.end, from_reference=True, learnt=encode(learnt))
+    return DetectorRow(setup.name, fingerprint, learnt.state.end, from_reference=True, learnt=encode(learnt))
 
 
 def detect(setup: ModelSetup, read: Work, changed: Iterable[datetime], stored: ModelRow) -> Detected | None:
     """Judge the windows that begin at the moments ``changed``, and those after them, by the model's detector.
 
-    None where nothing is to be judged: there is no budget, too little history, or no value has changed.
+    None where nothing is to be judged: there is no budget, or nothing that was judged has changed.
     """
-    watermark, fingerprint = stored.watermark, detector_fingerprint(setup.config, stored.fingerprint)
-    if setup.config.budget is None or watermark is None or not stored.fingerprint:  # or the windows are built anew
+    budget, known, watermark = setup.config.budget, read.detections.detector(setup.name), stored.watermark
+    if budget is None or known is None or watermark is None:
         return None
-    spec, known = spec_of(setup.config.window), read.detections.detector(setup.name)
-    starts = sorted({spec.window_of(start).start for start in changed})
-    if known is None or known.fingerprint != fingerprint or not known.learnt or _is_learnt_from(known, starts):
-        return _learn(setup, read, watermark, fingerprint)
-    learnt = decode(known.learnt, LearntDetector)
-    due = [*_not_judged_before(read, setup.name, spec, starts), *starts]
-    days = [day for start in dict.fromkeys(due) if start >= known.begins for day in _day(setup, read, start, watermark)]
-    return _judged(setup.name, setup.config.budget, read, learnt, days)
-
-
-def _is_learnt_from(known: DetectorRow, starts: Sequence[datetime]) -> bool:
-    """Whether the detector learnt from one of some windows, in order of time."""
-    return not known.from_reference and bool(starts) and starts[0] < known.begins
-
-
-def _not_judged_before(read: Work, model: str, spec: WindowSpec, starts: Sequence[datetime]) -> list[datetime]:
-    """The day before the first one that changed, where it closed without a window that closed it."""
-    last = read.windows.last_start_before(model, starts[0]) if starts else None
-    if last is None:
-        return []
-    day = spec.window_of(last).start
-    return [] if read.detections.at(model, day) is not None else [day]
-
-
-def _day(setup: ModelSetup, read: Work, start: datetime, watermark: datetime) -> list[Day]:
-    """What was observed in a window that the detector judges; nothing while it is open."""
-    window = spec_of(setup.config.window).window_of(start)
-    if watermark < window.end:
-        return []
-    rows = read.windows.between(setup.name, start=window.start, end=window.end)
-    return list(days_of(_observed(rows, watermark, setup.config), spec_of(setup.config.window)))
-
-
-def _observed(rows: Sequence[WindowRow], watermark: datetime, config: ModelConfig) -> Iterator[Day]:
-    """The windows of some rows, in order of time."""
-    by_start: dict[datetime, list[WindowRow]] = {}
-    for row in rows:
-        by_start.setdefault(row.start, []).append(row)
-    for versions in by_start.values():
-        whole = reduce(WindowProfile.merge, [decode(row.profile, WindowProfile) for row in versions])
-        segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in versions])
-        window = versions[0].window
-        labelled = stage_of(window, versions, watermark, config) == "judged"
-        yield Day(window, Observed(whole, segments), labelled)
-
-
-def _learn(setup: ModelSetup, read: Work, watermark: datetime, fingerprint: bytes) -> Detected | None:
-    """Learn from the first windows of production, once the labels of all of them are in, and judge the others."""
-    first, spec, budget = read.windows.first_start(setup.name), spec_of(setup.config.window), setup.config.budget
-    if first is None or budget is None:
+    if known.fingerprint != detector_fingerprint(setup.config, stored.fingerprint):  # the windows are built anew
         return None
-    span = spec.window_of(first)
-    for _ in range(FIRST_WINDOWS - 1):
-        span = spec.window_of(span.end)
-    if watermark < span.end:
-        return None
-    rows = read.windows.between(setup.name)
-    days = [day for day in days_of(_observed(rows, watermark, setup.config), spec) if day.window.end <= watermark]
-    count = max(sum(day.window.end <= span.end for day in days), LEAST_WINDOWS)
-    if len(days) < count or not all(day.labelled for day in days[:count]):
-        return None
-    learnt = LearntDetector.of(setup, budget, days[:count])
-    row = DetectorRow(setup.name, fingerprint, days[count - 1].window.end, from_reference=False, learnt=encode(learnt))
-    found = _folded(setup.name, budget, learnt, learnt.state, learnt.series_of(days[count:]))
-    return Detected(row.begins, row, learnt.detector.settings, *found)
+    return _Fold(setup, budget, read, watermark, known).judged(changed)
 
 
-def _judged(model: str, budget: Budget, read: Work, learnt: LearntDetector, days: Sequence[Day]) -> Detected | None:
-    """Fold the windows again from the first one whose values have changed."""
-    fresh = {one.window.start: one for one in learnt.series_of(days)} if days else {}
-    for start, one in list(fresh.items()):
-        stored = read.detections.at(model, start)
-        if stored is not None and stored.values == encode(one):
-            del fresh[start]
-    if not fresh:
-        return None
-    since = min(fresh)
-    before = read.detections.state_before(model, since)
-    state = learnt.state if before is None else decode(before.state, DetectorState)
-    stored_windows = read.detections.after(model, None if before is None else before.start)
-    windows = {row.start: decode(row.values, SeriesWindow) for row in stored_windows} | fresh
-    found = _folded(model, budget, learnt, state, [windows[start] for start in sorted(windows)])
-    return Detected(min(since, *windows), None, learnt.detector.settings, *found)
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """A model's detector, and the windows that are stored when event time has come to the watermark."""
 
+    setup: ModelSetup
+    budget: Budget
+    read: Work
+    watermark: datetime
+    known: DetectorRow
 
-def _folded(
-    model: str, budget: Budget, learnt: LearntDetector, state: DetectorState, windows: Sequence[SeriesWindow]
-) -> tuple[list[DetectionRow], list[DetectorStateRow], list[DetectorVerdict], dict[datetime, Detail]]:
-    rows, states, verdicts = list[DetectionRow](), list[DetectorStateRow](), list[DetectorVerdict]()
-    details: dict[datetime, Detail] = {}
-    for place, window in enumerate(windows):
-        state, verdict = learnt.detector.step(state, window)
-        start = window.window.start
-        if verdict.findings:
-            details[start] = detail_of(verdict, budget, learnt.spec)
+    @property
+    def model(self) -> str:
+        return self.setup.name
+
+    @property
+    def cadence(self) -> Cadence:
+        return cadence_of(self.setup.config, self.budget)
+
+    def judged(self, changed: Iterable[datetime]) -> Detected | None:
+        newest = self.read.detections.newest_start(self.model)
+        if newest is None and not self.known.learnt:
+            return self._learning()
+        learnt = decode(self.known.learnt, Learnt) if self.known.learnt else None
+        basis = learnt.basis(self.cadence) if learnt is not None else None
+        marks = self._marks(self._closed(self._due(changed, newest)), basis)
+        fresh = {start: mark for start, mark in marks.items() if not self._is_known(start, mark)}
+        if not fresh:
+            return None
+        if learnt is None or basis is None or min(fresh) < self.known.begins:
+            return self._learning()
+        return self._folded_again(learnt, basis, fresh)
+
+    def _due(self, changed: Iterable[datetime], newest: datetime | None) -> list[datetime]:
+        """The starts of the windows that may be judged anew, in order: those that changed, and those since the newest
+        that was judged, of which a day may have closed without another of its hours.
+        """
+        spec, begins = judged_spec(self.setup.config.window), self.known.begins
+        after = begins if newest is None else spec.window_of(newest).end
+        since = self.read.windows.starts_since(self.model, after)
+        starts = sorted({spec.window_of(start).start for start in (*changed, *since)})
+        return [start for start in starts if start >= begins or not self.known.from_reference]
+
+    def _closed(self, starts: Iterable[datetime]) -> Iterator[HistoryWindow]:
+        """The windows that begin at these moments, without those that event time has not closed yet."""
+        spec = judged_spec(self.setup.config.window)
+        for start in starts:
+            window = spec.window_of(start)
+            if window.end <= self.watermark:
+                rows = self.read.windows.between(self.model, start=window.start, end=window.end)
+                yield from self._observed(rows)
+
+    def _observed(self, rows: Sequence[WindowRow]) -> Iterator[HistoryWindow]:
+        """The windows that are judged of stored ones, in order of time."""
+        own = []
+        for _, group in groupby(rows, key=lambda row: row.start):
+            versions = list(group)
+            whole = reduce(WindowProfile.merge, [decode(row.profile, WindowProfile) for row in versions])
+            segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in versions])
+            window = versions[0].window
+            labelled = stage_of(window, versions, self.watermark, self.setup.config) == "judged"
+            own.append((window, Observed(whole, segments), labelled))
+        return judged_windows(own, self.cadence)
+
+    def _marks(self, windows: Iterable[HistoryWindow], basis: Basis | None) -> dict[datetime, bytes]:
+        """What is stored of windows, by start: values of the series, or a digest where these were learnt from."""
+        return {
+            one.window.start: _digest(one)
+            if basis is None or one.window.start < self.known.begins
+            else encode(basis.windows([one])[0])
+            for one in windows
+        }
+
+    def _is_known(self, start: datetime, mark: bytes) -> bool:
+        stored = self.read.detections.at(self.model, start)
+        return stored is not None and stored.values == mark
+
+    def _folded_again(self, learnt: Learnt, basis: Basis, fresh: Mapping[datetime, bytes]) -> Detected:
+        """Fold the windows from the first one whose values have changed."""
+        since = min(fresh)
+        before = self.read.detections.state_before(self.model, since)
+        state = learnt.state if before is None else decode(before.state, DetectorState)
+        known = {row.start: row.values for row in self.read.detections.since(self.model, state.end)}
+        values = sorted((known | {**fresh}).items())
+        windows = [decode(one, SeriesWindow) for _, one in values]
+        return Detected(min(since, values[0][0]), None, self.cadence, *self._folded(basis, state, windows))
+
+    def _learning(self) -> Detected | None:
+        """Judge all windows anew, and learn from the first ones for good where there are enough."""
+        spec = judged_spec(self.setup.config.window)
+        rows = [row for row in self.read.windows.between(self.model) if spec.window_of(row.start).end <= self.watermark]
+        windows = list(self._observed(rows))
+        if not windows:
+            return None
+        verdicts, learnt = learn_from_first(self.setup, self.budget, windows)
+        first, rest = windows[: len(verdicts)], windows[len(verdicts) :]
+        details = {one.window.start: detail_of(one, self.cadence) for one in verdicts if one.findings}
+        detections = [self._row(one.window.start, _digest(one), details) for one in first]
+        states, said = list[DetectorStateRow](), [*verdicts]
+        if learnt is not None:
+            basis = learnt.basis(self.cadence)
+            folded = self._folded(basis, learnt.state, basis.windows(rest) if rest else [])
+            detections, states, said, details = (
+                detections + folded[0],
+                folded[1],
+                said + folded[2],
+                details | folded[3],
+            )
+        begins = first[-1].window.end if learnt is not None else EPOCH
+        known = encode(learnt) if learnt is not None else b""
+        row = DetectorRow(self.model, self.known.fingerprint, begins, from_reference=False, learnt=known)
+        return Detected(windows[0].window.start, row, self.cadence, detections, states, said, details)
+
+    def _folded(
+        self, basis: Basis, state: DetectorState, windows: Sequence[SeriesWindow]
+    ) -> tuple[list[DetectionRow], list[DetectorStateRow], list[DetectorVerdict], dict[datetime, Detail]]:
+        """Judge windows one after the other: what is stored of them, the states on the way, what is said."""
+        rows, states, verdicts = list[DetectionRow](), list[DetectorStateRow](), list[DetectorVerdict]()
+        details: dict[datetime, Detail] = {}
+        for place, window in enumerate(windows):
+            state, verdict = basis.detector.step(state, window)
+            start = window.window.start
+            if verdict.findings:
+                details[start] = detail_of(verdict, self.cadence)
+            rows.append(self._row(start, encode(window), details))
+            verdicts.append(verdict)
+            kept = state.steps % KEEP_EVERY == 0
+            if kept or place == len(windows) - 1:
+                states.append(DetectorStateRow(self.model, start, kept, encode(state)))
+        return rows, states, verdicts, details
+
+    def _row(self, start: datetime, values: bytes, details: Mapping[datetime, Detail]) -> DetectionRow:
         said = _detail.encode(details[start]) if start in details else None
-        rows.append(DetectionRow(model, start, encode(window), said))
-        verdicts.append(verdict)
-        kept = state.steps % KEEP_EVERY == 0
-        if kept or place == len(windows) - 1:
-            states.append(DetectorStateRow(model, start, kept, encode(state)))
-    return rows, states, verdicts, details
+        return DetectionRow(self.model, start, values, said)
+
+
+def _digest(window: HistoryWindow) -> bytes:
+    return hashlib.sha256(encode(window)).digest()
 
 
 def judgement_of(model: str, window: Window, slice: Slice, verdict: Verdict, now: datetime) -> Judgement:
@@ -218,8 +272,7 @@ def store_detected(setup: ModelSetup, work: Work, found: Detected, watermark: da
 
     States of windows that no label can change any more are not kept. ``now`` is wall-clock time.
     """
-    model, settings = setup.name, found.settings
-    since = found.since
+    model, since = setup.name, found.since
     if found.learnt is not None:
         work.detections.put_detector(found.learnt)
         since = EPOCH
@@ -228,7 +281,7 @@ def store_detected(setup: ModelSetup, work: Work, found: Detected, watermark: da
     earlier = {one.window_start: one for one in work.judgements.find(model, rule=BUDGET, start=since)}
     moved = set[datetime]()
     for said in found.verdicts:
-        verdict = verdict_of(said, settings)
+        verdict = verdict_of(said, found.cadence)
         if (detail := found.details.get(said.window.start)) is not None and detail.sentences:
             verdict = replace(verdict, reason=detail.sentences[0].removesuffix("."))
         fresh = judgement_of(model, said.window, WHOLE, verdict, now)

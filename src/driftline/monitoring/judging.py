@@ -30,6 +30,7 @@ from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.segments import SegmentProfile, SegmentProfiles, profile_segments
 from driftline.rules import State as VerdictState
 from driftline.rules import Status
+from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode, encode
 from driftline.store.counters import JUDGED_AT, VERDICTS
 from driftline.store.judgements import Judgement
@@ -108,8 +109,11 @@ def judge_windows(
                 events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
         events += _end_rowless(model, work, now)
         moved = store_detected(model, work, detected, stored.watermark, now) if detected is not None else set()
-        if moved:
-            events += move_alerts(model.name, work, rule_of(model.config), now, changed=sorted(moved))
+        why = model.rule_changes.get(BUDGET)
+        if moved or why is not None:
+            changed_windows = sorted(moved) if why is None else None
+            rule = rule_of(model.config)
+            events += move_alerts(model.name, work, rule, now, changed=changed_windows, why=why or "")
             told = {event.alert.id for event in events}
             events += [event for event in tell_more(model.name, work, now) if event.alert.id not in told]
         if stored_anew := sum(one.stored for one in found) + len(moved):

@@ -12,8 +12,8 @@ import polars as pl
 
 from driftline.errors import ConfigError, DataError, UnknownNameError, UsageError
 from driftline.events import Schema, Task
-from driftline.monitoring.budget import reference_days
-from driftline.monitoring.detecting import detector_fingerprint, learnt_from_reference
+from driftline.monitoring.budget import reference_windows, rule_of
+from driftline.monitoring.detecting import detector_fingerprint, detector_row
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.segments import with_segments
 from driftline.monitoring.setup import ModelSetup
@@ -105,10 +105,13 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
             work.windows.unsettle_all(config.name)
     if learns and rows is not None and config.budget is not None:
         setup = ModelSetup(config, schema, reference)
-        days = reference_days(setup, rows)
+        learnt_first = detector_row(setup, config.budget, reference_windows(setup, rows), learnt)
         with state.work() as work:
-            work.detections.put_detector(learnt_from_reference(setup, config.budget, days, learnt))
+            work.detections.put_detector(learnt_first)
             work.windows.unsettle_all(config.name)
+    elif config.budget is None and detector is not None:
+        with state.work() as work:
+            work.detections.drop(config.name)
     if not counted:  # new, or of a release that counted them each time
         with state.work() as work:
             work.windows.recount(config.name)
@@ -153,27 +156,47 @@ def forget_rules(model: str, work: Work) -> None:
         work.models.put(replace(stored, rules=b""))
 
 
+class _JudgedBy(msgspec.Struct, array_like=True, frozen=True):
+    """What windows are judged by, as it is stored; earlier releases had no budget."""
+
+    rules: tuple[Rule, ...] = ()
+    floors: EffectThresholds = EffectThresholds()
+    budget: str = ""
+    budget_rule: Rule | None = None
+
+
+def _judged_by(config: ModelConfig) -> _JudgedBy:
+    if config.budget is None:
+        return _JudgedBy(config.rules, config.floors)
+    return _JudgedBy(config.rules, config.floors, str(config.budget), rule_of(config))
+
+
 def _rules(config: ModelConfig) -> bytes:
-    return msgspec.json.encode((config.rules, config.floors))
+    return msgspec.json.encode(_judged_by(config))
 
 
 def _rule_changes(config: ModelConfig, stored: ModelRow | None) -> dict[str, str]:
     """In words, by rule. Rules of an earlier release are not known, nor is then what has changed."""
     if stored is None or stored.rules == _rules(config):
         return {}
+    now = _judged_by(config)
+    rules = (*now.rules, *([] if now.budget_rule is None else [now.budget_rule]))
     try:
-        before, floors = msgspec.json.decode(stored.rules or b"[[], {}]", type=tuple[list[Rule], EffectThresholds])
+        before = msgspec.json.decode(stored.rules or b"[[], {}]", type=_JudgedBy)
     except (msgspec.MsgspecError, UsageError):
-        return dict.fromkeys((rule.name for rule in config.rules), "")
-    old, found = {rule.name: rule for rule in before}, dict[str, str]()
-    for rule in config.rules:
+        return dict.fromkeys((rule.name for rule in rules), "")
+    old = {rule.name: rule for rule in (*before.rules, *([] if before.budget_rule is None else [before.budget_rule]))}
+    found = dict[str, str]()
+    for rule in rules:
         if rule.name not in old:
             found[rule.name] = "the rule is configured again"
         elif changed := difference(old[rule.name], rule):
             found[rule.name] = f"the rule was changed: {changed}"
-        elif floors != config.floors and topic_of(rule.measure) is Topic.DRIFT:
+        elif rule.name == BUDGET and before.budget != now.budget:
+            found[rule.name] = f"the budget was changed: {before.budget} → {now.budget}"
+        elif before.floors != now.floors and topic_of(rule.measure) is Topic.DRIFT:
             found[rule.name] = "what counts as drift was changed"
-    return found or dict.fromkeys((rule.name for rule in config.rules), "")
+    return found or dict.fromkeys((rule.name for rule in rules), "")
 
 
 def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame]:

@@ -57,6 +57,7 @@ def rebuild(
     }
     with state.work() as work:
         work.windows.drop(model.name)
+        work.detections.forget_windows(model.name)
         for row in rows:
             work.windows.put(row)
         work.windows.recount(model.name)

@@ -9,14 +9,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from driftline.store.statements import as_row, put_row
-from driftline.store.tables import DETECTIONS, DETECTOR_STATES, DETECTORS
+from driftline.store.tables import DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorRow:
-    """A model's detector with what it learnt first; windows from ``begins`` on are judged.
+    """A model's detector with what it learnt first; empty while there is too little to learn from for good.
 
-    It learnt from the windows of the reference, or from the first ones of production.
+    It learnt from the windows of the reference, or from the first ones of production: all before ``begins``.
     """
 
     model: str
@@ -28,7 +28,10 @@ class DetectorRow:
 
 @dataclass(frozen=True, slots=True)
 class DetectionRow:
-    """One window: the encoded values of its series, and what was found in it, None where nothing was."""
+    """One window, and what was found in it, None where nothing was.
+
+    ``values`` are the encoded values of its series; of a window that was learnt from, a digest of what was observed.
+    """
 
     model: str
     start: datetime
@@ -67,12 +70,23 @@ class Detections:
         for table in (DETECTORS, DETECTIONS, DETECTOR_STATES):
             self._connection.execute(table.delete().where(table.c.model == model))
 
-    def after(self, model: str, start: datetime | None) -> list[DetectionRow]:
-        """The windows that begin after a moment, or all, in order of time."""
-        statement = sa.select(DETECTIONS).where(DETECTIONS.c.model == model).order_by(DETECTIONS.c.start)
-        if start is not None:
-            statement = statement.where(DETECTIONS.c.start > start)
-        return [as_row(DetectionRow, row) for row in self._connection.execute(statement)]
+    def forget_windows(self, model: str) -> None:
+        """Forget all windows of a model, and what was learnt from them, to judge them anew."""
+        for table in (DETECTIONS, DETECTOR_STATES):
+            self._connection.execute(table.delete().where(table.c.model == model))
+        from_windows = (DETECTORS.c.model == model, sa.not_(DETECTORS.c.from_reference))
+        self._connection.execute(DETECTORS.update().where(*from_windows).values(learnt=b"", begins=EPOCH))
+
+    def since(self, model: str, start: datetime) -> list[DetectionRow]:
+        """The windows that begin at a moment or after it, in order of time."""
+        asked = sa.select(DETECTIONS).where(DETECTIONS.c.model == model, DETECTIONS.c.start >= start)
+        return [as_row(DetectionRow, row) for row in self._connection.execute(asked.order_by(DETECTIONS.c.start))]
+
+    def newest_start(self, model: str) -> datetime | None:
+        """When the newest window begins that was judged; None before there is one."""
+        asked = sa.select(sa.func.max(DETECTIONS.c.start)).where(DETECTIONS.c.model == model)
+        found: datetime | None = self._connection.execute(asked).scalar_one()
+        return found
 
     def at(self, model: str, start: datetime) -> DetectionRow | None:
         """One window, if it was judged."""

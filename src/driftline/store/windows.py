@@ -76,11 +76,10 @@ class Windows:
         found: datetime | None = self._connection.execute(statement).scalar()
         return found
 
-    def last_start_before(self, model: str, start: datetime) -> datetime | None:
-        """When the newest window began that lies before a moment; None where none does."""
-        asked = sa.select(sa.func.max(WINDOWS.c.start)).where(WINDOWS.c.model == model, WINDOWS.c.start < start)
-        found: datetime | None = self._connection.execute(asked).scalar_one()
-        return found
+    def starts_since(self, model: str, start: datetime) -> list[datetime]:
+        """Return the starts of the windows that begin at a moment or after it, in order."""
+        asked = sa.select(WINDOWS.c.start).where(WINDOWS.c.model == model, WINDOWS.c.start >= start)
+        return list(self._connection.execute(asked.distinct().order_by(WINDOWS.c.start)).scalars())
 
     def labelled_within(self, model: str, start: datetime, end: datetime) -> int:
         """Return how many labelled rows the windows have that lie in [start, end)."""

@@ -1,0 +1,109 @@
+"""A model that its detector watches: days of rows from one world, with a fault or a change from some day on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from driftline.config.load import Config, load
+from driftline.rules.backtest import BUDGET
+from driftline.service.runtime import Service
+from driftline.store.judgements import Judgement
+from tests.support.churn import MODEL, START, label
+
+ROWS = 30
+"""Rows of a day."""
+
+CONFIG = """
+models:
+  churn:
+    task: binary
+    columns: {{id: id, time: time, prediction: prediction, label: label, features: [age, plan]}}
+    window: {window}
+    labels: {{expected_within: 3d, accepted_for: 60d}}
+    reference: {{path: reference.parquet}}
+    alerts: {{budget: {budget}}}
+storage: ./data
+{more}
+"""
+
+
+class Day(NamedTuple):
+    """The predictions of a day, and their labels, which come as it ends."""
+
+    predictions: list[dict[str, Any]]
+    labels: list[dict[str, Any]]
+
+
+def day_of(day: int, *, broken: bool = False, right: float = 0.9, version: str = "v1") -> Day:
+    """A day's rows; ``broken`` ones have no age. The same day is the same rows."""
+    rng = np.random.default_rng(day + 1000)
+    truth = rng.integers(0, 2, ROWS)
+    said = np.where(rng.random(ROWS) < right, truth, 1 - truth)
+    predictions, labels = [], []
+    for k in range(ROWS):
+        row = {
+            "id": f"{day}-{k}",
+            "time": (START + timedelta(days=day, minutes=45 * k)).isoformat(),
+            "version": version,
+            "features": {"age": None if broken else float(rng.normal(40, 10)), "plan": str(rng.choice(["a", "b"]))},
+            "prediction": int(said[k]),
+        }
+        predictions.append(row)
+        labels.append(label(f"{day}-{k}", day + 0.99, truth=int(truth[k])))
+    return Day(predictions, labels)
+
+
+def days_of(numbers: Iterable[int], broken: Sequence[int] = ()) -> list[Day]:
+    """Some days, those of ``broken`` with a fault."""
+    return [day_of(day, broken=day in broken) for day in numbers]
+
+
+def daily_config(
+    folder: Path, *, timed: int = 0, budget: str = "1 per 90d", window: str = "1d", more: str = ""
+) -> Config:
+    """A model whose reference has a time in so many days before `START`; no times at all where it is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = days_of(range(-max(timed, 10), 0))
+    truth = {one["id"]: one["label"] for day in found for one in day.labels}
+    rows = pl.DataFrame(
+        [
+            {"id": one["id"], "time": one["time"], **one["features"], "prediction": one["prediction"]}
+            | {"label": truth[one["id"]]}
+            for day in found
+            for one in day.predictions
+        ]
+    )
+    rows = rows.with_columns(pl.col("time").str.to_datetime(time_zone="UTC"))
+    if not timed:
+        rows = rows.with_columns(time=pl.lit(None, pl.Datetime("us", "UTC")))
+    rows.write_parquet(folder / "reference.parquet")
+    path = folder / "driftline.yaml"
+    path.write_text(CONFIG.format(budget=budget, window=window, more=more))
+    return load(path)
+
+
+class Said(NamedTuple):
+    """What the detector said of a window."""
+
+    day: float
+    state: str
+    value: float | None
+    reason: str
+
+
+def said_of(judged: Iterable[Judgement]) -> list[Said]:
+    """Verdicts in order of time, by the number of the day."""
+    ordered = sorted(judged, key=lambda one: one.window_start)
+    return [Said((one.window_start - START) / timedelta(days=1), one.state, one.value, one.reason) for one in ordered]
+
+
+def said(service: Service) -> list[Said]:
+    """What the detector says now of each window of a service."""
+    with service.state.read() as read:
+        return said_of(read.judgements.find(MODEL, rule=BUDGET))

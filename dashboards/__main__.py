@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import feature, fleet, model, pipeline, retraining
 
-FOLDER = Path(__file__).parents[1] / "src" / "driftline" / "export" / "grafana" / "dashboards"
+FOLDER = Path(__file__).parents[1] / "src" / "driftline" / "exporters" / "grafana" / "dashboards"
 
 
 _NOISE = {"auto", "auto_count", "auto_min"}

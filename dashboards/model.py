@@ -181,6 +181,7 @@ def _alerts() -> list[Panel]:
         "How many alerts of this model fire, by severity.",
         "none",
         query(f"sum by (severity) (driftline_alerts{{{_MODEL}}})", "{{severity}}"),
+        width=8,
     )
     return [
         coloured(stacked(alerts), SEVERITIES).min(0),
@@ -191,7 +192,21 @@ def _alerts() -> list[Panel]:
             query(
                 f"sum by (kind) (increase(driftline_alert_transitions_total{{{_MODEL}}}[$__rate_interval]))", "{{kind}}"
             ).exemplar(True),
+            width=8,
         ).min(0),
+        dashed(
+            lines(
+                "Alarms of the detector",
+                "Alarms that the detector made, and how many of them may be false in a year by its budget.",
+                "none",
+                query(f"max(increase(driftline_alarms_total{{{_MODEL}}}[$__rate_interval]))", "alarms"),
+                query(f"max(driftline_alarm_budget{{{_MODEL}}})", "budget a year"),
+                width=8,
+            )
+            .min(0)
+            .decimals(1),
+            "/^budget/",
+        ),
     ]
 
 

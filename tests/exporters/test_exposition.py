@@ -83,6 +83,8 @@ def model(name: str = "churn", **changes: Any) -> ModelMetrics:
         pushed_windows={"taken": 3},
         retraining_runs={("alert", "promoted"): 1, ("manual", "held"): 2},
         retraining_open={"running": 1},
+        alarm_budget=4.06,
+        alarms=3,
     )
     return whole._replace(**changes)
 
@@ -124,6 +126,8 @@ def test_the_whole_vocabulary_is_there() -> None:
         "driftline_drift_score",
         frozenset({"model": "churn", "version": "v1", "feature": "plan", "method": "psi"}.items()),
     ) not in found
+    assert found["driftline_alarm_budget", frozenset({"model": "churn"}.items())] == 4.06
+    assert found["driftline_alarms_total", frozenset({"model": "churn"}.items())] == 3
     assert found["driftline_notifications_total", frozenset({"channel": "hook", "result": "delivered"}.items())] == 7
 
 

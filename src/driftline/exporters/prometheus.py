@@ -225,6 +225,13 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
             breaches.add_sample("driftline_monitor_breaches", _labels(one.model, monitor), number)
     yield from (alerts, state, breaches)
     yield _gauge(
+        "driftline_alarm_budget",
+        "False alarms of the detector that may be, a year: alerts.budget as a rate. Absent where it is off.",
+        models,
+        lambda one: one.alarm_budget,
+    )
+    yield _counter("driftline_alarms", "Alarms of the detector, right or false.", models, lambda one: one.alarms)
+    yield _gauge(
         "driftline_alerts_muted",
         "Firing alerts that are silenced, explained by another, or acknowledged.",
         models,

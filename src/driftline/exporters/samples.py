@@ -100,6 +100,8 @@ class ModelMetrics(NamedTuple):
     breaches: Mapping[Monitor, int] = {}  # to the judged windows in a row in which it is in breach, as alerts count
     poisoned: int = 0  # events that the worker failed on, set aside
     segments: Sequence[PerformanceSample] = ()
+    alarm_budget: float | None = None  # alarms of the detector that may be false, a year; None where it is off
+    alarms: int = 0  # that the detector has made
 
 
 class ServiceMetrics(NamedTuple):

@@ -98,4 +98,4 @@ def _present(*values: float | None) -> int:
     return sum(value is not None for value in values)
 
 
-_FEW = 15  # families with one series a model
+_FEW = 17  # families with one series a model

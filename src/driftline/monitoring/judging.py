@@ -28,11 +28,11 @@ from driftline.monitoring.summary import Stage, WindowSummary
 from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.segments import SegmentProfile, SegmentProfiles, profile_segments
+from driftline.rules import ChangeKind, Status
 from driftline.rules import State as VerdictState
-from driftline.rules import Status
 from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode, encode
-from driftline.store.counters import JUDGED_AT, VERDICTS
+from driftline.store.counters import ALARMS, JUDGED_AT, VERDICTS
 from driftline.store.judgements import Judgement
 from driftline.store.log import Table
 from driftline.store.state import State, Work
@@ -113,7 +113,9 @@ def judge_windows(
         if moved or why is not None:
             changed_windows = sorted(moved) if why is None else None
             rule = rule_of(model.config)
-            events += move_alerts(model.name, work, rule, now, changed=changed_windows, why=why or "")
+            alarms = move_alerts(model.name, work, rule, now, changed=changed_windows, why=why or "")
+            work.counters.add(model.name, ALARMS, "", sum(one.kind is ChangeKind.FIRED for one in alarms))
+            events += alarms
             told = {event.alert.id for event in events}
             events += [event for event in tell_more(model.name, work, now) if event.alert.id not in told]
         if stored_anew := sum(one.stored for one in found) + len(moved):

@@ -12,6 +12,9 @@ from driftline.store.tables import COUNTERS, EPOCH
 JUDGED_AT = "judged_at"
 """What stands among the counters for the moment at which a window was judged last."""
 
+ALARMS = "alarms"
+"""The counter of alerts that the detector has fired."""
+
 VERDICTS = "verdicts"
 """The counter of verdicts that were stored, new or other than before: while it stands, all of them stand."""
 

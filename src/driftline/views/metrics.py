@@ -25,13 +25,15 @@ from driftline.exporters.samples import (
     ServiceMetrics,
     TransitionCount,
 )
+from driftline.monitoring.options import Budget
 from driftline.monitoring.summary import WindowSummary
 from driftline.profiles import NumericColumn
 from driftline.retrain.request import Stage
 from driftline.rules import Rule, Severity, drifted_ratio
+from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode
 from driftline.store.alerts import AlertRow
-from driftline.store.counters import JUDGED_AT, VERDICTS
+from driftline.store.counters import ALARMS, JUDGED_AT, VERDICTS
 from driftline.store.inbox import POISONED, Inbox
 from driftline.store.outbox import Outbox
 from driftline.store.overview import KnownModel, NewestWindow, Overview
@@ -105,6 +107,7 @@ class MetricsReader:
                     _model(
                         name,
                         self._tasks[name],
+                        self._config.models[name].budget,
                         counters.get(name, {}),
                         known.get(name, _UNKNOWN),
                         self._shown[name] if name in newest else None,
@@ -156,6 +159,8 @@ class MetricsReader:
         judged = []
         if newest is not None:
             judged = read.judgements.find(model, rules=[rule.name for rule in rules], window_start=newest.start)
+        if self._config.models[model].budget is not None:
+            judged += read.judgements.newest(model, BUDGET, 1)
         moment = counters.get((JUDGED_AT, ""))
         at = EPOCH + timedelta(microseconds=moment) if moment is not None else None
         known = {rule.name for rule in rules}
@@ -227,6 +232,7 @@ def _shown(window: NewestWindow, bodies: Mapping[Slice, bytes]) -> _Shown:
 def _model(
     model: str,
     task: str,
+    budget: Budget | None,
     counters: Mapping[tuple[str, str], int],
     known: KnownModel,
     window: _Shown | None,
@@ -275,6 +281,8 @@ def _model(
         poisoned=sum(value for (name, _), value in counters.items() if name == POISONED),
         muted=sum(bool(row.muted or row.acknowledged_by) for row in firing),
         segments=shown.segments,
+        alarm_budget=None if budget is None else budget.per_year,
+        alarms=counters.get((ALARMS, ""), 0),
     )
 
 

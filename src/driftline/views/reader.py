@@ -19,9 +19,12 @@ from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.views import RequestView, all_requests
 from driftline.rules import Rule
+from driftline.rules import State as VerdictState
+from driftline.rules.backtest import BUDGET
 from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
 from driftline.store.alerts import AlertRow
+from driftline.store.counters import ALARMS
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
@@ -31,6 +34,7 @@ from driftline.store.windows import KNOWN_WINDOWS
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
+_DETECTOR_STATES = {VerdictState.OK: "ok", VerdictState.BREACH: "alarm", VerdictState.NODATA: "learning"}
 
 
 class SegmentsView(msgspec.Struct, frozen=True):
@@ -38,6 +42,18 @@ class SegmentsView(msgspec.Struct, frozen=True):
 
     column: str
     values: list[str]
+
+
+class DetectorView(msgspec.Struct, frozen=True):
+    """The detector of a model: whether it is ``off``, still ``learning``, ``ok`` or in ``alarm``, and why.
+
+    ``budget`` is how many false alarms may be, as it is configured, None where it is off; ``alarms`` how many it made.
+    """
+
+    state: str
+    reason: str
+    budget: str | None
+    alarms: int
 
 
 class ModelView(msgspec.Struct, frozen=True):
@@ -60,6 +76,7 @@ class ModelView(msgspec.Struct, frozen=True):
     positive: PositiveView | None = None
     notes: list[str] = []
     segments: list[SegmentsView] = []
+    detector: DetectorView | None = None
 
 
 class VerdictView(msgspec.Struct, frozen=True):
@@ -295,7 +312,19 @@ class Views:
             positive=guesses.positive,
             notes=list(guesses.notes),
             segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],
+            detector=_detector_view(read, self._config.models[name], totals.get(ALARMS, 0)),
         )
+
+
+def _detector_view(read: Work, config: ModelConfig, alarms: int) -> DetectorView:
+    """What the detector said of the newest window that it has judged."""
+    if config.budget is None:
+        return DetectorView("off", "alerts.budget is none", None, alarms)
+    newest = next(iter(read.judgements.newest(config.name, BUDGET, 1)), None)
+    if newest is None:
+        return DetectorView("learning", "no window was judged yet", str(config.budget), alarms)
+    state = _DETECTOR_STATES[VerdictState(newest.state)]
+    return DetectorView(state, newest.reason, str(config.budget), alarms)
 
 
 def open_state(config: Config, *, or_folder: bool = False) -> State:

@@ -6,19 +6,27 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftline.exporters.samples import Monitor
+from driftline.monitoring import judging
+from driftline.monitoring.alerting import end_orphans, names_of_rules
 from driftline.monitoring.backtest import detector_track, subject_of
+from driftline.monitoring.model import remember_fingerprint, remember_rules
 from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.replay import replay_windows
 from driftline.rules.backtest import BUDGET
 from driftline.service.runtime import Service
 from driftline.store.alerts import AlertRow
+from driftline.store.tables import ALERTS, DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH, JUDGEMENTS, MODELS
+from driftline.views.metrics import MetricsReader
+from driftline.views.reader import DetectorView
 from tests.support.churn import MODEL, START
 from tests.support.daily import Day, Said, daily_config, day_of, days_of, said
-from tests.support.steps import deliver, work
+from tests.support.steps import NOW, deliver, work
 
 
 def send(service: Service, days: list[Day], *, labels: bool = True) -> None:
@@ -107,6 +115,18 @@ def test_the_windows_of_a_reference_with_times_are_learnt_from(timed: Service) -
     assert said(timed) == by_backtest(timed)[:4]
 
 
+def test_hours_are_judged_as_whole_days_once_these_are_over(folder: Path) -> None:
+    service = Service(daily_config(folder, timed=8, window="6h"))
+    send(service, days_of(range(2)))
+    work(service)
+    assert [one.day for one in said(service)] == [0]  # the second day goes on
+    send(service, days_of([4], broken=[4]))  # and two days have no rows at all
+    closed_by(service, 6)
+    assert [(one.day, one.state) for one in said(service)] == [(0, "ok"), (1, "ok"), (4, "breach")]
+    assert said(service) == by_backtest(service)[:3]
+    service.stop()
+
+
 # ---- laws -----------------------------------------------------------------------------------------------------
 
 
@@ -135,3 +155,193 @@ def test_any_order_and_any_batches_say_what_one_batch_a_rebuild_and_a_backtest_s
     assert work(service) == []
     assert said(service) == found
     service.stop()
+
+
+# ---- late labels, corrections, backfills ----------------------------------------------------------------------
+
+
+def corrected(day: Day) -> list[dict[str, object]]:
+    return [{**row, "label": 1 - row["label"]} for row in day.labels]
+
+
+def test_labels_that_trickle_in_change_nothing_until_all_are_in_and_make_one_alert(timed: Service) -> None:
+    days = [day_of(day, right=0.5 if day >= 4 else 0.9) for day in range(8)]
+    send(timed, days, labels=False)
+    deliver(timed, "labels", [row for day in days[:4] for row in day.labels])
+    work(timed)
+    before = said(timed)
+    for k in range(0, 30, 10):
+        assert said(timed) == before
+        assert alerts(timed) == []
+        deliver(timed, "labels", [row for day in days[4:7] for row in day.labels[k : k + 10]])
+        work(timed)
+    [alert] = alerts(timed)
+    assert alert.status == "firing"
+    assert alert.title.startswith("Concept drift suspected")
+    assert said(timed)[:7] == by_backtest(timed)[:7]
+
+
+def test_a_correction_is_judged_from_its_window_on_and_takes_an_alarm_back(timed: Service) -> None:
+    days = days_of(range(6))
+    send(timed, days, labels=False)
+    deliver(timed, "labels", [row for day in days if day is not days[2] for row in day.labels])
+    deliver(timed, "labels", corrected(days[2]))
+    closed_by(timed, 9)
+    [alert] = alerts(timed)
+    assert alert.status == "firing"
+    deliver(timed, "labels", days[2].labels)
+    work(timed)
+    [alert] = alerts(timed)
+    assert alert.status == "corrected"
+    assert said(timed)[:6] == by_backtest(timed)[:6]
+
+
+def test_a_correction_in_a_window_that_was_learnt_from_has_all_judged_anew(service: Service) -> None:
+    days = days_of(range(31), broken=[29])
+    send(service, days)
+    closed_by(service, 31)
+    before = said(service)
+    deliver(service, "labels", corrected(days[3]))
+    work(service)
+    assert said(service) != before
+    assert said(service) == by_backtest(service)[:31]
+
+
+def test_a_backfill_whose_labels_come_after_its_predictions_leaves_no_alert(timed: Service) -> None:
+    days = days_of(range(20))
+    send(timed, days, labels=False)
+    work(timed)
+    for some in (days[:10], days[10:]):
+        deliver(timed, "labels", [row for day in some for row in day.labels])
+        work(timed)
+    assert [alert.status for alert in alerts(timed) if alert.status != "corrected"] == []
+    assert len(alerts(timed)) <= 1
+
+
+def test_versions_make_no_difference(folder: Path) -> None:
+    found = []
+    for versions in (["v1"], ["v1", "v2", "v3"]):
+        service = Service(daily_config(folder / str(len(versions)), timed=8))
+        days = [day_of(day, broken=day == 3) for day in range(5)]
+        for day in days:
+            for k, row in enumerate(day.predictions):
+                row["version"] = versions[k % len(versions)]
+        send(service, days)
+        closed_by(service, 5)
+        found.append(said(service))
+        service.stop()
+    assert found[0] == found[1]
+
+
+# ---- interruptions, upgrades, changes of the configuration ----------------------------------------------------
+
+
+def reopened(
+    service: Service, folder: Path, *, timed: int = 14, budget: str = "1 per 90d"
+) -> tuple[Service, list[str]]:
+    """The service started again, and what people hear of it: kinds and reasons."""
+    service.stop()
+    again = Service(daily_config(folder, timed=timed, budget=budget))
+    known = {name: names_of_rules(one) for name, one in again.config.models.items()}
+    with again.state.work() as change:
+        events = end_orphans(change, known, NOW)
+    for model in again.models.values():
+        if model.rebuild:
+            rebuild(model, again.state)
+            remember_fingerprint(model, again.state)
+    events += work(again)
+    for model in again.models.values():
+        remember_rules(model, again.state)
+    return again, [f"{event.kind.value}: {event.reason}" for event in events]
+
+
+@pytest.fixture
+def alarmed(folder: Path) -> Service:
+    """A service with an alert of the detector that fires. The test stops it."""
+    service = Service(daily_config(folder, timed=14))
+    send(service, days_of(range(4), broken=[2, 3]))
+    closed_by(service, 4)
+    for model in service.models.values():
+        remember_rules(model, service.state)
+    assert [alert.status for alert in alerts(service)] == ["firing"]
+    return service
+
+
+def test_who_dies_between_storing_and_alerting_has_stored_nothing(
+    timed: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(timed, days_of(range(4), broken=[2]))
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "move_alerts", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            work(timed)
+    assert said(timed) == []
+    closed_by(timed, 4)
+    assert len(alerts(timed)) == 1
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_state_of_the_release_before_is_judged_once(alarmed: Service, folder: Path) -> None:
+    expected = said(alarmed)
+    [model] = alarmed.models.values()
+    with alarmed.state.work() as change:
+        for table in (DETECTORS, DETECTIONS, DETECTOR_STATES, ALERTS, JUDGEMENTS):
+            change.connection.execute(table.delete())
+        change.connection.execute(
+            MODELS.update().values(rules=msgspec.json.encode((model.config.rules, model.config.floors)))
+        )
+    again, told = reopened(alarmed, folder)
+    assert said(again) == expected
+    assert [one.partition(":")[0] for one in told] == ["fired"]
+    again, told = reopened(again, folder)
+    assert told == []
+    again.stop()
+
+
+def test_no_budget_ends_the_alert_and_forgets_what_was_learnt(alarmed: Service, folder: Path) -> None:
+    again, told = reopened(alarmed, folder, budget="none")
+    assert told == ["resolved: the rule was removed from the configuration"]
+    with again.state.read() as read:
+        assert read.detections.detector(MODEL) is None
+        assert read.detections.since(MODEL, EPOCH) == []
+    assert said(again) == []
+    assert again.views.model(MODEL).detector == DetectorView("off", "alerts.budget is none", None, 1)
+    again, told = reopened(again, folder)
+    assert [one.partition(":")[0] for one in told] == ["reopened"]
+    again.stop()
+
+
+def test_another_budget_is_said_as_that(alarmed: Service, folder: Path) -> None:
+    again, told = reopened(alarmed, folder, budget="1 per 365d")
+    assert told == ["changed: the budget was changed: 1 per 90d → 1 per 365d"]
+    assert said(again) == by_backtest(again)[:4]
+    again.stop()
+
+
+def test_another_reference_has_all_judged_by_it(alarmed: Service, folder: Path) -> None:
+    again, _ = reopened(alarmed, folder, timed=9)
+    with again.state.read() as read:
+        row = read.detections.detector(MODEL)
+    assert row is not None and row.from_reference
+    assert said(again) == by_backtest(again)[:4]
+    again.stop()
+
+
+# ---- what people are shown ------------------------------------------------------------------------------------
+
+
+def test_the_view_and_the_metrics_say_what_the_detector_does(service: Service) -> None:
+    assert service.views.model(MODEL).detector == DetectorView("learning", "no window was judged yet", "1 per 90d", 0)
+    send(service, days_of(range(5), broken=[4]))
+    closed_by(service, 5)
+    found = service.views.model(MODEL).detector
+    assert found is not None
+    assert (found.state, found.alarms) == ("alarm", 1)
+    reader = MetricsReader(service.config, {MODEL: "binary"}, service.state, service.inbox)
+    [metrics] = reader.snapshot({}, NOW).models
+    assert metrics.alarm_budget == pytest.approx(4.058, abs=0.001)
+    assert metrics.alarms == 1
+    assert metrics.monitors[Monitor(BUDGET)] == "breach"

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from driftline.store.alerts import Alerts
 from driftline.store.counters import Counters
 from driftline.store.detections import Detections
+from driftline.store.feedback import Feedback
 from driftline.store.judgements import Judgements
 from driftline.store.models import Models
 from driftline.store.predictions import Predictions, WaitingLabels
@@ -53,3 +54,4 @@ class Work:
         self.judgements = Judgements(connection)
         self.alerts = Alerts(connection)
         self.detections = Detections(connection)
+        self.feedback = Feedback(connection)

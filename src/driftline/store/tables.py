@@ -196,6 +196,23 @@ DETECTOR_STATES = sa.Table(
     sa.Column("state", sa.LargeBinary, nullable=False),
 )
 
+FEEDBACK = sa.Table(
+    "feedback",
+    METADATA,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),  # accept, expected, missed, ignore, incident
+    sa.Column("since", Moment),  # event time, as until
+    sa.Column("until", Moment),
+    sa.Column("column", sa.String, nullable=False),  # empty where it is about none, as alert
+    sa.Column("alert", sa.String, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("applied", sa.Boolean, nullable=False),  # windows were judged by it
+    sa.Index("feedback_by_model", "model"),
+)
+
 JUDGEMENTS = sa.Table(
     "judgements",
     METADATA,

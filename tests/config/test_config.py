@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from driftline.config.calendar import read_calendar
 from driftline.config.load import FILE_LIMIT_BYTES, Config, load, parse
 from driftline.config.schema import NOT_YET, json_schema
 from driftline.errors import ConfigError, UsageError
@@ -362,6 +363,28 @@ def test_the_page_has_every_measure_and_every_key_to_come() -> None:
     known = re.findall(r"known: (.+?)\.(?: |$)", str(caught.value))[0].split(", ")
     for name in (*known, *(key for keys in NOT_YET.values() for key in keys)):
         assert re.search(rf"`([a-z]+\.)?{name}`", PAGE), name
+
+
+def test_a_calendar_has_a_date_a_line_and_whatever_else_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "holidays.csv"
+    path.write_text("\ufeffday,name\r\n2024-12-25,Christmas\r\n\r\n2025-01-01\r\n", encoding="utf-8")
+    assert sorted(read_calendar(path)) == [date(2024, 12, 25), date(2025, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"day\n2024-12-25\n25.12.2025\n", "holidays.csv:3: came '25.12.2025'; allowed are dates such as 2026-12-25"),
+        (b"day\n", "holidays.csv has no date; write one a line"),
+        (b"\xff", "holidays.csv is not UTF-8"),
+        (b"2024-12-25\n" * 100_000, "holidays.csv has more than 1048576 bytes"),
+    ],
+)
+def test_what_is_no_calendar_is_refused(tmp_path: Path, text: bytes, reason: str) -> None:
+    path = tmp_path / "holidays.csv"
+    path.write_bytes(text)
+    with pytest.raises(UsageError, match=re.escape(reason)):
+        read_calendar(path)
 
 
 def test_the_command_prints_the_schema() -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import available_timezones
 
 import msgspec
 
+from driftline.config.calendar import read_calendar
 from driftline.config.checking import LONGEST, Checker
 from driftline.config.schema import ModelSection
 from driftline.config.strict_yaml import Key, shown
+from driftline.detection import LEAST_WINDOWS, Cadence
 from driftline.errors import UsageError, did_you_mean
-from driftline.events import MISSING_TEXTS, Segment, Task, WindowSpec, class_name
+from driftline.events import MISSING_TEXTS, Segment, Task, Window, WindowSpec, class_name
 from driftline.monitoring.options import (
     LEAST_COVERAGE,
     Budget,
     ColumnsSection,
     LabelsConfig,
     LabelsSection,
+    MaintenanceSection,
     ModelConfig,
     RuleSection,
 )
@@ -32,6 +35,7 @@ from driftline.rules.topic import OF_FEATURES, feature_measure, rests_on_labels
 from driftline.sources.functions import is_file
 from driftline.statistics import EffectThresholds
 from driftline.statistics.catalogue import CATALOGUE, rule_measures
+from driftline.text.durations import length
 
 
 def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
@@ -41,15 +45,21 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
     if section.reference.season is not None and section.columns.time is None:
         reason = "a season needs `columns: {time: …}` to know the months"
         raise check.error((*key, "reference", "season"), reason)
+    window = _window(check, key, section)
     return ModelConfig(
         name=key[-1],
         task=section.task,
         columns=_columns(check, (*key, "columns"), section.columns, section.task),
         positive=None if section.positive is None else class_name(section.positive),
-        window=_window(check, key, section),
+        window=window,
         labels=_labels(check, (*key, "labels"), section.labels),
         reference=check.folder / check.local((*key, "reference", "path"), section.reference.path),
         season=section.reference.season,
+        reference_first=_first(check, (*key, "reference", "first"), section),
+        calendar=_calendar(check, (*key, "calendar"), section.calendar),
+        maintenance=tuple(
+            _maintenance(check, (*key, "maintenance", str(index)), one) for index, one in enumerate(section.maintenance)
+        ),
         measures=_own_measures(check, (*key, "measures"), section.measures),
         rules=_rules(check, (*key, "alerts", "rules"), section),
         floors=check.checked(
@@ -59,6 +69,40 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         budget_severity=section.alerts.severity,
         stale_after=check.optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
     )
+
+
+def _first(check: Checker, key: Key, section: ModelSection) -> timedelta | None:
+    if section.reference.first is None:
+        return None
+    first, window = check.duration(key, section.reference.first), WindowSpec(section.window)
+    least = LEAST_WINDOWS * max(Cadence(window).length, timedelta(days=1))
+    if first < least:
+        reason = f"at least {LEAST_WINDOWS} windows of a day or longer are learnt from, here {length(least)}"
+        raise check.error(key, f"came {shown(section.reference.first)}; {reason}")
+    return first
+
+
+def _calendar(check: Checker, key: Key, path: str | None) -> frozenset[date]:
+    if path is None:
+        return frozenset()
+    return check.checked(key, lambda: read_calendar(check.folder / check.local(key, path)))
+
+
+def _maintenance(check: Checker, key: Key, section: MaintenanceSection) -> Window:
+    start, end = (_moment(check, (*key, name), getattr(section, name)) for name in ("start", "end"))
+    if end <= start:
+        raise check.error((*key, "end"), f"came {shown(section.end)}, not after the start {shown(section.start)}")
+    return Window(start, end)
+
+
+def _moment(check: Checker, key: Key, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise check.error(key, f"came {shown(text)}; allowed is a moment such as 2026-01-03T06:00Z") from None
+    if moment.tzinfo is None:
+        raise check.error(key, f"came {shown(text)} without a time zone; add one, such as 'Z' for UTC")
+    return moment.astimezone(UTC)
 
 
 def _columns(check: Checker, key: Key, section: ColumnsSection, task: Task | None) -> Columns:

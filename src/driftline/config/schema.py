@@ -16,7 +16,13 @@ from driftline.alerts.options import NotifySection
 from driftline.events import Task
 from driftline.exporters.options import PrometheusSection
 from driftline.fields import Name, Short, Text
-from driftline.monitoring.options import AlertsSection, ColumnsSection, LabelsSection, ReferenceSection
+from driftline.monitoring.options import (
+    AlertsSection,
+    ColumnsSection,
+    LabelsSection,
+    MaintenanceSection,
+    ReferenceSection,
+)
 from driftline.net.limits import LimitsSection
 from driftline.retrain.options import RetrainSection
 
@@ -33,6 +39,8 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     window: Short = "1d"
     timezone: Short = "UTC"
     labels: LabelsSection = LabelsSection()
+    calendar: Text | None = None
+    maintenance: list[MaintenanceSection] = []
     measures: dict[Short, Text] = {}
     alerts: AlertsSection = AlertsSection()
     retrain: RetrainSection | None = None
@@ -53,7 +61,7 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 NOT_YET: Mapping[type, tuple[str, ...]] = {
-    ReferenceSection: ("first", "rolling"),
+    ReferenceSection: ("rolling",),
 }
 """Keys of the design that this release does not have, by the section that they will stand in."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from driftline.errors import UsageError
-from driftline.events import Task, WindowSpec, parse_duration
+from driftline.events import Task, Window, WindowSpec, parse_duration
 from driftline.fields import Above0, Count, Short, Text
 from driftline.profiles import Columns
 from driftline.rules import Rule, Severity
@@ -58,10 +58,21 @@ class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ReferenceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Where the reference rows are, and whether inputs are compared with the same time of year only."""
+    """Where the reference rows are, and whether inputs are compared with the same time of year only.
+
+    ``first`` is the first time of production that the detector learns from, instead of the reference.
+    """
 
     path: Text
     season: Season | None = None
+    first: Short | None = None
+
+
+class MaintenanceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A span of event time that the detector does not learn from, such as a rebuild of the data: ISO 8601 moments."""
+
+    start: Short
+    end: Short
 
 
 class RuleSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, rename={"for_windows": "for"}):
@@ -170,3 +181,8 @@ class ModelConfig:
     budget_severity: Severity = Severity.WARNING
     measures: Mapping[str, str] = field(default_factory=dict)
     """Measures of one's own by name: ``file.py:function``, the path of the file as it is found from here."""
+    reference_first: timedelta | None = None
+    """The first time of production that the detector learns from; None for the reference, where that has times."""
+    calendar: frozenset[date] = frozenset()
+    """Dates that are no ordinary days, in the time zone of the model."""
+    maintenance: tuple[Window, ...] = ()

@@ -25,6 +25,7 @@ COMMANDS = {
     "models": "List the models of a service: what came, until when, what is firing.",
     "alerts": "List the alerts that are firing.",
     "ack": "Acknowledge an alert.",
+    "accept": "Take what a model's windows have come to for the new normal.",
     "silence": "Silence some alerts for a while.",
     "retrain": "Ask for a challenger of a model, by hand.",
     "challengers": "List requests for challengers; approve or refuse one that has won.",

@@ -18,6 +18,7 @@ from driftline.monitoring.budget import (
     rule_of,
     verdict_of,
 )
+from driftline.monitoring.feedback import guidance_for
 from driftline.monitoring.model import read_as_served, read_reference
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.replay import Replayed, replay_rows, replay_windows, tracks_of
@@ -88,7 +89,8 @@ def detector_track(subject: Subject, budget: Budget, replayed: Sequence[Replayed
     It learns from the windows of the reference, or where these are too few from the first ones of the history.
     """
     setup, cadence = subject.setup, cadence_of(subject.setup.config, budget)
-    windows = list(judged_windows(((one.window, one.observed, True) for one in replayed), cadence))
+    known = ((one.window, one.observed, True) for one in replayed)
+    windows = list(judged_windows(known, cadence, guidance_for(setup.config, ())))
     said = judge_all(setup, budget, windows, subject.reference)
     judged = [JudgedWindow(one.window, verdict_of(one, cadence)) for one in said]
     details = {one.window.start: detail_of(one, cadence) for one in said if one.findings}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import NamedTuple
 
 import polars as pl
@@ -24,10 +25,12 @@ from driftline.detection import (
     Role,
     SeriesMap,
     Settings,
+    Use,
     Watched,
     judge_history,
 )
 from driftline.events import Window, WindowSpec
+from driftline.monitoring.feedback import Guidance, guidance_for
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.segments import by_window, profile
 from driftline.monitoring.setup import ModelSetup
@@ -86,7 +89,16 @@ def judged_spec(window: WindowSpec) -> WindowSpec:
     return WindowSpec("1d", window.timezone) if Cadence(window).below_a_day else window
 
 
-def judged_windows(windows: Iterable[tuple[Window, Observed, bool]], cadence: Cadence) -> Iterator[HistoryWindow]:
+def first_windows(config: ModelConfig) -> int:
+    """How many windows of production are learnt from first: those of a configured time, or `FIRST_WINDOWS`."""
+    if config.reference_first is None:
+        return FIRST_WINDOWS
+    return config.reference_first // max(Cadence(config.window).length, timedelta(days=1))
+
+
+def judged_windows(
+    windows: Iterable[tuple[Window, Observed, bool]], cadence: Cadence, guidance: Guidance
+) -> Iterator[HistoryWindow]:
     """Yield the windows that are judged, of a model's own in order of time, each with whether its labels are in.
 
     A day's labels are in where those of all its windows are. What is known of labels that are not all in is left out:
@@ -97,7 +109,8 @@ def judged_windows(windows: Iterable[tuple[Window, Observed, bool]], cadence: Ca
     own = ((window, observed) for window, observed, _ in known)
     for whole, observed in cadence.days(own) if cadence.below_a_day else own:
         labelled = not any(whole.start <= one.start < whole.end for one in waiting)
-        yield HistoryWindow(whole, observed if labelled else _without_labels(observed), labelled)
+        known_of = observed if labelled else _without_labels(observed)
+        yield HistoryWindow(whole, known_of, labelled, guidance.use_of(whole))
 
 
 def _without_labels(observed: Observed) -> Observed:
@@ -114,14 +127,19 @@ def reference_windows(setup: ModelSetup, rows: pl.DataFrame) -> list[HistoryWind
         return []
     known = rows.filter(pl.col("time").is_not_null()).with_columns(version=pl.lit("", pl.String))
     parts = sorted(by_window(known, judged_spec(setup.config.window)).items(), key=lambda one: one[0])
+    guidance = guidance_for(setup.config, ())
     return [
-        HistoryWindow(window, Observed(*profile(part, setup.schema, setup.reference))) for (window, _), part in parts
+        HistoryWindow(window, Observed(*profile(part, setup.schema, setup.reference)), use=guidance.use_of(window))
+        for (window, _), part in parts
     ]
 
 
 def learn_from_reference(setup: ModelSetup, budget: Budget, reference: Sequence[HistoryWindow]) -> Learnt | None:
-    """Learn from the windows of the reference; None where they are fewer than `LEAST_WINDOWS`."""
-    if len(reference) < LEAST_WINDOWS:
+    """Learn from the windows of the reference; None where they are fewer than `LEAST_WINDOWS`, or production is to be
+    learnt from.
+    """
+    usable = sum(one.use is Use.LEARN for one in reference)
+    if usable < LEAST_WINDOWS or setup.config.reference_first is not None:
         return None
     basis = Basis.of(reference, cadence_of(setup.config, budget), _watched(setup))
     return Learnt(basis.map, basis.detector, basis.start(reference))
@@ -137,7 +155,7 @@ def learn_from_first(setup: ModelSetup, budget: Budget, windows: Sequence[Histor
     if first.learnt is None:  # too few, or most of them faulty: nothing can be learnt for good
         return Learning(_judged_at_first(setup, budget, windows).verdicts, None) if windows[MOST_LEARNING:] else first
     state = first.learnt.state
-    if state.reference < FIRST_WINDOWS:
+    if state.reference < first_windows(setup.config):
         return first if len(windows) >= MOST_LEARNING else Learning(first.verdicts, None)
     if not state.steps:
         return first
@@ -150,7 +168,7 @@ def _judged_at_first(setup: ModelSetup, budget: Budget, windows: Sequence[Histor
         cadence_of(setup.config, budget),
         reference_profile=Observed(setup.reference.profile),
         watched=_watched(setup),
-        reference_windows=FIRST_WINDOWS,
+        reference_windows=first_windows(setup.config),
     )
     if judged.basis is None or judged.state is None:
         return Learning(judged.verdicts, None)

@@ -37,6 +37,7 @@ from driftline.monitoring.budget import (
     learn_from_reference,
     verdict_of,
 )
+from driftline.monitoring.feedback import Guidance
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.segments import decoded_segments
 from driftline.monitoring.setup import ModelSetup
@@ -80,7 +81,8 @@ class Detected:
 
 def detector_fingerprint(config: ModelConfig, profiles: bytes) -> bytes:
     """What the series of a model rest on; ``profiles`` is the fingerprint of its profiles."""
-    return hashlib.sha256(repr((_SERIES, profiles, config.budget)).encode()).digest()
+    said = (config.reference_first, sorted(config.calendar), config.maintenance)
+    return hashlib.sha256(repr((_SERIES, profiles, config.budget, *said)).encode()).digest()
 
 
 def detector_row(
@@ -93,17 +95,25 @@ def detector_row(
     return DetectorRow(setup.name, fingerprint, learnt.state.end, from_reference=True, learnt=encode(learnt))
 
 
-def detect(setup: ModelSetup, read: Work, changed: Iterable[datetime], stored: ModelRow) -> Detected | None:
+def detect(
+    setup: ModelSetup,
+    read: Work,
+    changed: Iterable[datetime],
+    stored: ModelRow,
+    guidance: Guidance,
+    again: datetime | None = None,
+) -> Detected | None:
     """Judge the windows that begin at the moments ``changed``, and those after them, by the model's detector.
 
-    None where nothing is to be judged: there is no budget, or nothing that was judged has changed.
+    Windows from ``again`` on are judged anew though they did not change, as people say something else of them. None
+    where nothing is to be judged: there is no budget, or nothing that was judged has changed.
     """
     budget, known, watermark = setup.config.budget, read.detections.detector(setup.name), stored.watermark
     if budget is None or known is None or watermark is None:
         return None
     if known.fingerprint != detector_fingerprint(setup.config, stored.fingerprint):  # the windows are built anew
         return None
-    return _Fold(setup, budget, read, watermark, known).judged(changed)
+    return _Fold(setup, budget, read, watermark, known, guidance).judged(changed, again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,7 @@ class _Fold:
     read: Work
     watermark: datetime
     known: DetectorRow
+    guidance: Guidance
 
     @property
     def model(self) -> str:
@@ -124,14 +135,19 @@ class _Fold:
     def cadence(self) -> Cadence:
         return cadence_of(self.setup.config, self.budget)
 
-    def judged(self, changed: Iterable[datetime]) -> Detected | None:
+    def judged(self, changed: Iterable[datetime], again: datetime | None) -> Detected | None:
         newest = self.read.detections.newest_start(self.model)
         if newest is None and not self.known.learnt:
             return self._learning()
         learnt = decode(self.known.learnt, Learnt) if self.known.learnt else None
         basis = learnt.basis(self.cadence) if learnt is not None else None
-        marks = self._marks(self._closed(self._due(changed, newest)), basis)
-        fresh = {start: mark for start, mark in marks.items() if not self._is_known(start, mark)}
+        told = [] if again is None else self.read.windows.starts_since(self.model, again)
+        marks = self._marks(self._closed(self._due([*changed, *told], newest)), basis)
+        fresh = {
+            start: mark
+            for start, mark in marks.items()
+            if (again is not None and start >= again) or not self._is_known(start, mark)
+        }
         if not fresh:
             return None
         if learnt is None or basis is None or min(fresh) < self.known.begins:
@@ -167,7 +183,7 @@ class _Fold:
             window = versions[0].window
             labelled = stage_of(window, versions, self.watermark, self.setup.config) == "judged"
             own.append((window, Observed(whole, segments), labelled))
-        return judged_windows(own, self.cadence)
+        return judged_windows(own, self.cadence, self.guidance)
 
     def _marks(self, windows: Iterable[HistoryWindow], basis: Basis | None) -> dict[datetime, bytes]:
         """What is stored of windows, by start: values of the series, or a digest where these were learnt from."""
@@ -224,8 +240,10 @@ class _Fold:
         """Judge windows one after the other: what is stored of them, the states on the way, what is said."""
         rows, states, verdicts = list[DetectionRow](), list[DetectorStateRow](), list[DetectorVerdict]()
         details: dict[datetime, Detail] = {}
+        detector = replace(basis.detector, series=self.guidance.weighed(basis.detector.series))
         for place, window in enumerate(windows):
-            state, verdict = basis.detector.step(state, window)
+            state = self.guidance.applied(detector, state, window.window)
+            state, verdict = detector.step(state, window)
             start = window.window.start
             if verdict.findings:
                 details[start] = detail_of(verdict, self.cadence)

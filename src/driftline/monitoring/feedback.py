@@ -5,15 +5,19 @@ Pure: feedback is stored by `driftline.store.feedback`, the calendar and the mai
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from driftline.detection import Accepted, Series, Use
+from driftline.detection import Accepted, Detector, DetectorState, Series, Use
+from driftline.errors import UsageError
 from driftline.events import Window
+from driftline.monitoring.options import ModelConfig
 from driftline.store.feedback import FeedbackRow
+from driftline.store.tables import EPOCH
 
 _INSTANT = timedelta(microseconds=1)
 
@@ -77,6 +81,20 @@ class Guidance:
                 return Use.SKIP
         return Use.JUDGE if any(span.overlaps(window) for span in self.not_learnt) else Use.LEARN
 
+    def applied(self, detector: Detector, state: DetectorState, window: Window) -> DetectorState:
+        """The state before ``window`` is judged: what was said between it and the window before is taken in.
+
+        A new normal of which too few windows are left, as after events were erased, changes nothing.
+        """
+        for ending in self.endings:
+            if state.end <= ending.at <= window.start:
+                state = _forgetting(state)
+        for one in self.accepted:
+            if state.end <= one.at <= window.start:
+                with contextlib.suppress(UsageError):
+                    state = detector.accept(state, one.since)
+        return state
+
     def weighed(self, series: Sequence[Series]) -> tuple[Series, ...]:
         """The series with no share of the budget for the columns that are ignored; the others share what these had."""
         ignored = {*self.ignored}
@@ -85,6 +103,11 @@ class Guidance:
             return tuple(replace(one, weight=0.0) if one.column in ignored else one for one in series)
         total = sum(one.weight for one in series)
         return tuple(replace(one, weight=0.0 if one.column in ignored else one.weight * total / left) for one in series)
+
+
+def _forgetting(state: DetectorState) -> DetectorState:
+    """The same without the alarm that is open, and what it rests on."""
+    return replace(state, recent=(), recent_labelled=(), quiet=None, episode=None)
 
 
 def _days_of(window: Window, zone: ZoneInfo) -> Iterator[date]:
@@ -134,19 +157,24 @@ def guidance_of(
     )
 
 
-def changed_since(rows: Iterable[FeedbackRow]) -> datetime | None:
+def guidance_for(config: ModelConfig, rows: Iterable[FeedbackRow]) -> Guidance:
+    """Return what feedback and the configuration of a model amount to."""
+    return guidance_of(rows, calendar=config.calendar, maintenance=config.maintenance, timezone=config.window.timezone)
+
+
+def ends_alarm(row: FeedbackRow) -> bool:
+    """Whether some feedback ends the alarm that is open."""
+    return row.kind in _ENDING
+
+
+def judged_again_since(rows: Iterable[FeedbackRow]) -> datetime | None:
     """The event time from which on windows have to be judged again by some feedback; None where that is nowhere.
 
-    What is accepted changes what comes after it, all else the windows that it is about. A column that is ignored
-    changes all: see `ignores`.
+    What ends an alarm changes what comes after it, a span that is not learnt from the windows in it too, and a column
+    that is ignored changes all.
     """
-    moments = [row.until if row.kind == FeedbackKind.ACCEPT else row.since for row in rows]
+    moments = [EPOCH if row.kind == FeedbackKind.IGNORE else row.since for row in rows]
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-def ignores(rows: Iterable[FeedbackRow]) -> bool:
-    """Whether some feedback is on a column, so that all windows are to be judged again."""
-    return any(row.kind == FeedbackKind.IGNORE for row in rows)
 
 
 _WORDS = {

@@ -20,6 +20,7 @@ from driftline.monitoring.alerting import AlertEvent, move_alerts, tell_more
 from driftline.monitoring.assess import assess, sliced, stage_of
 from driftline.monitoring.budget import rule_of
 from driftline.monitoring.detecting import detect, judgement_of, store_detected
+from driftline.monitoring.feedback import Guidance, ends_alarm, guidance_for, in_words, judged_again_since
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.own import own_measures
 from driftline.monitoring.reach import History
@@ -33,6 +34,7 @@ from driftline.rules import State as VerdictState
 from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode, encode
 from driftline.store.counters import ALARMS, JUDGED_AT, VERDICTS
+from driftline.store.feedback import FeedbackRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import Table
 from driftline.store.state import State, Work
@@ -87,10 +89,12 @@ def judge_windows(
             return []
         due = read.windows.starts_to_assess(model.name, stored.watermark)
         rows = [read.windows.at(model.name, start) for start in due]
-        detected = detect(model, read, due, stored) if due else None
+        said = read.feedback.waiting(model.name)
+        if not due and not said:
+            return []
+        guidance = guidance_for(model.config, read.feedback.of(model.name))
+        detected = detect(model, read, due, stored, guidance, judged_again_since(said))
     assessments = [_judge(model, versions, stored.watermark, now) for versions in rows]
-    if not assessments:
-        return []
     events: list[AlertEvent] = []
     with state.work() as work:
         found = [_store(model.name, work, assessment) for assessment in assessments]
@@ -109,21 +113,40 @@ def judge_windows(
                 events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
         events += _end_rowless(model, work, now)
         moved = store_detected(model, work, detected, stored.watermark, now) if detected is not None else set()
-        why = model.rule_changes.get(BUDGET)
-        if moved or why is not None:
-            changed_windows = sorted(moved) if why is None else None
-            rule = rule_of(model.config)
-            alarms = move_alerts(model.name, work, rule, now, changed=changed_windows, why=why or "")
-            work.counters.add(model.name, ALARMS, "", sum(one.kind is ChangeKind.FIRED for one in alarms))
-            events += alarms
-            told = {event.alert.id for event in events}
-            events += [event for event in tell_more(model.name, work, now) if event.alert.id not in told]
+        events += _move_budget(model, work, moved, guidance, said, now)
         if stored_anew := sum(one.stored for one in found) + len(moved):
             work.counters.add(model.name, VERDICTS, "", stored_anew)
             work.counters.note(model.name, JUDGED_AT, now)
         judged(sum(one.first for one in found))
         announce(work, events, now)
     return events
+
+
+def _move_budget(
+    model: MonitoredModel,
+    work: Work,
+    moved: set[datetime],
+    guidance: Guidance,
+    said: Sequence[FeedbackRow],
+    now: datetime,
+) -> list[AlertEvent]:
+    """Move the detector's alerts where its verdicts or its rule changed, or somebody has ``said`` what ends them."""
+    work.feedback.mark_applied(row.id for row in said)
+    why, changed = model.rule_changes.get(BUDGET), set(moved)
+    for row in said:
+        if ends_alarm(row):
+            last = work.judgements.of_rule(model.name, BUDGET, end=row.until, newest_first=True, most=1)
+            changed |= {one.window_start for one in last}
+    if not changed and why is None:
+        return []
+    starts = sorted(changed) if why is None else None
+    reasons = [*filter(None, [why]), *(in_words(row) for row in said if not ends_alarm(row))]
+    events = move_alerts(
+        model.name, work, rule_of(model.config), now, changed=starts, why="; ".join(reasons), endings=guidance.endings
+    )
+    work.counters.add(model.name, ALARMS, "", sum(one.kind is ChangeKind.FIRED for one in events))
+    told = {event.alert.id for event in events}
+    return [*events, *(event for event in tell_more(model.name, work, now) if event.alert.id not in told)]
 
 
 def _end_rowless(model: MonitoredModel, work: Work, now: datetime) -> list[AlertEvent]:

@@ -99,7 +99,7 @@ class AlertSpan:
     ``started`` is the first breaching window, ``fired`` the one that made the streak long enough, ``last`` the last
     breaching one, ``ended`` the ok window that ended it (None while firing). ``verdict`` is the one that fired,
     ``worst`` the breach furthest beyond the threshold. ``without_rows`` is 0, or how many windows in a row had no rows
-    of what the rule judges: then ``ended`` is the last of them.
+    of what the rule judges: then ``ended`` is the last of them. ``ended_by`` is who ended it and why, if a person.
     """
 
     rule: Rule
@@ -110,6 +110,7 @@ class AlertSpan:
     verdict: Verdict
     worst: Verdict
     without_rows: int = 0
+    ended_by: str = ""
 
     @property
     def firing(self) -> bool:

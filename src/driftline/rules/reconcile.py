@@ -157,7 +157,7 @@ def _resolved(alert: str | None, span: AlertSpan) -> list[Change]:
     reason = f"the window from {moment(span.ended.start)} is ok again"
     if span.without_rows:
         reason = f"{span.without_rows} windows in a row had no such rows, the last from {moment(span.ended.start)}"
-    return [Change(ChangeKind.RESOLVED, alert, span, reason)]
+    return [Change(ChangeKind.RESOLVED, alert, span, span.ended_by or reason)]
 
 
 def _moved(window: Window) -> str:

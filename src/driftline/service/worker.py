@@ -106,11 +106,12 @@ class Worker:
         self._troubles.guard(name, step)
 
     def _arrived(self) -> set[str]:
-        """Return the models that something has arrived of;
-        all where the inbox cannot be asked, so that each says so.
+        """Return the models that something has arrived of, or that somebody has said something of;
+        all where it cannot be asked, so that each says so.
         """
         try:
-            return self._inbox.waiting_models()
+            with self._state.read() as read:
+                return self._inbox.waiting_models() | read.feedback.waiting_models()
         except Exception:  # noqa: BLE001 - a damaged file, a full disk: the worker must outlive whatever it is
             return set(self._models)
 

@@ -45,6 +45,7 @@ from driftline.text import visible
 from driftline.views.metrics import MetricsReader
 from driftline.web.decode import Bodies, json_answer, json_of, json_schema_of
 from driftline.web.events import event_routes
+from driftline.web.feedback import feedback_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
 from driftline.web.ui.pages import pages
@@ -88,6 +89,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(event_routes(service))
     app.include_router(_answers(service))
     app.include_router(_attention(service))
+    app.include_router(feedback_routes(service))
     app.include_router(retraining_routes(service))
     app.include_router(_operations(service))
     app.include_router(pages(service.views))

@@ -1,0 +1,55 @@
+"""Route what people say of a model's windows and alarms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from driftline import clock
+from driftline.alerts.feedback import AcceptBody, FeedbackBody, accept, say
+from driftline.net.bodies import read_body
+from driftline.web.decode import json_answer, json_of, json_schema_of
+
+if TYPE_CHECKING:
+    from driftline.service.runtime import Service
+
+
+def feedback_routes(service: Service) -> APIRouter:
+    """Return the routes on a service."""
+    router = APIRouter(prefix="/api/v1", tags=["attention"])
+
+    @router.post(
+        "/models/{model}/accept",
+        status_code=201,
+        summary="Take all windows since a moment for the new normal; the detector's alert ends.",
+        openapi_extra=json_schema_of(AcceptBody),
+    )
+    async def post_accept(model: str, request: Request) -> Response:
+        config = service.views.model_config(model)
+        body = read_body(await json_of(request), AcceptBody)
+        found = await run_in_threadpool(accept, service.state, config, body, clock.now())
+        service.wake()
+        return json_answer(found, 201)
+
+    @router.post(
+        "/models/{model}/feedback",
+        status_code=201,
+        summary="Say that an alert was expected or missed, leave an incident out, or ignore a column.",
+        openapi_extra=json_schema_of(FeedbackBody),
+    )
+    async def post_feedback(model: str, request: Request) -> Response:
+        config = service.views.model_config(model)
+        body = read_body(await json_of(request), FeedbackBody)
+        row = await run_in_threadpool(say, service.state, config, body, clock.now())
+        service.wake()
+        return json_answer(row, 201)
+
+    @router.get("/models/{model}/feedback", summary="What people said of a model, in the order in which they did.")
+    def feedback(model: str) -> Response:
+        service.views.model_config(model)
+        with service.state.read() as read:
+            return json_answer({"feedback": read.feedback.of(model)})
+
+    return router

@@ -71,9 +71,10 @@ class Finding:
         usual = f"what it is {when}" if when else "what is usual"
         seen = "1 window" if self.lookback == 1 else f"{self.lookback} windows"
         chance = number(self.chance) if self.chance >= 1e-6 else "below 0.000001"
-        return f"{of}: {self._moved(usual)}, seen over {seen}; chance of that in {period} over everything: {chance}"
+        return f"{of}: {self.moved(usual)}, seen over {seen}; chance of that in {period} over everything: {chance}"
 
-    def _moved(self, usual: str) -> str:
+    def moved(self, usual: str = "what is usual") -> str:
+        """Say what moved from what to what; ``usual`` is what it is held against."""
         if self.constant:
             return f"{self.series}: all numbers are the same"
         if self.usual is None or self.now is None:

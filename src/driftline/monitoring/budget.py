@@ -38,7 +38,7 @@ from driftline.profiles import Profile
 from driftline.profiles.segments import SegmentProfiles
 from driftline.rules import Rule, State, Verdict
 from driftline.rules.backtest import BUDGET, BacktestFinding, Detail
-from driftline.rules.findings import Findings
+from driftline.rules.findings import Findings, Moved
 from driftline.rules.topic import CHANCE
 from driftline.text.durations import length
 
@@ -238,7 +238,16 @@ def detail_of(said: DetectorVerdict, cadence: Cadence) -> Detail:
     return Detail(
         kind,
         tuple(
-            BacktestFinding(one.column, one.series, one.shift, one.lookback, one.chance, one.role.value) for one in told
+            BacktestFinding(
+                one.column,
+                one.series,
+                one.shift,
+                one.lookback,
+                one.chance,
+                one.role.value,
+                one.moved(f"what it is {when}" if when else "what is usual"),
+            )
+            for one in told
         ),
         tuple(sentences),
         suspicion.reason if suspicion is not None else "",
@@ -270,7 +279,8 @@ def findings_of_detail(detail: Detail) -> Findings:
     """What an alert of the detector says beside its number."""
     changed = tuple(dict.fromkeys(one.column for one in detail.findings if one.role == Role.FEATURE))
     suspected = (f"Suspected: {detail.reason}.",) if detail.reason else ()
-    return Findings(changed, (), (), (*detail.sentences, *suspected), names_in(detail))
+    moved = tuple(Moved(one.column, one.moved, one.lookback, one.chance) for one in detail.findings[:MOST_TOLD])
+    return Findings(changed, (), (), (*detail.sentences, *suspected), names_in(detail), moved)
 
 
 def names_in(detail: Detail) -> tuple[str, ...]:

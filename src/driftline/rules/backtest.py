@@ -22,7 +22,7 @@ BUDGET = "budget"
 
 
 class BacktestFinding(msgspec.Struct, frozen=True):
-    """What the detector found: how far a series of a column moved, and how often chance does as much."""
+    """What the detector found: how far a series of a column moved, also in words, and how often chance does as much."""
 
     column: str
     series: str
@@ -30,6 +30,7 @@ class BacktestFinding(msgspec.Struct, frozen=True):
     lookback: int
     chance: float
     role: str = "feature"
+    moved: str = ""
 
 
 class BacktestWindow(msgspec.Struct, frozen=True):

@@ -23,11 +23,23 @@ class ColumnFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """What a series of a column did, in words, over how many windows, and how often chance does as much in a budget's
+    period, over everything.
+    """
+
+    column: str
+    what: str
+    windows: int
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
     """The state of a model's columns in one window, in sentences, and as lists for programs.
 
     What changed stands with the largest effect first. ``named`` are the columns and measures that an alert of the
-    detector has told people of; empty for other alerts.
+    detector has told people of, and ``moved`` what it found in words; empty for other alerts.
     """
 
     inputs_changed: tuple[str, ...]
@@ -35,6 +47,7 @@ class Findings:
     inputs_not_judged: tuple[str, ...]
     sentences: tuple[str, ...]
     named: tuple[str, ...] = ()
+    moved: tuple[Moved, ...] = ()
 
 
 def findings_of(

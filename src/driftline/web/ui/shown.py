@@ -16,6 +16,7 @@ from driftline.events import WHOLE, Segment, Slice
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.rules import Rule
+from driftline.rules.backtest import BUDGET
 from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text.moments import page_span
 from driftline.text.numbers import NOTHING, beside, exact, from_to, level, number_or_nothing
@@ -90,6 +91,8 @@ class Alert:
     bar: Markup
     condition: str
     measure: str
+    learns: bool = False
+    """Whether it is the detector's, which people can tell what is normal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
         ),
         condition=condition or f"{view.rule} (no longer in the configuration)",
         measure="without an event" if view.measure == STALENESS else view.measure,
+        learns=view.rule == BUDGET,
     )
 
 

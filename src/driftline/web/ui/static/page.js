@@ -78,7 +78,8 @@
     sessionStorage.setItem("by", by);
     try {
       const headers = { "Content-Type": "application/json" };
-      const answer = await fetch(button.dataset.post, { method: "POST", headers, body: JSON.stringify({ by, reason }) });
+      const body = JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), by, reason });
+      const answer = await fetch(button.dataset.post, { method: "POST", headers, body });
       if (!answer.ok) throw new Error((await answer.json()).error.message);
       await load();
     } catch (error) {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -131,6 +134,20 @@ def test_a_pass_after_it_has_nothing_to_do(service: Service, client: TestClient)
     before = service.views.alerts(MODEL)
     assert work(service) == []
     assert service.views.alerts(MODEL) == before
+
+
+def test_the_card_of_the_alert_shows_what_moved_and_what_can_be_said(service: Service, client: TestClient) -> None:
+    page = client.get(f"/models/{MODEL}").text
+    assert 'data-moved="age"' in page
+    assert "location moved +" in page
+    assert "Suspected: the inputs moved: age." in page
+    assert 'data-detector="alarm"' in page
+    for button, body in (
+        ("This is the new normal", {"since": day(CHANGED)}),
+        ("Expected this once", {"kind": "expected", "alert": alarms(service)[0].id}),
+    ):
+        [written] = re.findall(rf'data-body="([^"]+)"[^>]*>{button}<', page)
+        assert json.loads(html.unescape(written)) == body
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ python driftline_profile.py FILE
 import json
 import sys
 import time
-from dataclasses import replace
 
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.profiles import Columns, Profiler, Workers, canonical, infer_schema, layout_of
 from driftline.sources.rows import batch_rows

@@ -8,7 +8,6 @@ import functools
 import itertools
 import math
 import unicodedata
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from driftline import events
 from driftline.errors import EventError, UsageError

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from driftline.config.load import Config, load
 from driftline.errors import ConfigError
@@ -302,7 +303,7 @@ def test_a_state_of_an_earlier_release_gets_its_segments_from_the_log(tmp_path: 
     with service.state.work() as work_:
         stored = work_.models.get(MODEL)
         assert stored is not None
-        schema = encode(replace(model.schema, segments={}, aside=()))
+        schema = encode(structs.replace(model.schema, segments={}, aside=()))
         work_.models.put(replace(stored, schema=schema, fingerprint=_digest(repr(parts).encode())))
         work_.connection.execute(WINDOWS.update().values(segments=None))
         work_.connection.execute(SUMMARIES.delete().where(SUMMARIES.c.slice.not_in([WHOLE, Slice("v1")])))

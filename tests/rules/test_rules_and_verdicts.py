@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import FrozenInstanceError, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from driftline.errors import UsageError
 from driftline.rules import Coverage, Rule, Severity, State, interval_confidence, judge, parse_expression
@@ -49,7 +49,7 @@ def test_a_rule_says_its_title_and_condition() -> None:
 def test_a_rule_is_frozen_and_takes_its_severity_as_text() -> None:
     rule = Rule("a", "accuracy", below=0.75, severity="page")  # type: ignore[arg-type]
     assert rule.severity is Severity.PAGE
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError, match="immutable"):
         rule.below = 0.8  # type: ignore[misc]
 
 

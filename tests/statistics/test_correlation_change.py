@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -38,7 +38,7 @@ def became_of(x: Floats, rng: np.random.Generator) -> dict[tuple[str, str], floa
 
 
 def sound(found: Dependence) -> None:
-    json.dumps(asdict(found), allow_nan=False)
+    json.dumps(msgspec.to_builtins(found), allow_nan=False)
     assert bool(found.problem) == (found.value is None)
     assert found.problem or found.reason
     assert found.drifted == bool(found.pairs)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import asdict
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -24,7 +24,7 @@ metrics = pytest.importorskip("sklearn.metrics")
 
 
 def sound(found: Dependence) -> None:
-    json.dumps(asdict(found), allow_nan=False)
+    json.dumps(msgspec.to_builtins(found), allow_nan=False)
     assert found.measure == "classifier" and found.pairs == ()
     assert bool(found.problem) == (found.value is None) == (not found.reason)
     assert found.value is None or 0 <= found.value <= 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.checks.guesses import guesses_on, positive_of
 from driftline.checks.notes import notes_on

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
+
+import msgspec
 
 from driftline.text.numbers import numbers
 
@@ -33,8 +34,7 @@ _FAR, _FEW = timedelta(days=36_525), 0.05
 _TOLD = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Days:
+class Days(msgspec.Struct, frozen=True):
     """The rows of a side by their day in UTC: ``usual`` days, and outlying days, ``apart``.
 
     Apart are placeholder dates (such as 9999-12-31, 0001-01-01 and 1970-01-01) that lie a year or more from any usual

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.checks.labelled import MISSING_TOLD
 from driftline.checks.scan import SPACED_ROWS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from driftline.errors import DataError, lacks_column
@@ -27,8 +27,7 @@ _EXACT_BELOW = 2**53
 """Floats of 64 bits tell whole numbers apart below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class GateColumns:
+class GateColumns(msgspec.Struct, frozen=True):
     """The role of each column, in the labelled rows and in the files of predictions.
 
     ``score`` is the column of the positive class, or a mapping of class to column. Without ``id`` the rows of a file of

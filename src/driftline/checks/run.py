@@ -12,9 +12,11 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from driftline.checks.opening import Batches, Opened
 from driftline.checks.reading import Input, read_sides_alike
@@ -38,8 +40,7 @@ _COMPARING = "driftline.checks.compare"
 _CELLS_A_SD = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What a check was asked for; see `driftline.checks.api.check`. ``floors`` None are the usual ones."""
 
     reference: Any

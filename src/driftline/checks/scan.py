@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.checks.opening import Batches
 from driftline.checks.reading import Input
@@ -40,8 +41,7 @@ REPEATED_LEAST = 0.01
 _KEY_COLUMNS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """How both sides are profiled: the roles of columns, the schema, the grids of numbers and anchors of vectors."""
 
     columns: Columns
@@ -50,8 +50,7 @@ class Layout:
     anchors: Mapping[str, Anchor]
 
 
-@dataclass(slots=True)
-class SideProfile:
+class SideProfile(msgspec.Struct):
     """The result of one pass over a side.
 
     ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
@@ -62,14 +61,14 @@ class SideProfile:
     """
 
     rows: int = 0
-    profile: WindowProfile = field(default_factory=WindowProfile)
-    segments: Mapping[str, Mapping[str, Performance]] = field(default_factory=dict)
-    nulls: Counter[str] = field(default_factory=Counter)
-    mistyped: Counter[str] = field(default_factory=Counter)
-    sample: pl.DataFrame = field(default_factory=pl.DataFrame)
-    keys: KeySample = field(default_factory=KeySample)
-    days: Counter[date] = field(default_factory=Counter)
-    naive: Naive = field(default_factory=Naive)
+    profile: WindowProfile = msgspec.field(default_factory=WindowProfile)
+    segments: Mapping[str, Mapping[str, Performance]] = {}
+    nulls: Counter[str] = msgspec.field(default_factory=Counter)
+    mistyped: Counter[str] = msgspec.field(default_factory=Counter)
+    sample: pl.DataFrame = msgspec.field(default_factory=pl.DataFrame)
+    keys: KeySample = msgspec.field(default_factory=KeySample)
+    days: Counter[date] = msgspec.field(default_factory=Counter)
+    naive: Naive = msgspec.field(default_factory=Naive)
 
     def missing(self, column: str) -> float:
         """Return the share of rows without a value, 0 to 1."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 import polars.selectors as cs
+from msgspec.structs import replace
 
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import Kind, Schema, Task

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import polars as pl
 
 from driftline.checks.scan import Layout, SideProfile
@@ -17,16 +17,14 @@ if TYPE_CHECKING:  # it is imported while the rows are read
     from driftline.statistics import EffectThresholds
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What the caller said of the model, so that it is no guess."""
 
     task: bool = False
     positive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """Both profiled sides; ``types_before`` and ``types_now`` are the types of the files' columns as compared.
 
     ``said`` are notes on how the files were read; ``written`` are the reference's types as they were in the file.
@@ -39,7 +37,7 @@ class Comparison:
     types_now: Mapping[str, pl.DataType]
     floors: EffectThresholds
     said: tuple[str, ...] = ()
-    written: Mapping[str, pl.DataType] = field(default_factory=dict)
+    written: Mapping[str, pl.DataType] = {}
 
     @property
     def columns(self) -> Columns:

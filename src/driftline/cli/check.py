@@ -6,7 +6,6 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,9 +138,11 @@ def _kinds(fail_on: tuple[str, ...]) -> frozenset[str]:
 def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> EffectThresholds | None:
     if not given:
         return None
+    from msgspec import structs
+
     from driftline.statistics import EffectThresholds
 
-    known = {field.name for field in fields(EffectThresholds)}
+    known = set(EffectThresholds.__struct_fields__)
     values: dict[str, Any] = {}
     for floor in given:
         name, _, text = floor.partition("=")
@@ -153,7 +154,7 @@ def _floors(given: tuple[str, ...], settings: Mapping[str, Any]) -> EffectThresh
             such = "a whole number, such as rows=30" if name == "rows" else f"a number, such as {name}=0.2"
             raise UsageError(f"--floor {floor!r} came; allowed is {such}") from None
     configured: EffectThresholds = settings.get("floors", EffectThresholds())
-    return replace(configured, **values)
+    return structs.replace(configured, **values)
 
 
 def read_scores(scores: tuple[str, ...]) -> str | dict[str, str] | None:

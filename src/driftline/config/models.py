@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import available_timezones
 
 import msgspec
+from msgspec import structs
 
 from driftline.config.calendar import read_calendar
 from driftline.config.checking import LONGEST, Checker
@@ -170,7 +170,7 @@ def _window(check: Checker, key: Key, section: ModelSection) -> WindowSpec:
     if too_long:
         raise check.error(at, f"came {section.window!r}; allowed is a window of at most 100 years")
     try:
-        return replace(window, timezone=section.timezone)
+        return structs.replace(window, timezone=section.timezone)
     except UsageError as error:
         hint = did_you_mean(section.timezone, available_timezones())
         raise check.error((*key, "timezone"), str(error) + ("." + hint if hint else "")) from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
+
+import msgspec
 
 from driftline.errors import UsageError
 from driftline.events.missing import MISSING_TEXTS
@@ -33,8 +34,7 @@ class Kind(enum.StrEnum):
     UNSUPPORTED = "unsupported"
 
 
-@dataclass(frozen=True, slots=True)
-class Schema:
+class Schema(msgspec.Struct, frozen=True):
     """The shape of one model's events: inferred from its reference, or given, and then held to.
 
     ``features`` maps each feature to its kind, in order. ``classes`` are the known class names of a classifier (empty:
@@ -48,19 +48,19 @@ class Schema:
     """
 
     task: Task
-    features: Mapping[str, Kind] = field(default_factory=dict)
+    features: Mapping[str, Kind] = {}
     classes: tuple[str, ...] = ()
     positive: str | None = None
     missing: tuple[str, ...] = MISSING_TEXTS
     single: tuple[str, ...] = ()
     cluster: str | None = None
     codes: tuple[str, ...] = ()
-    segments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    segments: Mapping[str, tuple[str, ...]] = {}
     aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.missing == MISSING_TEXTS:  # the usual ones are known by being the same object, which is quick
-            object.__setattr__(self, "missing", MISSING_TEXTS)
+            msgspec.structs.force_setattr(self, "missing", MISSING_TEXTS)
         if self.positive is not None and self.task is not Task.BINARY:
             raise UsageError(f"a positive class ({self.positive!r}) came for a {self.task} model; only binary has one")
 

@@ -6,8 +6,9 @@ judgements, alerts and series.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from driftline.errors import UsageError
 
@@ -18,8 +19,7 @@ OTHER_VALUES = "(other values)"
 """The segment of the rows whose value is none of those that are told apart."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True, order=True):
     """The rows whose ``column`` has ``value``, which may be `MISSING_VALUE` or `OTHER_VALUES`.
 
     >>> str(Segment("season", "winter")), Segment("season", "winter").words
@@ -39,8 +39,7 @@ class Segment:
         return f"{self.column} = {self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """All rows of a window, or those of a ``version`` (which may have no name), or those of a ``segment``.
 
     Slices are ordered by their text: all rows first.

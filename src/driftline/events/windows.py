@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from driftline.errors import UsageError
 
@@ -29,8 +30,7 @@ def parse_duration(text: str) -> timedelta:
     return timedelta(seconds=float(found["count"]) * _DURATION_SECONDS[found["unit"]])
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
+class Window(msgspec.Struct, frozen=True, order=True):
     """A half-open span of event time, ``start <= t < end``; both aware UTC."""
 
     start: datetime
@@ -41,8 +41,7 @@ class Window:
         return self.start < other.end and other.start < self.end
 
 
-@dataclass(frozen=True, slots=True)
-class WindowSpec:
+class WindowSpec(msgspec.Struct, frozen=True):
     """How event time is cut into windows: a length such as ``1h``, ``1d``, ``1w`` or ``1mo``, in a time zone.
 
     Minutes and hours are cut in elapsed time since the epoch; days, weeks (from Monday) and months follow the

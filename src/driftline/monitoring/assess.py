@@ -7,12 +7,13 @@ The service assesses windows of its store (`driftline.monitoring.judging`), a ba
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from driftline.events import ALL_VERSIONS, WHOLE, Slice, Window
 from driftline.monitoring.options import ModelConfig

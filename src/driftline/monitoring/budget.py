@@ -6,11 +6,12 @@ Which windows are judged, what is learnt first, and what the detector says, as t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
 
 import polars as pl
+from msgspec import structs
 
 from driftline.detection import (
     LEAST_WINDOWS,
@@ -115,10 +116,10 @@ def judged_windows(
 
 def _without_labels(observed: Observed) -> Observed:
     segments = {
-        column: {value: replace(one, labelled=0, performance=None) for value, one in values.items()}
+        column: {value: structs.replace(one, labelled=0, performance=None) for value, one in values.items()}
         for column, values in observed.segments.columns.items()
     }
-    return Observed(replace(observed.profile, labels=Profile(), performance=None), SegmentProfiles(segments))
+    return Observed(structs.replace(observed.profile, labels=Profile(), performance=None), SegmentProfiles(segments))
 
 
 def reference_windows(setup: ModelSetup, rows: pl.DataFrame) -> list[HistoryWindow]:

@@ -15,6 +15,7 @@ from functools import reduce
 from itertools import groupby
 
 import msgspec
+from msgspec import structs
 
 from driftline.detection import (
     Basis,
@@ -301,7 +302,7 @@ def store_detected(setup: ModelSetup, work: Work, found: Detected, watermark: da
     for said in found.verdicts:
         verdict = verdict_of(said, found.cadence)
         if (detail := found.details.get(said.window.start)) is not None and detail.sentences:
-            verdict = replace(verdict, reason=detail.sentences[0].removesuffix("."))
+            verdict = structs.replace(verdict, reason=detail.sentences[0].removesuffix("."))
         fresh = judgement_of(model, said.window, WHOLE, verdict, now)
         before = earlier.pop(said.window.start, None)
         if before is None or replace(before, judged_at=now) != fresh:

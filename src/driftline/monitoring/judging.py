@@ -13,6 +13,7 @@ from functools import reduce
 
 import msgspec
 import polars as pl
+from msgspec import structs
 
 from driftline.events import WHOLE, Slice, Window
 from driftline.monitoring.agreement import known_marks
@@ -50,7 +51,9 @@ def refresh_labels(model: MonitoredModel, state: State) -> None:
         rows, through = read.windows.with_changed_labels(model.name), known_marks(read, model.name)
     for row in rows:
         fresh, segments = labelled_part(model, row.window, row.version, through)
-        profile = replace(decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance)
+        profile = structs.replace(
+            decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance
+        )
         changed = replace(row, profile=encode(profile), labelled=profile.labelled, segments=encoded_segments(segments))
         with state.work() as work:
             work.windows.put(replace(changed, labels_changed=False, settled=False))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import polars as pl
+from msgspec import structs
 
 from driftline.errors import ConfigError, DataError, UnknownNameError, UsageError
 from driftline.events import Schema, Task
@@ -219,7 +220,7 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
     if columns.cluster is not None:
         if columns.cluster not in schema.features:
             raise UnknownNameError("feature", columns.cluster, schema.features)
-        schema = replace(schema, cluster=columns.cluster)
+        schema = structs.replace(schema, cluster=columns.cluster)
     season_timezone = config.window.timezone if config.season == "yearly" else None
     known = canonical(rows, columns, schema)
     reference = Reference.of(known, schema, season_timezone=season_timezone)

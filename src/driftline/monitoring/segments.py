@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.errors import ConfigError, UnknownNameError
 from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment, Window, WindowSpec

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from driftline.events import Window
 from driftline.monitoring.alerting import STALE_RULE, AlertEvent, fired_alert
 from driftline.monitoring.options import ModelConfig
@@ -87,5 +89,5 @@ def _alert(
     silent = Window(since, now)
     hours = (now - since) / _HOUR
     verdict = Verdict(STALE_RULE, VerdictState.BREACH, hours, None, None, 0, rule.threshold, said)
-    span = AlertSpan(rule, silent, silent, None, silent, verdict, worst=replace(verdict, value=None))
+    span = AlertSpan(rule, silent, silent, None, silent, verdict, worst=structs.replace(verdict, value=None))
     return fired_alert(config.name, span, Findings((), (), (), (said,)), "Model receives no events!", now)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
+import msgspec
 import polars as pl
 
 from driftline.events import MISSING_TEXTS
@@ -14,8 +14,7 @@ NAMED = (pl.String, pl.Categorical, pl.Enum)
 """Types of texts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """One side: ``sample`` are some of its rows; ``typed`` whether its types were given, not guessed from texts.
 
     ``column`` reads all of a column, in parts, where the sample leaves something open; None: it cannot be read again.
@@ -24,16 +23,15 @@ class Table:
     sample: pl.DataFrame
     typed: bool = True
     column: Callable[[str], Iterable[pl.Series]] | None = None
-    names: frozenset[str] = field(init=False)
-    """The columns: asked for each of them, Polars would list them all."""
+    names: frozenset[str] = frozenset()
+    """The columns of the sample: asked for each of them, Polars would list them all."""
 
     def __post_init__(self) -> None:
         """Look the names up once."""
-        object.__setattr__(self, "names", frozenset(self.sample.columns))
+        msgspec.structs.force_setattr(self, "names", frozenset(self.sample.columns))
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(msgspec.Struct, frozen=True):
     """How the values of one column are read. ``convert`` gives null for what cannot be read so."""
 
     convert: Callable[[pl.Series], pl.Series]
@@ -43,8 +41,7 @@ class Conversion:
         return self.convert(values).alias(values.name)
 
 
-@dataclass(slots=True)
-class Alike:
+class Alike(msgspec.Struct):
     """How the columns of some tables are read.
 
     ``conversions`` has one mapping a table. ``notes`` say what was taken for granted, by column; ``changed`` are the
@@ -52,9 +49,9 @@ class Alike:
     """
 
     conversions: list[dict[str, Conversion]]
-    notes: dict[str, str] = field(default_factory=dict)
-    changed: dict[str, str] = field(default_factory=dict)
-    doubts: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = {}
+    changed: dict[str, str] = {}
+    doubts: dict[str, str] = {}
 
     @property
     def words(self) -> list[str]:
@@ -63,8 +60,7 @@ class Alike:
         return [*types, *self.notes.values()]
 
 
-@dataclass(frozen=True, slots=True)
-class HowRead:
+class HowRead(msgspec.Struct, frozen=True):
     """What people say about the reading: the texts that stand for missing values, and how times are written.
 
     ``time_format`` is one of strptime's, or the unit of numbers (s, ms, us, ns); None: found out.

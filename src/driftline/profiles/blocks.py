@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -108,8 +108,7 @@ def _none() -> _Ints:
     return np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Blocks:
+class Blocks(msgspec.Struct, frozen=True, eq=False):
     """Sums by block, of at most `MOST_BLOCKS` blocks.
 
     ``numbers`` ascend, shape (k,), and ``sums``, shape (k * names,), has those of each block one after another, in
@@ -122,8 +121,8 @@ class Blocks:
     span: int = 0
     unit: float = 1.0
     names: tuple[str, ...] = ()
-    numbers: _Ints = field(default_factory=_none)
-    sums: _Ints = field(default_factory=_none)
+    numbers: _Ints = msgspec.field(default_factory=_none)
+    sums: _Ints = msgspec.field(default_factory=_none)
 
     def __post_init__(self) -> None:
         if len(self.sums) != len(self.names) * len(self.numbers) or len(self.numbers) > MOST_BLOCKS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -29,8 +29,7 @@ _COMPOSITE_ROWS = 8_192
 """So many rows of a composite column are taken apart at once: the words of a text need ten times its memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class NumericColumn:
+class NumericColumn(msgspec.Struct, frozen=True):
     """Numbers: how many rows, what was missing or not finite, and the distribution of the finite values.
 
     ``rows == missing + nan + positive_infinite + negative_infinite + sketch.count``. ``moments`` are those of
@@ -44,8 +43,8 @@ class NumericColumn:
     negative_infinite: int = 0
     smallest: float | None = None
     largest: float | None = None
-    sketch: GridSketch = field(default_factory=GridSketch)
-    moments: Moments = field(default_factory=Moments)
+    sketch: GridSketch = msgspec.field(default_factory=GridSketch)
+    moments: Moments = msgspec.field(default_factory=Moments)
 
     @classmethod
     def of(cls, values: pl.Series, grid: Grid | None = None) -> NumericColumn:
@@ -85,13 +84,12 @@ class NumericColumn:
         return self.moments.sd
 
 
-@dataclass(frozen=True, slots=True)
-class CategoricalColumn:
+class CategoricalColumn(msgspec.Struct, frozen=True):
     """Categories: how many rows, how many missing, and the counts of the others. ``rows == missing + counts.count``."""
 
     rows: int = 0
     missing: int = 0
-    categories: CategoryCounts = field(default_factory=CategoryCounts)
+    categories: CategoryCounts = msgspec.field(default_factory=CategoryCounts)
 
     @classmethod
     def of(cls, values: pl.Series) -> CategoricalColumn:
@@ -112,8 +110,7 @@ class CategoricalColumn:
         return self.missing
 
 
-@dataclass(frozen=True, slots=True)
-class CompositeColumn:
+class CompositeColumn(msgspec.Struct, frozen=True):
     """A column that is neither a number nor a category, by its parts: a text's length, a date's weekday and so on.
 
     See `driftline.profiles.parts`. ``kind`` is that of the column; ``rows`` and ``missing`` are of the column itself.
@@ -122,7 +119,7 @@ class CompositeColumn:
     kind: str = ""
     rows: int = 0
     missing: int = 0
-    parts: Mapping[str, NumericColumn | CategoricalColumn] = field(default_factory=dict)
+    parts: Mapping[str, NumericColumn | CategoricalColumn] = {}
 
     def merge(self, other: CompositeColumn) -> CompositeColumn:
         """Return the profile of both sets of rows."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from driftline.events import MISSING_TEXTS
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(msgspec.Struct, frozen=True):
     """Which column of a file plays which part. ``features`` None means: every column that plays no other part.
 
     ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column. ``missing``
@@ -25,8 +25,8 @@ class Columns:
     score: str | Mapping[str, str] | None = None
     label: str | None = None
     features: tuple[str, ...] | None = None
-    ignore: tuple[str, ...] = field(default=())
-    segments: tuple[str, ...] = field(default=())
+    ignore: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
     missing: tuple[str, ...] = MISSING_TEXTS
     time_format: str | None = None
     categorical: tuple[str, ...] | None = None

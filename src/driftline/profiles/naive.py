@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -16,14 +16,13 @@ _MOST_SERIES = 100_000
 _LATER = "name the time column, and a cluster column where there are several series"
 
 
-@dataclass(frozen=True, slots=True)
-class Naive:
+class Naive(msgspec.Struct, frozen=True):
     """The sum of the sizes of the steps from each label to the next, and of how many; or a ``problem`` in words.
 
     It is of rows in an order, and so no state that merges: the reference has one.
     """
 
-    total: ExactSum = field(default_factory=ExactSum)
+    total: ExactSum = msgspec.field(default_factory=ExactSum)
     steps: int = 0
     problem: str = "the reference was profiled by an earlier release; one whose file changes is profiled anew"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.profiles.units import MONEY, is_money, unit_of, without_unit
 from driftline.text.digits import has_other_digits, with_plain_digits
@@ -28,8 +29,7 @@ _GROUPED = {
 _MINUS = {r"^\((.+)\)$": "-${1}", r"^([^-].*)-$": "-${1}", "\u2212": "-"}  # (12.50), 12.50- and a long minus
 
 
-@dataclass(frozen=True, slots=True)
-class NumberStyle:
+class NumberStyle(msgspec.Struct, frozen=True):
     """How the numbers of a column are written.
 
     ``decimal`` is the decimal sign and ``grouping`` the sign between thousands, if there is any. ``percent``: some end

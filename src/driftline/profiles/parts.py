@@ -7,7 +7,6 @@ depends on that row alone, so the parts of rows taken together are those of the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -191,8 +190,7 @@ def _kinds_of(points: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8]) -> n
 # ---- embeddings --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(msgspec.Struct, frozen=True):
     """What embeddings are measured from: the mean of the reference's, and the size of a member's distance from it.
 
     ``scale`` is a power of two.

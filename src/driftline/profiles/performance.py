@@ -6,9 +6,9 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -38,15 +38,14 @@ def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.clip(odds, -LARGEST, LARGEST)
 
 
-@dataclass(frozen=True, slots=True)
-class ScorePair:
+class ScorePair(msgspec.Struct, frozen=True):
     """The scores of one class, by their logit: of rows whose label is that class, and of the others.
 
     The grid comes from the reference and is part of the identity; see `driftline.profiles.reference.grid_for_scores`.
     """
 
-    positives: GridSketch = field(default_factory=GridSketch)
-    negatives: GridSketch = field(default_factory=GridSketch)
+    positives: GridSketch = msgspec.field(default_factory=GridSketch)
+    negatives: GridSketch = msgspec.field(default_factory=GridSketch)
 
     def merge(self, other: ScorePair) -> ScorePair:
         """Return the scores of both sets of rows."""
@@ -62,8 +61,7 @@ class ScorePair:
         return self.positives.grid if len(self.positives.cells) else self.negatives.grid
 
 
-@dataclass(frozen=True, slots=True)
-class Classification:
+class Classification(msgspec.Struct, frozen=True):
     """Labelled rows of a binary or multiclass model.
 
     ``confusion`` counts (label, prediction) pairs, in order of name. ``scores`` has a pair a class, for rows with a
@@ -76,12 +74,12 @@ class Classification:
     and of a class c how many are labelled ``l c``, predicted ``p c``, and both, ``h c``.
     """
 
-    confusion: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    scores: Mapping[str, ScorePair] = field(default_factory=dict)
-    log_loss: Moments = field(default_factory=Moments)
-    brier: Moments = field(default_factory=Moments)
+    confusion: Mapping[tuple[str, str], int] = {}
+    scores: Mapping[str, ScorePair] = {}
+    log_loss: Moments = msgspec.field(default_factory=Moments)
+    brier: Moments = msgspec.field(default_factory=Moments)
     rescaled: int = 0
-    blocks: Blocks = field(default_factory=Blocks)
+    blocks: Blocks = msgspec.field(default_factory=Blocks)
 
     @classmethod
     def of(
@@ -310,8 +308,7 @@ def _of_many_classes(rows: int, named: Mapping[str, _OfClass]) -> tuple[_Floats,
     return of_label, errors
 
 
-@dataclass(frozen=True, slots=True)
-class Regression:
+class Regression(msgspec.Struct, frozen=True):
     """Labelled rows of a regression model: sums of the error e = prediction - label and of t = label - ``centre``.
 
     The higher and mixed sums give the intervals of RMSE and R² by the delta method. ``residuals`` are the errors on the
@@ -323,19 +320,19 @@ class Regression:
     """
 
     centre: float = 0.0
-    errors: Moments = field(default_factory=Moments)
-    absolute: ExactSum = field(default_factory=ExactSum)
-    errors_fourth: ExactSum = field(default_factory=ExactSum)
-    targets: Moments = field(default_factory=Moments)
-    targets_third: ExactSum = field(default_factory=ExactSum)
-    targets_fourth: ExactSum = field(default_factory=ExactSum)
-    squares_by_target: ExactSum = field(default_factory=ExactSum)
-    squares_by_target_square: ExactSum = field(default_factory=ExactSum)
-    residuals: GridSketch = field(default_factory=GridSketch)
-    relative: Moments = field(default_factory=Moments)
-    blocks: Blocks = field(default_factory=Blocks)
-    sizes: Moments = field(default_factory=Moments)
-    errors_by_size: ExactSum = field(default_factory=ExactSum)
+    errors: Moments = msgspec.field(default_factory=Moments)
+    absolute: ExactSum = msgspec.field(default_factory=ExactSum)
+    errors_fourth: ExactSum = msgspec.field(default_factory=ExactSum)
+    targets: Moments = msgspec.field(default_factory=Moments)
+    targets_third: ExactSum = msgspec.field(default_factory=ExactSum)
+    targets_fourth: ExactSum = msgspec.field(default_factory=ExactSum)
+    squares_by_target: ExactSum = msgspec.field(default_factory=ExactSum)
+    squares_by_target_square: ExactSum = msgspec.field(default_factory=ExactSum)
+    residuals: GridSketch = msgspec.field(default_factory=GridSketch)
+    relative: Moments = msgspec.field(default_factory=Moments)
+    blocks: Blocks = msgspec.field(default_factory=Blocks)
+    sizes: Moments = msgspec.field(default_factory=Moments)
+    errors_by_size: ExactSum = msgspec.field(default_factory=ExactSum)
 
     @classmethod
     def of(

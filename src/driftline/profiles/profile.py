@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from driftline.profiles.column import CategoricalColumn, Column, CompositeColumn, NumericColumn, merge_columns
 from driftline.profiles.performance import Classification, Regression, merge_performance
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """Column profiles by name, in order of name. A column that a part does not have adds nothing to the whole."""
 
     rows: int = 0
-    columns: Mapping[str, NumericColumn | CategoricalColumn | CompositeColumn] = field(default_factory=dict)
+    columns: Mapping[str, NumericColumn | CategoricalColumn | CompositeColumn] = {}
 
     def merge(self, other: Profile) -> Profile:
         """Return the profile of both sets of rows."""
@@ -30,17 +30,16 @@ class Profile:
         return Profile(self.rows + other.rows, columns)
 
 
-@dataclass(frozen=True, slots=True)
-class WindowProfile:
+class WindowProfile(msgspec.Struct, frozen=True):
     """All that is known of a set of rows of one model: a window, a reference file, a segment.
 
     ``features`` has the model's inputs; ``outputs`` its ``prediction``, ``score.<class>`` and ``latency_seconds``;
     ``labels`` the column ``label`` of the labelled rows; ``performance`` is None until a row is labelled.
     """
 
-    features: Profile = field(default_factory=Profile)
-    outputs: Profile = field(default_factory=Profile)
-    labels: Profile = field(default_factory=Profile)
+    features: Profile = msgspec.field(default_factory=Profile)
+    outputs: Profile = msgspec.field(default_factory=Profile)
+    labels: Profile = msgspec.field(default_factory=Profile)
     performance: Classification | Regression | None = None
 
     def merge(self, other: WindowProfile) -> WindowProfile:

@@ -8,10 +8,10 @@ converted. What it takes for granted it says in words, and what it cannot know i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.profiles.alike import NAMED, Alike, Conversion, HowRead, Table
 from driftline.profiles.columns import Columns

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial, reduce
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -27,8 +27,7 @@ _SAMPLE_ROWS = 100_000
 _NARROW = 0.25  # 32 cells: half the 16-84 % range of logits over their median
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """The profile of the reference rows and the grids that every later profile of the model is counted on.
 
     ``months`` has the features of each calendar month (1 to 12) where the reference has a yearly season; otherwise it
@@ -36,11 +35,11 @@ class Reference:
     by.
     """
 
-    grids: Mapping[str, Grid] = field(default_factory=dict)
-    profile: WindowProfile = field(default_factory=WindowProfile)
-    months: Mapping[int, Profile] = field(default_factory=dict)
-    anchors: Mapping[str, Anchor] = field(default_factory=dict)
-    naive: Naive = field(default_factory=Naive)
+    grids: Mapping[str, Grid] = {}
+    profile: WindowProfile = msgspec.field(default_factory=WindowProfile)
+    months: Mapping[int, Profile] = {}
+    anchors: Mapping[str, Anchor] = {}
+    naive: Naive = msgspec.field(default_factory=Naive)
 
     @classmethod
     def of(cls, rows: pl.DataFrame, schema: Schema, *, season_timezone: str | None = None) -> Reference:

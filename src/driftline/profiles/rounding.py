@@ -7,8 +7,8 @@ are wide beside any noise. So what is looked for are repeated values that two si
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -25,8 +25,7 @@ _GRID = 1024.0  # multiples of 1/1024 are exact in any type
 _Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Rounding:
+class Rounding(msgspec.Struct, frozen=True):
     """How numbers are rounded before they are compared: to 32 bits, to significant digits, or to decimals."""
 
     single: bool = False

@@ -7,8 +7,8 @@ rows without a value and those with any other. So their number is bounded, and a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import polars as pl
 
 from driftline.events import MISSING_VALUE, OTHER_VALUES, Schema, Segment
@@ -21,8 +21,7 @@ MOST_VALUES = 50
 """So many values of a column are segments of their own: the most frequent ones of the reference."""
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentProfile:
+class SegmentProfile(msgspec.Struct, frozen=True):
     """The rows of one segment: how many there are, how many have a label, and how well the model did on those."""
 
     predictions: int = 0
@@ -38,11 +37,10 @@ class SegmentProfile:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentProfiles:
+class SegmentProfiles(msgspec.Struct, frozen=True):
     """The segments of a window's rows, by column and value, both in order of name; those without rows are left out."""
 
-    columns: Mapping[str, Mapping[str, SegmentProfile]] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, SegmentProfile]] = {}
 
     def merge(self, other: SegmentProfiles) -> SegmentProfiles:
         """Return the segments of both sets of rows."""

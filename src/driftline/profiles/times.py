@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 import polars as pl
 
 from driftline.errors import UsageError
@@ -93,8 +93,7 @@ class Doubt(enum.Enum):
     BOTH = "day first and month first"
 
 
-@dataclass(frozen=True, slots=True)
-class TimeStyle:
+class TimeStyle(msgspec.Struct, frozen=True):
     """How the times of one column are written.
 
     ``name`` is a template of texts (``year``: ISO), ``"numbers"`` (epochs, each by its size), ``"key"`` with its

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from msgspec import structs
 
 from driftline.errors import DataError
 from driftline.events import Schema, Task
@@ -158,7 +159,7 @@ def _plain(values: pl.Series, schema: Schema) -> Texts | Floats:
 
 def columns_as_written(columns: Columns, segments: Sequence[str]) -> Columns:
     """Return the columns under which `driftline.retrain.rows` has written the rows."""
-    return replace(
+    return structs.replace(
         columns,
         id=columns.id or "id",
         time=columns.time or "time",
@@ -172,7 +173,7 @@ def columns_as_written(columns: Columns, segments: Sequence[str]) -> Columns:
 def answers_in(path: Path, columns: Columns, ids: pl.Series, schema: Schema) -> pl.DataFrame:
     """Return what a file says of rows, in the canonical layout; its ids are read as those of the rows are written."""
     opened = open_rows(path, columns.missing)
-    parts = replace(columns, features=(), segments=(), time=None)
+    parts = structs.replace(columns, features=(), segments=(), time=None)
     tables = [Table(pl.DataFrame({columns.id: ids})), Table(opened.sample(), opened.typed)]
     _, texts = as_written(tables, parts)
     found, _ = read_alone(whole(opened.retyped(texts) if texts else opened), parts)

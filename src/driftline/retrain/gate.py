@@ -11,6 +11,7 @@ from typing import Any, TypeGuard
 import msgspec
 import numpy as np
 import polars as pl
+from msgspec import structs
 
 from driftline import clock
 from driftline.checks.labelled import (
@@ -93,7 +94,7 @@ def hold(
     names = [_name(champion), _name(challenger)]
     if names[0] == names[1]:
         names = ["champion", "challenger"]
-    answers = replace(columns.parts("prediction", "score"), id=_ROW)
+    answers = structs.replace(columns.parts("prediction", "score"), id=_ROW)
     then, now = (
         replace(entry_of(name, canonical(one.frame, answers, schema), ids, schema), latency_seconds=one.seconds)
         for name, one in zip(names, said, strict=True)
@@ -263,7 +264,7 @@ def _schema(rows: pl.DataFrame, columns: GateColumns, task: Task | None, positiv
     if positive is not None and task not in (None, Task.BINARY):
         raise UsageError(f"--positive came for a {task} model; only binary has one")
     score = columns.score if isinstance(columns.score, str) or len(columns.score or {}) == 1 else None
-    named = replace(columns.parts("label"), score=score)
+    named = structs.replace(columns.parts("label"), score=score)
     scored = [column for column, part in named.roles.items() if part == "score" and column != columns.label]
     targets = targets.with_columns(pl.lit(None, pl.Float64).alias(column) for column in scored)
     return infer_schema(targets, named, task=task, positive=positive)

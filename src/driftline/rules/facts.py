@@ -6,8 +6,10 @@ Files and live windows are judged by this one way, so that they cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from driftline.profiles import WindowProfile
 from driftline.profiles.naive import NO_REFERENCE, Naive
@@ -55,8 +57,7 @@ class Distance(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class WindowFacts:
+class WindowFacts(msgspec.Struct, frozen=True):
     """What the rows of a window, of a segment of it, or of a file, show.
 
     ``features`` are compared with the reference, and so are ``prediction`` and ``label`` where there are any.
@@ -66,13 +67,13 @@ class WindowFacts:
     """
 
     profile: WindowProfile | SegmentProfile
-    features: Mapping[str, Distance] = field(default_factory=dict)
+    features: Mapping[str, Distance] = {}
     prediction: Distance | None = None
     label: Distance | None = None
     positive: str | None = None
     chance: float = 0.01
     naive: Naive = NO_REFERENCE
-    own: Mapping[str, Replicates] = field(default_factory=dict)
+    own: Mapping[str, Replicates] = {}
 
     @property
     def coverage(self) -> Coverage:

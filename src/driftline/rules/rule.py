@@ -5,8 +5,9 @@ from __future__ import annotations
 import enum
 import math
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from driftline.errors import UsageError
 from driftline.events import WHOLE, Segment, Slice
@@ -34,8 +35,7 @@ class Severity(enum.StrEnum):
         return list(Severity).index(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Alert when a measure lies below, or above, a threshold in ``for_windows`` judged windows in a row.
 
     Exactly one of ``below`` and ``above`` is given; the threshold itself is fine, unless ``inclusive`` (``<=``, ``>=``)
@@ -89,7 +89,7 @@ class Rule:
         if self.severity not in list(Severity):
             known = ", ".join(Severity)
             raise UsageError(f"rule {self.name!r}: severity came as {self.severity!r}; it is one of {known}")
-        object.__setattr__(self, "severity", Severity(self.severity))
+        msgspec.structs.force_setattr(self, "severity", Severity(self.severity))
         if not 0.5 < self.confidence < 1:
             raise UsageError(
                 f"rule {self.name!r}: confidence came as {self.confidence}; it lies between 0.5 and 1, such as 0.95"

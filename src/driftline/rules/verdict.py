@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from driftline.errors import UsageError
 from driftline.rules.rule import Rule
@@ -20,8 +21,7 @@ class State(enum.StrEnum):
     NODATA = "nodata"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What a rule says of one measure. ``value``, ``low`` and ``high`` are finite or None; ``reason`` is in words.
 
     ``low`` and ``high`` are those of the interval that is shown. ``bound`` is the end that was compared with the
@@ -49,8 +49,7 @@ def interval_confidence(rule: Rule) -> float:
     return 1 - 2 * (1 - rule.confidence)
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(msgspec.Struct, frozen=True):
     """How many rows of a window are labelled.
 
     >>> str(Coverage(21, 200))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -30,8 +30,7 @@ def _no_buckets() -> _Counts:
     return np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CategoryCounts:
+class CategoryCounts(msgspec.Struct, frozen=True, eq=False):
     """Counts per category; every count is above 0 and exact, and the names are in order, so bytes are reproducible.
 
     Up to `EXACT_LIMIT` categories all are there and ``buckets`` is empty. With more, ``counts`` has the `KEPT`
@@ -40,8 +39,8 @@ class CategoryCounts:
     a list of the most frequent names, as Misra & Gries (1982) and its kin keep it, would depend on it.
     """
 
-    counts: Mapping[str, int] = field(default_factory=dict)
-    buckets: _Counts = field(default_factory=_no_buckets)
+    counts: Mapping[str, int] = {}
+    buckets: _Counts = msgspec.field(default_factory=_no_buckets)
 
     def __post_init__(self) -> None:
         if len(self.buckets) not in (0, BUCKETS):

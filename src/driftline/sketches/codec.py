@@ -1,6 +1,6 @@
 """States to bytes and back: versioned, reproducible, and safe to read from strangers.
 
-The layout is MessagePack behind a header of magic and version. A dataclass is the array of its fields, a mapping an
+The layout is MessagePack behind a header of magic and version. A struct is the array of its fields, a mapping an
 array of pairs, an array its little-endian bytes; a member of a union carries its class name. What is read is checked
 against the annotated types and then by the class itself; nothing is ever imported or executed on behalf of the bytes.
 
@@ -30,7 +30,7 @@ _State = TypeVar("_State")
 
 
 def encode(state: object) -> bytes:
-    """Return the bytes of a state (a frozen dataclass); equal states have equal bytes."""
+    """Return the bytes of a state (a frozen struct or dataclass); equal states have equal bytes."""
     return MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(_plain(state, type(state)))
 
 
@@ -51,7 +51,13 @@ def decode(data: bytes, kind: type[_State]) -> _State:
 @functools.cache
 def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
     hints = typing.get_type_hints(kind)
-    return tuple((field.name, _unaliased(hints[field.name])) for field in dataclasses.fields(kind))
+    structure: Any = kind
+    names = getattr(structure, "__struct_fields__", None) or [one.name for one in dataclasses.fields(structure)]
+    return tuple((name, _unaliased(hints[name])) for name in names)
+
+
+def _is_state(kind: Any) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind))
 
 
 def _unaliased(kind: Any) -> Any:
@@ -78,11 +84,11 @@ def _plain(value: Any, kind: Any) -> Any:
     if (members := _members(kind)) is not None:
         if value is None:
             return None
-        states = [member for member in members if dataclasses.is_dataclass(member)]
+        states = [member for member in members if _is_state(member)]
         if len(states) > 1:
             return [type(value).__name__, _plain(value, type(value))]
         return _plain(value, next(member for member in members if member is not type(None)))
-    if dataclasses.is_dataclass(kind):
+    if _is_state(kind):
         return [_plain(getattr(value, name), hint) for name, hint in _fields(typing.cast(type, kind))]
     if _is_array(kind):
         return value.astype(_dtype(kind)).tobytes()
@@ -104,7 +110,7 @@ def _plain(value: Any, kind: Any) -> Any:
 def _state(plain: Any, kind: Any) -> Any:
     if (members := _members(kind)) is not None:
         return _union_member(plain, members)
-    if dataclasses.is_dataclass(kind):
+    if _is_state(kind):
         fields = _fields(typing.cast(type, kind))
         values = _expect(plain, list)
         if not 0 < len(values) <= len(fields):
@@ -135,7 +141,7 @@ def _state(plain: Any, kind: Any) -> Any:
 def _union_member(plain: Any, members: tuple[Any, ...]) -> Any:
     if plain is None and type(None) in members:
         return None
-    states: dict[str, Any] = {m.__name__: m for m in members if dataclasses.is_dataclass(m) and isinstance(m, type)}
+    states: dict[str, Any] = {m.__name__: m for m in members if _is_state(m)}
     if len(states) > 1:
         name, inner = _expect(plain, list)
         if name not in states:

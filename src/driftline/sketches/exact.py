@@ -8,9 +8,9 @@ subnormal. Python's integers hold it exactly; NumPy adds the mantissas of equal 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -28,8 +28,7 @@ _SAFE_EXPONENT = 900  # beyond it the cuts themselves would overflow or be subno
 ROW = 1 << _ROW_BITS
 
 
-@dataclass(frozen=True, slots=True)
-class ExactSum:
+class ExactSum(msgspec.Struct, frozen=True):
     """The exact sum of finite floats, as an integer count of units of 2**-1126.
 
     >>> values = np.array([1e100, 1.0, -1e100])

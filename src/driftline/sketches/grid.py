@@ -8,8 +8,8 @@ Related: DDSketch (Masson, Rim & Lee 2019), HdrHistogram, Prometheus native hist
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -25,8 +25,7 @@ _LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _FEW = 4096  # below it a sort is quicker than a histogram of all cells
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(msgspec.Struct, frozen=True):
     """Which grid: a value x is counted at ``(x - centre) / scale``. Part of a sketch's identity."""
 
     centre: float = 0.0
@@ -112,16 +111,15 @@ def _no_counts() -> npt.NDArray[np.int64]:
     return np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GridSketch:
+class GridSketch(msgspec.Struct, frozen=True, eq=False):
     """Counts of finite values on a grid, sparse: ``cells`` ascending, shape (k,), and ``counts`` above 0, shape (k,).
 
     Any quantile is right to within one cell: 2**-7 of its distance from the grid's centre.
     """
 
-    grid: Grid = field(default_factory=Grid)
-    cells: npt.NDArray[np.uint16] = field(default_factory=_no_cells)
-    counts: npt.NDArray[np.int64] = field(default_factory=_no_counts)
+    grid: Grid = msgspec.field(default_factory=Grid)
+    cells: npt.NDArray[np.uint16] = msgspec.field(default_factory=_no_cells)
+    counts: npt.NDArray[np.int64] = msgspec.field(default_factory=_no_counts)
 
     def __post_init__(self) -> None:
         if len(self.cells) != len(self.counts):

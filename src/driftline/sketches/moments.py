@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from fractions import Fraction
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,16 +20,15 @@ _ROUNDED_BELOW = 16.0  # 4 bits, and 14 more: their squares have 36, and 2**16 o
 _TO_COARSE, _TO_FINE = 1.5 * 2.0 ** (52 - _COARSE), 1.5 * 2.0 ** (52 - _FINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
+class Moments(msgspec.Struct, frozen=True):
     """Count, sum and sum of squares of finite values; each value is capped at ``LARGEST`` in size.
 
     Squares are rounded once to float64 and then added exactly, so the variance loses at most 2**-53 of the mean square.
     """
 
     count: int = 0
-    total: ExactSum = field(default_factory=ExactSum)
-    squares: ExactSum = field(default_factory=ExactSum)
+    total: ExactSum = msgspec.field(default_factory=ExactSum)
+    squares: ExactSum = msgspec.field(default_factory=ExactSum)
 
     @classmethod
     def of(cls, values: npt.NDArray[np.float64]) -> Moments:

@@ -7,8 +7,8 @@ kept at the end was never thrown out before, so the count of its rows is exact.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -42,13 +42,12 @@ def _no_counts() -> _Counts:
     return np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KeySample:
+class KeySample(msgspec.Struct, frozen=True, eq=False):
     """The `KEPT` smallest hashes among ``rows`` hashed keys, ascending, shape (k,), and how often each came, (k,)."""
 
     rows: int = 0
-    hashes: _Hashes = field(default_factory=_no_keys)
-    counts: _Counts = field(default_factory=_no_counts)
+    hashes: _Hashes = msgspec.field(default_factory=_no_keys)
+    counts: _Counts = msgspec.field(default_factory=_no_counts)
 
     def __post_init__(self) -> None:
         if len(self.hashes) != len(self.counts) or len(self.hashes) > KEPT:

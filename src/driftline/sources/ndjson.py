@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import polars as pl
 
 from driftline.errors import DataError
@@ -28,11 +28,10 @@ class _Infinite(str):
     __slots__ = ()
 
 
-@dataclass(slots=True)
-class Kinds:
+class Kinds(msgspec.Struct):
     """The kinds of values that each field has."""
 
-    seen: dict[str, set[str]] = field(default_factory=dict)
+    seen: dict[str, set[str]] = {}
 
     def overrides(self, *, nested: bool) -> dict[str, pl.DataType]:
         """Return the fields that are read as texts: of several kinds, with infinities; ``nested``: lists

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -39,8 +39,7 @@ Function = Callable[[pl.DataFrame], object]
 """Takes n labelled rows, a frame of the columns ``label``, ``prediction``, scores and features; returns a number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replicates:
+class Replicates(msgspec.Struct, frozen=True):
     """What a function said of n rows, which lie in so many ``blocks`` (n of them where rows are no blocks).
 
     ``value`` is finite or None, and ``problem`` then says why. ``draws`` are its values on resamples, finite ones,
@@ -171,7 +170,7 @@ def _main(place: str, folder: Path) -> None:
     else:
         drawn = blocks["blocks"].to_numpy() if blocks.width else None
         found = replicates_of(function, rows, drawn, other if other.width else None)
-    answer = {name: getattr(found, name) for name in Replicates.__slots__}
+    answer = {name: getattr(found, name) for name in Replicates.__struct_fields__}
     (folder / "answer.part").write_text(json.dumps(answer), encoding="utf-8")
     (folder / "answer.part").replace(folder / "answer.json")
 

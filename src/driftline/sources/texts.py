@@ -12,9 +12,10 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from driftline.errors import DataError
 
@@ -145,8 +146,7 @@ def blocks(path: Path) -> Iterator[bytes]:
             yield last
 
 
-@dataclass(slots=True)
-class _Bytes:
+class _Bytes(msgspec.Struct):
     """What the bytes beyond ASCII of a file are like."""
 
     line: int = 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from driftline.events import Task
 from driftline.profiles import Regression
@@ -75,8 +77,7 @@ _ANY = (-math.inf, math.inf)
 _SIZE = (0.0, math.inf)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureSpec:
+class MeasureSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a measure.
 
     ``function`` makes it of the labelled rows of models of the ``tasks``; without one it is of a window, or of a model.

@@ -14,9 +14,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -46,8 +46,7 @@ _PAIRS_SHOWN = 10
 _PAIRS_TESTED = 100
 
 
-@dataclass(frozen=True, slots=True)
-class PairChange:
+class PairChange(msgspec.Struct, frozen=True):
     """Two columns whose relation changed.
 
     ``labels`` say what of each was correlated: its values (then it is the column's name), one category
@@ -64,8 +63,7 @@ class PairChange:
     labels: tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Dependence:
+class Dependence(msgspec.Struct, frozen=True):
     """Whether the columns of two sets of rows hang together in the same way.
 
     ``measure`` is ``correlation`` or ``classifier``. ``value`` is the largest change of a correlation, 0 to 2 (for the
@@ -142,8 +140,7 @@ def _nothing(floor: float, problem: str) -> Dependence:
 # ---- columns as ranks --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Variable:
+class _Variable(msgspec.Struct, frozen=True):
     """What of a column is looked at: its ``rank``, whether it has the value ``level``, or whether it has ``gaps``."""
 
     column: str
@@ -158,8 +155,7 @@ class _Variable:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scores:
+class _Scores(msgspec.Struct, frozen=True):
     """Ranks of one side, shape (rows, variables): the mid-rank as a share of the rows, less a half, in [-0.5, 0.5].
 
     0, the mean, where missing. ``there`` tells where nothing is missing, None if nothing is anywhere. ``spread`` is the
@@ -239,8 +235,7 @@ def _scores(frame: pl.DataFrame, variables: Sequence[_Variable]) -> _Scores:
 # ---- correlations ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Correlations:
+class _Correlations(msgspec.Struct, frozen=True):
     """Of one side, each of shape (variables, variables): correlations, the rows they rest on, and whether both
     variables vary enough in these rows.
     """
@@ -286,8 +281,7 @@ def _product(left: Floats, right: Floats) -> Floats:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class _Tested:
+class _Tested(msgspec.Struct, frozen=True):
     """The pairs that were tested, of ``count`` that could be: indices of variables, the reference's correlation carried
     over and the current one, and p-values adjusted by Holm over all that could be.
 

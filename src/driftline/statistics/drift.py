@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
 
+import msgspec
 import numpy as np
+from msgspec.structs import asdict, replace
 
 from driftline.errors import MergeError, UsageError
 from driftline.profiles import CategoricalColumn, Column, CompositeColumn, NumericColumn
@@ -33,8 +34,7 @@ _DAYS_NEEDED = {"weekday": 27.0, "hour of day": 2.0}
 _NO_PARTS = {"datetime": "spans too few days to compare weekdays and hours; that time goes on is no drift"}
 
 
-@dataclass(frozen=True, slots=True)
-class EffectThresholds:
+class EffectThresholds(msgspec.Struct, frozen=True):
     """Sets the minimum effect sizes and the significance level: what falls short of either is no drift.
 
     ``js`` distance in [0, 1]; ``wasserstein`` in robust standard deviations of the reference; ``missing`` as a rise of
@@ -58,8 +58,7 @@ class EffectThresholds:
                 raise UsageError(f"the floor {floor}={value} came; allowed are finite numbers above 0")
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnDrift:
+class ColumnDrift(msgspec.Struct, frozen=True):
     """How one column differs from its reference.
 
     ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value`` is what it
@@ -86,8 +85,8 @@ class ColumnDrift:
     rows_reference: int = 0
     rows_current: int = 0
     unseen: float = 0.0
-    distances: Mapping[str, float | None] = field(default_factory=dict)
-    p_values: Mapping[str, float | None] = field(default_factory=dict)
+    distances: Mapping[str, float | None] = {}
+    p_values: Mapping[str, float | None] = {}
     changes: tuple[str, ...] = ()
     out_of_range: float | None = None
     part: str = ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,8 +19,7 @@ _SMALL, _LARGE = 1e-100, 1e100
 """Between them squares and sums of squares are numbers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """What a model said of n rows, and what was true.
 
     ``labels`` and ``predictions`` have the shape (n,): class names of a classifier, float64 of a regression.
@@ -29,7 +28,7 @@ class Answers:
 
     labels: Texts | Floats
     predictions: Texts | Floats
-    scores: Mapping[str, Floats] = field(default_factory=dict)
+    scores: Mapping[str, Floats] = {}
 
     def at(self, rows: npt.NDArray[np.bool_]) -> Answers:
         """Return the same of some rows."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(msgspec.Struct, frozen=True):
     """A number with an interval and a count; or, when it could not be had, a reason.
 
     ``value``, ``low`` and ``high`` are finite or None; ``low <= value <= high`` when all are there. ``n`` is

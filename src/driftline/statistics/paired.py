@@ -10,8 +10,8 @@ It does what a bootstrap of the blocks tends to, without draws, so that the same
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,8 +24,7 @@ from driftline.statistics.special import normal_quantile, t_below, t_quantile
 _MANY_BLOCKS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """By how much the first model is better than the second: positive is better, whichever way the measure goes.
 
     ``low`` and ``high`` are two-sided bounds; ``p_better`` and ``p_worse`` are one-sided p-values. ``first`` and

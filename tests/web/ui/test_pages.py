@@ -5,7 +5,6 @@ from __future__ import annotations
 import html.parser
 import math
 import re
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from driftline.alerts.message import Acknowledgement

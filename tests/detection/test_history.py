@@ -19,10 +19,12 @@ from driftline.detection import (
     SeriesKind,
     SeriesMap,
     SuspectedKind,
+    Use,
     judge_history,
 )
-from driftline.detection.cadence import faults_only
+from driftline.detection.cadence import is_fault
 from driftline.detection.faults import gross_faults
+from driftline.detection.history import merge, merged_by
 from driftline.detection.suspicion import suspect
 from driftline.events import Segment, Window, WindowSpec
 from driftline.profiles import CategoricalColumn, Classification, Column, NumericColumn, Profile, WindowProfile
@@ -161,13 +163,17 @@ def test_hours_are_judged_as_whole_days_of_their_time_zone() -> None:
     first = datetime(2024, 3, 30, 23, tzinfo=UTC)  # midnight of the day on which clocks go forward
     hours = [Window(first + timedelta(hours=at), first + timedelta(hours=at + 1)) for at in range(25)]
     rng = np.random.default_rng(0)
-    days = list(hourly.days((one, observed(rng, 10)) for one in hours))
-    assert [whole.profile.predictions for _, whole in days] == [230, 20]
-    assert [hourly.slot(window) for window, _ in days] == [6, 0]
-    assert [hourly.slot(one) for one in hours[:3]] == [0, 1, 3]
+    parts = [
+        HistoryWindow(one, observed(rng, 10), use=Use.JUDGE if at == 3 else Use.LEARN) for at, one in enumerate(hours)
+    ]
+    days = [merge(whole, own, hourly.single_slot) for whole, own in merged_by(parts, hourly.day_spec)]
+    assert [one.observed.profile.predictions for one in days] == [230, 20]
+    assert [hourly.slot(one.window) for one in days] == [6, 0]
+    assert [one.use for one in days] == [Use.JUDGE, Use.LEARN]
+    assert [slot for slot, _ in days[0].parts][:3] == [0, 1, 3]
     assert hourly.single_settings is not None and hourly.settings.share + hourly.single_settings.share == 1
     fixed = SeriesMap.of([observed(rng) for _ in range(7)])
-    assert {one.kind for one in faults_only(fixed.series) if one.weight} == {
+    assert {one.kind for one in fixed.series if is_fault(one)} == {
         SeriesKind.MISSING,
         SeriesKind.NOVEL,
         SeriesKind.VOLUME,

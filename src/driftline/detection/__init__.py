@@ -3,20 +3,12 @@
 A `SeriesMap` of the reference windows turns stored profiles into values of series; a `Detector` folds over these.
 """
 
+from driftline.detection.alarms import DetectorVerdict, Episode, Outcome
 from driftline.detection.cadence import Cadence
-from driftline.detection.detector import (
-    LEAST_WINDOWS,
-    Detector,
-    DetectorState,
-    DetectorVerdict,
-    Episode,
-    Outcome,
-    SeriesWindow,
-    Settings,
-    Use,
-)
+from driftline.detection.detector import LEAST_WINDOWS, Detector, DetectorState, SeriesWindow, Settings, Use
 from driftline.detection.findings import Finding
-from driftline.detection.history import Accepted, Basis, HistoryWindow, Judged, Watched, judge_history
+from driftline.detection.history import Accepted, Basis, HistoryWindow, Watched
+from driftline.detection.judge import Judged, judge_history
 from driftline.detection.series import Role, Series, SeriesKind, Values
 from driftline.detection.series_map import Observed, SeriesMap
 from driftline.detection.suspicion import SuspectedKind, Suspicion

@@ -2,23 +2,20 @@
 
 Windows shorter than a day are judged as whole days, whose profiles are the windows' merged: at p-values of one in ten
 million, which budgets of thousands of windows ask for, no model of the day effects is good enough. A tenth of the
-budget goes to the single windows, for faults that cannot wait.
+budget goes to the single windows, of an hour or more, for faults that cannot wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from driftline.detection.detector import Settings
 from driftline.detection.series import Series, SeriesKind
-from driftline.detection.series_map import Observed
 from driftline.events import Window, WindowSpec
 
-_DAY = timedelta(days=1)
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _LENGTHS = {
     "min": timedelta(minutes=1),
     "h": timedelta(hours=1),
@@ -26,7 +23,7 @@ _LENGTHS = {
     "w": timedelta(weeks=1),
     "mo": timedelta(days=30.4375),
 }
-_WEEKDAYS, _HOURS = 7, 24
+_WEEKDAYS, _LEARNT_DAYS = 7, 28
 _SINGLE_SHARE = 0.1
 _FAULTS = (SeriesKind.MISSING, SeriesKind.NOVEL, SeriesKind.VOLUME)
 _DAY_NAMES = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
@@ -68,23 +65,69 @@ class Cadence:
         return Settings(self.budget / length, share, _WEEKDAYS if length == _DAY else 1)
 
     @property
+    def day_spec(self) -> WindowSpec:
+        """The windows that carry the evidence: whole days of the time zone, or the model's own from a day on.
+
+        >>> Cadence(WindowSpec("1h", "Europe/Berlin")).day_spec
+        WindowSpec(length='1d', timezone='Europe/Berlin')
+        """
+        return WindowSpec("1d", self.spec.timezone) if self.below_a_day else self.spec
+
+    @property
+    def single_spec(self) -> WindowSpec:
+        """The single windows that are judged beside whole days: the model's own, but hours where these are shorter.
+
+        >>> Cadence(WindowSpec("15min")).single_spec.length, Cadence(WindowSpec("6h")).single_spec.length
+        ('1h', '6h')
+        """
+        return WindowSpec("1h", self.spec.timezone) if self.length < _HOUR else self.spec
+
+    @property
+    def singles_a_day(self) -> int:
+        """How many single windows a day has: the slots of their season.
+
+        >>> Cadence(WindowSpec("15min")).singles_a_day, Cadence(WindowSpec("6h")).singles_a_day
+        (24, 4)
+        """
+        return -(-_DAY // max(self.length, _HOUR))
+
+    @property
     def single_settings(self) -> Settings | None:
         """Those of the detector of single windows, each held against the same hour of other days; None from a day on.
 
         >>> single = Cadence(WindowSpec("1h")).single_settings
-        >>> single.budget, single.lookbacks, single.period
-        (2160.0, (1,), 24)
+        >>> single.budget, single.lookbacks, single.period, single.quiet
+        (2160.0, (1,), 24, 168)
         """
         if not self.below_a_day:
             return None
-        return Settings(self.budget / self.length, _SINGLE_SHARE, _HOURS, lookbacks=(1,))
+        a_day = self.singles_a_day
+        return Settings(
+            self.budget / max(self.length, _HOUR),
+            _SINGLE_SHARE,
+            a_day,
+            lookbacks=(1,),
+            quiet=_WEEKDAYS * a_day,
+            most_windows=_LEARNT_DAYS * a_day,
+            hold_back=_WEEKDAYS * a_day,
+        )
 
     def slot(self, window: Window) -> int:
-        """The place of a day in its week (Monday is 0), or of a shorter window in its day; 0 of a longer one."""
+        """The place of a day in its week (Monday is 0); 0 of a longer window."""
         local = window.start.astimezone(ZoneInfo(self.spec.timezone))
-        if self.below_a_day and window.end - window.start < timedelta(hours=_HOURS - 1):
-            return local.hour
         return local.weekday() if self.settings.period == _WEEKDAYS else 0
+
+    def single_slot(self, window: Window) -> int:
+        """The place of a window that is shorter than a day in its day, 0 to ``singles_a_day`` - 1.
+
+        >>> from datetime import UTC, datetime
+        >>> quarter = WindowSpec("6h").window_of(datetime(2024, 1, 2, 13, tzinfo=UTC))
+        >>> Cadence(WindowSpec("6h")).single_slot(quarter)
+        2
+        """
+        local = window.start.astimezone(ZoneInfo(self.spec.timezone))
+        since_midnight = timedelta(hours=local.hour, minutes=local.minute)
+        return min(since_midnight // max(self.length, _HOUR), self.singles_a_day - 1)
 
     def when(self, window: Window) -> str:
         """What a window is compared with, in words: *on Tuesdays*; empty without a season.
@@ -96,16 +139,7 @@ class Cadence:
         """
         return f"on {_DAY_NAMES[self.slot(window)]}" if self.settings.period == _WEEKDAYS else ""
 
-    def days(self, windows: Iterable[tuple[Window, Observed]]) -> Iterator[tuple[Window, Observed]]:
-        """Merge windows, in order of time, to whole days of the model's time zone; a last day may be part of one."""
-        day = WindowSpec("1d", self.spec.timezone)
-        for whole, group in groupby(windows, key=lambda one: day.window_of(one[0].start)):
-            merged = Observed()
-            for _, observed in group:
-                merged = merged.merge(observed)
-            yield whole, merged
 
-
-def faults_only(series: Iterable[Series]) -> tuple[Series, ...]:
-    """The series with a share of the budget for those only by which faults are seen: missing, new, and rows."""
-    return tuple(one if one.kind in _FAULTS else replace(one, weight=0.0) for one in series)
+def is_fault(series: Series) -> bool:
+    """Whether a series shows faults that cannot wait for the day's end: what is missing, what is new, and rows."""
+    return series.kind in _FAULTS

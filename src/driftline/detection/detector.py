@@ -16,11 +16,11 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
+from driftline.detection.alarms import Alarms, DetectorVerdict, Episode, Outcome
 from driftline.detection.baseline import Baseline, Learnable, learn, level_variance
 from driftline.detection.findings import Finding, Subject, finding_of
 from driftline.detection.scores import Evidence, WindowScores, evidence, normal_scores
 from driftline.detection.series import Series, Values, is_informative
-from driftline.detection.suspicion import Suspicion, suspect
 from driftline.errors import UsageError
 from driftline.events import Window
 from driftline.sketches import encode
@@ -40,7 +40,7 @@ class Settings:
     ``budget`` is in windows for one false alarm; ``share`` is the part of it that this detector may spend, 0 to 1.
     ``period`` is the number of slots of the season, 1 for none. ``reserve`` is what the budget is divided by, for what
     the model of day effects gets wrong. An alarm closes after ``quiet`` windows. At most ``most_windows`` are learnt
-    from: the first quarter, and the newest.
+    from: the first quarter, and the newest; the last ``hold_back`` not yet, and after every so many it is learnt again.
     """
 
     budget: float = 90.0
@@ -50,6 +50,7 @@ class Settings:
     reserve: float = 2.0
     quiet: int = 7
     most_windows: int = 112
+    hold_back: int = max(LOOKBACKS)
 
     def __post_init__(self) -> None:
         if not (self.budget > 0 and 0 < self.share <= 1 and self.period >= 1 and self.reserve >= 1 and self.lookbacks):
@@ -88,51 +89,6 @@ class SeriesWindow:
     n: _Floats
     labelled: bool = True
     use: Use = Use.LEARN
-
-
-class Outcome(enum.StrEnum):
-    """What is said of a window."""
-
-    LEARNING = "learning"
-    OK = "ok"
-    ALARM = "alarm"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """An alarm: from the first window with evidence until ``quiet`` windows without. ``number`` counts from 1.
-
-    ``named`` are the subjects that somebody was told of, and ``kinds`` the kinds of their series.
-    """
-
-    number: int
-    opened: Window
-    last: Window
-    named: tuple[Subject, ...] = ()
-    kinds: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorVerdict:
-    """What is said of one window.
-
-    ``chance`` is how often chance does as much within one budget's period, over everything: an alarm is below 0.5; None
-    where nothing was judged. ``findings`` come by falling evidence, one a subject. ``episode`` is the alarm that is
-    open after the window. It ``notifies`` where the alarm opens, or names what it has not named yet; ``closed`` is the
-    alarm that ended with this window.
-    """
-
-    window: Window
-    outcome: Outcome
-    chance: float | None = None
-    findings: tuple[Finding, ...] = ()
-    suspicion: Suspicion | None = None
-    episode: Episode | None = None
-    opens: bool = False
-    notifies: bool = False
-    closed: Episode | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -341,40 +297,19 @@ class Detector:
     def _judged(
         self, state: DetectorState, window: Window, findings: list[Finding], chance: float
     ) -> tuple[DetectorState, DetectorVerdict]:
-        """Open, go on with or close the alarm."""
-        before = state.episode
-        if not findings:
-            quiet = None if state.quiet is None else state.quiet + 1
-            closes = before is not None and quiet is not None and quiet >= self.settings.quiet
-            episode = None if closes else before
-            ended, reason = (before if closes else None), self._learning(state)
-            verdict = DetectorVerdict(window, Outcome.OK, chance, episode=episode, closed=ended, reason=reason)
-            return replace(state, quiet=quiet, episode=episode), verdict
-        suspicion = suspect(findings)
-        told = [one for one in findings if one not in suspicion.muted]
-        opens = before is None
-        base = Episode(state.episodes + 1, window, window) if before is None else before
-        subjects = [one.subject for one in told if one.subject not in base.named]
-        kinds = sorted({one.kind.value for one in told} - {*base.kinds})
-        episode = replace(base, last=window, named=(*base.named, *subjects), kinds=(*base.kinds, *kinds))
-        joined = state.quiet is not None and state.quiet <= self.settings.quiet
+        """Open, go on with or close the alarm; what follows an alarm closely is disturbed by it."""
+        alarms, verdict = Alarms(state.quiet, state.episode, state.episodes).after(
+            window, findings, chance, closes_after=self.settings.quiet, reason=self._learning(state)
+        )
+        disturbed_since = state.disturbed_since
+        if findings and (state.quiet is None or state.quiet > self.settings.quiet):
+            disturbed_since = state.positions - 1
         after = replace(
             state,
-            quiet=0,
-            disturbed_since=state.disturbed_since if joined else state.positions - 1,
-            episode=episode,
-            episodes=episode.number,
-        )
-        verdict = DetectorVerdict(
-            window,
-            Outcome.ALARM,
-            chance,
-            tuple(findings),
-            suspicion,
-            episode,
-            opens,
-            opens or bool(subjects) or bool(kinds),
-            reason=self._learning(state),
+            quiet=alarms.quiet,
+            disturbed_since=disturbed_since,
+            episode=alarms.episode,
+            episodes=alarms.episodes,
         )
         return after, verdict
 
@@ -397,12 +332,12 @@ class Detector:
         return learn(learnable, [one.kind for one in self.series], self.settings.period)
 
     def _learnt_again(self, state: DetectorState) -> DetectorState:
-        """Learn from windows older than the longest lookback, and from none since an alarm that is open began."""
-        longest, most = max(self.settings.lookbacks), self.settings.most_windows
-        every = longest if state.baseline.windows >= most // 2 else max(longest // 2, 1)
+        """Learn from windows that are not held back, and from none since an alarm that is open began."""
+        hold_back, most = self.settings.hold_back, self.settings.most_windows
+        every = hold_back if state.baseline.windows >= most // 2 else max(hold_back // 2, 1)
         if state.steps % every:
             return state
-        end = state.positions - longest
+        end = state.positions - hold_back
         if state.quiet is not None and state.quiet < self.settings.quiet:
             end = min(end, state.disturbed_since - self.settings.quiet)
         end = max(end, state.reference)
@@ -420,8 +355,8 @@ class Detector:
         """The windows that can still be learnt from: the first ones, and the newest from before the longest alarm that
         has not been waited for yet.
         """
-        longest, most = max(self.settings.lookbacks), self.settings.most_windows
-        first, newest = most // 4, most - most // 4 + 2 * longest + self.settings.quiet
+        hold_back, most = self.settings.hold_back, self.settings.most_windows
+        first, newest = most // 4, most - most // 4 + 2 * hold_back + self.settings.quiet
         return history if len(history) <= first + newest else (*history[:first], *history[-newest:])
 
 

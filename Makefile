@@ -61,8 +61,8 @@ bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory bes
 	@$(COMPILE)
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 
-bench-detection: .venv/dev.stamp ## measure the detector: false alarms, delays, speed (ARGS="--quick --only realistic")
-	@$(BIN)/python -m benchmarks.detection.bench $(ARGS)
+bench-detection: .venv/dev.stamp ## measure the detector: false alarms, delays, speed (DATA=FOLDER, ARGS="--quick --only realistic")
+	@$(BIN)/python -m benchmarks.detection.bench $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
 	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)

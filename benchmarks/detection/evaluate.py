@@ -44,6 +44,18 @@ def driftline(stream: Stream, cadence: Cadence = CADENCE) -> Said:
     )
 
 
+def always(stream: Stream) -> Said:
+    """A dummy that takes every window for an alarm and names nothing."""
+    count = len(stream.slots) - stream.reference
+    return Said(np.ones(count, np.bool_), np.arange(count) == 0, [[""]] * count)
+
+
+def never(stream: Stream) -> Said:
+    """A dummy that takes no window for an alarm."""
+    count = len(stream.slots) - stream.reference
+    return Said(np.zeros(count, np.bool_), np.zeros(count, np.bool_), [[]] * count)
+
+
 def episodes(alarm: npt.NDArray[np.bool_], quiet: int = QUIET) -> int:
     """Alarms that people see: those with at most ``quiet`` windows between them are one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -187,6 +188,10 @@ def finding(role: Role, column: str, kind: SeriesKind, segment: Segment | None =
     return Finding(role, column, kind.value, kind, 1, 0.5, 1e-3, segment=segment)
 
 
+def outside(role: Role, share: float) -> Finding:
+    return replace(finding(role, "z", SeriesKind.NOVEL), measure="outside", now=share)
+
+
 MISSING = finding(Role.FEATURE, "x", SeriesKind.MISSING)
 MOVED = finding(Role.FEATURE, "y", SeriesKind.LOCATION)
 WORSE = finding(Role.PERFORMANCE, "accuracy", SeriesKind.PERFORMANCE)
@@ -203,6 +208,9 @@ WINTER = finding(Role.PERFORMANCE, "accuracy", SeriesKind.PERFORMANCE, Segment("
         ([LABELS, WORSE], SuspectedKind.LABEL_FAULT),
         ([WINTER], SuspectedKind.SEGMENT),
         ([finding(Role.PREDICTION, "prediction", SeriesKind.SHARE)], None),
+        ([outside(Role.FEATURE, 0.02), MOVED], SuspectedKind.PIPELINE_FAULT),
+        ([outside(Role.FEATURE, 0.9), MOVED], SuspectedKind.INPUT_DRIFT),
+        ([outside(Role.LABEL, 0.02), WORSE], SuspectedKind.LABEL_FAULT),
     ],
 )
 def test_what_moved_and_what_did_not_says_what_is_suspected(

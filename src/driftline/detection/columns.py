@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from driftline.detection.distributions import normal_score
+from driftline.detection.findings import OUTSIDE
 from driftline.detection.series import Counted, Role, Series, SeriesKind, Side
 from driftline.errors import MergeError
 from driftline.profiles import CategoricalColumn, NumericColumn
@@ -105,7 +106,7 @@ class NumericSeries:
         inner = np.where(self.atoms >= _ZERO_CELL, self.grid.lower_edges(self.atoms), self.grid.upper_edges(self.atoms))
         for value in inner.tolist():
             found.append(_share_series(f"share of {number(value)}", SeriesKind.SHARE, 0.15 / len(inner)))
-        return [*found, _share_series("outside", SeriesKind.NOVEL, 0.10, side=Side.RISE)]
+        return [*found, _share_series(OUTSIDE, SeriesKind.NOVEL, 0.10, side=Side.RISE)]
 
     def counted(self, windows: Sequence[NumericColumn], *, gap: int | None = None) -> Counted:
         """What T windows say of the series.

@@ -12,6 +12,9 @@ from driftline.text.numbers import fixed, number, percents
 Subject = tuple[Role, str, Segment | None]
 """What a finding is about: of each there is one at most."""
 
+OUTSIDE = "outside"
+"""The measure of numbers beyond the range of the reference."""
+_MOST_BROKEN = 0.5
 _PIPELINE_KINDS = (SeriesKind.MISSING, SeriesKind.NOVEL, SeriesKind.VOLUME)
 
 
@@ -54,10 +57,20 @@ class Finding:
 
     @property
     def is_pipeline(self) -> bool:
-        """Whether it is of the kind that broken data make: missing, new, fewer rows or labels, or always the same."""
+        """Whether it is of the kind that broken data make: missing, new, fewer rows or labels, or always the same.
+
+        What is new is one of a feature only, and numbers out of range where they are a part of the rows, such as those
+        in another unit: where most are, the column as a whole has moved.
+        """
         rises = self.shift > 0 or self.role is Role.COVERAGE
         whole = self.segment is None and self.kind is not SeriesKind.PERFORMANCE
+        if self.kind is SeriesKind.NOVEL and (self.role is not Role.FEATURE or self._is_moved_out):
+            return False
         return whole and (self.constant or (self.kind in _PIPELINE_KINDS and (rises or self.kind is SeriesKind.VOLUME)))
+
+    @property
+    def _is_moved_out(self) -> bool:
+        return self.measure == OUTSIDE and self.now is not None and self.now >= _MOST_BROKEN
 
     def sentence(self, when: str = "", period: str = "a budget's period") -> str:
         """Say it in one sentence; ``when`` is what it is compared with in the season, such as *on Tuesdays*.

@@ -4,8 +4,10 @@ python -m benchmarks.detection.bench [--quick] [--streams N] [--seeds FIRST] [--
 
 A quick run has four streams of 1,000 rows; the whole takes about an hour of one core. Seeds are 500 and up without a
 change, 600 and up with one: nothing is tuned on these; --seeds takes others. The exit code is 1 where a target is
-missed beyond noise. Parts are alarms, delays, dummies, open (a fault while another alarm is open), budget (1 per 7 to
-1 per 365 days; --chart draws it), real (--data is their folder; skipped without) and speed.
+missed beyond noise.
+
+Parts are alarms, delays, dummies, model (labels, segments), open (a fault while another alarm is open), budget (1 per 7
+to 1 per 365 days; --chart draws it), real (--data is its folder; skipped without) and speed.
 """
 
 from __future__ import annotations
@@ -21,8 +23,24 @@ from functools import partial
 from pathlib import Path
 from time import process_time
 
+import numpy as np
+
 from benchmarks.detection.chart import Spent, draw
-from benchmarks.detection.evaluate import A_YEAR, CADENCE, QUIET, always, delays, driftline, false_alarms, never
+from benchmarks.detection.evaluate import (
+    A_YEAR,
+    CADENCE,
+    QUIET,
+    Said,
+    always,
+    counted,
+    delays,
+    driftline,
+    episodes,
+    false_alarms,
+    judged,
+    learn,
+    never,
+)
 from benchmarks.detection.real import CONTROLS, INCIDENTS, Found, control_stream, judge_incident
 from benchmarks.detection.streams import (
     CHANGES,
@@ -33,14 +51,15 @@ from benchmarks.detection.streams import (
     Scenario,
     Stream,
     make_stream,
+    model_windows,
     windows,
 )
-from benchmarks.detection.targets import ALARMS, FOUND
+from benchmarks.detection.targets import ALARMS, FOUND, MODEL_ALARMS
 from driftline.detection import Basis
 
 FIRST_SEED, CHANGED_AFTER = 500, 100
 AFTER, FOLLOWED = 30, 72
-PARTS = ("alarms", "delays", "dummies", "open", "budget", "real", "speed")
+PARTS = ("alarms", "delays", "dummies", "model", "open", "budget", "real", "speed")
 REAL_STREAMS = 8
 BUDGETS = (7, 14, 30, 60, 90, 180, 365)
 """Days in which one false alarm may come."""
@@ -126,6 +145,31 @@ def measure_dummies(streams: int, *, seed: int = FIRST_SEED) -> None:
         _say(f"| {name} | {found.alarms.mean():.1f} | {found.windows.mean():.1f} | {share} | {seen.skipped} |")
 
 
+def measure_model(streams: int, *, seed: int = FIRST_SEED) -> bool:
+    """Print the alarms of models with labels, a tenth of them late, and segments; and how soon worse ones are seen."""
+
+    def calm(stream_seed: int) -> Said:
+        stream = make_stream(REALISTIC, stream_seed)
+        return judged(model_windows(stream, REALISTIC, stream_seed), stream.reference)
+
+    per_year = [A_YEAR / REALISTIC.windows * episodes(calm(seed + i).alarm) for i in range(streams)]
+    mean, error = float(np.mean(per_year)), float(np.std(per_year, ddof=1) / math.sqrt(streams))
+    _say("| a model with labels and segments | streams | result | target |")
+    _say("| --- | --- | --- | --- |")
+    missed = mean - 2 * error > MODEL_ALARMS
+    _say(f"| no change | {streams} | {mean:.1f} ({error:.1f}) alarms a year | {MODEL_ALARMS}{' MISSED' * missed} |")
+    for worse in (0.02, 0.05, 0.1):
+        told = []
+        for i in range(streams):
+            stream = make_stream(REALISTIC, seed + CHANGED_AFTER + i, after=AFTER, windows=FOLLOWED)
+            said = judged(model_windows(stream, REALISTIC, seed + i, worse=worse), stream.reference)
+            if not said.alarm[AFTER - QUIET : AFTER].any():
+                told.append(next((day for day, one in enumerate(said.alarm[AFTER:], 1) if one), math.inf))
+        shares = "/".join(f"{100 * sum(one <= day for one in told) / max(len(told), 1):.0f}" for day in (1, 3, 7, 28))
+        _say(f"| accuracy falls by {worse:g} | {len(told)} | found within 1/3/7/28 windows: {shares} % | |")
+    return not missed
+
+
 def measure_open(streams: int, *, seed: int = FIRST_SEED) -> None:
     """Print how soon a fault is notified that comes while the alarm of a season is open."""
     scenario, kinds = replace(REALISTIC, annual=0.5), (Change("missing", 0.1), Change("new_cat", 0.02))
@@ -149,9 +193,10 @@ def measure_budgets(streams: int, chart: Path | None, *, seed: int = FIRST_SEED)
     had = []
     _say("| budget | alarms a year stated | alarms a year had (s.e.) |")
     _say("| --- | --- | --- |")
+    learnt = [learn(make_stream(REALISTIC, seed + i)) for i in range(streams)]
     for days in BUDGETS:
-        judge = partial(driftline, cadence=replace(CADENCE, budget=timedelta(days=days)))
-        found = false_alarms(judge, (make_stream(REALISTIC, seed + i) for i in range(streams)))
+        cadence = replace(CADENCE, budget=timedelta(days=days))
+        found = counted([one.said(cadence) for one in learnt])
         had.append(Spent(A_YEAR / days, float(found.alarms.mean()), found.standard_error))
         _say(f"| 1 per {days}d | {had[-1].stated:.1f} | {had[-1].had:.1f} ({had[-1].error:.1f}) |")
     if chart is not None:
@@ -232,6 +277,8 @@ def main() -> int:
         good &= measure_delays(streams, asked.only, quick=asked.quick, seed=asked.seeds)
     if "dummies" in parts:
         measure_dummies(asked.streams or 4, seed=asked.seeds)
+    if "model" in parts:
+        good &= measure_model(asked.streams or (4 if asked.quick else 12), seed=asked.seeds)
     if "open" in parts:
         measure_open(asked.streams or (4 if asked.quick else 12), seed=asked.seeds)
     if "budget" in parts:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.detection.streams import Stream, windows
-from driftline.detection import Basis, Cadence, Outcome
+from driftline.detection import Basis, Cadence, DetectorState, HistoryWindow, Outcome, SeriesWindow, Watched
 from driftline.events import WindowSpec
 
 QUIET = 7
@@ -33,15 +34,39 @@ Judge = Callable[[Stream], Said]
 
 def driftline(stream: Stream, cadence: Cadence = CADENCE) -> Said:
     """What the product says of a stream's windows behind its reference."""
-    history = windows(stream)
-    reference, rest = history[: stream.reference], history[stream.reference :]
-    basis = Basis.of(reference, cadence)
-    _, verdicts = basis.detector.fold(basis.start(reference), basis.windows(rest))
-    return Said(
-        np.array([one.outcome is Outcome.ALARM for one in verdicts]),
-        np.array([one.notifies for one in verdicts]),
-        [[finding.column for finding in one.findings] for one in verdicts],
-    )
+    return judged(windows(stream), stream.reference, cadence)
+
+
+def judged(history: Sequence[HistoryWindow], count: int, cadence: Cadence = CADENCE) -> Said:
+    """What the product says of the windows behind the first ``count``, which are the reference."""
+    return _learn(history, count).said(cadence)
+
+
+class Learnt(NamedTuple):
+    """What the product has learnt from a reference, and the values of the windows behind it: of any budget."""
+
+    basis: Basis
+    state: DetectorState
+    rest: list[SeriesWindow]
+
+    def said(self, cadence: Cadence) -> Said:
+        """What it says of these windows within the budget of a cadence."""
+        _, verdicts = replace(self.basis.detector, settings=cadence.settings).fold(self.state, self.rest)
+        return Said(
+            np.array([one.outcome is Outcome.ALARM for one in verdicts]),
+            np.array([one.notifies for one in verdicts]),
+            [[finding.column for finding in one.findings] for one in verdicts],
+        )
+
+
+def learn(stream: Stream) -> Learnt:
+    """Learn from the reference of a stream."""
+    return _learn(windows(stream), stream.reference)
+
+
+def _learn(history: Sequence[HistoryWindow], count: int) -> Learnt:
+    basis = Basis.of(history[:count], CADENCE, Watched(positive="1"))
+    return Learnt(basis, basis.start(history[:count]), basis.windows(history[count:]))
 
 
 def always(stream: Stream) -> Said:
@@ -81,7 +106,11 @@ class FalseAlarms(NamedTuple):
 
 def false_alarms(judge: Judge, streams: Iterable[Stream]) -> FalseAlarms:
     """Count what is said of streams without a change."""
-    said = [judge(stream) for stream in streams]
+    return counted([judge(stream) for stream in streams])
+
+
+def counted(said: Sequence[Said]) -> FalseAlarms:
+    """Count the alarms of some streams."""
     per_year = [A_YEAR / len(one.alarm) for one in said]
     return FalseAlarms(
         np.array([episodes(one.alarm) * each for one, each in zip(said, per_year, strict=True)]),

@@ -8,9 +8,10 @@ Driftline's own profiles of them, on a grid chosen as a reference's is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,18 @@ from scipy.special import ndtr, ndtri
 
 from driftline.detection import HistoryWindow, Observed
 from driftline.events import Window
-from driftline.profiles import CategoricalColumn, Column, NumericColumn, Profile, WindowProfile
+from driftline.profiles import (
+    CategoricalColumn,
+    Classification,
+    Column,
+    NumericColumn,
+    Profile,
+    Regression,
+    WindowProfile,
+)
+from driftline.profiles.performance import merge_performance
 from driftline.profiles.reference import grid_for
+from driftline.profiles.segments import SegmentProfile, SegmentProfiles
 from driftline.sketches import CategoryCounts, GridSketch
 
 Floats = npt.NDArray[np.float64]
@@ -382,3 +393,68 @@ def _profiled(cells: Cells, reference: int) -> Sequence[Column]:
         NumericColumn(rows[at], missing[at], sketch=GridSketch(grid, unique[own > 0], own[own > 0]))
         for at, own in enumerate(merged)
     ]
+
+
+# ---- a model with labels and segments ----------------------------------------------------------------------
+
+_REGIONS = {"north": 0.5, "south": 0.3, "east": 0.2}
+_ACCURACY, _POSITIVE, _COVERAGE = 0.85, 0.3, 0.8
+
+
+def model_windows(
+    stream: Stream, scenario: Scenario, seed: int, *, late: float = 0.1, worse: float = 0.0
+) -> list[HistoryWindow]:
+    """The windows of a stream with predictions, labels, performance and three segments, whose days differ as columns
+    do.
+
+    ``late`` is the share of windows whose labels are not in, 0 to 1; accuracy falls by ``worse`` from the stream's
+    change on.
+    """
+    rng, days = np.random.default_rng([seed, 32452843]), len(stream.slots)
+
+    def moved(share: float) -> Floats:
+        scale, correlation = _log_uniform(rng, *scenario.day_scale), _log_uniform(rng, *scenario.day_correlation)
+        return _shifted(share, 2 * scale * _autocorrelated(rng, days, correlation, scenario.day_tails))
+
+    accuracy = {region: moved(_ACCURACY) for region in _REGIONS}
+    if stream.at is not None:
+        for one in accuracy.values():
+            one[stream.at :] -= worse
+    positive, coverage = moved(_POSITIVE), moved(_COVERAGE)
+    sizes = np.stack([moved(share) for share in _REGIONS.values()])
+    sizes /= sizes.sum(axis=0)
+    found = []
+    for day, window in enumerate(windows(stream)):
+        rows = window.observed.profile.features.rows
+        segments, given, truly = dict[str, SegmentProfile](), [0, 0], [0, 0]
+        for region, count in zip(_REGIONS, rng.multinomial(rows, sizes[:, day]).tolist(), strict=True):
+            ones = int(rng.binomial(count, positive[day]))
+            given[0], given[1] = given[0] + count - ones, given[1] + ones
+            confusion = {}
+            for answer, own in ((0, count - ones), (1, ones)):
+                known = int(rng.binomial(own, coverage[day]))
+                right = int(rng.binomial(known, accuracy[region][day]))
+                confusion |= {(str(answer), str(answer)): right, (str(1 - answer), str(answer)): known - right}
+                truly[answer] += right
+                truly[1 - answer] += known - right
+            labelled = Classification({pair: own for pair, own in confusion.items() if own})
+            segments[region] = SegmentProfile(count, labelled.count, labelled if labelled.count else None)
+        whole = _together(one.performance for one in segments.values())
+        profile = WindowProfile(
+            window.observed.profile.features,
+            Profile(sum(given), {"prediction": _classes(given)}),
+            Profile(sum(truly), {"label": _classes(truly)}),
+            whole,
+        )
+        observed = Observed(profile, SegmentProfiles({"region": segments}))
+        found.append(replace(window, observed=observed, labelled=day < stream.reference or rng.random() >= late))
+    return found
+
+
+def _together(parts: Iterable[Classification | Regression | None]) -> Classification | Regression | None:
+    """What is known of all parts together; None where nothing is labelled."""
+    return reduce(merge_performance, parts, None)
+
+
+def _classes(counts: Sequence[int]) -> CategoricalColumn:
+    return CategoricalColumn(sum(counts), 0, CategoryCounts({str(at): count for at, count in enumerate(counts)}))

@@ -18,6 +18,9 @@ ALARMS = {
 }
 """(stream, rows a window): alarms a year, at most, in the mean of the streams."""
 
+MODEL_ALARMS = 4.0
+"""Alarms a year, at most, of models with labels and segments beside their columns."""
+
 FOUND = {
     ("mean 0.25", 1_000): (0.50, 28),
     ("mean 0.5", 1_000): (0.60, 7),

@@ -166,6 +166,9 @@ class _Flat:
 
     @classmethod
     def of(cls, windows: Sequence[NumericColumn]) -> _Flat:
+        if len(windows) == 1:  # as a live window comes: the same sums, without the detours
+            counts = windows[0].sketch.counts.astype(np.float64)
+            return cls(windows[0].sketch.cells, counts, np.zeros(len(counts), np.int64), np.array([counts.sum()]))
         sketches = [one.sketch for one in windows]
         owner = np.repeat(np.arange(len(sketches)), [len(one.cells) for one in sketches])
         counts = np.concatenate([np.empty(0, np.int64), *(one.counts for one in sketches)]).astype(np.float64)
@@ -174,6 +177,8 @@ class _Flat:
 
     def total(self, there: npt.NDArray[np.bool_]) -> _Floats:
         """How many rows of each window are in the cells that are there, shape (T,)."""
+        if len(self.rows) == 1:
+            return np.array([self.counts[there].sum()])
         return _totals(self.owner[there], self.counts[there], len(self.rows))
 
     def mean(self, of_cell: _Floats) -> _Floats:

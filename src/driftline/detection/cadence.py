@@ -7,12 +7,15 @@ budget goes to the single windows, of an hour or more, for faults that cannot wa
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from driftline.detection.detector import Settings
 from driftline.detection.series import Series, SeriesKind
+from driftline.detection.series_map import Observed
 from driftline.events import Window, WindowSpec
 
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
@@ -138,6 +141,15 @@ class Cadence:
         'on Tuesdays'
         """
         return f"on {_DAY_NAMES[self.slot(window)]}" if self.settings.period == _WEEKDAYS else ""
+
+    def days(self, windows: Iterable[tuple[Window, Observed]]) -> Iterator[tuple[Window, Observed]]:
+        """Merge windows, in order of time, to whole days of the model's time zone; a last day may be part of one."""
+        day = WindowSpec("1d", self.spec.timezone)
+        for whole, group in groupby(windows, key=lambda one: day.window_of(one[0].start)):
+            merged = Observed()
+            for _, observed in group:
+                merged = merged.merge(observed)
+            yield whole, merged
 
 
 def is_fault(series: Series) -> bool:

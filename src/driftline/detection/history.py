@@ -117,12 +117,12 @@ class Basis:
             y, n = np.hstack([y, found.y]), np.hstack([n, found.n])
         slot = self.cadence.single_slot if self.single else self.cadence.slot
         late = np.array([one.role.rests_on_labels for one in self.detector.series], np.bool_)
-        found = []
+        told = list[SeriesWindow]()
         for one, of_window, rows in zip(windows, y, n, strict=True):
             silent = late & (not one.labelled)
-            told = np.where(silent, 0.0, of_window), np.where(silent, NO_ROWS, rows)
-            found.append(SeriesWindow(one.window, slot(one.window), *told, one.labelled, one.use))
-        return found
+            own = np.where(silent, 0.0, of_window), np.where(silent, NO_ROWS, rows)
+            told.append(SeriesWindow(one.window, slot(one.window), *own, one.labelled, one.use))
+        return told
 
 
 def _learnable(reference: Sequence[HistoryWindow]) -> list[HistoryWindow]:

@@ -45,16 +45,18 @@ def judge_history(
     watched: Watched | None = None,
     events: Iterable[Accepted] = (),
     reference_windows: int = REFERENCE_WINDOWS,
+    whole_days: bool = False,
 ) -> Judged:
     """Judge windows of the cadence in order of time.
 
     A ``reference`` of windows is learnt from first; without one the first ``reference_windows`` of history are the
     reference: so many days where windows are shorter. ``reference_profile`` is one without times: it shows gross faults
-    only. ``events`` come in order of time.
+    only. ``events`` come in order of time. With ``whole_days`` shorter windows are merged to days already: there is
+    nothing to be said of single ones, nor of the daily rhythm.
     """
     watched, known = watched or Watched(), reference_profile or Observed()
     waiting = sorted(events, key=lambda one: one.at)
-    if (single := cadence.single_settings) is not None:
+    if not whole_days and (single := cadence.single_settings) is not None:
         pair = _Pair.of(cadence, single, watched, known, reference_windows)
         pair.start(reference)
         return Judged(tuple(pair.judge(list(windows), waiting)), pair.days.basis, pair.days.state)

@@ -47,7 +47,7 @@ class Rhythm:
     def of(cls, fixed: SeriesMap, reference: Sequence[Parts], slots: int) -> Rhythm | None:
         """Find the numbers with a daily rhythm; None where there is none."""
         places = np.array(list(_located(fixed)), np.int64)
-        if slots < _LEAST_SLOTS or not len(places):
+        if slots < _LEAST_SLOTS or not len(places) or not any(reference):
             return None
         y, n = _locations(fixed, reference, slots)
         summed, rows = (y * n).sum(axis=0), n.sum(axis=0)

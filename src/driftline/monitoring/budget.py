@@ -170,6 +170,7 @@ def _judged_at_first(setup: ModelSetup, budget: Budget, windows: Sequence[Histor
         reference_profile=Observed(setup.reference.profile),
         watched=_watched(setup),
         reference_windows=first_windows(setup.config),
+        whole_days=True,
     )
     if judged.basis is None or judged.state is None:
         return Learning(judged.verdicts, None)

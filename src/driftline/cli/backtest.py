@@ -92,8 +92,10 @@ def _backtest(
             raise UsageError(f"{history} came with --model {model}; name the same model, or leave --model out")
         known = chosen(config.models, served, path)
         with open_state(config).read() as read:
-            rows = read.windows.between(served)
-        return backtest_windows(subject_of(known), rows, changed=changed, progress=told)
+            stored, rows = read.models.get(served), read.windows.between(served)
+        if stored is None or stored.watermark is None or not rows:
+            raise UsageError(f"{history} has no windows yet; a backtest needs some that `driftline serve` has judged")
+        return backtest_windows(subject_of(known), rows, stored.watermark, changed=changed, progress=told)
     return backtest_rows(subject_of(chosen(config.models, model, path)), history, changed=changed, progress=told)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from driftline.detection import HistoryWindow
@@ -34,17 +34,23 @@ Progress = Callable[[float], None] | None
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model to be backtested, and the windows of its reference; none where that has no times."""
+    """A model to be backtested, and the windows of its reference; none where that has no times.
+
+    ``until`` is the end of the last window that the reference has rows in, None where it has no times.
+    """
 
     setup: ModelSetup
     reference: Sequence[HistoryWindow]
+    until: datetime | None = None
 
 
 def subject_of(config: ModelConfig) -> Subject:
     """Read what a model's windows are profiled with and judged by; errors as of `read_reference`."""
     schema, reference, rows = read_reference(config)
     setup = ModelSetup(config, schema, reference)
-    return Subject(setup, reference_windows(setup, rows) if config.budget is not None else ())
+    newest = rows["time"].max() if "time" in rows.columns else None
+    until = config.window.window_of(newest).end if isinstance(newest, datetime) else None
+    return Subject(setup, reference_windows(setup, rows) if config.budget is not None else (), until)
 
 
 def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, progress: Progress = None) -> Backtest:
@@ -61,15 +67,20 @@ def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, p
 
 
 def backtest_windows(
-    subject: Subject, stored: Sequence[WindowRow], *, changed: datetime | None, progress: Progress = None
+    subject: Subject,
+    stored: Sequence[WindowRow],
+    watermark: datetime,
+    *,
+    changed: datetime | None,
+    progress: Progress = None,
 ) -> Backtest:
-    """Backtest on the stored windows of a served model, in order of time."""
-    return _backtest(subject, replay_windows(subject.setup, stored, _shares(progress)), changed)
+    """Backtest on the stored windows of a served model, in order of time, as far as its ``watermark`` has come."""
+    return _backtest(subject, replay_windows(subject.setup, stored, watermark, _shares(progress)), changed)
 
 
 def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime | None) -> Backtest:
-    setup = subject.setup
-    replayed, budget = list(windows), setup.config.budget
+    setup, budget = subject.setup, subject.setup.config.budget
+    subject, replayed, note = _after_reference(subject, list(windows))
     tracks = tracks_of(setup, replayed)
     if budget is not None:
         tracks.insert(0, detector_track(subject, budget, replayed))
@@ -80,7 +91,27 @@ def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime |
         changed=changed,
         budget=None if budget is None else budget.per_year,
         timezone=setup.config.window.timezone,
+        notes=(note,) if note else (),
     )
+
+
+def _after_reference(subject: Subject, every: list[Replayed]) -> tuple[Subject, list[Replayed], str]:
+    """Leave out the windows that the reference has rows in, or that came before it; say in words what was done.
+
+    What was learnt from cannot be judged. Where no window comes after it, all are judged, and the detector learns from
+    the first of them as if the reference had no times.
+    """
+    until = subject.until
+    if until is None:
+        return subject, every, ""
+    after = [one for one in every if one.window.start >= until]
+    if not after and every:
+        note = "No window comes after the reference: all are judged, also those that the reference has rows of."
+        return replace(subject, reference=()), every, note
+    left_out = len(every) - len(after)
+    windows = "1 window is" if left_out == 1 else f"{left_out:,} windows are"
+    note = f"{windows} not judged: the reference has rows of the same time, or later ones." if left_out else ""
+    return subject, after, note
 
 
 def detector_track(subject: Subject, budget: Budget, replayed: Sequence[Replayed]) -> Track:
@@ -89,7 +120,7 @@ def detector_track(subject: Subject, budget: Budget, replayed: Sequence[Replayed
     It learns from the windows of the reference, or where these are too few from the first ones of the history.
     """
     setup, cadence = subject.setup, cadence_of(subject.setup.config, budget)
-    known = ((one.window, one.observed, True) for one in replayed)
+    known = ((one.window, one.observed, one.labelled) for one in replayed)
     windows = list(judged_windows(known, cadence, guidance_for(setup.config, ())))
     said = judge_all(setup, budget, windows, subject.reference)
     judged = [JudgedWindow(one.window, verdict_of(one, cadence)) for one in said]

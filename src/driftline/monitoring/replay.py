@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import reduce
 from itertools import groupby
 
@@ -13,7 +14,7 @@ from driftline.detection import Observed
 from driftline.errors import UsageError
 from driftline.events import WHOLE, Slice, Window
 from driftline.lookalikes import shown
-from driftline.monitoring.assess import Assessment, assess, sliced
+from driftline.monitoring.assess import Assessment, assess, sliced, stage_of
 from driftline.monitoring.own import functions_on
 from driftline.monitoring.segments import by_window, decoded_segments, profile
 from driftline.monitoring.setup import ModelSetup
@@ -27,17 +28,22 @@ from driftline.store.windows import WindowRow
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One window of a history: the profiles of its rows and of its segments, and what the rules say of it."""
+    """One window of a history: the profiles of its rows and of its segments, and what the rules say of it.
+
+    It is not ``labelled`` where labels are still to come: then nothing is said of what rests on them.
+    """
 
     window: Window
     observed: Observed
     assessment: Assessment
+    labelled: bool = True
 
 
 def replay_rows(
     setup: ModelSetup, rows: pl.DataFrame, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> Iterator[Replayed]:
     """Judge each window of a file's rows, shape (n, columns), in order of event time, with all labels that there are.
+    Without any at all, none are expected.
 
     Rows whose time is missing are in no window. ``progress`` is told how many windows are done, of how many. Raises
     `UsageError` where the model has no column of times.
@@ -54,6 +60,7 @@ def replay_rows(
     if "version" not in known.columns:
         known = known.with_columns(version=pl.lit("", pl.String))
     known = known.filter(pl.col("time").is_not_null()).with_columns(pl.col("version").fill_null(""))
+    labelled = "label" in known.columns and known["label"].null_count() < known.height
     parts = sorted(by_window(known, setup.config.window).items(), key=lambda part: (part[0][0].start, part[0][1]))
     windows = [(window, list(group)) for window, group in groupby(parts, key=lambda part: part[0][0])]
     for index, (window, group) in enumerate(windows):
@@ -64,15 +71,19 @@ def replay_rows(
         own = functions_on(setup, pl.concat([part for _, part in group]))
         slices = sliced(versions, segments)
         whole = reduce(WindowProfile.merge, versions.values())
-        yield Replayed(window, Observed(whole, segments), assess(setup, window, "judged", slices, own))
+        yield Replayed(window, Observed(whole, segments), assess(setup, window, "judged", slices, own), labelled)
     progress(len(windows), len(windows))
 
 
 def replay_windows(
-    setup: ModelSetup, stored: Sequence[WindowRow], progress: Callable[[int, int], None] = lambda done, of: None
+    setup: ModelSetup,
+    stored: Sequence[WindowRow],
+    watermark: datetime,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[Replayed]:
     """Judge the stored windows of a served model, in order of event time, with all labels that are known.
 
+    A window that is open at the ``watermark`` is not judged, and one that waits for labels only by what needs none.
     Measures of one's own are left out: these rest on rows, which are not read.
     """
     windows = [list(group) for _, group in groupby(stored, key=lambda row: row.start)]
@@ -81,9 +92,12 @@ def replay_windows(
         versions = {row.version: decode(row.profile, WindowProfile) for row in rows}
         segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
         window = rows[0].window
-        assessment = assess(setup, window, "judged", sliced(versions, segments), {})
+        stage = stage_of(window, rows, watermark, setup.config)
+        if stage == "open":
+            continue
+        assessment = assess(setup, window, stage, sliced(versions, segments), {})
         whole = reduce(WindowProfile.merge, versions.values())
-        yield Replayed(window, Observed(whole, segments), assessment)
+        yield Replayed(window, Observed(whole, segments), assessment, stage == "judged")
     progress(len(windows), len(windows))
 
 

@@ -35,6 +35,7 @@ def renderables(found: Backtest, *, encoding: str = "utf-8", width: int = 80) ->
         yield characters.text(
             f"False alarms that may be: {fixed(found.budget.stated, 1)} a year; alarms there were: {had}"
         )
+    yield from (characters.text(note, keep="") for note in found.notes)
     yield Text()
     yield _table(found, characters, min(max(width - _REST, _LEAST_STRIP), _MOST_STRIP))
     legend = characters.text("█ alert  ▄ breach without an alert  · ok  (blank) not judged", "dim")
@@ -64,7 +65,7 @@ def _verdict(found: Backtest, characters: Characters) -> Text:
     said = f"ALERT: {count} alert{'s' if count > 1 else ''} would have fired{rate}" if count else "OK: no alert"
     late = ""
     if found.changed is not None and found.changed.delay_windows is not None:
-        late = f"; the first after the change in window {found.changed.delay_windows} of it"
+        late = f"; after the change the first one in window {found.changed.delay_windows}"
     elif found.changed is not None:
         late = "; none after the change"
     return characters.text(said + late, "bold red" if count else "bold green")

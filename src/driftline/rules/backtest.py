@@ -97,7 +97,10 @@ class Detail(msgspec.Struct, frozen=True):
 
 
 class Backtest(msgspec.Struct, frozen=True):
-    """A backtest: what would have fired over ``windows`` judged windows from ``start`` to ``end``."""
+    """A backtest: what would have fired over ``windows`` judged windows from ``start`` to ``end``.
+
+    ``notes`` say in words which windows were not judged, and why.
+    """
 
     model: str
     windows: int
@@ -109,6 +112,7 @@ class Backtest(msgspec.Struct, frozen=True):
     changed: Changed | None
     rules: tuple[RuleRecord, ...]
     timezone: str = "UTC"
+    notes: tuple[str, ...] = ()
     against: Backtest | None = None
 
 
@@ -133,6 +137,7 @@ def backtest_of(
     changed: datetime | None = None,
     budget: float | None = None,
     timezone: str = "UTC",
+    notes: tuple[str, ...] = (),
 ) -> Backtest:
     """Fold the verdicts into alerts, and say how often, when and how late each rule would have fired.
 
@@ -161,6 +166,7 @@ def backtest_of(
         changed=None if changed is None else Changed(changed, late),
         rules=tuple(records),
         timezone=timezone,
+        notes=notes,
     )
 
 

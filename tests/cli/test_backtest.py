@@ -108,7 +108,7 @@ def test_a_history_of_before_the_reference_is_judged_as_a_whole(folder: Path) ->
     days_of_rows(40, begin=BEGIN - 40 * DAY, changed=35).write_parquet(folder / "earlier.parquet")
     told = document(folder, "earlier.parquet")
     assert told["windows"] == 40 and told["notes"][0].startswith("No window comes after the reference")
-    assert [one["window"]["start"][:10] for one in told["alerts"] if one["rule"] == "budget"] == ["2025-12-31"]
+    assert [one["window"]["start"][:10] for one in told["alerts"] if one["rule"] == "budget"] == ["2025-01-01"]
 
 
 def test_missing_labels_are_no_fault_of_a_history(folder: Path) -> None:

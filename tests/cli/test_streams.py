@@ -59,6 +59,7 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
     ("rebuild",): [(0, f"rebuild {MODEL}"), (0, f"rebuild {MODEL} --json")],
     ("alerts",): [(1, "alerts"), (1, "alerts --all"), (1, "alerts --json")],
     ("models",): [(0, "models"), (0, "models --json")],
+    ("explain",): [(2, "explain nobody")],
     ("ack",): [(2, "ack nobody --reason x --by me")],
     ("silence", "add"): [(0, "silence add --match model=* --for 1h --reason x --by me")],
     ("silence", "list"): [(0, "silence list")],

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
+BEGIN = datetime(2025, 1, 6, tzinfo=UTC)
 """A Monday: the first day of the reference, which has `REFERENCE_DAYS`."""
 
 REFERENCE_DAYS = 28

@@ -24,6 +24,7 @@ COMMANDS = {
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
     "models": "List the models of a service: what came, until when, what is firing.",
     "alerts": "List the alerts that are firing.",
+    "explain": "Say where an alert's threshold came from, and judge its window again.",
     "ack": "Acknowledge an alert.",
     "accept": "Take what a model's windows have come to for the new normal.",
     "silence": "Silence some alerts for a while.",

@@ -14,6 +14,7 @@ from driftline.alerts.view import alert_view
 from driftline.config.load import Config
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import WHOLE, Schema, Segment, Slice
+from driftline.monitoring.explanation import Explanation, explain_alert
 from driftline.monitoring.guesses import ModelGuesses
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
@@ -28,6 +29,7 @@ from driftline.store.counters import ALARMS
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
+from driftline.store.log import EventLog
 from driftline.store.overview import KnownModel, Overview
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
@@ -264,6 +266,17 @@ class Views:
         with self._state.read() as read:
             return self._alert_views(read, [_known_alert(read, id)])[0]
 
+    def explanation(self, id: str) -> Explanation:
+        """Explain one alert; raise `UnknownNameError` for an unknown one, and where its model is not configured."""
+        with self._state.read() as read:
+            row = _known_alert(read, id)
+            config = self.model_config(row.model)
+            stored = read.models.get(row.model)
+            log = None
+            if config.measures and stored is not None:
+                log = EventLog(self._config.storage / "log" / row.model, decode(stored.schema, Schema))
+            return explain_alert(config, read, row, log)
+
     def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
         steps = read.alerts.transitions(row.id for row in rows)
         judged, timezones = read.judgements.of_alerts(rows), timezones_of(self._config)
@@ -356,6 +369,12 @@ def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
     """Read the alerts of a service, whether it runs or not, the newest window first; of one model or of all."""
     state = open_state(config)
     return Views(config, {}, state, Inbox(open_database(config.database))).alerts(model)
+
+
+def read_explanation(config: Config, alert: str) -> Explanation:
+    """Explain an alert of a service, whether it runs or not; see `Views.explanation`."""
+    state = open_state(config)
+    return Views(config, {}, state, Inbox(open_database(config.database))).explanation(alert)
 
 
 def read_models(config: Config) -> list[ModelView]:

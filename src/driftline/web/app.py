@@ -144,6 +144,10 @@ def _answers(service: Service) -> APIRouter:
     ) -> Response:
         return _listed(request, service.views.alerts(status=status, limit=limit, before=before), limit)
 
+    @router.get("/alerts/{alert}/explanation", summary="Where an alert's threshold came from, and its verdict again.")
+    def explanation(alert: str) -> Response:
+        return json_answer(service.views.explanation(alert))
+
     return router
 
 

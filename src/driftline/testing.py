@@ -1,4 +1,4 @@
-"""A pytest plug-in: tests of data and of models, with a page for each that fails. pytest finds it by itself.
+"""A pytest plug-in: tests of data, of models, and of configurations (`RULE_TESTS`). pytest finds it by itself.
 
 Heavy parts are imported when a test asks for them: a suite that has no such test pays nothing.
 """
@@ -14,7 +14,11 @@ import pytest
 
 if TYPE_CHECKING:
     from driftline.checks.report import Report
+    from driftline.config.rule_tests import RuleTests
     from driftline.rules.contest import Contest
+
+RULE_TESTS = ".driftline-test.yaml"
+"""Files whose names end so hold tests of a configuration; see `driftline test`."""
 
 _PAGES = pytest.StashKey[list[Path]]()
 
@@ -24,6 +28,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("driftline").addoption(
         "--driftline-reports", metavar="DIR", type=Path, help="Write a page for each check of data and of models here."
     )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect files of tests of a configuration."""
+    if not file_path.name.endswith(RULE_TESTS):
+        return None
+    return _RuleTestsFile.from_parent(parent, path=file_path)
+
+
+class _RuleTestsFile(pytest.File):
+    def collect(self) -> Iterable[pytest.Item]:
+        from driftline.config.rule_tests import RuleTests
+        from driftline.errors import DriftlineError
+
+        try:
+            tests = RuleTests(self.path)
+        except DriftlineError as error:
+            raise self.CollectError(str(error)) from error
+        for place, test in enumerate(tests.tests):
+            yield _RuleTestItem.from_parent(self, name=test.name, tests=tests, place=place)
+
+
+class _RuleTestItem(pytest.Item):
+    def __init__(self, *, tests: RuleTests, place: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._tests, self._place = tests, place
+
+    def runtest(self) -> None:
+        from driftline.errors import DriftlineError
+
+        try:
+            result = self._tests.run(self._place)
+        except DriftlineError as error:
+            pytest.fail(str(error), pytrace=False)
+        if not result.passed:
+            pytest.fail("\n".join(result.failures), pytrace=False)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self.name
 
 
 @pytest.fixture

@@ -111,6 +111,14 @@ def test_a_history_of_before_the_reference_is_judged_as_a_whole(folder: Path) ->
     assert [one["window"]["start"][:10] for one in told["alerts"] if one["rule"] == "budget"] == ["2025-01-01"]
 
 
+def test_a_history_that_is_all_learnt_from_has_no_alarm(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    days_of_rows(1, begin=BEGIN - 9 * DAY).write_parquet(tmp_path / "reference.parquet")
+    days_of_rows(8, begin=BEGIN).write_parquet(tmp_path / "short.parquet")
+    [budget, _] = document(tmp_path, "short.parquet")["rules"]
+    assert (budget["rule"], budget["alerts"]) == ("budget", 0)
+
+
 def test_missing_labels_are_no_fault_of_a_history(folder: Path) -> None:
     days_of_rows(DAYS, seed=3).drop("y").write_parquet(folder / "unlabelled.parquet")
     told = document(folder, "unlabelled.parquet")

@@ -50,6 +50,13 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
         (1, "check rows.csv other.csv"),
         (1, "check rows.csv other.csv --json"),
     ],
+    ("backtest",): [(0, "backtest reference.parquet"), (2, "backtest nothing.parquet"), (2, "backtest served:churn")],
+    ("test",): [
+        (0, "test good.yaml"),
+        (1, "test bad.yaml"),
+        (1, "test bad.yaml --json"),
+        (2, "test nothing.yaml"),
+    ],
     ("gate",): [
         (1, "gate good.csv bad.csv truth.csv --label y"),
         (1, "gate good.csv bad.csv truth.csv --label y --json"),
@@ -164,6 +171,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         service.stop()
     (here / "model.py").write_text("def score():\n    return 0.5\n")
+    given = "windows: [{accuracy: 0.5}]"
+    (here / "good.yaml").write_text(f"tests: [{{name: t, {given}, expect: [{{rule: accuracy-low}}]}}]\n")
+    (here / "bad.yaml").write_text(f"tests: [{{name: t, {given}}}]\n")
     (here / "rows.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(300)))
     (here / "other.csv").write_text("a,b\n" + "".join(f"{i % 7 + 90},{i % 5}\n" for i in range(300)))
     truth = [i * 7 % 11 % 2 for i in range(400)]

@@ -19,6 +19,7 @@ COMMANDS = {
     "watch": "Run a script that returns a score, on a schedule; log it and alert.",
     "check": "Compare a current file with a reference: one verdict, one exit code.",
     "backtest": "Say what would have fired over a history, had this been on.",
+    "test": "Run tests of a configuration: given these windows, these alerts fire.",
     "gate": "Judge a challenger against the champion on labelled rows: promote or hold.",
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",

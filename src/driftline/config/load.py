@@ -56,23 +56,27 @@ class Config:
 
 def load(path: Path) -> Config:
     """Read a configuration file; raise `ConfigError` for whatever is wrong with it."""
+    return parse(read_text(path, "write one, or name it with --config"), path)
+
+
+def read_text(path: Path, advice: str) -> str:
+    """Read a file of YAML; raise `ConfigError` where it is not there (with ``advice``), too large, or no UTF-8."""
     file = SourceFile(path)
     try:
         with path.open("rb") as opened:
             data = opened.read(FILE_LIMIT_BYTES + 1)
     except FileNotFoundError:
-        raise file.error((), "there is no such file; write one, or name it with --config") from None
+        raise file.error((), f"there is no such file; {advice}") from None
     except OSError as error:
         raise file.error((), f"the file cannot be read: {error.strerror}") from error
     if len(data) > FILE_LIMIT_BYTES:
         raise file.error((), f"the file has more than {FILE_LIMIT_BYTES} bytes, the most that is allowed")
     try:
-        text = data.decode()
+        return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         reason = f"the byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         raise file.error((), reason, line) from error
-    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Config:

@@ -298,17 +298,15 @@ def store_detected(setup: ModelSetup, work: Work, found: Detected, watermark: da
     work.detections.put(found.windows)
     work.detections.replace_states(model, since, found.states, watermark - setup.config.labels.accepted_for)
     earlier = {one.window_start: one for one in work.judgements.find(model, rule=BUDGET, start=since)}
-    moved = set[datetime]()
+    fresh = list[Judgement]()
     for said in found.verdicts:
         verdict = verdict_of(said, found.cadence)
         if (detail := found.details.get(said.window.start)) is not None and detail.sentences:
             verdict = structs.replace(verdict, reason=detail.sentences[0].removesuffix("."))
-        fresh = judgement_of(model, said.window, WHOLE, verdict, now)
+        one = judgement_of(model, said.window, WHOLE, verdict, now)
         before = earlier.pop(said.window.start, None)
-        if before is None or replace(before, judged_at=now) != fresh:
-            work.judgements.put(fresh)
-            moved.add(fresh.window_start)
-    for outdated in earlier.values():
-        work.judgements.retire(outdated)
-        moved.add(outdated.window_start)
-    return moved
+        if before is None or replace(before, judged_at=now) != one:
+            fresh.append(one)
+    work.judgements.put_all(fresh)
+    work.judgements.retire_all(list(earlier.values()))
+    return {one.window_start for one in (*fresh, *earlier.values())}

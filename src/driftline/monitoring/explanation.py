@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime
 from functools import reduce
 
 import msgspec
 import polars as pl
 
-from driftline.detection import DetectorState, SeriesWindow
+from driftline.detection import Cadence, DetectorState, SeriesWindow
 from driftline.errors import UsageError
 from driftline.events import Schema
 from driftline.monitoring.assess import assess, sliced
-from driftline.monitoring.budget import LearntDetector, verdict_of
+from driftline.monitoring.budget import Learnt, cadence_of, judged_spec, verdict_of
+from driftline.monitoring.feedback import guidance_for
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.own import functions_on
 from driftline.monitoring.segments import decoded_segments
@@ -153,18 +155,25 @@ def _of_detector(config: ModelConfig, read: Work, row: AlertRow) -> tuple[Thresh
     if config.budget is None or known is None or not known.learnt:
         unknown = ThresholdOrigin("", None, None, None, 1, row.threshold)
         return unknown, _without(row, "the detector is off, or has not learnt yet")
-    learnt = decode(known.learnt, LearntDetector)
+    learnt, cadence = decode(known.learnt, Learnt), cadence_of(config, config.budget)
     before = read.detections.state_before(row.model, row.window_start)
     state = learnt.state if before is None else decode(before.state, DetectorState)
-    later = read.detections.after(row.model, None if before is None else before.start)
+    if row.window_start < known.begins:
+        return _origin(learnt, cadence, state, row, None), _without(row, "the detector has learnt from this window")
+    later = read.detections.since(row.model, state.end)
     windows = [decode(one.values, SeriesWindow) for one in later if one.start <= row.window_start]
     if not windows or windows[-1].window.start != row.window_start:
-        return _origin(learnt, state, row, None), _without(row, "the detector does not judge this window any more")
-    state, _ = learnt.detector.fold(state, windows[:-1])
-    _, said = learnt.detector.step(state, windows[-1])
-    verdict = verdict_of(said, learnt.detector.settings)
+        gone = _without(row, "the detector does not judge this window any more")
+        return _origin(learnt, cadence, state, row, None), gone
+    guidance = guidance_for(config, read.feedback.of(row.model))
+    detector = replace(learnt.detector, series=guidance.weighed(learnt.detector.series))
+    for window in windows[:-1]:
+        state, _ = detector.step(guidance.applied(detector, state, window.window), window)
+    state = guidance.applied(detector, state, windows[-1].window)
+    _, said = detector.step(state, windows[-1])
+    verdict = verdict_of(said, cadence)
     if not said.findings:
-        return _origin(learnt, state, row, None), verdict
+        return _origin(learnt, cadence, state, row, None), verdict
     best = said.findings[0]
     same = (
         place
@@ -172,15 +181,17 @@ def _of_detector(config: ModelConfig, read: Work, row: AlertRow) -> tuple[Thresh
         if (one.role, one.column, one.segment, one.part, one.measure)
         == (best.role, best.column, best.segment, best.part, best.measure)
     )
-    origin = _origin(learnt, state, row, next(same, None))
+    origin = _origin(learnt, cadence, state, row, next(same, None))
     of = f"{best.column} ({best.segment.words})" if best.segment is not None else best.column
     return msgspec.structs.replace(origin, series=f"{of}: {best.series}", lookback=best.lookback), verdict
 
 
-def _origin(learnt: LearntDetector, state: DetectorState, row: AlertRow, place: int | None) -> ThresholdOrigin:
+def _origin(
+    learnt: Learnt, cadence: Cadence, state: DetectorState, row: AlertRow, place: int | None
+) -> ThresholdOrigin:
     """Where the threshold of a series came from: by its ``place``, None where there is no evidence on any."""
     of, settings = [one for one in state.history if one.position < state.learnt_until], learnt.detector.settings
-    ends = [learnt.spec.window_of(one.start).end for one in of]
+    ends = [judged_spec(cadence.spec).window_of(one.start).end for one in of]
     baseline = BaselineSpan(of[0].start, ends[-1], state.baseline.windows) if of else None
     if place is None:
         return ThresholdOrigin("", baseline, None, None, 1, row.threshold)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from driftline.store.statements import as_row, put_row
+from driftline.store.statements import as_row, put_row, put_rows
 from driftline.store.tables import DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH
 
 
@@ -96,8 +96,7 @@ class Detections:
 
     def put(self, rows: Iterable[DetectionRow]) -> None:
         """Store windows, new or changed."""
-        for row in rows:
-            put_row(self._connection, DETECTIONS, row)
+        put_rows(self._connection, DETECTIONS, rows)
 
     def state_before(self, model: str, start: datetime) -> DetectorStateRow | None:
         """The newest state that knows only of windows before a moment."""
@@ -110,8 +109,7 @@ class Detections:
         of_model = DETECTOR_STATES.c.model == model
         outdated = sa.or_(DETECTOR_STATES.c.start >= since, sa.not_(DETECTOR_STATES.c.kept))
         self._connection.execute(DETECTOR_STATES.delete().where(of_model, outdated))
-        for row in rows:
-            put_row(self._connection, DETECTOR_STATES, row)
+        put_rows(self._connection, DETECTOR_STATES, rows)
         newest = (
             sa.select(sa.func.max(DETECTOR_STATES.c.start)).where(of_model, DETECTOR_STATES.c.start < keep)
         ).scalar_subquery()

@@ -190,22 +190,34 @@ class Judgements:
 
     def put(self, row: Judgement) -> None:
         """Store what is known now; what was known before stays, no longer current."""
-        self.retire(row)
-        self._connection.execute(JUDGEMENTS.insert().values(values_of(row)))
+        self.put_all([row])
+
+    def put_all(self, rows: Sequence[Judgement]) -> None:
+        """Store what is known now of some windows: two statements, however many rows."""
+        self.retire_all(rows)
+        if rows:
+            self._connection.execute(JUDGEMENTS.insert(), [values_of(row) for row in rows])
 
     def retire(self, row: Judgement) -> None:
         """Make what a rule said of a slice of a window a thing of the past."""
-        self._connection.execute(
-            JUDGEMENTS.update()
-            .where(
-                JUDGEMENTS.c.model == row.model,
-                JUDGEMENTS.c.rule == row.rule,
-                JUDGEMENTS.c.slice == row.slice,
-                JUDGEMENTS.c.window_start == row.window_start,
-                JUDGEMENTS.c.current,
-            )
-            .values(current=False)
+        self.retire_all([row])
+
+    def retire_all(self, rows: Sequence[Judgement]) -> None:
+        """Make what rules said of slices of windows a thing of the past: one statement, however many rows."""
+        if not rows:
+            return
+        statement = JUDGEMENTS.update().where(
+            JUDGEMENTS.c.model == sa.bindparam("of_model"),
+            JUDGEMENTS.c.rule == sa.bindparam("of_rule"),
+            JUDGEMENTS.c.slice == sa.bindparam("of_slice"),
+            JUDGEMENTS.c.window_start == sa.bindparam("of_window"),
+            JUDGEMENTS.c.current,
         )
+        keys = [
+            {"of_model": row.model, "of_rule": row.rule, "of_slice": row.slice, "of_window": row.window_start}
+            for row in rows
+        ]
+        self._connection.execute(statement.values(current=False), keys)
 
     def retire_others(self, model: str, rules: Iterable[str]) -> None:
         """Make the judgements of rules that are no longer configured a thing of the past."""

@@ -27,10 +27,17 @@ def values_of(row: Any) -> dict[str, Any]:
 
 def put_row(connection: sa.Connection, table: sa.Table, row: Any) -> None:
     """Insert a row, or replace the one that has the same primary key."""
-    statement = upsert(table).values(values_of(row))
+    put_rows(connection, table, [row])
+
+
+def put_rows(connection: sa.Connection, table: sa.Table, rows: Iterable[Any]) -> None:
+    """Insert rows, or replace those that have the same primary keys: one statement, however many rows."""
+    if not (values := [values_of(row) for row in rows]):
+        return
+    statement = upsert(table)
     keys = {column.name for column in table.primary_key}
     changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed))
+    connection.execute(statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed), values)
 
 
 def batches(ids: Iterable[str]) -> Iterator[Sequence[str]]:

@@ -22,7 +22,7 @@ from driftline.monitoring.summary import Stage, WindowSummary, if_enough, summar
 from driftline.profiles import WindowProfile
 from driftline.profiles.segments import SegmentProfile, SegmentProfiles
 from driftline.rules import Rule, Verdict, WindowFacts, interval_confidence, judge, measured, verdict_on
-from driftline.rules.topic import needs_labels
+from driftline.rules.topic import needs_comparison, needs_labels
 from driftline.sources.own import Replicates
 from driftline.statistics import Measure
 
@@ -65,13 +65,17 @@ def assess(
     stage: Stage,
     profiles: Mapping[Slice, WindowProfile | SegmentProfile],
     own: Mapping[str, Replicates],
+    *,
+    shown: bool = True,
 ) -> Assessment:
     """Summarize a window's ``profiles`` (see `sliced`) and judge them by the rules of the model that are due.
 
-    ``own`` is what people's own functions said of its labelled rows, by the names of these measures.
+    ``own`` is what people's own functions said of its labelled rows, by the names of these measures. Where nobody is
+    ``shown`` the summaries, columns are compared with the reference only if a rule asks for it.
     """
-    summaries = _summaries_of(setup, window, stage, profiles, own)
     rules = setup.config.rules
+    compared = shown or any(needs_comparison(rule.measure) for rule in rules)
+    summaries = _summaries_of(setup, window, stage, profiles, own, compared=compared)
     due = [] if stage == "open" else [rule for rule in rules if stage == "judged" or not needs_labels(rule.measure)]
     facts = {slice: rule_facts(setup, profile, summaries[slice]) for slice, profile in profiles.items()}
     facts[WHOLE] = replace(facts[WHOLE], own=own)
@@ -101,6 +105,8 @@ def _summaries_of(
     stage: Stage,
     profiles: Mapping[Slice, WindowProfile | SegmentProfile],
     own: Mapping[str, Replicates],
+    *,
+    compared: bool,
 ) -> dict[Slice, WindowSummary]:
     more = [rule.measure for rule in setup.config.rules]
     months, positive = setup.config.window.months_of(window), setup.schema.positive
@@ -131,6 +137,7 @@ def _summaries_of(
                 positive=positive,
                 floors=setup.config.floors,
                 more=more,
+                compared=compared,
             )
             if slice == WHOLE:
                 found[slice] = with_own(found[slice], own)

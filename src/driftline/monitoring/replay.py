@@ -71,7 +71,9 @@ def replay_rows(
         own = functions_on(setup, pl.concat([part for _, part in group]))
         slices = sliced(versions, segments)
         whole = reduce(WindowProfile.merge, versions.values())
-        yield Replayed(window, Observed(whole, segments), assess(setup, window, "judged", slices, own), labelled)
+        yield Replayed(
+            window, Observed(whole, segments), assess(setup, window, "judged", slices, own, shown=False), labelled
+        )
     progress(len(windows), len(windows))
 
 
@@ -95,7 +97,7 @@ def replay_windows(
         stage = stage_of(window, rows, watermark, setup.config)
         if stage == "open":
             continue
-        assessment = assess(setup, window, stage, sliced(versions, segments), {})
+        assessment = assess(setup, window, stage, sliced(versions, segments), {}, shown=False)
         whole = reduce(WindowProfile.merge, versions.values())
         yield Replayed(window, Observed(whole, segments), assessment, stage == "judged")
     progress(len(windows), len(windows))

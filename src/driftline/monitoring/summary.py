@@ -95,14 +95,17 @@ def summarize(
     positive: str | None,
     floors: EffectThresholds | None = None,
     more: Iterable[str] = (),
+    compared: bool = True,
 ) -> WindowSummary:
     """Make the summary of a window's profile; ``months`` are the calendar months that the window touches.
 
-    It has the headlines of performance, and ``more`` measures that somebody asked for.
+    It has the headlines of performance, and ``more`` measures that somebody asked for; and how far its columns are from
+    the reference, where they are to be ``compared``.
     """
     names = {*headlines(), *more}
     found = measures(profile.performance, positive=positive, names=names, naive=reference.naive)
-    drift = {name: _drift_view(one) for name, one in compare(reference, profile, months, floors).items()}
+    distances = compare(reference, profile, months, floors) if compared else {}
+    drift = {name: _drift_view(one) for name, one in distances.items()}
     features = {name: one for name, one in drift.items() if name.startswith(FEATURE_PREFIX)}
     return WindowSummary(
         start=window.start,

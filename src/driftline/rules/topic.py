@@ -15,11 +15,13 @@ __all__ = [
     "Topic",
     "feature_measure",
     "is_of_window",
+    "needs_comparison",
     "needs_labels",
     "rests_on_labels",
     "topic_of",
 ]
 
+_COMPARED = ("drifted_features_ratio", "missing_ratio", "prediction_drift", "label_drift")
 OF_FEATURES = {"drift": Topic.DRIFT, "missing": Topic.PIPELINE}
 """Measures of one feature, written before its name: ``drift.age``."""
 
@@ -78,6 +80,15 @@ def needs_labels(measure: str) -> bool:
     if feature_measure(measure) is not None:
         return False
     return measure not in CATALOGUE or CATALOGUE[measure].needs_labels
+
+
+def needs_comparison(measure: str) -> bool:
+    """Whether a rule on a measure needs the columns of a window compared with the reference.
+
+    >>> needs_comparison("drift.age"), needs_comparison("missing_ratio"), needs_comparison("accuracy")
+    (True, True, False)
+    """
+    return feature_measure(measure) is not None or measure in _COMPARED
 
 
 def is_of_window(measure: str) -> bool:

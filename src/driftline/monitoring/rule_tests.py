@@ -28,6 +28,7 @@ from driftline.rules import JudgedWindow, Rule, interval_confidence, judge
 from driftline.rules.backtest import BUDGET, Backtest, BacktestAlert, Track, backtest_of
 from driftline.sources.files import open_rows
 from driftline.statistics import Measure
+from driftline.text.numbers import exact
 
 LEARNT_WINDOWS = 28
 """So many windows without a change come before the first day: the detector learns from these."""
@@ -304,7 +305,7 @@ def _changed(
     column, values = pl.col(name), reference[name]
     if change.kind in ("missing", "unseen"):
         if not 0 <= size <= 1:
-            raise UsageError(f"change: size {size:g} came; the kind {change.kind} takes a share, 0 to 1")
+            raise UsageError(f"change: size {exact(size)} came; the kind {change.kind} takes a share, 0 to 1")
         where = where & pl.Series(rng.random(drawn.height) < size)
     elif not values.dtype.is_numeric():
         raise UsageError(f"change: {shown(name)} has no numbers; allowed are the kinds missing and unseen")

@@ -95,6 +95,7 @@ def configuration(models: Sequence[str], receiver: str) -> str:
     reference: {{path: reference.parquet}}
     labels: {{expected_within: 2d, accepted_for: 400d}}
     alerts:
+      budget: none
       rules:
         - {{name: accuracy-low, measure: accuracy, below: 0.75, severity: page}}
         - {{name: gaps, measure: missing_ratio, above: 0.3, severity: warning}}

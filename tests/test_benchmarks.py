@@ -351,7 +351,7 @@ def test_the_start_is_that_of_the_slowest_of_all_commands(results: Results) -> N
         return found.measured, found.met
 
     assert told(check=0.04, serve=0.1) == ("0.040 s (check) to 0.100 s (serve)", True)
-    assert told(serve=0.3, demo=0.2) == ("0.050 s (ack) to 0.300 s (serve); over it: demo, serve", False)
+    assert told(serve=0.3, demo=0.2) == ("0.050 s (accept) to 0.300 s (serve); over it: demo, serve", False)
 
 
 def test_what_was_measured_on_a_busy_machine_says_so(results: Results) -> None:

@@ -14,6 +14,7 @@ from driftline.errors import ConfigError
 from driftline.events import Task
 from driftline.profiles import Classification, Regression
 from driftline.reports.words import is_worse
+from driftline.results.check import ComparedMeasure, MeasureReport
 from driftline.rules.topic import is_of_window, needs_labels, rests_on_labels, topic_of
 from driftline.statistics import CATALOGUE, MeasureSpec, least_change, measures
 from driftline.statistics.catalogue import (
@@ -73,7 +74,7 @@ def test_one_entry_adds_a_measure_everywhere(there: bool, monkeypatch: pytest.Mo
     assert ("mse" in headlines()) == there
     assert ("mse" in paired_measures(Task.REGRESSION)) == there and "mse" not in paired_measures(Task.BINARY)
     text = CONFIG.format(task="regression", measure="mse")
-    worse = {"value": 9.0, "low": 8.0, "high": 10.0, "reference": {"value": 5.0, "low": 4.0, "high": 6.0}}
+    worse = ComparedMeasure(9.0, 8.0, 10.0, reference=MeasureReport(5.0, 4.0, 6.0))
     assert is_worse("mse", worse) == there
     assert bounds_of("mse") == ((0.0, None) if there else (None, None))
     if not there:

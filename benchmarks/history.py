@@ -69,6 +69,7 @@ MODEL = """
     labels: {{expected_within: 2d, accepted_for: 400d}}
     reference: {{path: reference.parquet}}
     alerts:
+      budget: none
       rules:
         - {{name: accuracy-low, measure: accuracy, below: 0.75, severity: page}}
         - {{name: recall-low, measure: recall, below: 0.3, for: 2}}

@@ -50,7 +50,7 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
         (1, "check rows.csv other.csv"),
         (1, "check rows.csv other.csv --json"),
     ],
-    ("backtest",): [(0, "backtest reference.parquet"), (2, "backtest nothing.parquet"), (2, "backtest served:churn")],
+    ("backtest",): [(0, "backtest reference.parquet"), (2, "backtest nothing.parquet"), (1, "backtest served:churn")],
     ("test",): [
         (0, "test good.yaml"),
         (1, "test bad.yaml"),
@@ -67,6 +67,7 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
     ("alerts",): [(1, "alerts"), (1, "alerts --all"), (1, "alerts --json")],
     ("models",): [(0, "models"), (0, "models --json")],
     ("explain",): [(2, "explain nobody")],
+    ("accept",): [(2, "accept nobody --since 2026-01-01")],
     ("ack",): [(2, "ack nobody --reason x --by me")],
     ("silence", "add"): [(0, "silence add --match model=* --for 1h --reason x --by me")],
     ("silence", "list"): [(0, "silence list")],

@@ -245,4 +245,4 @@ def test_a_check_has_both() -> None:
     assert told["mase"]["low"] < told["mase"]["value"] < 1 < 1 / told["mase"]["high"]
     without = driftline.check(rows.drop("t"), rows.drop("t"), label="y", prediction="p", task="regression")
     assert "name the time column" in without.performance["mase"].problem
-    assert {Kind.NUMERIC} == {Kind(column.drift.kind) for name, column in found.columns.items() if name == "y"}
+    assert {Kind.NUMERIC} == {Kind(column.kind) for name, column in found.columns.items() if name == "y"}

@@ -55,6 +55,7 @@ class EventLog:
     def __init__(self, folder: Path, schema: Schema) -> None:
         self.folder, self._schema = folder, schema
         self._tables: dict[Table, DeltaTable] = {}
+        self._snapshots: dict[Table, DeltaTable] = {}  # what was read last, each at one version
         self._tidiers: dict[Table, Tidier] = {table: Tidier(folder / table) for table in TABLES}
         self._synced: dict[Table, int] = {}  # the version of each table that is known to be on the disk
         self._reads: dict[Table, list[int]] = {table: [] for table in TABLES}  # the versions that are being read
@@ -382,9 +383,20 @@ class EventLog:
         try:
             self._verify(table, opened)
             with _told(self.folder / table, "read"):
-                yield pl.scan_delta(opened).rename(self._names(opened).canonical())
+                yield pl.scan_delta(self._snapshot(table, version)).rename(self._names(opened).canonical())
         finally:
             self._reads[table].remove(version)
+
+    def _snapshot(self, table: Table, version: int) -> DeltaTable:
+        """Return the table as it is at a version, for readers alone.
+
+        Appends change the table that is open. Polars looks at what it scans twice, for its files and for what is known
+        of their values: a table that changes between the two ends in a panic.
+        """
+        known = self._snapshots.get(table)
+        if known is None or known.version() != version:
+            known = self._snapshots[table] = DeltaTable(str(self.folder / table), version=version)
+        return known
 
     def _verify(self, table: Table, opened: DeltaTable) -> None:
         """Read each file once, before a value of it is believed; raise `StorageError` for one that is damaged."""

@@ -45,8 +45,10 @@ def by_backtest(service: Service) -> list[Said]:
     subject = subject_of(service.config.models[MODEL])
     assert subject.setup.config.budget is not None
     with service.state.read() as read:
-        stored = read.windows.between(MODEL)
-    track = detector_track(subject, subject.setup.config.budget, list(replay_windows(subject.setup, stored)))
+        stored, model = read.windows.between(MODEL), read.models.get(MODEL)
+    assert model is not None and model.watermark is not None
+    replayed = list(replay_windows(subject.setup, stored, model.watermark))
+    track = detector_track(subject, subject.setup.config.budget, replayed)
     found = []
     for one in track.judged:
         detail, verdict = track.details.get(one.window.start), one.verdict

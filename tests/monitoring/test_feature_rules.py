@@ -67,8 +67,8 @@ def test_a_window_is_judged_as_a_file_of_its_rows(tmp_path: Path, age: float, ga
     config = service.config.models[MODEL]
     columns = {"label": "label", "prediction": "prediction", "score": "score", "task": "binary"}
     report = driftline.check(reference_rows().drop("time"), file, rules=config.rules, multivariate="none", **columns)
-    for one in report.rules:
-        same, stored = one.verdict, found[one.rule.name]
+    for same in report.rules:
+        stored = found[same.rule]
         assert (stored.state, stored.value, stored.n) == (same.state.value, same.value, same.n)
         assert (stored.low, stored.high, stored.bound) == (same.low, same.high, same.bound)
         assert stored.reason == same.reason

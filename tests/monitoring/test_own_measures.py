@@ -92,7 +92,7 @@ def test_python_takes_functions_as_they_are() -> None:
     )
     assert report.performance is not None
     assert report.performance["hits"].value == report.performance["accuracy"].value
-    assert report.rules[0].verdict.state == "breach"
+    assert report.rules[0].state == "breach"
     with pytest.raises(UsageError, match="'recall' is a measure already"):
         driftline.check(rows, rows, label="label", prediction="prediction", measures={"recall": len})
 

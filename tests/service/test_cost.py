@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from benchmarks.history import History, log_rows, one_pass, send_label, served
 from driftline.config.load import Config, load
-from driftline.monitoring import ingest, judging
+from driftline.monitoring import ingest, judging, segments
 from driftline.service import jobs
 from driftline.service.runtime import Service
 from driftline.store.tables import SUMMARIES
+from driftline.store.windows import WindowRow
 from tests.support.churn import MODEL, START, label, prediction, write_config
 from tests.support.effort import Effort, counted
 from tests.support.seasons import ALL_RULE, day_of, seasons_config
@@ -31,13 +32,18 @@ from tests.support.steps import deliver, work
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How many profiles were decoded to judge."""
-    seen, real = Counter[str](), judging.decode
+    seen, real, stored = Counter[str](), judging.decode, judging.stored_profiles
 
     def count(state: bytes, kind: type[Any]) -> Any:
         seen["profiles"] += 1
         return real(state, kind)
 
+    def count_rows(rows: Sequence[WindowRow]) -> Any:
+        seen["profiles"] += len(rows)
+        return stored(rows)
+
     monkeypatch.setattr(judging, "decode", count)
+    monkeypatch.setattr(judging, "stored_profiles", count_rows)
     return seen
 
 
@@ -83,8 +89,8 @@ def test_segments_of_a_window_that_has_not_changed_are_neither_read_nor_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the window that a late label belongs to are merged once; they are not read to be made anew."""
-    seen, real = Counter[str](), judging.decoded_segments
-    monkeypatch.setattr(judging, "decoded_segments", lambda stored: (seen.update(["read"]), real(stored))[1])
+    seen, real = Counter[str](), segments.decoded_segments
+    monkeypatch.setattr(segments, "decoded_segments", lambda stored: (seen.update(["read"]), real(stored))[1])
     config = seasons_config(tmp_path, ALL_RULE)
     path = config.storage.parent / "driftline.yaml"
     path.write_text(path.read_text().replace("within: 2d, accepted_for: 30d", "within: 365d, accepted_for: 365d"))
@@ -203,7 +209,7 @@ def test_a_start_reads_no_settled_window(histories: dict[int, Service], monkeypa
         service.stop()
         with counted() as effort:
             again = Service(service.config)
-            for module in (judging, ingest):
+            for module in (judging, ingest, segments):
                 monkeypatch.setattr(module, "decode", None)
             again.start()
             while not again.caught_up:

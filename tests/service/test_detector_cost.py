@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from driftline.profiles import WindowProfile
 from driftline.service.runtime import Service
 from driftline.sketches import decode
 from driftline.store.tables import EPOCH
+from driftline.store.windows import WindowRow
 from tests.support.churn import MODEL
 from tests.support.daily import daily_config, day_of, days_of
 from tests.support.effort import counted
@@ -41,7 +42,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
 @pytest.fixture
 def seen(service: Service, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What was decoded, and how many windows were folded."""
-    counts, real, step = Counter[str](), detecting.decode, Detector.step
+    counts, real, step, stored = Counter[str](), detecting.decode, Detector.step, detecting.stored_profiles
 
     def decoded(data: bytes, kind: type[Any]) -> Any:
         counts[kind.__name__] += 1
@@ -51,7 +52,12 @@ def seen(service: Service, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts["step"] += 1
         return step(self, state, window)
 
+    def profiles(rows: Sequence[WindowRow]) -> Any:
+        counts[WindowProfile.__name__] += len(rows)
+        return stored(rows)
+
     monkeypatch.setattr(detecting, "decode", decoded)
+    monkeypatch.setattr(detecting, "stored_profiles", profiles)
     monkeypatch.setattr(Detector, "step", stepped)
     return counts
 

@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Meta
 
 from driftline.alerts.attention import Words
-from driftline.detection import LEAST_WINDOWS, Cadence, Use
+from driftline.detection import LEAST_WINDOWS, Use
 from driftline.errors import ConflictError, UnknownNameError, UsageError
-from driftline.events import Schema, Window, WindowSpec
+from driftline.events import Schema, Window
+from driftline.monitoring.budget import judged_spec
 from driftline.monitoring.feedback import FeedbackKind, guidance_of
 from driftline.monitoring.options import ModelConfig
 from driftline.rules import Status
@@ -167,11 +168,9 @@ def closed_windows(work: Work, config: ModelConfig, since: datetime) -> list[Win
 
     Windows shorter than a day are whole days; days that are no ordinary ones do not count.
     """
-    stored, spec = work.models.get(config.name), config.window
+    stored, spec = work.models.get(config.name), judged_spec(config.window)
     if stored is None or stored.watermark is None:
         return []
-    if Cadence(spec).below_a_day:
-        spec = WindowSpec("1d", spec.timezone)
     starts = work.windows.closed_after(config.name, since - _INSTANT, stored.watermark, _MOST_WINDOWS)
     windows = [window for window, _ in groupby(spec.window_of(one.start) for one in starts)]
     calendar = guidance_of([], calendar=config.calendar, timezone=spec.timezone)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from driftline.detection.findings import Finding
 from driftline.detection.series import Role, SeriesKind
+from driftline.text import listed
+
+_MOST_NAMES = 3
 
 
 class SuspectedKind(enum.StrEnum):
@@ -45,7 +48,9 @@ def suspect(findings: Sequence[Finding]) -> Suspicion:
         gone = {one.subject for one in faults}
         muted = tuple(one for one in findings if one.subject not in gone and _is_consequence(one))
         names = sorted({one.column for one in faults})
-        return Suspicion(SuspectedKind.PIPELINE_FAULT, tuple(faults), muted, f"broken data: {_listed(names)}")
+        return Suspicion(
+            SuspectedKind.PIPELINE_FAULT, tuple(faults), muted, f"broken data: {listed(names, _MOST_NAMES)}"
+        )
     by_role = {role: [one for one in whole if one.role is role] for role in Role}
     features, labels = by_role[Role.FEATURE], by_role[Role.LABEL]
     if labels and not features and not by_role[Role.PREDICTION]:
@@ -56,7 +61,9 @@ def suspect(findings: Sequence[Finding]) -> Suspicion:
         return Suspicion(SuspectedKind.CONCEPT_DRIFT, (*by_role[Role.PERFORMANCE], *labels), reason=reason)
     if features:
         names = [one.column for one in features]
-        return Suspicion(SuspectedKind.INPUT_DRIFT, tuple(features), reason=f"the inputs moved: {_listed(names)}")
+        return Suspicion(
+            SuspectedKind.INPUT_DRIFT, tuple(features), reason=f"the inputs moved: {listed(names, _MOST_NAMES)}"
+        )
     return Suspicion(None, tuple(whole))
 
 
@@ -71,8 +78,3 @@ def _faults(whole: Sequence[Finding]) -> list[Finding]:
 def _is_consequence(finding: Finding) -> bool:
     """Whether broken data would make it: drift of any column, and of performance."""
     return not finding.is_pipeline
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -41,6 +41,7 @@ from driftline.rules import Rule, State, Verdict
 from driftline.rules.backtest import BUDGET, BacktestFinding, Detail
 from driftline.rules.findings import Findings, Moved
 from driftline.rules.topic import CHANCE
+from driftline.text import listed
 from driftline.text.durations import length
 
 FIRST_WINDOWS = 28
@@ -272,9 +273,8 @@ def title_of(detail: Detail) -> str:
     'Label fault suspected: label'
     """
     names = names_in(detail)
-    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     kind = _KINDS.get(detail.suspected or "", "Something moved")
-    return f"{kind}: {listed}" if listed else kind
+    return f"{kind}: {listed(names, 3)}" if names else kind
 
 
 def findings_of_detail(detail: Detail) -> Findings:

@@ -40,10 +40,9 @@ from driftline.monitoring.budget import (
 )
 from driftline.monitoring.feedback import Guidance
 from driftline.monitoring.options import Budget, ModelConfig
-from driftline.monitoring.segments import decoded_segments
+from driftline.monitoring.segments import stored_profiles
 from driftline.monitoring.setup import ModelSetup
 from driftline.profiles import WindowProfile
-from driftline.profiles.segments import SegmentProfiles
 from driftline.rules import Verdict
 from driftline.rules.backtest import BUDGET, Detail
 from driftline.sketches import decode, encode
@@ -178,11 +177,10 @@ class _Fold:
         """The windows that are judged of stored ones, in order of time."""
         own = []
         for _, group in groupby(rows, key=lambda row: row.start):
-            versions = list(group)
-            whole = reduce(WindowProfile.merge, [decode(row.profile, WindowProfile) for row in versions])
-            segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in versions])
-            window = versions[0].window
-            labelled = stage_of(window, versions, self.watermark, self.setup.config) == "judged"
+            stored = list(group)
+            versions, segments = stored_profiles(stored)
+            window, whole = stored[0].window, reduce(WindowProfile.merge, versions.values())
+            labelled = stage_of(window, stored, self.watermark, self.setup.config) == "judged"
             own.append((window, Observed(whole, segments), labelled))
         return judged_windows(own, self.cadence, self.guidance)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import datetime
-from functools import reduce
 
 import msgspec
 import polars as pl
@@ -18,10 +17,9 @@ from driftline.monitoring.budget import Learnt, cadence_of, judged_spec, verdict
 from driftline.monitoring.feedback import guidance_for
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.own import functions_on
-from driftline.monitoring.segments import decoded_segments
+from driftline.monitoring.segments import stored_profiles
 from driftline.monitoring.setup import ModelSetup
-from driftline.profiles import Reference, WindowProfile
-from driftline.profiles.segments import SegmentProfiles
+from driftline.profiles import Reference
 from driftline.rules import Rule, State, Verdict
 from driftline.rules.backtest import BUDGET, BacktestWindow
 from driftline.sketches import decode
@@ -136,8 +134,7 @@ def _judged_again(setup: ModelSetup, read: Work, row: AlertRow, rule: Rule, log:
     rows = read.windows.at(row.model, row.window_start)
     if not rows:
         return _without(row, "the window is not stored any more")
-    versions = {one.version: decode(one.profile, WindowProfile) for one in rows}
-    segments = reduce(SegmentProfiles.merge, [decoded_segments(one.segments) for one in rows])
+    versions, segments = stored_profiles(rows)
     window, own = rows[0].window, {}
     if rule.measure in setup.config.measures and log is not None:
         parts = [log.window_rows(window, version) for version in versions]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import reduce
 
 import msgspec
 import polars as pl
@@ -25,11 +24,11 @@ from driftline.monitoring.feedback import Guidance, ends_alarm, guidance_for, in
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.own import own_measures
 from driftline.monitoring.reach import History
-from driftline.monitoring.segments import Profiled, decoded_segments, encoded_segments
+from driftline.monitoring.segments import Profiled, encoded_segments, stored_profiles
 from driftline.monitoring.summary import Stage, WindowSummary
 from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
-from driftline.profiles.segments import SegmentProfile, SegmentProfiles, profile_segments
+from driftline.profiles.segments import SegmentProfile, profile_segments
 from driftline.rules import ChangeKind, Status
 from driftline.rules import State as VerdictState
 from driftline.rules.backtest import BUDGET
@@ -192,8 +191,7 @@ def _judge(model: MonitoredModel, rows: Sequence[WindowRow], watermark: datetime
 
 
 def _profiles_of(rows: Sequence[WindowRow]) -> dict[Slice, WindowProfile | SegmentProfile]:
-    segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
-    return sliced({row.version: decode(row.profile, WindowProfile) for row in rows}, segments)
+    return sliced(*stored_profiles(rows))
 
 
 def _again_at(window: Window, stage: Stage, model: MonitoredModel) -> datetime | None:

@@ -16,13 +16,12 @@ from driftline.events import WHOLE, Slice, Window
 from driftline.lookalikes import shown
 from driftline.monitoring.assess import Assessment, assess, sliced, stage_of
 from driftline.monitoring.own import functions_on
-from driftline.monitoring.segments import by_window, decoded_segments, profile
+from driftline.monitoring.segments import by_window, profile, stored_profiles
 from driftline.monitoring.setup import ModelSetup
 from driftline.profiles import WindowProfile, canonical
 from driftline.profiles.segments import SegmentProfiles
 from driftline.rules import JudgedWindow
 from driftline.rules.backtest import Track
-from driftline.sketches import decode
 from driftline.store.windows import WindowRow
 
 
@@ -91,8 +90,7 @@ def replay_windows(
     windows = [list(group) for _, group in groupby(stored, key=lambda row: row.start)]
     for index, rows in enumerate(windows):
         progress(index, len(windows))
-        versions = {row.version: decode(row.profile, WindowProfile) for row in rows}
-        segments = reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
+        versions, segments = stored_profiles(rows)
         window = rows[0].window
         stage = stage_of(window, rows, watermark, setup.config)
         if stage == "open":

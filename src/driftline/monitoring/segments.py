@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import polars as pl
@@ -45,6 +46,12 @@ def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], 
 def encoded_segments(segments: SegmentProfiles) -> bytes | None:
     """Return the segments as a window's row has them: None where there are none."""
     return encode(segments) if segments.columns else None
+
+
+def stored_profiles(rows: Sequence[WindowRow]) -> tuple[dict[str, WindowProfile], SegmentProfiles]:
+    """Return the profiles of a stored window: of each version, and of the segments of all versions together."""
+    versions = {row.version: decode(row.profile, WindowProfile) for row in rows}
+    return versions, reduce(SegmentProfiles.merge, [decoded_segments(row.segments) for row in rows])
 
 
 def decoded_segments(stored: bytes | None) -> SegmentProfiles:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from driftline.text import listed
 
 _MOST_NAMES = 5
 
@@ -70,9 +72,9 @@ def findings_of(
     if more := len(changed[_MOST_NAMES:]):
         sentences.append(f"{more} more {'input' if more == 1 else 'inputs'} changed.")
     if stable:
-        sentences.append(f"{'Other inputs' if changed else 'Inputs'} stable: {_names(stable)}.")
+        sentences.append(f"{'Other inputs' if changed else 'Inputs'} stable: {listed(stable, _MOST_NAMES)}.")
     if unknown:
-        sentences.append(f"Inputs not judged: {_names(unknown)} ({inputs[unknown[0]].reason}).")
+        sentences.append(f"Inputs not judged: {listed(unknown, _MOST_NAMES)} ({inputs[unknown[0]].reason}).")
     sentences += _about("Predictions", prediction) + _about("Labels", label)
     return Findings(changed, stable, unknown, tuple(sentences))
 
@@ -89,8 +91,3 @@ def _about(what: str, finding: ColumnFinding | None) -> list[str]:
     if finding.drifted:
         return [f"{what} changed: {', '.join(finding.changes) or finding.reason}."]
     return [f"{what} stable."]
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMES])
-    return shown if len(names) <= _MOST_NAMES else f"{shown} and {len(names) - _MOST_NAMES} more"

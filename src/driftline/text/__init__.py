@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Sequence
 
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CUT = "…"
@@ -52,6 +53,16 @@ def quoted(text: str, most: int = 100) -> str:
     'a\x1b[2J' 'abc…'
     """
     return repr(text if len(text) <= most else text[: most - 1] + _CUT)
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Join the first so many names, and count the others.
+
+    >>> listed(["a", "b", "c"], 2), listed(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+    """
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def short(text: str, most: int = 100) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -15,10 +17,19 @@ from driftline.web.decode import json_answer, json_of, json_schema_of
 if TYPE_CHECKING:
     from driftline.service.runtime import Service
 
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+
 
 def feedback_routes(service: Service) -> APIRouter:
     """Return the routes on a service."""
     router = APIRouter(prefix="/api/v1", tags=["attention"])
+
+    async def posted(model: str, request: Request, kind: type[_Body], act: Callable[..., object]) -> Response:
+        config = service.views.model_config(model)
+        body = read_body(await json_of(request), kind)
+        found = await run_in_threadpool(act, service.state, config, body, clock.now())
+        service.wake()
+        return json_answer(found, 201)
 
     @router.post(
         "/models/{model}/accept",
@@ -27,11 +38,7 @@ def feedback_routes(service: Service) -> APIRouter:
         openapi_extra=json_schema_of(AcceptBody),
     )
     async def post_accept(model: str, request: Request) -> Response:
-        config = service.views.model_config(model)
-        body = read_body(await json_of(request), AcceptBody)
-        found = await run_in_threadpool(accept, service.state, config, body, clock.now())
-        service.wake()
-        return json_answer(found, 201)
+        return await posted(model, request, AcceptBody, accept)
 
     @router.post(
         "/models/{model}/feedback",
@@ -40,11 +47,7 @@ def feedback_routes(service: Service) -> APIRouter:
         openapi_extra=json_schema_of(FeedbackBody),
     )
     async def post_feedback(model: str, request: Request) -> Response:
-        config = service.views.model_config(model)
-        body = read_body(await json_of(request), FeedbackBody)
-        row = await run_in_threadpool(say, service.state, config, body, clock.now())
-        service.wake()
-        return json_answer(row, 201)
+        return await posted(model, request, FeedbackBody, say)
 
     @router.get("/models/{model}/feedback", summary="What people said of a model, in the order in which they did.")
     def feedback(model: str) -> Response:

@@ -19,6 +19,7 @@ from driftline.monitoring.model import remember_fingerprint, remember_rules
 from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.replay import replay_windows
 from driftline.rules.backtest import BUDGET
+from driftline.rules.findings import Findings
 from driftline.service.runtime import Service
 from driftline.store.alerts import AlertRow
 from driftline.store.tables import ALERTS, DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH, JUDGEMENTS, MODELS
@@ -218,6 +219,49 @@ def test_a_backfill_whose_labels_come_after_its_predictions_leaves_no_alert(time
         work(timed)
     assert [alert.status for alert in alerts(timed) if alert.status != "corrected"] == []
     assert len(alerts(timed)) <= 1
+
+
+# ---- an alert that goes on ------------------------------------------------------------------------------------
+
+
+def about(alert: AlertRow) -> Findings:
+    found = msgspec.json.decode(alert.findings, type=Findings | None)
+    assert found is not None
+    return found
+
+
+def test_a_fault_of_another_kind_in_a_column_that_an_open_alert_has_named_is_notified(timed: Service) -> None:
+    days = days_of(range(7), broken=[6])
+    for day in days[2:6]:
+        for row in day.predictions:
+            row["features"]["age"] += 30.0
+    send(timed, days[:6])
+    work(timed)
+    [alert] = alerts(timed)
+    assert about(alert).named == ("age",) and "missing" not in about(alert).kinds
+    deliver(timed, "predictions", days[6].predictions)
+    deliver(timed, "predictions", day_of(7).predictions[:1])
+    [event] = [one for one in work(timed) if one.alert.id == alert.id]
+    assert event.kind == "changed" and event.reason == "it has found another kind of change: missing"
+    [alert] = alerts(timed)
+    assert alert.status == "firing" and alert.title == "Pipeline fault suspected: age"
+    assert about(alert).named == ("age",) and "missing" in about(alert).kinds
+    closed_by(timed, 8)
+    assert [one for one in work(timed) if one.kind == "changed"] == []  # it is said once
+
+
+def test_what_late_labels_take_back_is_named_no_more(timed: Service) -> None:
+    days = [day_of(day, right=0.5 if day >= 2 else 0.9) for day in range(7)]
+    send(timed, days, labels=False)
+    deliver(timed, "labels", [row for day in days[:2] for row in day.labels])
+    closed_by(timed, 12)
+    [alert] = alerts(timed)
+    assert about(alert).named == ("label_coverage",)
+    deliver(timed, "labels", [row for day in days[2:] for row in day.labels])
+    work(timed)
+    [alert] = [one for one in alerts(timed) if one.status == "firing"]
+    assert "label_coverage" not in about(alert).named and "accuracy" in about(alert).named
+    assert "label_coverage" not in alert.title
 
 
 def test_versions_make_no_difference(folder: Path) -> None:

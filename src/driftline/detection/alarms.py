@@ -39,7 +39,7 @@ class DetectorVerdict:
     """What is said of one window.
 
     ``chance`` is how often chance does as much within one budget's period, over everything: an alarm is below 0.5; None
-    where nothing was judged. ``findings`` come by falling evidence, one a subject. ``episode`` is the alarm that is
+    where nothing was judged. ``findings`` come by falling evidence. ``episode`` is the alarm that is
     open after the window. It ``notifies`` where the alarm opens, or names what it has not named yet; ``closed`` is the
     alarm that ended with this window.
     """

@@ -275,22 +275,25 @@ class Detector:
         return Evidence(log_chance, lookback, shift)
 
     def _findings(self, found: Evidence, baseline: Baseline, slot: int) -> tuple[list[Finding], float]:
-        """What has more evidence than its share of the budget asks for, one a subject, and the chance of the best."""
+        """What has more evidence than its share of the budget asks for, and the chance of the best.
+
+        Of each subject the best, and the best of what broken data make: a column that drifts for months must not hide
+        that its values go missing.
+        """
         if not self.series:
             return [], math.inf
         excess = -found.log_chance + self._log_weights - self.settings.threshold
         usual = baseline.level + baseline.season_at(slot)
-        by_subject: dict[Subject, Finding] = {}
+        best: dict[tuple[Subject, bool], Finding] = {}
         for place in np.argsort(-excess, kind="stable").tolist():
             if excess[place] <= 0:
                 break
             series = self.series[place]
             chance = math.exp(-float(excess[place])) / self.settings.reserve
             lookback, shift = int(found.lookback[place]), float(found.shift[place])
-            by_subject.setdefault(
-                series.subject, finding_of(series, float(usual[place]), shift, lookback=lookback, chance=chance)
-            )
-        return list(by_subject.values()), _chance(float(excess.max()), self.settings.reserve)
+            finding = finding_of(series, float(usual[place]), shift, lookback=lookback, chance=chance)
+            best.setdefault((series.subject, finding.is_surely_pipeline), finding)
+        return list(best.values()), _chance(float(excess.max()), self.settings.reserve)
 
     # ---- alarms --------------------------------------------------------------------------------------------
 

@@ -72,6 +72,11 @@ class Finding:
     def _is_moved_out(self) -> bool:
         return self.measure == OUTSIDE and self.now is not None and self.now >= _MOST_BROKEN
 
+    @property
+    def is_surely_pipeline(self) -> bool:
+        """Whether broken data alone make it: what is merely new may be drift."""
+        return self.is_pipeline and self.kind is not SeriesKind.NOVEL
+
     def sentence(self, when: str = "", period: str = "a budget's period") -> str:
         """Say it in one sentence; ``when`` is what it is compared with in the season, such as *on Tuesdays*.
 

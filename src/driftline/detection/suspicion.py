@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from driftline.detection.findings import Finding
-from driftline.detection.series import Role, SeriesKind
+from driftline.detection.series import Role
 from driftline.text import listed
 
 _MOST_NAMES = 3
@@ -69,7 +69,7 @@ def suspect(findings: Sequence[Finding]) -> Suspicion:
 
 def _faults(whole: Sequence[Finding]) -> list[Finding]:
     """The findings that broken data make; what is merely new counts only where nothing has more evidence."""
-    sure = [one for one in whole if one.is_pipeline and one.kind is not SeriesKind.NOVEL]
+    sure = [one for one in whole if one.is_surely_pipeline]
     if sure or whole[0].is_pipeline:
         return [one for one in whole if one.is_pipeline]
     return []

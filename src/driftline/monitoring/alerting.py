@@ -151,34 +151,44 @@ def _as_configured(row: AlertRow, rule: Rule) -> AlertRow:
 
 
 def tell_more(model: str, work: Work, now: datetime) -> list[AlertEvent]:
-    """Say what the detector has found since its alert fired, of columns and measures that it has not named yet.
+    """Bring what the detector's alerts are about up to date; return those that people have not heard the whole of.
 
-    An alert that stays open for months must not swallow a later fault.
+    An alert that stays open for months must not swallow a later fault: a column that it has not named, or another kind
+    of change. What is no longer so by what is known now, as where labels came late, is named no more.
     """
     events = []
     for row in work.alerts.find(model, rule=BUDGET, status=Status.FIRING.value):
+        said = work.detections.said_between(model, row.window_start, row.last_end)
+        details = [msgspec.msgpack.decode(one, type=Detail) for one in said]
         known = msgspec.json.decode(row.findings, type=Findings | None) or Findings((), (), (), ())
-        found = [one for one in _details(work, model, row) if set(names_in(one)) - {*known.named}]
-        if not found:
+        named = tuple(dict.fromkeys(name for one in details for name in names_in(one)))
+        kinds = tuple(dict.fromkeys(kind for one in details for kind in one.kinds))
+        if not details or ({*named} == {*known.named} and {*kinds} == {*known.kinds}):
             continue
-        newest = found[-1]
-        named = tuple(dict.fromkeys((*known.named, *(name for one in found for name in names_in(one)))))
-        more = [name for name in named if name not in known.named]
-        said = findings_of_detail(newest)
-        changed = tuple(dict.fromkeys((*known.inputs_changed, *said.inputs_changed)))
-        findings = replace(said, inputs_changed=changed, named=named)
-        alert = replace(row, findings=msgspec.json.encode(findings), title=title_of(newest))
-        reason = f"it is also about {', '.join(more)}"
+        news = [one for one in details if {*names_in(one)} - {*known.named} or {*one.kinds} - {*known.kinds}]
+        shown = news[-1] if news else details[0]
+        inputs = (name for one in details for name in findings_of_detail(one).inputs_changed)
+        findings = replace(
+            findings_of_detail(shown), inputs_changed=tuple(dict.fromkeys(inputs)), named=named, kinds=kinds
+        )
+        alert = replace(row, findings=msgspec.json.encode(findings), title=title_of(shown))
+        kind = ChangeKind.CHANGED if news else ChangeKind.UPDATED
+        reason = _what_is_new(known, findings)
         work.alerts.put(alert)
-        work.alerts.add_transition(TransitionRow(row.id, now, ChangeKind.CHANGED.value, reason))
-        events.append(AlertEvent(ChangeKind.CHANGED, alert, reason, before=row))
+        work.alerts.add_transition(TransitionRow(row.id, now, kind.value, reason))
+        if news:
+            events.append(AlertEvent(kind, alert, reason, before=row))
     return events
 
 
-def _details(work: Work, model: str, row: AlertRow) -> list[Detail]:
-    """What the detector found in the windows of an alert after the one that it fired on, in order of time."""
-    rows = [one for one in work.detections.since(model, row.window_end) if one.start < row.last_end]
-    return [msgspec.msgpack.decode(one.said, type=Detail) for one in rows if one.said is not None]
+def _what_is_new(known: Findings, found: Findings) -> str:
+    """Say what an alert is about that it was not, or else what it is about no more."""
+    if more := [name for name in found.named if name not in known.named]:
+        return f"it is also about {', '.join(more)}"
+    if more := [kind for kind in found.kinds if kind not in known.kinds]:
+        return f"it has found another kind of change: {', '.join(more)}"
+    gone = [one for one in (*known.named, *known.kinds) if one not in (*found.named, *found.kinds)]
+    return f"by what is known now it is not about {', '.join(gone)}"
 
 
 def names_of_rules(config: ModelConfig) -> set[str]:

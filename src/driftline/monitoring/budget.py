@@ -254,6 +254,7 @@ def detail_of(said: DetectorVerdict, cadence: Cadence) -> Detail:
         ),
         tuple(sentences),
         suspicion.reason if suspicion is not None else "",
+        tuple(dict.fromkeys(one.kind.value for one in told)),
     )
 
 
@@ -282,7 +283,7 @@ def findings_of_detail(detail: Detail) -> Findings:
     changed = tuple(dict.fromkeys(one.column for one in detail.findings if one.role == Role.FEATURE))
     suspected = (f"Suspected: {detail.reason}.",) if detail.reason else ()
     moved = tuple(Moved(one.column, one.moved, one.lookback, one.chance) for one in detail.findings[:MOST_TOLD])
-    return Findings(changed, (), (), (*detail.sentences, *suspected), names_in(detail), moved)
+    return Findings(changed, (), (), (*detail.sentences, *suspected), names_in(detail), moved, detail.kinds)
 
 
 def names_in(detail: Detail) -> tuple[str, ...]:

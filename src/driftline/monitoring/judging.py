@@ -147,8 +147,10 @@ def _move_budget(
         model.name, work, rule_of(model.config), now, changed=starts, why="; ".join(reasons), endings=guidance.endings
     )
     work.counters.add(model.name, ALARMS, "", sum(one.kind is ChangeKind.FIRED for one in events))
+    more = {event.alert.id: event for event in tell_more(model.name, work, now)}
     told = {event.alert.id for event in events}
-    return [*events, *(event for event in tell_more(model.name, work, now) if event.alert.id not in told)]
+    fresh = [replace(one, alert=more[one.alert.id].alert) if one.alert.id in more else one for one in events]
+    return [*fresh, *(event for id, event in more.items() if id not in told)]
 
 
 def _end_rowless(model: MonitoredModel, work: Work, now: datetime) -> list[AlertEvent]:

@@ -88,12 +88,13 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """What the detector says of a window in alert beside its verdict."""
+    """What the detector says of a window in alert beside its verdict; ``kinds`` are those of the series that moved."""
 
     suspected: str | None
     findings: tuple[BacktestFinding, ...]
     sentences: tuple[str, ...] = ()
     reason: str = ""
+    kinds: tuple[str, ...] = ()
 
 
 class Backtest(msgspec.Struct, frozen=True):

@@ -41,7 +41,8 @@ class Findings:
     """The state of a model's columns in one window, in sentences, and as lists for programs.
 
     What changed stands with the largest effect first. ``named`` are the columns and measures that an alert of the
-    detector has told people of, and ``moved`` what it found in words; empty for other alerts.
+    detector is about, ``kinds`` the kinds of change that it has found (*location*, *missing* …), and ``moved`` what it
+    found in words; empty for other alerts.
     """
 
     inputs_changed: tuple[str, ...]
@@ -50,6 +51,7 @@ class Findings:
     sentences: tuple[str, ...]
     named: tuple[str, ...] = ()
     moved: tuple[Moved, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 def findings_of(

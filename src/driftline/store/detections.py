@@ -94,6 +94,16 @@ class Detections:
         row = self._connection.execute(asked).one_or_none()
         return None if row is None else as_row(DetectionRow, row)
 
+    def said_between(self, model: str, start: datetime, end: datetime) -> list[bytes]:
+        """What was found in the windows that begin in [start, end), in order of time, without those of nothing."""
+        asked = sa.select(DETECTIONS.c.said).where(
+            DETECTIONS.c.model == model,
+            DETECTIONS.c.start >= start,
+            DETECTIONS.c.start < end,
+            DETECTIONS.c.said.is_not(None),
+        )
+        return list(self._connection.execute(asked.order_by(DETECTIONS.c.start)).scalars())
+
     def put(self, rows: Iterable[DetectionRow]) -> None:
         """Store windows, new or changed."""
         put_rows(self._connection, DETECTIONS, rows)

@@ -236,14 +236,14 @@ def _suffix(path: str) -> str:
     return Path(last).suffix
 
 
-def open_delta(path: str) -> DeltaTable:
-    """Return a table of Delta Lake that Polars can read, whatever its folder is called.
+def open_delta(path: str, version: int | None = None) -> DeltaTable:
+    """Return a table of Delta Lake, as it is or was at a version, that Polars can read whatever its folder is called.
 
     A table in ``my data`` names its files as in ``my%20data``, which is not found.
     """
     from deltalake import DeltaTable
 
-    table = DeltaTable(path)
+    table = DeltaTable(path, version=version)
     named, quoted = table.file_uris, table.table_uri.removeprefix("file://")
     if table.table_uri.startswith("file://"):
         folder = f"{Path(path).absolute()}/"

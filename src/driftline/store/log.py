@@ -26,6 +26,7 @@ from driftline.errors import DataError, StorageError, panics_as_errors
 from driftline.events import Schema, Window
 from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
+from driftline.sources.files import open_delta
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file, sync_files
 from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
@@ -395,7 +396,7 @@ class EventLog:
         """
         known = self._snapshots.get(table)
         if known is None or known.version() != version:
-            known = self._snapshots[table] = DeltaTable(str(self.folder / table), version=version)
+            known = self._snapshots[table] = open_delta(str(self.folder / table), version)
         return known
 
     def _verify(self, table: Table, opened: DeltaTable) -> None:

@@ -120,6 +120,8 @@ def test_a_silence_is_made_listed_and_ended(client: TestClient) -> None:
         {"for": None, "ends_at": "2020-01-01T00:00:00Z"},
         {"for": None, "ends_at": "2090-01-01T00:00:00"},
         {"starts_at": "2020-01-01T00:00:00Z"},
+        {"for": "999999w"},
+        {"for": None, "ends_at": "9999-12-31T23:59:59-14:00"},
     ],
 )
 def test_what_is_no_silence_is_refused(client: TestClient, change: dict[str, Any]) -> None:

@@ -162,6 +162,11 @@ def test_the_card_of_the_alert_shows_what_moved_and_what_can_be_said(service: Se
         ("feedback", {"kind": "incident", "since": day(3), "column": "age"}, 400, "`column` came for incident"),
         ("feedback", {"kind": "expected", "alert": "none"}, 404, "none"),
         ("feedback", {"kind": "other"}, 400, "other"),
+        *(
+            (path, {**more, "since": beyond}, 400, "allowed are the years 1900 to 9998")
+            for beyond in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1899-12-31T23:59:59Z")
+            for path, more in (("accept", {}), ("feedback", {"kind": "missed"}))
+        ),
     ],
 )
 def test_what_cannot_be_said_is_refused(

@@ -146,10 +146,10 @@ def test_settings_reach_the_contest(folder: Path, capsys: pytest.CaptureFixture[
         ((*FILES, "--measure", "mae"), "unknown measure of a contest of binary models 'mae'"),
         ((*FILES, "--task", "ranking"), "--task came as 'ranking'; allowed is binary, multiclass, regression"),
         ((*FILES, "--margin", "0.1", "--improvement", "0.1"), "margin 0.1 and improvement 0.1 came"),
-        ((*FILES, "--trained-until", "soon"), "--trained-until came as 'soon'; write a date"),
+        ((*FILES, "--trained-until", "soon"), "--trained-until 'soon' came; allowed is a day or a time"),
         (
             (*FILES, "--time", "time", "--trained-until", "0001-01-01T00:00:00+14:00"),
-            "--trained-until came as '0001-01",
+            "--trained-until came as 0001-01-01T00:00:00+14:00; allowed are the years 1900 to 9998",
         ),
         (("models_of_gate.py:leaves", *FILES[1:]), "models_of_gate.py:leaves raised SystemExit: 0"),
         (("models_of_gate.py:raises", *FILES[1:]), "models_of_gate.py:raises raised KeyError: 'no such column'"),

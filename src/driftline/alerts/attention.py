@@ -18,6 +18,7 @@ from driftline.rules import Status
 from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.outbox import Outbox, SilenceRow
 from driftline.store.state import State
+from driftline.text.moments import given_moment
 
 Words = Annotated[str, Meta(min_length=1, max_length=1000)]
 
@@ -63,27 +64,24 @@ def add_silence(state: State, body: SilenceBody, now: datetime) -> SilenceRow:
     for field in body.match:
         if field not in MATCHED:
             raise UnknownNameError("field of an alert", field, MATCHED)
-    starts = _aware("starts_at", body.starts_at) if body.starts_at is not None else now
+    starts = given_moment("starts_at", body.starts_at) if body.starts_at is not None else now
     if (body.duration is None) == (body.ends_at is None):
         came = "neither" if body.ends_at is None else "both"
         raise UsageError(f'{came} of `for` and `ends_at` came; give exactly one, such as "for": "2h"')
     if body.duration is not None:
-        ends = starts + parse_duration(body.duration)
+        try:
+            ends = given_moment("the end", starts + parse_duration(body.duration))
+        except OverflowError:
+            raise UsageError(f"`for` came as {body.duration!r}; let it end before the year 9999") from None
     else:
         assert body.ends_at is not None
-        ends = _aware("ends_at", body.ends_at)
+        ends = given_moment("ends_at", body.ends_at)
     if ends <= max(starts, now):
         raise UsageError(f"the silence would be over at {ends.isoformat()}; let it end later")
     row = SilenceRow(secrets.token_hex(8), body.match, starts, ends, body.by, body.reason, now)
     with state.work() as work:
         Outbox(work.connection).put_silence(row)
     return row
-
-
-def _aware(name: str, moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise UsageError(f"{name} came without a time zone; add one, such as 'Z' for UTC")
-    return moment
 
 
 def end_silence(state: State, id: str, now: datetime) -> SilenceRow:

@@ -26,7 +26,7 @@ from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode
 from driftline.store.feedback import FeedbackRow
 from driftline.store.state import State, Work
-from driftline.text.moments import moment
+from driftline.text.moments import given_moment, moment
 
 _SOMEBODY = "api"
 _MOST_WINDOWS = 100_000
@@ -136,7 +136,7 @@ def _row(work: Work, config: ModelConfig, body: FeedbackBody, now: datetime) -> 
 
 
 def _accepted(work: Work, config: ModelConfig, body: AcceptBody, now: datetime) -> tuple[FeedbackRow, list[Window]]:
-    since = _aware("since", body.since)
+    since = given_moment("since", body.since)
     if config.budget is None:
         raise ConflictError(f"{config.name} has no detector that could learn: its `alerts.budget` is none")
     known = work.detections.detector(config.name)
@@ -202,18 +202,13 @@ def _ignored(work: Work, row: FeedbackRow) -> FeedbackRow:
 
 def _over(work: Work, row: FeedbackRow) -> FeedbackRow:
     assert row.since is not None  # it is needed
-    since, until = _aware("since", row.since), row.until
+    since, until = given_moment("since", row.since), row.until
     if until is None:
         stored = work.models.get(row.model)
         until = None if stored is None else stored.watermark
     if until is None:
         raise UsageError(f"nothing has come of {row.model} yet; say `until` when it was")
-    if _aware("until", until) <= since:
+    until = given_moment("until", until)
+    if until <= since:
         raise UsageError(f"until {moment(until)} is not after since {moment(since)}")
     return replace(row, since=since, until=until)
-
-
-def _aware(name: str, at: datetime) -> datetime:
-    if at.tzinfo is None:
-        raise UsageError(f"{name} came without a time zone; add one, such as 'Z' for UTC")
-    return at

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import click
 
 from driftline.cli.configured import configured
-from driftline.errors import UnknownNameError, UsageError
+from driftline.errors import UnknownNameError
 from driftline.text import visible
 
 if TYPE_CHECKING:
@@ -34,25 +32,17 @@ def command(model: str, since: str, reason: str, by: str, *, as_json: bool, conf
 
     from driftline import clock
     from driftline.alerts.feedback import AcceptBody, accept
-    from driftline.text.moments import day_or_moment
+    from driftline.text.moments import day_or_moment, read_moment
     from driftline.views.reader import open_state
 
     read = config()
     if model not in read.models:
         raise UnknownNameError("model", model, read.models)
     one = read.models[model]
-    body = AcceptBody(_moment(since, one.window.timezone), reason, by)
+    body = AcceptBody(read_moment("--since", since, one.window.timezone), reason, by)
     found = accept(open_state(read), one, body, clock.now())
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
         begin = day_or_moment(found.since, one.window.timezone)
         click.echo(visible(f"{found.windows} windows since {begin} are the new normal of {model}, says {found.by}."))
-
-
-def _moment(text: str, timezone: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--since {text!r} came; allowed is a day or a time, such as 2026-03-01T12:00Z") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=ZoneInfo(timezone))

@@ -60,8 +60,9 @@ def command(
     import msgspec
 
     from driftline.cli.check import progress
+    from driftline.text.moments import read_moment
 
-    moment = None if changed is None else _moment(changed)
+    moment = None if changed is None else read_moment("--changed", changed)
     with progress("judging") as told:
         found = _backtest(history, config_path, model, moment, told)
         if against is not None:
@@ -97,17 +98,6 @@ def _backtest(
             raise UsageError(f"{history} has no windows yet; a backtest needs some that `driftline serve` has judged")
         return backtest_windows(subject_of(known), rows, stored.watermark, changed=changed, progress=told)
     return backtest_rows(subject_of(chosen(config.models, model, path)), history, changed=changed, progress=told)
-
-
-def _moment(text: str) -> datetime:
-    """A moment as people write it: a day, or a time; UTC where no zone is said."""
-    from datetime import UTC, datetime
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--changed {text!r} came; allowed is a day or a time, such as 2026-03-01T12:00Z") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _write(found: Backtest, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +67,7 @@ def command(
     from driftline.reports.contest_text import print_contest
     from driftline.retrain.gate import hold
     from driftline.rules.contestants import Settings
+    from driftline.text.moments import read_moment
 
     task = options["task"]
     if task is not None and task not in list(Task):
@@ -92,7 +92,7 @@ def command(
         Settings(**{name: options[name] for name in names}),
         task=None if task is None else Task(task),
         positive=options["positive"],
-        trained_until=None if trained_until is None else _moment(trained_until),
+        trained_until=None if trained_until is None else read_moment("--trained-until", trained_until),
         keep=None if evidence is None else lambda found: _write("--evidence", evidence, msgspec.json.encode(found)),
     )
     if html is not None:
@@ -109,11 +109,3 @@ def _write(option: str, path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be written: {error.strerror}") from error
-
-
-def _moment(text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(f"--trained-until came as {text!r}; write a date such as 2026-01-31") from error

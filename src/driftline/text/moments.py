@@ -10,8 +10,12 @@ are in the model's zone.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
+
+from driftline.errors import UsageError
+
+_FIRST_YEAR, _LAST_YEAR = 1900, 9998
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -28,6 +32,43 @@ def moment(time: datetime, zone: Zone = "UTC") -> str:
     """
     local = _local(time, zone)
     return f"{local:%Y-%m-%d %H:%M} {_zone_name(local)}"
+
+
+def given_moment(name: str, time: datetime) -> datetime:
+    """Check a moment that somebody gave, and return it in UTC; ``name`` is for messages.
+
+    Raises `UsageError` for one without a time zone, and for one outside of the years 1900 to 9998: beyond them no
+    database, and no other time zone, has a moment for it.
+
+    >>> given_moment("since", datetime.fromisoformat("2026-01-31T23:00+01:00")).isoformat()
+    '2026-01-31T22:00:00+00:00'
+    """
+    if time.tzinfo is None:
+        raise UsageError(f"{name} came without a time zone; add one, such as 'Z' for UTC")
+    try:
+        found = time.astimezone(UTC)
+    except OverflowError:
+        found = time.replace(year=1, tzinfo=UTC)
+    if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
+        came = f"{name} came as {time.isoformat()}"
+        raise UsageError(f"{came}; allowed are the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    return found
+
+
+def read_moment(name: str, text: str, zone: Zone = "UTC") -> datetime:
+    """Read a moment as people write it, in UTC: a day, or a time; in a zone where it names none itself.
+
+    Raises `UsageError` for anything else, and as `given_moment`.
+
+    >>> read_moment("--since", "2026-02-01", "Europe/Berlin").isoformat()
+    '2026-01-31T23:00:00+00:00'
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        reason = f"{name} {text!r} came; allowed is a day or a time, such as 2026-03-01T12:00Z"
+        raise UsageError(reason) from None
+    return given_moment(name, found if found.tzinfo is not None else found.replace(tzinfo=_zone(zone)))
 
 
 def day(time: datetime, zone: Zone = "UTC") -> str:
@@ -142,7 +183,11 @@ def _joined(first: datetime, one: str, last: datetime, other: str) -> str:
 
 
 def _local(time: datetime, zone: Zone) -> datetime:
-    return time.astimezone(ZoneInfo(zone) if isinstance(zone, str) else zone)
+    return time.astimezone(_zone(zone))
+
+
+def _zone(zone: Zone) -> tzinfo:
+    return ZoneInfo(zone) if isinstance(zone, str) else zone
 
 
 def _is_midnight(local: datetime) -> bool:

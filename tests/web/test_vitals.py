@@ -69,6 +69,7 @@ def test_a_locked_database_is_said_at_once_and_no_longer_than_it_lasts(tmp_path:
             ]
             for sender in senders:  # more than there are threads for requests
                 sender.start()
+            until(lambda: client.get("/ready", timeout=5).status_code == 503, "the lock, once it is looked for again")
             for _ in range(5):
                 assert client.get("/health", timeout=5).json() == {"status": "ok"}
                 answer = client.get("/ready", timeout=5)

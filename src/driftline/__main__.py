@@ -1,6 +1,6 @@
 """``python -m driftline``."""
 
-from driftline.cli.main import main
+from driftline.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from driftline.cli.main import COMMANDS, rare_collections
-from driftline.environment import environment, quiet_blas
+from driftline.cli.main import COMMANDS, main, rare_collections
+from driftline.environment import environment, quiet_blas, read_little_ahead
 
 SLOW = {"alembic", "deltalake", "fastapi", "httpx", "msgspec", "numpy", "polars", "pydantic", "rich", "sqlalchemy"}
 
@@ -41,13 +43,54 @@ def test_what_a_command_made_is_not_searched_for_garbage_when_it_ends() -> None:
         gc.callbacks.pop()
 
 
-def test_threads_of_blas_sleep_unless_the_environment_says_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("set_up", "variable", "usual"),
+    [(quiet_blas, "OPENBLAS_THREAD_TIMEOUT", "4"), (read_little_ahead, "POLARS_ROW_GROUP_PREFETCH_SIZE", "1")],
+)
+def test_what_a_library_is_told_is_what_the_environment_says_where_it_does(
+    monkeypatch: pytest.MonkeyPatch, set_up: Callable[[], None], variable: str, usual: str
 ) -> None:
-    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "20")  # so that it is as it was afterwards
-    monkeypatch.delenv("OPENBLAS_THREAD_TIMEOUT")
-    quiet_blas()
-    assert environment()["OPENBLAS_THREAD_TIMEOUT"] == "4"
-    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "20")
-    quiet_blas()
-    assert environment()["OPENBLAS_THREAD_TIMEOUT"] == "20"
+    monkeypatch.setenv(variable, "20")  # so that it is as it was afterwards
+    monkeypatch.delenv(variable)
+    set_up()
+    assert environment()[variable] == usual
+    monkeypatch.setenv(variable, "20")
+    set_up()
+    assert environment()[variable] == "20"
+
+
+ENDS = """
+import atexit, sys, tempfile, threading, time
+from driftline.cli import main as commands
+
+class Never:
+    def __del__(self):
+        print("taken down")
+
+left, folders = Never(), []
+threading.Thread(target=lambda: (time.sleep(0.1), print("a thread", end=" "))).start()
+
+def command(arguments, **options):
+    folders.append(tempfile.TemporaryDirectory())
+    atexit.register(lambda: print("tidied up", folders[0].name, end=""))
+    return 1
+
+commands.root.main = command
+commands.run()
+"""
+
+
+def test_the_process_ends_with_its_exit_code_when_all_have_tidied_up_and_takes_nothing_down() -> None:
+    came = subprocess.run([sys.executable, "-c", ENDS], check=False, capture_output=True, text=True)
+    said, _, folder = came.stdout.rpartition(" ")
+    assert (came.returncode, said, came.stderr) == (1, "a thread tidied up", "")
+    assert not Path(folder).exists()
+
+
+def test_rows_of_an_object_store_are_read_as_far_ahead_as_polars_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")
+    monkeypatch.delenv("POLARS_ROW_GROUP_PREFETCH_SIZE")
+    for side, ahead in (("s3://bucket/a.xlsx", None), ("nowhere.xlsx", "1")):
+        with pytest.raises(SystemExit):
+            main(["check", side, "nowhere.parquet"])
+        assert environment().get("POLARS_ROW_GROUP_PREFETCH_SIZE") == ahead

@@ -16,7 +16,7 @@ from driftline.checks.inputs import rows_of
 from driftline.profiles import Columns
 from driftline.sources.rows import Rows, ScannedRows, readable
 
-_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 4_000_000, 2, 48
+_GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 3_000_000, 2, 48
 _FIRST_CELLS = 2 * _GROUP_CELLS
 """As much is read ahead before the pass begins, while little else is in memory; from then on one group."""
 

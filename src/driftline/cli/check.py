@@ -13,7 +13,7 @@ import click
 
 from driftline.cli.main import ALERTS, OK, rare_collections
 from driftline.cli.streams import print_json
-from driftline.environment import quiet_blas
+from driftline.environment import quiet_blas, read_little_ahead
 from driftline.errors import ConfigError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mistakes are answered at once
@@ -105,6 +105,8 @@ def command(
     alerts, 2 when the input cannot be used.
     """
     quiet_blas()
+    if "://" not in reference + current:
+        read_little_ahead()
     from driftline.checks.api import check
 
     kinds = _kinds(fail_on)

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import gc
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -66,13 +67,34 @@ def root() -> None:
     """Driftline watches machine-learning models in production."""
 
 
+def run() -> None:
+    """Be the process of the command line: `main`, and at its end nothing is taken down that the system takes down.
+
+    Freeing each object one by one takes a twentieth of a check of a million rows.
+    """
+    ended: list[int] = []
+    atexit.register(_end, ended)  # the first that is registered is called last: everybody else has tidied up
+    try:
+        main()
+    except SystemExit as end:
+        ended.append(end.code if isinstance(end.code, int) else OK)
+        raise
+
+
+def _end(ended: Sequence[int]) -> None:
+    if not ended:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or whoever read has gone
+            stream.flush()
+    os._exit(ended[0])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit with 0 fine, 1 alerts found, 2 bad usage or bad input (one line on stderr), 70 for a
     fault of our own. Who reads what is printed, and how far, does not matter; that it cannot be written (a full disk)
     does.
     """
-    atexit.unregister(gc.freeze)
-    atexit.register(gc.freeze)  # or the interpreter's last collections walk over all that was imported
     with patient_streams() as out:
         code = _run(arguments)
         if out is not None and code != BROKEN:

@@ -8,6 +8,8 @@
     │   ├── ConflictError               a key or id that came before with another meaning
     │   ├── InUseError                  a folder that another driftline works in
     │   ├── UnsignedError               a message that does not come from who it has to come from
+    │   ├── UnauthorizedError           somebody who has not signed in, or no longer may
+    │   ├── ForbiddenError              somebody who has, and may not do this
     │   └── ConfigError                 a mistake in driftline.yaml: file, line, key
     ├── DataError (ValueError)          a file, frame or batch that cannot be read as what it should be
     │   ├── EventError                  one or more refused rows, each with index, field and reason
@@ -66,6 +68,14 @@ class ConflictError(UsageError):
 
 class UnsignedError(UsageError):
     """A message that is not signed by who it has to come from."""
+
+
+class UnauthorizedError(UsageError):
+    """Somebody who has not signed in, or whose token is unknown, expired or revoked."""
+
+
+class ForbiddenError(UsageError):
+    """Somebody who has signed in, and whose role or models do not allow what they asked for."""
 
 
 class InUseError(UsageError):

@@ -143,7 +143,7 @@ def test_a_silenced_alert_is_silent_there_too_and_neither_ends_nor_fires_by_it(
     time.sleep(4)  # longer than it lives there without hearing of it, and than a silence that is not prolonged
     assert states(alertmanager) == ["suppressed"]
     assert pager.heard == [("firing", "accuracy-low", "firing")]
-    end_silence(service.state, silence, datetime.now(UTC))
+    end_silence(service.state, silence, datetime.now(UTC), by="anna")
     until(lambda: states(alertmanager) == ["active"], "it is silent no longer")
     be_silent(service)
     until(lambda: states(alertmanager) == ["suppressed"], "it is silenced there again")
@@ -164,6 +164,6 @@ def test_what_fires_and_ends_in_a_silence_is_seen_there_and_heard_by_nobody(
     assert pager.heard == []
     bad_day(service, 4)
     until(lambda: states(alertmanager) == ["suppressed"], "the next one is there")
-    end_silence(service.state, silence, datetime.now(UTC))
+    end_silence(service.state, silence, datetime.now(UTC), by="anna")
     until(lambda: pager.heard, "the pager is told once the silence is over")
     assert pager.heard == [("firing", "accuracy-low", "firing")]

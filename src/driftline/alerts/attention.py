@@ -20,6 +20,9 @@ from driftline.store.outbox import Outbox, SilenceRow
 from driftline.store.state import State
 from driftline.text.moments import given_moment
 
+SOMEBODY = "api"
+"""Who says what nobody has signed in for, and who gives no name."""
+
 Words = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
@@ -50,6 +53,7 @@ def acknowledge(state: State, alert: str, body: AcknowledgeBody, now: datetime) 
         row = replace(row, acknowledged_by=body.by, acknowledged_at=now, acknowledged_reason=body.reason)
         work.alerts.put(row)
         work.alerts.add_transition(TransitionRow(alert, now, "acknowledged", f"by {body.by}: {body.reason}"))
+        work.audit.add(now, body.by, "acknowledge", model=row.model, subject=alert, reason=body.reason)
     return row
 
 
@@ -81,10 +85,11 @@ def add_silence(state: State, body: SilenceBody, now: datetime) -> SilenceRow:
     row = SilenceRow(secrets.token_hex(8), body.match, starts, ends, body.by, body.reason, now)
     with state.work() as work:
         Outbox(work.connection).put_silence(row)
+        work.audit.add(now, body.by, "silence", subject=row.id, reason=body.reason)
     return row
 
 
-def end_silence(state: State, id: str, now: datetime) -> SilenceRow:
+def end_silence(state: State, id: str, now: datetime, *, by: str) -> SilenceRow:
     """End a silence now; one that is over stays as it is."""
     with state.work() as work:
         outbox = Outbox(work.connection)
@@ -95,4 +100,5 @@ def end_silence(state: State, id: str, now: datetime) -> SilenceRow:
         if row.ends_at > now:
             row = replace(row, ends_at=now)
             outbox.put_silence(row)
+            work.audit.add(now, by, "end silence", subject=id)
     return row

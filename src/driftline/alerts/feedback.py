@@ -14,7 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from driftline.alerts.attention import Words
+from driftline.alerts.attention import SOMEBODY, Words
 from driftline.detection import LEAST_WINDOWS, Use
 from driftline.errors import ConflictError, UnknownNameError, UsageError
 from driftline.events import Schema, Window
@@ -28,7 +28,6 @@ from driftline.store.feedback import FeedbackRow
 from driftline.store.state import State, Work
 from driftline.text.moments import given_moment, moment
 
-_SOMEBODY = "api"
 _MOST_WINDOWS = 100_000
 _INSTANT = timedelta(microseconds=1)
 _Reason = Annotated[str, Meta(max_length=1000)]
@@ -39,7 +38,7 @@ class AcceptBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     since: datetime
     reason: _Reason = ""
-    by: Words = _SOMEBODY
+    by: Words = SOMEBODY
 
 
 class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -54,7 +53,7 @@ class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     column: Words | None = None
     alert: Words | None = None
     reason: _Reason = ""
-    by: Words = _SOMEBODY
+    by: Words = SOMEBODY
 
 
 class AcceptedView(msgspec.Struct, frozen=True):
@@ -86,7 +85,7 @@ def accept(state: State, config: ModelConfig, body: AcceptBody, now: datetime) -
     """
     with state.work() as work:
         row, windows = _accepted(work, config, body, now)
-        work.feedback.add(row)
+        _store(work, row)
     return AcceptedView(row.id, row.model, body.since, len(windows), row.by, row.at)
 
 
@@ -99,8 +98,13 @@ def say(state: State, config: ModelConfig, body: FeedbackBody, now: datetime) ->
     _require_parts(body)
     with state.work() as work:
         row = _row(work, config, body, now)
-        work.feedback.add(row)
+        _store(work, row)
     return row
+
+
+def _store(work: Work, row: FeedbackRow) -> None:
+    work.feedback.add(row)
+    work.audit.add(row.at, row.by, row.kind, model=row.model, subject=row.alert or row.column, reason=row.reason)
 
 
 def _require_parts(body: FeedbackBody) -> None:

@@ -24,6 +24,8 @@ COMMANDS = {
     "gate": "Judge a challenger against the champion on labelled rows: promote or hold.",
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
+    "token": "Create, list and revoke the tokens by which people and programs sign in.",
+    "audit": "List who changed what, when and why.",
     "models": "List the models of a service: what came, until when, what is firing.",
     "alerts": "List the alerts that are firing.",
     "explain": "Say where an alert's threshold came from, and judge its window again.",

@@ -79,11 +79,12 @@ def list_them(state: Callable[[], State]) -> None:
 
 @command.command("end")
 @click.argument("silence")
+@click.option("--by", default=getpass.getuser, show_default="your user name")
 @click.pass_obj
-def end(state: Callable[[], State], silence: str) -> None:
+def end(state: Callable[[], State], silence: str, by: str) -> None:
     """End SILENCE (its id) now."""
     from driftline import clock
     from driftline.alerts.attention import end_silence
 
-    end_silence(state(), silence, clock.now())
+    end_silence(state(), silence, clock.now(), by=by)
     click.echo(f"{visible(silence)} is over.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as kinds
 
+from driftline.access.options import Auth, AuthSection, Proxy, TlsFiles, TlsSection
 from driftline.alerts.options import NotifyConfig
 from driftline.config.checking import Checker
 from driftline.config.models import model_of
@@ -27,6 +30,7 @@ from driftline.net.limits import Limits, LimitsSection
 from driftline.retrain.options import RetrainConfig
 
 FILE_LIMIT_BYTES = 2**20
+_HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Config:
     registry: str | None = None
     hosts: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    auth: Auth = field(default_factory=Auth)
+    tls: TlsFiles | None = None
     retrain: Mapping[str, RetrainConfig] = field(default_factory=dict)
 
     def at(self, folder: Path) -> Config:
@@ -104,6 +110,8 @@ def _build(check: Checker, section: FileSection) -> Config:
         registry=None if section.registry is None else check.address(("registry",), section.registry),
         hosts=tuple(_host(check, ("hosts", str(index)), one) for index, one in enumerate(section.hosts)),
         limits=_limits(check, ("limits",), section.limits),
+        auth=_auth(check, ("auth",), section.auth),
+        tls=None if section.tls is None else _tls(check, ("tls",), section.tls),
         retrain={
             name: retraining_of(check, ("models", name, "retrain"), one, one.retrain)
             for name, one in section.models.items()
@@ -127,6 +135,33 @@ def _limits(check: Checker, key: Key, section: LimitsSection) -> Limits:
         body_time=check.time_limit((*key, "body_time"), section.body_time),
         connections=section.connections,
     )
+
+
+def _auth(check: Checker, key: Key, section: AuthSection) -> Auth:
+    if (proxy := section.proxy) is None:
+        return Auth(section.required)
+    header = proxy.header.lower()
+    if _HEADER.fullmatch(header) is None or header in ("authorization", "cookie", "host"):
+        reason = f"came {shown(proxy.header)}; allowed is a header of the proxy's own, such as X-Forwarded-User"
+        raise check.error((*key, "proxy", "header"), reason)
+    addresses = set()
+    for index, text in enumerate(proxy.addresses):
+        try:
+            addresses.add(ipaddress.ip_address(text))
+        except ValueError:
+            reason = f"came {shown(text)}; allowed is the address from which the proxy asks, such as 127.0.0.1"
+            raise check.error((*key, "proxy", "from", str(index)), reason) from None
+    return Auth(section.required, Proxy(header, frozenset(addresses), proxy.role))
+
+
+def _tls(check: Checker, key: Key, section: TlsSection) -> TlsFiles:
+    files = []
+    for name, text in (("certificate", section.certificate), ("key", section.key)):
+        file = check.folder / check.local((*key, name), text)
+        if not file.is_file():
+            raise check.error((*key, name), f"there is no file {shown(str(file))}")
+        files.append(file)
+    return TlsFiles(*files)
 
 
 def _prometheus(check: Checker, section: PrometheusSection) -> PrometheusSection:

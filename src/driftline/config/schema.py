@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from driftline.access.options import AuthSection, TlsSection
 from driftline.alerts.channels import KINDS
 from driftline.alerts.options import NotifySection
 from driftline.events import Task
@@ -53,6 +54,8 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     notify: list[Annotated[NotifySection, Meta(extra_json_schema=_ONE_RECEIVER)]] = []
     prometheus: PrometheusSection = PrometheusSection()
     limits: LimitsSection = LimitsSection()
+    auth: AuthSection = AuthSection()
+    tls: TlsSection | None = None
     url: Text | None = None
     hosts: list[Text] = []
     registry: Text | None = None

@@ -58,10 +58,11 @@ class Hosts:
         self._any_address = any_address
 
     @classmethod
-    def of(cls, names: Iterable[str], url: str) -> Hosts:
+    def of(cls, names: Iterable[str], url: str, *, any_address: bool = False) -> Hosts:
         """Of the configured names and the host of the configured address."""
         host = urlsplit(url).hostname if "://" in url else None
-        return cls([*names, *([f"[{host}]" if ":" in host else host] if host else [])])
+        known = [f"[{host}]" if ":" in host else host] if host else []
+        return cls([*names, *known], any_address=any_address)
 
     def refuse(self, method: str, hosts: list[str], origins: list[str]) -> Refusal | None:
         """Judge the values of all ``Host`` and ``Origin`` headers of a request."""

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from driftline.errors import ConflictError, UnknownNameError
+from driftline.store.audit import Audit
 from driftline.store.tables import RETRAINING, RETRAINING_STEPS
 
 NO_CONTEST = NO_ROWS = b"null"
@@ -123,6 +124,10 @@ class Retraining:
 
     def _add_step(self, id: str, step: StepRow) -> None:
         self._connection.execute(RETRAINING_STEPS.insert().values(request=id, **_values(step)))
+        model = self._connection.execute(sa.select(RETRAINING.c.model).where(RETRAINING.c.id == id)).scalar_one()
+        Audit(self._connection).add(
+            step.at, step.by, f"retraining {step.stage}", model=model, subject=id, reason=step.note
+        )
 
 
 def _row(found: sa.Row[Any]) -> RetrainingRow:

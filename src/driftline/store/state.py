@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from driftline.store.alerts import Alerts
+from driftline.store.audit import Audit
 from driftline.store.counters import Counters
 from driftline.store.detections import Detections
 from driftline.store.feedback import Feedback
@@ -18,6 +19,7 @@ from driftline.store.judgements import Judgements
 from driftline.store.models import Models
 from driftline.store.predictions import Predictions, WaitingLabels
 from driftline.store.summaries import Summaries
+from driftline.store.tokens import Tokens
 from driftline.store.windows import Windows
 
 
@@ -55,3 +57,5 @@ class Work:
         self.alerts = Alerts(connection)
         self.detections = Detections(connection)
         self.feedback = Feedback(connection)
+        self.tokens = Tokens(connection)
+        self.audit = Audit(connection)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from driftline.events import Slice, slice_of
@@ -43,6 +44,21 @@ class SliceText(sa.types.TypeDecorator[Slice]):
     def process_result_value(self, value: str | None, dialect: Any) -> Slice | None:
         """From the database."""
         return None if value is None else slice_of(value)
+
+
+class NamesText(sa.types.TypeDecorator[tuple[str, ...]]):
+    """Names, as the text of a JSON array."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[str, ...] | None, dialect: Any) -> str | None:
+        """To the database."""
+        return None if value is None else msgspec.json.encode(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Any) -> tuple[str, ...] | None:
+        """From the database."""
+        return None if value is None else msgspec.json.decode(value, type=tuple[str, ...])
 
 
 METADATA = sa.MetaData()
@@ -315,6 +331,30 @@ SILENCES = sa.Table(
     sa.Column("by", sa.String, nullable=False),
     sa.Column("reason", sa.String, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+)
+
+TOKENS = sa.Table(
+    "tokens",
+    METADATA,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("digest", sa.String, nullable=False, unique=True),  # SHA-256 of the token, which is stored nowhere
+    sa.Column("role", sa.String, nullable=False),  # read, write, admin
+    sa.Column("models", NamesText, nullable=False),  # empty for all models
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment),
+    sa.Column("revoked_at", Moment),
+)
+
+AUDIT = sa.Table(
+    "audit",
+    METADATA,
+    sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),  # empty where it is about none, as subject
+    sa.Column("subject", sa.String, nullable=False),  # the id or name of what was changed
+    sa.Column("reason", sa.String, nullable=False),
 )
 
 RETRAINING = sa.Table(

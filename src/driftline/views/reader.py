@@ -25,6 +25,7 @@ from driftline.rules.backtest import BUDGET
 from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
 from driftline.store.alerts import AlertRow
+from driftline.store.audit import AuditRow
 from driftline.store.counters import ALARMS
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
@@ -238,6 +239,11 @@ class Views:
         if known is not None and value not in known:
             raise UnknownNameError(f"value of {name}", value, known)
         return Slice(segment=Segment(name, value))
+
+    def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
+        """Return who changed what, when and why, the newest first; ``before`` the change of an id."""
+        with self._state.read() as read:
+            return read.audit.newest(limit, before=before, model=model)
 
     def requests(self, model: str) -> list[RequestView]:
         """Return the newest requests for challengers of a model."""

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import sqlalchemy as sa
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry
@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftline import clock
-from driftline.alerts.attention import AcknowledgeBody, SilenceBody, acknowledge, add_silence, end_silence
+from driftline.alerts.attention import SOMEBODY, AcknowledgeBody, SilenceBody, acknowledge, add_silence, end_silence
 from driftline.alerts.message import AlertView
 from driftline.errors import (
     ConflictError,
@@ -29,26 +29,28 @@ from driftline.errors import (
     DataError,
     DriftlineError,
     EventError,
+    ForbiddenError,
     StorageError,
+    UnauthorizedError,
     UnknownNameError,
     UnsignedError,
     UsageError,
     panics_as_errors,
 )
 from driftline.exporters.prometheus import ServiceCollector
-from driftline.net.bodies import read_body
 from driftline.net.limits import QueueFullError, TooLargeError
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
 from driftline.store.outbox import Outbox
 from driftline.text import visible
 from driftline.views.metrics import MetricsReader
-from driftline.web.decode import Bodies, json_answer, json_of, json_schema_of
+from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
+from driftline.web.decode import Bodies, json_answer, json_schema_of
 from driftline.web.events import event_routes
 from driftline.web.feedback import feedback_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
-from driftline.web.ui.pages import pages
+from driftline.web.ui.pages import pages, sign_in_page
 from driftline.web.vitals import Vitals
 
 _ROWS_SHOWN = 100
@@ -74,15 +76,20 @@ _ERROR = {
 }
 
 
-def create_app(service: Service) -> FastAPI:
-    """Build the application around a service; the caller starts and stops the service."""
+def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
+    """Build the application around a service; the caller starts and stops the service.
+
+    ``gate`` is who knows the callers; without one they are asked as the configuration says.
+    """
+    gate = gate or Gate(service.state, service.config.auth, required=service.config.auth.required)
     app = FastAPI(
         title="Driftline",
         version=importlib.metadata.version("driftline"),
         description="Monitoring of machine-learning models: events in, labels late, alerts out.",
         docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
+        dependencies=[Depends(asked_at(gate))],
         responses={"default": {"description": "What came, what is allowed and what to do.", "content": _ERROR}},
     )
     app.state.bodies = Bodies(service.config.limits.body_bytes)
@@ -93,6 +100,8 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(retraining_routes(service))
     app.include_router(_operations(service))
     app.include_router(pages(service.views))
+    app.include_router(sign_in_routes(gate, sign_in_page))
+    app.add_api_route("/api/openapi.json", lambda: json_answer(app.openapi()), name="openapi", include_in_schema=False)
     app.add_middleware(_PanicsAsErrors)
     for kind in (*_STATUS, DriftlineError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
@@ -176,7 +185,7 @@ def _attention(service: Service) -> APIRouter:
         openapi_extra=json_schema_of(AcknowledgeBody),
     )
     async def acknowledge_alert(alert: str, request: Request) -> Response:
-        body = read_body(await json_of(request), AcknowledgeBody)
+        body = await said(request, AcknowledgeBody)
         await run_in_threadpool(acknowledge, service.state, alert, body, clock.now())
         return json_answer(await run_in_threadpool(service.views.alert, alert))
 
@@ -192,14 +201,14 @@ def _attention(service: Service) -> APIRouter:
         openapi_extra=json_schema_of(SilenceBody),
     )
     async def post_silence(request: Request) -> Response:
-        body = read_body(await json_of(request), SilenceBody)
+        body = await said(request, SilenceBody)
         row = await run_in_threadpool(add_silence, service.state, body, clock.now())
         service.wake()
         return json_answer(row, 201)
 
     @router.delete("/silences/{silence}", summary="End a silence now.")
-    def delete_silence(silence: str) -> Response:
-        row = end_silence(service.state, silence, clock.now())
+    def delete_silence(silence: str, request: Request) -> Response:
+        row = end_silence(service.state, silence, clock.now(), by=name_of(request, SOMEBODY))
         service.wake()
         return json_answer(row)
 
@@ -220,11 +229,17 @@ def _operations(service: Service) -> APIRouter:
         )
     )
 
-    @router.get("/health", summary="Whether the process answers.")
+    @router.get("/api/v1/audit", summary="Who changed what, when and why; the newest first.")
+    def audit(
+        model: str | None = None, limit: int = Query(100, ge=1, le=_PAGE_LIMIT), before: int | None = None
+    ) -> Response:
+        return json_answer({"changes": service.views.changes(limit=limit, before=before, model=model)})
+
+    @router.get("/health", name="health", summary="Whether the process answers.")
     async def health() -> Response:  # not in a thread: all of them may wait for the database
         return json_answer({"status": "ok"})
 
-    @router.get("/ready", summary="Whether events are being processed.")
+    @router.get("/ready", name="ready", summary="Whether events are being processed.")
     async def ready() -> Response:
         seen = await vitals.seen()
         problems = {**service.problems, **seen.problems}
@@ -265,7 +280,9 @@ _STATUS: dict[type[Exception], int] = {
     EventError: 422,
     ClientDisconnect: 400,
     ConflictError: 409,
+    UnauthorizedError: 401,
     UnsignedError: 403,
+    ForbiddenError: 403,
     TooLargeError: 413,
     UnsupportedTypeError: 415,
     UnknownNameError: 404,
@@ -298,6 +315,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, EventError):
         body["rows"] = error.rows[:_ROWS_SHOWN]
         body["refused"] = len(error.rows)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         headers["Retry-After"] = "1"
     return Response(msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers)

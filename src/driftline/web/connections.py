@@ -16,6 +16,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from driftline.access.options import TlsFiles
 from driftline.net.limits import Limits
 from driftline.text.durations import length
 
@@ -147,7 +148,7 @@ _PHRASES = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailabl
 class BoundedServer(uvicorn.Server):
     """uvicorn's server, which ends overdue connections, and leaves signals to its owner."""
 
-    def __init__(self, app: Any, limits: Limits) -> None:
+    def __init__(self, app: Any, limits: Limits, tls: TlsFiles | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -159,6 +160,9 @@ class BoundedServer(uvicorn.Server):
                 backlog=_BACKLOG,
                 timeout_graceful_shutdown=GRACE_SECONDS,
                 server_header=False,
+                proxy_headers=False,  # who asks is who has connected: `auth.proxy` counts from its address only
+                ssl_certfile=None if tls is None else tls.certificate,
+                ssl_keyfile=None if tls is None else str(tls.key),
             )
         )
 

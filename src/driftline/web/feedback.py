@@ -11,8 +11,8 @@ from starlette.concurrency import run_in_threadpool
 
 from driftline import clock
 from driftline.alerts.feedback import AcceptBody, FeedbackBody, accept, say
-from driftline.net.bodies import read_body
-from driftline.web.decode import json_answer, json_of, json_schema_of
+from driftline.web.access import said
+from driftline.web.decode import json_answer, json_schema_of
 
 if TYPE_CHECKING:
     from driftline.service.runtime import Service
@@ -26,7 +26,7 @@ def feedback_routes(service: Service) -> APIRouter:
 
     async def posted(model: str, request: Request, kind: type[_Body], act: Callable[..., object]) -> Response:
         config = service.views.model_config(model)
-        body = read_body(await json_of(request), kind)
+        body = await said(request, kind)
         found = await run_in_threadpool(act, service.state, config, body, clock.now())
         service.wake()
         return json_answer(found, 201)

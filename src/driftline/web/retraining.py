@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from driftline import clock
+from driftline.alerts.attention import SOMEBODY
 from driftline.errors import UnknownNameError
-from driftline.net.bodies import read_body
 from driftline.reports.contest_html import contest_html
 from driftline.reports.model_card import html
 from driftline.retrain.cards import model_card
@@ -27,6 +27,7 @@ from driftline.retrain.requests import (
 )
 from driftline.retrain.runners.runner import Report
 from driftline.retrain.views import champion_view, decode_contest, request_view, requests_view
+from driftline.web.access import name_of, said
 from driftline.web.decode import json_answer, json_of, json_schema_of
 
 if TYPE_CHECKING:
@@ -39,16 +40,16 @@ def retraining_routes(service: Service) -> APIRouter:
     """Return the routes on a service."""
     router = APIRouter(prefix="/api/v1", tags=["retraining"])
     _add_answers(router, service)
-    body = json_schema_of(AskBody)
+    asked = json_schema_of(AskBody)
 
-    @router.post("/models/{model}/retrain", status_code=202, summary="Request a challenger.", openapi_extra=body)
+    @router.post("/models/{model}/retrain", status_code=202, summary="Request a challenger.", openapi_extra=asked)
     async def retrain(model: str, request: Request) -> Response:
         service.views.model_config(model)
         # Without a body it is "somebody asks": but no page of another site may do so, and those name their origin.
         nothing = request.headers.get("content-length", "0") == "0" and "origin" not in request.headers
-        said = AskBody("api", "asked over HTTP") if nothing else read_body(await json_of(request), AskBody)
+        body = AskBody(name_of(request, SOMEBODY), "asked over HTTP") if nothing else await said(request, AskBody)
         row = await run_in_threadpool(
-            ask_by_person, service.state, service.models[model], service.config.retrain.get(model), said, clock.now()
+            ask_by_person, service.state, service.models[model], service.config.retrain.get(model), body, clock.now()
         )
         return json_answer(await run_in_threadpool(request_view, service.state, row.id), 202)
 
@@ -60,18 +61,18 @@ def retraining_routes(service: Service) -> APIRouter:
     )
     async def shadow_contest(model: str, request: Request) -> Response:
         service.views.model_config(model)
-        said = read_body(await json_of(request), ShadowBody)
+        body = await said(request, ShadowBody)
         row = await run_in_threadpool(
-            ask_for_shadow, service.state, service.models[model], service.config.retrain.get(model), said, clock.now()
+            ask_for_shadow, service.state, service.models[model], service.config.retrain.get(model), body, clock.now()
         )
         return json_answer(await run_in_threadpool(request_view, service.state, row.id), 202)
 
     def decide(stage: Stage, summary: str, name: str) -> None:
-        @router.post(f"/retraining/{{id}}/{name}", summary=summary, name=name, openapi_extra=body)
+        @router.post(f"/retraining/{{id}}/{name}", summary=summary, name=name, openapi_extra=asked)
         async def post(id: str, request: Request) -> Response:
-            said = read_body(await json_of(request), AskBody)
+            body = await said(request, AskBody)
             await run_in_threadpool(
-                decide_by_person, service.config.retrain, service.state, id, stage, said, clock.now()
+                decide_by_person, service.config.retrain, service.state, id, stage, body, clock.now()
             )
             return json_answer(await run_in_threadpool(request_view, service.state, id))
 
@@ -81,11 +82,11 @@ def retraining_routes(service: Service) -> APIRouter:
     @router.post(
         "/retraining/{id}/cancel",
         summary="Cancel a request before its contest: it counts as failed, and its run here is ended.",
-        openapi_extra=body,
+        openapi_extra=asked,
     )
     async def cancel(id: str, request: Request) -> Response:
-        said = read_body(await json_of(request), AskBody)
-        await run_in_threadpool(cancel_by_person, service.state, service.loop.folder, id, said, clock.now())
+        body = await said(request, AskBody)
+        await run_in_threadpool(cancel_by_person, service.state, service.loop.folder, id, body, clock.now())
         return json_answer(await run_in_threadpool(request_view, service.state, id))
 
     @router.post(
@@ -102,12 +103,12 @@ def retraining_routes(service: Service) -> APIRouter:
     @router.post(
         "/models/{model}/rollback",
         summary="Roll back to the previous champion while the current one is on probation.",
-        openapi_extra=body,
+        openapi_extra=asked,
     )
     async def rollback(model: str, request: Request) -> Response:
         service.views.model_config(model)
-        said = read_body(await json_of(request), AskBody)
-        row = await run_in_threadpool(service.loop.roll_back, model, said.by, said.reason, clock.now())
+        body = await said(request, AskBody)
+        row = await run_in_threadpool(service.loop.roll_back, model, body.by, body.reason, clock.now())
         return json_answer(await run_in_threadpool(request_view, service.state, row.id))
 
     return router

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 import socket
@@ -9,36 +10,33 @@ import threading
 from collections.abc import Callable
 
 from driftline import clock
+from driftline.access.tokens import has_admin
 from driftline.config.load import Config
 from driftline.errors import UsageError
 from driftline.net.hosts import Hosts, guarded
 from driftline.service.runtime import Service
+from driftline.web.access import Gate
 from driftline.web.app import create_app
 from driftline.web.connections import BoundedServer
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ONE_SIGNAL_SECONDS = 0.25
+_BACKLOG = 128
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket; port 0 takes a free one."""
-    if host not in _LOOPBACK:
-        raise UsageError(
-            f"host {host!r} came; this release has no access control yet and listens on {', '.join(_LOOPBACK)} only; "
-            "put a proxy that asks for credentials in front of it"
-        )
+    """Bind the socket of a server, which listens once it may; port 0 takes a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         listener.close()
+        reason = error.strerror if isinstance(error, OSError) else "it is no name"
         raise UsageError(
-            f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port, or 0"
+            f"{host}:{port} cannot be listened on ({reason}); choose another --host or --port, or port 0"
         ) from error
-    listener.listen(128)
     return listener
 
 
@@ -46,13 +44,34 @@ class Server:
     """A service that answers on a socket. `run` blocks until SIGTERM or SIGINT (in the main thread) or `stop`."""
 
     def __init__(self, config: Config, listener: socket.socket, tell: Callable[[str], None]) -> None:
+        host, port = listener.getsockname()[:2]
+        is_local = ipaddress.ip_address(host).is_loopback
         self._service = Service(config, tell)
         self._listener = listener
         self._told_to_stop: float | None = None
-        app = guarded(create_app(self._service), Hosts.of(config.hosts, config.url))
-        self._uvicorn = BoundedServer(app, config.limits)
-        host, port = listener.getsockname()[:2]
-        self.address = self._service.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if not is_local:
+            self._require_admin()
+        https = config.tls is not None
+        secure = https or config.url.startswith("https://")
+        gate = Gate(self._service.state, config.auth, required=config.auth.required or not is_local, secure=secure)
+        hosts = Hosts.of(config.hosts, config.url, any_address=not is_local)
+        self._uvicorn = BoundedServer(guarded(create_app(self._service, gate), hosts), config.limits, config.tls)
+        listener.listen(_BACKLOG)
+        scheme = "https" if https else "http"
+        self.address = self._service.address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        if not is_local and not secure:
+            tell("Tokens come in clear: set `tls` in driftline.yaml, or `url` to the https address of a proxy.")
+
+    def _require_admin(self) -> None:
+        """Refuse to listen beyond this machine while nobody could administer the service."""
+        with self._service.state.read() as read:
+            if has_admin(read, clock.now()):
+                return
+        self._service.stop()
+        raise UsageError(
+            "a host other than loopback needs tokens, and there is none for an administrator yet; create one: "
+            "driftline token create NAME --role admin"
+        )
 
     @property
     def guesses(self) -> list[str]:

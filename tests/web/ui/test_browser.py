@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 
+from driftline.access.callers import Role
+from driftline.access.tokens import create_token
+from driftline.config.load import load
+from driftline.service.runtime import Service
+from driftline.web.access import Gate
+from driftline.web.app import create_app
 from driftline.web.ui import pages
+from tests.support.churn import write_config
 from tests.web.ui.fabricate import (
     MODEL,
     Fake,
@@ -64,6 +74,13 @@ def served(views: Fake, refresh_seconds: float = 60, app: FastAPI | None = None)
     """Serve the pages on a free port of loopback; yield the address."""
     app = app or FastAPI()
     app.include_router(pages(views, refresh_seconds=refresh_seconds))
+    with running(app) as address:
+        yield address
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Serve an application on a free port of loopback; yield the address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -233,3 +250,35 @@ def test_without_a_script_there_are_no_buttons_and_the_command_stands_there(brow
     ):
         expect(page.get_by_role("button", name="Approve")).to_have_count(0)
         expect(page.get_by_text("driftline challengers approve r2 --reason")).to_be_visible()
+
+
+# ---- signed in ------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_signs_in_acts_by_their_name_and_signs_out(browser: Browser, tmp_path: Path) -> None:
+    service = Service(load(write_config(tmp_path)))
+    token = create_token(service.state, "ann", Role.ADMIN, datetime.now(UTC), by="root")
+    app = create_app(service, Gate(service.state, service.config.auth, required=True))
+    try:
+        with running(app) as address, opened(browser, address) as page:
+            assert urlsplit(page.url).path == "/sign-in" and fits(page)
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.get_by_text("ann")).to_be_visible()
+            page.evaluate(
+                """body => { const button = document.createElement("button");
+                button.dataset.post = "/api/v1/silences"; button.dataset.body = body; button.textContent = "Silence";
+                document.getElementById("main").append(button); }""",
+                json.dumps({"match": {"model": "x"}, "for": "1h"}),
+            )
+            page.on("dialog", lambda one: one.accept("a known outage"))
+            with page.expect_response("**/silences") as answer:
+                page.get_by_role("button", name="Silence").click()
+            assert answer.value.json()["by"] == "ann"
+            page.get_by_role("link", name="Changes").click()
+            expect(page.locator("[data-change]").first).to_contain_text("a known outage")
+            assert fits(page)
+            page.get_by_role("button", name="Sign out").click()
+            expect(page.get_by_label("Token")).to_be_focused()
+    finally:
+        service.stop()

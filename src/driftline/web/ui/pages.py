@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+import jinja2
 from fastapi import APIRouter, Request, Response
 
 from driftline.alerts.message import AlertView, StepView
@@ -18,6 +20,7 @@ from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, decode_contest
+from driftline.store.audit import AuditRow
 from driftline.templating import environment
 from driftline.views.reader import ModelView, WindowView
 from driftline.web.ui import shown
@@ -31,11 +34,14 @@ WINDOWS_SHOWN = 120
 ALERTS_SHOWN = 100
 """The page shows the alerts that fire, and those that are over among this many of the newest."""
 
+CHANGES_SHOWN = 100
+"""The page of changes shows so many at once."""
+
 _RECENT = 3  # windows by which the index says how a model is
 
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -90,9 +96,12 @@ class Views(Protocol):
     def requests(self, model: str, /) -> list[RequestView]:
         """Return the requests for challengers, the newest first."""
 
+    def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
+        """Return what people and programs have changed, the newest first."""
+
 
 def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
-    """Return the routes ``/``, ``/models/{model}``, ``/alerts/{alert}``, ``/api/docs`` and ``/static/{path}``."""
+    """Return the routes of the pages (models, alerts, changes, the API) and of their files."""
     router = APIRouter(include_in_schema=False)
     render = _renderer(refresh_seconds)
     files = {file.name: file.read_bytes() for file in sorted((_HERE / "static").iterdir()) if file.suffix in _TYPES}
@@ -154,6 +163,12 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         where = f"{base}/models/{model}?alert={id}#alert-{id}"
         return Response(status_code=303, headers={**HEADERS, "Location": where})
 
+    @router.get("/audit", name="page_audit")
+    def audit(request: Request, before: int | None = None) -> Response:
+        changes = views.changes(limit=CHANGES_SHOWN, before=before)
+        more = len(changes) == CHANGES_SHOWN
+        return _html(request, render(request, "audit.html", changes=changes, more=more, zone=ZoneInfo("UTC")))
+
     @router.get("/api/docs", name="page_api")
     def api(request: Request) -> Response:
         return _html(request, render(request, "api.html", groups=operations(request.app.openapi())))
@@ -165,6 +180,11 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         return _answer(request, files[path], _TYPES[Path(path).suffix])
 
     return router
+
+
+def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:
+    """Return the page that asks for a token; ``next`` is where it leads, ``problem`` why the last one was no good."""
+    return _html(request, _renderer(0)(request, "sign_in.html", next=next, problem=problem), status=status)
 
 
 def _index_row(views: Views, view: ModelView, firing: Sequence[AlertView]) -> tuple[ModelView, ZoneInfo, Headline]:
@@ -200,13 +220,21 @@ class _Render(Protocol):
 
 
 def _renderer(refresh_seconds: float) -> _Render:
-    made = environment("driftline.web.ui")
+    made = _templates()
 
     def render(request: Request, template: str, /, **context: Any) -> str:
         base = quote(_base(request))
-        return made.get_template(template).render(base=base, refresh_seconds=refresh_seconds, **context)
+        caller, csrf = getattr(request.state, "caller", None), getattr(request.state, "csrf", "")
+        return made.get_template(template).render(
+            base=base, refresh_seconds=refresh_seconds, caller=caller, csrf=csrf, **context
+        )
 
     return render
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return environment("driftline.web.ui")
 
 
 def _base(request: Request) -> str:

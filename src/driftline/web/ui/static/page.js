@@ -52,6 +52,7 @@
   const load = async () => {
     try {
       const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
+      if (answer.redirected) return location.assign(answer.url);
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const text = await answer.text();
       if (selecting()) return;
@@ -73,11 +74,12 @@
     const button = event.target.closest?.("button[data-post]");
     if (!button) return;
     const reason = prompt(`${button.textContent}: why?`);
-    const by = reason && prompt("Who are you?", sessionStorage.getItem("by") ?? "");
+    const { caller, csrf } = document.body.dataset;
+    const by = reason && (caller ?? prompt("Who are you?", sessionStorage.getItem("by") ?? ""));
     if (!by) return;
-    sessionStorage.setItem("by", by);
+    if (!caller) sessionStorage.setItem("by", by);
     try {
-      const headers = { "Content-Type": "application/json" };
+      const headers = { "Content-Type": "application/json", ...(csrf && { "X-CSRF-Token": csrf }) };
       const body = JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), by, reason });
       const answer = await fetch(button.dataset.post, { method: "POST", headers, body });
       if (!answer.ok) throw new Error((await answer.json()).error.message);

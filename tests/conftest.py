@@ -12,9 +12,10 @@ import sqlalchemy as sa
 
 from driftline.store import database
 from tests.support.churn import config, service
+from tests.support.postgresql import postgresql
 from tests.support.receiver import Server, serving
 
-__all__ = ["config", "server", "service", "shared_server"]
+__all__ = ["config", "postgresql", "server", "service", "shared_server"]
 
 # Time limits on single examples fail on slow machines and say nothing; CI takes the same examples each time.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -33,6 +34,9 @@ def _migrations_run_once() -> Iterator[None]:
     made.dispose()
 
     def fill(engine: sa.Engine) -> None:
+        if engine.dialect.name != "sqlite":
+            migrate(engine)
+            return
         with engine.begin() as connection:
             empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
             for statement in statements if empty else ():

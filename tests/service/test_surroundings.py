@@ -18,7 +18,7 @@ from driftline.errors import StorageError
 from driftline.service import jobs, worker
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
-from driftline.store import database, log
+from driftline.store import log, sqlite
 from driftline.store.database import open_database
 from driftline.store.inbox import Inbox
 from driftline.web.app import create_app
@@ -41,7 +41,7 @@ def is_for_people(text: str) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.2)
     monkeypatch.setattr(jobs, "AFTER_TROUBLE_SECONDS", 0.05)
     monkeypatch.setattr(jobs, "IDLE_SECONDS", 0.05)
 

@@ -25,8 +25,8 @@ from fastapi.testclient import TestClient
 from driftline.errors import StorageError
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
-from driftline.store.database import is_writing
 from driftline.store.log import EventLog, _told
+from driftline.store.sqlite import is_writing
 from driftline.web import vitals
 from driftline.web.app import create_app
 from driftline.web.vitals import Vitals

@@ -132,11 +132,11 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _of_database(error: BaseException) -> str:
     """What a database that cannot be read or written has said, in words; empty for other errors."""
     known = sys.modules.get("sqlalchemy.exc")
-    if known is None or not (isinstance(error, known.OperationalError) or type(error) is known.DatabaseError):
+    if known is None or not isinstance(error, known.DBAPIError):
         return ""
-    from driftline.service.trouble import in_words
+    from driftline.service.trouble import in_words, is_of_surroundings
 
-    return in_words(error)
+    return in_words(error) if is_of_surroundings(error) else ""
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from driftline.config.receivers import receivers_of
 from driftline.config.retraining import retraining_of
 from driftline.config.schema import TO_COME, FileSection
 from driftline.config.strict_yaml import Key, Reader, SourceFile, check_keys, shown
+from driftline.environment import FROM_ENVIRONMENT
 from driftline.errors import UsageError
 from driftline.events import class_name
 from driftline.exporters.options import PrometheusSection
@@ -28,6 +29,7 @@ from driftline.monitoring.options import ModelConfig
 from driftline.net.hosts import host_problem
 from driftline.net.limits import Limits, LimitsSection
 from driftline.retrain.options import RetrainConfig
+from driftline.store.addresses import FORM, SQLITE, is_server, server_problem
 
 FILE_LIMIT_BYTES = 2**20
 _HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -45,7 +47,7 @@ class Config:
     models: Mapping[str, ModelConfig]
     notify: tuple[NotifyConfig, ...]
     storage: Path
-    database: str
+    database: str = field(repr=False)  # it may hold a password
     prometheus: PrometheusSection
     url: str
     registry: str | None = None
@@ -56,7 +58,11 @@ class Config:
     retrain: Mapping[str, RetrainConfig] = field(default_factory=dict)
 
     def at(self, folder: Path) -> Config:
-        """Return the same, with events and state in another folder."""
+        """Return the same, with events and state in another folder. Raises `UsageError` for a state in PostgreSQL."""
+        if is_server(self.database):
+            raise UsageError(
+                "the state of this configuration is in PostgreSQL: change `storage` and `database` instead"
+            )
         return replace(self, storage=folder, database=_sqlite(folder / "state.db"))
 
 
@@ -177,11 +183,17 @@ def _storage(check: Checker, storage: str) -> Path:
 def _database(check: Checker, database: str | None, storage: Path) -> str:
     if database is None:
         return check.checked(("storage",), lambda: _sqlite(storage / "state.db"))
+    if is_server(database):
+        if not database.startswith(FROM_ENVIRONMENT) and (problem := server_problem(database)) is not None:
+            raise check.error(("database",), problem)
+        return database
     # An address may hold a password: messages do not repeat it.
     scheme, found, name = database.partition(":///")
-    if scheme != "sqlite" or not found:
+    if scheme != SQLITE or not found:
         scheme = database.partition(":")[0] if "://" in database else "another database"
-        raise check.error(("database",), f"{shown(scheme)} is not available in this release; allowed is sqlite:///FILE")
+        raise check.error(
+            ("database",), f"{shown(scheme)} is not available; allowed are sqlite:///FILE, {FORM} and env:NAME"
+        )
     if not name or name == ":memory:" or "?" in name:
         raise check.error(("database",), "sqlite:/// is followed by the name of a file, without options")
     local = check.local(("database",), name)

@@ -8,11 +8,9 @@ import random
 import threading
 from collections.abc import Callable
 
-import sqlalchemy as sa
-
-from driftline.errors import DriftlineError, panics_as_errors
+from driftline.errors import panics_as_errors
 from driftline.net.backoff import wait_seconds
-from driftline.service.trouble import in_words
+from driftline.service.trouble import in_words, is_of_surroundings
 
 IDLE_SECONDS = 1.0
 HOLDING_SECONDS = 0.25
@@ -90,10 +88,11 @@ class Job:
         try:
             with panics_as_errors():
                 return self._step()
-        except DriftlineError as error:
-            _LOG.warning("%s: %s; trying again", self._name, error)
-        except Exception:  # noqa: BLE001 - a job must outlive whatever happens to it
-            _LOG.exception("%s: trying again", self._name)
+        except Exception as error:  # noqa: BLE001 - a job must outlive whatever happens to it
+            if is_of_surroundings(error):
+                _LOG.warning("%s: %s; trying again", self._name, in_words(error))
+            else:
+                _LOG.exception("%s: trying again", self._name)
         return Pass.FAILED
 
 
@@ -123,15 +122,9 @@ class Troubles:
             self.words[name] = said
             if said == before:
                 return
-            if _is_of_surroundings(error):
+            if is_of_surroundings(error):
                 _LOG.warning("%s%s: %s; %strying again", self._about, name, said, self._kept)
             else:
                 _LOG.exception("%s%s: %strying again", self._about, name, self._kept)
         else:
             self.words.pop(name, None)
-
-
-def _is_of_surroundings(error: Exception) -> bool:
-    """Return whether it is the disk's fault, the database's or a user's: it needs no trace."""
-    damaged = type(error) is sa.exc.DatabaseError  # none of its kinds: the file is
-    return damaged or isinstance(error, (DriftlineError, OSError, sa.exc.OperationalError))

@@ -6,6 +6,7 @@ import fcntl
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -28,7 +29,7 @@ from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.jobs import Job
 from driftline.service.steps import Deliveries, Retraining, push
 from driftline.service.worker import Worker
-from driftline.store.database import open_database
+from driftline.store.database import claim, open_database
 from driftline.store.durable import make_folder
 from driftline.store.inbox import Inbox
 from driftline.store.outbox import Outbox
@@ -48,10 +49,16 @@ class Service:
         self, config: Config, tell: Callable[[str], None] = lambda line: None, *, accept_loss: str | None = None
     ) -> None:
         self.config = config
-        self._lock = _lock(Path(config.storage))
+        self._lock = ExitStack()
+        self._lock.enter_context(_lock(Path(config.storage)))
         try:
-            self.inbox = Inbox(open_database(config.database))  # synced: 202 means durable
-            self.state = State(open_database(config.database, sync_commits=False))  # done again from inbox and log
+            inbox = open_database(config.database)
+            self._lock.enter_context(claim(inbox))
+            self.inbox = Inbox(inbox)  # synced: 202 means durable
+            state = open_database(config.database, sync_commits=False)
+            self.state = State(state)  # done again from inbox and log
+            for engine in (inbox, state):
+                self._lock.callback(engine.dispose)
             self.models = {
                 name: agree(one, self.state, accept_loss=name == accept_loss)
                 for name, one in open_models(config.models, Path(config.storage), self.state).items()

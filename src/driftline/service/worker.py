@@ -97,6 +97,8 @@ class Worker:
         if self._tidied is None or self._steady() - self._tidied >= TIDY_EVERY:
             self.guard("receipts", functools.partial(self._inbox.forget_receipts, clock.now() - RECEIPTS_KEPT))
             self._tidied = self._steady()
+        if self._models.keys() - self._quiet - self.problems.keys():
+            return Pass.AGAIN
         if self.problems:
             return Pass.TROUBLED
         return Pass.HOLDING if self._announcer.holding else Pass.DONE
@@ -116,14 +118,16 @@ class Worker:
             return set(self._models)
 
     def work(self, name: str) -> None:
-        """Do all that there is to do for one model; until something arrives of it there is no more."""
+        """Do what there is to do for one model, a bounded number of events: the others have their turn.
+
+        It is quiet once there was nothing to take in; until something arrives of it there is no more.
+        """
         self._quiet.discard(name)
         self._rebuild(name)
-        worked = 1
-        while worked:
-            worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self._state)
-            self._judge(name)
-        self._quiet.add(name)
+        worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self._state)
+        self._judge(name)
+        if not worked:
+            self._quiet.add(name)
 
     def catch_up(self, name: str) -> None:
         """Judge what was stored, before anything new is taken in."""

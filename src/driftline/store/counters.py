@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
+from driftline.store.statements import put_values
 from driftline.store.tables import COUNTERS, EPOCH
 
 JUDGED_AT = "judged_at"
@@ -28,8 +28,8 @@ class Counters:
     def add(self, model: str, name: str, key: str, by: int) -> None:
         """Add to a counter; counters only grow."""
         if by:
-            statement = upsert(COUNTERS).values(model=model, name=name, key=key, value=by)
-            self._connection.execute(statement.on_conflict_do_update(set_={"value": COUNTERS.c.value + by}))
+            row = {"model": model, "name": name, "key": key, "value": by}
+            put_values(self._connection, COUNTERS, [row], added=("value",))
 
     def of(self, model: str) -> dict[tuple[str, str], int]:
         """Return all counters of a model, by name and key."""
@@ -50,5 +50,4 @@ class Counters:
 
 def set_counter(connection: sa.Connection, model: str, name: str, value: int) -> None:
     """Set a counter to a value, which may be smaller than before."""
-    statement = upsert(COUNTERS).values(model=model, name=name, key="", value=value)
-    connection.execute(statement.on_conflict_do_update(set_={"value": value}))
+    put_values(connection, COUNTERS, [{"model": model, "name": name, "key": "", "value": value}])

@@ -1,117 +1,147 @@
-"""Opens the state database and brings it to this release's tables."""
+"""Opens the state database and brings it to this release's tables. What the kinds of it do differently is behind this.
+
+An address is that of a file, ``sqlite:///FILE``, or of a server; see `driftline.store.addresses`.
+"""
 
 from __future__ import annotations
 
-import functools
-import threading
-import weakref
-from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.util.exc import CommandError
 
 from driftline.errors import StorageError
-from driftline.store.durable import make_folder, sync_file
+from driftline.store import postgresql, sqlite
+from driftline.store.addresses import is_server, resolved, without_secrets
+from driftline.store.tables import INBOX, METADATA
 from driftline.text import cause
 
-_BUSY_SECONDS = 30
 _ELSE = "; bring back a backup, or move it away: what the event log knows is recalled from there"
 _WAYS_OUT = {"malformed": _ELSE, "not a database": _ELSE}
 
 
-def open_database(url: str, *, sync_commits: bool = True) -> sa.Engine:
+def open_database(address: str, *, sync_commits: bool = True) -> sa.Engine:
     """Open the database, creating it where it is a file that does not exist, and migrate it to the newest tables.
 
-    With ``sync_commits`` a commit is on the disk before it returns. Without, the newest commits may be undone, in
-    order, by a power failure (not by the end of the process): enough for what can be done again from what was synced.
+    With ``sync_commits`` a commit is on the disk before it returns. Without, the newest commits of a file may be
+    undone, in order, by a power failure (not by the end of the process): enough for what can be done again from what
+    was synced. A server has always synced them: it may fail while this process goes on.
     """
-    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False})
-    sa.event.listen(engine, "connect", functools.partial(_prepare_sqlite, "FULL" if sync_commits else "NORMAL"))
-    sa.event.listen(engine, "begin", functools.partial(_begin_immediately, engine, url))
-    sa.event.listen(engine, "checkin", functools.partial(_end_write, url))
+    url = resolved(address)
+    shown = without_secrets(url)
     try:
-        if engine.url.database:
-            file = Path(engine.url.database).absolute()
-            make_folder(file.parent)
-        migrate(engine)
-        if engine.url.database:
-            sync_file(file.parent)  # the new file's name
-            _files[engine] = _identity(file)
+        if is_server(url):
+            engine = postgresql.create(url)
+            migrate(engine)
+        else:
+            engine = sqlite.create(url, sync_commits=sync_commits)
+            sqlite.make_room(url)
+            migrate(engine)
+            sqlite.remember_file(engine, url)
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else cause(error)  # without its statement
         what_to_do = next((words for part, words in _WAYS_OUT.items() if part in str(said)), "")
-        raise StorageError(f"the database {url} cannot be opened: {said}{what_to_do}") from error
+        raise StorageError(f"the database {shown} cannot be opened: {said}{what_to_do}") from error
     return engine
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Apply the migrations that the database has not seen."""
+    """Apply the migrations that the database has not seen; one process at a time."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.begin() as connection:
+        wait_turn(connection, "migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if _is_server(engine):
+            postgresql.order_by_code_points(connection, METADATA)
 
 
-def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
+def revision_of(engine: sa.Engine) -> str:
+    """Return the number of the newest migration that a database has seen; empty where it has seen none."""
+    with engine.connect().execution_options(readonly=True) as connection:
+        return MigrationContext.configure(connection).get_current_revision() or ""
 
 
-def _identity(file: Path) -> tuple[Path, int, int]:
-    stat = file.stat()
-    return file, stat.st_dev, stat.st_ino
+def has_state(address: str) -> bool:
+    """Return whether a service has ever opened the database of an address. Raises `StorageError` where it is away."""
+    url = resolved(address)
+    if not is_server(url):
+        file = sqlite.file_of(url)
+        return file is not None and file.exists()
+    engine = postgresql.create(url)
+    try:
+        return postgresql.has_tables(engine)
+    except sa.exc.DBAPIError as error:
+        raise StorageError(f"the database {without_secrets(url)} cannot be opened: {error.orig}") from error
+    finally:
+        engine.dispose()
+
+
+def claim(engine: sa.Engine) -> AbstractContextManager[Any]:
+    """Keep other services off a database that is a server's, until this is closed; a file is kept by its folder.
+
+    Raises `InUseError` where there is one.
+    """
+    return postgresql.claim(engine) if _is_server(engine) else nullcontext()
+
+
+def wait_turn(connection: sa.Connection, name: str) -> None:
+    """Have one transaction at a time go on from here, among those that wait for the same name; SQLite always does."""
+    if _is_server(connection):
+        postgresql.wait_turn(connection, name)
 
 
 def file_problem(engine: sa.Engine) -> str | None:
-    """Return why nothing may be written to an opened database, or None: its file is another by now.
-
-    What is open is then a file without a name, which is gone with the process and all that was written to it.
-    """
-    opened = _files.get(engine)
-    if opened is None:
-        return None
-    try:
-        same = _identity(opened[0]) == opened
-    except FileNotFoundError:
-        return f"the file of the database is gone: {opened[0]}; bring it back, or start again"
-    return None if same else f"the file of the database was replaced while it was in use: {opened[0]}; start again"
+    """Return why nothing may be written to an opened database, or None: its file is gone, or is another by now."""
+    return sqlite.file_problem(engine)
 
 
-_files: weakref.WeakKeyDictionary[sa.Engine, tuple[Path, int, int]] = weakref.WeakKeyDictionary()
+# ---- looks from outside ---------------------------------------------------------------------------------------------
 
 
-def is_writing(url: str) -> bool:
-    """Return whether this process is in the midst of a write to a database that it opened by that address."""
-    return _writes[url] > 0
+class Watch:
+    """Looks at a database from outside, without waiting longer than ``patience``; never migrates or creates it."""
+
+    def __init__(self, address: str, patience: timedelta) -> None:
+        self._url, self._patience = resolved(address), patience
+        of_server = is_server(self._url)
+        self.engine = postgresql.watch(self._url, patience) if of_server else sqlite.watch(self._url, patience)
+        self.file = None if of_server else sqlite.file_of(self._url)
+        """The file of the database; None where it is a server's."""
+
+    def write_trouble(self) -> Exception | None:
+        """Return what a write would fail with now, or None."""
+        if _is_server(self.engine):
+            return postgresql.write_trouble(self.engine, INBOX)
+        return sqlite.write_trouble(self._url, self._patience)
 
 
-_writes: Counter[str] = Counter()
-_writes_lock = threading.Lock()
-_WRITING = "driftline.writing"
+# ---- numbers --------------------------------------------------------------------------------------------------------
 
 
-def _begin_immediately(engine: sa.Engine, url: str, connection: sa.Connection) -> None:
-    """Take the write lock at once: a read that later turns into a write could fail half way."""
-    if connection.get_execution_options().get("readonly", False):
-        connection.exec_driver_sql("BEGIN")
+def highest_number(connection: sa.Connection, table: sa.Table) -> int:
+    """Return a number that no row of a table had more than; 0 before the first."""
+    if _is_server(connection):
+        return postgresql.highest_number(connection, table)
+    return sqlite.highest_number(connection, table)
+
+
+def raise_number(connection: sa.Connection, table: sa.Table, least: int) -> None:
+    """Have the next rows of a table numbered above a number, where they are not."""
+    if highest_number(connection, table) >= least:
         return
-    if (problem := file_problem(engine)) is not None:
-        raise StorageError(problem)
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-    if not connection.info.get(_WRITING):
-        connection.info[_WRITING] = True
-        with _writes_lock:
-            _writes[url] += 1
+    if _is_server(connection):
+        postgresql.raise_number(connection, table, least)
+    else:
+        sqlite.raise_number(connection, table, least)
 
 
-def _end_write(url: str, _connection: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-    """Know that a write is over once its connection is given back, which is after its commit."""
-    if record.info.pop(_WRITING, False):
-        with _writes_lock:
-            _writes[url] -= 1
+def _is_server(of: sa.Engine | sa.Connection) -> bool:
+    return bool(of.dialect.name == "postgresql")

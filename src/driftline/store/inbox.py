@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from driftline.errors import ConflictError, DataError, RefusedRow
 from driftline.events import Label, Prediction, refusal_reason
 from driftline.store.counters import Counters
-from driftline.store.database import file_problem
+from driftline.store.database import file_problem, highest_number, raise_number, wait_turn
 from driftline.store.sealed import KINDS, Kind, sealed, unsealed
 from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
 from driftline.text import visible
@@ -25,7 +25,6 @@ POISONED = "poisoned_events"
 """The counter of accepted events that were set aside; its key is their kind."""
 
 _LOG = logging.getLogger("driftline")
-_SEQUENCE = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))  # SQLite's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,7 @@ class Inbox:
         """
         digest, set_aside = hashlib.sha256(delivery.body).digest(), _quarantined(delivery)
         with self._engine.begin() as connection:
+            _wait_turn(connection, delivery.model)
             if delivery.key is not None:
                 earlier = connection.execute(
                     sa.select(RECEIPTS.c.digest, RECEIPTS.c.accepted).where(
@@ -118,6 +118,7 @@ class Inbox:
     def refuse(self, model: str, reasons: Mapping[str, int]) -> None:
         """Count rows that were refused with their batch, by reason; they are the sender's to send again."""
         with self._engine.begin() as connection:
+            _wait_turn(connection, model)
             for reason, rows in reasons.items():
                 Counters(connection).add(model, "invalid_events", reason, rows)
 
@@ -228,21 +229,17 @@ def has(connection: sa.Connection, model: str, seq: int) -> bool:
 
 def sequence(connection: sa.Connection) -> int:
     """Return the highest number that a batch of any model has had."""
-    found = connection.execute(sa.select(_SEQUENCE.c.seq).where(_SEQUENCE.c.name == INBOX.name))
-    return int(found.scalar() or 0)
+    return highest_number(connection, INBOX)
 
 
 def raise_sequence(connection: sa.Connection, least: int) -> None:
     """Have the next batches numbered above what a log holds already: it would take them for known."""
-    if sequence(connection) >= least:
-        return
-    raised = connection.execute(_SEQUENCE.update().where(_SEQUENCE.c.name == INBOX.name).values(seq=least))
-    if not raised.rowcount:
-        connection.execute(_SEQUENCE.insert().values(name=INBOX.name, seq=least))
+    raise_number(connection, INBOX, least)
 
 
 def take_out(connection: sa.Connection, model: str) -> list[InboxRow]:
     """Remove and return all batches of a model, in their order; those whose bytes are damaged go into quarantine."""
+    _wait_turn(connection, model)
     found = connection.execute(sa.select(INBOX).where(INBOX.c.model == model).order_by(INBOX.c.seq)).all()
     decoded = [_decoded(row) for row in found]
     _set_damaged_aside(connection, model, [row for row, one in zip(found, decoded, strict=True) if one is None])
@@ -259,6 +256,7 @@ def put(
     events: Sequence[Prediction] | Sequence[Label],
 ) -> None:
     """Put a batch at the end."""
+    _wait_turn(connection, model)
     connection.execute(
         INBOX.insert().values(
             model=model,
@@ -268,6 +266,11 @@ def put(
             body=sealed(events),
         )
     )
+
+
+def _wait_turn(connection: sa.Connection, model: str) -> None:
+    """Have batches of a model seen in the order of their numbers: the log takes lower ones for known."""
+    wait_turn(connection, f"inbox of {model}")
 
 
 def _decoded(row: Any) -> InboxRow | None:

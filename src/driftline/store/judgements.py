@@ -151,7 +151,7 @@ class Judgements:
         self, model: str, rule: str, start: datetime, end: datetime, *, slice: Slice = WHOLE, lowest: bool
     ) -> Judgement | None:
         """Return the breach of the lowest or highest value among the windows in [start, end), the oldest of equals."""
-        order = JUDGEMENTS.c.value if lowest else JUDGEMENTS.c.value.desc()
+        order = (JUDGEMENTS.c.value.asc() if lowest else JUDGEMENTS.c.value.desc()).nulls_last()
         statement = sa.select(JUDGEMENTS).where(
             JUDGEMENTS.c.model == model,
             JUDGEMENTS.c.rule == rule,

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
+from driftline.store.statements import put_row, put_values, values_of
 from driftline.store.tables import NOTIFICATIONS, SILENCES, TOLD
 
 _PATTERNS = msgspec.json.Decoder(dict[str, str])
@@ -176,9 +176,7 @@ class Outbox:
 
     def put_told(self, row: ToldRow) -> None:
         """Store the last notification to a channel."""
-        statement = upsert(TOLD).values(channel=row.channel, alert=row.alert, event=row.event, at=row.at)
-        excluded = statement.excluded
-        self._connection.execute(statement.on_conflict_do_update(set_={"event": excluded.event, "at": excluded.at}))
+        put_row(self._connection, TOLD, row)
 
     # ---- silences ---------------------------------------------------------------------------------------------------
 
@@ -196,8 +194,4 @@ class Outbox:
 
     def put_silence(self, row: SilenceRow) -> None:
         """Store a silence, new or changed."""
-        values = {field.name: getattr(row, field.name) for field in fields(row)}
-        values["match"] = msgspec.json.encode(dict(row.match))
-        statement = upsert(SILENCES).values(values)
-        changed = {name: statement.excluded[name] for name in values if name != "id"}
-        self._connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed))
+        put_values(self._connection, SILENCES, [values_of(row) | {"match": msgspec.json.encode(dict(row.match))}])

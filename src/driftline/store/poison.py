@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from driftline.events import Label, Prediction
 from driftline.store.counters import Counters
 from driftline.store.inbox import POISONED, InboxRow
 from driftline.store.sealed import sealed
+from driftline.store.statements import put_values
 from driftline.store.tables import ATTEMPTS, COUNTERS, INBOX, QUARANTINE
 from driftline.text import visible
 
@@ -46,9 +46,7 @@ def begin_attempt(connection: sa.Connection, model: str, seq: int) -> int:
     before = connection.execute(
         sa.select(ATTEMPTS.c.tried).where(ATTEMPTS.c.model == model, ATTEMPTS.c.seq == seq)
     ).scalar()
-    statement = upsert(ATTEMPTS).values(model=model, seq=seq, tried=(before or 0) + 1)
-    new = {"seq": statement.excluded.seq, "tried": statement.excluded.tried}
-    connection.execute(statement.on_conflict_do_update(index_elements=["model"], set_=new))
+    put_values(connection, ATTEMPTS, [{"model": model, "seq": seq, "tried": (before or 0) + 1}])
     return before or 0
 
 

@@ -8,10 +8,9 @@ from datetime import datetime
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from driftline.events import Label
-from driftline.store.statements import batches
+from driftline.store.statements import batches, put_values
 from driftline.store.tables import PREDICTIONS, WAITING_LABELS
 
 _LABEL = msgspec.msgpack.Decoder(str | float)
@@ -45,20 +44,16 @@ class Predictions:
 
     def put(self, model: str, known: Mapping[str, KnownPrediction]) -> None:
         """Store predictions, new or with another label."""
-        if known:
-            statement = upsert(PREDICTIONS)
-            self._connection.execute(
-                statement.on_conflict_do_update(set_={"label": statement.excluded.label}),
-                [
-                    {
-                        "model": model,
-                        "id": id,
-                        "time": one.time,
-                        "label": None if one.label is None else msgspec.msgpack.encode(one.label),
-                    }
-                    for id, one in known.items()
-                ],
-            )
+        rows = [
+            {
+                "model": model,
+                "id": id,
+                "time": one.time,
+                "label": None if one.label is None else msgspec.msgpack.encode(one.label),
+            }
+            for id, one in known.items()
+        ]
+        put_values(self._connection, PREDICTIONS, rows, changed=("label",))
 
     def drop(self, model: str) -> None:
         """Forget all predictions of a model, to recall them from the log."""
@@ -90,17 +85,11 @@ class WaitingLabels:
 
     def put(self, model: str, labels: Mapping[str, Label]) -> None:
         """Keep labels until their predictions come; a newer label of an id replaces the older."""
-        if labels:
-            statement = upsert(WAITING_LABELS)
-            self._connection.execute(
-                statement.on_conflict_do_update(
-                    set_={"label": statement.excluded.label, "time": statement.excluded.time}
-                ),
-                [
-                    {"model": model, "id": id, "time": one.time, "label": msgspec.msgpack.encode(one.label)}
-                    for id, one in labels.items()
-                ],
-            )
+        rows = [
+            {"model": model, "id": id, "time": one.time, "label": msgspec.msgpack.encode(one.label)}
+            for id, one in labels.items()
+        ]
+        put_values(self._connection, WAITING_LABELS, rows)
 
     def drop(self, model: str, ids: Iterable[str]) -> None:
         """Forget labels that have found their prediction."""

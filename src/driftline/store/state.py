@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from driftline.store.alerts import Alerts
 from driftline.store.audit import Audit
 from driftline.store.counters import Counters
+from driftline.store.database import wait_turn
 from driftline.store.detections import Detections
 from driftline.store.feedback import Feedback
 from driftline.store.judgements import Judgements
@@ -33,6 +34,7 @@ class State:
     def work(self) -> Iterator[Work]:
         """Open a transaction that may write; it commits at the end or leaves no trace."""
         with self._engine.begin() as connection:
+            wait_turn(connection, "state")
             yield Work(connection)
 
     @contextmanager

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 _PARAMETERS = 500  # ids in one statement: below every database's limit
 
@@ -32,12 +31,41 @@ def put_row(connection: sa.Connection, table: sa.Table, row: Any) -> None:
 
 def put_rows(connection: sa.Connection, table: sa.Table, rows: Iterable[Any]) -> None:
     """Insert rows, or replace those that have the same primary keys: one statement, however many rows."""
-    if not (values := [values_of(row) for row in rows]):
+    put_values(connection, table, [values_of(row) for row in rows])
+
+
+def put_values(
+    connection: sa.Connection,
+    table: sa.Table,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    changed: Collection[str] = (),
+    added: Collection[str] = (),
+) -> None:
+    """Insert rows by the names of columns: one statement, however many rows.
+
+    A row that has the same primary key is replaced; with ``changed`` only these columns of it are, and with ``added``
+    these are added to what is there.
+    """
+    if not rows:
         return
-    statement = upsert(table)
-    keys = {column.name for column in table.primary_key}
-    changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=sorted(keys), set_=changed), values)
+    statement = _insert(connection)(table)
+    keys = [column.name for column in table.primary_key]
+    names = changed or [name for name in rows[0] if name not in keys and name not in added]
+    new = {name: statement.excluded[name] for name in names}
+    new |= {name: table.c[name] + statement.excluded[name] for name in added}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), rows)
+
+
+def _insert(connection: sa.Connection) -> Any:
+    """Return the insert of this kind of database, which knows what becomes of a row that is there."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+
+        return insert
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert
 
 
 def batches(ids: Iterable[str]) -> Iterator[Sequence[str]]:

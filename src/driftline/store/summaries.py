@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from driftline.events import WHOLE, Slice
+from driftline.store.statements import put_values
 from driftline.store.tables import SUMMARIES
 
 
@@ -19,8 +19,7 @@ class Summaries:
 
     def put(self, model: str, start: datetime, slice: Slice, body: bytes) -> None:
         """Store what people are shown of a slice of a window's rows."""
-        statement = upsert(SUMMARIES).values(model=model, start=start, slice=slice, body=body)
-        self._connection.execute(statement.on_conflict_do_update(set_={"body": statement.excluded.body}))
+        put_values(self._connection, SUMMARIES, [{"model": model, "start": start, "slice": slice, "body": body}])
 
     def get(self, model: str, start: datetime, slice: Slice = WHOLE) -> bytes | None:
         """Return what people are shown of one window."""

@@ -61,15 +61,27 @@ class NamesText(sa.types.TypeDecorator[tuple[str, ...]]):
         return None if value is None else msgspec.json.decode(value, type=tuple[str, ...])
 
 
+class _WithoutNul(sa.types.TypeDecorator[str]):
+    """Text of PostgreSQL, which has no NUL character: a person may have written one, or asked for one."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        """To the database."""
+        return value if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 METADATA = sa.MetaData()
+_TEXT = sa.String().with_variant(_WithoutNul(), "postgresql")
 _SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
 
 INBOX = sa.Table(
     "inbox",
     METADATA,
     sa.Column("seq", _SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),  # predictions | labels
+    sa.Column("model", _TEXT, nullable=False),
+    sa.Column("kind", _TEXT, nullable=False),  # predictions | labels
     sa.Column("arrived_at", Moment, nullable=False),
     sa.Column("events", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of checked events
@@ -80,7 +92,7 @@ INBOX = sa.Table(
 ATTEMPTS = sa.Table(
     "attempts",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),  # the oldest inbox row, with which the batch begins
     sa.Column("tried", sa.Integer, nullable=False),  # how often it was begun and not finished
 )
@@ -88,9 +100,9 @@ ATTEMPTS = sa.Table(
 RECEIPTS = sa.Table(
     "receipts",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("kind", sa.String, primary_key=True),
-    sa.Column("key", sa.String, primary_key=True),  # the sender's Idempotency-Key
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("kind", _TEXT, primary_key=True),
+    sa.Column("key", _TEXT, primary_key=True),  # the sender's Idempotency-Key
     sa.Column("digest", sa.LargeBinary, nullable=False),
     sa.Column("accepted", sa.Integer, nullable=False),
     sa.Column("arrived_at", Moment, nullable=False),
@@ -100,20 +112,20 @@ QUARANTINE = sa.Table(
     "quarantine",
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("model", sa.String, nullable=False, index=True),
-    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("model", _TEXT, nullable=False, index=True),
+    sa.Column("kind", _TEXT, nullable=False),
     sa.Column("arrived_at", Moment, nullable=False),
     sa.Column("row_index", sa.Integer, nullable=False),
-    sa.Column("field", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("field", _TEXT, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
     sa.Column("row", sa.LargeBinary, nullable=False),  # JSON as it came
 )
 
 PREDICTIONS = sa.Table(
     "predictions",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("id", _TEXT, primary_key=True),
     sa.Column("time", Moment, nullable=False),
     sa.Column("label", sa.LargeBinary),  # MessagePack of the label known now; null while it is not known
     sqlite_with_rowid=False,
@@ -122,8 +134,8 @@ PREDICTIONS = sa.Table(
 WAITING_LABELS = sa.Table(
     "waiting_labels",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("id", _TEXT, primary_key=True),
     sa.Column("time", Moment, nullable=False),
     sa.Column("label", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
@@ -132,7 +144,7 @@ WAITING_LABELS = sa.Table(
 MODELS = sa.Table(
     "models",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what the profiles depend on; another one: rebuild
     sa.Column("rules", sa.LargeBinary, nullable=False),  # likewise of the rules; another one: judge again
     sa.Column("schema", sa.LargeBinary, nullable=False),
@@ -147,18 +159,18 @@ MODELS = sa.Table(
 COUNTERS = sa.Table(
     "counters",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("key", sa.String, primary_key=True),  # version, reason, channel, or empty
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("name", _TEXT, primary_key=True),
+    sa.Column("key", _TEXT, primary_key=True),  # version, reason, channel, or empty
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
 WINDOWS = sa.Table(
     "windows",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
     sa.Column("start", Moment, primary_key=True),
-    sa.Column("version", sa.String, primary_key=True),
+    sa.Column("version", _TEXT, primary_key=True),
     sa.Column("end", Moment, nullable=False),
     sa.Column("predictions", sa.BigInteger, nullable=False),
     sa.Column("labelled", sa.BigInteger, nullable=False),
@@ -178,7 +190,7 @@ WINDOWS = sa.Table(
 SUMMARIES = sa.Table(
     "summaries",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
     sa.Column("start", Moment, primary_key=True),
     sa.Column("slice", SliceText, primary_key=True),  # all rows, those of a version, or those of a segment
     sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of what people are shown of the window
@@ -187,7 +199,7 @@ SUMMARIES = sa.Table(
 DETECTORS = sa.Table(
     "detectors",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
     sa.Column("fingerprint", sa.LargeBinary, nullable=False),  # of what the series depend on; another one: from anew
     sa.Column("begins", Moment, nullable=False),  # windows from here on are judged; it learnt from those before
     sa.Column("from_reference", sa.Boolean, nullable=False),  # or from the first windows of production
@@ -197,7 +209,7 @@ DETECTORS = sa.Table(
 DETECTIONS = sa.Table(
     "detections",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
     sa.Column("start", Moment, primary_key=True),
     sa.Column("values", sa.LargeBinary, nullable=False),  # the encoded values of the series in the window
     sa.Column("said", sa.LargeBinary),  # MessagePack of what was found in it; null where nothing was
@@ -206,7 +218,7 @@ DETECTIONS = sa.Table(
 DETECTOR_STATES = sa.Table(
     "detector_states",
     METADATA,
-    sa.Column("model", sa.String, primary_key=True),
+    sa.Column("model", _TEXT, primary_key=True),
     sa.Column("start", Moment, primary_key=True),  # of the last window that the state knows of
     sa.Column("kept", sa.Boolean, nullable=False),  # or only until a newer window is judged
     sa.Column("state", sa.LargeBinary, nullable=False),
@@ -215,15 +227,15 @@ DETECTOR_STATES = sa.Table(
 FEEDBACK = sa.Table(
     "feedback",
     METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),  # accept, expected, missed, ignore, incident
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("model", _TEXT, nullable=False),
+    sa.Column("kind", _TEXT, nullable=False),  # accept, expected, missed, ignore, incident
     sa.Column("since", Moment),  # event time, as until
     sa.Column("until", Moment),
-    sa.Column("column", sa.String, nullable=False),  # empty where it is about none, as alert
-    sa.Column("alert", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("by", sa.String, nullable=False),
+    sa.Column("column", _TEXT, nullable=False),  # empty where it is about none, as alert
+    sa.Column("alert", _TEXT, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
+    sa.Column("by", _TEXT, nullable=False),
     sa.Column("at", Moment, nullable=False),
     sa.Column("applied", sa.Boolean, nullable=False),  # windows were judged by it
     sa.Index("feedback_by_model", "model"),
@@ -233,18 +245,18 @@ JUDGEMENTS = sa.Table(
     "judgements",
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("rule", sa.String, nullable=False),
+    sa.Column("model", _TEXT, nullable=False),
+    sa.Column("rule", _TEXT, nullable=False),
     sa.Column("window_start", Moment, nullable=False),
     sa.Column("window_end", Moment, nullable=False),
     sa.Column("judged_at", Moment, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
+    sa.Column("state", _TEXT, nullable=False),
     sa.Column("value", sa.Float),
     sa.Column("low", sa.Float),
     sa.Column("high", sa.Float),
     sa.Column("n", sa.BigInteger, nullable=False),
     sa.Column("threshold", sa.Float, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
     sa.Column("current", sa.Boolean, nullable=False),  # what is known now; the others are what was known then
     sa.Column("bound", sa.Float),  # what the rule compared, at its own one-sided confidence
     sa.Column("confidence", sa.Float),
@@ -255,13 +267,13 @@ JUDGEMENTS = sa.Table(
 ALERTS = sa.Table(
     "alerts",
     METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("model", sa.String, nullable=False, index=True),
-    sa.Column("rule", sa.String, nullable=False),
-    sa.Column("measure", sa.String, nullable=False),
-    sa.Column("severity", sa.String, nullable=False),
-    sa.Column("title", sa.String, nullable=False),
-    sa.Column("status", sa.String, nullable=False),  # firing | resolved | corrected
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("model", _TEXT, nullable=False, index=True),
+    sa.Column("rule", _TEXT, nullable=False),
+    sa.Column("measure", _TEXT, nullable=False),
+    sa.Column("severity", _TEXT, nullable=False),
+    sa.Column("title", _TEXT, nullable=False),
+    sa.Column("status", _TEXT, nullable=False),  # firing | resolved | corrected
     sa.Column("started_at", Moment, nullable=False),  # event time: start of the first bad window
     sa.Column("last_end", Moment, nullable=False),  # event time: end of the last bad window
     sa.Column("window_start", Moment, nullable=False),  # the window at which it fired
@@ -275,10 +287,10 @@ ALERTS = sa.Table(
     sa.Column("findings", sa.LargeBinary, nullable=False),  # JSON: what changed, what did not
     sa.Column("fired_at", Moment, nullable=False),  # wall-clock time
     sa.Column("ended_at", Moment),
-    sa.Column("acknowledged_by", sa.String, nullable=False),  # empty: by nobody
+    sa.Column("acknowledged_by", _TEXT, nullable=False),  # empty: by nobody
     sa.Column("acknowledged_at", Moment),
-    sa.Column("acknowledged_reason", sa.String, nullable=False),
-    sa.Column("muted", sa.String, nullable=False),  # why nobody is told of it now; empty: they are
+    sa.Column("acknowledged_reason", _TEXT, nullable=False),
+    sa.Column("muted", _TEXT, nullable=False),  # why nobody is told of it now; empty: they are
     sa.Column("bound", sa.Float),
     sa.Column("confidence", sa.Float),
     sa.Column("slice", SliceText, nullable=False, server_default=""),
@@ -289,56 +301,56 @@ TRANSITIONS = sa.Table(
     "transitions",
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("alert", sa.String, nullable=False, index=True),
+    sa.Column("alert", _TEXT, nullable=False, index=True),
     sa.Column("at", Moment, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("kind", _TEXT, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
 )
 
 NOTIFICATIONS = sa.Table(
     "notifications",
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("channel", sa.String, nullable=False),
-    sa.Column("model", sa.String, nullable=False),  # what is told of one model may go out in one message
-    sa.Column("alert", sa.String, nullable=False),
+    sa.Column("channel", _TEXT, nullable=False),
+    sa.Column("model", _TEXT, nullable=False),  # what is told of one model may go out in one message
+    sa.Column("alert", _TEXT, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # JSON of a notice
     sa.Column("batch", sa.BigInteger),  # the first notice of the message that it was tried in: it is tried so again
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("refusals", sa.Integer, nullable=False, server_default="0"),  # those attempts that the receiver refused
     sa.Column("due_at", Moment, nullable=False),
-    sa.Column("last_error", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),  # waiting | delivered | refused | expired
+    sa.Column("last_error", _TEXT, nullable=False),
+    sa.Column("state", _TEXT, nullable=False),  # waiting | delivered | refused | expired
     sa.Index("notifications_by_state", "state", "channel", "id"),
 )
 
 TOLD = sa.Table(
     "told",
     METADATA,
-    sa.Column("channel", sa.String, primary_key=True),
-    sa.Column("alert", sa.String, primary_key=True),
-    sa.Column("event", sa.String, nullable=False),  # what the channel was told last
+    sa.Column("channel", _TEXT, primary_key=True),
+    sa.Column("alert", _TEXT, primary_key=True),
+    sa.Column("event", _TEXT, nullable=False),  # what the channel was told last
     sa.Column("at", Moment, nullable=False),
 )
 
 SILENCES = sa.Table(
     "silences",
     METADATA,
-    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("id", _TEXT, primary_key=True),
     sa.Column("match", sa.LargeBinary, nullable=False),  # JSON: field of an alert to a pattern
     sa.Column("starts_at", Moment, nullable=False),
     sa.Column("ends_at", Moment, nullable=False),
-    sa.Column("by", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by", _TEXT, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
 )
 
 TOKENS = sa.Table(
     "tokens",
     METADATA,
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("digest", sa.String, nullable=False, unique=True),  # SHA-256 of the token, which is stored nowhere
-    sa.Column("role", sa.String, nullable=False),  # read, write, admin
+    sa.Column("name", _TEXT, primary_key=True),
+    sa.Column("digest", _TEXT, nullable=False, unique=True),  # SHA-256 of the token, which is stored nowhere
+    sa.Column("role", _TEXT, nullable=False),  # read, write, admin
     sa.Column("models", NamesText, nullable=False),  # empty for all models
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("expires_at", Moment),
@@ -350,29 +362,29 @@ AUDIT = sa.Table(
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
     sa.Column("at", Moment, nullable=False),
-    sa.Column("by", sa.String, nullable=False),
-    sa.Column("action", sa.String, nullable=False),
-    sa.Column("model", sa.String, nullable=False),  # empty where it is about none, as subject
-    sa.Column("subject", sa.String, nullable=False),  # the id or name of what was changed
-    sa.Column("reason", sa.String, nullable=False),
+    sa.Column("by", _TEXT, nullable=False),
+    sa.Column("action", _TEXT, nullable=False),
+    sa.Column("model", _TEXT, nullable=False),  # empty where it is about none, as subject
+    sa.Column("subject", _TEXT, nullable=False),  # the id or name of what was changed
+    sa.Column("reason", _TEXT, nullable=False),
 )
 
 RETRAINING = sa.Table(
     "retraining",
     METADATA,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("model", sa.String, nullable=False),
-    sa.Column("trigger", sa.String, nullable=False),
-    sa.Column("reason", sa.String, nullable=False),
-    sa.Column("by", sa.String, nullable=False),  # a person, or "driftline"
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("model", _TEXT, nullable=False),
+    sa.Column("trigger", _TEXT, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
+    sa.Column("by", _TEXT, nullable=False),  # a person, or "driftline"
     sa.Column("asked_at", Moment, nullable=False),  # wall-clock time
     sa.Column("event_time", Moment, nullable=False),  # the model's event time then
-    sa.Column("stage", sa.String, nullable=False),
+    sa.Column("stage", _TEXT, nullable=False),
     sa.Column("changed_at", Moment, nullable=False),  # wall-clock time of the newest step
-    sa.Column("note", sa.String, nullable=False),  # why it is at this stage, in words
+    sa.Column("note", _TEXT, nullable=False),  # why it is at this stage, in words
     sa.Column("labels", sa.BigInteger, nullable=False),  # how many labels the model had had then
-    sa.Column("version", sa.String, nullable=False),  # of the challenger; empty until there is one
-    sa.Column("champion", sa.String, nullable=False),  # the version that it is judged against; empty until then
+    sa.Column("version", _TEXT, nullable=False),  # of the challenger; empty until there is one
+    sa.Column("champion", _TEXT, nullable=False),  # the version that it is judged against; empty until then
     sa.Column("contest", sa.LargeBinary, nullable=False),  # JSON of the contest; null until it was held
     sa.Column("live_from", Moment),  # event time of the promotion
     # JSON of the rows that were handed out, with their hash; null before
@@ -385,9 +397,9 @@ RETRAINING_STEPS = sa.Table(
     "retraining_steps",
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
-    sa.Column("request", sa.String, nullable=False, index=True),
+    sa.Column("request", _TEXT, nullable=False, index=True),
     sa.Column("at", Moment, nullable=False),
-    sa.Column("stage", sa.String, nullable=False),
-    sa.Column("by", sa.String, nullable=False),
-    sa.Column("note", sa.String, nullable=False),
+    sa.Column("stage", _TEXT, nullable=False),
+    sa.Column("by", _TEXT, nullable=False),
+    sa.Column("note", _TEXT, nullable=False),
 )

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-import sqlalchemy as sa
 
 from driftline.alerts.message import AlertView, StepView
 from driftline.alerts.view import alert_view
@@ -24,10 +23,11 @@ from driftline.rules import State as VerdictState
 from driftline.rules.backtest import BUDGET
 from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
+from driftline.store.addresses import is_server, without_secrets
 from driftline.store.alerts import AlertRow
 from driftline.store.audit import AuditRow
 from driftline.store.counters import ALARMS
-from driftline.store.database import open_database
+from driftline.store.database import has_state, open_database
 from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog
@@ -361,11 +361,16 @@ def require_storage(config: Config, *, or_log: bool = False) -> None:
 
     With ``or_log`` a log of events is enough: the state can be rebuilt from it.
     """
-    storage, state = Path(config.storage), sa.make_url(config.database).database
-    if state and Path(state).exists():
+    storage = Path(config.storage)
+    if has_state(config.database):
         return
     if or_log and (storage / "log").exists():
         return
+    if is_server(config.database):
+        raise UsageError(
+            f"no `driftline serve` has run with {without_secrets(config.database)}: it is empty. Start one"
+        )
+    state = config.database.partition(":///")[2]
     raise UsageError(
         f"no `driftline serve` has run in {storage}: there is no {state}. Start one, or name its folder with --data"
     )

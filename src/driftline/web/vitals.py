@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -21,17 +20,16 @@ import sqlalchemy as sa
 from driftline import clock
 from driftline.config.load import Config
 from driftline.service.trouble import in_words
-from driftline.store.database import is_writing
+from driftline.store.database import Watch
 from driftline.store.inbox import Inbox
 from driftline.store.poison import poisoned
 
 ROOM_BYTES = 2**20
 """Less room than this is none."""
 
-_PATIENCE_SECONDS = 0.1
+_PATIENCE = timedelta(seconds=0.1)
 _ANSWER_WITHIN = timedelta(seconds=1)
 _FRESH, _OLD = timedelta(seconds=0.1), timedelta(seconds=5)
-_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +46,9 @@ class Vitals:
 
     def __init__(self, config: Config, inbox: Inbox) -> None:
         """Check the files of the configuration; the inbox is the one that the service opened at its start."""
-        url = sa.engine.make_url(config.database)
-        self._url, self._file = config.database, Path(url.database or "")
-        self._folders = dict.fromkeys([Path(config.storage), self._file.parent])
-        self._engine = sa.create_engine(url, connect_args={"timeout": _PATIENCE_SECONDS, "check_same_thread": False})
+        self._database = Watch(config.database, _PATIENCE)
+        file = self._database.file
+        self._folders = dict.fromkeys([Path(config.storage), *([] if file is None else [file.parent])])
         self._inbox = inbox
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="driftline-vitals")
         self._lock = threading.Lock()
@@ -86,8 +83,8 @@ class Vitals:
             problems["database"] = said
         before = self._seen
         try:
-            waiting = Inbox(self._engine).waiting_events()
-            with self._engine.connect() as connection:
+            waiting = Inbox(self._database.engine).waiting_events()
+            with self._database.engine.connect() as connection:
                 found = poisoned(connection)
         except sa.exc.SQLAlchemyError as error:
             problems["database"] = in_words(error)
@@ -95,26 +92,9 @@ class Vitals:
         self._seen, self._at = Seen(problems, waiting, found), self._now()
 
     def _write_problem(self) -> str | None:
-        """Return why a write would have to wait, or None; the service's own writes do not count."""
-        said = None
-        for _ in range(_TRIES):
-            try:
-                connection = sqlite3.connect(f"{self._file.absolute().as_uri()}?mode=rw", _PATIENCE_SECONDS, uri=True)
-            except sqlite3.Error as error:
-                return in_words(sa.exc.OperationalError("", {}, error))
-            try:
-                connection.isolation_level = None
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                if is_writing(self._url):
-                    return None
-                said = in_words(sa.exc.OperationalError("", {}, error))
-            else:
-                return None
-            finally:
-                connection.close()
-        return said
+        """Return why a write would fail or have to wait, or None; the service's own writes do not count."""
+        trouble = self._database.write_trouble()
+        return None if trouble is None else in_words(trouble)
 
 
 def _room_problem(folder: Path) -> str | None:

@@ -1,0 +1,118 @@
+"""A service whose state is in PostgreSQL, told as its operator lives through it: real processes, a real server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from driftline.config.load import load
+from driftline.errors import InUseError
+from driftline.service.runtime import Service
+from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.postgresql import PASSWORD, PostgreSQL
+from tests.support.served import serving, wait_until_idle
+from tests.support.servers import until
+
+
+def get(address: str, path: str) -> httpx.Response:
+    return httpx.get(address + path, timeout=20, trust_env=False, verify=False)
+
+
+def send(address: str, kind: str, rows: list[dict[str, Any]], key: str = "") -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return httpx.post(
+        f"{address}/api/v1/models/{MODEL}/{kind}", json=rows, headers=headers, timeout=20, trust_env=False, verify=False
+    )
+
+
+def driftline(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "driftline", *arguments, "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+class _Sender(threading.Thread):
+    """Sends one batch after another, each until it is acknowledged, as the SDK does."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self.address, self.acknowledged, self.refusals, self.done = (
+            address,
+            0,
+            list[httpx.Response](),
+            threading.Event(),
+        )
+
+    def run(self) -> None:
+        while not self.done.is_set():
+            number = self.acknowledged
+            rows = [prediction(f"s{number}-{index}", 0.1, said=1, score=0.9) for index in range(10)]
+            answer = send(self.address, "predictions", rows, key=f"batch {number}")
+            if answer.status_code == 202:
+                self.acknowledged += 1
+            else:
+                self.refusals.append(answer)
+                time.sleep(0.05)
+
+
+def test_a_server_that_fails_again_and_again_loses_nothing_and_is_survived(
+    tmp_path: Path, postgresql: PostgreSQL, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Three starts of `serve` and three ends of the server: it takes some seconds."""
+    config = write_config(tmp_path, f"database: {postgresql.new_database(empty=True)}")
+    with serving(config) as (process, address):
+        sender = _Sender(address)
+        sender.start()
+        for _ in range(3):
+            before = sender.acknowledged
+            until(lambda before=before: sender.acknowledged > before + 5, "batches")
+            refused = len(sender.refusals)
+            postgresql.kill()
+            until(lambda refused=refused: len(sender.refusals) > refused, "a refusal")
+            ready = until(lambda: (got := get(address, "/ready")).status_code == 503 and got, "not ready")
+            assert get(address, "/health").json() == {"status": "ok"}
+            assert ready.json()["problems"]["database"].startswith("the database is away")
+            postgresql.start()
+            until(lambda: get(address, "/ready").status_code == 200, "readiness")
+        sender.done.set()
+        sender.join(30)
+        for answer in sender.refusals:
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"]["message"].startswith("the database is away")
+        truths = [label(f"s0-{index}", 1, truth=0) for index in range(10)]
+        assert send(address, "labels", truths).status_code == 202
+        assert send(address, "predictions", [prediction("later", 9, said=1)]).status_code == 202
+        wait_until_idle(address)
+        shown = get(address, f"/api/v1/models/{MODEL}").json()
+        assert shown["predictions"] == sender.acknowledged * 10 + 1
+        page = get(address, f"/models/{MODEL}").text
+        assert "accuracy" in page
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    rebuilt = driftline(config, "rebuild", MODEL, "--json")
+    assert (rebuilt.returncode, json.loads(rebuilt.stdout)["differing"]) == (0, []), rebuilt.stderr
+    with serving(config) as (_, address):
+        until(lambda: get(address, "/ready").status_code == 200, "readiness")
+        assert get(address, f"/api/v1/models/{MODEL}").json() == shown
+    said = capfd.readouterr()
+    for text in (said.out, said.err, page, json.dumps(shown), *(one.text for one in sender.refusals)):
+        assert PASSWORD not in text
+        assert "Traceback" not in text
+
+
+def test_one_database_has_one_service(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    more = f"database: {postgresql.new_database()}"
+    first = Service(load(write_config(tmp_path / "a", more)))
+    with pytest.raises(InUseError, match="is in use by another driftline") as caught:
+        Service(load(write_config(tmp_path / "b", more)))
+    assert PASSWORD not in str(caught.value)
+    first.stop()
+    Service(load(write_config(tmp_path / "b", more))).stop()

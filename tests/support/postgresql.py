@@ -1,0 +1,125 @@
+"""A real PostgreSQL from Debian's package, as a user of its own, on a free port; a new database for each who asks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from driftline.store import database
+from tests.support.servers import free_port, until
+
+PASSWORD = "s3cret-of-the-tests"
+_TEMPLATE = "migrated"
+
+
+def _binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: int(one.parts[-3]))
+    return found[-1].parent if found else None
+
+
+class PostgreSQL:
+    """One server; it is quick, for it does not wait for the disk: only its own end loses nothing."""
+
+    def __init__(self) -> None:
+        binaries = _binaries()
+        if binaries is None:
+            pytest.skip("PostgreSQL is missing: apt-get install postgresql")
+        self._bin, self.port, self._numbers = binaries, free_port(), itertools.count(1)
+        self.folder = Path(tempfile.mkdtemp(prefix="driftline-postgresql-"))
+        self._user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
+        if self._user:  # the server refuses to run as root
+            os.chown(self.folder, pwd.getpwnam("postgres").pw_uid, -1)
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        self._run(
+            "initdb",
+            "-D",
+            "data",
+            "-U",
+            "driftline",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "-A",
+            "scram-sha-256",
+            "--pwfile=password",
+            "--no-sync",
+        )
+        self.start()
+        self._migrate_once()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
+        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **self._user)
+
+    def start(self) -> None:
+        """Start, or start again, on the same port."""
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "200",
+        }
+        given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        command = [str(self._bin / "postgres"), "-D", "data", *given]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, **self._user)
+        until(self._answers, "PostgreSQL is ready")
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        command = [str(self._bin / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def kill(self) -> None:
+        """End it at once, with all its connections, as a crash does."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(30)
+
+    def remove(self) -> None:
+        """End it, and leave nothing."""
+        if self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.folder)
+
+    def address(self, name: str) -> str:
+        """The address of a database, with the password in it."""
+        return f"postgresql+psycopg://driftline:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def say(self, statement: str, name: str = "postgres") -> None:
+        """Execute one statement outside of any transaction."""
+        engine = sa.create_engine(self.address(name), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+        engine.dispose()
+
+    def _migrate_once(self) -> None:
+        self.say(f"CREATE DATABASE {_TEMPLATE}")
+        database.open_database(self.address(_TEMPLATE)).dispose()
+
+    def new_database(self, *, empty: bool = False) -> str:
+        """Make a database, with all tables or with none, and return its address."""
+        name = f"test_{next(self._numbers)}"
+        self.say(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {_TEMPLATE}"))
+        return self.address(name)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """One server for all tests of this process."""
+    pytest.importorskip("psycopg", reason="psycopg is missing: pip install 'driftline[postgres]'")
+    server = PostgreSQL()
+    yield server
+    server.remove()

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from driftline.store import database
 from tests.support.churn import config, service
-from tests.support.postgresql import postgresql
+from tests.support.postgresql import address, empty_address, postgresql
 from tests.support.receiver import Server, serving
 
-__all__ = ["config", "postgresql", "server", "service", "shared_server"]
+__all__ = ["address", "config", "empty_address", "postgresql", "server", "service", "shared_server"]
 
 # Time limits on single examples fail on slow machines and say nothing; CI takes the same examples each time.
 hypothesis.settings.register_profile("here", deadline=None)

@@ -67,7 +67,7 @@ def test_a_server_that_fails_again_and_again_loses_nothing_and_is_survived(
     tmp_path: Path, postgresql: PostgreSQL, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Three starts of `serve` and three ends of the server: it takes some seconds."""
-    config = write_config(tmp_path, f"database: {postgresql.new_database(empty=True)}")
+    config = write_config(tmp_path, f"database: {postgresql.new_database()}")
     with serving(config) as (process, address):
         sender = _Sender(address)
         sender.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -18,8 +17,8 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Iterator[Work]:
-    engine = open_database(f"sqlite:///{tmp_path / 'state.db'}")
+def work(address: str) -> Iterator[Work]:
+    engine = open_database(address)
     with State(engine).work() as work:
         yield work
     engine.dispose()

@@ -1,4 +1,4 @@
-"""The stores alone: tables and migrations agree, what is broken says so, and the log gives back what it took."""
+"""The stores alone: what an earlier release left is kept, what is broken says so, the log gives back what it took."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,9 +20,7 @@ from driftline.store.log import EventLog
 from driftline.store.logged import LoggedLabel, LoggedPrediction
 from driftline.store.outbox import Outbox
 from driftline.store.overview import Overview
-from driftline.store.predictions import KnownPrediction
 from driftline.store.state import State
-from driftline.store.tables import METADATA
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 DAY = Window(NOON - timedelta(hours=12), NOON + timedelta(hours=12))
@@ -43,12 +39,6 @@ def at_revision(folder: Path, revision: str, *statements: str) -> None:
         command.upgrade(config, revision)
         for one in statements:
             connection.execute(sa.text(one))
-
-
-def test_the_migrations_make_the_tables_that_the_code_speaks_of(tmp_path: Path) -> None:
-    engine = open_database(url(tmp_path))
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
 def test_what_waits_in_a_database_of_an_earlier_release_goes_on_waiting(tmp_path: Path) -> None:
@@ -91,14 +81,6 @@ def test_what_was_known_of_all_versions_and_of_each_is_known_of_these_slices(tmp
     assert (row.revision, row.segments) == (3, None)
 
 
-def test_opening_again_changes_nothing(tmp_path: Path) -> None:
-    with State(open_database(url(tmp_path))).work() as work:
-        work.counters.add("m", "n", "k", 2)
-    with State(open_database(url(tmp_path))).work() as work:
-        work.counters.add("m", "n", "k", 3)
-        assert work.counters.of("m") == {("n", "k"): 5}
-
-
 @pytest.mark.parametrize(("sync", "level"), [(True, 2), (False, 1)])
 def test_what_must_be_durable_waits_for_the_disk(tmp_path: Path, sync: bool, level: int) -> None:
     with open_database(url(tmp_path), sync_commits=sync).connect() as connection:
@@ -110,36 +92,6 @@ def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"this is not a database, and long enough to be looked at" * 100)
     with pytest.raises(StorageError, match="cannot be opened"):
         open_database(url(tmp_path))
-
-
-def test_a_database_of_a_later_release_is_not_touched(tmp_path: Path) -> None:
-    with open_database(url(tmp_path)).begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StorageError, match="9999"):
-        open_database(url(tmp_path))
-
-
-def test_work_that_fails_leaves_no_trace(tmp_path: Path) -> None:
-    state = State(open_database(url(tmp_path)))
-
-    def fails() -> None:
-        with state.work() as work:
-            work.predictions.put("m", {"a": KnownPrediction(NOON, None)})
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fails()
-    with state.read() as read:
-        assert read.predictions.known("m", ["a"]) == {}
-
-
-def test_more_ids_than_a_statement_holds_are_found(tmp_path: Path) -> None:
-    state = State(open_database(url(tmp_path)))
-    known = {str(index): KnownPrediction(NOON, "yes" if index % 2 else None) for index in range(2345)}
-    with state.work() as work:
-        work.predictions.put("m", known)
-    with state.read() as read:
-        assert read.predictions.known("m", [*known, "unknown"]) == known
 
 
 # ---- the log --------------------------------------------------------------------------------------------------------

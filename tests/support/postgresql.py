@@ -1,4 +1,4 @@
-"""A real PostgreSQL from Debian's package, as a user of its own, on a free port; a new database for each who asks."""
+"""A real PostgreSQL from Debian's package, as a user of its own, on a free port."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from driftline.store import database
+from driftline.store.tables import METADATA
 from tests.support.servers import free_port, until
 
 PASSWORD = "s3cret-of-the-tests"
-_TEMPLATE = "migrated"
 
 
 def _binaries() -> Path | None:
@@ -28,7 +28,10 @@ def _binaries() -> Path | None:
 
 
 class PostgreSQL:
-    """One server; it is quick, for it does not wait for the disk: only its own end loses nothing."""
+    """One server; it does not wait for the disk, so its end loses nothing and a power failure would.
+
+    It orders texts as people do, as most servers do: what relies on code points has to say so.
+    """
 
     def __init__(self) -> None:
         binaries = _binaries()
@@ -51,13 +54,15 @@ class PostgreSQL:
             "-E",
             "UTF8",
             "--locale=C.UTF-8",
+            "--locale-provider=icu",
+            "--icu-locale=en-US",
             "-A",
             "scram-sha-256",
             "--pwfile=password",
             "--no-sync",
         )
         self.start()
-        self._migrate_once()
+        self._migrated: str | None = None
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._bin / program), *arguments]
@@ -105,15 +110,21 @@ class PostgreSQL:
             connection.exec_driver_sql(statement)
         engine.dispose()
 
-    def _migrate_once(self) -> None:
-        self.say(f"CREATE DATABASE {_TEMPLATE}")
-        database.open_database(self.address(_TEMPLATE)).dispose()
-
-    def new_database(self, *, empty: bool = False) -> str:
-        """Make a database, with all tables or with none, and return its address."""
+    def new_database(self) -> str:
+        """Make a database without tables, and return its address: some megabytes, and a twentieth of a second."""
         name = f"test_{next(self._numbers)}"
-        self.say(f"CREATE DATABASE {name}" + ("" if empty else f" TEMPLATE {_TEMPLATE}"))
+        self.say(f"CREATE DATABASE {name}")
         return self.address(name)
+
+    def cleared_database(self) -> str:
+        """Return the address of the one database that has all tables, with nothing in them and nobody at them."""
+        if self._migrated is None:
+            self._migrated = self.new_database()
+            database.open_database(self._migrated).dispose()
+        name = self._migrated.rpartition("/")[2]
+        self.say(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        self.say(f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY", name)
+        return self._migrated
 
 
 @pytest.fixture(scope="session")
@@ -123,3 +134,21 @@ def postgresql() -> Iterator[PostgreSQL]:
     server = PostgreSQL()
     yield server
     server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without tables, of every kind that there is."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state.db'}"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database with all tables, of every kind that there is."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'state.db'}"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.cleared_database()

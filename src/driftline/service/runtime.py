@@ -53,12 +53,12 @@ class Service:
         self._lock.enter_context(_lock(Path(config.storage)))
         try:
             inbox = open_database(config.database)
+            self._lock.callback(inbox.dispose)
             self._lock.enter_context(claim(inbox))
             self.inbox = Inbox(inbox)  # synced: 202 means durable
             state = open_database(config.database, sync_commits=False)
+            self._lock.callback(state.dispose)
             self.state = State(state)  # done again from inbox and log
-            for engine in (inbox, state):
-                self._lock.callback(engine.dispose)
             self.models = {
                 name: agree(one, self.state, accept_loss=name == accept_loss)
                 for name, one in open_models(config.models, Path(config.storage), self.state).items()

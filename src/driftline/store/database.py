@@ -34,20 +34,19 @@ def open_database(address: str, *, sync_commits: bool = True) -> sa.Engine:
     was synced. A server has always synced them: it may fail while this process goes on.
     """
     url = resolved(address)
-    shown = without_secrets(url)
+    engine = postgresql.create(url) if is_server(url) else sqlite.create(url, sync_commits=sync_commits)
     try:
         if is_server(url):
-            engine = postgresql.create(url)
             migrate(engine)
         else:
-            engine = sqlite.create(url, sync_commits=sync_commits)
             sqlite.make_room(url)
             migrate(engine)
             sqlite.remember_file(engine, url)
     except (sa.exc.DBAPIError, OSError, CommandError) as error:
+        engine.dispose()
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else cause(error)  # without its statement
         what_to_do = next((words for part, words in _WAYS_OUT.items() if part in str(said)), "")
-        raise StorageError(f"the database {shown} cannot be opened: {said}{what_to_do}") from error
+        raise StorageError(f"the database {without_secrets(url)} cannot be opened: {said}{what_to_do}") from error
     return engine
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from driftline.cli import accept, ack, alerts, card, challengers, rebuild, retrain, serve, silence
+from driftline.cli import accept, ack, alerts, card, challengers, migrate, rebuild, retrain, serve, silence
 
-COMMANDS = [one.command for one in (accept, ack, alerts, card, challengers, rebuild, retrain, serve, silence)]
+COMMANDS = [one.command for one in (accept, ack, alerts, card, challengers, migrate, rebuild, retrain, serve, silence)]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

@@ -50,6 +50,7 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
         (1, "check rows.csv other.csv"),
         (1, "check rows.csv other.csv --json"),
     ],
+    ("migrate",): [(0, "migrate"), (0, "migrate --json")],
     ("backtest",): [(0, "backtest reference.parquet"), (2, "backtest nothing.parquet"), (1, "backtest served:churn")],
     ("test",): [
         (0, "test good.yaml"),

@@ -29,6 +29,11 @@ from driftline.retrain.options import RetrainSection
 
 _ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in KINDS]}
 
+_DATABASE = {
+    "description": "Where the state is kept: a file, a PostgreSQL, or the name of a variable with its address.",
+    "pattern": r"^(sqlite:///|postgresql(\+psycopg)?://|env:).",
+}
+
 
 class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One model."""
@@ -60,7 +65,7 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     hosts: list[Text] = []
     registry: Text | None = None
     storage: Text = "./driftline-data"
-    database: Text | None = None
+    database: Annotated[Text, Meta(extra_json_schema=_DATABASE)] | None = None
 
 
 NOT_YET: Mapping[type, tuple[str, ...]] = {

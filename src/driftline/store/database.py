@@ -62,6 +62,20 @@ def migrate(engine: sa.Engine) -> None:
             postgresql.order_by_code_points(connection, METADATA)
 
 
+def migrate_database(address: str) -> tuple[str, str]:
+    """Bring a database to the newest tables; return the newest migration that it had seen before, and has now."""
+    before = ""
+    if has_state(address):
+        watch = Watch(address, timedelta(seconds=1))
+        before = revision_of(watch.engine)
+        watch.engine.dispose()
+    engine = open_database(address)
+    try:
+        return before, revision_of(engine)
+    finally:
+        engine.dispose()
+
+
 def revision_of(engine: sa.Engine) -> str:
     """Return the number of the newest migration that a database has seen; empty where it has seen none."""
     with engine.connect().execution_options(readonly=True) as connection:

@@ -64,10 +64,11 @@ class _Sender(threading.Thread):
 
 
 def test_a_server_that_fails_again_and_again_loses_nothing_and_is_survived(
-    tmp_path: Path, postgresql: PostgreSQL, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, postgresql: PostgreSQL, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three starts of `serve` and three ends of the server: it takes some seconds."""
-    config = write_config(tmp_path, f"database: {postgresql.new_database()}")
+    monkeypatch.setenv("DATABASE_OF_TESTS", postgresql.new_database())
+    config = write_config(tmp_path, "database: env:DATABASE_OF_TESTS")
     with serving(config) as (process, address):
         sender = _Sender(address)
         sender.start()

@@ -46,7 +46,8 @@ def _engine(url: str, connect_seconds: int, patience: timedelta) -> sa.Engine:
         engine = sa.create_engine(url, pool_pre_ping=True, connect_args={**waits, **named})
     except ModuleNotFoundError as error:
         raise UsageError("a state in PostgreSQL needs more packages: pip install 'driftline[postgres]'") from error
-    sa.event.listen(engine, "connect", functools.partial(_prepare, url, patience))
+    prepare = functools.partial(_prepare, url, patience)
+    sa.event.listen(engine, "connect", prepare, insert=True)  # before SQLAlchemy has a look: it takes text for granted
     return engine
 
 

@@ -1,4 +1,4 @@
-"""Rules and what they say: rule and measure -> verdict; verdicts -> alerts. Pure: no input, no output, no clock."""
+"""Rules: a rule and a measure give a verdict, verdicts give alerts. Pure functions: no input or output, no clock."""
 
 from driftline.rules.expression import parse_expression
 from driftline.rules.facts import WindowFacts, drifted_ratio, measured, verdict_on

@@ -1,4 +1,4 @@
-"""What would have fired, had it been on: a history of verdicts, and what a backtest says of them. Pure.
+"""Backtests: which alerts would have fired over a history of verdicts, how often and how late. Pure functions.
 
 Rules are judged on a year of history by the same verdicts and the same alert machine as live windows.
 """
@@ -18,11 +18,15 @@ from driftline.rules.verdict import State
 
 YEAR = timedelta(days=365.25)
 BUDGET = "budget"
-"""What the alerts of the budgeted detector have for the name of a rule."""
+"""The rule name of alerts that the budgeted detector raises."""
 
 
 class BacktestFinding(msgspec.Struct, frozen=True):
-    """What the detector found: how far a series of a column moved, also in words, and how often chance does as much."""
+    """One finding of the detector: a column's series that moved.
+
+    ``shift`` is how far, ``moved`` the same in words, ``lookback`` over how many windows, and ``chance`` how often
+    chance alone moves it as far.
+    """
 
     column: str
     series: str
@@ -41,7 +45,7 @@ class BacktestWindow(msgspec.Struct, frozen=True):
 
 
 class BacktestAlert(msgspec.Struct, frozen=True):
-    """An alert that would have been: the ``window`` that notified, and until when it fired (None: to the end)."""
+    """An alert that would have fired: the ``window`` that notified, and ``until`` when (None: to the history's end)."""
 
     rule: str
     severity: str
@@ -57,11 +61,11 @@ class BacktestAlert(msgspec.Struct, frozen=True):
 
 
 class RuleRecord(msgspec.Struct, frozen=True):
-    """How a rule, or the detector (`BUDGET`), would have done over the history.
+    """How one rule, or the detector (`BUDGET`), would have alerted over the history.
 
-    ``delay_windows`` is how many windows after the change its first alert came, 1 in the first changed window; None
-    where nothing fired after it, or no change was named. ``states`` has a letter a window, in order: `A` in alert, `b`
-    a breach without one, `.` ok, `?` not judged.
+    ``delay_windows`` counts the windows from the change to the first alert after it, 1 for the first changed window;
+    None where nothing fired after the change, or no change was named. ``states`` has one letter for each window, in
+    order of time: `A` in alert, `b` a breach without an alert, `.` ok, `?` not judged.
     """
 
     rule: str
@@ -81,14 +85,14 @@ class BudgetRecord(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """When people say that the model's world changed, and how many windows later anything fired (None: nothing did)."""
+    """The moment at which the user says that something changed, and how many windows later an alert fired, if any."""
 
     at: datetime
     delay_windows: int | None
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """What the detector says of a window in alert beside its verdict; ``kinds`` are those of the series that moved."""
+    """What the detector adds to the verdict on a window in alert; ``kinds`` are the kinds of series that moved."""
 
     suspected: str | None
     findings: tuple[BacktestFinding, ...]
@@ -119,9 +123,9 @@ class Backtest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """What one rule, or the detector, says of one slice, window by window, in order of time.
+    """The verdicts of one rule, or of the detector, on one slice, in order of time.
 
-    ``details`` are what the detector found, by the start of the window.
+    ``details`` has what the detector found, by the start of the window.
     """
 
     rule: Rule
@@ -140,10 +144,10 @@ def backtest_of(
     timezone: str = "UTC",
     notes: tuple[str, ...] = (),
 ) -> Backtest:
-    """Fold the verdicts into alerts, and say how often, when and how late each rule would have fired.
+    """Turn verdicts into alerts, and count how often, when and how late each rule would have fired.
 
-    ``windows`` are all windows of the history in order of time, without a repetition; empty gives a backtest of none.
-    Alerts are in order of the window that notified. ``budget`` is how many false alarms a year the detector may make,
+    ``windows`` are all windows of the history, each once, in order of time; without any the backtest is empty.
+    Alerts are sorted by the window that notified. ``budget`` is how many false alarms a year the detector may raise,
     None where it is off.
 
     Law: the alerts of a rule are those of `alerts_of` on the same verdicts.
@@ -172,7 +176,7 @@ def backtest_of(
 
 
 def _budget(stated: float, tracks: Sequence[Track]) -> BudgetRecord:
-    """What was spent of the budget, of the windows that the detector judged."""
+    """Compare the budget with the detector's alerts a year, over the windows that it could judge."""
     judged = [one for track in tracks if track.rule.name == BUDGET for one in track.judged]
     known = [one.window for one in judged if one.verdict.state is not State.NODATA]
     spans = [span for track in tracks if track.rule.name == BUDGET for span in alerts_of(track.rule, track.judged)]
@@ -180,7 +184,7 @@ def _budget(stated: float, tracks: Sequence[Track]) -> BudgetRecord:
 
 
 def per_year(alerts: int, windows: Sequence[Window]) -> float | None:
-    """So many alerts in so many windows, as a rate a year of the time that the windows cover; None of none.
+    """Return the number of alerts as a rate for each year that the windows cover; None without windows.
 
     >>> from datetime import UTC
     >>> day = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
@@ -209,7 +213,7 @@ def _alert(track: Track, span: AlertSpan) -> BacktestAlert:
 
 
 def _record(track: Track, spans: Sequence[AlertSpan], changed: datetime | None, every: Sequence[Window]) -> RuleRecord:
-    """Of the windows that the rule judges; of ``every`` window where it never spoke."""
+    """Count over the windows for which the rule has verdicts, or over ``every`` window if it has none."""
     windows = [one.window for one in track.judged] or list(every)
     verdicts = {one.window.start: one.verdict.state for one in track.judged}
     return RuleRecord(
@@ -232,7 +236,7 @@ def _letter(window: Window, spans: Sequence[AlertSpan], verdicts: Mapping[dateti
 
 
 def _delay(fired: Sequence[datetime], windows: Sequence[Window], changed: datetime | None) -> int | None:
-    """How many windows from the first changed one to the first that fired, both counted; None where none did."""
+    """Count the windows from the first changed one to the first that fired, both included; None if none fired."""
     if changed is None:
         return None
     after = [window.start for window in windows if window.end > changed]

@@ -1,4 +1,4 @@
-"""Compares the answers of two versions on the same rows: overall, by segment and over time."""
+"""Compare the answers of two versions on the same rows: overall, by segment and over time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _PERIODS = 20
 
 
 class Period(msgspec.Struct, frozen=True):
-    """The measure of both on one of up to 20 equal parts of the rows, in order of time: [begin, end] in seconds."""
+    """The measure of both versions on one of up to 20 equal parts of the rows, sorted by time.
+
+    ``begin`` and ``end`` are the times of its first and last row, in seconds since 1970.
+    """
 
     begin: float
     end: float
@@ -26,7 +29,7 @@ class Period(msgspec.Struct, frozen=True):
 
 
 class SegmentDifference(msgspec.Struct, frozen=True):
-    """The difference within one value of a segment; ``p_worse`` is adjusted for all of them (Holm)."""
+    """The difference within one value of a segment; ``p_worse`` is adjusted over all values (Holm)."""
 
     segment: str
     value: str
@@ -35,16 +38,17 @@ class SegmentDifference(msgspec.Struct, frozen=True):
 
 
 def answers_of(entry: Entry, rows: Rows, both: npt.NDArray[np.bool_]) -> Answers:
-    """Return the answers of a version on some rows, with the scores of those classes that it scores on all of them."""
+    """Return a version's answers on the rows of the mask ``both``, without the scores of classes that any row lacks."""
     scores = {name: score for name, score in entry.scores.items() if not np.isnan(score[both]).any()}
     return Answers(rows.labels, entry.predictions, scores).at(both)
 
 
 def answers_at_worst(entry: Entry, rows: Rows, owed: npt.NDArray[np.bool_], both: npt.NDArray[np.bool_]) -> Answers:
-    """Return the answers of a version on some rows; an answer that it owes counts as its worst one.
+    """Return a version's answers on the rows of the mask ``both``; an ``owed`` answer counts as its worst one.
 
-    So a champion does not stay champion by failing to answer. The worst is no class at all, its largest absolute error,
-    and the lowest score that it gave a true class, or the highest that it gave another.
+    This keeps a champion from staying champion by not answering. The worst answer is no class at all, or a prediction
+    off by its largest absolute error; the worst score is the lowest that it gave the true class, or the highest that it
+    gave another.
     """
     gave = both & ~owed
     predictions: Texts | Floats
@@ -74,9 +78,9 @@ def where_both_answered(
     answered: npt.NDArray[np.bool_],
     settings: Settings,
 ) -> Difference:
-    """Return the difference as it is, or that on the rows that both answered where the challenger is worse there.
+    """Return ``found``, or the difference on the rows that both answered if the challenger is worse on those.
 
-    What a champion owes speaks against it, and never for a challenger that is worse wherever the two can be compared.
+    Missing answers count against the champion, but do not let a challenger win that is worse wherever both answered.
     """
     pair = (answers_of(challenger, rows, answered), answers_of(champion, rows, answered))
     blocks = rows.blocks(answered)
@@ -95,7 +99,7 @@ def segment_differences(
     blocks: npt.NDArray[np.int64] | None,
     settings: Settings,
 ) -> list[SegmentDifference]:
-    """Return the difference in each value of each segment that has enough rows, p-values adjusted by Holm's method."""
+    """Return the difference within each segment value with enough rows, with p-values adjusted by Holm's method."""
     found: list[tuple[str, str, Difference]] = []
     for segment, of_all in rows.segments.items():
         values = of_all[both]

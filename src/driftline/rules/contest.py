@@ -1,8 +1,8 @@
-"""The contest: may a challenger take the champion's place? It asks the gates, and decides with a reason.
+"""The contest: may a challenger take the champion's place? It checks every gate, and gives the reason of its decision.
 
-The gate that decides is *better*: the lower end of the interval of the difference on the same rows has to be above
-minus ``margin``, or above ``improvement``. With neither, a challenger that is no better is promoted in at most
-``1 - confidence`` of contests (one-sided), 5 % by default. All other gates can only keep it from being promoted.
+The gate that decides is *better*: the lower bound of the difference on the same rows has to be above ``improvement``,
+or above minus ``margin``. With neither set, a challenger that is no better is promoted in at most ``1 - confidence``
+of contests (one-sided), 5 % by default. All other gates can only keep it from being promoted.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ Role = Literal["challenger", "previous"]
 
 
 class PositiveView(msgspec.Struct, frozen=True):
-    """The class that precision, recall, F1, ROC AUC and a lone score speak of in a binary model.
+    """The positive class of a binary model: the one that precision, recall, F1, ROC AUC and a single score are about.
 
-    ``guessed`` is True where the user did not name it, and ``by`` says what the guess rests on. ``doubt`` says, where
-    the ROC AUC is below 0.5, that the score seems to be of the other class, and what to do.
+    ``guessed`` is True where the user did not name it, and ``by`` says what the guess rests on. Where the ROC AUC is
+    below 0.5, ``doubt`` says that the score seems to belong to the other class, and what to do.
     """
 
     name: str = msgspec.field(name="class")
@@ -66,15 +66,14 @@ class PositiveView(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """The class, and by what it was guessed, in words."""
+        """The class and, if it was guessed, what the guess rests on."""
         return f"{self.shown}, {self.by}" if self.guessed else self.shown
 
 
 class Contest(msgspec.Struct, frozen=True):
     """The decision with its reason, every gate, and the difference that decided. It is stored as JSON.
 
-    ``positive`` is there where the contest turns on a positive class. ``notes`` say what was taken for granted of the
-    rows.
+    ``positive`` is set where the measure depends on a positive class. ``notes`` say what was assumed about the rows.
     """
 
     decision: Decision
@@ -93,7 +92,7 @@ class Contest(msgspec.Struct, frozen=True):
 
 
 class OwnMeasure(NamedTuple):
-    """A measure of one's own: its name, and the difference of both on those of the n rows that a mask has."""
+    """A user-defined measure: its name, and the difference of both versions on the rows of a mask, shape (n,)."""
 
     name: str
     between: Callable[[npt.NDArray[np.bool_]], Difference]
@@ -108,11 +107,10 @@ def judge_contest(
     role: Role = "challenger",
     own: OwnMeasure | None = None,
 ) -> Contest:
-    """Hold the contest. With the role ``previous`` it asks whether a former champion has to come back.
+    """Decide whether the challenger replaces the champion; with the role ``previous``, whether a former one returns.
 
-    By a measure of one's ``own`` the two are compared where both have answered, on all rows together.
-
-    Raises `UnknownNameError` for a measure that the task does not have.
+    By a user-defined measure (``own``) the two are compared only on rows that both answered, and not by segment or over
+    time. Raises `UnknownNameError` for a measure that the task does not have.
     """
     measure = measure_of(champion, challenger, rows, settings) if own is None else own.name
     gates = [
@@ -165,9 +163,7 @@ def judge_contest(
 
 
 def decide(gates: list[Gate], champion: str, challenger: str, role: Role) -> tuple[Decision, str]:
-    """Return the decision that gates come to:
-    every one that was asked has to be passed, and *better* has to be asked.
-    """
+    """Return the decision and its reason: no gate may have failed, and *better* has to have been checked and passed."""
     closed = [gate for gate in gates if gate.passed is False]
     better = next((gate for gate in gates if gate.name == "better"), None)
     if closed:
@@ -181,7 +177,10 @@ def decide(gates: list[Gate], champion: str, challenger: str, role: Role) -> tup
 
 
 def measure_of(champion: Entry, challenger: Entry, rows: Rows, settings: Settings) -> str:
-    """Return the measure of the contest; raises `UnknownNameError` for one that the task does not have."""
+    """Return the measure that decides, chosen by the task and scores if none is set.
+
+    Raises `UnknownNameError` for one that the task does not have.
+    """
     known = paired_measures(rows.task)
     if settings.measure is not None:
         if settings.measure not in known:

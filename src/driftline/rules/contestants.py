@@ -1,4 +1,4 @@
-"""What a contest is held on: the settings, the labelled rows, and what each of the two versions answered."""
+"""The input of a contest: its settings, the labelled rows, and the answers of both versions."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ _MOSTLY = 0.5
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What a challenger has to be to win.
+    """The conditions under which a challenger wins.
 
-    ``measure`` None chooses one: ROC AUC of a binary model with scores, else accuracy; MAE of a regression. It has to
-    be better by more than ``improvement``, or no worse than ``margin``, both in units of the measure and 0 or more.
-    ``floor`` is the worst value of the measure that will do, whatever the champion does. A measure that the rows of one
-    class carry needs ``least_class_rows`` of each. Segments with fewer than ``least_segment_rows`` are not judged.
-    ``latency_times`` the champion's 95th percentile of latency is the most, and ``calibration_more`` above its
-    calibration error, ``shift_more`` above its distance from the labels. ``better`` says of a measure of one's own
-    which values are.
+    ``measure`` None chooses one: ROC AUC of a binary model with scores, else accuracy; MAE of a regression. The
+    challenger has to be better by more than ``improvement``, or worse by less than ``margin``; both are in units of the
+    measure and 0 or more. ``floor`` is the worst acceptable value of the measure, whatever the champion's is. Both need
+    ``least_rows`` answers; a measure that rests on the rows of single classes needs ``least_class_rows`` of each.
+    Segments with fewer than ``least_segment_rows`` are not judged. The challenger's 95th percentile of latency may be
+    at most ``latency_times`` the champion's, its calibration error at most ``calibration_more`` above the champion's,
+    and its predictions' distance from the labels at most ``shift_more`` above. ``better`` says which values of a
+    user-defined measure are better. Raises `UsageError` for values outside these ranges.
     """
 
     measure: str | None = None
@@ -66,13 +67,13 @@ class Settings(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one version says of the n rows of a contest.
+    """The answers of one version to the n rows of a contest.
 
-    ``predictions`` has the shape (n,): class names, or float64 of a regression. ``answered``, shape (n,), is False
+    ``predictions`` has the shape (n,): class names, or float64 for a regression. ``answered``, shape (n,), is False
     where there is no prediction. ``scores`` are by class, each of shape (n,), NaN where there is none.
-    ``latency_seconds`` are as many as were measured, perhaps none. ``asked``, shape (n,), is False where the version
-    was not asked at all, None where it was asked everywhere: an answer that it owes counts against it. ``origin`` says
-    in words whose word the answers are, where that is not the log's.
+    ``latency_seconds`` has any number of measurements, possibly none. ``asked``, shape (n,), is False for rows that the
+    version was not asked about; None if it was asked about all: a missing answer to a row it was asked about counts
+    against it. ``origin`` says in words where the answers come from, if not from the log.
     """
 
     version: str
@@ -84,17 +85,16 @@ class Entry:
     origin: str = ""
 
     def owes(self, task: Task) -> npt.NDArray[np.bool_]:
-        """Return rows, shape (n,), for which it was asked and gave no class, or no finite number."""
+        """Return a mask, shape (n,), of the rows it was asked about and gave no class, or no finite number, for."""
         gave = self.answered
         if task is Task.REGRESSION:
             gave = gave & np.isfinite(np.asarray(self.predictions, np.float64))
         return ~gave if self.asked is None else self.asked & ~gave
 
     def unscored(self, measure: str) -> npt.NDArray[np.bool_]:
-        """Return the rows, shape (n,), that lack a score of a class that is mostly scored: a measure of scores omits
-        them.
+        """Return a mask, shape (n,), of answered rows that lack a score of a class which most rows have a score of.
 
-        A missing score is no error, but the row cannot be compared.
+        A missing score is no error, but a measure of scores has to leave the row out.
         """
         lacking = np.zeros(len(self.answered), np.bool_)
         if measure in CATALOGUE and CATALOGUE[measure].needs_scores and self.answered.any():
@@ -107,11 +107,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The labelled rows of a contest: n labels, and for each row its moment in seconds and its value of each segment.
+    """The n labelled rows of a contest: their labels, times and segment values.
 
-    ``seconds`` is None where the rows have no time. ``classes`` are those that a model may predict, empty where any.
-    ``trained_until`` is the moment in seconds at which the challenger's training ended, None where it is not known.
-    ``days``, shape (n,), numbers the day of each row where days are not those of UTC.
+    ``seconds`` are the times since 1970, shape (n,), None where the rows have none. ``classes`` are those that a model
+    may predict; empty means any. ``trained_until`` is the time in seconds at which the challenger's training data
+    ended, None if unknown. ``days``, shape (n,), numbers the day of each row where days are not those of UTC.
     """
 
     task: Task
@@ -124,12 +124,12 @@ class Rows:
     days: npt.NDArray[np.int64] | None = None
 
     def blocks(self, there: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
-        """Return the day of some rows, numbered from 0 on; None where the rows have no time."""
+        """Return the day of each row of the mask, numbered from 0; None where the rows have no time."""
         if self.days is not None:
             return np.unique(self.days[there], return_inverse=True)[1].astype(np.int64)
         return None if self.seconds is None else time_blocks(self.seconds[there])
 
 
 def less_is_better(measure: str, settings: Settings) -> bool:
-    """Return whether the smaller of two values of the measure of a contest is the better one."""
+    """Return whether a smaller value of the contest's measure is better."""
     return lower_is_better(measure) if settings.better is None else settings.better == "lower"

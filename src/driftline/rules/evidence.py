@@ -1,7 +1,6 @@
-"""What a contest rests on, as it travels: labelled rows and what both versions said of them, column by column.
+"""The rows that a contest is judged on, in the form in which they are sent: labels and both versions' answers.
 
-Whoever judges has the rows, not a verdict: a run elsewhere sends these, and the gates are asked where they are
-configured.
+A run on another machine sends these rows, not a verdict: the gates are checked where they are configured.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ Numbers = Annotated[list[float | None], msgspec.Meta(max_length=MOST_ROWS)]
 
 
 class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a version said of n rows: n predictions, None where it gave none, and n scores of each class that it scores.
+    """A version's answers to n rows: n predictions, None where it gave none, and n scores of each class that it scores.
 
-    ``latency_seconds`` are as many as were measured, perhaps none.
+    ``latency_seconds`` has any number of measurements, possibly none.
     """
 
     prediction: Values
@@ -37,12 +36,12 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The n labelled rows of a contest: n labels, and what champion and challenger said.
+    """The n labelled rows of a contest: n labels, and the answers of champion and challenger.
 
-    ``id``, the n ids under which predictions were logged, lets Driftline hold labels and answers against its log.
-    ``seconds`` are the n moments of the rows since 1970, ``segments`` the n values of each segment, and
-    ``trained_until`` is the moment at which the challenger's training data ended. Raises `ValueError` for columns of
-    different lengths and for a row without a label.
+    ``id``, the n ids under which predictions were logged, lets Driftline check labels and answers against its log.
+    ``seconds`` are the n times of the rows since 1970, ``segments`` the n values of each segment, and
+    ``trained_until`` is the time in seconds at which the challenger's training data ended. Raises `ValueError` for
+    columns of different lengths, a row without a label and an id that comes twice.
     """
 
     label: Values
@@ -75,12 +74,12 @@ class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def said(self) -> Mapping[str, Said]:
-        """What each of the two said, by its part."""
+        """The answers of each of the two, by its role."""
         return {"champion": self.champion, "challenger": self.challenger}
 
 
 def evidence_of(champion: Entry, challenger: Entry, rows: Rows, ids: list[str] | None = None) -> Evidence:
-    """Return the evidence of a contest: the rows that the champion was asked for, and what both said of them."""
+    """Return the evidence of a contest: the rows that the champion was asked about, and both versions' answers."""
     kept = np.ones(len(rows.labels), np.bool_) if champion.asked is None else champion.asked
     return Evidence(
         label=_values(rows.labels[kept], rows.task),

@@ -1,4 +1,4 @@
-"""Rules as people type them: ``accuracy < 0.75``, ``recall < 60% for 3``."""
+"""Parse rules as people type them: ``accuracy < 0.75``, ``recall < 60% for 3``."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def parse_expression(
 ) -> Rule:
     """Parse ``MEASURE OPERATOR NUMBER [for N]``; the rule is named by its own expression unless ``name`` is given.
 
-    ``<`` and ``>`` leave the threshold itself fine; with ``<=`` and ``>=`` it is a breach. ``75%`` is 0.75.
-    ``for N`` waits for N judged windows in a row.
+    With ``<`` and ``>`` a value at the threshold is fine; with ``<=`` and ``>=`` it is a breach. ``75%`` is 0.75.
+    ``for N`` waits for N judged windows in a row. Raises `UsageError` for any other text.
 
     >>> parse_expression("recall<60% for 3").name
     'recall < 0.6 for 3'

@@ -1,6 +1,6 @@
-"""What the rows of a window, or of a file, show as far as rules ask: from these facts and a rule to its verdict.
+"""The facts about the rows of a window, or of a file, that rules are judged on, and the verdict of a rule on them.
 
-Files and live windows are judged by this one way, so that they cannot disagree.
+Files and live windows are judged by the same functions, so that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Distance(Protocol):
 
     @property
     def value(self) -> float | None:
-        """The distance that speaks for the column; None where there is none, and ``reason`` says why."""
+        """The column's distance; None where there is none, and ``reason`` says why."""
         ...
 
     @property
@@ -58,12 +58,11 @@ class Distance(Protocol):
 
 
 class WindowFacts(msgspec.Struct, frozen=True):
-    """What the rows of a window, of a segment of it, or of a file, show.
+    """The facts about the rows of a window, of one of its segments, or of a file.
 
-    ``features`` are compared with the reference, and so are ``prediction`` and ``label`` where there are any.
-    ``positive`` is the positive class of a binary model, ``chance`` the significance level of a distance,
-    ``naive`` what a naive forecast errs by on the reference, ``own`` what people's own functions said, by the names of
-    these measures.
+    ``features``, ``prediction`` and ``label`` are their distances from the reference, as far as they are known.
+    ``positive`` is the positive class of a binary model, ``chance`` the significance level of a distance, ``naive`` the
+    error of a naive forecast on the reference, and ``own`` the results of user-defined measures, by name.
     """
 
     profile: WindowProfile | SegmentProfile
@@ -82,19 +81,19 @@ class WindowFacts(msgspec.Struct, frozen=True):
 
 
 def verdict_on(rule: Rule, facts: WindowFacts, *, shown: Measure | None = None) -> Verdict:
-    """Judge the rows by a rule. ``shown`` is its measure with the interval of 95 %, where that is known already."""
+    """Judge the rows by a rule. ``shown`` is its measure with the 95 % interval, if that was already computed."""
     measure = measured(rule.measure, facts, confidence=interval_confidence(rule))
     return judge(rule, measure, facts.coverage, shown=shown or measured(rule.measure, facts))
 
 
 def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Measure:
-    """Return the measure that a rule names; where the rows do not have it, with the problem in words.
+    """Return the measure that a rule names; without a value, but with the problem in words, if the rows do not have it.
 
     ``drifted_features_ratio`` is the share of the judged features that have drifted, ``missing_ratio`` the largest
     share of missing values of any feature, both 0 to 1. ``prediction_drift`` and ``label_drift`` are the distance from
-    the reference in units of its threshold; at most 1 where it is not significant. ``drift.<feature>`` is the distance
-    itself, in the units of what speaks for the feature; where it is not significant, its interval begins at 0, else
-    it has none. ``missing.<feature>`` is a share, 0 to 1, and 1 where the rows have no such column.
+    the reference in units of its threshold, and at most 1 where it is not significant. ``drift.<feature>`` is the
+    distance itself, in the unit of the feature's distance measure; its interval begins at 0 where the distance is not
+    significant, and is absent otherwise. ``missing.<feature>`` is a share, 0 to 1; 1 where no row has the column.
     """
     profile = facts.profile
     if name in facts.own:
@@ -116,9 +115,7 @@ def measured(name: str, facts: WindowFacts, *, confidence: float = 0.95) -> Meas
 
 
 def beyond_chance(of: Distance) -> float | None:
-    """Return the distance as a verdict takes it:
-    at most the threshold where it is not significant, None without one.
-    """
+    """Return the distance, capped at its threshold if it is not significant; None without a distance."""
     if of.drifted or of.value is None or of.threshold is None:
         return of.value
     return min(of.value, of.threshold)
@@ -145,7 +142,7 @@ def _of_feature(kind: str, found: Distance | None, blank: Measure, chance: float
 
 
 def _of_columns(name: str, facts: WindowFacts) -> Measure:
-    """Return a measure of all features, of predictions or of labels. No interval."""
+    """Return a measure of all features together, of predictions or of labels, without an interval."""
     n = facts.profile.predictions
     if name == "missing_ratio":
         shares = [one.missing_current for one in facts.features.values() if one.missing_current is not None]

@@ -1,4 +1,4 @@
-"""What changed and what did not, in words: the reason that an alert gives beside its number."""
+"""Say in sentences what changed and what did not: the reasons that an alert gives beside its number."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MOST_NAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class ColumnFinding:
-    """What a comparison with the reference found in one column. ``judged`` is False where it could not be compared.
+    """The result of comparing one column with the reference. ``judged`` is False where it could not be compared.
 
-    ``severity`` is the effect in units of the least that counts: 0 or more, the larger the louder.
+    ``severity`` is the effect size in units of the minimum one: 0 or more, larger is worse.
     """
 
     judged: bool
@@ -26,8 +26,10 @@ class ColumnFinding:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What a series of a column did, in words, over how many windows, and how often chance does as much in a budget's
-    period, over everything.
+    """How a series of a column moved.
+
+    ``what`` says it in words, ``windows`` over how many windows, and ``chance`` how often chance alone moves any series
+    as far in the budget's period.
     """
 
     column: str
@@ -40,9 +42,9 @@ class Moved:
 class Findings:
     """The state of a model's columns in one window, in sentences, and as lists for programs.
 
-    What changed stands with the largest effect first. ``named`` are the columns and measures that an alert of the
-    detector is about, ``kinds`` the kinds of change that it has found (*location*, *missing* …), and ``moved`` what it
-    found in words; empty for other alerts.
+    Changed inputs are sorted by effect, the largest first. ``named`` are the columns and measures that an alert of the
+    detector is about, ``kinds`` the kinds of change that it found (*location*, *missing* …), and ``moved`` the findings
+    in words; these three are empty for other alerts.
     """
 
     inputs_changed: tuple[str, ...]
@@ -57,7 +59,7 @@ class Findings:
 def findings_of(
     inputs: Mapping[str, ColumnFinding], prediction: ColumnFinding | None, label: ColumnFinding | None
 ) -> Findings:
-    """Say what changed: inputs first, then what the model made of them, then what turned out to be true.
+    """Say what changed: first in the inputs, then in the predictions, then in the labels.
 
     >>> rain = ColumnFinding(True, True, ("rain 52 % → 0 % (gone)",), "")
     >>> wind = ColumnFinding(True, False, (), "")
@@ -67,7 +69,7 @@ def findings_of(
     Labels changed: rain 52 % → 0 % (gone).
     """
     moved = (name for name, one in inputs.items() if one.judged and one.drifted)
-    changed = tuple(sorted(moved, key=lambda name: -inputs[name].severity))  # those of one effect stay in their order
+    changed = tuple(sorted(moved, key=lambda name: -inputs[name].severity))  # equal effects keep their order
     stable = tuple(name for name, one in inputs.items() if one.judged and not one.drifted)
     unknown = tuple(name for name, one in inputs.items() if not one.judged)
     sentences = [_changed_input(name, inputs[name]) for name in changed[:_MOST_NAMES]]

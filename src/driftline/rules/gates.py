@@ -25,7 +25,7 @@ _QUICK_SECONDS = 0.01  # a latency below this is never too high
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """Whether a challenger passed one check, and why; ``passed`` is None where it could not be checked."""
+    """The result of one check of a challenger, and the reason; ``passed`` is None where it could not be checked."""
 
     name: str
     passed: bool | None
@@ -34,7 +34,7 @@ class Gate(msgspec.Struct, frozen=True):
 
 
 def answers_gate(challenger: Entry, rows: Rows) -> Gate:
-    """Check that every row has an answer, of a kind that the task knows."""
+    """Check that the challenger answered every row with a known class, or with a finite number for a regression."""
     missing = int((~challenger.answered).sum())
     if missing:
         reason = f"{challenger.version} has no answer to {missing} of {len(rows.labels)} rows."
@@ -71,7 +71,7 @@ def scores_gate(champion: Entry, challenger: Entry) -> Gate:
 
 
 def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, settings: Settings) -> Gate:
-    """Check that both have answered enough rows, also of each class that the measure rests on."""
+    """Check that both versions answered enough rows, in total and of each class that the measure rests on."""
     owed = champion.owes(rows.task)
     unscored = champion.unscored(measure)
     both = champion.answered & ~owed & challenger.answered & ~unscored
@@ -96,7 +96,7 @@ def rows_gate(champion: Entry, challenger: Entry, rows: Rows, measure: str, sett
 
 
 def _said_of(champion: Entry, rows: Rows, others: int, owed: int, unscored: int) -> str:
-    """Return which rows the champion did not answer, and where its answers come from."""
+    """Say how many rows the champion did not answer, and where its answers come from."""
     n = len(rows.labels)
     words = f" {champion.version} did not answer {others} of {n}: they are left out." if others else ""
     if unscored:
@@ -119,7 +119,7 @@ def leakage_gate(rows: Rows) -> Gate:
 
 
 def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate:
-    """Check that the 95th percentile of latency is at most so many times the champion's, or at most 10 ms."""
+    """Check that its 95th percentile of latency is at most ``latency_times`` the champion's, or at most 10 ms."""
     if not len(champion.latency_seconds) or not len(challenger.latency_seconds):
         return Gate("latency", None, "The latency of one of them is not known.")
     then, now = (float(np.quantile(one.latency_seconds, 0.95)) for one in (champion, challenger))
@@ -130,7 +130,7 @@ def latency_gate(champion: Entry, challenger: Entry, settings: Settings) -> Gate
 
 
 def better_gate(found: Difference, settings: Settings, about: str = "") -> Gate:
-    """Check that it is significantly better, or no worse than the margin. ``about`` is added to the reason."""
+    """Check that it is significantly better, or worse by less than the margin. ``about`` is added to the reason."""
     if found.value is None or found.low is None or found.high is None:
         return Gate("better", None, f"{found.measure}: {found.problem}.")
     limit = settings.improvement - settings.margin
@@ -152,7 +152,7 @@ def better_gate(found: Difference, settings: Settings, about: str = "") -> Gate:
 
 
 def floor_gate(found: Difference, settings: Settings) -> Gate:
-    """Check that its own measure reaches the floor, whatever the champion's is."""
+    """Check that the challenger's measure reaches the floor, whatever the champion's is."""
     if settings.floor is None or found.first is None:
         return Gate("floor", None, "No floor was set.")
     less = less_is_better(found.measure, settings)
@@ -185,7 +185,7 @@ def segments_gate(segments: list[SegmentDifference], settings: Settings) -> Gate
 
 
 def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
-    """Check that its calibration error, the mean over the classes, is not much above the champion's."""
+    """Check that its calibration error (mean over the classes) is at most ``calibration_more`` above the champion's."""
     classes = [rows.positive] if rows.positive is not None else sorted(other.scores)
     classes = [name for name in classes if name in one.scores and name in other.scores]
     if not classes:
@@ -198,10 +198,14 @@ def calibration_gate(one: Answers, other: Answers, rows: Rows, settings: Setting
 
 
 def shift_gate(one: Answers, other: Answers, rows: Rows, settings: Settings) -> Gate:
-    """Check that its predictions are distributed like the labels, or not much less so than the champion's."""
+    """Check that its predictions' distance from the labels is at most ``shift_more`` above the champion's.
+
+    The distance is Jensen-Shannon's between classes; for a regression, the mean error in standard deviations of the
+    labels.
+    """
     if rows.task is Task.REGRESSION:
         labels = np.asarray(one.labels, np.float64)
-        unit = float(np.abs(labels).max(initial=0.0)) or 1.0  # squares of the largest numbers are none
+        unit = float(np.abs(labels).max(initial=0.0)) or 1.0  # the squares of the largest floats overflow
         spread = float(np.std(labels / unit))
         if not spread:
             return Gate("prediction shift", None, "All labels are the same.")

@@ -1,4 +1,4 @@
-"""Which alerts speak of a version: those that went on while it answered. A pure function of spans of event time."""
+"""Find the alerts that count against a version: those that were open while it answered. A pure function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Alert(Protocol):
 
     @property
     def last_end(self) -> datetime:
-        """The end of its last one."""
+        """The end of its last bad window."""
         ...
 
 
@@ -27,10 +27,11 @@ _Alert = TypeVar("_Alert", bound=Alert)
 
 
 def held_against(alerts: Iterable[_Alert], live: Window | None) -> list[_Alert] | None:
-    """Return the alerts that went on in the windows that a version has answered, in their order.
+    """Return the alerts that were open in the windows in which a version answered, in their order.
 
-    ``live`` is from the start of the first of them to the end of the newest. None, *not known*, for a version that has
-    answered in none: no alert could speak of it. One that began under its predecessor and went on speaks of both.
+    ``live`` reaches from the start of the first of these windows to the end of the newest. The result is None, *not
+    known*, if ``live`` is None: the version has not answered in any window. An alert that began under its predecessor
+    and went on counts against both.
     """
     if live is None:
         return None

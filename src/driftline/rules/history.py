@@ -1,9 +1,9 @@
-"""The life of an alert, as a pure function of the verdicts: inactive -> pending -> firing -> resolved.
+"""The lifecycle of an alert, as a pure function of the verdicts: inactive -> pending -> firing -> resolved.
 
-A breach that follows breaches counts towards ``for_windows``; an ok window ends the streak, or the alert. Where the
-rule says so, an alert ends only at a value that has come back far enough (``clear``), or after some more ok windows
-(``keep_firing_for``). A window without data says nothing: it neither breaks nor extends a streak, and a firing alert
-goes on firing.
+Breaches in a row count towards ``for_windows``; an ok window ends the streak, or the alert. A rule may ask that an
+alert ends only at a value that has come back far enough (``clear``), or only after more ok windows
+(``keep_firing_for``). A window without data changes nothing: it neither breaks nor extends a streak, and a firing
+alert goes on firing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from driftline.rules.verdict import State, Verdict
 
 
 class AlertState(enum.StrEnum):
-    """Where an alert is in its life. *resolved* is *inactive* after an alert, until the next judged verdict."""
+    """The state of an alert. *resolved* is *inactive* just after an alert ended, until the next judged verdict."""
 
     INACTIVE = "inactive"
     PENDING = "pending"
@@ -30,7 +30,7 @@ class AlertState(enum.StrEnum):
 
 
 class TransitionKind(enum.StrEnum):
-    """The two moments in which somebody wants to hear of an alert."""
+    """The two transitions that are worth a notification."""
 
     FIRED = "fired"
     RESOLVED = "resolved"
@@ -38,7 +38,7 @@ class TransitionKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """An alert that fired or resolved ``at`` a moment, by a verdict; ``since`` is its first breach."""
+    """An alert fired or was resolved in the window that starts ``at`` this time; ``since`` is its first breach."""
 
     kind: TransitionKind
     at: datetime
@@ -50,8 +50,8 @@ class Transition:
 class AlertMachine:
     """The state of one rule's alert; `step` takes the next verdict and returns the next state.
 
-    ``breaches`` are those of the present streak, ``since`` the moment of its first one. ``ok`` counts the windows in a
-    row that were fine since the last breach of a firing alert.
+    ``breaches`` counts those of the current streak, ``since`` is the start of its first one. ``ok`` counts the ok
+    windows in a row since the last breach of a firing alert.
 
     Law: folding `step` over verdicts fires and resolves where `alerts_of` says.
     """
@@ -86,7 +86,7 @@ class AlertMachine:
 
 @dataclass(frozen=True, slots=True)
 class JudgedWindow:
-    """A window and what a rule said of it."""
+    """A window and a rule's verdict on it."""
 
     window: Window
     verdict: Verdict
@@ -97,9 +97,9 @@ class AlertSpan:
     """One alert in event time.
 
     ``started`` is the first breaching window, ``fired`` the one that made the streak long enough, ``last`` the last
-    breaching one, ``ended`` the ok window that ended it (None while firing). ``verdict`` is the one that fired,
+    breaching one, ``ended`` the ok window that ended it (None while firing). ``verdict`` is that of ``fired``,
     ``worst`` the breach furthest beyond the threshold. ``without_rows`` is 0, or how many windows in a row had no rows
-    of what the rule judges: then ``ended`` is the last of them. ``ended_by`` is who ended it and why, if a person.
+    for the rule to judge: then ``ended`` is the last of them. ``ended_by`` says who ended it and why, if a person did.
     """
 
     rule: Rule
@@ -124,7 +124,10 @@ class AlertSpan:
 
 
 def alerts_of(rule: Rule, judged: Sequence[JudgedWindow]) -> list[AlertSpan]:
-    """Return the alerts that a rule's verdicts amount to. Windows come in order of time; there may be gaps."""
+    """Return the alerts that follow from a rule's verdicts, in order of time; there may be gaps between windows.
+
+    Raises `UsageError` for windows that are out of order or come twice.
+    """
     return _replay(rule, judged)[0]
 
 
@@ -135,7 +138,7 @@ def pending(rule: Rule, judged: Sequence[JudgedWindow]) -> JudgedWindow | None:
 
 
 def _replay(rule: Rule, judged: Sequence[JudgedWindow]) -> tuple[list[AlertSpan], AlertMachine, list[JudgedWindow]]:
-    """Fold the machine over the windows: the alerts, its state at the end, and the breaches of the last streak."""
+    """Step the machine through the windows; return the alerts, its last state, and the breaches of the last streak."""
     for earlier, later in itertools.pairwise(judged):
         if not earlier.window.start < later.window.start:
             raise UsageError(

@@ -1,8 +1,8 @@
-"""Late labels judge windows again: what has to happen to the stored alerts so that they say what is known now.
+"""Bring stored alerts up to date when windows are judged again, because labels came late or were corrected.
 
-The two sides are compared as spans of event time, ``[first breach, end of last breach)``. A stored alert and a span of
+Both sides are compared as spans of event time, ``[first breach, end of last breach)``. A stored alert and a span of
 the same rule are the same alert when they overlap; the oldest are matched first, each once, live alerts before
-corrected ones (so that a second reconciliation finds the same pairs and nothing to do).
+corrected ones, so that a second reconciliation finds the same pairs and nothing to do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from driftline.text.moments import moment
 
 
 class Status(enum.StrEnum):
-    """What a stored alert is: still going on, over, or never true by what is known now."""
+    """The state of a stored alert: still going on, over, or (*corrected*) a false one by what is known now."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
@@ -28,7 +28,7 @@ class Status(enum.StrEnum):
 class ChangeKind(enum.StrEnum):
     """What happens to a stored alert. People are notified of all but *updated*.
 
-    *changed* is its rule, by those who configure it; `reconcile` itself knows nothing of that.
+    *changed* means that its rule was edited in the configuration; `reconcile` never returns that.
     """
 
     FIRED = "fired"
@@ -41,7 +41,7 @@ class ChangeKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredAlert:
-    """What `reconcile` has to know of an alert in the store; ``started`` and ``last_end`` are its span, aware UTC."""
+    """What `reconcile` needs of an alert in the store; ``started`` and ``last_end`` are its span, aware UTC."""
 
     id: str
     rule: str
@@ -57,10 +57,10 @@ class StoredAlert:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing to do. ``alert`` is None for an alert that is not stored yet, ``span`` None for a corrected one.
+    """A change to one alert. ``alert`` is None for one that is not stored yet, ``span`` None for a corrected one.
 
-    A change with a span moves the stored alert onto it. A span that both starts and ends gives two changes, *fired*
-    (or *reopened*) and then *resolved*, of which the second belongs to the same alert.
+    A change with a span moves the stored alert onto it. A new span that has already ended gives two changes of the same
+    alert: *fired* (or *reopened*), then *resolved*.
     """
 
     kind: ChangeKind
@@ -70,7 +70,7 @@ class Change:
 
 
 def reconcile(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan]) -> list[Change]:
-    """Return the changes that bring stored alerts to what the spans say: corrections first, then by time.
+    """Return the changes that make the stored alerts agree with the spans: corrections first, then in order of time.
 
     Laws: after `apply`, every span has exactly one alert that is not corrected, and `reconcile` returns nothing.
     """

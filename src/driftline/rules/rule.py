@@ -1,4 +1,4 @@
-"""A rule: which measure, on which side of which threshold, for how many windows, and how much it matters."""
+"""Rules: a measure, a threshold and the bad side of it, for how many windows, and how severe an alert is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEASURE_NAME = re.compile(r"[A-Za-z_][\w.]*")
 
 
 class Severity(enum.StrEnum):
-    """How much an alert matters, the most urgent first: wake somebody, look today, for the record."""
+    """How urgent an alert is, the most urgent first: wake somebody, look today, keep for the record."""
 
     PAGE = "page"
     WARNING = "warning"
@@ -38,18 +38,19 @@ class Severity(enum.StrEnum):
 class Rule(msgspec.Struct, frozen=True):
     """Alert when a measure lies below, or above, a threshold in ``for_windows`` judged windows in a row.
 
-    Exactly one of ``below`` and ``above`` is given; the threshold itself is fine, unless ``inclusive`` (``<=``, ``>=``)
-    makes it a breach too. ``confidence`` in (0.5, 1) is the one-sided level of the bound that has to lie beyond the
-    threshold: 0.95 means that a model whose true measure is at the threshold is called breaching in at most 5 % of
-    windows. A window of fewer than ``min_samples`` rows is not judged, and by a rule on performance or on the drift of
-    labels none of whose rows less than ``min_coverage`` (a share, 0 to 1) are labelled: those that come first are not
-    like the others where the delay depends on the outcome.
+    Give exactly one of ``below`` and ``above``. A value at the threshold is fine, unless ``inclusive`` (``<=``, ``>=``)
+    makes it a breach. ``confidence`` in (0.5, 1) is the one-sided level of the bound that has to lie beyond the
+    threshold: with 0.95, a model whose true measure is at the threshold breaches in at most 5 % of windows. A window
+    with fewer than ``min_samples`` rows is not judged. Nor is one with a smaller share of labelled rows than
+    ``min_coverage`` (0 to 1), by a rule that rests on labels: where the delay depends on the outcome, rows whose labels
+    come first are not like the others.
 
-    It is judged on all rows together, or by an alert of their own on each segment (``segment`` is *all*), on one
-    segment, on each version (``version`` is *each*) or on one version.
+    A rule is judged on all rows together. Each slice has an alert of its own where it is judged on each segment
+    (``segment`` is *all*), on one segment, on each version (``version`` is *each*) or on one version.
 
     An alert ends at the first ok window; with ``clear`` only at one whose value has come back that far (hysteresis),
-    and with ``keep_firing_for`` only after so many of them in a row, and one more.
+    and with ``keep_firing_for`` N only after N + 1 such windows in a row. Raises `UsageError` for a rule that
+    contradicts this.
 
     >>> rule = Rule("accuracy-low", "accuracy", below=0.75, for_windows=2, severity=Severity.PAGE)
     >>> rule.condition, rule.title
@@ -121,7 +122,7 @@ class Rule(msgspec.Struct, frozen=True):
             )
 
     def judges(self, slice: Slice) -> bool:
-        """Return whether the rule speaks of a slice of a window's rows.
+        """Return whether the rule is judged on this slice of a window's rows.
 
         >>> Rule("low", "accuracy", below=0.75, segment="all").judges(Slice(segment=Segment("season", "winter")))
         True
@@ -144,7 +145,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @property
     def comparison(self) -> Literal["below", "above"]:
-        """On which side of the threshold a breach lies."""
+        """The side of the threshold on which a breach lies."""
         return "below" if self.below is not None else "above"
 
     @property
@@ -161,17 +162,17 @@ class Rule(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """What stands in the first line of an alert; the same for every value, so that alerts group."""
+        """The first line of an alert; the same for every value, so that receivers can group alerts."""
         return f"Model {self.measure} {self.comparison} threshold!"
 
     @property
     def least_coverage(self) -> float:
-        """The share of a window's rows that have to be labelled before it is judged; 0 where no label is needed."""
+        """The share of a window's rows that must be labelled before it is judged; 0 where no label is needed."""
         return self.min_coverage if rests_on_labels(self.measure) else 0.0
 
     @property
     def condition(self) -> str:
-        """The breach of one window as an expression."""
+        """The condition of a breach as an expression, without ``for``."""
         return f"{self.measure} {self.operator} {exact(self.threshold)}"
 
     @property
@@ -185,7 +186,7 @@ class Rule(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """The expression, and on which rows it is judged where these are not all together.
+        """The expression, followed by the segment or version that it is judged on, if any.
 
         >>> Rule("low", "accuracy", below=0.75, segment=Segment("season", "winter")).words
         'accuracy < 0.75 (season = winter)'
@@ -201,20 +202,20 @@ class Rule(msgspec.Struct, frozen=True):
         return f"{self.expression} ({'each version' if self.version == 'each' else f'version = {self.version}'})"
 
     def cleared_by(self, number: float | None) -> bool:
-        """Return whether an ok window of that value ends an alert."""
+        """Return whether the value of an ok window has come back far enough (``clear``) to end an alert."""
         if self.clear is None or number is None:
             return True
         return number >= self.clear if self.comparison == "below" else number <= self.clear
 
     def breached_by(self, number: float) -> bool:
-        """Return whether a number lies beyond the threshold."""
+        """Return whether a number breaches the threshold."""
         if number == self.threshold:
             return self.inclusive
         return (number < self.threshold) == (self.comparison == "below")
 
 
 def difference(old: Rule, new: Rule) -> str:
-    """Say in words what another rule of the same name has otherwise; empty where nothing.
+    """Say in words how two rules of the same name differ; empty where they do not.
 
     >>> old = Rule("low", "accuracy", below=0.75)
     >>> difference(old, Rule("low", "accuracy", below=0.5, for_windows=2, severity=Severity.PAGE))

@@ -1,6 +1,6 @@
-"""What a rule is about: whether what arrives can be trusted, how good the model is, or whether anything has moved.
+"""The topic of a rule: can the data be trusted, how good and how fast is the model, has anything drifted.
 
-`driftline.statistics.catalogue` says it of every measure; what is not there is a measure of a user's own function.
+`driftline.statistics.catalogue` lists every measure of Driftline; one that is not there is user-defined.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = [
 
 _COMPARED = ("drifted_features_ratio", "missing_ratio", "prediction_drift", "label_drift")
 OF_FEATURES = {"drift": Topic.DRIFT, "missing": Topic.PIPELINE}
-"""Measures of one feature, written before its name: ``drift.age``."""
+"""Measures of single features; in a rule the feature's name follows: ``drift.age``."""
 
 
 def feature_measure(measure: str) -> tuple[str, str] | None:
-    """Return which of `OF_FEATURES` a measure is, and the feature that it is of; None for other measures.
+    """Split a measure of one feature into its kind (see `OF_FEATURES`) and the feature; None for other measures.
 
     >>> feature_measure("drift.age"), feature_measure("missing.sepal.length"), feature_measure("mae")
     (('drift', 'age'), ('missing', 'sepal.length'), None)
@@ -50,11 +50,11 @@ def topic_of(measure: str) -> Topic:
 
 
 def rests_on_labels(measure: str) -> bool:
-    """Return whether a measure rests on labelled rows, so that a window needs enough of them to be judged by it.
+    """Return whether a measure is computed from labelled rows, so that a window needs enough of them (`min_coverage`).
 
     >>> rests_on_labels("accuracy"), rests_on_labels("label_drift"), rests_on_labels("label_coverage")
     (True, True, False)
-    >>> rests_on_labels("drift.age"), rests_on_labels("cost")  # of a feature, and a measure of one's own
+    >>> rests_on_labels("drift.age"), rests_on_labels("cost")  # of a feature, and user-defined
     (False, True)
     """
     if feature_measure(measure) is not None:
@@ -63,7 +63,7 @@ def rests_on_labels(measure: str) -> bool:
 
 
 def of_segments(measure: str) -> bool:
-    """Return whether a measure is known of the segments of a window, not only of all its rows.
+    """Return whether a measure is known for the segments of a window, and not only for all its rows together.
 
     >>> of_segments("accuracy"), of_segments("label_coverage"), of_segments("prediction_drift")
     (True, True, False)
@@ -72,7 +72,7 @@ def of_segments(measure: str) -> bool:
 
 
 def needs_labels(measure: str) -> bool:
-    """Return whether a window can be judged by a measure only when its labels are in, or overdue.
+    """Return whether a rule on a measure has to wait until a window's labels are there, or overdue.
 
     >>> needs_labels("accuracy"), needs_labels("label_coverage"), needs_labels("prediction_drift")
     (True, True, False)
@@ -83,7 +83,7 @@ def needs_labels(measure: str) -> bool:
 
 
 def needs_comparison(measure: str) -> bool:
-    """Whether a rule on a measure needs the columns of a window compared with the reference.
+    """Return whether a rule on a measure needs the columns of a window to be compared with the reference.
 
     >>> needs_comparison("drift.age"), needs_comparison("missing_ratio"), needs_comparison("accuracy")
     (True, True, False)
@@ -92,7 +92,7 @@ def needs_comparison(measure: str) -> bool:
 
 
 def is_of_window(measure: str) -> bool:
-    """Return whether a measure is one of every model's windows, beside those of performance.
+    """Return whether a measure is one that windows of every model have, unlike the measures of performance.
 
     >>> is_of_window("missing_ratio"), is_of_window("accuracy")
     (True, False)

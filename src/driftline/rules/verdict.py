@@ -14,7 +14,7 @@ from driftline.text.numbers import beside, exact, level, numbers, percent
 
 
 class State(enum.StrEnum):
-    """What a rule says of one window."""
+    """The outcome of judging one window by a rule."""
 
     OK = "ok"
     BREACH = "breach"
@@ -22,10 +22,10 @@ class State(enum.StrEnum):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What a rule says of one measure. ``value``, ``low`` and ``high`` are finite or None; ``reason`` is in words.
+    """A rule's verdict on one measure. ``value``, ``low`` and ``high`` are finite or None; ``reason`` is in words.
 
-    ``low`` and ``high`` are those of the interval that is shown. ``bound`` is the end that was compared with the
-    threshold, at the rule's own one-sided ``confidence``; None where the value itself was.
+    ``low`` and ``high`` bound the interval that is shown. ``bound`` is the bound that was compared with the threshold,
+    at the rule's own one-sided ``confidence``; None where the value itself was compared.
     """
 
     rule: str
@@ -41,7 +41,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 def interval_confidence(rule: Rule) -> float:
-    """Return the two-sided confidence of the interval whose one bound is the rule's one-sided bound.
+    """Return the confidence of the two-sided interval that has the rule's one-sided bound as one of its ends.
 
     >>> round(interval_confidence(Rule("a", "accuracy", below=0.75, confidence=0.95)), 12)
     0.9
@@ -61,7 +61,7 @@ class Coverage(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float:
-        """0 to 1; 0 of a window without rows."""
+        """The share of labelled rows, 0 to 1; 0 for a window without rows."""
         return self.labelled / self.rows if self.rows else 0.0
 
     def __str__(self) -> str:
@@ -72,11 +72,11 @@ class Coverage(msgspec.Struct, frozen=True):
 def judge(rule: Rule, measure: Measure, coverage: Coverage | None = None, *, shown: Measure | None = None) -> Verdict:
     """Judge a measure by the bound of its interval: a breach is significant at the rule's confidence.
 
-    ``below`` is a breach when the upper bound lies under the threshold, ``above`` when the lower bound lies over it;
-    the interval is of `interval_confidence`. A value without an interval is compared itself. Without a finite value,
-    or with fewer rows than ``min_samples``, the verdict is *nodata*; and so it is where ``coverage`` is known and below
-    the rule's own: it says what it waits for. ``shown`` is the same measure with the interval that people are shown, of
-    95 % everywhere; without it that is the rule's.
+    A rule with ``below`` is breached when the upper bound lies under the threshold, one with ``above`` when the lower
+    bound lies over it; the measure's interval has to be one of `interval_confidence`, else `UsageError` is raised.
+    Without an interval the value itself is compared. The verdict is *nodata* without a finite value, with fewer rows
+    than ``min_samples``, or with less ``coverage`` than the rule asks for. ``shown`` is the same measure with the 95 %
+    interval that people see; without it they see the rule's.
 
     >>> accuracy = Measure("accuracy", 0.70, low=0.66, high=0.74, n=400, confidence=0.9)
     >>> judge(Rule("low", "accuracy", below=0.75), accuracy).reason

@@ -1,4 +1,4 @@
-"""Pure functions from profiles to numbers: a profile knows no threshold, a statistic never says "drift"."""
+"""Pure functions from profiles to numbers: a profile has no threshold, and only a comparison or a rule says "drift"."""
 
 from driftline.statistics.catalogue import CATALOGUE, Better, MeasureSpec, least_change
 from driftline.statistics.distances import DISTANCES

@@ -1,8 +1,8 @@
-"""Computes intervals that hold where the rows of one block of time, or of one customer, are not independent.
+"""Compute intervals that hold where the rows of one block of time, or of one customer, are not independent.
 
-n dependent rows say less than n independent ones. How much less shows in how far blocks differ: the standard
+n dependent rows say less than n independent ones. How much less can be seen from how far blocks differ: the standard
 error of a measure comes from leaving out one block after another (the jackknife: Tukey 1958; Efron & Stein 1981), and
-Student's t has as many degrees of freedom as there are blocks that count, less one. An interval is never narrower than
+Student's t has as many degrees of freedom as there are effective blocks, less one. An interval is never narrower than
 that of independent rows.
 """
 
@@ -27,14 +27,16 @@ _FEW_BLOCKS = 5.5
 _LEAST_CLUSTERS = 2
 
 _SCALED = frozenset({"log_loss", "brier", "e", "a", "ee", "t", "tt", "s", "relative"})
-"""Sums that are no counts."""
+"""Sums that are not counts."""
 
 _Floats = npt.NDArray[np.float64]
 
 
 class Between(NamedTuple):
-    """How far a measure varies between blocks: its standard error, the degrees of freedom of that, 1 or more, and the
-    skewness of the measure itself (that of blocks over √k of them).
+    """How far a measure varies between k blocks.
+
+    ``error`` is its standard error, ``dof`` the degrees of freedom of that, 1 or more, and ``skewness`` that of the
+    measure itself (the skewness of the blocks over √k).
     """
 
     error: float
@@ -42,22 +44,22 @@ class Between(NamedTuple):
     skewness: float = 0.0
 
     def reach(self, confidence: float) -> float:
-        """Return how far the two-sided interval reaches to either side."""
+        """Return the half-width of the two-sided interval at ``confidence``."""
         return t_quantile(confidence, self.dof) * self.error
 
     def beyond(self, confidence: float) -> tuple[float, float]:
-        """Return how much further it reaches below and above: on the side of the longer tail, as rows
-        (`statistics.tails`).
+        """Return how much further the interval reaches below and above: more on the side of the longer tail, as for
+        rows (`statistics.tails`).
         """
         below, above = (skewed_reach(side * self.skewness, self.error, confidence) for side in (-1.0, 1.0))
         return below, above
 
 
 def blocks_for(blocks: Blocks) -> Blocks | None:
-    """Return the blocks that rows are compared by; None where there are too few to tell how far they vary.
+    """Return the blocks to compute intervals from; None where there are too few to tell how far they vary.
 
-    Days, where rows are spread over three or more, and longer ones as long as there are 40: the next day is often like
-    the one before. Below three days the longest ones of hours of which there are twelve.
+    Blocks are days where rows are spread over three or more, or several days as long as there are 40 blocks, because a
+    day is often like the one before. For less than three days, they are the longest of which there are twelve.
 
     >>> import numpy as np
     >>> from driftline.profiles.blocks import Keys
@@ -79,15 +81,15 @@ def blocks_for(blocks: Blocks) -> Blocks | None:
 
 
 def _effective(blocks: Blocks) -> float:
-    """How many blocks of one size say as much (Kish 1965); 1 or more, without rows 0."""
+    """The number of equally large blocks that would tell as much (Kish 1965): 1 or more, 0 without rows."""
     rows = blocks.sum_of("n").astype(np.float64)
     return float(rows.sum()) ** 2 / float(rows @ rows) if len(rows) else 0.0
 
 
 def few_blocks(performance: Performance) -> int | None:
-    """As how many blocks of one size the rows say how far blocks differ, if these are 5 or fewer; else None.
+    """Return the effective number of blocks (equally large ones) if it is 5 or less; else None, also without blocks.
 
-    Intervals are then more than 1.4 times as wide at 95 %, and 1.7 times at 99 %, as those of many blocks.
+    With so few, intervals are more than 1.4 times as wide at 95 %, and 1.7 times at 99 %, as with many blocks.
     """
     blocks = blocks_for(performance.blocks)
     effective = math.inf if blocks is None else _effective(blocks)
@@ -104,7 +106,7 @@ class BetweenBlocks:
         self._largest: float | None = None
 
     def widened(self, measure: Measure, of_blocks: OfBlocks | None, span: tuple[float, float]) -> Measure:
-        """Return the measure with an interval that is no narrower than its blocks let it be, within ``span``."""
+        """Return the measure with its interval widened to what the blocks ask for, kept within ``span`` (low, high)."""
         value, low, high = measure.value, measure.low, measure.high
         if self._blocks is None or value is None or low is None or high is None:
             return measure
@@ -123,10 +125,10 @@ class BetweenBlocks:
         return Measure(measure.name, value, low, high, measure.n, measure.confidence)
 
     def of(self, measure: OfBlocks, value: float = 0.0) -> Between | None:
-        """Return how far a measure varies; None where its sums are not kept, and where a block alone has what it rests
-        on.
+        """Return how far a measure varies between blocks.
 
-        ``value`` is that of a measure that is known from its sums but for a factor.
+        None where its sums are not kept, or where it is undefined without one of the blocks. ``value`` is needed for a
+        ``proportional`` measure only: its sums give it up to a factor.
         """
         if self._blocks is None or (measure.by_class and MANY_CLASSES in self._blocks.names):
             return None
@@ -145,12 +147,14 @@ class BetweenBlocks:
         skewness = float(np.mean((moved / spread) ** 3)) / math.sqrt(k) if spread > 0 else 0.0
         rows = float(
             self._blocks.sum_of("n").sum()
-        )  # fewer where some have no block: the others' luck is taken to be theirs
+        )  # fewer where some rows have no block: they are assumed to vary like the others
         covered = min(rows / max(self._performance.count, 1), 1.0)
         return Between(error * unit * math.sqrt(covered), dof, skewness)
 
     def _stretch(self, confidence: float) -> float:
-        """How many times as far as by independent rows the measures reach whose errors are known both ways, at most."""
+        """The largest ratio, 1 or more, of an interval by blocks to one of independent rows, over the measures that
+        have both: what measures without sums by block are widened by.
+        """
         if self._largest is None:
             self._largest = 0.0
             for measure, independent in _independent(self._performance):
@@ -178,7 +182,7 @@ def _sums(blocks: Blocks) -> dict[str, _Floats]:
 
 
 def _interval(scale: Scale | None, value: float, between: Between, confidence: float) -> Interval:
-    """The interval of a measure on the scale on which its bounds stay where values can be."""
+    """The interval of a measure on the scale that keeps its bounds among the possible values."""
     error = between.reach(confidence) / normal_quantile(confidence)
     if scale == "share" and 0 < value < 1 and error > 0:
         return logit_delta(value, error, confidence)
@@ -195,7 +199,7 @@ def _interval(scale: Scale | None, value: float, between: Between, confidence: f
 
 
 def _independent(performance: Performance) -> Iterator[tuple[OfBlocks, float]]:
-    """The standard errors of independent rows of the measures that the others are stretched by."""
+    """The measures that `BetweenBlocks._stretch` rests on, with their standard errors for independent rows."""
     n = performance.count
     if isinstance(performance, Classification):
         right = sum(count for (label, prediction), count in performance.confusion.items() if label == prediction)

@@ -14,11 +14,11 @@ _REMEMBERED = 4096
 
 
 def exact(successes: float, n: float, confidence: float = 0.95) -> Interval:
-    """Clopper & Pearson's (1934) interval of a proportion, ``0 <= successes <= n``, ``n > 0``.
+    """Return Clopper & Pearson's (1934) interval of a proportion, ``0 <= successes <= n``, ``n > 0``.
 
-    Each of its ends is wrong in at most (1 - confidence) / 2 of all samples, however rare or frequent the successes
-    are; Wilson's ends are wrong several times as often near 0 and 1. Where successes and failures are both many the two
-    agree, and the wider is taken.
+    Each of its bounds is wrong in at most (1 - confidence) / 2 of all samples, however rare or frequent the successes
+    are; Wilson's bounds are wrong several times as often near 0 and 1. The result is never narrower than Wilson's, and
+    is Wilson's where successes and failures are both many and the two agree.
 
     >>> [round(bound, 4) for bound in exact(8, 10)], [round(bound, 4) for bound in exact(0, 30)]
     ([0.4439, 0.9748], [0.0, 0.1157])
@@ -54,7 +54,7 @@ def _end(a: float, b: float, tail: float, guess: float) -> float:
 
 
 def at_least(successes: int, trials: int, share: float) -> float:
-    """Chance of so many successes or more, 0 to ``trials``, of trials that succeed with a ``share`` in [0, 1].
+    """Return P(X >= successes) for a binomial X of ``trials`` with the probability ``share`` in [0, 1].
 
     >>> at_least(0, 10, 0.5), round(at_least(8, 10, 0.5), 4)
     (1.0, 0.0547)
@@ -63,7 +63,7 @@ def at_least(successes: int, trials: int, share: float) -> float:
 
 
 def at_most(successes: int, trials: int, share: float) -> float:
-    """Chance of so many successes or fewer, of trials that succeed with a ``share`` in [0, 1].
+    """Return P(X <= successes) for a binomial X of ``trials`` with the probability ``share`` in [0, 1].
 
     >>> at_most(10, 10, 0.5), round(at_most(2, 10, 0.5), 4), at_most(9, 10, 1.0)
     (1.0, 0.0547, 0.0)

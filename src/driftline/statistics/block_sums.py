@@ -1,4 +1,4 @@
-"""Measures from the sums of their rows by block, as `driftline.profiles.blocks` keeps them."""
+"""Compute measures from sums over the rows of each block, as `driftline.profiles.blocks` keeps them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ Scale = Literal["share", "correlation", "size", "explained"]
 
 
 class OfBlocks(NamedTuple):
-    """How a measure comes from sums: the value of each of k sets of rows, shape (k,), for the positive class if any.
+    """How to compute a measure from sums.
 
-    ``scale`` is the one on which its interval is symmetric, the plain one without it. ``by_class`` needs the sums of
-    each class. ``in_units`` is of a value in units of the label; ``proportional`` is known but for a factor.
+    ``value`` takes the sums of k sets of rows and the positive class, if any, and returns the measure of each set,
+    shape (k,). ``scale`` is the one on which its interval is symmetric; None is the plain one. ``by_class``: it needs
+    the sums of each class. ``in_units``: its value is in units of the label. ``proportional``: the sums give it up to a
+    factor.
     """
 
     value: Callable[[Sums, str | None], _Floats]
@@ -39,14 +41,14 @@ def _ratio(of: str, to: str) -> Callable[[Sums, str | None], _Floats]:
 
 
 def _classes(sums: Sums) -> tuple[_Floats, _Floats, _Floats]:
-    """Of each class that occurs its hits, labelled and predicted rows, each shape (classes, k)."""
+    """The hits, labelled rows and predicted rows of each class that occurs, each of shape (classes, k)."""
     names = sorted({name[2:] for name in sums if name[1:2] == " "})
     hits, labelled, predicted = (np.array([_of(sums, f"{part} {name}") for name in names]) for part in "hlp")
     return hits, labelled, predicted
 
 
 def _mean_share(hits: _Floats, sizes: _Floats) -> _Floats:
-    """The mean over the classes with rows in all; a share of none is 0, as it is in the measure."""
+    """The mean share over all classes; one without rows counts as 0, as in the measure itself."""
     return np.asarray((hits / np.maximum(sizes, 1.0)).mean(axis=0))
 
 

@@ -1,4 +1,4 @@
-"""Intervals of measures of which nothing is known but their values on resamples of the rows (Efron 1979)."""
+"""Bootstrap intervals (Efron 1979) for user-defined measures, from their values on resamples of the rows."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from driftline.statistics.request import MeasureRequest
 from driftline.statistics.special import t_quantile
 
 _LEAST_BLOCKS = 10
-"""Fewer of them do not show how far blocks vary."""
+"""With fewer, it cannot be told how far blocks vary."""
 
 
 def rows_for(rows: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, npt.NDArray[np.int64] | None]:
-    """Labelled rows as functions get them, and their blocks, from canonical rows (`driftline.profiles.frame`).
+    """Turn canonical rows (`driftline.profiles.frame`) into the labelled rows that user functions get, with blocks.
 
     The columns are ``label`` and ``prediction`` (names of classes, or numbers), ``score`` of the positive class of a
-    binary model, or ``score.CLASS`` of each, ``id`` and ``time`` where there are any, and the features under their own
-    names, but for one that is called as those are.
+    binary model, or ``score.CLASS`` of each class, ``id`` and ``time`` if there are any, and the features under their
+    own names; a feature named like one of these columns is left out. Blocks are those of `blocks_of`. Without a label
+    or prediction column the frame is empty and the blocks are None.
     """
     rows = with_predictions(rows, schema)
     if "label" not in rows.columns or "prediction" not in rows.columns:
@@ -46,10 +47,9 @@ def rows_for(rows: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, npt.NDAr
 
 
 def measure_of(name: str, found: Replicates, *, confidence: float = 0.95) -> Measure:
-    """Return the measure with its percentile interval, at levels that allow for few rows or blocks (Hesterberg 2015,
-    3.3).
+    """Return the measure with its percentile interval, widened for few rows or blocks (Hesterberg 2015, 3.3).
 
-    A value without an interval where resamples could not be measured.
+    The interval is absent where the resamples could not be measured.
     """
     ask = MeasureRequest(name, confidence, None)
     if found.value is None:
@@ -63,10 +63,10 @@ def measure_of(name: str, found: Replicates, *, confidence: float = 0.95) -> Mea
 
 
 def difference_of(name: str, found: Replicates, *, less_is_better: bool, confidence: float, rows: str) -> Difference:
-    """Return by how much the first of two models is better by a measure of one's own; positive is better.
+    """Return by how much the first of two models is better by a user-defined measure; positive is better.
 
-    ``found`` compares the two, and ``rows`` are what was drawn, in words. One-sided p-values are the shares of
-    resamples on the other side of 0, with one more for what was not drawn (Davison & Hinkley 1997, 4.11).
+    ``found`` holds the differences, and ``rows`` names what was resampled (rows, days …). One-sided p-values are the
+    shares of resamples on the other side of 0, with one added to both counts (Davison & Hinkley 1997, 4.11).
     """
     measure = measure_of(name, found, confidence=confidence)
     if measure.value is None or measure.low is None or measure.high is None:
@@ -89,7 +89,8 @@ def enough_blocks(blocks: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]
 def blocks_of(keys: Keys | None) -> npt.NDArray[np.int64] | None:
     """Return the block of each row, shape (n,): its cluster, or its day, or its hour where there are too few days.
 
-    None where there are too few of these as well: then rows are drawn one by one. A row of no known block is one.
+    None where there are too few hours as well: then rows are resampled one by one. A row without a known cluster or
+    time is a block of its own.
     """
     if keys is None:
         return None

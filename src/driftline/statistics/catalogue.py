@@ -1,7 +1,7 @@
-"""Every measure that has a name: one entry says all that is known of it, and adds it everywhere.
+"""The catalogue of measures: one entry describes a measure, and brings it in everywhere.
 
-An entry reaches the report of a check, the windows of a service, the names that rules may use, what counts as worse and
-by how much, the bounds of charts, and contests of two models. Measures that a user's own function names have none.
+The report of a check, the windows of a service, the names that rules may use, what counts as worse and by how much, the
+bounds of charts and contests of two models are all read from here. User-defined measures have no entry.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from driftline.statistics.rise import mae_rose
 
 
 class Topic(enum.StrEnum):
-    """What a measure is about. An earlier topic explains a later one: broken data make a model look bad, and drift.
+    """What a measure is about. An earlier topic may explain a later one: broken data make a model look bad, and drift.
 
-    How fast a model answers (operation) explains nothing, and is explained by nothing.
+    How fast a model answers (*operation*) neither explains the others nor is explained by them.
     """
 
     PIPELINE = "pipeline"
@@ -37,12 +37,12 @@ class Topic(enum.StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for what explains the others."""
+        """The place in the order of explanation: 0 for the topic that explains all others."""
         return list(Topic).index(self)
 
 
 class Better(enum.Enum):
-    """Which values of a measure are the better ones."""
+    """Which values of a measure are better."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -50,7 +50,7 @@ class Better(enum.Enum):
 
 
 class Unit(enum.Enum):
-    """What a measure's number is a number of."""
+    """The unit of a measure."""
 
     SHARE = "share of 1"
     CORRELATION = "correlation"
@@ -78,16 +78,17 @@ _SIZE = (0.0, math.inf)
 
 
 class MeasureSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a measure.
+    """The description of a measure.
 
-    ``function`` makes it of the labelled rows of models of the ``tasks``; without one it is of a window, or of a model.
-    Values lie in ``range``. ``better`` is None where neither more nor less is. ``least_change`` is 2 points of a share
-    or a correlation and 5 % of the reference's value of other units, where it is not said. ``needs_labels``: a window
-    without them cannot be judged by it. ``needs_scores``: rows need probabilities. ``headline`` ones are shown
-    everywhere, others where somebody asks; ``judged`` ones are compared by a check with the reference's own, by the
-    test ``rose`` if it has one. ``one_class`` ones speak of one class against the others, so a multiclass model has
-    none; ``by_class`` ones are shown of each class. ``of_blocks`` is how it comes from sums by block, ``paired`` how
-    two models are compared. ``in_rules``: a rule of the configuration may name it.
+    ``function`` computes it from the labelled rows of models of the ``tasks``; without one it is a measure of windows
+    or of models. Values lie in ``range``. ``better`` is None where neither higher nor lower values are better.
+    ``least_change`` is the smallest change that counts; without it, 2 points of a share or a correlation and 5 % of the
+    reference's value in other units. ``needs_labels``: a window without labels cannot be judged by it.
+    ``needs_scores``: it needs probabilities. ``headline``: every page shows it; others are shown on request.
+    ``judged``: a check compares it with the reference, by the test ``rose`` if there is one. ``one_class``: it is about
+    one class against the others, so a multiclass model does not have it; ``by_class``: it is shown for each class.
+    ``in_rules``: a rule of the configuration may name it. ``of_blocks`` says how to compute it from sums by block,
+    ``paired`` how to compare two models by it.
     """
 
     name: str
@@ -111,22 +112,24 @@ class MeasureSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rests_on_labels(self) -> bool:
-        """Whether it is of the labelled rows, and speaks for a window only when enough of its rows are labelled."""
+        """Whether it is computed from labelled rows, so that it needs enough of them to judge a window."""
         return self.needs_labels and self.topic is not Topic.PIPELINE
 
 
 STALENESS = "hours_since_last_event"
-"""The measure of a model that nothing arrives of, wall-clock time."""
+"""The measure of how long nothing has arrived for a model, in hours of wall-clock time."""
 
 LATENCY = "latency_p95"
-"""The seconds within which 95 of 100 answers of a window came."""
+"""The 95th percentile of a window's latencies, in seconds."""
 
 CHANCE = "chance"
-"""The measure of the detector's alerts: how often chance does as much in a budget's period, over everything."""
+"""The measure of the detector's alerts: the number of false alarms as strong as this one that chance alone is expected
+to raise in the budget's period, over all series.
+"""
 
 
 def _share(name: str, function: Callable[[Any, MeasureRequest], Measure], **more: Any) -> MeasureSpec:
-    """A share of rows, the higher the better."""
+    """Describe a share of rows; higher is better."""
     known = MeasureSpec(
         name=name, tasks=_CLASSES, unit=Unit.SHARE, range=(0.0, 1.0), better=Better.HIGHER, function=function
     )
@@ -134,7 +137,7 @@ def _share(name: str, function: Callable[[Any, MeasureRequest], Measure], **more
 
 
 def _error(name: str, function: Callable[[Any, MeasureRequest], Measure], **more: Any) -> MeasureSpec:
-    """A size of errors of numbers, the lower the better."""
+    """Describe the size of a regression's errors; lower is better."""
     known = MeasureSpec(
         name=name, tasks=_NUMBERS, unit=Unit.OF_LABEL, range=_SIZE, better=Better.LOWER, function=function
     )
@@ -142,7 +145,7 @@ def _error(name: str, function: Callable[[Any, MeasureRequest], Measure], **more
 
 
 def _of_windows(name: str, topic: Topic, **more: Any) -> MeasureSpec:
-    """A number of a window's rows or columns, labelled or not."""
+    """Describe a measure of a window's rows or columns, labelled or not."""
     known = MeasureSpec(
         name=name, tasks=tuple(Task), unit=Unit.SHARE, range=(0.0, 1.0), better=Better.LOWER, topic=topic
     )
@@ -282,7 +285,7 @@ CATALOGUE: dict[str, MeasureSpec] = {spec.name: spec for spec in _ALL}
 
 
 def performance_measures(task: Task | None = None) -> tuple[str, ...]:
-    """Return the measures of labelled rows that models of a task have; without one, of any task.
+    """Return the measures of labelled rows that models of a task have; without ``task``, of any task.
 
     >>> performance_measures(Task.REGRESSION)[:3]
     ('mae', 'rmse', 'r2')
@@ -291,12 +294,12 @@ def performance_measures(task: Task | None = None) -> tuple[str, ...]:
 
 
 def rule_measures(task: Task | None = None) -> tuple[str, ...]:
-    """Return the measures that rules on a model of a task may name; without one, of any task."""
+    """Return the measures that rules on a model of a task may name; without ``task``, of any task."""
     return _names(lambda spec: spec.in_rules and (task is None or task in spec.tasks))
 
 
 def paired_measures(task: Task | None = None) -> tuple[str, ...]:
-    """Return the measures by which two models of a task can be compared on the same rows; without one, of any task.
+    """Return the measures by which two models of a task can be compared on the same rows; of any task without ``task``.
 
     >>> paired_measures(Task.REGRESSION)[:2]
     ('mae', 'rmse')
@@ -305,12 +308,12 @@ def paired_measures(task: Task | None = None) -> tuple[str, ...]:
 
 
 def headlines() -> tuple[str, ...]:
-    """Return the measures that every page shows; others are shown where somebody asks for them."""
+    """Return the measures that every page shows; others are shown on request."""
     return _names(lambda spec: spec.headline)
 
 
 def measures_about(topic: Topic) -> tuple[str, ...]:
-    """Return the measures of windows and models that are about a topic."""
+    """Return the measures of windows and models that belong to a topic."""
     return _names(lambda spec: spec.function is None and spec.topic is topic)
 
 
@@ -319,7 +322,7 @@ def _names(wanted: Callable[[MeasureSpec], bool]) -> tuple[str, ...]:
 
 
 def lower_is_better(name: str) -> bool:
-    """Return whether less of a measure is better; False for one that is not known.
+    """Return whether lower values of a measure are better; False for an unknown one.
 
     >>> lower_is_better("mae"), lower_is_better("accuracy"), lower_is_better("bias")
     (True, False, False)
@@ -328,8 +331,9 @@ def lower_is_better(name: str) -> bool:
 
 
 def depends_on_positive(name: str) -> bool:
-    """Return whether it matters to a comparison of two models by a measure which class is positive; a measure of one's
-    own is not asked.
+    """Return whether a comparison of two models by a measure depends on which class is positive.
+
+    A user-defined measure is taken not to.
 
     >>> depends_on_positive("recall"), depends_on_positive("brier"), depends_on_positive("accuracy")
     (True, True, False)
@@ -339,8 +343,10 @@ def depends_on_positive(name: str) -> bool:
 
 
 def least_change(name: str, reference: float, mae: float | None = None) -> float:
-    """Return the minimum change of a measure that counts: 2 points of a share, a correlation or R²; of other measures
-    5 % of the reference's value; of the bias a quarter of the reference's ``mae``, which makes that about 3 % larger.
+    """Return the smallest change of a measure that counts.
+
+    That is 2 points of a share, a correlation or R², a quarter of the reference's ``mae`` for the bias (which makes the
+    MAE about 3 % larger), and 5 % of the reference's value for other measures.
 
     >>> least_change("accuracy", 0.9), least_change("mae", 60.0), least_change("bias", 0.1, mae=60.0)
     (0.02, 3.0, 15.0)

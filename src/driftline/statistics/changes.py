@@ -1,4 +1,4 @@
-"""What changed in a column, in words: for people who do not read distances."""
+"""Say in words what changed in a column, for people who do not read distances."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from driftline.statistics.distances import CAP_SPREADS, Pair, at_ranks, spread_o
 from driftline.text.numbers import number, number_with, numbers, percent, percents
 
 FAR_WORDS = "values from"
-"""How the change of a column that has values very far out begins."""
+"""The first words of the change that reports values very far out."""
 
 _CHANGES_SHOWN = 4
 _TWINS_SHOWN = 2
@@ -28,10 +28,10 @@ _MEAN_ERRORS = 2.0
 
 
 def changes_of(reference: Column, current: Column, both: Pair, out_of_range: float | None) -> tuple[str, ...]:
-    """Return what changed in a column, a few words each; empty where nothing did.
+    """Return the changes of a column, a few words each; empty where nothing changed.
 
-    ``both`` are the two profiles on common cells, ``out_of_range`` is the share of current numbers beyond the
-    reference's range, 0 to 1, None for others.
+    ``both`` has the two profiles on common cells. ``out_of_range`` is the share of current numbers beyond the
+    reference's range, 0 to 1; None for columns that are not numeric.
     """
     words: list[str] = []
     before, after = ((side.absent - _infinite(side)) / max(side.rows, 1) for side in (reference, current))
@@ -54,7 +54,7 @@ def _infinite(column: Column) -> int:
 
 
 def _stretch_changes(reference: NumericColumn, current: NumericColumn) -> list[str]:
-    """Where the shape changed most: of the stretches between the reference's deciles the one whose share did."""
+    """The range between two of the reference's deciles whose share changed most, with its shares."""
     if not (reference.sketch.count and current.sketch.count):
         return []
     places = sorted({*at_ranks(reference.sketch, *(tenth / 10 for tenth in range(1, 10))).tolist()})
@@ -67,7 +67,7 @@ def _stretch_changes(reference: NumericColumn, current: NumericColumn) -> list[s
 
 
 def _stretch(reference: NumericColumn, current: NumericColumn, ends: npt.NDArray[np.uint16], at: int) -> str:
-    """The values of one of the stretches that end with these cells, the last of them without an end."""
+    """Name one of the ranges that end with these cells, by its values; the last one has no end."""
     cells = union_of_cells(reference.sketch.cells, current.sketch.cells)
     first = cells[np.searchsorted(cells, ends[at - 1 : at], side="right")]
     edges = _inner_edges(reference.sketch.grid, np.append(first, ends)).tolist()
@@ -83,14 +83,14 @@ def _stretch(reference: NumericColumn, current: NumericColumn, ends: npt.NDArray
 
 
 def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, unseen: float) -> list[str]:
-    """The categories whose shares changed most, told apart from those that look alike; renamed ones by both names."""
+    """The categories whose shares changed most; alike ones are written so that they differ, renamed ones as pairs."""
     if not (reference.categories.count and current.categories.count):
         return []
     mine, theirs = reference.categories, current.categories
     before, now = (
         theirs.known(mine.counts),
         mine.known(theirs.counts),
-    )  # of others it is not known whether they are gone
+    )  # whether other categories are new or gone is not known
     was_of, became_of = (defaultdict(float, side.shares()) for side in (mine, theirs))  # 0 if not there
     names = sorted(before | now)
     renamed = pairs(before - theirs.counts.keys(), now - mine.counts.keys())
@@ -120,7 +120,7 @@ def _category_changes(reference: CategoricalColumn, current: CategoricalColumn, 
 
 
 def _renamed_words(renamed: Mapping[str, str], told: Mapping[str, str], count: int) -> str:
-    """What the names of categories differ by now, with examples."""
+    """Say how many categories were renamed and what their names differ by, with examples."""
     some = list(renamed.items())[:_TWINS_SHOWN]
     examples = ", ".join(f"{told[old]} → {told[new]}" for old, new in some)
     more = f" and {len(renamed) - len(some)} more" if len(renamed) > len(some) else ""
@@ -130,7 +130,7 @@ def _renamed_words(renamed: Mapping[str, str], told: Mapping[str, str], count: i
 
 
 def _twin_words(before: Set[str], now: Set[str], told: Mapping[str, str]) -> list[str]:
-    """New categories that look like one that stays, and what they differ by."""
+    """New categories that look like an old one that is still there, and what they differ by."""
     by_plain = twins(now - before, before)
     words = [f"{told[new]} differs from {told[old]} by {differs_by(new, old)} only" for new, old in by_plain.items()]
     return words[:_TWINS_SHOWN] + ([f"and {len(words) - _TWINS_SHOWN} more such"] if len(words) > _TWINS_SHOWN else [])
@@ -171,12 +171,12 @@ def _shares(before: float, after: float) -> str:
 
 
 def _is_mean(change: float, reference: NumericColumn, current: NumericColumn) -> bool:
-    """Whether a change of the mean is one of all values, and not made by a few or by capped ones."""
+    """Whether the mean moved by more than its error, and not because of a few extreme or capped values."""
     return abs(change) > _MEAN_ERRORS * _error(reference, current) and _has_mean(reference) and _has_mean(current)
 
 
 def _has_mean(column: NumericColumn) -> bool:
-    """Whether no value is so far out that the sums take it as a smaller one."""
+    """Whether the mean is exact: no value is so far out that it was capped in the sums."""
     assert column.smallest is not None
     assert column.largest is not None
     centre = column.sketch.grid.centre
@@ -184,12 +184,12 @@ def _has_mean(column: NumericColumn) -> bool:
 
 
 def _error(one: NumericColumn, other: NumericColumn) -> float:
-    """The standard error of the difference of the means: large where a few values far out make these."""
+    """The standard error of the difference of the means; a few values far out make it large."""
     return math.hypot(*((side.sd or 0.0) / math.sqrt(max(side.sketch.count, 1)) for side in (one, other)))
 
 
 def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> bool:
-    """Whether current values lie beyond the cap and beyond everything in the reference."""
+    """Whether a current value lies beyond the cap (`CAP_SPREADS`) and beyond every value of the reference."""
     assert current.smallest is not None
     assert current.largest is not None
     assert reference.smallest is not None
@@ -201,7 +201,7 @@ def _far(current: NumericColumn, reference: NumericColumn, spread: float) -> boo
 
 
 def _median(column: NumericColumn) -> float:
-    """The median by the edge of its cell."""
+    """The median, to within its cell: the edge that is nearer to the grid's centre."""
     sketch = column.sketch
     assert column.smallest is not None
     assert column.largest is not None

@@ -1,8 +1,9 @@
 """Measures of a classifier from its confusion counts.
 
-Binary with a ``positive`` class, and otherwise the macro average over the classes, as scikit-learn has it: over every
-class that occurs as a label or a prediction, where a class whose precision, recall or F1 is undefined adds 0. For a
-binary model an undefined measure has no value but a reason. The micro average of precision, recall and F1 is accuracy.
+With a ``positive`` class they are measures of that class; otherwise macro averages, as in scikit-learn: over every
+class that occurs as a label or a prediction, where a class whose precision, recall or F1 is undefined counts as 0. With
+a positive class an undefined measure has a reason instead of a value. The micro average of precision, recall and F1 is
+accuracy.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _PART_OF_ERROR = 0.8
 
 
 def accuracy(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Return the share of rows whose prediction is their label; Clopper-Pearson."""
+    """Return the share of rows whose prediction equals their label, in [0, 1]; Clopper-Pearson interval."""
     n = performance.count
     if not n:
         return ask.no(NO_LABELS)
@@ -34,7 +35,7 @@ def accuracy(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def precision(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Return the share of the rows predicted as a class that are of it; Clopper-Pearson, or the macro average."""
+    """Return the share of the rows predicted as the positive class that belong to it, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
         return _mean_share(table.hits, table.predicted, ask, performance.count)
@@ -43,7 +44,7 @@ def precision(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def recall(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Return the share of the rows of a class that are predicted as it; Clopper-Pearson, or the macro average."""
+    """Return the share of the rows of the positive class that are predicted as it, or the macro average."""
     if ask.positive is None:
         table = _table(performance)
         return _mean_share(table.hits, table.labelled, ask, performance.count)
@@ -52,9 +53,9 @@ def recall(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def f1(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Harmonic mean of precision and recall; ``n`` are the rows labelled or predicted as the class.
+    """Return the harmonic mean of precision and recall; ``n`` counts the rows labelled or predicted as the class.
 
-    With J = TP / (TP + FP + FN), which is a plain proportion, F1 = 2 J / (1 + J): the interval of Clopper & Pearson of
+    F1 = 2 J / (1 + J) with J = TP / (TP + FP + FN), which is a plain proportion: the interval is Clopper & Pearson's of
     J, transformed. For the macro average see `_macro_f1`.
     """
     if ask.positive is None:
@@ -69,7 +70,7 @@ def f1(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def _binary_counts(performance: Classification, positive: str) -> tuple[int, int, int]:
-    """Rows that are (labelled and predicted, predicted, labelled) positive."""
+    """The number of rows that are (both labelled and predicted, predicted, labelled) positive."""
     pairs = performance.confusion
     hits = pairs.get((positive, positive), 0)
     predicted = sum(count for (_, prediction), count in pairs.items() if prediction == positive)
@@ -84,11 +85,11 @@ def _share(hits: int, n: int, ask: MeasureRequest, labelled: int, undefined: str
 
 
 def _mean_share(hits: _Floats, sizes: _Floats, ask: MeasureRequest, n: int) -> Measure:
-    """Mean over the classes of hits / sizes, each of them a share of other rows than the others.
+    """The mean over the classes of hits / sizes; no row counts for two of them.
 
-    Its interval comes from the exact one of each (`mean_of`): the delta method takes the share of a class with few rows
-    as sure when they are all right or all wrong, and then held the truth in 20 to 60 of 100 samples with some rows of a
-    class. The share of a class without rows adds 0 and may be anything.
+    Its interval combines the exact ones of the classes (`mean_of`). The delta method is too sure of a class with few
+    rows that are all right or all wrong: its intervals contained the truth in only 20 to 60 of 100 such samples. A
+    class without rows adds 0, and its true share may be anything from 0 to 1.
     """
     if not n:
         return ask.no(NO_LABELS)
@@ -101,16 +102,18 @@ def _mean_share(hits: _Floats, sizes: _Floats, ask: MeasureRequest, n: int) -> M
 
 
 def _together(confidence: float) -> float:
-    """The confidence of each share where several are combined: near 0 and 1 their ends do not add up as squares do."""
+    """The confidence of each share where several are combined, a bit higher than that of the whole: near 0 and 1 the
+    errors of exact intervals do not add up as squares do.
+    """
     return 1 - _PART_OF_ERROR * (1 - confidence)
 
 
 def _macro_f1(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Mean F1 of the classes; the wider of two intervals.
+    """The mean F1 of the classes, with the wider of two intervals.
 
-    The delta method on the multinomial, on the logit scale: with cell shares p and gradient g the variance is
-    Σ p g² / n, because Σ p g = 0 for a ratio. And that from the exact one of each class (`mean_of`), as rare
-    classes need.
+    One is the delta method on the multinomial, on the logit scale: with cell shares p and gradient g the variance is
+    Σ p g² / n, because Σ p g = 0 for a ratio. The other combines the exact interval of each class (`mean_of`), which
+    rare classes need.
     """
     n = performance.count
     if not n:
@@ -134,10 +137,9 @@ def _macro_f1(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def specificity(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Return the share of the rows of other classes than the positive one that are not predicted as it;
-    Clopper-Pearson.
+    """Return the share of the rows of all other classes that are not predicted as the positive class; Clopper-Pearson.
 
-    Without a positive class there is none: use recall.
+    Without a positive class it is undefined: use recall.
     """
     if ask.positive is None:
         return ask.no("only a binary model has it; recall is the one of each class", performance.count)
@@ -149,10 +151,10 @@ def specificity(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def balanced_accuracy(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Mean recall of the classes that occur as labels, in [0, 1]; see `_mean_share`.
+    """Return the mean recall of the classes that occur as labels, in [0, 1]; see `_mean_share`.
 
-    Of a binary model both must occur: the recall of one class alone is another measure, and jumps to it would be told
-    as changes of the model.
+    For a binary model both classes must occur: the recall of one class alone is another measure, and switching to it
+    would look like a change of the model.
     """
     table = _table(performance)
     there = table.labelled > 0
@@ -163,11 +165,11 @@ def balanced_accuracy(performance: Classification, ask: MeasureRequest) -> Measu
 
 
 def mcc(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Matthews' correlation of label and prediction, in [-1, 1], of any number of classes (Gorodkin 2004).
+    """Return Matthews' correlation of label and prediction, in [-1, 1], for any number of classes (Gorodkin 2004).
 
-    Delta method on the multinomial of the confusion counts, on Fisher's scale; of two classes the wider of it and
-    `_mcc_of_shares`. At -1 and 1, where the first has no width, the interval of a share of rows that are as they should
-    be, from -1 to 1.
+    The interval is the delta method's on the multinomial of the confusion counts, on Fisher's scale; with two classes,
+    the wider of it and `_mcc_of_shares`. At -1 and 1, where the delta method's has no width, it is Wilson's of the
+    share of right rows, stretched to [-1, 1].
     """
     n = performance.count
     if not n:
@@ -201,11 +203,11 @@ def _mcc_at_the_ends(n: int, value: float, confidence: float) -> Interval:
 
 
 def _mcc_of_shares(table: _Table, confidence: float) -> Interval:
-    """The interval of a binary MCC from those of the three shares that it is a function of.
+    """The interval of a binary MCC from the intervals of the three shares that determine it.
 
-    They are the recalls of both classes and the share of the first one. Each is moved to the ends of its exact
-    interval with the others as they are, and what that changes adds up as squares do (Zou & Donner 2008). Where a class
-    has few rows the delta method takes as sure what is not.
+    They are the recalls of both classes and the share of the first class. Each is moved to the ends of its exact
+    interval while the others stay, and the squared changes are added up (Zou & Donner 2008). The delta method is too
+    sure where a class has few rows.
     """
     sizes, hits = table.labelled.tolist(), table.hits.tolist()
     trials = ((hits[0], sizes[0]), (hits[1], sizes[1]), (sizes[0], sizes[0] + sizes[1]))
@@ -223,7 +225,7 @@ def _mcc_of_shares(table: _Table, confidence: float) -> Interval:
 
 
 def _mcc_from(recall: float, other: float, share: float) -> float:
-    """MCC from the recalls of two classes and the share of rows of the first; 0 where one class alone is predicted."""
+    """MCC from the recalls of two classes and the share of the first one; 0 where all predictions are one class."""
     predicted = share * recall + (1 - share) * (1 - other)
     if not (0 < predicted < 1 and 0 < share < 1):
         return 0.0
@@ -231,7 +233,7 @@ def _mcc_from(recall: float, other: float, share: float) -> float:
 
 
 class _Table(NamedTuple):
-    """The confusion counts above 0 with their places, shape (pairs,), and of each class, shape (classes,), its rows."""
+    """The confusion counts above 0 with their places, shape (pairs,), and the rows of each class, shape (classes,)."""
 
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
@@ -242,7 +244,7 @@ class _Table(NamedTuple):
 
 
 def _table(performance: Classification) -> _Table:
-    """The confusion counts: labels down, predictions across, classes by name; no larger than they are."""
+    """The confusion counts as a sparse table: a row for each label, a column for each prediction, sorted by name."""
     there = {pair: count for pair, count in performance.confusion.items() if count}
     classes = sorted({name for pair in there for name in pair})
     place = {name: at for at, name in enumerate(classes)}

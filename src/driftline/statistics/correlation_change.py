@@ -1,9 +1,9 @@
-"""Tests whether the relations between columns have changed, which no distance of single columns can see.
+"""Test whether the relations between columns have changed, which no distance of single columns can see.
 
-Every column becomes ranks of its own side, so a column that only moved, stretched or bent has the same ranks as before.
+Every column is ranked on each side by itself, so any increasing transformation of it leaves the ranks as they were.
 Categories become indicators of their most frequent values, gaps an indicator of their own. Spearman's correlations of
-all pairs are one matrix product a side; pairs whose correlation changed by the minimum effect or more are then tested,
-with a variance from the data, and adjusted by Holm (1979) over all pairs.
+all pairs are one matrix product for each side; pairs whose correlation changed by at least the minimum effect size are
+then tested, with a variance from the data, and their p-values are adjusted by Holm (1979) over all pairs.
 
 A relation that has no monotone part (a parabola, XOR) has no correlation: for these there is
 `driftline.statistics.domain_classifier`.
@@ -64,13 +64,13 @@ class PairChange(msgspec.Struct, frozen=True):
 
 
 class Dependence(msgspec.Struct, frozen=True):
-    """Whether the columns of two sets of rows hang together in the same way.
+    """Whether the columns of two sets of rows depend on each other in the same way.
 
     ``measure`` is ``correlation`` or ``classifier``. ``value`` is the largest change of a correlation, 0 to 2 (for the
-    classifier its ROC AUC, 0 to 1), and ``threshold`` what it has to reach; None, with a ``problem`` in words, where
-    nothing could be compared. ``p_value`` belongs to ``value`` and is adjusted for all that was tested. ``reason``
-    says which of the two conditions, effect size and significance, decided. ``pairs`` are those that meet both, worst
-    first, at most ten; the classifier has none.
+    classifier its ROC AUC, 0 to 1), and ``threshold`` the minimum effect size; ``value`` is None, with a ``problem`` in
+    words, where nothing could be compared. ``p_value`` belongs to ``value`` and is adjusted for all that was tested.
+    ``reason`` says which of the two conditions, effect size and significance, decided. ``pairs`` are those that meet
+    both, worst first, at most ten; the classifier has none.
     """
 
     measure: str
@@ -91,18 +91,18 @@ def compare_dependence(
     chance: float = 0.01,
     largest: int = 1000,
 ) -> Dependence:
-    """Compare the rank correlations of all pairs of columns that are on both sides; nothing is ever raised or NaN.
+    """Compare the rank correlations of all pairs of columns that are on both sides; never raises, never gives NaN.
 
-    Numbers are Float64, categories String; columns of other types are left out. ``floor``: the smallest change
-    of a correlation that counts. ``chance``: the significance level over all pairs together.
-    ``largest``: of more columns the first so many are taken. Of more than 50 / floor² rows a side (5,000) so many are
-    taken (`drawn_places`): chance then moves a correlation by a fifth of the floor (one standard deviation), and more
-    would change no verdict. With hundreds of columns they are fewer, never under 1,000.
+    Numbers are Float64, categories String; columns of other types are left out. ``floor`` is the smallest change of a
+    correlation that counts, ``chance`` the significance level over all pairs together, and ``largest`` the number of
+    columns that are compared, the first ones. At most 50 / floor² rows of each side (5,000 by default) are sampled
+    (`drawn_places`): the standard error of a correlation is then a fifth of the floor, and more rows would change no
+    verdict. With hundreds of columns fewer rows are sampled, but never less than 1,000.
 
-    A category that becomes more frequent is a matter of its column, though its correlations change with it. So the
-    reference's correlation is multiplied by the ratio of the spreads of the ranks, now over then, of both columns
-    before it is compared. For a category and a number that is to compare the probability of superiority, P(a row in
-    the category has a larger number than one outside), on the scale of a correlation. Without ties the ratio is 1.
+    When a category becomes more frequent, its correlations change with it, although its relations do not. So the
+    reference's correlation is first multiplied by the ratio of the spreads of the ranks (now over then) of both
+    columns. For a category and a number this compares the probability of superiority, P(a row in the category has a
+    larger number than one outside), on the scale of a correlation. Without ties the ratio is 1.
 
     >>> import numpy as np
     >>> rng = np.random.default_rng(1)
@@ -141,7 +141,7 @@ def _nothing(floor: float, problem: str) -> Dependence:
 
 
 class _Variable(msgspec.Struct, frozen=True):
-    """What of a column is looked at: its ``rank``, whether it has the value ``level``, or whether it has ``gaps``."""
+    """The part of a column that is correlated: its ``rank``, being of the category ``level``, or its ``gaps``."""
 
     column: str
     part: str
@@ -158,8 +158,8 @@ class _Variable(msgspec.Struct, frozen=True):
 class _Scores(msgspec.Struct, frozen=True):
     """Ranks of one side, shape (rows, variables): the mid-rank as a share of the rows, less a half, in [-0.5, 0.5].
 
-    0, the mean, where missing. ``there`` tells where nothing is missing, None if nothing is anywhere. ``spread`` is the
-    standard deviation of each variable as a share of that without ties, 0 to 1.
+    Missing values have the mean, 0. ``there`` is True where a value is present; None if none is missing. ``spread`` is
+    the standard deviation of each variable as a share of that without ties, 0 to 1.
     """
 
     ranks: Floats
@@ -168,12 +168,12 @@ class _Scores(msgspec.Struct, frozen=True):
 
 
 def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
-    """NaN is a gap; an infinity is a number like others, the largest."""
+    """Turn NaN into gaps; an infinity stays, as the largest number."""
     return frame.with_columns(pl.selectors.float().fill_nan(None)) if frame.width else frame
 
 
 def _thinned(frame: pl.DataFrame, floor: float) -> pl.DataFrame:
-    """As many rows as the floor needs and the work allows."""
+    """Sample as many rows as the floor needs and the limit on work allows."""
     needed = int(50 / max(floor, _LEAST_FLOOR) ** 2)
     most = sum(_MOST_LEVELS if dtype == pl.String else 1 for dtype in frame.dtypes)
     rows = max(min(needed, _WORK // min(most, _MOST_VARIABLES) ** 2), 1000)
@@ -184,7 +184,7 @@ def _thinned(frame: pl.DataFrame, floor: float) -> pl.DataFrame:
 
 
 def _variables(reference: pl.DataFrame, current: pl.DataFrame) -> list[_Variable]:
-    """What can be looked at: first one of each column, then the others, as far as there is room."""
+    """The variables to correlate: first one of each column, then the others, up to the limit."""
     first: list[_Variable] = []
     others: list[_Variable] = []
     for series in reference:
@@ -202,7 +202,7 @@ def _variables(reference: pl.DataFrame, current: pl.DataFrame) -> list[_Variable
 
 
 def _levels(series: pl.Series) -> list[str]:
-    """The most frequent values; of two that are all, one says everything."""
+    """The most frequent values; if there are only two, one of them is enough."""
     counts = dict(series.alias("level").drop_nulls().value_counts().iter_rows())
     frequent = sorted(counts, key=lambda value: (-counts[value], value))[:_MOST_LEVELS]
     enough = [value for value in frequent if counts[value] >= _LEAST_SHARE * len(series)]
@@ -236,8 +236,8 @@ def _scores(frame: pl.DataFrame, variables: Sequence[_Variable]) -> _Scores:
 
 
 class _Correlations(msgspec.Struct, frozen=True):
-    """Of one side, each of shape (variables, variables): correlations, the rows they rest on, and whether both
-    variables vary enough in these rows.
+    """The correlations of one side, the rows they rest on, and whether both variables vary enough in these rows; each
+    of shape (variables, variables).
     """
 
     r: Floats
@@ -269,8 +269,8 @@ def _correlations(scores: _Scores) -> _Correlations:
 
 
 def _product(left: Floats, right: Floats) -> Floats:
-    """``left.T @ right``, in pieces too small for the threads of BLAS where there are few columns: on a busy machine
-    waiting for them can take a hundred times as long as the work itself.
+    """``left.T @ right``; with few columns, in pieces so small that BLAS starts no threads: on a busy machine, waiting
+    for these can take a hundred times as long as the work itself.
     """
     piece = _ONE_THREAD // max(left.shape[1] * right.shape[1], 1)
     if piece < 16:
@@ -282,10 +282,10 @@ def _product(left: Floats, right: Floats) -> Floats:
 
 
 class _Tested(msgspec.Struct, frozen=True):
-    """The pairs that were tested, of ``count`` that could be: indices of variables, the reference's correlation carried
-    over and the current one, and p-values adjusted by Holm over all that could be.
+    """The pairs that were tested, out of ``count`` possible ones; the first is the one that changed most.
 
-    The first is the pair that changed most.
+    ``pairs`` are indices of variables, ``expected`` is the reference's correlation carried over to today's spreads, and
+    ``p_values`` are adjusted by Holm over all possible pairs.
     """
 
     count: int
@@ -345,10 +345,10 @@ class _Estimate(NamedTuple):
 
 
 def _p_value(one: _Estimate, other: _Estimate) -> float:
-    """Two-sided, of two equal correlations: the less sure of plain correlations and Fisher's z.
+    """The two-sided p-value of equal correlations: the larger of those on the plain scale and on Fisher's z.
 
-    A correlation near 1 is lost by few rows that disagree. The number of these is skewed; Fisher's z, made for normal
-    values, then takes 1 against 5 of them for a great difference, and the plain scale does not.
+    A few rows that disagree lower a correlation near 1, and their number is skewed. Fisher's z, made for normal values,
+    then takes 1 such row against 5 for a large difference; the plain scale does not.
     """
     t = min(_t(one, other), _t(one.fisher, other.fisher))
     dof = min(one.rows, other.rows) - 2
@@ -358,12 +358,12 @@ def _p_value(one: _Estimate, other: _Estimate) -> float:
 
 
 def _t(one: _Estimate, other: _Estimate) -> float:
-    """The difference in its standard errors, with the largest of three: each side by its own rows, both by all rows,
-    and the one of normal values.
+    """The difference in units of its standard error, the largest of three: from each side's own rows, from the rows of
+    both sides together, and from normal values.
 
-    Without drift all rows tell of the same relation, and a small side's own estimate is poor. But where products are
-    skewed its error is too small or too large together with the correlation, and only one of the two is on the safe
-    side.
+    Without drift all rows show the same relation, and a small side's own estimate of the error is poor. But where
+    products are skewed, the error comes out too small or too large together with the correlation, and only one of the
+    two estimates is on the safe side.
     """
     together = (one.rows * one.variance + other.rows * other.variance) / (one.rows + other.rows)
     error = max(
@@ -375,21 +375,21 @@ def _t(one: _Estimate, other: _Estimate) -> float:
 
 
 def _fisher(r: Floats, rows: Floats) -> Floats:
-    """Fisher's z, kept finite: no correlation of so many rows is told from 1 beyond 1 - 1 / (2 rows)."""
+    """Fisher's z, kept finite: correlations are capped at 1 - 1 / (2 rows)."""
     most = 1 - 0.5 / rows
     return np.asarray(np.arctanh(np.clip(r, -most, most)))
 
 
 def _plain_variance(r: float) -> float:
-    """Of Spearman's correlation, times rows, of columns normal after some bending (Bonett & Wright 2000)."""
+    """The variance of Spearman's r, times rows, for monotone functions of normal values (Bonett & Wright 2000)."""
     return (1 + r * r / 2) * (1 - r * r) ** 2
 
 
 def _variance(scores: _Scores, i: int, j: int) -> float:
-    """Of one correlation, times rows: the mean square of its influence function.
+    """The variance of one correlation, times rows: the mean square of its influence function.
 
-    Ranks are estimated too: a row moves the correlation by its own product and, through the ranks, by all products
-    of rows above it (Hoeffding 1948; the delta method for the spreads, which vary where there are ties).
+    Ranks are estimates too: a row moves the correlation by its own product and, through the ranks, by the products of
+    all rows above it (Hoeffding 1948; with the delta method for the spreads, which vary where there are ties).
     """
     both = slice(None) if scores.there is None else scores.there[:, i] & scores.there[:, j]
     u, v = scores.ranks[both, i], scores.ranks[both, j]
@@ -406,7 +406,7 @@ def _variance(scores: _Scores, i: int, j: int) -> float:
 
 
 def _above(code: npt.NDArray[np.int64], weight: Floats) -> Floats:
-    """For each row the mean weight of all rows with a greater code, ties half; ``weight`` has mean 0."""
+    """The mean weight of all rows with a greater code, for each row; ties count half. ``weight`` has mean 0."""
     sums = np.bincount(code, weight)
     return np.asarray((sums / 2 - np.cumsum(sums))[code] / len(code))
 
@@ -442,7 +442,7 @@ def _verdict(tested: _Tested, variables: Sequence[_Variable], floor: float, chan
 
 
 def _pairs(tested: _Tested, variables: Sequence[_Variable], worst_first: npt.NDArray[np.int64]) -> list[PairChange]:
-    """Each two columns once, by what changed most of them."""
+    """The changed pairs of columns, each pair once, by its largest change."""
     found: dict[frozenset[str], PairChange] = {}
     for at in worst_first:
         one, other = (variables[k] for k in tested.pairs[at])
@@ -453,7 +453,7 @@ def _pairs(tested: _Tested, variables: Sequence[_Variable], worst_first: npt.NDA
 
 
 def _others(pairs: Sequence[PairChange], *, complete: bool) -> str:
-    """How many pairs changed, and the column that most of them have in common."""
+    """Say how many pairs changed, and which column most of them have in common."""
     if len(pairs) < 2:
         return ""
     name, times = Counter(name for pair in pairs for name in pair.columns).most_common(1)[0]

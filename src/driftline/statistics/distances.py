@@ -1,10 +1,9 @@
-"""Distances between two profiles of one column, on cells that the reference alone decides.
+"""Distances between two profiles of one column, on bins that only the reference decides.
 
-Both columns become counts on common *cells*: the cells of the grid with one more at each end for infinities,
-or the categories. PSI, Jensen-Shannon, Hellinger and total variation use at most 64 *bins* of
-cells: at the reference's quantiles, with an own bin for an atom (a value with over 4 % of the reference), for
-each outside range, for what is missing and for what the reference never had. No bin moves with the current
-data.
+Both columns become counts on common *cells*: those of the grid with one more at each end for infinities, or the
+categories. PSI, Jensen-Shannon, Hellinger and total variation use at most 64 *bins* of cells: between the reference's
+quantiles, with a bin of its own for an atom (a value with over 4 % of the reference), for the range beyond each end,
+for missing values and for categories that the reference never had. No bin moves with the current data.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from driftline.sketches.hashing import hash_names
 BINS_LIMIT = 64
 ATOM_SHARE = 0.04
 CAP_SPREADS = 100.0
-"""Values are taken as at most this many spreads from the reference's median in the Wasserstein distance."""
+"""The Wasserstein distance caps values at this many spreads from the reference's median."""
 
 _QUANTILE_BINS = 56  # with at most 24 atoms, 2 outside ranges, missing and unseen this stays within BINS_LIMIT
 _ROWS_A_BIN = 20
@@ -42,15 +41,14 @@ _Ints = npt.NDArray[np.int64]
 
 
 class Pair(msgspec.Struct, frozen=True, eq=False):
-    """Counts of the reference and the current rows on common bins, shape (k,), and on the finest cells, shape
-    (c,).
+    """Counts of the reference and the current rows on common bins, shape (k,), and on cells, shape (c,).
 
-    The last bin holds the rows without a value; no cell does. ``ordered`` cells are numbers; others are
-    categories. ``positions`` are the cells' centres in spreads of the reference from its median, capped,
-    shape (c,); empty for categories and for a reference without spread. ``capped`` says that some value lies
-    further out than `CAP_SPREADS`. ``unseen`` is the share of the current rows, 0 to 1, in categories that
-    the reference never had, beyond what is to be expected of its rare ones. ``together``, 1 or more, is how many values
-    come from one row; the others of a row then say little about chance. Cells of categories are in no order.
+    The last bin holds the rows without a value; no cell does. ``ordered`` is True where cells are ranges of numbers;
+    cells of categories are in no order. ``positions`` are the cells' distances from the reference's median in its
+    spreads, capped, shape (c,); empty for categories and for a reference without spread. ``capped`` says that some
+    value lies further out than `CAP_SPREADS`. ``unseen`` is the share of the current rows, 0 to 1, in categories that
+    the reference never had, beyond what its rare categories let expect. ``together``, 1 or more, is how many values
+    come from one row; they are not independent, so tests count them as fewer.
     """
 
     reference: _Floats
@@ -65,14 +63,14 @@ class Pair(msgspec.Struct, frozen=True, eq=False):
 
 
 def without_missing(pair: Pair) -> Pair:
-    """Return the same of the rows that have a value."""
+    """Return the pair with the bin of missing values emptied."""
     before, now = pair.reference.copy(), pair.current.copy()
     before[-1:] = now[-1:] = 0.0
     return replace(pair, reference=before, current=now)
 
 
 def pair(reference: Column, current: Column) -> Pair:
-    """Put two profiles of one column on common bins; raise `MergeError` when they cannot be."""
+    """Put two profiles of one column on common bins; raises `MergeError` for different kinds or grids."""
     if isinstance(reference, NumericColumn) and isinstance(current, NumericColumn):
         return _numeric_pair(reference, current)
     if isinstance(reference, CategoricalColumn) and isinstance(current, CategoricalColumn):
@@ -118,7 +116,7 @@ def _bins(p: _Floats) -> _Ints:
     seen = np.flatnonzero(p)
     inside = (np.arange(len(p)) >= seen[0]) & (np.arange(len(p)) <= seen[-1])
     atom = p > ATOM_SHARE * total
-    # stretches of neighbouring cells that share a bin or more: below, between atoms, above; each atom is one
+    # stretches of neighbouring cells, each split into one or more bins: below, between atoms, above; an atom is one
     starts = np.ones(len(p), bool)
     starts[1:] = atom[1:] | atom[:-1] | (inside[1:] != inside[:-1])
     stretch = np.cumsum(starts) - 1
@@ -147,7 +145,7 @@ def _positions(reference: NumericColumn, cells: _Ints) -> tuple[_Floats, bool]:
 
 
 def at_ranks(sketch: GridSketch, *shares: float) -> _Ints:
-    """Return where among the cells these quantiles lie, shape (shares,)."""
+    """Return the places among the sketch's cells, shape (shares,), in which these quantiles (0 to 1) lie."""
     upto = np.cumsum(sketch.counts)
     return np.minimum(np.searchsorted(upto, np.array(shares) * int(upto[-1])), len(upto) - 1)
 
@@ -161,15 +159,13 @@ def spread_of(column: NumericColumn) -> float:
 
 
 def spreads_of(one: NumericColumn, other: NumericColumn) -> tuple[float, float]:
-    """Return the spreads of two columns with values, of one kind: standard deviations where either's 16-84 % range is
-    0.
-    """
+    """Return the spreads of two non-empty columns, computed alike: standard deviations if either 16-84 % range is 0."""
     first, second = _half_range(one), _half_range(other)
     return (one.sd or 0.0, other.sd or 0.0) if first is None or second is None else (first, second)
 
 
 def _half_range(column: NumericColumn) -> float | None:
-    """Half the 16-84 % range; None where that is one cell."""
+    """Half the 16-84 % range; None where that lies within one cell."""
     sketch = column.sketch
     places = at_ranks(sketch, 0.16, 0.84)
     if places[0] == places[1]:
@@ -181,11 +177,10 @@ def _half_range(column: NumericColumn) -> float | None:
 
 
 def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) -> Pair:
-    """A bin for each of the reference's most common categories, one for its others, one for new ones, one for
-    missing.
+    """Make bins for the reference's most common categories, for its others, for new ones and for missing values.
 
-    Where there are too many categories to be kept, the cells are the buckets that all are hashed to: distances are
-    then those of the buckets, which are never larger than those of the categories.
+    Where there are too many categories to keep, the cells are the buckets that they are hashed to. Distances between
+    buckets are never larger than those between the categories.
     """
     known, theirs = reference.categories, current.categories
     unseen = _surprising(reference, current)
@@ -210,8 +205,8 @@ def _categorical_pair(reference: CategoricalColumn, current: CategoricalColumn) 
 
 
 def _by_hash(names: Set[str]) -> list[str]:
-    """The names in an order that says nothing of them: rare ones are pooled with their neighbours, and numbers that
-    count up would all be of one side.
+    """The names in a pseudo-random order: rare ones are pooled with their neighbours, and names that count up with time
+    would otherwise be pooled with names of the same side.
     """
     ordered = sorted(names)
     order: list[int] = np.argsort(hash_names(ordered), kind="stable").tolist()
@@ -219,14 +214,13 @@ def _by_hash(names: Set[str]) -> list[str]:
 
 
 def _surprising(reference: CategoricalColumn, current: CategoricalColumn) -> float:
-    """How many current rows are of a category that the reference never had, beyond what its rare ones let
-    expect.
+    """How many current rows have a category that the reference never had, beyond what its rare ones let expect.
 
-    A share f1/n of fresh rows is of a new category when f1 of the reference's n rows are alone in theirs
-    (Good 1953); what is within three standard errors of that is counted with the rare ones. A new category
-    with so many rows that the reference would have had some, but for a chance of about one in a million, is
-    always a surprise. Where not all categories are kept, those of `_surges` count as new, and the share in others is
-    that of the categories that both sides would have kept: a fair sample, chosen by their hash.
+    If f1 of the reference's n rows are the only ones of their category, a share of f1/n of fresh rows is expected to
+    have a new one (Good 1953); what lies within three standard errors of that counts as rare, not as new. A new
+    category with so many rows that the reference would have had it, too, with all but a chance of one in a million
+    always counts as new. Where not all categories are kept, those of `_surges` count as new, and the share of the
+    others is estimated from the categories that both sides would have kept: a fair sample, chosen by hash.
     """
     if reference.categories.exact and current.categories.exact:
         return _surprising_in(reference.categories.counts, current.categories.counts)
@@ -246,10 +240,11 @@ def _buckets(names: Iterable[str]) -> dict[str, int]:
 
 
 def _surges(reference: _Ints, current: _Ints) -> tuple[set[int], float]:
-    """The buckets of categories with a surge, and how many rows these have more than is to be expected.
+    """The buckets of categories with a surge, and how many rows more than expected these have.
 
-    Such a bucket has 1 % of the current rows, and ten times as many as in the reference, but for a chance of one in a
-    million: one of its categories is new, or was at most a tenth as frequent. A sample of names would mostly miss it.
+    Such a bucket has at least 1 % of the current rows and at least ten times its share in the reference, with a chance
+    below one in a million: one of its categories is new, or was at most a tenth as frequent. A sample of names would
+    mostly miss it.
     """
     n, m = max(int(reference.sum()), 1), int(current.sum())
     expected = reference * (m / n)
@@ -261,7 +256,7 @@ def _surges(reference: _Ints, current: _Ints) -> tuple[set[int], float]:
 
 
 def _surprising_in(mine: Mapping[str, int], theirs: Mapping[str, int]) -> float:
-    """How many rows of ``theirs`` are of a surprising category, in categories whose counts are all known."""
+    """How many rows of ``theirs`` have a surprising category (`_surprising`), where all counts are known."""
     new = [count for name, count in theirs.items() if name not in mine]
     n, m = sum(mine.values()), sum(theirs.values())
     if not m:
@@ -279,16 +274,16 @@ def _surprising_in(mine: Mapping[str, int], theirs: Mapping[str, int]) -> float:
 
 
 def _used(pair: Pair) -> tuple[_Floats, _Floats] | None:
-    """The bins that hold anything; None unless both sides have rows."""
+    """The counts of both sides in the bins that are not empty; None unless both sides have rows."""
     used = (pair.reference + pair.current) > 0
     p, q = pair.reference[used], pair.current[used]
     return (p, q) if p.sum() and q.sum() else None
 
 
 def psi_raw(pair: Pair) -> float | None:
-    """Population stability index Σ(p - q) ln(p / q), in nats, with Jeffreys' ½ a bin in both; 0 or more.
+    """Return the population stability index Σ(p - q) ln(p / q), in nats, 0 or more; None if either side has no rows.
 
-    None when either side has no rows.
+    Both sides get Jeffreys' ½ row more in each bin.
     """
     if (counts := _used(pair)) is None:
         return None
@@ -298,7 +293,7 @@ def psi_raw(pair: Pair) -> float | None:
 
 
 def psi(pair: Pair) -> float | None:
-    """`psi_raw` less what it is expected to be without any drift, (K - 1)(1/n + 1/m), and 0 at least."""
+    """Return `psi_raw` less its expectation without drift, (K - 1)(1/n + 1/m); at least 0."""
     if (counts := _used(pair)) is None or (raw := psi_raw(pair)) is None:
         return None
     p, q = counts
@@ -306,8 +301,10 @@ def psi(pair: Pair) -> float | None:
 
 
 def jensen_shannon(pair: Pair) -> float | None:
-    """Return the Jensen-Shannon distance (Lin 1991; Endres & Schindelin 2003), the root of the divergence in bits,
-    after the divergence's bias without drift, (K - 1)(1/n + 1/m) / (8 ln 2), is taken off; in [0, 1].
+    """Return the Jensen-Shannon distance (Lin 1991; Endres & Schindelin 2003), in [0, 1].
+
+    It is the square root of the divergence in bits, less the divergence's bias without drift,
+    (K - 1)(1/n + 1/m) / (8 ln 2). None if either side has no rows.
     """
     if (counts := _used(pair)) is None:
         return None
@@ -318,7 +315,7 @@ def jensen_shannon(pair: Pair) -> float | None:
 
 
 def jensen_shannon_divergence(reference: _Floats, current: _Floats) -> float:
-    """Return the divergence in bits, in [0, 1], of counts in the same cells, shape (cells,), neither of them all 0.
+    """Return the Jensen-Shannon divergence in bits, in [0, 1], of two arrays of counts, shape (cells,), not all 0.
 
     >>> jensen_shannon_divergence(np.array([1.0, 0.0]), np.array([0.0, 5.0]))
     1.0
@@ -331,8 +328,9 @@ def jensen_shannon_divergence(reference: _Floats, current: _Floats) -> float:
 
 
 def class_distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    """Return the Jensen-Shannon distance, base 2, in [0, 1], of the shares of names in two arrays, each of shape (n,)
-    with n above 0; not corrected for size.
+    """Return the Jensen-Shannon distance, base 2, in [0, 1], between the shares of the names in two arrays.
+
+    Each has the shape (n,) with n above 0. The distance is not corrected for the number of rows.
 
     >>> class_distance(np.array(["a", "b"]), np.array(["b", "a"])), class_distance(np.array(["a"]), np.array(["b"]))
     (0.0, 1.0)
@@ -343,7 +341,7 @@ def class_distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 
 
 def hellinger(pair: Pair) -> float | None:
-    """Hellinger distance √(½ Σ(√p - √q)²), in [0, 1]; not corrected for the size of the samples."""
+    """Return the Hellinger distance √(½ Σ(√p - √q)²), in [0, 1]; not corrected for the number of rows."""
     if (counts := _used(pair)) is None:
         return None
     p, q = (side / side.sum() for side in counts)
@@ -351,8 +349,9 @@ def hellinger(pair: Pair) -> float | None:
 
 
 def total_variation(pair: Pair) -> float | None:
-    """Total variation ½ Σ|p - q|, in [0, 1]: the share of rows that would have to move; not corrected for
-    size.
+    """Return the total variation ½ Σ|p - q|, in [0, 1]: the share of rows that would have to move to another bin.
+
+    It is not corrected for the number of rows.
     """
     if (counts := _used(pair)) is None:
         return None
@@ -371,11 +370,10 @@ def _cumulated(pair: Pair) -> tuple[_Floats, _Floats] | None:
 
 
 def kolmogorov_smirnov(pair: Pair) -> float | None:
-    """Largest gap between the two distribution functions at the cells' edges, in [0, 1]; infinities take
-    part.
+    """Return the largest gap between the two distribution functions at the cells' edges, in [0, 1], with infinities.
 
-    At most the mass of the largest cell below the gap between the values themselves. None for categories, or
-    when either side has no values.
+    The gap between the values themselves may be larger, by at most the share of the largest cell. None for categories,
+    or if either side has no values.
     """
     if (cumulated := _cumulated(pair)) is None:
         return None
@@ -383,11 +381,10 @@ def kolmogorov_smirnov(pair: Pair) -> float | None:
 
 
 def wasserstein(pair: Pair) -> float | None:
-    """Wasserstein-1 distance of the finite values in spreads of the reference: how far a value moves on
-    average.
+    """Return the Wasserstein-1 distance in spreads of the reference: how far a value moves on average; 0 or more.
 
-    Infinities count as `CAP_SPREADS`, the furthest that any value counts for. None for categories, for a
-    reference without spread, or when either side has no values.
+    Infinities, like all values far out, count as `CAP_SPREADS` spreads from the median. None for categories, for a
+    reference without spread, or if either side has no values.
     """
     if not len(pair.positions) or (cumulated := _cumulated(pair)) is None:
         return None
@@ -403,4 +400,4 @@ DISTANCES: Mapping[str, Callable[[Pair], float | None]] = {
     "ks": kolmogorov_smirnov,
     "wasserstein": wasserstein,
 }
-"""Every distance by name; None where it has no meaning for a column."""
+"""Every distance by name; its value is None where it has no meaning for a column."""

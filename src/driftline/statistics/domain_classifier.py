@@ -1,9 +1,9 @@
-"""Whether a classifier can tell current rows from reference rows: it sees changes of any kind, and takes seconds.
+"""Test whether a classifier can tell current rows from reference rows: it finds changes of any kind, in seconds.
 
 Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests"; Rabanser, Günnemann & Lipton 2019, "Failing loudly".
-Two sets of rows of one distribution cannot be told apart: on rows that the classifier has not seen, the area under its
-ROC curve is 0.5. Single columns, correlations and relations without a correlation (a parabola) all leave their mark on
-it; which of them it was, it does not say. `driftline.statistics.correlation_change` is the fast one for correlations.
+Two samples of one distribution cannot be told apart: on rows that the classifier has not seen, the area under its ROC
+curve is 0.5. It rises with changes of single columns, of correlations and of relations without a correlation (a
+parabola), but does not say which it was. `driftline.statistics.correlation_change` is faster, for correlations alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_ROWS = 20_000
 MOST_COLUMNS = 1_000
 FOLDS = 3
 _MOST_CATEGORIES = 200
-"""The classifier has 255 bins a column."""
+"""The classifier has at most 255 bins for each column."""
 _NAMED = 3
 _TELLING_ROWS = 2_000
 _TELLING_COLUMNS = 100
@@ -46,15 +46,15 @@ def domain_classifier(
     chance: float = 0.01,
     seed: int = 0,
 ) -> Dependence:
-    """Cross-validated ROC AUC of telling current rows from reference rows, by gradient-boosted trees.
+    """Return the cross-validated ROC AUC of gradient-boosted trees that tell current rows from reference rows.
 
-    Columns of numbers (Float64) and categories (String) that are on both sides are looked at, the first `MOST_COLUMNS`
-    of them; gaps are values like others. Of more than `MOST_ROWS` rows a side so many are taken (`drawn_places`).
-    ``value`` is the AUC, in [0, 1]: 0.5 where nothing can be told, and less where the same rows are on both sides. It
-    has drifted when it is at least ``floor`` and its one-sided p-value is below ``chance``. ``reason`` names the
-    columns that tell most. ``seed`` deals the rows to the folds; ``pairs`` is empty.
+    It uses the columns of numbers (Float64) and categories (String) that are on both sides, the first `MOST_COLUMNS` of
+    them; a gap is a value like others. At most `MOST_ROWS` rows of each side are sampled (`drawn_places`). ``value`` is
+    the AUC, in [0, 1]: about 0.5 without drift, and less where the same rows are on both sides. It counts as drift if
+    it is at least ``floor`` and its one-sided p-value is below ``chance``. ``reason`` names the columns that tell the
+    sides apart best. ``seed`` decides which row is in which fold; ``pairs`` is empty.
 
-    Raises UsageError where scikit-learn is not installed. Whatever is wrong with the data is a ``problem`` instead.
+    Raises `UsageError` if scikit-learn is not installed. Anything wrong with the data becomes a ``problem`` instead.
     """
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -85,7 +85,7 @@ def domain_classifier(
     rng = np.random.default_rng(seed)
     fold = _dealt(is_current, rng)
     areas: list[float] = []
-    # On a busy machine the threads of OpenMP wait for each other: twenty times as long as one alone.
+    # On a busy machine the threads of OpenMP wait for each other, and take twenty times as long as one alone.
     with threadpool_limits(1):
         for number in range(FOLDS):
             held_out = fold == number
@@ -108,7 +108,7 @@ def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
 def _encoded(rows: pl.DataFrame) -> tuple[list[str], list[bool], Floats]:
     """The columns that vary, which of them are categories, and their values, shape (rows, columns); NaN is missing.
 
-    Numbers become their ranks: to trees that is the same, and it has no infinities. Rare categories are one.
+    Numbers become ranks, which trees treat alike and which are never infinite. Rare categories are merged into one.
     """
     names: list[str] = []
     is_category: list[bool] = []
@@ -148,10 +148,10 @@ def _roc_auc(score: Floats, is_current: Flags) -> float:
 
 
 def _p_value(areas: Sequence[float], fold: npt.NDArray[np.int64], is_current: Flags) -> float:
-    """One-sided, of the mean over folds: without drift a held-out fold is Mann & Whitney's test of equal scores.
+    """The one-sided p-value of the mean AUC over the folds: without drift each follows Mann & Whitney's distribution.
 
-    Folds are not independent: what chance put into one is learnt for the others, and found there or not. The standard
-    error of a mean is at most the mean of the standard errors, whatever the dependence; so that is taken.
+    Folds are not independent, because each is part of the training data of the others. The standard error of a mean is
+    at most the mean of the standard errors, whatever the dependence, so that bound is used.
     """
     errors = []
     for number in range(len(areas)):
@@ -168,7 +168,7 @@ def _reason(value: float, floor: float, p_value: float, chance: float) -> str:
 
 
 def _telling(model: Any, values: Floats, is_current: Flags, names: Sequence[str], rng: np.random.Generator) -> str:
-    """The columns without which the AUC falls most, in words (permutation importance, Breiman 2001)."""
+    """Name the columns whose permutation lowers the AUC most (permutation importance, Breiman 2001)."""
     some = rng.permutation(len(values))[:_TELLING_ROWS]
     values, is_current = values[some], is_current[some]
     if is_current.all() or not is_current.any():

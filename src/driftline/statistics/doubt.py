@@ -1,4 +1,4 @@
-"""Whether scores seem to speak of another class than they are taken for."""
+"""Notice scores that seem to belong to another class than the configured one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _EVEN = 0.5
 
 
 class Doubt(NamedTuple):
-    """What is doubtful about a score, and the ``positive`` class or the class and column of the ``score`` to say.
+    """What is doubtful about a score, and what to configure instead: the ``positive`` class, or a ``score``'s class and
+    column.
 
     >>> Doubt("the score is of the other class", positive="fraud").for_command
     'the score is of the other class; say --positive fraud'
@@ -27,7 +28,7 @@ class Doubt(NamedTuple):
 
     @property
     def for_command(self) -> str:
-        """The doubt, and the option to give."""
+        """The doubt, and the command-line option to give."""
         if self.positive:
             return f"{self.words}; say --positive {shown(self.positive)}"
         return self.words if self.score is None else f"{self.words}; say --score {'='.join(map(shown, self.score))}"
@@ -43,9 +44,9 @@ class Doubt(NamedTuple):
 
 
 def doubtful(reference: Measure | None, current: Measure | None) -> bool:
-    """Return whether the ROC AUC lies below 0.5 with its whole interval, now, and on the reference where that is known.
+    """Return whether the ROC AUC's whole interval lies below 0.5, on the current rows and, if known, on the reference.
 
-    A model that was right on the reference has become worse: that is another thing to say.
+    If only the current AUC is below 0.5, the model has become worse; then the class is not in doubt.
 
     >>> low, high = Measure("roc_auc", 0.1, 0.08, 0.13, n=900), Measure("roc_auc", 0.9, 0.87, 0.92, n=900)
     >>> doubtful(None, low), doubtful(low, low), doubtful(high, low), doubtful(None, high)
@@ -63,7 +64,7 @@ def _is_below(measure: Measure | None) -> bool:
 def doubt_of(
     current: Measure, positive: str, other: str | None, score: str | Mapping[str, str] | None, *, said: bool
 ) -> Doubt:
-    """Return what is doubtful where the ROC AUC is; ``said`` is whether somebody named the positive class.
+    """Describe the doubt about a score whose ROC AUC is below 0.5; ``said``: the user named the positive class.
 
     >>> low = Measure("roc_auc", 0.086, 0.07, 0.104, n=900)
     >>> doubt_of(low, "ok", "fraud", "s", said=False).for_command

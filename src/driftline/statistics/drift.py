@@ -1,7 +1,7 @@
-"""Decides which columns have drifted: those whose difference is significant and large enough to matter.
+"""Decide which columns have drifted: those whose difference is significant and large enough to matter.
 
-Chapter 3 of the statistics notes. A column has *drifted* when both hold: its p-value, adjusted by Holm (1979)
-over all columns, is below ``EffectThresholds.chance``, and an effect reaches its floor.
+A column has *drifted* when both hold: its p-value, adjusted by Holm (1979) over all columns, is below the significance
+level ``EffectThresholds.chance``, and an effect reaches its minimum size.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _NO_PARTS = {"datetime": "spans too few days to compare weekdays and hours; that
 
 
 class EffectThresholds(msgspec.Struct, frozen=True):
-    """Sets the minimum effect sizes and the significance level: what falls short of either is no drift.
+    """The minimum effect sizes and the significance level: a difference that falls short of either is no drift.
 
-    ``js`` distance in [0, 1]; ``wasserstein`` in robust standard deviations of the reference; ``missing`` as a rise of
-    the share (0.05 are 5 points) that multiplies its odds by at least ``missing_factor``; ``unseen`` as a share of the
-    current rows; ``chance`` is the significance level, to which adjusted p-values are compared; columns with fewer than
-    ``rows`` rows are not judged.
+    ``js`` is a distance in [0, 1], ``wasserstein`` is in robust standard deviations of the reference, ``missing`` is a
+    rise of the share of missing values (0.05 is 5 points) that also multiplies its odds by at least ``missing_factor``,
+    and ``unseen`` is a share of the current rows. ``chance`` is the significance level that adjusted p-values are
+    compared with. Columns with fewer than ``rows`` rows are not judged.
     """
 
     js: float = 0.10
@@ -52,7 +52,7 @@ class EffectThresholds(msgspec.Struct, frozen=True):
     rows: int = 30
 
     def __post_init__(self) -> None:
-        """Refuse what no value can reach, or any: a floor of 0, NaN or infinity."""
+        """Refuse a floor that every value or none reaches: 0 or less, NaN and infinity."""
         for floor, value in asdict(self).items():
             if not 0 < value < math.inf:
                 raise UsageError(f"the floor {floor}={value} came; allowed are finite numbers above 0")
@@ -61,14 +61,14 @@ class EffectThresholds(msgspec.Struct, frozen=True):
 class ColumnDrift(msgspec.Struct, frozen=True):
     """How one column differs from its reference.
 
-    ``measure`` names the distance that speaks (``wasserstein``, ``js``, ``missing``, ``unseen``), ``value`` is what it
-    came to and ``threshold`` its floor; both None where nothing could be measured, and then ``problem`` says why. A
-    column that is gone or changed its kind has a problem *and* has drifted. ``p_value`` is adjusted over all columns;
-    ``p_values`` are those of each test alone. ``reason`` says in words which condition decided, ``changes`` what
-    changed. ``out_of_range`` is the share of current numbers outside the reference's range, None for others.
-    ``more_missing`` is whether the share of missing values rose, significantly and by the minimum effect, whatever else
-    speaks; a fall is no drift. ``part`` names the part of a datetime, text or embedding that speaks. Shares are 0 to 1,
-    of all rows.
+    ``measure`` names the distance that the verdict rests on (``wasserstein``, ``js``, ``missing``, ``unseen``),
+    ``value`` is its value and ``threshold`` its minimum effect size; both are None where nothing could be measured, and
+    then ``problem`` says why. A column that is gone or changed its kind has a problem *and* has drifted. ``p_value`` is
+    adjusted over all columns; ``p_values`` are the unadjusted ones of each test. ``reason`` says in words which
+    condition decided, ``changes`` what changed. ``out_of_range`` is the share of current numbers outside the
+    reference's range, None for columns that are not numeric. ``more_missing`` says whether the share of missing values
+    rose significantly and by the minimum effect, whatever ``measure`` is; a fall is no drift. ``part`` names the part
+    of a datetime, text or embedding that ``measure`` is about. Shares are 0 to 1, of all rows.
     """
 
     column: str
@@ -94,22 +94,20 @@ class ColumnDrift(msgspec.Struct, frozen=True):
 
     @property
     def is_lost(self) -> bool:
-        """Whether it is gone, died or changed its kind, so that nothing else can be said of it."""
+        """Whether the column is gone, lost all its values or changed its kind, so that nothing else can be compared."""
         return self.drifted and (self.value is None or self.missing_current == 1.0)
 
     @property
     def severity(self) -> float:
-        """Value over threshold; very large for a column that is gone, died or changed its kind, 0 where nothing
-        speaks.
-        """
+        """The effect in units of the minimum one, see `severity_of`."""
         return severity_of(self.value, self.threshold, drifted=self.drifted, missing=self.missing_current)
 
 
 def severity_of(value: float | None, threshold: float | None, *, drifted: bool, missing: float | None) -> float:
-    """Return how loud a column is: its effect over the least that counts, very large where nothing is left of the
-    column.
+    """Return the effect of a column in units of the minimum one, 0 or more; 0 if nothing was measured.
 
-    ``missing`` is the share of current rows without a value: a column that has drifted and has none has died.
+    It is very large for a drifted column that is gone, changed its kind or lost all its values (``missing``, the share
+    of current rows without a value, is 1).
 
     >>> severity_of(50.0, 0.1, drifted=True, missing=0.0), severity_of(None, None, drifted=False, missing=None)
     (500.0, 0.0)
@@ -120,16 +118,14 @@ def severity_of(value: float | None, threshold: float | None, *, drifted: bool, 
 
 
 def worst_first(drifts: Iterable[ColumnDrift]) -> list[ColumnDrift]:
-    """Drifted columns first, each part by falling severity, then by name."""
+    """Sort columns: drifted ones first, then by falling severity, then by name."""
     return sorted(drifts, key=lambda drift: (not drift.drifted, -drift.severity, drift.column))
 
 
 def compare_columns(
     reference: Mapping[str, Column], current: Mapping[str, Column], floors: EffectThresholds | None = None
 ) -> dict[str, ColumnDrift]:
-    """Compare the columns of two profiles, in order of the reference, then new ones; nothing is ever raised
-    or NaN.
-    """
+    """Compare the columns of two profiles, in the reference's order, then new ones; never raises, never gives NaN."""
     floors = floors or EffectThresholds()
     found = {name: _compare(name, column, current.get(name), floors) for name, column in reference.items()}
     for name, column in current.items():
@@ -153,7 +149,7 @@ def _compare(
     floors: EffectThresholds,
     together: float = 1.0,
 ) -> ColumnDrift:
-    """Measure one column; the p-value is its own, and the verdict is open.
+    """Measure one column. Its p-value is not adjusted yet, and it is not decided whether it drifted.
 
     ``together`` is how many values come from one row.
     """
@@ -180,7 +176,7 @@ def _compare(
     out_of_range = _out_of_range(reference, current)
     p_values = {test: function(both) for test, function in TESTS.items()}
     chances = {test: p for test, p in p_values.items() if p is not None}
-    told = _more_missing(blank, floors) is not None  # else their test counts, and says nothing of other effects
+    told = _more_missing(blank, floors) is not None  # else that test only counts towards the adjustment
     least = min((p for test, p in chances.items() if told or test != "missing"), default=1.0)
     measured = replace(
         blank,
@@ -200,7 +196,7 @@ def _compare(
 def _compare_parts(
     blank: ColumnDrift, reference: CompositeColumn, current: CompositeColumn, floors: EffectThresholds
 ) -> ColumnDrift:
-    """The part that speaks for a column: of those that chance does not explain the worst, else the likeliest."""
+    """Compare the parts of a column; the result is the worst significant part, else the one with the least p-value."""
     parts = {
         name: _compare(name, reference.parts[name], current.parts[name], floors, _together(name, reference, current))
         for name in _comparable_parts(reference, current)
@@ -228,9 +224,9 @@ def _compare_parts(
 
 
 def _together(name: str, *sides: CompositeColumn) -> float:
-    """How many values of a part come from one row, the mean weighted by itself: of the words of a text there are many.
+    """How many values of a part come from one row, as the self-weighted mean: a text has many words.
 
-    How much texts differ in their words is taken from their lengths.
+    How much texts differ in their number of words is estimated from their lengths.
     """
     return max(map(_words_together, sides)) if name == VOCABULARY else 1.0
 
@@ -245,7 +241,9 @@ def _words_together(column: CompositeColumn) -> float:
 
 
 def _comparable_parts(reference: CompositeColumn, current: CompositeColumn) -> list[str]:
-    """The parts of both. Time itself goes on; and in less than some weeks of it, not all weekdays have come by."""
+    """The parts that both have and that can be compared: not time itself, which goes on, and weekdays only where there
+    are enough weeks of them.
+    """
     days = min(_days(reference), _days(current))
     return [
         name
@@ -255,7 +253,7 @@ def _comparable_parts(reference: CompositeColumn, current: CompositeColumn) -> l
 
 
 def _days(column: CompositeColumn) -> float:
-    """The days that a datetime column spans; without end for times of day and other columns."""
+    """The days that a datetime column spans; infinite for times of day and other columns."""
     time = column.parts.get(TIME_PART)
     if not isinstance(time, NumericColumn):
         return math.inf
@@ -292,7 +290,7 @@ def _is_identifier(column: Column) -> bool:
 
 
 def _out_of_range(reference: Column, current: Column) -> float | None:
-    """The share of current numbers beyond the reference's smallest and largest, to within their two cells."""
+    """The share of current numbers below the reference's smallest or above its largest, to within a cell."""
     if not (isinstance(reference, NumericColumn) and isinstance(current, NumericColumn) and current.rows):
         return None
     if reference.smallest is None or reference.largest is None:
@@ -306,10 +304,11 @@ def _out_of_range(reference: Column, current: Column) -> float | None:
 def _speaker(
     drift: ColumnDrift, js_of_values: float | None, floors: EffectThresholds
 ) -> tuple[str, float | None, float | None]:
-    """The measure that speaks for a column: its own one, unless only another one reaches its floor.
+    """The measure that the verdict on a column rests on, with its value and floor: the main one of its kind, unless
+    only another one reaches its floor.
 
-    The Jensen-Shannon distance counts the missing among its categories: it speaks of values only as far as these differ
-    by themselves.
+    The Jensen-Shannon distance counts missing values as a category; it only counts as far as the values themselves
+    differ.
     """
     js = drift.distances["js"]
     if js is None:
@@ -340,8 +339,8 @@ def _more_missing(drift: ColumnDrift, floors: EffectThresholds) -> tuple[float, 
 def more_missing(before: float, after: float, floors: EffectThresholds) -> tuple[float, float] | None:
     """Return by how much the share of missing values rose, and the minimum that counts; None for less, and for a fall.
 
-    What counts is a rise by the floor that multiplies the odds by its factor, so that 55 % to 88 % counts as 5 % to
-    20 % does; and the death of a column, however few values it had.
+    A rise counts if it reaches the floor and multiplies the odds by the factor, so that 55 % to 88 % counts as 5 % to
+    20 % does. The loss of all values always counts, however few there were.
 
     >>> least = EffectThresholds()
     >>> more_missing(0.05, 0.2, least), more_missing(0.5, 0.56, least), more_missing(0.08, 0.0, least)
@@ -355,7 +354,7 @@ def more_missing(before: float, after: float, floors: EffectThresholds) -> tuple
 
 
 def _likeliest(drift: ColumnDrift) -> str | None:
-    """The test that chance explains least, the first of equal ones; None without any."""
+    """The test with the least p-value, the first of equal ones; None without any."""
     chances = {test: p for test, p in drift.p_values.items() if p is not None}
     return min(chances, key=lambda test: chances[test], default=None)
 
@@ -373,7 +372,7 @@ def _judged(drift: ColumnDrift, p_value: float, columns: int, floors: EffectThre
 
 
 def _is_missing_more(drift: ColumnDrift, columns: int, floors: EffectThresholds) -> bool:
-    """Whether more values are missing: significantly (Bonferroni over tests and columns), and by the minimum effect."""
+    """Whether more values are missing, significantly (Bonferroni over tests and columns) and by the minimum effect."""
     chance, tests = drift.p_values.get("missing"), sum(p is not None for p in drift.p_values.values())
     return chance is not None and chance * tests * columns < floors.chance and _more_missing(drift, floors) is not None
 

@@ -1,4 +1,4 @@
-"""What each row adds to a measure's error: its *influence* (Hampel 1974), for comparisons on the same rows."""
+"""Compute measures with each row's *influence* on them (Hampel 1974), for comparisons on the same rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.str_]
 
 _SMALL, _LARGE = 1e-100, 1e100
-"""Between them squares and sums of squares are numbers."""
+"""Between these sizes, squares and sums of squares neither overflow nor vanish."""
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What a model said of n rows, and what was true.
+    """A model's answers to n rows, and the labels.
 
     ``labels`` and ``predictions`` have the shape (n,): class names of a classifier, float64 of a regression.
     ``scores`` has a probability in [0, 1] for each row of some or all classes, each of the shape (n,).
@@ -31,25 +31,25 @@ class Answers(msgspec.Struct, frozen=True):
     scores: Mapping[str, Floats] = {}
 
     def at(self, rows: npt.NDArray[np.bool_]) -> Answers:
-        """Return the same of some rows."""
+        """Return the answers to the rows of a mask, shape (n,)."""
         scores = {name: score[rows] for name, score in self.scores.items()}
         return Answers(self.labels[rows], self.predictions[rows], scores)
 
 
 class NotMeasurableError(Exception):
-    """The rows do not have what a measure needs; the text says what."""
+    """The rows lack what a measure needs; the text says what."""
 
 
 Influence = tuple[float, Floats]
-"""A measure, and what each row adds to its error, shape (n,); they sum to 0."""
+"""The value of a measure, and the influence of each row, shape (n,); influences sum to 0."""
 
 
 class Paired(NamedTuple):
-    """How two models are compared by a measure on the same rows.
+    """How to compare two models by a measure on the same rows.
 
-    ``carried_by`` says which rows the measure rests on: all alike, or those of a class, as it is labelled or predicted.
-    ``of_positive`` measures are, with a positive class, of that class alone. ``two_samples`` have the variance of two
-    classes of rows, each its own. ``exact`` ones are shares of right answers, which have an exact test.
+    ``carried_by`` says which rows the measure rests on: all alike, or those labelled or predicted as a class.
+    ``of_positive``: if there is a positive class, the measure is about that class alone. ``two_samples``: its variance
+    is the sum of those of two classes of rows. ``exact``: it is a share of right answers, which has an exact test.
     """
 
     influence: Callable[[Answers, str | None], Influence]
@@ -80,7 +80,7 @@ def _averaged(parts: Sequence[Influence], n: int, what: str) -> Influence:
 
 
 def accuracy(answers: Answers, positive: str | None) -> Influence:
-    """Return the share of rows that are right."""
+    """Return the share of right predictions, in [0, 1]."""
     del positive
     return _mean((answers.labels == answers.predictions).astype(np.float64))
 
@@ -88,7 +88,7 @@ def accuracy(answers: Answers, positive: str | None) -> Influence:
 def _by_class(
     answers: Answers, positive: str | None, make: Callable[[Floats, Floats, Floats], Influence | None]
 ) -> Influence:
-    """Of the positive class, or the mean over the classes for which there is a value."""
+    """The measure of the positive class, or the mean over the classes that have a value."""
     names = [positive] if positive is not None else sorted({*answers.labels.tolist(), *answers.predictions.tolist()})
     parts = []
     for name in names:
@@ -100,30 +100,30 @@ def _by_class(
 
 
 def precision(answers: Answers, positive: str | None) -> Influence:
-    """Of the rows predicted as the class, or of each, the share that is of it."""
+    """Return the share of the rows predicted as the class that are of it, or the mean over the classes; in [0, 1]."""
     return _by_class(answers, positive, lambda hit, true, said: _ratio(hit, said) if said.any() else None)
 
 
 def recall(answers: Answers, positive: str | None) -> Influence:
-    """Of the rows of the class, or of each, the share that is predicted as it."""
+    """Return the share of the rows of the class that are predicted as it, or the mean over the classes; in [0, 1]."""
     return _by_class(answers, positive, lambda hit, true, said: _ratio(hit, true) if true.any() else None)
 
 
 def f1(answers: Answers, positive: str | None) -> Influence:
-    """Harmonic mean of precision and recall."""
+    """Return the harmonic mean of precision and recall, or its mean over the classes; in [0, 1]."""
     return _by_class(
         answers, positive, lambda hit, true, said: _ratio(2 * hit, true + said) if true.any() or said.any() else None
     )
 
 
 def balanced_accuracy(answers: Answers, positive: str | None) -> Influence:
-    """Mean recall of the classes."""
+    """Return the mean recall of the classes, in [0, 1]."""
     del positive
     return recall(answers, None)
 
 
 def roc_auc(answers: Answers, positive: str | None) -> Influence:
-    """DeLong's (1988) placements; the mean over the classes without a positive one."""
+    """Return the ROC AUC by DeLong's (1988) placements, or its mean over the classes; in [0, 1]."""
     names = [positive] if positive is not None else sorted(answers.scores)
     parts = []
     for name in names:
@@ -138,31 +138,31 @@ def roc_auc(answers: Answers, positive: str | None) -> Influence:
 
 
 def _auc(score: Floats, true: npt.NDArray[np.bool_]) -> Influence:
-    """Sun & Xu (2014): placements by mid-ranks."""
+    """The AUC and the rows' placements, by mid-ranks (Sun & Xu 2014)."""
     m, n = int(true.sum()), int((~true).sum())
     whole, within = _mid_ranks(score), np.empty(len(score))
     within[true], within[~true] = _mid_ranks(score[true]), _mid_ranks(score[~true])
     placed = np.where(true, (whole - within) / n, 1 - (whole - within) / m)
     value = float(placed[true].mean())
-    # A class of one row has no variance of its own; the other's stands for both.
+    # A class of one row has no variance of its own; the other class's is used for both.
     return value, (placed - value) / np.where(true, math.sqrt(m * max(m - 1, 1)), math.sqrt(n * max(n - 1, 1)))
 
 
 def _mid_ranks(values: Floats) -> Floats:
-    """Ranks from 1 on; equal values share the mean of theirs."""
+    """The ranks of values, from 1; equal values get the mean of their ranks."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: Floats = np.cumsum(counts) - (counts - 1) / 2
     return ranks[places]
 
 
 def log_loss(answers: Answers, positive: str | None) -> Influence:
-    """Mean of -ln of the probability of the label."""
+    """Return the mean of -ln of the probability given to the label, in nats."""
     of_label = _score_of_label(answers, positive)
     return _mean(-np.log(np.clip(of_label, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)))
 
 
 def brier(answers: Answers, positive: str | None) -> Influence:
-    """Mean squared error of the probabilities."""
+    """Return the mean squared error of the probabilities: in [0, 1] with a positive class, else summed over classes."""
     names = [positive] if positive is not None else list(answers.scores)
     if not names or any(name not in answers.scores for name in names):
         raise NotMeasurableError("there are no scores")
@@ -174,7 +174,7 @@ def brier(answers: Answers, positive: str | None) -> Influence:
 
 
 def _shares(answers: Answers) -> Mapping[str, Floats]:
-    """The scores as shares of one, NaN where there is none; an infinite score is none."""
+    """The scores of each row, rescaled to sum to at most 1; NaN where one is missing or infinite."""
     shares, _ = rescaled({name: np.where(np.isinf(one), np.nan, one) for name, one in answers.scores.items()})
     return shares
 
@@ -192,13 +192,13 @@ def _score_of_label(answers: Answers, positive: str | None) -> Floats:
 
 
 def errors_of(answers: Answers) -> Floats:
-    """Prediction minus label of each row of a regression, shape (n,); infinite where that is too large."""
+    """Return prediction minus label of each row of a regression, shape (n,); infinite where that overflows."""
     with np.errstate(over="ignore"):
         return np.asarray(answers.predictions, np.float64) - np.asarray(answers.labels, np.float64)
 
 
 def mae(answers: Answers, positive: str | None) -> Influence:
-    """Mean size of the error."""
+    """Return the mean absolute error, in units of the label."""
     del positive
     errors, unit = in_units(errors_of(answers))
     value, rows = _mean(np.abs(errors))
@@ -206,7 +206,7 @@ def mae(answers: Answers, positive: str | None) -> Influence:
 
 
 def wape(answers: Answers, positive: str | None) -> Influence:
-    """Sum of the sizes of errors over that of the labels."""
+    """Return the sum of absolute errors over the sum of absolute labels."""
     del positive
     errors, unit = in_units(np.abs(errors_of(answers)))
     sizes, other = in_units(np.abs(np.asarray(answers.labels, np.float64)))
@@ -217,7 +217,7 @@ def wape(answers: Answers, positive: str | None) -> Influence:
 
 
 def rmse(answers: Answers, positive: str | None) -> Influence:
-    """Root of the mean squared error."""
+    """Return the root of the mean squared error, in units of the label."""
     del positive
     errors, unit = in_units(errors_of(answers))
     value, rows = _mean(errors**2)
@@ -226,7 +226,11 @@ def rmse(answers: Answers, positive: str | None) -> Influence:
 
 
 def in_units(values: Floats) -> tuple[Floats, float]:
-    """Values in units of the largest, and that unit, a power of two: their squares are numbers, however large."""
+    """Return the values divided by a power of two, so that their squares do not overflow, and that unit.
+
+    The unit is near the largest value, and 1 for values of ordinary size. Raises `NotMeasurableError` for infinite
+    values and NaN.
+    """
     most = float(np.abs(values).max(initial=0.0))
     if not math.isfinite(most):
         raise NotMeasurableError("some errors are too large to be numbers")

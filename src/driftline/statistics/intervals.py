@@ -1,4 +1,4 @@
-"""Two-sided intervals at a confidence in (0, 1), each a `Interval` of finite bounds."""
+"""Two-sided intervals at a confidence in (0, 1), each an `Interval` with finite bounds."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ _REMEMBERED = 1024
 
 
 class Interval(NamedTuple):
-    """``low <= high``, both finite."""
+    """An interval: ``low <= high``, both finite."""
 
     low: float
     high: float
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion, ``0 <= successes <= n``, ``n > 0`` (Brown, Cai & DasGupta
-    2001).
+    """Return Wilson's score interval of a proportion, ``0 <= successes <= n``, ``n > 0`` (Brown, Cai & DasGupta 2001).
 
-    Fractions are allowed: an effective number of trials need not be whole.
+    Fractions are allowed, as an effective number of trials need not be whole.
 
     >>> [round(bound, 4) for bound in wilson(8, 10)]
     [0.4902, 0.9433]
@@ -40,32 +39,33 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> Interval:
 
 
 def logit_delta(value: float, error: float, confidence: float = 0.95) -> Interval:
-    """Delta method on the logit scale, for a value strictly between 0 and 1 with its standard error."""
+    """Return the delta method's interval on the logit scale, for a value in (0, 1) with its standard error."""
     logit = math.log(value) - math.log1p(-value)
     half = normal_quantile(confidence) * error / (value * (1 - value))
     return Interval(min(_expit(logit - half), value), max(_expit(logit + half), value))
 
 
 def fisher_delta(value: float, error: float, confidence: float = 0.95) -> Interval:
-    """Delta method on Fisher's scale, artanh, for a value strictly between -1 and 1 with its standard error."""
+    """Return the delta method's interval on Fisher's scale, artanh, for a value in (-1, 1) with its standard error."""
     half = normal_quantile(confidence) * error / (1 - value * value)
     return Interval(min(math.tanh(math.atanh(value) - half), value), max(math.tanh(math.atanh(value) + half), value))
 
 
 def log_delta(value: float, error: float, n: int, confidence: float = 0.95) -> Interval:
-    """Delta method on the log scale with Student's t, for a value above 0 from n >= 2 rows with its standard
-    error.
+    """Return the delta method's interval on the log scale with Student's t.
+
+    ``value`` is above 0, ``error`` its standard error, and both come from n >= 2 rows.
     """
     ratio = math.exp(min(t_quantile(confidence, n - 1) * error / value, _LARGEST_EXPONENT))
     return Interval(value / ratio, min(value * ratio, _LARGEST))
 
 
 def skewed_reach(skewness: float, error: float, confidence: float = 0.95) -> float:
-    """Return how much further than ± t · ``error`` the interval of a mean reaches above, where the mean has this
-    skewness (that of n rows over √n) and standard error; 0 where it is skewed to the other side.
+    """Return how much further than t · ``error`` the interval of a skewed mean reaches above; 0 if negatively skewed.
 
-    The term of the Cornish-Fisher expansion of a studentised mean, (1 + 2 z²) / 6 with the normal quantile z (Johnson
-    1978; Hall 1992, section 2.6): what it takes off on the side of the shorter tail is left.
+    ``skewness`` is that of the mean (that of its n rows over √n), ``error`` its standard error. The term is that of the
+    Cornish-Fisher expansion of a studentised mean, (1 + 2 z²) / 6 with the normal quantile z (Johnson 1978; Hall 1992,
+    section 2.6). It is never negative, so the interval is not shortened on the side of the shorter tail.
 
     >>> round(skewed_reach(0.5, 1.0), 3), skewed_reach(-0.5, 1.0)
     (0.724, 0.0)
@@ -76,15 +76,16 @@ def skewed_reach(skewness: float, error: float, confidence: float = 0.95) -> flo
 
 @functools.lru_cache(_REMEMBERED)
 def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int] | None:
-    """Ranks, 1 to n, of two of n >= 1 sorted values that hold the q-quantile, q in (0, 1), at ``confidence`` or more.
+    """Return the ranks, 1 to n, of the two of n >= 1 sorted values that bound the q-quantile, q in (0, 1).
 
-    They do whatever the distribution is (David & Nagaraja 2003, 7.1): how many values lie below the quantile is
-    binomial. None where even the smallest and the largest value do not; see `least_for_quantile`.
+    Their confidence is at least ``confidence`` for any distribution, because the number of values below the quantile is
+    binomial (David & Nagaraja 2003, 7.1). None where even the smallest and the largest value do not reach it; see
+    `least_for_quantile`.
 
     >>> quantile_ranks(100, 0.5), quantile_ranks(5, 0.5)
     ((40, 61), None)
     """
-    reach = 10 * math.sqrt(n * q * (1 - q)) + 10  # nothing that can be counted lies beyond
+    reach = 10 * math.sqrt(n * q * (1 - q)) + 10  # probabilities beyond are negligible
     first, last = max(math.floor(n * q - reach), 0), min(math.ceil(n * q + reach), n)
     at = np.arange(first + 1, last + 1)
     logs = np.concatenate([[0.0], np.cumsum(np.log((n - at + 1) / at * (q / (1 - q))))])
@@ -96,7 +97,7 @@ def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int
 
 
 def least_for_quantile(q: float, confidence: float = 0.95) -> int:
-    """Return how many values are needed for `quantile_ranks`, q in (0, 1).
+    """Return how many values `quantile_ranks` needs at least, q in (0, 1).
 
     >>> least_for_quantile(0.5), least_for_quantile(0.9)
     (6, 36)
@@ -105,10 +106,10 @@ def least_for_quantile(q: float, confidence: float = 0.95) -> int:
 
 
 def difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> Interval:
-    """Interval of ``first - second`` from (value, low, high) of each, independent of one another.
+    """Return the interval of ``first - second`` from (value, low, high) of each, if they are independent.
 
-    With Wilson bounds this is Newcombe's (1998) interval, method 10, for the difference of two proportions;
-    for others it is the recovery of variances from limits (Zou & Donner 2008).
+    With Wilson's bounds it is Newcombe's (1998) interval, method 10, for the difference of two proportions; with others
+    it recovers variances from the limits (Zou & Donner 2008).
 
     >>> [round(bound, 4) for bound in difference((56 / 70, *wilson(56, 70)), (48 / 80, *wilson(48, 80)))]
     [0.0524, 0.3339]
@@ -119,7 +120,7 @@ def difference(first: tuple[float, float, float], second: tuple[float, float, fl
 
 
 def mean_of(values: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Interval of the mean of independent values from that of each, one or more: as `difference` (Zou & Donner 2008).
+    """Return the interval of the mean of one or more independent values from their intervals (Zou & Donner 2008).
 
     >>> [round(bound, 4) for bound in mean_of([0.8, 1.0], [wilson(56, 70), wilson(3, 3)])]
     [0.6141, 0.9385]

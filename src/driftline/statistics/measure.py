@@ -1,4 +1,4 @@
-"""The one value that every statistic returns."""
+"""The value that every statistic returns."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class Measure(msgspec.Struct, frozen=True):
-    """A number with an interval and a count; or, when it could not be had, a reason.
+    """A number with an interval and a count of rows; or the reason why there is none.
 
-    ``value``, ``low`` and ``high`` are finite or None; ``low <= value <= high`` when all are there. ``n`` is
-    how many rows it rests on. ``confidence`` is the two-sided level of the interval, in (0, 1). ``problem``
-    says in words why ``value`` is None; it is empty when there is a value.
+    ``value``, ``low`` and ``high`` are finite or None; ``low <= value <= high`` where all are there. ``n`` is the
+    number of rows it was computed from. ``confidence`` is the two-sided level of the interval, in (0, 1). ``problem``
+    says in words why ``value`` is None; it is empty where there is a value.
     """
 
     name: str

@@ -1,10 +1,10 @@
-"""Is one model better than another on the same rows? The difference of a measure, with an interval and a p-value.
+"""Compare two models on the same rows: the difference of a measure, with an interval and p-values.
 
-Every measure here is smooth in the rows: what one row adds to its error is the row's *influence* (Hampel 1974), and the
-influences of a difference are the differences of the influences. Their sums over blocks of rows give a variance that
-holds when the rows of a block depend on each other (Liang & Zeger 1986), and with a row a block it is DeLong's (1988)
-for the ROC AUC and the paired t-test's for means. Accuracy on independent rows has the exact test of McNemar (1947).
-It does what a bootstrap of the blocks tends to, without draws, so that the same rows give the same verdict.
+Every measure here is smooth in the rows: each row has an *influence* on it (Hampel 1974), and the influences on a
+difference are the differences of the influences. Their sums over blocks of rows give a variance that holds when the
+rows of a block depend on each other (Liang & Zeger 1986). With one row in each block it is DeLong's (1988) for the ROC
+AUC and the paired t-test's for means. Accuracy on independent rows has the exact test of McNemar (1947). The results
+are those that a bootstrap of the blocks tends to, but without random draws: the same rows always give the same verdict.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _MANY_BLOCKS = 200
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """By how much the first model is better than the second: positive is better, whichever way the measure goes.
+    """By how much the first model is better than the second; positive is better, also where lower values are.
 
     ``low`` and ``high`` are two-sided bounds; ``p_better`` and ``p_worse`` are one-sided p-values. ``first`` and
-    ``second`` are the measure of each. With a ``problem`` in words all of them are None.
+    ``second`` are the measure of each. Where there is a ``problem`` in words, all of them are None.
     """
 
     measure: str
@@ -55,9 +55,10 @@ def difference(
 ) -> Difference:
     """Return by how much the first of two models is better on the same n rows.
 
-    ``blocks``, shape (n,), numbers the block of each row; without it the rows are taken as independent. ``positive``
-    makes precision, recall, F1 and ROC AUC those of that class; without it they are means over the classes. Fewer than
-    two rows or blocks, rows of one class, and missing scores give a `Difference` with a ``problem``.
+    ``blocks``, shape (n,), numbers the block of each row; without it the rows count as independent. With ``positive``,
+    precision, recall, F1 and ROC AUC are those of that class; without it they are means over the classes. Fewer than
+    two rows or blocks, rows of one class, and missing scores give a `Difference` with a ``problem``. Raises
+    `UnknownNameError` for a measure that two models cannot be compared by.
 
     >>> labels = np.array(["a", "b"] * 20)
     >>> found = difference("accuracy", Answers(labels, labels), Answers(labels, np.array(["a"] * 40)))
@@ -87,7 +88,7 @@ def difference(
         between, of_blocks = _error_of_blocks(
             np.bincount(numbers, influence).astype(np.float64), sizes.astype(np.float64)
         )
-        # Blocks can only widen an interval: that of independent rows is the least.
+        # Blocks can only widen the interval of independent rows.
         error, dof = max(between, error), min(of_blocks, dof)
     method = f"t of {count} {'rows' if blocks is None else 'days'}"
     if error == 0:
@@ -98,11 +99,10 @@ def difference(
 
 
 def rarest_of(measure: str, first: Answers, second: Answers, positive: str | None = None) -> tuple[str, int] | None:
-    """Return the class with the fewest rows of those that carry a measure, and how many; None for a measure of all rows
-    alike.
+    """Return the class with the fewest of the rows that a measure rests on, and their number.
 
-    They are the rows of a class, for precision those that a model predicts to be of it. A measure of one's own is taken
-    as one of all rows alike.
+    These are the rows labelled as the class, or for precision those predicted as it. None for a measure that rests on
+    all rows alike; user-defined measures count as such.
 
     >>> labels = np.array(["a"] * 3 + ["b"] * 7)
     >>> rarest_of("recall", Answers(labels, labels), Answers(labels, labels), "b")
@@ -120,7 +120,7 @@ def rarest_of(measure: str, first: Answers, second: Answers, positive: str | Non
 
 
 def value_of(measure: str, answers: Answers, positive: str | None = None) -> float | None:
-    """Return a measure of one model; None where the rows do not have what it needs, and without rows."""
+    """Return a measure of one model; None without rows, or where these lack what it needs."""
     if not len(answers.labels):
         return None
     try:
@@ -143,7 +143,7 @@ def _error(influences: Floats) -> float:
 
 
 def _degrees(made: Paired, influence: Floats, labels: Texts | Floats, positive: str | None) -> float:
-    """The degrees of freedom of the variance of independent rows: n - 1, fewer where few rows carry the measure."""
+    """The degrees of freedom of the variance of independent rows: n - 1, less if the measure rests on few of them."""
     if made.carried_by == "rows":
         return float(len(influence) - 1)
     if not made.two_samples:
@@ -156,9 +156,9 @@ def _degrees(made: Paired, influence: Floats, labels: Texts | Floats, positive: 
 
 
 def _rows_that_count(influences: Floats) -> float:
-    """How many rows a sum rests on, 2 or more: m where m of them share it evenly and the others are near 0.
+    """The effective number of rows that a sum rests on, 2 or more: m where m of them are equal and the others near 0.
 
-    Few rows of a rare class carry its recall: the other rows tell nothing of how far it varies.
+    The recall of a rare class rests on few rows: the others do not tell how far it varies.
     """
     squares = float(influences @ influences)
     if squares == 0:
@@ -169,9 +169,9 @@ def _rows_that_count(influences: Floats) -> float:
 def _error_of_blocks(sums: Floats, sizes: Floats) -> tuple[float, float]:
     """The standard error of a sum over blocks, and its degrees of freedom, 1 or more (Bell & McCaffrey 2002).
 
-    ``sums`` of the centred influences of blocks with ``sizes`` rows. Dependent blocks vary alike whatever their
-    size: each sum's square is freed of the part by which the mean follows its block, and the degrees of freedom are
-    those of the sum of the squares, fewer than blocks - 1 where some blocks are much larger than others.
+    ``sums`` are those of the centred influences of the blocks, ``sizes`` their numbers of rows. Each square is
+    corrected for the share by which the mean follows the block. The degrees of freedom are those of the sum of the
+    squares: fewer than blocks - 1 where some blocks are much larger than others.
     """
     weights = sizes / sizes.sum()
     shrunk = 1 - 2 * weights + float(weights @ weights)
@@ -185,7 +185,7 @@ def _error_of_blocks(sums: Floats, sizes: Floats) -> tuple[float, float]:
 
 
 def _mcnemar(measure: str, first: Answers, second: Answers, confidence: float) -> Difference:
-    """McNemar's exact test, and the interval of Bonett & Price (2012), which holds with few rows as well."""
+    """McNemar's exact test, with the interval of Bonett & Price (2012), which is reliable with few rows as well."""
     right, other_right = first.labels == first.predictions, second.labels == second.predictions
     n, won, lost = len(right), int((right & ~other_right).sum()), int((~right & other_right).sum())
     better, worse = (won + 1) / (n + 2), (lost + 1) / (n + 2)
@@ -193,7 +193,7 @@ def _mcnemar(measure: str, first: Answers, second: Answers, confidence: float) -
     z = normal_quantile(confidence)
     low, high = max(better - worse - z * error, -1.0), min(better - worse + z * error, 1.0)
     p_better, p_worse = at_least(won, won + lost, 0.5), at_least(lost, won + lost, 0.5)
-    # The exact test decides: an interval that says more than it is drawn back to no difference.
+    # The exact test decides: where it is not significant, the interval is extended to include 0.
     if won > lost and p_better > (1 - confidence) / 2:
         low = min(low, 0.0)
     if lost > won and p_worse > (1 - confidence) / 2:
@@ -206,7 +206,7 @@ def _mcnemar(measure: str, first: Answers, second: Answers, confidence: float) -
 
 
 def time_blocks(seconds: Floats) -> npt.NDArray[np.int64]:
-    """Blocks of time for rows at these moments, shape (n,): the days, numbered from 0 on; a day shares its luck.
+    """Return the UTC day of each row, shape (n,), numbered from 0 without gaps, from times in seconds since 1970.
 
     >>> time_blocks(np.array([0.0, 1.0, 86_400.0, 259_200.0])).tolist()
     [0, 0, 1, 2]

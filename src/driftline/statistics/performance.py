@@ -1,6 +1,6 @@
-"""How well a model did on labelled rows: each measure with its interval and count, or with the reason why not.
+"""Compute how well a model did on labelled rows: each measure with its interval and count, or the reason for none.
 
-Formulas: chapter 1 of the statistics notes. `driftline.statistics.catalogue` has every measure.
+`driftline.statistics.catalogue` lists every measure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from driftline.statistics.request import MeasureRequest
 
 
 def size_of(value: float, low: float, high: float) -> tuple[float, float, float]:
-    """Return how far a measure and its interval are from 0: of a bias the size is judged, whichever way it points.
+    """Return how far a measure and the ends of its interval are from 0: a bias is judged by its size alone.
 
     >>> size_of(-9.98, -10.1, -9.9), size_of(0.1, -0.2, 0.4)
     ((9.98, 9.9, 10.1), (0.1, 0.0, 0.4))
@@ -37,13 +37,12 @@ def measures(
     names: Iterable[str] | None = None,
     naive: Naive = NO_REFERENCE,
 ) -> dict[str, Measure]:
-    """Measures of a performance, by name, with two-sided intervals; empty where nothing is labelled.
+    """Return the measures of a performance, by name, with two-sided intervals; empty without labelled rows.
 
-    Where rows have times or clusters, intervals are no narrower than these let them be (`statistics.between`).
-    ``positive`` makes the measures of a classifier those of that class; without it they are macro averages, and the
-    measures of one class are left out. ``names`` are the measures that are asked for, all without it. ``naive`` is what
-    a naive forecast errs by on the reference. A measure that cannot be had is there all the same, with a ``problem`` in
-    words and no value.
+    Where rows have times or clusters, intervals allow for rows that depend on each other (`statistics.between`). With
+    ``positive``, the measures of a classifier are those of that class; without it they are macro averages, and measures
+    of one class are left out. ``names`` are the measures to compute; without it, all. ``naive`` is the error of a naive
+    forecast on the reference. A measure that cannot be computed is returned with a ``problem`` in words and no value.
 
     >>> measures(Classification({("0", "0"): 5, ("1", "0"): 1, ("1", "1"): 4}))["accuracy"].value
     0.9
@@ -66,14 +65,15 @@ def measures(
 
 
 def _task_of(performance: Performance) -> Task:
-    """The task whose measures it has: those of both kinds of classifiers are the same."""
+    """The task whose measures apply; binary and multiclass models have the same ones."""
     return Task.REGRESSION if isinstance(performance, Regression) else Task.MULTICLASS
 
 
 def measures_by_class(performance: Performance | None, *, confidence: float = 0.95) -> dict[str, dict[str, Measure]]:
-    """Return the ``by_class`` measures of each class against all others, by class and name; empty but for classifiers.
+    """Return the ``by_class`` measures of each class against all others, by class and name.
 
-    The ``n`` of a class's recall is its support: how many rows are labelled as it.
+    The ``n`` of a class's recall is its support: how many rows are labelled as it. Empty for regressions, and without
+    labelled rows.
 
     >>> found = measures_by_class(Classification({("fog", "fog"): 3, ("rain", "fog"): 1, ("rain", "rain"): 4}))
     >>> found["fog"]["precision"].value, found["rain"]["recall"].value
@@ -112,7 +112,7 @@ def _each_against_the_rest(performance: Classification) -> dict[str, Classificat
 
 
 def label_coverage(labelled: int, predictions: int, *, confidence: float = 0.95) -> Measure:
-    """Return the share of the predictions that have a label; Wilson."""
+    """Return the share of the predictions that have a label, in [0, 1], with Wilson's interval."""
     ask = MeasureRequest("label_coverage", confidence, None)
     if predictions <= 0:
         return ask.no("no predictions")

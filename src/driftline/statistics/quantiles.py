@@ -1,4 +1,4 @@
-"""Quantiles of what a grid has counted, with exact intervals: of errors, and of how long a model takes to answer."""
+"""Quantiles of values counted on a grid (errors, latencies), with exact intervals."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from driftline.statistics.measure import Measure
 from driftline.statistics.request import NO_LABELS, TOO_LARGE, MeasureRequest
 
 _SMALLEST = 2.0**-126
-"""Numbers nearer to 0 are told as 0, which they share a cell with or lie in a cell wider than 2^-7 of themselves."""
+"""Numbers nearer to 0 are returned as 0: they share its cell, or lie in one that is wider than 2^-7 of themselves."""
 
 
 def quantile_of(
     sketch: GridSketch, q: float, ask: MeasureRequest, *, rows: str = "labelled rows", none: str = NO_LABELS
 ) -> Measure:
-    """Return a quantile from the grid, within a cell (2^-7 of itself), with the interval of order statistics: the exact
-    ranks that hold the quantile whatever the distribution, out to their cells' edges.
+    """Return the q-quantile, q in (0, 1), to within a cell (2^-7 of itself), with the interval of order statistics.
 
-    There is none from few rows: at 95 % below 6 of the median, 36 of a tenth or nine tenths, 72 of 95 %. ``rows`` is
-    what is counted, in words, and ``none`` the problem where nothing is.
+    The interval holds for any distribution (`quantile_ranks`) and reaches to the edges of its cells. It needs enough
+    rows: at 95 %, 6 for the median, 36 for the 10 % and 90 % quantiles, 72 for the 95 % quantile; with fewer there is a
+    problem instead of a value. ``rows`` names what is counted, and ``none`` is the problem where nothing is.
     """
     n = sketch.count
     if not n:
@@ -29,7 +29,7 @@ def quantile_of(
     if ranks is None:
         return ask.no(f"{n} of the {least_for_quantile(q, ask.confidence)} {rows} that an interval needs", n)
     value = sketch.quantile(q)
-    low, high = (sketch.quantile_bounds((rank - 0.5) / n) for rank in ranks)  # in between, safe from rounding
+    low, high = (sketch.quantile_bounds((rank - 0.5) / n) for rank in ranks)  # between ranks, safe from rounding
     assert value is not None
     assert low is not None
     assert high is not None
@@ -43,8 +43,9 @@ def _plain(number: float) -> float:
 
 
 def latency_p95(profile: WindowProfile, *, confidence: float = 0.95) -> Measure:
-    """Return the seconds within which 95 of 100 answers of a window came, 0 or more, of the predictions that say how
-    long they took; `quantile_of`.
+    """Return the 95th percentile of the latencies of a window's predictions, in seconds, 0 or more; see `quantile_of`.
+
+    Predictions without a latency are left out.
     """
     seconds = profile.outputs.columns.get("latency_seconds")
     sketch = seconds.sketch if isinstance(seconds, NumericColumn) else GridSketch()

@@ -1,6 +1,6 @@
 """Measures of a regression from the sums and the grid of its errors, in units of the label.
 
-An error is prediction - label: above 0 where the model says too much.
+An error is prediction - label: above 0 where the prediction is too high.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from driftline.statistics.tails import (
 _LABELS_BEYOND = 1.5
 _SMALLEST = 2.0**-126
 _SMALLEST_RATIO = Fraction(1, 1 << 900)
-"""A share of variance that is unexplained and nearer to 0 is told as 0: as floats its errors would be."""
+"""A smaller share of unexplained variance counts as 0: as a float it would vanish."""
 
 
 def mae(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Mean absolute error, in units of the label; `mean_of_sizes`."""
+    """Return the mean absolute error, in units of the label; interval by `mean_of_sizes`."""
     n = performance.count
     if n < 2:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
@@ -44,7 +44,7 @@ def mae(performance: Regression, ask: MeasureRequest) -> Measure:
 
 
 def _sizes(performance: Regression) -> Sums:
-    """The sums of the sizes of n >= 2 errors."""
+    """The sums over the absolute values of n >= 2 errors."""
     n = performance.count
     mean = performance.absolute.fraction / n
     variance = (performance.errors.squares.fraction - n * mean * mean) / (n - 1)
@@ -52,7 +52,7 @@ def _sizes(performance: Regression) -> Sums:
 
 
 def _sums(mean: float, sd: float, errors: GridSketch) -> Sums:
-    """The sums of n >= 2 errors, or sizes of them: the skewness from the centres of their cells."""
+    """The sums over n >= 2 errors, or their absolute values; the skewness comes from the centres of their cells."""
     centres = np.clip(errors.grid.centres(errors.cells), -LARGEST, LARGEST)
     smallest, largest = float(centres[0]), float(centres[-1])
     if sd <= 0:
@@ -62,7 +62,7 @@ def _sums(mean: float, sd: float, errors: GridSketch) -> Sums:
 
 
 def rmse(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Root of the mean squared error, in units of the label; `mean_of_squares`."""
+    """Return the root of the mean squared error, in units of the label; interval by `mean_of_squares`."""
     n = performance.count
     if n < 2:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
@@ -86,13 +86,13 @@ def _mean_square(performance: Regression, mse: Fraction, confidence: float) -> I
 
 
 def r2(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Return the share of the labels' variance that the predictions explain; 1 at most, below 0 for worse than their
-    mean.
+    """Return the share of the labels' variance that the predictions explain: at most 1, negative for a model that is
+    worse than the labels' mean.
 
-    Delta method from the joint moments of e = prediction - label and u = label - mean: 1 - R² = E[e²] / E[u²]
-    varies as (e² - (1 - R²) u²) / E[u²]. On the log scale of 1 - R², so that the interval stays below 1. It is no
-    narrower than that of the mean squared error alone (`mean_of_squares`), and allows for labels far out that n rows
-    have missed: their variance is then larger and R² higher.
+    The interval is the delta method's from the joint moments of e = prediction - label and u = label - mean:
+    1 - R² = E[e²] / E[u²] varies as (e² - (1 - R²) u²) / E[u²]. It is computed on the log scale of 1 - R² and so stays
+    below 1. It is no narrower than that of the mean squared error alone (`mean_of_squares`), and allows for extreme
+    labels that n rows may have missed: the variance of the labels would then be larger, and R² higher.
     """
     n = performance.count
     if n < 2:
@@ -131,7 +131,7 @@ def r2(performance: Regression, ask: MeasureRequest) -> Measure:
 
 
 def bias(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Mean error; `mean_of_rows`."""
+    """Return the mean error, in units of the label, of either sign; interval by `mean_of_rows`."""
     n, errors = performance.count, performance.errors
     if errors.mean is None or errors.sd is None:
         return ask.no(ONE_ROW if n else NO_LABELS, n)
@@ -142,10 +142,10 @@ def bias(performance: Regression, ask: MeasureRequest) -> Measure:
 
 
 def mape(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Mean of abs(error / label), 0.1 for ten per cent, of the rows whose label is not 0; `mean_of_sizes`.
+    """Return the mean of abs(error / label), 0.1 for ten per cent; interval by `mean_of_sizes`.
 
-    Labels nearer to 0 than 10^-9 are left out: n says how many rows are not. Small labels weigh heavily all the same; a
-    model of numbers around 0 is better judged by its MAE.
+    Rows with a label nearer to 0 than 10^-9 are left out, and ``n`` does not count them. Small labels still weigh
+    heavily: a model of numbers around 0 is better judged by its MAE.
     """
     relative = performance.relative
     if relative.mean is None:
@@ -161,11 +161,11 @@ def mape(performance: Regression, ask: MeasureRequest) -> Measure:
 
 
 def wape(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Sum of the sizes of errors over the sum of the sizes of labels, 0.1 for ten per cent (Kolassa & Schütz 2007).
+    """Return the sum of absolute errors over the sum of absolute labels, 0.1 for ten per cent (Kolassa & Schütz 2007).
 
-    Where labels are of unlike sizes it is what the large ones are off by; the MAPE is what each is off by. The delta
-    method takes abs(error) - WAPE · abs(label), over the mean size of labels, for its rows: `mean_of_sizes` of these,
-    and lower by what labels with a long tail may have missed (`likely_skewness`).
+    Large labels weigh most; in the MAPE all weigh alike. The interval is the delta method's: `mean_of_sizes` of
+    abs(error) - WAPE · abs(label) over the mean absolute label, and its lower bound allows for large labels that the
+    rows may have missed (`likely_skewness`).
     """
     n, sizes = performance.count, performance.sizes
     if n < 2:
@@ -189,10 +189,10 @@ def wape(performance: Regression, ask: MeasureRequest) -> Measure:
 
 
 def mase(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Return the MAE over that of a naive forecast on the reference (Hyndman & Koehler 2006): below 1, the model is
-    nearer than to say that each label is the one before it.
+    """Return the MAE over that of a naive forecast on the reference (Hyndman & Koehler 2006).
 
-    The naive forecast's error is taken as it is, so the interval is that of the MAE.
+    Below 1, the model is better than the forecast that each label equals the one before it. The naive forecast's error
+    counts as exact, so the interval is that of the MAE in other units.
     """
     naive = ask.naive.error
     if naive is None:
@@ -206,30 +206,30 @@ def mase(performance: Regression, ask: MeasureRequest) -> Measure:
 
 
 def _capped(sums: Moments) -> bool:
-    """Whether a number may have been taken as `LARGEST` because it is larger: its square alone is then in the sum."""
+    """Whether a number may have been capped at `LARGEST`: the sum of squares is then at least its square."""
     return sums.squares.fraction >= LARGEST**2
 
 
 def error_p10(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Return the error that a tenth of the rows lie below; see `quantile_of`."""
+    """Return the error below which a tenth of the rows lie, in units of the label; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.1, ask)
 
 
 def error_p50(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Return the median error; see `quantile_of`."""
+    """Return the median error, in units of the label; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.5, ask)
 
 
 def error_p90(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Return the error that nine tenths of the rows lie below; see `quantile_of`."""
+    """Return the error below which nine tenths of the rows lie, in units of the label; see `quantile_of`."""
     return quantile_of(performance.residuals, 0.9, ask)
 
 
 def median_absolute_error(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Return the size of error that half of the rows stay below; see `quantile_of`."""
+    """Return the median absolute error, in units of the label; see `quantile_of`."""
     return quantile_of(performance.residuals.folded(), 0.5, ask)
 
 
 def absolute_error_p90(performance: Regression, ask: MeasureRequest) -> Measure:
-    """Return the size of error that nine tenths of the rows stay below; see `quantile_of`."""
+    """Return the 90th percentile of the absolute error, in units of the label; see `quantile_of`."""
     return quantile_of(performance.residuals.folded(), 0.9, ask)

@@ -1,4 +1,4 @@
-"""What is asked of a performance, and how an answer or the reason for none is given."""
+"""The request for one measure, and how to answer it with a value or with the reason for none."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ONE_ROW = "one labelled row has no interval; two are needed"
 
 
 class MeasureRequest(NamedTuple):
-    """What a measure is asked: its name, the confidence of its interval, the class that is positive, if one is, and
-    what a naive forecast errs by on the reference.
+    """The request for a measure: its name, the confidence of its interval, the positive class if there is one, and the
+    error of a naive forecast on the reference.
     """
 
     name: str
@@ -26,7 +26,7 @@ class MeasureRequest(NamedTuple):
     naive: Naive = NO_REFERENCE
 
     def no(self, problem: str, n: int = 0) -> Measure:
-        """Return the measure that cannot be had, and why."""
+        """Return the measure without a value, and with the reason for that."""
         return Measure(self.name, n=n, confidence=self.confidence, problem=problem)
 
     def yes(self, value: float, interval: Interval, n: int) -> Measure:

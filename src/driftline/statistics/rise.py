@@ -1,4 +1,4 @@
-"""Whether errors became larger: two sets of rows know more of each other's tail than either does of its own."""
+"""Test whether errors became larger: together, two sets of rows show more of the errors' tail than each by itself."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FEW_DEGREES, _STRAIGHT = 12.0, 0.02
 
 
 def mae_rose(reference: Regression, current: Regression, confidence: float) -> bool:
-    """Return whether the MAE is larger than on the reference, by more than a two-sided interval at ``confidence``
-    leaves open.
+    """Return whether the MAE is significantly larger than on the reference, at the two-sided ``confidence``.
 
-    Two conditions, as errors with a long tail make each alone too sure of few rows: the interval of the difference, of
-    means ± t·sd/√n or of blocks (`statistics.between`), leaves out 0; and so many large errors seldom fall among the
-    current rows when all rows are dealt out anew (`dealt_p`). Without change both hold in at most about half of
-    1 - ``confidence``, whatever the errors are. False below two rows of either, and for errors too large to be summed.
+    Two conditions have to hold, because with few rows and a long tail of errors each alone would be too sure: the
+    interval of the difference, from mean ± t·sd/√n or from blocks (`statistics.between`), excludes 0; and a mean error
+    as large is improbable if all rows are dealt out anew (`dealt_p`). Without a change both hold in at most about half
+    of 1 - ``confidence`` of cases, whatever the errors are. False with fewer than two rows on either side, and for
+    errors too large to be summed.
 
     >>> import polars as pl
     >>> made = [Regression.of(pl.Series([0.0] * 200), pl.Series([size, -1.0] * 100)) for size in (1.0, 2.0)]
@@ -48,10 +48,11 @@ def _mean_and_ends(side: Regression, confidence: float) -> tuple[float, float, f
 
 
 def dealt_p(reference: Regression, current: Regression) -> float:
-    """P-value that as many rows as the current ones, drawn from all rows, have so large a mean error, one-sided.
+    """Return the one-sided p-value of the current mean absolute error among random draws of as many from all rows.
 
-    That of a gamma distribution with the mean, variance and skewness of the draws (Mielke & Berry 2007), or the normal
-    one where these are skewed the other way, which is larger. 1 where all errors are of one size.
+    It comes from a gamma distribution with the mean, variance and skewness of the draws (Mielke & Berry 2007), or from
+    the normal one where these are skewed the other way, which gives a larger p-value. 1 where all errors are of one
+    size, and with fewer than four rows.
     """
     m, total = current.count, reference.count + current.count
     sizes = reference.residuals.merge(current.residuals).folded()

@@ -1,8 +1,8 @@
-"""Measures of a classifier's scores: how they rank rows, and whether they are probabilities.
+"""Measures of a classifier's scores: how well they rank rows, and whether they are calibrated probabilities.
 
-Scores are counted on the grid by their logit, so rows within a cell (2^-7 of their logit) count as ties. What is of one
-class is so because the grids are: the calibration of the predicted class of a multiclass model, for one, would need the
-highest score of each row, which is not kept.
+Scores are counted on the grid by their logit, so rows within a cell (2^-7 of their logit) count as ties. There is one
+grid for each class, so most measures are of one class: the calibration of a multiclass model's predicted class, for
+one, would need the highest score of each row, which is not kept.
 """
 
 from __future__ import annotations
@@ -38,13 +38,12 @@ _Floats = npt.NDArray[np.float64]
 
 
 def roc_auc(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Chance that a row of the class scores above one that is not, ties counting half; DeLong (1988) from the
-    grids.
+    """Return the probability that a row of the class scores higher than another row, ties counting half; in [0, 1].
 
-    Scores within one cell of the grid (2^-7 of their logit, or of its distance from the reference's median where all
-    lie close to that) count as ties; the interval allows for any order of those that are none. Multiclass: the mean of
-    one-vs-rest over the classes that have both; as its classes share rows in a way that the grids do not
-    keep, its interval takes them as fully correlated, which is on the safe side.
+    The interval is DeLong's (1988) from the grids. Scores within one cell of the grid (2^-7 of their logit, or of its
+    distance from the reference's median where all lie close to that) count as ties; the interval allows for any order
+    within a cell. Multiclass: the mean of one-vs-rest over the classes that have rows of both kinds. How these classes
+    share rows is not kept, so the interval assumes that they are fully correlated, which is on the safe side.
     """
     if not performance.count:
         return ask.no(NO_LABELS)
@@ -68,7 +67,8 @@ def roc_auc(performance: Classification, ask: MeasureRequest) -> Measure:
 def _auc(pair: ScorePair, confidence: float) -> tuple[float, Interval]:
     """AUC and DeLong's interval on the logit scale; below 50 rows of a class the wider of it and Hanley & McNeil's.
 
-    So few do not show how much their scores vary: of 3 against 97 DeLong's held the truth in 81 to 86 of 100 samples.
+    So few rows do not show how much their scores vary: with 3 rows against 97, DeLong's contained the truth in only 81
+    to 86 of 100 samples.
     """
     cells, positives, negatives = _on_cells(pair)
     m, n = float(positives.sum()), float(negatives.sum())
@@ -88,9 +88,10 @@ def _auc(pair: ScorePair, confidence: float) -> tuple[float, Interval]:
 
 
 def _hanley_mcneil(auc: float, m: float, n: float, confidence: float) -> Interval:
-    """The values whose own standard error (Hanley & McNeil 1982), from m rows of a class and n others, reaches the AUC.
+    """The true values that lie within z of their own standard errors (Hanley & McNeil 1982) of the AUC, from m rows of
+    a class and n others.
 
-    A score interval, as Wilson's is: it has a width at 0 and 1 too (Newcombe 2006).
+    Like Wilson's, this score interval has a width at 0 and 1 too (Newcombe 2006).
     """
     z = normal_quantile(confidence)
 
@@ -113,8 +114,10 @@ def _hanley_mcneil(auc: float, m: float, n: float, confidence: float) -> Interva
 
 
 def log_loss(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Mean of -ln of the probability given to the true class, in nats, of the rows that have scores (see
-    `Classification`); `mean_within` what the scores could have cost had the labels been others.
+    """Return the mean of -ln of the probability given to the true class, in nats, over the rows that have scores (see
+    `Classification`).
+
+    The interval is that of `mean_within`, up to the loss that these scores would have had for any other labels.
     """
     losses = performance.log_loss
     if not performance.count:
@@ -130,13 +133,13 @@ def log_loss(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def _mean_loss(losses: Moments, worst: float, confidence: float) -> Interval:
-    """The interval of the mean of two losses or more that can be as large as ``worst``."""
+    """The interval of the mean of two or more losses between 0 and ``worst``."""
     mean, sd, n = losses.mean or 0.0, losses.sd or 0.0, losses.count
     return mean_within(Sums(n, mean, sd, likely_skewness(mean, sd, n), 0.0, worst), worst, confidence)
 
 
 def unscored(performance: Classification) -> dict[str, int]:
-    """Return how many rows are labelled as each class that no row scores, by name; empty where there are no scores."""
+    """Return the number of rows of each class that is never scored, by name; empty where there are no scores at all."""
     if not performance.scores:
         return {}
     found = Counter[str]()
@@ -146,7 +149,7 @@ def unscored(performance: Classification) -> dict[str, int]:
 
 
 def _farthest(performance: Classification, positive: str | None) -> float:
-    """The smallest probability that a row may have given to its label, had that been another one; in [0, 1]."""
+    """The smallest probability in [0, 1] that a row gives to any class, and would give to its label if that were it."""
     found = [1.0]
     for pair in performance.scores.values():
         for cells in (pair.positives.cells, pair.negatives.cells):
@@ -163,12 +166,12 @@ def _expit(logit: float) -> float:
 
 
 def average_precision(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Area under the curve of precision over recall as a sum of steps, in (0, 1]; ties are one step, and so are the
-    scores of a cell, of which the interval allows for any order.
+    """Return the area under the precision-recall curve as a sum of steps, in (0, 1].
 
-    Its interval, on the logit scale, has the variance that a bootstrap of the rows tends to and costs no draws: the
-    infinitesimal jackknife on the cells (Efron 1982). Below 100 positive rows, which it is too sure of, the wider of it
-    and that of Boyd, Eng & Page (2013), p (1 - p) / n for n positive rows.
+    Ties are one step, and so are the scores of one cell; the interval allows for any order within a cell. Its variance,
+    on the logit scale, is that of the infinitesimal jackknife on the cells (Efron 1982), to which a bootstrap of the
+    rows tends. Below 100 positive rows, where that is too small, it is at least that of Boyd, Eng & Page (2013),
+    p (1 - p) / n for n positive rows.
     """
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):
@@ -180,7 +183,7 @@ def average_precision(performance: Classification, ask: MeasureRequest) -> Measu
     value = min(float((positives * hits / taken).sum()) / n, 1.0)
     if not 0 < value < 1:
         return ask.yes(value, exact(value * n, n, ask.confidence), rows)
-    by_a_hit = np.cumsum((positives / taken)[::-1])[::-1]  # of one row more, on the steps at its score and below
+    by_a_hit = np.cumsum((positives / taken)[::-1])[::-1]  # what one more row adds to the steps at its score and below
     by_a_row = np.cumsum((positives * hits / taken**2)[::-1])[::-1]
     if_positive = hits / taken - value + by_a_hit - by_a_row
     variance = float((positives * if_positive**2).sum() + (negatives * by_a_row**2).sum()) / n**2
@@ -193,7 +196,7 @@ def average_precision(performance: Classification, ask: MeasureRequest) -> Measu
 
 
 def _unordered(cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
-    """Which of ascending cells may hold scores that are no ties: those next to another one."""
+    """Which of some ascending cells may hold unequal scores: those next to another one, where scores lie close."""
     next_to = np.diff(cells.astype(np.int64)) == 1
     found: npt.NDArray[np.bool_] = np.append(next_to, False) | np.append(False, next_to)
     return found
@@ -202,10 +205,11 @@ def _unordered(cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
 def _any_order(
     positives: _Floats, negatives: _Floats, hits: _Floats, taken: _Floats, unordered: npt.NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """How much lower and higher the sum of the precisions at all positive rows can be by the order within cells.
+    """How much lower and higher the sum of the precisions at all positive rows can be, by the order within cells.
 
-    ``hits`` of ``taken`` rows come up to each cell. The i-th positive row of a cell has the precision
-    (hits before + i) / (rows before + i), whose sum over i is one of 1 / (rows before + i).
+    Up to and including each cell there are ``taken`` rows, ``hits`` of them positive. If all positive rows of a cell
+    come first, the i-th has the precision (hits before + i) / (rows before + i), whose sum over i follows from that of
+    1 / (rows before + i).
     """
     both = positives + negatives
     missed = taken - both - (hits - positives)  # rows before the cell that are not positive
@@ -218,12 +222,11 @@ def _any_order(
 
 
 def gain_10(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Return the share of the positive rows among the tenth of rows with the highest scores, in [0, 1].
+    """Return the share of all positive rows that are among the tenth of rows with the highest scores, in [0, 1].
 
-    Of rows that tie at the edge of the tenth, as large a part is taken as fits. The interval is the delta method on the
-    logit scale, where the edge is an estimate too: one positive row more above it pushes another one out, positive as
-    often as the rows around the edge are. Clopper-Pearson where fewer than 10 positive rows are above or below the
-    edge.
+    Rows that tie at the edge of the tenth count in part. The interval is the delta method's on the logit scale and
+    allows for the edge being an estimate: one more row above it pushes out another, which is positive as often as the
+    rows around the edge are. It is Clopper & Pearson's where fewer than 10 positive rows are above or below the edge.
     """
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):
@@ -243,15 +246,16 @@ def gain_10(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def _taken(both: _Floats, top: float) -> _Floats:
-    """Which part of each cell's rows is among the share ``top`` with the highest scores; cells ascending."""
+    """The part, 0 to 1, of each ascending cell's rows that is among the share ``top`` with the highest scores."""
     above = both.sum() - np.cumsum(both)
     part: _Floats = np.clip((top * both.sum() - above) / both, 0.0, 1.0)
     return part
 
 
 def gains(performance: Classification, positive: str) -> tuple[float, ...]:
-    """Return the share of the positive rows among the tenth, the two tenths and so on to all rows with the highest
-    scores, shape (10,), each in [0, 1]; `gain_10` is the first. Empty where there is no such measure.
+    """Return the share of all positive rows that are among the highest-scored tenth, two tenths, and so on to all rows.
+
+    Ten values in [0, 1], of which `gain_10` is the first; empty where that cannot be computed.
     """
     pair = _scored(performance, MeasureRequest("gain_10", 0.95, positive))
     if isinstance(pair, Measure):
@@ -262,8 +266,9 @@ def gains(performance: Classification, positive: str) -> tuple[float, ...]:
 
 
 def lift_10(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Return how many times more often rows are positive among the tenth with the highest scores than among all:
-    `gain_10` over 0.1.
+    """Return how many times as often rows are positive among the highest-scored tenth as among all, 0 to 10.
+
+    That is `gain_10` over 0.1.
     """
     gain = gain_10(performance, ask)
     if gain.value is None or gain.low is None or gain.high is None:
@@ -272,10 +277,10 @@ def lift_10(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def brier(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Mean squared error of the probabilities, of the rows that have scores; `mean_within`.
+    """Return the mean squared error of the probabilities, over the rows that have scores; interval by `mean_within`.
 
-    Binary: (p - y)², in [0, 1]. Multiclass: its sum over the classes, in [0, 2] (Brier 1950); what a row's scores leave
-    is the probability of all classes that it does not score.
+    Binary: (p - y)², in [0, 1]. Multiclass: its sum over the classes, in [0, 2] (Brier 1950); what a row's scores lack
+    to 1 is the probability of all classes that it does not score.
     """
     errors = performance.brier
     if not performance.count:
@@ -289,15 +294,15 @@ def brier(performance: Classification, ask: MeasureRequest) -> Measure:
 
 
 def calibration_error(performance: Classification, ask: MeasureRequest) -> Measure:
-    """Expected calibration error: the mean gap between score and share of positive rows in ten bins of equal width, in
-    [0, 1] (Naeini, Cooper & Hauskrecht 2015).
+    """Return the expected calibration error, in [0, 1] (Naeini, Cooper & Hauskrecht 2015): the mean gap between the
+    score and the share of positive rows in ten bins of equal width.
 
     The bins end where cells of the grid do, within half a cell (0.0009) of the tenths; for these bins the value is
     within 0.0009 of that from the scores themselves: p (1 - p) · abs(logit p) is at most 0.224, and half a cell 2^-8.
 
-    It is above 0 for a calibrated model too, by chance. The lower bound takes that off: what the noise of its share
-    adds to a bin's gap in expectation, if the true gap is 1.5 standard errors smaller than the one that is seen. Both
-    bounds allow for the noise of the bins' shares. By simulation each holds in 97 of 100 cases or more, at 95 %.
+    By chance it is above 0 for a calibrated model too. The lower bound takes that off: what noise is expected to add to
+    a bin's gap, if the true gap is 1.5 standard errors smaller than the observed one. Both bounds allow for the noise
+    of the bins' shares. By simulation each holds in 97 of 100 cases or more, at 95 %.
     """
     pair = _scored(performance, ask)
     if isinstance(pair, Measure):
@@ -316,8 +321,8 @@ def calibration_error(performance: Classification, ask: MeasureRequest) -> Measu
 class CalibrationBin(NamedTuple):
     """Rows whose scores lie in one tenth of [0, 1].
 
-    ``score`` is their mean score and ``share`` how many of them are of the class, with Wilson's ``low`` and ``high``,
-    all 0 to 1; ``rows`` is above 0.
+    ``score`` is their mean score and ``share`` the share of them that is of the class, with Wilson's bounds ``low`` and
+    ``high``, all 0 to 1. ``rows`` is above 0.
     """
 
     score: float
@@ -330,7 +335,7 @@ class CalibrationBin(NamedTuple):
 def calibration_bins(
     performance: Classification, positive: str, *, confidence: float = 0.95
 ) -> tuple[CalibrationBin, ...]:
-    """Return what `calibration_error` adds up, a bin after another by score; empty where there is no such measure."""
+    """Return the bins that `calibration_error` adds up, by rising score; empty where that cannot be computed."""
     pair = _scored(performance, MeasureRequest("calibration_error", confidence, positive))
     if isinstance(pair, Measure):
         return ()
@@ -358,8 +363,10 @@ def _binned(probabilities: _Floats, rows: _Floats, positives: _Floats) -> tuple[
 
 
 def calibration_error_of(probabilities: _Floats, is_class: npt.NDArray[np.bool_]) -> float:
-    """Return the value of `calibration_error` from rows: probabilities of a class in [0, 1], and whether they are of
-    it, each shape (n,) with n above 0.
+    """Return the value of `calibration_error` from single rows.
+
+    ``probabilities`` of a class are in [0, 1]; ``is_class`` says whether each row is of it. Both have the shape (n,)
+    with n above 0.
 
     >>> calibration_error_of(np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, False]))
     0.25
@@ -369,13 +376,16 @@ def calibration_error_of(probabilities: _Floats, is_class: npt.NDArray[np.bool_]
 
 
 def _added_by_noise(gap: float, sd: float) -> float:
-    """How much larger than a true gap the size of it with normal noise is in expectation; ``sd > 0``."""
+    """How much normal noise is expected to add to the absolute value of a true gap; ``sd > 0``."""
     at = gap / sd
     return sd * math.sqrt(2 / math.pi) * math.exp(-at * at / 2) - gap * math.erfc(at / math.sqrt(2))
 
 
 def scores_of(performance: Classification, name: str) -> ScorePair | None:
-    """Return the scores of a class; of two classes where the other one is scored, its scores the other way round."""
+    """Return the scores of a class; with two classes of which only the other is scored, its scores turned round.
+
+    None where the class has no scores.
+    """
     pair = performance.scores.get(name)
     if pair is not None and pair.positives.count + pair.negatives.count:
         return pair
@@ -387,7 +397,7 @@ def scores_of(performance: Classification, name: str) -> ScorePair | None:
 
 
 def _scored(performance: Classification, ask: MeasureRequest) -> ScorePair | Measure:
-    """The scores of the positive class on rows of both kinds, or why there are none."""
+    """The scores of the positive class, or a measure with the reason why there are none or rows of one kind only."""
     if not performance.count:
         return ask.no(NO_LABELS)
     if ask.positive is None:
@@ -401,7 +411,7 @@ def _scored(performance: Classification, ask: MeasureRequest) -> ScorePair | Mea
 
 
 def _on_cells(pair: ScorePair) -> tuple[npt.NDArray[np.uint16], _Floats, _Floats]:
-    """The cells that hold anything, ascending, and the counts of both kinds of rows there, each shape (cells,)."""
+    """The cells that are not empty, ascending, and their counts of positive and negative rows, each shape (cells,)."""
     cells = union_of_cells(pair.positives.cells, pair.negatives.cells)
     positives, negatives = np.zeros(len(cells)), np.zeros(len(cells))
     positives[np.searchsorted(cells, pair.positives.cells)] = pair.positives.counts

@@ -1,4 +1,4 @@
-"""What every test against chance shares: p-values adjusted for how many there are, and the words for the outcome."""
+"""What all significance tests share: p-values adjusted for the number of tests, and the words for the outcome."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def holm(p_values: npt.ArrayLike, count: int | None = None) -> Floats:
-    """Adjust p-values of a family of tests (Holm 1979), shape (k,), in the same order; each is 1 at most.
+    """Adjust the p-values of a family of tests, shape (k,), by Holm's (1979) method; same order, each at most 1.
 
-    ``count`` is how many tests there were, k without it: those that are not given have larger p-values than these.
+    ``count`` is the number of tests, k without it; the p-values that are not given must be larger than these.
 
     >>> holm([0.01, 0.04, 0.03]).tolist(), holm([0.01], 5).tolist(), holm([]).tolist()
     ([0.03, 0.06, 0.06], [0.05], [])
@@ -27,9 +27,9 @@ def holm(p_values: npt.ArrayLike, count: int | None = None) -> Floats:
 
 
 def conclusion(floor: str, p_value: float, *, below: bool, by_chance: bool, over: str = "") -> str:
-    """Return what is said of an effect that has a size and a p-value: whether it is ``below`` the ``floor`` from which
-    sizes count, and whether it is there ``by_chance``. ``over`` says how many tests the p-value is adjusted for, if
-    several.
+    """Say in words whether an effect is ``below`` the minimum size (``floor``), and whether it is significant.
+
+    ``by_chance`` is True where it is not. ``over`` says over how many tests the p-value is adjusted, if over several.
 
     >>> conclusion("0.10", 0.0002, below=False, by_chance=False, over="5 columns")
     'is at or above 0.10, and it is significant (p < 0.001 over 5 columns)'

@@ -1,4 +1,4 @@
-"""Tests of whether two profiles of one column could come from one distribution, on the cells of `distances`."""
+"""Test whether two profiles of one column could come from one distribution, on the cells of `distances`."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from driftline.statistics.special import chi_squared_sf, kolmogorov_sf
 _EXPECTED_LEAST = 5.0
 _GROUPS_ORDERED, _GROUPS_UNORDERED = 40, 150
 _OUTSIDE_TIE = 10.0
-_REACH = 10.0  # standard deviations, and rows, beyond which nothing can be counted
+_REACH = 10.0  # standard deviations, and rows, beyond which probabilities are negligible
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 
 def chi_squared_p(pair: Pair) -> float | None:
-    """P-value of the chi-squared test that the values of both sides come from one distribution; None when either side
-    has no rows, 1 when it has no values. Rows without one are told by `missing_p` alone.
+    """Return the p-value of the chi-squared test that the values of both sides come from one distribution.
 
-    Cells are pooled, numbers with their neighbours and categories smallest first, until each group expects 5
-    rows on both sides and there are not too many groups. The groups depend on the two sides' sum alone, as
-    the permutation of rows between the sides does: bins at the reference's quantiles would not be a fair
-    test, as they hold the reference's counts fixed (1,000 against 100 rows of one distribution then have p <
-    0.01 in half of all cases). 1 when one group is left.
+    None if either side has no rows, 1 if it has no values; rows without a value are the subject of `missing_p` alone.
 
-    Where L values come from one row, such as the words of a text, each value comes at most once, so the statistic is
-    what it would be on average. But it varies more: it is a sum of squares with weights that depend on what comes
-    together, none above L (Rao & Scott 1981), and so lies at most as far out as L times a chi-squared variable of the
-    L-th part of the degrees of freedom. Groups are then of names at random, which seldom come together.
+    Cells are pooled, numbers with their neighbours and categories smallest first, until each group expects 5 rows on
+    both sides and there are not too many groups; 1 if a single group is left. The groups depend only on the sum of both
+    sides, which does not change when rows are permuted between them. Bins at the reference's quantiles would not be a
+    fair test, because they fix the reference's counts: with 1,000 against 100 rows of one distribution, half of all
+    p-values were below 0.01.
+
+    Where L values come from one row, such as the words of a text, each value comes at most once in a row, and the
+    statistic keeps its mean. But it varies more: it is a sum of squares whose weights depend on which values come
+    together, none above L (Rao & Scott 1981), and so at most as extreme as L times a chi-squared variable with 1/L of
+    the degrees of freedom. The groups then consist of random names, which seldom come together.
     """
     if not (pair.reference.sum() and pair.current.sum()):
         return None
@@ -55,8 +56,8 @@ def chi_squared_p(pair: Pair) -> float | None:
 
 
 def _pooled(sizes: _Floats, least: float) -> _Ints:
-    """Number neighbours from 0 so that each group's sizes add up to ``least``; what is left joins the last
-    group.
+    """Group neighbours so that the sizes in each group add up to ``least``, and number the groups from 0; what is left
+    at the end joins the last group.
     """
     upto = np.cumsum(sizes)
     ends: list[int] = []  # the last member of each group
@@ -68,8 +69,9 @@ def _pooled(sizes: _Floats, least: float) -> _Ints:
 
 
 def kolmogorov_smirnov_p(pair: Pair) -> float | None:
-    """Asymptotic p-value of the KS distance with Stephens' (1970) correction; on the safe side where values
-    are tied.
+    """Return the asymptotic p-value of the Kolmogorov-Smirnov distance with Stephens' (1970) correction.
+
+    Ties make it larger, which is on the safe side. None for categories, or if either side has no values.
     """
     distance = kolmogorov_smirnov(pair)
     if distance is None:
@@ -80,11 +82,12 @@ def kolmogorov_smirnov_p(pair: Pair) -> float | None:
 
 
 def rank_sum_p(pair: Pair) -> float | None:
-    """P-value that values of neither side tend to be larger: the rank-sum test of Wilcoxon (1945) and Mann & Whitney
-    (1947), normal with the variance of ties, two-sided.
+    """Return the two-sided p-value of the rank-sum test (Wilcoxon 1945; Mann & Whitney 1947): does one side have larger
+    values?
 
-    It tells a shift in a third fewer rows than Kolmogorov-Smirnov does. None for categories, and where fewer than 10
-    values of the smaller side are expected outside of the largest tie: there it is not normal.
+    It is the normal approximation with the variance of ties. It finds a shift with a third fewer rows than
+    Kolmogorov-Smirnov. None for categories, and where the normal approximation fails: if fewer than 10 values of the
+    smaller side are expected outside of the largest tie.
     """
     p, q = pair.reference_cells, pair.current_cells
     n, m = float(p.sum()), float(q.sum())
@@ -93,17 +96,16 @@ def rank_sum_p(pair: Pair) -> float | None:
     ties, total = p + q, n + m
     if min(n, m) * (1 - float(ties.max()) / total) < _OUTSIDE_TIE:
         return None
-    above = float(q @ (np.cumsum(p) - p / 2))  # pairs of a current value above a reference one; half of those that tie
+    above = float(q @ (np.cumsum(p) - p / 2))  # pairs with the current value above the reference's; ties count half
     variance = n * m / 12 * (total + 1 - float((ties**3 - ties).sum()) / (total * (total - 1)))
     return math.erfc(abs(above - n * m / 2) / math.sqrt(2 * variance))
 
 
 def missing_p(pair: Pair) -> float | None:
-    """P-value that both sides miss values equally often: Fisher's (1935) exact test, the smaller tail doubled. None
-    when no row or every row misses its value.
+    """Return the p-value that both sides miss values equally often: Fisher's (1935) exact test, smaller tail doubled.
 
-    Among the cells of the chi-squared test missing rows would be one of many: 300 rows a side hardly told 5 % from
-    20 %.
+    None if no row or every row misses its value. As one of many cells of the chi-squared test, missing values would be
+    overlooked: with 300 rows on each side it hardly told 5 % from 20 %.
     """
     n, m = float(pair.reference.sum()), float(pair.current.sum())
     missing, seen = float(pair.reference[-1] + pair.current[-1]), float(pair.current[-1])
@@ -127,4 +129,4 @@ TESTS: Mapping[str, Callable[[Pair], float | None]] = {
     "rank_sum": rank_sum_p,
     "missing": missing_p,
 }
-"""Every test against chance by name: its p-value, not adjusted; None where it has no meaning for a column."""
+"""Every significance test by name: it gives an unadjusted p-value, or None where it has no meaning for a column."""

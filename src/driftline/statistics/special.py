@@ -1,6 +1,6 @@
 """The few special functions that intervals and tests need, without SciPy: see `docs/decisions/0012-scipy.md`.
 
-Formulas are of Abramowitz & Stegun (1964), 26.4, 26.5 and 26.7; ``tests/statistics`` holds them to SciPy.
+Formulas are from Abramowitz & Stegun (1964), 26.4, 26.5 and 26.7; ``tests/statistics`` compares them with SciPy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _REMEMBERED = 4096  # confidences are few; degrees of freedom are as many as win
 
 @functools.lru_cache(_REMEMBERED)
 def normal_quantile(confidence: float) -> float:
-    """Half-width, in standard deviations, of the two-sided interval at ``confidence`` in (0, 1).
+    """Return the half-width, in standard deviations, of the two-sided normal interval at ``confidence`` in (0, 1).
 
     >>> round(normal_quantile(0.95), 6)
     1.959964
@@ -30,7 +30,7 @@ def normal_quantile(confidence: float) -> float:
 
 @functools.lru_cache(_REMEMBERED)
 def t_quantile(confidence: float, dof: float) -> float:
-    """Return the same for Student's t with 1 degree of freedom or more, whole or not.
+    """Return the half-width of the two-sided interval for Student's t with ``dof`` of 1 or more, whole or not.
 
     >>> round(t_quantile(0.95, 1), 4), round(t_quantile(0.95, 2.5), 4), round(t_quantile(0.95, 10**6), 4)
     (12.7062, 3.5747, 1.96)
@@ -48,7 +48,7 @@ def t_quantile(confidence: float, dof: float) -> float:
 
 
 def t_below(t: float, dof: float) -> float:
-    """P(T <= t) for Student's t with 1 degree of freedom or more, whole or not.
+    """Return P(T <= t) for Student's t with ``dof`` of 1 or more, whole or not.
 
     >>> t_below(0.0, 3), round(t_below(2.0, 1e6), 4), round(t_below(-1.0, 1.0), 4)
     (0.5, 0.9772, 0.25)
@@ -68,13 +68,13 @@ def _t_outside(t: float, dof: float) -> float:
 
 
 def _t_density(t: float, dof: float) -> float:
-    """Of abs(T) at t > 0."""
+    """The density of abs(T) at t > 0."""
     log_constant = math.lgamma((dof + 1) / 2) - math.lgamma(dof / 2) - math.log(dof * math.pi) / 2
     return 2 * math.exp(log_constant - (dof + 1) / 2 * math.log1p(t * t / dof))
 
 
 def _cornish_fisher(z: float, dof: float) -> float:
-    """Abramowitz & Stegun 26.7.5."""
+    """The quantile of t from that of the normal distribution (Abramowitz & Stegun 26.7.5)."""
     return (
         z
         + (z**3 + z) / (4 * dof)
@@ -85,8 +85,9 @@ def _cornish_fisher(z: float, dof: float) -> float:
 
 
 def beta_below(x: float, a: float, b: float) -> float:
-    """Return the regularised incomplete beta function, x in [0, 1], by its continued fraction (Abramowitz & Stegun
-    26.5.8).
+    """Return the regularised incomplete beta function of x in [0, 1] with ``a`` and ``b`` above 0.
+
+    It is computed by its continued fraction (Abramowitz & Stegun 26.5.8).
 
     >>> round(beta_below(0.5, 2, 3), 6)
     0.6875
@@ -119,8 +120,7 @@ def log_beta(a: float, b: float) -> float:
 
 
 def chi_squared_sf(x: float, dof: int) -> float:
-    """P(X > x) for chi-squared with a whole number of degrees of freedom, 1 or more (Abramowitz & Stegun
-    26.4.4-5).
+    """Return P(X > x) for chi-squared with 1 or more degrees of freedom, a whole number (Abramowitz & Stegun 26.4.4-5).
 
     >>> round(chi_squared_sf(3.841459, 1), 6)
     0.05
@@ -141,7 +141,7 @@ def chi_squared_sf(x: float, dof: int) -> float:
 
 
 def kolmogorov_sf(x: float) -> float:
-    """P(K > x) for Kolmogorov's limiting distribution.
+    """Return P(K > x) for Kolmogorov's limiting distribution.
 
     >>> round(kolmogorov_sf(1.358099), 5)
     0.05

@@ -1,12 +1,13 @@
-"""Intervals of means whose rows have long tails, where mean ± t·sd/√n is too sure of what few rows cannot show.
+"""Intervals of means of rows with long tails, where mean ± t·sd/√n would be too narrow with few rows.
 
-Three things are added, each on the side where the tail is, so that the other bound, on which rules rest, stays close:
+Three terms are added, each on the side of the tail, so that the other bound, which rules are judged by, stays close:
 
-- the skewness of the rows (Johnson 1978): what is rare and large is seen less often than it counts;
-- what n rows may have missed: all of them miss a share of 1 - a^(1/n) with the chance a, and what is missed may be as
-  large as the largest that was seen, or as large as it can be;
-- below `LEAST_FOR_RARE` rows, errors that come once in `ONE_IN` rows and are `TIMES_USUAL` times as large as usual: so
-  few rows often show none of them. No method can tell from such rows that there are none, so this is assumed.
+- the skewness of the rows (Johnson 1978): rare large values are seen less often than their weight asks for;
+- what n rows may have missed: with the chance a, all of them miss a share of 1 - a^(1/n) of the values, and these may
+be
+  as large as the largest that was seen, or as the largest possible;
+- with few rows (`may_miss_rare`), errors that come once in `ONE_IN` rows and are `TIMES_USUAL` times as large as usual:
+  so few rows often show none of them. No method can tell from such rows that there are none, so they are assumed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SKEWED = 0.5
 
 
 class Sums(NamedTuple):
-    """What is known of n >= 2 rows: mean, sd, skewness, and the largest value and the smallest one."""
+    """The summary of n >= 2 rows: mean, standard deviation, skewness, smallest and largest value."""
 
     n: int
     mean: float
@@ -35,7 +36,7 @@ class Sums(NamedTuple):
 
 
 def missed_share(n: int, confidence: float) -> float:
-    """Return the largest share that all of n rows miss, with the chance of one tail of a two-sided interval.
+    """Return the largest share of values, 0 to 1, that n rows may all miss with the chance (1 - ``confidence``) / 2.
 
     >>> round(missed_share(30, 0.95), 3), round(missed_share(1000, 0.95), 4)
     (0.116, 0.0037)
@@ -44,7 +45,7 @@ def missed_share(n: int, confidence: float) -> float:
 
 
 def may_miss_rare(n: int, confidence: float) -> bool:
-    """Return whether n rows show none of what comes once in `ONE_IN` rows more often than the interval may fail.
+    """Return whether n rows may miss values that come once in `ONE_IN` rows, more often than the interval may err.
 
     >>> [may_miss_rare(n, 0.95) for n in (30, 367, 368)]
     [True, True, False]
@@ -53,7 +54,7 @@ def may_miss_rare(n: int, confidence: float) -> bool:
 
 
 def mean_of_rows(rows: Sums, confidence: float) -> Interval:
-    """Interval of the mean of numbers of either sign."""
+    """Return the interval of the mean of numbers of either sign."""
     usual = _reach(rows, confidence)
     sides = [usual + _skew(side * rows.skewness, rows, confidence) for side in (-1.0, 1.0)]
     if may_miss_rare(rows.n, confidence):
@@ -63,7 +64,7 @@ def mean_of_rows(rows: Sums, confidence: float) -> Interval:
 
 
 def mean_of_sizes(rows: Sums, confidence: float) -> Interval:
-    """Interval of the mean of numbers of 0 and more, such as sizes of errors."""
+    """Return the interval of the mean of numbers that are 0 or more, such as absolute errors."""
     usual = _reach(rows, confidence)
     high = rows.mean + usual + _skew(rows.skewness, rows, confidence)
     high = max(high, rows.mean + missed_share(rows.n, confidence) * _BEYOND_LARGEST * rows.largest)
@@ -73,7 +74,7 @@ def mean_of_sizes(rows: Sums, confidence: float) -> Interval:
 
 
 def mean_of_squares(rows: Sums, confidence: float) -> Interval:
-    """Interval of the mean of squares; the mean is above 0. ``largest`` is the largest of them."""
+    """Return the interval of the mean of squares, a mean above 0; ``rows.largest`` is the largest square."""
     usual = log_delta(rows.mean, rows.sd / math.sqrt(rows.n), rows.n, confidence)
     missed = missed_share(rows.n, confidence) * _BEYOND_LARGEST**2 * rows.largest
     high = max(usual.high, rows.mean + missed)
@@ -83,7 +84,7 @@ def mean_of_squares(rows: Sums, confidence: float) -> Interval:
 
 
 def mean_within(rows: Sums, worst: float, confidence: float) -> Interval:
-    """Interval of the mean of numbers from 0 to ``worst``, which no row has to have reached."""
+    """Return the interval of the mean of numbers between 0 and ``worst``, the largest possible one."""
     usual = _reach(rows, confidence)
     high = rows.mean + usual + _skew(rows.skewness, rows, confidence)
     missed = missed_share(rows.n, confidence) * (worst - rows.mean)
@@ -91,7 +92,8 @@ def mean_within(rows: Sums, worst: float, confidence: float) -> Interval:
 
 
 def likely_skewness(mean: float, sd: float, n: int) -> float:
-    """Return the skewness of a lognormal distribution with this mean and sd, where no more is known; at most √n.
+    """Return the skewness of a lognormal distribution with this mean and sd, a guess where only these are known; at
+    most √n.
 
     >>> likely_skewness(1.0, 1.0, 100)
     4.0

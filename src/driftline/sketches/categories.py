@@ -13,7 +13,7 @@ from driftline.sketches.hashing import hash_names
 from driftline.sketches.sample import KEPT, distinct_bounds
 
 EXACT_LIMIT = 10_000
-"""So many categories are all kept; of more, the `KEPT` with the smallest hash are."""
+"""Up to this many categories are all kept; of more, only the `KEPT` ones with the smallest hashes."""
 BUCKETS = 1024
 
 _Counts = npt.NDArray[np.int64]
@@ -31,12 +31,12 @@ def _no_buckets() -> _Counts:
 
 
 class CategoryCounts(msgspec.Struct, frozen=True, eq=False):
-    """Counts per category; every count is above 0 and exact, and the names are in order, so bytes are reproducible.
+    """Counts by category; every count is above 0 and exact, and the names are sorted, so bytes are reproducible.
 
-    Up to `EXACT_LIMIT` categories all are there and ``buckets`` is empty. With more, ``counts`` has the `KEPT`
-    categories with the smallest hash, a fair sample of the names with exact counts, and ``buckets``, shape
-    (`BUCKETS`,), counts all rows by a hash of their category. Both depend on what was counted alone, not on its order:
-    a list of the most frequent names, as Misra & Gries (1982) and its kin keep it, would depend on it.
+    Up to `EXACT_LIMIT` categories are all kept, and ``buckets`` is empty. With more, ``counts`` has the `KEPT`
+    categories with the smallest hashes, a fair sample of the names with exact counts, and ``buckets``, shape
+    (`BUCKETS`,), counts all rows by a hash of their category. Neither depends on the order of the rows, as a list of
+    the most frequent names would (Misra & Gries 1982 and its successors).
     """
 
     counts: Mapping[str, int] = {}
@@ -76,29 +76,25 @@ class CategoryCounts(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def exact(self) -> bool:
-        """Whether every category is there."""
+        """Whether every category is kept."""
         return not len(self.buckets)
 
     @property
     def count(self) -> int:
-        """How many values were counted."""
+        """The number of values counted."""
         return sum(self.counts.values()) if self.exact else int(self.buckets.sum())
 
     def share(self, name: str) -> float:
-        """Return the share of a category, 0 to 1; 0 when nothing was counted, or it is not among the kept ones."""
+        """Return the share of a category, 0 to 1; 0 if nothing was counted, or if it is not among the kept ones."""
         return self.counts.get(name, 0) / self.count if self.count else 0.0
 
     def shares(self) -> dict[str, float]:
-        """Return the share of each category that is kept, 0 to 1: for all of them a hundred times as fast as `share`
-        for each.
-        """
+        """Return the share of each kept category, 0 to 1; a hundred times as fast as `share` for each of them."""
         count = self.count
         return {name: own / count for name, own in self.counts.items()}
 
     def known(self, names: Iterable[str]) -> set[str]:
-        """Return those of the names whose count is known, if only to be 0: all whose hash is small enough
-        to be kept.
-        """
+        """Return the names whose count is known, even if it is 0: those with a hash small enough to be kept."""
         if self.exact:
             return set(names)
         asked = list(names)
@@ -106,7 +102,7 @@ class CategoryCounts(msgspec.Struct, frozen=True, eq=False):
         return {name for name, kept in zip(asked, small.tolist(), strict=True) if kept}
 
     def bounds(self, name: str) -> tuple[int, int]:
-        """Return the least and the greatest that the count of any category can be; equal for a kept one."""
+        """Return the smallest and the largest possible count of a category; they are equal for a kept one."""
         if self.known([name]):
             return self.counts.get(name, 0), self.counts.get(name, 0)
         own = buckets_of(hash_names([name]))[0]
@@ -115,18 +111,18 @@ class CategoryCounts(msgspec.Struct, frozen=True, eq=False):
         return 0, int(self.buckets[int(own)]) - known
 
     def distinct(self) -> tuple[float, float, float]:
-        """(estimate, low, high) of how many categories there are; see `distinct_bounds`."""
+        """Return (estimate, low, high) of the number of categories; see `distinct_bounds`."""
         return distinct_bounds(
             len(self.counts), self.threshold if len(self.counts) >= KEPT and not self.exact else None
         )
 
     @property
     def threshold(self) -> int:
-        """The largest hash of a category that would have been kept."""
+        """The largest hash with which a category is kept."""
         return (1 << 64) - 1 if self.exact or not self.counts else int(hash_names(self.counts).max())
 
     def up_to(self, threshold: int) -> dict[str, int]:
-        """Return the categories whose hash is at most ``threshold``: what two samples can be compared on."""
+        """Return the counts of the categories with a hash of at most ``threshold``, on which two samples compare."""
         if self.exact and threshold == (1 << 64) - 1:
             return dict(self.counts)
         there = hash_names(self.counts) <= np.uint64(threshold)

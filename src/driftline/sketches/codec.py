@@ -1,11 +1,11 @@
-"""States to bytes and back: versioned, reproducible, and safe to read from strangers.
+"""Encode states to bytes and back: versioned, reproducible, and safe to read from untrusted sources.
 
 The layout is MessagePack behind a header of magic and version. A struct is the array of its fields, a mapping an
 array of pairs, an array its little-endian bytes; a member of a union carries its class name. What is read is checked
-against the annotated types and then by the class itself; nothing is ever imported or executed on behalf of the bytes.
+against the annotated types and then by the class itself; bytes never cause anything to be imported or executed.
 
-Old bytes stay readable: a class grows by fields at its end, with defaults, and bytes with fewer fields take these.
-Bytes with more fields than the class has are of a newer release, and refused.
+Old bytes stay readable: new fields are added at the end of a class, with defaults, which bytes with fewer fields take.
+Bytes with more fields than the class has come from a newer release and are refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def encode(state: object) -> bytes:
 
 
 def decode(data: bytes, kind: type[_State]) -> _State:
-    """Return the state of the given class; raise `CodecError` for anything that is not exactly that."""
+    """Return the state of the class ``kind`` that the bytes encode; raises `CodecError` for any other bytes."""
     if data[: len(MAGIC)] != MAGIC:
         raise CodecError("these bytes are not an encoded state: the magic is missing")
     version = data[len(MAGIC)] if len(data) > len(MAGIC) else None
@@ -61,7 +61,7 @@ def _is_state(kind: Any) -> bool:
 
 
 def _unaliased(kind: Any) -> Any:
-    """What an alias stands for: from Python 3.12 on, NumPy's ``NDArray`` is one that is not resolved by itself."""
+    """The type that an alias stands for: from Python 3.12 on, NumPy's ``NDArray`` is an alias to resolve."""
     origin = typing.get_origin(kind)
     return origin.__value__[typing.get_args(kind)] if hasattr(origin, "__value__") else kind
 

@@ -1,7 +1,7 @@
-"""The inner loops in C (`kernel.c`), where they were compiled: the same results as in Python, bit for bit, sooner.
+"""The inner loops in C (`kernel.c`), if they were compiled: faster, with the same results bit for bit.
 
-A wheel for a platform has them; so has an installation from source on a machine with a C compiler. Elsewhere
-`kernel` is None, and NumPy and Polars do the work.
+Wheels for a platform have them, and so has an installation from source on a machine with a C compiler. Elsewhere
+`kernel` returns None, and NumPy and Polars do the work.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _STREAM = b"arrow_array_stream"
 
 
 class Numbers(ctypes.Structure):
-    """What the values of a column were: ``struct numbers`` of `kernel.c`.
+    """Counts and sums over the values of a column: ``struct numbers`` of `kernel.c`.
 
-    ``near`` values were added up in ``coarse`` to ``crosses``, see `RoundedMomentsTally.add_rounded`; ``far`` ones were
-    handed out. ``low`` and ``high`` are of the finite values; without any, infinite.
+    ``near`` counts the values that were added up in ``coarse`` to ``crosses``, see `RoundedMomentsTally.add_rounded`;
+    ``far`` those that were returned instead. ``low`` and ``high`` are the smallest and the largest finite value;
+    infinite without any.
     """
 
     nan: int
@@ -48,17 +49,17 @@ class Numbers(ctypes.Structure):
 
     @property
     def squares(self) -> int:
-        """The sum of the squared coarse parts, whatever its size."""
+        """The sum of the squared coarse parts, also where it exceeds 64 bits."""
         return (self._squares[0] << 32) + self._squares[1]
 
     @property
     def crosses(self) -> int:
-        """The sum of coarse times fine parts, whatever its size."""
+        """The sum of the products of coarse and fine parts, also where it exceeds 64 bits."""
         return (self._crosses[0] << 32) + self._crosses[1]
 
 
 class Kernel:
-    """The functions of the compiled library; calls run outside of the interpreter's lock."""
+    """The functions of the compiled library; calls release the interpreter's lock."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         pointer, whole, real = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -80,10 +81,11 @@ class Kernel:
     def tally_series(
         self, values: pl.Series, centre: float, scale: float, cells: npt.NDArray[np.int64]
     ) -> tuple[Numbers, npt.NDArray[np.float64]]:
-        """Count the values of a series of Float64, shape (n,), into the 65,536 ``cells``, nulls left out.
+        """Count the values of a series of Float64, shape (n,), into the 65,536 ``cells``.
 
-        Nothing is copied. Return what else the values are, and far ones less the centre. The scale is a power of two
-        between 2**-100 and 2**100.
+        Nulls are left out, and nothing is copied. Returns the other counts and sums, and the values far from the
+        centre, less the centre. The scale is a power of two between 2**-100 and 2**100. Raises `TypeError` for other
+        types.
         """
         if values.dtype != pl.Float64 or cells.dtype != np.int64:
             raise TypeError(f"{values.dtype} and {cells.dtype} came; the kernel takes Float64 and int64")
@@ -109,26 +111,24 @@ class Kernel:
         flagged: npt.NDArray[np.int64],
         others: npt.NDArray[np.int64],
     ) -> None:
-        """Count finite values, shape (n,), into one of two tables of 65,536 cells, by their flags, shape (n,)."""
+        """Count finite values, shape (n,), by their flags, shape (n,), into one of two tables of 65,536 cells."""
         values, flags = np.ascontiguousarray(values), np.ascontiguousarray(flags)
         self._tally_by_flag(values.ctypes.data, flags.ctypes.data, len(values), flagged.ctypes.data, others.ctypes.data)
 
     def add_exactly(
         self, values: npt.NDArray[np.float64], exponent: int, left: npt.NDArray[np.float64]
     ) -> tuple[int, npt.NDArray[np.float64]]:
-        """Add up finite values below 2**exponent in size, shape (n,), in units of 2**(exponent - `EXACT_BITS`).
+        """Add up finite values smaller than 2**exponent in size, shape (n,), in units of 2**(exponent - `EXACT_BITS`).
 
-        What some values have below a unit is not in the sum and comes second; it is in ``left``, shape (n,). The
-        exponent is between -900 and 900.
+        Returns the sum, and the remainders below one unit, which are not in it; these are stored in ``left``, shape
+        (n,). The exponent is between -900 and 900.
         """
         sums = (ctypes.c_int64 * 3)()
         count = self._add_exactly(values.ctypes.data, len(values), exponent, sums, left.ctypes.data)
         return (sums[0] << 80) + (sums[1] << 40) + sums[2], left[:count]
 
     def count_texts(self, values: pl.Series) -> dict[str, int] | None:
-        """Return how often each text of a series comes, nulls left out; None where there are too many to be
-        worth it.
-        """
+        """Return how often each text of a series comes, without nulls; None if there are too many different texts."""
         first, counts = np.empty(_MOST_TEXTS, np.int64), np.empty(_MOST_TEXTS, np.int64)
         capsule = _stream_of(values)
         found = self._count_texts(self._address_of(capsule, _STREAM), first.ctypes.data, counts.ctypes.data)
@@ -139,13 +139,13 @@ class Kernel:
 
 
 def _stream_of(values: pl.Series) -> object:
-    """The capsule of a series' stream, which has to live while it is read; a NUL in a name would abort the process."""
+    """The capsule of a series' stream, to be kept while it is read; unnamed, as a NUL in a name aborts the process."""
     return values.alias("").__arrow_c_stream__()
 
 
 @cache
 def kernel() -> Kernel | None:
-    """Return the compiled loops, or None where there are none, or those of another release."""
+    """Return the compiled loops; None where there are none, or only those of another release."""
     try:
         library = ctypes.CDLL(str(FILE))
         library.driftline_kernel_version.restype = ctypes.c_int64

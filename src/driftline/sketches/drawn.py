@@ -1,7 +1,7 @@
-"""One row of each stretch of rows, drawn by a hash of the stretch's number: the same rows at every run, in any batches.
+"""Sample one row of each stretch of rows by a hash of the stretch's number: the same rows in every run and any batches.
 
-Every k-th row would do for rows in no order. But where what the rows are about comes in turn, as the devices of a panel
-do, every k-th row may always be of the same one.
+Every k-th row would do if rows had no order. But where they take turns, as the devices of a panel do, every k-th row
+may always belong to the same one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ _HALF, _UNIT = np.uint64(63), np.uint64(11)
 
 
 def drawn_places(rows: int, count: int) -> _Places:
-    """Return the places, ascending from 0, of ``count`` of so many rows, one of each stretch; all where there are no
-    more.
+    """Return the places, ascending from 0, of ``count`` out of ``rows`` rows, one of each stretch; all if there are no
+    more rows than that.
 
     >>> drawn_places(1_000, 4).tolist(), drawn_places(3, 4).tolist()
     ([220, 391, 647, 778], [0, 1, 2])
@@ -30,9 +30,9 @@ def drawn_places(rows: int, count: int) -> _Places:
 
 
 class DrawnRows:
-    """Which rows of a stream to keep, where it is not known how many will come: one of each stretch of ``step`` rows.
+    """Choose the rows of a stream of unknown length to keep: one of each stretch of ``step`` rows.
 
-    Stretches become twice as long by `halve`. Which rows are kept at the end depends on the first and last step alone.
+    `halve` makes stretches twice as long. Which rows are kept at the end depends only on the first and the last step.
     """
 
     def __init__(self, step: int) -> None:
@@ -42,11 +42,11 @@ class DrawnRows:
 
     @property
     def kept(self) -> int:
-        """How many rows are kept so far."""
+        """The number of rows kept so far."""
         return len(self._stretches)
 
     def take(self, rows: int) -> _Places:
-        """Return the places, from 0, of the rows to keep among the next so many."""
+        """Return the places, from 0, of the rows to keep among the next ``rows`` ones."""
         size = self._step << self._level
         stretches = np.arange(self._seen // size, -(-(self._seen + rows) // size))
         places = self._drawn(stretches) - self._seen
@@ -56,7 +56,7 @@ class DrawnRows:
         return places[here]
 
     def halve(self) -> npt.NDArray[np.bool_]:
-        """Join each two stretches; say of each row that was kept whether it still is, shape (kept,)."""
+        """Join each two stretches; return for each row that was kept whether it still is, shape (kept,)."""
         self._level += 1
         stays: npt.NDArray[np.bool_] = _second(self._stretches >> 1, self._level) == (self._stretches & 1)
         self._stretches = self._stretches[stays] >> 1
@@ -69,7 +69,7 @@ class DrawnRows:
 
 
 def _second(stretches: _Places, level: int) -> _Places:
-    """Which of the two halves of each stretch its row is of, 0 or 1."""
+    """The half of each stretch, 0 or 1, from which its row is taken."""
     return (mixed(mixed(stretches.astype(np.uint64)) + np.uint64(level)) >> _HALF).astype(np.int64)
 
 

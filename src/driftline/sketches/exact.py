@@ -2,7 +2,7 @@
 
 A float64 is an integer times a power of two, so a sum of floats is an integer too, in units of the smallest
 subnormal. Python's integers hold it exactly; NumPy adds the mantissas of equal exponents beforehand. This is the small
-"superaccumulator" of Kulisch (2008); it lets a profile merged from parts have the same bytes as one made at once.
+"superaccumulator" of Kulisch (2008); with it, a profile merged from parts has the same bytes as one made at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOWEST_EXPONENT = -1126  # frexp exponent of the smallest subnormal (-1073), le
 _HALF_BITS = 27
 _ROW_BITS = 8
 _SLICE_BITS = 52 - _ROW_BITS  # what is cut off at a time, so that a row of 2**_ROW_BITS slices adds up without rounding
-_SLICES = 4  # at most; what then is left is of another order of size
+_SLICES = 4  # at most; what is left after them is of another order of size
 _SAFE_EXPONENT = 900  # beyond it the cuts themselves would overflow or be subnormal
 
 ROW = 1 << _ROW_BITS
@@ -52,7 +52,7 @@ class ExactSum(msgspec.Struct, frozen=True):
 
     @classmethod
     def scaled(cls, whole: int, exponent: int) -> ExactSum:
-        """Return the sum that is ``whole`` times 2**exponent; what is below 2**-1126 is cut off."""
+        """Return the sum ``whole`` times 2**exponent; parts below 2**-1126 are cut off."""
         shift = exponent - _LOWEST_EXPONENT
         return cls(whole << shift if shift >= 0 else whole >> -shift)
 
@@ -75,11 +75,11 @@ class ExactSum(msgspec.Struct, frozen=True):
 
 
 def units(values: npt.NDArray[np.float64], largest: float) -> int:
-    """Return the sum of a chunk in units of 2**-1126. ``values``, a multiple of `ROW` long, are destroyed.
+    """Return the sum of a chunk in units of 2**-1126. ``values``, a multiple of `ROW` long, are overwritten.
 
-    ``largest`` is at least the size of every value. Slices of equal weight are cut off all values by adding and taking
-    away a large power of two (the error-free vector transformation of Rump, Ogita & Oishi 2008); rows of slices add
-    up exactly in float64.
+    ``largest`` is at least the size of every value. Adding and subtracting a large power of two cuts slices of equal
+    weight off all values (the error-free vector transformation of Rump, Ogita & Oishi 2008); rows of slices add up
+    exactly in float64.
     """
     exponent = math.frexp(largest)[1]
     loops = compiled.kernel()
@@ -112,7 +112,7 @@ def _units_by_slices(values: npt.NDArray[np.float64], exponent: int) -> int:
 
 
 def _units_by_exponent(values: npt.NDArray[np.float64]) -> int:
-    """The sum of values in units, whatever their sizes: mantissas are added by exponent."""
+    """The sum of values of any size, in units: mantissas are added by exponent."""
     total = 0
     if len(values):
         mantissa, exponent = np.frexp(values)

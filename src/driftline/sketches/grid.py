@@ -20,13 +20,16 @@ from driftline.sketches.scratch import CHUNK, scratch
 
 CELLS = 1 << 16
 _SIGN = _ZERO = 0x8000
-_LOWEST = 0x80  # the cells beyond, at both ends, are of infinity and NaN
+_LOWEST = 0x80  # the cells beyond, at both ends, stand for infinity and NaN
 _LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _FEW = 4096  # below it a sort is quicker than a histogram of all cells
 
 
 class Grid(msgspec.Struct, frozen=True):
-    """Which grid: a value x is counted at ``(x - centre) / scale``. Part of a sketch's identity."""
+    """The grid of a sketch: a value x is counted at ``(x - centre) / scale``. Sketches merge only on the same grid.
+
+    Raises `UsageError` unless both are finite and the scale is above 0.
+    """
 
     centre: float = 0.0
     scale: float = 1.0
@@ -36,7 +39,7 @@ class Grid(msgspec.Struct, frozen=True):
             raise UsageError(f"grid ({self.centre!r}, {self.scale!r}): centre must be finite, scale finite and above 0")
 
     def cells_of(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
-        """Return the cell of each finite value, in order of value: cell numbers grow with the values."""
+        """Return the cell of each finite value, shape (n,); cell numbers grow with the values."""
         with np.errstate(over="ignore", under="ignore"):
             scaled = np.clip((values - self.centre) / self.scale, -LARGEST, LARGEST)
         high = np.empty(len(scaled), np.int64)
@@ -80,7 +83,7 @@ def _plain_edges(*, upper: bool) -> npt.NDArray[np.float64]:
 
 
 def _high_bits(scaled: npt.NDArray[np.float64], out: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The high 16 bits of each value as float32; values and ``out`` have shape (n,) with n up to `CHUNK`."""
+    """The high 16 bits of each value as float32; ``scaled`` and ``out`` have the shape (n,) with n up to `CHUNK`."""
     single = scratch("single", len(scaled), np.float32)
     with np.errstate(over="ignore", under="ignore"):
         np.copyto(single, scaled, casting="same_kind")
@@ -89,13 +92,13 @@ def _high_bits(scaled: npt.NDArray[np.float64], out: npt.NDArray[np.int64]) -> n
 
 
 def _in_order(high: npt.NDArray[np.integer]) -> npt.NDArray[np.uint16]:
-    """Cell numbers from the high bits of a float: negative ones grow the other way round."""
+    """Cell numbers from the high bits of floats: those of negative floats are reversed, so that they ascend."""
     cells = high.astype(np.uint16)
     return np.where(cells & np.uint16(_SIGN), ~cells, cells | np.uint16(_SIGN))
 
 
 def union_of_cells(a: npt.NDArray[np.uint16], b: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-    """Return the cells of two sketches, ascending and once each, from those of each."""
+    """Return the cells that either of two sketches has, ascending, each once."""
     both = np.concatenate([a, b])
     both.sort(kind="stable")  # by radix, for 16 bits
     first = np.ones(len(both), np.bool_)
@@ -114,7 +117,7 @@ def _no_counts() -> npt.NDArray[np.int64]:
 class GridSketch(msgspec.Struct, frozen=True, eq=False):
     """Counts of finite values on a grid, sparse: ``cells`` ascending, shape (k,), and ``counts`` above 0, shape (k,).
 
-    Any quantile is right to within one cell: 2**-7 of its distance from the grid's centre.
+    Any quantile is exact to within one cell: 2**-7 of its distance from the grid's centre.
     """
 
     grid: Grid = msgspec.field(default_factory=Grid)
@@ -133,7 +136,7 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def of(cls, values: npt.NDArray[np.float64], grid: Grid | None = None) -> GridSketch:
-        """Count finite values, shape (n,). Non-finite values must have been taken out (and counted) before."""
+        """Count finite values, shape (n,); others have to be taken out before."""
         tally = GridTally(grid or Grid())
         for start in range(0, len(values), CHUNK):
             chunk = values[start : start + CHUNK]
@@ -146,7 +149,7 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
     def by_flag(
         cls, values: npt.NDArray[np.float64], flags: npt.NDArray[np.bool_], grid: Grid | None = None
     ) -> tuple[GridSketch, GridSketch]:
-        """Count finite values, shape (n,): those with a flag, shape (n,), and the others."""
+        """Count finite values, shape (n,), in two sketches: where the flag is True, shape (n,), and the others."""
         grid = grid or Grid()
         loops = compiled.kernel()
         if loops is None or len(values) < _FEW:
@@ -171,7 +174,7 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
     __hash__ = None  # type: ignore[assignment]  # arrays inside: equal by value, not hashable
 
     def merge(self, other: GridSketch) -> GridSketch:
-        """Return the counts of both; an empty sketch merges with any grid, others only with their own."""
+        """Return the counts of both; raises `MergeError` for different grids, unless one of the sketches is empty."""
         if not self.count:
             return other
         if not other.count:
@@ -185,13 +188,13 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
         return GridSketch(self.grid, cells, counts)
 
     def turned(self) -> GridSketch:
-        """Return the counts of the values with their signs turned, on the grid's mirror image."""
+        """Return the counts of the values with opposite signs, on the mirrored grid."""
         cells = np.where(self.cells == _ZERO, _ZERO, 0xFFFF - self.cells).astype(np.uint16)  # there is no -0.0
         order = np.argsort(cells)
         return GridSketch(Grid(0.0 - self.grid.centre, self.grid.scale), cells[order], self.counts[order])
 
     def folded(self) -> GridSketch:
-        """Return the counts of the sizes of the values, on a grid around 0."""
+        """Return the counts of the absolute values; raises `UsageError` unless the grid's centre is 0."""
         if self.grid.centre != 0.0:
             raise UsageError(f"a grid around {self.grid.centre} came; sizes are counted on one around 0")
         below = self.cells < _ZERO
@@ -200,11 +203,11 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def count(self) -> int:
-        """How many values were counted."""
+        """The number of values counted."""
         return int(self.counts.sum())
 
     def share_up_to(self, cells: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
-        """0, and the share of values up to each of some ascending cells, shape (k + 1,); the sketch is not empty."""
+        """Return 0 and the shares of values up to each of k ascending cells, shape (k + 1,); not of an empty sketch."""
         upto = np.concatenate([[0], np.cumsum(self.counts)])
         shares: npt.NDArray[np.float64] = upto[np.searchsorted(self.cells, cells, side="right")] / self.count
         return np.concatenate([[0.0], shares])
@@ -212,9 +215,9 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
     def quantile_bounds(self, q: float) -> tuple[float, float] | None:
         """Return the edges of the cell that the q-quantile lies in, q in [0, 1]; None when empty.
 
-        It is the quantile by the inverse of the distribution function: the smallest value with a share of at least q
-        at or below it, as a float32 in units of the grid: a value may lie outside by 2**-25 of its distance from the
-        centre, by which that rounds.
+        The quantile is the smallest value with a share of at least q at or below it (the inverse of the distribution
+        function). Values are rounded to float32 in units of the grid, so one may lie outside of the edges by 2**-25 of
+        its distance from the centre. Raises `UsageError` for another q.
         """
         if (at := self._cell_of_quantile(q)) is None:
             return None
@@ -237,7 +240,7 @@ class GridSketch(msgspec.Struct, frozen=True, eq=False):
 
 
 class GridTally:
-    """Counts chunk by chunk: dense while it goes on, a `GridSketch` at the end."""
+    """Counts values chunk by chunk, in a dense table, and returns a `GridSketch` at the end."""
 
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
@@ -245,7 +248,7 @@ class GridTally:
         self._few: list[npt.NDArray[np.uint16]] = []
 
     def add(self, scaled: npt.NDArray[np.float64], largest: float) -> None:
-        """Count ``(x - centre) / scale`` of finite values, shape (n,); ``largest`` is the size of the largest."""
+        """Count finite values, given as ``(x - centre) / scale``, shape (n,), none larger in size than ``largest``."""
         if largest >= LARGEST:
             scaled = np.clip(scaled, -LARGEST, LARGEST)
         high = _high_bits(scaled, scratch("high", len(scaled), np.int64))
@@ -257,7 +260,7 @@ class GridTally:
         np.add.at(self._dense, high, 1)
 
     def counts(self) -> npt.NDArray[np.int64]:
-        """Return the counts so far, shape (`CELLS`,), by the high 16 bits of a float32; whoever adds to them counts."""
+        """Return the table of counts, shape (`CELLS`,), by the high 16 bits of a float32; add to it to count."""
         if self._dense is None:
             self._dense = np.zeros(CELLS, np.int64)
             if self._few:
@@ -266,7 +269,7 @@ class GridTally:
         return self._dense
 
     def sketch(self) -> GridSketch:
-        """Return the counts of all that was added."""
+        """Return the counts of all values added."""
         if self._dense is not None:
             return _from_dense(self.grid, self._dense)
         if not self._few:
@@ -275,12 +278,12 @@ class GridTally:
 
 
 def _from_dense(grid: Grid, counts: npt.NDArray[np.int64]) -> GridSketch:
-    high = np.flatnonzero(counts != 0)  # five times as quick on flags
+    high = np.flatnonzero(counts != 0)  # five times as fast on booleans
     return _from_high_bits(grid, high, counts[high])
 
 
 def _from_high_bits(grid: Grid, high: npt.NDArray[np.integer], counts: npt.NDArray[np.int64]) -> GridSketch:
-    """A sketch from ascending high bits, once each, shape (k,), and their counts: negative values come last, turned."""
+    """Make a sketch from distinct ascending high bits, shape (k,), and their counts; negative ones come last."""
     if not len(high):
         return GridSketch()
     negative = int(np.searchsorted(high, _SIGN))

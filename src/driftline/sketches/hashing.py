@@ -1,4 +1,4 @@
-"""A hash of texts that is the same on every machine and in every release: samples of hashed categories depend on it."""
+"""Hash texts, in the same way on every machine and in every release: samples of categories depend on the hashes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 _Hashes = npt.NDArray[np.uint64]
 
 LONGEST = 256
-"""Bytes of a text that are looked at together with those of other texts; what comes after is looked at by itself."""
+"""So many bytes of each text are hashed in one go for all texts; the rest of a longer one is hashed by itself."""
 
 _WORD = 8
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -40,7 +40,7 @@ def hash_texts(texts: pl.Series) -> _Hashes:
 
 
 def hash_names(names: Iterable[str]) -> _Hashes:
-    """Hash names as `hash_texts` does, without Polars: its threads may be at work, and a few names would wait."""
+    """Hash names as `hash_texts` does, but without Polars, for whose busy threads a few names would have to wait."""
     data = [name.encode() for name in names]
     lengths = np.array([len(one) for one in data], np.uint64)
     size = _words_of(lengths) * _WORD
@@ -51,15 +51,15 @@ def hash_names(names: Iterable[str]) -> _Hashes:
 
 
 def _words_of(lengths: _Hashes) -> int:
-    """The words that are looked at together, of texts of so many bytes."""
+    """The number of 8-byte words to hash in one go, from the lengths of the texts in bytes."""
     return min(-(-int(lengths.max(initial=0)) // _WORD), LONGEST // _WORD)
 
 
 def _hashed(lengths: _Hashes, words: Iterable[_Hashes], long: npt.NDArray[np.int64], tails: list[bytes]) -> _Hashes:
-    """The hashes of texts by their ``words``, of each place a column, and the ``tails`` of the ``long`` ones."""
+    """The hashes of texts from the columns of their 8-byte ``words``, and from the ``tails`` of the ``long`` ones."""
     hashes = mixed(lengths)
     for at, word in enumerate(words):
-        there = lengths > np.uint64(at * _WORD)  # a text's hash does not depend on how long others are
+        there = lengths > np.uint64(at * _WORD)  # so that a hash does not depend on how long other texts are
         hashes = np.where(there, mixed(hashes ^ word), hashes)
     if tails:
         from hashlib import blake2b  # OpenSSL takes as long to load as a small file to check

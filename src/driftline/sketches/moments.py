@@ -13,7 +13,7 @@ from driftline.sketches.exact import ROW, ExactSum, units
 from driftline.sketches.scratch import CHUNK, scratch
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Values beyond this are counted as this: their squares stay finite. The grid caps at the same place."""
+"""Larger values are capped at this size, so that their squares stay finite. The grid has the same cap."""
 
 _COARSE, _FINE, _EXTREME = 14, 40, 100
 _ROUNDED_BELOW = 16.0  # 4 bits, and 14 more: their squares have 36, and 2**16 of them add up without rounding
@@ -32,7 +32,7 @@ class Moments(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, values: npt.NDArray[np.float64]) -> Moments:
-        """Moments of finite values, shape (n,)."""
+        """Compute the moments of finite values, shape (n,)."""
         tally = MomentsTally()
         for start in range(0, len(values), CHUNK):
             chunk = values[start : start + CHUNK]
@@ -45,12 +45,12 @@ class Moments(msgspec.Struct, frozen=True):
 
     @property
     def mean(self) -> float | None:
-        """Arithmetic mean; None when empty."""
+        """The arithmetic mean; None when empty."""
         return float(self.total.fraction / self.count) if self.count else None
 
     @property
     def variance(self) -> float | None:
-        """Unbiased variance (divisor n - 1), at least 0; None below two values."""
+        """The unbiased variance (divisor n - 1), at least 0; None below two values."""
         if self.count < 2:
             return None
         mean = self.total.fraction / self.count
@@ -59,7 +59,7 @@ class Moments(msgspec.Struct, frozen=True):
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation; None below two values."""
+        """The standard deviation; None below two values."""
         variance = self.variance
         return None if variance is None else variance**0.5
 
@@ -71,7 +71,7 @@ class MomentsTally:
         self._count = self._total = self._squares = 0
 
     def add(self, chunk: npt.NDArray[np.float64], largest: float) -> None:
-        """Add finite values, shape (n,) with n up to `CHUNK`; ``largest`` is the size of the largest."""
+        """Add finite values, shape (n,) with n up to `CHUNK`, none larger in size than ``largest``."""
         size = -(-len(chunk) // ROW) * ROW
         values, square = scratch("values", size, np.float64), scratch("square", size, np.float64)
         if largest > LARGEST:
@@ -86,18 +86,18 @@ class MomentsTally:
         self._squares += units(square, largest * largest)
 
     def moments(self) -> Moments:
-        """Return the moments of all that was added."""
+        """Return the moments of all values added."""
         return Moments(self._count, ExactSum(self._total), ExactSum(self._squares))
 
 
 class RoundedMomentsTally:
-    """Adds up the moments of values that are rounded first, each by itself: a third of the cost of exact ones.
+    """Adds up the moments of values after rounding each of them: a third of the cost of exact moments.
 
-    In units of ``scale``, a value is rounded to a multiple of 2**-40, in two parts: a coarse one, a multiple of 2**-14,
-    and a fine one of at most 2**-15. Its square is that of the coarse part and twice their product. Values of 16
-    units and more are not rounded, nor any where the scale is no power of two or is an extreme one. Such sums are
-    exact for a chunk, so they do not depend on the order either. The mean is off by 2**-41 units at most; the
-    variance is too small by at most 2**-30 square units and that, in expectation by 2**-28 / 12; never below 0.
+    In units of ``scale``, a value is rounded to a multiple of 2**-40 in two parts: a coarse one, a multiple of 2**-14,
+    and a fine one of at most 2**-15. Its square counts as the square of the coarse part plus twice the product of both.
+    Values of 16 units or more are not rounded, and none are where the scale is extreme or no power of two. The sums of
+    a chunk are exact, so they do not depend on the order either. The mean is off by at most 2**-41 units. The variance
+    is too small by little more than 2**-30 square units at most, and by 2**-28 / 12 on average, but never below 0.
     """
 
     def __init__(self, scale: float) -> None:
@@ -108,7 +108,7 @@ class RoundedMomentsTally:
         self.rounding = mantissa == 0.5 and abs(exponent) < _EXTREME
 
     def add(self, from_centre: npt.NDArray[np.float64], scaled: npt.NDArray[np.float64], largest: float) -> None:
-        """Add finite values, shape (n,) with n up to `CHUNK`; ``scaled`` are the same in units, and are destroyed."""
+        """Add finite values, shape (n,) with n up to `CHUNK`; ``scaled`` has them in units, and is overwritten."""
         if not self.rounding:
             self._exact.add(from_centre, largest)
             return
@@ -133,17 +133,18 @@ class RoundedMomentsTally:
         self.add_rounded(count, coarse, fine, int(math.ldexp(float(np.add.reduce(rounded)), 2 * _COARSE)), crosses)
 
     def add_rounded(self, count: int, coarse: int, fine: int, squares: int, crosses: int) -> None:
-        """Add ``count`` values that were rounded already, by sums over them.
+        """Add ``count`` values that are already rounded, by the sums over their parts.
 
-        Of their coarse and fine parts, in units of 2**-14 and 2**-40 scales; of the squares of the coarse ones, and of
-        coarse times fine ones, in units of 2**-28 and 2**-54 square scales.
+        ``coarse`` and ``fine`` are the sums of the parts, in units of 2**-14 and 2**-40 scales; ``squares`` is the sum
+        of the squared coarse parts, in units of 2**-28 square scales, and ``crosses`` that of the products of coarse
+        and fine parts, in units of 2**-54 square scales.
         """
         self._count += count
         self._total += (coarse << (_FINE - _COARSE)) + fine
         self._squares += (squares << (_FINE - _COARSE)) + 2 * crosses
 
     def add_far(self, from_centre: npt.NDArray[np.float64]) -> None:
-        """Add values, shape (n,), that are 16 scales and more from the centre."""
+        """Add values, shape (n,), that are 16 scales or more from the centre."""
         for start in range(0, len(from_centre), CHUNK):
             chunk = from_centre[start : start + CHUNK]
             self._exact.add(chunk, max(float(chunk.max()), -float(chunk.min())))

@@ -1,7 +1,7 @@
-"""A sample of distinct keys, chosen by their hash: what is kept depends on the set of keys alone, not on their order.
+"""Sample distinct keys by their hashes: which are kept depends only on the set of keys, not on their order.
 
-The k smallest hashes of a set ("bottom-k", k minimum values: Bar-Yossef et al. 2002; Beyer et al. 2007). A key that is
-kept at the end was never thrown out before, so the count of its rows is exact.
+The sample has the k smallest hashes of the set ("bottom-k", k minimum values: Bar-Yossef et al. 2002; Beyer et al.
+2007). A key that is kept at the end was never thrown out before, so the count of its rows is exact.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _Counts = npt.NDArray[np.int64]
 
 
 def distinct_bounds(kept: int, threshold: int | None, *, sds: float = 3.0) -> tuple[float, float, float]:
-    """(estimate, low, high) of how many distinct keys there are, when ``kept`` of them hash to at most ``threshold``.
+    """Return (estimate, low, high) of the number of distinct keys, when ``kept`` of them hash to at most ``threshold``.
 
-    Without a threshold all are kept, and the number is exact. Else the k-th smallest of D uniform hashes lies at about
-    k / D, with a relative standard error of 1 / sqrt(k - 2): the bounds are ``sds`` of it away.
+    Without a threshold all are kept, and the number is exact. Otherwise, the k-th smallest of D uniform hashes lies at
+    about k / D, with a relative standard error of 1 / sqrt(k - 2); the bounds are ``sds`` standard errors away.
     """
     if threshold is None:
         return float(kept), float(kept), float(kept)
@@ -43,7 +43,7 @@ def _no_counts() -> _Counts:
 
 
 class KeySample(msgspec.Struct, frozen=True, eq=False):
-    """The `KEPT` smallest hashes among ``rows`` hashed keys, ascending, shape (k,), and how often each came, (k,)."""
+    """The `KEPT` smallest hashes of the keys of ``rows`` rows, ascending, and how often each came, each shape (k,)."""
 
     rows: int = 0
     hashes: _Hashes = msgspec.field(default_factory=_no_keys)
@@ -57,7 +57,7 @@ class KeySample(msgspec.Struct, frozen=True, eq=False):
 
     @classmethod
     def of(cls, hashes: _Hashes, before: KeySample | None = None) -> KeySample:
-        """Sample hashed keys, shape (n,), uniform on 64 bits; only as far as they may matter after ``before``."""
+        """Sample hashed keys, shape (n,), uniform on 64 bits; skips those that cannot be kept beside ``before``."""
         rows = len(hashes)
         some = hashes
         if before is not None and len(before.hashes) == KEPT:
@@ -93,11 +93,11 @@ class KeySample(msgspec.Struct, frozen=True, eq=False):
         return len(self.hashes) < KEPT or int(self.counts.sum()) == self.rows
 
     def distinct(self) -> tuple[float, float, float]:
-        """(estimate, low, high) of how many distinct keys came; see `distinct_bounds`."""
+        """Return (estimate, low, high) of the number of distinct keys; see `distinct_bounds`."""
         return distinct_bounds(len(self.hashes), None if self.exact else int(self.hashes[-1]))
 
     @property
     def repeated(self) -> float:
-        """Share of the rows that repeat an earlier one, 0 to 1, as seen on the kept keys; 0 when empty."""
+        """The share of rows that repeat the key of an earlier one, 0 to 1, judged by the kept keys; 0 when empty."""
         kept = int(self.counts.sum())
         return 1 - len(self.hashes) / kept if kept else 0.0

@@ -1,4 +1,4 @@
-"""Buffers that a thread uses again and again: fresh memory costs more than the arithmetic that is done in it."""
+"""Buffers that a thread reuses: fresh memory would cost more than the arithmetic done in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 CHUNK = 1 << 16
-"""How many values are looked at together, so that they stay in the processor's cache."""
+"""The number of values that are processed together, so that they stay in the processor's cache."""
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -23,7 +23,7 @@ _BUFFERS = _Buffers()
 
 
 def scratch(name: str, size: int, dtype: type[_Scalar]) -> npt.NDArray[_Scalar]:
-    """This thread's buffer of that name, shape (size,), with whatever was left in it; ``size`` up to `CHUNK`."""
+    """Return this thread's buffer of that name, shape (size,), with old content; ``size`` is at most `CHUNK`."""
     buffer = _BUFFERS.by_name.get(name)
     if buffer is None:
         buffer = _BUFFERS.by_name[name] = np.empty(CHUNK, dtype)

@@ -1,6 +1,6 @@
-"""From rows to profiles: batches of the canonical frame become `WindowProfile` values that merge.
+"""Turn rows into profiles: batches of the canonical frame become `WindowProfile` values that merge.
 
-Public names are imported when they are first used: to name columns needs no NumPy.
+Public names are imported when they are first used, so that naming columns does not import NumPy.
 """
 
 from __future__ import annotations

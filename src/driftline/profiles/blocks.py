@@ -1,6 +1,6 @@
-"""Sums labelled rows by block, because the rows of one hour, or of one customer, may not be independent.
+"""Sum up labelled rows by block, because the rows of one hour, or of one customer, may not be independent.
 
-How far the sums of blocks vary shows that; see `driftline.statistics.between`.
+How far the sums of blocks vary shows how dependent they are; see `driftline.statistics.between`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from driftline.sketches.scratch import CHUNK, scratch
 MOST_BLOCKS = 128
 DAY = 24
 MANY_CLASSES = "many"
-"""The sum that says that there are more than `MOST_CLASSES`, and so none by class."""
+"""The name of the sum that marks more than `MOST_CLASSES` classes; there are then no sums by class."""
 MOST_CLASSES = 24
 _SPANS = (1, 3, 6, 12, DAY)
 _MIXED = -1
-_FAR = 1 << 32  # hours: further than times can be told
+_FAR = 1 << 32  # hours: further than any time
 _NOWHERE = -1 << 40
 _ALLOWED = {_MIXED, 0, *_SPANS, *(DAY << doubled for doubled in range(36))}
 _HOUR_US = 3_600_000_000
@@ -37,7 +37,7 @@ _Ints = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
 
 Rows = _Ints | _Floats | npt.NDArray[np.bool_]
-"""What is added up of rows, shape (n,): whole numbers, or flags."""
+"""Values of rows that are added up, shape (n,): whole numbers or flags."""
 
 
 class Keys(NamedTuple):
@@ -50,19 +50,18 @@ class Keys(NamedTuple):
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
-        """Which rows have a block, shape (n,)."""
+        """Whether each row has a block, shape (n,)."""
         return np.not_equal(self.numbers, _NOWHERE)
 
     def where(self, there: npt.NDArray[np.bool_]) -> Keys:
-        """Return those of some of the rows."""
+        """Return the blocks of the rows of a mask, shape (n,)."""
         return self if there.all() else Keys(self.span, self.numbers[there])
 
 
 def keys_of(clusters: pl.Series | None, times: pl.Series | None) -> Keys | None:
-    """Return the blocks of rows by their clusters, texts of shape (n,), where there are any, else by their times, in
-    UTC.
+    """Return the blocks of rows by their clusters, texts of shape (n,), if given, else by their times, in UTC.
 
-    None without either. Rows that lack theirs are of no block: nothing says that they share anything.
+    None without either. Rows without a cluster or a time are in no block, because nothing shows what they share.
     """
     if clusters is not None:
         hashed = (hash_texts(clusters.fill_null("")) % np.uint64(MOST_BLOCKS)).astype(np.int64)
@@ -78,7 +77,7 @@ def _known(numbers: _Ints, of: pl.Series) -> _Ints:
 
 
 def in_units(values: _Floats, unit: float = 1.0) -> _Floats:
-    """Numbers as whole ones, of 2**-24 units, and at most 64 units: their sums are the same in any order."""
+    """Return numbers as whole multiples of 2**-24 units, capped at 64 units: their sums are the same in any order."""
     with np.errstate(over="ignore"):
         shares: _Floats = values * (_UNIT / unit)
     np.clip(shares, -_FARTHEST * _UNIT, _FARTHEST * _UNIT, out=shares)
@@ -86,8 +85,9 @@ def in_units(values: _Floats, unit: float = 1.0) -> _Floats:
 
 
 def near_in_units(values: _Floats, name: str) -> _Floats:
-    """Return the same of numbers that are known to be nearer than 64, 0 for NaN; a batch's in a scratch array of this
-    name.
+    """Return the same as `in_units` with a unit of 1, for numbers known to be smaller than 64 in size; 0 for NaN.
+
+    For up to `CHUNK` numbers the result is the scratch array of this name.
     """
     place = scratch(name, len(values), np.float64) if len(values) <= CHUNK else np.empty(len(values))
     shares = np.multiply(values, _UNIT, out=place)
@@ -111,11 +111,11 @@ def _none() -> _Ints:
 class Blocks(msgspec.Struct, frozen=True, eq=False):
     """Sums by block, of at most `MOST_BLOCKS` blocks.
 
-    ``numbers`` ascend, shape (k,), and ``sums``, shape (k * names,), has those of each block one after another, in
-    order of ``names``. ``span`` is how many hours a block has, more where there were too many: a block's number is the
-    hours since 1970 over it, rounded down. 0 are blocks of clusters, and -1 says that rows of both kinds, or of another
-    ``unit``, were put together, of which nothing is known. Sums of other things than counts are in 2**-24 units,
-    of a regression's numbers, which count for 64 units at most.
+    ``numbers`` ascend, shape (k,), and ``sums``, shape (k * names,), has the sums of one block after another, in the
+    order of ``names``. ``span`` is the length of a block in hours; it grows where there are too many blocks. A block's
+    number is the hours since 1970 divided by it, rounded down. A span of 0 marks blocks of clusters, and -1 that rows
+    of both kinds, or of different units, were merged, so that nothing is known. Sums that are not counts are in 2**-24
+    ``unit``, and each value is capped at 64 units.
     """
 
     span: int = 0
@@ -144,10 +144,9 @@ class Blocks(msgspec.Struct, frozen=True, eq=False):
         unit: float = 1.0,
         made_of: Callable[[Mapping[str, _Ints]], dict[str, _Ints]] = dict,
     ) -> Blocks:
-        """Add up whole numbers up to 2**37, or flags, of rows, each shape (n,); ``n`` says how many rows there are.
-        Rows of no known block are left out.
+        """Add up whole numbers up to 2**37, or flags, by block, each of shape (n,); the sum ``n`` counts the rows.
 
-        ``made_of`` makes the sums to keep out of those of some rows.
+        Rows without a block are left out. ``made_of`` turns the sums over sets of rows into those to keep.
         """
         if not len(keys.numbers):
             return cls()
@@ -188,7 +187,7 @@ class Blocks(msgspec.Struct, frozen=True, eq=False):
         return _bounded(span, self.unit, *_added(np.concatenate([one.numbers, two.numbers]), stacked))
 
     def of_span(self, span: int) -> Blocks:
-        """Return the same by longer blocks; ``span`` comes after the own one in 1, 3, 6, 12, 24, 48 and so on."""
+        """Return the same sums by longer blocks; ``span`` is a later one of 1, 3, 6, 12, 24, 48 and so on."""
         if span == self.span or self.span <= 0:
             return self
         by_name = {name: self.sum_of(name) for name in self.names}
@@ -196,17 +195,17 @@ class Blocks(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def longer(self) -> Blocks:
-        """The same by the next longer blocks."""
+        """The same sums by the next longer blocks."""
         return self.of_span(_after(self.span))
 
     def sum_of(self, name: str) -> _Ints:
-        """Return one of the sums of each block, shape (k,); 0 where nothing was added."""
+        """Return the sum of that name for each block, shape (k,); 0 where nothing was added."""
         if name not in self.names:
             return np.zeros(len(self.numbers), np.int64)
         return self.sums[self.names.index(name) :: len(self.names)]
 
     def in_units(self, name: str) -> _Floats:
-        """Return one of the sums that are no counts, shape (k,), in units."""
+        """Return the sum of that name, one that is not a count, for each block, shape (k,), in ``unit``."""
         return self.sum_of(name) / _UNIT
 
 
@@ -218,10 +217,10 @@ def _after(span: int) -> int:
 
 
 def _runs(numbers: _Ints, sums: Mapping[str, Rows], start: int) -> tuple[_Ints, dict[str, _Ints]]:
-    """The numbers of each run of rows of one block, and its sums, from row ``start`` on; up to `_EXACT_ROWS` rows.
+    """The block and the sums of each run of rows that share a block, from row ``start`` on; up to `_EXACT_ROWS` rows.
 
     Times mostly come in order, and a run is then a whole hour. So many numbers below 2**37 add up without rounding.
-    Where runs are short, as those of customers are, all rows of a block are one: so many sums need no memory.
+    Where runs are short, as those of customers are, all rows of a block are added up at once, to save memory.
     """
     begins = np.append(0, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
     if len(begins) > max(_FEW_RUNS, len(numbers) // _LONG_RUN):
@@ -242,7 +241,7 @@ def _runs(numbers: _Ints, sums: Mapping[str, Rows], start: int) -> tuple[_Ints, 
 
 
 def _added(numbers: _Ints, sums: Mapping[str, Rows]) -> tuple[_Ints, dict[str, _Ints]]:
-    """The numbers once each, ascending, and what the sums of each come to; exact, in whatever order."""
+    """The distinct numbers, ascending, and the exact sums of each."""
     first = int(numbers.min())
     if int(numbers.max()) - first < _DENSE:
         known, places = np.arange(first, int(numbers.max()) + 1), numbers - first
@@ -259,7 +258,7 @@ def _grouped(places: _Ints, values: Rows, groups: int) -> _Ints:
     if len(values) <= _DENSE or max(int(values.max()), -int(values.min())) > _EXACT_SIZE:
         np.add.at(total, places, values.astype(np.int64))
         return total
-    for start in range(0, len(values), _EXACT_ROWS):  # as `_runs`: twice as quick
+    for start in range(0, len(values), _EXACT_ROWS):  # as in `_runs`: twice as fast
         part = slice(start, start + _EXACT_ROWS)
         total += np.bincount(places[part], values[part], groups).astype(np.int64)
     return total

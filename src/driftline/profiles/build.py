@@ -1,4 +1,4 @@
-"""Canonical rows to a profile: the one way from rows to states, for files, windows and rebuilds alike."""
+"""Turn canonical rows into a profile: the only way from rows to states, for files, windows and rebuilds alike."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid, compiled
 
 LOGIT = "/logit"
-"""What the name of a score's grid ends with: it is one of logits."""
+"""The suffix of the name of a score's grid, which counts logits."""
 MOST_SEGMENTS = 100
-"""Values of a segment column that are looked at; a column with more of them is no segment."""
+"""At most so many values of a segment column are profiled; a column with more is not a useful segment."""
 
 _MOST_CORES = 8  # one thread fetches what they work on
 
@@ -41,10 +41,10 @@ def profile_rows(
 
 
 class Tasks(NamedTuple):
-    """What is to be done for a batch, in any order: the tasks of one batch may run at the same time.
+    """The tasks of one batch, which may run in any order and at the same time.
 
     ``short`` ones call NumPy many times and would wait for the interpreter's lock at each call if they ran in several
-    threads; ``long`` ones are few calls that work outside of it.
+    threads; ``long`` ones make few calls, which release the lock.
     """
 
     short: list[Callable[[], None]]
@@ -52,14 +52,15 @@ class Tasks(NamedTuple):
 
     @property
     def all(self) -> list[Callable[[], None]]:
-        """Both."""
+        """The tasks of both kinds."""
         return [*self.short, *self.long]
 
 
 class Workers:
     """Runs the tasks of one batch after another on all cores, while the caller fetches the next batch.
 
-    At most ``cores`` threads work, the caller's among them. Leaving the context waits for what was begun.
+    At most ``cores`` threads work, including the caller's. Leaving the context waits for tasks that have begun and
+    drops the others.
     """
 
     def __init__(self, cores: int | None = None) -> None:
@@ -70,7 +71,7 @@ class Workers:
         self._running: list[Future[None]] = []
 
     def __enter__(self) -> Workers:
-        """Start no thread before there is work."""
+        """Return the workers; threads are started when there is work."""
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -78,7 +79,7 @@ class Workers:
         self._pool.shutdown()
 
     def start(self, tasks: Tasks) -> None:
-        """Finish the batch before, then begin with this one."""
+        """Finish the previous batch, then start the tasks of this one."""
         self.finish()
         self._waiting.extend(tasks.long)
         self._running = [self._pool.submit(self._work) for _ in range(min(self._beside, len(tasks.long)))]
@@ -86,7 +87,7 @@ class Workers:
             task()
 
     def finish(self) -> None:
-        """Work until nothing is left; raise what a task raised."""
+        """Work until no task is left; raises what a task raised."""
         self._work()
         for other in self._running:
             other.result()
@@ -102,7 +103,7 @@ class Workers:
 
 
 class Profiler:
-    """Profiles canonical rows batch by batch, in memory that does not grow with them."""
+    """Profiles canonical rows batch by batch, in memory that does not grow with their number."""
 
     def __init__(self, schema: Schema, grids: Mapping[str, Grid], anchors: Mapping[str, Anchor]) -> None:
         self._schema, self._grids, self._anchors = schema, grids, anchors
@@ -115,7 +116,7 @@ class Profiler:
         self._segments: dict[str, dict[str, Performance]] = {}
 
     def tasks(self, rows: pl.DataFrame) -> Tasks:
-        """Return what is to be done for a batch; the tasks of two batches must not run at the same time."""
+        """Return the tasks for a batch; tasks of two batches must not run at the same time."""
         tasks = Tasks([], [])
         if not len(rows):
             return tasks
@@ -171,7 +172,7 @@ class Profiler:
         self._performance = merge_performance(self._performance, performance)
 
     def segments(self) -> dict[str, dict[str, Performance]]:
-        """Return the performance by segment column and value, of at most `MOST_SEGMENTS` values a column."""
+        """Return the performance by segment column and value, of at most `MOST_SEGMENTS` values of each column."""
         return self._segments
 
     def _judge_segments(self, labelled: pl.DataFrame, scores: list[str], column: str) -> None:
@@ -200,9 +201,7 @@ def _profile(rows: int, tallies: Mapping[str, _Tally]) -> Profile:
 def performance_of(
     labelled: pl.DataFrame, schema: Schema, scores: Iterable[str], grids: Mapping[str, Grid]
 ) -> Performance | None:
-    """Return the performance on canonical rows that have a label, shape (n, columns); None without rows or
-    predictions.
-    """
+    """Return the performance on labelled canonical rows, shape (n, columns); None without rows or predictions."""
     if not len(labelled) or "prediction" not in labelled.columns:
         return None
     keys = keys_of(clusters_of(labelled, schema), labelled["time"] if "time" in labelled.columns else None)
@@ -220,13 +219,13 @@ def performance_of(
 
 
 def with_clusters(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return the rows with a column ``cluster``, where there is a cluster column or input."""
+    """Return the rows with a column ``cluster`` (see `clusters_of`), or as they are if there are no clusters."""
     clusters = clusters_of(rows, schema)
     return rows if clusters is None else rows.with_columns(clusters.alias("cluster"))
 
 
 def clusters_of(rows: pl.DataFrame, schema: Schema) -> pl.Series | None:
-    """Return the cluster of each row, as texts, from a column of its own or an input; None without either."""
+    """Return the cluster of each row, as texts, from a column of its own or a feature; None without either."""
     if "cluster" in rows.columns:
         return rows["cluster"]
     column = FEATURE + (schema.cluster or "")

@@ -1,4 +1,4 @@
-"""Whole numbers that are codes: names of categories that happen to be written with digits, as of trades and places."""
+"""Recognise whole numbers that are codes: names of categories written in digits, such as industry codes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _LEAST_DISTINCT, _MOST_DISTINCT = 3, 1000
 _ROWS_A_CODE = 10
 _SPARSE = 10
 _ROUND = 50
-"""Amounts are round: all multiples of 50, say."""
+"""Numbers that are all multiples of 50 are taken as round amounts."""
 
 
 def are_codes(values: pl.Series) -> bool:
-    """Return whether numbers look like codes: large whole ones of one length, few of them, far apart, and not round.
+    """Return whether numbers look like codes: few large whole numbers of one length, far apart and not round.
 
-    A quantity of so many digits takes many values, or neighbouring ones, or round ones.
+    A quantity of so many digits would take many values, neighbouring ones, or round ones.
 
     >>> are_codes(pl.Series([531110, 532230, 722110, 812990] * 30))
     True

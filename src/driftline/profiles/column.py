@@ -1,4 +1,4 @@
-"""The profile of one column: numeric, categorical, or composed of such parts."""
+"""Profiles of single columns: numeric, categorical, or composed of such parts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from driftline.sketches.moments import LARGEST, RoundedMomentsTally
 from driftline.sketches.scratch import CHUNK, scratch
 
 _WORTH_COMPILED = 2048
-"""Fewer numbers than these are counted without a table of all cells."""
+"""Fewer numbers than this are counted without a table of all cells."""
 _COMPOSITE_ROWS = 8_192
-"""So many rows of a composite column are taken apart at once: the words of a text need ten times its memory."""
+"""The parts of so many rows of a composite column are made at once: the words of a text need ten times its memory."""
 
 
 class NumericColumn(msgspec.Struct, frozen=True):
-    """Numbers: how many rows, what was missing or not finite, and the distribution of the finite values.
+    """The profile of a numeric column: counts of missing and non-finite values, and the finite values' distribution.
 
     ``rows == missing + nan + positive_infinite + negative_infinite + sketch.count``. ``moments`` are those of
     ``x - sketch.grid.centre``. ``smallest`` and ``largest`` are None without finite values.
@@ -48,7 +48,7 @@ class NumericColumn(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, values: pl.Series, grid: Grid | None = None) -> NumericColumn:
-        """Profile a numeric series, shape (n,), on a grid (the reference's, or 0 and 1)."""
+        """Profile a numeric series, shape (n,), on a grid (the reference's, or the plain one)."""
         tally = NumericTally(grid or Grid())
         tally.add(values)
         return tally.column()
@@ -69,23 +69,23 @@ class NumericColumn(msgspec.Struct, frozen=True):
 
     @property
     def absent(self) -> int:
-        """Rows without a usable number: null, NaN or infinite."""
+        """The number of rows without a finite number: null, NaN or infinite."""
         return self.rows - self.sketch.count
 
     @property
     def mean(self) -> float | None:
-        """Mean of the finite values; None without any."""
+        """The mean of the finite values; None without any."""
         mean = self.moments.mean
         return None if mean is None else mean + self.sketch.grid.centre
 
     @property
     def sd(self) -> float | None:
-        """Standard deviation of the finite values; None below two."""
+        """The standard deviation of the finite values; None below two."""
         return self.moments.sd
 
 
 class CategoricalColumn(msgspec.Struct, frozen=True):
-    """Categories: how many rows, how many missing, and the counts of the others. ``rows == missing + counts.count``."""
+    """The profile of a column of categories. ``rows == missing + categories.count``."""
 
     rows: int = 0
     missing: int = 0
@@ -106,14 +106,14 @@ class CategoricalColumn(msgspec.Struct, frozen=True):
 
     @property
     def absent(self) -> int:
-        """Rows without a category."""
+        """The number of rows without a category."""
         return self.missing
 
 
 class CompositeColumn(msgspec.Struct, frozen=True):
-    """A column that is neither a number nor a category, by its parts: a text's length, a date's weekday and so on.
+    """The profile of a datetime, text or embedding column by its parts: a text's length, a date's weekday and so on.
 
-    See `driftline.profiles.parts`. ``kind`` is that of the column; ``rows`` and ``missing`` are of the column itself.
+    See `driftline.profiles.parts`. ``kind``, ``rows`` and ``missing`` are those of the column itself.
     """
 
     kind: str = ""
@@ -122,7 +122,7 @@ class CompositeColumn(msgspec.Struct, frozen=True):
     parts: Mapping[str, NumericColumn | CategoricalColumn] = {}
 
     def merge(self, other: CompositeColumn) -> CompositeColumn:
-        """Return the profile of both sets of rows."""
+        """Return the profile of both sets of rows; raises `MergeError` for different kinds."""
         if self.kind and other.kind and self.kind != other.kind:
             raise MergeError(f"a {self.kind} and a {other.kind} column are not profiles of one column")
         parts: dict[str, NumericColumn | CategoricalColumn] = {}
@@ -135,7 +135,7 @@ class CompositeColumn(msgspec.Struct, frozen=True):
 
     @property
     def absent(self) -> int:
-        """Rows without a value."""
+        """The number of rows without a value."""
         return self.missing
 
 
@@ -143,7 +143,7 @@ Column = NumericColumn | CategoricalColumn | CompositeColumn
 
 
 def merge_columns(a: Column, b: Column) -> Column:
-    """Merge two profiles of the same column."""
+    """Merge two profiles of one column; raises `MergeError` for different kinds."""
     if isinstance(a, NumericColumn) and isinstance(b, NumericColumn):
         return a.merge(b)
     if isinstance(a, CategoricalColumn) and isinstance(b, CategoricalColumn):
@@ -220,7 +220,7 @@ class NumericTally:
 
 
 class CategoricalTally:
-    """Profiles a column of categories batch by batch; of a column with very many, only what is kept of them.
+    """Profiles a column of categories batch by batch; of very many categories only a sample is kept by name.
 
     ``missing`` are the texts that stand for a missing value.
     """
@@ -272,7 +272,7 @@ class CategoricalTally:
             self._few = None
 
     def _sample(self, names: pl.Series) -> None:
-        """Count what there are too many of to be named: all by bucket, by name only those that can be kept."""
+        """Count too many categories to keep: all of them by bucket, and by name only those that can be kept."""
         hashes = hash_texts(names)
         kept = names.filter(pl.Series(hashes <= np.uint64(self._categories.threshold))).value_counts(name="count")
         buckets = np.bincount(buckets_of(hashes).astype(np.int64), minlength=BUCKETS).astype(np.int64)
@@ -318,7 +318,7 @@ class CompositeTally:
 
 
 def parts_of(values: pl.Series, kind: Kind, anchor: Anchor | None) -> dict[str, pl.Series]:
-    """Return the parts of a datetime, a text or an embedding; none of an embedding without an anchor."""
+    """Return the parts of a datetime, text or embedding column, by name; none for an embedding without an anchor."""
     if kind is Kind.DATETIME:
         return datetime_parts(values)
     if kind is Kind.TEXT:

@@ -1,4 +1,4 @@
-"""Names the part that each column of a file plays."""
+"""The role that each column of a file plays."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from driftline.events import MISSING_TEXTS
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """Which column of a file plays which part. ``features`` None means: every column that plays no other part.
+    """The roles of a file's columns. ``features`` None means: every column that has no other role.
 
     ``score`` is one column (binary: the positive class's probability) or a mapping of class name to column. ``missing``
-    are the texts that stand for a missing value; ``time_format`` is how the times are written, None: inferred.
-    ``categorical`` are features whose numbers are codes, not quantities; None: inferred. Rows with one value of
-    ``cluster`` are not independent.
+    are the texts that stand for a missing value. ``time_format`` says how times are written; None: inferred.
+    ``categorical`` are features whose numbers are codes, not quantities; None: inferred. Rows that share a value of
+    ``cluster`` are not treated as independent.
     """
 
     id: str | None = None
@@ -34,7 +34,7 @@ class Columns(msgspec.Struct, frozen=True):
 
     @property
     def roles(self) -> dict[str, str]:
-        """The columns that play a part other than feature: column name to part."""
+        """The columns that have another role than feature: column name to role."""
         roles = {
             column: part
             for part in ("id", "time", "version", "prediction", "label")
@@ -45,5 +45,5 @@ class Columns(msgspec.Struct, frozen=True):
 
     @property
     def unread(self) -> frozenset[str]:
-        """The columns that are ignored and play no part either: their values are not read."""
+        """The columns that are ignored and have no role either: their values are not read."""
         return frozenset(self.ignore).difference(self.roles, self.segments, self.features or (), (self.cluster,))

@@ -1,7 +1,7 @@
 """The canonical frame: one layout of rows for files, the event log and windows.
 
-Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label``, and where there are any ``id``, ``time``
-(UTC), ``version``, ``latency_seconds``. Class names are texts; numeric features and regression targets are float64.
+Columns: ``feature.<name>``, ``prediction``, ``score.<class>``, ``label`` and, if there are any, ``id``, ``time`` (UTC),
+``version``, ``latency_seconds``. Class names are texts; numeric features and regression targets are float64.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ SCORE = "score."
 SEGMENT = "segment."
 TARGETS = ("prediction", "label")
 COMPOSITE = (Kind.DATETIME, Kind.TEXT, Kind.EMBEDDING)
-"""What is profiled by its parts; see `driftline.profiles.parts`."""
+"""The kinds that are profiled by their parts; see `driftline.profiles.parts`."""
 _FEW_NUMBERS = 1024
 _WHOLE_REAL = r"^(-?\d+)\.0+$"
 
 
 def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataFrame:
-    """Return a file's rows in the canonical layout; columns that play no part are left out.
+    """Return a file's rows in the canonical layout; columns without a role are left out.
 
-    A column of another type than the schema's is cast; what does not cast becomes null: a mistyped value is missing.
-    Columns that the file lacks are left out too: the profile then lacks them, which is a finding.
+    A column of another type than the schema's is cast; a value that cannot be cast becomes null and counts as missing.
+    Columns that the file lacks are left out too: the profile then lacks them, which a comparison reports.
     """
     there = set(frame.columns)
     parts = [
@@ -58,7 +58,7 @@ def canonical(frame: pl.DataFrame, columns: Columns, schema: Schema) -> pl.DataF
 
 
 def _feature(values: pl.Series, kind: Kind, schema: Schema) -> pl.Series:
-    """A feature as its kind's type. The missing ones of categories are left in, for they are counted with these."""
+    """Cast a feature to its kind's type. Texts for missing values stay in categories, where they are counted later."""
     if kind is Kind.TEXT or (kind is Kind.NUMERIC and missing_numbers(schema.missing)):
         values = without_missing(values, schema.missing)
     if kind is Kind.NUMERIC and values.name in schema.single and values.dtype != pl.Float32:
@@ -67,13 +67,13 @@ def _feature(values: pl.Series, kind: Kind, schema: Schema) -> pl.Series:
 
 
 def typed_values(values: pl.Series, kind: Kind) -> pl.Series:
-    """Return a column as its kind's type; what does not cast is null."""
+    """Return a column cast to its kind's type; values that cannot be cast are null."""
     as_it_is = _as_it_is(values, kind)
     return typed_column(values, kind) if as_it_is is None else as_it_is
 
 
 def identifiers(values: pl.Series) -> pl.Series:
-    """Ids as texts, so that 17, 17.0 and " 17" are one, and times are with and without a fraction of 0 seconds.
+    """Return ids as texts, written alike: 17, 17.0 and " 17" are one id, and so are times with and without ``.000``.
 
     >>> identifiers(pl.Series([17.0, 18.5])).to_list(), identifiers(pl.Series(["17.0", "017 "])).to_list()
     (['17', '18.5'], ['17', '017'])
@@ -87,7 +87,10 @@ def identifiers(values: pl.Series) -> pl.Series:
 
 
 def times_of(values: pl.Series, time_format: str | None = None) -> pl.Series:
-    """Return the times of a column in UTC, as they show themselves to be written; see `driftline.profiles.times`."""
+    """Return the times of a column in UTC; without a format, how they are written is inferred from the values.
+
+    See `driftline.profiles.times`. Values that cannot be read are null.
+    """
     if values.dtype == pl.Datetime("us", "UTC"):
         return values
     if values.dtype in (pl.Categorical, pl.Enum, pl.Null):
@@ -102,9 +105,9 @@ def times_of(values: pl.Series, time_format: str | None = None) -> pl.Series:
 
 
 def with_predictions(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Canonical rows of a classifier that have scores and no prediction, with the class of the highest score.
+    """Return a classifier's canonical rows with a prediction; if they only have scores, the highest-scored class.
 
-    One score alone, of a binary model, speaks for its class from 0.5 on. Rows without scores have no prediction.
+    With a single score of a binary model, it is that class from 0.5 on. Rows without scores have no prediction.
     """
     scores = [name for name in rows.columns if name.startswith(SCORE)]
     if schema.task is Task.REGRESSION or "prediction" in rows.columns or not scores:
@@ -123,15 +126,13 @@ def with_predictions(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def other_class(scored: str, schema: Schema) -> str | None:
-    """Return the class of a row for whose class a lone score does not speak; None where the schema knows none, or
-    several.
-    """
+    """Return the class beside the only scored one of a binary model; None if the schema has none, or several."""
     others = [name for name in schema.classes if name != scored]
     return others[0] if len(others) == 1 else None
 
 
 def _as_it_is(values: pl.Series, kind: Kind) -> pl.Series | None:
-    """A column that is of its kind's type already, or of numbers; None for others."""
+    """The column, if it has its kind's type or casts directly; None for others."""
     if kind is Kind.NUMERIC and values.dtype.is_numeric():
         return values.cast(pl.Float64, strict=False)
     if kind is Kind.CATEGORICAL and values.dtype.is_integer():
@@ -140,7 +141,7 @@ def _as_it_is(values: pl.Series, kind: Kind) -> pl.Series | None:
 
 
 def _names_of(numbers: pl.Series) -> pl.Series | None:
-    """Whole numbers as texts, each of which is written once; None where that is not worth it."""
+    """Whole numbers as texts, by a table of the possible ones; None where that is not worth it."""
     low, high = numbers.min(), numbers.max()
     if not (isinstance(low, int) and isinstance(high, int) and -_FEW_NUMBERS < low <= high < _FEW_NUMBERS):
         return None
@@ -149,7 +150,7 @@ def _names_of(numbers: pl.Series) -> pl.Series | None:
 
 
 def _are_probabilities(values: pl.Series) -> bool:
-    """Whether none of them has to be taken out: floats in [0, 1], or null."""
+    """Whether all values are floats in [0, 1], or null."""
     if values.dtype != pl.Float64 or values.is_nan().any():
         return False
     low, high = values.min(), values.max()
@@ -157,14 +158,14 @@ def _are_probabilities(values: pl.Series) -> bool:
 
 
 def score_columns(columns: Columns, schema: Schema) -> dict[str, str]:
-    """Return the column of each class's score."""
+    """Return the column of each class's score, by class name; empty without scores, or if the class is unknown."""
     if isinstance(columns.score, str):
         return {schema.positive: columns.score} if schema.positive is not None else {}
     return {class_name(name): column for name, column in (columns.score or {}).items()}
 
 
 def _probabilities(values: pl.Series) -> pl.Series:
-    """Scores: numbers from 0 to 1; null for others."""
+    """Scores as numbers in [0, 1]; null for other values."""
     if _are_probabilities(values):
         return values
     scores = typed_values(values, Kind.NUMERIC)
@@ -172,7 +173,7 @@ def _probabilities(values: pl.Series) -> pl.Series:
 
 
 def names_of(values: pl.Series) -> pl.Series:
-    """Return a column's values as class names, spelled as `class_name` does."""
+    """Return a column's values as class names, spelled as by `class_name`."""
     return typed_values(values, Kind.CATEGORICAL)
 
 
@@ -181,7 +182,7 @@ def typed_column(values: pl.Series, kind: Kind) -> pl.Series:
     dtype, name = values.dtype, values.name
     nothing = pl.Series(name, [None], dtype=pl.String)
     if kind is Kind.NUMERIC:
-        if dtype in (pl.Categorical, pl.Enum):  # their texts may be numbers, their codes are none
+        if dtype in (pl.Categorical, pl.Enum):  # their texts may be numbers; a cast would give their codes
             values = values.cast(pl.String)
         elif dtype.is_nested() or dtype in (pl.Binary, pl.Object):
             values = nothing.new_from_index(0, len(values))
@@ -201,10 +202,10 @@ def typed_column(values: pl.Series, kind: Kind) -> pl.Series:
 
 
 def _class_names(values: pl.Series) -> pl.Series:
-    """Values as class names, spelled as `class_name` does."""
+    """Values as class names, spelled as by `class_name`."""
     if values.dtype == pl.Boolean:
         values = values.cast(pl.Int8)
-    if values.dtype.is_decimal():  # of more digits than a float has, perhaps
+    if values.dtype.is_decimal():  # it may have more digits than a float
         return values.cast(pl.String).str.replace(r"\.0+$|(\.\d*[1-9])0+$", "${1}")
     if not values.dtype.is_float():
         return values.cast(pl.String, strict=False)

@@ -1,6 +1,6 @@
-"""What a column is, and what a model predicts, from the rows of its reference: decided here, for files and services.
+"""Infer the kinds of columns and the task of a model from the rows of its reference, for files and services alike.
 
-What was inferred is recorded with the reference, as its `Schema`.
+The result is recorded with the reference, as its `Schema`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from driftline.profiles.rounding import is_single
 
 INFERRED_CLASSES_LIMIT = 1000
 CLASSES_OF_NUMBERS = 20
-"""More whole numbers than these are the values of a regression, not classes."""
+"""More different whole numbers than this are values of a regression, not classes."""
 _CLASSES_TOLD = 5
 
 
 def kind_of(dtype: pl.DataType) -> Kind:
-    """Return how a column of a Polars type is profiled.
+    """Return the kind of a column by its Polars type.
 
     >>> [kind_of(dtype).value for dtype in (pl.Int8(), pl.Boolean(), pl.Date(), pl.List(pl.Int8))]
     ['numeric', 'categorical', 'datetime', 'unsupported']
@@ -38,9 +38,9 @@ def kind_of(dtype: pl.DataType) -> Kind:
 
 
 def kind_of_values(sample: pl.Series) -> Kind:
-    """Return how a column is profiled, from its first values: texts may be categories, dates or free text.
+    """Return the kind of a column by its first values: texts may be categories, dates or free text.
 
-    One without any value has no kind; it is taken for categories, of which there are none.
+    A column without any value counts as categorical.
 
     >>> kind_of_values(pl.Series(["2024-01-31", "2024-02-01"])), kind_of_values(pl.Series([[1.0, 2.0], [0.5, 1.5]]))
     (<Kind.DATETIME: 'datetime'>, <Kind.EMBEDDING: 'embedding'>)
@@ -56,8 +56,9 @@ def kind_of_values(sample: pl.Series) -> Kind:
 
 
 def kind_of_feature(sample: pl.Series, columns: Columns) -> Kind:
-    """Return how a feature is profiled: as `kind_of_values`, but numbers that are said to be codes are categories, and
-    so are those that look like codes where none were named.
+    """Return the kind of a feature: that of `kind_of_values`, except that numbers which are codes are categorical.
+
+    Codes are the columns in ``categorical``; without it, those that look like codes (`are_codes`).
     """
     if columns.categorical is None:
         return Kind.CATEGORICAL if are_codes(sample) else kind_of_values(sample)
@@ -65,7 +66,10 @@ def kind_of_feature(sample: pl.Series, columns: Columns) -> Kind:
 
 
 def feature_columns(frame_schema: Mapping[str, pl.DataType], columns: Columns) -> tuple[str, ...]:
-    """Return the columns of a file that are features, in the file's order; every named column must be there."""
+    """Return the columns of a file that are features, in the file's order unless the user named them.
+
+    Raises `UnknownNameError` if a column that has a role is not there.
+    """
     for column in (*columns.roles, *(columns.features or ())):
         if column not in frame_schema:
             raise UnknownNameError("column", column, frame_schema)
@@ -83,10 +87,12 @@ def infer_schema(
     positive: str | None = None,
     looked_at: int | None = None,
 ) -> Schema:
-    """Infer a model's schema from its reference rows: kinds of features from the first ``looked_at`` rows (None: all),
-    classes from labels, predictions and scores of all.
+    """Infer a model's schema from its reference rows.
 
-    Without ``task``: a float label or prediction means regression, two classes binary, else multiclass.
+    Kinds of features come from the first ``looked_at`` rows (None: all), classes from the labels, predictions and
+    scores of all rows. Without ``task``, fractions or many different numbers as label or prediction mean regression, a
+    single score or up to two classes binary, anything else multiclass. Raises `UnknownNameError` for names that are not
+    there, and `DataError` for too many classes.
     """
     types = frame.schema
     missing, present = columns.missing, feature_columns(types, columns)
@@ -126,7 +132,7 @@ def _require_codes(columns: Columns, features: Collection[str]) -> None:
 
 
 class Named(TypedDict):
-    """What the columns of a model tell about its positive class, as `guess_positive` takes it."""
+    """The hints of a model's column names at its positive class, as arguments of `guess_positive`."""
 
     scores: tuple[str, ...]
     label: str
@@ -134,7 +140,7 @@ class Named(TypedDict):
 
 
 def named_in(columns: Columns) -> Named:
-    """Return what the names of score and label tell: a lone score is that of the positive class."""
+    """Return the hints of the names of score and label: a single score is that of the positive class."""
     if isinstance(columns.score, str):
         return Named(scores=(columns.score,), label=columns.label or "", scored="")
     scored = [class_name(name) for name in columns.score or {}]
@@ -142,9 +148,7 @@ def named_in(columns: Columns) -> Named:
 
 
 def too_many_classes(classes: Collection[str], columns: Columns) -> DataError:
-    """Return the error of a label and a prediction with more classes than a binary model has, or than are
-    taken at all.
-    """
+    """Return the error to raise for more classes than a binary model, or any model, may have."""
     targets = ", ".join(column for column in (columns.label, columns.prediction) if column is not None)
     few = f"{', '.join(sorted(classes)[:_CLASSES_TOLD])}{' …' if len(classes) > _CLASSES_TOLD else ''}"
     if len(classes) > INFERRED_CLASSES_LIMIT:

@@ -1,4 +1,4 @@
-"""Makes missing values null, whatever they were: NaN, texts that stand for them, numbers that do. See `is_missing`."""
+"""Turn missing values into null: NaN, and the texts and numbers that stand for a missing value; see `is_missing`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from driftline.sketches import compiled
 
 
 def without_missing(values: pl.Series, texts: tuple[str, ...]) -> pl.Series:
-    """Return the same values, shape (n,), with null for every missing one; ``texts`` are those that stand for one.
+    """Return the values, shape (n,), with null for every missing one; ``texts`` are those that stand for one.
 
     >>> without_missing(pl.Series(["yes", " NA", "", None]), ("", "NA")).to_list()
     ['yes', None, None, None]
@@ -33,7 +33,7 @@ def without_missing(values: pl.Series, texts: tuple[str, ...]) -> pl.Series:
 
 
 def _missing_texts(values: pl.Series, texts: tuple[str, ...]) -> pl.Series | None:
-    """Which texts stand for a missing value; None where none does. Names that come again are looked at once."""
+    """Whether each text stands for a missing value; None if none does. Repeated texts are checked once."""
     loops = compiled.kernel()
     names = loops.count_texts(values) if loops is not None and len(values) else None
     if names is None:
@@ -45,6 +45,6 @@ def _missing_texts(values: pl.Series, texts: tuple[str, ...]) -> pl.Series | Non
 
 
 def without_missing_in(frame: pl.DataFrame, texts: tuple[str, ...]) -> pl.DataFrame:
-    """Return a frame with `without_missing` columns."""
+    """Return a frame with null for every missing value; see `without_missing`."""
     changed = [new for name in frame.columns if (new := without_missing(frame[name], texts)) is not frame[name]]
     return frame.with_columns(changed) if changed else frame

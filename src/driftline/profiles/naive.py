@@ -1,4 +1,4 @@
-"""What a naive forecast errs by: to say of each label that it is the one before it."""
+"""The error of a naive forecast, which predicts that each label equals the one before it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LATER = "name the time column, and a cluster column where there are several ser
 
 
 class Naive(msgspec.Struct, frozen=True):
-    """The sum of the sizes of the steps from each label to the next, and of how many; or a ``problem`` in words.
+    """The sum of the absolute steps from each label to the next, and their number; or a ``problem`` in words.
 
-    It is of rows in an order, and so no state that merges: the reference has one.
+    It depends on the order of rows, so it is not a state that merges; only the reference has one.
     """
 
     total: ExactSum = msgspec.field(default_factory=ExactSum)
@@ -36,7 +36,7 @@ NO_REFERENCE: Final = Naive(problem="there is no reference to take a naive forec
 
 
 class NaiveTally:
-    """Sums up the steps of labels, batch by batch in order of time; within each series, where rows have clusters."""
+    """Sums up the steps of labels, batch by batch in order of time; within each series, if rows have clusters."""
 
     def __init__(self) -> None:
         self._last: pl.DataFrame | None = None
@@ -44,8 +44,9 @@ class NaiveTally:
         self._problem = ""
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Take canonical rows, shape (n, columns), in any order within the batch; rows without a time or a finite label
-        are left out.
+        """Add canonical rows, shape (n, columns), in any order within the batch.
+
+        Rows without a time or a finite label are left out.
         """
         if self._problem or not {"time", "label"} <= set(rows.columns):
             return
@@ -74,7 +75,7 @@ class NaiveTally:
             self._problem = f"the reference has more than {_MOST_SERIES:,} series, too many for a naive forecast"
 
     def naive(self) -> Naive:
-        """Return what came of all batches."""
+        """Return the naive forecast's error over all batches, or the problem."""
         problem = self._problem
         if not problem and not self._steps:
             problem = f"the reference has no two labels with times, one after the other: {_LATER}"

@@ -1,4 +1,4 @@
-"""Reads numbers that are written as texts: 1234.5, 1,234.5, 1.234,5, 12.5 %, 1e-3, $1,234.50, (9.50), 80.5 kg."""
+"""Read numbers that are written as texts: 1234.5, 1,234.5, 1.234,5, 12.5 %, 1e-3, $1,234.50, (9.50), 80.5 kg."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from driftline.profiles.units import MONEY, is_money, unit_of, without_unit
 from driftline.text.digits import has_other_digits, with_plain_digits
 
 _LOOKED_AT = 2_000
-_MOST = 0.9  # of the texts that are there; a few may be broken
+_MOST = 0.9  # of the texts that are not missing; a few may be broken
 _MORE_THAN_HALF = 0.5
 _LEAST_MEASURED = 30
 _SPACES = r"[\s\u00A0\u2007\u2009\u202F'’]"
 _OPENS = r"[\s\u00A0\u2007\u2009\u202F'’+\-\u2212(]*"
 _BEGINS = rf"^{_OPENS}(?:(?:{MONEY}){_OPENS})?[\d.,]|^{_OPENS}(?i:inf|nan)"
-"""What a text that may be read as a number begins with."""
+"""How a text begins that may be read as a number."""
 _DIGITS = r"^[+-]?\d+$"
 _CODE = r"^[+-]?0\d+$"
 _GROUPED = {
@@ -32,11 +32,11 @@ _MINUS = {r"^\((.+)\)$": "-${1}", r"^([^-].*)-$": "-${1}", "\u2212": "-"}  # (12
 class NumberStyle(msgspec.Struct, frozen=True):
     """How the numbers of a column are written.
 
-    ``decimal`` is the decimal sign and ``grouping`` the sign between thousands, if there is any. ``percent``: some end
-    in a percent sign; 12.5 % is 0.125 unless they are not ``hundredths``. ``unit``: nearly all have it, before or after
-    them. ``minus``: some are negative in another way than by a minus in front. ``whole``: all that were looked at are
-    whole, and written with nothing but digits and a sign. ``code``: some have a zero in front, as postcodes have.
-    ``script``: some digits are those of another script.
+    ``decimal`` is the decimal sign and ``grouping`` the thousands separator, if there is one. ``percent``: some end in
+    a percent sign; then 12.5 % is 0.125 with ``hundredths``, and 12.5 without. ``unit``: nearly all have it, before or
+    after the number. ``minus``: some are negative in another way than by a minus in front. ``whole``: all in the sample
+    are whole, and written with nothing but digits and a sign. ``code``: some have a leading zero, as postcodes do.
+    ``script``: some digits belong to another script.
     """
 
     decimal: str = "."
@@ -51,7 +51,7 @@ class NumberStyle(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """How it is said to people; empty for what needs no word."""
+        """The style in words for people; empty if it is the usual one."""
         parts = []
         if self.decimal == ",":
             parts.append("decimal commas")
@@ -70,13 +70,12 @@ class NumberStyle(msgspec.Struct, frozen=True):
 def number_style(
     samples: Sequence[pl.Series], least: float = _MOST, beside: pl.Series | None = None
 ) -> NumberStyle | None:
-    """Return how the texts of a column are written, where at least a share ``least`` of those that are there are
-    numbers.
+    """Return how the numbers in a column of texts are written; None if less than a share ``least`` of them are numbers.
 
-    Missing ones are null. Where 1,234 may be a thousand or a fraction it is a thousand if the column also has numbers
-    below a thousand without a sign, and a fraction if every number has the sign; ``beside`` are numbers of another side
-    of the column, of whose size it is then, and which tell whether 5 % is 0.05 or 5. Decimal numbers that hardly come
-    twice may have as many other texts among them as there are numbers.
+    Missing values are null. If 1,234 may be a thousand or a fraction, it is a thousand if the column also has numbers
+    below a thousand without the sign, and a fraction if every number has it. ``beside`` are numbers of the column's
+    other side: the reading whose size is nearer to theirs is taken instead, also to decide whether 5 % is 0.05 or 5. If
+    the numbers are decimal ones that hardly repeat, up to half of the texts may be something else.
 
     >>> number_style([pl.Series(["99,73", "1.100,5"])]).words
     'decimal commas and points between thousands'
@@ -115,14 +114,14 @@ def number_style(
 
 
 def _are_measured(numbers: pl.Series, style: NumberStyle) -> bool:
-    """Whether numbers are decimal ones that hardly come twice: no codes, among which texts would be codes, too."""
+    """Whether numbers are decimal ones that hardly repeat, so that they are measured values and no codes."""
     there = numbers.drop_nulls()
     many = len(there) >= _LEAST_MEASURED and there.n_unique() > _MORE_THAN_HALF * len(there)
     return many and not (style.whole or style.code)
 
 
 def _nearest(texts: pl.Series, styles: Sequence[NumberStyle], beside: pl.Series | None) -> NumberStyle:
-    """Of several ways to read texts that of which the numbers are as large as those beside; else the first."""
+    """The style whose numbers are nearest in size to those beside; without any beside, the first."""
     aim = _size(beside)
     if len(styles) == 1 or aim is None:
         return styles[0]
@@ -132,7 +131,7 @@ def _nearest(texts: pl.Series, styles: Sequence[NumberStyle], beside: pl.Series 
 
 
 def _size(numbers: pl.Series | None) -> float | None:
-    """The median of the sizes of numbers that are not 0; None without any."""
+    """The median absolute value of the finite numbers other than 0; None without any."""
     if numbers is None:
         return None
     sizes = numbers.cast(pl.Float64, strict=False).drop_nulls().abs()
@@ -141,7 +140,7 @@ def _size(numbers: pl.Series | None) -> float | None:
 
 
 def _bare(texts: pl.Series, style: NumberStyle) -> pl.Series:
-    """Texts without white space around them, without units and percent signs, with an ASCII minus in front."""
+    """Texts without surrounding white space, units and percent signs, and with an ASCII minus in front."""
     bare = texts.str.strip_chars()
     if style.minus:
         for sign, instead in _MINUS.items():
@@ -151,7 +150,7 @@ def _bare(texts: pl.Series, style: NumberStyle) -> pl.Series:
 
 
 def _signs(texts: pl.Series) -> list[tuple[str, str]]:
-    """The decimal sign and the sign between thousands; two pairs, the likelier first, where they are open."""
+    """The decimal sign and the thousands separator; two pairs, the likelier first, where both are possible."""
     spaced = bool(texts.str.contains(rf"\d{_SPACES}\d{{3}}").any())
     tight = texts.str.replace_all(_SPACES, "")
     comma, point = tight.str.contains(",", literal=True), tight.str.contains(".", literal=True)
@@ -182,12 +181,12 @@ def _signs(texts: pl.Series) -> list[tuple[str, str]]:
 
 
 def _may_group(signed: pl.Series, sign: str) -> bool:
-    """Whether a sign may stand between thousands, wherever it is."""
+    """Whether a sign may be a thousands separator everywhere."""
     return bool(signed.str.contains(_GROUPED[sign]).all()) and not signed.str.contains(r"^[+-]?0").any()
 
 
 def read_numbers(texts: pl.Series, style: NumberStyle) -> pl.Series:
-    """Return texts as numbers, float64; null where there is none, or where it is not written so."""
+    """Return texts as float64 numbers, shape (n,); null for missing ones and those that are written otherwise."""
     texts = with_plain_digits(texts)
     if style == NumberStyle(whole=style.whole, code=style.code, script=style.script):
         plain = texts.str.strip_chars()

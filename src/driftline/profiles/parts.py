@@ -1,7 +1,7 @@
-"""Columns that are neither a number nor a category, as parts that are: no sketch and no distance is needed for them.
+"""Split datetimes, texts and embeddings into parts that are numbers or categories, which sketches and distances know.
 
-A datetime has a weekday and an hour, a text a length and words, an embedding a norm and projections. Each part of a row
-depends on that row alone, so the parts of rows taken together are those of the rows taken one by one, bit for bit.
+A datetime has a weekday and an hour, a text a length and words, an embedding a norm and projections. The parts of a row
+depend on that row alone, so they are the same, bit for bit, in any batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROJECTIONS = 8
 WORDS_LIMIT, WORD_LENGTH_LIMIT = 200, 40
 LENGTH, VOCABULARY = "length", "vocabulary"
 TIME_PART = "time"
-"""The part of a datetime that goes on by itself: what it spans matters, that it moved does not."""
+"""The part of a datetime that always moves on: its span matters, its movement is no drift."""
 
 _WEEKDAYS = pl.Series(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
 _HOURS = pl.Series([f"{hour:02}" for hour in range(24)])
@@ -29,7 +29,7 @@ _TEXT_DISTINCT, _TEXT_WORDS, _TEXT_LEAST = 0.5, 3, 10
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _SPACED_WORD = rf"[{_UNSPACED}]{{1,2}}|[^\s{_UNSPACED}]+"
 _WORD = rf"[{_UNSPACED}]|[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]{{1,{WORD_LENGTH_LIMIT}}}"
-_CHARACTERS = {  # each has a bit
+_CHARACTERS = {  # one bit each
     "letters": r"\p{L}",
     "digits": r"\p{N}",
     "white space": r"\s",
@@ -41,7 +41,7 @@ _SPACE_BIT, _UNKNOWN, _CODE_POINTS = 1 << list(_CHARACTERS).index("white space")
 _QUANTUM_BITS, _REACH_BITS, _EXACT_BITS = 28, 10, 53  # a member is a whole number of up to 38 bits
 _LARGEST = float(np.finfo(np.float64).max)
 _ANCHOR_ROWS = 10_000
-_CHUNK = 1 << 16  # characters or members at once: they stay in the cache, and in one thread
+_CHUNK = 1 << 16  # characters or members at once, so that they stay in the cache and in one thread
 
 _Floats = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ _Floats = npt.NDArray[np.float64]
 
 
 def are_dates(sample: pl.Series) -> bool:
-    """Return whether texts are ISO dates or times: every day would be a new category, and say nothing about drift.
+    """Return whether texts are ISO dates or times. As categories, every day would be new, and drift meaningless.
 
     >>> are_dates(pl.Series(["2024-01-31", None, "2024-01-31T12:30:00Z"])), are_dates(pl.Series(["31.1.2024"]))
     (True, False)
@@ -60,11 +60,11 @@ def are_dates(sample: pl.Series) -> bool:
 
 
 def datetime_parts(values: pl.Series, timezone: str = "UTC") -> dict[str, pl.Series]:
-    """Return the weekday (Mon to Sun) and hour of the day (00 to 23) in a time zone, and the time, in seconds since
-    1970.
+    """Return the weekday (Mon to Sun), hour of the day (00 to 23) and time (seconds since 1970) of datetimes.
 
-    Times without a zone are in UTC. A date has no hour, a time of day no weekday; a duration has its seconds. Texts are
-    read as ISO 8601. Parts of what is more than 250,000 years away are null, and so are those of other types.
+    Weekday and hour are those in the time zone; times without a zone are in UTC. A date has no hour, a time of day has
+    nothing else, and a duration only has its seconds. Texts are read as ISO 8601. Parts are null for times more than
+    250,000 years away, and for values of other types.
     """
     if values.dtype == pl.String:
         values = _times_of(values)
@@ -99,10 +99,10 @@ def _hours(times: pl.Series) -> pl.Series:
 
 
 def is_text(sample: pl.Series) -> bool:
-    """Return whether texts are free text: most differ from each other, and most have three words or more.
+    """Return whether texts are free text: most are different, and most have three words or more.
 
-    Names, codes and addresses of a word or two are identifiers; sentences that come again and again are categories.
-    Two characters of a script without spaces, such as Chinese, count as a word: names are short there too.
+    Names, codes and addresses of a word or two are identifiers; sentences that repeat are categories. In scripts
+    without spaces, such as Chinese, two characters count as a word.
 
     >>> is_text(pl.Series([f"the {n} cats sat on mat {n}" for n in range(30)]))
     True
@@ -117,12 +117,12 @@ def is_text(sample: pl.Series) -> bool:
 
 
 def text_parts(values: pl.Series) -> dict[str, pl.Series]:
-    """Length in characters, number of words, shares of kinds of characters (0 to 1, null for the empty text); words.
+    """Return the length in characters, number of words, shares of kinds of characters and vocabulary of texts.
 
-    ``capitals`` is a share of the letters. ``vocabulary`` has the words of all rows, in small letters, those of a row
-    once: what is said once is often said again in the same text (Church & Gale 1995), which says nothing about other
-    texts. Of a row there are at most the first `WORDS_LIMIT`, each cut into pieces of `WORD_LENGTH_LIMIT`; characters
-    of scripts without spaces are words. Its share of new categories is that of words that the reference never had.
+    Shares are 0 to 1, and null for the empty text; ``capitals`` is a share of the letters. ``vocabulary`` has the words
+    of all rows in lower case, each once for a row: a word is often repeated within a text (Church & Gale 1995), which
+    says nothing about other texts. Only the first `WORDS_LIMIT` words of a row count, cut into pieces of
+    `WORD_LENGTH_LIMIT`; in scripts without spaces each character is a word.
     """
     if values.dtype != pl.String:
         values = (
@@ -144,9 +144,9 @@ def text_parts(values: pl.Series) -> dict[str, pl.Series]:
 
 
 def _counted(values: pl.Series) -> dict[str, _Floats]:
-    """Of each text its characters, words and characters of each kind, shape (n,) each; null counts as empty.
+    """Count the characters, words and characters of each kind in each text, shape (n,) each; null counts as empty.
 
-    The kind of each character that occurs is looked up once, in a table: a fraction of the time of a search by kind.
+    The kinds of each character are looked up once and kept in a table, which is much faster than a search by kind.
     """
     lengths = values.str.len_chars().fill_null(0).to_numpy().astype(np.int64)
     ends = np.cumsum(lengths)
@@ -175,7 +175,7 @@ def _counted(values: pl.Series) -> dict[str, _Floats]:
 
 
 def _kinds_of(points: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The kinds of characters as bits, shape (n,); what the table does not have yet is looked up and added."""
+    """The kinds of characters as bits, shape (n,); new characters are looked up and added to the table."""
     kind = kinds[points]
     if (kind == _UNKNOWN).any():
         new = np.unique(points[kind == _UNKNOWN])
@@ -191,9 +191,9 @@ def _kinds_of(points: npt.NDArray[np.uint32], kinds: npt.NDArray[np.uint8]) -> n
 
 
 class Anchor(msgspec.Struct, frozen=True):
-    """What embeddings are measured from: the mean of the reference's, and the size of a member's distance from it.
+    """The point from which embeddings are measured: the mean of the reference's.
 
-    ``scale`` is a power of two.
+    ``scale``, a power of two, is the typical distance of a member from the mean's.
     """
 
     centre: tuple[float, ...] = ()
@@ -201,7 +201,7 @@ class Anchor(msgspec.Struct, frozen=True):
 
 
 def vectors_of(texts: pl.Series) -> pl.Series:
-    """Lists of numbers from their JSON, as the event log has them, shape (n,); null for what is none.
+    """Read lists of numbers from their JSON in the event log, shape (n,); null for anything else.
 
     >>> vectors_of(pl.Series(["[1.5,null]", None, "x"])).to_list()
     [[1.5, None], None, None]
@@ -221,9 +221,7 @@ def _vector_of(text: str) -> list[float | None] | None:
 
 
 def anchor_of(sample: pl.Series) -> Anchor | None:
-    """Return the anchor of lists of numbers, from evenly spaced ones of the most common length; None where there are
-    none.
-    """
+    """Return the anchor of lists of numbers, from evenly spaced rows of the most common length; None without any."""
     lengths = _lengths(sample)
     lengths = lengths.filter(lengths > 0)
     if not len(lengths):
@@ -243,13 +241,12 @@ def anchor_of(sample: pl.Series) -> Anchor | None:
 
 
 def vector_parts(values: pl.Series, anchor: Anchor) -> dict[str, pl.Series]:
-    """Return the Euclidean norm, the distance from the anchor and `PROJECTIONS` random projections of what lies
-    between.
+    """Return the Euclidean norm, the distance from the anchor, and `PROJECTIONS` random projections of the difference.
 
-    ``dimension`` is *as expected*, or says what else a row holds; such rows have no other part. Projections are sums
-    with random signs (Achlioptas 2003), divided by the root of the dimension; members are rounded to 2**-28 of the
-    anchor's scale for them, so that the sums are exact in any order, and count for at most 2**10 scales. (Of more than
-    2**15 members, they are rounded further, to as many bits as add up without rounding.)
+    ``dimension`` is *as expected*, or says what is wrong with a row; such rows have no other part. Projections are sums
+    with random signs (Achlioptas 2003), divided by the square root of the dimension. For them, members are capped at
+    2**10 of the anchor's scale and rounded to 2**-28 of it (more with over 2**15 members), so that sums are exact in
+    any order.
     """
     dimension = len(anchor.centre)
     centre, signs = np.array(anchor.centre), _signs(dimension)
@@ -273,7 +270,7 @@ def vector_parts(values: pl.Series, anchor: Anchor) -> dict[str, pl.Series]:
 
 
 def _lengths(values: pl.Series) -> pl.Series:
-    """How many members each row has, shape (n,); null for what is no list."""
+    """The number of members of each row, shape (n,); null for a value that is no list."""
     if isinstance(values.dtype, pl.Array):
         return pl.select(pl.when(values.is_not_null()).then(pl.lit(values.dtype.size, pl.UInt32))).to_series()
     if not isinstance(values.dtype, pl.List):
@@ -282,7 +279,7 @@ def _lengths(values: pl.Series) -> pl.Series:
 
 
 def _members(values: pl.Series, dimension: int) -> tuple[npt.NDArray[np.int64], _Floats]:
-    """The places, shape (n,), and members, shape (n, dimension), of the rows that have all of them, and finite ones."""
+    """The places, shape (n,), and members, shape (n, dimension), of the rows with that many members, all finite."""
     place = np.flatnonzero((_lengths(values) == dimension).fill_null(value=False).to_numpy())
     dtype = values.dtype
     numbers = isinstance(dtype, (pl.List, pl.Array)) and (dtype.inner.is_numeric() or dtype.inner == pl.Boolean)
@@ -310,7 +307,7 @@ def _dimensions(values: pl.Series, dimension: int, good: npt.NDArray[np.bool_]) 
 
 
 def _signs(dimension: int) -> _Floats:
-    """Random signs, shape (dimension, PROJECTIONS), by SplitMix64: the same on every machine and for ever."""
+    """Random signs, shape (dimension, PROJECTIONS), by SplitMix64: the same on every machine and in every release."""
     state = np.arange(1, dimension * PROJECTIONS + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)

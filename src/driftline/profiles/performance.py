@@ -1,4 +1,4 @@
-"""What labelled rows say about a model, as sums and counts that merge: every measure and interval comes from these."""
+"""Sums and counts over labelled rows that merge: every measure of performance and its interval come from these."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 in the log loss, as scikit-learn does for float64."""
 
 NEAR_ZERO = 1e-9
-"""Labels that are no further from 0 have no relative error."""
+"""Labels no further from 0 than this have no relative error."""
 
 _FEW_NAMES = 4
 _ROUNDED = 0.005 + 1e-6
@@ -32,16 +32,17 @@ _Ints = npt.NDArray[np.int64]
 
 
 def logit(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return log(p / (1 - p)), with 0 and 1 at the ends of the grid: scores near both ends keep their resolution."""
+    """Return log(p / (1 - p)), so that scores near 0 and 1 keep their resolution; 0 and 1 are at the grid's ends."""
     with np.errstate(divide="ignore"):
         odds: npt.NDArray[np.float64] = np.log(probabilities) - np.log1p(-probabilities)
     return np.clip(odds, -LARGEST, LARGEST)
 
 
 class ScorePair(msgspec.Struct, frozen=True):
-    """The scores of one class, by their logit: of rows whose label is that class, and of the others.
+    """The scores of one class by their logit: of the rows labelled as that class, and of the others.
 
-    The grid comes from the reference and is part of the identity; see `driftline.profiles.reference.grid_for_scores`.
+    The grid comes from the reference (`driftline.profiles.reference.grid_for_scores`); pairs merge only on the same
+    one.
     """
 
     positives: GridSketch = msgspec.field(default_factory=GridSketch)
@@ -52,26 +53,26 @@ class ScorePair(msgspec.Struct, frozen=True):
         return ScorePair(self.positives.merge(other.positives), self.negatives.merge(other.negatives))
 
     def turned(self) -> ScorePair:
-        """Return the scores of the only other class: one minus these, which turns the sign of the logit."""
+        """Return the scores of the only other class: one minus these, which flips the sign of the logit."""
         return ScorePair(self.negatives.turned(), self.positives.turned())
 
     @property
     def grid(self) -> Grid:
-        """The grid of both."""
+        """The grid of both sketches."""
         return self.positives.grid if len(self.positives.cells) else self.negatives.grid
 
 
 class Classification(msgspec.Struct, frozen=True):
     """Labelled rows of a binary or multiclass model.
 
-    ``confusion`` counts (label, prediction) pairs, in order of name. ``scores`` has a pair a class, for rows with a
-    score. ``log_loss`` are the moments of -ln p(label), and ``brier`` those of the squared error of the probabilities:
-    (1 - p(label))² of a binary model, for rows that score their label; else, for rows that score any class, the sum
-    over the scored classes and what they leave. What the scores of a row leave of 1 is taken for the probability of its
-    label where it has no score for that. Scores that add up to more than 1 (see `rescaled`) are divided by their sum
-    for both, and ``rescaled`` counts these rows. ``blocks`` has sums of these by block, where blocks are known: the
-    rows ``n`` and those that are ``right``, the sums of ``log_loss`` and ``brier`` and of how many rows (``losses``),
-    and of a class c how many are labelled ``l c``, predicted ``p c``, and both, ``h c``.
+    ``confusion`` counts (label, prediction) pairs, sorted by name. ``scores`` has a pair for each class, of the rows
+    with a score. ``log_loss`` are the moments of -ln p(label), and ``brier`` those of the squared error of the
+    probabilities. That is (1 - p(label))² for a binary model, over the rows that score their label; otherwise, over the
+    rows that score any class, the sum over the scored classes and the remainder of 1. The remainder counts as the
+    probability of a label that has no score. For both, scores that add up to more than 1 (see `rescaled`) are divided
+    by their sum; ``rescaled`` counts these rows. ``blocks`` has sums by block, where blocks are known: ``n`` rows, of
+    which ``right`` ones, ``log_loss`` and ``brier`` over ``losses`` rows, and for each class c the rows labelled (``l
+    c``), predicted (``p c``) and both (``h c``).
     """
 
     confusion: Mapping[tuple[str, str], int] = {}
@@ -92,10 +93,10 @@ class Classification(msgspec.Struct, frozen=True):
         grids: Mapping[str, Grid] | None = None,
         keys: Keys | None = None,
     ) -> Classification:
-        """Count class names, shape (n,), and probabilities a class, each shape (n,) in [0, 1] or null, on their grids.
+        """Count class names, shape (n,), and each class's probabilities, shape (n,) in [0, 1] or null, on their grids.
 
-        Rows without a label or a prediction are left out, and scores outside [0, 1]. With ``positive`` (binary) a row
-        that scores one class only scores the other by one minus that.
+        Rows without a label or a prediction are left out, and so are scores outside [0, 1]. With ``positive`` (binary),
+        a row with a score of one class gives the other one minus that.
         """
         if labels.null_count() or predictions.null_count():
             there = labels.is_not_null() & predictions.is_not_null()
@@ -152,7 +153,7 @@ class Classification(msgspec.Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many labelled rows."""
+        """The number of labelled rows."""
         return sum(self.confusion.values())
 
 
@@ -162,7 +163,9 @@ _RowsByName = dict[str, pl.Series]
 def _pairs_of(
     labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series, predicted: _RowsByName | None, keys: Keys
 ) -> tuple[dict[str, Rows], Callable[[Mapping[str, _Ints]], dict[str, _Ints]]]:
-    """Which rows have each label and prediction, each shape (n,), and what makes the sums by class of theirs."""
+    """Masks of the rows with each label and prediction, shape (n,), and a function that turns their sums into those by
+    class.
+    """
     if labelled is None or predicted is None:
         known = pl.Series(keys.known)  # classes of other rows count in no block
         names = pl.concat([labels.filter(known), predictions.filter(known)]).unique().sort().to_list()
@@ -192,7 +195,7 @@ def _pairs_of(
 def _confusion(
     labels: pl.Series, labelled: _RowsByName | None, predictions: pl.Series, predicted: _RowsByName | None
 ) -> dict[tuple[str, str], int]:
-    """How many rows have each label and prediction, by name. Few names are compared, which is quicker than grouping."""
+    """The number of rows with each label and prediction, by name. For few names comparing is faster than grouping."""
     if labelled is None or predicted is None:
         pairs = pl.DataFrame({"label": labels, "prediction": predictions}).group_by("label", "prediction").len()
         return {(label, prediction): int(count) for label, prediction, count in sorted(pairs.rows())}
@@ -201,7 +204,7 @@ def _confusion(
 
 
 def _rows_by_name(names: pl.Series) -> _RowsByName | None:
-    """Which rows have each name, shape (n,) each; None where there are more than a few names."""
+    """A mask, shape (n,), of the rows with each name; None if there are more than a few names."""
     found: _RowsByName = {}
     at = 0 if len(names) else None
     while at is not None:
@@ -220,7 +223,7 @@ def _rows_of(name: str, labels: pl.Series, labelled: _RowsByName | None) -> npt.
 
 
 class _OfClass(NamedTuple):
-    """One class: its probability in each row, NaN where there is none in [0, 1], and whether it is the label."""
+    """A class's probability in each row, NaN where there is none in [0, 1], and whether it is the row's label."""
 
     probability: npt.NDArray[np.float64]
     is_label: npt.NDArray[np.bool_]
@@ -243,8 +246,9 @@ def _score_pair(one: _OfClass, grid: Grid | None) -> ScorePair:
 
 
 def rescaled(scores: Mapping[str, _Floats]) -> tuple[Mapping[str, _Floats], int]:
-    """Divide the scores of several classes, each shape (n,) with NaN for none, by their sum in rows where that is
-    above 1 by more than rounding to two decimals makes it; and say in how many rows it is.
+    """Divide the scores of several classes by their sum in rows where that is above 1; return them and how many rows.
+
+    Each has the shape (n,), with NaN for none. Sums above 1 that rounding to two decimals explains are left alone.
 
     >>> shares, rows = rescaled({"rain": np.array([0.9, 0.4]), "sun": np.array([0.9, 0.6])})
     >>> shares["rain"].tolist(), rows
@@ -261,7 +265,7 @@ def rescaled(scores: Mapping[str, _Floats]) -> tuple[Mapping[str, _Floats], int]
 
 
 def _sums(scores: Iterable[_Floats]) -> tuple[_Floats, _Floats]:
-    """The sum of the scores of each row, and how many it has, each shape (n,)."""
+    """The sum and the number of the scores of each row, each shape (n,)."""
     first, *others = scores
     total, given = np.nan_to_num(first), (~np.isnan(first)).astype(np.float64)
     for score in others:
@@ -271,9 +275,9 @@ def _sums(scores: Iterable[_Floats]) -> tuple[_Floats, _Floats]:
 
 
 def _score_of_label(rows: int, named: Mapping[str, _OfClass]) -> _Floats:
-    """The probability that each row of a binary model gave to its own label, shape (rows,); NaN where it gave none.
+    """The probability that a binary model gave to the label of each row, shape (rows,); NaN where it gave none.
 
-    A row that gave its label none gave it what the other class leaves.
+    Without a score of the label, it is one minus that of the other class.
     """
     if len(named) == 1:
         only = next(iter(named.values()))
@@ -287,10 +291,10 @@ def _score_of_label(rows: int, named: Mapping[str, _OfClass]) -> _Floats:
 
 
 def _of_many_classes(rows: int, named: Mapping[str, _OfClass]) -> tuple[_Floats, _Floats]:
-    """The probability that each row gave to its label, and the sum of the squared errors of its probabilities, each
+    """The probability given to the label of each row, and the sum of the squared errors of its probabilities, each
     shape (rows,); NaN for rows that score no class.
 
-    All classes that a row has no score for are one class here, with what its scores leave.
+    All classes without a score in a row count as one here, with the remainder of 1 as their probability.
     """
     if not named:
         return np.full(rows, np.nan), np.full(rows, np.nan)
@@ -312,11 +316,11 @@ class Regression(msgspec.Struct, frozen=True):
     """Labelled rows of a regression model: sums of the error e = prediction - label and of t = label - ``centre``.
 
     The higher and mixed sums give the intervals of RMSE and R² by the delta method. ``residuals`` are the errors on the
-    grid (0, 1). ``relative`` are the moments of abs(e / label), for labels further than `NEAR_ZERO` from 0. ``centre``
-    comes from the reference and is part of the identity. ``blocks`` has sums by block, where blocks are known: the rows
-    ``n``, and of these ``e``, ``abs(e)`` as ``a``, its square ``ee``, ``t``, ``tt``, ``relative`` of how many
-    (``relatives``), and the sizes of labels as ``s``, in units of `size_unit`. ``sizes`` are the moments of abs(label),
-    and ``errors_by_size`` the sum of abs(e) · abs(label): rows that an earlier release profiled are not among these.
+    plain grid. ``relative`` are the moments of abs(e / label), for labels further than `NEAR_ZERO` from 0. ``centre``
+    comes from the reference; sums merge only with the same one. ``sizes`` are the moments of abs(label), and
+    ``errors_by_size`` is the sum of abs(e) · abs(label); rows that an earlier release profiled are in neither.
+    ``blocks`` has sums by block, where blocks are known: ``n`` rows, ``e``, abs(e) as ``a``, e² as ``ee``, ``t``, t² as
+    ``tt``, ``relative`` over ``relatives`` rows, and abs(label) as ``s``, in units of `size_unit`.
     """
 
     centre: float = 0.0
@@ -344,9 +348,9 @@ class Regression(msgspec.Struct, frozen=True):
         keys: Keys | None = None,
         unit: float = 1.0,
     ) -> Regression:
-        """Sum up numbers, each shape (n,). Rows without a finite label and prediction are left out.
+        """Sum up labels and predictions, each shape (n,). Rows that lack a finite label or prediction are left out.
 
-        ``unit`` is that of the sums by block, such as the spread of the reference's labels.
+        ``unit`` is the unit of the sums by block, such as the spread of the reference's labels.
         """
         y = labels.cast(pl.Float64).fill_null(np.nan).to_numpy()
         p = predictions.cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -386,7 +390,7 @@ class Regression(msgspec.Struct, frozen=True):
         )
 
     def merge(self, other: Regression) -> Regression:
-        """Return the sums of both sets of rows."""
+        """Return the sums of both sets of rows; raises `MergeError` for different centres."""
         if not self.count:
             return other
         if not other.count:
@@ -412,13 +416,14 @@ class Regression(msgspec.Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many labelled rows."""
+        """The number of labelled rows."""
         return self.errors.count
 
 
 def size_unit(centre: float, unit: float) -> float:
-    """Return the unit of sums of the sizes of labels that lie around ``centre`` and are spread by ``unit``: a power of
-    two, so large that few are further than the 64 units that count.
+    """Return the unit for sums of abs(label), for labels around ``centre`` with the spread ``unit``.
+
+    It is a power of two, so large that few labels exceed the cap of 64 units.
 
     >>> size_unit(0.0, 1.0), size_unit(-1013.0, 8.0)
     (4.0, 4096.0)
@@ -430,7 +435,7 @@ Performance = Classification | Regression
 
 
 def merge_performance(a: Performance | None, b: Performance | None) -> Performance | None:
-    """Merge two performances of one model; None is the identity."""
+    """Merge two performances of one model; None is the identity. Raises `MergeError` for different kinds."""
     if a is None or b is None:
         return a if b is None else b
     if isinstance(a, Classification) and isinstance(b, Classification):

@@ -1,4 +1,4 @@
-"""Profiles of many columns, and of all that is known of one window of one model."""
+"""Profiles of several columns, and of all rows of a window of a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from driftline.profiles.performance import Classification, Regression, merge_per
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """Column profiles by name, in order of name. A column that a part does not have adds nothing to the whole."""
+    """Column profiles, sorted by name. When profiles merge, a column that only one of them has is kept as it is."""
 
     rows: int = 0
     columns: Mapping[str, NumericColumn | CategoricalColumn | CompositeColumn] = {}
@@ -31,7 +31,7 @@ class Profile(msgspec.Struct, frozen=True):
 
 
 class WindowProfile(msgspec.Struct, frozen=True):
-    """All that is known of a set of rows of one model: a window, a reference file, a segment.
+    """The profile of a set of rows of one model: a window, a reference file, a segment.
 
     ``features`` has the model's inputs; ``outputs`` its ``prediction``, ``score.<class>`` and ``latency_seconds``;
     ``labels`` the column ``label`` of the labelled rows; ``performance`` is None until a row is labelled.
@@ -53,10 +53,10 @@ class WindowProfile(msgspec.Struct, frozen=True):
 
     @property
     def predictions(self) -> int:
-        """How many predictions."""
+        """The number of predictions."""
         return self.outputs.rows
 
     @property
     def labelled(self) -> int:
-        """How many of them have a label."""
+        """The number of predictions that have a label."""
         return self.labels.rows

@@ -1,8 +1,8 @@
-"""Reads columns alike: what is the same value on two sides is the same, whatever its type and its spelling there.
+"""Read the columns of two sides alike, so that equal values compare as equal whatever their type and spelling.
 
-A reference in Parquet and today's rows in CSV have other types for the same things: 32-bit floats and decimal texts,
-``02139`` and 2139, times and texts. `read_alike` looks at samples of all sides and says how the columns of each are
-converted. What it takes for granted it says in words, and what it cannot know it names.
+A reference in Parquet and today's rows in CSV have different types for the same values: 32-bit floats and decimal
+texts, ``02139`` and 2139, times and texts. `read_alike` looks at samples of all sides and decides how to convert their
+columns. It says in words what it assumed, and which columns it could not decide on.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ _BOOLEANS |= {"false": False, "f": False, "no": False, "n": False, "0": False}
 
 
 def as_written(tables: Sequence[Table], columns: Columns) -> list[set[str]]:
-    """Return the columns that each table should be read again of, as texts: others have texts there that are no
-    numbers.
+    """Return the columns that each table has to read again as texts, because in another table they are not numbers.
 
-    Postcodes such as ``02139`` are numbers to a reader of CSV, and what is text in the reference stays text.
+    A reader of CSV takes postcodes such as ``02139`` for numbers; a column of texts in the reference stays one.
     """
     wanted: list[set[str]] = [set() for _ in tables]
     for name in _names(tables):
@@ -52,9 +51,9 @@ def as_written(tables: Sequence[Table], columns: Columns) -> list[set[str]]:
 
 
 def read_alike(tables: Sequence[Table], columns: Columns, how: HowRead) -> Alike:
-    """Return how the columns of all tables are read, by what their samples show; the first table is the reference.
+    """Decide from their samples how to read the columns of all tables; the first table is the reference.
 
-    Raises `DataError` for a time column that cannot be read: it was asked for.
+    Raises `DataError` for a time column that cannot be read, because the user named it.
     """
     clean = [replace(one, sample=without_missing_in(one.sample, how.missing)) for one in tables]
     found = Alike([{} for _ in tables])
@@ -68,13 +67,13 @@ def read_alike(tables: Sequence[Table], columns: Columns, how: HowRead) -> Alike
 
 
 def read_alone(rows: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame, Alike]:
-    """Return a whole table as its columns show themselves to be written, and what there is to say of it."""
+    """Return a single table with its columns converted, and what was assumed about them."""
     alike = read_alike([Table(rows)], columns, HowRead(columns.missing, columns.time_format))
     return converted(rows, alike.conversions[0], columns.missing), alike
 
 
 def converted(rows: pl.DataFrame, conversions: Mapping[str, Conversion], missing: tuple[str, ...]) -> pl.DataFrame:
-    """Return rows with some columns converted, and null where these have a missing value."""
+    """Return rows with some columns converted, and their missing values as null."""
     there = set(rows.columns)
     return rows.with_columns(
         conversion(without_missing(rows[name], missing)) for name, conversion in conversions.items() if name in there
@@ -105,7 +104,7 @@ def _read_values(found: Alike, tables: Sequence[Table], name: str, part: str, ho
 
 
 def _note_changed_type(found: Alike, tables: Sequence[Table], there: Mapping[int, pl.Series], name: str) -> None:
-    """A type that differs, where both were given, is a change of whatever writes the rows."""
+    """Note a type that differs, if both were stored: whatever writes the rows has changed."""
     families = {place: _family(values) for place, values in there.items() if values.count()}
     if len(set(families.values())) < _SIDES or not all(tables[place].typed for place in families):
         return
@@ -128,14 +127,14 @@ def _family(values: pl.Series) -> str:
 
 
 def _read_booleans(found: Alike, texts: Mapping[int, pl.Series]) -> None:
-    """Texts such as True and no, beside a side of truth values."""
+    """Read texts such as True and no as booleans, as the column has booleans on the other side."""
     for place, values in texts.items():
         if values.drop_nulls().str.strip_chars().str.to_lowercase().is_in(list(_BOOLEANS)).all():
             found.conversions[place][values.name] = Conversion(as_booleans)
 
 
 def as_booleans(values: pl.Series) -> pl.Series:
-    """Texts such as True and no as truth values; null for others."""
+    """Return texts such as True and no as booleans; null for other texts."""
     names = values.cast(pl.String).str.strip_chars().str.to_lowercase()
     return names.replace_strict(_BOOLEANS, default=None, return_dtype=pl.Boolean)
 
@@ -143,7 +142,7 @@ def as_booleans(values: pl.Series) -> pl.Series:
 def _read_texts(
     found: Alike, there: Mapping[int, pl.Series], texts: Mapping[int, pl.Series], name: str, part: str
 ) -> None:
-    """Read texts as numbers where they are, and numbers as texts where the reference has texts that are none."""
+    """Read texts as numbers if they are, and numbers as texts if the reference has texts that are not numbers."""
     beside = [place for place, values in there.items() if place not in texts and values.count()]
     forced = part == "score" or (bool(beside) and there[min(there)].dtype.is_numeric())
     numbers = [there[place] for place in beside if there[place].dtype.is_numeric()]
@@ -164,7 +163,7 @@ def _read_texts(
 
 
 def _styles(samples: Sequence[pl.Series], beside: pl.Series | None, *, forced: bool) -> list[NumberStyle | None]:
-    """The style of numbers of each sample: one for all where one fits all."""
+    """The style of the numbers in each sample: the same one for all, if it fits all."""
     if forced:
         return [number_style([values], LEAST_READ, beside) for values in samples]
     together = number_style(samples, beside=beside)
@@ -172,7 +171,7 @@ def _styles(samples: Sequence[pl.Series], beside: pl.Series | None, *, forced: b
 
 
 def _all_numbers(samples: Sequence[pl.Series], styles: Sequence[NumberStyle | None], *, forced: bool) -> bool:
-    """Whether every sample with any value has numbers, and there is one."""
+    """Whether there is a sample with values, and every such sample has numbers."""
     given = [(values, style) for values, style in zip(samples, styles, strict=True) if values.count()]
     return bool(given) and all(
         style is not None and (forced or are_numbers(style, [values])) for values, style in given
@@ -180,11 +179,10 @@ def _all_numbers(samples: Sequence[pl.Series], styles: Sequence[NumberStyle | No
 
 
 def are_numbers(style: NumberStyle, samples: Sequence[pl.Series]) -> bool:
-    """Return whether texts that can be read as numbers are meant as such: codes such as 02139, and a few whole ones,
-    are not.
+    """Return whether texts that can be read as numbers are quantities, and not codes (02139) or a few whole numbers.
 
-    Whole numbers that hardly come again are: as categories they could not be compared at all. Those of many digits
-    are identifiers.
+    Whole numbers that hardly repeat are quantities, because they could not be compared as categories; with many digits
+    they are identifiers.
     """
     if style.code or not style.whole:
         return not style.code
@@ -204,7 +202,7 @@ def _as_names(values: pl.Series) -> pl.Series:
 
 
 def _round(found: Alike, there: Mapping[int, pl.Series], name: str) -> None:
-    """Round away what differs by noise only."""
+    """Round the values of both sides if they differ only by rounding noise."""
     read = {}
     for place, values in there.items():
         conversion = found.conversions[place].get(name)

@@ -1,4 +1,4 @@
-"""Reads the times of several sides: alike where one style fits them all, otherwise each side as it shows itself."""
+"""Read the times of several sides: in one style if it fits all, otherwise each side in its own."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from driftline.profiles.alike import NAMED, Alike, Conversion, HowRead, Table
 from driftline.profiles.times import UNITS, Doubt, TimeStyle, epoch_style, numbers_of, read_times, time_style, unit_of
 
 LEAST_READ = 0.5
-"""A time column of which less than this share can be read is refused."""
+"""A time column is refused if less than this share of its values can be read."""
 
-_FIT = 0.9  # of the texts of each side: the others may be broken
+_FIT = 0.9  # of the texts of each side; the others may be broken
 _SIDES = ("the reference", "the current rows")
 _SAY = "--time-format '%d/%m/%Y' or '%m/%d/%Y'"
 
 
 def read_time(found: Alike, tables: Sequence[Table], name: str, how: HowRead) -> None:
-    """Settle how the times of a column are read. Raises `DataError` where they cannot be: they were asked for."""
+    """Decide how to read the times of a column that the user named; raises `DataError` if they cannot be read."""
     samples = {place: _plain(one.sample[name]) for place, one in enumerate(tables) if name in one.names}
     styles = _styles_of_time(tables, samples, name, how)
     for place, values in samples.items():
@@ -47,7 +47,7 @@ def _plain(values: pl.Series) -> pl.Series:
 def _styles_of_time(
     tables: Sequence[Table], samples: Mapping[int, pl.Series], name: str, how: HowRead
 ) -> dict[int, TimeStyle]:
-    """How the times of each side are written."""
+    """The style of each side's times; raises `DataError` if the order of day and month is open."""
     texts, styles = {}, {}
     for place, values in samples.items():
         numbers = numbers_of(values) if values.count() else None
@@ -74,9 +74,7 @@ def _styles_of_time(
 def styles_of_texts(
     tables: Sequence[Table], texts: Mapping[int, pl.Series], name: str, *, plain: bool = False
 ) -> dict[int, TimeStyle | Doubt]:
-    """Return how the texts of each side are written as times: one style for all where it fits them, else its own for
-    each.
-    """
+    """Return the style of the times in each side's texts: one for all if it fits, else one for each, or the doubt."""
     together = _in_order(tables, name, time_style(list(texts.values()), plain=plain), plain)
     if isinstance(together, TimeStyle) and all(_reads(together, values, _FIT) for values in texts.values()):
         return dict.fromkeys(texts, together)
@@ -93,7 +91,7 @@ def styles_of_texts(
 
 
 def _in_order(tables: Sequence[Table], name: str, style: TimeStyle | Doubt, plain: bool) -> TimeStyle | Doubt:
-    """The style by all rows, where those of the samples leave the order of day and month open."""
+    """The style, looked up in all rows if the sample leaves the order of day and month open."""
     if style is not Doubt.ORDER:
         return style
     for table in tables:
@@ -111,7 +109,7 @@ def _reads(style: TimeStyle, values: pl.Series, least: float = LEAST_READ) -> bo
 
 
 def _words(name: str, styles: Mapping[int, TimeStyle], samples: Mapping[int, pl.Series]) -> str:
-    """What there is to say of how times are read; by sides, where these differ."""
+    """Say how the times are read, for each side if that differs; empty if it is the usual way."""
     told = {}
     for place, style in styles.items():
         numbers = numbers_of(samples[place])
@@ -125,7 +123,7 @@ def _words(name: str, styles: Mapping[int, TimeStyle], samples: Mapping[int, pl.
 
 
 def _in_doubt(doubt: TimeStyle | Doubt, texts: pl.Series) -> str:
-    """What is open, after the name of the column or "has dates that"."""
+    """Say what is open about dates, to follow the name of the column or "has dates that"."""
     if doubt is Doubt.BOTH:
         return "are day first in some rows and month first in others, which no format reads; write them alike"
     return (
@@ -154,7 +152,7 @@ def read_dates(
     texts: Mapping[int, pl.Series],
     how: HowRead,
 ) -> bool:
-    """Read texts as times where all of them are, and the other sides' values are times too; else False."""
+    """Read texts as times if all of them are, and the other sides have times too; return whether that is so."""
     others = [values.dtype for place, values in there.items() if place not in texts]
     given = {place: values for place, values in texts.items() if values.count()}
     if not given or not all(dtype.is_temporal() for dtype in others):
@@ -190,7 +188,7 @@ def _as_times(values: pl.Series, style: TimeStyle, dates: bool) -> pl.Series:
 
 
 def _read_clock(found: Alike, texts: Mapping[int, pl.Series]) -> bool:
-    """Read texts such as 07:30:00 beside times of the day."""
+    """Read texts such as 07:30:00 as times of day, which the other side has; return whether they are."""
     if not all(_as_clock(values).count() >= _FIT * values.count() for values in texts.values()):
         return False
     for place, values in texts.items():

@@ -1,4 +1,4 @@
-"""The reference: what a model's rows looked like when all was well. Computed once, stored, compared with ever after."""
+"""The reference: the profile of a model's rows when all was well. It is computed once and stored to compare with."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from driftline.profiles.profile import Profile, WindowProfile
 from driftline.sketches import Grid
 
 _EXACT_INTEGERS = 256  # whole numbers up to here have a cell of their own on the plain grid
-_CONSTANT_SPREAD = 2.0**-20  # of the only value: what is taken as its spread
+_CONSTANT_SPREAD = 2.0**-20  # the spread of a constant column, as a share of its value
 _SAMPLE_ROWS = 100_000
 _NARROW = 0.25  # 32 cells: half the 16-84 % range of logits over their median
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """The profile of the reference rows and the grids that every later profile of the model is counted on.
+    """The profile of the reference rows, and the grids on which every later profile of the model is counted.
 
-    ``months`` has the features of each calendar month (1 to 12) where the reference has a yearly season; otherwise it
-    is empty. ``anchors`` are the means that embeddings are measured from, and ``naive`` is what a naive forecast errs
-    by.
+    ``months`` has the features of each calendar month (1 to 12) if the reference has a yearly season; otherwise it is
+    empty. ``anchors`` are the means from which embeddings are measured, and ``naive`` is the error of a naive forecast.
     """
 
     grids: Mapping[str, Grid] = {}
@@ -43,7 +42,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, rows: pl.DataFrame, schema: Schema, *, season_timezone: str | None = None) -> Reference:
-        """Choose the grids from canonical rows and profile them; with a time zone, each calendar month apart too."""
+        """Choose grids from canonical rows and profile these; with a time zone, also each calendar month by itself."""
         grids, anchors = layout_of(rows, schema)
         months: dict[int, Profile] = {}
         if season_timezone is not None:
@@ -54,14 +53,13 @@ class Reference(msgspec.Struct, frozen=True):
         return cls(grids, profile_rows(rows, schema, grids, anchors), months, anchors, naive)
 
     def profiled(self, rows: pl.DataFrame, schema: Schema) -> WindowProfile:
-        """Profile rows of the event log, shape (n, columns), as the reference was: on its grids, from its anchors."""
+        """Profile rows of the event log, shape (n, columns), on the reference's grids and from its anchors."""
         return profile_rows(as_logged(rows, schema), schema, self.grids, self.anchors)
 
     def features_in_season(self, months: Iterable[int]) -> Profile:
-        """Return what the features of rows from some calendar months are compared with: those months and their
-        neighbours.
+        """Return the features to compare rows from some calendar months with: those of these and neighbouring months.
 
-        Without a season, or where the reference has no such months: all of the reference.
+        Without a season, or if the reference has no such months, all of the reference's.
         """
         wanted = {(month + step - 1) % 12 + 1 for month in months for step in (-1, 0, 1)}
         there = [profile for month, profile in self.months.items() if month in wanted]
@@ -69,7 +67,7 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def as_logged(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return rows of the event log, which has times and embeddings as texts, with these as what they are."""
+    """Return rows of the event log with datetimes and embeddings read from the texts that the log stores."""
     read: dict[Kind, Callable[[pl.Series], pl.Series]] = {
         Kind.EMBEDDING: vectors_of,
         Kind.DATETIME: partial(typed_values, kind=Kind.DATETIME),
@@ -80,7 +78,7 @@ def as_logged(rows: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def layout_of(rows: pl.DataFrame, schema: Schema) -> tuple[dict[str, Grid], dict[str, Anchor]]:
-    """Choose, from canonical rows of the reference, the grids and anchors that all rows are profiled on."""
+    """Choose the grids and anchors for all later profiles, from canonical rows of the reference."""
     grids: dict[str, Grid] = {}
     anchors: dict[str, Anchor] = {}
     kinds = {FEATURE + name: kind for name, kind in schema.features.items()}
@@ -107,10 +105,11 @@ def _spaced(values: pl.Series) -> pl.Series:
 
 
 def grid_for(values: pl.Series) -> Grid:
-    """Choose a grid: centred on the median, scaled by half the 16-84 % range as a power of two.
+    """Choose a grid for numbers: centred on the median, scaled by half the 16-84 % range, rounded to a power of two.
 
-    Whole numbers up to 256 keep the plain grid, on which they are exact. A number that is alone, or most of the whole
-    ones, is the centre, so that every other one is told apart from it. Deterministic; looks at evenly spaced rows.
+    Whole numbers up to 256 keep the plain grid, on which they are exact, unless more than half of them are equal. That
+    number, or the only one of a constant column, becomes the centre, so that every other number differs from it. Looks
+    at evenly spaced rows; the plain grid without finite numbers.
     """
     there = _spaced(values).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
     finite = there[np.isfinite(there)]
@@ -131,8 +130,9 @@ def grid_for(values: pl.Series) -> Grid:
 
 
 def grid_for_scores(values: pl.Series) -> Grid:
-    """Choose a grid for the logits of scores: the plain one, unless they lie in a band of so few of its cells that it
-    would not tell them apart. Then it is centred on their median, and its scale is about half their 16-84 % range.
+    """Choose a grid for the logits of scores: the plain one, unless they lie within so few cells that these merge them.
+
+    Then it is centred on their median, and its scale is about half their 16-84 % range.
 
     >>> grid_for_scores(pl.Series([0.1, 0.5, 0.9])), grid_for_scores(pl.Series([0.2689, 0.2690, 0.2691])).scale
     (Grid(centre=0.0, scale=1.0), 0.00048828125)
@@ -150,14 +150,14 @@ def grid_for_scores(values: pl.Series) -> Grid:
 
 
 def _is_usual(value: float, numbers: npt.NDArray[np.float64]) -> bool:
-    """Whether more than half of whole numbers are this one, and it is not 0, which the plain grid is centred on."""
+    """Whether more than half of some whole numbers are this one, and it is not 0, the centre of the plain grid."""
     if not value:
         return False
     return 2 * int((numbers == value).sum()) > len(numbers) and float(np.abs(numbers - value).max()) <= _EXACT_INTEGERS
 
 
 def _quantile(ordered: npt.NDArray[np.float64], share: float) -> float:
-    """The quantile of ascending values, shape (n,) with n above 0; as `numpy.quantile`, which imports masked arrays."""
+    """The quantile of ascending values, shape (n,) with n above 0, as by `numpy.quantile`, which is slow to import."""
     at = (len(ordered) - 1) * share
     low, high = float(ordered[math.floor(at)]), float(ordered[math.ceil(at)])
     part = at - math.floor(at)

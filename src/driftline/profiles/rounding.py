@@ -1,7 +1,7 @@
-"""Rounding noise is no drift: 0.1 of 32 bits, of 64 bits and of a CSV file with six decimals are the same number.
+"""Keep rounding noise from counting as drift: 0.1 in 32 bits, in 64 bits and in a CSV file is the same number.
 
-Only values that come again and again can seem to have changed by it: numbers that are all different lie in cells that
-are wide beside any noise. So what is looked for are repeated values that two sides have nearly, and not quite, alike.
+Noise only matters for values that repeat: numbers that are all different lie in cells much wider than any noise. So
+this module looks for repeated values that are nearly, but not quite, equal on two sides.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy.typing as npt
 import polars as pl
 
 _LOOKED_AT, _FIRST = 2_000, 100
-_REPEATED = 0.5  # distinct values, as a share of rows, from which on numbers are not repeated
-_AGREE = 0.5  # of the values that one side alone has, the share that the other has after rounding
+_REPEATED = 0.5  # above this share of distinct values among the rows, numbers do not repeat
+_AGREE = 0.5  # of the values that only one side has, the least share that both have after rounding
 _SIGNIFICANT = (12, 9)
 _MOST_DECIMALS, _LEAST_DECIMALS = 9, 3
-_STEP_SHARE = 1e-3  # of the standard deviation: what rounding to decimals may move a value by
+_STEP_SHARE = 1e-3  # the most that rounding to decimals may move a value, in standard deviations
 _EXACT = 1e-13
 _GRID = 1024.0  # multiples of 1/1024 are exact in any type
 
@@ -26,14 +26,14 @@ _Floats = npt.NDArray[np.float64]
 
 
 class Rounding(msgspec.Struct, frozen=True):
-    """How numbers are rounded before they are compared: to 32 bits, to significant digits, or to decimals."""
+    """How to round numbers before they are compared: to 32 bits, to significant digits, or to decimals."""
 
     single: bool = False
     significant: int | None = None
     decimals: int | None = None
 
     def __call__(self, values: pl.Series) -> pl.Series:
-        """The rounded values, float64, shape (n,); null and NaN stay what they are.
+        """Return the rounded values, float64, shape (n,); null and NaN stay as they are.
 
         >>> Rounding(single=True)(pl.Series([0.1])).to_list(), Rounding(decimals=2)(pl.Series([0.126])).to_list()
         ([0.10000000149011612], [0.13])
@@ -49,15 +49,14 @@ class Rounding(msgspec.Struct, frozen=True):
 
     @property
     def words(self) -> str:
-        """To what the numbers are rounded."""
+        """The precision to which numbers are rounded, in words."""
         if self.single:
             return "the precision of 32-bit floats"
         return f"{self.significant} significant digits" if self.significant else f"{self.decimals} decimals"
 
 
 def rounding_of(samples: Sequence[pl.Series]) -> Rounding | None:
-    """Return the rounding by which the values of two samples of a column agree; None where none is needed, or none
-    helps.
+    """Return the rounding that makes the values of two samples of a column agree; None if none is needed or helps.
 
     >>> rounding_of([pl.Series([0.1, 0.2] * 9, dtype=pl.Float32), pl.Series([0.1, 0.2] * 9)])
     Rounding(single=True, significant=None, decimals=None)
@@ -80,7 +79,9 @@ def rounding_of(samples: Sequence[pl.Series]) -> Rounding | None:
 
 
 def is_single(values: pl.Series) -> bool:
-    """Return whether numbers are of 32 bits, by their type, or by all values where they have been made wider since.
+    """Return whether numbers have 32 bits: by their type, or because all values of a 64-bit column fit into 32 bits.
+
+    Multiples of 1/1024 fit in any case, so they do not count.
 
     >>> is_single(pl.Series([0.1], dtype=pl.Float32).cast(pl.Float64)), is_single(pl.Series([0.5, 3.0]))
     (True, False)
@@ -102,7 +103,7 @@ def _finite(values: pl.Series) -> _Floats:
 
 
 def _distinct(values: pl.Series) -> set[float]:
-    """The distinct finite values; none where they hardly come again."""
+    """The distinct finite values; none if they hardly repeat."""
     numbers = _finite(values)
     if len(set(numbers[:_FIRST].tolist())) == _FIRST:
         return set()
@@ -111,7 +112,7 @@ def _distinct(values: pl.Series) -> set[float]:
 
 
 def _decimals(a: set[float], b: set[float]) -> Rounding | None:
-    """Rounding to the decimals of the side that has fewer, where that is fine beside the spread of its values."""
+    """Rounding to the decimals of the side that has fewer, if that moves values by little compared to their spread."""
     fewest, most = sorted((_decimals_of(a), _decimals_of(b)))
     if fewest == most or not _LEAST_DECIMALS <= fewest <= _MOST_DECIMALS:
         return None
@@ -126,7 +127,7 @@ def _decimals_of(values: set[float]) -> int:
 
 
 def _agree(a: set[float], b: set[float], rounding: Rounding) -> float:
-    """The share, of the values that one side alone has, that both have after rounding."""
+    """The share of the values of only one side that both sides have after rounding."""
     alone = rounding(pl.Series(sorted(a ^ b))).to_list()
     rounded_a, rounded_b = (set(rounding(pl.Series(sorted(side))).to_list()) for side in (a, b))
     return sum(value in rounded_a and value in rounded_b for value in alone) / len(alone)

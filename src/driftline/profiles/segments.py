@@ -1,7 +1,7 @@
 """Profiles of the segments of a window: how many rows each has, and how well the model does on them.
 
-Which segments there are is up to the reference, never to what arrives: each of its values is one, then there are the
-rows without a value and those with any other. So their number is bounded, and any split of the rows merges to the same.
+The reference decides which segments there are: one for each of its values, one for rows without a value and one for all
+other values. So their number is bounded whatever arrives, and any split of the rows merges to the same profiles.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from driftline.profiles.performance import Classification, Regression, merge_per
 from driftline.sketches import Grid
 
 MOST_VALUES = 50
-"""So many values of a column are segments of their own: the most frequent ones of the reference."""
+"""At most so many values of a column have a segment of their own: the most frequent ones of the reference."""
 
 
 class SegmentProfile(msgspec.Struct, frozen=True):
-    """The rows of one segment: how many there are, how many have a label, and how well the model did on those."""
+    """The profile of one segment: the number of rows, of labelled rows, and the model's performance on these."""
 
     predictions: int = 0
     labelled: int = 0
@@ -38,7 +38,7 @@ class SegmentProfile(msgspec.Struct, frozen=True):
 
 
 class SegmentProfiles(msgspec.Struct, frozen=True):
-    """The segments of a window's rows, by column and value, both in order of name; those without rows are left out."""
+    """The segments of a window by column and value, both sorted by name; segments without rows are left out."""
 
     columns: Mapping[str, Mapping[str, SegmentProfile]] = {}
 
@@ -52,7 +52,7 @@ class SegmentProfiles(msgspec.Struct, frozen=True):
         )
 
     def by_segment(self) -> dict[Segment, SegmentProfile]:
-        """Return the profile of each segment, in order."""
+        """Return the profile of each segment, by column and then by value."""
         return {
             Segment(column, value): profile
             for column, values in self.columns.items()
@@ -95,7 +95,7 @@ def _profile(rows: pl.DataFrame, schema: Schema, scores: Iterable[str], grids: M
 
 
 def segment_values(rows: pl.DataFrame, column: str, schema: Schema) -> pl.Series:
-    """Return the value of the segment that each canonical row belongs to, shape (n,), never null.
+    """Return the value of the segment that each canonical row belongs to, shape (n,); never null.
 
     >>> from driftline.events import Kind, Task
     >>> schema = Schema(Task.BINARY, {"season": Kind.CATEGORICAL}, segments={"season": ("summer", "winter")})
@@ -112,9 +112,9 @@ def segment_values(rows: pl.DataFrame, column: str, schema: Schema) -> pl.Series
 
 
 def usual_values(values: pl.Series) -> tuple[str, ...]:
-    """Return the values of a reference's segment column that are segments of their own, in order of name.
+    """Return the values of a reference's segment column that get a segment of their own, sorted by name.
 
-    ``values`` are names, or null. The most frequent `MOST_VALUES` are taken, of equally frequent ones the first.
+    ``values`` are names, or null. These are the `MOST_VALUES` most frequent ones, the first by name among equals.
 
     >>> usual_values(pl.Series(["winter", "summer", None, "winter"]))
     ('summer', 'winter')

@@ -1,7 +1,7 @@
-"""Reads times, however they are written: epochs of any unit, date keys, ISO, day or month first, names of months.
+"""Read times, however they are written: epochs of any unit, date keys, ISO, day or month first, names of months.
 
-A number tells its unit by its size. A text tells its order of day and month only together with others of its column:
-`time_style` looks at them, and says where they leave it open.
+The size of a number gives its unit. The order of day and month in a text only follows from the other texts of its
+column: `time_style` looks at them, and says if they leave it open.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ FARTHEST_US = 8 * 10**18
 """250,000 years from 1970, beyond which Polars has no calendar."""
 
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": None}
-"""Units of numbers, and how many microseconds each has; a nanosecond is a thousandth."""
+"""Units of numbers, and the microseconds in each; None for a nanosecond, which is a thousandth of one."""
 
-_FARTHEST = 1e20  # beyond nanoseconds of any calendar
+_FARTHEST = 1e20  # more nanoseconds than any calendar has
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NAME = "(?P<month>(?i:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*)"
@@ -69,7 +69,7 @@ _FOR_PEOPLE = {
 }
 _PLAIN = r"\d+(?P<sign>[-/.])\d\d?(?P=sign)\d+(?:(?P<between>[T ])\d\d:\d\d(?P<seconds>:\d\d)?(?P<zone>Z)?)?"
 _EARLIEST = datetime(1000, 1, 1, tzinfo=UTC)
-"""Strptime takes the year 24 for that of Augustus."""
+"""Earlier years are read anew: strptime takes 24 for the year 24 AD."""
 
 _PLAIN_DATES = {"year": ("%Y", "%m", "%d"), "day": ("%d", "%m", "%Y"), "month": ("%m", "%d", "%Y")}
 _SEPARATED = r"^(\d{1,2})([-/.])(\d{1,2})[-/.](?:\d{4}|\d{2})(?:\D|$)"
@@ -77,12 +77,12 @@ _SHORT = r"^(\d{2})[-/]\d{1,2}[-/](\d{2})(?:\D|$)"
 _VERSION = r"^\d{1,2}[.-]\d{1,2}[.-]\d{2}(\D|$)"
 _NUMBER = r"^\s*-?\d+(\.\d+)?\s*$"
 _BEGINS = r"^\s*(?:\d|(?i:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))"
-"""What a text of any template begins with."""
-_TOLD_BY = 1000  # so many texts of a column are read to tell a template
+"""How a text of any template begins."""
+_TOLD_BY = 1000  # so many texts of a column decide on a template
 _LEAST_TELL = 0.5  # codes may look like dates: 1234-56-78
-_MOST_TELL = 0.9  # of the texts that are there; a few may be broken
+_MOST_TELL = 0.9  # of the texts that are not missing; a few may be broken
 
-_COLUMN_KEYS = {4: "%Y", 6: "%Y%m", **KEYS}  # years and months are told from seconds only where all of a column are
+_COLUMN_KEYS = {4: "%Y", 6: "%Y%m", **KEYS}  # years and months differ from seconds only if the whole column has them
 
 
 class Doubt(enum.Enum):
@@ -96,25 +96,25 @@ class Doubt(enum.Enum):
 class TimeStyle(msgspec.Struct, frozen=True):
     """How the times of one column are written.
 
-    ``name`` is a template of texts (``year``: ISO), ``"numbers"`` (epochs, each by its size), ``"key"`` with its
-    ``format``, or ``"format"``: a format of people's own, or a unit (`UNITS`).
+    ``name`` is a template of texts (``year``: ISO), ``"numbers"`` (epochs, the unit by the size of each), ``"key"``
+    (date keys in ``format``), or ``"format"``: the user's own ``format``, or a unit (`UNITS`).
     """
 
     name: str
     format: str = ""
     clock: bool = True
-    """Whether any of the texts that were looked at has a time of day."""
+    """Whether any text of the sample has a time of day."""
 
     @property
     def words(self) -> str:
-        """How it is said to people; empty for what needs no word."""
+        """The style in words for people; empty if it is the usual one."""
         if self.name == "key":
             return f"date keys ({self.format})"
         return _FOR_PEOPLE.get(self.name, "")
 
 
 def checked_time_format(time_format: str | None) -> str | None:
-    """Return a format of times that people gave; raise `UsageError` for one that cannot be read by."""
+    """Return the user's time format; raises `UsageError` for one that cannot be used. None is fine."""
     if time_format is None or time_format in UNITS:
         return time_format
     allowed = f"allowed are strptime's signs, such as '%d/%m/%Y %H:%M', and {', '.join(UNITS)} for epochs"
@@ -133,15 +133,15 @@ def checked_time_format(time_format: str | None) -> str | None:
 
 
 def _in_signs_of_chrono(time_format: str) -> str:
-    """Strptime's %f is a fraction of a second of one to six digits; Polars reads it as a number of nanoseconds."""
+    """Translate strptime's %f, a fraction of one to six digits, for Polars, which reads it as nanoseconds."""
     return re.sub(r"\.?%f", lambda sign: "%.f" if sign[0][0] == "." else "%6f", time_format)
 
 
 def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyle | Doubt:
-    """Return how the texts of a column are written, by all of its samples together; missing ones are null.
+    """Return how the times of a column of texts are written, by all its samples together, or why they cannot be read.
 
-    ``plain`` leaves out what may be something else in a column that was not named as the time: numbers such as
-    20240131, and versions such as 1.2.24.
+    Missing values are null. ``plain`` excludes what may be something else in a column that the user did not name as the
+    time: numbers such as 20240131, and versions such as 1.2.24.
 
     >>> time_style([pl.Series(["01/31/2024", "02/01/2024"])]).name, time_style([pl.Series(["01-MAR-26"])]).name
     ('month', 'named')
@@ -173,17 +173,17 @@ def time_style(samples: Sequence[pl.Series], *, plain: bool = False) -> TimeStyl
 
 
 def _may_be_times(texts: pl.Series) -> bool:
-    """Whether enough texts begin as times do: of most columns of texts nothing else has to be looked at."""
+    """Whether enough texts begin like times; this quickly rules out most columns of texts."""
     first = texts.head(_TOLD_BY).str.contains(_BEGINS)
     if first.sum() >= _MOST_TELL * len(first):
         return True
-    counted = texts.alias("text").value_counts(name="count")  # few texts that come often are the usual case
+    counted = texts.alias("text").value_counts(name="count")  # usually a few texts that repeat
     begin = counted.filter(counted["text"].str.contains(_BEGINS))["count"].sum()
     return bool(begin >= _MOST_TELL * len(texts))
 
 
 def _may_begin_with_year(texts: pl.Series) -> bool:
-    """Whether texts such as 24-01-31 may begin with their year: it is what changes least."""
+    """Whether texts such as 24-01-31 may begin with the year, the part that changes least."""
     ends = texts.str.extract_groups(_SHORT).struct
     first, last = ends.field("1").drop_nulls(), ends.field("2").drop_nulls().cast(pl.Int32)
     if len(first) < _MOST_TELL * len(texts) or bool((last > 31).any()):
@@ -204,10 +204,9 @@ def _tell(texts: pl.Series, name: str) -> bool:
 
 
 def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
-    """Return how the times of a column of numbers are written: date keys where nearly all are such, else epochs by
-    size.
+    """Return how the times of a column of numbers are written: as date keys if nearly all are, else as epochs by size.
 
-    The others, such as 0, -1 and 20240000 for a day that is not known, are no times then.
+    Among date keys, other numbers, such as 0, -1 and 20240000 for an unknown day, are no times.
 
     >>> epoch_style([pl.Series([20240131, 20240201])]).format, epoch_style([pl.Series([1704067200000])]).name
     ('%Y%m%d', 'numbers')
@@ -225,7 +224,7 @@ def epoch_style(numbers: Sequence[pl.Series]) -> TimeStyle:
 
 
 def read_times(values: pl.Series, style: TimeStyle) -> pl.Series:
-    """Return the times of a column in UTC, microseconds; null where there is none, or where it is not written so."""
+    """Return the times of a column in UTC, microseconds; null for missing ones and those that are written otherwise."""
     if values.dtype == pl.String:
         return read_texts(values, style)
     if values.dtype.is_numeric():
@@ -238,7 +237,7 @@ def read_times(values: pl.Series, style: TimeStyle) -> pl.Series:
 
 
 def read_numbers(values: pl.Series, style: TimeStyle) -> pl.Series:
-    """Numbers as times: by unit, by key, or each by its size; see `TimeStyle`."""
+    """Return numbers as times in UTC: by unit, as date keys, or each by its size; see `TimeStyle`."""
     if style.name == "format" and style.format not in UNITS:
         return read_texts(_whole(values), style)
     if style.name == "key":
@@ -255,7 +254,7 @@ def read_numbers(values: pl.Series, style: TimeStyle) -> pl.Series:
 
 def _epoch(number: pl.Expr, unit: str = "") -> pl.Expr:
     number = number.cast(pl.Float64, strict=False) if unit else number
-    exact = number.cast(pl.Int64, strict=False)  # whole numbers keep all of their digits
+    exact = number.cast(pl.Int64, strict=False)  # whole numbers keep all digits
     real = number.cast(pl.Float64)
     size = real.abs()
     seconds, milliseconds = (real * 1e6).round(), (real * 1e3).round()
@@ -278,9 +277,7 @@ def _epoch(number: pl.Expr, unit: str = "") -> pl.Expr:
 
 
 def numbers_of(values: pl.Series) -> pl.Series | None:
-    """Return the numbers of a column of times that are numbers, or digits in texts but for a few; None for other
-    columns.
-    """
+    """Return the numbers of a column of times, if it has numbers, or texts of which nearly all are; None for others."""
     if values.dtype.is_numeric():
         return values
     if values.dtype != pl.String:
@@ -293,7 +290,7 @@ def numbers_of(values: pl.Series) -> pl.Series | None:
 
 
 def unit_of(numbers: Sequence[pl.Series]) -> str:
-    """Return the unit that most of the epochs of a column have, in words; several are told.
+    """Return the unit of the epochs in a column, in words; several units are joined by *and*.
 
     >>> unit_of([pl.Series([1704067200, 1704067260])]), unit_of([pl.Series([1704067200123])])
     ('seconds', 'milliseconds')
@@ -308,7 +305,7 @@ def unit_of(numbers: Sequence[pl.Series]) -> str:
 
 
 def _whole(values: pl.Series) -> pl.Series:
-    """Whole numbers as their digits; null for others."""
+    """Whole numbers as texts of digits; null for others."""
     if values.dtype.is_float():
         whole = values.cast(pl.Int64, strict=False)
         values = whole.set(~(whole == values).fill_null(False), None)
@@ -316,7 +313,7 @@ def _whole(values: pl.Series) -> pl.Series:
 
 
 def read_texts(texts: pl.Series, style: TimeStyle) -> pl.Series:
-    """Return texts as times in UTC; those without an offset are in UTC. A year of two digits is 1969 to 2068."""
+    """Return texts as times in UTC; those without an offset are in UTC. Years of two digits are 1969 to 2068."""
     texts = with_plain_digits(texts)
     if style.name == "format":
         return _by_format(texts, style.format)
@@ -335,7 +332,7 @@ def read_texts(texts: pl.Series, style: TimeStyle) -> pl.Series:
 
 
 def _pattern_of(text: str, name: str) -> str | None:
-    """The format of a plain text of a template, by which most of its column are read sooner; None for others."""
+    """The strptime format of a plain text, which most of its column can be read by faster; None for other texts."""
     plain = re.fullmatch(_PLAIN, text)
     if plain is None or name not in _PLAIN_DATES:
         return None

@@ -1,4 +1,4 @@
-"""Finds what stands before or after the numbers of a column in texts: a sign of money, or a unit."""
+"""Find the currency or unit that stands before or after the numbers in a column of texts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import unicodedata
 
 import polars as pl
 
-_MOST = 0.9  # of the texts that are there; a few may be broken
+_MOST = 0.9  # of the texts that are not missing; a few may be broken
 _CODES = re.findall(
     r"\S+",
     "AUD BRL CAD CHF CNY CZK DKK EUR GBP HKD HUF INR JPY KRW MXN NOK NZD PLN RUB SEK SGD TRY USD ZAR "
     "Fr Fr. kr kr. Rs Rs. zł",
 )
 MONEY = r"[A-Z]{0,3}\p{Sc}|" + "|".join(re.escape(code) for code in _CODES)
-"""A pattern of signs and codes of money."""
+"""A pattern of currency signs and codes."""
 _UNIT = r"[\p{L}°µ/²³]{1,6}"
 _NUMBER = r"[+\-\u2212]?\d[\d.,'’\s\u00A0\u202F]*?"
 _BEFORE = rf"^[+\-\u2212(]?\s*({MONEY})\s*{_NUMBER}\s*[)\-\u2212]?$"
@@ -24,9 +24,9 @@ _MEASURED = rf"{_SIGN}\d[\d.,'’\s]*[.,]\d+\s*({_UNIT})[)\-]?$|{_SIGN}\d+\s+({_
 
 
 def unit_of(texts: pl.Series) -> str:
-    """Return the sign of money, or the unit after decimal numbers, that nearly all of some texts have; empty without.
+    """Return the currency, or the unit after the number, that nearly all texts have; empty without one.
 
-    Whole numbers have a unit where a blank stands before it: 5G and 3D are names.
+    After whole numbers a unit needs a space before it: 5G and 3D are names.
 
     >>> unit_of(pl.Series(["$1,234.50", "-$3"])), unit_of(pl.Series(["12.5 kg", "80 kg"])), unit_of(pl.Series(["5G"]))
     ('$', 'kg', '')
@@ -43,7 +43,7 @@ def unit_of(texts: pl.Series) -> str:
 
 
 def is_money(unit: str) -> bool:
-    """Return whether a unit is a sign or a code of money.
+    """Return whether a unit is a currency sign or code.
 
     >>> is_money("US$"), is_money("€"), is_money("kg")
     (True, True, False)
@@ -52,7 +52,7 @@ def is_money(unit: str) -> bool:
 
 
 def without_unit(texts: pl.Series, unit: str) -> pl.Series:
-    """Texts, stripped of white space, without their unit, before or after the number."""
+    """Return texts without the unit before or after the number, stripped of white space."""
     if not unit:
         return texts
     sign = re.escape(unit)

@@ -1,4 +1,4 @@
-"""Finds columns whose names suggest a label, a prediction, a score, an id or a time, and that were not named as one."""
+"""Find columns whose names suggest a role, such as label or time, that the user did not give them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ USUAL_NAMES = {
     "id": ("id", "uuid", "row_id"),
     "time": ("time", "timestamp", "ts", "datetime", "event_time"),
 }
-"""What columns of each part are usually called."""
+"""The usual names of columns of each role."""
 
 
 def unplayed(columns: Columns, names: Iterable[str]) -> dict[str, str]:
-    """Return the columns that are taken as inputs for want of a name, each with the part that its name suggests.
+    """Return the columns that are inputs only because the user gave them no role, with the role that the name suggests.
 
-    Only of parts that no column plays; inputs that are named are what they are said to be.
+    Only roles that no column has are suggested. Empty if the user named the inputs.
 
     >>> unplayed(Columns(label="y"), ["Target", "y", "ID", "age"])
     {'ID': 'id'}
@@ -40,7 +40,7 @@ def unplayed(columns: Columns, names: Iterable[str]) -> dict[str, str]:
 
 
 def unplayed_words(found: dict[str, str], how: str) -> str:
-    """Return what to do about those columns, in one sentence; ``how`` is a pattern for part and column.
+    """Say in one sentence how to give those columns their roles; ``how`` is a pattern with ``{part}`` and ``{column}``.
 
     >>> unplayed_words({"label": "label"}, "--{part} {column}")
     'column label is taken as an input; --label label makes it the label'
@@ -56,7 +56,7 @@ def unplayed_words(found: dict[str, str], how: str) -> str:
 
 
 def listed(texts: Iterable[str]) -> str:
-    """Texts in a row, the last behind an "and".
+    """Join one or more texts by commas, the last one by "and".
 
     >>> listed(["a", "b", "c"]), listed(["a"])
     ('a, b and c', 'a')

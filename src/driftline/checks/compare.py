@@ -89,7 +89,7 @@ def report_of(
         current.pop(label, None)
     taken = {*sides.columns.roles, *sides.columns.ignore, *schema.features}
     new = [name for name in sides.types_now if name not in taken] if sides.columns.features is None else []
-    with ThreadPoolExecutor(1) as beside:  # a good half of this is done outside of the interpreter's lock
+    with ThreadPoolExecutor(1) as beside:  # more than half of this work releases the interpreter's lock
         together = beside.submit(_dependence, sides, multivariate)
         drifts = compare_columns(reference, current, sides.floors)
     dependence = together.result()

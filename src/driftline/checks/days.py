@@ -15,17 +15,17 @@ _GAP_SHARE, _GAP_LEAST, _GAP_RATIO = 0.05, timedelta(days=7), 2.5
 _FIRST, _LAST = date.min.year, date.max.year
 _STAND_INS = frozenset(
     {
-        date(1753, 1, 1),  # the first of SQL Server's datetime
+        date(1753, 1, 1),  # the earliest datetime of SQL Server
         date(1899, 12, 30),
         date(1899, 12, 31),
         date(1900, 1, 1),
         date(1901, 1, 1),
         date(1969, 12, 31),
-        date(1970, 1, 1),  # 0 since the epoch, in UTC and west of it
+        date(1970, 1, 1),  # the epoch in UTC; the day before is the epoch west of it
         date(2099, 12, 31),
         date(2100, 1, 1),
         date(2199, 12, 31),
-        date(2262, 4, 11),  # the last of nanoseconds in 64 bits
+        date(2262, 4, 11),  # the latest time in 64 bits of nanoseconds
         date(2999, 12, 31),
     }
 )

@@ -22,7 +22,7 @@ def rows_of(rows: Any, side: str, missing: Sequence[str] = MISSING_TEXTS, ignore
     """Open one side of a comparison; ``side`` names rows in messages that have no name of their own.
 
     ``missing`` are the texts that stand for no value in CSV and TSV. The values of columns in ``ignore`` are not read,
-    and may be of any type. Raises `UsageError` for what are no rows, `DataError` for rows that cannot be read.
+    and may be of any type. Raises `UsageError` for an object that holds no rows, `DataError` for unreadable rows.
     """
     if isinstance(rows, (str, Path)):
         return open_rows(rows, missing, ignore)

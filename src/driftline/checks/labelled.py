@@ -21,10 +21,10 @@ from driftline.sources.rows import FrameRows, Rows
 from driftline.text.numbers import percent
 
 MISSING_TOLD = 0.01
-"""Share of classes without a value from which on it is said that one may be called so."""
+"""From this share of classes without a value, a note says that one may be a class called None or NA."""
 
 _EXACT_BELOW = 2**53
-"""Floats of 64 bits tell whole numbers apart below it."""
+"""Below this, different whole numbers are different 64-bit floats."""
 
 
 class GateColumns(msgspec.Struct, frozen=True):

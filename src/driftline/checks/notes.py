@@ -1,4 +1,4 @@
-"""Write the notes of a check: what is worth knowing and is no alert."""
+"""Write the notes of a check: what is worth knowing but no reason for an alert."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def require_times_read(sides: Comparison) -> None:
 
 
 def _unread(sides: Comparison, drifts: Mapping[str, ColumnDrift]) -> list[str]:
-    """Name inputs many of whose values could not be read as the first rows were, and that have not drifted by that."""
+    """Name inputs many of whose values could not be read like the first rows, unless they are reported as drifted."""
     notes = []
     for name, kind in sides.layout.schema.features.items():
         shares = [seen.mistyped[name] / max(seen.rows, 1) for seen in (sides.before, sides.now)]

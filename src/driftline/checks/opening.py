@@ -1,6 +1,6 @@
-"""Opens both sides of a comparison and reads ahead: decoding runs beside Python code, on the other cores.
+"""Open both sides of a comparison and read ahead: decoding runs beside Python code, on the other cores.
 
-Little is imported here, so that the first rows are on their way before what works on them is imported.
+Little is imported here, so that reading begins before the code that processes the rows is imported.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from driftline.sources.rows import Rows, ScannedRows, readable
 
 _GROUP_CELLS, _LEAST_GROUP, _LARGEST_GROUP = 3_000_000, 2, 48
 _FIRST_CELLS = 2 * _GROUP_CELLS
-"""As much is read ahead before the pass begins, while little else is in memory; from then on one group."""
+"""So many cells are read ahead before the pass begins, while little else is in memory; later at most `_GROUP_CELLS`."""
 
 _LEAST_TELLING = 4
 
 
 class Opened:
-    """Both sides, opened: their first rows and their first columns are being read.
+    """Both sides, opened: their first rows and the first group of columns are being read in the background.
 
     ``rows`` holds the reference and the current side. Raises what `rows_of` raises, for the reference first.
     """
@@ -55,13 +55,16 @@ class Opened:
         return opened
 
     def sample(self, rows: Rows) -> pl.DataFrame:
-        """The first rows of a side, waited for."""
+        """Wait for the first rows of a side and return them; raises what `readable` does."""
         begun = self._samples.get(id(rows))
         with readable(rows.name):
             return rows.sample() if begun is None else begun.result()
 
     def batches(self, rows: Sequence[Rows]) -> Batches:
-        """The batches of the sides, of which some are read by now; ``rows`` may be read otherwise than as opened."""
+        """Return the batches of the sides, some of which are already read.
+
+        ``rows`` may have other types than those opened (`Rows.retyped`); what was read ahead is then dropped.
+        """
         batches = self._batches.result()
         batches.read_from(rows)
         return batches
@@ -73,9 +76,9 @@ class _Group(NamedTuple):
 
 
 class Batches:
-    """The rows of the sides, a group of columns after another; the next groups are read ahead, ``cells`` at most.
+    """The rows of the sides, one group of columns after another; the next groups are read ahead, up to ``cells`` cells.
 
-    Reading begins at once: there is something else to do until the first rows are there.
+    Reading begins at once, so that the caller can do something else until the first rows are there.
     """
 
     def __init__(self, rows: Sequence[Rows], columns: Columns, cells: int = _GROUP_CELLS) -> None:
@@ -87,21 +90,21 @@ class Batches:
         self._read_ahead(cells)
 
     def read_from(self, rows: Sequence[Rows]) -> None:
-        """Read the same columns of these rows from now on; what was begun of others is given up."""
+        """Read the same columns from these rows from now on; batches read ahead from other rows are dropped."""
         if any(new is not old for new, old in zip(rows, self._rows, strict=True)):
             self._rows = tuple(rows)
             self._begun.clear()
             self._read_ahead(_GROUP_CELLS)
 
     def take(self) -> Iterator[pl.DataFrame]:
-        """The batches of the next group: all groups of the first side, then those of the second."""
+        """Return the batches of the next group: all groups of the first side come before those of the second."""
         group = self._next.popleft()
         begun = self._begun.popleft() if self._begun else self._rows[group.side].batches(group.columns)
         self._read_ahead(_GROUP_CELLS)
         return begun
 
     def _read_ahead(self, cells: int) -> None:
-        """Begin the next groups in order, as long as all that is begun is not more than so many cells."""
+        """Begin to read the next groups in order, up to so many cells in total."""
         ahead = 0
         for place, group in enumerate(self._next):
             rows = self._rows[group.side]
@@ -113,16 +116,17 @@ class Batches:
 
 
 def _groups(there: list[str], columns: Columns, rows: Rows) -> list[list[str]]:
-    """Columns that are read together: fewer at a time need less memory.
+    """Divide the columns into groups that are read together: smaller groups need less memory.
 
-    The first group has all but features, and those of these that tell rows apart best: two of real numbers, or four.
+    The first group has all columns with a role, and the features that distinguish rows best: at least two of floats, or
+    four others.
     """
     if not rows.narrow:
         return [there]
     parts = {*columns.roles, *columns.segments, columns.cluster}
     others = [name for name in there if name not in parts]
     most = min(max(_GROUP_CELLS // max(rows.count or 0, 1), _LEAST_GROUP), _LARGEST_GROUP)
-    size = -(-len(others) // max(-(-len(others) // most), 1)) or 1  # as many groups as need be, of one size
+    size = -(-len(others) // max(-(-len(others) // most), 1)) or 1  # as few groups as possible, of one size
     telling = sorted(others, key=lambda name: not rows.schema[name].is_float())
     real = sum(rows.schema[name].is_float() for name in others)
     first = telling[: max(size, _LEAST_TELLING) if real < _LEAST_GROUP else size]

@@ -16,7 +16,7 @@ from driftline.statistics import CATALOGUE
 from driftline.statistics.bootstrap import rows_for
 
 Own = Mapping[str, str | Function]
-"""Functions by the names of their measures: ``file.py:function`` is asked in a process of its own, others in this."""
+"""Functions by the names of their measures; ``file.py:function`` is called in a process of its own, others in this."""
 
 
 def require_names(measures: Own) -> None:
@@ -27,7 +27,7 @@ def require_names(measures: Own) -> None:
 
 
 def own_measures(measures: Own, side: Input, layout: Layout) -> dict[str, Replicates]:
-    """Call each function with the labelled rows of a side, which are held in memory for that."""
+    """Call each function with the labelled rows of a side, which are held in memory for it; empty without functions."""
     if not measures:
         return {}
     if isinstance(side.rows, StreamedRows):

@@ -1,8 +1,8 @@
-"""The course of a check, from opened sides to the report.
+"""Run a check, from opened sides to the report.
 
-Columns and types are settled on the first rows (`driftline.checks.schema`), then each side is read once
-(`driftline.checks.scan`), and what was seen is compared (`driftline.checks.compare`). What compares is imported while
-the sides are read.
+The first rows decide on columns and types (`driftline.checks.schema`), then each side is read once
+(`driftline.checks.scan`), and the profiles are compared (`driftline.checks.compare`). The code that compares them is
+imported while the sides are read.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CELLS_A_SD = 8
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a check was asked for; see `driftline.checks.api.check`. ``floors`` None are the usual ones."""
+    """The arguments of a check; see `driftline.checks.api.check`. ``floors`` None are the default ones."""
 
     reference: Any
     current: Any
@@ -54,13 +54,15 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def run(opened: Opened, request: Request, task: Task | None, positive: str | None) -> Report:
-    """Check the opened sides; ``task`` and ``positive`` are as the caller gave them, None where they are inferred."""
+    """Check the opened sides; ``task`` and ``positive`` are the caller's, None to infer them."""
     said = Said(task=task is not None, positive=positive is not None)
     return _run(opened, request, said, task, positive)
 
 
 def _run(opened: Opened, request: Request, said: Said, task: Task | None, positive: str | None) -> Report:
-    """Check with this task and positive class; ``said`` is which of them the caller gave."""
+    """Check with this task and positive class; ``said`` is which of them the caller gave. May call itself once, with
+    what all rows show.
+    """
     columns, progress = request.columns, request.progress or _silent
     before, now = (Input(rows, opened.sample(rows), columns.missing) for rows in opened.rows)
     require_columns(before.sample, now.sample, columns)
@@ -112,7 +114,7 @@ def _run(opened: Opened, request: Request, said: Said, task: Task | None, positi
 
 @contextlib.contextmanager
 def _imported_meanwhile(name: str) -> Iterator[None]:
-    """Import a module in a thread of its own, while this one waits for rows most of the time."""
+    """Import a module in another thread, while this one mostly waits for rows."""
     if name in sys.modules:
         yield
         return

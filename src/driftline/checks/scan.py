@@ -36,7 +36,7 @@ from driftline.sketches.drawn import DrawnRows
 
 SPACED_ROWS = 6_000
 REPEATED_LEAST = 0.01
-"""Share of repeated rows or ids from which on they are spoken of."""
+"""From this share on, repeated rows or ids are reported."""
 
 _KEY_COLUMNS = 6
 
@@ -53,11 +53,11 @@ class Layout(msgspec.Struct, frozen=True):
 class SideProfile(msgspec.Struct):
     """The result of one pass over a side.
 
-    ``nulls`` counts by column of the file; ``mistyped`` the texts in columns of numbers, and what is left out of a
-    column because it is no score, time or number as that column's role requires. ``sample`` has the canonical features
-    and the targets of a regression of rows spread over all, at most twice `SPACED_ROWS`. ``keys`` is a sample of whole
-    rows, or of ids where there are any. ``days`` counts rows by day of the time column, in UTC. ``naive`` is what a
-    naive forecast of the reference's labels errs by.
+    ``nulls`` counts missing values by column of the file. ``mistyped`` counts texts in columns of numbers, and values
+    left out because they are no score, time or number, as their column's role requires. ``sample`` has the canonical
+    features (and a regression's targets) of rows spread over the whole side, at most twice `SPACED_ROWS`. ``keys``
+    samples whole rows, or ids if there are any. ``days`` counts rows by day of the time column, in UTC. ``naive`` is
+    the error of a naive forecast of the reference's labels.
     """
 
     rows: int = 0
@@ -71,7 +71,7 @@ class SideProfile(msgspec.Struct):
     naive: Naive = msgspec.field(default_factory=Naive)
 
     def missing(self, column: str) -> float:
-        """Return the share of rows without a value, 0 to 1."""
+        """Return the share of rows without a value in a column, 0 to 1; 0 without rows."""
         return self.nulls[column] / self.rows if self.rows else 0.0
 
     @property
@@ -83,7 +83,10 @@ class SideProfile(msgspec.Struct):
 def read_sides(
     sides: Sequence[Input], batches: Batches, layout: Layout, progress: Callable[[float], None]
 ) -> list[SideProfile]:
-    """Read the sides; ``progress`` is called with the share that is done, 0 to 1, where the number of rows is known."""
+    """Profile the sides one after another.
+
+    ``progress`` is called with the share of the work that is done, 0 to 1, if the number of rows is known.
+    """
     with Workers() as workers:
         return [
             _read_side(side, batches, number, layout, workers, partial(_part_done, progress, number, len(sides)))
@@ -109,7 +112,7 @@ def _read_side(
                 progress(min((number + reading.rows / side.rows.count) / len(groups), 1.0))
         workers.finish()
         reading.finish()
-    if len(groups) > 1:  # as they are in the schema, however they were read
+    if len(groups) > 1:  # back to the order of the schema
         order = {FEATURE + name: at for at, name in enumerate(layout.schema.features)}
         names: list[str] = sorted(seen.sample.columns, key=lambda name: order.get(name, len(order)))
         seen.sample = seen.sample.select(names)
@@ -133,7 +136,7 @@ def _part(layout: Layout, group: Sequence[str], *, first: bool) -> Layout:
 
 
 class _Reading:
-    """One group of columns of one side, as it comes in."""
+    """Profiles one group of columns of one side, batch by batch."""
 
     def __init__(
         self, side: Input, layout: Layout, seen: SideProfile, *, first: bool, whole: bool, naive: bool
@@ -215,7 +218,7 @@ class _Sample:
 
     def add(self, rows: pl.DataFrame) -> None:
         places = pl.Series(self._drawn.take(rows.height).tolist(), dtype=pl.UInt32)
-        self._frames.append(pl.DataFrame(values[places] for values in rows))  # a frame would wait for who decodes
+        self._frames.append(pl.DataFrame(values[places] for values in rows))  # frame[places] would wait for decoding
         while self._drawn.kept > 2 * SPACED_ROWS:
             so_far = pl.concat(self._frames, how="vertical_relaxed")
             self._frames = [so_far.filter(self._drawn.halve().tolist())]
@@ -225,7 +228,7 @@ class _Sample:
 
 
 class _Keys:
-    """A sample of rows by the hash of their values in at most ``most`` columns, or of their ids where there are any."""
+    """A sample of rows by the hash of their values in at most ``most`` columns, or of their ids if there are any."""
 
     def __init__(self, identifier: str | None, most: int) -> None:
         self.sample = KeySample()

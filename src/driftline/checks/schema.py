@@ -50,7 +50,7 @@ _FITTING: Mapping[str, tuple[Callable[[pl.DataType], bool], str]] = {
 
 
 def require_columns(before: pl.DataFrame, now: pl.DataFrame, columns: Columns) -> None:
-    """Refuse names of columns that neither side has, and columns whose types do not fit their role."""
+    """Raise `UnknownNameError` for columns that neither side has, `DataError` for types that do not fit their role."""
     known = dict.fromkeys([*before.columns, *now.columns])
     if columns.label is not None and columns.label == columns.prediction:
         raise UsageError(f"label and prediction are both the column {columns.label!r}; name a column for each")
@@ -119,7 +119,7 @@ def schema_of(
     ]
     try:
         both = pl.concat(parts, how="diagonal_relaxed")
-    except pl.exceptions.PolarsError:  # as unlike as a date and a number
+    except pl.exceptions.PolarsError:  # types as different as a date and a number
         both = pl.concat([part.cast(pl.String, strict=False) for part in parts], how="diagonal")
     scored = {column for column, part in columns.roles.items() if part == "score"}
     both = both.with_columns(pl.lit(None, pl.Float64).alias(column) for column in scored)

@@ -1,4 +1,4 @@
-"""The two sides of a check, after each was profiled."""
+"""The two sides of a check, after each has been profiled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it is imported while the rows are read
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What the caller said of the model, so that it is no guess."""
+    """Which facts about the model the caller gave, so that they need not be guessed."""
 
     task: bool = False
     positive: bool = False

@@ -1,1 +1,1 @@
-"""What was found, as values that every form of a report is written from."""
+"""Results as values, from which every form of a report is written."""

@@ -1,4 +1,4 @@
-"""What a check found: the values from which its JSON document, its text and its page are written.
+"""The results of a check: the values from which its JSON document, its text and its page are written.
 
 The fields of each value are the keys of its part of the JSON document, in the document's order. Shares are 0 to 1,
 numbers are finite, and None stands for what is not known or does not apply.
@@ -15,16 +15,16 @@ from driftline.errors import AlertsFound, UnknownNameError
 from driftline.rules import Severity, State
 
 FAIL_ON = ("any", "drift", "performance", "quality", "rule", "never")
-"""Which alerts fail a check."""
+"""The choices of which alerts fail a check."""
 
 MOST_PAIRS = 1000
-"""Pairs of label and prediction that a report counts, the most frequent ones."""
+"""At most so many pairs of label and prediction are in a report, the most frequent ones."""
 
 T = TypeVar("T")
 
 
 class BothSides(Struct, Generic[T], frozen=True):
-    """The same of the reference rows and of the current rows."""
+    """A pair of values: of the reference rows and of the current rows."""
 
     reference: T
     current: T
@@ -39,8 +39,8 @@ class Drift(Struct, frozen=True, kw_only=True):
 
     ``measure`` names the distance that decided and ``value`` is its size; ``threshold`` is the minimum effect size. All
     are None where nothing could be measured. ``p_value`` is adjusted for all columns. ``part`` names the part of a
-    datetime, text or embedding that the measure is of. ``reason`` says which condition decided. ``distances`` and
-    ``p_values`` hold every distance and the p-value of every test on this column alone.
+    datetime, text or embedding that was measured. ``reason`` says which condition decided. ``distances`` and
+    ``p_values`` hold every distance and the unadjusted p-value of every test on this column.
     """
 
     measure: str | None = None
@@ -55,7 +55,7 @@ class Drift(Struct, frozen=True, kw_only=True):
 
 
 class ColumnReport(Struct, frozen=True, kw_only=True):
-    """What was found in one column of the files. Where nothing could be measured, ``problem`` says why.
+    """The results for one column of the files. Where nothing could be measured, ``problem`` says why.
 
     ``role`` is feature, prediction, score or label; ``kind`` is numeric, categorical, datetime, text, embedding or
     unsupported. ``missing`` is the share of rows without a usable value. ``out_of_range`` and ``unseen`` are the shares
@@ -95,7 +95,7 @@ class ComparedMeasure(MeasureReport, frozen=True):
 
 
 Performance = Mapping[str, ComparedMeasure]
-"""Measures of the same rows, by their names."""
+"""Measures of the same rows, by name."""
 
 
 class SegmentReport(Struct, frozen=True):
@@ -107,7 +107,7 @@ class SegmentReport(Struct, frozen=True):
 
 
 class ConfusionCount(Struct, frozen=True):
-    """How many rows with a ``label`` have a ``prediction``, on each side."""
+    """The number of rows with this ``label`` and this ``prediction``, on each side."""
 
     label: str
     prediction: str
@@ -116,7 +116,7 @@ class ConfusionCount(Struct, frozen=True):
 
 
 class CalibrationPoint(Struct, frozen=True):
-    """The rows whose scores lie in one tenth of [0, 1]: their mean score, and how many of them are positive.
+    """The rows whose scores lie in one tenth of [0, 1]: their mean ``score``, and the ``share`` of positive ones.
 
     ``share`` has the interval from ``low`` to ``high``; ``rows`` is above 0. See `calibration_bins`.
     """
@@ -160,11 +160,11 @@ class DependenceReport(Struct, frozen=True):
 
 
 class RuleReport(Struct, frozen=True):
-    """What a rule says of the current rows: ``state`` is breach, ok, or nodata where the rule could not be evaluated.
+    """The verdict of a rule on the current rows: ``state`` is breach, ok, or nodata if it could not be evaluated.
 
     ``column`` is the feature that the rule is on, None for a rule on all rows. ``low`` and ``high`` are the interval
-    that is shown; ``bound`` is the end of the rule's one-sided interval, at its ``confidence``, that was compared with
-    the threshold; None where the value itself was.
+    that is shown. ``bound`` is the one-sided bound, at the rule's ``confidence``, that was compared with the threshold;
+    None where the value itself was compared.
     """
 
     rule: str
@@ -184,7 +184,7 @@ class RuleReport(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """One thing that is wrong, with ``message`` in words.
+    """One finding that needs attention, with ``message`` in words.
 
     ``kind`` is drift (of values or relations), performance, or quality (a column that is gone or changed its kind,
     values that went missing, ids that repeat). ``value`` is at or beyond ``threshold``; both are None where nothing
@@ -213,10 +213,10 @@ class RuleAlert(RuleReport, frozen=True, kw_only=True):
 
 
 class Positive(Struct, frozen=True):
-    """The class ``name`` whose precision, recall, F1 and ROC AUC are meant in a binary model.
+    """The positive class of a binary model: precision, recall, F1 and ROC AUC are about ``name``.
 
-    ``guessed`` is whether the caller did not name it; ``by`` says what it was guessed by. ``doubt`` says, where the
-    ROC AUC is below 0.5, that the score seems to be of the other class, and what to do.
+    ``guessed`` is True where the caller did not name it; ``by`` says what the guess rests on. Where the ROC AUC is
+    below 0.5, ``doubt`` says that the score seems to belong to the other class, and what to do.
     """
 
     name: str = field(name="class")
@@ -229,11 +229,11 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     """The result of a check.
 
     ``columns`` are by name, those that drifted most first. ``duplicates`` are the shares of rows, or ids, that repeat
-    an earlier one. ``performance`` is None without labels and predictions; ``classes`` hold it for each class of a
+    an earlier one. ``performance`` is None without labels and predictions; ``classes`` has it for each class of a
     multiclass model (None for others), ``segments`` for each segment. ``confusion`` counts at most `MOST_PAIRS` pairs
-    of label and prediction. ``calibration`` and ``gains`` are of a binary model with scores; see `calibration_bins` and
-    `gains`. ``rules`` say what each rule found, ``notes`` what is no alert but worth knowing, and ``guesses`` what the
-    check inferred because the caller did not say it; ``positive`` is the positive class of a binary model.
+    of label and prediction. ``calibration`` and ``gains`` are for a binary model with scores; see `calibration_bins`
+    and `gains`. ``rules`` has the verdict of each rule, ``notes`` what is worth knowing but no alert, and ``guesses``
+    what the check inferred because the caller did not say it; ``positive`` is the positive class of a binary model.
     """
 
     verdict: Literal["ok", "alert"]
@@ -260,10 +260,9 @@ class CheckReport(Struct, frozen=True, kw_only=True):
         return tuple(alert for alert in self.alerts if "any" in asked or alert.kind in asked)
 
     def raise_for_alerts(self, kinds: str | Iterable[str] = "any") -> None:
-        """Raise `AlertsFound` if there is an alert of these ``kinds``: any, drift, performance, quality, rule or
-        never.
+        """Raise `AlertsFound` if there is an alert of these ``kinds``: any, drift, performance, quality or rule.
 
-        "never" adds none to the others.
+        The kind *never* has no alerts. Raises `UnknownNameError` for other kinds.
         """
         if found := self.alerts_of(kinds):
             raise AlertsFound([alert.message for alert in found])

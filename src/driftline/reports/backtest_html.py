@@ -1,4 +1,4 @@
-"""A backtest as one self-contained page: a line of time for each rule, inline styles, no scripts."""
+"""Render a backtest as one self-contained page: a timeline for each rule, inline styles, no scripts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS = {"A": "alert", "b": "breach without an alert", "?": "not judged"}
 
 
 class Stretch(NamedTuple):
-    """Windows of one state in a row: where they stand on an axis of 100 units, and what they are."""
+    """Consecutive windows of one state: their place and width on an axis of 100 units, and a description."""
 
     x: str
     width: str
@@ -26,14 +26,14 @@ class Stretch(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A rule with its line of time."""
+    """A rule with its timeline."""
 
     record: RuleRecord
     stretches: tuple[Stretch, ...]
 
 
 def backtest_html(found: Backtest) -> str:
-    """Write the page; of a backtest against another configuration both."""
+    """Return the page of a backtest, and of the one it is compared with, if there is one."""
     both = [found, *([] if found.against is None else [found.against])]
     return _template().render(found=found, parts=[(one, [_line(record) for record in one.rules]) for one in both])
 

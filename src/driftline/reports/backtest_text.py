@@ -1,4 +1,4 @@
-"""A backtest in a terminal: how often, when and how late each rule would have fired, on one line of time."""
+"""Render a backtest for a terminal: how often, when and how late each rule would have fired, on a timeline."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from driftline.text.numbers import fixed
 ALERTS_SHOWN = 12
 _LEAST_STRIP, _MOST_STRIP = 10, 60
 _REST = 46
-"""Columns of the table beside the line of time."""
+"""The width of the table's other columns, beside the timeline."""
 _ORDER = "Ab.?"
 _DRAWN, _PLAIN = {"A": "█", "b": "▄", ".": "·", "?": " "}, {"A": "#", "b": "+", ".": ".", "?": " "}
 
 
 def renderables(found: Backtest, *, encoding: str = "utf-8", width: int = 80) -> Iterator[RenderableType]:
-    """The parts of a backtest in a terminal of so many columns, top to bottom, in characters of the ``encoding``."""
+    """Yield the parts of a backtest for a terminal ``width`` characters wide, top to bottom, in the ``encoding``."""
     characters = Characters(encoding)
     yield _verdict(found, characters)
     if found.start is None or found.end is None:
@@ -48,7 +48,7 @@ def renderables(found: Backtest, *, encoding: str = "utf-8", width: int = 80) ->
 
 
 def strip(states: str, width: int) -> str:
-    """The states of windows (see `RuleRecord`) in at most ``width`` letters: each the gravest of its windows.
+    """Shorten the states of windows (see `RuleRecord`) to at most ``width`` letters, each the most severe of several.
 
     >>> strip("..A...b?", 4), strip("A.", 10), strip("", 4)
     ('.A.b', 'A.', '')

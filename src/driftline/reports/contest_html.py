@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT, _PAD = 640.0, 160.0, 8.0
 _DAYS_SECONDS = 2 * 86_400.0
-"""From this length on, the ends of the time axis are days without hours."""
+"""From this length on, the ends of the time axis are written as days without hours."""
 
 
 class Whisker(NamedTuple):

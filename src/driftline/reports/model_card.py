@@ -1,6 +1,6 @@
 """Render a model card (Mitchell et al. 2019) of one version of a model, as Markdown or as one page.
 
-A section of which nothing is known says so.
+A section about which nothing is known says so.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class CardEvent:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """All that is known of a version of a model.
+    """What is known about a version of a model.
 
     ``window`` is the newest judged window with its predictions; ``measures`` and ``drift`` (the columns that drifted)
-    are of that window. ``gates`` are name, verdict and reason of each gate of its contest, and ``segments`` are of
-    that contest. ``alerts`` fired in windows with its predictions; None where there are no such windows. Event times
+    belong to that window. ``gates`` has name, verdict and reason of each gate of its contest, and ``segments`` belongs
+    to that contest. ``alerts`` fired in windows with its predictions; None if there are no such windows. Event times
     are written in the model's ``timezone``.
     """
 

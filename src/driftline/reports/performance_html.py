@@ -11,10 +11,10 @@ from driftline.results.check import BothSides, CalibrationPoint, ConfusionCount
 from driftline.text.numbers import figure, percent
 
 MATRIX_CLASSES = 10
-"""Up to this many classes, all pairs are shown as a matrix; of more, only the most common mix-ups."""
+"""Up to this many classes are shown as a matrix; for more, only the most common mix-ups are."""
 
 SIDE = 200.0
-"""Width and height of a plot of [0, 1] by [0, 1]."""
+"""The width and height of a plot of [0, 1] by [0, 1]."""
 
 _MIX_UPS = 10
 _X, _Y = Scale(0.0, 1.0, 0.0, SIDE), Scale(0.0, 1.0, SIDE, 0.0)
@@ -78,7 +78,7 @@ def matrix(confusion: Sequence[ConfusionCount]) -> Matrix | None:
 def mix_ups(confusion: Sequence[ConfusionCount], reference: int, current: int) -> tuple[MixUp, ...]:
     """Return the most common mix-ups of many classes; empty where there is a `matrix`.
 
-    ``reference`` and ``current`` are how many labelled rows each side has.
+    ``reference`` and ``current`` are the numbers of labelled rows of both sides.
     """
     if len(_classes(confusion)) <= MATRIX_CLASSES:
         return ()

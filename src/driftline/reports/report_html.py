@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 QUIET_CHARTS = 50
 HOVERED_CHARTS = 200
-"""How many charts have a tooltip for each bar; the others have none, so that a page of many columns stays small."""
+"""So many charts have a tooltip for each bar; the others have none, so that a page of many columns stays small."""
 
 _WIDTH, _HEIGHT, _SMALL_WIDTH, _SMALL_HEIGHT = 300.0, 72.0, 120.0, 22.0
 _SMALL_BARS = 12
@@ -92,10 +92,10 @@ def render(
     profiles: Profiles,
     errors: tuple[NumericColumn, NumericColumn] | None = None,
 ) -> str:
-    """Return the page of a report, with the profiles of its columns and a regression's errors on both sides.
+    """Return the page of a report; ``profiles`` are those of its columns, ``errors`` a regression's on both sides.
 
-    Columns that drifted have a card each, the others are rows of a folded table. Only the first `QUIET_CHARTS` of the
-    others have a chart, so that a page of a thousand columns stays small.
+    Columns that drifted have a card each; the others are rows of a folded table, and only the first `QUIET_CHARTS` of
+    them have a chart, so that a page of a thousand columns stays small.
     """
     columns = [*report.columns.values()]
     loud = [column for column in columns if column.drift.drifted]

@@ -1,4 +1,4 @@
-"""Words that the report of a check has in a terminal and on its page alike."""
+"""Words that the report of a check uses both in a terminal and on its page."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def _is_shown(character: str, keep: str) -> bool:
 
 
 def figures_of(measure: ComparedMeasure) -> tuple[str, str, str, str]:
-    """Return a measure's value, the ends of its interval, and the reference's value; – where there is none.
+    """Return a measure's value, the ends of its interval, and the reference's value; – for what is not known.
 
-    Both values have as many decimals as it takes to tell them apart.
+    Both values have enough decimals to show that they differ.
 
     >>> before = MeasureReport(0.00064)
     >>> figures_of(ComparedMeasure(0.00061, 0.0006, reference=before)), figures_of(ComparedMeasure(0.00061))[0]
@@ -98,7 +98,7 @@ def _mae_before(among: Performance | None) -> float | None:
 
 
 def fallen(parts: Iterable[tuple[str, Performance]]) -> list[Fallen]:
-    """Return those of some named parts of the rows that have a worse measure, by how far the first such fell."""
+    """Return the named parts of the rows that have a worse measure, sorted by how far the first such one fell."""
     found = []
     for where, performance in parts:
         name = next((name for name, measure in performance.items() if is_worse(name, measure)), None)

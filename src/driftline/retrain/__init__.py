@@ -1,1 +1,1 @@
-"""The loop: when to retrain, who does it, who wins, and what is live."""
+"""Retraining: when to train a challenger, who trains it, who wins the contest, and which version is live."""

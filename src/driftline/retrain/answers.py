@@ -1,4 +1,4 @@
-"""Turns frames and files of rows into what a contest is held on: the labelled rows, and what each version answered."""
+"""Turn frames and files of rows into the input of a contest: the labelled rows, and the answers of each version."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from driftline.sources.files import open_rows, whole
 from driftline.statistics.influence import Floats, Texts
 
 UNVERSIONED = "unversioned"
-"""What a version without a name is called."""
+"""The name given to a version without one."""
 _MOST_SEGMENT_VALUES = 50
 _REPLAY_OTHERWISE = 0.01
 _REPLAY_ERROR = 1e-3
 
 
 def answers_known(champion: str, logged: pl.DataFrame, since: datetime | None, shadow: pl.DataFrame) -> pl.DataFrame:
-    """Return the champion's answers in the log: those it gave live, else those it gave as a shadow.
+    """Return the champion's answers in the log, in canonical columns: those it gave live, else those as a shadow.
 
-    Answers of another version do not count. Where no row carries a version, the champion has answered since it
-    was promoted.
+    Answers of other versions do not count. Where no row has a version, all rows since the champion's promotion
+    (``since``) are taken as its own; without that, all rows.
     """
     version = pl.col("version").fill_null("").replace("", UNVERSIONED)
     own = version == (champion or UNVERSIONED)
@@ -49,7 +49,7 @@ def champion_entry(
 ) -> Entry:
     """Return the champion's answers to the rows of a contest: those in the log, else those of the run's replay.
 
-    Raises `DataError` for a replay that leaves rows out, or that says other than the champion did.
+    Raises `DataError` for a replay that leaves rows out, or that differs from the champion's answers in the log.
     """
     origin = ""
     if replayed is not None:
@@ -68,7 +68,7 @@ def _spoken(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _require_like(replayed: pl.DataFrame, known: pl.DataFrame, champion: str, rows: int, schema: Schema) -> None:
-    """Refuse a replay that leaves rows out, or that says other than the champion said where the log knows it."""
+    """Refuse a replay that leaves rows out, or that differs from the champion's answers in the log."""
     if (gone := rows - len(replayed)) > 0:
         raise DataError(
             f"the replay of {champion} has no answer to {gone} of {rows} rows; replay them all, or leave "
@@ -95,9 +95,9 @@ def rows_of(
     trained_until: datetime | None = None,
     timezone: str = "UTC",
 ) -> Rows:
-    """Return the rows of a contest from canonical rows with ``label``, and where there are such ``time`` and segments.
+    """Return the rows of a contest from canonical rows with ``label`` and, if there are any, ``time`` and segments.
 
-    Days are those of the time zone.
+    Days are those of the time zone. Raises `DataError` for a segment column that is missing or has too many values.
     """
     label = evaluation["label"]
     seconds = days = None
@@ -126,7 +126,10 @@ def rows_of(
 
 
 def entry_of(version: str, answers: pl.DataFrame, ids: pl.Series, schema: Schema) -> Entry:
-    """Return what a version says of the rows with these ids, from canonical rows with ``id`` and ``prediction``."""
+    """Return a version's answers to the rows with these ids, from canonical rows with ``id`` and ``prediction``.
+
+    Raises `DataError` without predictions, and for an id that comes twice.
+    """
     if "prediction" not in answers.columns:
         raise DataError(f"the predictions of {version} have no column of predictions")
     if answers["id"].is_duplicated().any():
@@ -158,7 +161,7 @@ def _plain(values: pl.Series, schema: Schema) -> Texts | Floats:
 
 
 def columns_as_written(columns: Columns, segments: Sequence[str]) -> Columns:
-    """Return the columns under which `driftline.retrain.rows` has written the rows."""
+    """Return the roles of the columns in the files that `driftline.retrain.rows` writes."""
     return structs.replace(
         columns,
         id=columns.id or "id",
@@ -171,7 +174,10 @@ def columns_as_written(columns: Columns, segments: Sequence[str]) -> Columns:
 
 
 def answers_in(path: Path, columns: Columns, ids: pl.Series, schema: Schema) -> pl.DataFrame:
-    """Return what a file says of rows, in the canonical layout; its ids are read as those of the rows are written."""
+    """Return the answers in a file, in the canonical layout; its ids are read to match those of the rows.
+
+    Raises `DataError` for a file without the column of ids.
+    """
     opened = open_rows(path, columns.missing)
     parts = structs.replace(columns, features=(), segments=(), time=None)
     tables = [Table(pl.DataFrame({columns.id: ids})), Table(opened.sample(), opened.typed)]

@@ -1,4 +1,4 @@
-"""Model cards: gathered from the registry, the requests, the windows and the alerts."""
+"""Gather model cards from the registry, the requests, the windows and the alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holds the contest of a run, and puts its winner into the registry."""
+"""Hold the contest of a run, and register its challenger with the result."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def hold_contest(
     champion: str,
     since: datetime | None,
 ) -> Contest:
-    """Hold the contest of a run: its challenger against what the champion answered on the rows that were handed out.
+    """Hold the contest of a run: its challenger against the champion's answers on the rows that were handed out.
 
-    ``since`` is the event time of the champion's promotion, None where it was none of ours.
+    ``since`` is the event time of the champion's promotion, None if Driftline did not promote it.
     """
     columns = columns_as_written(model.config.columns, config.gates.segments)
     evaluation = canonical(handed_out, columns, model.schema)
-    # Nobody says what a shadow learned from.
+    # What a shadow was trained on is not known.
     trained_until = record.training.end if record.training.rows else None
     timezone = model.config.window.timezone
     rows = rows_of(evaluation, model.schema, config.gates.segments, trained_until=trained_until, timezone=timezone)
@@ -73,14 +73,14 @@ def hold_contest(
 
 
 def live_since(requests: Sequence[RetrainingRow], version: str) -> datetime | None:
-    """Return the event time since which a version is champion; None where no request made it so."""
+    """Return the event time since which a version is champion; None if no request has promoted it."""
     return max(
         (row.live_from for row in requests if row.version == version and row.live_from is not None), default=None
     )
 
 
 def settings_of(config: RetrainConfig, model: MonitoredModel) -> Settings:
-    """Return the settings of a configuration; the measure is by default that of the rule that asks for challengers."""
+    """Return a contest's settings; the measure defaults to that of the first rule whose alert asks for challengers."""
     given = {
         name: getattr(config.gates, name)
         for name in ("margin", "improvement", "least_rows", "least_class_rows", "floor", "measure")
@@ -96,7 +96,7 @@ def _measure_of_rules(config: RetrainConfig, model: MonitoredModel) -> str | Non
 
 
 def incumbent(registry: Registry, model: MonitoredModel, handed_out: pl.DataFrame) -> str:
-    """Return the version that is champion: by the registry, or else the one that answered most of the newest window."""
+    """Return the version that is champion: by the registry, else the one with most answers in the newest window."""
     if (known := registry.aliases(model.name).get(CHAMPION)) is not None:
         return known
     rows = canonical(handed_out, columns_as_written(model.config.columns, ()), model.schema)
@@ -116,10 +116,10 @@ def register(
     contest: Contest,
     request: RetrainingRow,
 ) -> None:
-    """Register the challenger with its contest, and the champion where the registry does not know it yet.
+    """Register the challenger with its contest, and the champion if the registry does not know it yet.
 
-    Raises `DataError` where another request has made a version of that name: what was judged once, and perhaps rolled
-    back, does not come again under its name.
+    Raises `DataError` if another request has made a version of that name: the name of a version that was judged before,
+    and perhaps rolled back, cannot be used again.
     """
     name, asked_at = model.name, request.asked_at
     for known in registry.versions(name):

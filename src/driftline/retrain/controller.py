@@ -1,8 +1,8 @@
-"""Retraining: asks for challengers when the policy says so, and moves each request on, one step at a time.
+"""The retraining controller: asks for challengers when the policy says so, and advances each request step by step.
 
-Whatever a step does to the outside can be done again: rows are written anew, a runner finds its run, a contest has the
-same result, a version that is registered stays, a champion that is champion stays. So a process that dies anywhere goes
-on where the state says that it was, and no request is run or promoted twice.
+Each step can be repeated: rows are written anew, a runner finds the run it has started, a contest has the same result,
+and registering or promoting a version again changes nothing. So a process that was killed at any point continues from
+the stored state, and no request is run or promoted twice.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from driftline.text import moments
 from driftline.text.durations import length
 
 DRIFTLINE = "driftline"
-"""Who asked, or moved a request, where no person did."""
+"""The name recorded where Driftline itself, and no person, made or moved a request."""
 
 _RECORD = "rows.json"
 
 
 @dataclass(slots=True)
 class RetrainingController:
-    """Retraining of the models of one service, of those that ``configs`` has.
+    """Retrains those models of a service that are in ``configs``.
 
-    ``folder`` has the folders of runs; ``tell`` is called with lines for people.
-    ``base_url`` is where the service can be reached: runs elsewhere report there.
+    ``folder`` has the folders of runs; ``tell`` is called with lines for people to read. ``base_url`` returns the
+    address of the service, to which runs elsewhere report; empty if it has none.
     """
 
     configs: Mapping[str, RetrainConfig]
@@ -70,13 +70,13 @@ class RetrainingController:
     tell: Callable[[str], None]
     base_url: Callable[[], str]
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """By which the reports of a model's runs have to be signed."""
+    """The secrets with which reports on a model's runs must be signed, by model."""
     _handles: dict[str, Handle] = field(default_factory=dict)
     _standing: dict[str, Standing] = field(default_factory=dict)
     _refused: dict[str, tuple[datetime, int]] = field(default_factory=dict)
 
     def step(self, model: str, now: datetime) -> bool:
-        """Do what there is to do for a model; True where something moved."""
+        """Advance the requests of a model, or ask for a challenger; return whether anything changed."""
         config = self.configs.get(model)
         if config is None:
             return False
@@ -87,7 +87,7 @@ class RetrainingController:
         return any(moved) or self._consider(self.models[model], config, now)
 
     def _stop_cancelled(self) -> None:
-        """End the runs of this process whose requests are over: somebody has cancelled them."""
+        """Stop the runs of this process whose requests were cancelled."""
         if not self._handles:
             return
         with self.state.read() as read:
@@ -104,7 +104,7 @@ class RetrainingController:
             if facts is None or not isinstance(asked, Ask):
                 return False
             known = (facts.now, labels_had(model.name, read))
-            if self._refused.get(model.name) == known:  # the labels are at fault, and there are no others
+            if self._refused.get(model.name) == known:  # refused for its labels, and no new ones have come
                 return False
             asked = decide(config.policy, with_label_fault(facts, model, config, read))
         if not isinstance(asked, Ask):
@@ -131,7 +131,7 @@ class RetrainingController:
         try:
             return step(model, config, row, now)
         except (UnavailableError, DamagedError):
-            raise  # somebody is away, or a file has to be restored: the same step again
+            raise  # a server is away, or a file has to be restored: repeat the step later
         except (DataError, UsageError) as error:
             if Stage.FAILED not in FOLLOWING[Stage(row.stage)]:
                 raise
@@ -140,7 +140,7 @@ class RetrainingController:
     def _prepare(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         with self.state.read() as read:
             parts = split_of(model, config, read)
-        if parts is None:  # the windows were built again, as after an upgrade, and are being judged
+        if parts is None:  # the windows are being judged again, as after an upgrade
             return False
         folder, columns = self.folder / row.id, model.config.columns
         if row.trigger == Trigger.SHADOW.value:
@@ -196,7 +196,7 @@ class RetrainingController:
         if report is None and self._overdue(config, row, now):
             return self._moved(row, Stage.FAILED, now, f"nothing was reported within {length(config.time_limit)}")
         if report is None:
-            return False  # handed over: it comes by itself
+            return False  # handed over: the report is still to come
         if not report.ok or report.result is None or report.evidence is None:
             why = report.reason or "the run reported neither a challenger nor why there is none"
             return self._moved(row, Stage.FAILED, now, f"{why} {report.link}".strip())
@@ -211,10 +211,10 @@ class RetrainingController:
         evaluation = read_evaluation(folder, record)
         champion = incumbent(self.registry, model, evaluation)
         report = None
-        if row.trigger == Trigger.SHADOW.value:  # no run says what it is called: versions in the log have any names
+        if row.trigger == Trigger.SHADOW.value:  # there is no run; the version has the name that is in the log
             result = Result(row.version, Predictions(SHADOW))
         else:
-            report = read_report(folder) if config.run.elsewhere else None  # a run here can write into its folder
+            report = read_report(folder) if config.run.elsewhere else None  # a local run could forge a report
             result = read_result(folder) if report is None or report.result is None else report.result
         if row.version not in ("", result.version):
             raise DataError(f"the run called its challenger {row.version}, and then {result.version}; it has one name")
@@ -224,7 +224,7 @@ class RetrainingController:
             since = live_since(Retraining(read.connection).rows(model.name), champion)
         if report is None:
             contest = hold_contest(model, config, folder, result, record, evaluation, champion, since)
-        else:  # its rows, and what was said of them, are where it ran
+        else:  # its rows and answers are on the machine where it ran; the report has them
             contest = reported_contest(model, config, evaluation, report, champion, since)
             result = msgspec.structs.replace(result, artifacts=())
         register(self.registry, model, folder, result, record, contest, row)
@@ -251,9 +251,9 @@ class RetrainingController:
     def _bake(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         assert row.live_from is not None  # set with the stage
         champion = self.registry.aliases(model.name).get(CHAMPION)
-        if champion == row.champion:  # rolled back, and killed before that was stored
+        if champion == row.champion:  # rolled back, but the process was killed before that was stored
             with contextlib.suppress(ConflictError):
-                self.registry.roll_back(model.name, row.version)  # what is half done is done
+                self.registry.roll_back(model.name, row.version)  # completes a rollback that is half done
             return self._moved(row, Stage.ROLLED_BACK, now, f"it was rolled back: {champion} is champion again")
         if champion != row.version:
             return self._moved(row, Stage.PROMOTED, now, f"its probation is over: {champion} is champion by now")
@@ -278,7 +278,7 @@ class RetrainingController:
         return self._moved(row, Stage.PROMOTED, now, note)
 
     def _say(self, row: RetrainingRow, note: str) -> bool:
-        """Say how a request stands, once: nothing moves by it."""
+        """Store a note on a request that stays in its stage, if it is a new one; always returns False."""
         if row.note != note:
             with self.state.work() as work:
                 Retraining(work.connection).say(row.id, row.stage, note)
@@ -307,11 +307,11 @@ class RetrainingController:
         )
 
     def take_report(self, id: str, body: bytes, headers: Mapping[str, str], now: datetime) -> RetrainingRow:
-        """Keep what a run elsewhere says of itself: the first report only, and only while it is running.
+        """Store the report of a run elsewhere: only the first one, and only while the request is running.
 
-        The same report may come again, as from a sender that has lost the answer. Raises `ConflictError` for another
-        one, too late a one, and one of a run on this machine, `UnsignedError` where it has to be signed and is not,
-        `UnknownNameError`, and `DataError` for evidence that is none.
+        The same report may come again, because its sender did not get the answer. Raises `ConflictError` for a second
+        or late report and for one on a run of this machine, `UnsignedError` if it has to be signed and is not,
+        `UnknownNameError` for an unknown request, and `DataError` for evidence that cannot be used.
         """
         with self.state.read() as read:
             row = Retraining(read.connection).row(id)
@@ -339,7 +339,7 @@ class RetrainingController:
     # ---- people -----------------------------------------------------------------------------------------------------
 
     def roll_back(self, model: str, by: str, reason: str, now: datetime) -> RetrainingRow:
-        """Make the previous champion champion again, while the present one is on probation."""
+        """Make the previous champion champion again; raises `ConflictError` unless the present one is on probation."""
         with self.state.read() as read:
             rows = Retraining(read.connection).rows(model, stages=[Stage.BAKING])
         if not rows:
@@ -358,7 +358,7 @@ def open_controller(
     tell: Callable[[str], None],
     base_url: Callable[[], str] = lambda: "",
 ) -> RetrainingController:
-    """Return the loop of a service; its runs lie in ``folder``. Raises `UsageError` for a runner that is none."""
+    """Return the controller of a service; ``folder`` has its runs. Raises `UsageError` for an invalid runner."""
     runners = {name: _open_runner(one) for name, one in configs.items()}
     signed_by = {
         name: secret(one.run.report_secret) for name, one in configs.items() if one.run.report_secret is not None
@@ -367,9 +367,7 @@ def open_controller(
 
 
 def open_registry(address: str | None, storage: Path) -> Registry:
-    """Return the registry of a service:
-    the MLflow at an address, which may be a secret's name, or a folder in its storage.
-    """
+    """Return a service's registry: MLflow at an address, which may be a secret's name, or a folder in ``storage``."""
     if address is None:
         return FolderRegistry(storage / "models")
     quiet_mlflow()
@@ -377,8 +375,6 @@ def open_registry(address: str | None, storage: Path) -> Registry:
 
 
 def _open_runner(config: RetrainConfig) -> Runner:
-    """Return the runner of a configuration; its secrets have to be there now.
-    Raises `UsageError` where they are not.
-    """
+    """Return the runner of a configuration; raises `UsageError` if a secret that it needs is missing."""
     key = config.run.key
     return kind_of(key).open(getattr(config.run, key), config)

@@ -1,4 +1,4 @@
-"""What the policy of retraining goes by: read from the state of a model."""
+"""Read the facts that the retraining policy decides by from the state of a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from driftline.store.windows import WindowRow
 
 
 def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts | None:
-    """Return what is known of a model now, but whether its labels are at fault; None before its first judged window."""
+    """Return the facts about a model, without a check of its labels; None before its first judged window."""
     stored, parts, began = (
         read.models.get(model.name),
         split_of(model, config, read),
@@ -46,9 +46,9 @@ def facts_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts 
 
 
 def with_label_fault(facts: Facts, model: MonitoredModel, config: RetrainConfig, read: Work) -> Facts:
-    """Return the same, with what is wrong with the labels that a contest would be judged by.
+    """Return the facts with a check of the labels that a contest would be judged by.
 
-    It reads profiles, which takes long: it is asked only where everything else would have a challenger trained.
+    It reads profiles, which takes long, so call it only if everything else says that a challenger is to be trained.
     """
     parts = split_of(model, config, read)
     assert parts is not None  # there are facts
@@ -57,14 +57,12 @@ def with_label_fault(facts: Facts, model: MonitoredModel, config: RetrainConfig,
 
 
 def labels_had(model: str, read: Work) -> int:
-    """Return how many labels and corrections of labels a model has had."""
+    """Return how many labels and corrections of labels have come for a model."""
     return sum(value for (name, _), value in read.counters.of(model).items() if name in ("labels", "corrected_labels"))
 
 
 def split_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Split | None:
-    """Return what to learn from and what to judge by: before the end of the newest judged window;
-    None before the first.
-    """
+    """Return the spans to train on and to judge by, up to the newest judged window's end; None before the first."""
     newest = read.windows.newest_settled_start(model.name)
     if newest is None:
         return None
@@ -73,10 +71,10 @@ def split_of(model: MonitoredModel, config: RetrainConfig, read: Work) -> Split 
 
 
 def _label_fault(model: MonitoredModel, windows: Sequence[WindowRow]) -> str:
-    """Return whether the labels that a contest would be judged by are those of a world that there is.
+    """Say what is wrong with the labels that a contest would be judged by; empty where they are plausible.
 
-    A fault that has begun lately is hidden by what was good before: the newest window is looked at alone, then the two
-    newest, and so on.
+    Good labels from before would hide a fault that began lately, so the newest window is checked alone, then the two
+    newest together, and so on.
     """
     if model.schema.task is Task.REGRESSION:
         return ""  # before any profile is read
@@ -90,7 +88,7 @@ def _label_fault(model: MonitoredModel, windows: Sequence[WindowRow]) -> str:
 
 
 def fault_of_labels(model: MonitoredModel, labels: Mapping[str, int]) -> str:
-    """Return what is wrong with labels, counted by class, beside those of the reference; empty of a regression."""
+    """Say what is wrong with labels, counted by class, compared with the reference; empty for a regression."""
     if model.schema.task is Task.REGRESSION:
         return ""
     return label_fault(_labels(model.reference.profile), labels)

@@ -1,4 +1,4 @@
-"""``driftline gate``: a contest of two files of predictions, or of two functions, on labelled rows."""
+"""Hold a contest of two files of predictions, or of two functions, on labelled rows: ``driftline gate``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _LABELLED = "the labelled rows"
 
 
 Model = str | Path | pl.DataFrame | Callable[[pl.DataFrame], object]
-"""A file of predictions, ``file.py:function``, a frame of predictions, or a function of a frame of features."""
+"""A file of predictions, ``file.py:function``, a frame of predictions, or a function that takes a frame of features."""
 
 
 def hold(
@@ -64,10 +64,11 @@ def hold(
     trained_until: datetime | None = None,
     keep: Callable[[Evidence], object] | None = None,
 ) -> Contest:
-    """Hold a contest of two models on labelled rows; ``keep`` gets what it rests on.
+    """Hold a contest of two models on labelled rows; ``keep`` is called with its evidence.
 
     A function gets the feature columns as a Polars frame of n rows, and returns n predictions, or a frame of n rows
-    with the columns of predictions and scores. Raises `DataError` and `UsageError` for what does not fit.
+    with the columns of predictions and scores. Raises `DataError` for rows or answers that cannot be used, and
+    `UsageError` for options that do not fit together.
     """
     if trained_until is not None and columns.time is None:
         raise UsageError("--trained-until came without --time; name the column that tells when each row was made")
@@ -114,7 +115,7 @@ def hold(
 def _own_measure(
     features: pl.DataFrame, contested: pl.DataFrame, both: tuple[Entry, Entry], rows: Rows, settings: Settings
 ) -> OwnMeasure | None:
-    """Return the measure of one's own that is asked for, of challenger and champion; None where a known one is."""
+    """Return the user-defined measure of the settings; None if they name a measure of the catalogue, or none."""
     place = settings.measure or ""
     if ":" not in place:
         if settings.better is not None:
@@ -136,7 +137,7 @@ def _own_measure(
 
 
 def _answered(features: pl.DataFrame, contested: pl.DataFrame, entry: Entry, rows: Rows) -> pl.DataFrame:
-    """Return the rows with what a version said of them, as functions get them."""
+    """Return the rows with a version's answers, in the columns that user-defined measures get."""
     columns = {"label": contested["label"], "prediction": pl.Series(entry.predictions)}
     if "time" in contested.columns:
         columns["time"] = contested["time"]
@@ -150,7 +151,7 @@ def _answered(features: pl.DataFrame, contested: pl.DataFrame, entry: Entry, row
 def _doubt(
     entries: Mapping[str, Entry], labels: pl.Series, schema: Schema, columns: GateColumns, *, said: str | None
 ) -> str:
-    """Return whether the scores of either, or of both, seem to be of the other class, and what to do."""
+    """Say whether the scores of one or both versions seem to belong to the other class, and what to do; else empty."""
     if schema.positive is None:
         return ""
     found = {}
@@ -171,7 +172,7 @@ def _doubt(
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """What a file or a function says, by `_ROW`, and the seconds of single calls."""
+    """The answers of a file or function, by `_ROW`, and the seconds that single calls took."""
 
     frame: pl.DataFrame
     seconds: np.ndarray[Any, np.dtype[np.float64]]
@@ -193,7 +194,7 @@ def _name(who: Model) -> str:
 
 
 def _is_table(model: Model) -> TypeGuard[str | Path | pl.DataFrame]:
-    """Return whether a model is the predictions themselves, and no function that makes them."""
+    """Return whether a model is given by its predictions, and not by a function that makes them."""
     if isinstance(model, pl.DataFrame):
         return True
     if not isinstance(model, str | Path):
@@ -239,7 +240,7 @@ def _asked(predict: Callable[[Any], object], who: str, rows: pl.DataFrame, colum
 def _called(predict: Callable[[Any], object], who: str, features: pl.DataFrame) -> object:
     try:
         return predict(features)
-    except (Exception, SystemExit) as error:  # exit(0) is no verdict of ours
+    except (Exception, SystemExit) as error:  # the user's exit(0) must not become our verdict
         raise DataError(f"{who} raised {type(error).__name__}: {error}") from error
 
 

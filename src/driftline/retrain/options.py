@@ -1,4 +1,4 @@
-"""The `retrain` part of ``driftline.yaml``: its keys, and what they come to."""
+"""The `retrain` section of ``driftline.yaml``: its keys, and the checked configuration made of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftline.retrain.runners import KINDS, kind_of
 
 
 class WhenSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What asks for a challenger: alerts by rule, a time since the last one, or so many new labels."""
+    """What asks for a challenger: alerts of some rules, the time since the last request, or a number of new labels."""
 
     alerts: list[Short] = []
     every: Short | None = None
@@ -27,7 +27,7 @@ _ONE_RUNNER = {"oneOf": [{"required": [key]} for key in KINDS]}
 
 
 def _key(run: RunSection) -> str:
-    """Return the one key of a checked section that says who trains."""
+    """Return the key of a checked section that names the runner."""
     return next(key for key in KINDS if getattr(run, key) is not None)
 
 
@@ -42,7 +42,7 @@ def _most_time(run: RunSection) -> str:
 if TYPE_CHECKING:
 
     class RunSection:
-        """What every runner has."""
+        """The options that every runner has."""
 
         time_limit: str | None
         memory: str
@@ -50,11 +50,11 @@ if TYPE_CHECKING:
         report_secret: str | None
 
         key: str
-        """The one key of a checked section that says who trains."""
+        """The key of a checked section that names the runner."""
         elsewhere: bool
-        """Whether another server trains, and reports."""
+        """Whether another server trains and reports."""
         most_time: str
-        """``time_limit``, or what stands for it: a run elsewhere may have to wait for a machine."""
+        """``time_limit``, or its default, longer for a run elsewhere, which may have to wait for a machine."""
 else:
     RunSection = msgspec.defstruct(
         "RunSection",
@@ -79,7 +79,7 @@ else:
 
 
 class GatesSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What a challenger has to be to win; see `driftline gate`."""
+    """The conditions under which a challenger wins; see `driftline gate`."""
 
     measure: Short | None = None
     margin: Annotated[float, Meta(ge=0)] | None = None
@@ -98,7 +98,7 @@ class TellSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class RetrainSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """When a challenger is trained, on what, by whom, and what becomes of it."""
+    """When a challenger is trained, on which rows and by whom, and what happens when it wins."""
 
     run: Annotated[RunSection, Meta(extra_json_schema=_ONE_RUNNER)]
     when: WhenSection = WhenSection()
@@ -116,7 +116,7 @@ class RetrainSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class RetrainConfig:
-    """`retrain` of one model, checked. Spans are of event time, but for the limit of a run."""
+    """The checked `retrain` section of one model. Spans are event time, except for a run's time limit."""
 
     policy: Policy
     run: RunSection
@@ -130,4 +130,4 @@ class RetrainConfig:
     bake_windows: int
     tell: TellSection | None
     folder: Path
-    """Where the configuration lies: commands run with it on their path, functions are looked for there."""
+    """The folder of the configuration file: commands may name it, and functions are loaded from it."""

@@ -1,6 +1,6 @@
-"""When a model is to be retrained, and when not although something asks for it. Pure functions of what is known.
+"""Decide when a model is retrained, and what prevents it although something asks for it. Pure functions of facts.
 
-Time is event time: a replay of last year asks when last year would have asked.
+Time is event time: a replay of last year asks for challengers when last year would have.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _FEWEST_UNKNOWN = 5
 
 
 class Trigger(enum.StrEnum):
-    """What asked for a challenger."""
+    """The reason for a request."""
 
     ALERT = "alert"
     LABELS = "labels"
     SCHEDULE = "schedule"
     MANUAL = "manual"
     SHADOW = "shadow"
-    """A person asks for the contest of a version that has answered beside the champion."""
+    """A person asks for the contest of a version that has answered as a shadow, beside the champion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What asks for a challenger, and what has to be so that one is trained.
+    """What asks for a challenger, and the conditions under which one is trained.
 
-    ``alerts`` are names of rules; ``every`` and ``new_labels`` are off where they are None. At least ``cooldown``
-    lies between two requests, at most ``most_a_day`` fall into any 24 hours, and there have to be ``least_labels``
-    labelled rows to learn from.
+    ``alerts`` are names of rules; ``every`` and ``new_labels`` are off if they are None. Requests are at least
+    ``cooldown`` apart, with at most ``most_a_day`` in any 24 hours, and need ``least_labels`` labelled rows to train
+    on.
     """
 
     alerts: tuple[str, ...] = ()
@@ -62,10 +62,11 @@ class FiringAlert:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a model at a moment of event time.
+    """The facts about a model at a point of event time.
 
-    ``asked`` are the moments of earlier requests in order, ``began`` the first event. ``new_labels`` came since the
-    newest request (all, where there was none). ``label_fault`` is what is wrong with the labels, in words.
+    ``asked`` are the times of earlier requests in order, ``began`` is that of the first event. ``new_labels`` counts
+    those since the newest request (all without one). ``going_on`` is the id of an unfinished request, if any.
+    ``label_fault`` says in words what is wrong with the labels; empty if nothing is.
     """
 
     now: datetime
@@ -80,7 +81,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A challenger is to be trained."""
+    """The decision to train a challenger."""
 
     trigger: Trigger
     reason: str
@@ -88,7 +89,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Something asks for a challenger, and it is not trained. ``blocked_by`` says why, in words."""
+    """The decision not to train a challenger although something asks for one; ``blocked_by`` says why, in words."""
 
     trigger: Trigger
     reason: str
@@ -96,7 +97,7 @@ class Wait:
 
 
 def decide(policy: Policy, facts: Facts) -> Ask | Wait | None:
-    """Say whether a challenger is to be trained now; None where nothing asks for one."""
+    """Decide whether a challenger is trained now; None if nothing asks for one."""
     asked = _trigger(policy, facts)
     if asked is None:
         return None
@@ -118,10 +119,10 @@ def _trigger(policy: Policy, facts: Facts) -> Ask | None:
 
 
 def blocked_because(policy: Policy, facts: Facts, *, person: bool = False) -> str:
-    """Return why no challenger may be trained now, in words; empty where one may.
+    """Say why no challenger may be trained now; empty if one may.
 
-    A loop that learns from broken labels is worse than none: faults of the pipeline and of the labels come first. A
-    ``person`` who asks is held to them too, but neither to the cooldown nor to the most a day.
+    Retraining on broken labels is worse than none, so faults of the pipeline and of the labels are checked first. They
+    also block a ``person`` who asks, but the cooldown and the limit for a day do not.
     """
     if facts.going_on:
         return f"request {facts.going_on} is going on"
@@ -144,11 +145,11 @@ def blocked_because(policy: Policy, facts: Facts, *, person: bool = False) -> st
 
 
 def label_fault(reference: Mapping[str, int], current: Mapping[str, int]) -> str:
-    """Say what no world does to labels: a class that was common is gone, or an unknown one is common. Else empty.
+    """Say what is implausible about labels: a common class has gone, or an unknown one is common. Else empty.
 
-    ``reference`` and ``current`` count labels by class. A class that was a fifth of the reference or more is gone where
-    at most a tenth of its share is left, and the p-value of so few is below 0.001: rarer ones
-    come and go with the seasons. An unknown class is common from 5 labels and 5 % on.
+    ``reference`` and ``current`` count labels by class. A class with at least a fifth of the reference is gone if at
+    most a tenth of its share is left and the p-value of so few is below 0.001; rarer classes come and go with the
+    seasons. An unknown class is common from 5 labels and 5 % on.
 
     >>> label_fault({"rain": 50, "sun": 50}, {"sun": 20, "fog": 10})
     "0 of 30 labels are 'rain', which was 50 % of the reference"

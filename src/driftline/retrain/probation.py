@@ -1,7 +1,7 @@
-"""Probation of a new champion: what the windows that it answered itself say of it, and how long it goes on.
+"""The probation of a new champion: judge it by the windows that it answered itself.
 
-A window is the version's by the version that its rows carry: what its predecessor still answers after the promotion is
-neither held against it nor counted for it.
+The version in a window's rows says whose window it is: what the predecessor still answers after the promotion counts
+neither for nor against the new champion.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from driftline.store.windows import WindowRow
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The judged windows with labels that a champion on probation has answered: start and revision of each, in order.
+    """The judged, labelled windows that a champion on probation has answered: start and revision of each, in order.
 
-    ``version`` is under which name its rows came: empty in a model whose predictions never carry one.
+    ``version`` is the version in its rows; empty for a model whose predictions never have one.
     """
 
     version: str
@@ -34,20 +34,20 @@ class Answered:
 
 
 def answered_since(read: Work, row: RetrainingRow) -> Answered:
-    """Return what a champion on probation has answered since its promotion; no profile is read."""
+    """Return the windows that a champion on probation has answered since its promotion; reads no profiles."""
     assert row.live_from is not None  # set with the stage
     unversioned = read.counters.versions(row.model) == [""]
     version = "" if unversioned else row.version
     found = read.windows.judged_of_version(row.model, version, row.live_from)
-    # By the name alone nobody could tell whose rows a window has that began before the promotion.
+    # Without versions, a window that began before the promotion may have rows of either champion.
     return Answered(version, tuple(one for one in found if not unversioned or one[0] >= row.live_from))
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a champion on probation stands: the rule that an alert would fire by, empty without, and the judged windows.
+    """The state of a probation: the rule whose alert fires (``breached``, empty without), and how many windows count.
 
-    A window counts where some rule on performance has a verdict on it; without such rules every one with labels does.
+    A window counts if a rule on performance has a verdict on it; without such rules every labelled window counts.
     """
 
     answered: Answered
@@ -56,7 +56,7 @@ class Standing:
 
 
 def standing(model: MonitoredModel, read: Work, answered: Answered) -> Standing:
-    """Judge the windows of a champion on probation by themselves: alerts of other versions' rows are none of it."""
+    """Judge the windows of a champion on probation by themselves, without other versions' rows and alerts."""
     starts = {start for start, _ in answered.windows}
     rules = [one for one in model.config.rules if _is_of(one, answered.version)]
     if not starts or not rules:
@@ -98,5 +98,5 @@ def _judged(model: MonitoredModel, rule: Rule, row: WindowRow) -> JudgedWindow:
 
 
 def judged_windows(count: int) -> str:
-    """So many judged windows, in words."""
+    """Return a number of judged windows in words."""
     return f"{count or 'no'} judged window{'' if count == 1 else 's'}"

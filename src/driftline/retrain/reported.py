@@ -1,4 +1,4 @@
-"""The reports of runs elsewhere: kept in the run's folder, checked, and turned into a contest that is held here."""
+"""Handle the reports of runs elsewhere: keep them in the run's folder, check them, and hold the contest here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REPORT = "report.json"
 
 
 def require_evidence(model: MonitoredModel, config: RetrainConfig, report: Report) -> None:
-    """Refuse a report that is ok, and has nothing that a contest could be held by. Raises `DataError`."""
+    """Raise `DataError` for a report of success without the evidence that a contest needs."""
     if not report.ok:
         return
     if report.result is None or report.evidence is None:
@@ -55,10 +55,10 @@ def reported_contest(
     champion: str,
     since: datetime | None,
 ) -> Contest:
-    """Hold the contest of a run elsewhere: on the rows that it reported, by the gates that are configured.
+    """Hold the contest of a run elsewhere: on the rows that it reported, by the configured gates.
 
-    Of a row whose id the log knows, the label, the time and what the champion answered are those of the log. Raises
-    `DataError` for labels that no world has.
+    For a row whose id is in the log, label, time and the champion's answer are those of the log. Raises `DataError` for
+    labels that cannot be trusted.
     """
     assert report.result is not None and report.evidence is not None  # or it would have been refused
     evaluation, replayed, said = _evidence_frames(report.evidence, model.schema)
@@ -79,9 +79,7 @@ def reported_contest(
 
 
 def _known_rows(model: MonitoredModel, handed_out: pl.DataFrame, ids: list[str]) -> pl.DataFrame:
-    """Return what the log has of rows with these ids:
-    as they were handed out, else as they are now, also without a label.
-    """
+    """Return the log's rows with these ids, as they were handed out, else as they are now, even without a label."""
     columns = columns_as_written(model.config.columns, ())
     logged = canonical(handed_out, columns, model.schema)
     mine = logged.filter(pl.col("id").is_in(ids))
@@ -93,9 +91,9 @@ def _known_rows(model: MonitoredModel, handed_out: pl.DataFrame, ids: list[str])
 
 
 def _as_logged(evaluation: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of a report with the labels and times that the log has of them.
+    """Return the rows of a report with the labels and times of the log, where that has them.
 
-    Raises `DataError` where only some of them have times: days could not be assigned to the others.
+    Raises `DataError` if only some rows have times, because the others' days are then unknown.
     """
     true = mine.select("id", true="label", at=pl.col("time").cast(pl.Datetime("us", "UTC")))
     said = pl.col("time") if "time" in evaluation.columns else pl.lit(None, pl.Datetime("us", "UTC"))
@@ -108,7 +106,10 @@ def _as_logged(evaluation: pl.DataFrame, mine: pl.DataFrame) -> pl.DataFrame:
 
 
 def _evidence_frames(evidence: Evidence, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Return the labelled rows, and what the champion and the challenger said of them, in the canonical layout."""
+    """Return the labelled rows, and the answers of champion and challenger, in the canonical layout.
+
+    Raises `DataError` for times, labels and values that cannot be used.
+    """
     n = len(evidence.label)
     ids = evidence.id if evidence.id is not None else [f"row {number}" for number in range(n)]
     target = Columns(label="label", prediction="prediction", id="id", time="time", segments=tuple(evidence.segments))
@@ -145,7 +146,7 @@ def _column(values: list[Value], name: str) -> pl.Series:
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Keep the report of a run in its folder; raises `ConflictError` for a second one."""
+    """Store the report of a run in its folder; raises `ConflictError` for a second one, `StorageError` for the disk."""
     unfinished = folder / f".{_REPORT}.{secrets.token_hex(4)}"
     try:
         unfinished.write_bytes(msgspec.json.encode(report))
@@ -159,7 +160,7 @@ def write_report(folder: Path, report: Report) -> None:
 
 
 def is_kept(folder: Path, report: Report) -> bool:
-    """Return whether this very report is the one that is kept in a run's folder."""
+    """Return whether this report is the one stored in a run's folder; raises `StorageError` for the disk."""
     try:
         return (folder / _REPORT).read_bytes() == msgspec.json.encode(report)
     except FileNotFoundError:
@@ -169,8 +170,9 @@ def is_kept(folder: Path, report: Report) -> bool:
 
 
 def read_report(folder: Path) -> Report | None:
-    """Return what a run elsewhere has reported; None before.
-    Raises `DataError` for one that an earlier release has kept.
+    """Return the report of a run elsewhere; None before it has come.
+
+    Raises `DataError` for one that an earlier release stored in another form.
     """
     try:
         return msgspec.json.decode((folder / _REPORT).read_bytes(), type=Report)

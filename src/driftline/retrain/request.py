@@ -1,4 +1,4 @@
-"""The life of a request for a challenger: which stage follows which. Every step can be repeated after a crash.
+"""The lifecycle of a request for a challenger: which stage follows which. Every step can be repeated after a crash.
 
 ::
 
@@ -7,8 +7,7 @@
                                   │       ↓
                                   └──→ promoting → baking → promoted
                                                         └─→ rolled back
-    and failed, from every stage before the promotion: where something breaks, where its time is up, where somebody
-    cancels it
+    and failed, from every stage before the promotion: when something breaks, its time is up, or a person cancels it
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from collections.abc import Mapping
 
 
 class Stage(enum.StrEnum):
-    """Where a request is."""
+    """The stage of a request."""
 
     ASKED = "asked"
     PREPARED = "prepared"
@@ -40,7 +39,7 @@ class Stage(enum.StrEnum):
 
     @property
     def over(self) -> bool:
-        """Whether nothing follows."""
+        """Whether this is a final stage."""
         return not FOLLOWING[self]
 
 
@@ -58,11 +57,11 @@ FOLLOWING: Mapping[Stage, frozenset[Stage]] = {
     Stage.REFUSED: frozenset(),
     Stage.FAILED: frozenset(),
 }
-"""Which stages may follow a stage."""
+"""The stages that may follow each stage."""
 
 CANCELLABLE = (Stage.ASKED, Stage.PREPARED, Stage.RUNNING, Stage.RAN)
-"""Stages in which a person may cancel a request."""
+"""The stages in which a person may cancel a request."""
 
 OPEN = tuple(stage for stage in Stage if FOLLOWING[stage])
 BUSY = tuple(stage for stage in OPEN if stage is not Stage.BAKING)
-"""Stages in which a request keeps others of its model out; a champion on probation does not."""
+"""The stages in which a request prevents others for its model; a champion on probation does not."""

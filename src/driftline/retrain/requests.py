@@ -1,4 +1,4 @@
-"""Requests for challengers: who asks, who approves, who refuses."""
+"""Make, approve, refuse and cancel requests for challengers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Words = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 
 class AskBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Who says something of a request or of a champion, and why."""
+    """Who acts on a request or a champion, and why."""
 
     by: Words
     reason: Words
@@ -41,14 +41,12 @@ class ShadowBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 def request_id(now: datetime) -> str:
-    """Return a new id, 20 hexadecimal digits:
-    12 of the time in milliseconds, so that later ones sort later, and 8 random.
-    """
+    """Return a new id of 20 hexadecimal digits: 12 of the milliseconds, so that ids sort by time, and 8 random ones."""
     return f"{int(now.timestamp() * 1000):012x}{secrets.token_hex(4)}"
 
 
 def ask(state: State, model: MonitoredModel, asked: Ask, by: str, now: datetime, *, version: str = "") -> RetrainingRow:
-    """Store a request. Raises `ConflictError` while another of the model is going on."""
+    """Store a request and return it; raises `ConflictError` while another one for the model is unfinished."""
     with state.work() as work:
         stored = work.models.get(model.name)
         row = RetrainingRow(
@@ -72,10 +70,10 @@ def ask(state: State, model: MonitoredModel, asked: Ask, by: str, now: datetime,
 def ask_by_person(
     state: State, model: MonitoredModel, config: RetrainConfig | None, body: AskBody, now: datetime
 ) -> RetrainingRow:
-    """Store a person's request, held to all that holds the policy but the cooldown and the most a day.
+    """Store a person's request. The policy's conditions apply, except for the cooldown and the limit for a day.
 
-    Raises `UsageError` where the model has no `retrain` in its configuration, and `ConflictError` with the reason where
-    no challenger may be trained now.
+    Raises `UsageError` if the model has no `retrain` in its configuration, and `ConflictError` with the reason if no
+    challenger may be trained now.
     """
     _require_allowed(state, model, config)
     return ask(state, model, Ask(Trigger.MANUAL, body.reason), body.by, now)
@@ -84,7 +82,7 @@ def ask_by_person(
 def ask_for_shadow(
     state: State, model: MonitoredModel, config: RetrainConfig | None, body: ShadowBody, now: datetime
 ) -> RetrainingRow:
-    """Store a person's request for the contest of a shadow; raises as `ask_by_person` does."""
+    """Store a person's request for the contest of a shadow; raises the same errors as `ask_by_person`."""
     _require_allowed(state, model, config, least_labels=0)
     return ask(state, model, Ask(Trigger.SHADOW, body.reason), body.by, now, version=body.version)
 
@@ -108,10 +106,10 @@ def _require_allowed(
 
 
 def cancel_by_person(state: State, runs: Path, id: str, body: AskBody, now: datetime) -> RetrainingRow:
-    """End a request before its contest was held: it has failed, and its run on this machine is ended.
+    """Cancel a request before its contest: it counts as failed, and its run on this machine is stopped.
 
-    ``runs`` has the folders of runs. What runs elsewhere is not reached: its report comes too late. Raises
-    `ConflictError` where the contest was held, and `UnknownNameError`.
+    ``runs`` has the folders of runs. A run elsewhere goes on, but its report will be refused. Raises `ConflictError`
+    after the contest, and `UnknownNameError` for an unknown request.
     """
     with state.work() as work:
         known = Retraining(work.connection)
@@ -130,9 +128,10 @@ def cancel_by_person(state: State, runs: Path, id: str, body: AskBody, now: date
 def decide_by_person(
     retrained: Container[str], state: State, id: str, stage: Stage, body: AskBody, now: datetime
 ) -> RetrainingRow:
-    """Approve (`Stage.PROMOTING`) or refuse (`Stage.REFUSED`) a challenger that has won; once only.
+    """Approve (`Stage.PROMOTING`) or refuse (`Stage.REFUSED`) a challenger that has won.
 
-    Raises `ConflictError` where it does not wait, and where nothing would promote it: its model has no `retrain` now.
+    Raises `ConflictError` unless it is waiting for that, and for an approval if its model is no longer in
+    ``retrained``, so that nothing would promote it.
     """
     with state.work() as work:
         known = Retraining(work.connection)

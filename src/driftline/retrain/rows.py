@@ -1,4 +1,4 @@
-"""The rows of a run: what a challenger may learn from, and what it is judged on, under the names of the reference."""
+"""Write the rows of a run: those to train on and those to judge by, in columns named as in the reference."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHADOW = "shadow.parquet"
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Rows of a half-open span of event time."""
+    """A half-open span of event time, and its number of rows."""
 
     begin: datetime
     end: datetime
@@ -34,9 +34,9 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class RowsRecord(msgspec.Struct, frozen=True):
-    """What was written of a run's rows, and where the log stood: the same marks give the same rows again.
+    """The record of a run's rows, and the log's marks at that time: the same marks give the same rows again.
 
-    ``sha256`` is of the file of the evaluation's rows, as it was handed out.
+    ``sha256`` is that of the file with the evaluation's rows as it was handed out.
     """
 
     training: Span
@@ -48,14 +48,14 @@ class RowsRecord(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Training ends where evaluation begins."""
+    """The spans of event time to train on and to evaluate on; the first ends where the second begins."""
 
     training: Window
     evaluation: Window
 
 
 def split(until: datetime, *, train_on: timedelta, evaluate_on: timedelta) -> Split:
-    """Split the time before ``until``: the newest part is for the contest, and what lies before it to learn from."""
+    """Split the time before ``until``: the newest part is for the contest, the part before it for training."""
     middle = until - evaluate_on
     return Split(Window(middle - train_on, middle), Window(middle, until))
 
@@ -63,11 +63,11 @@ def split(until: datetime, *, train_on: timedelta, evaluate_on: timedelta) -> Sp
 def write_rows(
     folder: Path, log: EventLog, parts: Split, schema: Schema, columns: Columns, reference: pl.DataFrame
 ) -> RowsRecord:
-    """Write the labelled rows of both spans, and the reference, into a run's folder; done again, done anew.
+    """Write the labelled rows of both spans, and the reference, into a run's folder; existing files are replaced.
 
-    The columns have the names and the types that they have in the reference: features, label, and for the evaluation
-    also the prediction and the scores of the model that answered then. ``id``, ``time`` and ``version`` stand under
-    their own names where the reference has none for them. Raises `DataError` where a span has no labelled row.
+    Columns have the names and types of the reference: features, label, and for the evaluation also the prediction and
+    the scores of the model that answered then. ``id``, ``time`` and ``version`` keep these names if the reference has
+    none for them. Raises `DataError` if a span has no labelled row, and `StorageError` for the disk.
     """
     marks = log.marks()
     training = log.labelled_rows(parts.training, marks)
@@ -97,7 +97,7 @@ def write_shadow(
 ) -> RowsRecord:
     """Write the labelled rows of a span that a shadow has answered too, and its answers.
 
-    Raises `DataError` where there is none.
+    Raises `DataError` if there are none, and `StorageError` for the disk.
     """
     marks, said = log.marks(), log.shadow_rows(version)
     rows = log.labelled_rows(span, marks)
@@ -130,7 +130,7 @@ def write_shadow(
 
 
 def named(rows: pl.DataFrame, schema: Schema, columns: Columns) -> pl.DataFrame:
-    """Return rows of the log under the names of the reference."""
+    """Return rows of the log with the column names of the reference."""
     scores: Mapping[str, str] = columns.score if isinstance(columns.score, Mapping) else {}
     if isinstance(columns.score, str) and schema.positive is not None:
         scores = {schema.positive: columns.score}
@@ -147,10 +147,10 @@ def named(rows: pl.DataFrame, schema: Schema, columns: Columns) -> pl.DataFrame:
 
 
 def typed(rows: pl.DataFrame, like: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return the rows with the types of the columns of the same name, where each of their values has one of that type.
+    """Return the rows with each column cast to the type in ``like``, if all its values have an equal one of that type.
 
-    The log knows classes by name, and numbers as float64: 1 of an integer column was stored as 1.0 or ``"1"``;
-    embeddings it has as texts.
+    The log stores classes as names, numbers as float64 (so 1 of an integer column as 1.0 or ``"1"``), and embeddings as
+    texts.
     """
     return rows.with_columns(_like(rows[name], like[name]) for name in rows.columns if name in like)
 
@@ -171,7 +171,7 @@ def _like(column: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def _as_vectors(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Embeddings, of which the log has the JSON, as lists of numbers; other columns as they are."""
+    """Read embeddings, which the log stores as JSON, as lists of numbers; other columns stay as they are."""
     if column.dtype != pl.String or not isinstance(dtype, (pl.List, pl.Array)) or not dtype.inner.is_numeric():
         return column
     vectors = vectors_of(column)
@@ -179,15 +179,15 @@ def _as_vectors(column: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def answers(columns: Columns) -> list[str]:
-    """Return the columns that hold what the model said: nothing to learn from."""
+    """Return the columns with the model's answers, which no challenger is trained on."""
     scores = [columns.score] if isinstance(columns.score, str) else list((columns.score or {}).values())
     return [columns.prediction or "prediction", *scores]
 
 
 def read_evaluation(folder: Path, record: RowsRecord) -> pl.DataFrame:
-    """Return the rows that a run is judged by, as handed out; raises `DataError` where they are gone or changed.
+    """Return the rows that a run is judged by, as handed out; raises `DataError` if they are gone or changed.
 
-    A run can write into its folder: what it has changed is no word on how it is judged.
+    A run can write into its folder, so the file is checked: it must not decide on the rows that it is judged by.
     """
     try:
         content = (folder / EVALUATION).read_bytes()
@@ -204,7 +204,7 @@ def read_evaluation(folder: Path, record: RowsRecord) -> pl.DataFrame:
 
 
 def _write(frame: pl.DataFrame, path: Path) -> str:
-    """Write a file as a whole; return its SHA-256 in hexadecimal digits."""
+    """Write a file that is there completely or not at all; return its SHA-256 in hexadecimal digits."""
     with replacing(path) as beside:
         frame.write_parquet(beside)
         with beside.open("rb") as file:

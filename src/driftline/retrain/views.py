@@ -1,4 +1,4 @@
-"""What people and programs see of retraining: read models made from the state and the registry."""
+"""Views of retraining for people and programs, made from the state and the registry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _contest = msgspec.json.Decoder(Contest | None)
 
 
 class RequestView(msgspec.Struct, frozen=True):
-    """A request for a challenger; ``event_time`` and ``live_from`` are event time, other moments wall-clock time."""
+    """A request for a challenger; ``event_time`` and ``live_from`` are event time, other times wall-clock time."""
 
     id: str
     model: str
@@ -45,7 +45,7 @@ class RequestView(msgspec.Struct, frozen=True):
 
 
 class RequestsView(msgspec.Struct, frozen=True):
-    """The requests of a model. ``blocked`` says what asks for a challenger that is not trained, and why; else empty."""
+    """The requests for a model. ``blocked`` says what asks for a challenger, and why none is trained; else empty."""
 
     model: str
     blocked: str
@@ -53,7 +53,7 @@ class RequestsView(msgspec.Struct, frozen=True):
 
 
 class ChampionView(msgspec.Struct, frozen=True):
-    """Which versions are champion, and were before; None where there is none. ``on_probation`` until it is baked."""
+    """The present and the previous champion, None without one, and whether the present one is on probation."""
 
     model: str
     champion: str | None
@@ -62,13 +62,13 @@ class ChampionView(msgspec.Struct, frozen=True):
 
 
 def decode_contest(contest: bytes | msgspec.Raw) -> Contest | None:
-    """Return a stored contest; None where it was not held yet."""
+    """Return a stored contest; None if it was not held yet."""
     found: Contest | None = _contest.decode(contest)
     return found
 
 
 def request_view(state: State, id: str) -> RequestView:
-    """Return one request; raises `UnknownNameError`."""
+    """Return one request; raises `UnknownNameError` for an unknown id."""
     with state.read() as read:
         known = Retraining(read.connection)
         row = known.row(id)
@@ -76,7 +76,7 @@ def request_view(state: State, id: str) -> RequestView:
 
 
 def requests_view(state: State, model: MonitoredModel, config: RetrainConfig | None, *, most: int) -> RequestsView:
-    """Return the newest requests of a model, and what keeps the next one."""
+    """Return the newest requests for a model, up to ``most``, and what blocks the next one."""
     blocked = ""
     with state.read() as read:
         known = Retraining(read.connection)
@@ -94,7 +94,7 @@ def requests_view(state: State, model: MonitoredModel, config: RetrainConfig | N
 
 
 def all_requests(state: State, model: str | None = None, *, most: int = 100) -> list[RequestView]:
-    """Return the newest requests of all models, or of one."""
+    """Return the newest requests for all models, or for one, up to ``most``."""
     with state.read() as read:
         known = Retraining(read.connection)
         rows = known.rows(model, most=most)
@@ -106,7 +106,7 @@ def champion_view(loop: RetrainingController, model: str) -> ChampionView:
     """Return which version of a model is champion."""
     aliases = loop.registry.aliases(model)
     champion = aliases.get("champion")
-    with loop.state.read() as read:  # after the aliases: a promotion moves them first, and its row says so later
+    with loop.state.read() as read:  # after the aliases, which a promotion changes before its row
         recent = Retraining(read.connection).rows(model, stages=[Stage.PROMOTING, Stage.BAKING])
     on_probation = champion is not None and any(row.version == champion for row in recent)
     return ChampionView(model, champion, aliases.get("previous"), on_probation)

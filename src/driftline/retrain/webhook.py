@@ -1,4 +1,4 @@
-"""Tells a webhook what becomes of challengers: each word at least once, and again until it is taken."""
+"""Notify a webhook of what happens to challengers: each event at least once, repeated until it is accepted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOLD = (
     Stage.REFUSED,
     Stage.FAILED,
 )
-"""The stages that people and model servers want to hear of."""
+"""The stages that people and model servers are notified of."""
 
 _GIVEN_UP_AFTER = timedelta(days=3)
 _FILE = "told.json"
@@ -36,7 +36,7 @@ _stages = msgspec.json.Decoder(list[str])
 
 
 class RetrainingEvent(msgspec.Struct, frozen=True):
-    """What is posted: the stage that a request has come to, why, and the request."""
+    """The posted event: the stage that a request has reached, why, and the request."""
 
     event: str
     model: str
@@ -49,11 +49,10 @@ class RetrainingEvent(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class RetrainingWebhook:
-    """Notifies one address of the requests of one model; ``folder`` has the folders of runs, which record what was
-    sent.
+    """Notifies one address of the requests for one model; ``folder`` has the folders of runs, where it records that.
 
-    ``Idempotency-Key`` is the request's id and the stage. A receiver that is away is tried again, less and less often,
-    for three days; one that will not take a word is not asked to again.
+    ``Idempotency-Key`` is the request's id and the stage. A receiver that cannot be reached is tried again, less and
+    less often, for three days; an event that it refuses is not sent again.
     """
 
     url: str
@@ -66,7 +65,7 @@ class RetrainingWebhook:
     _not_before: datetime | None = None
 
     def tell(self, model: str) -> None:
-        """Post what has not been taken yet, the oldest first; raises `UnavailableError` where it was not taken now."""
+        """Post the events that were not accepted yet, the oldest first; raises `UnavailableError` if one is not now."""
         now = self.now()
         if self._not_before is not None and now < self._not_before:
             return

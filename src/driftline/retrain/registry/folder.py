@@ -1,11 +1,11 @@
 """A registry in a folder::
 
-    MODEL/versions/VERSION/version.json    what is known of it (VERSION as `folder_name` writes it)
+    MODEL/versions/VERSION/version.json    its record (VERSION as `folder_name` writes it)
     MODEL/versions/VERSION/files/…         its files
-    MODEL/aliases.json                     which is champion, and which was before
+    MODEL/aliases.json                     which version is champion, and which was before
 
-A version is written beside its place and then moved there, aliases are replaced as a whole: after a crash each is there
-or not. Who changes aliases holds a lock on the model's folder, which a killed process lets go of by itself.
+A version is written beside its place and then moved there, and aliases are replaced as a whole, so that after a crash
+each is there completely or not at all. Changes hold a lock on the model's folder, which a killed process releases.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _Value = TypeVar("_Value")
 
 
 class FolderRegistry:
-    """Versions and aliases under one folder, which is made when it is first needed."""
+    """Keeps versions and aliases under one folder, which is made when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -53,7 +53,7 @@ class FolderRegistry:
     # ---- versions ---------------------------------------------------------------------------------------------------
 
     def register(self, version: Version, files: Mapping[str, Path]) -> Version:
-        """As `Registry.register`. Raises `UsageError` for a name that leads elsewhere, `StorageError` for the disk."""
+        """See `Registry.register`. Raises `UsageError` for a name that leads elsewhere, `StorageError` for the disk."""
         place = self._place(version.model, version.version)
         named = {checked_file(name): path for name, path in files.items()}
         with self._storing(version.model):
@@ -73,11 +73,11 @@ class FolderRegistry:
         return version
 
     def versions(self, model: str) -> list[Version]:
-        """As `Registry.versions`; one whose record is damaged is left out, and logged."""
+        """See `Registry.versions`; a version with a damaged record is left out and logged."""
         folder = self._of(model) / "versions"
         found = []
         for place in folder.glob("*"):
-            if place.name.startswith("."):  # unfinished, or of a file manager
+            if place.name.startswith("."):  # unfinished, or made by a file manager
                 continue
             try:
                 found.append(_decoded(place / _VERSION, Version))
@@ -86,7 +86,7 @@ class FolderRegistry:
         return sorted(found, key=lambda one: (one.created_at, one.version))
 
     def version(self, model: str, version: str) -> Version:
-        """As `Registry.version`; raises `DataError` where what is known of it is damaged."""
+        """See `Registry.version`; raises `DataError` if the record is damaged."""
         path = self._place(model, version) / _VERSION
         try:
             return _decoded(path, Version)
@@ -97,7 +97,7 @@ class FolderRegistry:
             raise DataError(str(error)) from error
 
     def path(self, model: str, version: str) -> Path:
-        """As `Registry.path`. Raises `DataError` where a file is not what was registered."""
+        """See `Registry.path`; raises `DataError` if a file is not as it was registered."""
         known, folder = self.version(model, version), self._place(model, version) / _FILES
         for name, record in known.files.items():
             try:
@@ -113,14 +113,14 @@ class FolderRegistry:
     # ---- aliases ----------------------------------------------------------------------------------------------------
 
     def aliases(self, model: str) -> dict[str, str]:
-        """As `Registry.aliases`; raises `DamagedError` where the file is not what was written."""
+        """See `Registry.aliases`; raises `DamagedError` if the file is damaged."""
         try:
             return _decoded(self._of(model) / _ALIASES, dict[str, str])
         except FileNotFoundError:
             return {}
 
     def promote(self, model: str, version: str, expected: str | None) -> dict[str, str]:
-        """As `Registry.promote`; of two that promote at once, one wins."""
+        """See `Registry.promote`; of two promotions at once, one wins."""
         self.version(model, version)
         with self._storing(model):
             aliases = self.aliases(model)
@@ -131,7 +131,7 @@ class FolderRegistry:
             return self._put(model, aliases)
 
     def roll_back(self, model: str, expected: str) -> dict[str, str]:
-        """As `Registry.roll_back`. A repeat finds the previous one champion, and changes nothing."""
+        """See `Registry.roll_back`; a repetition changes nothing."""
         with self._storing(model):
             aliases = self.aliases(model)
             if aliases.get("rolled_back") == expected:
@@ -159,7 +159,7 @@ class FolderRegistry:
 
     @contextlib.contextmanager
     def _storing(self, model: str) -> Iterator[None]:
-        """Hold the model's lock, and say of what the disk refuses where it was."""
+        """Hold the model's lock; raises `StorageError`, with the folder, for faults of the disk."""
         folder = self._of(model)
         try:
             (folder / "versions").mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ class FolderRegistry:
 
     @staticmethod
     def _sweep(folder: Path) -> None:
-        """Remove what a killed process left half done."""
+        """Remove unfinished versions that a killed process has left."""
         for one in folder.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(one)
 

@@ -1,8 +1,8 @@
-"""MLflow as the registry: aliases say which version is champion; a run of each version has its files.
+"""MLflow as the registry: aliases say which version is champion; the files of a version are in an MLflow run.
 
-MLflow numbers versions itself; ours stands in the tag ``driftline.version``. It changes one alias at a time and
-has no compare-and-set: of two services that promote at the same moment both may believe that they have won. Each step
-here can be done again after a crash, in the order in which it is done.
+MLflow numbers versions itself; our name is in the tag ``driftline.version``. It changes one alias at a time and has no
+compare-and-set, so if two services promote at the same moment, both may believe that they have won. The steps here are
+ordered so that they can be repeated after a crash.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _EXPERIMENT = "driftline"
 
 
 class MLflowRegistry:
-    """Versions and aliases in an MLflow server. ``cache`` is a folder for files that are fetched from it.
+    """Keeps versions and aliases in an MLflow server. ``cache`` is a folder for files that are fetched from it.
 
-    Raises `UsageError` where MLflow's client is not installed; every method raises `UnavailableError` where the server
-    is away or does not do as it is asked.
+    Raises `UsageError` if MLflow's client is not installed; every method raises `UnavailableError` if the server cannot
+    be reached or refuses the call.
     """
 
     def __init__(self, url: str, cache: Path) -> None:
@@ -58,7 +58,7 @@ class MLflowRegistry:
     # ---- versions ---------------------------------------------------------------------------------------------------
 
     def register(self, version: Version, files: Mapping[str, Path]) -> Version:
-        """As `Registry.register`."""
+        """See `Registry.register`."""
         checked_name(version.model, "model")
         folder_name(version.version)  # refuses an empty name
         named = {checked_file(name): path for name, path in files.items()}
@@ -95,13 +95,13 @@ class MLflowRegistry:
         return version
 
     def versions(self, model: str) -> list[Version]:
-        """As `Registry.versions`; versions that others have put there are left out."""
+        """See `Registry.versions`; versions that Driftline did not register are left out."""
         with _asking():
             found = [self._read(one) for one in self._all(model) if _VERSION in one.tags]
         return sorted(found, key=lambda one: (one.created_at, one.version))
 
     def version(self, model: str, version: str) -> Version:
-        """As `Registry.version`."""
+        """See `Registry.version`."""
         with _asking():
             known = self._all(model)
             for one in known:
@@ -111,7 +111,10 @@ class MLflowRegistry:
         raise UnknownNameError(f"version of {model}", version, names)
 
     def path(self, model: str, version: str) -> Path:
-        """As `Registry.path`: fetched once, and held against its hashes."""
+        """See `Registry.path`; files are fetched once, and checked against their hashes each time.
+
+        Raises `DataError` if a file is not as it was registered.
+        """
         known = self.version(model, version)
         target = self._cache / model / folder_name(version)
         if not target.exists():
@@ -131,12 +134,12 @@ class MLflowRegistry:
     # ---- aliases ----------------------------------------------------------------------------------------------------
 
     def aliases(self, model: str) -> dict[str, str]:
-        """As `Registry.aliases`."""
+        """See `Registry.aliases`."""
         with _asking():
             return {alias: name for alias, (name, _) in self._aliases(model).items()}
 
     def promote(self, model: str, version: str, expected: str | None) -> dict[str, str]:
-        """As `Registry.promote`, but for two at the same moment."""
+        """See `Registry.promote`; but two promotions at the same moment may both succeed."""
         self.version(model, version)
         with _asking():
             now = self._aliases(model)
@@ -153,7 +156,7 @@ class MLflowRegistry:
         return self.aliases(model)
 
     def roll_back(self, model: str, expected: str) -> dict[str, str]:
-        """As `Registry.roll_back`."""
+        """See `Registry.roll_back`."""
         with _asking():
             now = self._aliases(model)
             if now.get(_ROLLED_BACK, ("", ""))[0] == expected and PREVIOUS not in now:
@@ -180,7 +183,7 @@ class MLflowRegistry:
     # ---- asking the server ------------------------------------------------------------------------------------------
 
     def _aliases(self, model: str) -> dict[str, tuple[str, str]]:
-        """Alias to our version and MLflow's number of it."""
+        """Return, by alias, our name of the version and MLflow's number of it."""
         found = self._client.search_registered_models(f"name='{model}'")
         if not found:
             return {}
@@ -206,7 +209,7 @@ class MLflowRegistry:
 
 @contextmanager
 def _asking() -> Iterator[None]:
-    """Say of whatever goes wrong at the server that it is away: who asks will ask again."""
+    """Turn every error of the server into `UnavailableError`, so that the caller tries again later."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,4 +1,4 @@
-"""What a registry is: versions of models, and which of them is champion."""
+"""The interface of a registry: versions of models, and which of them is champion."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,99}")
 
 
 class FileRecord(msgspec.Struct, frozen=True):
-    """What a file was when its version was registered."""
+    """The hash and size of a file when its version was registered."""
 
     sha256: str
     size_bytes: int
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A version of a model, and what is known of it. Once registered, it does not change.
+    """The record of a version of a model. Once registered, it does not change.
 
     ``files`` are by name relative to the version's folder; a version that was not trained by Driftline has none.
-    ``signature`` maps each feature to its kind. ``data`` says which rows it learned from, ``code`` by which code.
-    ``contest`` is the JSON of the contest that it entered by, null without one. ``parent`` was champion then.
+    ``signature`` maps each feature to its kind. ``data`` says which rows it was trained on, ``code`` by which code.
+    ``contest`` is the JSON of its contest, null without one. ``parent`` is the champion at that time.
     """
 
     model: str
@@ -47,58 +47,61 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Registry(Protocol):
-    """Keeps versions and aliases. Everything that it did is there after a crash; everything can be done again."""
+    """Keeps versions and aliases. What a method has done survives a crash, and each call can be repeated."""
 
     def register(self, version: Version, files: Mapping[str, Path]) -> Version:
-        """Store a version with copies of its files, by the name that they get; return it with their hashes.
+        """Store a version with copies of its files, given by their names in the version's folder.
 
-        The same version with the same files again is no error; with others it is a `ConflictError`.
+        Returns the version with the files' hashes. The same version with the same files again changes nothing; raises
+        `ConflictError` for other files.
         """
         ...
 
     def versions(self, model: str) -> list[Version]:
-        """Return all versions of a model, the oldest first; none of a model that is not known."""
+        """Return all versions of a model, the oldest first; empty for an unknown model."""
         ...
 
     def version(self, model: str, version: str) -> Version:
-        """Return one version; raises `UnknownNameError`."""
+        """Return one version; raises `UnknownNameError` for an unknown one."""
         ...
 
     def aliases(self, model: str) -> dict[str, str]:
-        """Return which version is `CHAMPION`, and which was before it (`PREVIOUS`), where there are such."""
+        """Return by alias which version is `CHAMPION`, and which was before (`PREVIOUS`); empty without a champion."""
         ...
 
     def promote(self, model: str, version: str, expected: str | None) -> dict[str, str]:
         """Make a version champion in place of the expected one (None: there is none); return the aliases.
 
-        Done already, it changes nothing. Raises `ConflictError` where another is champion.
+        A repetition changes nothing. Raises `ConflictError` if another version is champion.
         """
         ...
 
     def roll_back(self, model: str, expected: str) -> dict[str, str]:
         """Make the previous champion champion again in place of the expected one; return the aliases.
 
-        Raises `ConflictError` where another is champion, or there is no previous one.
+        Raises `ConflictError` if another version is champion, or if there is no previous one.
         """
         ...
 
     def path(self, model: str, version: str) -> Path:
-        """Return the folder with a version's files, for the user's own code to load; Driftline loads none itself."""
+        """Return the folder with a version's files, for the user's own code to load; Driftline loads none itself.
+
+        Raises `UnknownNameError` for an unknown version.
+        """
         ...
 
 
 def checked_name(text: str, what: str) -> str:
-    """Return a name that can be that of a folder anywhere; raises `UsageError`."""
+    """Return the name if every file system takes it as a folder's; raises `UsageError` if not."""
     if not _NAME.fullmatch(text) or ".." in text or text.endswith("."):
         raise UsageError(f"the {what} came as {text[:120]!r}; it is 1 to 100 letters, digits and . _ + -")
     return text
 
 
 def folder_name(version: str) -> str:
-    """Return the name of a version's folder: letters, digits and ``. _ + -`` stay, others become the codes of their
-    bytes.
+    """Return the name of a version's folder: letters, digits and ``. _ + -`` stay, the rest is percent-encoded.
 
-    Different versions have different ones, whatever stands in their names. Raises `UsageError` for an empty name.
+    Different versions get different names. Raises `UsageError` for an empty name.
 
     >>> folder_name("2026-01.1"), folder_name("models:/churn/12"), folder_name("v1..2"), folder_name("a b%")
     ('2026-01.1', 'models%3A%2Fchurn%2F12', 'v1.%2E2', 'a%20b%25')
@@ -117,7 +120,7 @@ def folder_name(version: str) -> str:
 
 
 def checked_file(name: str) -> str:
-    """Return a relative path that stays where it begins; raises `UsageError`."""
+    """Return a relative path that stays within its folder; raises `UsageError` for any other."""
     parts = PurePosixPath(name).parts
     if not parts or "\0" in name or "\\" in name or name.startswith("/") or any(part in ("..", ".") for part in parts):
         raise UsageError(f"the file {name[:120]!r} would not lie in the version's folder; name it by a relative path")

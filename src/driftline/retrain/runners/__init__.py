@@ -1,6 +1,6 @@
-"""The kinds of runners: one file each, which owns its keys in ``driftline.yaml`` and how it is opened.
+"""The kinds of runners: one file each, with its keys in ``driftline.yaml`` and the way to open it.
 
-A runner gets a challenger trained, on this machine or by handing the request over. Another kind is another file with a
+A runner gets a challenger trained, on this machine or by handing the request over. To add a kind, add a file with a
 `KIND` and a line in `KINDS`: configuration, JSON Schema and retraining are composed of these.
 """
 
@@ -22,11 +22,11 @@ KINDS = {
     "dagster": "dagster",
     "webhook": "webhook",
 }
-"""`run` has exactly one of these keys; behind each the file of its kind."""
+"""The key of each kind, of which `run` has exactly one, and the name of its file."""
 
 
 @functools.cache
 def kind_of(key: str) -> RunnerKind:
-    """Return what is to be known of a kind, by its key in `KINDS`."""
+    """Return a kind of runners by its key in `KINDS`."""
     kind: RunnerKind = importlib.import_module(f"{__name__}.{KINDS[key]}").KIND
     return kind

@@ -1,4 +1,4 @@
-"""Airflow 3: a run of a DAG. The request is its ``conf``."""
+"""Train by a DAG run of Airflow 3; the request is its ``conf``."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class AirflowSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Airflow:
-    """Creates the run ``driftline__ID`` of a DAG; one of that name that is there already is the same request's.
+    """Creates the run ``driftline__ID`` of a DAG; a run of that name that already exists belongs to the same request.
 
-    ``url`` is the API server's. A ``token`` is used as it is; with ``username`` and ``password`` one is asked for at
-    ``/auth/token`` each time, and with none of these as well, which a server answers that takes everybody for an admin.
+    ``url`` is the API server's. A ``token`` is used as it is. Otherwise one is requested at ``/auth/token`` each time,
+    with ``username`` and ``password``, or without them, which only a server answers that treats everybody as admin.
     """
 
     url: str
@@ -55,7 +55,7 @@ class Airflow:
             raise UsageError(f"the DAG came as {self.dag!r}; write its id, such as train_churn")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Create the run, if it is not there; raises as `driftline.net.outgoing.post` does."""
+        """Create the run if it does not exist; raises the errors of `driftline.net.outgoing.post`."""
         if was_taken(folder):
             return
         token = self.token or self._token()

@@ -1,4 +1,4 @@
-"""The process in which a function that trains a challenger is called. It imports nothing of Driftline."""
+"""Call the user's function that trains a challenger, in a process of its own. It imports nothing of Driftline."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ RESULT = "result.json"
 def call(target: str, project: Path) -> None:
     """Call a function with the working folder; write what it returns into ``result.json``.
 
-    It may return nothing, if it wrote the file itself. Exits with a message where there is no such function, and where
-    it returns anything but a mapping that can be written as JSON.
+    It may return None if it wrote the file itself. Exits with a message if there is no such function, or if it returns
+    anything but a mapping that can be written as JSON.
     """
     run = Path.cwd()
     result = _function(target, project)(run)

@@ -1,4 +1,4 @@
-"""A command on this machine: programs that train a challenger in the run's folder."""
+"""Train by commands on this machine, in the run's folder."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Command:
     """Runs one or more commands, each a list of words, one after another until one fails. There is no shell.
 
     They run in the run's folder. In their words ``{project}`` stands for the project's folder, ``{run}`` for the run's,
-    and ``{python}`` for the Python that Driftline runs in; other braces stay as they are. Raises `UsageError` for a
-    command that is none.
+    and ``{python}`` for the Python that Driftline runs in; other braces stay as they are. Raises `UsageError` without
+    commands, and for one that is not a list of words.
     """
 
     steps: Sequence[Sequence[str]]
@@ -40,7 +40,7 @@ class Command:
             check_words(words, "a command")
 
     def start(self, request: Request, folder: Path) -> Run:
-        """Start the commands, or find them started; raises as `start_run` does."""
+        """Start the commands, or find them already started; raises the errors of `start_run`."""
         known = {
             "{project}": str(self.surroundings.project.resolve()),
             "{run}": str(folder.resolve()),

@@ -1,4 +1,4 @@
-"""Dagster: a run of a job, whose tags are the request."""
+"""Train by a run of a Dagster job; the request is in its tags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from driftline.retrain.runners.handover import mark, was_taken
 from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 TAG = "driftline/"
-"""What the names of our tags begin with: ``driftline/request_id``, ``driftline/model`` …"""
+"""The prefix of the tags: ``driftline/request_id``, ``driftline/model`` …"""
 
 _FIND = """
 query Find($tags: [ExecutionTag!]) {
@@ -65,7 +65,7 @@ class DagsterSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Dagster:
     """Launches a job, without run configuration, unless there is a run with the request's tag.
 
-    Dagster does not see to it that there is one run for a tag: of two senders at the same moment both would launch.
+    Dagster does not enforce one run for a tag: two senders at the same moment would both launch one.
     ``url`` is the webserver's, ``location`` the code location of the job; ``token`` is one of Dagster+.
     """
 
@@ -81,7 +81,7 @@ class Dagster:
             raise UsageError("a job of Dagster has a name, a code location and a repository; write all of them")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Launch the run, if there is none; raises as `driftline.net.outgoing.post` does."""
+        """Launch the run if there is none; raises the errors of `driftline.net.outgoing.post`."""
         if was_taken(folder):
             return
         payload = request.payload()
@@ -117,7 +117,7 @@ class Dagster:
 
 
 def _error(reply: _Reply) -> UnavailableError:
-    """Errors come with the status 200."""
+    """Turn an error, which comes with the status 200, into an exception."""
     said = f"{reply.kind}: {reply.message or _messages(reply.errors)}"[:_SHOWN_LENGTH]
     return RefusedError(said) if reply.kind == "RunConfigValidationInvalid" else UnavailableError(said)
 

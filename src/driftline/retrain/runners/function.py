@@ -1,4 +1,4 @@
-"""A Python function that trains a challenger, called in a process of its own."""
+"""Train by a Python function, called in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 class Function:
     """Calls ``file.py:function`` or ``module:function`` with the run's folder, a `Path`, in a child process.
 
-    A relative file is looked for in the project's folder, and so are modules. The function writes ``result.json``, or
-    returns what is to stand in it, as a mapping. It is held to the same limits as a command. Raises `UsageError` for a
-    ``target`` that names no function.
+    Modules and relative files are looked up in the project's folder. The function writes ``result.json``, or returns
+    its content as a mapping. It has the same limits as a command. Raises `UsageError` for a ``target`` that names no
+    function.
     """
 
     target: str
@@ -35,7 +35,7 @@ class Function:
             )
 
     def start(self, request: Request, folder: Path) -> Run:
-        """Start the function, or find it started; raises as `start_run` does."""
+        """Start the function, or find it already started; raises the errors of `start_run`."""
         # -P: the folder of `call.py` also has an `airflow.py`.
         words = [sys.executable, "-P", call.__file__, self.target, str(self.surroundings.project.resolve())]
         return start_run(request, folder, [Step(self.target, words)], self.limits, self.surroundings)

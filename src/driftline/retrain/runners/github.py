@@ -1,4 +1,4 @@
-"""GitHub Actions: an event of a repository, which starts the workflow that `driftline export ci github` writes."""
+"""Train by GitHub Actions: an event of a repository starts the workflow that `driftline export ci github` writes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class GitHubSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class GitHub:
     """Sends ``repository_dispatch`` to a repository, ``OWNER/NAME``; the payload is the request.
 
-    ``token`` needs *contents: write*. GitHub does not know an event that came before. So a file in the run's folder
-    says that it was sent; where the process ended before it could be written, the repository's runs are looked at,
+    ``token`` needs *contents: write*. GitHub does not recognise an event that is sent twice. So a file in the run's
+    folder records that it was sent; if the process ended before that was written, the repository's runs are searched,
     for which the token needs *actions: read*. Without that the event may be sent twice. ``url`` is that of the API.
     """
 
@@ -58,7 +58,7 @@ class GitHub:
         require_address(self.url, "GitHub's API")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Send the event, if it was not sent; raises as `driftline.net.outgoing.post` does, and `StorageError`."""
+        """Send the event unless it was sent; raises `StorageError` and the errors of `driftline.net.outgoing.post`."""
         if was_taken(folder):
             return
         if not ((folder / _SENDING).exists() and self._has_run(request.id)):
@@ -71,7 +71,7 @@ class GitHub:
 
     def _has_run(self, id: str) -> bool:
         where = f"{self._repository()}/actions/runs?event=repository_dispatch&per_page=100"
-        # A token that may not look is no reason to send nothing.
+        # A token without the right to search must not prevent the event.
         cannot = (_FORBIDDEN, _MISSING)
         found = ask_unless(cannot, "GET", where, _Runs, headers=self._headers(), hidden=[self.token])
         return found is not None and any(id in run.display_title.split() for run in found.workflow_runs)

@@ -1,4 +1,4 @@
-"""Whether a request was handed over: a file in the run's folder says that another server has taken it."""
+"""Record in a run's folder that another server has taken the request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ TAKEN = "run.taken"
 
 
 def was_taken(folder: Path) -> bool:
-    """Return whether the request of a run's folder was handed over: then there is nothing left to do."""
+    """Return whether the request was handed over, so that nothing is left to do."""
     return (folder / TAKEN).exists()
 
 
 def mark(folder: Path, name: str = TAKEN) -> None:
-    """Leave an empty file in the run's folder, which is made if need be. Raises `StorageError`."""
+    """Make an empty file in the run's folder, and the folder if needed; raises `StorageError` for the disk."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()

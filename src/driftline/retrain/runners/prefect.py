@@ -1,4 +1,4 @@
-"""Prefect 3: a run of a deployed flow, which takes the request as its parameter ``request``."""
+"""Train by a run of a deployed flow of Prefect 3, which takes the request as its parameter ``request``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Prefect:
             raise UsageError(f"the deployment came as {self.deployment!r}; write FLOW/DEPLOYMENT, such as train/churn")
 
     def start(self, request: Request, folder: Path) -> None:
-        """Create the run, or find it created; raises as `driftline.net.outgoing.post` does."""
+        """Create the run, or find it already created; raises the errors of `driftline.net.outgoing.post`."""
         if was_taken(folder):
             return
         api = f"{self.url.rstrip('/')}/deployments"

@@ -1,4 +1,4 @@
-"""A run on this machine: its limits, its environment, its start under a supervisor, and what its folder says of it."""
+"""Runs on this machine: limits, environment, the start under a supervisor, and the outcome recorded in the folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from driftline.text import cause
 from driftline.text.durations import length
 
 ALWAYS = ("PATH", "HOME", "LANG")
-"""Names of the environment that a run always gets."""
+"""The environment variables that a run always gets."""
 
 _LOST = "was lost: the process that watched over it ended without a word, as when it is killed or the machine restarts"
 _START_SECONDS = 60.0
@@ -35,11 +35,11 @@ _SHOWN_BYTES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may take. All steps together may take ``seconds``.
+    """The limits of a run. All steps together may take ``seconds``.
 
-    Then, and when it is stopped, SIGTERM goes to the step's process group, and SIGKILL ``grace_seconds`` later.
-    ``memory_bytes`` is the address space (``RLIMIT_AS``) of each process, not of all together. Of what the run prints,
-    ``log_bytes`` are kept: the beginning and the end.
+    When these are over, or when the run is stopped, the step's process group gets SIGTERM, and SIGKILL
+    ``grace_seconds`` later. ``memory_bytes`` limits the address space (``RLIMIT_AS``) of each process, not of all
+    together. Of the run's output ``log_bytes`` are kept, the beginning and the end.
     """
 
     seconds: float = 3_600.0
@@ -50,9 +50,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where a run stands: the folder of the project, and the environment, of which it gets `ALWAYS` and ``passed_on``.
+    """The project's folder, and the environment of which a run gets the variables in `ALWAYS` and ``passed_on``.
 
-    Raises `UsageError` where the environment has none of a name that is to be passed on.
+    Raises `UsageError` if a variable in ``passed_on`` is not set.
     """
 
     project: Path
@@ -65,11 +65,11 @@ class Surroundings:
             raise UsageError(f"the environment has no {', '.join(missing)}, which the run is to be given; set it first")
 
     def of(self, request: Request, folder: Path) -> dict[str, str]:
-        """Return the environment of a run. Nothing else of the server's is in it."""
+        """Return the environment of a run, without any other variables of the server."""
         names = {*ALWAYS, *self.passed_on}
         return {
             **{name: value for name, value in self.environment.items() if name in names},
-            "PYTHONUNBUFFERED": "1",  # or the log would lack the last words of what is killed
+            "PYTHONUNBUFFERED": "1",  # or the log would lack the last output of a killed process
             "DRIFTLINE_RUN": str(folder),
             "DRIFTLINE_REQUEST_ID": request.id,
             "DRIFTLINE_MODEL": request.model,
@@ -77,14 +77,14 @@ class Surroundings:
 
 
 class Step(NamedTuple):
-    """A program to run: its words, and what it is called in the log and in reasons."""
+    """A program to run: its words, and its name in the log and in reasons."""
 
     name: str
     words: Sequence[str]
 
 
 def here(config: RunOptions) -> tuple[Surroundings, Limits]:
-    """Return what a run on this machine has around it, and what it is held to, by the configuration."""
+    """Return the surroundings and the limits that the configuration gives a run on this machine."""
     limits = Limits(seconds=config.time_limit.total_seconds(), memory_bytes=config.memory_bytes)
     return Surroundings(config.folder.resolve(), environment(), config.run.environment), limits
 
@@ -92,7 +92,8 @@ def here(config: RunOptions) -> tuple[Surroundings, Limits]:
 def start_run(request: Request, folder: Path, steps: Sequence[Step], limits: Limits, surroundings: Surroundings) -> Run:
     """Start the steps of a request's run in its folder, or find the run that was started there.
 
-    Raises `StorageError` where the folder cannot be used, and `ConflictError` where another request ran in it.
+    Raises `StorageError` if the folder cannot be used, `ConflictError` if another request ran in it, and `UsageError`
+    on Windows.
     """
     if sys.platform == "win32":
         raise UsageError("runs on this machine need Linux or macOS; use one of the runners that hand a request over")
@@ -130,7 +131,7 @@ def _supervise(
     }
     try:
         said = subprocess.run(
-            # -I: neither our folder, which has an `airflow.py`, nor the run's is where it looks for modules.
+            # -I: it must not import from our folder, which has an `airflow.py`, nor from the run's.
             [sys.executable, "-I", supervisor.__file__],
             input=json.dumps(order),
             cwd=folder,
@@ -150,13 +151,14 @@ def _supervise(
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that was started in a folder, by this process or by one that is no more. It is a `Handle`."""
+    """A run that this or an earlier process started in a folder. It is a `Handle`."""
 
     folder: Path
 
     def outcome(self) -> Outcome | None:
-        """Return what came of the run; None while it is going on.
-        Raises `StorageError` where its folder cannot be read.
+        """Return the outcome of the run; None while it is going on.
+
+        Raises `StorageError` if its folder cannot be read.
         """
         try:
             ended = self._ended()
@@ -176,7 +178,7 @@ class Run:
         return Outcome(True, "", code, seconds, log, result)
 
     def stop(self) -> None:
-        """Have the run end: SIGTERM now, SIGKILL after the grace. Its outcome will say that it was stopped."""
+        """Stop the run: SIGTERM now, SIGKILL after the grace period. Its outcome will say that it was stopped."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             watching = _read(self.folder / PID)
             if watching is not None and supervisor.is_alive(watching):
@@ -188,7 +190,7 @@ class Run:
         watching = _read(self.folder / PID)
         if watching is not None and supervisor.is_alive(watching):
             return None
-        # It may have ended between the two looks.
+        # It may have ended between the two reads.
         if (ended := _read(self.folder / EXIT)) is not None:
             return ended
         end_leftovers(_read(self.folder / CHILD))
@@ -196,10 +198,10 @@ class Run:
 
 
 def end_leftovers(child: Mapping[str, Any] | None) -> None:
-    """Kill what a step of a lost run left behind: nothing enforces its limits any more.
+    """Kill the processes that a step of a lost run left behind, because nothing enforces their limits any more.
 
-    On Linux the step itself went with its supervisor; what is left of its session can be found by the session's
-    number, which no other process gets as long as one of it lives.
+    On Linux the step itself ended with its supervisor. The rest of its session is found by the session's number, which
+    no other process gets as long as one of the session lives.
     """
     if child is None:
         return
@@ -209,9 +211,7 @@ def end_leftovers(child: Mapping[str, Any] | None) -> None:
 
 
 def _is_session_of(child: Mapping[str, Any]) -> bool:
-    """Return whether processes are left of a session whose first process is gone,
-    and the number was not given away since.
-    """
+    """Return whether processes are left of a session whose first process is gone, and whose number was not reused."""
     if child["began"] is None or supervisor.began(child["pid"]) is not None:
         return False
     boot, _, ticks = str(child["began"]).rpartition(" ")

@@ -1,4 +1,4 @@
-"""What a runner is: something that gets a challenger trained. And what goes to it and comes back."""
+"""The interface of runners, which get challengers trained: the request to them, and what comes back."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A challenger is wanted. As JSON, in ``request.json`` and on its way to others, ``id`` is called ``request_id``.
+    """A request for a challenger. In its JSON, in ``request.json`` and sent to others, ``id`` is called ``request_id``.
 
-    ``callback`` is the address that a remote run posts its `Report` to; empty where there is none. Raises `UsageError`
-    for an id that is not 1 to 64 letters, digits, ``_`` and ``-``: it becomes part of names on other servers.
+    ``callback`` is the address to which a remote run posts its `Report`; empty without one. Raises `UsageError` for an
+    id that is not 1 to 64 letters, digits, ``_`` and ``-``, because it becomes part of names on other servers.
     """
 
     id: str = msgspec.field(name="request_id")
@@ -45,7 +45,7 @@ class Request(msgspec.Struct, frozen=True):
             )
 
     def payload(self) -> dict[str, str]:
-        """Return the request as names and texts, for programs that take such."""
+        """Return the request as a mapping of names to texts."""
         fields: dict[str, str] = msgspec.to_builtins(self)
         return fields
 
@@ -53,7 +53,7 @@ class Request(msgspec.Struct, frozen=True):
 class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Files of predictions for the rows of ``evaluation.parquet``.
 
-    Without the champion's, what was answered then counts.
+    Without a file of the champion's, its answers in the log count.
     """
 
     challenger: str
@@ -61,9 +61,9 @@ class Predictions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a run leaves in ``result.json``. All files are named relative to the run's folder, and are in it.
+    """The content of a run's ``result.json``. All files are in the run's folder, and named relative to it.
 
-    ``data`` is what the run knows of its data, and ``code`` what was run, such as a commit: both are only shown.
+    ``data`` describes the training data, and ``code`` the code that was run, such as a commit; both are only shown.
     """
 
     version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z][0-9A-Za-z._+-]{0,99}\Z")]
@@ -76,8 +76,8 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a remote run posts to the request's callback. ``evidence`` is what ``driftline gate --evidence`` wrote.
 
-    It has no verdict: the contest is held where the gates are configured. ``request_id`` may be missing where reports
-    are not signed.
+    It has no verdict, because the contest is held where the gates are configured. ``request_id`` may be missing if
+    reports are not signed.
     """
 
     ok: bool
@@ -90,10 +90,10 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a run that was waited for. ``reason`` says in words why it is not ``ok``, and is empty where it is.
+    """The outcome of a run on this machine. ``reason`` says in words why it is not ``ok``, and is empty if it is.
 
     ``exit_code`` is that of the last step that ran, negative for a signal; it and ``seconds`` (of wall-clock time) are
-    None where they cannot be known. ``log`` need not exist. ``result`` is there exactly where it is ``ok``.
+    None if they are not known. ``log`` need not exist. ``result`` is None unless the run is ``ok``.
     """
 
     ok: bool
@@ -108,11 +108,11 @@ class Handle(Protocol):
     """A run on this machine. It outlives the process that started it; `Runner.start` finds it again."""
 
     def outcome(self) -> Outcome | None:
-        """Return what came of it; None while it is going on."""
+        """Return the outcome; None while the run is going on."""
         ...
 
     def stop(self) -> None:
-        """Have it end soon. Its outcome will say so; a run that is over stays as it is."""
+        """Stop the run soon. Its outcome will say so; a run that is over stays as it is."""
         ...
 
 
@@ -122,15 +122,15 @@ class Runner(Protocol):
     def start(self, request: Request, folder: Path) -> Handle | None:
         """Start the run of a request in its folder, or find the run that was started there: no request runs twice.
 
-        Returns None where the run is handed over to another server, which reports later; once it has been taken,
-        starting again sends nothing. Raises `UnavailableError`
-        where that server did not take it, to be tried again, and `StorageError` where the folder cannot be used.
+        Returns None if the run is handed over to another server, which reports later; once that has taken it, starting
+        again sends nothing. Raises `UnavailableError` if that server did not take it, which the caller tries again, and
+        `StorageError` if the folder cannot be used.
         """
         ...
 
 
 class RunOptions(Protocol):
-    """What the configuration says of runs; see `driftline.retrain.options.RetrainConfig`."""
+    """The configuration of runs; see `driftline.retrain.options.RetrainConfig`."""
 
     @property
     def run(self) -> Any:
@@ -139,17 +139,17 @@ class RunOptions(Protocol):
 
     @property
     def time_limit(self) -> timedelta:
-        """How long a run may take."""
+        """The longest time that a run may take."""
         ...
 
     @property
     def memory_bytes(self) -> int:
-        """How much memory a run here may have."""
+        """The most memory that a process of a run on this machine may have."""
         ...
 
     @property
     def folder(self) -> Path:
-        """Where the configuration lies."""
+        """The folder of the configuration file."""
         ...
 
 
@@ -157,9 +157,9 @@ class RunOptions(Protocol):
 class RunnerKind:
     """A kind of runners.
 
-    ``option`` is the type of the value of its key in `run`. ``open`` makes a runner of that value and of the whole
-    `retrain`; its secrets have to be there, and it raises `UsageError` where they are not. ``elsewhere`` says whether
-    another server trains, and reports.
+    ``option`` is the type of the value of its key in `run`. ``open`` makes a runner from that value and the whole
+    `retrain` section; it raises `UsageError` if a secret is missing. ``elsewhere`` says whether another server trains
+    and reports.
     """
 
     option: Any
@@ -168,17 +168,17 @@ class RunnerKind:
 
 
 def wait_for(handle: Handle, pause: Callable[[], object]) -> Outcome:
-    """Wait until a run is over; ``pause`` is called between two looks."""
+    """Wait until a run is over and return its outcome; ``pause`` is called between two checks."""
     while (outcome := handle.outcome()) is None:
         pause()
     return outcome
 
 
 def read_result(folder: Path, *, most_bytes: int = 4_000_000_000) -> Result:
-    """Read a run's ``result.json``, and see to it that the files that it names are there.
+    """Read a run's ``result.json``, and check the files that it names.
 
-    They lie in the folder, and have ``most_bytes`` in all at most. A folder among the artifacts stands for all files in
-    it. Raises `DataError`, which says what is wrong.
+    They must be in the run's folder, with at most ``most_bytes`` in all. A folder among the artifacts stands for all
+    files in it. Raises `DataError`, which says what is wrong.
     """
     path = folder / RESULT
     try:
@@ -199,7 +199,7 @@ def read_result(folder: Path, *, most_bytes: int = 4_000_000_000) -> Result:
 
 
 def decode_result(text: bytes) -> Result:
-    """Decode the JSON of a result, with null for NaN and infinity; its files are not looked at. Raises `DataError`."""
+    """Decode the JSON of a result, with null for NaN and infinity, without checking its files; raises `DataError`."""
     try:
         return msgspec.json.decode(text, type=Result)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -209,21 +209,17 @@ def decode_result(text: bytes) -> Result:
 
 
 def _without_nan(text: bytes) -> Result | None:
-    """Return a result as Python's own `json` writes it, which has words for what JSON has none for;
-    None where it is none.
-    """
+    """Decode a result with NaN or infinity, which Python's `json` writes although JSON has none; None if invalid."""
     if not any(word in text for word in (b"NaN", b"Infinity")):
         return None
     try:
         return msgspec.convert(json.loads(text, parse_constant=lambda _: None), Result)
-    except (ValueError, RecursionError):  # that of msgspec is one
+    except (ValueError, RecursionError):  # msgspec's error is a ValueError
         return None
 
 
 def _files_of(folder: Path, names: Sequence[str]) -> Iterator[str]:
-    """Yield the files that artifacts name, in order, with those in a folder in its place;
-    raises `DataError` for too many.
-    """
+    """Yield the files that artifacts name, in order, a folder's files in its place; `DataError` for too many."""
     count = 0
     for name in names:
         within = [name]
@@ -246,7 +242,7 @@ def _is_folder(folder: Path, name: str) -> bool:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path of a file that a run named; raises `DataError` where it is none, or leads out of the folder."""
+    """Return the path of a file that a run named; raises `DataError` if there is none, or only outside the folder."""
     path = folder / name
     try:
         # A link may lead out as well as `..` does.
@@ -270,6 +266,6 @@ def _short(name: str) -> str:
 
 
 def check_words(words: Sequence[str], what: str) -> None:
-    """Refuse a command that is not one or more words; raises `UsageError`."""
+    """Raise `UsageError` for a command that is not a list of one or more words."""
     if not words or isinstance(words, str) or not words[0] or any("\0" in word for word in words):
         raise UsageError(f"{what} came as {words!r}; write a list of words, such as [python, train.py]")

@@ -1,14 +1,14 @@
-"""The process that watches over a run on this machine: starts its steps, holds it to its limits, keeps what it says.
+"""The process that supervises a run on this machine: starts its steps, enforces its limits, and keeps its output.
 
-It is started by the path of this file, so that it needs nothing but the standard library, with an order (JSON) on its
-standard input and the run's folder as its working folder. It leaves its parent at once: a run outlives the server.
-What it knows stands in the folder:
+It is started by the path of this file, so that it only needs the standard library, with an order (JSON) on its standard
+input and the run's folder as its working folder. It detaches from its parent at once, so that a run outlives the
+server. Its state is in the folder:
 
-- ``run.pid``: that it was started, and by which process. It is made once and never replaced, so a second supervisor
-  of the same folder sees that it is not needed.
-- ``run.child``: the process, and group, of the present step.
-- ``run.log``: what the steps printed, up to a bound.
-- ``run.exit``: how it ended. Where that is missing and the process of ``run.pid`` is gone, that is not known.
+- ``run.pid``: which process supervises the run. It is made once and never replaced, so a second supervisor of the same
+  folder sees that it is not needed.
+- ``run.child``: the process, and process group, of the present step.
+- ``run.log``: the output of the steps, up to a limit.
+- ``run.exit``: how the run ended. If it is missing and the process in ``run.pid`` is gone, that is not known.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _LAST_WORDS = 1_000_000
 
 
 def identity(pid: int) -> dict[str, Any]:
-    """Return what distinguishes a process from a later one with the same number."""
+    """Return a process's number and start, which distinguish it from a later process with the same number."""
     return {"pid": pid, "began": began(pid)}
 
 
 def is_alive(process: dict[str, Any]) -> bool:
-    """Return whether a process of `identity` is still running; a zombie is not."""
+    """Return whether a process, given by its `identity`, is still running; a zombie is not."""
     return process["began"] is not None and began(process["pid"]) == process["began"]
 
 
 def began(pid: int) -> str | None:
-    """Return when a process began, in a form that can only be compared; None where there is none."""
+    """Return when a process began, in a form that can only be compared; None if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -72,7 +72,7 @@ def _began_by_ps(pid: int) -> str | None:
 
 
 def write_whole(name: str, content: dict[str, Any]) -> None:
-    """Write JSON into a file of the working folder: it is there whole or not at all, after a power failure too."""
+    """Write JSON into a file of the working folder, complete or not at all, even in a power failure."""
     part = f".{name}.{os.getpid()}"
     _write_synced(part, content)
     os.replace(part, name)
@@ -95,7 +95,7 @@ def _sync_folder() -> None:
 
 
 def _claim(request: str) -> bool:
-    """Make ``run.pid``; False where another supervisor has."""
+    """Make ``run.pid``; return False if another supervisor has made it."""
     part = f".{PID}.{os.getpid()}"
     _write_synced(part, {"request": request, **identity(os.getpid())})
     try:
@@ -109,7 +109,7 @@ def _claim(request: str) -> bool:
 
 
 class _Log:
-    """Keeps the first half of the bound as it comes; of the rest the newest half, which is written at the end."""
+    """Writes the log: the output's beginning, up to half of the limit, at once, and the newest half at the end."""
 
     def __init__(self, most_bytes: int) -> None:
         self._file = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -134,7 +134,7 @@ class _Log:
         os.close(self._file)
 
     def _put(self, text: bytes) -> None:
-        # A full disk must not end the training: its log ends where it does.
+        # A full disk must not end the training; only the log ends there.
         with contextlib.suppress(OSError):
             while text:
                 text = text[os.write(self._file, text) :]
@@ -163,7 +163,7 @@ class _Watch:
         self._asked_to_stop = True
 
     def run(self) -> dict[str, Any]:
-        """Run the steps; return what stands in ``run.exit``."""
+        """Run the steps; return the content of ``run.exit``."""
         code: int | None = 0
         reason, steps = "", self._order["steps"]
         for number, step in enumerate(steps, start=1):
@@ -178,7 +178,7 @@ class _Watch:
         return {"exit_code": code, "reason": reason, "seconds": round(_seconds() - self._began, 3)}
 
     def _step(self, words: list[str]) -> tuple[int | None, str]:
-        """Run one step; return its exit code, and why it was ended, or could not be started, in words."""
+        """Run one step; return its exit code, and in words why it was ended or could not be started."""
         if self._asked_to_stop:
             return None, "was not started: the run was stopped"
         output, printed = os.pipe()
@@ -200,7 +200,7 @@ class _Watch:
         os.set_blocking(output, False)
         try:
             why = self._follow(child.pid, output)
-            # What the step left behind in its group ends with it. Its number is ours until it is waited for.
+            # Processes that the step left in its group end with it. Its number is not reused before it is waited for.
             _send(child.pid, signal.SIGKILL)
             self._read(output, most_bytes=_LAST_WORDS)
             return child.wait(), why
@@ -208,10 +208,10 @@ class _Watch:
             os.close(output)
 
     def _enter(self) -> None:
-        """In the child, before the step's program."""
+        """Prepare the child process, before it becomes the step's program."""
         write_whole(CHILD, identity(os.getpid()))
         if sys.platform == "linux":
-            # Without a supervisor nobody would hold the step to its limits.
+            # Without a supervisor nothing would enforce the step's limits, so it ends with it.
             self._system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != self._pid:
                 os._exit(1)
@@ -221,7 +221,7 @@ class _Watch:
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
     def _follow(self, pid: int, output: int) -> str:
-        """Read what a step prints until it ends; end it when its time is up. Return why it was ended, or nothing."""
+        """Read a step's output until it ends; end it when its time is up. Return why it was ended, or an empty text."""
         why, kill_at = "", 0.0
         limit = self._order["seconds"]
         with selectors.DefaultSelector() as ready:
@@ -245,7 +245,7 @@ class _Watch:
         return why
 
     def _read(self, output: int, *, most_bytes: int) -> bool:
-        """Take what a step printed into the log; False where nothing more can come."""
+        """Copy a step's output into the log; return False if no more can come."""
         while most_bytes > 0:
             try:
                 text = os.read(output, min(_CHUNK, most_bytes))
@@ -259,7 +259,7 @@ class _Watch:
 
 
 def _send(group: int, number: signal.Signals) -> None:
-    # macOS says EPERM of a group in which all have ended.
+    # macOS gives EPERM for a group whose processes have all ended.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
 
@@ -276,7 +276,7 @@ def _seconds() -> float:
 
 
 def _say(word: str) -> None:
-    # The server that asked may be dead by now.
+    # The server that started us may have ended.
     with contextlib.suppress(BrokenPipeError):
         os.write(1, word.encode())
 
@@ -288,7 +288,7 @@ def _redirect(file: int, *to: int) -> None:
 
 
 def main() -> None:
-    """Carry out the order on standard input; say on standard output that the run has begun, or that it had."""
+    """Carry out the order on standard input; say on standard output that the run has begun, or had already begun."""
     order = json.load(sys.stdin)
     if os.fork():
         os._exit(0)

@@ -1,4 +1,4 @@
-"""Webhook: the request as JSON by POST to any address, signed on request."""
+"""Train by any server: the request is posted to its address as JSON, signed if there is a secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 
 class WebhookSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Any server that trains when it is told to."""
+    """Any server that trains when a request is posted to it."""
 
     url: Text
     secret: Text | None = None
@@ -29,8 +29,8 @@ class WebhookSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Webhook:
     """Posts requests to one address. A status of 200 to 299 means that the request was taken.
 
-    ``Idempotency-Key`` is the request's id. With a ``secret`` it is `signed`. The address may hold a secret: no error
-    repeats it.
+    ``Idempotency-Key`` is the request's id. With a ``secret`` the request is `signed`. No error repeats the address, as
+    it may hold a secret.
     """
 
     url: str = field(repr=False)
@@ -38,7 +38,7 @@ class Webhook:
     secret: str = field(default="", repr=False)
 
     def start(self, request: Request, folder: Path) -> None:
-        """Post the request; raises as `driftline.net.outgoing.post` does."""
+        """Post the request unless it was taken; raises the errors of `driftline.net.outgoing.post`."""
         if was_taken(folder):
             return
         body = msgspec.json.encode(request)

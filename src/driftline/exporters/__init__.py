@@ -1,1 +1,1 @@
-"""What other tools read: Prometheus, Grafana, remote write, CI."""
+"""Export for other tools: Prometheus, Grafana, remote write, CI."""

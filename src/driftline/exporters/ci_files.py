@@ -1,4 +1,4 @@
-"""Files that have GitHub Actions or GitLab CI train a challenger when Driftline asks for one, and judge it."""
+"""Write files with which GitHub Actions or GitLab CI train a challenger on Driftline's request, and judge it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 System = Literal["github", "gitlab"]
 
 RUN = "driftline-run"
-"""The folder of the run in a job, relative to where the repository is checked out."""
+"""The run's folder in a job, relative to the checked-out repository."""
 
 _SCRIPT = "driftline_ci.py"
 _MODEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -33,12 +33,12 @@ _LONGEST_MINUTES = 6 * 60
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a job does for a model. Raises `UsageError` for what cannot stand in the files.
+    """What a job does for a model. Raises `UsageError` for values that the files cannot hold.
 
-    ``install`` and ``train`` are lines of shell; they run where the repository is checked out, with the folder of the
-    run in ``DRIFTLINE_RUN``. ``install`` has to install Driftline too. ``champion``, ``challenger`` and ``data`` are
-    what ``driftline gate`` compares, ``label`` is the column of the truth in ``data``, and ``options`` are more words
-    for it. ``minutes``, 1 to 360, is all that the job may take.
+    ``install`` and ``train`` are lines of shell; they run in the checked-out repository, with the run's folder in
+    ``DRIFTLINE_RUN``. ``install`` has to install Driftline too. ``champion``, ``challenger`` and ``data`` are what
+    ``driftline gate`` compares, ``label`` is the column of labels in ``data``, and ``options`` are more words for the
+    command. The job may take ``minutes``, 1 to 360.
     """
 
     model: str
@@ -85,7 +85,7 @@ def _lines(text: str) -> list[str]:
 
 
 def ci_files(system: str, training: Training) -> list[File]:
-    """Return the files for ``github`` or ``gitlab``; they are the same for the same arguments.
+    """Return the files for ``github`` or ``gitlab``; the same arguments give the same files.
 
     Raises `UnknownNameError` for another system.
     """
@@ -131,7 +131,7 @@ FILES: Mapping[str, Mapping[str, Callable[[Training], str]]] = {
         f".gitlab/{_SCRIPT}": _shipped(_SCRIPT),
     },
 }
-"""What there is, by system: the names of files, and what writes each."""
+"""The files of each system: their names, and the function that writes each."""
 
 assert set(FILES) == set(get_args(System))
 
@@ -160,7 +160,7 @@ def _environment() -> jinja2.Environment:
     made = environment(
         "driftline.exporters",
         "ci",
-        # {{ }} are GitHub's.
+        # GitHub uses {{ }} itself.
         variable_start_string="[[",
         variable_end_string="]]",
         block_start_string="[%",

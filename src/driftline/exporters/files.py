@@ -1,4 +1,4 @@
-"""Files for other programs: their names and texts, and how they get into a folder."""
+"""Write files for other programs into a folder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ class File(NamedTuple):
 
 
 def write_files(files: Sequence[File], folder: Path, *, force: bool = False) -> dict[Path, bool]:
-    """Write files into a folder, which is made if need be; return their paths, and whether each was not there so.
+    """Write files into a folder, which is made if needed; return by path whether each file was new or changed.
 
-    A file that is there with another text is overwritten with ``force`` only; without it nothing at all is written.
+    An existing file with another text is overwritten only with ``force``; without it nothing is written, and
+    `UsageError` is raised, as it is for a folder that cannot be written to.
     """
     try:
         changed = {folder / file.name: _differs(folder / file.name, file.text) for file in files}

@@ -1,4 +1,4 @@
-"""Files that put Driftline into a Grafana: dashboards, provisioning, and a compose file that starts all there is."""
+"""Write files that bring Driftline into Grafana: dashboards, provisioning, and a compose file that starts it all."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from driftline.exporters.files import File
 from driftline.net.addresses import is_address
 
 PROMETHEUS = "http://127.0.0.1:9090"
-"""Where the Prometheus listens that `compose.yml` starts."""
+"""The address of the Prometheus that `compose.yml` starts."""
 
 _DATA_SOURCE = "provisioning/datasources/driftline.yml"
 
 
 def grafana_files(prometheus: str = PROMETHEUS) -> list[File]:
-    """Return all files, in the order of their names; they are the same for the same address.
+    """Return all files, sorted by name; the same address gives the same files.
 
-    ``prometheus`` is the address of the Prometheus that scrapes Driftline, as Grafana's server sees it. Raises
-    `UsageError` where it is none.
+    ``prometheus`` is the address of the Prometheus that scrapes Driftline, as seen from Grafana's server. Raises
+    `UsageError` for an invalid address.
     """
     address = _checked(prometheus)
     shipped = sorted(_shipped(resources.files("driftline.exporters") / "grafana"))

@@ -1,4 +1,4 @@
-"""The options of what Prometheus gets: the part ``prometheus`` of ``driftline.yaml``."""
+"""The ``prometheus`` section of ``driftline.yaml``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from driftline.fields import Text
 
 
 class PrometheusSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What Prometheus gets."""
+    """How many series Prometheus gets at most, and the address that they are pushed to by remote write, if any."""
 
     max_series: Annotated[int, Meta(ge=100, le=10_000_000)] = 10_000
     remote_write: Text | None = None

@@ -1,7 +1,7 @@
-"""The metrics of a service in the vocabulary that Prometheus, its alert rules and the dashboards rely on.
+"""Expose the metrics of a service under the names that Prometheus, its alert rules and the dashboards rely on.
 
 One collector reads a snapshot of the state at each scrape, so no gauge outlives what it measures and nothing has to be
-kept in step. A value that is not known is absent, never NaN. Values never appear in labels.
+kept up to date. A value that is not known is absent, never NaN. Values never appear in labels.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from driftline.exporters.series_budget import within
 class ServiceCollector:
     """A prometheus_client collector over a snapshot.
 
-    ``most_series`` bounds how many series there are: features that would be too many are left out; see `within`.
+    There are at most ``most_series`` series: features and segments beyond that are left out; see `within`.
     """
 
     def __init__(self, snapshot: Callable[[], ServiceMetrics], most_series: int) -> None:
         self._snapshot, self._most_series = snapshot, most_series
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metric families of this moment."""
+        """Yield the present metric families."""
         snapshot = self._snapshot()
         models = within(snapshot.models, self._most_series)
         yield from _info(snapshot.version, models)
@@ -37,7 +37,7 @@ class ServiceCollector:
         yield from _notifications(snapshot)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing in advance: registering must not read the state."""
+        """Return nothing, because registering must not read the state."""
         return ()
 
 
@@ -76,7 +76,7 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         "driftline_label_corrections", "Labels that replaced another.", models, lambda one: one.corrected_labels
     )
     yield _counter(
-        "driftline_duplicate_events", "Events that repeated what was known.", models, lambda one: one.duplicates
+        "driftline_duplicate_events", "Events that repeated a known one.", models, lambda one: one.duplicates
     )
     yield _counter(
         "driftline_poisoned_events",
@@ -89,19 +89,19 @@ def _events(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     )
     yield _gauge(
         "driftline_ingest_queue_events",
-        "Events that are durable and wait to be processed.",
+        "Events that are stored durably and wait to be processed.",
         models,
         lambda one: one.queued_events,
     )
     yield _gauge(
         "driftline_last_event_timestamp_seconds",
-        "When the newest event that is processed arrived, wall-clock time.",
+        "When the newest processed event arrived, wall-clock time.",
         models,
         lambda one: one.last_event_timestamp_seconds,
     )
     yield _gauge(
         "driftline_quiet_since_timestamp_seconds",
-        "Since when no event has arrived that could have: the newest one, or the start of the service after it.",
+        "Since when no event has arrived: the newest event, or the start of the service if that is later.",
         models,
         lambda one: one.quiet_since_timestamp_seconds,
     )
@@ -118,7 +118,7 @@ def _performance(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     value = GaugeMetricFamily("driftline_performance", "Measure of the newest judged window.", labels=labels)
     low = GaugeMetricFamily("driftline_performance_ci_lower", "Lower end of its 95 % interval.", labels=labels)
     high = GaugeMetricFamily("driftline_performance_ci_upper", "Upper end of its 95 % interval.", labels=labels)
-    samples = GaugeMetricFamily("driftline_performance_samples", "Labelled rows it rests on.", labels=labels)
+    samples = GaugeMetricFamily("driftline_performance_samples", "Labelled rows that it rests on.", labels=labels)
     for one in models:
         for sample in (*one.performance, *one.segments):
             key = (one.model, sample.version, sample.metric, sample.segment, "actual")
@@ -141,7 +141,7 @@ def _performance(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     )
     yield _gauge(
         "driftline_last_evaluation_timestamp_seconds",
-        "When a window was judged last, wall-clock time.",
+        "When a window was last judged, wall-clock time.",
         models,
         lambda one: one.last_evaluation_timestamp_seconds,
     )
@@ -154,7 +154,7 @@ def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         "Distance from the reference; at most its threshold where it is not significant.",
         labels=labels,
     )
-    threshold = GaugeMetricFamily("driftline_drift_threshold", "Smallest distance that matters.", labels=labels)
+    threshold = GaugeMetricFamily("driftline_drift_threshold", "Smallest distance that counts as drift.", labels=labels)
     missing = GaugeMetricFamily(
         "driftline_feature_missing_ratio", "Share of a feature's values that are missing.", labels=("model", "feature")
     )
@@ -191,7 +191,7 @@ def _output_drift(models: Sequence[ModelMetrics], output: str) -> Iterator[Metri
     score = GaugeMetricFamily(
         f"{name}_score", f"{words}; at most its threshold where it is not significant.", labels=labels
     )
-    threshold = GaugeMetricFamily(f"{name}_threshold", f"{words}: the smallest that matters.", labels=labels)
+    threshold = GaugeMetricFamily(f"{name}_threshold", f"{words}: the smallest that counts as drift.", labels=labels)
     for one in models:
         for sample in one.output_drift:
             if sample.output == output:
@@ -217,7 +217,7 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
                 state.add_sample("driftline_monitor_state", labels, float(name == current))
     breaches = GaugeMetricFamily(
         "driftline_monitor_breaches",
-        "Judged windows in a row in which a rule is in breach; its alert fires from its `for` on.",
+        "Judged windows in a row in which a rule is in breach; its alert fires when they reach `for`.",
         labels=("model", "monitor"),
     )
     for one in models:
@@ -226,7 +226,7 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     yield from (alerts, state, breaches)
     yield _gauge(
         "driftline_alarm_budget",
-        "False alarms of the detector that may be, a year: alerts.budget as a rate. Absent where it is off.",
+        "Budget of the detector in false alarms a year, from alerts.budget. Absent if the detector is off.",
         models,
         lambda one: one.alarm_budget,
     )
@@ -238,7 +238,7 @@ def _alerts(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         lambda one: one.muted,
     )
     transitions = CounterMetricFamily(
-        "driftline_alert_transitions", "Steps in the lives of alerts, by kind.", labels=("model", "kind")
+        "driftline_alert_transitions", "Transitions of alerts, by kind.", labels=("model", "kind")
     )
     for one in models:
         for kind, found in one.transitions.items():
@@ -253,10 +253,10 @@ def _labels(model: str, monitor: Monitor) -> dict[str, str]:
 
 def _retraining(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
     runs = CounterMetricFamily(
-        "driftline_retraining_runs", "Requests for challengers that are over.", labels=("model", "trigger", "result")
+        "driftline_retraining_runs", "Finished requests for challengers.", labels=("model", "trigger", "result")
     )
     going_on = GaugeMetricFamily(
-        "driftline_retraining_open", "Requests for challengers that are not over.", labels=("model", "stage")
+        "driftline_retraining_open", "Unfinished requests for challengers.", labels=("model", "stage")
     )
     for one in models:
         for (trigger, result), number in one.retraining_runs.items():
@@ -268,18 +268,18 @@ def _retraining(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
 
 def _notifications(snapshot: ServiceMetrics) -> Iterator[Metric]:
     results = CounterMetricFamily(
-        "driftline_notifications", "Messages by what became of them.", labels=("channel", "result")
+        "driftline_notifications", "Notifications, by their result.", labels=("channel", "result")
     )
     for result, channels in snapshot.notifications.items():
         for channel, number in channels.items():
             results.add_metric((channel, result), number)
     failures = CounterMetricFamily(
-        "driftline_notification_failures", "Attempts that failed; they are repeated.", labels=("channel",)
+        "driftline_notification_failures", "Failed attempts to notify; they are repeated.", labels=("channel",)
     )
     for channel, number in snapshot.failed_attempts.items():
         failures.add_metric((channel,), number)
     waiting = GaugeMetricFamily(
-        "driftline_notifications_waiting", "Messages that a channel has not taken yet.", labels=("channel",)
+        "driftline_notifications_waiting", "Notifications that a channel has not accepted yet.", labels=("channel",)
     )
     for channel, number in snapshot.waiting.items():
         waiting.add_metric((channel,), number)

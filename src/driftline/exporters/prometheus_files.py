@@ -1,4 +1,4 @@
-"""Files that put Driftline into a Prometheus and an Alertmanager: configuration, rules, and unit tests of the rules."""
+"""Write files for Prometheus and Alertmanager: configuration, rules, and unit tests of the rules."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TESTS = """\
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where Driftline and Alertmanager listen, as HOST:PORT, seen from Prometheus; refuses what is none."""
+    """The HOST:PORT of Driftline and Alertmanager as Prometheus sees them; raises `UsageError` for anything else."""
 
     target: str
     alertmanager: str
@@ -52,9 +52,9 @@ class Addresses:
 def prometheus_files(
     models: Sequence[ModelAlerts], addresses: Addresses, *, pushed_after: timedelta | None = None
 ) -> list[File]:
-    """Return all files; they are the same for the same arguments.
+    """Return all files; the same arguments give the same files.
 
-    ``pushed_after`` is how old a sample can be that Driftline pushes by remote write; None where it pushes none.
+    ``pushed_after`` is the greatest age of a sample that Driftline pushes by remote write; None if it pushes none.
     """
     configured = groups_of(models)
     fixed = (_templates() / "driftline.rules.yml").read_text(encoding="utf-8")
@@ -93,14 +93,14 @@ _SEVERITIES = (
     ("warning", 'severity="warning"', "1m", "1d"),
     ("info", 'severity="info"', "5m", "7d"),
 )
-"""Severities, with their matcher, how long the first alert of a group waits for others, and when it is repeated."""
+"""Each severity with its matcher, how long the first alert of a group waits for others, and when it is repeated."""
 
 _PIPELINE = "|".join((*measures_about(Topic.PIPELINE), "missing[.].+", "worker_failing", "model_absent"))
 _DRIFT = "|".join((*measures_about(Topic.DRIFT), "drift[.].+", "feature_drift"))
 _BESIDE = "|".join(
     (*measures_about(Topic.OPERATION), "ingest_queue_events", "invalid_events_ratio", "notifications", "up")
 )
-"""Measures of the rule file that explain nothing, and are explained by nothing but each other."""
+"""Measures of the rule file that neither explain others nor are explained by them, except among each other."""
 
 
 class _Inhibition(NamedTuple):
@@ -111,9 +111,9 @@ class _Inhibition(NamedTuple):
 
 
 def _inhibitions() -> list[_Inhibition]:
-    """Return who mutes whom. `test_no_alerts_mute_each_other` holds that there is no circle in it.
+    """Return which alerts mute which; `test_no_alerts_mute_each_other` checks that there is no circle.
 
-    What is wrong with one segment explains nothing of all rows, nor of another segment.
+    An alert on one segment explains neither one on all rows nor one on another segment.
     """
     pipeline, drift = f'measure=~"{_PIPELINE}"', f'measure=~"{_DRIFT}"'
     explained, performance = (
@@ -171,7 +171,7 @@ def _inhibitions() -> list[_Inhibition]:
 
 
 def _matched(text: str) -> str:
-    """Return a text as a matcher of Alertmanager takes it."""
+    """Quote a text for a matcher of Alertmanager."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
 
@@ -180,7 +180,7 @@ def _matched(text: str) -> str:
 
 
 def yaml_text(value: Any, *, flow: bool = False) -> str:
-    """Write a value as YAML: a block, or with ``flow`` one line."""
+    """Write a value as YAML: as a block, or with ``flow`` in one line."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=math.inf, default_flow_style=flow
     )
@@ -188,10 +188,10 @@ def yaml_text(value: Any, *, flow: bool = False) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes equal lists twice instead of as references."""
+    """Writes a list that occurs twice in full each time, not as a reference."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """As PyYAML asks."""
+        """Return True, so that PyYAML writes no references."""
         return True
 
 

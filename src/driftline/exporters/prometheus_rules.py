@@ -1,4 +1,4 @@
-"""Prometheus rules for what a configuration says, and the unit tests of all rules, as promtool reads them."""
+"""Write Prometheus rules for the rules of a configuration, and unit tests of all rules for promtool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from driftline.text.numbers import exact
 
 STALE_AFTER = "model:driftline_stale_after:seconds"
 STALE_BY_DEFAULT = timedelta(days=2)
-"""So long no event may arrive of a model of which the rules know nothing; it also stands in `driftline.rules.yml`."""
+"""How long no event may arrive for a model without a configured limit; `driftline.rules.yml` has the same value."""
 
 _EXAMPLES = {"segment": "season=winter", "version": "2"}
 _RUNBOOK = "docs/prometheus.md#rules-of-driftlineyaml"
@@ -25,7 +25,7 @@ _ACTION = re.compile(r"\{\{ (?:\$labels\.(?P<label>\w+)|(?P<value>\$value)[^}]*|
 
 @dataclass(frozen=True, slots=True)
 class ModelAlerts:
-    """What a configuration says about the alerts of a model: ``window`` is its usual length."""
+    """The configured alerts of a model; ``window`` is the usual length of a window."""
 
     model: str
     window: timedelta
@@ -34,7 +34,7 @@ class ModelAlerts:
 
 
 def groups_of(models: Iterable[ModelAlerts]) -> list[dict[str, Any]]:
-    """Return the rule groups of what is configured: none where nothing is.
+    """Return the rule groups for the configured models; empty if nothing is configured.
 
     >>> [group] = groups_of([ModelAlerts("churn", timedelta(days=1), timedelta(hours=6), ())])
     >>> group["rules"]
@@ -55,7 +55,7 @@ def groups_of(models: Iterable[ModelAlerts]) -> list[dict[str, Any]]:
 
 
 def _stale_after(model: ModelAlerts) -> timedelta | None:
-    """Return how long nothing may arrive, where that is not the default."""
+    """Return how long nothing may arrive, if that is not the default; else None."""
     if model.stale_after is not None:
         return model.stale_after
     return 2 * model.window if 2 * model.window > STALE_BY_DEFAULT else None
@@ -85,7 +85,7 @@ def _alert(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
 
 
 def _expression(model: str, rule: Rule) -> str:
-    """From how many judged windows on Driftline's own alert fires; over five minutes, which bridges a restart of it."""
+    """Compare the windows in breach with ``for``, as Driftline's own alert does; five minutes bridge a restart."""
     by = ", ".join(("model", *_slice_labels(rule)))
     return f"max by ({by}) (last_over_time({_series(model, rule)}[{_BRIDGED}])) >= {rule.for_windows}"
 
@@ -110,7 +110,7 @@ def quoted(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Write a text so that it comes out of Prometheus' templates as it is.
+    """Escape a text so that Prometheus' templates leave it as it is.
 
     >>> literal("{{ $value }}")
     '{{ "{{" }} $value }}'
@@ -137,7 +137,7 @@ def duration(seconds: int) -> str:
 def unit_tests(
     groups: Sequence[Mapping[str, Any]], cases: Iterable[Mapping[str, Any]], models: Iterable[ModelAlerts]
 ) -> Any:
-    """Return the document that ``promtool test rules`` reads: each case, and two moments for each configured rule.
+    """Return the document that ``promtool test rules`` reads: each case, and two points in time for each rule.
 
     ``groups`` and ``cases`` are those of ``templates/prometheus``.
     """
@@ -169,7 +169,7 @@ def _expected(alert: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any
 
 
 def _expanded(template: str, labels: Mapping[str, str], value: str) -> str:
-    """Return what Prometheus makes of a template, as far as ours go."""
+    """Expand a template as Prometheus does, with the few actions that our rules use."""
 
     def expand(found: re.Match[str]) -> str:
         if found["label"]:
@@ -180,7 +180,7 @@ def _expanded(template: str, labels: Mapping[str, str], value: str) -> str:
 
 
 def _case(model: ModelAlerts, rule: Rule) -> dict[str, Any]:
-    """Return one window less than the alert takes, and as many."""
+    """Return a test case with one window less than the alert needs, and then as many as it needs."""
     few, enough = rule.for_windows - 1, rule.for_windows
     slice = {name: _EXAMPLES[name] for name in _slice_labels(rule)}
     return {

@@ -1,7 +1,7 @@
-"""Prometheus remote write 1.0: samples with times of their own, which a scrape cannot have.
+"""Push samples by Prometheus remote write 1.0: they have times of their own, which samples of a scrape cannot have.
 
-The protocol is one protobuf message of four fields, compressed with snappy: encoded here by hand, see the specification
-"Prometheus Remote-Write 1.0".
+The protocol is one protobuf message of four fields, compressed with snappy; it is encoded here by hand, according to
+the specification "Prometheus Remote-Write 1.0".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from driftline.net.outgoing import post
 
 TIMEOUT_SECONDS = 30.0
 _REFUSED = frozenset(range(400, 500)) - {429}
-"""What the protocol says that a sender does not try again."""
+"""The statuses after which, by the protocol, a sender does not try again."""
 
 
 class Series(NamedTuple):
@@ -28,7 +28,7 @@ class Series(NamedTuple):
 
 
 def encode(series: Iterable[Series]) -> bytes:
-    """Encode a WriteRequest; labels with an empty value are left out, for there they mean the same."""
+    """Encode a WriteRequest; labels with an empty value are left out, which means the same there."""
     return b"".join(_field(1, _series(one)) for one in series)
 
 
@@ -61,10 +61,10 @@ class RemoteWriter:
         self._url = url
 
     def push(self, series: Sequence[Series]) -> None:
-        """Send series, and return when they were taken.
+        """Send series, and return when they are accepted.
 
-        Raises `RefusedError` where the receiver will never take them (a status of 400 to 499 but 429),
-        `UnavailableError` where it may later, `UnreachableError` without an answer. The address is in no error.
+        Raises `RefusedError` if the receiver will never accept them (a status of 400 to 499 except 429),
+        `UnavailableError` if it may later, and `UnreachableError` without an answer. No error contains the address.
         """
         body = bytes(cramjam.snappy.compress_raw(encode(series)))
         headers = {

@@ -1,4 +1,4 @@
-"""What is exposed of a service and its models at one moment, before it becomes families of Prometheus."""
+"""A snapshot of what is exposed about a service and its models, before it becomes metric families."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STATES = ("ok", "breach", "nodata")
 
 
 class Monitor(NamedTuple):
-    """A rule, and which rows of the windows it judges: as labels only where these are not all."""
+    """A rule, and the slice of a window's rows that it judges, which becomes a label unless it is all of them."""
 
     rule: str
     slice: Slice = WHOLE
@@ -31,7 +31,7 @@ class PerformanceSample(NamedTuple):
 
 
 class DriftSample(NamedTuple):
-    """The distance of a feature, in the newest judged window of a version, and the threshold it is held against."""
+    """The distance of a feature in the newest judged window of a version, and the threshold to compare it with."""
 
     version: str
     feature: str
@@ -51,14 +51,14 @@ class OutputDriftSample(NamedTuple):
 
 
 class TransitionCount(NamedTuple):
-    """How many steps of a kind alerts took, and the alert of the newest one."""
+    """The number of alerts' transitions of one kind, and the alert of the newest one."""
 
     steps: int
     newest_alert: str
 
 
 class LatencyCounts(NamedTuple):
-    """Predictions by latency: cumulative counts at each bucket's upper edge, their number, and their sum in seconds."""
+    """Latencies of predictions: cumulative counts at the upper edges of buckets, their number, their sum in seconds."""
 
     at_most: Sequence[int]
     total: int
@@ -66,7 +66,7 @@ class LatencyCounts(NamedTuple):
 
 
 class ModelMetrics(NamedTuple):
-    """All that is exposed of one model."""
+    """Everything that is exposed about one model."""
 
     model: str
     predictions: Mapping[str, int]  # by version
@@ -97,15 +97,15 @@ class ModelMetrics(NamedTuple):
     retraining_open: Mapping[str, int]  # requests that are not over, by stage
     series_dropped: int = 0
     quiet_since_timestamp_seconds: float | None = None  # the newest event, or the start of the service
-    breaches: Mapping[Monitor, int] = {}  # to the judged windows in a row in which it is in breach, as alerts count
+    breaches: Mapping[Monitor, int] = {}  # to the number of judged windows in a row that are in breach
     poisoned: int = 0  # events that the worker failed on, set aside
     segments: Sequence[PerformanceSample] = ()
-    alarm_budget: float | None = None  # alarms of the detector that may be false, a year; None where it is off
-    alarms: int = 0  # that the detector has made
+    alarm_budget: float | None = None  # false alarms a year that the detector may raise; None if it is off
+    alarms: int = 0  # that the detector has raised
 
 
 class ServiceMetrics(NamedTuple):
-    """All that is exposed of a service."""
+    """Everything that is exposed about a service."""
 
     version: str
     models: Sequence[ModelMetrics]

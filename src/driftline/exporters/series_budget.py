@@ -1,4 +1,4 @@
-"""Keeps the number of series below a limit: features and segments are left out where there are too many."""
+"""Keep the number of series below a limit, by leaving out features and segments."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from driftline.exporters.samples import LATENCY_BUCKETS_SECONDS, STATES, ModelMe
 
 
 def within(models: Sequence[ModelMetrics], most_series: int) -> list[ModelMetrics]:
-    """Leave out features and segments until there are at most so many series, and say how many were left out.
+    """Leave out features and segments until there are at most ``most_series`` series; models say how many are left out.
 
-    What is about neither stays, even if it is more. The rest is shared equally; what a model does not need of its share
-    goes to the others. A model keeps its segments, by name, and then the features furthest beyond their threshold: in
-    steps of a quarter of it, and by name within a step, so that small changes do not make series come and go.
+    Series about neither always stay, even if they exceed the limit. The rest of the limit is shared equally by the
+    models; what a model does not need of its share goes to the others. A model keeps its segments, by name, and then
+    the features furthest beyond their threshold: in steps of a quarter of it, and by name within a step, so that small
+    changes do not make series come and go.
     """
     needed = [_series_of_features(one) + _series_of(one.segments) for one in models]
     left = most_series - sum(_other_series(one) for one in models)
@@ -98,4 +99,4 @@ def _present(*values: float | None) -> int:
     return sum(value is not None for value in values)
 
 
-_FEW = 17  # families with one series a model
+_FEW = 17  # families with one series for each model

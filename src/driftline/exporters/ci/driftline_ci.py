@@ -1,8 +1,8 @@
-"""What a CI job has to do for Driftline besides training and `driftline gate`. It needs nothing but Python.
+"""What a CI job does for Driftline besides training and `driftline gate`. It needs nothing but Python.
 
-``request`` writes down which request the job is for, ``summary`` shows the contest, and ``report`` tells Driftline what
-came of the job, with the evidence by which it judges itself. Written by `driftline export ci`; secrets come in on
-standard input, everything else as arguments.
+``request`` writes the request that the job is for into a file, ``summary`` shows the contest, and ``report`` reports
+the job's result to Driftline, with the evidence for the contest that Driftline holds itself. Secrets come in on
+standard input, everything else as arguments. Written by `driftline export ci`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LONGEST_REASON = 2_000
 BUSY = (408, 425, 429)
 OTHER_MODEL = 3
 TRIAL = "trial-"
-"""What the ids of requests begin with that nobody made: somebody started the job by hand."""
+"""The prefix of ids that stand for no request, because somebody started the job by hand."""
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The mapping that a file of JSON holds; None where it is no such file."""
+    """Return the mapping in a JSON file; None for any other file."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -42,9 +42,10 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def request(folder: Path, payload: dict[str, Any], model: str) -> str:
-    """Write ``request.json`` of what was sent; return the id.
+    """Write what was sent into ``request.json``; return the id.
 
-    Exits where the id is none, as it becomes part of an address, and with the code 3 where it is for another model.
+    Exits with a message for an invalid id, which would become part of an address, and with code 3 if the request is for
+    another model.
     """
     found = {name: str(payload.get(name) or "") for name in FIELDS}
     if found["model"] != model:
@@ -58,14 +59,14 @@ def request(folder: Path, payload: dict[str, Any], model: str) -> str:
 
 
 def plain(contest: dict[str, Any] | None) -> str:
-    """The decision in two lines of text."""
+    """Return the decision in two lines of text."""
     said = contest or {"decision": "there was no contest"}
     lines = ["".join(sign for sign in str(said.get(key) or "") if sign.isprintable()) for key in ("decision", "reason")]
     return f"Driftline: {lines[0]}\n{lines[1]}\n"
 
 
 def summary(contest: dict[str, Any] | None) -> str:
-    """The contest as Markdown; names and reasons in it are only shown."""
+    """Return the contest as Markdown; no name or reason in it can become markup."""
     if contest is None:
         return "### Driftline: there was no contest\n"
     lines = [f"### Driftline: {shown(contest.get('decision'))}", "", shown(contest.get("reason")), ""]
@@ -80,13 +81,13 @@ def summary(contest: dict[str, Any] | None) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as one line of Markdown in which nothing is markup."""
+    """Return a value as one line of Markdown, with all markup escaped."""
     text = html.escape(" ".join(str(value or "").split()))
     return re.sub(r"[\\`*_\[\]|~#@!$]", lambda sign: f"&#{ord(sign[0])};", text)
 
 
 def report(folder: Path, id: str, evidence: dict[str, Any] | None, status: str, link: str) -> dict[str, Any]:
-    """What Driftline is told: whether there is a challenger, which, and what the contest rests on."""
+    """Return the report to Driftline: whether there is a challenger, which one, and the evidence for the contest."""
     result = read(folder / "result.json")
     ok = status == "success" and result is not None and evidence is not None
     left = "result.json" if result is None else "evidence of the contest"
@@ -102,7 +103,7 @@ def report(folder: Path, id: str, evidence: dict[str, Any] | None, status: str, 
 
 
 def signature(body: bytes, secret: str, seconds: int) -> dict[str, str]:
-    """Headers that say when a report was sent and that who knows the secret sent it; none without one."""
+    """Return the headers with the time and signature of a report; empty without a secret."""
     if not secret:
         return {}
     digest = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256).hexdigest()
@@ -110,7 +111,7 @@ def signature(body: bytes, secret: str, seconds: int) -> dict[str, str]:
 
 
 def nothing_to_tell(id: str, url: str) -> str:
-    """Why nothing is reported; empty where something is."""
+    """Say why nothing is reported; empty if there is something to report."""
     if not ID.fullmatch(id):
         return "there is no request"
     if id.startswith(TRIAL):
@@ -119,15 +120,15 @@ def nothing_to_tell(id: str, url: str) -> str:
 
 
 class Stay(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the token would go along."""
+    """Follows no redirects, which would get the token."""
 
     def redirect_request(self, *_: object) -> None:
-        """As urllib asks."""
+        """Return None, which tells urllib not to follow."""
         return
 
 
 def post(url: str, content: dict[str, Any], token: str, secret: str = "", pause_seconds: float = PAUSE_SECONDS) -> None:
-    """Post JSON, signed where there is a secret, a few times where the server is away. Exits where it is not taken."""
+    """Post JSON, signed if there is a secret; tries a few times, and exits with a message if it is not accepted."""
     headers = {"Content-Type": "application/json", "User-Agent": "driftline-ci"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
@@ -141,7 +142,7 @@ def post(url: str, content: dict[str, Any], token: str, secret: str = "", pause_
                 return
         except urllib.error.HTTPError as error:
             with error:
-                # In one line: a line of its own might be a command to the CI.
+                # On one line, because a line of its own might be a command to the CI.
                 said = " ".join(error.read(500).decode(errors="replace").split()).replace(token or "\0", "…")
                 said = said.replace(secret or "\0", "…")
             if not left or (error.code < 500 and error.code not in BUSY):
@@ -153,7 +154,7 @@ def post(url: str, content: dict[str, Any], token: str, secret: str = "", pause_
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do what the first argument says."""
+    """Run the command that the first argument names."""
     parser = argparse.ArgumentParser(description=__doc__)
     does = parser.add_subparsers(dest="does", required=True)
     one = does.add_parser("request", help="write request.json into the run's folder; print the id")

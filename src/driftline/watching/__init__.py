@@ -1,1 +1,1 @@
-"""A function that returns measures, called on a schedule: ``driftline watch``."""
+"""Call a function that returns measures on a schedule: ``driftline watch``."""

@@ -1,4 +1,4 @@
-"""Gives up a script that never ends its loading."""
+"""Give up on a script that does not finish loading."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NOTICE_SECONDS = 5
 
 
 class _TooLong(BaseException):
-    """Raised within the script, whose handlers of errors are not to see it."""
+    """Raised within the script; no ``except Exception`` of the script catches it."""
 
 
 @contextlib.contextmanager
 def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iterator[None]:
-    """Say after `NOTICE_SECONDS` that a script is still being loaded, and give it up after the limit.
+    """Say after `NOTICE_SECONDS` that a script is still being loaded; raise `UsageError` after the limit.
 
-    Where there are no alarms (other threads than the main one, Windows) it is left alone.
+    Without alarms (in other threads than the main one, and on Windows) there is no limit.
     """
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
@@ -58,7 +58,7 @@ def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iter
 
 
 def _line_in(frame: FrameType | None, place: str) -> str:
-    """Return where in the script it is, in words."""
+    """Say which line of the script is being executed; empty if none is."""
     name = Path(place).name
     while frame is not None:
         if Path(frame.f_code.co_filename).name == name:

@@ -1,4 +1,4 @@
-"""The server of /metrics of ``driftline watch``: bounded in connections and time, and only under its own names."""
+"""Serve /metrics for ``driftline watch``: with limits on connections and time, and only under its own names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from driftline.errors import UsageError
 from driftline.net.hosts import Hosts
 
 CONNECTION_SECONDS = 20.0
-"""A connection has so long for its request and for reading the answer."""
+"""The longest time for a request and for reading its answer."""
 
 MOST_CONNECTIONS = 64
 _HOSTS, _ORIGINS = "driftline.hosts", "driftline.origins"
@@ -29,16 +29,17 @@ Application = Callable[[dict[str, Any], Respond], Iterable[bytes]]
 
 
 class MetricsServer(NamedTuple):
-    """A running server; `close` ends it."""
+    """A running server: its address, and the function that ends it."""
 
     url: str
     close: Callable[[], None]
 
 
 def serve_metrics(metrics: Collector, host: str, port: int, names: Iterable[str] = ()) -> MetricsServer:
-    """Serve /metrics from a thread; port 0 takes a free one. A port that is taken is a `UsageError`.
+    """Serve /metrics from a thread; port 0 takes a free one. Raises `UsageError` for a port that is in use.
 
-    On loopback it answers to loopback and to ``names``; elsewhere to any address, the machine's name and ``host``, too.
+    Bound to loopback, it answers requests for loopback names and for ``names``; bound elsewhere, also for any IP
+    address, the machine's name and ``host``.
     """
     registry = CollectorRegistry()
     registry.register(metrics)
@@ -71,7 +72,7 @@ def _hosts(host: str, address: str, names: Iterable[str]) -> Hosts:
 
 
 def _guarded(app: Application, hosts: Hosts) -> Application:
-    """Return an application that is asked only what was meant for it."""
+    """Return the application behind a check of each request's host and origin."""
 
     def ask(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         refusal = hosts.refuse(environ["REQUEST_METHOD"], environ[_HOSTS], environ[_ORIGINS])
@@ -119,7 +120,7 @@ class _Server(ThreadingMixIn, WSGIServer):
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that went away, or that was left."""
+        """Log nothing about a client that went away, or whose time was up."""
 
 
 def _server(family: int) -> type[_Server]:
@@ -127,5 +128,5 @@ def _server(family: int) -> type[_Server]:
 
 
 def _end(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it has gone by itself
+    with contextlib.suppress(OSError):  # already closed
         connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""What people, programs and Prometheus read of a running ``driftline watch``."""
+"""Report a running ``driftline watch`` to people, programs and Prometheus."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from driftline.watching.schedule import FAILED, Evaluation, Monitor, Watching
 
 
 def introduction(watching: Watching, name: str, url: str) -> list[str]:
-    """Return what is said at the start: what runs, how often, which alerts, and where the metrics are."""
+    """Return the lines printed at the start: what runs, how often, which alerts, and where the metrics are."""
     rules = [monitor.rule.expression for monitor in watching.monitors if monitor.rule is not FAILED]
     return [
         f"Watching {name} every {written(watching.every)}; Ctrl-C ends it",
@@ -37,7 +37,7 @@ def introduction(watching: Watching, name: str, url: str) -> list[str]:
 
 
 def lines_of(evaluation: Evaluation) -> list[str]:
-    """Return what a person reads of one evaluation."""
+    """Return the lines printed for one evaluation."""
     outcome = evaluation.outcome
     lines = [f"Model {one.name}: {_with_interval(one.value, one.low, one.high, one.n)}" for one in evaluation.measures]
     if outcome.skipped:
@@ -77,7 +77,7 @@ def _lines_of_monitor(monitor: Monitor, transition: Transition | None, *, failed
 
 
 def _by_chance(rule: Rule, verdict: Verdict) -> str:
-    """Return why a value beyond the threshold is no breach."""
+    """Say why a value beyond the threshold is no breach."""
     far, bound = "high" if rule.comparison == "below" else "low", verdict.bound
     assert bound is not None  # otherwise the value itself would have been compared
     because = f"{level(rule.confidence)}, n = {verdict.n}"
@@ -169,7 +169,7 @@ def _alerts(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
 
 
 class WatchMetrics(Collector):
-    """What /metrics shows: always one whole `Watching`, that which was last put into ``watching``."""
+    """The collector behind /metrics: it always shows one whole `Watching`, the last that was put into ``watching``."""
 
     def __init__(self, watching: Watching) -> None:
         self.watching = watching
@@ -201,7 +201,7 @@ def _performance(now: Watching) -> Iterator[Metric]:
         ("", "A measure of the model, from the last evaluation that gave one.", "value"),
         ("_ci_lower", "Lower bound of its two-sided 95 % interval.", "low"),
         ("_ci_upper", "Upper bound of its two-sided 95 % interval.", "high"),
-        ("_samples", "How many labelled rows it rests on.", "n"),
+        ("_samples", "Labelled rows that it rests on.", "n"),
     ):
         family = GaugeMetricFamily(f"driftline_performance{suffix}", words, labels=labels)
         for one in now.measures:

@@ -1,7 +1,7 @@
 """``driftline watch``: call a function on a fixed schedule, and judge what it returns.
 
-`next_run`, the schedule, and `advance`, which takes one outcome into the state, are pure. `watch` is the loop
-around them; clocks and the stop signal are its arguments. What is read of it is in `watch_report`.
+`next_run`, the schedule, and `advance`, which adds one outcome to the state, are pure. `watch` is the loop around them;
+clocks and the stop signal are its arguments. `driftline.watching.report` reports the state.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from driftline.statistics.measure import Measure
 from driftline.watching.target import Measured, read_result
 
 CONFIDENCE = 0.95
-"""Two-sided, of the intervals that are shown; a rule is judged by its own."""
+"""The two-sided confidence of the intervals that are shown; a rule is judged by its own."""
 
 FAILED = Rule("evaluation-failed", "evaluation_failed", above=0, min_samples=0)
-"""A function that raises is an event of its own: this rule is always there."""
+"""The rule on exceptions of the function, which is always there."""
 
 
 # ---- schedule ----------------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ FAILED = Rule("evaluation-failed", "evaluation_failed", above=0, min_samples=0)
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place on the schedule: its number from 0, its moment, and how many before it were missed."""
+    """One slot of the schedule: its number from 0, its time, and how many slots before it were missed."""
 
     index: int
     at: datetime
@@ -50,7 +50,7 @@ class Slot:
 
 
 def next_run(start: datetime, every: timedelta, now: datetime, count: int) -> Slot:
-    """Return the first slot on the grid ``start + index * every`` that is not over, after ``count`` used.
+    """Return the first slot of the grid ``start + index * every`` that has not passed, after ``count`` used ones.
 
     The grid is fixed, so that the schedule does not drift; slots that a long evaluation misses are skipped.
 
@@ -68,7 +68,7 @@ def next_run(start: datetime, every: timedelta, now: datetime, count: int) -> Sl
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one call of the function gave: something measured, or a failure in one line with its traceback."""
+    """The outcome of one call of the function: a result, or a failure in one line with its traceback."""
 
     at: datetime
     seconds: float
@@ -85,7 +85,7 @@ def evaluate(
     steady: Callable[[], datetime],
     skipped: int = 0,
 ) -> Outcome:
-    """Call the function and read what it returns; nothing that it raises gets out, sys.exit() neither."""
+    """Call the function and read what it returns; whatever it raises, even by sys.exit(), becomes a failure."""
     began = steady()
     measured, failure, trace = None, "", ""
     try:
@@ -100,7 +100,7 @@ def evaluate(
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """A rule's alert, the last verdict on it, and whether it was ever more than *nodata*."""
+    """A rule's alert, its last verdict, and whether any verdict was other than *nodata*."""
 
     machine: AlertMachine
     verdict: Verdict | None = None
@@ -108,18 +108,18 @@ class Monitor:
 
     @property
     def rule(self) -> Rule:
-        """The rule that it watches."""
+        """The rule of the alert."""
         return self.machine.rule
 
     @property
     def state(self) -> State:
-        """The last verdict; *nodata* before the first."""
+        """The state of the last verdict; *nodata* before the first."""
         return self.verdict.state if self.verdict is not None else State.NODATA
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """All that a running `watch` knows; a scrape of /metrics reads one whole value of it.
+    """The whole state of a running `watch`; a scrape of /metrics reads one such value.
 
     ``measures`` and ``measured_at`` are those of the last evaluation that gave any.
     """
@@ -138,13 +138,13 @@ class Watching:
 
     @classmethod
     def of(cls, model: str, rules: Iterable[Rule], every: timedelta, version: str = "") -> Watching:
-        """Begin: no evaluation yet, every rule inactive, the rule on failures with them."""
+        """Return the state at the start: no evaluations, and all rules, with the one on failures, inactive."""
         return cls(model, version, every, tuple(Monitor(AlertMachine(rule)) for rule in (*rules, FAILED)))
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One evaluation as it is printed: the values, and then each monitor with what happened to its alert."""
+    """One evaluation as it is printed: outcome, measures, and each monitor with its alert's transition, if any."""
 
     outcome: Outcome
     measures: tuple[Measure, ...]
@@ -152,7 +152,7 @@ class Evaluation:
 
 
 def advance(watching: Watching, outcome: Outcome) -> tuple[Watching, Evaluation]:
-    """Take one outcome into the state. A failure leaves the last measures; only its own rule is judged."""
+    """Add one outcome to the state. After a failure the last measures stay, and only the rule on failures is judged."""
     stepped = tuple(_step(monitor, outcome) for monitor in watching.monitors)
     shown: tuple[Measure, ...] = ()
     if outcome.measured is not None:
@@ -203,17 +203,17 @@ def _measure_for(rule: Rule, outcome: Outcome, confidence: float) -> Measure:
 
 
 class Stop(Protocol):
-    """How the loop learns that it should end; `threading.Event` is one."""
+    """The signal for the loop to end; `threading.Event` is one."""
 
     def is_set(self) -> bool:
-        """Whether the loop should end."""
+        """Return whether the loop should end."""
 
     def wait(self, timeout: float) -> object:
-        """Sleep for that many seconds, or less when it should end."""
+        """Sleep for ``timeout`` seconds, or less if the loop should end."""
 
 
 class StopSignal:
-    """SIGTERM or SIGINT: the first lets the evaluation at work finish, a second ends the process at once.
+    """SIGTERM or SIGINT: the first lets the running evaluation finish, a second ends the process at once.
 
     A `threading.Event` must not be set by a signal handler in the thread that waits for it (its lock is not
     reentrant); a byte through a socket may.
@@ -228,7 +228,7 @@ class StopSignal:
         return self._came
 
     def wait(self, timeout: float) -> None:
-        """Sleep until a signal comes, at most that many seconds."""
+        """Sleep until a signal comes, but at most ``timeout`` seconds."""
         if not self._came:
             select.select([self._reader], [], [], max(timeout, 0.0))
 
@@ -253,9 +253,10 @@ def watch(
     stop: Stop,
     count: int | None = None,
 ) -> Iterator[tuple[Watching, Evaluation]]:
-    """Evaluate at once and then on every slot, until ``count`` evaluations are done or it should stop.
+    """Evaluate at once and then at every slot, until ``count`` evaluations are done or ``stop`` is set.
 
-    Evaluations follow each other and never overlap. ``now`` dates them; ``steady`` keeps the schedule.
+    Yields the state and the evaluation each time. Evaluations never overlap. ``now`` gives their times, ``steady`` the
+    schedule's.
     """
     start, used, skipped = steady(), 0, 0
     while not stop.is_set():

@@ -1,4 +1,4 @@
-"""The user's function that `driftline watch` calls: find it, and read what it returns."""
+"""Find the user's function that `driftline watch` calls, and read what it returns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A function of no arguments, its name as it was given, and the name of the model that it speaks of."""
+    """A function without arguments, its name as the user gave it, and the name of the model that it evaluates."""
 
     name: str
     model: str
@@ -39,7 +39,10 @@ class Target:
 
 
 def load_target(text: str) -> Target:
-    """Import ``file.py:function`` or ``module:function``; its folder, or the present one, is importable."""
+    """Import ``file.py:function`` or ``module:function``; modules in its folder, or the present one, can be imported.
+
+    Raises `UsageError` for a function that cannot be imported, or that needs arguments.
+    """
     place, module, name = load_named(text, "model.py:evaluate")
     model = Path(place).stem if is_file(place) else place.rpartition(".")[2]
     return Target(text, model, _function(module, place, name))
@@ -71,9 +74,9 @@ ALLOWED = "return a number (accuracy), a mapping such as {'accuracy': 0.9, 'reca
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one evaluation returned: numbers by name, or labelled rows counted up.
+    """The result of one evaluation: numbers by name, or sums over labelled rows.
 
-    ``problem`` says why there is nothing to measure yet; ``left_out`` which rows are not in the measures.
+    ``problem`` says why nothing can be measured yet, and ``left_out`` how many rows are not in the measures.
     """
 
     numbers: Mapping[str, float] = field(default_factory=dict)
@@ -84,7 +87,7 @@ class Measured:
 
     @property
     def hint(self) -> str:
-        """Why there may be no measures of a classification: numbers were taken as values."""
+        """A hint for users who miss measures of classification: their numbers were read as those of a regression."""
         from driftline.profiles.infer import CLASSES_OF_NUMBERS
 
         if self.rows is None or hasattr(self.rows, "confusion"):
@@ -95,7 +98,7 @@ class Measured:
         )
 
     def measures(self, confidence: float) -> dict[str, Measure]:
-        """Return the measures by name; those of rows with an interval of that two-sided confidence, and n."""
+        """Return the measures by name; those of rows have an interval of this two-sided confidence, and n."""
         if self.rows is None:
             return {name: Measure(name, value, confidence=confidence) for name, value in self.numbers.items()}
         from driftline.statistics.performance import measures
@@ -104,7 +107,7 @@ class Measured:
 
 
 def read_result(result: object) -> Measured:
-    """Read what the user's function returned; `DataError` says what is wrong with it.
+    """Read what the user's function returned; raises `DataError`, which says what is wrong with it.
 
     >>> read_result({"recall": 1}).numbers
     {'recall': 1.0}
@@ -126,7 +129,7 @@ def read_result(result: object) -> Measured:
 
 
 def _is_number(value: object) -> bool:
-    """Return whether a value is one number: int, float, a NumPy scalar, an array or tensor without a dimension."""
+    """Return whether a value is a single number: int, float, a NumPy scalar, an array or tensor without dimensions."""
     return hasattr(type(value), "__float__") and getattr(value, "ndim", 0) == 0 and not isinstance(value, bool)
 
 
@@ -150,9 +153,7 @@ def _measure_name(name: object) -> str:
 
 
 def _values(column: Any, name: str) -> list[Any]:
-    """Return the values of a list, an array or a series of any library as plain Python values;
-    what is missing is None.
-    """
+    """Return the values of a list, array or series of any library as plain Python values, None for missing ones."""
     if getattr(column, "ndim", 1) != 1:
         raise DataError(
             f"{name} came with {column.ndim} dimensions; give one label a row, such as y.ravel() or y.argmax(axis=1)"
@@ -177,7 +178,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read_rows(labels: list[Any], predictions: list[Any]) -> Measured:
-    """Count up the rows that have both, read as `check` reads the columns of a file."""
+    """Sum up the rows that have both a label and a prediction, read as `check` reads the columns of a file."""
     import polars as pl
 
     from driftline.profiles import Columns, infer_schema
@@ -209,9 +210,7 @@ def _read_rows(labels: list[Any], predictions: list[Any]) -> Measured:
 
 
 def _nothing(labels: list[Any], predictions: list[Any]) -> Measured:
-    """Return what is measured where no row has both: labels that come late are no fault;
-    no rows or predictions are one.
-    """
+    """Return the result where no row has both: late labels are no fault; `DataError` without rows or predictions."""
     if any(prediction is not None for prediction in predictions):
         return Measured(problem=f"none of {len(labels)} rows has both a label and a prediction yet")
     raise DataError(f"none of {len(labels)} rows has both a label and a prediction; there is nothing to evaluate")
@@ -237,7 +236,7 @@ def _mixed(value: object) -> DataError:
 
 
 def _series(values: list[Any]) -> pl.Series:
-    """Return a column of one type: texts if there is one among them, as class names; else booleans or numbers."""
+    """Return a column of one type: class names if any value is a text, else booleans or numbers."""
     import polars as pl
 
     there = [value for value in values if value is not None]
@@ -256,7 +255,7 @@ def _series(values: list[Any]) -> pl.Series:
 
 
 def _positive(schema: Schema) -> str | None:
-    """Return the class that precision and recall are of, where there are two; None for macro averages over more."""
+    """Return the positive class if there are two classes; None, which gives macro averages, if there are more."""
     return "1" if set(schema.classes) <= {"0", "1"} else schema.positive if len(schema.classes) == 2 else None
 
 

@@ -1,8 +1,8 @@
-"""The SDK: buffers what a model does and ships it from a thread of its own. It never blocks or breaks the model.
+"""The SDK: buffers a model's predictions and labels, and sends them from its own thread. It never breaks the model.
 
-The hot path (`Monitor.log`, `Monitor.label`) encodes a row of plain values and takes a place in a queue; all else,
-such as values of NumPy and pandas, sending and waiting, is the shipping thread's. Importing this package starts and
-registers nothing, and loads nothing of Driftline but its errors.
+The hot path (`Monitor.log`, `Monitor.label`) encodes a row of plain values and puts it into a queue; everything else,
+such as values of NumPy and pandas, sending and waiting, is done by the shipping thread. Importing this package starts
+and registers nothing, and imports nothing of Driftline but its errors.
 """
 
 from driftline.client.monitor import Monitor

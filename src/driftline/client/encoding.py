@@ -1,4 +1,4 @@
-"""Rows to JSON: quickly where all values are plain, else field by field, with one notion of what is missing."""
+"""Encode rows as JSON: quickly if all values are plain, else field by field, with the same rules for missing values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 
 _MISSING_TYPES = ("NAType", "NaTType", "MaskedConstant")
-"""Of pandas and NumPy, by name: the SDK imports neither."""
+"""The types of missing values in pandas and NumPy, by name, as the SDK imports neither."""
 _WIDE_FLOAT_BYTES = 8
 
 
 class CannotSendError(Exception):
-    """A field without which the row says nothing cannot be sent."""
+    """A field that the row needs cannot be sent."""
 
     def __init__(self, field: str, value: object) -> None:
         kind = type(value)
@@ -27,7 +27,7 @@ class CannotSendError(Exception):
 
 
 class MissingLabelError(Exception):
-    """A label that is missing: not known yet, so that there is nothing to send."""
+    """A label is missing, so there is nothing to send."""
 
 
 # ---- values ---------------------------------------------------------------------------------------------------------
@@ -43,10 +43,10 @@ def is_missing(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as one that JSON has a word for, None for a missing one; `NotImplementedError` without one.
+    """Return a value in a form that JSON can express; None for a missing one. Raises `NotImplementedError` for others.
 
-    Scalars and arrays of NumPy, pandas, Polars, PyArrow and their like become numbers, texts and lists; members of an
-    Enum their value.
+    Scalars and arrays of NumPy, pandas, Polars, PyArrow and similar libraries become numbers, texts and lists; members
+    of an Enum become their value.
     """
     kind = type(value)
     if kind in (str, int, bool) or value is None:
@@ -68,7 +68,7 @@ def _of_decimal(value: Decimal) -> Decimal | None:
 
 
 def _of_moment(value: datetime) -> str:
-    return datetime.isoformat(value)  # of its subclasses, too: pandas' has nanoseconds, which nobody reads
+    return datetime.isoformat(value)  # also for subclasses: pandas' would add nanoseconds, which the server cannot read
 
 
 def _of_span(value: timedelta) -> timedelta:
@@ -86,10 +86,10 @@ _CONVERSIONS: tuple[tuple[type, Callable[[Any], Any]], ...] = (
 
 
 def _of_library(value: Any) -> Any:
-    """Return a scalar or an array of a library that is not imported here; what has one element is that element."""
+    """Return the plain form of a scalar or array of another library; an array of one element becomes that element."""
     dtype = getattr(value, "dtype", None)
     kind = getattr(dtype, "kind", "")
-    if kind in ("M", "m"):  # moments and spans: in nanoseconds, `item` is a mere number
+    if kind in ("M", "m"):  # times and durations, whose `item` in nanoseconds would be a plain number
         value = value.astype(f"{kind}8[us]")
     narrow = kind == "f" and getattr(dtype, "itemsize", _WIDE_FLOAT_BYTES) < _WIDE_FLOAT_BYTES
     if narrow and getattr(value, "ndim", None) == 0:
@@ -109,7 +109,10 @@ def _of_library(value: Any) -> Any:
 
 
 def key_of(value: Any) -> str:
-    """Return the name of a feature or of a class, as the server spells classes: True is 1, and 1.0 is 1.
+    """Return the name of a feature or class, written as the server does: True is 1, and 1.0 is 1.
+
+    Raises `NotImplementedError` for a value that cannot be a name.
+
 
     >>> [key_of(one) for one in ("rain", True, 1.0, 2.5, 7)]
     ['rain', '1', '1', '2.5', '7']
@@ -128,13 +131,14 @@ def key_of(value: Any) -> str:
 
 _encode = msgspec.json.Encoder(enc_hook=plain, decimal_format="number").encode
 _encode_plain = msgspec.json.Encoder(decimal_format="number").encode
-"""Runs none of the user's code: what it does not know is left to the shipping thread."""
+"""An encoder that calls no code of the user's; values that it does not know are left to the shipping thread."""
 
 
 def quickly(row: dict[str, Any]) -> bytes | None:
-    """Encode a row of plain values; None for one that has to be looked at field by field.
+    """Encode a row of plain values; None for one that has to be encoded field by field.
 
-    Numbers that JSON cannot say become null, which is missing for a feature, and no answer for a score or a time.
+    Numbers that JSON cannot express become null: that is a missing value for a feature, but not allowed for a score, a
+    label or a latency.
     """
     score = row.get("score")
     if type(score) is dict:
@@ -155,8 +159,8 @@ def quickly(row: dict[str, Any]) -> bytes | None:
 def carefully(row: Mapping[str, Any]) -> tuple[bytes, list[str]]:
     """Encode a row field by field; return it with the names of the fields that had to be left out.
 
-    What is missing is sent as null (a feature, a prediction) or not at all (the rest). Raises `CannotSendError` where
-    the row says nothing without the field, `MissingLabelError` for a label that is none.
+    Missing values are sent as null (features, the prediction) or left out (other fields). Raises `CannotSendError` if a
+    field that the row needs cannot be sent, and `MissingLabelError` for a missing label.
     """
     out: dict[str, Any] = {}
     left_out: list[str] = []
@@ -211,7 +215,7 @@ def _needed(field: str, value: Any) -> msgspec.Raw:
 
 
 def _identifier(value: Any) -> Any:
-    """Return an id as text: 17, 17.0 and "17" are one."""
+    """Encode an id as text, so that 17, 17.0 and "17" are the same id."""
     try:
         return _needed("id", key_of(value))
     except NotImplementedError:  # a UUID, for example
@@ -244,9 +248,9 @@ def _named(part: str, values: Mapping[Any, Any], left_out: list[str]) -> dict[st
 
 
 def in_utc(time: Any) -> Any:
-    """Return a moment in UTC, a naive one taken as that; what is none is returned as it came.
+    """Return a time in UTC, as which a naive one counts; a value that is no time is returned as it is.
 
-    JSON's times have no zones with seconds, such as those of local mean time.
+    Times in JSON cannot have offsets with seconds, such as those of local mean time.
     """
     with suppress(Exception):
         if type(time).__module__ == "numpy":

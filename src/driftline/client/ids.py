@@ -1,4 +1,4 @@
-"""Identifiers of events, and the clock of the SDK."""
+"""Make the ids of events, and read the clock of the SDK."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _VARIANT = 0b10 << _LOW_BITS
 
 
 def now_ns() -> int:
-    """Return the present, nanoseconds since 1970. The SDK runs inside the user's process: this is its own clock."""
+    """Return the present time, in nanoseconds since 1970, from the SDK's own clock in the user's process."""
     return time.time_ns()
 
 
 class Ids:
-    """Makes UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 bits, random but growing within a millisecond.
+    """Makes UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 bits that are random, but grow within a millisecond.
 
-    Ids grow within a process, also when the clock goes back.
+    Ids grow within a process, even if the clock is set back.
 
     >>> one, other = Ids()(0), Ids()(1_700_000_000_000_000_000)
     >>> one[:15], other[:15], one[19] in "89ab"
@@ -32,7 +32,7 @@ class Ids:
         self._milliseconds, self._low, self._head = -1, 0, ""
 
     def __call__(self, moment_ns: int) -> str:
-        """Make one; ``moment_ns`` is the present."""
+        """Return a new id; ``moment_ns`` is the present time in nanoseconds since 1970."""
         milliseconds = moment_ns // 1_000_000
         with self._lock:
             low = self._low + 1 + (self._word() & 0xFFFF_FFFF)
@@ -45,12 +45,12 @@ class Ids:
 
     def _word(self) -> int:
         if not self._words:
-            # The system's randomness: the user may seed `random`, and wants to find it as it was.
+            # The system's randomness, because the state of `random` belongs to the user, who may seed it.
             self._words = list(_WORDS.unpack(os.urandom(_WORDS.size)))
         return self._words.pop()
 
     def _begin(self, milliseconds: int) -> None:
-        """Begin a millisecond anywhere in the lower half of what it holds, so that it can grow."""
+        """Start a millisecond with a random number in the lower half of the range, so that there is room to grow."""
         self._milliseconds, self._low = milliseconds, self._word() >> 3
         self._head = f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7{self._word() >> 52:03x}"
 
@@ -59,11 +59,11 @@ _ids = Ids()
 
 
 def new_id(moment_ns: int) -> str:
-    """Make the id of an event, unlike all others of this process and of its forks."""
+    """Return a new id, different from all others of this process and its forks."""
     return _ids(moment_ns)
 
 
 def after_fork() -> None:
-    """Start anew: another thread may have held the lock when the process forked, and the dice are the parent's."""
+    """Start anew in a child process: a thread may have held the lock at the fork; the parent uses the random words."""
     global _ids  # noqa: PLW0603 - one generator a process
     _ids = Ids()

@@ -1,4 +1,4 @@
-"""The life of the process: what waits is sent when it ends, and a fork begins with nothing."""
+"""Handle the end and the forks of the process: waiting events are sent at the end, and a child starts with none."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from driftline.client import ids
 from driftline.client.shipping import Shipper
 
 EXIT_SECONDS, STALLED_AT_EXIT_SECONDS = 30.0, 2.0
-"""How long the end of the process waits in all, and without any event being sent."""
+"""How long the process's end is delayed at most, in all and while no event is sent."""
 
 _alive: weakref.WeakSet[Shipper] = weakref.WeakSet()
 
 
 def accompany(shipper: Shipper) -> None:
-    """See to a shipper when the process forks or ends."""
+    """Handle the process's forks and end for a shipper."""
     _register_hooks()
     _alive.add(shipper)
 
 
 @functools.cache
 def _register_hooks() -> None:
-    """Once, with the first monitor."""
+    """Register the hooks, once, with the first monitor."""
     import logging  # noqa: F401 - its hook is registered before ours, so that it runs after it
 
     atexit.register(_close_all)
@@ -35,7 +35,7 @@ def _register_hooks() -> None:
 
 
 def end_with_worker() -> None:
-    """Let a worker of `multiprocessing`, which ends without the hooks of `atexit`, send what waits."""
+    """Let a worker of `multiprocessing`, which ends without the hooks of `atexit`, send waiting events."""
     if (util := sys.modules.get("multiprocessing.util")) is not None and _worker_of != os.getpid():
         _note_worker()
         util.Finalize(None, _close_all, exitpriority=100)
@@ -61,4 +61,4 @@ def _close_all() -> None:
 def _after_fork() -> None:
     ids.after_fork()
     for shipper in list(_alive):
-        shipper.reset()  # what waits in the parent's queue is the parent's to send
+        shipper.reset()  # the parent sends the events in its queue

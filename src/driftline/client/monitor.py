@@ -1,4 +1,4 @@
-"""`Monitor`: what a model's own code calls."""
+"""`Monitor`, the class that a model's own code calls."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from driftline.errors import UsageError
 
 CLOSE_SECONDS, STALLED_SECONDS = 60.0, 5.0
 _GUESSED_BYTES = 500
-"""What a row that is not encoded yet takes in the queue, beside its texts and arrays."""
+"""The assumed size of a row that is not encoded yet, without its texts and arrays."""
 
 
 class Monitor:
     """Logs the predictions of one model, and their labels, to a Driftline server.
 
-    Events wait in a queue of at most ``buffer_events`` and ``buffer_bytes``; when it is full, new ones are dropped,
-    counted and logged, or, with ``block_seconds``, a call waits for room: as long as the server took something within
-    that time. They are sent every ``flush_seconds``, or as soon as ``batch_events`` are there; predictions go before
-    the labels of the same batch. While the server is away they wait. ``version`` is that of the model, for events that
-    bring none; ``token`` is sent as a bearer token. Thread-safe; after a fork the child starts with an empty queue.
-    What goes wrong is a warning of the logger ``driftline``. A setting that does not fit raises `UsageError`.
+    Events wait in a queue of at most ``buffer_events`` and ``buffer_bytes``. When it is full, new ones are dropped,
+    counted and logged; with ``block_seconds``, a call waits for room instead, until the server has accepted nothing
+    for that long. Events are sent every ``flush_seconds``, or as soon as there are ``batch_events``; predictions are
+    sent before the labels of the same batch. While the server cannot be reached they wait. ``version`` is the model's,
+    for events without one; ``token`` is sent as a bearer token. Thread-safe; after a fork the child starts with an
+    empty queue. Problems are logged as warnings of the logger ``driftline``. Raises `UsageError` for invalid settings.
 
     >>> with Monitor("seattle-weather", url="http://127.0.0.1:9") as monitor:
     ...     _ = monitor.log({"wind": float("nan")}, prediction="rain")
@@ -83,13 +83,13 @@ class Monitor:
         latency_seconds: float | None = None,
         role: Literal["live", "shadow"] = "live",
     ) -> str:
-        """Take a prediction and return its id, made here (UUIDv7) unless one is given.
+        """Queue a prediction and return its id, which is made here (UUIDv7) unless one is given.
 
-        ``time`` is when the prediction was made: now, unless given; a naive one is taken as UTC. What is missing (None,
-        NaN, NaT, ``pd.NA``, masked) or infinite is sent as null, which is missing; ``score``, ``latency_seconds``,
-        ``id`` and ``time`` that are missing are as if not given. ``score`` is a probability or a mapping of class to
-        probability. A ``role`` of shadow is what another version says of a row that was answered: with the id of that
-        answer, and its own version. What is wrong with the arguments is counted in `stats` and logged, never raised.
+        ``time`` is when the prediction was made, by default now; a naive one counts as UTC. Missing (None, NaN, NaT,
+        ``pd.NA``, masked) and infinite values are sent as null, which means missing; missing ``score``,
+        ``latency_seconds``, ``id`` and ``time`` count as not given. ``score`` is a probability or a mapping of class to
+        probability. The ``role`` *shadow* marks the answer of another version to a row that was already answered: give
+        the id of that answer, and the other version. Never raises: problems are counted in `stats` and logged.
         """
         moment_ns = now_ns()
         given = id if type(id) is str else _given(id, moment_ns)
@@ -113,10 +113,10 @@ class Monitor:
         return given
 
     def label(self, prediction_id: str, label: Any, *, time: datetime | None = None) -> None:
-        """Take the true outcome of a prediction, known at ``time``; a later call with the same id corrects it.
+        """Queue the true outcome of a prediction; a later call with the same id corrects it.
 
-        A naive time is taken as UTC; without one it is now. A label that is missing says nothing: it is dropped,
-        and counted. Never raises: what is wrong is counted in `stats` and logged.
+        ``time`` is when it became known, by default now; a naive one counts as UTC. A missing label is dropped and
+        counted. Never raises: problems are counted in `stats` and logged.
         """
         try:
             self._put("labels", {"id": prediction_id, "label": label}, now_ns(), time)
@@ -141,21 +141,22 @@ class Monitor:
 
     @property
     def stats(self) -> Stats:
-        """What became of the events so far: a snapshot."""
+        """A snapshot of what happened to the events so far."""
         return self._shipper.stats()
 
     def flush(self, timeout_seconds: float = 5.0) -> bool:
-        """Wait until everything taken so far is acknowledged or dropped; return whether that came about in time.
+        """Wait until all events so far are acknowledged or dropped; return whether they were in time.
 
-        It does not cut the wait before a retry short: a server that asks for a pause gets it.
+        It does not shorten the pause before a retry, which the server may have asked for.
         """
         return self._shipper.flush(timeout_seconds)
 
     def close(self, timeout_seconds: float = CLOSE_SECONDS) -> None:
-        """Send what waits and take nothing more: for at most ``timeout_seconds``, and while it goes on.
+        """Send the waiting events, within ``timeout_seconds``, and accept no new ones.
 
-        It ends sooner when all is sent, when nothing was for five seconds, or when the server is away and one more try
-        has failed. What is left is dropped with the reason ``closed``, and logged. A second call does nothing.
+        It ends sooner when all are sent, when none was sent for five seconds, or when the server cannot be reached and
+        one more try has failed. Events that are left are dropped with the reason ``closed``, and logged. A second call
+        does nothing.
         """
         self._shipper.begin_close(_time.perf_counter() + timeout_seconds)
         self._shipper.end_close(STALLED_SECONDS)
@@ -175,14 +176,15 @@ class Monitor:
     def watch(self, *, id: IdSource) -> Callable[[Predict], Predict]: ...
 
     def watch(self, function: Predict | None = None, *, id: IdSource = None) -> Predict | Callable[[Predict], Predict]:
-        """Decorate a predict function, ``def`` or ``async def``: time it, log its features and what it returns.
+        """Decorate a predict function, ``def`` or ``async def``: measure its time, log its features and its result.
 
-        The features are its argument ``features``, or else its first, as they are before the call. It returns a
-        prediction, or a mapping with ``prediction`` and perhaps ``score``, ``id``, ``time`` and ``version``. The id is
-        that which ``id`` gives, the name of an argument or a function of the arguments; else that of the mapping; else
-        one is made. `last_id` returns it. The result and exceptions pass through unchanged; exceptions are counted in
-        `stats`. The time is also observed, in seconds, in the Prometheus summary ``request_processing_seconds`` of the
-        default registry, or in what is registered there under this name.
+        The features are its argument ``features``, or else its first one, as they are before the call. It returns a
+        prediction, or a mapping with ``prediction`` and optionally ``score``, ``id``, ``time`` and ``version``. The id
+        comes from ``id``, the name of an argument or a function of the arguments; else from the mapping; else one is
+        made. `last_id` returns it. Results and exceptions pass through unchanged; exceptions are counted in `stats`.
+        The time is also observed, in seconds, in the Prometheus summary ``request_processing_seconds`` of the default
+        registry, or in the metric that is registered there under this name. Raises `UsageError` for an ``id`` that is
+        neither.
         """
 
         def decorate(function: Predict) -> Predict:
@@ -191,9 +193,9 @@ class Monitor:
         return decorate if function is None else decorate(function)
 
     def last_id(self) -> str | None:
-        """Return the id of the watched call that ended last in this thread or task; None if it raised or there is none.
+        """Return the id of the last watched call in this thread or task; None if it raised, or if there was none.
 
-        A call in another thread, or in a task of its own (`asyncio.gather`, `asyncio.to_thread`), is not seen here: let
+        A call in another thread, or in a task of its own (`asyncio.gather`, `asyncio.to_thread`), does not count: let
         the function return its id then.
         """
         return self._calls.last_id()
@@ -216,7 +218,7 @@ class Monitor:
 
 
 class _NotAMapping(TypeError):
-    """What came as features is no mapping."""
+    """The features are no mapping."""
 
 
 def _copied(value: object) -> dict[Any, Any]:
@@ -228,7 +230,7 @@ def _copied(value: object) -> dict[Any, Any]:
 def _is_none(value: Any) -> bool:
     try:
         return is_missing(value)
-    except Exception:  # noqa: BLE001 - what it is, is found out where it is encoded
+    except Exception:  # noqa: BLE001 - a strange value is handled where it is encoded
         return False
 
 
@@ -237,7 +239,7 @@ def _given(id: Any, moment_ns: int) -> Any:
 
 
 def _size_of(row: Mapping[str, Any]) -> int:
-    """About how many bytes a row takes that is not encoded yet."""
+    """The approximate size in bytes of a row that is not encoded yet."""
     size = _GUESSED_BYTES
     for value in (*row.get("features", {}).values(), row.get("prediction"), row.get("label")):
         with suppress(Exception):  # the user's objects

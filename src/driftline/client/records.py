@@ -1,4 +1,4 @@
-"""What the parts of the SDK hand to each other, and the account that they give."""
+"""Values that the parts of the SDK pass to each other, and its statistics."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from driftline.client.transport import Kind
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What became of the events so far: ``logged == queued + sent + sum(dropped.values())``, at every moment.
+    """What happened to the events so far; always ``logged == queued + sent + sum(dropped.values())``.
 
-    ``logged`` is the number of calls. ``queued`` wait to be acknowledged, ``sent`` are durable on the server,
-    ``dropped`` are lost, by reason; those that the server refused among them. ``left_out`` counts values that could not
-    be sent and without which their event went, by field. ``failed_requests`` brought an error or no answer. ``errors``
-    counts exceptions of watched functions. ``last_error`` is the text of the latest failure, empty if there was none.
+    ``logged`` counts all calls. ``queued`` events wait to be acknowledged, ``sent`` ones are durable on the server, and
+    ``dropped`` ones are lost, by reason, including those that the server refused. ``left_out`` counts, by field, values
+    that could not be sent, so that their event was sent without them. ``failed_requests`` counts requests with an error
+    or no answer, and ``errors`` exceptions of watched functions. ``last_error`` is the text of the latest failure,
+    empty if there was none.
     """
 
     queued: int
@@ -30,7 +31,7 @@ class Stats:
 
 
 class Settings(NamedTuple):
-    """How much waits, how it is sent, and how long a call waits for room; see `driftline.client.monitor.Monitor`."""
+    """The limits of the queue, and when it is sent; see `driftline.client.monitor.Monitor`."""
 
     buffer_events: int
     buffer_bytes: int
@@ -40,4 +41,4 @@ class Settings(NamedTuple):
 
 
 Event = tuple[Kind, bytes | dict[str, Any], int]
-"""One row on its way: its kind, the row (encoded, or as the caller gave it), and its size in bytes (then a guess)."""
+"""One waiting row: its kind, the row (encoded, or as the caller gave it), and its size in bytes (then approximate)."""

@@ -1,4 +1,4 @@
-"""The queue and the thread that empties it: batches, refusals, waits, and an account of every event."""
+"""The queue of events and the thread that sends them: batches, refusals, pauses, and a count of every event."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from driftline.client.speaking import Voice
 from driftline.client.transport import KINDS, Answer, Kind, Refused, Transport
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 30.0
-BODY_BYTES = 8 * 2**20  # a quarter of what the server takes: a refusal in the middle of a long body can get lost
-REASONS = 100  # so that the counts of what was dropped stay small, whatever the server answers
+BODY_BYTES = 8 * 2**20  # a quarter of the server's limit: a refusal in the middle of a long body can get lost
+REASONS = 100  # so that the counts of dropped events stay small, whatever the server answers
 SPLITS = 64
-"""A refusal that names no row is looked for by halving: at most so many times a batch."""
+"""If a refusal names no row, the batch is halved to find it, at most so many times."""
 
 CLOSED, FULL, NO_LABEL = "closed", "buffer full", "label is missing"
 _random = random.SystemRandom()
@@ -32,11 +32,11 @@ _LOOK_SECONDS = 0.05
 
 
 class _GivenUp(Exception):
-    """The server is away and the monitor is closing: there is no more waiting."""
+    """The server cannot be reached while the monitor is closing, so sending ends."""
 
 
 class Shipper:
-    """Takes events without waiting and sends them from a thread of its own, which starts with the first."""
+    """Queues events without waiting, and sends them from its own thread, which starts with the first event."""
 
     def __init__(
         self, model: str, transport: Transport, settings: Settings, on_start: Callable[[], None] = lambda: None
@@ -46,10 +46,10 @@ class Shipper:
         self.reset()
 
     def reset(self) -> None:
-        """Start with nothing: at first, and in the child of a fork."""
+        """Start with an empty queue, at first and in the child of a fork."""
         self.voice = Voice(self._model)
         self._queue: deque[Event] = deque()
-        # Guards the numbers and the queue; held for no longer than an addition. Re-entrant, as is SimpleQueue.put: a
+        # Guards the counts and the queue, and is only held for additions. Re-entrant, like SimpleQueue.put, because a
         # signal handler or a destructor that runs in the middle of the hot path may log, too.
         self._lock = threading.RLock()
         self._accepted = self._settled = self._sent = self._failed_requests = self._errors = self._bytes = 0
@@ -69,7 +69,7 @@ class Shipper:
     # ---- the hot path -----------------------------------------------------------------------------------------------
 
     def put(self, event: Event) -> None:
-        """Take an event, or count it as dropped; waits for room only if it was asked to."""
+        """Queue an event, or count it as dropped; waits for room only if ``block_seconds`` is set."""
         reason = self._offer(event)
         if reason == FULL and self._settings.block_seconds:
             reason = self._offer_with_patience(event)
@@ -96,7 +96,7 @@ class Shipper:
         return ""
 
     def _offer_with_patience(self, event: Event) -> str:
-        """Wait for room while the server goes on taking events; not in the thread that makes it."""
+        """Wait for room while the server keeps accepting events; never in the shipping thread, which makes the room."""
         while threading.current_thread() is not self._thread and not self._closing.is_set():
             if (reason := self._offer(event)) != FULL:
                 return reason
@@ -107,7 +107,7 @@ class Shipper:
         return self._offer(event)
 
     def drop(self, reason: str) -> None:
-        """Count an event that is not even queued, and say so."""
+        """Count an event that was not queued as dropped, and log it."""
         with self._lock:
             self._dropped[reason] += 1
         if reason == FULL:
@@ -130,7 +130,7 @@ class Shipper:
     # ---- around it --------------------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
-        """Return what became of the events so far: a snapshot."""
+        """Return a snapshot of what happened to the events so far."""
         with self._lock:
             dropped = dict(self._dropped)
             queued = self._accepted - self._settled
@@ -146,7 +146,7 @@ class Shipper:
             )
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Wait until everything taken so far is settled; return whether that came about in time."""
+        """Wait until all events so far are sent or dropped; return whether they were in time."""
         target, thread = self._accepted, self._thread
         self._wake.put(None)
         give_up = time.perf_counter() + timeout_seconds
@@ -158,7 +158,7 @@ class Shipper:
         return self._finished >= target
 
     def begin_close(self, give_up_at: float) -> None:
-        """Take nothing more, and send what is queued until then."""
+        """Accept no more events, and send the queued ones until ``give_up_at`` (of `time.perf_counter`)."""
         with self._lock:
             self._closed = True
             self._give_up_at = give_up_at
@@ -167,7 +167,7 @@ class Shipper:
         self._wake.put(None)
 
     def end_close(self, stalled_seconds: float) -> None:
-        """Wait until all is sent: as long as events are being settled, and not beyond the time given before."""
+        """Wait until all events are sent, while there is progress, until the time of `begin_close`; drop the rest."""
         thread = self._thread
         while thread is not None and thread is not threading.current_thread() and thread.is_alive():
             stalled_at = max(self._progress_at, self._patient_until) + stalled_seconds
@@ -182,7 +182,7 @@ class Shipper:
         self.voice.say_losses()
 
     def _write_off(self) -> int:
-        """Count what will not be sent; only after closing, when nothing comes any more."""
+        """Count the events that will not be sent as dropped; only after closing, when no new ones come."""
         self._dead.set()
         with self._lock:
             lost = self._accepted - self._settled
@@ -213,11 +213,11 @@ class Shipper:
         closing = False
         with suppress(_GivenUp):
             while not (closing and not self._queue):
-                closing = self._closing.is_set()  # asked before the queue is: afterwards nothing comes
+                closing = self._closing.is_set()  # read before the queue, as nothing is queued after it is set
                 if not closing and len(self._queue) < self._settings.batch_events:
                     with suppress(queue.Empty):
                         self._wake.get(timeout=self._settings.flush_seconds)
-                left = len(self._queue)  # what comes meanwhile is for the next round, so that batches fill
+                left = len(self._queue)  # later events are sent in the next round, so that batches fill
                 while left > 0 and (batch := self._next_batch(left)):
                     self._ship_batch(batch)
                     left -= len(batch)
@@ -244,8 +244,8 @@ class Shipper:
                 lines = [self._encoded(row) for of, row, _ in events if of == kind]
                 self._send(kind, [line for line in lines if line is not None])
         except _GivenUp:
-            raise  # what is left is written off by who closes
-        except Exception as error:  # noqa: BLE001 - a fault of ours may cost a batch, not the thread
+            raise  # `end_close` counts the rest as dropped
+        except Exception as error:  # noqa: BLE001 - a fault of the SDK may cost a batch, but not the thread
             fate = f"failed: {type(error).__name__}"
             self._note_failure(f"{type(error).__name__}: {error}")
             self.voice.say(fate, f"a fault of the SDK cost a batch; please report it: {self._last_error}", len(events))
@@ -279,7 +279,7 @@ class Shipper:
         return None
 
     def _send(self, kind: Kind, lines: list[bytes]) -> None:
-        """Send lines in order until each is settled; rows that are refused are dropped, the others sent again."""
+        """Send lines in order until each is accepted or dropped; drop refused rows, and send the others again."""
         parts = [lines] if lines else []
         splits = 0
         while parts:
@@ -320,8 +320,8 @@ class Shipper:
         self.voice.say(reason, f"{number} {kind} were refused by {where} and are lost: {answer.message}", number)
 
     def _deliver(self, kind: Kind, lines: list[bytes]) -> Answer:
-        """Send lines until the server takes or refuses them; raise `_GivenUp` if it is away while closing."""
-        key = new_id(now_ns())  # stays the same while trying again: perhaps only the answer got lost
+        """Send lines until the server accepts or refuses them; raises `_GivenUp` if it is unreachable while closing."""
+        key = new_id(now_ns())  # the same for each try, in case only the answer got lost
         body = b"\n".join(lines)
         wait = FIRST_WAIT_SECONDS
         while not self._dead.is_set():
@@ -339,7 +339,7 @@ class Shipper:
         raise _GivenUp
 
     def _pause(self, wait: float, asked_seconds: float, *, last: bool) -> None:
-        """Wait before the next try; while closing only for a server that says when to come, and in time."""
+        """Wait before the next try; while closing, only if the server asked for a pause that ends in time."""
         seconds = max(wait * _random.uniform(0.5, 1.0), asked_seconds)
         began = time.perf_counter()
         if not last and not self._closing.wait(seconds):
@@ -356,7 +356,7 @@ class Shipper:
             return
         with self._lock:
             self._progress_at = time.perf_counter()
-            if self._written_off:  # after all, an answer came
+            if self._written_off:  # an answer came after all
                 self._written_off -= number
                 self._dropped[CLOSED] -= number
                 self._dropped += Counter()  # without zeros
@@ -383,7 +383,7 @@ class _Row(msgspec.Struct):
 
 
 def _id_of(line: bytes) -> str:
-    """Return the id of a row, for a log: the rest of it may be confidential."""
+    """Return the id of a row for the log; the rest of the row may be confidential."""
     with suppress(msgspec.MsgspecError, UnicodeDecodeError):
         return f"id {msgspec.json.decode(line, type=_Row).id!r}"
     return "no id"

@@ -1,4 +1,4 @@
-"""What the SDK says by itself: warnings of the logger ``driftline``, each kind at once, and then seldom."""
+"""Log the SDK's warnings with the logger ``driftline``: each kind at once, and then at most once a minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 SECONDS_BETWEEN = 60.0
 KINDS_AT_ONCE = 20
-"""More kinds than these are said as one: whatever a server answers, it cannot flood a log."""
+"""Further kinds are logged as one, so that no server's answers can flood the log."""
 
 _OTHER = "other"
 
@@ -20,16 +20,16 @@ class _Heard:
     said_at: float
     text: str = ""
     times: int = 0
-    """Since it was last said."""
+    """How often it came since it was last logged."""
     events: int = 0
     troubled: bool = True
 
 
 class Voice:
-    """Says what goes wrong: the first of a kind at once, then at most one a minute, with how often it came since.
+    """Logs problems: the first of a kind at once, then at most one a minute, with how often it came since.
 
-    Without handlers, `logging` writes warnings to stderr. Nothing that a handler raises gets out of here, and a handler
-    that logs to the same monitor is not asked again.
+    Without handlers, `logging` writes warnings to stderr. Exceptions of handlers are suppressed, and a handler that
+    uses the same monitor is not called again.
     """
 
     def __init__(self, model: str, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -38,7 +38,7 @@ class Voice:
         self._heard: dict[str, _Heard] = {}
 
     def say(self, kind: str, text: str, events: int = 0) -> None:
-        """Warn, now or later; ``events`` lose by it."""
+        """Log a warning, now or later; ``events`` is how many events it cost."""
         with self._lock:
             if kind not in self._heard and len(self._heard) >= KINDS_AT_ONCE:
                 kind = _OTHER
@@ -54,20 +54,20 @@ class Voice:
             self.say_what_is_due()
 
     def relieve(self, kind: str, text: str) -> None:
-        """Say that a kind of trouble that was said is over."""
+        """Log that a problem of a kind that was logged is over."""
         heard = self._heard.get(kind)
         if heard is not None and heard.troubled:
             heard.troubled = False
             self._log("info", text)
 
     def say_what_is_due(self) -> None:
-        """Say what came again, a minute after it was last said."""
+        """Log what came again, a minute after it was last logged."""
         if self._heard:
             now = self._clock()
             self._say_again(lambda one: bool(one.times) and now - one.said_at >= SECONDS_BETWEEN)
 
     def say_losses(self) -> None:
-        """Say at the end what else cost events and was not said yet."""
+        """Log at the end the problems that cost events and were not logged yet."""
         self._say_again(lambda one: bool(one.events))
 
     def _say_again(self, due: Callable[[_Heard], bool]) -> None:
@@ -81,7 +81,7 @@ class Voice:
             self._log("warning", text)
 
     def _log(self, level: str, text: str) -> None:
-        import logging  # it registers hooks for the end of the process: not when the SDK is imported
+        import logging  # imported here, because it registers hooks for the end of the process
 
         if getattr(self._busy, "now", False):
             return
@@ -99,7 +99,7 @@ def _number(number: int, noun: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Return a text that cannot forge a line: what is not printable stands escaped.
+    r"""Return a text with characters that are not printable escaped, so that it cannot forge a line of the log.
 
     >>> one_line("no\nERROR\x1b[2J")
     'no\\nERROR\\x1b[2J'

@@ -1,4 +1,4 @@
-"""One kept-alive connection to the server, and what its answers mean."""
+"""Send batches over one kept-alive connection to the server, and interpret its answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from driftline.errors import UsageError
 
 Kind = Literal["predictions", "labels"]
 KINDS: tuple[Kind, ...] = ("predictions", "labels")
-"""In the order in which a batch is sent."""
+"""The kinds of events, in the order in which a batch is sent."""
 
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _READ_BYTES = 2**20
@@ -26,31 +26,31 @@ _OF_SOME_ROW = (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.CONFLICT, http.HTTP
 
 
 class Refused(NamedTuple):
-    """Why the server refused a row: the field, and the reason in its words."""
+    """Why the server refused a row: the field, and the server's reason."""
 
     field: str
     reason: str
 
 
 class Answer(NamedTuple):
-    """What became of a request: taken (durable), refused (for good), or away (to be tried again, same key)."""
+    """The result of a request: *taken* (durable), *refused* (for good), or *away* (to be retried with the same key)."""
 
     fate: Literal["taken", "refused", "away"]
     message: str = ""
     status: int = 0
     bad: Mapping[int, Refused] = {}
-    """The rows that were refused, by their index."""
+    """The refused rows, by index."""
     after_seconds: float = 0.0
-    """When to come again; 0 if the server did not say."""
+    """The pause that the server asked for; 0 if it did not."""
 
     @property
     def may_be_of_one_row(self) -> bool:
-        """Whether one row may be why all were refused, although the answer names none."""
+        """Whether a single row may be the reason for the refusal, although the answer names none."""
         return self.status in _OF_SOME_ROW
 
 
 class Transport:
-    """Posts batches of one model; used by the shipping thread alone. A setting that does not fit is a `UsageError`."""
+    """Posts batches of one model, from the shipping thread alone; raises `UsageError` for invalid settings."""
 
     def __init__(self, model: str, url: str, token: str | None, timeout_seconds: float) -> None:
         _require(_is_name(model), f"model {model!r} came; allowed is a name, as in the server's driftline.yaml")
@@ -68,17 +68,17 @@ class Transport:
         self._connection: http.client.HTTPConnection | None = None
 
     def forget(self) -> None:
-        """Let go of the connection, without a word to the other side: after a fork it is the parent's."""
+        """Forget the connection without closing it: after a fork it belongs to the parent."""
         self._connection = None
 
     def post(self, kind: Kind, body: bytes, key: str) -> Answer:
-        """Send a batch and say what became of it."""
+        """Send a batch and return the result."""
         kept = self._connection is not None
         try:
             return self._post(kind, body, key)
         except (OSError, http.client.HTTPException) as error:
             self.hang_up()
-            if kept and not isinstance(error, TimeoutError):  # the server had ended the kept connection: a new one
+            if kept and not isinstance(error, TimeoutError):  # the server had closed the connection: make a new one
                 return self.post(kind, body, key)
             return Answer("away", f"{type(error).__name__}: {error}")
 
@@ -97,11 +97,11 @@ class Transport:
         message = f"status {status}: {message}"
         if 400 <= status < 500 and status not in _COME_AGAIN:
             return Answer("refused", message, status, bad)
-        # A redirection or a 200 without a promise: not our server, or not yet. The events are kept.
+        # A redirection, or a 200 instead of a 202: this is not our server, or not yet. The events are kept.
         return Answer("away", message, status, after_seconds=seconds_of(response.headers.get("Retry-After")))
 
     def hang_up(self) -> None:
-        """End the connection; the next request makes a new one."""
+        """Close the connection; the next request makes a new one."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -126,7 +126,7 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _error_of(body: bytes) -> tuple[str, Mapping[int, Refused]]:
-    """Message and refused rows of the server's error; of any other body its beginning."""
+    """Return the message and the refused rows of the server's error; of any other body, its beginning."""
     try:
         error = msgspec.json.decode(body, type=_ErrorBody).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -135,7 +135,7 @@ def _error_of(body: bytes) -> tuple[str, Mapping[int, Refused]]:
 
 
 def seconds_of(retry_after: str | None) -> float:
-    """Read a Retry-After header, seconds or a date: 0 if it says nothing, at most five minutes.
+    """Read a Retry-After header, seconds or a date, as seconds: 0 if it is absent or invalid, at most five minutes.
 
     >>> seconds_of("2"), seconds_of(None), seconds_of("soon"), seconds_of("nan"), seconds_of("1e9")
     (2.0, 0.0, 0.0, 0.0, 300.0)

@@ -1,4 +1,4 @@
-"""``@monitor.watch``: what a predict function gets and returns becomes an event, whose id somebody learns."""
+"""``@monitor.watch``: turn the arguments and result of a predict function into an event, and remember its id."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _keys = itertools.count()
 
 
 class Calls:
-    """Where watched calls of one monitor go, and the id of the last one.
+    """The callbacks for the watched calls of one monitor, and the id of the last call.
 
-    ``log`` takes a call's features, result, id (None: not known) and seconds, and returns the id that it got;
+    ``log`` takes a call's features, result, id (None: not known) and seconds, and returns the event's id;
     ``count_error`` is called for exceptions.
     """
 
@@ -40,7 +40,7 @@ class Calls:
         return _last_ids.get().get(self._key)
 
     def remember(self, given: str | None) -> None:
-        """Let this context know the id of its latest call."""
+        """Remember the id of the latest call in this context."""
         _last_ids.set({**_last_ids.get(), self._key: given})
 
 
@@ -57,7 +57,7 @@ def watched(function: Predict, source: IdSource, calls: Calls) -> Predict:
             features = dict(features) if isinstance(features, Mapping) else features
         given = None
         if pick_id is not None:
-            with suppress(Exception):  # then one is made, which `last_id` tells
+            with suppress(Exception):  # then one is made, which `last_id` returns
                 given = pick_id(arguments, named)
         calls.remember(None)
         results: list[Any] = []
@@ -144,9 +144,7 @@ def _argument(function: Callable[..., Any], name: str) -> _Pick | None:
 
 
 def _summary() -> Any:
-    """Return the summary ``request_processing_seconds``: the one there is, or a new one;
-    None without prometheus_client.
-    """
+    """Return the summary ``request_processing_seconds``, an existing or a new one; None without prometheus_client."""
     try:
         from prometheus_client import REGISTRY, Summary
     except ImportError:

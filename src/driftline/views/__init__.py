@@ -1,1 +1,1 @@
-"""Read from the state what people and programs are shown."""
+"""Read what is shown to people and programs from the state."""

@@ -48,7 +48,7 @@ RESULTS = ("delivered", "refused", "expired")
 
 
 class _Shown(NamedTuple):
-    """What is exposed of the newest judged window of a model, with that window."""
+    """What is exposed about the newest judged window of a model, with that window."""
 
     window: NewestWindow
     performance: Sequence[PerformanceSample] = ()
@@ -71,9 +71,9 @@ class _Judged(NamedTuple):
 
 
 class MetricsReader:
-    """Reads what is exposed of a service; what has not changed since the last time is neither read nor decoded again.
+    """Reads what is exposed about a service; what has not changed since the last time is not read or decoded again.
 
-    Law: a reader that has read before returns what a new one returns.
+    Law: a reader that has read before returns the same as a new one.
     """
 
     def __init__(self, config: Config, tasks: Mapping[str, str], state: State, inbox: Inbox) -> None:
@@ -151,7 +151,7 @@ class MetricsReader:
         newest: NewestWindow | None,
         firing: Sequence[AlertRow],
     ) -> _Judged:
-        """Return the verdicts of the rules; read again only after a verdict was stored, or an alert began or ended."""
+        """Return the verdicts of the rules; read them again only if a verdict was stored or an alert began or ended."""
         key = (counters.get((VERDICTS, "")), newest, {(row.rule, row.slice): row.started_at for row in firing})
         if model in self._judged and self._judged[model].key == key:
             return self._judged[model]
@@ -164,7 +164,7 @@ class MetricsReader:
         moment = counters.get((JUDGED_AT, ""))
         at = EPOCH + timedelta(microseconds=moment) if moment is not None else None
         known = {rule.name for rule in rules}
-        # A part of the rows that the newest window has none of cannot be judged there, though its alert goes on.
+        # A slice without rows in the newest window cannot be judged there, though its alert goes on.
         monitors = {Monitor(row.rule, row.slice): "nodata" for row in firing if row.rule in known}
         monitors |= {Monitor(one.rule, one.slice): one.state for one in judged}
         breaches = {
@@ -176,7 +176,7 @@ class MetricsReader:
             key,
             monitors,
             breaches,
-            at or max((one.judged_at for one in judged), default=None),  # a state of an earlier release has no moment
+            at or max((one.judged_at for one in judged), default=None),  # an earlier release did not store the time
         )
         return self._judged[model]
 
@@ -287,7 +287,7 @@ def _model(
 
 
 def _slices_of(rule: Rule, monitors: Iterable[Monitor], firing: Sequence[AlertRow]) -> list[Slice]:
-    """Return the slices that a rule has evaluated in the newest judged window, or has a firing alert of."""
+    """Return the slices on which a rule was evaluated in the newest judged window, or has a firing alert."""
     if rule.judges(WHOLE):
         return [WHOLE]
     judged = {one.slice for one in monitors if one.rule == rule.name}
@@ -295,7 +295,7 @@ def _slices_of(rule: Rule, monitors: Iterable[Monitor], firing: Sequence[AlertRo
 
 
 def breaches_of(read: Work, model: str, rule: Rule, firing: Sequence[AlertRow], slice: Slice = WHOLE) -> int:
-    """Return for how many judged windows in a row a rule is in breach, as its alert counts them."""
+    """Return the number of judged windows in a row in which a rule is in breach, as its alert counts them."""
     started = next((row.started_at for row in firing if (row.rule, row.slice) == (rule.name, slice)), None)
     found = read.judgements.breaches_in_a_row(model, rule.name, slice=slice, since=started)
     return min(found, rule.for_windows - 1) if started is None else max(found, rule.for_windows)

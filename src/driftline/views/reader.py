@@ -1,4 +1,4 @@
-"""Build what the API, the page and the metrics show from the state, and from nothing else."""
+"""Build what the API and the page show from the state, and from nothing else."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _DETECTOR_STATES = {VerdictState.OK: "ok", VerdictState.BREACH: "alarm", Verdict
 
 
 class SegmentsView(msgspec.Struct, frozen=True):
-    """A column that defines segments, and the values that it has."""
+    """A column that defines segments, and the values that have a segment of their own."""
 
     column: str
     values: list[str]
@@ -50,7 +50,8 @@ class SegmentsView(msgspec.Struct, frozen=True):
 class DetectorView(msgspec.Struct, frozen=True):
     """The detector of a model: whether it is ``off``, still ``learning``, ``ok`` or in ``alarm``, and why.
 
-    ``budget`` is how many false alarms may be, as it is configured, None where it is off; ``alarms`` how many it made.
+    ``budget`` is the configured number of false alarms that it may raise, None if it is off; ``alarms`` counts those
+    that it has raised.
     """
 
     state: str
@@ -60,7 +61,7 @@ class DetectorView(msgspec.Struct, frozen=True):
 
 
 class ModelView(msgspec.Struct, frozen=True):
-    """A summary of one model. ``waiting_events`` are durable but not processed yet; ``notes`` say what was guessed."""
+    """A summary of one model. ``waiting_events`` are stored but not processed yet; ``notes`` say what was guessed."""
 
     name: str
     task: str
@@ -83,7 +84,7 @@ class ModelView(msgspec.Struct, frozen=True):
 
 
 class VerdictView(msgspec.Struct, frozen=True):
-    """The current verdict of a rule on a window; ``bound`` was compared, at the rule's own one-sided ``confidence``.
+    """The current verdict of a rule on a window; ``bound``, at the rule's one-sided ``confidence``, was compared.
 
     It is on all rows, or on those of ``version`` or ``segment``.
     """
@@ -109,7 +110,7 @@ class VerdictView(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The name of the rule, with the slice where it is not on all rows."""
+        """The name of the rule, with the slice if the verdict is not on all rows."""
         return self.slice.titled(self.rule)
 
 
@@ -135,7 +136,7 @@ class Views:
         self._guesses = guesses or {}
 
     def model_config(self, model: str) -> ModelConfig:
-        """Return the configuration of a model; raise `UnknownNameError` for an unknown one."""
+        """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
         if model not in self._config.models:
             raise UnknownNameError("model", model, self._config.models)
         return self._config.models[model]
@@ -161,7 +162,7 @@ class Views:
             ]
 
     def model(self, model: str) -> ModelView:
-        """Return one model."""
+        """Return one model; raises `UnknownNameError` for an unknown one."""
         self.model_config(model)
         with self._state.read() as read:
             return self._model(
@@ -186,9 +187,9 @@ class Views:
     ) -> list[WindowView]:
         """Return the windows that start in [start, end), in order of time; of one version or of all together.
 
-        ``newest`` limits them to the newest so many. ``segment`` is written as ``season:winter``. Verdicts are in the
-        order of the rules: all rows have the verdicts of every slice, a version those of all rows and its own, a
-        segment its own.
+        ``newest`` limits their number to the newest ones. ``segment`` is written as ``season:winter``. Verdicts are in
+        the order of the rules: a window of all rows has the verdicts on every slice, one of a version those on all rows
+        and its own, and one of a segment its own. Raises the errors of `slice`.
         """
         slice = self.slice(model, version=version, segment=segment)
         rules = [rule.name for rule in self.model_config(model).rules]
@@ -207,17 +208,17 @@ class Views:
         return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
 
     def segments(self, model: str) -> list[WindowSummary]:
-        """Return the segments of the newest judged window, in order."""
+        """Return the segments of the newest judged window, sorted; empty before the first."""
         with self._state.read() as read:
             newest = read.windows.newest_settled_start(model)
             found = {} if newest is None else Overview(read.connection).summaries({model: newest}).get(model, {})
         return [_summary.decode(body) for slice, body in sorted(found.items()) if slice.segment is not None]
 
     def slice(self, model: str, *, version: str | None = None, segment: str | None = None) -> Slice:
-        """Return the slice that is asked for.
+        """Return the slice of a version, of a segment, or of all rows.
 
-        Raises `UnknownNameError`, which names the known ones, for a model, a version that has made no prediction, a
-        column that makes no segments, and a value that no row can have there.
+        Raises `UnknownNameError`, which names the known ones, for an unknown model, a version without predictions, a
+        column without segments, and a value that has no segment; `UsageError` for both a version and a segment.
         """
         columns = self.model_config(model).columns.segments
         if version and not segment:
@@ -246,7 +247,7 @@ class Views:
             return read.audit.newest(limit, before=before, model=model)
 
     def requests(self, model: str) -> list[RequestView]:
-        """Return the newest requests for challengers of a model."""
+        """Return the newest requests for challengers for a model."""
         return all_requests(self._state, model, most=_REQUESTS_SHOWN)
 
     def alerts(
@@ -257,9 +258,9 @@ class Views:
         limit: int | None = None,
         before: str | None = None,
     ) -> list[AlertView]:
-        """Return alerts, the newest window first: at most ``limit`` of those that follow the alert ``before``.
+        """Return alerts, the newest window first: at most ``limit``, of those that follow the alert ``before``.
 
-        Raises `UnknownNameError` for an unknown ``before``.
+        Raises `UnknownNameError` for an unknown model or ``before``.
         """
         if model is not None:
             self.model_config(model)
@@ -268,12 +269,12 @@ class Views:
             return self._alert_views(read, read.alerts.find(model, status=status, before=last, most=limit))
 
     def alert(self, id: str) -> AlertView:
-        """Return one alert; raise `UnknownNameError` for an unknown one."""
+        """Return one alert; raises `UnknownNameError` for an unknown one."""
         with self._state.read() as read:
             return self._alert_views(read, [_known_alert(read, id)])[0]
 
     def explanation(self, id: str) -> Explanation:
-        """Explain one alert; raise `UnknownNameError` for an unknown one, and where its model is not configured."""
+        """Explain one alert; raises `UnknownNameError` for an unknown one, and if its model is not configured."""
         with self._state.read() as read:
             row = _known_alert(read, id)
             config = self.model_config(row.model)
@@ -336,7 +337,7 @@ class Views:
 
 
 def _detector_view(read: Work, config: ModelConfig, alarms: int) -> DetectorView:
-    """What the detector said of the newest window that it has judged."""
+    """Return the detector's state in the newest window that it has judged."""
     if config.budget is None:
         return DetectorView("off", "alerts.budget is none", None, alarms)
     newest = next(iter(read.judgements.newest(config.name, BUDGET, 1)), None)
@@ -347,7 +348,7 @@ def _detector_view(read: Work, config: ModelConfig, alarms: int) -> DetectorView
 
 
 def open_state(config: Config, *, or_folder: bool = False) -> State:
-    """Open the state of a service, whether it runs or not; raise `UsageError` where there is none.
+    """Open the state of a service, whether it runs or not; raises `UsageError` if there is none.
 
     With ``or_folder`` an existing folder is enough: an empty state is created there.
     """
@@ -357,9 +358,9 @@ def open_state(config: Config, *, or_folder: bool = False) -> State:
 
 
 def require_storage(config: Config, *, or_log: bool = False) -> None:
-    """Refuse a folder without the state of a service: a mistyped name must not look like a model without alerts.
+    """Raise `UsageError` for a folder without a service's state: a mistyped name must not look like one without alerts.
 
-    With ``or_log`` a log of events is enough: the state can be rebuilt from it.
+    With ``or_log`` a log of events is enough, because the state can be rebuilt from it.
     """
     storage = Path(config.storage)
     if has_state(config.database):

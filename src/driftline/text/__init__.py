@@ -11,7 +11,7 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 _CUT = "…"
 _SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # of libraries in Rust, and of Python
 _TRACE = re.compile(r"\s*(stack backtrace:|\n\s*0: ).*", re.DOTALL)
-"""What libraries in Rust say of how they came there, where the environment asks for it."""
+"""The backtrace that libraries in Rust add to a message if the environment asks for it."""
 
 _SYSTEM = {
     errno.ENOSPC: "the disk is full (No space left on device)",
@@ -28,7 +28,7 @@ def visible(text: str) -> str:
     r"""Return text as one line with control characters, line ends and direction overrides escaped.
 
     Escaped are C0 and C1 (so every escape sequence of a terminal), the separators of lines and paragraphs, the
-    overrides and isolates of the bidirectional algorithm, and halves of surrogate pairs, which no encoding takes. All
+    overrides and isolates of the bidirectional algorithm, and halves of surrogate pairs, which cannot be encoded. All
     other text, of any script, stays as it is. The function is idempotent.
 
     >>> visible("\x1b[31mred\x1b[0m\nroot: all is well"), visible("naïve 模型 🌧")
@@ -47,7 +47,7 @@ def acts(text: str) -> bool:
 
 
 def quoted(text: str, most: int = 100) -> str:
-    r"""Return a text in quotes, as `visible`, with at most so many characters of it.
+    r"""Return a text in quotes, as by `visible`, cut to at most ``most`` characters.
 
     >>> print(quoted("a\x1b[2J"), quoted("abcdef", 4))
     'a\x1b[2J' 'abc…'
@@ -56,7 +56,7 @@ def quoted(text: str, most: int = 100) -> str:
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """Join the first so many names, and count the others.
+    """Join the first ``most`` names, and count the others.
 
     >>> listed(["a", "b", "c"], 2), listed(["a", "b"], 2)
     ('a, b and 1 more', 'a, b')
@@ -66,7 +66,7 @@ def listed(names: Sequence[str], most: int) -> str:
 
 
 def short(text: str, most: int = 100) -> str:
-    """Return a text as `visible`, with at most so many characters of it.
+    """Return a text as by `visible`, cut to at most ``most`` characters.
 
     >>> short("abcdef", 4)
     'abc…'
@@ -75,7 +75,7 @@ def short(text: str, most: int = 100) -> str:
 
 
 def cause(error: BaseException) -> str:
-    r"""Say what failed; for an error of the operating system its own message, without the library that passed it on.
+    r"""Return what failed; for an error of the operating system, its own message without the library's around it.
 
     >>> cause(OSError(28, "No space left on device", "data/log"))
     'the disk is full (No space left on device): data/log'

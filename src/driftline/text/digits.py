@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import polars as pl
 
 OTHER_DIGITS = r"[\p{Nd}--0-9]"
-"""A pattern of Polars: a digit that is not one of ASCII. Its patterns take them for digits, its numbers do not."""
+"""A pattern for Polars: a digit that is not ASCII. Its patterns take these for digits, its number parser does not."""
 
-_SIGNS = {  # by name: they look like those of ASCII
+_SIGNS = {  # by name, because they look like those of ASCII
     "FULLWIDTH FULL STOP": ".",
     "FULLWIDTH COMMA": ",",
     "FULLWIDTH HYPHEN-MINUS": "-",
@@ -27,7 +27,7 @@ _SIGNS = {  # by name: they look like those of ASCII
 
 
 def with_plain_digits(texts: pl.Series) -> pl.Series:
-    """Return texts with ASCII digits; the same series where there are no others, as nearly always.
+    """Return texts with their digits in ASCII; the same series if there are no other digits.
 
     >>> with_plain_digits(pl.Series(["４.６２", "٤٫٦٢", "१२ kg", "tea"])).to_list()
     ['4.62', '4.62', '12 kg', 'tea']

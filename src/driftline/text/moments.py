@@ -35,10 +35,10 @@ def moment(time: datetime, zone: Zone = "UTC") -> str:
 
 
 def given_moment(name: str, time: datetime) -> datetime:
-    """Check a moment that somebody gave, and return it in UTC; ``name`` is for messages.
+    """Check a moment that a user gave, and return it in UTC; ``name`` is for messages.
 
-    Raises `UsageError` for one without a time zone, and for one outside of the years 1900 to 9998: beyond them no
-    database, and no other time zone, has a moment for it.
+    Raises `UsageError` for one without a time zone, and for one outside of the years 1900 to 9998, which not every
+    database and time zone can represent.
 
     >>> given_moment("since", datetime.fromisoformat("2026-01-31T23:00+01:00")).isoformat()
     '2026-01-31T22:00:00+00:00'
@@ -56,9 +56,9 @@ def given_moment(name: str, time: datetime) -> datetime:
 
 
 def read_moment(name: str, text: str, zone: Zone = "UTC") -> datetime:
-    """Read a moment as people write it, in UTC: a day, or a time; in a zone where it names none itself.
+    """Read a day or a time as people write it, and return it in UTC; ``zone`` is for texts that name none.
 
-    Raises `UsageError` for anything else, and as `given_moment`.
+    Raises `UsageError` for anything else, and where `given_moment` does.
 
     >>> read_moment("--since", "2026-02-01", "Europe/Berlin").isoformat()
     '2026-01-31T23:00:00+00:00'
@@ -82,7 +82,7 @@ def day(time: datetime, zone: Zone = "UTC") -> str:
 
 
 def day_or_moment(time: datetime, zone: Zone = "UTC") -> str:
-    """Write an event time; at midnight, as where windows are days, only the day.
+    """Write an event time; at midnight only the day.
 
     >>> from datetime import UTC
     >>> time = datetime(2026, 1, 31, 23, tzinfo=UTC)

@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 _MOST_DIGITS = 17
-"""Significant digits that tell any two 64-bit floats apart."""
+"""The significant digits that distinguish any two 64-bit floats."""
 
 NOTHING = "–"
-"""What stands where there is no value."""
+"""The text for a missing value."""
 
 _PLAIN = 1e15
-"""Whole numbers below this stand in full."""
+"""Whole numbers below this are written in full."""
 
 _READABLE = 1e9
 
@@ -61,7 +61,7 @@ def _decimals_of_share(decimals: int) -> Callable[[float], str]:
 
 
 def number(value: float) -> str:
-    """Write a number to about three digits; whole numbers of up to four digits have no separator, as years have none.
+    """Write a number to about three digits; whole numbers of up to four digits have no separator, like years.
 
     >>> number(4.05), number(-0.000123456), number(2015.0), number(31536000.0), number(-0.0), number(2e300)
     ('4.05', '-0.000123', '2015', '31,536,000', '0', '2e+300')
@@ -259,7 +259,7 @@ def _digits_of(digits: int) -> Callable[[float], str]:
 
 
 def decimals_of(change: float | None, *ends: float | None, least: int = 4) -> int:
-    """Return how many decimals show two digits of a change, and up to two more where its interval ends nearer to 0.
+    """Return how many decimals show two digits of a change, and up to two more if its interval ends nearer to 0.
 
     >>> decimals_of(0.031, 0.002), decimals_of(0.00002, 0.0000005), decimals_of(0.0), decimals_of(None)
     (4, 8, 4, 4)

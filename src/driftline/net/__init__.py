@@ -1,1 +1,1 @@
-"""What goes out over HTTP, and whom a server listens to."""
+"""Requests that go out over HTTP, and checks of the requests that come in."""

@@ -1,4 +1,4 @@
-"""What is an address of a server: the one place that says so, for the configuration, the commands and the runners."""
+"""Check addresses of servers: one definition for the configuration, the commands and the runners."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 from driftline.errors import UsageError
 
 _HOST_PORT = re.compile(r"[\w.\-]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
-_NEVER = '"\\<>'  # signs that stand in no address, and that others would read as the end of one
+_NEVER = '"\\<>'  # characters that no address has, and that other programs take for its end
 
 
 def is_web(text: str) -> bool:
-    """Return whether a text is meant as an http(s) address, right or wrong.
+    """Return whether a text is meant as an http(s) address, valid or not.
 
     >>> is_web("https://host/rows.csv"), is_web("s3://bucket/rows.csv"), is_web("rows.csv")
     (True, False, False)
@@ -21,9 +21,9 @@ def is_web(text: str) -> bool:
 
 
 def is_address(text: str, *, plain: bool = False) -> bool:
-    """Return whether a text is an http(s) address with a host, a port that can be had, and no white space.
+    """Return whether a text is an http(s) address with a host, no port or a valid one, and no white space.
 
-    A ``plain`` one is what paths are added to: in ASCII, without a query and a fragment.
+    Paths can be added to a ``plain`` one: it is in ASCII, without a query and a fragment.
 
     >>> is_address("https://example.com/hook?key=secret"), is_address("example.com"), is_address("http://host:0/")
     (True, False, False)
@@ -41,7 +41,7 @@ def is_address(text: str, *, plain: bool = False) -> bool:
 
 
 def is_host_and_port(text: str) -> bool:
-    """Return whether a text is HOST:PORT, an address of IPv6 in brackets.
+    """Return whether a text is HOST:PORT, with an IPv6 address in brackets.
 
     >>> is_host_and_port("127.0.0.1:8000"), is_host_and_port("[::1]:8000"), is_host_and_port("localhost")
     (True, True, False)
@@ -55,7 +55,7 @@ def is_host_and_port(text: str) -> bool:
 
 
 def require_address(url: str, what: str) -> None:
-    """Raise `UsageError` where the address of a server is none that paths can be added to."""
-    # It may hold a password: it is not repeated.
+    """Raise `UsageError` unless paths can be added to an address; ``what`` names the server in the message."""
+    # The address may hold a password: the message does not repeat it.
     if not is_address(url, plain=True):
         raise UsageError(f"the address of {what} is none; write http://HOST:PORT or https://HOST/PATH")

@@ -1,4 +1,4 @@
-"""How long to wait before the same is tried again: longer and longer, and not all at the same moment."""
+"""Wait longer after each failed attempt, by a random amount so that clients do not all retry at the same moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ _DOUBLINGS = 30
 
 
 def wait_seconds(attempts: int, rng: random.Random) -> float:
-    """Return how long to wait after failed attempts: doubling up to five minutes, at random in its upper half.
+    """Return how many seconds to wait after ``attempts`` failures, 1 or more.
+
+    The longest wait is 1 second, doubled with each failure up to five minutes; the wait is a random 50 to 100 % of it.
 
     >>> [round(wait_seconds(attempts, random.Random(0)), 1) for attempts in (1, 2, 3, 100)]
     [0.9, 1.8, 3.7, 276.7]

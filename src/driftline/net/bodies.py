@@ -1,4 +1,4 @@
-"""JSON bodies that came over HTTP, checked by msgspec."""
+"""Check JSON bodies of requests against a type, with msgspec."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 def read_body(data: bytes, kind: type[_Body]) -> _Body:
-    """Check a JSON body; raises `DataError`."""
+    """Decode a JSON body to a type; raises `DataError` if it is not JSON or does not match the type."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""Whether a request was meant for this server: its Host is one of its names, and a write comes from its own pages.
+"""Refuse requests that other sites make: Host must be a name of this server, and a write must come from its own pages.
 
-A page of another site can have its name resolved to 127.0.0.1 (DNS rebinding) and then asks as if it were ours: what
-gives it away is the Host. A page that sends a form here without that gives itself away by its Origin.
+A page of another site can have its name resolved to 127.0.0.1 (DNS rebinding) and then sends requests as if it were
+ours: its Host shows that. A page of another site that sends a form here without that is recognised by its Origin.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Refusal(NamedTuple):
-    """Why a request is not answered: 421 for a foreign Host, 403 for a foreign Origin, 400 for two ends of its body."""
+    """Why a request is refused: 421 for a foreign Host, 403 for a foreign Origin, 400 for two lengths of its body."""
 
     status: int
     message: str
 
 
 def host_problem(name: str) -> str | None:
-    """Return why a text of the configuration is no name of a host, or None.
+    """Return why a text of the configuration is not a host name; None if it is one.
 
     >>> host_problem("driftline.example"), host_problem("https://driftline.example/")
     (None, 'allowed is a name or an address without scheme, port and path, such as driftline.example')
@@ -46,7 +46,7 @@ def host_problem(name: str) -> str | None:
 
 
 class Hosts:
-    """The names of a server: loopback, and those that it was given (``any_address``: whatever address as well).
+    """The names of a server: those of loopback, and ``names``; with ``any_address``, any IP address as well.
 
     >>> ours = Hosts(["driftline.example"])
     >>> ours.refuse("GET", ["localhost:8000"], []), ours.refuse("GET", ["evil.example"], []).status
@@ -59,13 +59,13 @@ class Hosts:
 
     @classmethod
     def of(cls, names: Iterable[str], url: str, *, any_address: bool = False) -> Hosts:
-        """Of the configured names and the host of the configured address."""
+        """Return the hosts for the configured names and the host of the configured address."""
         host = urlsplit(url).hostname if "://" in url else None
         known = [f"[{host}]" if ":" in host else host] if host else []
         return cls([*names, *known], any_address=any_address)
 
     def refuse(self, method: str, hosts: list[str], origins: list[str]) -> Refusal | None:
-        """Judge the values of all ``Host`` and ``Origin`` headers of a request."""
+        """Return why a request is refused, from all its ``Host`` and ``Origin`` headers; None if it is accepted."""
         host = hosts[0] if len(hosts) == 1 else ""
         if not self._ours(host):
             came = quoted(", ".join(hosts))
@@ -90,9 +90,7 @@ class Hosts:
         return address.is_loopback or self._any_address or name in self._names
 
     def _own_page(self, origin: str, host: str) -> bool:
-        """Return whether a page of that origin is of this server:
-        of the very host and port, or of a configured name.
-        """
+        """Return whether an origin is this server: the same host and port, or a configured name."""
         scheme, there, authority = origin.partition("://")
         found, asked = _AUTHORITY.fullmatch(authority), _AUTHORITY.fullmatch(host)
         if not there or scheme.lower() not in _PORTS or found is None or asked is None:
@@ -105,7 +103,7 @@ class Hosts:
 
 
 def _folded(name: str) -> str:
-    """Return a name as it is compared: a name may end with the dot of the root."""
+    """Return a name in the form in which names are compared: in small letters, without the dot of the root."""
     folded = name.lower().removesuffix(".")
     address = _address(folded)
     return folded if address is None else str(address)
@@ -125,7 +123,7 @@ _TWO_ENDS = Refusal(
 
 
 def guarded(app: App, hosts: Hosts) -> App:
-    """Return an ASGI application that is asked only what was meant for it."""
+    """Return an ASGI application that refuses requests that `Hosts` refuses, and passes on the others."""
 
     async def ask(scope: Scope, receive: Receive, send: Send) -> None:
         refusal = None
@@ -142,7 +140,7 @@ def guarded(app: App, hosts: Hosts) -> App:
             return
         body = msgspec.json.encode({"error": {"type": _KINDS[refusal.status], "message": refusal.message}})
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if refusal is _TWO_ENDS:  # what follows on the connection is somebody's guess
+        if refusal is _TWO_ENDS:  # where the next request on the connection begins is unknown
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""What one request and all connections together may cost: the section ``limits`` of driftline.yaml, and its values."""
+"""Limits of one request and of all connections together: the section ``limits`` of driftline.yaml, and its values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Connections = Annotated[int, Meta(ge=1, le=100_000)]
 
 
 class LimitsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What one request, and all connections together, may cost."""
+    """Limits of one request, and of all connections together."""
 
     body: _Size = "32MB"
     unpacked: _Size = "256MB"
@@ -29,7 +29,11 @@ class LimitsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The same, checked: bytes of a body as it is sent and as it is unpacked, its rows, how long it may take."""
+    """The checked values of `LimitsSection`.
+
+    Bytes of a body as sent and unpacked, its rows, the longest times for a request's head and its body, and
+    connections.
+    """
 
     body_bytes: int = 32 * 10**6
     unpacked_bytes: int = 256 * 10**6
@@ -40,7 +44,7 @@ class Limits:
 
 
 class TooLargeError(UsageError):
-    """A request over a limit; the text says which, and what to do."""
+    """A request over a limit; the message says which limit, and what to do."""
 
     def __init__(self, what: str, limit: int, key: str) -> None:
         super().__init__(
@@ -49,4 +53,4 @@ class TooLargeError(UsageError):
 
 
 class QueueFullError(StorageError):
-    """More has come than can be processed; whoever sends is to wait."""
+    """More has arrived than can be processed; the sender should wait and try again."""

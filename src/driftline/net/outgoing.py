@@ -1,4 +1,4 @@
-"""Requests to other servers, the only ones that Driftline makes: what is sent, what an answer means, what is hidden."""
+"""Make all requests to other servers: what is sent, what an answer means, and what errors must not show."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import msgspec
 from driftline.errors import RefusedError, UnavailableError, UnreachableError
 
 if TYPE_CHECKING:
-    import httpx  # imported where something is asked: most commands ask nobody, and it takes longer than they do
+    import httpx  # at run time imported where it is used: most commands send nothing, and the import takes longer
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_RETRY_SECONDS = 3600.0
 WHOLE_ANSWER_TIMES = 3
-"""An answer may come slowly, but as a whole in so many times what each part of it may take."""
+"""The time limit of a whole answer, in multiples of the time limit of each wait."""
 
 LARGEST_ANSWER_BYTES = 8 * 10**6
 
 NEVER_TAKEN = frozenset({400, 405, 411, 413, 414, 415, 422})
-"""What a server answers that will never take the same request."""
+"""Statuses that mean that the server will never accept the same request."""
 
 _SHOWN_LENGTH = 200
 _READ_LENGTH = 4000
@@ -44,26 +44,26 @@ def post(
     timeout_seconds: float = TIMEOUT_SECONDS,
     refused: Collection[int] = NEVER_TAKEN,
 ) -> None:
-    """Post JSON to an address (or what the ``headers`` say that it is); return when the answer is 200 to 299.
+    """Post a body, JSON unless ``headers`` say otherwise, to an address; return when the answer is 200 to 299.
 
-    Redirects are not followed, proxies of the environment are not used: an address may hold a secret, which must not
-    travel. For the same reason no error repeats the address, nor what is ``hidden``, and no log the address.
+    Redirects are not followed and proxies of the environment are not used: an address may hold a secret, which must
+    not travel. For the same reason no error shows the address or anything in ``hidden``, and no log the address.
 
-    Raises `UnreachableError` without an answer in time, `RefusedError` for a status of ``refused``, which the same
-    request will get again (400, 405, 411, 413, 414, 415, 422), and `UnavailableError` for any other, with the seconds
-    of Retry-After.
+    Raises `UnreachableError` if no answer comes in time, `RefusedError` for a status in ``refused``, which the same
+    request would get again (400, 405, 411, 413, 414, 415, 422), and `UnavailableError` for any other status, with the
+    seconds of Retry-After.
     """
     headers = {"Content-Type": "application/json", **(headers or {})}
     _request("POST", url, content, headers, hidden, timeout_seconds, refused=refused, read=False)
 
 
 def delete(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-    """Delete what stands at an address; raises as `post` does, `UnavailableError` where nothing stands there."""
+    """Delete what is at an address; raises what `post` raises, and `UnavailableError` if nothing is there."""
     _request("DELETE", url, None, {}, (), timeout_seconds, read=False)
 
 
 def get(url: str, kind: type[_Kind], *, timeout_seconds: float = TIMEOUT_SECONDS) -> _Kind:
-    """Get JSON from an address, as a value of a kind; raises as `post` does, `UnavailableError` for other content."""
+    """Get JSON from an address as a ``kind``; raises what `post` raises, and `UnavailableError` for other content."""
     return _decoded(_request("GET", url, None, {}, (), timeout_seconds) or b"", kind)
 
 
@@ -76,7 +76,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     hidden: Sequence[str] = (),
 ) -> _Kind:
-    """Send a body as JSON, and read the answer as a value of a kind; raises as `post` and `get` do."""
+    """Send a body as JSON, and return the answer as a ``kind``; raises what `post` and `get` raise."""
     answer = ask_unless((), method, url, kind, body, headers=headers, hidden=hidden)
     assert answer is not None
     return answer
@@ -92,7 +92,7 @@ def ask_unless(
     headers: Mapping[str, str] | None = None,
     hidden: Sequence[str] = (),
 ) -> _Kind | None:
-    """As `ask`; None where the status is one of ``statuses``."""
+    """Do as `ask`; return None if the status is one of ``statuses``."""
     sent = {"Accept": "application/json", **({} if body is None else {"Content-Type": "application/json"})}
     content = None if body is None else msgspec.json.encode(body)
     answer = _request(method, url, content, sent | dict(headers or {}), hidden, TIMEOUT_SECONDS, unless=statuses)
@@ -100,16 +100,16 @@ def ask_unless(
 
 
 def bearer(token: str) -> dict[str, str]:
-    """Return the header that says who asks; none without a token."""
+    """Return the header with a bearer token; empty without a token."""
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 @contextlib.contextmanager
 def download(url: str, block_bytes: int, timeout_seconds: float) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Get a file that somebody has named: the status of the answer, and its bytes in blocks of so many.
+    """Get a file that the user named: yields the status of the answer, and its bytes in blocks of ``block_bytes``.
 
-    Unlike all other requests this one follows redirects and uses the proxies of the environment: it is theirs whose
-    command it is. Raises `UnreachableError` without an answer, or where it breaks off.
+    Unlike all other requests this one follows redirects and uses the proxies of the environment, since it is the
+    user's own. Raises `UnreachableError` if there is no answer, or it breaks off.
     """
     import httpx
 
@@ -149,7 +149,7 @@ def _request(
             _bounded(timeout_seconds) as trace,
             client.stream(
                 method,
-                # httpx logs the address of each request: it is told of the server, and the transport of the rest.
+                # httpx logs the address of each request: it gets only the server, and the transport the rest.
                 address.copy_with(userinfo=b"", raw_path=b"/", fragment=None),
                 extensions={"target": address.raw_path, "trace": trace},
                 auth=(address.username, address.password) if address.userinfo else None,
@@ -164,7 +164,7 @@ def _request(
                 raise _error(answer, [*paths, *hidden], refused)
             return _whole(answer) if read else b""
     except (httpx.InvalidURL, UnicodeError) as error:
-        # Their texts quote parts of the address.
+        # The messages of these errors quote parts of the address.
         raise UnreachableError(f"{type(error).__name__}: not an address that can be asked") from error
     except httpx.HTTPError as error:
         raise UnreachableError(_without(f"{type(error).__name__}: {error}", [url, *hidden])) from error
@@ -172,9 +172,10 @@ def _request(
 
 @contextlib.contextmanager
 def _bounded(timeout_seconds: float) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
-    """Bound a request as a whole: httpx bounds each wait of it, and a byte now and then would keep it for days.
+    """Bound the time of a whole request: httpx bounds each wait only, and a byte now and then would keep it for days.
 
-    Gives what httpx takes as the extension ``trace``. When the time is over the connection ends, as if by the server.
+    Yields the function for httpx's extension ``trace``. When the time is over, the connection ends as if the server had
+    closed it.
     """
     line = _Line()
     timer = threading.Timer(timeout_seconds * WHOLE_ANSWER_TIMES, line.hang_up)
@@ -187,14 +188,14 @@ def _bounded(timeout_seconds: float) -> Iterator[Callable[[str, Mapping[str, Any
 
 
 class _Line:
-    """The socket by which a request goes."""
+    """The socket that a request uses."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._over = False
 
     def follow(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take note of the connection, and of the encrypted one that takes its place."""
+        """Remember the connection, or the encrypted one that replaces it."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._socket = info["return_value"].get_extra_info("socket")
             if self._over:
@@ -204,12 +205,12 @@ class _Line:
         """End the connection, or the next one: reading from it then fails."""
         self._over = True
         if self._socket is not None:
-            with contextlib.suppress(OSError):  # it is over
+            with contextlib.suppress(OSError):  # it has already ended
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _whole(answer: httpx.Response) -> bytes:
-    """Return an answer's body; raises `UnavailableError` for one that has no end."""
+    """Return the body of an answer; raises `UnavailableError` for one that is too long."""
     body = bytearray()
     for chunk in answer.iter_bytes():
         body += chunk
@@ -222,12 +223,12 @@ def _whole(answer: httpx.Response) -> bytes:
 def _certificates() -> ssl.SSLContext:
     import httpx
 
-    # Reading them takes longer than most requests.
+    # Reading the certificates takes longer than most requests.
     return httpx.create_ssl_context(trust_env=False)
 
 
 def _error(answer: httpx.Response, hidden: Sequence[str], refused: Collection[int]) -> UnavailableError:
-    # Servers like to quote the path of what they did not find.
+    # Servers often quote the path of what they did not find.
     said = _without(" ".join(_beginning(answer).split()), hidden)[:_SHOWN_LENGTH]
     text = f"status {answer.status_code}: {said}".removesuffix(": ")
     if answer.status_code in refused:
@@ -236,7 +237,7 @@ def _error(answer: httpx.Response, hidden: Sequence[str], refused: Collection[in
 
 
 def _beginning(answer: httpx.Response) -> str:
-    """Return the beginning of an answer's text: the whole may be of any size, and may break off."""
+    """Return the beginning of an answer's text: the whole text may have any size, and may break off."""
     import httpx
 
     text = ""
@@ -258,13 +259,13 @@ def _without(text: str, secrets: Sequence[str]) -> str:
 
 
 def _retry_after_seconds(headers: httpx.Headers) -> float | None:
-    """Seconds to wait, 0 to 3600, of a Retry-After in seconds or as a date; None without one that can be read."""
+    """Return the seconds of Retry-After, 0 to 3600, given in seconds or as a date; None if missing or unreadable."""
     text = headers.get("Retry-After", "")
     try:
         seconds = float(text)
     except ValueError:
         try:
-            # By the server's own clock: ours may be another.
+            # By the server's own clock: ours may differ.
             wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
         except (ValueError, TypeError, IndexError, OverflowError):
             return None

@@ -1,4 +1,4 @@
-"""Bodies that say who sent them: a secret that both sides know signs each body with the time it was sent."""
+"""Sign bodies, and check signatures: with a secret that both sides know, over the body and the time it was sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST_TIMESTAMP = 12
 
 
 def signed(body: bytes, secret: str, now: datetime) -> dict[str, str]:
-    """Headers that say when a body was sent and that we sent it; none without a secret.
+    """Return the headers that sign a body and the time it was sent; empty without a secret.
 
     ``X-Driftline-Timestamp`` is the time in whole seconds since 1970, ``X-Driftline-Signature`` is ``sha256=`` and the
     HMAC, in hexadecimal digits, of the timestamp, a full stop and the body.
@@ -25,9 +25,7 @@ def signed(body: bytes, secret: str, now: datetime) -> dict[str, str]:
 
 
 def is_signed(body: bytes, headers: Mapping[str, str], secret: str, now: datetime) -> bool:
-    """Return whether a body came with the headers of `signed`,
-    by this secret and at most five minutes ago (or ahead).
-    """
+    """Return whether a body has the headers of `signed`, from this secret and within five minutes of ``now``."""
     timestamp = headers.get("X-Driftline-Timestamp", "")
     if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= _LONGEST_TIMESTAMP):
         return False

@@ -1,1 +1,1 @@
-"""The user's rows: files of every kind, near and far, and frames."""
+"""Read the user's rows: from local and remote files, and from frames."""

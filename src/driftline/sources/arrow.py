@@ -1,6 +1,6 @@
-"""Arrow columns as Polars takes them: what Polars has no type for is cast, or stands there by its name alone.
+"""Convert Arrow columns for Polars: a type that Polars lacks is cast, or its column holds only the type's name.
 
-Polars ends the whole table over one such column: decimals of 256 bits, unions, intervals, times at a fixed offset.
+Polars refuses a whole table for one such column: decimals of 256 bits, unions, intervals, times at a fixed offset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DECIMAL_BITS, MOST_DIGITS = 128, 38  # of a decimal in Polars
 
 
 def unread(words: str) -> pl.Struct:
-    """Return the type that stands for a type that is not read.
+    """Return the placeholder in Polars for a type that is not read; ``words`` are its name.
 
     >>> type_words(unread("Union")), type_words(pl.Int8())
     ('Union', 'Int8')
@@ -34,15 +34,15 @@ def unread(words: str) -> pl.Struct:
 
 
 def type_words(dtype: pl.DataType) -> str:
-    """Return a type as messages call it."""
+    """Return the name of a type for messages."""
     if isinstance(dtype, pl.Struct) and len(dtype.fields) == 1 and dtype.fields[0].dtype == pl.Null:
         return dtype.fields[0].name
-    name = getattr(dtype, "ext_name", None)  # of an extension
+    name = getattr(dtype, "ext_name", None)  # an extension type has one
     return str(name()) if callable(name) else str(dtype)
 
 
 def unread_series(name: str, words: str, rows: int, missing: int = 0) -> pl.Series:
-    """So many rows of a type that is not read; which of them are missing is not told, only how many."""
+    """Return ``rows`` placeholders for a column that is not read; the last ``missing`` ones are null."""
     there = pl.Series(name, [{words: None}], dtype=unread(words)).new_from_index(0, rows - missing)
     return pl.concat([there, pl.Series(name, [None], dtype=unread(words)).new_from_index(0, missing)])
 
@@ -52,7 +52,7 @@ INDEX = "__index_level_"
 
 
 class Gate:
-    """Takes batches and tables of one schema into Polars; columns of ``ignore`` are not looked at."""
+    """Converts batches and tables of one schema to Polars; the values of columns in ``ignore`` are not read."""
 
     def __init__(self, schema: Schema, ignore: Collection[str] = ()) -> None:
         self._names: list[str] = list(schema.names)
@@ -66,7 +66,7 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether all columns pass as they are."""
+        """Whether all columns are taken without a conversion."""
         return not self._targets
 
     def frame(self, rows: RecordBatch | Table) -> pl.DataFrame:
@@ -87,10 +87,10 @@ class Gate:
 
 
 def taken(dtype: DataType) -> DataType | str:
-    """Return the type as which Polars can take a column; the name of the type where there is none.
+    """Return the type as which Polars can take a column; the name of its type if there is none.
 
-    Times in any zone are instants and become times in UTC, for Polars knows no offsets and not every zone. Lists and
-    structs pass if all that is in them does.
+    Times in any zone are instants and become times in UTC, since Polars has no offsets and not every zone. Lists and
+    structs can be taken if everything in them can.
     """
     from arro3.core import DataType
 
@@ -123,5 +123,5 @@ def _decimal(dtype: DataType, bits: int, digits: int, scale: int) -> DataType | 
 
     if bits == _DECIMAL_BITS and scale >= 0:
         return dtype
-    whole = digits - min(scale, 0)  # a negative scale stands for zeros at the end
+    whole = digits - min(scale, 0)  # a negative scale means zeros at the end
     return DataType.decimal128(whole, max(scale, 0)) if whole <= MOST_DIGITS else _words(dtype)

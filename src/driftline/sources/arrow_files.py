@@ -1,4 +1,4 @@
-"""Files of Arrow and Parquet with columns that Polars has no type for, read by PyArrow where that is installed."""
+"""Read files of Arrow and Parquet that have columns of types that Polars lacks, with PyArrow if it is installed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _FILE = b"ARROW1"
 
 
 def rows_by_pyarrow(files: Sequence[Path], name: str, ignore: Collection[str]) -> ReopenedRows | None:
-    """Return the rows of files that Polars cannot read, or cannot read as a whole; None without PyArrow.
+    """Return the rows of files that Polars cannot read, or cannot read completely; None without PyArrow.
 
-    Only the columns that are asked for are read.
+    Only the requested columns are read.
     """
     try:
         import pyarrow.dataset  # noqa: F401

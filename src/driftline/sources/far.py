@@ -1,4 +1,4 @@
-"""Brings text files from object stores and web servers here, so that they are read by the same rules as local ones."""
+"""Copy text files from object stores and web servers, so that they are read by the same rules as local ones."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _GONE = (404, 410)
 
 
 class Copy(NamedTuple):
-    """A copy of a file, and the address that it came from."""
+    """A copy of a file, and its address."""
 
     path: Path
     address: str
 
 
 def copies(address: str, spool: Spool) -> list[Copy]:
-    """Copy a file, or all that a pattern fits, into a spool, in the order of their addresses.
+    """Copy a file, or all files that match a pattern, into a spool, in the order of their addresses.
 
-    Raises `UsageError` for what is not there, and for stores that are not known; `DataError` for one that does not
+    Raises `UsageError` for a file that does not exist and for an unknown store, and `DataError` if a store does not
     answer.
     """
     return [Copy(_copied(one, spool), one) for one in _addresses(address)]
 
 
 def _addresses(address: str) -> list[str]:
-    """The addresses that a pattern fits; Polars knows how to list a store, and reads what it lists."""
+    """Return the addresses that match a pattern, listed by Polars, which also reads them."""
     if is_web(address) or not any(sign in address for sign in _ANY):
         return [address]
     scan = pl.scan_csv(
@@ -63,8 +63,9 @@ def _addresses(address: str) -> list[str]:
 
 
 def bare(address: str) -> str:
-    """Return an address as it may be shown, and ends in a suffix: on a web server without what follows ``?``, a
-    signature say.
+    """Return an address that may be shown and ends in its suffix: on a web server without what follows ``?``.
+
+    That may be a signature.
 
     >>> bare("https://host/rows.csv?signature=secret"), bare("s3://bucket/rows?.csv")
     ('https://host/rows.csv', 's3://bucket/rows?.csv')
@@ -96,7 +97,7 @@ def _from_web(address: str) -> Iterator[Iterator[bytes]]:
 
 @contextmanager
 def _from_store(address: str) -> Iterator[Iterator[bytes]]:
-    from deltalake._internal import DeltaFileSystemHandler  # what its public handler rests on, without PyArrow
+    from deltalake._internal import DeltaFileSystemHandler  # the base of its public handler, which needs PyArrow
     from deltalake.exceptions import DeltaError
 
     parts = urlsplit(address, allow_fragments=False)

@@ -1,6 +1,6 @@
-"""Opens the files that people have: Parquet, CSV, Arrow IPC, newline-delimited JSON, and tables of Delta Lake.
+"""Open the files that people have: Parquet, CSV, Arrow IPC, newline-delimited JSON, and tables of Delta Lake.
 
-A path, a glob, a folder, or the address of any of these in an object store, such as ``s3://bucket/data/*.parquet``.
+Each by a path, a glob, a folder, or an address in an object store, such as ``s3://bucket/data/*.parquet``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LOG = logging.getLogger("driftline")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
 _COMPRESSED = (".gz", ".zst")
 _FIRST_ROWS = 2_000
-_SMALL_BYTES = 16 << 20  # of a text file: its types are taken from all rows
+_SMALL_BYTES = 16 << 20  # up to this size, the types of a text file are taken from all its rows
 
 
 def _ipc(path: str) -> pl.LazyFrame:
@@ -54,15 +54,15 @@ _TYPED: Mapping[str, Callable[[str], pl.LazyFrame]] = {
 _SEPARATED: Mapping[str, str] = {".csv": ",", ".tsv": "\t"}
 _JSON = (".ndjson", ".jsonl")
 SUFFIXES = (*_TYPED, *_SEPARATED, *_JSON)
-"""The files that are read, by suffix in small letters; texts may end in ``.gz`` or ``.zst`` besides."""
+"""The suffixes of files that are read, in small letters; text files may also end in ``.gz`` or ``.zst``."""
 
 
 def open_rows(path: str | Path, missing: Sequence[str] = MISSING_TEXTS, ignore: Collection[str] = ()) -> Rows:
     """Open rows to be read in batches.
 
-    Raises `UsageError` for what is not there or not known, `DataError` for what is broken. A folder is a Delta Lake
-    table, or holds Parquet files. ``missing`` are the texts that stand for no value in CSV and TSV. Columns of
-    ``ignore`` are not read for the sample: they are missing there.
+    A folder is a Delta Lake table, or holds Parquet files. ``missing`` are the texts that mean a missing value in CSV
+    and TSV. Columns in ``ignore`` are not read for the sample: they are missing there. Raises `UsageError` for a path
+    that does not exist and for an unknown kind of file, and `DataError` for a broken file.
     """
     name = str(path)
     if not name:
@@ -70,7 +70,7 @@ def open_rows(path: str | Path, missing: Sequence[str] = MISSING_TEXTS, ignore: 
     if _ADDRESS.match(name):
         shown = bare(name)
         return _open(name.rstrip("/") if shown == name else name, shown, missing, ignore)
-    with readable(name):  # what may not be looked at, or has a name too long for that
+    with readable(name):  # no permission to look at it, or too long a name
         return _open_local(name, missing, ignore)
 
 
@@ -84,7 +84,7 @@ def _open_local(name: str, missing: Sequence[str], ignore: Collection[str]) -> R
         return _open(name, name, missing, ignore)
     if not path.is_dir():
         return _open(escape(name), name, missing, ignore)
-    if (path / "_delta_log").is_dir():  # whatever its name ends in
+    if (path / "_delta_log").is_dir():  # whatever its suffix
         return ScannedRows(_delta(name), name, narrow=True, ignore=ignore)
     if not any(path.rglob("*.parquet")):
         raise UsageError(
@@ -123,7 +123,7 @@ def _open(path: str, name: str, missing: Sequence[str], ignore: Collection[str])
 
 
 def _typed(suffix: str, path: str, name: str, ignore: Collection[str]) -> Rows:
-    """Files that say their types; by PyArrow, where Polars knows one of these not."""
+    """Open files that state their types; with PyArrow if Polars lacks one of these types."""
     try:
         with readable(name):
             scan = _TYPED[suffix](path)
@@ -142,12 +142,12 @@ def _typed(suffix: str, path: str, name: str, ignore: Collection[str]) -> Rows:
 
 
 def _files(path: str) -> list[Path]:
-    """The files that a pattern fits, in order."""
+    """Return the files that match a pattern, in order."""
     return [Path(file) for file in sorted(glob(path, recursive=True)) if Path(file).is_file()]
 
 
 def _texts(path: str, name: str, spool: Spool) -> list[tuple[Path, str]]:
-    """The text files that a path, pattern or address fits, each with what it is called; those from afar are copied."""
+    """Return the text files of a path, pattern or address, each with its name for messages; remote ones are copied."""
     files = copies(path, spool) if _ADDRESS.match(path) else [(file, str(file)) for file in _files(path)]
     return [(file, name if len(files) == 1 else called) for file, called in files]
 
@@ -157,7 +157,7 @@ def _are_small(files: Iterable[Path]) -> bool:
 
 
 class _Separated:
-    """Files of CSV or TSV: looked at, mended where need be, and again where Polars still stumbles."""
+    """Files of CSV or TSV: checked, mended where necessary, and mended again if Polars still cannot read them."""
 
     def __init__(self, path: str, name: str, separator: str, missing: list[str]) -> None:
         self._name, self._missing, self._spool = name, missing, Spool()
@@ -169,7 +169,7 @@ class _Separated:
         self._first = None if _are_small(part.path for part in self._parts) else _FIRST_ROWS
 
     def rows(self, texts: frozenset[str] = frozenset()) -> ScannedRows:
-        """Their rows, with some columns as they are written."""
+        """Return the rows of the files; columns in ``texts`` stay as they are written."""
         again = [partial(self._scan_mended, texts), partial(self._scan_digits, texts)]
         if self._first is not None:
             again.insert(0, partial(self._scan, None, texts))
@@ -193,7 +193,7 @@ class _Separated:
         return separated.scan_parts(self._mended, self._missing, None, texts)
 
     def _scan_digits(self, texts: frozenset[str]) -> pl.LazyFrame:
-        """As they are written what Polars takes for numbers and cannot read: digits of other scripts."""
+        """Scan columns as texts that Polars takes for numbers but cannot read: those with digits of other scripts."""
         written = separated.scan_parts(self._mended, self._missing, 0, frozenset())
         found = written.select(pl.all().str.contains(OTHER_DIGITS).any()).collect(engine="streaming")
         odd = [name for name in found.columns if found[name].any()]
@@ -201,7 +201,7 @@ class _Separated:
 
 
 class _Json:
-    """Files of newline-delimited JSON, likewise."""
+    """Files of newline-delimited JSON: mended if Polars cannot read them."""
 
     def __init__(self, path: str, name: str) -> None:
         self._name, self._spool = name, Spool()
@@ -209,7 +209,7 @@ class _Json:
         self._mended: list[ndjson.JsonPart] = []
 
     def rows(self) -> ScannedRows:
-        """Their rows."""
+        """Return the rows of the files."""
         again: list[Callable[[], pl.LazyFrame]] = [self._scan_mended, partial(self._scan_mended, nested=True)]
         first = None if _are_small(part.path for part in self._parts) else _FIRST_ROWS
         if first is not None:
@@ -237,9 +237,9 @@ def _suffix(path: str) -> str:
 
 
 def open_delta(path: str, version: int | None = None) -> DeltaTable:
-    """Return a table of Delta Lake, as it is or was at a version, that Polars can read whatever its folder is called.
+    """Return a table of Delta Lake, now or at a version, that Polars can read whatever the name of its folder.
 
-    A table in ``my data`` names its files as in ``my%20data``, which is not found.
+    A table in ``my data`` gives the addresses of its files as ``my%20data``, which Polars would not find.
     """
     from deltalake import DeltaTable
 

@@ -1,4 +1,4 @@
-"""Frames of other libraries in Polars, column by column where one of them is of a type that has no place there."""
+"""Convert frames of other libraries to Polars, column by column if one of them has a type that Polars lacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from driftline.sources.arrow import INDEX, Gate, unread_series
 
 
 def frame_of_table(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
-    """Return what holds its rows in memory as Arrow, but for the index of pandas; ``ignore`` is not even looked at."""
+    """Return an Arrow table or similar as a frame, without the index of pandas; ``ignore`` columns are not read."""
     from arro3.core import Table
 
     table = Table.from_arrow(rows)
@@ -26,8 +26,9 @@ def frame_of_table(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
 
 
 def frame_of_pandas(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
-    """Return a frame of pandas; a column that cannot be read stands there by its type's name. ``ignore`` is not looked
-    at.
+    """Return a pandas frame in Polars; a column that cannot be read holds only its type's name.
+
+    Columns in ``ignore`` are not read.
     """
     names = [str(name) for name in rows.columns]
     kept = [place for place, name in enumerate(names) if name not in ignore]
@@ -45,7 +46,7 @@ def frame_of_pandas(rows: Any, ignore: Collection[str] = ()) -> pl.DataFrame:
 
 
 def is_library_fault(error: BaseException) -> bool:
-    """Return whether a library below failed, which a panic of Rust does by an exception that is no `Exception`."""
+    """Return whether an error is a failure of a library; a panic in Rust is not an `Exception`."""
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
@@ -76,5 +77,5 @@ def _column(name: str, column: Any) -> pl.Series:
 
 
 def _plain(value: Any) -> Any:
-    """A time with an offset as that in UTC, for Polars knows no offsets."""
+    """Return a time with an offset in UTC, since Polars has no offsets; other values unchanged."""
     return value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo is not None else value

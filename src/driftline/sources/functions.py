@@ -1,4 +1,4 @@
-"""Finds functions that people wrote: ``file.py:function``, or ``module:function``."""
+"""Load functions that users wrote: ``file.py:function``, or ``module:function``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from driftline.errors import UsageError, did_you_mean
 
 
 def load_function(text: str, example: str = "model.py:predict") -> Callable[[Any], object]:
-    """Import ``file.py:function`` or ``module:function``, which takes a frame of rows."""
+    """Import ``file.py:function`` or ``module:function``, which takes a frame of rows; raises `UsageError`."""
     place, module, name = load_named(text, example)
     return plain_function(module, place, name)
 
 
 def load_named(text: str, example: str) -> tuple[str, ModuleType, str]:
-    """Import the file or module of a text such as ``example``; return its place, itself, and the function's name."""
+    """Import the file or module of a text such as ``example``; return its place, the module, and the function's name.
+
+    Raises `UsageError` if the text has another form, or the import fails.
+    """
     place, colon, name = text.rpartition(":")
     if not (colon and place and name):
         raise UsageError(
@@ -32,7 +35,7 @@ def load_named(text: str, example: str) -> tuple[str, ModuleType, str]:
 
 
 def is_file(place: str) -> bool:
-    """Return whether a place is a file, not a module."""
+    """Return whether a place is a file and not a module."""
     return place.endswith(".py") or "/" in place or Path(place).is_file()
 
 
@@ -88,7 +91,7 @@ def _importable(folder: Path) -> None:
 
 
 def _execute(load: Callable[[], object], place: str) -> None:
-    """Run the user's top-level code; whatever it raises, sys.exit() too, is a mistake in it and not in us."""
+    """Run the user's top-level code; whatever it raises, also by sys.exit(), is a mistake in that code."""
     try:
         load()
     except (Exception, SystemExit) as error:
@@ -96,7 +99,7 @@ def _execute(load: Callable[[], object], place: str) -> None:
 
 
 def plain_function(module: ModuleType, place: str, name: str) -> Callable[..., object]:
-    """Return the function of that name in a module; `UsageError` where it has none, and names the nearest."""
+    """Return a function of a module by its name; raises `UsageError` with the nearest name if there is none."""
     if not hasattr(module, name):
         known = sorted(
             key
@@ -118,8 +121,7 @@ def plain_function(module: ModuleType, place: str, name: str) -> Callable[..., o
 
 
 def endless_loop(source: bytes) -> int | None:
-    """Return the line of a loop without end and way out at the top level of a script; None where there is none, or no
-    Python.
+    """Return the line of an endless loop at the top level of a script; None if there is none, or it is not Python.
 
     >>> endless_loop(b"import time\\nwhile True:\\n    time.sleep(3600)\\n")
     2
@@ -129,12 +131,12 @@ def endless_loop(source: bytes) -> int | None:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # who loads it says so
+        return None  # loading it reports the error
     return next((one.lineno for one in _top_level(tree.body) if isinstance(one, ast.While) and _is_endless(one)), None)
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that certainly run when a script is loaded."""
+    """Yield the statements that certainly run when a script is loaded."""
     for one in body:
         yield one
         if isinstance(one, (ast.With, ast.Try)):
@@ -149,7 +151,7 @@ def _is_endless(loop: ast.While) -> bool:
 
 
 def _leaves(one: ast.Break | ast.Raise | ast.Call) -> bool:
-    """Whether it may end the loop: breaks and errors do, and calls of exit."""
+    """Return whether a statement or call may end the loop: breaks and errors may, and calls of exit."""
     if not isinstance(one, ast.Call):
         return True
     called = one.func

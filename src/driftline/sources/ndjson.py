@@ -1,7 +1,7 @@
-"""Newline-delimited JSON as people write it: with NaN, a byte order mark, fields of several kinds.
+"""Read newline-delimited JSON as people write it: with NaN, a byte order mark, fields of several kinds.
 
-Polars reads what is in order. The rest is read by Python's json module and written anew; what is no JSON is an error
-that names the line.
+Polars reads correct files. Others are read by Python's json module and written anew; a line that is not JSON is an
+error that names the line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _INFINITE, _NUMBER, _NUMBERS, _LIST, _OBJECT = "infinite", "number", "numbers", 
 
 
 class _Infinite(str):
-    """Infinity, which JSON has no number for, as a text."""
+    """Infinity as a text, since JSON has no number for it."""
 
     __slots__ = ()
 
@@ -34,8 +34,9 @@ class Kinds(msgspec.Struct):
     seen: dict[str, set[str]] = {}
 
     def overrides(self, *, nested: bool) -> dict[str, pl.DataType]:
-        """Return the fields that are read as texts: of several kinds, with infinities; ``nested``: lists
-        and objects.
+        """Return the fields that are read as texts: those of several kinds, and those with infinities.
+
+        With ``nested``, also lists and objects.
         """
         return {
             name: pl.String()
@@ -45,12 +46,12 @@ class Kinds(msgspec.Struct):
 
     @property
     def infinite(self) -> list[str]:
-        """The fields that are numbers, some of them infinite."""
+        """Return the fields that are numbers, some of them infinite."""
         return [name for name, kinds in self.seen.items() if _INFINITE in kinds and kinds <= {_INFINITE, _NUMBER}]
 
 
 class JsonPart(NamedTuple):
-    """A file that Polars can read; ``kinds`` are known where it was written anew."""
+    """A file that Polars can read; ``kinds`` are known if it was written anew."""
 
     path: Path
     name: str
@@ -59,7 +60,7 @@ class JsonPart(NamedTuple):
 
 
 def part_of(path: Path, name: str, spool: Spool) -> JsonPart:
-    """Look at a whole file, and write it anew where it has constants that are no JSON."""
+    """Check a whole file, and write it anew if it has constants that are not JSON."""
     text = as_utf8(plain(path, name, spool, keep_mark=False), name, spool)
     part = JsonPart(text.path, name, text.notes)
     if any(constant in block for block in blocks(text.path) for constant in _CONSTANTS):
@@ -68,7 +69,7 @@ def part_of(path: Path, name: str, spool: Spool) -> JsonPart:
 
 
 def scan_parts(parts: Sequence[JsonPart], rows: int | None, *, nested: bool = False) -> pl.LazyFrame:
-    """Scan files as one table; ``rows`` are looked at for the types (None: all).
+    """Scan files as one table; the types are taken from the first ``rows`` (None: from all).
 
     ``nested`` reads lists and objects as texts. Fields that a file lacks are missing there.
     """
@@ -96,9 +97,9 @@ def _scan(part: JsonPart, rows: int | None, kinds: Kinds, *, nested: bool) -> pl
 
 
 def mended(part: JsonPart, spool: Spool) -> JsonPart:
-    """Write a file anew as Polars reads it: NaN is null, blank lines and commas between the lines are gone.
+    """Write a file anew as Polars reads it: NaN as null, without blank lines and commas between the lines.
 
-    A line that is no object is an error that names it.
+    Raises `DataError` for a line that is not an object, and names the line.
     """
     target, kinds = spool.new(".ndjson"), Kinds()
     with part.path.open(encoding="utf-8") as source, target.open("w", encoding="utf-8") as file:
@@ -135,7 +136,7 @@ def _float(text: str) -> float | _Infinite:
 
 
 def _seen(row: dict[str, Any], kinds: Kinds) -> dict[str, Any]:
-    """A row without infinities in its depths, where they are missing; its kinds are noted."""
+    """Return a row with infinities in nested values replaced by null; adds the kinds of its values to ``kinds``."""
     for name, value in row.items():
         if isinstance(value, (list, dict)):
             row[name] = _finite(value)

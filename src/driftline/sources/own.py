@@ -1,6 +1,7 @@
-"""Measures of one's own: a function of labelled rows, asked for all of them and for resamples of them.
+"""Compute measures that users wrote: a function of labelled rows, called with all rows and with resamples of them.
 
-``file.py:function`` is asked in another process, which may fail, print, or never end: that is a reason, and no more.
+``file.py:function`` is called in another process, which may fail, print, or never end: then there is no value, and the
+result says why.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from driftline.sources.functions import load_function
 from driftline.text.durations import length
 
 DRAWS = 200
-"""Resamples of the rows, from which the interval comes."""
+"""The number of resamples of the rows, for the interval."""
 TIME_LIMIT = timedelta(seconds=60)
-"""How long all of them may take."""
+"""The longest time for all calls together."""
 
 _GRACE_SECONDS = 5
 
@@ -40,10 +41,10 @@ Function = Callable[[pl.DataFrame], object]
 
 
 class Replicates(msgspec.Struct, frozen=True):
-    """What a function said of n rows, which lie in so many ``blocks`` (n of them where rows are no blocks).
+    """The values of a function on n rows in so many ``blocks`` (n if each row is its own block).
 
-    ``value`` is finite or None, and ``problem`` then says why. ``draws`` are its values on resamples, finite ones,
-    ascending; empty where there is no interval. ``of`` are its values on both of two frames that were compared.
+    ``value`` is finite, or None, and then ``problem`` says why. ``draws`` are the finite values on resamples,
+    ascending; empty if there is no interval. ``of`` are the values on both frames if two were compared.
     """
 
     value: float | None
@@ -60,11 +61,11 @@ def replicates_of(
     blocks: npt.NDArray[np.int64] | None = None,
     against: pl.DataFrame | None = None,
 ) -> Replicates:
-    """Ask a function for rows, and for `DRAWS` resamples of these, or of their ``blocks``, shape (n,).
+    """Call a function with rows, and with `DRAWS` resamples of these, or of their ``blocks``, shape (n,).
 
-    With other answers to the same n rows, ``against``, the value is by how much that of the first is larger, on the
-    same resamples of both. The same rows give the same resamples. A failure is a problem; a few resamples may fail,
-    such as those without a row of a rare class.
+    With ``against``, other answers to the same n rows, the value is that of ``rows`` minus that of ``against``, on the
+    same resamples of both. The same rows give the same resamples. If the function fails there is no value, and
+    ``problem`` says why; a few resamples may fail, such as those without a row of a rare class.
 
     >>> replicates_of(lambda rows: (rows["label"] == rows["prediction"]).mean(), pl.DataFrame())
     Replicates(value=None, n=0, blocks=0, draws=(), problem='no labelled rows', of=())
@@ -97,14 +98,14 @@ def _difference(values: tuple[float, ...]) -> float:
 
 
 def _grouped(blocks: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The places of rows block by block, shape (n,), and where each block begins and ends in them, shape (k + 1,)."""
+    """Return the indices of rows block by block, shape (n,), and where each block begins in them, shape (k + 1,)."""
     order = np.argsort(blocks, kind="stable")
     _, begins = np.unique(blocks[order], return_index=True)
     return order, np.append(begins, len(blocks))
 
 
 def _asked(function: Function, rows: pl.DataFrame) -> float | str:
-    """A finite number, or what is wrong."""
+    """Return the function's value, a finite number, or a text that says what is wrong."""
     try:
         found = function(rows)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is theirs
@@ -132,7 +133,7 @@ def replicates_apart(
     *,
     limit: timedelta = TIME_LIMIT,
 ) -> Replicates:
-    """Return the same of ``file.py:function`` in a process of its own, which is ended after ``limit``."""
+    """Do as `replicates_of` for ``file.py:function`` in a separate process, which is ended after ``limit``."""
     n = rows.height
     with tempfile.TemporaryDirectory(prefix="driftline-measure-") as name:
         folder = Path(name)
@@ -159,7 +160,7 @@ def _read(answer: Mapping[str, Any]) -> Replicates:
 
 
 def _main(place: str, folder: Path) -> None:
-    """What the other process does."""
+    """Compute the replicates in the separate process."""
     from driftline.errors import UsageError
 
     rows, blocks, other = (pl.read_ipc(folder / f"{name}.arrow") for name in ("rows", "blocks", "against"))
@@ -176,5 +177,5 @@ def _main(place: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    signal.alarm(int(sys.argv[3]))  # whoever waits for it may be killed; its end comes all the same
+    signal.alarm(int(sys.argv[3]))  # it ends even if the process that waits for it is killed
     _main(sys.argv[1], Path(sys.argv[2]))

@@ -1,6 +1,6 @@
-"""Rows that can be looked at and then read batch by batch: from frames, from streams of Arrow, from files.
+"""Read rows batch by batch, after a look at a sample: from frames, from streams of Arrow, from files.
 
-`driftline.sources.files` opens files, folders and object stores; this module has what they become.
+`driftline.sources.files` opens files, folders and object stores as the classes of this module.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LEAST_BATCH_ROWS, _MOST_BATCH_ROWS = 4_096, 262_144
 _MOST_PARTS = 256  # a frame of one row takes as much memory as one of a hundred
 _MESSAGE_LENGTH = 200
 _HINTS = re.compile(r"\.?\s*(Consider setting|You might want to try|Detail:|This error occurred).*", re.DOTALL)
-"""What libraries advise that is no advice here: their settings, and their tracebacks."""
+"""Advice in messages of libraries that does not help here: about their settings, and their tracebacks."""
 
 _PRECISION = re.compile(r"precision=(\d+)")
 _STUMBLES = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.PanicException)
@@ -36,9 +36,9 @@ _STUMBLES = (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exception
 class Rows(Protocol):
     """A table that is read in order, in batches; every batch has the same columns.
 
-    ``name`` is for messages. ``count`` is how many rows there are, None where only reading tells. ``narrow`` says that
-    reading some columns costs no more than these, and that it can be done again. ``typed`` says that the types were
-    given, and not guessed from texts. ``notes`` say what the user should know of how they were read.
+    ``name`` is for messages. ``count`` is the number of rows, None if it is known only after reading. ``narrow`` says
+    that reading some columns costs only these columns, and that it can be repeated. ``typed`` says that the types were
+    given, and not guessed from texts. ``notes`` tell the user how the rows were read.
     """
 
     name: str
@@ -49,16 +49,16 @@ class Rows(Protocol):
     notes: Sequence[str]
 
     def sample(self) -> pl.DataFrame:
-        """Return the first `HEAD_ROWS` rows, to look at, with all columns: the same for all that hold the same rows."""
+        """Return the first `HEAD_ROWS` rows with all columns; equal for all sources of the same rows."""
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Read all rows of some columns."""
+        """Yield all rows of some columns, in batches."""
 
     def retyped(self, texts: Collection[str]) -> Rows:
-        """Return the same rows with these columns as texts; use one or the other, for a stream is read once.
+        """Return the same rows with these columns as texts; use one or the other, since a stream is read only once.
 
-        Those of a text file are as they are written, "02139" and "17.0". Of frames and typed files, whole numbers and
-        categoricals become texts, and other types stay what they are.
+        Texts of a text file are as written, such as "02139" and "17.0". In frames and typed files, whole numbers and
+        categoricals become texts, and other types stay unchanged.
         """
 
 
@@ -76,7 +76,7 @@ def _names(columns: Iterable[pl.Expr]) -> Iterator[str]:
 
 
 def with_ignored(head: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """Return rows with all columns of a schema; those that were not read have their type's name."""
+    """Return rows with all columns of a schema; a column that was not read holds only its type's name."""
     if len(schema) == head.width:
         return head
     left_out = [unread_series(name, str(schema[name]), head.height) for name in schema.keys() - head.schema.keys()]
@@ -84,13 +84,13 @@ def with_ignored(head: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.Da
 
 
 def batch_rows(columns: int, row_bytes: float = 0.0) -> int:
-    """Return how many rows of so many columns, or of so many bytes, make a batch of a few ten megabytes."""
+    """Return how many rows make a batch of some tens of megabytes, from the columns and the bytes of a row."""
     cells = max(columns, row_bytes / _CELL_BYTES, 1)
     return min(max(int(_BATCH_CELLS / cells), _LEAST_BATCH_ROWS), _MOST_BATCH_ROWS)
 
 
 def head_rows(columns: int) -> int:
-    """Return how many rows of so many columns are looked at: `HEAD_ROWS`, and fewer of very wide tables."""
+    """Return how many rows a sample has: `HEAD_ROWS`, and fewer for very many columns."""
     return min(max(_HEAD_CELLS // max(columns, 1), _LEAST_HEAD_ROWS), HEAD_ROWS)
 
 
@@ -111,7 +111,7 @@ class FrameRows:
         return self._frame.head(head_rows(self._frame.width))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Slices of the frame; nothing is copied."""
+        """Yield slices of the frame; nothing is copied."""
         yield from self._frame.select(columns).iter_slices(batch_rows(len(columns)))
 
     def retyped(self, texts: Collection[str]) -> FrameRows:
@@ -120,7 +120,7 @@ class FrameRows:
 
 
 class ScannedRows:
-    """The rows of a lazy frame, read by the streaming engine: a few batches are in memory at a time."""
+    """The rows of a lazy frame, read by the streaming engine, with a few batches in memory at a time."""
 
     def __init__(
         self,
@@ -134,11 +134,11 @@ class ScannedRows:
         ignore: Collection[str] = (),
         kept: object = None,
     ) -> None:
-        """Take the schema from the scan; where it cannot be read, from the next of ``again``; see `batches`.
+        """Take the schema from the scan; if it cannot be read, from the next scan in ``again``; see `batches`.
 
-        ``retype`` opens a text file again with some columns as they are written. ``ignore`` are columns that
-        `sample` does not read: they are missing there. ``kept`` is what must live as long.
-        A scan of ``again`` may add to ``notes``.
+        ``retype`` opens a text file again with some columns as they are written. ``ignore`` are columns that `sample`
+        does not read: they are missing there. ``kept`` is an object that must live as long as the rows. A scan in
+        ``again`` may add to ``notes``.
         """
         self.name, self.narrow, self.typed = name, narrow, narrow
         self.notes: Sequence[str] = notes
@@ -150,7 +150,7 @@ class ScannedRows:
             self.count: int | None = int(scan.select(pl.len()).collect().item()) if narrow else None
 
     def _settled(self, look: Callable[[], _T]) -> _T:
-        """What a look at the scan gives, or one at the next scan that can be looked at."""
+        """Return the result of ``look`` on the scan, or on the next scan on which it does not fail."""
         while True:
             try:
                 return look()
@@ -160,7 +160,7 @@ class ScannedRows:
                 self._scan = self._again.pop(0)()
 
     def sample(self) -> pl.DataFrame:
-        """Return the first rows; what they need of memory makes the size of `batches`."""
+        """Return the first rows; their memory determines the size of `batches`."""
         with readable(self.name):
             head = self._settled(self._head)
             self.schema = dict(head.schema)
@@ -168,7 +168,7 @@ class ScannedRows:
         return head
 
     def look(self, *, first: bool) -> None:
-        """Raise for types that are found unreadable where they are read: by their name, or (``first``) by a row."""
+        """Raise for a type that turns out to be unreadable: by its name, or with ``first`` by reading a row."""
         names = [name for name in self.schema if name not in self._ignore]
         for name in names:
             if any(int(digits) > MOST_DIGITS for digits in _PRECISION.findall(str(self.schema[name]))):
@@ -177,7 +177,7 @@ class ScannedRows:
             self._scan.select(names).head(1).collect()
 
     def _head(self) -> pl.DataFrame:
-        """The first rows, of some columns at a time: even a few rows need the memory of a whole row group."""
+        """Return the first rows, read some columns at a time: even a few rows need the memory of a whole row group."""
         schema = self._scan.collect_schema()
         names = [name for name in schema if name not in self._ignore]
         size = min(max(-(-len(names) // _HEAD_PARTS), _LEAST_HEAD_COLUMNS), _MOST_HEAD_COLUMNS)
@@ -188,10 +188,10 @@ class ScannedRows:
         return with_ignored(pl.concat(parts, how="horizontal"), schema)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Stream the columns, from now on.
+        """Yield the columns in batches; reading begins at the call.
 
-        Where a later row of a text file is of a type that the first ones did not show, or is written as Polars does not
-        read it, the rest comes from the next scan.
+        If a later row of a text file has a type that the first rows did not show, or is written in a way that Polars
+        does not read, the rest comes from the next scan.
         """
         with readable(self.name):
             begun = self._stream(self._scan, columns)
@@ -256,13 +256,13 @@ class StreamedRows:
     def sample(self) -> pl.DataFrame:
         """Return the first rows; they are kept for `batches`."""
         wanted = head_rows(len(self.schema))
-        if self._first is None:  # it may have been looked at before it was retyped
+        if self._first is None:  # else the sample was taken before `retyped`
             with readable(self.name, foreign=True):
                 self._first = self._read(wanted)
         return self._empty if self._first is None else self._first.head(wanted)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Return all rows, once: small batches of the stream are put together, and large ones are cut."""
+        """Yield all rows, once: small batches of the stream are joined, and large ones are split."""
         size = batch_rows(len(columns))
         with readable(self.name, foreign=True):
             first, self._first = self._first, None
@@ -281,7 +281,7 @@ class StreamedRows:
         return rest
 
     def _read(self, least: int) -> pl.DataFrame | None:
-        """The next rows, at least so many where there are; None at the end."""
+        """Return the next rows, at least ``least`` if there are so many; None at the end."""
         found: list[pl.DataFrame] = []
         height = 0
         while height < least and (batch := self._next()) is not None:
@@ -300,7 +300,7 @@ class StreamedRows:
 
 
 class ReopenedRows:
-    """The rows of a source that opens a stream of Arrow, of some columns, as often as it is asked to."""
+    """The rows of a source that can open an Arrow stream of some columns any number of times."""
 
     typed = True
 
@@ -312,7 +312,7 @@ class ReopenedRows:
         count: int | None,
         ignore: Collection[str] = (),
     ) -> None:
-        """Take the schema from an ``empty`` table; columns of ``ignore`` are not read."""
+        """Take the schema from an ``empty`` table; columns in ``ignore`` are not read."""
         self.name, self.count, self.narrow = name, count, count is not None
         self.notes: Sequence[str] = ()
         self._opened, self._ignore, self._texts = opened, frozenset(ignore), frozenset[str]()
@@ -324,7 +324,7 @@ class ReopenedRows:
         return with_ignored(self._rows(names).sample(), self.schema)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Stream the columns."""
+        """Yield the columns in batches."""
         return self._rows(columns).batches(columns)
 
     def retyped(self, texts: Collection[str]) -> Self:
@@ -341,16 +341,16 @@ class ReopenedRows:
 
 
 class readable:  # noqa: N801 - a context manager, used as a verb
-    """Turns the errors of reading into one line that names what was read.
+    """Turns errors of reading into a `DataError` of one line that names the source.
 
-    What is ``foreign`` raises whatever it likes.
+    A ``foreign`` source may raise any exception.
     """
 
     def __init__(self, name: str, *, foreign: bool = False) -> None:
         self._name, self._foreign = name, foreign
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (DataError, UsageError)):
@@ -358,7 +358,7 @@ class readable:  # noqa: N801 - a context manager, used as a verb
         if isinstance(error, pl.exceptions.NoDataError):
             raise DataError(f"{self._name} is empty") from None
         ours = (pl.exceptions.PolarsError, OSError, ValueError, TypeError)
-        panic = type(error).__name__ == "PanicException"  # each library in Rust has one of its own
+        panic = type(error).__name__ == "PanicException"  # each library in Rust has its own class
         if error is not None and (isinstance(error, ours) or panic or (self._foreign and isinstance(error, Exception))):
             words = " ".join(_HINTS.sub("", cause(error)).split())[:_MESSAGE_LENGTH] or type(error).__name__
             raise DataError(f"{self._name} cannot be read: {words}") from error

@@ -1,7 +1,7 @@
-"""CSV and TSV as people write them: comments above the header, other separators, lines with too few fields.
+"""Read CSV and TSV as people write them: with comments above the header, other separators, lines with too few fields.
 
-Polars reads what is in order. The rest is read by Python's csv module and written anew; what cannot be mended is an
-error that names the line.
+Polars reads correct files. Others are read by Python's csv module and written anew; what cannot be mended is an error
+that names the line.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _MOST_QUOTED = 64 << 20  # bytes between two quotes
 
 
 class Layout(NamedTuple):
-    """How a file is written: how many lines stand above its header, and the sign between fields."""
+    """The layout of a file: the number of lines above its header, and the separator of its fields."""
 
     skipped: int
     separator: str
 
 
 class Part(NamedTuple):
-    """A file that Polars can read, and what was done to make it so."""
+    """A file that Polars can read, and notes on how it was mended."""
 
     path: Path
     name: str
@@ -49,9 +49,9 @@ class Part(NamedTuple):
 
 
 def part_of(path: Path, name: str, separator: str, spool: Spool) -> Part:
-    """Look at a whole file, and mend it where Polars would stumble or read something else than is written.
+    """Check a whole file, and mend it if Polars would fail or read something other than what is written.
 
-    ``separator`` is what its suffix promises; another one is taken where every line shows it.
+    ``separator`` is the usual one for the suffix; another one is taken if every line shows it.
     """
     text = as_utf8(plain(path, name, spool, keep_mark=True), name, spool)
     with text.path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
@@ -66,14 +66,15 @@ def part_of(path: Path, name: str, separator: str, spool: Spool) -> Part:
         notes = (*notes, f"{name} is separated by {_SIGNS.get(layout.separator, repr(layout.separator))}")
     part = Part(text.path, name, layout, _named(header, name), notes)
     bare = _QUOTED.sub("", head)
-    old_ends = "\r" in bare and "\n" not in bare  # of an old Macintosh
+    old_ends = "\r" in bare and "\n" not in bare  # line ends of old Macintosh computers
     return mended(part, spool) if old_ends or not _in_order(part) else part
 
 
 def scan_parts(parts: Sequence[Part], missing: Sequence[str], rows: int | None, texts: Collection[str]) -> pl.LazyFrame:
-    """Scan files as one table; ``rows`` are looked at for the types (None: all), ``texts`` stay as they are written.
+    """Scan files as one table; columns in ``texts`` stay as they are written.
 
-    Dates are not guessed: Polars would swap day and month in silence. Columns that a file lacks are missing there.
+    The types are taken from the first ``rows`` (None: from all). Dates are not guessed: Polars would silently swap day
+    and month. Columns that a file lacks are missing there.
     """
     if len({(part.header, part.layout) for part in parts}) > 1:
         return pl.concat([scan_parts([part], missing, rows, texts) for part in parts], how="diagonal_relaxed")
@@ -96,7 +97,7 @@ def scan_parts(parts: Sequence[Part], missing: Sequence[str], rows: int | None, 
 
 
 def _named(header: Sequence[str], name: str) -> tuple[str, ...]:
-    """The header's names; a column without one is called after its place. None may come twice."""
+    """Return the names in the header; a column without one is named after its place. Raises for repeated names."""
     names = tuple(column or unnamed for column, unnamed in zip(header, _unnamed(header), strict=True))
     if again := [column for column, times in Counter(names).items() if times > 1]:
         raise DataError(f"{name}: the column {again[0]!r} comes more than once; give each a name of its own")
@@ -111,7 +112,7 @@ def _unnamed(header: Sequence[str]) -> list[str]:
 
 
 def layout_of(lines: Sequence[str], separator: str, name: str = "the file") -> Layout:
-    """Return where the header of a file is and what separates its columns, from its first lines.
+    """Return where the header of a file is and which separator its columns have, from its first lines.
 
     >>> layout_of(["# made by x, v2", "", "a;b", "1,5;2", "2,5;3"], ",")
     Layout(skipped=2, separator=';')
@@ -125,7 +126,7 @@ def layout_of(lines: Sequence[str], separator: str, name: str = "the file") -> L
     first = at
     while at < len(lines) and (lines[at].startswith("#") or not lines[at].strip()):
         at += 1
-    if at == len(lines):  # nothing but such lines
+    if at == len(lines):  # only such lines
         at = first
     separator = _separator_of(lines[at:], separator, name)
     if at > first and _is_header(lines, at - 1, separator):
@@ -138,7 +139,7 @@ def _after_blank(lines: Sequence[str], at: int) -> int:
 
 
 def _is_header(lines: Sequence[str], at: int, separator: str) -> bool:
-    """Whether a line that begins with # is the header, with data below it, and no comment with the header below."""
+    """Return whether a line that begins with # is the header with data below it, not a comment above the header."""
     above, below, data = (_fields(line, separator) for line in (*lines[at : at + 3], "", "")[:3])
     if not lines[at].startswith("#") or len(above) != len(below) or len(above) == 1:
         return False
@@ -154,9 +155,9 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def _separator_of(lines: Sequence[str], usual: str, name: str) -> str:
-    """The sign between columns: the usual one, or another that every one of the first lines has as often as the header.
+    """Return the usual separator, or another that each of the first lines has as often as the header.
 
-    One column of whole lines would be free text, and no drift would be found in it.
+    With the wrong separator, one column of whole lines would be free text, and no drift would be found in it.
     """
     widths = {sign: _widths(lines, sign) for sign in _SIGNS}
     header, *rows = widths[usual]
@@ -175,7 +176,7 @@ def _separator_of(lines: Sequence[str], usual: str, name: str) -> str:
 
 
 def _widths(lines: Iterable[str], sign: str) -> list[int]:
-    """How many fields the first rows would have."""
+    """Return how many fields each of the first rows would have with a separator."""
     rows = csv.reader((f"{line}\n" for line in lines), delimiter=sign)
     return [len(row) for row in islice((row for row in rows if any(field.strip() for field in row)), _LOOKED_AT)]
 
@@ -185,7 +186,7 @@ def _unquoted(lines: Iterable[str], separator: str) -> list[str]:
 
 
 def _in_order(part: Part) -> bool:
-    """Whether every line has as many fields as the header, and every quote is closed: told by the signs alone."""
+    """Return whether every line has as many fields as the header and every quote is closed, by counts of characters."""
     separator, skip = part.layout.separator.encode(), part.layout.skipped
     others = bytes(byte for byte in range(256) if byte not in separator + b"\n")
     row = separator * (len(part.header) - 1) + b"\n"
@@ -214,7 +215,7 @@ def _in_order(part: Part) -> bool:
 
 
 class _Lines:
-    """The lines of a file; ``record`` are those since it was emptied."""
+    """The lines of a file; ``record`` holds those read since it was last emptied."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self.record: list[str] = []
@@ -227,10 +228,10 @@ class _Lines:
 
 
 def mended(part: Part, spool: Spool) -> Part:
-    """Write a file anew as Polars reads it: lines end alike, quotes are where they belong, no line is blank.
+    """Write a file anew as Polars reads it: with equal line ends, correct quotes and no blank lines.
 
-    Lines with too few fields end in missing ones, and a note says so. Lines with too many, and a quote that is not
-    closed, are errors that name the first such line.
+    Lines with too few fields get missing values at the end, and a note says so. Raises `DataError` for lines with too
+    many fields and for a quote that is not closed, and names the first such line.
     """
     target = spool.new(".csv")
     short: list[int] = []
@@ -239,7 +240,7 @@ def mended(part: Part, spool: Spool) -> Part:
         part.path.open(encoding="utf-8-sig", newline="") as source,
         target.open("w", encoding="utf-8", newline="") as file,
     ):
-        writer = csv.writer(file, lineterminator="\r\n")  # so that fields with either sign are quoted
+        writer = csv.writer(file, lineterminator="\r\n")  # so that fields with either character are quoted
         for line, row in _records(part, source):
             if width > 1 and len(row) < 2 and not any(field.strip() for field in row):
                 continue
@@ -255,7 +256,7 @@ def mended(part: Part, spool: Spool) -> Part:
 
 
 def _records(part: Part, source: io.TextIOWrapper) -> Iterator[tuple[int, list[str]]]:
-    """The header and the rows, each with the number of its first line."""
+    """Yield the header and the rows, each with the number of its first line."""
     skipped, separator = part.layout
     lines = _Lines(islice(source, skipped, None))
     reader = csv.reader(lines, delimiter=separator)

@@ -1,6 +1,6 @@
-"""Text files as people have them become plain UTF-8: unpacked, decoded, looked at once from end to end.
+"""Convert text files to plain UTF-8: unpack them, decode them, and check all their bytes once.
 
-What is in order is left where it is; what is not is written anew into a `Spool`, in bounded memory.
+Correct files stay where they are; others are written anew into a `Spool`, in bounded memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from driftline.errors import DataError
 
 HEAD_BYTES = 1 << 16
 _BLOCK_BYTES, _MOST_BLOCKS = 4 << 20, 16
-_MARKS = (  # the longer ones first: that of UTF-32 begins with that of UTF-16
+_MARKS = (  # the longer ones first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -35,14 +35,14 @@ _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in Windows-1252
 
 
 class Spool:
-    """A temporary folder for rewritten files; it is removed when the last reference to it goes."""
+    """A temporary folder for rewritten files; it is removed with the last reference to it."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._files = 0
 
     def new(self, suffix: str) -> Path:
-        """Return the path of a file to be written."""
+        """Return the path of a new file, which does not exist yet."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="driftline-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -51,14 +51,14 @@ class Spool:
 
 
 class Plain(NamedTuple):
-    """A text file in UTF-8 without a mark; ``notes`` say what was done to it."""
+    """A text file in UTF-8 without a byte order mark; ``notes`` say how it was changed."""
 
     path: Path
     notes: tuple[str, ...] = ()
 
 
 def plain(path: Path, name: str, spool: Spool, *, keep_mark: bool) -> Plain:
-    """Return a text file as UTF-8; ``keep_mark`` leaves a byte order mark of UTF-8 to who reads it."""
+    """Return a text file as UTF-8; with ``keep_mark``, a byte order mark of UTF-8 stays for the reader to skip."""
     path = _unpacked(path, spool)
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -70,7 +70,7 @@ def plain(path: Path, name: str, spool: Spool, *, keep_mark: bool) -> Plain:
 
 
 def encoding_of(head: bytes) -> str:
-    """Return the encoding of a text by its first bytes: by a byte order mark, or by where its zeros are.
+    """Return the encoding of a text from its first bytes: from a byte order mark, or from the places of zeros.
 
     >>> [encoding_of("a,b".encode(name)) for name in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be")]
     ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-be']
@@ -95,7 +95,7 @@ def _zeros(part: bytes) -> float:
 
 
 def _unpacked(path: Path, spool: Spool) -> Path:
-    """The file without its compression, which is told by its first bytes."""
+    """Return the uncompressed file; the compression is recognised by the first bytes."""
     with path.open("rb") as file:
         head = file.read(4)
     if head.startswith(_GZIP):
@@ -131,7 +131,7 @@ def _decoded(path: Path, name: str, encoding: str, spool: Spool) -> Path:
 
 
 def blocks(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a file in blocks that end with a line, but for the last, and for lines of many megabytes."""
+    """Yield the bytes of a file in blocks of whole lines, except for the last block and lines of many megabytes."""
     with path.open("rb") as file:
         rest: list[bytes] = []
         while block := file.read(_BLOCK_BYTES):
@@ -147,7 +147,7 @@ def blocks(path: Path) -> Iterator[bytes]:
 
 
 class _Bytes(msgspec.Struct):
-    """What the bytes beyond ASCII of a file are like."""
+    """What is known of the bytes of a file that are not ASCII."""
 
     line: int = 0
     column: int = 0
@@ -175,9 +175,9 @@ class _Bytes(msgspec.Struct):
 
 
 def as_utf8(text: Plain, name: str, spool: Spool) -> Plain:
-    """Look at all bytes of a text: refuse zeros, and read as Windows-1252 what is no UTF-8 and looks like it.
+    """Check all bytes of a text; read it as Windows-1252 if it is not UTF-8 and looks like that.
 
-    Where it is neither, the error names the line and the column of the first byte.
+    Raises `DataError` for zeros, and for a text that is neither, with the line and column of the first bad byte.
     """
     seen, lines = _Bytes(), 0
     for block in blocks(text.path):

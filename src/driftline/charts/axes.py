@@ -11,7 +11,7 @@ from driftline.charts.svg import LARGEST
 from driftline.text.moments import MONTHS, axis_moment
 
 _MOST_TICKS = 12
-_SMALLEST = 1e-200  # below it, steps are no longer numbers that can be told apart
+_SMALLEST = 1e-200  # below it, floats cannot represent the steps
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:

@@ -24,7 +24,7 @@ WIDTH = 1000.0
 """Units of x in the stretched part."""
 
 MOST_POINTS = 400
-"""More windows than this are thinned before they are drawn."""
+"""The most points that are drawn; more windows than this are thinned first."""
 
 _NARROW_TICKS = 4
 
@@ -35,7 +35,7 @@ Kind = Literal["judged", "breach", "provisional"]
 class Point:
     """One window: its value (None where nothing was measured; ``label`` says why) and its tooltip.
 
-    ``then`` is the value that was known when an alert fired, where it differs from the value now.
+    ``then`` is the value at the time when an alert fired, if it differs from the value now.
     """
 
     start: datetime

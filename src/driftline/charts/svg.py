@@ -7,7 +7,7 @@ import math
 from markupsafe import Markup, escape
 
 LARGEST = 1e300
-"""Further out, a difference of two values is no longer a number."""
+"""The largest value that is drawn; the difference of two larger ones may overflow."""
 
 
 def element(name: str, *children: str, **attributes: str | float | None) -> Markup:

@@ -189,7 +189,7 @@ def _attention(service: Service) -> APIRouter:
         await run_in_threadpool(acknowledge, service.state, alert, body, clock.now())
         return json_answer(await run_in_threadpool(service.views.alert, alert))
 
-    @router.get("/silences", summary="The silences that are not over; with all=true every one, the newest first.")
+    @router.get("/silences", summary="The silences that have not ended; with all=true all of them, the newest first.")
     def silences(all: bool = False) -> Response:
         with service.state.read() as read:
             return json_answer({"silences": Outbox(read.connection).silences(after=None if all else clock.now())})
@@ -229,17 +229,17 @@ def _operations(service: Service) -> APIRouter:
         )
     )
 
-    @router.get("/api/v1/audit", summary="Who changed what, when and why; the newest first.")
+    @router.get("/api/v1/audit", summary="List who changed what, when and why, the newest first.")
     def audit(
         model: str | None = None, limit: int = Query(100, ge=1, le=_PAGE_LIMIT), before: int | None = None
     ) -> Response:
         return json_answer({"changes": service.views.changes(limit=limit, before=before, model=model)})
 
-    @router.get("/health", name="health", summary="Whether the process answers.")
+    @router.get("/health", name="health", summary="Tell whether the process answers.")
     async def health() -> Response:  # not in a thread: all of them may wait for the database
         return json_answer({"status": "ok"})
 
-    @router.get("/ready", name="ready", summary="Whether events are being processed.")
+    @router.get("/ready", name="ready", summary="Tell whether events are being processed.")
     async def ready() -> Response:
         seen = await vitals.seen()
         problems = {**service.problems, **seen.problems}

@@ -55,14 +55,14 @@ def _put(rows: list[dict[str, Any]], part: str, name: str, values: Iterable[Any]
 
 
 def text_bytes(column: pl.Series) -> int:
-    """Return how many bytes the texts of a column have, each counted as often as a row refers to it."""
+    """Return the total bytes of the texts of a column, each counted once for every row that refers to it."""
     if isinstance(column.dtype, (pl.List, pl.Array)):
         return text_bytes(column.explode())
     if isinstance(column.dtype, pl.Struct):
         return sum(text_bytes(column.struct.field(name)) for name in column.struct.fields)
     if isinstance(column.dtype, pl.BaseExtension):
         return text_bytes(column.ext.storage())
-    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):  # each text once: to write them all out is what is feared
+    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):  # never written out
         used = column.drop_nulls().alias("text").value_counts(name="rows")
         return int((used["text"].cast(pl.String).str.len_bytes().cast(pl.UInt64) * used["rows"]).sum())
     if column.dtype == pl.String:
@@ -71,7 +71,7 @@ def text_bytes(column: pl.Series) -> int:
 
 
 def _require_times(column: pl.Series, name: str) -> None:
-    """Refuse times outside of the calendar, in a column and in its nested values."""
+    """Raise `DataError` for times outside of the years 1 to 9999, in a column and in its nested values."""
     kind = column.dtype
     if isinstance(kind, pl.BaseExtension):
         _require_times(column.ext.storage(), name)

@@ -17,10 +17,10 @@ from driftline.errors import DataError
 from driftline.text import quoted
 
 CELL_BYTES = 32
-"""What one value takes as a number or text of a row."""
+"""The bytes that one value takes as a number or text of a row, an estimate."""
 
 PART_BYTES = 1024
-"""What one column of one batch takes, however few rows it has."""
+"""The bytes that one column of one batch takes at least, an estimate."""
 
 _DEEPEST, _MOST_FIELDS, _MOST_VECTOR = 16, 20_000, 2**24
 _CONTINUES, _SCHEMA, _DICTIONARY, _RECORDS = 0xFFFFFFFF, 1, 2, 3
@@ -37,7 +37,7 @@ _REPEATED = {
     **dict.fromkeys((4, 15, 19, 23), "binary values"),
     **dict.fromkeys((12, 13, 16, 21), "nested values"),
 }
-"""What a dictionary may not hold: it would be written out for each row before it could be measured."""
+"""Types that a dictionary must not hold: they would be written out for each row before they could be measured."""
 
 _OFFSET = re.compile(rb"[+-]\d\d:?\d\d|[Zz]")
 _INSTANTS = b"UTC\0"
@@ -218,7 +218,7 @@ class _Table:
         self._size = _read("<H", data, self._fields)
 
     def _slot(self, number: int) -> int | None:
-        """Return the position of a field of the table; None where it is left out."""
+        """Return the position of a field in the table; None if it is left out."""
         entry = 4 + 2 * number
         offset = _read("<H", self.data, self._fields + entry) if entry + 2 <= self._size else 0
         return self._at + offset if offset else None

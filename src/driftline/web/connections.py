@@ -25,11 +25,11 @@ GRACE_SECONDS = 5
 
 HALF_SENT_GRACE_SECONDS = 1.0
 _BACKLOG = 128
-_LOOK_EVERY_TICKS = 3  # of a tenth of a second
+_LOOK_EVERY_TICKS = 3  # a tick is a tenth of a second
 _RETRY_AFTER_SECONDS = 1
 
 Phase = Literal["head", "body", "answering", "taking", "resting"]
-"""What a connection waits for: a request, its body, our answer, the client to take that, or the next request."""
+"""What a connection waits for: a request, its body, our answer, the client to receive it, or the next request."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -115,11 +115,11 @@ class BoundedProtocol(H11Protocol):
         self.look()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer that this is no HTTP; uvicorn's own method would raise within an answer."""
+        """Answer that the request is not HTTP; uvicorn's own method would raise within an answer."""
         self.answer_at_once(400, "what came is not an HTTP/1.1 request", self.loop.time())
 
     def shutdown(self) -> None:
-        """Close if no request is in progress; one that is still being sent has a moment, and is never acknowledged."""
+        """Close if no request is in progress; one still being sent gets a moment more, and is never acknowledged."""
         super().shutdown()
         if self.phase in ("head", "body"):
             self.loop.call_later(HALF_SENT_GRACE_SECONDS, self._end_half_sent)

@@ -14,7 +14,7 @@ from driftline.text import quoted
 from driftline.web.requests import JSON, UnsupportedTypeError
 
 SMALL_BODY_BYTES = 4 * 10**6
-"""Of a body that is one object: what people say."""
+"""The limit of a body that is one JSON object, such as the feedback of a person."""
 
 _BODIES_AT_A_TIME = 8
 _LENGTH_DIGITS = 20
@@ -80,7 +80,7 @@ def json_schema_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def _without_references(schema: Any, whole: Mapping[str, Any]) -> Any:
-    """Replace the references of a schema by what they refer to: OpenAPI looks for definitions elsewhere."""
+    """Replace the references of a schema by what they refer to: OpenAPI has definitions in another place."""
     if isinstance(schema, list):
         return [_without_references(one, whole) for one in schema]
     if not isinstance(schema, dict):

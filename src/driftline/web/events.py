@@ -38,7 +38,7 @@ class _Doors:
         self._small, self._large = anyio.CapacityLimiter(_SMALL_AT_A_TIME), anyio.CapacityLimiter(_LARGE_AT_A_TIME)
 
     async def through(self, size: int, work: Callable[[], tuple[int, int]]) -> tuple[int, int]:
-        """Run the work in a thread; raise `QueueFullError` where too many wait for one."""
+        """Run the work in a thread; raises `QueueFullError` if too many requests wait for one."""
         door = self._large if size > _LARGE_BODY_BYTES else self._small
         if door.statistics().tasks_waiting >= _MOST_WAITING:
             raise QueueFullError(f"{_MOST_WAITING} requests wait to be taken; try again later")

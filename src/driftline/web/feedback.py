@@ -1,4 +1,4 @@
-"""Route what people say of a model's windows and alarms."""
+"""Route the feedback of people on a model's windows and alarms."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def feedback_routes(service: Service) -> APIRouter:
     @router.post(
         "/models/{model}/accept",
         status_code=201,
-        summary="Take all windows since a moment for the new normal; the detector's alert ends.",
+        summary="Accept all windows since a moment as the new normal; the detector's alert ends.",
         openapi_extra=json_schema_of(AcceptBody),
     )
     async def post_accept(model: str, request: Request) -> Response:
@@ -49,7 +49,7 @@ def feedback_routes(service: Service) -> APIRouter:
     async def post_feedback(model: str, request: Request) -> Response:
         return await posted(model, request, FeedbackBody, say)
 
-    @router.get("/models/{model}/feedback", summary="What people said of a model, in the order in which they did.")
+    @router.get("/models/{model}/feedback", summary="The feedback of people on a model, the oldest first.")
     def feedback(model: str) -> Response:
         service.views.model_config(model)
         with service.state.read() as read:

@@ -25,7 +25,7 @@ _KINDS = {
     ARROW: ARROW,
 }
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LINE = re.compile(rb"\S[^\r\n]*")  # lines that are blank are passed over in no time
+_LINE = re.compile(rb"\S[^\r\n]*")  # skips blank lines fast
 _OBJECT_BYTES, _LIST_BYTES = 64, 56
 
 
@@ -86,7 +86,7 @@ def _array(body: bytes) -> list[Any]:
 
 
 def _decoded(text: bytes) -> Any:
-    """Decode JSON, and NaN and Infinity, which Python's writer produces for floats."""
+    """Decode JSON, also with NaN and Infinity, which Python's `json` writes for floats."""
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
@@ -116,7 +116,7 @@ def _line(line: bytes) -> Any:
 
 
 def _arrow_rows(body: bytes, limits: Limits) -> list[Any]:
-    """Decode a stream. Its headers are compared with the limits before it is unpacked.
+    """Decode a stream; its headers are compared with the limits before it is unpacked.
 
     So is the size of its texts, one by one: dictionaries and views store one text for many rows.
     """

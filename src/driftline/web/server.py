@@ -25,7 +25,10 @@ _BACKLOG = 128
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind the socket of a server, which listens once it may; port 0 takes a free one."""
+    """Bind the socket of a server, which listens once it may; port 0 takes a free one.
+
+    Raises `UsageError` for a host or port that cannot be listened on.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +78,7 @@ class Server:
 
     @property
     def guesses(self) -> list[str]:
-        """What was guessed of the models, one line each."""
+        """The settings of the models that were guessed, one line each."""
         return [line for name, found in self._service.guesses.items() for line in found.lines(name)]
 
     def run(self) -> None:
@@ -104,6 +107,6 @@ class Server:
             os.kill(os.getpid(), number)
 
     def stop(self) -> None:
-        """Have `run` return soon; called twice, at once."""
+        """Make `run` return soon; a second call makes it return at once."""
         self._uvicorn.force_exit = self._uvicorn.should_exit
         self._uvicorn.should_exit = True

@@ -29,15 +29,15 @@ from driftline.web.ui.state import Headline, headline
 
 REFRESH_SECONDS = 5.0
 WINDOWS_SHOWN = 120
-"""The page shows this many of the newest windows, unless it is asked for all of them."""
+"""The number of newest windows on a page, unless it is asked for all of them."""
 
 ALERTS_SHOWN = 100
-"""The page shows the alerts that fire, and those that are over among this many of the newest."""
+"""The page shows all firing alerts, and the ended ones among this many of the newest."""
 
 CHANGES_SHOWN = 100
 """The page of changes shows so many at once."""
 
-_RECENT = 3  # windows by which the index says how a model is
+_RECENT = 3  # windows from which the index derives the state of a model
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -66,7 +66,7 @@ class Views(Protocol):
     """What the page reads; `driftline.views.reader.Views` is one."""
 
     def model_config(self, model: str, /) -> ModelConfig:
-        """Return the configuration of a model; raise `UnknownNameError` for an unknown one."""
+        """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
 
     def models(self) -> list[ModelView]:
         """Return all models."""
@@ -75,7 +75,7 @@ class Views(Protocol):
         """Return one model."""
 
     def slice(self, model: str, /, *, version: str | None = None, segment: str | None = None) -> Slice:
-        """Return the slice of a version or segment; raise `UsageError` or `UnknownNameError` where there is none."""
+        """Return the slice of a version or segment; raises `UsageError` or `UnknownNameError` if there is none."""
 
     def segments(self, model: str, /) -> list[WindowSummary]:
         """Return the segments of the newest judged window."""
@@ -91,7 +91,7 @@ class Views(Protocol):
         """Return the newest alerts, or all of them, the newest first."""
 
     def alert(self, id: str, /) -> AlertView:
-        """Return one alert; raise `UnknownNameError` for an unknown one."""
+        """Return one alert; raises `UnknownNameError` for an unknown one."""
 
     def requests(self, model: str, /) -> list[RequestView]:
         """Return the requests for challengers, the newest first."""
@@ -247,7 +247,7 @@ def _html(request: Request, text: str, *, status: int = 200) -> Response:
 
 
 def _answer(request: Request, body: bytes, media_type: str, *, status: int = 200) -> Response:
-    """Answer with the body, or with 304 when the browser has it already."""
+    """Answer with the body, or with 304 if the browser already has it."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {**HEADERS, "ETag": tag}
     if status == 200 and request.headers.get("if-none-match") == tag:

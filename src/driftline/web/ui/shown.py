@@ -92,7 +92,7 @@ class Alert:
     condition: str
     measure: str
     learns: bool = False
-    """Whether it is the detector's, which people can tell what is normal."""
+    """Whether it is an alert of the detector, to which people can say what is normal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _row(window: WindowView, names: Sequence[str], zone: ZoneInfo) -> Row:
 
 def _segment_row(summary: WindowSummary, rules: Sequence[Rule], names: Sequence[str]) -> SegmentRow:
     """Return a segment with the measure of a rule on segments, else the first measure that is shown."""
-    assert summary.segment is not None  # it is one of a segment
+    assert summary.segment is not None  # the summary is of a segment
     asked = [rule.measure for rule in rules if rule.segment != "none" and rule.measure != COVERAGE]
     name = next(iter([*asked, *names]), "accuracy")
     view = summary.performance.get(name, MeasureView(None, None, None, 0, "no labelled rows"))

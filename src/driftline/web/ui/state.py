@@ -63,7 +63,7 @@ def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
 
 
 def _drifted(window: WindowView) -> str:
-    """Say how many columns drifted, which no rule alerts on."""
+    """Say how many columns drifted, since no rule alerts on that; empty if none did."""
     one = window.summary
     columns = [*one.drift.values(), one.prediction_drift, one.label_drift]
     drifted = sum(column is not None and column.drifted for column in columns)

@@ -18,7 +18,7 @@ SELF := $(PIP) --no-build-isolation --no-deps --editable .
 # What pip does where nothing is editable: it halves the time of an import.
 COMPILE := $(BIN)/python -m compileall -q src
 ROOT := $(shell test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo yes)
-SYSTEM_PACKAGES := chromium curl fonts-liberation prometheus prometheus-alertmanager strace
+SYSTEM_PACKAGES := chromium curl fonts-liberation postgresql prometheus prometheus-alertmanager strace
 COMPILER_PACKAGES := gcc libc6-dev
 BUILT_FROM := pyproject.toml hatch_build.py src/driftline/sketches/kernel.c
 PEERS := evidently nannyml whylogs
@@ -114,10 +114,10 @@ clean: ## remove the environment and everything made
 		then touch $@; else echo "$* cannot be installed: it is not measured" >&2; rm -rf .bench/$*; fi
 
 # Chromium shows the page to the tests; the fonts are those that the page asks for. Prometheus and Alertmanager are real.
-# strace records in which order things reach the disk.
+# strace records in which order things reach the disk. PostgreSQL is real too: the tests start one of their own.
 system-packages:
 	@if ! command -v chromium >/dev/null || ! test -d /usr/share/fonts/truetype/liberation || \
 		! command -v promtool >/dev/null || ! command -v amtool >/dev/null || ! command -v curl >/dev/null || \
-		! command -v strace >/dev/null; then \
+		! command -v strace >/dev/null || ! test -d /usr/lib/postgresql; then \
 		if test -n "$(ROOT)"; then { apt-get update --quiet; $(APT) $(SYSTEM_PACKAGES); } >&2; \
 		else echo "Missing: apt-get install $(SYSTEM_PACKAGES)" >&2; exit 2; fi; fi

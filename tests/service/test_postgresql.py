@@ -21,6 +21,7 @@ from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.postgresql import PASSWORD, PostgreSQL
 from tests.support.served import serving, wait_until_idle
 from tests.support.servers import until
+from tests.support.steps import deliver, work
 
 
 def get(address: str, path: str) -> httpx.Response:
@@ -117,3 +118,29 @@ def test_one_database_has_one_service(tmp_path: Path, postgresql: PostgreSQL) ->
     assert PASSWORD not in str(caught.value)
     first.stop()
     Service(load(write_config(tmp_path / "b", more))).stop()
+
+
+def test_a_state_that_moves_from_a_file_is_recalled_from_the_log(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    file = Service(load(write_config(tmp_path, "database: sqlite:///state.db")))
+    rows = [prediction(f"{number}", 0.1, said=1, score=0.9) for number in range(80)]
+    deliver(file, "predictions", [*rows, prediction("later", 9, said=1)])
+    deliver(file, "labels", [label(f"{number}", 0.5, truth=0) for number in range(80)])
+    work(file)
+    before = _known(file)
+    file.stop()
+    moved = Service(load(write_config(tmp_path, f"database: {postgresql.cleared_database()}")))
+    moved.worker.catch_up(MODEL)
+    assert _known(moved) == before
+    assert [rule for rule, _ in before[1]] == ["accuracy-low"]
+    assert deliver(moved, "predictions", [prediction("one more", 9.1, said=1), rows[0]]) == 2
+    work(moved)
+    with moved.state.read() as read:
+        assert read.counters.of(MODEL)["predictions", "v1"] == 82
+    moved.stop()
+
+
+def _known(service: Service) -> tuple[list[Any], list[Any]]:
+    """The profiles of the windows, and which alerts fire."""
+    with service.state.read() as read:
+        windows = [(row.start, row.version, row.profile, row.labelled) for row in read.windows.between(MODEL)]
+        return windows, [(one.rule, one.window_start) for one in read.alerts.find(MODEL, status="firing")]

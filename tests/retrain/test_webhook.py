@@ -31,7 +31,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 
 def teller(service: Service, url: str, now: Callable[[], Any] = lambda: NOW) -> RetrainingWebhook:
-    return RetrainingWebhook(url, "hush", service.state, service.loop.folder, now, random.Random(1))
+    return RetrainingWebhook(url, "hush", service.state, now, random.Random(1))
 
 
 def test_each_word_once_in_order_and_signed(service: Service, server: Server) -> None:
@@ -58,6 +58,7 @@ def test_a_receiver_that_is_away_is_asked_again_later_and_with_the_same_key(serv
         with pytest.raises(UnavailableError):
             one.tell(MODEL)
         one.tell(MODEL)  # not before a while
+        teller(service, server.url, lambda: at[0]).tell(MODEL)  # nor after a restart
         at[0] += timedelta(seconds=10)
     one.tell(MODEL)
     assert len(server.got) == 3

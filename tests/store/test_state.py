@@ -476,7 +476,8 @@ class Twins(RuleBasedStateMachine):
             except ConflictError as error:
                 return str(error)
             moved = requests.move(row.id, "asked", after, NOON, by="me", note="n", labels=7)
-            return moved, requests.say(row.id, "running", "going on")
+            requests.add_told(row.id, after)
+            return moved, requests.say(row.id, "running", "going on"), requests.told([row.id, "none"])
 
         with_id = getattr(row, "id", "")
         if not any(_has_request(state, with_id) for state in self.pair):

@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
@@ -16,7 +15,7 @@ from driftline.net.outgoing import post
 from driftline.net.signatures import signed
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, all_requests
-from driftline.store.durable import replace_file
+from driftline.store.retraining import AttemptsRow, Retraining
 from driftline.store.state import State
 
 TOLD = (
@@ -31,8 +30,6 @@ TOLD = (
 """The stages that people and model servers are notified of."""
 
 _GIVEN_UP_AFTER = timedelta(days=3)
-_FILE = "told.json"
-_stages = msgspec.json.Decoder(list[str])
 
 
 class RetrainingEvent(msgspec.Struct, frozen=True):
@@ -49,7 +46,7 @@ class RetrainingEvent(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class RetrainingWebhook:
-    """Notifies one address of the requests for one model; ``folder`` has the folders of runs, where it records that.
+    """Notifies one address of the requests of one model; what was sent, and what failed, stands in the state.
 
     ``Idempotency-Key`` is the request's id and the stage. A receiver that cannot be reached is tried again, less and
     less often, for three days; an event that it refuses is not sent again.
@@ -58,30 +55,32 @@ class RetrainingWebhook:
     url: str
     secret: str
     state: State
-    folder: Path
     now: Callable[[], datetime]
     rng: random.Random = field(default_factory=random.Random)
-    _failed: int = 0
-    _not_before: datetime | None = None
 
     def tell(self, model: str) -> None:
         """Post the events that were not accepted yet, the oldest first; raises `UnavailableError` if one is not now."""
         now = self.now()
-        if self._not_before is not None and now < self._not_before:
+        recent = [one for one in all_requests(self.state, model) if now - one.changed_at < _GIVEN_UP_AFTER]
+        with self.state.read() as read:
+            known = Retraining(read.connection)
+            before, told = known.attempts(model), known.told(one.id for one in recent)
+        if before is not None and now < before.due_at:
             return
         try:
-            for one in reversed(all_requests(self.state, model)):
-                if now - one.changed_at < _GIVEN_UP_AFTER:
-                    self._tell_of(one)
+            for one in reversed(recent):
+                self._tell_of(one, told.get(one.id, set()))
         except UnavailableError:
-            self._failed += 1
-            self._not_before = now + timedelta(seconds=wait_seconds(self._failed, self.rng))
+            failed = 1 if before is None else before.failed + 1
+            due_at = now + timedelta(seconds=wait_seconds(failed, self.rng))
+            with self.state.work() as work:
+                Retraining(work.connection).put_attempts(AttemptsRow(model, failed, due_at))
             raise
-        self._failed, self._not_before = 0, None
+        if before is not None:
+            with self.state.work() as work:
+                Retraining(work.connection).forget_attempts(model)
 
-    def _tell_of(self, one: RequestView) -> None:
-        path = self.folder / one.id / _FILE
-        told = _stages.decode(path.read_bytes()) if path.exists() else []
+    def _tell_of(self, one: RequestView, told: set[str]) -> None:
         for step in one.steps:
             if Stage(step.stage) not in TOLD or step.stage in told:
                 continue
@@ -93,8 +92,8 @@ class RetrainingWebhook:
                 post(self.url, body, headers=key | signed(body, self.secret, self.now()), hidden=[self.secret])
             except RefusedError as error:
                 refused = error
-            told = [*told, step.stage]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, msgspec.json.encode(told))
+            told.add(step.stage)
+            with self.state.work() as work:
+                Retraining(work.connection).add_told(one.id, step.stage)
             if refused is not None:
                 raise refused

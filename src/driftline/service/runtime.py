@@ -158,7 +158,7 @@ class Service:
         tell = self.config.retrain[name].tell
         assert tell is not None
         key = "" if tell.secret is None else secret(tell.secret)
-        return RetrainingWebhook(secret(tell.url), key, self.state, self.loop.folder, clock.now)
+        return RetrainingWebhook(secret(tell.url), key, self.state, clock.now)
 
     def _firing(self, name: str) -> Callable[[], list[Notice]]:
         return lambda: self._announcer.notices_to_keep(self.state, self._receivers[name], clock.now())

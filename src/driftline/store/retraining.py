@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from driftline.errors import ConflictError, UnknownNameError
 from driftline.store.audit import Audit
-from driftline.store.tables import RETRAINING, RETRAINING_STEPS
+from driftline.store.statements import as_row, batches, put_row, put_values
+from driftline.store.tables import RETRAINING, RETRAINING_ATTEMPTS, RETRAINING_STEPS, RETRAINING_TOLD
 
 NO_CONTEST = NO_ROWS = b"null"
 
@@ -50,6 +51,15 @@ class StepRow:
     stage: str
     by: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsRow:
+    """How often a model's webhook could not be told, since it was; and when (wall-clock time) it is tried again."""
+
+    model: str
+    failed: int
+    due_at: datetime
 
 
 class Retraining:
@@ -121,6 +131,33 @@ class Retraining:
         for model, trigger, stage, count in self._connection.execute(sa.select(*key, sa.func.count()).group_by(*key)):
             found.setdefault(model, {})[trigger, stage] = int(count)
         return found
+
+    def told(self, ids: Iterable[str]) -> dict[str, set[str]]:
+        """Return the stages of requests that their webhook was told of; requests without any are left out."""
+        found: dict[str, set[str]] = {}
+        for some in batches(ids):
+            statement = sa.select(RETRAINING_TOLD).where(RETRAINING_TOLD.c.request.in_(some))
+            for row in self._connection.execute(statement):
+                found.setdefault(row.request, set()).add(row.stage)
+        return found
+
+    def add_told(self, id: str, stage: str) -> None:
+        """Say that the webhook was told of a stage; once more changes nothing."""
+        put_values(self._connection, RETRAINING_TOLD, [{"request": id, "stage": stage}], changed=("stage",))
+
+    def attempts(self, model: str) -> AttemptsRow | None:
+        """Return how often a model's webhook could not be told, if it could not."""
+        asked = sa.select(RETRAINING_ATTEMPTS).where(RETRAINING_ATTEMPTS.c.model == model)
+        row = self._connection.execute(asked).one_or_none()
+        return None if row is None else as_row(AttemptsRow, row)
+
+    def put_attempts(self, row: AttemptsRow) -> None:
+        """Store that a model's webhook could not be told."""
+        put_row(self._connection, RETRAINING_ATTEMPTS, row)
+
+    def forget_attempts(self, model: str) -> None:
+        """Forget the attempts of a model, once its webhook was told."""
+        self._connection.execute(RETRAINING_ATTEMPTS.delete().where(RETRAINING_ATTEMPTS.c.model == model))
 
     def _add_step(self, id: str, step: StepRow) -> None:
         self._connection.execute(RETRAINING_STEPS.insert().values(request=id, **_values(step)))

@@ -403,3 +403,18 @@ RETRAINING_STEPS = sa.Table(
     sa.Column("by", _TEXT, nullable=False),
     sa.Column("note", _TEXT, nullable=False),
 )
+
+RETRAINING_TOLD = sa.Table(
+    "retraining_told",
+    METADATA,
+    sa.Column("request", _TEXT, primary_key=True),
+    sa.Column("stage", _TEXT, primary_key=True),  # the webhook took the word of it, or refused it for good
+)
+
+RETRAINING_ATTEMPTS = sa.Table(
+    "retraining_attempts",
+    METADATA,
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("failed", sa.Integer, nullable=False),  # attempts to tell its webhook, since one that was taken
+    sa.Column("due_at", Moment, nullable=False),  # wall-clock time of the next one
+)

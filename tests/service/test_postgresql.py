@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from driftline.config.load import load
 from driftline.errors import InUseError
+from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.postgresql import PASSWORD, PostgreSQL
@@ -137,6 +139,35 @@ def test_a_state_that_moves_from_a_file_is_recalled_from_the_log(tmp_path: Path,
     with moved.state.read() as read:
         assert read.counters.of(MODEL)["predictions", "v1"] == 82
     moved.stop()
+
+
+def test_a_backup_is_whole_where_the_state_is_copied_first(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    address = postgresql.cleared_database()
+    service = Service(load(write_config(tmp_path, f"database: {address}")))
+    deliver(service, "predictions", [prediction(f"{number}", 0.1, said=1, score=0.9) for number in range(80)])
+    work(service)
+    deliver(service, "labels", [label(f"{number}", 0.5, truth=0) for number in range(80)])  # waits in the inbox
+    copied = postgresql.copy(address)
+    work(service)
+    deliver(service, "predictions", [prediction("later", 9, said=1)])
+    work(service)
+    shutil.copytree(tmp_path / "data" / "log", tmp_path / "copy" / "data" / "log")
+    before = _known(service)
+    service.stop()
+    restored = Service(load(write_config(tmp_path / "copy", f"database: {copied}")))
+    restored.worker.catch_up(MODEL)
+    work(restored)
+    assert _known(restored) == before
+    assert rebuild(restored.models[MODEL], restored.state).differing == ()
+    restored.stop()
+
+
+def test_a_database_may_be_migrated_before_the_service_starts(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    config = write_config(tmp_path, f"database: {postgresql.new_database()}")
+    first, again = (json.loads(driftline(config, "migrate", "--json").stdout) for _ in range(2))
+    assert first["from"] is None
+    assert again == first | {"from": first["to"]}
+    assert first["database"].startswith("postgresql+psycopg://127.0.0.1:")
 
 
 def _known(service: Service) -> tuple[list[Any], list[Any]]:

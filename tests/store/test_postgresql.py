@@ -73,7 +73,8 @@ def test_a_variable_that_holds_no_address_is_named_and_its_value_is_not(
     assert PASSWORD not in str(caught.value)
 
 
-def test_a_socket_has_no_host() -> None:
+def test_a_socket_has_no_host_and_a_variable_is_shown_by_its_name() -> None:
+    assert without_secrets("env:NAME") == "env:NAME"
     address = "postgresql+psycopg://me@/drift?host=/var/run/postgresql"
     assert server_problem(address) is None
     assert without_secrets(address) == "postgresql+psycopg:///var/run/postgresql/drift"

@@ -63,10 +63,12 @@ class PostgreSQL:
         )
         self.start()
         self._migrated: str | None = None
+        self._reached = ("--host=127.0.0.1", f"--port={self.port}", "--username=driftline")
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._bin / program), *arguments]
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True, **self._user)
+        environment = {**os.environ, "PGPASSWORD": PASSWORD}
+        subprocess.run(command, cwd=self.folder, env=environment, check=True, capture_output=True, **self._user)
 
     def start(self) -> None:
         """Start, or start again, on the same port."""
@@ -109,6 +111,15 @@ class PostgreSQL:
         with engine.connect() as connection:
             connection.exec_driver_sql(statement)
         engine.dispose()
+
+    def copy(self, address: str) -> str:
+        """Copy a database by a backup that is restored into a new one, as `docs/postgresql.md` says; its address."""
+        to = self.new_database()
+        names = [one.rpartition("/")[2] for one in (address, to)]
+        file = f"{names[0]}.dump"
+        self._run("pg_dump", *self._reached, "--format=custom", f"--file={file}", names[0])
+        self._run("pg_restore", *self._reached, "--clean", "--if-exists", f"--dbname={names[1]}", file)
+        return to
 
     def new_database(self) -> str:
         """Make a database without tables, and return its address: some megabytes, and a twentieth of a second."""

@@ -69,12 +69,12 @@ def resolved(address: str) -> str:
 
 
 def without_secrets(address: str) -> str:
-    """How an address is shown: a file as it is, of a server its name and host.
+    """How an address is shown: a file and a variable as they are, of a server its name and host.
 
     >>> without_secrets("postgresql+psycopg://driftline:secret@db.example:5432/driftline?sslmode=require")
     'postgresql+psycopg://db.example:5432/driftline'
     """
-    if not is_server(address):
+    if not is_server(address) or address.startswith(FROM_ENVIRONMENT):
         return address
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")

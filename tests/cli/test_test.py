@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
-import driftline.demo
 from driftline.cli.test import command
 from driftline.config.load import load
-from driftline.demo.weather import WeatherModel
+from driftline.demo.story import prepare
 from driftline.errors import ConfigError
 from driftline.monitoring.rule_tests import LEARNT_WINDOWS, ChangeSection, GenerateSection, generate_rows
 from tests.support.histories import write_model
@@ -154,12 +152,8 @@ def test_a_file_that_is_not_there_or_empty_is_refused(folder: Path) -> None:
 
 
 def test_the_demo_passes_its_tests(tmp_path: Path) -> None:
-    demo = Path(driftline.demo.__file__).parent
-    shutil.copy(demo / "driftline.yaml", tmp_path)
-    WeatherModel().reference().write_parquet(tmp_path / "reference.parquet")
-    done = CliRunner().invoke(
-        command, [str(demo / "rules_test.yaml"), "--config", str(tmp_path / "driftline.yaml")], standalone_mode=False
-    )
+    prepare(tmp_path, {})
+    done = CliRunner().invoke(command, [str(tmp_path / "rules_test.yaml")], standalone_mode=False)
     assert done.return_value == 0, done.stdout
 
 

@@ -91,6 +91,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory, receiver: Server) -> Iterator
         told.close()
 
 
+def of_april(demo: Demo, rule: str) -> list[dict[str, Any]]:
+    return [one for one in demo.api("alerts") if one["rule"] == rule and one["window"]["start"].startswith("2013-04")]
+
+
 def test_the_summary_has_what_the_contract_names(demo: Demo) -> None:
     assert set(demo.summary) >= {
         "model", "events", "labels", "windows", "first_alert", "worst_accuracy", "alerts", "corrected", "url",
@@ -110,7 +114,7 @@ def test_the_first_alert_is_that_of_april_2013(demo: Demo) -> None:
 
 
 def test_it_says_what_changed_and_what_did_not(demo: Demo) -> None:
-    [first] = [alert for alert in demo.api("alerts") if alert["window"]["start"].startswith("2013-04")]
+    [first] = of_april(demo, "accuracy-low")
     told = " ".join(first["findings"]["sentences"])
     assert first["findings"]["inputs_stable"] == ["precipitation", "temp_max", "temp_min", "wind"]
     assert "rain 52 % → 0 % (gone)" in told
@@ -119,9 +123,24 @@ def test_it_says_what_changed_and_what_did_not(demo: Demo) -> None:
     assert "Inputs stable: precipitation, temp_max, temp_min, wind." in demo.told
 
 
+def test_the_detector_has_one_alarm_that_suspects_the_labels(demo: Demo) -> None:
+    """It opens with the incident, after three months without a false alarm, and is about nothing but labels."""
+    [alarm] = of_april(demo, "budget")
+    assert alarm == next(alert for alert in demo.api("alerts") if alert["rule"] == "budget")
+    assert alarm["findings"]["named"][:2] == ["accuracy", "label"] and alarm["findings"]["inputs_changed"] == []
+    assert "label_coverage" not in demo.told
+    said = (
+        "⚠️ Alert: Label fault suspected: accuracy, label\n   seattle-weather: budget: window 2013-04-01 to 2013-05-01"
+    )
+    assert said in demo.told
+    assert "Suspected: the labels moved; inputs and predictions did not." in demo.told
+    page = demo.get(f"/models/{MODEL}?alert={alarm['id']}").text
+    assert "Label fault suspected: accuracy, label" in page and "accuracy: moved from 0.748 to 0.3" in page
+
+
 def test_the_corrected_labels_correct_the_alert(demo: Demo) -> None:
     assert demo.summary["corrected"] > 0
-    [first] = [alert for alert in demo.api("alerts") if alert["window"]["start"].startswith("2013-04")]
+    [first] = of_april(demo, "accuracy-low")
     assert first["status"] == "corrected"
     assert first["value"] < 0.75 < first["value_now"]
     assert [step["kind"] for step in first["history"]][-1] == "corrected"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from driftline.exporters.samples import Monitor
 from driftline.monitoring import judging
 from driftline.monitoring.alerting import end_orphans, names_of_rules
+from driftline.monitoring.assess import Arrived
 from driftline.monitoring.backtest import detector_track, subject_of
 from driftline.monitoring.model import remember_fingerprint, remember_rules
 from driftline.monitoring.rebuild import rebuild
@@ -22,6 +24,7 @@ from driftline.rules.backtest import BUDGET
 from driftline.rules.findings import Findings
 from driftline.service.runtime import Service
 from driftline.store.alerts import AlertRow
+from driftline.store.counters import LABELS_UNTIL
 from driftline.store.tables import ALERTS, DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH, JUDGEMENTS, MODELS
 from driftline.views.metrics import MetricsReader
 from driftline.views.reader import DetectorView
@@ -47,8 +50,9 @@ def by_backtest(service: Service) -> list[Said]:
     assert subject.setup.config.budget is not None
     with service.state.read() as read:
         stored, model = read.windows.between(MODEL), read.models.get(MODEL)
+        labels_until = read.counters.moment(MODEL, LABELS_UNTIL)
     assert model is not None and model.watermark is not None
-    replayed = list(replay_windows(subject.setup, stored, model.watermark))
+    replayed = list(replay_windows(subject.setup, stored, Arrived(model.watermark, labels_until)))
     track = detector_track(subject, subject.setup.config.budget, replayed)
     found = []
     for one in track.judged:
@@ -219,6 +223,38 @@ def test_a_backfill_whose_labels_come_after_its_predictions_leaves_no_alert(time
         work(timed)
     assert [alert.status for alert in alerts(timed) if alert.status != "corrected"] == []
     assert len(alerts(timed)) <= 1
+
+
+def test_labels_that_come_in_a_batch_after_later_predictions_are_waited_for(folder: Path) -> None:
+    """Each week sends its predictions, which make the week before overdue, and then the labels of that."""
+    service = Service(daily_config(folder, timed=70, window="1w"))
+    weeks = [days_of(range(day, day + 7)) for day in range(3, 38, 7)]  # from Monday to Sunday
+    for before, days in itertools.pairwise(weeks):
+        send(service, days, labels=False)
+        work(service)
+        for some in (before[:3], before[3:]):
+            deliver(service, "labels", [row for day in some for row in day.labels])
+            work(service)
+    assert alerts(service) == []
+    assert "breach" not in [one.state for one in said(service)] and len(said(service)) >= 3
+    closed_by(service, 49)  # two more weeks, and no label: these are missing
+    [alert] = alerts(service)
+    assert about(alert).named == ("label_coverage",) and alert.status == "firing"
+    assert said(service) == by_backtest(service)
+    service.stop()
+
+
+def test_few_labels_are_evidence_once_labels_have_come_as_far(timed: Service) -> None:
+    send(timed, days_of(range(3)))
+    deliver(timed, "predictions", day_of(3).predictions)
+    deliver(timed, "labels", day_of(3).labels[:5])
+    deliver(timed, "predictions", [row for day in days_of(range(4, 8)) for row in day.predictions])
+    closed_by(timed, 7)  # the fourth day is overdue, and no label of what came later has come
+    assert [one.state for one in said(timed)][3] == "ok" and alerts(timed) == []
+    deliver(timed, "labels", day_of(7).labels[:1])  # as it ends, when those of the fourth were due
+    work(timed)
+    assert [one.state for one in said(timed)][3] == "breach"
+    assert said(timed) == by_backtest(timed)[: len(said(timed))]
 
 
 # ---- an alert that goes on ------------------------------------------------------------------------------------

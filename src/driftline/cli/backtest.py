@@ -86,6 +86,8 @@ def _backtest(
 
     config = load(path)
     if history.startswith(_SERVED):
+        from driftline.monitoring.assess import Arrived
+        from driftline.store.counters import LABELS_UNTIL
         from driftline.views.reader import open_state
 
         served = history.removeprefix(_SERVED)
@@ -94,9 +96,11 @@ def _backtest(
         known = chosen(config.models, served, path)
         with open_state(config).read() as read:
             stored, rows = read.models.get(served), read.windows.between(served)
+            labels_until = read.counters.moment(served, LABELS_UNTIL)
         if stored is None or stored.watermark is None or not rows:
             raise UsageError(f"{history} has no windows yet; a backtest needs some that `driftline serve` has judged")
-        return backtest_windows(subject_of(known), rows, stored.watermark, changed=changed, progress=told)
+        come = Arrived(stored.watermark, labels_until)
+        return backtest_windows(subject_of(known), rows, come, changed=changed, progress=told)
     return backtest_rows(subject_of(chosen(config.models, model, path)), history, changed=changed, progress=told)
 
 

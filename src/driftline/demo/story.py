@@ -71,14 +71,16 @@ class Story:
 
 
 def prepare(folder: Path, receivers: Mapping[str, str]) -> tuple[Path, WeatherModel]:
-    """Train the model and write its reference and the configuration into a folder; return the configuration's path.
+    """Train the model and write its reference, the configuration and the tests of that into a folder; return the
+    configuration's path.
 
     ``receivers`` are addresses that are notified of alerts, by kind.
     """
     model = WeatherModel()
     model.reference().write_parquet(folder / "reference.parquet")
     config = folder / "driftline.yaml"
-    shutil.copyfile(Path(__file__).parent / "driftline.yaml", config)
+    for name in (config.name, "rules_test.yaml"):
+        shutil.copyfile(Path(__file__).parent / name, folder / name)
     if receivers:
         entries = [f'  - {{{kind}: "{address}"}}\n' for kind, address in receivers.items()]
         with config.open("a") as file:

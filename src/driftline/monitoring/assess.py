@@ -15,6 +15,7 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
+from driftline.detection import Cadence
 from driftline.events import ALL_VERSIONS, WHOLE, Slice, Window
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.setup import ModelSetup
@@ -45,9 +46,34 @@ def stage_of(window: Window, rows: Sequence[Counted], watermark: datetime, confi
     """How far a window has come, by event time: the newest moment that any event of the model speaks of."""
     if watermark < window.end:
         return "open"
-    complete = sum(row.labelled for row in rows) >= sum(row.predictions for row in rows)
     overdue = watermark >= window.end + config.labels.expected_within
-    return "judged" if complete or overdue else "waiting for labels"
+    return "judged" if _is_complete(rows) or overdue else "waiting for labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """How far the events of a model have come, by event time: all of them, and its labels, None before the first."""
+
+    watermark: datetime
+    labels_until: datetime | None = None
+
+    def has_labels_of(self, window: Window, rows: Sequence[Counted], config: ModelConfig) -> bool:
+        """Whether no label of a window is to be waited for, so that few of them mean that labels are missing.
+
+        A window is overdue when event time says so. But where events come in batches, predictions bring it on before
+        the labels of the same batch are sent: so labels have to have come as far, or the next window be overdue, too.
+        """
+        stage = stage_of(window, rows, self.watermark, config)
+        if stage != "judged" or _is_complete(rows):
+            return stage == "judged"
+        if self.labels_until is not None and self.labels_until >= window.end + config.labels.expected_within:
+            return True
+        following = Cadence(config.window).day_spec.window_of(window.end)
+        return self.watermark >= following.end + config.labels.expected_within
+
+
+def _is_complete(rows: Sequence[Counted]) -> bool:
+    return sum(row.labelled for row in rows) >= sum(row.predictions for row in rows)
 
 
 @dataclass(frozen=True, slots=True)

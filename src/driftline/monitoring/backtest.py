@@ -9,6 +9,7 @@ from datetime import datetime
 from driftline.detection import HistoryWindow
 from driftline.errors import DataError
 from driftline.events import WHOLE
+from driftline.monitoring.assess import Arrived
 from driftline.monitoring.budget import (
     cadence_of,
     detail_of,
@@ -69,13 +70,13 @@ def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, p
 def backtest_windows(
     subject: Subject,
     stored: Sequence[WindowRow],
-    watermark: datetime,
+    come: Arrived,
     *,
     changed: datetime | None,
     progress: Progress = None,
 ) -> Backtest:
-    """Backtest on the stored windows of a served model, in order of time, as far as its ``watermark`` has come."""
-    return _backtest(subject, replay_windows(subject.setup, stored, watermark, _shares(progress)), changed)
+    """Backtest on the stored windows of a served model, in order of time, whose events have ``come`` so far."""
+    return _backtest(subject, replay_windows(subject.setup, stored, come, _shares(progress)), changed)
 
 
 def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime | None) -> Backtest:

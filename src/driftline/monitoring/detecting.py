@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from itertools import groupby
 
@@ -27,7 +27,7 @@ from driftline.detection import (
     SeriesWindow,
 )
 from driftline.events import WHOLE, Slice, Window
-from driftline.monitoring.assess import stage_of
+from driftline.monitoring.assess import Arrived
 from driftline.monitoring.budget import (
     Learnt,
     cadence_of,
@@ -46,6 +46,7 @@ from driftline.profiles import WindowProfile
 from driftline.rules import Verdict
 from driftline.rules.backtest import BUDGET, Detail
 from driftline.sketches import decode, encode
+from driftline.store.counters import LABELS_UNTIL
 from driftline.store.detections import DetectionRow, DetectorRow, DetectorStateRow
 from driftline.store.judgements import Judgement
 from driftline.store.models import ModelRow
@@ -58,6 +59,8 @@ KEEP_EVERY = 28
 
 _SERIES = 1
 """The release of the series and of what is stored of them: another one has all windows judged anew."""
+
+_INSTANT = timedelta(microseconds=1)
 
 _detail = msgspec.msgpack.Encoder()
 
@@ -113,17 +116,18 @@ def detect(
         return None
     if known.fingerprint != detector_fingerprint(setup.config, stored.fingerprint):  # the windows are built anew
         return None
-    return _Fold(setup, budget, read, watermark, known, guidance).judged(changed, again)
+    come = Arrived(watermark, read.counters.moment(setup.name, LABELS_UNTIL))
+    return _Fold(setup, budget, read, come, known, guidance).judged(changed, again)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fold:
-    """A model's detector, and the windows that are stored when event time has come to the watermark."""
+    """A model's detector, and the windows that are stored when events have ``come`` so far."""
 
     setup: ModelSetup
     budget: Budget
     read: Work
-    watermark: datetime
+    come: Arrived
     known: DetectorRow
     guidance: Guidance
 
@@ -155,21 +159,32 @@ class _Fold:
         return self._folded_again(learnt, basis, fresh)
 
     def _due(self, changed: Iterable[datetime], newest: datetime | None) -> list[datetime]:
-        """The starts of the windows that may be judged anew, in order: those that changed, and those since the newest
-        that was judged, of which a day may have closed without another of its hours.
+        """The starts of the windows that may be judged anew, in order: those that changed, waited for labels, or have
+        come since the newest that was judged, of which a day may have closed without another of its hours.
         """
         spec, begins = judged_spec(self.setup.config.window), self.known.begins
         after = begins if newest is None else spec.window_of(newest).end
         since = self.read.windows.starts_since(self.model, after)
-        starts = sorted({spec.window_of(start).start for start in (*changed, *since)})
+        waited = () if newest is None else self._waited(newest)
+        starts = sorted({spec.window_of(start).start for start in (*changed, *waited, *since)})
         return [start for start in starts if start >= begins or not self.known.from_reference]
+
+    def _waited(self, newest: datetime) -> Iterator[datetime]:
+        """The starts of overdue windows without all labels that still waited for these when the newest was judged."""
+        spec, expected = judged_spec(self.setup.config.window), self.setup.config.labels.expected_within
+        since = spec.window_of(spec.window_of(newest - expected).start - _INSTANT).start
+        for start in self.read.windows.starts_unlabelled(self.model, since, self.come.watermark - expected):
+            begin = spec.window_of(start).start
+            stored = self.read.detections.at(self.model, begin) if begin >= self.known.begins else None
+            if stored is None or not self.known.learnt or not decode(stored.values, SeriesWindow).labelled:
+                yield begin
 
     def _closed(self, starts: Iterable[datetime]) -> Iterator[HistoryWindow]:
         """The windows that begin at these moments, without those that event time has not closed yet."""
         spec = judged_spec(self.setup.config.window)
         for start in starts:
             window = spec.window_of(start)
-            if window.end <= self.watermark:
+            if window.end <= self.come.watermark:
                 rows = self.read.windows.between(self.model, start=window.start, end=window.end)
                 yield from self._observed(rows)
 
@@ -180,7 +195,7 @@ class _Fold:
             stored = list(group)
             versions, segments = stored_profiles(stored)
             window, whole = stored[0].window, reduce(WindowProfile.merge, versions.values())
-            labelled = stage_of(window, stored, self.watermark, self.setup.config) == "judged"
+            labelled = self.come.has_labels_of(window, stored, self.setup.config)
             own.append((window, Observed(whole, segments), labelled))
         return judged_windows(own, self.cadence, self.guidance)
 
@@ -210,7 +225,8 @@ class _Fold:
     def _learning(self) -> Detected | None:
         """Judge all windows anew, and learn from the first ones for good where there are enough."""
         spec = judged_spec(self.setup.config.window)
-        rows = [row for row in self.read.windows.between(self.model) if spec.window_of(row.start).end <= self.watermark]
+        stored, until = self.read.windows.between(self.model), self.come.watermark
+        rows = [row for row in stored if spec.window_of(row.start).end <= until]
         windows = list(self._observed(rows))
         if not windows:
             return None

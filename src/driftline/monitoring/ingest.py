@@ -19,6 +19,7 @@ from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.segments import Profiled, by_window, decoded_segments, profile, window_row
 from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
+from driftline.store.counters import LABELS_UNTIL
 from driftline.store.inbox import InboxRow, done
 from driftline.store.logged import LoggedLabel, LoggedPrediction, predictions_frame
 from driftline.store.predictions import KnownPrediction
@@ -41,6 +42,7 @@ class Plan:
     matched: set[str] = field(default_factory=set)  # ids whose waiting label has found its prediction
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     watermark: datetime | None = None
+    labels_until: datetime | None = None  # how far event time has come by the labels alone
 
     def count(self, name: str, key: str = "") -> None:
         """Count one event."""
@@ -50,6 +52,12 @@ class Plan:
         """Let event time come as far as an event says, and at most `AHEAD` of when it arrived."""
         time = min(time, arrived + AHEAD)
         self.watermark = max(self.watermark or time, time)
+
+    def see_label(self, time: datetime, arrived: datetime) -> None:
+        """Likewise for a label."""
+        self.see(time, arrived)
+        time = min(time, arrived + AHEAD)
+        self.labels_until = max(self.labels_until or time, time)
 
 
 def make_plan(
@@ -84,7 +92,7 @@ def make_plan(
                 plan.matched.add(prediction.id)
                 _take_label(plan, known, row.seq, label, accepted_for)
         for label in row.labels:
-            plan.see(label.time, row.arrived_at)
+            plan.see_label(label.time, row.arrived_at)
             if label.id in known:
                 _take_label(plan, known, row.seq, label, accepted_for)
             elif label.id in waiting and waiting[label.id].label == label.label:
@@ -138,6 +146,9 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
             work.windows.mark_labels_changed(model.name, start)
         for (name, key), by in plan.counts.items():
             work.counters.add(model.name, name, key, by)
+        if plan.labels_until is not None:
+            known_until = work.counters.moment(model.name, LABELS_UNTIL)
+            work.counters.note(model.name, LABELS_UNTIL, max(plan.labels_until, known_until or plan.labels_until))
         watermark = _update_model(work, model, plan, profiles, rows[-1])
         stale = work.waiting_labels.drop_before(model.name, watermark - model.config.labels.accepted_for)
         work.counters.add(model.name, "invalid_events", "label.no_prediction", stale)

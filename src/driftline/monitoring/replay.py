@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import reduce
 from itertools import groupby
 
@@ -14,7 +13,7 @@ from driftline.detection import Observed
 from driftline.errors import UsageError
 from driftline.events import WHOLE, Slice, Window
 from driftline.lookalikes import shown
-from driftline.monitoring.assess import Assessment, assess, sliced, stage_of
+from driftline.monitoring.assess import Arrived, Assessment, assess, sliced, stage_of
 from driftline.monitoring.own import functions_on
 from driftline.monitoring.segments import by_window, profile, stored_profiles
 from driftline.monitoring.setup import ModelSetup
@@ -79,25 +78,25 @@ def replay_rows(
 def replay_windows(
     setup: ModelSetup,
     stored: Sequence[WindowRow],
-    watermark: datetime,
+    come: Arrived,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[Replayed]:
     """Judge the stored windows of a served model, in order of event time, with all labels that are known.
 
-    A window that is open at the ``watermark`` is not judged, and one that waits for labels only by what needs none.
-    Measures of one's own are left out: these rest on rows, which are not read.
+    A window that is open when events have ``come`` so far is not judged, and one that waits for labels only by what
+    needs none. Measures of one's own are left out: these rest on rows, which are not read.
     """
     windows = [list(group) for _, group in groupby(stored, key=lambda row: row.start)]
     for index, rows in enumerate(windows):
         progress(index, len(windows))
         versions, segments = stored_profiles(rows)
         window = rows[0].window
-        stage = stage_of(window, rows, watermark, setup.config)
+        stage = stage_of(window, rows, come.watermark, setup.config)
         if stage == "open":
             continue
         assessment = assess(setup, window, stage, sliced(versions, segments), {}, shown=False)
         whole = reduce(WindowProfile.merge, versions.values())
-        yield Replayed(window, Observed(whole, segments), assessment, stage == "judged")
+        yield Replayed(window, Observed(whole, segments), assessment, come.has_labels_of(window, rows, setup.config))
     progress(len(windows), len(windows))
 
 

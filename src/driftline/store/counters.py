@@ -12,6 +12,9 @@ from driftline.store.tables import COUNTERS, EPOCH
 JUDGED_AT = "judged_at"
 """What stands among the counters for the moment at which a window was judged last."""
 
+LABELS_UNTIL = "labels_until"
+"""What stands among the counters for the newest moment, event time, that a label speaks of."""
+
 ALARMS = "alarms"
 """The counter of alerts that the detector has fired."""
 
@@ -39,6 +42,12 @@ class Counters:
     def note(self, model: str, name: str, moment: datetime) -> None:
         """Keep the newest moment of a kind among the counters, as microseconds since 1970."""
         set_counter(self._connection, model, name, (moment - EPOCH) // timedelta(microseconds=1))
+
+    def moment(self, model: str, name: str) -> datetime | None:
+        """Return a moment that was noted; None where none was."""
+        statement = sa.select(COUNTERS.c.value).where(COUNTERS.c.model == model, COUNTERS.c.name == name)
+        noted = self._connection.execute(statement).scalar_one_or_none()
+        return None if noted is None else EPOCH + timedelta(microseconds=noted)
 
     def versions(self, model: str) -> list[str]:
         """Return the versions that have made predictions, in order of name."""

@@ -81,6 +81,16 @@ class Windows:
         asked = sa.select(WINDOWS.c.start).where(WINDOWS.c.model == model, WINDOWS.c.start >= start)
         return list(self._connection.execute(asked.distinct().order_by(WINDOWS.c.start)).scalars())
 
+    def starts_unlabelled(self, model: str, start: datetime, end: datetime) -> list[datetime]:
+        """Return the starts of the windows within [start, end) that have rows without a label, in order."""
+        asked = sa.select(WINDOWS.c.start).where(
+            WINDOWS.c.model == model,
+            WINDOWS.c.start >= start,
+            WINDOWS.c.end <= end,
+            WINDOWS.c.labelled < WINDOWS.c.predictions,
+        )
+        return list(self._connection.execute(asked.distinct().order_by(WINDOWS.c.start)).scalars())
+
     def labelled_within(self, model: str, start: datetime, end: datetime) -> int:
         """Return how many labelled rows the windows have that lie in [start, end)."""
         statement = sa.select(sa.func.sum(WINDOWS.c.labelled)).where(

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from driftline.cli.accept import command
+from driftline.cli.backtest import command as backtest
 from driftline.config.load import load
 from driftline.errors import DriftlineError
+from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, START, label, prediction, write_config
+from tests.support.daily import by_backtest, said
 from tests.support.steps import deliver, work
 
 CHANGED = 16
@@ -126,6 +129,40 @@ def test_an_ignored_column_alarms_no_more_and_the_others_do(service: Service, cl
     assert "ann ignores the column age: it is a guess" in ended.history[-2].reason + ended.history[-1].reason
     days(service, range(CHANGED + 9, CHANGED + 12))
     assert [one.status for one in alarms(service)] == ["resolved"]
+
+
+@pytest.mark.parametrize("kind", ["accept", "expected", "missed", "incident", "ignore"])
+def test_a_backtest_a_rebuild_and_late_labels_know_what_was_said(
+    service: Service, client: TestClient, tmp_path: Path, kind: str
+) -> None:
+    """Law: a backtest of the served windows, and a state that is built anew, say what the service says."""
+    about: dict[str, dict[str, Any]] = {
+        "accept": {"since": day(CHANGED)},
+        "expected": {"alert": alarms(service)[0].id},
+        "ignore": {"column": "age"},
+    }
+    body = {"kind": kind, "by": "ann", **about.get(kind, {"since": day(CHANGED), "until": day(CHANGED + 3)})}
+    assert client.post(f"/api/v1/models/{MODEL}/feedback", json=body).status_code == 201
+    work(service)
+    days(service, range(CHANGED + 9, CHANGED + 11))
+    wrong = [label(f"{CHANGED + 9}-{i}", CHANGED + 11, truth=i % 2) for i in range(48)]
+    for some in (wrong[:20], wrong[20:]):  # corrected late, and in two parts
+        deliver(service, "labels", some)
+        work(service)
+    judged, told = said(service), alarms(service)
+    assert judged == by_backtest(service)[: len(judged)]
+    if kind not in ("missed", "incident"):  # these change what is learnt later
+        assert judged != by_backtest(service, heard=False)[: len(judged)]
+    done = CliRunner().invoke(backtest, [f"served:{MODEL}", "--config", str(tmp_path / "driftline.yaml"), "--json"])
+    found = [one for one in json.loads(done.stdout)["alerts"] if one["rule"] == "budget"]
+    lives = [one for one in told if one.status == "firing" or kind != "ignore"]  # what was told of age is no alert now
+    assert {datetime.fromisoformat(one["window"]["start"]): one["until"] is None for one in found} == {
+        one.window.start: one.status == "firing" for one in lives
+    }
+    [model] = service.models.values()
+    assert rebuild(model, service.state).differing == ()
+    work(service)
+    assert (said(service), alarms(service)) == (judged, told)
 
 
 def test_a_pass_after_it_has_nothing_to_do(service: Service, client: TestClient) -> None:

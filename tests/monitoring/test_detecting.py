@@ -15,21 +15,17 @@ from hypothesis import strategies as st
 from driftline.exporters.samples import Monitor
 from driftline.monitoring import judging
 from driftline.monitoring.alerting import end_orphans, names_of_rules
-from driftline.monitoring.assess import Arrived
-from driftline.monitoring.backtest import detector_track, subject_of
 from driftline.monitoring.model import remember_fingerprint, remember_rules
 from driftline.monitoring.rebuild import rebuild
-from driftline.monitoring.replay import replay_windows
 from driftline.rules.backtest import BUDGET
 from driftline.rules.findings import Findings
 from driftline.service.runtime import Service
 from driftline.store.alerts import AlertRow
-from driftline.store.counters import LABELS_UNTIL
 from driftline.store.tables import ALERTS, DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH, JUDGEMENTS, MODELS
 from driftline.views.metrics import MetricsReader
 from driftline.views.reader import DetectorView
 from tests.support.churn import MODEL, START
-from tests.support.daily import Day, Said, daily_config, day_of, days_of, said
+from tests.support.daily import Day, by_backtest, daily_config, day_of, days_of, said
 from tests.support.steps import NOW, deliver, work
 
 
@@ -42,24 +38,6 @@ def send(service: Service, days: list[Day], *, labels: bool = True) -> None:
 def alerts(service: Service) -> list[AlertRow]:
     with service.state.read() as read:
         return read.alerts.find(MODEL, rule=BUDGET)
-
-
-def by_backtest(service: Service) -> list[Said]:
-    """What a backtest says of the windows that a service has."""
-    subject = subject_of(service.config.models[MODEL])
-    assert subject.setup.config.budget is not None
-    with service.state.read() as read:
-        stored, model = read.windows.between(MODEL), read.models.get(MODEL)
-        labels_until = read.counters.moment(MODEL, LABELS_UNTIL)
-    assert model is not None and model.watermark is not None
-    replayed = list(replay_windows(subject.setup, stored, Arrived(model.watermark, labels_until)))
-    track = detector_track(subject, subject.setup.config.budget, replayed)
-    found = []
-    for one in track.judged:
-        detail, verdict = track.details.get(one.window.start), one.verdict
-        reason = detail.sentences[0].removesuffix(".") if detail is not None and detail.sentences else verdict.reason
-        found.append(Said((one.window.start - START) / timedelta(days=1), verdict.state.value, verdict.value, reason))
-    return found
 
 
 @pytest.fixture

@@ -11,8 +11,13 @@ import numpy as np
 import polars as pl
 
 from driftline.config.load import Config, load
-from driftline.rules.backtest import BUDGET
+from driftline.monitoring.assess import Arrived
+from driftline.monitoring.backtest import detector_track, subject_of
+from driftline.monitoring.feedback import guidance_for
+from driftline.monitoring.replay import replay_windows
+from driftline.rules.backtest import BUDGET, Track
 from driftline.service.runtime import Service
+from driftline.store.counters import LABELS_UNTIL
 from driftline.store.judgements import Judgement
 from tests.support.churn import MODEL, START, label
 
@@ -107,3 +112,27 @@ def said(service: Service) -> list[Said]:
     """What the detector says now of each window of a service."""
     with service.state.read() as read:
         return said_of(read.judgements.find(MODEL, rule=BUDGET))
+
+
+def backtested(service: Service, *, heard: bool = True) -> Track:
+    """What a backtest says of the windows that a service has; where it ``heard``, by what people said of them."""
+    config = service.config.models[MODEL]
+    subject = subject_of(config)
+    assert config.budget is not None
+    with service.state.read() as read:
+        stored, model, feedback = read.windows.between(MODEL), read.models.get(MODEL), read.feedback.of(MODEL)
+        labels_until = read.counters.moment(MODEL, LABELS_UNTIL)
+    assert model is not None and model.watermark is not None
+    replayed = list(replay_windows(subject.setup, stored, Arrived(model.watermark, labels_until)))
+    return detector_track(subject, config.budget, replayed, guidance_for(config, feedback if heard else ()))
+
+
+def by_backtest(service: Service, *, heard: bool = True) -> list[Said]:
+    """What a backtest says of each window."""
+    track = backtested(service, heard=heard)
+    found = []
+    for one in track.judged:
+        detail, verdict = track.details.get(one.window.start), one.verdict
+        reason = detail.sentences[0].removesuffix(".") if detail is not None and detail.sentences else verdict.reason
+        found.append(Said((one.window.start - START) / timedelta(days=1), verdict.state.value, verdict.value, reason))
+    return found

@@ -96,11 +96,11 @@ def _backtest(
         known = chosen(config.models, served, path)
         with open_state(config).read() as read:
             stored, rows = read.models.get(served), read.windows.between(served)
-            labels_until = read.counters.moment(served, LABELS_UNTIL)
+            labels_until, said = read.counters.moment(served, LABELS_UNTIL), read.feedback.of(served)
         if stored is None or stored.watermark is None or not rows:
             raise UsageError(f"{history} has no windows yet; a backtest needs some that `driftline serve` has judged")
         come = Arrived(stored.watermark, labels_until)
-        return backtest_windows(subject_of(known), rows, come, changed=changed, progress=told)
+        return backtest_windows(subject_of(known), rows, come, said, changed=changed, progress=told)
     return backtest_rows(subject_of(chosen(config.models, model, path)), history, changed=changed, progress=told)
 
 

@@ -11,7 +11,6 @@ import msgspec
 
 from driftline.events import WHOLE, Slice, Window
 from driftline.monitoring.budget import findings_of_detail, names_in, title_of
-from driftline.monitoring.feedback import Ending
 from driftline.monitoring.model import forget_rules
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.reach import OUTDATED, History, is_outdated
@@ -21,6 +20,7 @@ from driftline.rules import (
     Change,
     ChangeKind,
     Coverage,
+    Ending,
     JudgedWindow,
     Rule,
     Status,
@@ -79,7 +79,7 @@ def move_alerts(
     others = [row for row in rows.values() if row.measure != rule.measure and row.status == Status.FIRING]
     events = [_end(work, row, now, why or "the rule was changed") for row in others]
     stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
-    spans = [span for one in stretches for span in _spans(rule, list(map(_judged, one.verdicts)), endings)]
+    spans = [span for one in stretches for span in alerts_of(rule, list(map(_judged, one.verdicts)), endings)]
     if any(span.firing for span in spans) and (rowless := history.rowless()):
         last, count = rowless[-1], len(rowless)
         spans = [replace(span, ended=last, without_rows=count) if span.firing else span for span in spans]
@@ -109,19 +109,6 @@ def move_alerts(
         going_on = [row for row in stored.values() if row.status == Status.FIRING and row.id not in told]
         events += [_apply(work, row, rule, now, why) for row in going_on]
     return events
-
-
-def _spans(rule: Rule, judged: Sequence[JudgedWindow], endings: Sequence[Ending]) -> list[AlertSpan]:
-    """The alerts that verdicts amount to; what fires at an ending is over with the last window before it."""
-    found, left = list[AlertSpan](), list(judged)
-    for ending in endings:
-        before = [one for one in left if one.window.end <= ending.at]
-        left = left[len(before) :]
-        found += [
-            replace(span, ended=before[-1].window, ended_by=ending.reason) if span.firing else span
-            for span in alerts_of(rule, before)
-        ]
-    return [*found, *alerts_of(rule, left)]
 
 
 def _outdate(work: Work, row: AlertRow, why: str, now: datetime) -> None:

@@ -19,7 +19,7 @@ from driftline.monitoring.budget import (
     rule_of,
     verdict_of,
 )
-from driftline.monitoring.feedback import guidance_for
+from driftline.monitoring.feedback import Guidance, guidance_for
 from driftline.monitoring.model import read_as_served, read_reference
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.replay import Replayed, replay_rows, replay_windows, tracks_of
@@ -27,6 +27,7 @@ from driftline.monitoring.setup import ModelSetup
 from driftline.rules import JudgedWindow
 from driftline.rules.backtest import Backtest, Track, backtest_of
 from driftline.sources.files import open_rows
+from driftline.store.feedback import FeedbackRow
 from driftline.store.windows import WindowRow
 
 Progress = Callable[[float], None] | None
@@ -64,27 +65,32 @@ def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, p
     replayed = list(replay_rows(setup, rows, _shares(progress)))
     if not replayed:
         raise DataError(f"{history} has no row with a time; a backtest judges windows of time")
-    return _backtest(subject, replayed, changed)
+    return _backtest(subject, replayed, changed, guidance_for(setup.config, ()))
 
 
 def backtest_windows(
     subject: Subject,
     stored: Sequence[WindowRow],
     come: Arrived,
+    said: Iterable[FeedbackRow],
     *,
     changed: datetime | None,
     progress: Progress = None,
 ) -> Backtest:
-    """Backtest on the stored windows of a served model, in order of time, whose events have ``come`` so far."""
-    return _backtest(subject, replay_windows(subject.setup, stored, come, _shares(progress)), changed)
+    """Backtest on the stored windows of a served model, in order of time, whose events have ``come`` so far.
+
+    The detector is guided by what people ``said`` of them.
+    """
+    replayed = replay_windows(subject.setup, stored, come, _shares(progress))
+    return _backtest(subject, replayed, changed, guidance_for(subject.setup.config, said))
 
 
-def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime | None) -> Backtest:
+def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime | None, guidance: Guidance) -> Backtest:
     setup, budget = subject.setup, subject.setup.config.budget
     subject, replayed, note = _after_reference(subject, list(windows))
     tracks = tracks_of(setup, replayed)
     if budget is not None:
-        tracks.insert(0, detector_track(subject, budget, replayed))
+        tracks.insert(0, detector_track(subject, budget, replayed, guidance))
     return backtest_of(
         setup.name,
         [one.window for one in replayed],
@@ -115,18 +121,21 @@ def _after_reference(subject: Subject, every: list[Replayed]) -> tuple[Subject, 
     return subject, after, note
 
 
-def detector_track(subject: Subject, budget: Budget, replayed: Sequence[Replayed]) -> Track:
-    """What the detector says of a history.
+def detector_track(
+    subject: Subject, budget: Budget, replayed: Sequence[Replayed], guidance: Guidance | None = None
+) -> Track:
+    """What the detector says of a history, with the guidance of its configuration if no other is given.
 
     It learns from the windows of the reference, or where these are too few from the first ones of the history.
     """
     setup, cadence = subject.setup, cadence_of(subject.setup.config, budget)
     known = ((one.window, one.observed, one.labelled) for one in replayed)
-    windows = list(judged_windows(known, cadence, guidance_for(setup.config, ())))
-    said = judge_all(setup, budget, windows, subject.reference)
+    guidance = guidance_for(setup.config, ()) if guidance is None else guidance
+    windows = list(judged_windows(known, cadence, guidance))
+    said = judge_all(setup, budget, windows, subject.reference, guidance)
     judged = [JudgedWindow(one.window, verdict_of(one, cadence)) for one in said]
     details = {one.window.start: detail_of(one, cadence) for one in said if one.findings}
-    return Track(rule_of(setup.config), WHOLE, judged, details)
+    return Track(rule_of(setup.config), WHOLE, judged, details, guidance.endings)
 
 
 def _shares(progress: Progress) -> Callable[[int, int], None]:

@@ -183,9 +183,13 @@ def _watched(setup: ModelSetup) -> Watched:
 
 
 def judge_all(
-    setup: ModelSetup, budget: Budget, windows: Sequence[HistoryWindow], reference: Sequence[HistoryWindow]
+    setup: ModelSetup,
+    budget: Budget,
+    windows: Sequence[HistoryWindow],
+    reference: Sequence[HistoryWindow],
+    guidance: Guidance,
 ) -> list[DetectorVerdict]:
-    """Judge a history, in order of time, of the windows after those of the ``reference``.
+    """Judge a history, in order of time, of the windows after those of the ``reference``, by what people said of it.
 
     Law: what is said is what a service says of the same windows.
     """
@@ -197,7 +201,8 @@ def judge_all(
         said, rest = [*verdicts], list(windows[len(verdicts) :])
     if learnt is not None:
         basis = learnt.basis(cadence_of(setup.config, budget))
-        said += basis.detector.fold(learnt.state, basis.windows(rest))[1] if rest else []
+        known = basis.windows(rest) if rest else []
+        said += [verdict for _, verdict in guidance.folded(basis.detector, learnt.state, known)]
     return said
 
 

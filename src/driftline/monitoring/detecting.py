@@ -255,18 +255,16 @@ class _Fold:
         """Judge windows one after the other: what is stored of them, the states on the way, what is said."""
         rows, states, verdicts = list[DetectionRow](), list[DetectorStateRow](), list[DetectorVerdict]()
         details: dict[datetime, Detail] = {}
-        detector = replace(basis.detector, series=self.guidance.weighed(basis.detector.series))
-        for place, window in enumerate(windows):
-            state = self.guidance.applied(detector, state, window.window)
-            state, verdict = detector.step(state, window)
+        guided = self.guidance.folded(basis.detector, state, windows)
+        for place, (window, (after, verdict)) in enumerate(zip(windows, guided, strict=True)):
             start = window.window.start
             if verdict.findings:
                 details[start] = detail_of(verdict, self.cadence)
             rows.append(self._row(start, encode(window), details))
             verdicts.append(verdict)
-            kept = state.steps % KEEP_EVERY == 0
+            kept = after.steps % KEEP_EVERY == 0
             if kept or place == len(windows) - 1:
-                states.append(DetectorStateRow(self.model, start, kept, encode(state)))
+                states.append(DetectorStateRow(self.model, start, kept, encode(after)))
         return rows, states, verdicts, details
 
     def _row(self, start: datetime, values: bytes, details: Mapping[datetime, Detail]) -> DetectionRow:

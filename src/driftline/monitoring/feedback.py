@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from driftline.detection import Accepted, Detector, DetectorState, Series, Use
+from driftline.detection import Accepted, Detector, DetectorState, DetectorVerdict, Series, SeriesWindow, Use
 from driftline.errors import UsageError
 from driftline.events import Window
 from driftline.monitoring.options import ModelConfig
+from driftline.rules import Ending
 from driftline.store.feedback import FeedbackRow
 from driftline.store.tables import EPOCH
 
@@ -39,14 +40,6 @@ class FeedbackKind(enum.StrEnum):
 
 _NOT_LEARNT = (FeedbackKind.EXPECTED, FeedbackKind.MISSED, FeedbackKind.INCIDENT)
 _ENDING = (FeedbackKind.ACCEPT, FeedbackKind.EXPECTED)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Somebody said something that ends the alarm that is open after the window that ends ``at``, event time."""
-
-    at: datetime
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +73,15 @@ class Guidance:
             if 2 * sum(day in self.calendar for day in days) >= len(days):
                 return Use.SKIP
         return Use.JUDGE if any(span.overlaps(window) for span in self.not_learnt) else Use.LEARN
+
+    def folded(
+        self, detector: Detector, state: DetectorState, windows: Iterable[SeriesWindow]
+    ) -> Iterator[tuple[DetectorState, DetectorVerdict]]:
+        """Judge windows, in order of time, as people have guided the detector; yield what it knows and says of each."""
+        guided = replace(detector, series=self.weighed(detector.series))
+        for window in windows:
+            state, verdict = guided.step(self.applied(guided, state, window.window), window)
+            yield state, verdict
 
     def applied(self, detector: Detector, state: DetectorState, window: Window) -> DetectorState:
         """The state before ``window`` is judged: what was said between it and the window before is taken in.

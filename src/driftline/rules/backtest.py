@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from driftline.events import Slice, Window
-from driftline.rules.history import AlertSpan, JudgedWindow, alerts_of
+from driftline.rules.history import AlertSpan, Ending, JudgedWindow, alerts_of
 from driftline.rules.rule import Rule
 from driftline.rules.verdict import State
 
@@ -125,13 +125,19 @@ class Backtest(msgspec.Struct, frozen=True):
 class Track:
     """The verdicts of one rule, or of the detector, on one slice, in order of time.
 
-    ``details`` has what the detector found, by the start of the window.
+    ``details`` are what the detector found, by the start of the window; at ``endings`` people have ended its alert.
     """
 
     rule: Rule
     slice: Slice
     judged: Sequence[JudgedWindow]
     details: Mapping[datetime, Detail] = field(default_factory=dict)
+    endings: Sequence[Ending] = ()
+
+    @property
+    def spans(self) -> list[AlertSpan]:
+        """The alerts that it amounts to."""
+        return alerts_of(self.rule, self.judged, self.endings)
 
 
 def backtest_of(
@@ -155,7 +161,7 @@ def backtest_of(
     alerts: list[BacktestAlert] = []
     records: list[RuleRecord] = []
     for track in tracks:
-        spans = alerts_of(track.rule, track.judged)
+        spans = track.spans
         alerts += [_alert(track, span) for span in spans]
         records.append(_record(track, spans, changed, windows))
     alerts.sort(key=lambda alert: (alert.window.start, alert.rule, alert.slice))
@@ -179,7 +185,7 @@ def _budget(stated: float, tracks: Sequence[Track]) -> BudgetRecord:
     """Compare the budget with the detector's alerts a year, over the windows that it could judge."""
     judged = [one for track in tracks if track.rule.name == BUDGET for one in track.judged]
     known = [one.window for one in judged if one.verdict.state is not State.NODATA]
-    spans = [span for track in tracks if track.rule.name == BUDGET for span in alerts_of(track.rule, track.judged)]
+    spans = [span for track in tracks if track.rule.name == BUDGET for span in track.spans]
     return BudgetRecord(stated, per_year(len(spans), known))
 
 

@@ -123,12 +123,29 @@ class AlertSpan:
         return Window(self.started.start, self.last.end)
 
 
-def alerts_of(rule: Rule, judged: Sequence[JudgedWindow]) -> list[AlertSpan]:
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Somebody said something that ends the alert that fires after the window that ends ``at``, event time."""
+
+    at: datetime
+    reason: str
+
+
+def alerts_of(rule: Rule, judged: Sequence[JudgedWindow], endings: Sequence[Ending] = ()) -> list[AlertSpan]:
     """Return the alerts that follow from a rule's verdicts, in order of time; there may be gaps between windows.
 
-    Raises `UsageError` for windows that are out of order or come twice.
+    What fires at one of the ``endings``, in order of time, is over with the last window before it. Raises `UsageError`
+    for windows that are out of order or come twice.
     """
-    return _replay(rule, judged)[0]
+    found, left = list[AlertSpan](), list(judged)
+    for ending in endings:
+        before = [one for one in left if one.window.end <= ending.at]
+        left = left[len(before) :]
+        found += [
+            replace(span, ended=before[-1].window, ended_by=ending.reason) if span.firing else span
+            for span in _replay(rule, before)[0]
+        ]
+    return [*found, *_replay(rule, left)[0]]
 
 
 def pending(rule: Rule, judged: Sequence[JudgedWindow]) -> JudgedWindow | None:

@@ -289,6 +289,8 @@ def schema_keys(schema: dict[str, Any], at: str = "") -> list[tuple[str, dict[st
         found += schema_keys(schema["additionalProperties"], at + ".*")
     if "items" in schema:
         found += schema_keys(schema["items"], at + "[]")
+    for one in schema.get("anyOf", ()):
+        found += schema_keys(one, at)
     return found
 
 
@@ -301,6 +303,8 @@ def required_keys(schema: dict[str, Any], at: str = "") -> set[str]:
         found |= required_keys(inner, f"{at}.{name}".removeprefix("."))
     if isinstance(schema.get("additionalProperties"), dict):
         found |= required_keys(schema["additionalProperties"], at + ".*")
+    for one in schema.get("anyOf", ()):
+        found |= required_keys(one, at)
     return found | (required_keys(schema["items"], at + "[]") if "items" in schema else set())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from textwrap import indent
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ models:
     labels: {{expected_within: 3d, accepted_for: 60d}}
     reference: {{path: reference.parquet}}
     alerts: {{budget: {budget}}}
+{model}
 storage: ./data
 {more}
 """
@@ -70,9 +72,12 @@ def days_of(numbers: Iterable[int], broken: Sequence[int] = ()) -> list[Day]:
 
 
 def daily_config(
-    folder: Path, *, timed: int = 0, budget: str = "1 per 90d", window: str = "1d", more: str = ""
+    folder: Path, *, timed: int = 0, budget: str = "1 per 90d", window: str = "1d", model: str = "", more: str = ""
 ) -> Config:
-    """A model whose reference has a time in so many days before `START`; no times at all where it is none."""
+    """A model whose reference has a time in so many days before `START`; no times at all where it is none.
+
+    ``model`` has more lines of the model, and ``more`` of the file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = days_of(range(-max(timed, 10), 0))
     truth = {one["id"]: one["label"] for day in found for one in day.labels}
@@ -89,7 +94,7 @@ def daily_config(
         rows = rows.with_columns(time=pl.lit(None, pl.Datetime("us", "UTC")))
     rows.write_parquet(folder / "reference.parquet")
     path = folder / "driftline.yaml"
-    path.write_text(CONFIG.format(budget=budget, window=window, more=more))
+    path.write_text(CONFIG.format(budget=budget, window=window, model=indent(model, 4 * " "), more=more))
     return load(path)
 
 

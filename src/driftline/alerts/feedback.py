@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import reduce
 from itertools import groupby
 from typing import Annotated
 
@@ -15,12 +16,14 @@ import msgspec
 from msgspec import Meta
 
 from driftline.alerts.attention import SOMEBODY, Words
-from driftline.detection import LEAST_WINDOWS, Use
+from driftline.detection import LEAST_WINDOWS, Observed, Use
 from driftline.errors import ConflictError, UnknownNameError, UsageError
 from driftline.events import Schema, Window
 from driftline.monitoring.budget import judged_spec
-from driftline.monitoring.feedback import FeedbackKind, guidance_of
+from driftline.monitoring.feedback import FeedbackKind, guidance_for
 from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.segments import stored_profiles
+from driftline.profiles import WindowProfile
 from driftline.rules import Status
 from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode
@@ -172,17 +175,27 @@ def closed_windows(work: Work, config: ModelConfig, since: datetime) -> list[Win
 
     Windows shorter than a day are whole days; days that are no ordinary ones do not count.
     """
+    guidance = guidance_for(config, ())
     stored, spec = work.models.get(config.name), judged_spec(config.window)
     if stored is None or stored.watermark is None:
         return []
     starts = work.windows.closed_after(config.name, since - _INSTANT, stored.watermark, _MOST_WINDOWS)
     windows = [window for window, _ in groupby(spec.window_of(one.start) for one in starts)]
-    calendar = guidance_of([], calendar=config.calendar, timezone=spec.timezone)
     return [
         one
         for one in windows
-        if one.start >= since and one.end <= stored.watermark and calendar.use_of(one) is not Use.SKIP
+        if one.start >= since
+        and one.end <= stored.watermark
+        and guidance.use_of(one, _observed(work, config, one)) is not Use.SKIP
     ]
+
+
+def _observed(work: Work, config: ModelConfig, window: Window) -> Observed | None:
+    """What is stored of a window, read only where a column says which days are no ordinary ones."""
+    if not config.calendar_column:
+        return None
+    profiles, _ = stored_profiles(work.windows.between(config.name, start=window.start, end=window.end))
+    return Observed(reduce(WindowProfile.merge, profiles.values(), WindowProfile()))
 
 
 def _expected(work: Work, row: FeedbackRow) -> FeedbackRow:

@@ -19,6 +19,7 @@ from driftline.events import MISSING_TEXTS, Segment, Task, Window, WindowSpec, c
 from driftline.monitoring.options import (
     LEAST_COVERAGE,
     Budget,
+    CalendarSection,
     ColumnsSection,
     LabelsConfig,
     LabelsSection,
@@ -57,6 +58,7 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         season=section.reference.season,
         reference_first=_first(check, (*key, "reference", "first"), section),
         calendar=_calendar(check, (*key, "calendar"), section.calendar),
+        calendar_column=_calendar_column(check, (*key, "calendar", "column"), section),
         maintenance=tuple(
             _maintenance(check, (*key, "maintenance", str(index)), one) for index, one in enumerate(section.maintenance)
         ),
@@ -82,10 +84,20 @@ def _first(check: Checker, key: Key, section: ModelSection) -> timedelta | None:
     return first
 
 
-def _calendar(check: Checker, key: Key, path: str | None) -> frozenset[date]:
-    if path is None:
+def _calendar(check: Checker, key: Key, path: str | CalendarSection | None) -> frozenset[date]:
+    if not isinstance(path, str):
         return frozenset()
     return check.checked(key, lambda: read_calendar(check.folder / check.local(key, path)))
+
+
+def _calendar_column(check: Checker, key: Key, section: ModelSection) -> str:
+    if not isinstance(section.calendar, CalendarSection):
+        return ""
+    column, features = section.calendar.column, section.columns.features
+    if features is not None and column not in features:
+        reason = f"{shown(column)} is not one of `features`; what says which days are no ordinary ones is an input."
+        raise check.error(key, reason + did_you_mean(column, features))
+    return column
 
 
 def _maintenance(check: Checker, key: Key, section: MaintenanceSection) -> Window:

@@ -19,6 +19,7 @@ from driftline.exporters.options import PrometheusSection
 from driftline.fields import Name, Short, Text
 from driftline.monitoring.options import (
     AlertsSection,
+    CalendarSection,
     ColumnsSection,
     LabelsSection,
     MaintenanceSection,
@@ -45,7 +46,7 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     window: Short = "1d"
     timezone: Short = "UTC"
     labels: LabelsSection = LabelsSection()
-    calendar: Text | None = None
+    calendar: Text | CalendarSection | None = None
     maintenance: list[MaintenanceSection] = []
     measures: dict[Short, Text] = {}
     alerts: AlertsSection = AlertsSection()

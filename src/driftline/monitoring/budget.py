@@ -112,7 +112,7 @@ def judged_windows(
     for whole, observed in cadence.days(own) if cadence.below_a_day else own:
         labelled = not any(whole.start <= one.start < whole.end for one in waiting)
         known_of = observed if labelled else _without_labels(observed)
-        yield HistoryWindow(whole, known_of, labelled, guidance.use_of(whole))
+        yield HistoryWindow(whole, known_of, labelled, guidance.use_of(whole, observed))
 
 
 def _without_labels(observed: Observed) -> Observed:
@@ -130,10 +130,8 @@ def reference_windows(setup: ModelSetup, rows: pl.DataFrame) -> list[HistoryWind
     known = rows.filter(pl.col("time").is_not_null()).with_columns(version=pl.lit("", pl.String))
     parts = sorted(by_window(known, judged_spec(setup.config.window)).items(), key=lambda one: one[0])
     guidance = guidance_for(setup.config, ())
-    return [
-        HistoryWindow(window, Observed(*profile(part, setup.schema, setup.reference)), use=guidance.use_of(window))
-        for (window, _), part in parts
-    ]
+    found = [(window, Observed(*profile(part, setup.schema, setup.reference))) for (window, _), part in parts]
+    return [HistoryWindow(window, one, use=guidance.use_of(window, one)) for window, one in found]
 
 
 def learn_from_reference(setup: ModelSetup, budget: Budget, reference: Sequence[HistoryWindow]) -> Learnt | None:
@@ -179,7 +177,8 @@ def _judged_at_first(setup: ModelSetup, budget: Budget, windows: Sequence[Histor
 
 
 def _watched(setup: ModelSetup) -> Watched:
-    return Watched(positive=setup.schema.positive, naive=setup.reference.naive)
+    column = setup.config.calendar_column  # it tells of days, not of the model
+    return Watched(positive=setup.schema.positive, naive=setup.reference.naive, ignored=(column,) if column else ())
 
 
 def judge_all(

@@ -85,7 +85,8 @@ class Detected:
 def detector_fingerprint(config: ModelConfig, profiles: bytes) -> bytes:
     """What the series of a model rest on; ``profiles`` is the fingerprint of its profiles."""
     said = (config.reference_first, sorted(config.calendar), config.maintenance)
-    return hashlib.sha256(repr((_SERIES, profiles, config.budget, *said)).encode()).digest()
+    more = [config.calendar_column] if config.calendar_column else []  # as the release before has it without
+    return hashlib.sha256(repr((_SERIES, profiles, config.budget, *said, *more)).encode()).digest()
 
 
 def detector_row(

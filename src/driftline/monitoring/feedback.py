@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from driftline.detection import Accepted, Detector, DetectorState, DetectorVerdict, Series, SeriesWindow, Use
+from driftline.detection import Accepted, Detector, DetectorState, DetectorVerdict, Observed, Series, SeriesWindow, Use
 from driftline.errors import UsageError
 from driftline.events import Window
+from driftline.monitoring.no_ordinary_days import has_mostly
 from driftline.monitoring.options import ModelConfig
 from driftline.rules import Ending
 from driftline.store.feedback import FeedbackRow
@@ -52,14 +53,15 @@ class Guidance:
 
     timezone: str = "UTC"
     calendar: frozenset[date] = frozenset()
+    calendar_column: str = ""
     not_learnt: tuple[Window, ...] = ()
     accepted: tuple[Accepted, ...] = ()
     endings: tuple[Ending, ...] = ()
     ignored: tuple[str, ...] = ()
 
-    def use_of(self, window: Window) -> Use:
+    def use_of(self, window: Window, observed: Observed | None = None) -> Use:
         """What a window is good for: neither judged nor learnt from where at least half of its days are in the
-        calendar, and not learnt from where it overlaps a span that is left out.
+        calendar, or half of its rows say so in a column, and not learnt from where it overlaps a span that is left out.
 
         >>> from datetime import UTC
         >>> day = Window(datetime(2024, 12, 25, tzinfo=UTC), datetime(2024, 12, 26, tzinfo=UTC))
@@ -72,6 +74,8 @@ class Guidance:
             days = list(_days_of(window, ZoneInfo(self.timezone)))
             if 2 * sum(day in self.calendar for day in days) >= len(days):
                 return Use.SKIP
+        if observed is not None and has_mostly(observed.profile.features.columns.get(self.calendar_column)):
+            return Use.SKIP
         return Use.JUDGE if any(span.overlaps(window) for span in self.not_learnt) else Use.LEARN
 
     def folded(
@@ -123,18 +127,20 @@ def guidance_of(
     rows: Iterable[FeedbackRow],
     *,
     calendar: Iterable[date] = (),
+    calendar_column: str = "",
     maintenance: Iterable[Window] = (),
     timezone: str = "UTC",
 ) -> Guidance:
     """Return what feedback, a calendar and times of maintenance amount to; the order of ``rows`` does not matter.
 
-    >>> guidance_of([])
-    Guidance(timezone='UTC', calendar=frozenset(), not_learnt=(), accepted=(), endings=(), ignored=())
+    >>> guidance_of([]) == Guidance()
+    True
     """
     said = sorted(rows, key=lambda row: (row.at, row.id))
     return Guidance(
         timezone=timezone,
         calendar=frozenset(calendar),
+        calendar_column=calendar_column,
         not_learnt=(
             *sorted(maintenance, key=lambda span: (span.start, span.end)),
             *(span for row in said if row.kind in _NOT_LEARNT and (span := _span_of(row)) is not None),
@@ -161,7 +167,13 @@ def guidance_of(
 
 def guidance_for(config: ModelConfig, rows: Iterable[FeedbackRow]) -> Guidance:
     """Return what feedback and the configuration of a model amount to."""
-    return guidance_of(rows, calendar=config.calendar, maintenance=config.maintenance, timezone=config.window.timezone)
+    return guidance_of(
+        rows,
+        calendar=config.calendar,
+        calendar_column=config.calendar_column,
+        maintenance=config.maintenance,
+        timezone=config.window.timezone,
+    )
 
 
 def ends_alarm(row: FeedbackRow) -> bool:

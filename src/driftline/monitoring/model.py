@@ -15,6 +15,7 @@ from driftline.errors import ConfigError, DataError, UnknownNameError, UsageErro
 from driftline.events import Schema, Task
 from driftline.monitoring.budget import reference_windows, rule_of
 from driftline.monitoring.detecting import detector_fingerprint, detector_row
+from driftline.monitoring.no_ordinary_days import require_flag
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.segments import with_segments
 from driftline.monitoring.setup import ModelSetup
@@ -221,6 +222,8 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
         if columns.cluster not in schema.features:
             raise UnknownNameError("feature", columns.cluster, schema.features)
         schema = structs.replace(schema, cluster=columns.cluster)
+    if config.calendar_column:
+        require_flag(config.name, config.calendar_column, schema)
     season_timezone = config.window.timezone if config.season == "yearly" else None
     known = canonical(rows, columns, schema)
     reference = Reference.of(known, schema, season_timezone=season_timezone)

@@ -68,6 +68,12 @@ class ReferenceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     first: Short | None = None
 
 
+class CalendarSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An input that says whether a row is of a day that is no ordinary one."""
+
+    column: Text
+
+
 class MaintenanceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A span of event time that the detector does not learn from, such as a rebuild of the data: ISO 8601 moments."""
 
@@ -185,4 +191,6 @@ class ModelConfig:
     """The first time of production that the detector learns from; None for the reference, where that has times."""
     calendar: frozenset[date] = frozenset()
     """Dates that are no ordinary days, in the time zone of the model."""
+    calendar_column: str = ""
+    """The input that says which rows are of such days; empty where none does."""
     maintenance: tuple[Window, ...] = ()

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from driftline.config.calendar import read_calendar
 from driftline.config.load import FILE_LIMIT_BYTES, Config, load, parse
-from driftline.config.schema import NOT_YET, json_schema
+from driftline.config.schema import json_schema
 from driftline.errors import ConfigError, UsageError
 from driftline.events import Task, WindowSpec
 from driftline.profiles import Columns
@@ -63,24 +63,6 @@ def test_a_mistake_is_one_line_with_file_line_and_key(path: Path) -> None:
     assert "\n" not in str(caught.value)
     assert "SECRET" not in str(caught.value)
     assert schema_says(data) == second.removeprefix("# schema: ")
-
-
-def test_every_key_that_is_not_built_yet_says_so() -> None:
-    places: dict[str, Any] = {
-        "ModelSection": lambda model, key: model.update({key: 1}),
-        "ColumnsSection": lambda model, key: model.update(columns={key: 1}),
-        "ReferenceSection": lambda model, key: model.update(reference={key: 1}),
-        "AlertsSection": lambda model, key: model.update(alerts={key: 1}),
-    }
-    for section, keys in NOT_YET.items():
-        for key in keys:
-            plain: dict[str, Any] = yaml.safe_load(SMALL)
-            if section.__name__ == "NotifySection":
-                plain["notify"] = [{key: 1}]
-            else:
-                places[section.__name__](plain["models"]["churn"], key)
-            with pytest.raises(ConfigError, match=rf"\b{key}: is not available in this release"):
-                parse(json.dumps(plain), PATH)
 
 
 def test_a_file_that_is_not_there_or_is_no_file_or_is_too_large(tmp_path: Path) -> None:
@@ -361,11 +343,11 @@ def test_the_page_has_every_type_and_default_of_the_schema() -> None:
         assert rows()[key] == (type_words(inner), shown), key
 
 
-def test_the_page_has_every_measure_and_every_key_to_come() -> None:
+def test_the_page_has_every_measure() -> None:
     with pytest.raises(ConfigError) as caught:
         parse(SMALL + "    alerts: {rules: [{name: a, measure: zzz, below: 1}]}\n", PATH)
     known = re.findall(r"known: (.+?)\.(?: |$)", str(caught.value))[0].split(", ")
-    for name in (*known, *(key for keys in NOT_YET.values() for key in keys)):
+    for name in known:
         assert re.search(rf"`([a-z]+\.)?{name}`", PAGE), name
 
 

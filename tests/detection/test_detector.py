@@ -231,6 +231,36 @@ def test_windows_left_out_are_not_learnt_from_and_no_ordinary_day_is_not_judged(
         detector.start([drawn(rng, day) for day in range(6)])
 
 
+def test_a_rolling_baseline_follows_slow_drift_and_sees_a_step_for_a_while() -> None:
+    """The other one has both for good: it says that things are not as they were, the rolling one that they change."""
+    rolling = Cadence(WindowSpec("1d"), rolling=timedelta(days=28)).settings
+    assert (rolling.most_windows, rolling.hold_back, rolling.rolling) == (28, 7, True)
+    for course, opens in ((lambda day: (day - 28) * 0.0005, False), (lambda day: 0.5 * (day >= 70), True)):
+        for which in (Settings(), rolling):
+            detector = replace(simple(), settings=which)
+            state, rng = calm(detector)
+            _, verdicts = detector.fold(state, [drawn(rng, day, y=course(day)) for day in range(28, 200)])
+            days = [(one.window.start - START).days for one in verdicts if one.opens]
+            assert bool(days) is (opens or which != rolling)
+            assert (verdicts[-1].episode is not None) is (which != rolling)
+            if opens:
+                assert days == [70]
+            if opens and which == rolling:  # the new level is all that it is held against, and a week is quiet
+                [closed] = [(one.window.start - START).days for one in verdicts if one.closed]
+                assert closed <= 70 + 28 + 2 * 7 + 7
+
+
+def test_a_rolling_baseline_is_that_of_the_newest_windows_but_seven() -> None:
+    detector = replace(simple(), settings=Cadence(WindowSpec("1d"), rolling=timedelta(days=14)).settings)
+    rng = np.random.default_rng(1)
+    state = detector.start([drawn(rng, day) for day in range(40)])
+    assert state.baseline.windows == 14
+    state, _ = detector.fold(state, [drawn(rng, day, y=0.001 * day) for day in range(40, 82)])
+    assert (state.baseline.windows, state.learnt_until) == (14, 75)
+    known = {one.position: one.y for one in state.history}
+    assert np.allclose(state.baseline.level, np.mean([known[place] for place in range(61, 75)], axis=0), atol=0.02)
+
+
 def test_it_says_that_the_season_is_not_learnt_yet() -> None:
     detector = simple()
     state, rng = calm(detector, days=9)

@@ -20,6 +20,7 @@ from driftline.detection import SeriesWindow
 from driftline.errors import ConfigError, UsageError
 from driftline.monitoring.model import read_reference
 from driftline.monitoring.no_ordinary_days import has_mostly
+from driftline.monitoring.rebuild import rebuild
 from driftline.profiles import CategoricalColumn, NumericColumn
 from driftline.rules.backtest import BUDGET
 from driftline.service.runtime import Service
@@ -154,4 +155,29 @@ def test_the_first_time_of_production_is_learnt_from_and_the_reference_is_not(tm
         known = read.detections.detector(MODEL)
     assert known is not None and not known.from_reference and known.begins == START + timedelta(days=8)
     assert said(service) == by_backtest(service)[: len(said(service))]
+    service.stop()
+
+
+def test_a_reference_that_rolls_is_the_same_through_every_door(tmp_path: Path) -> None:
+    """A new level is an alarm, and usual after some weeks."""
+    daily_config(tmp_path, timed=14)
+    path = tmp_path / "driftline.yaml"
+    path.write_text(path.read_text().replace("reference.parquet}", "reference.parquet, rolling: 7d}"))
+    service = Service(load(path))
+    days = days_of(range(40))
+    for day in days[3:]:
+        for row in day.predictions:
+            row["features"]["age"] += 25.0
+    for some in (days[:17], days[17:]):
+        deliver(service, "predictions", [row for day in some for row in day.predictions])
+        deliver(service, "labels", [row for day in some for row in day.labels])
+        work(service)
+    found = said(service)
+    assert states(service)[:4] == "...b" and states(service)[-8:] == "........"
+    assert firing(service) == 0
+    assert found == by_backtest(service)[: len(found)]
+    [model] = service.models.values()
+    assert rebuild(model, service.state).differing == ()
+    work(service)
+    assert said(service) == found
     service.stop()

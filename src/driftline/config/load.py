@@ -18,7 +18,7 @@ from driftline.config.checking import Checker
 from driftline.config.models import model_of
 from driftline.config.receivers import receivers_of
 from driftline.config.retraining import retraining_of
-from driftline.config.schema import TO_COME, FileSection
+from driftline.config.schema import FileSection
 from driftline.config.strict_yaml import Key, Reader, SourceFile, check_keys, shown
 from driftline.environment import FROM_ENVIRONMENT
 from driftline.errors import UsageError
@@ -95,7 +95,7 @@ def parse(text: str, path: Path) -> Config:
     """Read a configuration from text; ``path`` is for messages, and its folder for relative paths."""
     file = SourceFile(path)
     plain = Reader(file, _class_name_at).read(text)
-    check_keys(file, plain, kinds.type_info(FileSection), to_come=TO_COME)
+    check_keys(file, plain, kinds.type_info(FileSection))
     return _build(Checker(file), msgspec.convert(plain, FileSection))
 
 

@@ -13,7 +13,7 @@ from driftline.config.calendar import read_calendar
 from driftline.config.checking import LONGEST, Checker
 from driftline.config.schema import ModelSection
 from driftline.config.strict_yaml import Key, shown
-from driftline.detection import LEAST_WINDOWS, Cadence
+from driftline.detection import LEAST_WINDOWS, Cadence, Settings
 from driftline.errors import UsageError, did_you_mean
 from driftline.events import MISSING_TEXTS, Segment, Task, Window, WindowSpec, class_name
 from driftline.monitoring.options import (
@@ -56,7 +56,8 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         labels=_labels(check, (*key, "labels"), section.labels),
         reference=check.folder / check.local((*key, "reference", "path"), section.reference.path),
         season=section.reference.season,
-        reference_first=_first(check, (*key, "reference", "first"), section),
+        reference_first=_learnt_time(check, (*key, "reference", "first"), section, section.reference.first),
+        reference_rolling=_rolling(check, (*key, "reference", "rolling"), section),
         calendar=_calendar(check, (*key, "calendar"), section.calendar),
         calendar_column=_calendar_column(check, (*key, "calendar", "column"), section),
         maintenance=tuple(
@@ -73,15 +74,29 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
     )
 
 
-def _first(check: Checker, key: Key, section: ModelSection) -> timedelta | None:
-    if section.reference.first is None:
+def _learnt_time(check: Checker, key: Key, section: ModelSection, text: str | None) -> timedelta | None:
+    if text is None:
         return None
-    first, window = check.duration(key, section.reference.first), WindowSpec(section.window)
-    least = LEAST_WINDOWS * max(Cadence(window).length, timedelta(days=1))
-    if first < least:
-        reason = f"at least {LEAST_WINDOWS} windows of a day or longer are learnt from, here {length(least)}"
-        raise check.error(key, f"came {shown(section.reference.first)}; {reason}")
-    return first
+    time, window = check.duration(key, text), _judged_length(section)
+    if time < LEAST_WINDOWS * window:
+        least = length(LEAST_WINDOWS * window)
+        reason = f"at least {LEAST_WINDOWS} windows of a day or longer are learnt from, here {least}"
+        raise check.error(key, f"came {shown(text)}; {reason}")
+    return time
+
+
+def _rolling(check: Checker, key: Key, section: ModelSection) -> timedelta | None:
+    rolling, window = _learnt_time(check, key, section, section.reference.rolling), _judged_length(section)
+    if rolling is not None and rolling > Settings().most_windows * window:
+        most = length(Settings().most_windows * window)
+        reason = f"at most {Settings().most_windows} windows of a day or longer are learnt from, here {most}"
+        raise check.error(key, f"came {shown(section.reference.rolling or '')}; {reason}")
+    return rolling
+
+
+def _judged_length(section: ModelSection) -> timedelta:
+    """How long a window is that the detector judges: a day, where the model's own are shorter."""
+    return max(Cadence(WindowSpec(section.window)).length, timedelta(days=1))
 
 
 def _calendar(check: Checker, key: Key, path: str | CalendarSection | None) -> frozenset[date]:

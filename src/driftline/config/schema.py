@@ -5,7 +5,6 @@ What the sections do not have is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -67,14 +66,6 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     registry: Text | None = None
     storage: Text = "./driftline-data"
     database: Annotated[Text, Meta(extra_json_schema=_DATABASE)] | None = None
-
-
-NOT_YET: Mapping[type, tuple[str, ...]] = {
-    ReferenceSection: ("rolling",),
-}
-"""Keys of the design that this release does not have, by the section that they will stand in."""
-
-TO_COME = frozenset(name for names in NOT_YET.values() for name in names)
 
 
 def json_schema() -> dict[str, Any]:

@@ -170,30 +170,25 @@ def check_keys(
     value: Any,
     kind: kinds.Type,
     key: Key = (),
-    *,
-    to_come: frozenset[str] = frozenset(),
     known: kinds.Field | None = None,
 ) -> None:
-    """Raise for the first value that is not what the table of keys says.
-
-    ``to_come`` are keys that a later release will have; ``known`` is the row of a known key.
-    """
+    """Raise for the first value that is not what the table of keys says; ``known`` is the row of a known key."""
     kind = _alternative(value, kind)
     if not _fits(value, kind):
         raise file.error(key, _misfit(value, kind, known))
     if isinstance(kind, kinds.StructType):
-        _check_names(file, value, kind, key, to_come)
+        _check_names(file, value, kind, key)
         for one in kind.fields:
             if one.encode_name in value:
-                check_keys(file, value[one.encode_name], one.type, (*key, one.encode_name), to_come=to_come, known=one)
+                check_keys(file, value[one.encode_name], one.type, (*key, one.encode_name), one)
     elif isinstance(kind, kinds.DictType):
         for name, inner in value.items():
             if not _fits(name, kind.key_type):
                 raise file.error((*key, name), f"a name is {_words(kind.key_type)}; rename it")
-            check_keys(file, inner, kind.value_type, (*key, name), to_come=to_come)
+            check_keys(file, inner, kind.value_type, (*key, name))
     elif isinstance(kind, kinds.ListType):
         for index, inner in enumerate(value):
-            check_keys(file, inner, kind.item_type, (*key, str(index)), to_come=to_come)
+            check_keys(file, inner, kind.item_type, (*key, str(index)))
 
 
 def _alternative(value: Any, kind: kinds.Type) -> kinds.Type:
@@ -207,13 +202,9 @@ def _alternative(value: Any, kind: kinds.Type) -> kinds.Type:
     return (fitting or [members[0] if len(members) == 1 else kinds.UnionType(members)])[0]
 
 
-def _check_names(
-    file: SourceFile, value: Mapping[str, Any], kind: kinds.StructType, key: Key, to_come: frozenset[str]
-) -> None:
+def _check_names(file: SourceFile, value: Mapping[str, Any], kind: kinds.StructType, key: Key) -> None:
     known = [one.encode_name for one in kind.fields]
     for name in value:
-        if name not in known and name in to_come:
-            raise file.error((*key, name), "is not available in this release; leave it out")
         if name not in known:
             hint = did_you_mean(name, known)
             raise file.error((*key, name), f"is not a known key; known: {', '.join(known)}.{hint}")

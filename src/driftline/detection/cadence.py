@@ -8,7 +8,7 @@ budget goes to the single windows, of an hour or more, for faults that cannot wa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
@@ -34,10 +34,14 @@ _DAY_NAMES = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Satu
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """The windows of a model, and the time in which one false alarm is tolerated."""
+    """The windows of a model, and the time in which one false alarm is tolerated.
+
+    With a time that is ``rolling`` what is usual is that of the newest windows of so long, without the last seven.
+    """
 
     spec: WindowSpec
     budget: timedelta = field(default=timedelta(days=90))
+    rolling: timedelta | None = None
 
     @property
     def length(self) -> timedelta:
@@ -62,10 +66,18 @@ class Cadence:
         (90.0, 0.9)
         >>> Cadence(WindowSpec("1w")).settings.period
         1
+        >>> rolling = Cadence(WindowSpec("1d"), rolling=timedelta(days=10)).settings
+        >>> rolling.most_windows, rolling.lookbacks
+        (10, (1, 2, 4, 7))
         """
         length = _DAY if self.below_a_day else self.length
         share = 1 - _SINGLE_SHARE if self.below_a_day else 1.0
-        return Settings(self.budget / length, share, _WEEKDAYS if length == _DAY else 1)
+        settings = Settings(self.budget / length, share, _WEEKDAYS if length == _DAY else 1)
+        if self.rolling is None:
+            return settings
+        most = self.rolling // length
+        lookbacks = tuple(one for one in settings.lookbacks if one <= most)
+        return replace(settings, lookbacks=lookbacks, most_windows=most, hold_back=settings.quiet, rolling=True)
 
     @property
     def day_spec(self) -> WindowSpec:

@@ -41,6 +41,7 @@ class Settings:
     ``period`` is the number of slots of the season, 1 for none. ``reserve`` is what the budget is divided by, for what
     the model of day effects gets wrong. An alarm closes after ``quiet`` windows. At most ``most_windows`` are learnt
     from: the first quarter, and the newest; the last ``hold_back`` not yet, and after every so many it is learnt again.
+    A ``rolling`` baseline is that of the newest ones alone, also of those in an alarm: it follows what drifts slowly.
     """
 
     budget: float = 90.0
@@ -51,6 +52,7 @@ class Settings:
     quiet: int = 7
     most_windows: int = 112
     hold_back: int = max(LOOKBACKS)
+    rolling: bool = False
 
     def __post_init__(self) -> None:
         if not (self.budget > 0 and 0 < self.share <= 1 and self.period >= 1 and self.reserve >= 1 and self.lookbacks):
@@ -175,7 +177,7 @@ class Detector:
             steps=0,
             at=at,
             end=reference[-1].window.end,
-            baseline=self._learn(usable),
+            baseline=self._learn(usable[-self.settings.most_windows :] if self.settings.rolling else usable),
             learnt_until=len(reference),
             history=tuple(kept),
         )
@@ -341,14 +343,14 @@ class Detector:
         if state.steps % every:
             return state
         end = state.positions - hold_back
-        if state.quiet is not None and state.quiet < self.settings.quiet:
+        if not self.settings.rolling and state.quiet is not None and state.quiet < self.settings.quiet:
             end = min(end, state.disturbed_since - self.settings.quiet)
         end = max(end, state.reference)
         if end == state.learnt_until:
             return state
         usable = [one for one in state.history if one.position < end and one.use is Use.LEARN]
         if len(usable) > most:
-            first = most // 4
+            first = 0 if self.settings.rolling else most // 4
             usable = [*usable[:first], *usable[first - most :]]
         if len(usable) <= state.baseline.windows and len(usable) < most:
             return state

@@ -79,7 +79,7 @@ class Learning(NamedTuple):
 
 def cadence_of(config: ModelConfig, budget: Budget) -> Cadence:
     """The windows of a model, and the time in which one false alarm is tolerated."""
-    return Cadence(config.window, budget.per_alarm)
+    return Cadence(config.window, budget.per_alarm, config.reference_rolling)
 
 
 def judged_spec(window: WindowSpec) -> WindowSpec:

@@ -85,7 +85,7 @@ class Detected:
 def detector_fingerprint(config: ModelConfig, profiles: bytes) -> bytes:
     """What the series of a model rest on; ``profiles`` is the fingerprint of its profiles."""
     said = (config.reference_first, sorted(config.calendar), config.maintenance)
-    more = [config.calendar_column] if config.calendar_column else []  # as the release before has it without
+    more = [one for one in (config.calendar_column, config.reference_rolling) if one]  # as it was without them
     return hashlib.sha256(repr((_SERIES, profiles, config.budget, *said, *more)).encode()).digest()
 
 

@@ -60,12 +60,14 @@ class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class ReferenceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the reference rows are, and whether inputs are compared with the same time of year only.
 
-    ``first`` is the first time of production that the detector learns from, instead of the reference.
+    ``first`` is the first time of production that the detector learns from, instead of the reference; ``rolling`` the
+    newest one, again and again.
     """
 
     path: Text
     season: Season | None = None
     first: Short | None = None
+    rolling: Short | None = None
 
 
 class CalendarSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -189,6 +191,8 @@ class ModelConfig:
     """Measures of one's own by name: ``file.py:function``, the path of the file as it is found from here."""
     reference_first: timedelta | None = None
     """The first time of production that the detector learns from; None for the reference, where that has times."""
+    reference_rolling: timedelta | None = None
+    """The newest time of production, which the detector learns from again and again; None where that is kept."""
     calendar: frozenset[date] = frozenset()
     """Dates that are no ordinary days, in the time zone of the model."""
     calendar_column: str = ""

@@ -18,6 +18,7 @@ from driftline.alerts.feedback import AcceptBody, accept
 from driftline.config.load import load
 from driftline.detection import SeriesWindow
 from driftline.errors import ConfigError, UsageError
+from driftline.monitoring.explanation import BaselineSpan, explain_alert
 from driftline.monitoring.model import read_reference
 from driftline.monitoring.no_ordinary_days import has_mostly
 from driftline.monitoring.rebuild import rebuild
@@ -175,6 +176,10 @@ def test_a_reference_that_rolls_is_the_same_through_every_door(tmp_path: Path) -
     found = said(service)
     assert states(service)[:4] == "...b" and states(service)[-8:] == "........"
     assert firing(service) == 0
+    with service.state.read() as read:
+        [alert] = read.alerts.find(MODEL, rule=BUDGET)
+        origin = explain_alert(service.config.models[MODEL], read, alert).threshold.baseline
+    assert origin == BaselineSpan(START - timedelta(days=7), START, 7)
     assert found == by_backtest(service)[: len(found)]
     [model] = service.models.values()
     assert rebuild(model, service.state).differing == ()

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 import polars as pl
 
-from driftline.detection import Cadence, DetectorState, SeriesWindow
+from driftline.detection import Cadence, DetectorState, SeriesWindow, Use
 from driftline.errors import UsageError
 from driftline.events import Schema
 from driftline.monitoring.assess import assess, sliced
@@ -188,6 +188,8 @@ def _origin(
 ) -> ThresholdOrigin:
     """Where the threshold of a series came from: by its ``place``, None where there is no evidence on any."""
     of, settings = [one for one in state.history if one.position < state.learnt_until], learnt.detector.settings
+    if settings.rolling:
+        of = [one for one in of if one.use is Use.LEARN][-state.baseline.windows :]
     ends = [judged_spec(cadence.spec).window_of(one.start).end for one in of]
     baseline = BaselineSpan(of[0].start, ends[-1], state.baseline.windows) if of else None
     if place is None:

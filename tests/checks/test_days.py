@@ -106,3 +106,33 @@ def test_few_days_or_customers_are_told_as_they_hide_what_has_changed(by: str, f
     found = [note for note in report.notes if note.startswith("there are few")]
     wanted = f"there are few {what} to tell how far they differ, as good as {told} in the reference and {told} now: "
     assert [note.startswith(wanted) for note in found] == [True] * (told is not None)
+
+
+def days_from(first: date, count: int) -> list[datetime]:
+    return [datetime(first.year, first.month, first.day, 12, tzinfo=UTC) + timedelta(days=day) for day in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "later", "said"),
+    [
+        (FIRST, 90, FIRST + timedelta(days=180), True),
+        (FIRST, 90, FIRST + timedelta(days=10), False),  # most days are the same ones
+        (FIRST, 400, FIRST + timedelta(days=400), False),  # each has every season
+    ],
+)
+def test_drift_that_may_be_a_season_is_said_to_be_so(first: date, count: int, later: date, said: bool) -> None:
+    before = pl.DataFrame({"at": days_from(first, count) * 10, "x": [one % 100 for one in range(10 * count)]})
+    now = pl.DataFrame({"at": days_from(later, count) * 10, "x": [one % 100 + 50 for one in range(10 * count)]})
+    found = driftline.check(before, now, time="at")
+    assert found.columns["x"].drift is not None and found.columns["x"].drift.drifted
+    notes = [note for note in found.notes if note.startswith("two files cannot know a season: ")]
+    assert bool(notes) is said
+    assert not said or f"({first} to {first + timedelta(days=count - 1)} against {later} to" in notes[0]
+    calm = driftline.check(before, before.with_columns(pl.col("at").dt.offset_by("6mo")), time="at")
+    assert "season" not in " ".join(calm.notes)  # nothing drifted
+
+
+def test_missing_values_are_no_season() -> None:
+    x = list(range(1000))
+    found = driftline.check(pl.DataFrame({"x": x}), pl.DataFrame({"x": [one if one % 2 else None for one in x]}))
+    assert found.alerts and "season" not in " ".join(found.notes)

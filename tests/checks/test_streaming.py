@@ -319,9 +319,10 @@ def test_single_far_out_values_are_told_though_the_column_drifted() -> None:
     found = driftline.check(warm, warmer)
     assert found.columns["kelvin"].drift is not None and found.columns["kelvin"].drift.drifted
     assert any(note.startswith("kelvin has values as far out as 0; ") for note in found.notes)
-    assert not driftline.check(warm, moved).notes  # all are far out: that is the drift
+    assert "far out" not in " ".join(driftline.check(warm, moved).notes)  # all are far out: that is the drift
     told = driftline.check(warm, warmer.with_columns(pl.col("kelvin").replace(0.0, 1e6)))
-    assert any("values from" in change for change in told.columns["kelvin"].changes) and not told.notes  # once
+    assert any("values from" in change for change in told.columns["kelvin"].changes)
+    assert "far out" not in " ".join(told.notes)  # once
 
 
 def panel(seed: int, rows: int, devices: int = 20, *, apart: int | None = None) -> pl.DataFrame:

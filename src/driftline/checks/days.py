@@ -29,7 +29,7 @@ _STAND_INS = frozenset(
         date(2999, 12, 31),
     }
 )
-_APART = timedelta(days=365)
+_DAY, _APART = timedelta(days=1), timedelta(days=365)
 _FAR, _FEW = timedelta(days=36_525), 0.05
 _TOLD = 3
 
@@ -111,3 +111,26 @@ def _counted(days: Mapping[date, int]) -> str:
     counted = [f"{days[day]:,} row{'s' if days[day] > 1 else ''} on {day}" for day in fullest]
     more = len(days) - len(fullest)
     return ", ".join(counted) + (f" and others on {more:,} more day{'s' if more > 1 else ''}" if more else "")
+
+
+def told_of_season(before: Mapping[date, int], now: Mapping[date, int]) -> list[str]:
+    """Return, for sides whose inputs differ, that it may be by season: not where both have a year, or the same time.
+
+    Sides without times may be of any time.
+
+    >>> told_of_season({date(2026, 1, 5): 10}, {date(2026, 1, 10): 10})  # doctest: +NORMALIZE_WHITESPACE
+    ['two files cannot know a season: what drifted may be the weekday or the time of year (2026-01-05 to 2026-01-05
+    against 2026-01-10 to 2026-01-10); driftline backtest learns the weekdays of a history']
+    >>> told_of_season({date(2026, 1, 5): 10}, {date(2026, 1, 5): 10})
+    []
+    """
+    spans = [(min(days), max(days)) for days in (Days.of(before).usual, Days.of(now).usual) if days]
+    when = ""
+    if len(spans) == 2:
+        lengths = [last - first + _DAY for first, last in spans]
+        common = min(last for _, last in spans) - max(first for first, _ in spans) + _DAY
+        if min(lengths) >= _APART or 2 * common >= min(lengths):
+            return []
+        when = f" ({' against '.join(f'{first} to {last}' for first, last in spans)})"
+    told = f"two files cannot know a season: what drifted may be the weekday or the time of year{when}"
+    return [f"{told}; driftline backtest learns the weekdays of a history"]

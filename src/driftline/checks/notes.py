@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from driftline.checks.days import told_of_days
+from driftline.checks.days import told_of_days, told_of_season
 from driftline.checks.guesses import parts_unplayed
 from driftline.checks.scan import REPEATED_LEAST
 from driftline.checks.sides import Comparison
@@ -26,6 +26,7 @@ _WANTED = {"score": "probabilities from 0 to 1", "time": "times", "label": "numb
 _READ = {Kind.NUMERIC: "numbers", Kind.DATETIME: "dates"}
 _MANY, _UNREAD_TOLD = 0.05, 5
 _FEW = 0.01
+_OF_VALUES = ("wasserstein", "js")
 _TWINS_TOLD = 3
 
 
@@ -58,7 +59,14 @@ def notes_on(sides: Comparison, new: list[str], drifts: Mapping[str, ColumnDrift
         *_few_blocks(sides),
         *_fewer_missing(drifts, sides.floors),
         *_outliers(sides, {name: drift.drifted for name, drift in drifts.items() if not _tells_ends(drift)}),
+        *(told_of_season(sides.before.days, sides.now.days) if _has_moved(sides, drifts) else ()),
     )
+
+
+def _has_moved(sides: Comparison, drifts: Mapping[str, ColumnDrift]) -> bool:
+    """Whether values of an input have drifted, which a season does; it takes none away."""
+    features = sides.layout.schema.features
+    return any(one.drifted and one.measure in _OF_VALUES for name, one in drifts.items() if name in features)
 
 
 def _tells_ends(drift: ColumnDrift) -> bool:

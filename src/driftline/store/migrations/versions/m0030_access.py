@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0030"
-down_revision = "0011"
+down_revision = "0020"
 
 SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 

@@ -221,7 +221,7 @@ def answering(width: int) -> stat.Panel:
     """The number without which all others are silent: without an answer they are empty, and not red."""
     return number(
         "Services answering",
-        "Driftline services whose newest scrape succeeded. At 0 nothing else here is of now: see to that first.",
+        "Driftline services whose newest scrape succeeded. At 0 nothing else here is current: mend that first.",
         "none",
         now("count(driftline_build_info) or vector(0)", "services"),
         steps=((None, RED), (1.0, GREEN)),
@@ -256,7 +256,7 @@ def messages_waiting(width: int) -> stat.Panel:
     """Whether people are told."""
     return number(
         "Messages waiting",
-        "Messages to people that no channel has taken yet; they are tried again.",
+        "Notifications that no channel has accepted yet; they are sent again.",
         "none",
         now("sum(driftline_notifications_waiting) or vector(0)", "waiting"),
         steps=BAD_FROM_ONE,

@@ -17,7 +17,7 @@ def dashboard() -> models.Dashboard:
     """Return the dashboard."""
     distance = lines(
         "Distance from the reference",
-        "Of each version's newest judged window, and the smallest distance that matters. The methods' units differ.",
+        "Of each version's newest judged window, with its threshold. The methods' units differ.",
         "none",
         query(f"max by (version, method) (driftline_drift_score{{{_FEATURE}}})", "{{version}} {{method}}"),
         query(
@@ -38,7 +38,7 @@ def dashboard() -> models.Dashboard:
                 [
                     number(
                         "Distance, in units of the threshold",
-                        "1 is the smallest distance that matters. Whether it is not significant is not in it.",
+                        "1 is the threshold. It does not show whether the distance is significant.",
                         "none",
                         now(_TIMES, "{{version}} {{method}}"),
                         steps=((None, "green"), (1.0, "red")),
@@ -67,7 +67,7 @@ def dashboard() -> models.Dashboard:
                     line_at(
                         lines(
                             "Distance, in units of the threshold",
-                            "Comparable between features and methods: above the line it is farther than what matters.",
+                            "Comparable between features and methods: above the line, the threshold is exceeded.",
                             "none",
                             query(_TIMES, "{{version}} {{method}}"),
                         )

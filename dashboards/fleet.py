@@ -41,7 +41,7 @@ def dashboard() -> models.Dashboard:
     return board(
         "driftline-fleet",
         "Driftline / Fleet",
-        "All models: alerts, performance with its interval, drift, label coverage, and when something last came.",
+        "All models: alerts, performance with its interval, drift, label coverage, and when the last event came.",
         [
             several(variable("model", "Models that are shown", "driftline_worker_failing")),
             variable("metric", "Measure that is drawn over time", f"driftline_performance{{{_MEASURED}}}"),
@@ -68,14 +68,14 @@ def _now() -> list[Panel]:
         ),
         number(
             "Of these muted",
-            "Firing alerts that nobody is told of: silenced, explained by another alert, or acknowledged.",
+            "Firing alerts without notifications: silenced, explained by another alert, or acknowledged.",
             "none",
             now(f"sum(driftline_alerts_muted{{{_MODEL}}})", "muted"),
             width=3,
         ),
         number(
             "Rules in breach",
-            "Rules whose newest judged window is a breach, whether or not an alert came of it.",
+            "Rules whose newest judged window is a breach, with or without an alert.",
             "none",
             now(f'sum(driftline_monitor_state{{{_MODEL},state="breach"}})', "breach"),
             steps=BAD_FROM_ONE,
@@ -179,7 +179,7 @@ def _drift() -> list[Panel]:
     return [
         lines(
             "Features that drifted",
-            "Share of the judged features that are farther from the reference than matters, and than chance explains.",
+            "Share of the judged features with a distance above the threshold that chance does not explain.",
             "percentunit",
             query(
                 most(f"max by (model, version) (driftline_drifted_features_ratio{{{_MODEL}}}{AT})"),
@@ -190,7 +190,7 @@ def _drift() -> list[Panel]:
         .max(1),
         lines(
             "Label coverage",
-            "Share of the newest judged window's predictions that are labelled. Low: performance speaks of few rows.",
+            "Share of the newest judged window's predictions that are labelled. If low, performance rests on few rows.",
             "percentunit",
             query(most(f"max by (model) (driftline_label_coverage_ratio{{{_MODEL}}}{AT})", of="bottomk"), "{{model}}"),
         )
@@ -198,7 +198,7 @@ def _drift() -> list[Panel]:
         .max(1),
         lines(
             "Age of the last event",
-            "How long no event has come that was processed. It rises steadily while nothing comes.",
+            "Time since the last processed event came. It rises steadily while nothing comes.",
             "s",
             query(
                 most(f"time() - max by (model) (driftline_last_event_timestamp_seconds{{{_MODEL}}}{AT})"), "{{model}}"
@@ -226,7 +226,7 @@ def _alerts() -> list[Panel]:
     return [
         coloured(stacked(firing), SEVERITIES).min(0),
         lines(
-            "Steps in the lives of alerts",
+            "Transitions of alerts",
             "Alerts that fired, resolved, opened again or were corrected. The points are exemplars and have"
             " the id of an alert, for `driftline ack`. Prometheus keeps them with --enable-feature=exemplar-storage.",
             "none",
@@ -236,7 +236,7 @@ def _alerts() -> list[Panel]:
         ).min(0),
         lines(
             "Notifications",
-            "Messages by what became of them: delivered, refused by the other side, or expired. Of all models.",
+            "Notifications by result: delivered, refused by the receiver, or expired. Of all models.",
             "none",
             query(
                 "sum by (channel, result) (increase(driftline_notifications_total[$__rate_interval]))",
@@ -246,7 +246,7 @@ def _alerts() -> list[Panel]:
         ).min(0),
         lines(
             "Notifications waiting",
-            "Messages that a channel has not taken yet. They are tried again; while a line stays, a channel is away.",
+            "Notifications not accepted yet. They are sent again; a line that stays means that a channel is away.",
             "none",
             query("sum by (channel) (driftline_notifications_waiting)", "{{channel}}"),
             width=WIDTH // 2,

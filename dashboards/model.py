@@ -79,7 +79,7 @@ def _now() -> list[Panel]:
         ),
         number(
             "Of these muted",
-            "Firing alerts that nobody is told of: silenced, explained by another alert, or acknowledged.",
+            "Firing alerts without notifications: silenced, explained by another alert, or acknowledged.",
             "none",
             now(f"sum(driftline_alerts_muted{{{_MODEL}}})", "muted"),
             width=3,
@@ -95,7 +95,7 @@ def _now() -> list[Panel]:
         yes_or_no(
             number(
                 "Fails",
-                "Whether this model's events cannot be processed at the moment; then nothing here is of now.",
+                "Whether this model's events cannot be processed at the moment; then nothing here is current.",
                 "none",
                 now(f"max(driftline_worker_failing{{{_MODEL}}})", "failing"),
                 steps=BAD_FROM_ONE,
@@ -111,14 +111,14 @@ def _now() -> list[Panel]:
         ),
         number(
             "Last event",
-            "How long ago the last event came that was processed.",
+            "Time since the last processed event came.",
             "s",
             now(f"time() - max(driftline_last_event_timestamp_seconds{{{_MODEL}}})", "age"),
             width=3,
         ),
         number(
             "Newest judged window",
-            "Event time at which the newest judged window ended: what performance and drift speak of.",
+            "Event time at which the newest judged window ended: the newest data in performance and drift.",
             "dateTimeAsIso",
             now(f"1000 * max(driftline_window_end_timestamp_seconds{{{_MODEL}}})", "end"),
         ),
@@ -170,7 +170,7 @@ def _performance() -> list[Panel]:
 def _each_rule() -> Panel:
     return states(
         "State of each rule",
-        "What each rule says of the newest judged window. One that lasts as long as the rule asks is an alert.",
+        "Verdicts on the newest judged window. A breach that lasts as long as the rule asks is an alert.",
         query(state_of_rules(_MODEL), "{{monitor}}"),
     )
 
@@ -186,7 +186,7 @@ def _alerts() -> list[Panel]:
     return [
         coloured(stacked(alerts), SEVERITIES).min(0),
         lines(
-            "Steps in the lives of alerts",
+            "Transitions of alerts",
             "Alerts that fired, resolved, opened again or were corrected by late labels; exemplars have their ids.",
             "none",
             query(
@@ -197,7 +197,7 @@ def _alerts() -> list[Panel]:
         dashed(
             lines(
                 "Alarms of the detector",
-                "Alarms that the detector made, and how many of them may be false in a year by its budget.",
+                "Alarms of the detector, and its budget of false alarms a year.",
                 "none",
                 query(f"max(increase(driftline_alarms_total{{{_MODEL}}}[$__rate_interval]))", "alarms"),
                 query(f"max(driftline_alarm_budget{{{_MODEL}}})", "budget a year"),
@@ -215,7 +215,7 @@ def _drift() -> list[Panel]:
         dashed(
             lines(
                 f"{name.capitalize()} drift",
-                f"Distance of the {name}s from the reference, and the smallest distance that matters.",
+                f"Distance of the {name}s from the reference, and its threshold.",
                 "none",
                 query(f"max by (method) (driftline_{name}_drift_score{{{_VERSION}}})", "{{method}}"),
                 query(f"max by (method) (driftline_{name}_drift_threshold{{{_VERSION}}})", "threshold {{method}}"),
@@ -230,7 +230,7 @@ def _drift() -> list[Panel]:
     return [
         bars(
             "Features farthest from the reference",
-            "Distance in units of the threshold: 1 is the smallest that matters. Whether chance explains a distance is"
+            "Distance in units of the threshold: 1 is the threshold. Whether chance explains a distance is"
             " not in it; the share of drifted features and Driftline's page take account of that.",
             "none",
             now(f"topk({MOST}, max by (feature) ({_SCORE} / ({_THRESHOLD} > 0)))", "{{feature}}"),
@@ -252,7 +252,7 @@ def _drift() -> list[Panel]:
         *measured,
         lines(
             "Features that drifted",
-            "Share of the judged features that are farther from the reference than matters, and than chance explains.",
+            "Share of the judged features with a distance above the threshold that chance does not explain.",
             "percentunit",
             query(f"max(driftline_drifted_features_ratio{{{_VERSION}}})", "drifted"),
             width=8,

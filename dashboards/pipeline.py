@@ -50,7 +50,7 @@ def _now() -> list[Panel]:
         failing_models(_MODEL, 4),
         number(
             "Events waiting",
-            "Events that are durable and wait to be processed.",
+            "Events that are stored durably and wait to be processed.",
             "none",
             now(f"sum(driftline_ingest_queue_events{{{_MODEL}}})", "waiting"),
         ),
@@ -101,7 +101,7 @@ def _events() -> list[Panel]:
         ),
         lines(
             "Repeated events",
-            "Events per second that said again what was known. Senders that try again cause them, and they do no harm.",
+            "Events per second that repeat a known one. Senders that try again cause them, and they do no harm.",
             "cps",
             query(
                 f"sum by (model) (rate(driftline_duplicate_events_total{{{_MODEL}}}[$__rate_interval]))", "{{model}}"
@@ -109,13 +109,13 @@ def _events() -> list[Panel]:
         ).min(0),
         lines(
             "Age of the last event",
-            "How long no event has come that was processed.",
+            "Time since the last processed event came.",
             "s",
             query(f"time() - max by (model) (driftline_last_event_timestamp_seconds{{{_MODEL}}})", "{{model}}"),
         ).min(0),
         lines(
             "Age of the last judgement",
-            "How long no window has been judged. With windows of a day it may well reach some days.",
+            "How long no window has been judged. With windows of a day it may reach some days.",
             "s",
             query(f"time() - max by (model) (driftline_last_evaluation_timestamp_seconds{{{_MODEL}}})", "{{model}}"),
         ).min(0),
@@ -165,8 +165,8 @@ def _labels() -> list[Panel]:
 def _notifications() -> list[Panel]:
     return [
         lines(
-            "By what became of them",
-            "Messages that a channel took, that the other side refused for good, or that expired.",
+            "By result",
+            "Notifications that a channel accepted, that the receiver refused for good, or that expired.",
             "none",
             query(
                 "sum by (channel, result) (increase(driftline_notifications_total[$__rate_interval]))",
@@ -176,14 +176,14 @@ def _notifications() -> list[Panel]:
         ).min(0),
         lines(
             "Waiting",
-            "Messages that a channel has not taken yet; they are tried again.",
+            "Notifications that a channel has not accepted yet; they are sent again.",
             "none",
             query("sum by (channel) (driftline_notifications_waiting)", "{{channel}}"),
             width=8,
         ).min(0),
         lines(
             "Failed attempts",
-            "Attempts that failed; each is repeated, later and later.",
+            "Failed attempts; each is repeated, after longer and longer waits.",
             "none",
             query(
                 "sum by (channel) (increase(driftline_notification_failures_total[$__rate_interval]))", "{{channel}}"
@@ -197,7 +197,7 @@ def _driftline() -> list[Panel]:
     return [
         rows(
             "Models and versions",
-            "What is served, with its task; a version is there once a prediction of it has come.",
+            "Models and versions with their tasks; a version is listed once a prediction of it has come.",
             "none",
             [("", now(f"max by (model, task, version) (driftline_model_info{{{_MODEL}}})", "model"))],
             labels=["model", "task", "version"],
@@ -211,13 +211,13 @@ def _driftline() -> list[Panel]:
         ).min(0),
         lines(
             "Releases",
-            "Services by their release: when was another one put in place?",
+            "Services by their release: when was another one installed?",
             "none",
             query("count by (version) (driftline_build_info)", "{{version}}"),
         ).min(0),
         lines(
             "Windows pushed",
-            "Windows that remote write's receiver took or refused. Nothing here: `prometheus.remote_write` is not set.",
+            "Windows accepted or refused by the receiver of remote write. No data: `prometheus.remote_write` is off.",
             "none",
             query(
                 f"sum by (model, result) (increase({_PUSHED}[$__rate_interval]))",

@@ -1,4 +1,4 @@
-"""Retraining: what asked for challengers, what became of them, and what waits for a person?"""
+"""Retraining: what asked for challengers, how did they end, and what waits for a person?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def dashboard() -> models.Dashboard:
     return board(
         "driftline-retraining",
         "Driftline / Retraining",
-        "Requests for challengers: what asked for them, what became of them, and what waits for a person.",
+        "Requests for challengers: what asked for them, how they ended, and what waits for a person.",
         [several(variable("model", "Models that are shown", "driftline_worker_failing"))],
         [
             (
@@ -32,14 +32,14 @@ def dashboard() -> models.Dashboard:
                     ),
                     number(
                         "On probation",
-                        "Champions of late: a performance alert on windows since the promotion rolls them back.",
+                        "Recent champions: a performance alert on windows since the promotion rolls them back.",
                         "none",
                         now(f'sum(driftline_retraining_open{{{_MODEL},stage="baking"}}) or vector(0)', "on probation"),
                         width=6,
                     ),
                     number(
                         "Rolled back, last 30 days",
-                        f"Promotions that were taken back: by a performance alert, or by a person. {_SHORT}",
+                        f"Promotions that were undone: by a performance alert, or by a person. {_SHORT}",
                         "none",
                         now(_last_month('result="rolled back"'), "rolled back"),
                         steps=BAD_FROM_ONE,
@@ -47,8 +47,7 @@ def dashboard() -> models.Dashboard:
                     ),
                     number(
                         "Failed, last 30 days",
-                        "Requests that came to no contest: a step failed, ran too long, or left no predictions."
-                        f" {_SHORT}",
+                        f"Requests without a contest: a step failed, ran too long, or left no predictions. {_SHORT}",
                         "none",
                         now(_last_month('result="failed"'), "failed"),
                         steps=BAD_FROM_ONE,
@@ -60,20 +59,20 @@ def dashboard() -> models.Dashboard:
                 "Requests",
                 [
                     lines(
-                        "Requests that are not over",
+                        "Unfinished requests",
                         "By stage. One that stays at running for long hangs, or was handed over and is not reported.",
                         "none",
                         query(f"sum by (stage) (driftline_retraining_open{{{_MODEL}}})", "{{stage}}"),
                     ).min(0),
                     lines(
-                        "Requests that are over",
-                        "How many came to their end, by result.",
+                        "Finished requests",
+                        "How many finished, by result.",
                         "none",
                         query(f"sum by (result) (increase({_RUNS}[$__rate_interval]))", "{{result}}"),
                     ).min(0),
                     rows(
                         "By model, trigger and result",
-                        "All requests that are over, since Driftline has known the model. Alerts that ask often and"
+                        "All finished requests since Driftline has known the model. Alerts that ask often and"
                         " are held each time point at a fault that training does not mend.",
                         "none",
                         [

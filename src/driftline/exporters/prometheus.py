@@ -154,7 +154,9 @@ def _drift(models: Sequence[ModelMetrics]) -> Iterator[Metric]:
         "Distance from the reference; at most its threshold where it is not significant.",
         labels=labels,
     )
-    threshold = GaugeMetricFamily("driftline_drift_threshold", "Smallest distance that counts as drift.", labels=labels)
+    threshold = GaugeMetricFamily(
+        "driftline_drift_threshold", "Threshold of the distance; a smaller one is not drift.", labels=labels
+    )
     missing = GaugeMetricFamily(
         "driftline_feature_missing_ratio", "Share of a feature's values that are missing.", labels=("model", "feature")
     )
@@ -191,7 +193,9 @@ def _output_drift(models: Sequence[ModelMetrics], output: str) -> Iterator[Metri
     score = GaugeMetricFamily(
         f"{name}_score", f"{words}; at most its threshold where it is not significant.", labels=labels
     )
-    threshold = GaugeMetricFamily(f"{name}_threshold", f"{words}: the smallest that counts as drift.", labels=labels)
+    threshold = GaugeMetricFamily(
+        f"{name}_threshold", f"{words}: the threshold; a smaller one is not drift.", labels=labels
+    )
     for one in models:
         for sample in one.output_drift:
             if sample.output == output:

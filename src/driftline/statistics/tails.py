@@ -4,8 +4,7 @@ Three terms are added, each on the side of the tail, so that the other bound, wh
 
 - the skewness of the rows (Johnson 1978): rare large values are seen less often than their weight asks for;
 - what n rows may have missed: with the chance a, all of them miss a share of 1 - a^(1/n) of the values, and these may
-be
-  as large as the largest that was seen, or as the largest possible;
+  be as large as the largest that was seen, or as the largest possible;
 - with few rows (`may_miss_rare`), errors that come once in `ONE_IN` rows and are `TIMES_USUAL` times as large as usual:
   so few rows often show none of them. No method can tell from such rows that there are none, so they are assumed.
 """

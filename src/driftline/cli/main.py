@@ -26,6 +26,7 @@ COMMANDS = {
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
     "token": "Create, list and revoke the tokens by which people and programs sign in.",
     "audit": "List who changed what, when and why.",
+    "doctor": "Examine a service: disk, database, clocks, files, tokens.",
     "migrate": "Bring the database to this release's tables.",
     "models": "List the models of a service: what came, until when, what is firing.",
     "alerts": "List the alerts that are firing.",

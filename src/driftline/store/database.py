@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 
 from driftline.errors import StorageError
@@ -52,8 +53,7 @@ def open_database(address: str, *, sync_commits: bool = True) -> sa.Engine:
 
 def migrate(engine: sa.Engine) -> None:
     """Apply the migrations that the database has not seen; one process at a time."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config = _migrations()
     with engine.begin() as connection:
         wait_turn(connection, "migrations")
         config.attributes["connection"] = connection
@@ -80,6 +80,17 @@ def revision_of(engine: sa.Engine) -> str:
     """Return the number of the newest migration that a database has seen; empty where it has seen none."""
     with engine.connect().execution_options(readonly=True) as connection:
         return MigrationContext.configure(connection).get_current_revision() or ""
+
+
+def newest_revision() -> str:
+    """Return the number of the newest migration of this release."""
+    return ScriptDirectory.from_config(_migrations()).get_current_head() or ""
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
 
 
 def has_state(address: str) -> bool:

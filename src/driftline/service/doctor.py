@@ -1,0 +1,242 @@
+"""Examine a service from outside, whether it runs or not: each finding says how a part is and what to do.
+
+Nothing is changed: no table is migrated, no folder created, and nothing is sent anywhere.
+"""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import importlib.metadata
+import os
+import platform
+import shutil
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+
+from driftline.access.tokens import state_of
+from driftline.config.load import Config
+from driftline.errors import DriftlineError
+from driftline.service.trouble import in_words
+from driftline.sketches.compiled import kernel
+from driftline.store.addresses import resolved, without_secrets
+from driftline.store.database import Watch, has_state, newest_revision, revision_of
+from driftline.store.inbox import Inbox
+from driftline.store.poison import poisoned
+from driftline.store.state import State
+from driftline.text.moments import moment
+from driftline.text.numbers import count
+
+LEAST_FREE_BYTES, LITTLE_FREE_BYTES = 100 * 10**6, 10**9
+"""Less free disk than the first is a failure, than the second a warning."""
+
+_PATIENCE = timedelta(seconds=5)
+_SOON = timedelta(days=14)
+_CLOCK_OFF = timedelta(seconds=5)
+_AHEAD = timedelta(days=1)
+_MANY_WAITING = 100_000
+_LIBRARIES = ("driftline", "polars", "deltalake", "numpy", "sqlalchemy")
+
+
+class Status(enum.StrEnum):
+    """How a part is: all well, worth knowing, or not working."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One part of a service, how it is, and in words why and what to do."""
+
+    name: str
+    status: Status
+    message: str
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """All checks, in a fixed order; it is ``ok`` where none has failed."""
+
+    ok: bool
+    checks: tuple[Check, ...]
+
+
+def diagnose(config: Config, now: datetime) -> Diagnosis:
+    """Examine the service of a configuration; what goes wrong is a check that failed. ``now`` is wall-clock time."""
+    found = [_versions(), _loops(), *_storage(config, now), *_database(config, now)]
+    found += [*_references(config), *_certificate(config), _running(config)]
+    return Diagnosis(all(one.status is not Status.FAILED for one in found), tuple(found))
+
+
+def _versions() -> Check:
+    told = [f"Python {platform.python_version()}"]
+    told += [f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES]
+    return Check("versions", Status.OK, ", ".join(told))
+
+
+def _loops() -> Check:
+    if kernel() is not None:
+        return Check("compiled loops", Status.OK, "in use")
+    return Check(
+        "compiled loops",
+        Status.WARNING,
+        "not there: profiles are as exact, and slower; install a wheel, or a C compiler",
+    )
+
+
+# ---- the folder -----------------------------------------------------------------------------------------------------
+
+
+def _storage(config: Config, now: datetime) -> Iterator[Check]:
+    folder = Path(config.storage)
+    if folder.exists() and not folder.is_dir():
+        yield Check("storage", Status.FAILED, f"{folder} is no folder")
+        return
+    if not folder.exists():
+        beside = next(one for one in folder.absolute().parents if one.exists())
+        if os.access(beside, os.W_OK):
+            yield Check("storage", Status.OK, f"{folder} is not there yet; `driftline serve` creates it")
+        else:
+            yield Check("storage", Status.FAILED, f"{folder} cannot be created: {beside} cannot be written")
+        return
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            written = datetime.fromtimestamp(os.stat(file.name).st_mtime, UTC)
+    except OSError as error:
+        yield Check("storage", Status.FAILED, in_words(OSError(error.errno, error.strerror, str(folder))))
+        return
+    yield Check("storage", Status.OK, f"{folder} can be written")
+    free = shutil.disk_usage(folder).free
+    status = Status.FAILED if free < LEAST_FREE_BYTES else Status.WARNING if free < LITTLE_FREE_BYTES else Status.OK
+    advice = "" if status is Status.OK else "; make room before events are refused"
+    yield Check("disk", status, f"{free / 10**9:,.1f} GB are free where {folder} is{advice}")
+    if abs(now - written) > _CLOCK_OFF:
+        said = f"the disk says {moment(written)}, this machine {moment(now)}; synchronise both clocks"
+        yield Check("clock", Status.WARNING, said)
+    else:
+        yield Check("clock", Status.OK, f"{moment(now)}, as the disk says")
+
+
+def _running(config: Config) -> Check:
+    try:
+        with (Path(config.storage) / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (FileNotFoundError, NotADirectoryError):
+        return Check("service", Status.OK, "none has run here yet")
+    except BlockingIOError:
+        return Check("service", Status.OK, f"one works in {config.storage}")
+    except OSError as error:
+        return Check("service", Status.FAILED, in_words(error))
+    return Check("service", Status.WARNING, f"none works in {config.storage}; start `driftline serve`")
+
+
+# ---- the database ---------------------------------------------------------------------------------------------------
+
+
+def _database(config: Config, now: datetime) -> Iterator[Check]:
+    try:
+        shown = without_secrets(resolved(config.database))
+        if not has_state(config.database):
+            yield Check("database", Status.OK, f"{shown} is empty; `driftline serve` or `driftline migrate` fills it")
+            return
+        watch = Watch(config.database, _PATIENCE)
+    except DriftlineError as error:
+        yield Check("database", Status.FAILED, str(error))
+        return
+    try:
+        trouble = watch.write_trouble()
+        if trouble is not None:
+            yield Check("database", Status.FAILED, f"{shown}: {in_words(trouble)}")
+        else:
+            yield Check("database", Status.OK, f"{shown} can be read and written")
+        has, needs = revision_of(watch.engine), newest_revision()
+        yield _migrations(has, needs)
+        if has == needs:
+            yield from _state(config, watch.engine, now)
+    except sa.exc.SQLAlchemyError as error:
+        yield Check("database", Status.FAILED, f"{shown}: {in_words(error)}")
+    finally:
+        watch.engine.dispose()
+
+
+def _migrations(has: str, needs: str) -> Check:
+    if has == needs:
+        return Check("migrations", Status.OK, f"all are applied ({has})")
+    if has > needs:
+        said = f"the database is of a later release ({has}, this one knows {needs}); install that one"
+        return Check("migrations", Status.FAILED, said)
+    return Check(
+        "migrations", Status.WARNING, f"{needs} is not applied (it has {has}); back up, then `driftline migrate`"
+    )
+
+
+def _state(config: Config, engine: sa.Engine, now: datetime) -> Iterator[Check]:
+    waiting = Inbox(engine).waiting_events()
+    most = sum(waiting.values())
+    told = ", ".join(f"{model} {count(events)}" for model, events in sorted(waiting.items())) or "none"
+    status = Status.WARNING if most > _MANY_WAITING else Status.OK
+    yield Check("waiting events", status, told + ("; more come than are processed" if status is not Status.OK else ""))
+    with State(engine).read() as read:
+        aside = poisoned(read.connection)
+        told = ", ".join(f"{model} {count(events)}" for model, events in sorted(aside.items()))
+        yield Check(
+            "events set aside",
+            Status.WARNING if told else Status.OK,
+            f"{told}; read them at /api/v1/models/MODEL/quarantine" if told else "none",
+        )
+        yield from _event_times(config, read.models.get, now)
+        tokens = [one for one in read.tokens.all() if state_of(one, now) == "good"]
+    ending = [one.name for one in tokens if one.expires_at is not None and one.expires_at - now < _SOON]
+    said = f"{count(len(tokens))} are good"
+    if ending:
+        said += f"; {', '.join(ending)} expire within {_SOON.days} days: create others"
+    yield Check("tokens", Status.WARNING if ending else Status.OK, said)
+
+
+def _event_times(config: Config, stored: Callable[[str], object], now: datetime) -> Iterator[Check]:
+    ahead = []
+    for model in config.models:
+        watermark = getattr(stored(model), "watermark", None)
+        if watermark is not None and watermark - now > _AHEAD:
+            ahead.append(f"{model} has events of {moment(watermark)}")
+    if ahead:
+        said = f"{'; '.join(ahead)}: the clock of who sends them, or of this machine, is wrong"
+        yield Check("event times", Status.WARNING, said)
+    else:
+        yield Check("event times", Status.OK, "no event is from the future")
+
+
+# ---- files that the configuration names -----------------------------------------------------------------------------
+
+
+def _references(config: Config) -> Iterator[Check]:
+    missing = [f"{name}: {one.reference}" for name, one in config.models.items() if not _is_there(one.reference)]
+    if missing:
+        yield Check("references", Status.FAILED, f"not there: {'; '.join(missing)}")
+    else:
+        yield Check("references", Status.OK, f"{count(len(config.models))} can be read")
+
+
+def _is_there(reference: Path) -> bool:
+    text = str(reference)
+    if any(sign in text for sign in "*?["):
+        return any(reference.parent.glob(reference.name))
+    return os.access(reference, os.R_OK)
+
+
+def _certificate(config: Config) -> Iterator[Check]:
+    if config.tls is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(config.tls.certificate, config.tls.key)
+    except OSError as error:  # `ssl.SSLError` is one
+        said = f"{config.tls.certificate} and {config.tls.key} do not fit: {error.strerror or error}"
+        yield Check("certificate", Status.FAILED, said)
+    else:
+        yield Check("certificate", Status.OK, f"{config.tls.certificate} fits its key")

@@ -67,7 +67,7 @@ bench-detection: .venv/dev.stamp ## measure the detector: false alarms, delays, 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
 	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)
 
-chaos: .venv/dev.stamp ## 200 kills of a service that four writers send to (ARGS="--kills N")
+chaos: .venv/dev.stamp ## 200 kills of a service that four writers send to (ARGS="--kills N --postgresql")
 	@$(BIN)/python -m benchmarks.chaos_ingest $(ARGS)
 
 mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real MLflow server (600 MB are installed)

@@ -1,6 +1,8 @@
 """A service that is killed again and again while four writers send: what it acknowledged is there, each event once.
 
-python -m benchmarks.chaos_ingest [--kills N] [--seed N]
+python -m benchmarks.chaos_ingest [--kills N] [--seed N] [--postgresql]
+
+With ``--postgresql`` the state is in a real PostgreSQL, which is killed and started again as often as the service.
 
 A real ``driftline serve`` is killed with SIGKILL at random moments. Three writers post predictions and labels as JSON,
 NDJSON and Arrow, in batches of 1 to 50, some with an Idempotency-Key that they send again until it is acknowledged; a
@@ -31,6 +33,7 @@ import httpx
 import polars as pl
 
 import driftline
+from tests.support.postgresql import PostgreSQL
 
 MODEL = "m"
 LONGEST_LIFE_SECONDS = 2.5
@@ -81,14 +84,14 @@ class Serving:
         return self._process.wait(60)
 
 
-def write_config(folder: Path) -> None:
+def write_config(folder: Path, database: str) -> None:
     """A model with two inputs and hourly windows."""
     rows = {"x": [float(i % 9) for i in range(300)], "sky": ["sun", "rain", "fog"] * 100}
     targets = {"prediction": [i % 2 for i in range(300)], "label": [i % 3 % 2 for i in range(300)]}
     pl.DataFrame(rows | targets).write_parquet(folder / "reference.parquet")
     (folder / "driftline.yaml").write_text(
         f"models: {{{MODEL}: {{window: 1h, columns: {{prediction: prediction, label: label}}, "
-        "reference: {path: reference.parquet}}}\n"
+        f"reference: {{path: reference.parquet}}}}}}\ndatabase: {database}\n"
     )
 
 
@@ -209,10 +212,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgresql", action="store_true")
     options = parser.parse_args()
+    if not options.postgresql:
+        return run(options, None)
+    server = PostgreSQL()
+    try:
+        return run(options, server)
+    finally:
+        server.remove()
+
+
+def run(options: argparse.Namespace, server: PostgreSQL | None) -> int:
+    """Kill, verify and print; see `main`."""
     rng = random.Random(options.seed)
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
-    write_config(folder)
+    write_config(folder, "sqlite:///driftline-data/state.db" if server is None else server.new_database())
     serving, stop = Serving(folder), threading.Event()
     serving.start()
     known = {name: Acknowledged() for name in ("json", "ndjson", "arrow", "sdk")}
@@ -224,10 +239,19 @@ def main() -> int:
     writers.append(threading.Thread(target=log_by_sdk, args=(monitor, known["sdk"], stop)))
     for writer in writers:
         writer.start()
+    killed = {"service": 0, "server": 0}
     for kill in range(options.kills):
         time.sleep(rng.uniform(0.0, LONGEST_LIFE_SECONDS))
-        serving.end(signal.SIGKILL)
-        serving.start()
+        victims = ("service",) if server is None else rng.choice((("service",), ("server",), ("server", "service")))
+        for victim in victims:
+            killed[victim] += 1
+            if victim == "service":
+                serving.end(signal.SIGKILL)
+                serving.start()
+            elif server is not None:
+                server.kill()
+                time.sleep(rng.uniform(0.0, 0.5))
+                server.start()
         if (kill + 1) % 20 == 0:
             sys.stderr.write(f"{kill + 1} kills, {sum(len(one.predictions) for one in known.values())} acknowledged\n")
     stop.set()
@@ -243,7 +267,7 @@ def main() -> int:
     rebuilt = subprocess.run(
         [sys.executable, "-m", "driftline", "rebuild", MODEL], cwd=folder, capture_output=True, text=True, check=False
     )
-    found |= {"kills": options.kills, "SIGTERM": ended, "rebuild": rebuilt.stdout.strip() or rebuilt.stderr.strip()}
+    found |= {"kills": killed, "SIGTERM": ended, "rebuild": rebuilt.stdout.strip() or rebuilt.stderr.strip()}
     found |= {"SDK": str(monitor.stats), "folder": str(folder)}
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     wrong = found["lost"] or found["twice"] or found["never sent"] or found["labels lost"]

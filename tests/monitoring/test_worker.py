@@ -12,6 +12,7 @@ from driftline.alerts.message import AlertView
 from driftline.config.load import Config, load
 from driftline.errors import ConflictError, UsageError
 from driftline.monitoring.rebuild import rebuild
+from driftline.service.jobs import Pass
 from driftline.service.runtime import Service
 from driftline.views.reader import WindowView
 from tests.support.churn import MODEL, label, prediction, write_config
@@ -253,3 +254,30 @@ def test_verdicts_stand_in_the_order_of_the_rules(config: Config) -> None:
         change.judgements.put(first)
     assert [one.rule for one in windows(service)[0].verdicts] == rules
     service.stop()
+
+
+def test_trouble_that_is_over_is_not_shown_while_events_keep_coming(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftline.service.worker.drain", lambda *_: 1)  # there is always more
+    service.worker.guard("alerts", lambda: 1 / 0)
+    assert set(service.worker.problems) == {"alerts"}
+    assert service.worker.step() is Pass.AGAIN
+    assert service.worker.problems == {}
+
+
+def test_keys_that_could_not_be_forgotten_are_forgotten_in_the_next_pass(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([OSError("away"), None, OSError("not asked again within the hour")])
+
+    def forget(*_: object) -> None:
+        if (error := next(answers)) is not None:
+            raise error
+
+    monkeypatch.setattr(service.inbox, "forget_receipts", forget)
+    service.worker.step()
+    assert set(service.worker.problems) == {"receipts"}
+    for _ in range(2):
+        service.worker.step()
+        assert service.worker.problems == {}

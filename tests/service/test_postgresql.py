@@ -25,6 +25,8 @@ from tests.support.served import serving, wait_until_idle
 from tests.support.servers import until
 from tests.support.steps import deliver, work
 
+PAGE = Path(__file__).parents[2] / "docs" / "postgresql.md"
+
 
 def get(address: str, path: str) -> httpx.Response:
     return httpx.get(address + path, timeout=20, trust_env=False, verify=False)
@@ -118,6 +120,9 @@ def test_one_database_has_one_service(tmp_path: Path, postgresql: PostgreSQL) ->
     with pytest.raises(InUseError, match="is in use by another driftline") as caught:
         Service(load(write_config(tmp_path / "b", more)))
     assert PASSWORD not in str(caught.value)
+    pools = [one._engine.pool for one in (first.inbox, first.state)]
+    most = sum(pool.size() + pool._max_overflow for pool in pools) + 2  # the claim, and who looks at the vitals
+    assert f"at most {most} connections" in " ".join(PAGE.read_text().split())
     first.stop()
     Service(load(write_config(tmp_path / "b", more))).stop()
 

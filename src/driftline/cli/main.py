@@ -23,6 +23,7 @@ COMMANDS = {
     "test": "Run tests of a configuration: given these windows, these alerts fire.",
     "gate": "Judge a challenger against the champion on labelled rows: promote or hold.",
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
+    "send": "Send the rows of a file to a service, as predictions or labels.",
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
     "token": "Create, list and revoke the tokens by which people and programs sign in.",
     "audit": "List who changed what, when and why.",

@@ -18,6 +18,8 @@ Kind = Literal["predictions", "labels"]
 KINDS: tuple[Kind, ...] = ("predictions", "labels")
 """The kinds of events, in the order in which a batch is sent."""
 
+NDJSON, ARROW = "application/x-ndjson", "application/vnd.apache.arrow.stream"
+
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _READ_BYTES = 2**20
 _TEXT_LENGTH = 500
@@ -42,6 +44,9 @@ class Answer(NamedTuple):
     """The refused rows, by index."""
     after_seconds: float = 0.0
     """The pause that the server asked for; 0 if it did not."""
+    accepted: int = 0
+    set_aside: int = 0
+    """Of a batch that was taken: how many rows it accepted, and how many it put into quarantine."""
 
     @property
     def may_be_of_one_row(self) -> bool:
@@ -62,7 +67,7 @@ class Transport:
         self._connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         self._host, self._port, self._timeout_seconds = parts.hostname or "", parts.port, timeout_seconds
         self._path = f"{parts.path.rstrip('/')}/api/v1/models/{urllib.parse.quote(model, safe='')}/"
-        self._headers = {"Content-Type": "application/x-ndjson", "User-Agent": "driftline"}
+        self._headers = {"User-Agent": "driftline"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
         self._connection: http.client.HTTPConnection | None = None
@@ -71,28 +76,31 @@ class Transport:
         """Forget the connection without closing it: after a fork it belongs to the parent."""
         self._connection = None
 
-    def post(self, kind: Kind, body: bytes, key: str) -> Answer:
-        """Send a batch and return the result."""
+    def post(
+        self, kind: Kind, body: bytes, key: str, content_type: str = NDJSON, *, quarantine: bool = False
+    ) -> Answer:
+        """Send a batch and return the result; with ``quarantine`` bad rows are set aside instead of refused."""
         kept = self._connection is not None
         try:
-            return self._post(kind, body, key)
+            return self._post(kind + ("?on_error=quarantine" if quarantine else ""), body, key, content_type)
         except (OSError, http.client.HTTPException) as error:
             self.hang_up()
             if kept and not isinstance(error, TimeoutError):  # the server had closed the connection: make a new one
-                return self.post(kind, body, key)
+                return self.post(kind, body, key, content_type, quarantine=quarantine)
             return Answer("away", f"{type(error).__name__}: {error}")
 
-    def _post(self, kind: Kind, body: bytes, key: str) -> Answer:
+    def _post(self, path: str, body: bytes, key: str, content_type: str) -> Answer:
         if self._connection is None:
             self._connection = self._connect(self._host, self._port, timeout=self._timeout_seconds)
-        self._connection.request("POST", self._path + kind, body, {**self._headers, "Idempotency-Key": key})
+        headers = {**self._headers, "Content-Type": content_type, "Idempotency-Key": key}
+        self._connection.request("POST", self._path + path, body, headers)
         response = self._connection.getresponse()
         text = response.read(_READ_BYTES)
         if response.will_close or not response.isclosed():
             self.hang_up()
         status = response.status
         if status == http.HTTPStatus.ACCEPTED:
-            return Answer("taken")
+            return _taken(text)
         message, bad = _error_of(text)
         message = f"status {status}: {message}"
         if 400 <= status < 500 and status not in _COME_AGAIN:
@@ -108,6 +116,19 @@ class Transport:
 
 
 # ---- answers --------------------------------------------------------------------------------------------------------
+
+
+class _Accepted(msgspec.Struct):
+    accepted: int = 0
+    quarantined: int = 0
+
+
+def _taken(body: bytes) -> Answer:
+    try:
+        said = msgspec.json.decode(body, type=_Accepted)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = _Accepted()
+    return Answer("taken", accepted=said.accepted, set_aside=said.quarantined)
 
 
 class _ErrorRow(msgspec.Struct):

@@ -31,7 +31,7 @@ from driftline.store.inbox import Inbox
 from driftline.store.poison import poisoned
 from driftline.store.state import State
 from driftline.text.moments import moment
-from driftline.text.numbers import count
+from driftline.text.numbers import count, number
 
 LEAST_FREE_BYTES, LITTLE_FREE_BYTES = 100 * 10**6, 10**9
 """Less free disk than the first is a failure, than the second a warning."""
@@ -115,7 +115,7 @@ def _storage(config: Config, now: datetime) -> Iterator[Check]:
     free = shutil.disk_usage(folder).free
     status = Status.FAILED if free < LEAST_FREE_BYTES else Status.WARNING if free < LITTLE_FREE_BYTES else Status.OK
     advice = "" if status is Status.OK else "; make room before events are refused"
-    yield Check("disk", status, f"{free / 10**9:,.1f} GB are free where {folder} is{advice}")
+    yield Check("disk", status, f"{number(free / 10**9)} GB are free where {folder} is{advice}")
     if abs(now - written) > _CLOCK_OFF:
         said = f"the disk says {moment(written)}, this machine {moment(now)}; synchronise both clocks"
         yield Check("clock", Status.WARNING, said)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import polars as pl
 
 from driftline.errors import DataError
+from driftline.profiles import Columns
+from driftline.profiles.frame import identifiers, times_of
 from driftline.text import quoted
 
 _PARTS = {"feature": "features", "score": "score"}
@@ -21,6 +24,52 @@ _SECONDS_A_DAY = 86_400
 _PLAIN = (pl.Boolean, pl.String, pl.Categorical, pl.Enum, pl.Null)
 
 Convert = Callable[[Any], Any]
+
+_FIELDS = {
+    "predictions": ("id", "time", "version", "prediction", "score", "latency_seconds"),
+    "labels": ("id", "time", "label"),
+}
+"""The fields of an event that are no parts of another; the rest of a prediction are its features."""
+
+
+def as_events(frame: pl.DataFrame, kind: Literal["predictions", "labels"], columns: Columns) -> pl.DataFrame:
+    """Name the columns of flat rows, such as those of a file, as the fields of events.
+
+    A column that plays a part for the model (``columns``) gets that part's name; one that has the name of a part keeps
+    it. The others are features of predictions, as far as the model names its features; labels have none. A frame that
+    has features, as a struct or as ``feature.<name>``, is named already.
+    """
+    if any(name == "features" or name.startswith("feature.") for name in frame.columns):
+        return frame
+    fields, named = _FIELDS[kind], dict[str, str]()
+    scores = columns.score if isinstance(columns.score, Mapping) else {}
+    parts, by_score = columns.roles, {column: f"score.{name}" for name, column in scores.items()}
+    inputs, others = {*(columns.features or ()), *columns.segments}, columns.features is None
+    for name in frame.columns:
+        part = parts.get(name, name)
+        if name in by_score or name.startswith("score."):
+            if kind == "predictions":
+                named[name] = by_score.get(name, name)
+        elif name not in inputs and part in fields:
+            named[name] = part
+        elif kind == "predictions" and (name in inputs or (others and part != "label" and name not in columns.ignore)):
+            named[name] = f"feature.{name}"
+    if len({*named.values()}) < len(named):
+        twice = next(part for part in named.values() if list(named.values()).count(part) > 1)
+        both = " and ".join(quoted(name) for name, part in named.items() if part == twice)
+        raise DataError(f"columns {both} are both {quoted(twice)}; leave one out")
+    flat = frame.select(pl.col(name).alias(part) for name, part in named.items())
+    readers: dict[str, Callable[[pl.Series], pl.Series]] = {
+        "id": identifiers,
+        "time": partial(times_of, time_format=columns.time_format),
+    }
+    return flat.with_columns(_read(flat[part], read) for part, read in readers.items() if part in flat.columns)
+
+
+def _read(values: pl.Series, read: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """Read a column as that of a file is read; leave one with values that cannot be, so that its rows are refused."""
+    found = read(values)
+    return found if found.null_count() == values.null_count() else values
 
 
 def rows_of_frame(frame: pl.DataFrame) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from driftline.monitoring.admission import Admission
 from driftline.net.limits import QueueFullError
 from driftline.profiles.frame import SCORE
 from driftline.service.runtime import Service
+from driftline.web.arrow_rows import as_events
 from driftline.web.decode import Bodies, json_answer
 from driftline.web.requests import ARROW, JSON, NDJSON, rows_of
 
@@ -125,7 +126,9 @@ def _accept(service: Service, admission: Admission, model: str, request: _Reques
     require_room(service.inbox, model)
     arrived = clock.now()
     try:
-        rows = rows_of(request.body, request.content_type, service.config.limits)
+        columns = service.config.models[model].columns
+        name = functools.partial(as_events, kind=request.kind, columns=columns)
+        rows = rows_of(request.body, request.content_type, service.config.limits, name)
     except EventError as error:
         count_refused(service.inbox, model, request.kind, error)
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -33,7 +34,9 @@ class UnsupportedTypeError(UsageError):
     """A body with an unsupported content type."""
 
 
-def rows_of(body: bytes, content_type: str, limits: Limits) -> list[Any]:
+def rows_of(
+    body: bytes, content_type: str, limits: Limits, name: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame
+) -> list[Any]:
     """Decode a body into rows, which are not checked yet.
 
     Raises `DataError` for a body that cannot be decoded, and `TooLargeError` for one that would exceed a limit.
@@ -45,7 +48,7 @@ def rows_of(body: bytes, content_type: str, limits: Limits) -> list[Any]:
             f"{came} came; allowed are {JSON}, {NDJSON} and {ARROW}; set the Content-Type header"
         )
     if kind == ARROW:
-        return _arrow_rows(body, limits)
+        return _arrow_rows(body, limits, name)
     body = body.removeprefix(_BYTE_ORDER_MARK)
     _hold_unpacked(_json_bytes(body), limits)
     rows = _lines(body, limits) if kind == NDJSON else _array(body)
@@ -115,7 +118,7 @@ def _line(line: bytes) -> Any:
 # ---- Arrow ----------------------------------------------------------------------------------------------------------
 
 
-def _arrow_rows(body: bytes, limits: Limits) -> list[Any]:
+def _arrow_rows(body: bytes, limits: Limits, name: Callable[[pl.DataFrame], pl.DataFrame]) -> list[Any]:
     """Decode a stream; its headers are compared with the limits before it is unpacked.
 
     So is the size of its texts, one by one: dictionaries and views store one text for many rows.
@@ -126,7 +129,7 @@ def _arrow_rows(body: bytes, limits: Limits) -> list[Any]:
     try:
         frame = pl.read_ipc_stream(io.BytesIO(seen.body))
         _hold_unpacked(seen.unpacked + sum(text_bytes(column) for column in frame), limits)
-        return rows_of_frame(frame)
+        return rows_of_frame(name(frame))
     except DriftlineError:
         raise
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError) as error:

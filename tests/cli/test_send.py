@@ -1,0 +1,193 @@
+"""`driftline send`: a file becomes events of a service, each once, whatever comes between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+
+from driftline.cli.main import main
+from driftline.client import frames
+from driftline.client.frames import Shipment, batch_rows
+from driftline.client.transport import Answer, Refused, Transport
+from driftline.errors import RefusedError, UnreachableError
+from tests.support.churn import MODEL, write_config
+from tests.support.served import serving, wait_until_idle
+
+ROWS = 90
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(write_config(tmp_path_factory.mktemp("send"))) as (_, address):
+        yield address
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(frames, "_MOST_ROWS", 20)
+    return tmp_path / "state"
+
+
+def rows(prefix: str, count: int = ROWS) -> pl.DataFrame:
+    start = datetime(2024, 3, 1, tzinfo=UTC)
+    return pl.DataFrame(
+        {
+            "id": [f"{prefix}-{number}" for number in range(count)],
+            "time": [start + timedelta(minutes=number) for number in range(count)],
+            "age": [20.0 + number for number in range(count)],
+            "plan": ["basic"] * count,
+            "note": ["no feature of the model"] * count,
+            "prediction": [number % 2 for number in range(count)],
+            "label": [number % 2 for number in range(count)],
+        }
+    )
+
+
+def send(capsys: pytest.CaptureFixture[str], address: str, file: Path, *words: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["send", MODEL, str(file), "--url", address, *words])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def totals(address: str) -> tuple[int, int]:
+    wait_until_idle(address)
+    model = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False).json()
+    return model["predictions"], model["labels"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
+def test_a_file_of_any_kind_becomes_events_and_then_their_labels(
+    service: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    file, frame, before = tmp_path / f"rows.{suffix}", rows(suffix), totals(service)
+    {"parquet": frame.write_parquet, "csv": frame.write_csv, "ndjson": frame.write_ndjson}[suffix](file)
+    code, said, _ = send(capsys, service, file, "--kind", "predictions", "--json")
+    assert (code, json.loads(said)) == (0, {"accepted": ROWS, "quarantined": 0, "resumed_from": 0})
+    code, said, _ = send(capsys, service, file, "--kind", "labels")
+    assert (code, said) == (0, f"{MODEL}: {ROWS} labels accepted.\n")
+    assert totals(service) == (before[0] + ROWS, before[1] + ROWS)
+
+
+def test_what_was_interrupted_goes_on_and_counts_once(
+    service: str, tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows("again").write_parquet(tmp_path / "rows.parquet")
+    before, posts = totals(service)[0], []
+    known = Transport.post
+
+    def post(self: Transport, *given: Any, **more: Any) -> Answer:
+        posts.append(given)
+        if len(posts) == 3:
+            known(self, *given, **more)  # it arrives, and the answer is lost
+            raise KeyboardInterrupt
+        return known(self, *given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transport, "post", post)
+        assert send(capsys, service, tmp_path / "rows.parquet", "--kind", "predictions")[0] == 130
+    code, said, _ = send(capsys, service, tmp_path / "rows.parquet", "--kind", "predictions", "--json")
+    assert (code, json.loads(said)) == (0, {"accepted": ROWS, "quarantined": 0, "resumed_from": 40})
+    assert totals(service)[0] == before + ROWS
+    assert not list(home.rglob("*.json"))  # it is done, and begins anew next time
+
+
+def test_a_bad_row_is_named_by_its_place_in_the_file(
+    service: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = rows("bad").with_columns(id=pl.when(pl.col("id") == "bad-50").then(pl.lit("")).otherwise("id"))
+    bad.write_parquet(tmp_path / "rows.parquet")
+    code, said, error = send(capsys, service, tmp_path / "rows.parquet", "--kind", "predictions")
+    assert (code, said) == (2, "") and error.startswith("driftline: row 51: id: ")
+    code, said, _ = send(
+        capsys, service, tmp_path / "rows.parquet", "--kind", "predictions", "--on-error", "quarantine", "--json"
+    )
+    assert (code, json.loads(said)["quarantined"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--kind", "predictions", "--token", "dl_secret"], "--token takes env:NAME"),
+        (["--kind", "predictions", "--token", "env:NOBODY"], "the environment has no NOBODY"),
+        (["--kind", "rows"], "'rows' is not one of"),
+        (["--kind", "labels", "--url", "nowhere"], "allowed is http://HOST:PORT"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    service: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    rows("m", 1).write_parquet(tmp_path / "rows.parquet")
+    code, _, error = send(capsys, service, tmp_path / "rows.parquet", *words)
+    assert code == 2 and said in error and error.count("\n") == 1 and "dl_secret" not in error
+
+
+def test_an_unknown_model_is_said_by_the_service(
+    service: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows("u", 1).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(SystemExit) as ended:
+        main(["send", "churm", str(tmp_path / "rows.parquet"), "--kind", "labels", "--url", service])
+    assert ended.value.code == 2 and "Did you mean 'churn'?" in capsys.readouterr().err
+
+
+# ---- batches --------------------------------------------------------------------------------------------------------
+
+
+class _Scripted(Transport):
+    """A server that answers as it is told, and remembers what came."""
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__("m", "http://127.0.0.1:1", None, 1.0)
+        self.answers, self.came = list(answers), list[tuple[int, str]]()
+
+    def post(self, kind: Any, body: bytes, key: str, content_type: str = "", *, quarantine: bool = False) -> Answer:
+        height = pl.read_ipc_stream(body).height
+        self.came.append((height, key))
+        return self.answers.pop(0) if self.answers else Answer("taken", accepted=height)
+
+
+def shipped(transport: Transport, frame: pl.DataFrame, patience: float = 60.0) -> int:
+    moments = iter(range(10_000))
+    shipment = Shipment(
+        transport, "labels", "name", patience_seconds=patience, now=lambda: next(moments), pause=lambda seconds: None
+    )
+    return sum(height for height, _ in shipment.send(frame, 0))
+
+
+def test_a_server_that_is_away_is_asked_again_with_the_same_key_until_patience_ends() -> None:
+    away = [Answer("away", "503")] * 5
+    transport = _Scripted(*away)
+    assert shipped(transport, rows("a", 8)) == 8
+    assert len(transport.came) == 6 and len({*transport.came}) == 1
+    with pytest.raises(UnreachableError, match="takes nothing: 503"):
+        shipped(_Scripted(*away), rows("a", 8), patience=3)
+
+
+def test_a_batch_that_is_too_large_is_sent_in_halves() -> None:
+    large = Answer("refused", "too large", 413)
+    transport = _Scripted(large, large)
+    assert shipped(transport, rows("a", 9)) == 9
+    assert [height for height, _ in transport.came] == [9, 4, 2, 2, 5]
+    assert len({key for _, key in transport.came}) == 5
+    with pytest.raises(RefusedError, match="too large"):
+        shipped(_Scripted(large), rows("a", 1))
+
+
+def test_a_refusal_names_the_first_of_the_rows() -> None:
+    refused = Answer("refused", "rows", 422, {3: Refused("label", "is empty"), 1: Refused("id", "is missing")})
+    with pytest.raises(RefusedError, match="row 2 and 1 more of this batch: id: is missing"):
+        shipped(_Scripted(refused), rows("a", 9))
+
+
+@pytest.mark.parametrize(("columns", "most"), [(0, 20), (1, 20), (100_000, 10), (10**7, 1)])
+def test_wide_rows_are_sent_few_at_a_time(columns: int, most: int) -> None:
+    assert batch_rows(columns) == most

@@ -140,6 +140,9 @@ def test_a_silence_is_silent_from_its_start_until_its_end_and_not_at_its_end() -
         ("label_coverage", "page", "accuracy", "warning", False),  # whether the labels are right is another question
         ("prediction_drift", "page", "accuracy", "warning", False),
         ("accuracy", "page", "accuracy", "page", False),
+        ("accuracy", "page", "chance", "warning", False),  # an alarm of the detector may be about another fault
+        ("label_coverage", "page", "chance", "warning", False),
+        ("chance", "page", "prediction_drift", "warning", False),
     ],
 )
 def test_what_explains_another_alert_mutes_it(

@@ -98,7 +98,14 @@ _SEVERITIES = (
 _PIPELINE = "|".join((*measures_about(Topic.PIPELINE), "missing[.].+", "worker_failing", "model_absent"))
 _DRIFT = "|".join((*measures_about(Topic.DRIFT), "drift[.].+", "feature_drift"))
 _BESIDE = "|".join(
-    (*measures_about(Topic.OPERATION), "ingest_queue_events", "invalid_events_ratio", "notifications", "up")
+    (
+        *measures_about(Topic.OPERATION),
+        *measures_about(Topic.ALARM),
+        "ingest_queue_events",
+        "invalid_events_ratio",
+        "notifications",
+        "up",
+    )
 )
 """Measures of the rule file that neither explain others nor are explained by them, except among each other."""
 

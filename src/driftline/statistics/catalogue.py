@@ -27,13 +27,15 @@ from driftline.statistics.rise import mae_rose
 class Topic(enum.StrEnum):
     """What a measure is about. An earlier topic may explain a later one: broken data make a model look bad, and drift.
 
-    How fast a model answers (*operation*) neither explains the others nor is explained by them.
+    How fast a model answers (*operation*) neither explains the others nor is explained by them; nor does an alarm of the
+    detector, which may be about any of them.
     """
 
     PIPELINE = "pipeline"
     PERFORMANCE = "performance"
     DRIFT = "drift"
     OPERATION = "operation"
+    ALARM = "alarm"
 
     @property
     def rank(self) -> int:
@@ -277,7 +279,7 @@ _ALL = (
     _of_windows("label_drift", Topic.DRIFT, unit=Unit.TIMES, range=_SIZE),
     _of_windows(LATENCY, Topic.OPERATION, unit=Unit.SECONDS, range=_SIZE, needs_labels=False),
     _of_windows(STALENESS, Topic.PIPELINE, unit=Unit.HOURS, range=_SIZE, in_rules=False),
-    _of_windows(CHANCE, Topic.DRIFT, unit=Unit.TIMES, range=_SIZE, needs_labels=False, in_rules=False),
+    _of_windows(CHANCE, Topic.ALARM, unit=Unit.TIMES, range=_SIZE, needs_labels=False, in_rules=False),
 )
 
 CATALOGUE: dict[str, MeasureSpec] = {spec.name: spec for spec in _ALL}

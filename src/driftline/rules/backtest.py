@@ -165,7 +165,7 @@ def backtest_of(
         alerts += [_alert(track, span) for span in spans]
         records.append(_record(track, spans, changed, windows))
     alerts.sort(key=lambda alert: (alert.window.start, alert.rule, alert.slice))
-    late = _delay([alert.window.start for alert in alerts], windows, changed)
+    late = _delay([Window(alert.window.start, alert.window.end) for alert in alerts], windows, changed)
     return Backtest(
         model=model,
         windows=len(windows),
@@ -228,7 +228,7 @@ def _record(track: Track, spans: Sequence[AlertSpan], changed: datetime | None, 
         alerts=len(spans),
         per_year=per_year(len(spans), windows),
         judged=sum(state is not State.NODATA for state in verdicts.values()),
-        delay_windows=_delay([span.fired.start for span in spans], windows, changed),
+        delay_windows=_delay([span.fired for span in spans], windows, changed),
         states="".join(_letter(window, spans, verdicts) for window in windows),
     )
 
@@ -241,10 +241,16 @@ def _letter(window: Window, spans: Sequence[AlertSpan], verdicts: Mapping[dateti
     return {State.OK: ".", State.BREACH: "b", State.NODATA: "?"}[state]
 
 
-def _delay(fired: Sequence[datetime], windows: Sequence[Window], changed: datetime | None) -> int | None:
-    """Count the windows from the first changed one to the first that fired, both included; None if none fired."""
+def _delay(fired: Sequence[Window], windows: Sequence[Window], changed: datetime | None) -> int | None:
+    """Count the windows from the first changed one to the first that fired, both included; None if none fired.
+
+    One that fired may be none of ``windows``, as an hour without rows is: it counts, too.
+    """
     if changed is None:
         return None
-    after = [window.start for window in windows if window.end > changed]
-    late = [after.index(start) + 1 for start in fired if start in after]
+    late = (
+        len({one for one in windows if changed < one.end and one.start < fires.start}) + 1
+        for fires in fired
+        if fires.end > changed
+    )
     return min(late, default=None)

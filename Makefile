@@ -22,6 +22,9 @@ SYSTEM_PACKAGES := chromium curl fonts-liberation postgresql prometheus promethe
 COMPILER_PACKAGES := gcc libc6-dev
 BUILT_FROM := pyproject.toml hatch_build.py src/driftline/sketches/kernel.c
 PEERS := evidently nannyml whylogs
+DETECTION_PEERS := evidently nannyml alibi-detect glide-py
+# They are installed where all is measured, or they are asked for.
+ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
 .PHONY: help demo test lint format lock changelog bench bench-detection soak chaos mlflow clean system-packages
@@ -61,7 +64,7 @@ bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory bes
 	@$(COMPILE)
 	@$(BIN)/python -m benchmarks.bench $(ARGS)
 
-bench-detection: .venv/dev.stamp ## measure the detector: false alarms, delays, speed (DATA=FOLDER, ARGS="--quick --only realistic")
+bench-detection: .venv/dev.stamp $(ASKED_PEERS:%=.bench/%.stamp) ## measure the detector: false alarms, delays, speed (DATA=FOLDER, ARGS="--quick --only realistic")
 	@$(BIN)/python -m benchmarks.detection.bench $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
@@ -109,9 +112,13 @@ clean: ## remove the environment and everything made
 .bench/%.stamp: benchmarks/requirements-%.txt | .venv/bin/pip
 	@echo "Installing $* into .bench/$* …" >&2
 	@rm -rf .bench/$*
-	@$(BIN)/python -m venv .bench/$*
+	@$(or $(ROOM_PYTHON),$(BIN)/python) -m venv .bench/$*
 	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input --requirement $<; \
 		then touch $@; else echo "$* cannot be installed: it is not measured" >&2; rm -rf .bench/$*; fi
+
+# GLIDE needs a newer Python; without one pip says so.
+.bench/glide-py.stamp: ROOM_PYTHON = $(shell for p in python3 python3.13 python3.12 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 
 # Chromium shows the page to the tests; the fonts are those that the page asks for. Prometheus and Alertmanager are real.
 # strace records in which order things reach the disk. PostgreSQL is real too: the tests start one of their own.

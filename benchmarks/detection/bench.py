@@ -7,7 +7,8 @@ change, 600 and up with one: nothing is tuned on these; --seeds takes others. Th
 missed beyond noise.
 
 Parts are alarms, delays, dummies, model (labels, segments), open (a fault while another alarm is open), budget (1 per 7
-to 1 per 365 days; --chart draws it), real (--data is its folder; skipped without) and speed.
+to 1 per 365 days; --chart draws it), peers (other tools' rules at their defaults and at equal budget, held to the
+packages where they are installed; and GLIDE on one measure), real (--data is its folder; skipped without) and speed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -24,12 +25,15 @@ from pathlib import Path
 from time import process_time
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.detection.chart import Spent, draw
 from benchmarks.detection.evaluate import (
     A_YEAR,
     CADENCE,
     QUIET,
+    FalseAlarms,
+    Judge,
     Said,
     always,
     counted,
@@ -41,6 +45,8 @@ from benchmarks.detection.evaluate import (
     learn,
     never,
 )
+from benchmarks.detection.packages import GLIDE, PACKAGES, compare, glide_alarms, is_installed
+from benchmarks.detection.peers import Peer, equal_threshold, peers, scored
 from benchmarks.detection.real import CONTROLS, INCIDENTS, Found, control_stream, judge_incident
 from benchmarks.detection.streams import (
     CHANGES,
@@ -50,17 +56,23 @@ from benchmarks.detection.streams import (
     Change,
     Scenario,
     Stream,
+    accuracies,
     make_stream,
     model_windows,
     windows,
 )
 from benchmarks.detection.targets import ALARMS, FOUND, MODEL_ALARMS
-from driftline.detection import Basis
+from driftline.detection import Basis, HistoryWindow
+
+Bools = npt.NDArray[np.bool_]
 
 FIRST_SEED, CHANGED_AFTER = 500, 100
 AFTER, FOLLOWED = 30, 72
-PARTS = ("alarms", "delays", "dummies", "model", "open", "budget", "real", "speed")
-REAL_STREAMS = 8
+PARTS = ("alarms", "delays", "dummies", "model", "open", "budget", "peers", "real", "speed")
+REAL_STREAMS = 20
+BUDGET = A_YEAR / 90
+TUNED_AFTER, TUNED_ON = 200, 12
+COMPARED_WINDOWS = 14
 BUDGETS = (7, 14, 30, 60, 90, 180, 365)
 """Days in which one false alarm may come."""
 _QUICK_CHANGES = ("mean 0.5", "mean 1", "scale 1.5", "cat_move 0.15", "new_cat 0.02", "missing 0.1")
@@ -204,6 +216,117 @@ def measure_budgets(streams: int, chart: Path | None, *, seed: int = FIRST_SEED)
     return all(one.had - 2 * (0 if math.isnan(one.error) else one.error) <= one.stated for one in had)
 
 
+def measure_peers(streams: int, only: str, *, quick: bool, seed: int = FIRST_SEED) -> None:
+    """Print what the rules of other tools have, at their defaults and at this budget: raised on other streams."""
+    rules = peers(REALISTIC.columns)
+    tuning = [make_stream(REALISTIC, seed + TUNED_AFTER + i) for i in range(4 if quick else TUNED_ON)]
+    thresholds = [equal_threshold([scored(one, stream) for stream in tuning], BUDGET) for one in rules]
+    judges: list[tuple[str, Judge]] = [("Driftline", driftline)]
+    judges += [(one.name, _at(one, threshold)) for one, threshold in zip(rules, thresholds, strict=True)]
+    calm = [make_stream(REALISTIC, seed + i) for i in range(streams)]
+    _say("| no change | default | alarms a year, days in alarm | at equal budget | alarms a year, days in alarm |")
+    _say("| --- | --- | --- | --- | --- |")
+    found = false_alarms(driftline, calm)
+    _say(f"| Driftline | 1 per 90d | {_had(found)} | | |")
+    for rule, threshold, (_, judge) in zip(rules, thresholds, judges[1:], strict=True):
+        default, equal = false_alarms(_at(rule, rule.threshold), calm), false_alarms(judge, calm)
+        shown = f"{rule.shown(rule.threshold)} | {_had(default)} | {rule.shown(threshold)} | {_had(equal)}"
+        _say(f"| {rule.name} | {shown} |")
+    _say(f"| found within 1/3/7/28 windows, % | {' | '.join(name for name, _ in judges)} |")
+    _say("| --- |" + " --- |" * len(judges))
+    skipped = [""] * len(judges)
+    for change, rows in changes(quick=quick):
+        if rows != REALISTIC.rows or not re.search(only, change.label):
+            continue
+        changed = [_changed(REALISTIC, seed + CHANGED_AFTER + i, change) for i in range(streams)]
+        told = [delays(judge, changed) for _, judge in judges]
+        cells = ["/".join(f"{100 * one.within(count):.0f}" for count in (1, 3, 7, 28)) for one in told]
+        _say(f"| {change.label} | {' | '.join(cells)} |")
+        skipped = [f"{one.skipped} of {streams}" for one in told]
+    _say(f"| in alarm before: not judged | {' | '.join(skipped)} |")
+
+
+def _at(rule: Peer, threshold: float) -> Judge:
+    return lambda stream: scored(rule, stream).said(threshold)
+
+
+def _had(found: FalseAlarms) -> str:
+    return f"{found.alarms.mean():.1f} ({found.standard_error:.1f}), {found.windows.mean():.0f}"
+
+
+def measure_packages(*, quick: bool, seed: int = FIRST_SEED) -> None:
+    """Print how far the packages' own scores are from those of their rules as stated again."""
+    stream, windows = make_stream(REALISTIC, seed), 2 if quick else COMPARED_WINDOWS
+    for package in PACKAGES:
+        if not is_installed(package):
+            _say(f"{package} IS NOT INSTALLED: its rules are stated again, and were not held to the package")
+            continue
+        rules = [one for one in peers(REALISTIC.columns) if one.package == package]
+        for rule, told in zip(rules, compare(package, rules, stream, windows), strict=True):
+            _say(
+                f"{rule.name}: in {told.windows} windows of {REALISTIC.columns} columns, no score of the package "
+                f"differs by more than a relative {told.difference:.0e}; alarms are alike in {told.alike}"
+            )
+
+
+def measure_glide(streams: int, *, seed: int = FIRST_SEED) -> None:
+    """Print how GLIDE's monitor and Driftline see accuracy fall, and what they say where it does not."""
+    if not is_installed(GLIDE):
+        _say(f"{GLIDE} IS NOT INSTALLED (it needs Python 3.12): accuracy is not compared")
+        return
+    _say("| accuracy falls by | Driftline, accuracy named | GLIDE | |")
+    _say("| --- | --- | --- | --- |")
+    for worse in (0.0, 0.02, 0.05, 0.1):
+        made = []
+        for i in range(streams):
+            stream = (
+                make_stream(REALISTIC, seed + CHANGED_AFTER + i, after=AFTER, windows=FOLLOWED)
+                if worse
+                else make_stream(REALISTIC, seed + i)
+            )
+            made.append((model_windows(stream, REALISTIC, seed + i, worse=worse), stream.reference))
+        ours = [_accuracy_named(history, count) for history, count in made]
+        theirs = _glide(made)
+        if worse:
+            cells = [_found(one) for one in (ours, theirs)]
+            what = "found within 1/3/7/28 windows, of those not in alarm before"
+        else:
+            cells = [
+                f"{np.mean([one.any() for one in own]):.0%}, {A_YEAR * np.mean([one.mean() for one in own]):.0f}"
+                for own in (ours, theirs)
+            ]
+            what = "streams with an alarm in a year, days in alarm"
+        _say(f"| {worse:g} | {cells[0]} | {cells[1]} | {what} |")
+
+
+def _accuracy_named(history: Sequence[HistoryWindow], count: int) -> Bools:
+    return np.array(["accuracy" in named for named in judged(history, count).named])
+
+
+def _glide(made: Sequence[tuple[Sequence[HistoryWindow], int]]) -> list[Bools]:
+    """Of the windows behind each reference: an alarm where labels are in, and accuracy is below the reference's."""
+    asked, places = [], []
+    for history, count in made:
+        known = accuracies(history)
+        right, rows = np.array([one for one in known[:count] if one]).sum(axis=0)
+        later = [(at, one) for at, one in enumerate(known[count:]) if one and one[1] > 1]
+        asked.append((right / rows, [one for _, one in later]))
+        places.append([at for at, _ in later])
+    told = []
+    for (history, count), at, alarms in zip(made, places, glide_alarms(asked), strict=True):
+        own = np.zeros(len(history) - count, np.bool_)
+        own[at] = alarms
+        told.append(own)
+    return told
+
+
+def _found(alarms: Sequence[Bools]) -> str:
+    judged_ones = [one[AFTER:] for one in alarms if not one[AFTER - QUIET : AFTER].any()]
+    first = np.array([one.argmax() + 1 if one.any() else math.inf for one in judged_ones])
+    shares = "/".join(f"{100 * (first <= day).mean():.0f}" for day in (1, 3, 7, 28)) if len(first) else "none"
+    return f"{shares} % of {len(first)}"
+
+
 def measure_real(folder: Path | None, streams: int, only: str, *, seed: int = FIRST_SEED) -> bool:
     """Print false alarms on real data without a change, and what is said of real drift, if there is a folder."""
     if folder is None:
@@ -283,6 +406,11 @@ def main() -> int:
         measure_open(asked.streams or (4 if asked.quick else 12), seed=asked.seeds)
     if "budget" in parts:
         good &= measure_budgets(asked.streams or (4 if asked.quick else 12), asked.chart, seed=asked.seeds)
+    if "peers" in parts:
+        streams = asked.streams or (4 if asked.quick else 12)
+        measure_peers(streams, asked.only, quick=asked.quick, seed=asked.seeds)
+        measure_glide(streams, seed=asked.seeds)
+        measure_packages(quick=asked.quick, seed=asked.seeds)
     if "real" in parts:
         good &= measure_real(asked.data, asked.streams or REAL_STREAMS, asked.only, seed=asked.seeds)
     _say("all targets reached" if good else "targets MISSED")

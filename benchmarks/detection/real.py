@@ -20,7 +20,7 @@ import polars as pl
 
 from benchmarks.detection.streams import Cells, Counts, Stream
 
-_SEASON_WEEKS, _REFERENCE, _WINDOWS = 13, 28, 182
+_SEASON_WEEKS, _REFERENCE, _WINDOWS = 13, 28, 364
 _MOST_VALUES, _MOST_CATEGORIES = 300, 200
 _LEAST_ROWS = 0.3
 

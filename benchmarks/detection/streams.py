@@ -451,6 +451,17 @@ def model_windows(
     return found
 
 
+def accuracies(history: Sequence[HistoryWindow]) -> list[tuple[int, int] | None]:
+    """How many of the labelled rows are right, of how many; None of a window whose labels are not in."""
+    found: list[tuple[int, int] | None] = []
+    for one in history:
+        known = one.observed.profile.performance if one.labelled else None
+        assert known is None or isinstance(known, Classification)
+        right = sum(rows for (given, truly), rows in known.confusion.items() if given == truly) if known else 0
+        found.append((right, known.count) if known else None)
+    return found
+
+
 def _together(parts: Iterable[Classification | Regression | None]) -> Classification | Regression | None:
     """What is known of all parts together; None where nothing is labelled."""
     return reduce(merge_performance, parts, None)

@@ -47,7 +47,7 @@ from benchmarks.detection.evaluate import (
 )
 from benchmarks.detection.packages import GLIDE, PACKAGES, compare, glide_alarms, is_installed
 from benchmarks.detection.peers import Peer, equal_threshold, peers, scored
-from benchmarks.detection.real import CONTROLS, INCIDENTS, Found, control_stream, judge_incident
+from benchmarks.detection.real import CONTROLS, INCIDENTS, control_stream, judge_incident
 from benchmarks.detection.streams import (
     CHANGES,
     DAY_EFFECTS,
@@ -73,6 +73,7 @@ REAL_STREAMS = 20
 BUDGET = A_YEAR / 90
 TUNED_AFTER, TUNED_ON = 200, 12
 COMPARED_WINDOWS = 14
+MOST_KINDS = 4
 BUDGETS = (7, 14, 30, 60, 90, 180, 365)
 """Days in which one false alarm may come."""
 _QUICK_CHANGES = ("mean 0.5", "mean 1", "scale 1.5", "cat_move 0.15", "new_cat 0.02", "missing 0.1")
@@ -346,17 +347,20 @@ def measure_real(folder: Path | None, streams: int, only: str, *, seed: int = FI
             f"| {control.name} | {streams} | {mean:.1f} ({error:.1f}) | {found.alarms.max():.0f} | "
             f"{found.windows.mean():.1f} | {control.target}{' MISSED' * missed} |"
         )
-    _say("| real drift | windows before, in alarm | first window in alarm | suspected | named |")
-    _say("| --- | --- | --- | --- | --- |")
+    _say("| real drift | in alarm before | first window in alarm | suspected | performance named | named first |")
+    _say("| --- | --- | --- | --- | --- | --- |")
     for incident in INCIDENTS:
         if not re.search(only, incident.name):
             continue
         told = judge_incident(incident, folder)
         early = sum(one.delay < 1 for one in told.found)
-        first = next((one for one in told.found if one.delay >= 1), Found(0, None, ()))
-        when = str(first.delay) if first.delay else "never"
-        named = ", ".join(first.named[:4])
-        _say(f"| {incident.name} | {told.before}, {early} | {when} | {first.suspected or ''} | {named} |")
+        first = next((one for one in told.found if one.delay >= 1), None)
+        kinds = ", ".join(f"from window {at} {kind}" for at, kind in told.kinds[:MOST_KINDS]) or "nothing"
+        kinds += ", and so on" * (len(told.kinds) > MOST_KINDS)
+        _say(
+            f"| {incident.name} | {early} of {told.before} | {first.delay if first else 'never'} | {kinds} | "
+            f"{told.performance or 'never'} | {', '.join(first.named[:4]) if first else ''} |"
+        )
     return good
 
 

@@ -19,6 +19,8 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.detection.streams import Cells, Counts, Stream
+from driftline.detection import Accepted
+from driftline.detection.series import Role
 
 _SEASON_WEEKS, _REFERENCE, _WINDOWS = 13, 28, 364
 _MOST_VALUES, _MOST_CATEGORIES = 300, 200
@@ -168,7 +170,10 @@ def control_stream(control: Control, folder: Path, seed: int) -> Stream:
 
 @dataclass(frozen=True)
 class Incident:
-    """A data set whose world changed: how it is prepared, from when on it is monitored, and when it changed."""
+    """A data set whose world changed: how it is prepared, from when on it is monitored, and when it changed.
+
+    ``accepted``: after the window that ends at the first moment, somebody takes all from the second on for normal.
+    """
 
     name: str
     file: str
@@ -180,23 +185,36 @@ class Incident:
     monitored: datetime
     changed: datetime
     positive: str | None = None
+    accepted: Accepted | None = None
 
 
 class Found(NamedTuple):
-    """An alarm that notified: how many windows after the change (1: in the first changed one; 0 or less: before it),
-    the suspected kind and what is named, the surest first.
+    """A window in alarm: how many windows after the change (1: in the first changed one; 0 or less: before it), the
+    suspected kind, what is named, the surest first, and whether performance is.
     """
 
     delay: int
-    suspected: str | None
+    suspected: str
     named: tuple[str, ...]
+    performance: bool
 
 
 class Told(NamedTuple):
-    """What the product says of an incident: the windows monitored before the change, and what notified."""
+    """What the product says of an incident: the windows monitored before the change, and those in alarm."""
 
     before: int
     found: tuple[Found, ...]
+
+    @property
+    def kinds(self) -> list[tuple[int, str]]:
+        """The suspected kinds from the change on, each with the first window that has it instead of the one before."""
+        said = [(one.delay, one.suspected) for one in self.found if one.delay >= 1]
+        return [one for at, one in enumerate(said) if not at or said[at - 1][1] != one[1]]
+
+    @property
+    def performance(self) -> int | None:
+        """The first window from the change on in which performance is named."""
+        return next((one.delay for one in self.found if one.delay >= 1 and one.performance), None)
 
 
 def _bank_days(frame: pl.DataFrame) -> pl.DataFrame:
@@ -247,6 +265,19 @@ INCIDENTS = (
         "yes",
     ),
     Incident(
+        "bank without monthly indices, August accepted",
+        "bank_marketing_2008_2010",
+        _bank_days,
+        "binary",
+        "y",
+        ("month", "day_of_week", "cons.price.idx", "cons.conf.idx", "emp.var.rate", "nr.employed"),
+        "1d",
+        _utc(2008, 8, 1),
+        _utc(2008, 10, 1),
+        "yes",
+        Accepted(_utc(2008, 8, 31), _utc(2008, 8, 12)),
+    ),
+    Incident(
         "bike: the second year",
         "bike_sharing_hour_2011_2012",
         lambda frame: frame.drop("casual", "registered"),
@@ -263,9 +294,11 @@ _FOLDS, _TREES, _SEED = 5, 100, 1
 
 
 def judge_incident(incident: Incident, folder: Path) -> Told:
-    """Train a model on what was before ``monitored``, and backtest its detector on what came then, with all labels."""
+    """Train a model on what was before ``monitored``, and judge what came then as a backtest does, with all labels."""
     from driftline.config.load import load
-    from driftline.monitoring.backtest import detector_track, subject_of
+    from driftline.monitoring.backtest import subject_of
+    from driftline.monitoring.budget import cadence_of, judged_windows, learn_from_reference
+    from driftline.monitoring.feedback import guidance_for
     from driftline.monitoring.model import read_as_served
     from driftline.monitoring.replay import replay_rows
     from driftline.sources.files import open_rows
@@ -286,18 +319,27 @@ def judge_incident(incident: Incident, folder: Path) -> Told:
             f"[{', '.join(features)}]}}\n    window: {incident.window}\n    reference: {{path: reference.parquet}}\n"
         )
         subject = subject_of(load(config).models["real"])
-        rows = read_as_served(open_rows(str(history), ()), subject.setup.config.columns)
-        budget = subject.setup.config.budget
-        assert budget is not None
-        track = detector_track(subject, budget, list(replay_rows(subject.setup, rows)))
-    assert track is not None
-    windows = [one.window for one in track.judged]
-    first = next(at for at, window in enumerate(windows) if window.end > incident.changed)
-    found = []
-    for at, window in enumerate(windows):
-        if (detail := track.details.get(window.start)) is not None:
-            named = tuple(dict.fromkeys(one.column for one in detail.findings))
-            found.append(Found(at - first + 1, detail.suspected, named))
+        setup, budget = subject.setup, subject.setup.config.budget
+        rows = read_as_served(open_rows(str(history), ()), setup.config.columns)
+        replayed = [(one.window, one.observed, one.labelled) for one in replay_rows(setup, rows)]
+    assert budget is not None
+    cadence = cadence_of(setup.config, budget)
+    learnt = learn_from_reference(setup, budget, subject.reference)
+    assert learnt is not None
+    basis, state = learnt.basis(cadence), learnt.state
+    known = judged_windows(replayed, cadence, guidance_for(setup.config, ()))
+    later = basis.windows([one for one in known if one.window.start >= state.end])
+    first = next(at for at, one in enumerate(later) if one.window.end > incident.changed)
+    accepted, found = incident.accepted, []
+    for at, one in enumerate(later):
+        if accepted is not None and one.window.end > accepted.at:
+            state, accepted = basis.detector.accept(state, accepted.since), None
+        state, said = basis.detector.step(state, one)
+        if said.findings:
+            kind = said.suspicion.kind if said.suspicion is not None else None
+            named = tuple(dict.fromkeys(finding.column for finding in said.findings))
+            performance = any(finding.role is Role.PERFORMANCE for finding in said.findings)
+            found.append(Found(at - first + 1, kind.value.replace("_", " ") if kind else "", named, performance))
     return Told(first, tuple(found))
 
 

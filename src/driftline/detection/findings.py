@@ -15,6 +15,7 @@ Subject = tuple[Role, str, Segment | None]
 OUTSIDE = "outside"
 """The measure of numbers beyond the range of the reference."""
 _MOST_BROKEN = 0.5
+_LEAST_KNOWN = 0.05
 _PIPELINE_KINDS = (SeriesKind.MISSING, SeriesKind.NOVEL, SeriesKind.VOLUME)
 
 
@@ -59,14 +60,19 @@ class Finding:
     def is_pipeline(self) -> bool:
         """Whether it is of the kind that broken data make: missing, new, fewer rows or labels, or always the same.
 
-        What is new is one of a feature only, and numbers out of range where they are a part of the rows, such as those
-        in another unit: where most are, the column as a whole has moved.
+        What is new is one of a feature only, and where it is new: not where so many rows had it that it has been taken
+        for normal. Numbers out of range are where they are a part of the rows, such as those in another unit: where
+        most are, the column as a whole has moved.
         """
         rises = self.shift > 0 or self.role is Role.COVERAGE
         whole = self.segment is None and self.kind is not SeriesKind.PERFORMANCE
-        if self.kind is SeriesKind.NOVEL and (self.role is not Role.FEATURE or self._is_moved_out):
+        if self.kind is SeriesKind.NOVEL and (self.role is not Role.FEATURE or self._is_known or self._is_moved_out):
             return False
         return whole and (self.constant or (self.kind in _PIPELINE_KINDS and (rises or self.kind is SeriesKind.VOLUME)))
+
+    @property
+    def _is_known(self) -> bool:
+        return self.usual is not None and self.usual >= _LEAST_KNOWN
 
     @property
     def _is_moved_out(self) -> bool:

@@ -49,7 +49,7 @@ class Scenario:
     ``rows`` a window in the mean; ``day_scale`` (log-uniform), ``day_correlation`` and ``day_tails`` (degrees of
     freedom of Student's t, 0 for normal) of what days differ by; ``weekly`` amplitude; ``rows_spread`` the sd of the
     logarithm of rows; ``quiet_weekends`` how much less traffic; ``common`` factor; ``annual`` amplitude; ``holidays``
-    their share.
+    their share; ``paydays`` the last days of each month that are displaced as a holiday is.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Scenario:
     common: float = 0.0
     annual: float = 0.0
     holidays: float = 0.0
+    paydays: int = 0
 
 
 IID = Scenario("iid")
@@ -171,6 +172,7 @@ class _Making:
     rows: Counts
     factor: Floats
     holiday: Floats
+    payday: Floats
     course: Floats
     number: str
     category: str
@@ -206,6 +208,9 @@ def make_stream(
         rows,
         factor,
         holiday,
+        np.array(
+            [_is_payday(_start(slots) + timedelta(days=day), scenario.paydays) for day in range(total)], np.float64
+        ),
         change.course(np.arange(total) - (_NOWHERE if at is None else at)),
         f"x{int(rng.integers(numbers)):02d}",
         f"k{int(rng.integers(categories)):02d}",
@@ -216,6 +221,16 @@ def make_stream(
         name = f"x{i:02d}" if i < numbers else f"k{i - numbers:02d}"
         columns[name] = _column(making, name, i, numeric=i < numbers)
     return Stream(columns, slots, scenario.reference, at, frozenset(making.changed))
+
+
+def _start(slots: Counts) -> datetime:
+    """The first day of a stream: one with the slot of its first window."""
+    return MONDAY + timedelta(days=int(slots[0]))
+
+
+def _is_payday(day: datetime, last: int) -> bool:
+    """Whether it is one of the last days of its month."""
+    return (day + timedelta(days=last)).month != day.month
 
 
 def _column(making: _Making, name: str, place: int, *, numeric: bool) -> Cells:
@@ -232,6 +247,7 @@ def _column(making: _Making, name: str, place: int, *, numeric: bool) -> Cells:
     load = scenario.common * rng.standard_normal()
     location = scale * making.effects(rng, correlation) + weekly * week[making.slots] + load * making.factor
     location = location + weekly * 3 * making.holiday * rng.choice([-1, 1])
+    location = location + weekly * 3 * making.payday * (1 if place % 2 else -1)
     annual = rng.uniform(-1, 1)
     location = location + scenario.annual * annual * np.sin(2 * np.pi * (np.arange(days) / 365.25 + rng.random()))
     log_scale = 0.5 * scale * making.effects(rng, correlation) + 0.2 * weekly * np.roll(week, 2)[making.slots]
@@ -366,7 +382,7 @@ def windows(stream: Stream) -> list[HistoryWindow]:
     total = len(stream.slots)
     profiles = {name: _profiled(cells, stream.reference) for name, cells in sorted(stream.columns.items())}
     rows = next(iter(stream.columns.values())).counts.sum(axis=1)
-    start = MONDAY + timedelta(days=int(stream.slots[0]))
+    start = _start(stream.slots)
     found = []
     for at in range(total):
         day = start + timedelta(days=at)

@@ -14,6 +14,8 @@ ALARMS = {
     ("realistic reference=56", 1_000): 4.0,
     ("realistic annual=0.5", 1_000): 4.0,
     ("realistic holidays=3%", 1_000): 5.0,
+    ("realistic paydays=1", 1_000): 5.0,
+    ("realistic paydays=3", 1_000): 5.0,
     ("realistic 4 columns", 1_000): 4.0,
 }
 """(stream, rows a window): alarms a year, at most, in the mean of the streams."""
@@ -58,3 +60,9 @@ FOUND = {
     ("unit 0.02", 100): (0.80, 28),
 }
 """(change, rows a window): the share found, at least, and within how many windows."""
+
+NAMED_FIRST = 0.8
+"""The share of what is found, at least, in which a changed column is named first."""
+
+HARDLY_FOUND = ("mean 0.1", "mean 0.5 ramp30", "mean 0.5 pulse1")
+"""The changes that do not count for that."""

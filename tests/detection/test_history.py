@@ -24,6 +24,7 @@ from driftline.detection import (
     judge_history,
 )
 from driftline.detection.cadence import is_fault
+from driftline.detection.columns import NumericSeries
 from driftline.detection.faults import gross_faults
 from driftline.detection.history import merge, merged_by
 from driftline.detection.suspicion import suspect
@@ -156,6 +157,25 @@ def test_an_accepted_level_is_the_new_normal_of_a_history() -> None:
     assert {one.outcome for one in verdicts[30:]} == {Outcome.OK}
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (np.full(200, 0.5), True),
+        (np.full(19, 0.5), False),  # few rows are often alike
+        (np.linspace(50, 90, 200), False),  # beyond all that is known, scores are alike and the numbers are not
+        (np.r_[np.linspace(50, 90, 80), np.linspace(-1, 1, 120)], True),
+    ],
+)
+def test_numbers_are_called_the_same_only_where_that_can_be_seen(values: np.ndarray, says: bool) -> None:
+    rng, grid = np.random.default_rng(3), Grid(0.0, 1.0)
+    known = [NumericColumn.of(pl.Series(rng.standard_normal(200)), grid) for _ in range(28)]
+    series = NumericSeries.of(known)
+    counted = series.counted([NumericColumn.of(pl.Series(values), grid)])
+    rows = {one.measure: float(n[0]) for one, n in zip(series.series(), counted.n, strict=True)}
+    assert (rows["scale"], rows["skew"]) == ((len(values), len(values)) if says else (0, 0))
+    assert rows["location"] == rows["outside"] == len(values)
+
+
 # ---- cadence -----------------------------------------------------------------------------------------------
 
 
@@ -211,6 +231,8 @@ WINTER = finding(Role.PERFORMANCE, "accuracy", SeriesKind.PERFORMANCE, Segment("
         ([outside(Role.FEATURE, 0.02), MOVED], SuspectedKind.PIPELINE_FAULT),
         ([outside(Role.FEATURE, 0.9), MOVED], SuspectedKind.INPUT_DRIFT),
         ([outside(Role.LABEL, 0.02), WORSE], SuspectedKind.LABEL_FAULT),
+        ([replace(finding(Role.FEATURE, "z", SeriesKind.NOVEL), usual=0.88, now=0.97)], SuspectedKind.INPUT_DRIFT),
+        ([replace(finding(Role.FEATURE, "z", SeriesKind.NOVEL), usual=0.01, now=0.97)], SuspectedKind.PIPELINE_FAULT),
     ],
 )
 def test_what_moved_and_what_did_not_says_what_is_suspected(

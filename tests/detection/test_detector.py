@@ -190,6 +190,18 @@ def test_an_alarm_opens_names_what_moved_and_closes_after_seven_quiet_windows() 
     assert state.episode is None
 
 
+def test_values_that_go_missing_are_news_in_a_column_that_has_drifted_and_after_those_of_another() -> None:
+    kinds = (("a", SeriesKind.LOCATION), ("a", SeriesKind.MISSING), ("b", SeriesKind.MISSING))
+    series = [Series(Role.FEATURE, name, kind.value, kind, 1 / 3) for name, kind in kinds]
+    detector = Detector(tuple(series), Settings())
+    state, rng = calm(detector)
+    notified = []
+    for day, places in enumerate([(0,), (0, 2), (0, 2), (0,), (0, 1), (0, 1)], 28):
+        state, verdict = detector.step(state, shifted(drawn(rng, day, series=3), *places))
+        notified.append(verdict.notifies)
+    assert notified == [True, True, False, False, True, False]
+
+
 def test_an_accepted_new_normal_ends_the_alarm_and_the_old_level_is_news() -> None:
     detector = simple()
     state, rng = calm(detector)

@@ -252,14 +252,14 @@ def test_a_fault_of_another_kind_in_a_column_that_an_open_alert_has_named_is_not
     send(timed, days[:6])
     work(timed)
     [alert] = alerts(timed)
-    assert about(alert).named == ("age",) and "missing" not in about(alert).kinds
+    assert about(alert).named == ("age",) and "missing of age" not in about(alert).kinds
     deliver(timed, "predictions", days[6].predictions)
     deliver(timed, "predictions", day_of(7).predictions[:1])
     [event] = [one for one in work(timed) if one.alert.id == alert.id]
-    assert event.kind == "changed" and event.reason == "it has found another kind of change: missing"
+    assert event.kind == "changed" and event.reason == "it has found another kind of change: missing of age"
     [alert] = alerts(timed)
     assert alert.status == "firing" and alert.title == "Pipeline fault suspected: age"
-    assert about(alert).named == ("age",) and "missing" in about(alert).kinds
+    assert about(alert).named == ("age",) and "missing of age" in about(alert).kinds
     closed_by(timed, 8)
     assert [one for one in work(timed) if one.kind == "changed"] == []  # it is said once
 

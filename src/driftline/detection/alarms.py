@@ -24,7 +24,7 @@ class Outcome(enum.StrEnum):
 class Episode:
     """An alarm: from the first window with evidence until ``quiet`` windows without. ``number`` counts from 1.
 
-    ``named`` are the subjects that somebody was told of, and ``kinds`` the kinds of their series.
+    ``named`` are the subjects that somebody was told of, and ``kinds`` the kinds of change.
     """
 
     number: int
@@ -83,7 +83,7 @@ class Alarms:
         told = [one for one in findings if one not in suspicion.muted]
         base = Episode(self.episodes + 1, window, window) if before is None else before
         subjects = [one.subject for one in told if one.subject not in base.named]
-        kinds = sorted({one.kind.value for one in told} - {*base.kinds})
+        kinds = sorted({one.change for one in told} - {*base.kinds})
         episode = replace(base, last=window, named=(*base.named, *subjects), kinds=(*base.kinds, *kinds))
         opens = before is None
         verdict = DetectorVerdict(

@@ -258,7 +258,7 @@ def detail_of(said: DetectorVerdict, cadence: Cadence) -> Detail:
         ),
         tuple(sentences),
         suspicion.reason if suspicion is not None else "",
-        tuple(dict.fromkeys(one.kind.value for one in told)),
+        tuple(dict.fromkeys(one.change for one in told)),
     )
 
 

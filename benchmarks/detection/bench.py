@@ -223,7 +223,7 @@ def measure_open(streams: int, *, seed: int = FIRST_SEED) -> None:
 def measure_budgets(streams: int, chart: Path | None, *, seed: int = FIRST_SEED) -> bool:
     """Print, and draw where a file is given, budgets against alarms had; whether none is overspent beyond noise."""
     had = []
-    _say("| budget | alarms a year stated | alarms a year had (s.e.) |")
+    _say("| budget | alarms a year that it allows | alarms a year that there were (s.e.) |")
     _say("| --- | --- | --- |")
     learnt = [learn(make_stream(REALISTIC, seed + i)) for i in range(streams)]
     for days in BUDGETS:

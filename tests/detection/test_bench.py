@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy.stats import chi2_contingency, ks_2samp, wasserstein_distance
 from benchmarks.detection import bench
 from benchmarks.detection.bench import PAGE, PARTS, _Tee
 from benchmarks.detection.evaluate import A_YEAR, always, delays, episodes, false_alarms, never
-from benchmarks.detection.packages import agreement, rows_of
+from benchmarks.detection.packages import GLIDE, PACKAGES, agreement, rows_of
 from benchmarks.detection.peers import Peer, Scored, equal_threshold, peers, scored
 from benchmarks.detection.real import Found, Told
 from benchmarks.detection.streams import REALISTIC, Cells, Change, Stream, accuracies, make_stream, model_windows
@@ -122,6 +123,14 @@ def test_accuracy_is_known_where_labels_are_in() -> None:
     assert [one is None for one in known] == [not one.labelled for one in history]
     right, rows = np.array([one for one in known if one]).sum(axis=0)
     assert 0.75 < right / rows < 0.95
+
+
+def test_other_tools_are_installed_as_they_were_measured() -> None:
+    folder = PAGE.parents[1] / "benchmarks"
+    for package in (*PACKAGES, GLIDE):
+        lines = (folder / f"requirements-{package}.txt").read_text("utf-8").splitlines()
+        assert all(re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines)
+        assert any(line.startswith(f"{package}==") for line in lines)
 
 
 def test_what_is_said_of_an_incident_is_told_by_its_changes() -> None:

@@ -425,7 +425,7 @@ def main() -> int:
     for part in asked.part or PARTS:
         with contextlib.redirect_stdout(_Tee(sys.stdout)) as said:
             good &= _measure(part, asked)
-        if said.recorded.strip():
+        if part != "real" or asked.data is not None:
             tables[f"detection {part}"] = f"{said.recorded.strip()}\n\n`{_command(part, asked)}`"
     if asked.write:
         PAGE.write_text(with_tables(PAGE.read_text("utf-8"), tables), "utf-8")

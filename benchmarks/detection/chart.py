@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _PLOT_WIDTH, _PLOT_HEIGHT = 560, 400, 70, 24, 460, 310
 _LOW, _HIGH = 0.25, 64.0
+_YEAR = 365
 _TICKS = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 
 
@@ -17,6 +18,11 @@ class Spent(NamedTuple):
     stated: float
     had: float
     error: float
+
+    @property
+    def days(self) -> float:
+        """The budget: days in which one alarm may come."""
+        return _YEAR / self.stated
 
 
 def draw(spent: Sequence[Spent]) -> str:
@@ -37,14 +43,15 @@ def draw(spent: Sequence[Spent]) -> str:
     parts += [
         f'<path d="M{_x(_LOW):.1f} {_y(_LOW):.1f}L{_x(_HIGH):.1f} {_y(_HIGH):.1f}" stroke="#d55e00"/>',
         f'<text x="{_x(16) - 8:.1f}" y="{_y(22):.1f}" text-anchor="end" fill="#d55e00">budget spent exactly</text>',
-        f'<text x="{middle}" y="{_HEIGHT - 12}" text-anchor="middle">false alarms a year that the budget allows</text>',
-        f'<text transform="translate(18 {_TOP + _PLOT_HEIGHT / 2}) rotate(-90)">false alarms a year had</text>',
+        f'<text x="{middle}" y="{_HEIGHT - 12}" text-anchor="middle">false alarms a year that a budget allows</text>',
+        f'<text transform="translate(18 {_TOP + _PLOT_HEIGHT / 2}) rotate(-90)" text-anchor="middle">there were</text>',
     ]
     for one in spent:
         error = 0.0 if math.isnan(one.error) else one.error
         x, low, high = _x(one.stated), _y(one.had - 2 * error), _y(one.had + 2 * error)
         parts.append(f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="#0072b2" stroke-width="2"/>')
         parts.append(f'<circle cx="{x:.1f}" cy="{_y(one.had):.1f}" r="4" fill="#0072b2"/>')
+        parts.append(f'<text x="{x + 7:.1f}" y="{_y(one.had) + 14:.1f}" font-size="10">1 per {one.days:.0f}d</text>')
     return "\n".join([*parts, "</g></svg>", ""])
 
 

@@ -9,6 +9,7 @@ import io
 import math
 import re
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from scipy.stats import chi2_contingency, ks_2samp, wasserstein_distance
 
 from benchmarks.detection import bench
 from benchmarks.detection.bench import PAGE, PARTS, _Tee
+from benchmarks.detection.chart import Spent, draw
 from benchmarks.detection.evaluate import A_YEAR, always, delays, episodes, false_alarms, never
 from benchmarks.detection.packages import GLIDE, PACKAGES, agreement, rows_of
 from benchmarks.detection.peers import Peer, Scored, equal_threshold, peers, scored
@@ -145,6 +147,16 @@ def test_each_part_has_its_place_in_the_page_with_the_command_that_made_it() -> 
         _, mark, rest = page.partition(f"<!-- bench: detection {part} -->")
         table, end, _ = rest.partition("<!-- end -->")
         assert mark and end and f"--part {part}" in table, part
+
+
+def test_the_chart_has_a_point_for_each_budget_that_says_which() -> None:
+    drawn = ElementTree.fromstring(draw([Spent(A_YEAR / 90, 2.3, 0.4), Spent(A_YEAR / 365, 1.0, math.nan)]))
+    texts = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[-2:] == ["1 per 90d", "1 per 365d"]
+    points = [
+        (float(one.attrib["cx"]), float(one.attrib["cy"])) for one in drawn.iter("{http://www.w3.org/2000/svg}circle")
+    ]
+    assert points[0][0] > points[1][0] and points[0][1] < points[1][1]
 
 
 def test_what_is_said_is_kept_for_the_page_and_said() -> None:

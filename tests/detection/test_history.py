@@ -26,6 +26,7 @@ from driftline.detection import (
 from driftline.detection.cadence import is_fault
 from driftline.detection.columns import NumericSeries
 from driftline.detection.faults import gross_faults
+from driftline.detection.findings import finding_of
 from driftline.detection.history import merge, merged_by
 from driftline.detection.suspicion import suspect
 from driftline.events import Segment, Window, WindowSpec
@@ -158,22 +159,26 @@ def test_an_accepted_level_is_the_new_normal_of_a_history() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "says"),
+    ("values", "constant"),
     [
         (np.full(200, 0.5), True),
-        (np.full(19, 0.5), False),  # few rows are often alike
-        (np.linspace(50, 90, 200), False),  # beyond all that is known, scores are alike and the numbers are not
-        (np.r_[np.linspace(50, 90, 80), np.linspace(-1, 1, 120)], True),
+        (np.full(19, 0.5), None),  # few rows are often alike
+        (np.linspace(50, 90, 200), False),  # where the reference has nothing scores are alike, and the numbers are not
+        (np.linspace(8, 9, 200), False),
+        (np.linspace(-1, 1, 200), False),
     ],
 )
-def test_numbers_are_called_the_same_only_where_that_can_be_seen(values: np.ndarray, says: bool) -> None:
+def test_numbers_are_called_the_same_only_where_they_are(values: np.ndarray, constant: bool | None) -> None:
     rng, grid = np.random.default_rng(3), Grid(0.0, 1.0)
-    known = [NumericColumn.of(pl.Series(rng.standard_normal(200)), grid) for _ in range(28)]
+    known = [NumericColumn.of(pl.Series([*rng.standard_normal(200), 30.0]), grid) for _ in range(28)]
     series = NumericSeries.of(known)
     counted = series.counted([NumericColumn.of(pl.Series(values), grid)])
-    rows = {one.measure: float(n[0]) for one, n in zip(series.series(), counted.n, strict=True)}
-    assert (rows["scale"], rows["skew"]) == ((len(values), len(values)) if says else (0, 0))
-    assert rows["location"] == rows["outside"] == len(values)
+    said = dict(zip(series.series(), zip(counted.y, counted.n, strict=True), strict=True))
+    of = {one.measure: (one, float(y[0]), float(n[0])) for one, (y, n) in said.items()}
+    scale, y, rows = of["scale"]
+    assert rows == of["skew"][2] == (0 if constant is None else len(values)) and of["location"][2] == len(values)
+    if constant is not None:
+        assert finding_of(scale, 0.0, y).constant is constant
 
 
 # ---- cadence -----------------------------------------------------------------------------------------------

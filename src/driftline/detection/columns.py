@@ -35,7 +35,7 @@ _ATOM_SHARE, _MOST_ATOMS = 0.04, 3
 _CATEGORY_SHARE, _MOST_CATEGORIES = 0.005, 12
 _IDENTIFIER_SHARE = 0.9
 _LEAST_VARIANCE = 1e-4
-_LEAST_ROWS_OF_SHAPE, _MOST_BEYOND = 20.0, 0.5
+_LEAST_ROWS_OF_SHAPE = 20.0
 _ZERO_CELL = 0x8000
 
 _Floats = npt.NDArray[np.float64]
@@ -113,8 +113,9 @@ class NumericSeries:
         """What T windows say of the series.
 
         With a ``gap`` these are the reference windows: new is what lies beyond all that are further away than that.
-        Few rows say nothing of scale and skew, nor do windows most of which lie beyond the reference, where all scores
-        are alike. Windows on another grid raise `MergeError`, unless they have no numbers.
+        Few rows say nothing of scale and skew. Only numbers in one cell are constant, not those that differ where the
+        reference has nothing and scores are alike: beyond it, or in a gap. Windows on another grid raise `MergeError`,
+        unless they have no numbers.
         """
         for one in windows:
             if one.sketch.grid is not self.grid and one.sketch.grid != self.grid and len(one.sketch.cells):
@@ -125,7 +126,8 @@ class NumericSeries:
         a = np.where(known, self._closed_scores[place], self.between[place])
         square = a * a
         first, second = flat.mean(a), flat.mean(square)
-        variance = np.maximum(second - first**2, _LEAST_VARIANCE)
+        several = np.bincount(flat.owner, minlength=len(flat.rows)) > 1
+        variance = np.maximum(second - first**2, np.where(several, 2 * _LEAST_VARIANCE, _LEAST_VARIANCE))
         third = flat.mean(square * a) - 3 * first * second + 2 * first**3
         moments = [
             first / self.within,
@@ -135,8 +137,7 @@ class NumericSeries:
         infinite = np.array([one.positive_infinite + one.negative_infinite for one in windows], np.float64)
         atoms = [flat.total(flat.cells == atom) for atom in self.atoms]
         beyond = _beyond_others(flat, gap) if gap is not None else self._beyond(flat, place, known)
-        shaped = (flat.rows >= _LEAST_ROWS_OF_SHAPE) & (beyond <= _MOST_BEYOND * flat.rows)
-        of_shape = [np.where(shaped, flat.rows, 0.0)] * len(moments[1:])
+        of_shape = [np.where(flat.rows >= _LEAST_ROWS_OF_SHAPE, flat.rows, 0.0)] * len(moments[1:])
         n = [*[flat.rows] * len(moments[:1]), *of_shape, *[flat.rows] * len(atoms), flat.rows + infinite]
         return Counted([*moments, *atoms, beyond + infinite], n)
 

@@ -48,6 +48,15 @@ class Finding:
         return (self.role, self.column, self.segment)
 
     @property
+    def change(self) -> str:
+        """The kind of change, and of which column where broken data alone make it: each of these is news.
+
+        >>> finding_of(Series(Role.FEATURE, "x3", "missing", SeriesKind.MISSING, is_share=True), 0.2, 0.5).change
+        'missing of x3'
+        """
+        return f"{self.kind.value} of {self.column}" if self.is_surely_pipeline else self.kind.value
+
+    @property
     def series(self) -> str:
         """Which series of the column, in words.
 
@@ -82,15 +91,6 @@ class Finding:
     def is_surely_pipeline(self) -> bool:
         """Whether broken data alone make it: what is merely new may be drift."""
         return self.is_pipeline and self.kind is not SeriesKind.NOVEL
-
-    @property
-    def change(self) -> str:
-        """The kind of change, and of which column where broken data alone make it: each of these is news.
-
-        >>> finding_of(Series(Role.FEATURE, "x3", "missing", SeriesKind.MISSING, is_share=True), 0.2, 0.5).change
-        'missing of x3'
-        """
-        return f"{self.kind.value} of {self.column}" if self.is_surely_pipeline else self.kind.value
 
     def sentence(self, when: str = "", period: str = "a budget's period") -> str:
         """Say it in one sentence; ``when`` is what it is compared with in the season, such as *on Tuesdays*.

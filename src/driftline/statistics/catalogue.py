@@ -27,8 +27,8 @@ from driftline.statistics.rise import mae_rose
 class Topic(enum.StrEnum):
     """What a measure is about. An earlier topic may explain a later one: broken data make a model look bad, and drift.
 
-    How fast a model answers (*operation*) neither explains the others nor is explained by them; nor does an alarm of the
-    detector, which may be about any of them.
+    How fast a model answers (*operation*) neither explains the others nor is explained by them; nor does an alarm of
+    the detector, which may be about any of them.
     """
 
     PIPELINE = "pipeline"

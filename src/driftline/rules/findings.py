@@ -43,7 +43,7 @@ class Findings:
     """The state of a model's columns in one window, in sentences, and as lists for programs.
 
     Changed inputs are sorted by effect, the largest first. ``named`` are the columns and measures that an alert of the
-    detector is about, ``kinds`` the kinds of change that it found (*location*, *missing of age* …), and ``moved``
+    detector is about, ``kinds`` the kinds of change that it found (*location*, *missing* …), and ``moved``
     the findings in words; these three are empty for other alerts.
     """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
@@ -23,9 +24,10 @@ from driftline import clock
 from driftline.access.callers import READS, Caller, require_allowed, role_needed
 from driftline.access.options import Auth
 from driftline.access.tokens import caller_of, csrf_of
-from driftline.errors import ForbiddenError, UnauthorizedError
+from driftline.errors import ForbiddenError, UnauthorizedError, UnknownNameError
 from driftline.net.bodies import read_body
 from driftline.net.limits import TooLargeError
+from driftline.store.retraining import Retraining
 from driftline.store.state import State
 from driftline.web.decode import Bodies, json_of
 
@@ -83,6 +85,17 @@ class Gate:
         with self._state.read() as read:
             return caller_of(read, token, clock.now())
 
+    def model_of(self, subject: Mapping[str, Any]) -> str | None:
+        """Return the model that an ``alert`` or a request of retraining (``id``) is of; None if there is none."""
+        with self._state.read() as read:
+            if "alert" in subject:
+                alert = read.alerts.get(subject["alert"])
+                return None if alert is None else alert.model
+            if "id" in subject:
+                with suppress(UnknownNameError):
+                    return Retraining(read.connection).row(subject["id"]).model
+        return None
+
     def _proxied(self, request: Request) -> Caller | None:
         """Return whom the proxy names, or None; the header counts from the proxy's own address only, and once."""
         proxy, client = self._auth.proxy, request.client
@@ -133,7 +146,10 @@ def asked_at(gate: Gate) -> Callable[..., Awaitable[None]]:
             raise
         needed = role_needed(request.method, events="events" in getattr(route, "tags", ()))
         asks = replace(caller, models=()) if route.name in _OF_NO_MODEL else caller
-        require_allowed(asks, needed, request.path_params.get("model"))
+        model = request.path_params.get("model")
+        if model is None and asks.models:
+            model = await run_in_threadpool(gate.model_of, request.path_params)
+        require_allowed(asks, needed, model)
         request.state.caller = caller
         if (cookie := request.cookies.get(COOKIE)) is not None:
             request.state.csrf = csrf_of(cookie)

@@ -226,6 +226,9 @@ def test_who_has_signed_in_says_it_under_their_own_name(
         ("admin", "silence"),
     ]
     assert changes[0]["subject"] == silence["id"]
+    for before in ("0", "-1", "9" * 30, "x", "1.5"):
+        for path in ("/api/v1/audit", "/audit"):
+            assert client.get(f"{path}?before={before}", headers=bearer(tokens["read"])).status_code == 400
     older = client.get(f"/api/v1/audit?before={changes[-1]['id']}", headers=bearer(tokens["read"])).json()["changes"]
     assert older and all(one["id"] < changes[-1]["id"] for one in older)
 

@@ -50,7 +50,7 @@ from driftline.web.events import event_routes
 from driftline.web.feedback import feedback_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
-from driftline.web.ui.pages import pages, sign_in_page
+from driftline.web.ui.pages import BEFORE_CHANGE, pages, sign_in_page
 from driftline.web.vitals import Vitals
 
 _ROWS_SHOWN = 100
@@ -231,7 +231,7 @@ def _operations(service: Service) -> APIRouter:
 
     @router.get("/api/v1/audit", summary="List who changed what, when and why, the newest first.")
     def audit(
-        model: str | None = None, limit: int = Query(100, ge=1, le=_PAGE_LIMIT), before: int | None = None
+        model: str | None = None, limit: int = Query(100, ge=1, le=_PAGE_LIMIT), before: int | None = BEFORE_CHANGE
     ) -> Response:
         return json_answer({"changes": service.views.changes(limit=limit, before=before, model=model)})
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import jinja2
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from driftline.alerts.message import AlertView, StepView
 from driftline.errors import UnknownNameError
@@ -36,6 +36,8 @@ ALERTS_SHOWN = 100
 
 CHANGES_SHOWN = 100
 """The page of changes shows so many at once."""
+
+BEFORE_CHANGE = Query(None, ge=1, lt=2**63, description="The number of a change: those before it.")
 
 _RECENT = 3  # windows from which the index derives the state of a model
 
@@ -164,7 +166,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         return Response(status_code=303, headers={**HEADERS, "Location": where})
 
     @router.get("/audit", name="page_audit")
-    def audit(request: Request, before: int | None = None) -> Response:
+    def audit(request: Request, before: int | None = BEFORE_CHANGE) -> Response:
         changes = views.changes(limit=CHANGES_SHOWN, before=before)
         more = len(changes) == CHANGES_SHOWN
         return _html(request, render(request, "audit.html", changes=changes, more=more, zone=ZoneInfo("UTC")))

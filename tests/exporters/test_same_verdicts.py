@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import polars as pl
+import pytest
 import yaml
 
 from driftline.config.load import load
@@ -149,6 +150,10 @@ def scraped(folder: Path) -> Iterator[tuple[str, Callable[[], set[Named]]]]:
 
         try:
             yield address, firing
+            [budget] = ask("query", query="driftline_alarm_budget")["result"]
+            [alarms] = ask("query", query="driftline_alarms_total")["result"]
+            assert budget["metric"]["model"] == alarms["metric"]["model"] == MODEL
+            assert float(budget["value"][1]) == pytest.approx(365.25 / 90) and float(alarms["value"][1]) >= 0
         finally:
             prometheus.stop()
 

@@ -64,6 +64,12 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
         (0, "gate bad.csv good.csv truth.csv --label y"),
     ],
     ("serve",): [(2, "serve --config nowhere.yaml")],  # one that serves has a test of its own
+    ("send",): [(2, f"send {MODEL} rows.csv --kind predictions --url nowhere")],
+    ("doctor",): [(0, "doctor"), (0, "doctor --json")],
+    ("audit",): [(0, "audit"), (0, "audit --json")],
+    ("token", "create"): [(2, "token create @ --role read --by me")],
+    ("token", "list"): [(0, "token list"), (0, "token list --json")],
+    ("token", "revoke"): [(2, "token revoke nobody --by me")],
     ("rebuild",): [(0, f"rebuild {MODEL}"), (0, f"rebuild {MODEL} --json")],
     ("alerts",): [(1, "alerts"), (1, "alerts --all"), (1, "alerts --json")],
     ("models",): [(0, "models"), (0, "models --json")],

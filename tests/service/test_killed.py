@@ -70,7 +70,7 @@ def test_a_port_that_is_taken_and_a_broken_configuration_are_one_line_and_exit_2
     broken = _run("--config", str(config))
     for result, words in (
         (taken, "choose another --host or --port"),
-        (outside, "listens on 127.0.0.1"),
+        (outside, "needs tokens"),
         (same, "in use by another driftline"),
         (broken, "referense"),
     ):

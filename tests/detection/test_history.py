@@ -115,11 +115,12 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_window_stops_it(name: str) -> None:
     days = [*history(10), HistoryWindow(day(10), HOSTILE[name]), *history(12)[11:]]
-    judged = judge_history(days, CADENCE)
+    assert all(one.chance is None or np.isfinite(one.chance) for one in judge_history(days, CADENCE).verdicts)
+    judged = judge_history(days, CADENCE, reference_windows=10)
     assert len(judged.verdicts) == 12
     assert all(one.chance is None or np.isfinite(one.chance) for one in judged.verdicts)
-    assert judged.basis is not None
-    values = judged.basis.map.values([HOSTILE[name]])
+    assert judged.fold is not None
+    values = judged.fold.whole.map.values([HOSTILE[name]])
     assert np.isfinite(values.y).all() and (values.n > 0).all()
 
 
@@ -153,9 +154,9 @@ def test_an_accepted_level_is_the_new_normal_of_a_history() -> None:
     rng = np.random.default_rng(7)
     days = [HistoryWindow(day(at), observed(rng, gone=0.3 * (at >= 20))) for at in range(36)]
     accepted = Accepted(days[29].window.end, days[20].window.start)
-    verdicts = judge_history(days, CADENCE, events=[accepted], reference_windows=14).verdicts
-    assert verdicts[20].notifies and verdicts[29].episode is not None
-    assert {one.outcome for one in verdicts[30:]} == {Outcome.OK}
+    verdicts = judge_history(days[14:], CADENCE, reference=days[:14], events=[accepted]).verdicts
+    assert verdicts[6].notifies and verdicts[15].episode is not None
+    assert {one.outcome for one in verdicts[16:]} == {Outcome.OK}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from driftline.detection import (
     Accepted,
     Cadence,
+    DetectorState,
     HistoryWindow,
     Judged,
     Observed,
@@ -19,10 +21,12 @@ from driftline.detection import (
     SuspectedKind,
     Use,
     judge_history,
+    learn_reference,
+    turns_of,
 )
 from driftline.events import Window, WindowSpec
 from driftline.profiles import CategoricalColumn, NumericColumn, Profile, WindowProfile
-from driftline.sketches import Grid
+from driftline.sketches import Grid, decode, encode
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOURLY = Cadence(WindowSpec("1h"))
@@ -127,11 +131,35 @@ def test_without_a_reference_the_first_days_are_learnt_from() -> None:
 def test_an_hour_or_a_day_that_is_not_over_is_not_judged() -> None:
     windows = hours(LEARNT + 2)[:-5]
     late = judge([*windows, HistoryWindow(windows[-1].window, Observed(), use=Use.SKIP)][:-1])
-    assert late.state is not None and late.state.steps == 1 and len(late.verdicts) == 48 - 5
+    assert late.state is not None and late.state.whole.steps == 1 and len(late.verdicts) == 48 - 5
     quarters = [
         HistoryWindow(Window(one.window.start, one.window.start + HOUR / 4), one.observed) for one in windows[:10]
     ]
     assert len(judge_history(quarters, Cadence(WindowSpec("15min"))).verdicts) == 9
+
+
+def test_a_state_that_is_stored_without_values_goes_on_as_if_it_had_them() -> None:
+    days = 22  # single hours learn again on the way
+    windows = hours(LEARNT + days, lambda day, hour: usual(day, hour) + 10 * (day >= LEARNT + 2), rows=6)
+    reference = [one for one in windows if one.window.start < START + timedelta(days=LEARNT)]
+    learnt = learn_reference(reference, HOURLY)
+    fold, state = learnt.fold(HOURLY), learnt.state
+    readings = fold.readings(list(turns_of(windows[len(reference) :], HOURLY)))
+    wholes = {one.whole.window.start: one.whole for one in readings if one.whole is not None}
+    wholes |= {one.start: one for one in learnt.state.whole.history}
+    bare, learns = state, 0
+    for place, reading in enumerate(readings):
+        if place == 10 * 24:
+            state, bare = (fold.accept(one, START + timedelta(days=LEARNT + 2)) for one in (state, bare))
+            assert bare.whole == state.whole and len(bare.whole.moves) == 1
+        learns += fold.may_learn_next(state, reading)
+        state, said = fold.step(state, reading)
+        bare, same = fold.step(bare, reading)
+        assert same == said
+        stored = decode(encode(bare.whole.without_values()), DetectorState)
+        assert len(encode(stored)) < len(encode(bare.whole))
+        bare = replace(bare, whole=stored.with_values(wholes))
+    assert bare.whole == state.whole and learns > 2
 
 
 def test_a_new_rhythm_that_is_accepted_is_the_new_normal() -> None:

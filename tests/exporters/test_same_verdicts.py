@@ -33,6 +33,7 @@ models:
     window: 1h
     labels: {expected_within: 2h, accepted_for: 30d}
     alerts:
+      budget: none
       rules:
         - {name: once, measure: accuracy, below: 0.6}
         - {name: twice, measure: accuracy, below: 0.6, for: 2, severity: page}

@@ -100,18 +100,6 @@ def test_the_windows_of_a_reference_with_times_are_learnt_from(timed: Service) -
     assert said(timed) == by_backtest(timed)[:4]
 
 
-def test_hours_are_judged_as_whole_days_once_these_are_over(folder: Path) -> None:
-    service = Service(daily_config(folder, timed=8, window="6h"))
-    send(service, days_of(range(2)))
-    work(service)
-    assert [one.day for one in said(service)] == [0]  # the second day goes on
-    send(service, days_of([4], broken=[4]))  # and two days have no rows at all
-    closed_by(service, 6)
-    assert [(one.day, one.state) for one in said(service)] == [(0, "ok"), (1, "ok"), (4, "breach")]
-    assert said(service) == by_backtest(service)[:3]
-    service.stop()
-
-
 # ---- laws -----------------------------------------------------------------------------------------------------
 
 

@@ -16,10 +16,9 @@ import msgspec
 from msgspec import Meta
 
 from driftline.alerts.attention import SOMEBODY, Words
-from driftline.detection import LEAST_WINDOWS, Observed, Use
+from driftline.detection import LEAST_WINDOWS, Cadence, Observed, Use
 from driftline.errors import ConflictError, UnknownNameError, UsageError
 from driftline.events import Schema, Window
-from driftline.monitoring.budget import judged_spec
 from driftline.monitoring.feedback import FeedbackKind, guidance_for
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.segments import stored_profiles
@@ -160,7 +159,7 @@ def _accepted(work: Work, config: ModelConfig, body: AcceptBody, now: datetime) 
         model=config.name,
         kind=FeedbackKind.ACCEPT.value,
         since=since,
-        until=windows[-1].end,
+        until=Cadence(config.window).last_single(windows[-1]).end,
         column="",
         alert="",
         reason=body.reason,
@@ -175,17 +174,17 @@ def closed_windows(work: Work, config: ModelConfig, since: datetime) -> list[Win
 
     Windows shorter than a day are whole days; days that are no ordinary ones do not count.
     """
-    guidance = guidance_for(config, ())
-    stored, spec = work.models.get(config.name), judged_spec(config.window)
+    guidance, cadence = guidance_for(config, ()), Cadence(config.window)
+    stored = work.models.get(config.name)
     if stored is None or stored.watermark is None:
         return []
     starts = work.windows.closed_after(config.name, since - _INSTANT, stored.watermark, _MOST_WINDOWS)
-    windows = [window for window, _ in groupby(spec.window_of(one.start) for one in starts)]
+    windows = [window for window, _ in groupby(cadence.whole_of(one.start) for one in starts)]
     return [
         one
         for one in windows
         if one.start >= since
-        and one.end <= stored.watermark
+        and cadence.last_single(one).end <= stored.watermark
         and guidance.use_of(one, _observed(work, config, one)) is not Use.SKIP
     ]
 

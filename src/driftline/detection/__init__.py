@@ -7,14 +7,16 @@ from driftline.detection.alarms import DetectorVerdict, Episode, Outcome
 from driftline.detection.cadence import Cadence
 from driftline.detection.detector import LEAST_WINDOWS, Detector, DetectorState, SeriesWindow, Settings, Use
 from driftline.detection.findings import Finding
-from driftline.detection.history import Accepted, Basis, HistoryWindow, Watched
-from driftline.detection.judge import Judged, judge_history
+from driftline.detection.fold import Fold, FoldState, Learnt, Reading, SingleState
+from driftline.detection.history import Accepted, Basis, HistoryWindow, Turn, Watched, turns_of
+from driftline.detection.judge import REFERENCE_WINDOWS, Judged, Learning, judge_history, learn_first, learn_reference
 from driftline.detection.series import Role, Series, SeriesKind, Values
 from driftline.detection.series_map import Observed, SeriesMap
 from driftline.detection.suspicion import SuspectedKind, Suspicion
 
 __all__ = [
     "LEAST_WINDOWS",
+    "REFERENCE_WINDOWS",
     "Accepted",
     "Basis",
     "Cadence",
@@ -23,20 +25,30 @@ __all__ = [
     "DetectorVerdict",
     "Episode",
     "Finding",
+    "Fold",
+    "FoldState",
     "HistoryWindow",
     "Judged",
+    "Learning",
+    "Learnt",
     "Observed",
     "Outcome",
+    "Reading",
     "Role",
     "Series",
     "SeriesKind",
     "SeriesMap",
     "SeriesWindow",
     "Settings",
+    "SingleState",
     "SuspectedKind",
     "Suspicion",
+    "Turn",
     "Use",
     "Values",
     "Watched",
     "judge_history",
+    "learn_first",
+    "learn_reference",
+    "turns_of",
 ]

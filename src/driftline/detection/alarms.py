@@ -65,7 +65,7 @@ class Alarms:
     episodes: int = 0
 
     def after(
-        self, window: Window, findings: Sequence[Finding], chance: float, *, closes_after: int, reason: str = ""
+        self, window: Window, findings: Sequence[Finding], chance: float | None, *, closes_after: int, reason: str = ""
     ) -> tuple[Alarms, DetectorVerdict]:
         """Open, go on with or close the alarm, by what was found in one more window, the surest first.
 

@@ -7,16 +7,15 @@ budget goes to the single windows, of an hour or more, for faults that cannot wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from itertools import groupby
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from driftline.detection.detector import Settings
 from driftline.detection.series import Series, SeriesKind
-from driftline.detection.series_map import Observed
 from driftline.events import Window, WindowSpec
+from driftline.text.moments import hour_of_day
 
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _LENGTHS = {
@@ -36,7 +35,8 @@ _DAY_NAMES = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Satu
 class Cadence:
     """The windows of a model, and the time in which one false alarm is tolerated.
 
-    With a time that is ``rolling`` what is usual is that of the newest windows of so long, without the last seven.
+    With a time that is ``rolling`` what is usual is that of the newest windows of so long, without the last seven: days
+    where they are shorter, and single windows of at most 28 days.
     """
 
     spec: WindowSpec
@@ -72,7 +72,8 @@ class Cadence:
         """
         length = _DAY if self.below_a_day else self.length
         share = 1 - _SINGLE_SHARE if self.below_a_day else 1.0
-        settings = Settings(self.budget / length, share, _WEEKDAYS if length == _DAY else 1)
+        words = "days" if self.below_a_day else "windows"
+        settings = Settings(self.budget / length, share, _WEEKDAYS if length == _DAY else 1, words=words)
         if self.rolling is None:
             return settings
         most = self.rolling // length
@@ -113,18 +114,24 @@ class Cadence:
         >>> single = Cadence(WindowSpec("1h")).single_settings
         >>> single.budget, single.lookbacks, single.period, single.quiet
         (2160.0, (1,), 24, 168)
+        >>> rolling = Cadence(WindowSpec("1h"), rolling=timedelta(days=10)).single_settings
+        >>> rolling.most_windows, rolling.hold_back, rolling.rolling
+        (240, 168, True)
         """
         if not self.below_a_day:
             return None
-        a_day = self.singles_a_day
+        a_day, learnt_days = self.singles_a_day, _LEARNT_DAYS
+        if self.rolling is not None:
+            learnt_days = min(self.rolling // _DAY, learnt_days)
         return Settings(
             self.budget / max(self.length, _HOUR),
             _SINGLE_SHARE,
             a_day,
             lookbacks=(1,),
             quiet=_WEEKDAYS * a_day,
-            most_windows=_LEARNT_DAYS * a_day,
+            most_windows=learnt_days * a_day,
             hold_back=_WEEKDAYS * a_day,
+            rolling=self.rolling is not None,
         )
 
     def slot(self, window: Window) -> int:
@@ -154,14 +161,41 @@ class Cadence:
         """
         return f"on {_DAY_NAMES[self.slot(window)]}" if self.settings.period == _WEEKDAYS else ""
 
-    def days(self, windows: Iterable[tuple[Window, Observed]]) -> Iterator[tuple[Window, Observed]]:
-        """Merge windows, in order of time, to whole days of the model's time zone; a last day may be part of one."""
-        day = WindowSpec("1d", self.spec.timezone)
-        for whole, group in groupby(windows, key=lambda one: day.window_of(one[0].start)):
-            merged = Observed()
-            for _, observed in group:
-                merged = merged.merge(observed)
-            yield whole, merged
+    def single_when(self, window: Window) -> str:
+        """What a window that is shorter than a day is compared with, in words.
+
+        >>> from datetime import UTC, datetime
+        >>> spec = WindowSpec("1h", "Europe/Berlin")
+        >>> Cadence(spec).single_when(spec.window_of(datetime(2024, 1, 2, 13, tzinfo=UTC)))
+        'at 14:00'
+        """
+        return f"at {hour_of_day(window.start, self.spec.timezone)}"
+
+    def last_single(self, whole: Window) -> Window:
+        """The last window that begins in a day, which is over when this is; the window itself from a day on."""
+        return self.single_spec.window_of(whole.end - timedelta(microseconds=1)) if self.below_a_day else whole
+
+    def singles_in(self, whole: Window) -> Iterator[Window]:
+        """Yield the single windows that begin in a day, in order of time; the window itself from a day on.
+
+        >>> from datetime import UTC, datetime
+        >>> cadence = Cadence(WindowSpec("1h", "Europe/Berlin"))
+        >>> day = cadence.day_spec.window_of(datetime(2024, 3, 31, 12, tzinfo=UTC))
+        >>> len(list(cadence.singles_in(day)))  # clocks go forward
+        23
+        """
+        if not self.below_a_day:
+            yield whole
+            return
+        one = self.single_spec.window_of(whole.start)
+        while one.start < whole.end:
+            if one.start >= whole.start:
+                yield one
+            one = self.single_spec.window_of(one.end)
+
+    def whole_of(self, moment: datetime) -> Window:
+        """The day, or the window from a day on, in which the window of a moment begins."""
+        return self.day_spec.window_of(self.single_spec.window_of(moment).start if self.below_a_day else moment)
 
 
 def is_fault(series: Series) -> bool:

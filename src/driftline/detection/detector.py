@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -42,6 +42,7 @@ class Settings:
     the model of day effects gets wrong. An alarm closes after ``quiet`` windows. At most ``most_windows`` are learnt
     from: the first quarter, and the newest; the last ``hold_back`` not yet, and after every so many it is learnt again.
     A ``rolling`` baseline is that of the newest ones alone, also of those in an alarm: it follows what drifts slowly.
+    ``words`` are what the windows are called.
     """
 
     budget: float = 90.0
@@ -53,6 +54,7 @@ class Settings:
     most_windows: int = 112
     hold_back: int = max(LOOKBACKS)
     rolling: bool = False
+    words: str = "windows"
 
     def __post_init__(self) -> None:
         if not (self.budget > 0 and 0 < self.share <= 1 and self.period >= 1 and self.reserve >= 1 and self.lookbacks):
@@ -95,7 +97,10 @@ class SeriesWindow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Remembered:
-    """A window that may be learnt from: ``position`` counts windows, ``at`` also the gaps between them."""
+    """A window that may be learnt from: ``position`` counts windows, ``at`` also the gaps between them.
+
+    In a state that is stored its values are left out: these are stored with the window.
+    """
 
     position: int
     at: int
@@ -107,13 +112,24 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Move:
+    """A new normal that was accepted: the values of the windows before a position are moved ``by`` so much, shape (J,),
+    where these are held against newer ones.
+    """
+
+    before: int
+    by: _Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DetectorState:
     """All that the detector knows after some windows. Encode it with `driftline.sketches.encode`; equal by value.
 
     ``positions`` counts all windows and ``steps`` those judged; ``learnt_until`` is the position before which windows
     were learnt from. ``recent`` are the scores of the series that every window speaks of, ``recent_labelled`` those of
     the series that rest on labels, for the last windows whose labels are in. ``quiet`` counts windows since the last
-    evidence, None without any; ``disturbed_since`` is the position of the first window of that alarm.
+    evidence, None without any; ``disturbed_since`` is the position of the first window of that alarm. ``moves`` are in
+    the ``history`` already.
     """
 
     reference: int
@@ -130,6 +146,34 @@ class DetectorState:
     disturbed_since: int = 0
     episode: Episode | None = None
     episodes: int = 0
+    moves: tuple[Move, ...] = ()
+
+    def without_values(self) -> DetectorState:
+        """The same without the values of its history, which windows that are stored give back: `with_values`."""
+        nothing = np.zeros(0)
+        return replace(self, history=tuple(replace(one, y=nothing, n=nothing) for one in self.history))
+
+    @property
+    def bare(self) -> list[datetime]:
+        """The starts of the windows of the history whose values were left out, in order of time."""
+        return [one.start for one in self.history if not len(one.n)]
+
+    def with_values(self, values: Mapping[datetime, SeriesWindow | Remembered]) -> DetectorState:
+        """The same with the values of its history, by the start of the window.
+
+        A window that is not stored any more is forgotten.
+        """
+        history = []
+        for one in self.history:
+            found = values.get(one.start)
+            if len(one.n):
+                history.append(one)
+            elif found is not None:
+                y = found.y
+                for move in self.moves:
+                    y = y + move.by if one.position < move.before else y
+                history.append(replace(one, y=y, n=found.n))
+        return replace(self, history=tuple(history))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, DetectorState):
@@ -256,6 +300,7 @@ class Detector:
             baseline=learnt,
             learnt_until=state.positions,
             history=history,
+            moves=(*state.moves, Move(first, move)),
             recent=(),
             recent_labelled=(),
             quiet=None,
@@ -323,9 +368,18 @@ class Detector:
         needed = 2 * self.settings.period
         if self.settings.period == 1 or state.baseline.season_is_learnt:
             return ""
-        return f"season not learnt yet: learning, {min(state.positions, needed)} of {needed} windows"
+        return f"season not learnt yet: learning, {min(state.positions, needed)} of {needed} {self.settings.words}"
 
     # ---- learning ------------------------------------------------------------------------------------------
+
+    def may_learn_next(self, state: DetectorState) -> bool:
+        """Whether the next step may learn again, for which it needs the values of the history."""
+        return (state.steps + 1) % self._learns_every(state) == 0
+
+    def _learns_every(self, state: DetectorState) -> int:
+        """After so many steps it is learnt again."""
+        hold_back, settled = self.settings.hold_back, state.baseline.windows >= self.settings.most_windows // 2
+        return hold_back if settled else max(hold_back // 2, 1)
 
     def _learn(self, windows: Sequence[Remembered]) -> Baseline:
         learnable = Learnable(
@@ -338,11 +392,9 @@ class Detector:
 
     def _learnt_again(self, state: DetectorState) -> DetectorState:
         """Learn from windows that are not held back, and from none since an alarm that is open began."""
-        hold_back, most = self.settings.hold_back, self.settings.most_windows
-        every = hold_back if state.baseline.windows >= most // 2 else max(hold_back // 2, 1)
-        if state.steps % every:
+        if state.steps % self._learns_every(state):
             return state
-        end = state.positions - hold_back
+        most, end = self.settings.most_windows, state.positions - self.settings.hold_back
         if not self.settings.rolling and state.quiet is not None and state.quiet < self.settings.quiet:
             end = min(end, state.disturbed_since - self.settings.quiet)
         end = max(end, state.reference)

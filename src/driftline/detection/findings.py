@@ -41,6 +41,8 @@ class Finding:
     part: str = ""
     segment: Segment | None = None
     constant: bool = False
+    when: str = ""
+    unit: str = "window"
 
     @property
     def subject(self) -> Subject:
@@ -92,22 +94,23 @@ class Finding:
         """Whether broken data alone make it: what is merely new may be drift."""
         return self.is_pipeline and self.kind is not SeriesKind.NOVEL
 
-    def sentence(self, when: str = "", period: str = "a budget's period") -> str:
-        """Say it in one sentence; ``when`` is what it is compared with in the season, such as *on Tuesdays*.
+    def sentence(self, period: str = "a budget's period") -> str:
+        """Say it in one sentence.
 
-        >>> found = finding_of(Series(Role.FEATURE, "x3", "location", SeriesKind.LOCATION), 0.0, 0.5, 2, 0.003)
-        >>> found.sentence("on Tuesdays", "90 days")
+        >>> found = Finding(Role.FEATURE, "x3", "location", SeriesKind.LOCATION, 2, 0.5, 0.003, when="on Tuesdays")
+        >>> found.sentence("90 days")
         'x3: location moved +0.50 sd from what it is on Tuesdays, seen over 2 windows; chance of that in 90 days over
         everything: 0.003'
         """
         of = f"{self.column} ({self.segment.words})" if self.segment is not None else self.column
-        usual = f"what it is {when}" if when else "what is usual"
-        seen = "1 window" if self.lookback == 1 else f"{self.lookback} windows"
+        seen = f"1 {self.unit}" if self.lookback == 1 else f"{self.lookback} {self.unit}s"
         chance = number(self.chance) if self.chance >= 1e-6 else "below 0.000001"
-        return f"{of}: {self.moved(usual)}, seen over {seen}; chance of that in {period} over everything: {chance}"
+        return f"{of}: {self.moved}, seen over {seen}; chance of that in {period} over everything: {chance}"
 
-    def moved(self, usual: str = "what is usual") -> str:
-        """Say what moved from what to what; ``usual`` is what it is held against."""
+    @property
+    def moved(self) -> str:
+        """What moved from what to what, and what it is held against."""
+        usual = f"what it is {self.when}" if self.when else "what is usual"
         if self.constant:
             return f"{self.series}: all numbers are the same"
         if self.usual is None or self.now is None:

@@ -29,13 +29,13 @@ _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rhythm:
     """The rhythms of L numbers over the P slots of a day, fixed by the reference.
 
     ``places`` are those of their locations among the series of the map, shape (L,); ``summed`` and ``rows`` the
-    reference's locations times rows, and rows, shape (P, L). ``within`` is the variance of a row inside its hour, of 1
-    in the whole reference, shape (L,).
+    reference's locations times rows, and rows, shape (P · L,), slot by slot. ``within`` is the variance of a row inside
+    its hour, of 1 in the whole reference, shape (L,).
     """
 
     places: _Ints
@@ -59,7 +59,7 @@ class Rhythm:
         if not there.any():
             return None
         within = np.maximum(1 - square[there], _LEAST_VARIANCE)
-        return cls(places[there], summed[:, there], rows[:, there], within)
+        return cls(places[there], summed[:, there].ravel(), rows[:, there].ravel(), within)
 
     def shared(self, series: Sequence[Series]) -> tuple[Series, ...]:
         """The series of the map, and behind them two of each rhythm: these have half of the location's weight."""
@@ -81,15 +81,16 @@ class Rhythm:
 
     def _values(self, fixed: SeriesMap, days: Sequence[Parts], *, in_reference: bool) -> Values:
         which = np.isin(np.array(list(_located(fixed)), np.int64), self.places)
-        y, n = _locations(fixed, days, len(self.rows))
+        of_slots, rows_of_slots = (one.reshape(-1, len(self.places)) for one in (self.summed, self.rows))
+        y, n = _locations(fixed, days, len(rows_of_slots))
         y, n = y[:, :, which], n[:, :, which]
         shape = (len(days), 2 * len(self.places))
         values, effective = np.zeros(shape), np.full(shape, NO_ROWS)
         for day, (own, rows) in enumerate(zip(y, n, strict=True)):
             if in_reference:
-                summed, known = self.summed - own * rows, np.maximum(self.rows - rows, 0.0)
+                summed, known = of_slots - own * rows, np.maximum(rows_of_slots - rows, 0.0)
             else:
-                summed, known = self.summed, self.rows
+                summed, known = of_slots, rows_of_slots
             for at, curve in enumerate(_curves(summed, known)):
                 centred = curve - (rows * curve).sum(axis=0) / np.maximum(rows.sum(axis=0), 1.0)
                 square = (rows * centred**2).sum(axis=0)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from driftline.detection import HistoryWindow
+from driftline.detection import HistoryWindow, turns_of
 from driftline.errors import DataError
 from driftline.events import WHOLE
 from driftline.monitoring.assess import Arrived
@@ -82,15 +82,21 @@ def backtest_windows(
     The detector is guided by what people ``said`` of them.
     """
     replayed = replay_windows(subject.setup, stored, come, _shares(progress))
-    return _backtest(subject, replayed, changed, guidance_for(subject.setup.config, said))
+    return _backtest(subject, replayed, changed, guidance_for(subject.setup.config, said), come.watermark)
 
 
-def _backtest(subject: Subject, windows: Iterable[Replayed], changed: datetime | None, guidance: Guidance) -> Backtest:
+def _backtest(
+    subject: Subject,
+    windows: Iterable[Replayed],
+    changed: datetime | None,
+    guidance: Guidance,
+    until: datetime | None = None,
+) -> Backtest:
     setup, budget = subject.setup, subject.setup.config.budget
     subject, replayed, note = _after_reference(subject, list(windows))
     tracks = tracks_of(setup, replayed)
     if budget is not None:
-        tracks.insert(0, detector_track(subject, budget, replayed, guidance))
+        tracks.insert(0, detector_track(subject, budget, replayed, guidance, until))
     return backtest_of(
         setup.name,
         [one.window for one in replayed],
@@ -122,17 +128,23 @@ def _after_reference(subject: Subject, every: list[Replayed]) -> tuple[Subject, 
 
 
 def detector_track(
-    subject: Subject, budget: Budget, replayed: Sequence[Replayed], guidance: Guidance | None = None
+    subject: Subject,
+    budget: Budget,
+    replayed: Sequence[Replayed],
+    guidance: Guidance | None = None,
+    until: datetime | None = None,
 ) -> Track:
     """What the detector says of a history, with the guidance of its configuration if no other is given.
+
+    Event time has come ``until`` a moment, or to the end of the last window.
 
     It learns from the windows of the reference, or where these are too few from the first ones of the history.
     """
     setup, cadence = subject.setup, cadence_of(subject.setup.config, budget)
     known = ((one.window, one.observed, one.labelled) for one in replayed)
     guidance = guidance_for(setup.config, ()) if guidance is None else guidance
-    windows = list(judged_windows(known, cadence, guidance))
-    said = judge_all(setup, budget, windows, subject.reference, guidance)
+    windows = judged_windows(known, cadence, guidance, until)
+    said = judge_all(setup, budget, list(turns_of(windows, cadence, until)), subject.reference, guidance)
     judged = [JudgedWindow(one.window, verdict_of(one, cadence)) for one in said]
     details = {one.window.start: detail_of(one, cadence) for one in said if one.findings}
     return Track(rule_of(setup.config), WHOLE, judged, details, guidance.endings)

@@ -6,49 +6,40 @@ Which windows are judged, what is learnt first, and what the detector says, as t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import NamedTuple
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import polars as pl
-from msgspec import structs
 
 from driftline.detection import (
     LEAST_WINDOWS,
-    Basis,
+    REFERENCE_WINDOWS,
     Cadence,
-    Detector,
-    DetectorState,
     DetectorVerdict,
     HistoryWindow,
+    Learning,
+    Learnt,
     Observed,
     Outcome,
     Role,
-    SeriesMap,
-    Settings,
+    Turn,
     Use,
     Watched,
-    judge_history,
+    learn_first,
+    learn_reference,
 )
-from driftline.events import Window, WindowSpec
+from driftline.detection.history import merged_by, singles_of, until_end, without_labels
+from driftline.events import Window
 from driftline.monitoring.feedback import Guidance, guidance_for
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.segments import by_window, profile
 from driftline.monitoring.setup import ModelSetup
-from driftline.profiles import Profile
-from driftline.profiles.segments import SegmentProfiles
 from driftline.rules import Rule, State, Verdict
 from driftline.rules.backtest import BUDGET, BacktestFinding, Detail
 from driftline.rules.findings import Findings, Moved
 from driftline.rules.topic import CHANCE
 from driftline.text import listed
 from driftline.text.durations import length
-
-FIRST_WINDOWS = 28
-"""So many windows of production are learnt from where the reference has no windows of its own."""
-
-MOST_LEARNING = 4 * FIRST_WINDOWS
-"""Learning is over after so many windows, though some of them were in alarm and are not learnt from."""
 
 MOST_TOLD = 5
 """So many findings are told in sentences."""
@@ -57,70 +48,57 @@ ALARM_BELOW = 0.5
 """An alarm is what chance does less often than so many times in a budget's period."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Learnt:
-    """What a model's detector has learnt first: the series of its windows, and the state to go on from."""
-
-    map: SeriesMap
-    detector: Detector
-    state: DetectorState
-
-    def basis(self, cadence: Cadence) -> Basis:
-        """The series and the detector, which take the windows of a model."""
-        return Basis(self.map, self.detector, cadence)
-
-
-class Learning(NamedTuple):
-    """The verdicts of a history's first windows, and what was learnt from these; None where they are too few yet."""
-
-    verdicts: Sequence[DetectorVerdict]
-    learnt: Learnt | None
-
-
 def cadence_of(config: ModelConfig, budget: Budget) -> Cadence:
     """The windows of a model, and the time in which one false alarm is tolerated."""
     return Cadence(config.window, budget.per_alarm, config.reference_rolling)
 
 
-def judged_spec(window: WindowSpec) -> WindowSpec:
-    """The windows that are judged: the model's own, and whole days of its time zone where these are shorter.
-
-    >>> judged_spec(WindowSpec("1h", "Europe/Berlin")), judged_spec(WindowSpec("7d")).length
-    (WindowSpec(length='1d', timezone='Europe/Berlin'), '7d')
-    """
-    return WindowSpec("1d", window.timezone) if Cadence(window).below_a_day else window
-
-
 def first_windows(config: ModelConfig) -> int:
-    """How many windows of production are learnt from first: those of a configured time, or `FIRST_WINDOWS`."""
+    """How many windows of production are learnt from first: those of a configured time, or `REFERENCE_WINDOWS`."""
     if config.reference_first is None:
-        return FIRST_WINDOWS
+        return REFERENCE_WINDOWS
     return config.reference_first // max(Cadence(config.window).length, timedelta(days=1))
 
 
 def judged_windows(
-    windows: Iterable[tuple[Window, Observed, bool]], cadence: Cadence, guidance: Guidance
+    windows: Iterable[tuple[Window, Observed, bool]],
+    cadence: Cadence,
+    guidance: Guidance,
+    until: datetime | None = None,
 ) -> Iterator[HistoryWindow]:
     """Yield the windows that are judged, of a model's own in order of time, each with whether its labels are in.
 
-    A day's labels are in where those of all its windows are. What is known of labels that are not all in is left out:
-    labels that trickle in change nothing until then.
+    Hours without rows are among them, on days that have rows, as far as event time has come: ``until``, or to the end
+    of the last window. What is known of labels that are not all in is left out: labels that trickle in change nothing
+    until then.
     """
-    known = list(windows)
-    waiting = [window for window, _, labelled in known if not labelled]
-    own = ((window, observed) for window, observed, _ in known)
-    for whole, observed in cadence.days(own) if cadence.below_a_day else own:
-        labelled = not any(whole.start <= one.start < whole.end for one in waiting)
-        known_of = observed if labelled else _without_labels(observed)
-        yield HistoryWindow(whole, known_of, labelled, guidance.use_of(whole, observed))
+    own = (own_window(window, observed, cadence, guidance, labelled=labelled) for window, observed, labelled in windows)
+    if not cadence.below_a_day:
+        yield from own
+        return
+    known, end = until_end(own, until)
+    for day, singles in merged_by(singles_of(known, cadence), cadence.day_spec):
+        yield from fill_gaps([one for one in cadence.singles_in(day) if one.end <= end], singles, guidance)
 
 
-def _without_labels(observed: Observed) -> Observed:
-    segments = {
-        column: {value: structs.replace(one, labelled=0, performance=None) for value, one in values.items()}
-        for column, values in observed.segments.columns.items()
-    }
-    return Observed(structs.replace(observed.profile, labels=Profile(), performance=None), SegmentProfiles(segments))
+def own_window(
+    window: Window, observed: Observed, cadence: Cadence, guidance: Guidance, *, labelled: bool
+) -> HistoryWindow:
+    """One window of a model's own, as it is judged; of less than a day before its day is looked at: `fill_gaps`."""
+    use = guidance.use_of(window, None if cadence.below_a_day else observed)
+    return HistoryWindow(window, observed if labelled else without_labels(observed), labelled, use)
+
+
+def fill_gaps(spans: Iterable[Window], singles: Iterable[HistoryWindow], guidance: Guidance) -> Iterator[HistoryWindow]:
+    """Yield the windows of these spans of a day, one without rows where there is none among ``singles``.
+
+    Where half of the rows say in a column that it is no ordinary day, it is none for any of them.
+    """
+    known = {one.window.start: one for one in singles}
+    is_skipped = guidance.skips([one.observed for one in known.values()])
+    for span in spans:
+        one = known.get(span.start) or HistoryWindow(span, Observed(), use=guidance.use_of(span))
+        yield replace(one, use=Use.SKIP) if is_skipped else one
 
 
 def reference_windows(setup: ModelSetup, rows: pl.DataFrame) -> list[HistoryWindow]:
@@ -128,52 +106,31 @@ def reference_windows(setup: ModelSetup, rows: pl.DataFrame) -> list[HistoryWind
     if "time" not in rows.columns:
         return []
     known = rows.filter(pl.col("time").is_not_null()).with_columns(version=pl.lit("", pl.String))
-    parts = sorted(by_window(known, judged_spec(setup.config.window)).items(), key=lambda one: one[0])
-    guidance = guidance_for(setup.config, ())
-    found = [(window, Observed(*profile(part, setup.schema, setup.reference))) for (window, _), part in parts]
-    return [HistoryWindow(window, one, use=guidance.use_of(window, one)) for window, one in found]
+    parts = sorted(by_window(known, setup.config.window).items(), key=lambda one: one[0])
+    own = ((window, Observed(*profile(part, setup.schema, setup.reference)), True) for (window, _), part in parts)
+    return list(judged_windows(own, Cadence(setup.config.window), guidance_for(setup.config, ())))
 
 
 def learn_from_reference(setup: ModelSetup, budget: Budget, reference: Sequence[HistoryWindow]) -> Learnt | None:
     """Learn from the windows of the reference; None where they are fewer than `LEAST_WINDOWS`, or production is to be
     learnt from.
     """
-    usable = sum(one.use is Use.LEARN for one in reference)
+    cadence = cadence_of(setup.config, budget)
+    days = merged_by(reference, cadence.day_spec)
+    usable = sum(all(one.use is Use.LEARN for one in parts) for _, parts in days)
     if usable < LEAST_WINDOWS or setup.config.reference_first is not None:
         return None
-    basis = Basis.of(reference, cadence_of(setup.config, budget), _watched(setup))
-    return Learnt(basis.map, basis.detector, basis.start(reference))
+    return learn_reference(reference, cadence, _watched(setup))
 
 
-def learn_from_first(setup: ModelSetup, budget: Budget, windows: Sequence[HistoryWindow]) -> Learning:
+def learn_from_first(setup: ModelSetup, budget: Budget, turns: Iterable[Turn]) -> Learning:
     """Judge the first windows of a history, in order of time, until there are enough to go on from for good.
 
     The first one is held against the reference as a whole, for gross faults; with 7, 14 and 28 windows more is seen.
     While nothing is learnt for good, the verdicts are those of all windows.
     """
-    first = _judged_at_first(setup, budget, windows[:MOST_LEARNING])
-    if first.learnt is None:  # too few, or most of them faulty: nothing can be learnt for good
-        return Learning(_judged_at_first(setup, budget, windows).verdicts, None) if windows[MOST_LEARNING:] else first
-    state = first.learnt.state
-    if state.reference < first_windows(setup.config):
-        return first if len(windows) >= MOST_LEARNING else Learning(first.verdicts, None)
-    if not state.steps:
-        return first
-    return _judged_at_first(setup, budget, windows[: len(first.verdicts) - state.steps])
-
-
-def _judged_at_first(setup: ModelSetup, budget: Budget, windows: Sequence[HistoryWindow]) -> Learning:
-    judged = judge_history(
-        windows,
-        cadence_of(setup.config, budget),
-        reference_profile=Observed(setup.reference.profile),
-        watched=_watched(setup),
-        reference_windows=first_windows(setup.config),
-        whole_days=True,
-    )
-    if judged.basis is None or judged.state is None:
-        return Learning(judged.verdicts, None)
-    return Learning(judged.verdicts, Learnt(judged.basis.map, judged.basis.detector, judged.state))
+    known, first = Observed(setup.reference.profile), first_windows(setup.config)
+    return learn_first(turns, cadence_of(setup.config, budget), known, _watched(setup), first)
 
 
 def _watched(setup: ModelSetup) -> Watched:
@@ -184,7 +141,7 @@ def _watched(setup: ModelSetup) -> Watched:
 def judge_all(
     setup: ModelSetup,
     budget: Budget,
-    windows: Sequence[HistoryWindow],
+    turns: Sequence[Turn],
     reference: Sequence[HistoryWindow],
     guidance: Guidance,
 ) -> list[DetectorVerdict]:
@@ -194,25 +151,25 @@ def judge_all(
     """
     learnt, said = learn_from_reference(setup, budget, reference), list[DetectorVerdict]()
     if learnt is not None:
-        rest = [one for one in windows if one.window.start >= learnt.state.end]
+        rest = [one for one in turns if one.window.start >= learnt.state.end]
     else:
-        verdicts, learnt = learn_from_first(setup, budget, windows)
-        said, rest = [*verdicts], list(windows[len(verdicts) :])
+        found = learn_from_first(setup, budget, turns)
+        learnt, said, rest = found.learnt, [*found.verdicts], list(turns[len(found.verdicts) :])
     if learnt is not None:
-        basis = learnt.basis(cadence_of(setup.config, budget))
-        known = basis.windows(rest) if rest else []
-        said += [verdict for _, verdict in guidance.folded(basis.detector, learnt.state, known)]
+        fold = learnt.fold(cadence_of(setup.config, budget))
+        said += [step.said for step in guidance.folded(fold, learnt.state, fold.readings(rest))]
     return said
 
 
 def rule_of(config: ModelConfig) -> Rule:
     """The detector as a rule: an alert is an alarm, from its first window until ``quiet`` windows without evidence."""
+    cadence = Cadence(config.window)
     return Rule(
         BUDGET,
         CHANCE,
         below=ALARM_BELOW,
         severity=config.budget_severity,
-        keep_firing_for=Settings().quiet - 1,
+        keep_firing_for=(cadence.single_settings or cadence.settings).quiet - 1,
         min_coverage=0.0,
     )
 
@@ -229,15 +186,11 @@ def verdict_of(said: DetectorVerdict, cadence: Cadence) -> Verdict:
 
 
 def detail_of(said: DetectorVerdict, cadence: Cadence) -> Detail:
-    """What the detector found in a window, by falling evidence; what a pipeline fault explains is left out.
-
-    Gross faults, which need no alarm to have been opened, are not held against a day of the week.
-    """
+    """What the detector found in a window, by falling evidence; what a pipeline fault explains is left out."""
     suspicion = said.suspicion
     told = [one for one in said.findings if suspicion is None or one not in suspicion.muted]
-    when = cadence.when(said.window) if said.episode is not None else ""
     kind = suspicion.kind.value if suspicion is not None and suspicion.kind is not None else None
-    sentences = [f"{one.sentence(when, length(cadence.budget))}." for one in told[:MOST_TOLD]]
+    sentences = [f"{one.sentence(length(cadence.budget))}." for one in told[:MOST_TOLD]]
     if more := len(told) - MOST_TOLD:
         sentences += [f"{more} more moved."] * (more > 0)
     if suspicion is not None and suspicion.muted:
@@ -252,7 +205,7 @@ def detail_of(said: DetectorVerdict, cadence: Cadence) -> Detail:
                 one.lookback,
                 one.chance,
                 one.role.value,
-                one.moved(f"what it is {when}" if when else "what is usual"),
+                one.moved,
             )
             for one in told
         ),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 import polars as pl
 
-from driftline.detection import Cadence, DetectorState, SeriesWindow, Use
+from driftline.detection import Finding, Fold, FoldState, Learnt, Reading, Series, Use
+from driftline.detection.history import WHOLE_DAY
 from driftline.errors import UsageError
 from driftline.events import Schema
 from driftline.monitoring.assess import assess, sliced
-from driftline.monitoring.budget import Learnt, cadence_of, judged_spec, verdict_of
+from driftline.monitoring.budget import cadence_of, verdict_of
+from driftline.monitoring.detecting import fold_on, state_before
 from driftline.monitoring.feedback import guidance_for
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.own import functions_on
@@ -29,7 +30,7 @@ from driftline.store.models import ModelRow
 from driftline.store.state import Work
 
 _AS_CLOSE = 1e-9
-_WEEK = "day of week"
+_WEEK, _HOUR = "day of week", "hour of day"
 
 
 class BaselineSpan(msgspec.Struct, frozen=True):
@@ -153,47 +154,42 @@ def _of_detector(config: ModelConfig, read: Work, row: AlertRow) -> tuple[Thresh
         unknown = ThresholdOrigin("", None, None, None, 1, row.threshold)
         return unknown, _without(row, "the detector is off, or has not learnt yet")
     learnt, cadence = decode(known.learnt, Learnt), cadence_of(config, config.budget)
-    before = read.detections.state_before(row.model, row.window_start)
-    state = learnt.state if before is None else decode(before.state, DetectorState)
+    fold, state = learnt.fold(cadence), state_before(read.detections, row.model, learnt, row.window_start)
     if row.window_start < known.begins:
-        return _origin(learnt, cadence, state, row, None), _without(row, "the detector has learnt from this window")
+        return _origin(fold, state, row, None), _without(row, "the detector has learnt from this window")
     later = read.detections.since(row.model, state.end)
-    windows = [decode(one.values, SeriesWindow) for one in later if one.start <= row.window_start]
-    if not windows or windows[-1].window.start != row.window_start:
-        gone = _without(row, "the detector does not judge this window any more")
-        return _origin(learnt, cadence, state, row, None), gone
+    readings = [decode(one.values, Reading) for one in later if one.start <= row.window_start]
+    if not readings or readings[-1].window.start != row.window_start:
+        return _origin(fold, state, row, None), _without(row, "the detector does not judge this window any more")
     guidance = guidance_for(config, read.feedback.of(row.model))
-    detector = replace(learnt.detector, series=guidance.weighed(learnt.detector.series))
-    for window in windows[:-1]:
-        state, _ = detector.step(guidance.applied(detector, state, window.window), window)
-    state = guidance.applied(detector, state, windows[-1].window)
-    _, said = detector.step(state, windows[-1])
-    verdict = verdict_of(said, cadence)
-    if not said.findings:
-        return _origin(learnt, cadence, state, row, None), verdict
-    best = said.findings[0]
-    same = (
-        place
-        for place, one in enumerate(learnt.detector.series)
-        if (one.role, one.column, one.segment, one.part, one.measure)
-        == (best.role, best.column, best.segment, best.part, best.measure)
-    )
-    origin = _origin(learnt, cadence, state, row, next(same, None))
-    of = f"{best.column} ({best.segment.words})" if best.segment is not None else best.column
-    return msgspec.structs.replace(origin, series=f"{of}: {best.series}", lookback=best.lookback), verdict
+    *_, last = fold_on(read.detections, row.model, fold, learnt.state, state, guidance, readings)
+    best = next(iter(last.said.findings), None)
+    return _origin(fold, last.before, row, best), verdict_of(last.said, cadence)
 
 
-def _origin(
-    learnt: Learnt, cadence: Cadence, state: DetectorState, row: AlertRow, place: int | None
-) -> ThresholdOrigin:
-    """Where the threshold of a series came from: by its ``place``, None where there is no evidence on any."""
-    of, settings = [one for one in state.history if one.position < state.learnt_until], learnt.detector.settings
-    if settings.rolling:
-        of = [one for one in of if one.use is Use.LEARN][-state.baseline.windows :]
-    ends = [judged_spec(cadence.spec).window_of(one.start).end for one in of]
-    baseline = BaselineSpan(of[0].start, ends[-1], state.baseline.windows) if of else None
-    if place is None:
+def _origin(fold: Fold, state: FoldState, row: AlertRow, best: Finding | None) -> ThresholdOrigin:
+    """Where the threshold of a finding came from, None where there is no evidence on any series."""
+    single = best is not None and best.unit != WHOLE_DAY and state.single is not None
+    of, basis, spec = state.whole, fold.whole, fold.cadence.day_spec
+    if single and state.single is not None and fold.single is not None:
+        of, basis, spec = state.single.detector, fold.single, fold.cadence.single_spec
+    learnt, detector = [one for one in of.history if one.position < of.learnt_until], basis.detector
+    if detector.settings.rolling:
+        learnt = [one for one in learnt if one.use is Use.LEARN][-of.baseline.windows :]
+    baseline = None
+    if learnt:
+        baseline = BaselineSpan(learnt[0].start, spec.window_of(learnt[-1].start).end, of.baseline.windows)
+    place = next((place for place, one in enumerate(detector.series) if best is not None and _is_of(one, best)), None)
+    if best is None or place is None:
         return ThresholdOrigin("", baseline, None, None, 1, row.threshold)
-    shown = settings.period > 1 and float(state.baseline.season_share[place]) > 0
-    share = learnt.detector.series[place].weight * settings.share
-    return ThresholdOrigin("", baseline, _WEEK if shown else None, share, 1, row.threshold)
+    shown = detector.settings.period > 1 and float(of.baseline.season_share[place]) > 0
+    season = _HOUR if single else _WEEK
+    share = detector.series[place].weight * detector.settings.share
+    about = f"{best.column} ({best.segment.words})" if best.segment is not None else best.column
+    return ThresholdOrigin(
+        f"{about}: {best.series}", baseline, season if shown else None, share, best.lookback, row.threshold
+    )
+
+
+def _is_of(series: Series, found: Finding) -> bool:
+    return (series.subject, series.part, series.measure) == (found.subject, found.part, found.measure)

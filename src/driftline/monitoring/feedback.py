@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import reduce
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from driftline.detection import Accepted, Detector, DetectorState, DetectorVerdict, Observed, Series, SeriesWindow, Use
+from driftline.detection import (
+    Accepted,
+    DetectorVerdict,
+    Fold,
+    FoldState,
+    Observed,
+    Reading,
+    Series,
+    Use,
+)
 from driftline.errors import UsageError
 from driftline.events import Window
 from driftline.monitoring.no_ordinary_days import has_mostly
 from driftline.monitoring.options import ModelConfig
+from driftline.profiles.column import merge_columns
 from driftline.rules import Ending
 from driftline.store.feedback import FeedbackRow
 from driftline.store.tables import EPOCH
@@ -41,6 +53,15 @@ class FeedbackKind(enum.StrEnum):
 
 _NOT_LEARNT = (FeedbackKind.EXPECTED, FeedbackKind.MISSED, FeedbackKind.INCIDENT)
 _ENDING = (FeedbackKind.ACCEPT, FeedbackKind.EXPECTED)
+
+
+class Step(NamedTuple):
+    """A window judged: what was read of it, the states before and after it, and what is said of it."""
+
+    reading: Reading
+    before: FoldState
+    after: FoldState
+    said: DetectorVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,32 +95,52 @@ class Guidance:
             days = list(_days_of(window, ZoneInfo(self.timezone)))
             if 2 * sum(day in self.calendar for day in days) >= len(days):
                 return Use.SKIP
-        if observed is not None and has_mostly(observed.profile.features.columns.get(self.calendar_column)):
+        if observed is not None and self.skips([observed]):
             return Use.SKIP
         return Use.JUDGE if any(span.overlaps(window) for span in self.not_learnt) else Use.LEARN
 
-    def folded(
-        self, detector: Detector, state: DetectorState, windows: Iterable[SeriesWindow]
-    ) -> Iterator[tuple[DetectorState, DetectorVerdict]]:
-        """Judge windows, in order of time, as people have guided the detector; yield what it knows and says of each."""
-        guided = replace(detector, series=self.weighed(detector.series))
-        for window in windows:
-            state, verdict = guided.step(self.applied(guided, state, window.window), window)
-            yield state, verdict
+    def skips(self, observed: Iterable[Observed]) -> bool:
+        """Whether half of the rows of windows say in a column that it is no ordinary day."""
+        columns = [one.profile.features.columns.get(self.calendar_column) for one in observed]
+        known = [one for one in columns if one is not None]
+        return bool(known) and has_mostly(reduce(merge_columns, known))
 
-    def applied(self, detector: Detector, state: DetectorState, window: Window) -> DetectorState:
+    def folded(
+        self,
+        fold: Fold,
+        state: FoldState,
+        readings: Iterable[Reading],
+        recall: Callable[[FoldState], FoldState] = lambda state: state,
+    ) -> Iterator[Step]:
+        """Judge windows, in order of time, as people have guided the detector.
+
+        ``recall`` gives a state the values of its history, where these were left out, before they are needed.
+        """
+        guided = fold.weighed(self.weighed)
+        for reading in readings:
+            if guided.may_learn_next(state, reading) or self._accepts(state, reading.window):
+                state = recall(state)
+            before = self.applied(guided, state, reading.window)
+            state, said = guided.step(before, reading)
+            yield Step(reading, before, state, said)
+
+    def applied(self, fold: Fold, state: FoldState, window: Window) -> FoldState:
         """The state before ``window`` is judged: what was said between it and the window before is taken in.
 
         A new normal of which too few windows are left, as after events were erased, changes nothing.
         """
         for ending in self.endings:
             if state.end <= ending.at <= window.start:
-                state = _forgetting(state)
+                state = fold.forget(state)
         for one in self.accepted:
             if state.end <= one.at <= window.start:
                 with contextlib.suppress(UsageError):
-                    state = detector.accept(state, one.since)
+                    state = fold.accept(state, one.since)
         return state
+
+    def _accepts(self, state: FoldState, window: Window) -> bool:
+        """Whether a new normal is taken in before ``window`` is judged."""
+        return any(state.end <= one.at <= window.start for one in self.accepted)
 
     def weighed(self, series: Sequence[Series]) -> tuple[Series, ...]:
         """The series with no share of the budget for the columns that are ignored; the others share what these had."""
@@ -109,11 +150,6 @@ class Guidance:
             return tuple(replace(one, weight=0.0) if one.column in ignored else one for one in series)
         total = sum(one.weight for one in series)
         return tuple(replace(one, weight=0.0 if one.column in ignored else one.weight * total / left) for one in series)
-
-
-def _forgetting(state: DetectorState) -> DetectorState:
-    """The same without the alarm that is open, and what it rests on."""
-    return replace(state, recent=(), recent_labelled=(), quiet=None, episode=None)
 
 
 def _days_of(window: Window, zone: ZoneInfo) -> Iterator[date]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,12 +11,16 @@ import sqlalchemy as sa
 from driftline.store.statements import as_row, put_row, put_rows
 from driftline.store.tables import DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH
 
+WHOLE_PART, SINGLE_PART = "whole", "single"
+"""The parts of a state."""
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorRow:
     """A model's detector with what it learnt first; empty while there is too little to learn from for good.
 
-    It learnt from the windows of the reference, or from the first ones of production: all before ``begins``.
+    It learnt from the windows of the reference, or from the first ones of production: all before ``begins``. Of windows
+    shorter than a day there is what was learnt ``so_far``, until the next day ends.
     """
 
     model: str
@@ -24,6 +28,7 @@ class DetectorRow:
     begins: datetime
     from_reference: bool
     learnt: bytes
+    so_far: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,15 @@ class DetectionRow:
 
 @dataclass(frozen=True, slots=True)
 class DetectorStateRow:
-    """What the detector knows after the window that begins at ``start``; not ``kept`` once a newer one is known."""
+    """What the detector knows after the window that begins at ``start``; not ``kept`` once a newer one is known.
+
+    Its ``part`` is `WHOLE_PART`, or `SINGLE_PART` of windows shorter than a day. Of the whole days of these a state is
+    stored only where one has ended: what is known is the state of the single windows, with the newest of whole days
+    that is not later. States that are kept come in pairs.
+    """
 
     model: str
+    part: str
     start: datetime
     kept: bool
     state: bytes
@@ -75,12 +86,24 @@ class Detections:
         for table in (DETECTIONS, DETECTOR_STATES):
             self._connection.execute(table.delete().where(table.c.model == model))
         from_windows = (DETECTORS.c.model == model, sa.not_(DETECTORS.c.from_reference))
-        self._connection.execute(DETECTORS.update().where(*from_windows).values(learnt=b"", begins=EPOCH))
+        self._connection.execute(DETECTORS.update().where(*from_windows).values(learnt=b"", so_far=b"", begins=EPOCH))
 
     def since(self, model: str, start: datetime) -> list[DetectionRow]:
         """The windows that begin at a moment or after it, in order of time."""
         asked = sa.select(DETECTIONS).where(DETECTIONS.c.model == model, DETECTIONS.c.start >= start)
         return [as_row(DetectionRow, row) for row in self._connection.execute(asked.order_by(DETECTIONS.c.start))]
+
+    def starts_between(self, model: str, start: datetime, end: datetime) -> list[datetime]:
+        """When the windows begin that were judged and begin in [start, end), in order of time."""
+        of_model = (DETECTIONS.c.model == model, DETECTIONS.c.start >= start, DETECTIONS.c.start < end)
+        asked = sa.select(DETECTIONS.c.start).where(*of_model).order_by(DETECTIONS.c.start)
+        return list(self._connection.execute(asked).scalars())
+
+    def values_between(self, model: str, start: datetime, end: datetime) -> list[bytes]:
+        """The values of the windows that begin in [start, end], in order of time."""
+        of_model = (DETECTIONS.c.model == model, DETECTIONS.c.start >= start, DETECTIONS.c.start <= end)
+        asked = sa.select(DETECTIONS.c["values"]).where(*of_model).order_by(DETECTIONS.c.start)
+        return list(self._connection.execute(asked).scalars())
 
     def newest_start(self, model: str) -> datetime | None:
         """When the newest window begins that was judged; None before there is one."""
@@ -108,19 +131,24 @@ class Detections:
         """Store windows, new or changed."""
         put_rows(self._connection, DETECTIONS, rows)
 
-    def state_before(self, model: str, start: datetime) -> DetectorStateRow | None:
-        """The newest state that knows only of windows before a moment."""
-        statement = sa.select(DETECTOR_STATES).where(DETECTOR_STATES.c.model == model, DETECTOR_STATES.c.start < start)
-        row = self._connection.execute(statement.order_by(DETECTOR_STATES.c.start.desc()).limit(1)).one_or_none()
+    def state_before(self, model: str, part: str, start: datetime) -> DetectorStateRow | None:
+        """The newest state of a part that knows only of windows before a moment."""
+        of_part = (DETECTOR_STATES.c.model == model, DETECTOR_STATES.c.part == part, DETECTOR_STATES.c.start < start)
+        statement = sa.select(DETECTOR_STATES).where(*of_part).order_by(DETECTOR_STATES.c.start.desc()).limit(1)
+        row = self._connection.execute(statement).one_or_none()
         return None if row is None else as_row(DetectorStateRow, row)
 
-    def replace_states(self, model: str, since: datetime, rows: Iterable[DetectorStateRow], keep: datetime) -> None:
+    def replace_states(self, model: str, since: datetime, rows: Sequence[DetectorStateRow], keep: datetime) -> None:
         """Store states in the place of those from ``since`` on; forget those of before ``keep`` but the newest."""
-        of_model = DETECTOR_STATES.c.model == model
-        outdated = sa.or_(DETECTOR_STATES.c.start >= since, sa.not_(DETECTOR_STATES.c.kept))
-        self._connection.execute(DETECTOR_STATES.delete().where(of_model, outdated))
+        of_model, parts = DETECTOR_STATES.c.model == model, sorted({row.part for row in rows})
+        outdated = sa.and_(sa.not_(DETECTOR_STATES.c.kept), DETECTOR_STATES.c.part.in_(parts))
+        self._connection.execute(
+            DETECTOR_STATES.delete().where(of_model, sa.or_(DETECTOR_STATES.c.start >= since, outdated))
+        )
         put_rows(self._connection, DETECTOR_STATES, rows)
         newest = (
-            sa.select(sa.func.max(DETECTOR_STATES.c.start)).where(of_model, DETECTOR_STATES.c.start < keep)
+            sa.select(sa.func.max(DETECTOR_STATES.c.start)).where(
+                of_model, DETECTOR_STATES.c.kept, DETECTOR_STATES.c.start < keep
+            )
         ).scalar_subquery()
         self._connection.execute(DETECTOR_STATES.delete().where(of_model, DETECTOR_STATES.c.start < newest))

@@ -204,6 +204,7 @@ DETECTORS = sa.Table(
     sa.Column("begins", Moment, nullable=False),  # windows from here on are judged; it learnt from those before
     sa.Column("from_reference", sa.Boolean, nullable=False),  # or from the first windows of production
     sa.Column("learnt", sa.LargeBinary, nullable=False),  # the encoded detector with what it learnt first
+    sa.Column("so_far", sa.LargeBinary, nullable=False),  # what it learnt until the last day, not for good
 )
 
 DETECTIONS = sa.Table(
@@ -219,6 +220,7 @@ DETECTOR_STATES = sa.Table(
     "detector_states",
     METADATA,
     sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("part", _TEXT, primary_key=True),  # of whole windows, or of those shorter than a day
     sa.Column("start", Moment, primary_key=True),  # of the last window that the state knows of
     sa.Column("kept", sa.Boolean, nullable=False),  # or only until a newer window is judged
     sa.Column("state", sa.LargeBinary, nullable=False),

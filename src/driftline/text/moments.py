@@ -120,6 +120,16 @@ def clock_time(time: datetime) -> str:
     return f"{time:%H:%M:%S}"
 
 
+def hour_of_day(time: datetime, zone: Zone = "UTC") -> str:
+    """Write the time of day to the minute.
+
+    >>> from datetime import UTC
+    >>> hour_of_day(datetime(2026, 1, 31, 13, tzinfo=UTC), "Europe/Berlin")
+    '14:00'
+    """
+    return f"{_local(time, zone):%H:%M}"
+
+
 def page_day(local: datetime) -> str:
     """Write a calendar day for a page.
 

@@ -1,0 +1,236 @@
+"""The detector of a served model whose windows are shorter than a day: whole days, the daily rhythm, single hours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from driftline.alerts.feedback import AcceptBody, accept
+from driftline.monitoring.backtest import detector_track, subject_of
+from driftline.monitoring.explanation import explain_alert
+from driftline.monitoring.rebuild import rebuild
+from driftline.monitoring.replay import replay_windows
+from driftline.rules.backtest import BUDGET
+from driftline.service.runtime import Service
+from driftline.store.alerts import AlertRow
+from tests.support.churn import MODEL, START
+from tests.support.daily import Said, said
+from tests.support.hourly import HOUR, Hour, hour_of, hourly_config, labels, predictions
+from tests.support.steps import NOW, deliver, work
+
+DAY = 24
+
+
+def by_backtest(service: Service) -> list[Said]:
+    """What a backtest says of the windows that a service has."""
+    subject = subject_of(service.config.models[MODEL])
+    assert subject.setup.config.budget is not None
+    with service.state.read() as read:
+        stored, model = read.windows.between(MODEL), read.models.get(MODEL)
+    assert model is not None and model.watermark is not None
+    replayed = list(replay_windows(subject.setup, stored, model.watermark))
+    track = detector_track(subject, subject.setup.config.budget, replayed, model.watermark)
+    found = []
+    for one in track.judged:
+        detail, verdict = track.details.get(one.window.start), one.verdict
+        reason = detail.sentences[0].removesuffix(".") if detail is not None and detail.sentences else verdict.reason
+        found.append(Said((one.window.start - START) / timedelta(days=1), verdict.state.value, verdict.value, reason))
+    return found
+
+
+def alerts(service: Service) -> list[AlertRow]:
+    with service.state.read() as read:
+        return read.alerts.find(MODEL, rule=BUDGET)
+
+
+def send(service: Service, hours: Sequence[Hour], *, labelled: bool = True) -> None:
+    deliver(service, "predictions", predictions(hours))
+    if labelled:
+        deliver(service, "labels", labels(hours))
+    work(service)
+
+
+def closed_by(service: Service, number: int, hours: int = 1) -> None:
+    """One event of a window closes all before."""
+    send(service, [hour_of(number, hours=hours, rows=1)], labelled=False)
+
+
+def at(number: int) -> datetime:
+    return START + number * HOUR
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """A service of hours, whose reference has eight days of its own."""
+    service = Service(hourly_config(tmp_path))
+    yield service
+    service.stop()
+
+
+# ---- single hours ---------------------------------------------------------------------------------------------
+
+
+def test_a_column_that_is_missing_for_an_hour_is_alerted_when_that_hour_closes(service: Service) -> None:
+    broken = DAY + 14
+    send(service, [hour_of(number, broken=number == broken) for number in range(broken + 1)])
+    assert alerts(service) == []
+    closed_by(service, broken + 1)
+    [alert] = alerts(service)
+    assert (alert.window_start, alert.title) == (at(broken), "Pipeline fault suspected: load")
+    assert "against what it is at 14:00, seen over 1 window" in said(service)[-1].reason
+    send(service, [hour_of(number) for number in range(broken + 1, 3 * DAY)])
+    closed_by(service, 3 * DAY)
+    assert [one.id for one in alerts(service)] == [alert.id]  # its day says the same
+    assert said(service) == by_backtest(service)
+    with service.state.read() as read:
+        explained = explain_alert(service.config.models[MODEL], read, alerts(service)[0])
+    assert explained.rerun.same and explained.threshold.series == "load: missing"
+    assert explained.threshold.baseline is not None and explained.threshold.baseline.windows == 8 * DAY
+
+
+def test_an_hour_without_rows_is_alerted_once_it_is_over_and_late_rows_take_that_back(service: Service) -> None:
+    gone = DAY + 9
+    send(service, [hour_of(number) for number in range(gone + 2) if number != gone])
+    [alert] = alerts(service)
+    assert alert.window_start == at(gone) and alert.status == "firing"
+    assert said(service)[-1].reason.startswith("rows: moved from")
+    assert said(service) == by_backtest(service)
+    send(service, [hour_of(gone)])
+    [alert] = alerts(service)
+    assert alert.status == "corrected"
+    assert said(service) == by_backtest(service)
+
+
+def test_days_without_rows_and_nights_that_never_have_any_are_no_alarm(tmp_path: Path) -> None:
+    service = Service(hourly_config(tmp_path, days=1, timed=False, first="7d"))
+    worked = [DAY * day + hour for day in (*range(8), 10) for hour in range(7, 20)]
+    send(service, [hour_of(number) for number in worked])
+    closed_by(service, 12 * DAY)
+    found = said(service)
+    assert len(found) == 9 * DAY and not [one for one in found if one.state == "breach"]
+    assert found[9].reason == "learning, 0 of 7 days" and found[-2].reason == "no rows"
+    assert found == by_backtest(service)
+    service.stop()
+
+
+def test_windows_shorter_than_an_hour_are_judged_as_hours(tmp_path: Path) -> None:
+    service = Service(hourly_config(tmp_path, window="30min", timezone="Asia/Kolkata"))
+    broken = DAY + 14
+    send(service, [hour_of(number, broken=number == broken) for number in range(broken + 6)])
+    closed_by(service, broken + 6)
+    assert [alert.window_start for alert in alerts(service)] == [at(broken)]
+    assert {round(one.day * DAY, 6) % 1 for one in said(service)} == {0.0}
+    assert said(service) == by_backtest(service)
+    service.stop()
+
+
+# ---- whole days -----------------------------------------------------------------------------------------------
+
+
+def test_a_rhythm_that_comes_later_is_found_as_its_first_day_ends(service: Service) -> None:
+    moved = 2 * DAY
+    send(service, [hour_of(number, later=4 * (number >= moved)) for number in range(moved + DAY - 1)])
+    assert alerts(service) == []
+    send(service, [hour_of(number, later=4) for number in range(moved + DAY - 1, moved + DAY)])
+    closed_by(service, moved + DAY)
+    [alert] = alerts(service)
+    assert (alert.window_start, alert.title) == (at(moved + DAY - 1), "Input drift suspected: load")
+    reason = said(service)[-1].reason
+    assert "of the daily rhythm moved" in reason and "on Sundays, seen over 1 day" in reason
+    assert said(service) == by_backtest(service)
+    with service.state.read() as read:
+        explained = explain_alert(service.config.models[MODEL], read, alert)
+    assert explained.rerun.same and "daily rhythm" in explained.threshold.series
+    assert explained.threshold.baseline is not None and explained.threshold.baseline.windows == 8
+
+
+def test_labels_of_a_day_say_nothing_until_all_are_in_and_make_one_alert(service: Service) -> None:
+    hours = [hour_of(number) for number in range(4 * DAY)]
+    wrong = [[{**row, "label": 1 - row["label"]} for row in hour.labels] for hour in hours[2 * DAY : 3 * DAY]]
+    send(service, hours[: 2 * DAY])
+    send(service, hours[2 * DAY :], labelled=False)
+    before = said(service)
+    for some in (wrong[:8], wrong[8:23]):
+        deliver(service, "labels", [row for hour in some for row in hour])
+        work(service)
+        assert said(service) == before and alerts(service) == []
+    deliver(service, "labels", wrong[23])
+    work(service)
+    [alert] = alerts(service)
+    assert alert.window_start == at(3 * DAY - 1) and alert.status == "firing"
+    assert said(service) == by_backtest(service)
+
+
+# ---- what people say ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Kolkata"])
+def test_a_rhythm_that_is_accepted_is_normal_from_then_on_and_after_a_rebuild(tmp_path: Path, timezone: str) -> None:
+    service = Service(hourly_config(tmp_path, window="6h", timezone=timezone))
+    moved = 8
+    send(service, [hour_of(number, hours=6, rows=12, later=6 * (number >= moved)) for number in range(moved + 36)])
+    closed_by(service, moved + 36, 6)
+    [alert] = alerts(service)
+    assert alert.status == "firing"
+    body = AcceptBody(at(6 * moved + 6))
+    assert accept(service.state, service.config.models[MODEL], body, NOW).windows == 8
+    work(service)
+    [alert] = alerts(service)
+    assert alert.status == "resolved"
+    send(service, [hour_of(number, hours=6, rows=12, later=6) for number in range(moved + 36, moved + 48)])
+    assert [one.status for one in alerts(service)] == ["resolved"]
+    known = said(service)
+    [model] = service.models.values()
+    assert rebuild(model, service.state).differing == ()
+    work(service)
+    assert said(service) == known and [one.status for one in alerts(service)] == ["resolved"]
+    service.stop()
+
+
+# ---- laws -----------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=3, deadline=None)
+@given(data=st.data())
+def test_any_order_and_any_batches_say_what_one_batch_a_rebuild_and_a_backtest_say(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    timezone = data.draw(st.sampled_from(["UTC", "Asia/Kolkata", "America/St_Johns"]))
+    reference = data.draw(st.sampled_from([{"timed": True}, {"timed": False}, {"timed": False, "first": "7d"}]))
+    gone = data.draw(st.sets(st.integers(0, 35), max_size=6))
+    broken = data.draw(st.sets(st.integers(0, 35), max_size=2))
+    hours = [hour_of(number, hours=6, rows=12, broken=number in broken) for number in range(36) if number not in gone]
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    found, marked = predictions(hours), labels(hours)
+    rng.shuffle(found)  # type: ignore[arg-type]  # a list is fine
+    rng.shuffle(marked)  # type: ignore[arg-type]
+    cut = data.draw(st.integers(1, len(found) - 1))
+    folder = tmp_path_factory.mktemp("order")
+    service = Service(hourly_config(folder, window="6h", timezone=timezone, **reference))
+    for kind, rows in (("predictions", found), ("labels", marked)):
+        for some in (rows[:cut], rows[cut:]):
+            deliver(service, kind, some)
+            work(service)
+    closed_by(service, 50, 6)  # past the days that labels are waited for
+    known = said(service)
+    assert known == by_backtest(service)
+    [model] = service.models.values()
+    assert rebuild(model, service.state).differing == ()
+    assert work(service) == []
+    assert said(service) == known
+    service.stop()
+
+
+def test_day_by_day_it_learns_again_as_a_backtest_does(tmp_path: Path) -> None:
+    service = Service(hourly_config(tmp_path, window="6h"))
+    for day in range(18):  # days learn again after 14, quarters of days too
+        send(service, [hour_of(4 * day + quarter, hours=6) for quarter in range(4)])
+    assert [one for one in said(service) if one.state == "breach"] == []
+    assert said(service) == by_backtest(service)
+    service.stop()

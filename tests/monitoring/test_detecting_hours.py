@@ -147,6 +147,9 @@ def test_a_rhythm_that_comes_later_is_found_as_its_first_day_ends(service: Servi
     with service.state.read() as read:
         explained = explain_alert(service.config.models[MODEL], read, alert)
     assert explained.rerun.same and "daily rhythm" in explained.threshold.series
+    send(service, [hour_of(number, later=4) for number in range(moved + DAY, moved + DAY + 4)])
+    view = service.views.model(MODEL).detector  # an hour that is as usual does not end what its day before was
+    assert view is not None and view.state == "alarm" and "daily rhythm" in view.reason
     assert explained.threshold.baseline is not None and explained.threshold.baseline.windows == 8
 
 

@@ -11,6 +11,7 @@ import msgspec
 from driftline.alerts.message import AlertView, StepView
 from driftline.alerts.view import alert_view
 from driftline.config.load import Config
+from driftline.detection import Cadence
 from driftline.errors import UnknownNameError, UsageError
 from driftline.events import WHOLE, Schema, Segment, Slice
 from driftline.monitoring.explanation import Explanation, explain_alert
@@ -337,12 +338,14 @@ class Views:
 
 
 def _detector_view(read: Work, config: ModelConfig, alarms: int) -> DetectorView:
-    """Return the detector's state in the newest window that it has judged."""
+    """Return the detector's state in the newest window that it judged; of shorter ones than a day, in the last day's."""
     if config.budget is None:
         return DetectorView("off", "alerts.budget is none", None, alarms)
-    newest = next(iter(read.judgements.newest(config.name, BUDGET, 1)), None)
-    if newest is None:
+    cadence = Cadence(config.window)
+    found = read.judgements.newest(config.name, BUDGET, cadence.singles_a_day if cadence.below_a_day else 1)
+    if not found:
         return DetectorView("learning", "no window was judged yet", str(config.budget), alarms)
+    newest = next((one for one in reversed(found) if one.state == VerdictState.BREACH), found[-1])
     state = _DETECTOR_STATES[VerdictState(newest.state)]
     return DetectorView(state, newest.reason, str(config.budget), alarms)
 

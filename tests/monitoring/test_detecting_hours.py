@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,36 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.alerts.feedback import AcceptBody, accept
-from driftline.monitoring.backtest import detector_track, subject_of
 from driftline.monitoring.explanation import explain_alert
 from driftline.monitoring.rebuild import rebuild
-from driftline.monitoring.replay import replay_windows
 from driftline.rules.backtest import BUDGET
 from driftline.service.runtime import Service
 from driftline.store.alerts import AlertRow
 from tests.support.churn import MODEL, START
-from tests.support.daily import Said, said
+from tests.support.daily import by_backtest, said
 from tests.support.hourly import HOUR, Hour, hour_of, hourly_config, labels, predictions
 from tests.support.steps import NOW, deliver, work
 
 DAY = 24
-
-
-def by_backtest(service: Service) -> list[Said]:
-    """What a backtest says of the windows that a service has."""
-    subject = subject_of(service.config.models[MODEL])
-    assert subject.setup.config.budget is not None
-    with service.state.read() as read:
-        stored, model = read.windows.between(MODEL), read.models.get(MODEL)
-    assert model is not None and model.watermark is not None
-    replayed = list(replay_windows(subject.setup, stored, model.watermark))
-    track = detector_track(subject, subject.setup.config.budget, replayed, model.watermark)
-    found = []
-    for one in track.judged:
-        detail, verdict = track.details.get(one.window.start), one.verdict
-        reason = detail.sentences[0].removesuffix(".") if detail is not None and detail.sentences else verdict.reason
-        found.append(Said((one.window.start - START) / timedelta(days=1), verdict.state.value, verdict.value, reason))
-    return found
 
 
 def alerts(service: Service) -> list[AlertRow]:

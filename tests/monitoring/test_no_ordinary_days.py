@@ -16,7 +16,7 @@ from msgspec import structs
 
 from driftline.alerts.feedback import AcceptBody, accept
 from driftline.config.load import load
-from driftline.detection import SeriesWindow
+from driftline.detection import Reading
 from driftline.errors import ConfigError, UsageError
 from driftline.monitoring.explanation import BaselineSpan, explain_alert
 from driftline.monitoring.model import read_reference
@@ -132,7 +132,7 @@ def test_maintenance_is_judged_and_not_learnt_from(tmp_path: Path) -> None:
         assert states(service) == "..b.."
         assert said(service) == by_backtest(service)[:5]
         with service.state.read() as read:
-            uses = [decode(one.values, SeriesWindow).use.value for one in read.detections.since(MODEL, EPOCH)]
+            uses = [decode(one.values, Reading).use.value for one in read.detections.since(MODEL, EPOCH)]
     assert uses == ["learn", "judge", "judge", "learn", "learn"]
 
 

@@ -338,7 +338,7 @@ class Views:
 
 
 def _detector_view(read: Work, config: ModelConfig, alarms: int) -> DetectorView:
-    """Return the detector's state in the newest window that it judged; of shorter ones than a day, in the last day's."""
+    """Return the detector's state in the newest window that it judged, or in a day's where these are shorter."""
     if config.budget is None:
         return DetectorView("off", "alerts.budget is none", None, alarms)
     cadence = Cadence(config.window)

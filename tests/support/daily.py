@@ -30,7 +30,7 @@ models:
   churn:
     task: binary
     columns: {{id: id, time: time, prediction: prediction, label: label, features: [age, plan]}}
-    window: 1d
+    window: {window}
     labels: {{expected_within: 3d, accepted_for: 60d}}
     reference: {{path: reference.parquet}}
     alerts: {{budget: {budget}}}
@@ -71,7 +71,9 @@ def days_of(numbers: Iterable[int], broken: Sequence[int] = ()) -> list[Day]:
     return [day_of(day, broken=day in broken) for day in numbers]
 
 
-def daily_config(folder: Path, *, timed: int = 0, budget: str = "1 per 90d", model: str = "", more: str = "") -> Config:
+def daily_config(
+    folder: Path, *, timed: int = 0, budget: str = "1 per 90d", window: str = "1d", model: str = "", more: str = ""
+) -> Config:
     """A model whose reference has a time in so many days before `START`; no times at all where it is none.
 
     ``model`` has more lines of the model, and ``more`` of the file.
@@ -92,7 +94,7 @@ def daily_config(folder: Path, *, timed: int = 0, budget: str = "1 per 90d", mod
         rows = rows.with_columns(time=pl.lit(None, pl.Datetime("us", "UTC")))
     rows.write_parquet(folder / "reference.parquet")
     path = folder / "driftline.yaml"
-    path.write_text(CONFIG.format(budget=budget, model=indent(model, 4 * " "), more=more))
+    path.write_text(CONFIG.format(budget=budget, window=window, model=indent(model, 4 * " "), more=more))
     return load(path)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.alerts.feedback import AcceptBody, accept
-from driftline.monitoring.explanation import explain_alert
+from driftline.config.load import load
+from driftline.monitoring.explanation import BaselineSpan, explain_alert
 from driftline.monitoring.rebuild import rebuild
 from driftline.rules.backtest import BUDGET
 from driftline.service.runtime import Service
@@ -151,6 +154,103 @@ def test_labels_of_a_day_say_nothing_until_all_are_in_and_make_one_alert(service
     assert said(service) == by_backtest(service)
 
 
+def test_labels_that_come_a_day_after_their_predictions_are_waited_for(tmp_path: Path) -> None:
+    """Each day sends its predictions, which make the hours of the day before overdue, and then the labels of these."""
+    service = Service(hourly_config(tmp_path, window="6h", expected="6h"))
+    days = [[hour_of(number, hours=6) for number in range(4 * day, 4 * day + 4)] for day in range(5)]
+    send(service, days[0], labelled=False)
+    for before, day in itertools.pairwise(days):
+        send(service, day, labelled=False)
+        deliver(service, "labels", labels(before))
+        work(service)
+    assert alerts(service) == [] and {one.state for one in said(service)} == {"ok"}
+    closed_by(service, 25, 6)  # a day more is overdue, and no label of the last one has come
+    assert [(one.title, one.window_start) for one in alerts(service)] == [
+        ("Pipeline fault suspected: label_coverage", at(4 * DAY))
+    ]
+    assert said(service) == by_backtest(service)
+    service.stop()
+
+
+def test_few_labels_of_an_hour_are_evidence_once_labels_have_come_as_far(tmp_path: Path) -> None:
+    service = Service(hourly_config(tmp_path, window="6h", expected="6h"))
+    hours = [hour_of(number, hours=6) for number in range(7)]
+    send(service, hours[:4])
+    deliver(service, "predictions", predictions(hours[4:]))
+    deliver(service, "labels", hours[4].labels[:1])
+    work(service)
+    assert alerts(service) == []  # it is overdue, and no label of a later hour has come
+    deliver(service, "labels", labels(hours[5:]))
+    work(service)
+    [alert] = alerts(service)
+    assert (alert.window_start, alert.window_end) == (at(DAY), at(DAY + 6))
+    assert said(service) == by_backtest(service)
+    service.stop()
+
+
+# ---- no ordinary days, and a reference that rolls -------------------------------------------------------------
+
+
+def test_rows_say_of_their_whole_day_that_it_is_no_ordinary_one(tmp_path: Path) -> None:
+    """An hour counts as its day does, with what is known of that: the first one is an alarm until the others come."""
+    hourly_config(tmp_path, window="6h")
+    path = tmp_path / "reference.parquet"
+    rows = pl.read_parquet(path)
+    rows.with_columns(pl.Series("holiday", [True] + [False] * (rows.height - 1))).write_parquet(path)
+    written = (tmp_path / "driftline.yaml").read_text().replace("[load, plan]", "[load, plan, holiday]")
+    (tmp_path / "driftline.yaml").write_text(written.replace("window:", "calendar: {column: holiday}\n    window:"))
+    service = Service(load(tmp_path / "driftline.yaml"))
+
+    def send_day(day: int, quarters: Iterable[int], holidays: Sequence[int] = (), *, broken: bool = False) -> None:
+        found = [hour_of(4 * day + quarter, hours=6, broken=broken) for quarter in quarters]
+        for quarter, hour in zip(quarters, found, strict=True):
+            for row in hour.predictions:
+                row["features"]["holiday"] = quarter in holidays
+        send(service, found)
+
+    send_day(0, range(4), holidays=[1])  # a quarter of a day is not most of it
+    send_day(1, [0, 1], broken=True)
+    assert [one.status for one in alerts(service)] == ["firing"]
+    send_day(1, [2], holidays=[2, 3], broken=True)
+    send_day(1, [3], holidays=[2, 3], broken=True)
+    send_day(2, range(4))
+    closed_by(service, 12, 6)
+    assert [one.status for one in alerts(service)] == ["corrected"]
+    assert [one.state for one in said(service)] == ["ok"] * 4 + ["nodata"] * 4 + ["ok"] * 4
+    assert {one.reason for one in said(service)[4:8]} == {"no ordinary day"}
+    assert said(service) == by_backtest(service)
+    [model] = service.models.values()
+    known = said(service)
+    assert rebuild(model, service.state).differing == ()
+    work(service)
+    assert said(service) == known
+    service.stop()
+
+
+def test_a_reference_that_rolls_is_one_of_hours_too(tmp_path: Path) -> None:
+    """Values that go missing are an alarm of an hour, and usual after some weeks."""
+    service = Service(hourly_config(tmp_path, window="6h", rolling="7d"))
+    hours = [hour_of(number, hours=6, broken=number >= 10) for number in range(100)]
+    for some in (hours[:50], hours[50:]):
+        send(service, some)
+    closed_by(service, 100, 6)
+    found = said(service)
+    assert [one.state for one in found[8:11]] == ["ok", "ok", "breach"]
+    assert {one.state for one in found[-8:]} == {"ok"}
+    [alert] = alerts(service)
+    assert alert.window_start == at(60) and alert.status == "resolved"
+    with service.state.read() as read:
+        explained = explain_alert(service.config.models[MODEL], read, alert)
+    assert explained.rerun.same
+    assert explained.threshold.baseline == BaselineSpan(at(-7 * DAY), at(0), 28)  # quarters of seven days
+    assert found == by_backtest(service)
+    [model] = service.models.values()
+    assert rebuild(model, service.state).differing == ()
+    work(service)
+    assert said(service) == found
+    service.stop()
+
+
 # ---- what people say ------------------------------------------------------------------------------------------
 
 
@@ -170,6 +270,7 @@ def test_a_rhythm_that_is_accepted_is_normal_from_then_on_and_after_a_rebuild(tm
     send(service, [hour_of(number, hours=6, rows=12, later=6) for number in range(moved + 36, moved + 48)])
     assert [one.status for one in alerts(service)] == ["resolved"]
     known = said(service)
+    assert known == by_backtest(service) != by_backtest(service, heard=False)
     [model] = service.models.values()
     assert rebuild(model, service.state).differing == ()
     work(service)

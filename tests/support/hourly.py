@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
+from textwrap import indent
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +21,10 @@ models:
     columns: {{id: id, time: time, prediction: prediction, label: label, features: [load, plan]}}
     window: {window}
     timezone: {timezone}
-    labels: {{expected_within: 3d, accepted_for: 60d}}
+    labels: {{expected_within: {expected}, accepted_for: 60d}}
     reference: {reference}
     alerts: {{budget: 1 per 90d}}
+{model}
 storage: ./data
 {more}
 """
@@ -67,9 +69,15 @@ def hourly_config(
     timezone: str = "UTC",
     timed: bool = True,
     first: str = "",
+    rolling: str = "",
+    expected: str = "3d",
+    model: str = "",
     more: str = "",
 ) -> Config:
-    """A model whose reference has so many ``days`` before `START`, without a time where it is not ``timed``."""
+    """A model whose reference has so many ``days`` before `START`, without a time where it is not ``timed``.
+
+    ``model`` has more lines of the model, and ``more`` of the file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     hours = int(window.removesuffix("h")) if window.endswith("h") else 1
     found = [hour_of(number, hours=hours) for number in range(-days * 24 // hours, 0)]
@@ -85,9 +93,11 @@ def hourly_config(
     if not timed:
         rows = rows.with_columns(time=pl.lit(None, pl.Datetime("us", "UTC")))
     rows.write_parquet(folder / "reference.parquet")
-    reference = "{path: reference.parquet" + (f", first: {first}" if first else "") + "}"
+    parts = (f"{key}: {time}" for key, time in (("first", first), ("rolling", rolling)) if time)
+    reference = "{" + ", ".join(["path: reference.parquet", *parts]) + "}"
     path = folder / "driftline.yaml"
-    path.write_text(CONFIG.format(window=window, timezone=timezone, reference=reference, more=more))
+    filled = {"window": window, "timezone": timezone, "reference": reference, "expected": expected}
+    path.write_text(CONFIG.format(**filled, model=indent(model, 4 * " "), more=more))
     return load(path)
 
 

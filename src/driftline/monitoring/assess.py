@@ -61,14 +61,16 @@ class Arrived:
         """Whether no label of a window is to be waited for, so that few of them mean that labels are missing.
 
         A window is overdue when event time says so. But where events come in batches, predictions bring it on before
-        the labels of the same batch are sent: so labels have to have come as far, or the next window be overdue, too.
+        the labels of the same batch are sent: so labels have to have come as far, or the next window be overdue, too;
+        of windows shorter than a day, the next day.
         """
         stage = stage_of(window, rows, self.watermark, config)
         if stage != "judged" or _is_complete(rows):
             return stage == "judged"
         if self.labels_until is not None and self.labels_until >= window.end + config.labels.expected_within:
             return True
-        following = Cadence(config.window).day_spec.window_of(window.end)
+        cadence = Cadence(config.window)
+        following = cadence.day_spec.window_of(cadence.whole_of(window.start).end)
         return self.watermark >= following.end + config.labels.expected_within
 
 

@@ -230,10 +230,10 @@ def test_rows_say_of_their_whole_day_that_it_is_no_ordinary_one(tmp_path: Path) 
 def test_a_reference_that_rolls_is_one_of_hours_too(tmp_path: Path) -> None:
     """Values that go missing are an alarm of an hour, and usual after some weeks."""
     service = Service(hourly_config(tmp_path, window="6h", rolling="7d"))
-    hours = [hour_of(number, hours=6, broken=number >= 10) for number in range(100)]
+    hours = [hour_of(number, hours=6, broken=number >= 10) for number in range(124)]
     for some in (hours[:50], hours[50:]):
         send(service, some)
-    closed_by(service, 100, 6)
+    closed_by(service, 124, 6)
     found = said(service)
     assert [one.state for one in found[8:11]] == ["ok", "ok", "breach"]
     assert {one.state for one in found[-8:]} == {"ok"}

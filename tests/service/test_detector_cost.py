@@ -81,7 +81,7 @@ def test_one_more_window_decodes_one_state_and_one_window(service: Service, seen
     deliver(service, "predictions", day_of(DAYS + 1).predictions[:1])
     work(service)
     once = dict.fromkeys((Learnt.__name__, WindowProfile.__name__, "DetectorState", "step"), 1)
-    assert seen == {**once, "Reading": 2}  # one of the two is the day that has not all of its labels
+    assert seen == {**once, "Reading": 2}  # one of the two is the overdue day that has not all of its labels
 
 
 def test_a_late_label_folds_the_windows_since_the_last_kept_state(service: Service, seen: Counter[str]) -> None:
@@ -155,6 +155,23 @@ def test_while_it_learns_an_hour_reads_none_but_itself(tmp_path: Path, monkeypat
         deliver(service, "predictions", hour_of(number, rows=1).predictions)
         work(service)
         assert (counts["WindowProfile"], counts["step"]) == (1, 1)
+    service.stop()
+
+
+def test_one_more_hour_reads_at_most_a_day_where_labels_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(hourly_config(tmp_path, expected="6h"))
+    hours = [hour_of(number, rows=2) for number in range(6 * 24)]
+    deliver(service, "predictions", predictions(hours))
+    deliver(service, "labels", [hour.labels[0] for hour in hours])
+    work(service)
+    counts = counting(monkeypatch)
+    for number in range(6 * 24, 6 * 24 + 3):
+        counts.clear()
+        deliver(service, "predictions", hour_of(number, rows=1).predictions)
+        work(service)
+        assert counts["WindowProfile"] <= 1 + 24 and counts["Reading"] <= 3 * 24 and counts["step"] <= 2
     service.stop()
 
 

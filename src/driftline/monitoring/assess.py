@@ -58,20 +58,23 @@ class Arrived:
     labels_until: datetime | None = None
 
     def has_labels_of(self, window: Window, rows: Sequence[Counted], config: ModelConfig) -> bool:
-        """Whether no label of a window is to be waited for, so that few of them mean that labels are missing.
+        """Whether no label of a window is to be waited for, so that few of them mean that labels are missing."""
+        is_judged = stage_of(window, rows, self.watermark, config) == "judged"
+        return is_judged and (_is_complete(rows) or self.is_overdue(window, config))
+
+    def is_overdue(self, window: Window, config: ModelConfig) -> bool:
+        """Whether labels of a window that have not come are missing.
 
         A window is overdue when event time says so. But where events come in batches, predictions bring it on before
         the labels of the same batch are sent: so labels have to have come as far, or the next window be overdue, too;
         of windows shorter than a day, the next day.
         """
-        stage = stage_of(window, rows, self.watermark, config)
-        if stage != "judged" or _is_complete(rows):
-            return stage == "judged"
-        if self.labels_until is not None and self.labels_until >= window.end + config.labels.expected_within:
+        expected = config.labels.expected_within
+        if self.labels_until is not None and self.labels_until >= window.end + expected:
             return True
         cadence = Cadence(config.window)
         following = cadence.day_spec.window_of(cadence.whole_of(window.start).end)
-        return self.watermark >= following.end + config.labels.expected_within
+        return self.watermark >= following.end + expected
 
 
 def _is_complete(rows: Sequence[Counted]) -> bool:

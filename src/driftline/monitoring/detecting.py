@@ -203,11 +203,12 @@ class _Judging:
 
     def _waited(self, newest: datetime) -> Iterator[datetime]:
         """The starts of overdue windows without all labels that still waited for these when the newest was judged."""
-        cadence, expected = self.cadence, self.setup.config.labels.expected_within
+        cadence, config, expected = self.cadence, self.setup.config, self.setup.config.labels.expected_within
         since = cadence.whole_of(cadence.whole_of(newest - expected).start - _INSTANT).start
         is_learnt = bool(self.known.learnt or self.known.so_far)
         unlabelled = self.read.windows.starts_unlabelled(self.model, since, self.come.watermark - expected)
-        for start in sorted({cadence.single_spec.window_of(start).start for start in unlabelled}):
+        overdue = (one for one in map(config.window.window_of, unlabelled) if self.come.is_overdue(one, config))
+        for start in sorted({cadence.single_spec.window_of(one.start).start for one in overdue}):
             is_read = is_learnt and start >= self.known.begins
             stored = self.read.detections.at(self.model, start) if is_read else None
             if stored is None or not _is_labelled(decode(stored.values, Reading)):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from benchmarks.detection.streams import Cells, Counts, Stream
-from driftline.detection import Accepted
+from driftline.detection import Accepted, turns_of
 from driftline.detection.series import Role
 
 _SEASON_WEEKS, _REFERENCE, _WINDOWS = 13, 28, 364
@@ -326,15 +326,15 @@ def judge_incident(incident: Incident, folder: Path) -> Told:
     cadence = cadence_of(setup.config, budget)
     learnt = learn_from_reference(setup, budget, subject.reference)
     assert learnt is not None
-    basis, state = learnt.basis(cadence), learnt.state
-    known = judged_windows(replayed, cadence, guidance_for(setup.config, ()))
-    later = basis.windows([one for one in known if one.window.start >= state.end])
+    fold, state = learnt.fold(cadence), learnt.state
+    turns = turns_of(judged_windows(replayed, cadence, guidance_for(setup.config, ())), cadence)
+    later = fold.readings([one for one in turns if one.window.start >= state.end])
     first = next(at for at, one in enumerate(later) if one.window.end > incident.changed)
     accepted, found = incident.accepted, []
     for at, one in enumerate(later):
         if accepted is not None and one.window.end > accepted.at:
-            state, accepted = basis.detector.accept(state, accepted.since), None
-        state, said = basis.detector.step(state, one)
+            state, accepted = fold.accept(state, accepted.since), None
+        state, said = fold.step(state, one)
         if said.findings:
             kind = said.suspicion.kind if said.suspicion is not None else None
             named = tuple(dict.fromkeys(finding.column for finding in said.findings))

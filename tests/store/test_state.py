@@ -24,7 +24,7 @@ from driftline.store import inbox
 from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.counters import set_counter
 from driftline.store.database import Watch, has_state, open_database, revision_of
-from driftline.store.detections import DetectionRow, DetectorRow, DetectorStateRow
+from driftline.store.detections import SINGLE_PART, WHOLE_PART, DetectionRow, DetectorRow, DetectorStateRow
 from driftline.store.feedback import FeedbackRow
 from driftline.store.inbox import Delivery, Inbox
 from driftline.store.judgements import Judgement
@@ -342,6 +342,7 @@ _VALUES: dict[Any, st.SearchStrategy[Any]] = {
     Slice: SLICES,
 }
 MODELS_OF_TWINS = st.sampled_from(["m", "n"])
+PARTS = st.sampled_from([WHOLE_PART, SINGLE_PART])
 
 
 def rows(kind: type[Any], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -430,7 +431,7 @@ class Twins(RuleBasedStateMachine):
     def detect(self, rows_: list[DetectionRow], detector: DetectorRow) -> None:
         self.same(lambda work: (work.detections.put_detector(detector), work.detections.put(rows_)))
 
-    @rule(model=MODELS_OF_TWINS, since=STARTS, row=rows(DetectorStateRow, start=STARTS), keep=STARTS)
+    @rule(model=MODELS_OF_TWINS, since=STARTS, row=rows(DetectorStateRow, start=STARTS, part=PARTS), keep=STARTS)
     def remember(self, model: str, since: datetime, row: DetectorStateRow, keep: datetime) -> None:
         self.same(lambda work: work.detections.replace_states(model, since, [row], keep))
 
@@ -535,7 +536,11 @@ def _questions(model: str, rule: str, start: datetime, most: int, lowest: bool) 
     yield lambda work: (work.counters.of(model), work.counters.versions(model))
     yield lambda work: (work.detections.detector(model), work.detections.since(model, start))
     yield lambda work: (work.detections.newest_start(model), work.detections.said_between(model, start, end))
-    yield lambda work: work.detections.state_before(model, start)
+    yield lambda work: (
+        work.detections.starts_between(model, start, end),
+        work.detections.values_between(model, start, end),
+    )
+    yield lambda work: [work.detections.state_before(model, part, start) for part in (WHOLE_PART, SINGLE_PART)]
     yield lambda work: (work.feedback.of(model), work.feedback.waiting(model), work.feedback.waiting_models())
     yield lambda work: [
         (outbox.waiting("hook", most), outbox.count("waiting"), outbox.count_failed_attempts())

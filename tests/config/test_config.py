@@ -94,7 +94,7 @@ def test_the_command_line_says_a_mistake_in_one_line(tmp_path: Path) -> None:
 def test_a_small_file_has_the_defaults_of_the_page() -> None:
     config = parse(SMALL, PATH)
     model = config.models["churn"]
-    assert (model.name, model.task, model.positive, model.season) == ("churn", None, None, None)
+    assert (model.name, model.task, model.positive, model.season) == ("churn", None, None, "auto")
     assert (model.columns, model.window, model.rules) == (Columns(), WindowSpec("1d", "UTC"), ())
     assert model.labels.expected_within == timedelta(days=7)
     assert model.labels.accepted_for == timedelta(days=90)

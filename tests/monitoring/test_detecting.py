@@ -285,11 +285,11 @@ def test_versions_make_no_difference(folder: Path) -> None:
 
 
 def reopened(
-    service: Service, folder: Path, *, timed: int = 14, budget: str = "1 per 90d"
+    service: Service, folder: Path, *, timed: int = 14, budget: str = "1 per 90d", season: str = ""
 ) -> tuple[Service, list[str]]:
     """The service started again, and what people hear of it: kinds and reasons."""
     service.stop()
-    again = Service(daily_config(folder, timed=timed, budget=budget))
+    again = Service(daily_config(folder, timed=timed, budget=budget, season=season))
     known = {name: names_of_rules(one) for name, one in again.config.models.items()}
     with again.state.work() as change:
         events = end_orphans(change, known, NOW)
@@ -375,6 +375,21 @@ def test_another_reference_has_all_judged_by_it(alarmed: Service, folder: Path) 
         row = read.detections.detector(MODEL)
     assert row is not None and row.from_reference
     assert said(again) == by_backtest(again)[:4]
+    again.stop()
+
+
+def test_without_a_season_days_of_the_week_are_alike_and_nothing_waits_for_them(service: Service, folder: Path) -> None:
+    def waits(service: Service) -> bool:
+        return any("season not learnt yet" in one.reason for one in said(service))
+
+    send(service, days_of(range(9)))
+    closed_by(service, 9)
+    assert waits(service)
+    again, _ = reopened(service, folder, timed=0, season="none")
+    assert not waits(again)
+    assert said(again) == by_backtest(again)[:9]
+    again, _ = reopened(again, folder, timed=0, season="auto")
+    assert waits(again)
     again.stop()
 
 

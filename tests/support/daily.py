@@ -32,7 +32,7 @@ models:
     columns: {{id: id, time: time, prediction: prediction, label: label, features: [age, plan]}}
     window: {window}
     labels: {{expected_within: 3d, accepted_for: 60d}}
-    reference: {{path: reference.parquet}}
+    reference: {{path: reference.parquet{season}}}
     alerts: {{budget: {budget}}}
 {model}
 storage: ./data
@@ -72,7 +72,14 @@ def days_of(numbers: Iterable[int], broken: Sequence[int] = ()) -> list[Day]:
 
 
 def daily_config(
-    folder: Path, *, timed: int = 0, budget: str = "1 per 90d", window: str = "1d", model: str = "", more: str = ""
+    folder: Path,
+    *,
+    timed: int = 0,
+    budget: str = "1 per 90d",
+    window: str = "1d",
+    season: str = "",
+    model: str = "",
+    more: str = "",
 ) -> Config:
     """A model whose reference has a time in so many days before `START`; no times at all where it is none.
 
@@ -94,7 +101,15 @@ def daily_config(
         rows = rows.with_columns(time=pl.lit(None, pl.Datetime("us", "UTC")))
     rows.write_parquet(folder / "reference.parquet")
     path = folder / "driftline.yaml"
-    path.write_text(CONFIG.format(budget=budget, window=window, model=indent(model, 4 * " "), more=more))
+    path.write_text(
+        CONFIG.format(
+            budget=budget,
+            window=window,
+            season=f", season: {season}" if season else "",
+            model=indent(model, 4 * " "),
+            more=more,
+        )
+    )
     return load(path)
 
 

@@ -43,7 +43,7 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
     """Check what is said of one model, whose name the key ends with."""
     if section.positive is not None and section.task not in (None, Task.BINARY):
         raise check.error((*key, "positive"), f"came for a {section.task} model; only binary has one")
-    if section.reference.season is not None and section.columns.time is None:
+    if section.reference.season == "yearly" and section.columns.time is None:
         reason = "a season needs `columns: {time: …}` to know the months"
         raise check.error((*key, "reference", "season"), reason)
     window = _window(check, key, section)

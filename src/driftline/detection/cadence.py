@@ -42,6 +42,7 @@ class Cadence:
     spec: WindowSpec
     budget: timedelta = field(default=timedelta(days=90))
     rolling: timedelta | None = None
+    weekly: bool = True
 
     @property
     def length(self) -> timedelta:
@@ -66,6 +67,8 @@ class Cadence:
         (90.0, 0.9)
         >>> Cadence(WindowSpec("1w")).settings.period
         1
+        >>> Cadence(WindowSpec("1d"), weekly=False).settings.period
+        1
         >>> rolling = Cadence(WindowSpec("1d"), rolling=timedelta(days=10)).settings
         >>> rolling.most_windows, rolling.lookbacks
         (10, (1, 2, 4, 7))
@@ -73,7 +76,8 @@ class Cadence:
         length = _DAY if self.below_a_day else self.length
         share = 1 - _SINGLE_SHARE if self.below_a_day else 1.0
         words = "days" if self.below_a_day else "windows"
-        settings = Settings(self.budget / length, share, _WEEKDAYS if length == _DAY else 1, words=words)
+        period = _WEEKDAYS if self.weekly and length == _DAY else 1
+        settings = Settings(self.budget / length, share, period, words=words)
         if self.rolling is None:
             return settings
         most = self.rolling // length
@@ -114,6 +118,8 @@ class Cadence:
         >>> single = Cadence(WindowSpec("1h")).single_settings
         >>> single.budget, single.lookbacks, single.period, single.quiet
         (2160.0, (1,), 24, 168)
+        >>> Cadence(WindowSpec("1d"), weekly=False).settings.period
+        1
         >>> rolling = Cadence(WindowSpec("1h"), rolling=timedelta(days=10)).single_settings
         >>> rolling.most_windows, rolling.hold_back, rolling.rolling
         (240, 168, True)

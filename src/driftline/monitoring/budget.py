@@ -50,7 +50,7 @@ ALARM_BELOW = 0.5
 
 def cadence_of(config: ModelConfig, budget: Budget) -> Cadence:
     """The windows of a model, and the time in which one false alarm is tolerated."""
-    return Cadence(config.window, budget.per_alarm, config.reference_rolling)
+    return Cadence(config.window, budget.per_alarm, config.reference_rolling, config.season != "none")
 
 
 def first_windows(config: ModelConfig) -> int:

@@ -99,7 +99,8 @@ class Detected:
 def detector_fingerprint(config: ModelConfig, profiles: bytes) -> bytes:
     """What the series of a model rest on; ``profiles`` is the fingerprint of its profiles."""
     said = (config.reference_first, sorted(config.calendar), config.maintenance)
-    more = [one for one in (config.calendar_column, config.reference_rolling) if one]  # as it was without them
+    unseasonal = config.season == "none"
+    more = [one for one in (config.calendar_column, config.reference_rolling, unseasonal) if one]  # as it was without
     return hashlib.sha256(repr((_SERIES, profiles, config.budget, *said, *more)).encode()).digest()
 
 

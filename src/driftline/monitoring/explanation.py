@@ -122,12 +122,13 @@ def _without(row: AlertRow, why: str) -> Verdict:
 def _of_rule(
     config: ModelConfig, read: Work, row: AlertRow, stored: ModelRow, log: EventLog | None
 ) -> tuple[ThresholdOrigin, Verdict]:
+    season = "yearly" if config.season == "yearly" else None
     rule = next((one for one in config.rules if one.name == row.rule), None)
     if rule is None:
-        origin = ThresholdOrigin(row.measure, None, config.season, None, 1, row.threshold)
+        origin = ThresholdOrigin(row.measure, None, season, None, 1, row.threshold)
         return origin, _without(row, "the rule is not configured any more")
     setup = ModelSetup(config, decode(stored.schema, Schema), decode(stored.reference, Reference))
-    origin = ThresholdOrigin(rule.measure, None, config.season, None, rule.for_windows, rule.threshold)
+    origin = ThresholdOrigin(rule.measure, None, season, None, rule.for_windows, rule.threshold)
     return origin, _judged_again(setup, read, row, rule, log)
 
 

@@ -253,7 +253,7 @@ def _fingerprint(config: ModelConfig) -> bytes:
         config.task,
         config.positive,
         config.window,
-        config.season,
+        "yearly" if config.season == "yearly" else None,  # the others are the detector's own
         _digest_of_file(config.reference),
     )
     if config.columns.segments:  # earlier releases left them out of the profiles

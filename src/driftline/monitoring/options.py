@@ -19,8 +19,10 @@ from driftline.rules import Rule, Severity
 from driftline.statistics import EffectThresholds
 from driftline.text.durations import written
 
-Season = Literal["yearly"]
-"""``yearly``: inputs are compared with the reference's rows of the same and the neighbouring calendar months."""
+Season = Literal["auto", "yearly", "none"]
+"""``yearly``: inputs are compared with the reference's rows of the same and the neighbouring calendar months.
+``none``: the detector takes days of the week for alike. ``auto``: neither.
+"""
 
 _FLOORS = EffectThresholds()
 _MOST_ALARMS = 10_000
@@ -65,7 +67,7 @@ class ReferenceSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """
 
     path: Text
-    season: Season | None = None
+    season: Season = "auto"
     first: Short | None = None
     rolling: Short | None = None
 
@@ -180,7 +182,7 @@ class ModelConfig:
     window: WindowSpec
     labels: LabelsConfig
     reference: Path
-    season: Season | None
+    season: Season
     rules: tuple[Rule, ...]
     floors: EffectThresholds = field(default_factory=EffectThresholds)
     stale_after: timedelta | None = None

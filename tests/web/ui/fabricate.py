@@ -303,7 +303,7 @@ def config(name: str = MODEL, rules: Sequence[Rule] = (RULE,), spec: WindowSpec 
         window=spec,
         labels=LabelsConfig(timedelta(days=7), timedelta(days=1500)),
         reference=Path("reference.parquet"),
-        season=None,
+        season="auto",
         rules=tuple(rules),
     )
 

@@ -642,6 +642,27 @@ def test_a_signal_ends_the_sleep(script: Script, start: Begin, number: int) -> N
     assert running.end(number) == 0
 
 
+OTHER_THREAD = """
+import os, signal, sys, threading, time
+from driftline.watching.schedule import StopSignal
+
+stop = StopSignal()
+stop.install()
+signal.signal(signal.SIGALRM, lambda number, frame: None)
+signal.setitimer(signal.ITIMER_REAL, 0.05)  # what is no end wakes, and is slept on from
+threading.Timer(0.3, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
+begin = time.monotonic()
+while not stop.is_set() and time.monotonic() - begin < 30:
+    stop.wait(30)
+print(stop.is_set())
+"""
+
+
+def test_a_signal_that_another_thread_gets_ends_the_sleep_too() -> None:
+    done = subprocess.run([sys.executable, "-c", OTHER_THREAD], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "True\n"
+
+
 def test_a_signal_lets_the_evaluation_finish(script: Script, start: Begin) -> None:
     running = start(script(), "weather.py:slow")
     running.wait_for("working")

@@ -6,6 +6,7 @@ clocks and the stop signal are its arguments. `driftline.watching.report` report
 
 from __future__ import annotations
 
+import contextlib
 import select
 import signal
 import socket
@@ -32,6 +33,8 @@ from driftline.watching.target import Measured, read_result
 
 CONFIDENCE = 0.95
 """The two-sided confidence of the intervals that are shown; a rule is judged by its own."""
+
+_SIGNALS_AT_ONCE = 64
 
 FAILED = Rule("evaluation-failed", "evaluation_failed", above=0, min_samples=0)
 """The rule on exceptions of the function, which is always there."""
@@ -216,12 +219,15 @@ class StopSignal:
     """SIGTERM or SIGINT: the first lets the running evaluation finish, a second ends the process at once.
 
     A `threading.Event` must not be set by a signal handler in the thread that waits for it (its lock is not
-    reentrant); a byte through a socket may.
+    reentrant); a byte through a socket may. Python writes it itself (`signal.set_wakeup_fd`): the system may hand a
+    signal to any thread, and a main thread that sleeps would not know of it.
     """
 
     def __init__(self) -> None:
         self._came = False
         self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
 
     def is_set(self) -> bool:
         """Return whether a signal came."""
@@ -229,11 +235,13 @@ class StopSignal:
 
     def wait(self, timeout: float) -> None:
         """Sleep until a signal comes, but at most ``timeout`` seconds."""
-        if not self._came:
-            select.select([self._reader], [], [], max(timeout, 0.0))
+        if not self._came and select.select([self._reader], [], [], max(timeout, 0.0))[0]:
+            with contextlib.suppress(BlockingIOError):
+                self._reader.recv(_SIGNALS_AT_ONCE)  # other signals wake it too: whoever waits looks again
 
     def install(self) -> None:
         """Take over both signals; for the main thread of a program."""
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
@@ -241,7 +249,8 @@ class StopSignal:
         self._came = True
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_DFL)
-        self._writer.send(b"x")
+        with contextlib.suppress(BlockingIOError):
+            self._writer.send(b"x")  # who has set another `set_wakeup_fd` meanwhile is woken too
 
 
 def watch(

@@ -13,7 +13,7 @@ import platform
 import shutil
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from driftline.sketches.compiled import kernel
 from driftline.store.addresses import resolved, without_secrets
 from driftline.store.database import Watch, has_state, newest_revision, revision_of
 from driftline.store.inbox import Inbox
+from driftline.store.models import Models
 from driftline.store.poison import poisoned
 from driftline.store.state import State
 from driftline.text.moments import moment
@@ -190,7 +191,7 @@ def _state(config: Config, engine: sa.Engine, now: datetime) -> Iterator[Check]:
             Status.WARNING if told else Status.OK,
             f"{told}; read them at /api/v1/models/MODEL/quarantine" if told else "none",
         )
-        yield from _event_times(config, read.models.get, now)
+        yield from _event_times(config, read.models, now)
         tokens = [one for one in read.tokens.all() if state_of(one, now) == "good"]
     ending = [one.name for one in tokens if one.expires_at is not None and one.expires_at - now < _SOON]
     said = f"{count(len(tokens))} are good"
@@ -199,12 +200,12 @@ def _state(config: Config, engine: sa.Engine, now: datetime) -> Iterator[Check]:
     yield Check("tokens", Status.WARNING if ending else Status.OK, said)
 
 
-def _event_times(config: Config, stored: Callable[[str], object], now: datetime) -> Iterator[Check]:
+def _event_times(config: Config, models: Models, now: datetime) -> Iterator[Check]:
     ahead = []
     for model in config.models:
-        watermark = getattr(stored(model), "watermark", None)
-        if watermark is not None and watermark - now > _AHEAD:
-            ahead.append(f"{model} has events of {moment(watermark)}")
+        row = models.get(model)
+        if row is not None and row.watermark is not None and row.watermark - now > _AHEAD:
+            ahead.append(f"{model} has events of {moment(row.watermark)}")
     if ahead:
         said = f"{'; '.join(ahead)}: the clock of who sends them, or of this machine, is wrong"
         yield Check("event times", Status.WARNING, said)

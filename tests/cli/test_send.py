@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,23 @@ def send(capsys: pytest.CaptureFixture[str], address: str, file: Path, *words: s
     return int(ended.value.code or 0), said.out, said.err
 
 
+@contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, *, at: int) -> Iterator[None]:
+    """A post arrives, and before its answer does, somebody presses Ctrl-C."""
+    known, posts = Transport.post, []
+
+    def post(self: Transport, *given: Any, **more: Any) -> Answer:
+        posts.append(given)
+        answer = known(self, *given, **more)
+        if len(posts) == at:
+            raise KeyboardInterrupt
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transport, "post", post)
+        yield
+
+
 def totals(address: str) -> tuple[int, int]:
     wait_until_idle(address)
     model = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False).json()
@@ -81,23 +99,36 @@ def test_what_was_interrupted_goes_on_and_counts_once(
     service: str, tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows("again").write_parquet(tmp_path / "rows.parquet")
-    before, posts = totals(service)[0], []
-    known = Transport.post
-
-    def post(self: Transport, *given: Any, **more: Any) -> Answer:
-        posts.append(given)
-        if len(posts) == 3:
-            known(self, *given, **more)  # it arrives, and the answer is lost
-            raise KeyboardInterrupt
-        return known(self, *given, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Transport, "post", post)
+    before = totals(service)[0]
+    with interrupted(monkeypatch, at=3):
         assert send(capsys, service, tmp_path / "rows.parquet", "--kind", "predictions")[0] == 130
     code, said, _ = send(capsys, service, tmp_path / "rows.parquet", "--kind", "predictions", "--json")
     assert (code, json.loads(said)) == (0, {"accepted": ROWS, "quarantined": 0, "resumed_from": 40})
     assert totals(service)[0] == before + ROWS
     assert not list(home.rglob("*.json"))  # it is done, and begins anew next time
+
+
+def test_the_next_night_has_other_rows_under_the_same_name(
+    service: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, pattern = totals(service)[0], tmp_path / "night-*.parquet"
+    for night in range(2):
+        rows(f"night-{night}").write_parquet(tmp_path / "night-1.parquet")
+        assert send(capsys, service, pattern, "--kind", "predictions")[0] == 0
+    assert totals(service)[0] == before + 2 * ROWS
+
+
+def test_files_that_have_changed_since_are_sent_from_their_first_row(
+    service: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, pattern = totals(service)[0], tmp_path / "part-*.parquet"
+    rows("old").write_parquet(tmp_path / "part-1.parquet")
+    with interrupted(monkeypatch, at=3):
+        assert send(capsys, service, pattern, "--kind", "predictions")[0] == 130
+    rows("new").write_parquet(tmp_path / "part-1.parquet")
+    code, said, _ = send(capsys, service, pattern, "--kind", "predictions", "--json")
+    assert (code, json.loads(said)) == (0, {"accepted": ROWS, "quarantined": 0, "resumed_from": 0})
+    assert totals(service)[0] == before + ROWS + 60
 
 
 def test_a_bad_row_is_named_by_its_place_in_the_file(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -64,9 +64,10 @@ def command(
         raise UsageError("--token takes env:NAME, the variable that holds the token: other people see a command line")
     transport = Transport(model, url, None if token is None else secret(token), timeout_seconds=60.0)
     rows = open_rows(file)
-    place = _place(url, model, kind, file, on_error)
+    name = json.dumps([url, model, kind, on_error, str(Path(file).absolute()) if "://" not in file else file])
+    place = _place(name, file)
     resumed, sent = _known(place)
-    shipment = Shipment(transport, kind, place.stem, quarantine=on_error == "quarantine", now=clock.monotonic_seconds)
+    shipment = Shipment(transport, kind, name, quarantine=on_error == "quarantine", now=clock.monotonic_seconds)
     with _progress(rows.count) as told:
         told(resumed)
         done = resumed
@@ -77,7 +78,8 @@ def command(
                 told(done)
         finally:
             transport.hang_up()
-    place.unlink(missing_ok=True)
+    if place is not None:
+        place.unlink(missing_ok=True)
     if as_json:
         told_all = {"accepted": sent.accepted, "quarantined": sent.quarantined, "resumed_from": resumed}
         print_json(json.dumps(told_all))
@@ -103,30 +105,43 @@ def _shipped(shipment: Shipment, rows: Rows, resumed: int) -> Iterator[tuple[int
 # ---- where it was ---------------------------------------------------------------------------------------------------
 
 
-def _place(url: str, model: str, kind: str, file: str, on_error: str) -> Path:
-    """Where it is kept how far a file was sent; another file, or one that has changed, has another place."""
+def _place(name: str, file: str) -> Path | None:
+    """Where it is kept how far the rows of that name were sent; files that have changed since have another place.
+
+    None where it cannot be told whether they have changed, as behind an address, or where there is no home: then it
+    begins anew, and what was stored is not stored twice.
+    """
     from driftline.environment import environment
 
-    told = [url, model, kind, on_error, str(Path(file).absolute()) if "://" not in file else file]
-    with contextlib.suppress(OSError):
-        status = os.stat(file)
-        told += [str(status.st_size), str(status.st_mtime_ns)]
-    home = Path(environment().get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    if "://" in file:
+        return None
+    told = [name]
+    try:
+        found = Path(file)
+        files = [found] if found.is_file() else sorted(found.rglob("*") if found.is_dir() else map(Path, glob(file)))
+        for one in files:
+            status = one.stat()
+            told.append(f"{one} {status.st_size} {status.st_mtime_ns}")
+        home = Path(environment().get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    except (OSError, RuntimeError):
+        return None
     return home / "driftline" / f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()}.json"
 
 
-def _known(place: Path) -> tuple[int, Sent]:
+def _known(place: Path | None) -> tuple[int, Sent]:
     from driftline.client.frames import Sent
 
     try:
-        told = json.loads(place.read_bytes())
+        told = json.loads(b"" if place is None else place.read_bytes())
         return int(told["rows"]), Sent(int(told["accepted"]), int(told["quarantined"]))
     except (OSError, ValueError, KeyError, TypeError):
         return 0, Sent()
 
 
-def _remember(place: Path, rows: int, sent: Sent) -> None:
+def _remember(place: Path | None, rows: int, sent: Sent) -> None:
     """Write down how far it is. Where that cannot be, it begins anew: what was stored is not stored twice."""
+    if place is None:
+        return
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = place.with_suffix(".new")

@@ -39,7 +39,8 @@ def batch_rows(columns: int) -> int:
 
 
 class Shipment:
-    """Sends tables of one model; by the ``name`` a batch that comes again is known, and not stored twice.
+    """Sends tables of one model; a batch that comes again is known by the ``name`` of what it is of, its place and its
+    content, and not stored twice.
 
     ``now`` is a clock in seconds that only goes on.
     """
@@ -81,7 +82,7 @@ class Shipment:
         buffer = io.BytesIO()
         rows.write_ipc_stream(buffer)
         body = buffer.getvalue()
-        key = hashlib.sha256(f"{self._name} {start} {rows.height}".encode()).hexdigest()
+        key = hashlib.sha256(f"{self._name} {start} {rows.height} ".encode() + body).hexdigest()
         until, pause = self._now() + self._patience_seconds, _FIRST_PAUSE_SECONDS
         while True:
             answer = self._transport.post(self._kind, body, key, ARROW, quarantine=self._quarantine)

@@ -28,6 +28,7 @@ from driftline.store.database import open_database
 from driftline.store.judgements import Judgement
 from driftline.store.outbox import Outbox, SilenceRow
 from driftline.store.state import State
+from tests.support.alert_rows import alert_row
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -35,29 +36,7 @@ GOING_ON = {Event.FIRED, Event.REOPENED, Event.REPEATED, Event.CHANGED}
 
 
 def alert(id: str = "a", **changes: Any) -> AlertRow:
-    row = AlertRow(
-        id=id,
-        model="churn",
-        rule="accuracy-low",
-        measure="accuracy",
-        severity="page",
-        title="Model accuracy below threshold!",
-        status="firing",
-        started_at=NOW - HOUR,
-        last_end=NOW,
-        window_start=NOW - HOUR,
-        window_end=NOW,
-        value=0.5,
-        low=0.4,
-        high=0.6,
-        n=60,
-        threshold=0.75,
-        worst=0.5,
-        findings=b"null",
-        fired_at=NOW,
-        ended_at=None,
-    )
-    return replace(row, **changes)
+    return alert_row(id, NOW - HOUR, NOW, **{"low": 0.4, "high": 0.6, "n": 60, **changes})
 
 
 WINTER, SUMMER = (Slice(segment=Segment("season", name)) for name in ("winter", "summer"))

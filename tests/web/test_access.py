@@ -23,12 +23,12 @@ from driftline.access.tokens import create_token, revoke_token
 from driftline.config.load import load
 from driftline.errors import UsageError
 from driftline.service.runtime import Service
-from driftline.store.alerts import AlertRow
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.web import access
 from driftline.web.access import Gate
 from driftline.web.app import create_app
 from driftline.web.server import Server
+from tests.support.alert_rows import alert_row
 from tests.support.churn import MODEL, prediction, write_config
 
 ROOT = "root"
@@ -168,30 +168,7 @@ def test_a_limited_token_reaches_the_alerts_and_the_retraining_of_its_model(
     row = RetrainingRow("r1", MODEL, "manual", "why", "ann", now, now, "failed", now, "why", 0)
     with service.state.work() as work:
         Retraining(work.connection).add(row, busy=[])
-        work.alerts.put(
-            AlertRow(
-                id="a1",
-                model=MODEL,
-                rule="accuracy-low",
-                measure="accuracy",
-                severity="page",
-                title="accuracy is low",
-                status="firing",
-                started_at=now - timedelta(days=1),
-                last_end=now,
-                window_start=now - timedelta(days=1),
-                window_end=now,
-                value=0.5,
-                low=0.4,
-                high=0.6,
-                n=100,
-                threshold=0.75,
-                worst=0.5,
-                findings=b"null",
-                fired_at=now,
-                ended_at=None,
-            )
-        )
+        work.alerts.put(alert_row("a1", now - timedelta(days=1), now))
     for path in ("/api/v1/retraining/r1", "/api/v1/alerts/a1/explanation", "/alerts/a1"):
         mine, other = (client.get(path, headers=bearer(tokens[name])) for name in ("limited", "elsewhere"))
         assert (mine.status_code in (200, 303, 404, 409), other.status_code) == (True, 403), (path, mine.text)

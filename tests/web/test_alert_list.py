@@ -11,8 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from driftline.service.runtime import Service
-from driftline.store.alerts import AlertRow
 from driftline.web.app import create_app
+from tests.support.alert_rows import alert_row
 from tests.support.churn import MODEL, START
 from tests.support.steps import send_day, work
 
@@ -21,28 +21,7 @@ ALERTS = "/api/v1/alerts"
 
 def put(service: Service, id: str, day: int, status: str = "resolved", model: str = MODEL) -> None:
     start, end = START + timedelta(days=day), START + timedelta(days=day + 1)
-    row = AlertRow(
-        id=id,
-        model=model,
-        rule="accuracy-low",
-        measure="accuracy",
-        severity="page",
-        title="Model accuracy below threshold!",
-        status=status,
-        started_at=start,
-        last_end=end,
-        window_start=start,
-        window_end=end,
-        value=0.5,
-        low=None,
-        high=None,
-        n=9,
-        threshold=0.75,
-        worst=0.5,
-        findings=b"null",
-        fired_at=end,
-        ended_at=end if status != "firing" else None,
-    )
+    row = alert_row(id, start, end, model=model, status=status, ended_at=end if status != "firing" else None)
     with service.state.work() as work:
         work.alerts.put(row)
 

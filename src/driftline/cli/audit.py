@@ -9,7 +9,7 @@ import click
 
 from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
-from driftline.text import visible
+from driftline.cli.tables import print_table
 
 if TYPE_CHECKING:
     from driftline.config.load import Config
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 def command(config: Callable[[], Config], model: str | None, limit: int, as_json: bool) -> None:
     """List who changed what, when and why; the newest first."""
     import msgspec
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from driftline.text.moments import moment
     from driftline.views.reader import open_state
@@ -38,10 +35,5 @@ def command(config: Callable[[], Config], model: str | None, limit: int, as_json
     if not rows:
         click.echo("Nobody has changed anything yet.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("at", "by", "action", "model", "subject", "reason"):
-        table.add_column(column, overflow="fold")
-    for one in rows:
-        told = (one.by, one.action, one.model, one.subject, one.reason)
-        table.add_row(moment(one.at), *(Text(visible(text)) for text in told))
-    Console(highlight=False).print(table)
+    columns = ("at", "by", "action", "model", "subject", "reason")
+    print_table(columns, ((moment(one.at), one.by, one.action, one.model, one.subject, one.reason) for one in rows))

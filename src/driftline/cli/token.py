@@ -10,6 +10,7 @@ import click
 
 from driftline.cli.configured import configured
 from driftline.cli.streams import print_json
+from driftline.cli.tables import print_table
 from driftline.errors import UnknownNameError
 from driftline.text import visible
 
@@ -65,9 +66,6 @@ def create(
 def list_(config: Callable[[], Config], as_json: bool) -> None:
     """List the tokens by name; the tokens themselves are kept nowhere."""
     import msgspec
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from driftline import clock
     from driftline.access.tokens import state_of
@@ -94,19 +92,21 @@ def list_(config: Callable[[], Config], as_json: bool) -> None:
     if not rows:
         click.echo("There are no tokens.")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "role", "models", "created", "good until", ""):
-        table.add_column(column, overflow="fold")
-    for one in rows:
-        table.add_row(
-            Text(visible(one.name)),
-            one.role,
-            Text(", ".join(map(visible, one.models)) or "all"),
-            moment(one.created_at),
-            "–" if one.expires_at is None else moment(one.expires_at),
-            state_of(one, now),
-        )
-    Console(highlight=False).print(table)
+    columns = ("name", "role", "models", "created", "good until", "")
+    print_table(
+        columns,
+        (
+            (
+                one.name,
+                one.role,
+                ", ".join(one.models) or "all",
+                moment(one.created_at),
+                "–" if one.expires_at is None else moment(one.expires_at),
+                state_of(one, now),
+            )
+            for one in rows
+        ),
+    )
 
 
 @command.command("revoke")

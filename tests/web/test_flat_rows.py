@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -80,6 +80,16 @@ def test_times_are_those_that_a_check_of_the_file_reads(came: Any, time: str) ->
 def test_what_is_named_already_is_left(frame: dict[str, Any]) -> None:
     came = pl.DataFrame(frame)
     assert as_events(came, "predictions", COLUMNS).equals(came)
+
+
+NO_TEXTS: list[Any] = [[1, 2], {"a": 1}, timedelta(1), b"\xff", True, None, float("nan")]
+
+
+@pytest.mark.parametrize("part", ["id", "time"])
+@pytest.mark.parametrize("came", NO_TEXTS, ids=repr)
+def test_ids_and_times_of_any_type_are_left_to_be_refused_by_row(part: str, came: Any) -> None:
+    found = as_events(pl.DataFrame({part: [came]}, strict=False), "labels", Columns())
+    assert (found.columns, found.height) == ([part], 1)
 
 
 def test_two_columns_of_one_part_are_one_too_many() -> None:

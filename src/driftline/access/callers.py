@@ -6,8 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from driftline.errors import ForbiddenError
-
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
+from driftline.net.hosts import READS
 
 
 class Role(enum.StrEnum):

@@ -18,7 +18,8 @@ from driftline.text import quoted
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*))(?::(?P<port>[0-9]{1,5}))?")
 _PORTS = {"http": 80, "https": 443}
-_READS = ("GET", "HEAD")
+READS = ("GET", "HEAD")
+"""The methods that change nothing."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -74,7 +75,7 @@ class Hosts:
                 f"Host {came} is not a name of this server; it answers to loopback, its `url` and the `hosts` "
                 "of its configuration",
             )
-        if method not in _READS and origins and not (len(origins) == 1 and self._own_page(origins[0], host)):
+        if method not in READS and origins and not (len(origins) == 1 and self._own_page(origins[0], host)):
             came = quoted(", ".join(origins))
             return Refusal(403, f"a page of {came} may not write here; only the pages of this server may")
         return None

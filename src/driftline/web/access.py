@@ -21,11 +21,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from driftline import clock
-from driftline.access.callers import READS, Caller, require_allowed, role_needed
+from driftline.access.callers import Caller, require_allowed, role_needed
 from driftline.access.options import Auth
 from driftline.access.tokens import caller_of, csrf_of
 from driftline.errors import ForbiddenError, UnauthorizedError, UnknownNameError
 from driftline.net.bodies import read_body
+from driftline.net.hosts import READS
 from driftline.net.limits import TooLargeError
 from driftline.store.retraining import Retraining
 from driftline.store.state import State
@@ -191,7 +192,7 @@ def _named(data: bytes, caller: Caller) -> bytes:
 def sign_in_path(request: Request) -> str:
     """Return the address of the sign-in that leads back to what was asked for."""
     query = f"?{request.url.query}" if request.url.query else ""
-    return f"{_base(request)}{SIGN_IN}?next={quote(request.url.path + query, safe='')}"
+    return f"{base_of(request)}{SIGN_IN}?next={quote(request.url.path + query, safe='')}"
 
 
 def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
@@ -213,14 +214,16 @@ def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
             return render(request, next=next, problem=str(error), status=401)
         if caller.models and next == "/":  # the first page is of all models
             next = f"/models/{quote(caller.models[0], safe='')}"
-        answer = Response(status_code=303, headers={"Location": f"{_base(request)}{next}"})
-        answer.set_cookie(COOKIE, token, path=_base(request) or "/", httponly=True, samesite="lax", secure=gate.secure)
+        answer = Response(status_code=303, headers={"Location": f"{base_of(request)}{next}"})
+        answer.set_cookie(
+            COOKIE, token, path=base_of(request) or "/", httponly=True, samesite="lax", secure=gate.secure
+        )
         return answer
 
     @router.post(SIGN_OUT, name="sign_out")
     async def sign_out(request: Request) -> Response:
-        answer = Response(status_code=303, headers={"Location": f"{_base(request)}{SIGN_IN}"})
-        answer.delete_cookie(COOKIE, path=_base(request) or "/", httponly=True, samesite="lax", secure=gate.secure)
+        answer = Response(status_code=303, headers={"Location": f"{base_of(request)}{SIGN_IN}"})
+        answer.delete_cookie(COOKIE, path=base_of(request) or "/", httponly=True, samesite="lax", secure=gate.secure)
         return answer
 
     return router
@@ -248,5 +251,6 @@ def _local(path: str) -> str:
     return path
 
 
-def _base(request: Request) -> str:
+def base_of(request: Request) -> str:
+    """Return the path under which a proxy serves the page."""
     return str(request.scope.get("root_path", ""))

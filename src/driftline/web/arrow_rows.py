@@ -68,7 +68,10 @@ def as_events(frame: pl.DataFrame, kind: Literal["predictions", "labels"], colum
 
 def _read(values: pl.Series, read: Callable[[pl.Series], pl.Series]) -> pl.Series:
     """Read a column as that of a file is read; leave one with values that cannot be, so that its rows are refused."""
-    found = read(values)
+    try:
+        found = read(values)
+    except pl.exceptions.PolarsError:  # of a type that no id and no time has
+        return values
     return found if found.null_count() == values.null_count() else values
 
 

@@ -23,6 +23,7 @@ from driftline.retrain.views import RequestView, decode_contest
 from driftline.store.audit import AuditRow
 from driftline.templating import environment
 from driftline.views.reader import ModelView, WindowView
+from driftline.web.access import base_of
 from driftline.web.ui import shown
 from driftline.web.ui.reference import operations
 from driftline.web.ui.state import Headline, headline
@@ -160,7 +161,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         except UnknownNameError:
             return _html(request, render(request, "missing_alert.html", came=alert), status=404)
         base, model, id = (
-            quote(text, safe=safe) for text, safe in ((_base(request), "/"), (one.model, ""), (one.id, ""))
+            quote(text, safe=safe) for text, safe in ((base_of(request), "/"), (one.model, ""), (one.id, ""))
         )
         where = f"{base}/models/{model}?alert={id}#alert-{id}"
         return Response(status_code=303, headers={**HEADERS, "Location": where})
@@ -225,7 +226,7 @@ def _renderer(refresh_seconds: float) -> _Render:
     made = _templates()
 
     def render(request: Request, template: str, /, **context: Any) -> str:
-        base = quote(_base(request))
+        base = quote(base_of(request))
         caller, csrf = getattr(request.state, "caller", None), getattr(request.state, "csrf", "")
         return made.get_template(template).render(
             base=base, refresh_seconds=refresh_seconds, caller=caller, csrf=csrf, **context
@@ -237,11 +238,6 @@ def _renderer(refresh_seconds: float) -> _Render:
 @functools.cache
 def _templates() -> jinja2.Environment:
     return environment("driftline.web.ui")
-
-
-def _base(request: Request) -> str:
-    """Return the path under which a proxy serves the page."""
-    return str(request.scope.get("root_path", ""))
 
 
 def _html(request: Request, text: str, *, status: int = 200) -> Response:

@@ -82,7 +82,8 @@
       const headers = { "Content-Type": "application/json", ...(csrf && { "X-CSRF-Token": csrf }) };
       const body = JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), by, reason });
       const answer = await fetch(button.dataset.post, { method: "POST", headers, body });
-      if (!answer.ok) throw new Error((await answer.json()).error.message);
+      const said = await answer.json(); // to its end, or a page that is left meanwhile has broken it off
+      if (!answer.ok) throw new Error(said.error.message);
       await load();
     } catch (error) {
       say(error.message, true);

@@ -27,7 +27,7 @@ DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog bench bench-detection soak chaos mlflow clean system-packages
+.PHONY: help demo test lint format lock changelog bench bench-detection soak chaos flights mlflow clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the
 
 chaos: .venv/dev.stamp ## 200 kills of a service that four writers send to (ARGS="--kills N --postgresql")
 	@$(BIN)/python -m benchmarks.chaos_ingest $(ARGS)
+
+flights: .venv/dev.stamp ## a year of flights through send, PostgreSQL and two workers, one of them killed (ARGS="--weeks 8 --sqlite")
+	@$(BIN)/python -m benchmarks.flights $(ARGS)
 
 mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real MLflow server (600 MB are installed)
 	@$(PIP) mlflow-skinny

@@ -20,7 +20,7 @@ def metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tidy, "CHECKPOINT_EVERY", 4)
     log = EventLog(tmp_path / "m", SCHEMA)
     append(log, 1, 7)
-    found = log.folder / "predictions" / "_delta_log"
+    found = Path(log.place.root) / "predictions" / "_delta_log"
     assert (found / "_last_checkpoint").exists() and list(found.glob("*.checkpoint*.parquet"))
     return found
 
@@ -54,7 +54,7 @@ def test_what_is_only_a_hint_is_done_without(metadata: Path, how: str) -> None:
     log = EventLog(metadata.parents[1], SCHEMA)
     assert len(ids(log)) == 14 and log.last_seq("predictions") == 7
     append(log, 8, 12)
-    assert len(ids(EventLog(log.folder, SCHEMA))) == 24
+    assert len(ids(EventLog(log.place, SCHEMA))) == 24
     assert DeltaTable(str(metadata.parent)).version() == log._tables["predictions"].version()
 
 

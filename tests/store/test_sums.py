@@ -18,7 +18,7 @@ from driftline.errors import StorageError
 from driftline.store import sums
 from driftline.store.log import EventLog
 from driftline.store.sums import SUMS, Sums
-from driftline.store.tidy import live_paths
+from driftline.store.tidy import live_sizes
 from tests.store.test_tidy import SCHEMA, append, ids
 
 HERE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
@@ -29,7 +29,7 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def live(log: EventLog) -> list[str]:
-    return sorted(path.name for path in live_paths(log._tables["predictions"], log.folder / "predictions"))
+    return sorted(live_sizes(log._tables["predictions"]))
 
 
 def flip(file: Path, place: int, bit: int = 3) -> None:
@@ -47,13 +47,13 @@ def log(tmp_path: Path) -> EventLog:
 
 def again(log: EventLog) -> EventLog:
     """The log after a new start, which knows nothing of what was read before."""
-    return EventLog(log.folder, SCHEMA)
+    return EventLog(log.place, SCHEMA)
 
 
 @HERE
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7), data=st.data())
 def test_any_bit_that_flips_is_found_and_nothing_is_read(log: EventLog, place: int, bit: int, data: Any) -> None:
-    file = log.folder / "predictions" / data.draw(st.sampled_from(live(log)))
+    file = Path(log.place.root) / "predictions" / data.draw(st.sampled_from(live(log)))
     before, expected = file.read_bytes(), ids(again(log))
     flip(file, place, bit)
     with pytest.raises(StorageError) as caught:
@@ -66,7 +66,7 @@ def test_any_bit_that_flips_is_found_and_nothing_is_read(log: EventLog, place: i
 
 def test_without_checksums_some_flips_would_be_other_values(log: EventLog) -> None:
     """Why there are checksums: Parquet does not notice."""
-    file = files_of(log.folder / "predictions")[-1]
+    file = files_of(Path(log.place.root) / "predictions")[-1]
     content, rng, wrong = file.read_bytes(), random.Random(1), 0
     expected = pl.read_parquet(file)
     for _ in range(60):
@@ -78,7 +78,7 @@ def test_without_checksums_some_flips_would_be_other_values(log: EventLog) -> No
 
 
 def test_a_damaged_file_is_not_brought_together_with_others(log: EventLog) -> None:
-    folder = log.folder / "predictions"
+    folder = Path(log.place.root) / "predictions"
     single = folder / next(name for name in live(log) if not name.startswith("tier"))
     flip(single, 200)
     other = again(log)
@@ -102,7 +102,7 @@ def test_each_file_is_read_for_its_checksum_once(log: EventLog, monkeypatch: pyt
 
 
 def test_files_of_an_earlier_release_are_taken_as_they_are_and_watched_from_then_on(log: EventLog) -> None:
-    folder = log.folder / "predictions"
+    folder = Path(log.place.root) / "predictions"
     expected = ids(log)
     (folder / SUMS).unlink()
     assert ids(again(log)) == expected
@@ -121,14 +121,14 @@ SUFFERED: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("how", SUFFERED)
 def test_checksums_that_suffered_themselves_call_no_file_damaged(log: EventLog, how: str) -> None:
-    lines = log.folder / "predictions" / SUMS
+    lines = Path(log.place.root) / "predictions" / SUMS
     lines.write_bytes(SUFFERED[how](lines.read_bytes()))
     expected = ids(log)
     other = again(log)
     assert ids(other) == expected
     append(other, 14, 15)
     assert len(ids(again(log))) == len(expected) + 4
-    known = Sums(log.folder / "predictions")._load()
+    known = Sums(Path(log.place.root) / "predictions")._load()
     assert set(live(other)) <= known.keys()
 
 
@@ -145,19 +145,19 @@ def test_what_is_kept_is_known_and_the_rest_is_forgotten(
     for path, content in zip(paths, files.values(), strict=True):
         path.write_bytes(content)
     first = Sums(folder)
-    first.add(paths)
+    first.add(path.name for path in paths)
     kept = data.draw(st.sets(st.sampled_from(paths))) if paths else set()
     first.keep([path.name for path in kept])
     assert Sums(folder)._load().keys() == {path.name for path in kept}
     for path in paths:
         path.write_bytes(path.read_bytes() + b"x")
-    assert set(Sums(folder).damaged(paths)) == kept
+    assert set(Sums(folder).damaged(path.name for path in paths)) == {path.name for path in kept}
 
 
 def test_a_long_file_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sums, "_BLOCK_BYTES", 7)
     file = tmp_path / "long"
     file.write_bytes(bytes(range(256)))
-    Sums(tmp_path).add([file])
+    Sums(tmp_path).add(["long"])
     monkeypatch.undo()
-    assert Sums(tmp_path).damaged([file]) == []
+    assert Sums(tmp_path).damaged(["long"]) == []

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from driftline.events import Kind, Label, Prediction, Schema, Task, Window
 from driftline.store import tidy
+from driftline.store.blobs import Folder
 from driftline.store.log import EventLog
 from driftline.store.logged import LoggedLabel, LoggedPrediction
 
@@ -58,7 +59,7 @@ def bytes_of(folder: Path, pattern: str) -> int:
 
 
 def live_bytes(folder: Path) -> int:
-    return sum(size for size in tidy.live_paths(DeltaTable(str(folder)), folder).values())
+    return sum(tidy.live_sizes(DeltaTable(str(folder))).values())
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -66,9 +67,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     merged: list[int] = []
     real = tidy._commit
 
-    def commit(folder: Path, version: int, files: Any, *rest: Any) -> None:
+    def commit(place: Any, version: int, files: Any, merged_into: str) -> None:
         merged.append(sum(one.size for one in files))
-        real(folder, version, files, *rest)
+        real(place, version, files, merged_into)
 
     monkeypatch.setattr(tidy, "_commit", commit)
     return merged
@@ -135,13 +136,13 @@ def test_labels_and_shadows_are_tidied_too_and_the_newest_label_counts(tmp_path:
 
 
 def test_what_is_being_read_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidy, "OLD_SECONDS", 0.0)
+    monkeypatch.setattr(tidy, "OLD", timedelta())
     log = EventLog(tmp_path, SCHEMA)
     append(log, 1, 9)
-    before = tidy.live_paths(DeltaTable(str(tmp_path / "predictions")), tmp_path / "predictions")
+    before = tidy.live_sizes(DeltaTable(str(tmp_path / "predictions")))
     with log._scan("predictions"):
         append(log, 10, 40)
-        assert all(one.exists() for one in before)
+        assert all((tmp_path / "predictions" / one).exists() for one in before)
     append(log, 41, 41)
     assert len(list((tmp_path / "predictions").glob("part-*"))) <= 10
 
@@ -176,9 +177,9 @@ class Crash(Exception):
 
 STEPS: list[tuple[Any, str]] = [
     (pl.LazyFrame, "sink_parquet"),
-    (tidy, "sync_files"),
+    (tidy, "sync"),
     (tidy, "_commit"),
-    (tidy, "replace_file"),
+    (Folder, "put_new"),
     (Path, "unlink"),
     (DeltaTable, "create_checkpoint"),
 ]

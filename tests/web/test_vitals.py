@@ -25,7 +25,7 @@ from fastapi.testclient import TestClient
 from driftline.errors import StorageError
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
-from driftline.store.log import EventLog, _told
+from driftline.store.log import EventLog
 from driftline.store.sqlite import is_writing
 from driftline.web import vitals
 from driftline.web.app import create_app
@@ -159,7 +159,7 @@ def test_an_error_of_the_system_is_told_alike_however_it_was_passed_on(service: 
     )
     for error in (DeltaError(passed_on), pl.exceptions.ComputeError(passed_on), OSError(passed_on)):
         assert in_words(error) == told
-        with pytest.raises(StorageError) as caught, _told(service.models[MODEL].log.folder, "written"):
+        with pytest.raises(StorageError) as caught, service.models[MODEL].log._told("predictions", "written"):
             raise error
         assert in_words(caught.value).endswith(f"cannot be written: {told}")
         require_words(in_words(caught.value))
@@ -186,7 +186,7 @@ def test_a_log_that_may_not_grow_is_said_in_words_and_loses_nothing(
     monkeypatch.undo()
     signal.signal(signal.SIGXFSZ, old)
     assert in_words(caught.value) == (
-        f"the event log in {log.folder / 'predictions'} cannot be written: files may not grow any larger here"
+        f"the event log in {Path(log.place.root) / 'predictions'} cannot be written: files may not grow any larger here"
     )
     work(service)
     assert log.count("predictions") == 2_000

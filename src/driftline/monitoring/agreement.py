@@ -51,7 +51,7 @@ def agree(model: MonitoredModel, state: State, *, accept_loss: bool = False) -> 
         table = lost[0]
         raise _lost(
             model,
-            f"the event log in {model.log.folder} is older than the state: of its {table} the state knows batch "
+            f"the event log in {model.log.place.root} is older than the state: of its {table} the state knows batch "
             f"{known[table]}, and the log ends at {marks[table]}",
         )
     if behind or lost or missing:

@@ -236,14 +236,15 @@ def _suffix(path: str) -> str:
     return Path(last).suffix
 
 
-def open_delta(path: str, version: int | None = None) -> DeltaTable:
+def open_delta(path: str, version: int | None = None, options: Mapping[str, str] | None = None) -> DeltaTable:
     """Return a table of Delta Lake, now or at a version, that Polars can read whatever the name of its folder.
 
-    A table in ``my data`` gives the addresses of its files as ``my%20data``, which Polars would not find.
+    A table in ``my data`` gives the addresses of its files as ``my%20data``, which Polars would not find. ``options``
+    are those of the object store that it is in.
     """
     from deltalake import DeltaTable
 
-    table = DeltaTable(path, version=version)
+    table = DeltaTable(path, version=version, storage_options=None if options is None else dict(options))
     named, quoted = table.file_uris, table.table_uri.removeprefix("file://")
     if table.table_uri.startswith("file://"):
         folder = f"{Path(path).absolute()}/"

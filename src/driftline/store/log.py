@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -27,13 +27,13 @@ from driftline.events import Schema, Window
 from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.sources.files import open_delta
+from driftline.store.blobs import Blobs, Folder
 from driftline.store.columns import ColumnNames
-from driftline.store.durable import make_folder, sync_file, sync_files
+from driftline.store.durable import make_folder, sync_file
 from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
 from driftline.store.opening import open_table
-from driftline.store.sums import DamagedError, Sums
-from driftline.store.tidy import PROPERTIES, Tidier, files_of_versions, live_paths
-from driftline.text import cause
+from driftline.store.sums import DamagedError, NoSums, Sums
+from driftline.store.tidy import LOG, PROPERTIES, Tidier, files_of_versions, live_sizes, sync
 
 _APPLICATION = "driftline-inbox"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
@@ -51,16 +51,20 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class EventLog:
-    """The log of one model in a folder. One writer at a time: the worker. Others of this process may read."""
+    """The log of one model in a folder or a bucket. One writer at a time: the worker. Others may read.
 
-    def __init__(self, folder: Path, schema: Schema) -> None:
-        self.folder, self._schema = folder, schema
+    ``model`` is whose log it is, for messages; where it is not said, the name of the folder.
+    """
+
+    def __init__(self, place: Path | Blobs, schema: Schema, model: str | None = None) -> None:
+        self.place: Blobs = Folder(place) if isinstance(place, Path) else place
+        self._schema, self._model = schema, Path(self.place.root).name if model is None else model
         self._tables: dict[Table, DeltaTable] = {}
         self._snapshots: dict[Table, DeltaTable] = {}  # what was read last, each at one version
-        self._tidiers: dict[Table, Tidier] = {table: Tidier(folder / table) for table in TABLES}
+        self._tidiers: dict[Table, Tidier] = {table: Tidier(self.place.within(table)) for table in TABLES}
         self._synced: dict[Table, int] = {}  # the version of each table that is known to be on the disk
         self._reads: dict[Table, list[int]] = {table: [] for table in TABLES}  # the versions that are being read
-        self._damaged: dict[Table, list[Path]] = {}
+        self._damaged: dict[Table, list[str]] = {}
         self._verified: dict[Table, int] = {}  # the version of each table whose files have all been read and are right
         self._target = target_type(schema)
 
@@ -73,53 +77,55 @@ class EventLog:
         """Return the highest inbox row of each table."""
         return {table: self.last_seq(table) for table in TABLES}
 
-    def missing_files(self, *, whole: bool = False) -> list[Path]:
-        """Return the files of the tables that are not there, or are not as long as they should be.
+    def missing_files(self, *, whole: bool = False) -> list[str]:
+        """Return the files of the tables that are not there, or are not as long as they should be, by their addresses.
 
         With ``whole`` each is read, and those whose bytes are not as they were written are among them.
         """
-        expected: dict[Path, int] = {}
+        return [self.place.uri(name) for name in self._missing(whole=whole)]
+
+    def _missing(self, *, whole: bool) -> list[str]:
+        found: list[str] = []
         for table in TABLES:
             opened = self._open(table)
-            if opened is not None:
-                with _told(self.folder / table, "read"), panics_as_errors():
-                    expected |= live_paths(opened, self.folder / table)
-        found = [path for path, size in expected.items() if not path.exists() or path.stat().st_size != size]
-        if whole:
-            with _told(self.folder, "read"):
-                found += [
-                    path
-                    for table in TABLES
-                    for path in self._sums(table).damaged(one for one in expected if one.parent == self.folder / table)
-                    if path not in found
-                ]
+            if opened is None:
+                continue
+            with self._told(table, "read"), panics_as_errors():
+                expected = live_sizes(opened)
+                there = {one.name: one.size_bytes for one in self.place.within(table).list()}
+                wrong = [name for name, size in expected.items() if there.get(name) != size]
+                if whole:
+                    wrong += [name for name in self._sums(table).damaged(expected) if name not in wrong]
+            found += [f"{table}/{name}" for name in wrong]
         return found
 
     def require_undamaged(self) -> None:
         """Raise `StorageError` where a file was found damaged: nothing is read of a table that has one."""
-        if found := [path for damaged in self._damaged.values() for path in damaged]:
-            raise StorageError(damage_message(found, self.folder.name))
+        if found := [file for damaged in self._damaged.values() for file in damaged]:
+            raise StorageError(damage_message(found, self._model))
 
     def drop_missing_files(self) -> None:
         """Have the tables speak of the files that are there, and no longer of the others."""
-        cut = [path for path in self.missing_files(whole=True) if path.exists()]
-        for path in cut:
-            path.rename(path.with_name(f"{path.name}.broken"))
+        for name in self._missing(whole=True):
+            if self.place.find(name) is not None:
+                self.place.put(f"{name}.broken", self.place.get(name))
+                self.place.delete(name)
         for table in TABLES:
             opened = self._open(table)
             if opened is not None:
-                with _told(self.folder / table, "written"), panics_as_errors():
+                with self._told(table, "written"), panics_as_errors():
                     opened.repair()
                     opened.update_incremental()
         self.sync()
 
     def written_at(self) -> datetime | None:
-        """Return when the newest predictions were appended, as the file system has it; None before the first."""
+        """Return when the newest predictions were appended, as the store has it; None before the first."""
         opened = self._open("predictions")
         if opened is None:
             return None
-        at = max(path.stat().st_mtime for path in live_paths(opened, self.folder / "predictions"))
-        return datetime.fromtimestamp(at, UTC)
+        with self._told("predictions", "read"):
+            live = live_sizes(opened)
+            return max(one.modified for one in self.place.within("predictions").list() if one.name in live)
 
     def newest_time(self) -> datetime | None:
         """Return the latest event time that the log has a prediction of."""
@@ -157,7 +163,7 @@ class EventLog:
         for table in TABLES:
             opened = self._open(table)
             if opened is not None and self._synced.get(table) != opened.version():
-                with _told(self.folder / table, "written"):
+                with self._told(table, "written"):
                     self._sync(table, opened)
 
     def append_predictions(
@@ -186,7 +192,7 @@ class EventLog:
         """Take one event out again that cannot be processed."""
         opened = self._open(table)
         if opened is not None:
-            with _told(self.folder / table, "written"), panics_as_errors():
+            with self._told(table, "written"), panics_as_errors():
                 opened.delete("seq = {} AND id = '{}'".format(seq, id.replace("'", "''")))
                 opened.update_incremental()
 
@@ -198,7 +204,8 @@ class EventLog:
     def create_tables(self, schemas: Mapping[Table, str]) -> None:
         """Create empty tables with these columns: a copy of another log's, without its rows."""
         for table, columns in schemas.items():
-            DeltaTable.create(str(self.folder / table), DeltaSchema.from_json(columns))
+            place = self.place.within(table)
+            DeltaTable.create(place.root, DeltaSchema.from_json(columns), storage_options=place.table_options)
 
     def window_rows(
         self,
@@ -316,34 +323,49 @@ class EventLog:
         names = self._names(opened)
         columns = [names.column(name) for name in frame.columns]
         self._refuse_too_many_scores(opened, columns)
-        with _told(self.folder / table, "written"), panics_as_errors():
-            if opened is None:
-                make_folder(self.folder)
-            write_deltalake(
-                opened if opened is not None else str(self.folder / table),
-                frame.rename(dict(zip(frame.columns, columns, strict=True))),
-                mode="append",
-                schema_mode="merge",
-                configuration=PROPERTIES if opened is None else None,
-                commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, through)]),
-                post_commithook_properties=_NO_HOOKS,
-            )
-            opened = self._open(table)
-            assert opened is not None  # it was written
-            opened.update_incremental()
+        place = self.place.within(table)
+        with self._told(table, "written"), panics_as_errors():
+            if opened is None and isinstance(self.place, Folder):
+                make_folder(self.place.path)
+            with self._doubted(table):
+                write_deltalake(
+                    opened if opened is not None else place.root,
+                    frame.rename(dict(zip(frame.columns, columns, strict=True))),
+                    mode="append",
+                    schema_mode="merge",
+                    configuration=PROPERTIES if opened is None else None,
+                    storage_options=place.table_options,
+                    commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, through)]),
+                    post_commithook_properties=_NO_HOOKS,
+                )
+                opened = self._open(table)
+                assert opened is not None  # it was written
+                opened.update_incremental()
             self._sync(table, opened)
         self._tidy(table, opened)
 
+    @contextmanager
+    def _doubted(self, table: Table) -> Iterator[None]:
+        """Look at the table anew where a write failed: whether it came through is not known, and stands there."""
+        try:
+            yield
+        except BaseException:
+            self._tables.pop(table, None)
+            raise
+
     def _sync(self, table: Table, opened: DeltaTable) -> None:
         """Bring onto the disk what versions have added since the last time; everything, the first time."""
-        folder, synced = self.folder / table, self._synced.get(table)
-        new = files_of_versions(folder, range(opened.version() if synced is None else synced + 1, opened.version() + 1))
-        self._sums(table).add(file for file in new if file.parent == folder)
-        if synced is None:
-            sync_files([*live_paths(opened, folder), *(folder / "_delta_log").glob("*.json")])
-            sync_file(self.folder)
-        else:
-            sync_files(new)
+        place, synced = self.place.within(table), self._synced.get(table)
+        if isinstance(self.place, Folder) and isinstance(place, Folder):
+            since = opened.version() if synced is None else synced + 1
+            new = files_of_versions(place, range(since, opened.version() + 1))
+            self._sums(table).add(file for file in new if "/" not in file)
+            if synced is None:
+                commits = [one.name for one in place.list(LOG) if one.name.endswith(".json")]
+                sync(place, [*live_sizes(opened), *commits])
+                sync_file(self.place.path)
+            else:
+                sync(place, new)
         self._synced[table] = opened.version()
 
     def _tidy(self, table: Table, opened: DeltaTable) -> None:
@@ -354,7 +376,8 @@ class EventLog:
         except DamagedError as error:
             self._damaged[table] = error.files
         except Exception as error:  # noqa: BLE001 - the rows are in the log, and tidying can be done again
-            _LOG.warning("the event log in %s is not tidied: %s; trying again", self.folder / table, error)
+            place = self.place.within(table)
+            _LOG.warning("the event log in %s is not tidied: %s; trying again", place.root, place.words(error))
 
     def _refuse_too_many_scores(self, opened: DeltaTable | None, columns: Sequence[str]) -> None:
         if len(self._schema.classes) > 1 or (opened is None and len(columns) <= UNKNOWN_CLASSES_LIMIT):
@@ -383,8 +406,9 @@ class EventLog:
         self._reads[table].append(version)
         try:
             self._verify(table, opened)
-            with _told(self.folder / table, "read"):
-                yield pl.scan_delta(self._snapshot(table, version)).rename(self._names(opened).canonical())
+            with self._told(table, "read"):
+                rows = pl.scan_delta(self._snapshot(table, version), storage_options=self.place.scan_options)
+                yield rows.rename(self._names(opened).canonical())
         finally:
             self._reads[table].remove(version)
 
@@ -396,36 +420,46 @@ class EventLog:
         """
         known = self._snapshots.get(table)
         if known is None or known.version() != version:
-            known = self._snapshots[table] = open_delta(str(self.folder / table), version)
+            place = self.place.within(table)
+            known = self._snapshots[table] = open_delta(place.root, version, place.table_options)
         return known
 
     def _verify(self, table: Table, opened: DeltaTable) -> None:
         """Read each file once, before a value of it is believed; raise `StorageError` for one that is damaged."""
         if self._verified.get(table) == opened.version():
             return
-        with _told(self.folder / table, "read"):
-            damaged = self._sums(table).damaged(live_paths(opened, self.folder / table))
-        self._damaged[table] = damaged
+        with self._told(table, "read"):
+            damaged = self._sums(table).damaged(live_sizes(opened))
+        self._damaged[table] = [self.place.within(table).uri(name) for name in damaged]
         self.require_undamaged()
         self._verified[table] = opened.version()
 
-    def _sums(self, table: Table) -> Sums:
+    def _sums(self, table: Table) -> Sums | NoSums:
         return self._tidiers[table].sums
 
     def _open(self, table: Table) -> DeltaTable | None:
         if table not in self._tables:
-            with _told(self.folder / table, "read"), panics_as_errors():
+            with self._told(table, "read"), panics_as_errors():
                 try:
-                    self._tables[table] = open_table(self.folder / table)
+                    self._tables[table] = open_table(self.place.within(table))
                 except TableNotFoundError:
                     return None
         return self._tables[table]
 
+    @contextmanager
+    def _told(self, table: Table, what: str) -> Iterator[None]:
+        """Say which table it was that could not be read or written."""
+        place = self.place.within(table)
+        try:
+            yield
+        except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
+            raise StorageError(f"the event log in {place.root} cannot be {what}: {place.words(error)}") from error
 
-def damage_message(files: Sequence[Path], model: str) -> str:
+
+def damage_message(files: Sequence[str], model: str) -> str:
     """Say of a model that files of its log are damaged, and what to do."""
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    file = files[0].relative_to(files[0].parents[2])
+    file = "/".join(files[0].split("/")[-3:])
     return f"{file}{more} of the event log is damaged: its bytes are not those that were written. {way_out(model)}"
 
 
@@ -439,12 +473,3 @@ def way_out(model: str) -> str:
 
 def _up_to(rows: pl.LazyFrame, through: Mapping[Table, int] | None, table: Table) -> pl.LazyFrame:
     return rows if through is None else rows.filter(pl.col("seq") <= through[table])
-
-
-@contextmanager
-def _told(folder: Path, what: str) -> Iterator[None]:
-    """Say which table it was that could not be read or written."""
-    try:
-        yield
-    except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
-        raise StorageError(f"the event log in {folder} cannot be {what}: {cause(error)}") from error

@@ -4,54 +4,59 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from driftline.errors import StorageError
 from driftline.sources.files import open_delta
+from driftline.store.blobs import Blobs
+from driftline.store.tidy import LOG
 
-_HINT = "_last_checkpoint"
+_HINT = f"{LOG}/_last_checkpoint"
 _LOG = logging.getLogger("driftline")
 
 
-def open_table(folder: Path) -> DeltaTable:
+def open_table(place: Blobs) -> DeltaTable:
     """Open a table; raise `TableNotFoundError` where there is none, `StorageError` where a commit of it is damaged.
 
-    A hint at the last checkpoint that leads nowhere is put aside: all that it says stands in the folder.
+    A hint at the last checkpoint that leads nowhere is put aside: all that it says stands in the other files.
     """
     try:
-        return open_delta(str(folder))
+        return open_delta(place.root, options=place.table_options)
     except TableNotFoundError:
         raise
     except DeltaError:
-        if not _put_hint_aside(folder / "_delta_log"):
-            _require_whole_commits(folder / "_delta_log")
+        if not _put_hint_aside(place):
+            _require_whole_commits(place)
             raise
-    return open_table(folder)
+    return open_table(place)
 
 
-def _put_hint_aside(log: Path) -> bool:
+def _put_hint_aside(place: Blobs) -> bool:
     """Put the hint aside if there is no checkpoint of its version; whether that was done."""
-    hint = log / _HINT
     try:
-        version = int(json.loads(hint.read_bytes())["version"])
+        hint = place.get(_HINT)
     except FileNotFoundError:
         return False
+    try:
+        version = int(json.loads(hint)["version"])
     except (ValueError, KeyError, TypeError):
         version = -1
-    if any(log.glob(f"{version:020}.checkpoint*.parquet")):
+    checkpoint = f"{LOG}/{version:020}.checkpoint"
+    if any(one.name.startswith(checkpoint) and one.name.endswith(".parquet") for one in place.list(LOG)):
         return False
-    hint.rename(log / f"{_HINT}.broken")
-    _LOG.warning("%s leads to no checkpoint, and was put aside", hint)
+    place.put(f"{_HINT}.broken", hint)
+    place.delete(_HINT)
+    _LOG.warning("%s leads to no checkpoint, and was put aside", place.uri(_HINT))
     return True
 
 
-def _require_whole_commits(log: Path) -> None:
-    for commit in sorted(log.glob("*.json"), reverse=True):
+def _require_whole_commits(place: Blobs) -> None:
+    for name in sorted((one.name for one in place.list(LOG) if one.name.endswith(".json")), reverse=True):
         try:
-            for line in commit.read_bytes().splitlines():
+            for line in place.get(name).splitlines():
                 json.loads(line)
         except ValueError:
+            commit = place.uri(name)
             raise StorageError(f"the commit {commit} is cut off or damaged; bring back a backup") from None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from driftline.errors import StorageError
+from driftline.store.blobs import Blobs, Folder
 from driftline.store.durable import replace_file
 
 SUMS = "_sums"
@@ -24,7 +25,7 @@ _BLOCK_BYTES = 1 << 20
 class DamagedError(StorageError):
     """Files have other bytes than were written."""
 
-    def __init__(self, files: list[Path]) -> None:
+    def __init__(self, files: list[str]) -> None:
         self.files = files
         super().__init__(f"{files[0]} is damaged")
 
@@ -42,24 +43,24 @@ class Sums:
     _verified: set[str] = field(default_factory=set, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def add(self, files: Iterable[Path]) -> None:
-        """Remember files that have just been written."""
+    def add(self, names: Iterable[str]) -> None:
+        """Remember files of the folder that have just been written."""
         with self._lock:
-            self._add([file for file in files if file.name not in self._load()])
+            self._add([name for name in names if name not in self._load()])
 
-    def damaged(self, files: Iterable[Path]) -> list[Path]:
+    def damaged(self, names: Iterable[str]) -> list[str]:
         """Return the files whose bytes are not those that were written, of those that are there. Each is read once."""
         with self._lock:
             known, found, new = self._load(), [], []
-            for file in files:
-                if file.name in self._verified or not file.exists():
+            for name in names:
+                if name in self._verified or not (self.folder / name).exists():
                     continue
-                if file.name not in known:
-                    new.append(file)
-                elif known[file.name] == _sum_of(file):
-                    self._verified.add(file.name)
+                if name not in known:
+                    new.append(name)
+                elif known[name] == _sum_of(self.folder / name):
+                    self._verified.add(name)
                 else:
-                    found.append(file)
+                    found.append(name)
             self._add(new)
             return found
 
@@ -73,8 +74,8 @@ class Sums:
                 self._known = left
                 self._verified &= kept
 
-    def _add(self, files: Iterable[Path]) -> None:
-        sums = {file.name: _sum_of(file) for file in files}
+    def _add(self, names: Iterable[str]) -> None:
+        sums = {name: _sum_of(self.folder / name) for name in names}
         if sums:
             with (self.folder / SUMS).open("a", encoding="utf-8") as lines:
                 lines.write(_lines(sums))
@@ -92,6 +93,26 @@ class Sums:
                 line[2]: line[1] for line in lines if line is not None and line[3] == _check(line[1], line[2])
             }
         return self._known
+
+
+class NoSums:
+    """Of a store that has checksums of its own, and looks at them whenever a file is read."""
+
+    def add(self, names: Iterable[str]) -> None:
+        """Remember nothing."""
+
+    def damaged(self, names: Iterable[str]) -> list[str]:
+        """Return no file: a damaged one is not handed out."""
+        del names
+        return []
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget nothing."""
+
+
+def sums_of(place: Blobs) -> Sums | NoSums:
+    """Return the checksums of the files of a table, by where it is."""
+    return Sums(place.path) if isinstance(place, Folder) else NoSums()
 
 
 def _lines(sums: Mapping[str, str]) -> str:

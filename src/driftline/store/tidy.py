@@ -8,10 +8,10 @@ later, or sooner where it would take more room than what is live; never while th
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -19,14 +19,15 @@ from urllib.parse import quote, unquote
 import polars as pl
 from deltalake import DeltaTable
 
-from driftline.store.durable import replace_file, sync_files
-from driftline.store.sums import DamagedError, Sums
+from driftline.store.blobs import Blob, Blobs
+from driftline.store.durable import sync_files
+from driftline.store.sums import DamagedError, NoSums, Sums, sums_of
 
 FILES_OF_A_TIER = 10
 FULL_BYTES = 32 * 2**20
 """A file of this size is not rewritten any more."""
 
-OLD_SECONDS = 60.0
+OLD = timedelta(seconds=60)
 """How long a file that a merge has replaced is kept for others that are reading it."""
 
 ROOM_FOR_OLD = 0.75
@@ -39,6 +40,9 @@ PROPERTIES = {
     "delta.logRetentionDuration": "interval 1 minutes",
 }
 """Of a table of ours: what its metadata says of each file, and how long it says anything of those that are gone."""
+
+LOG = "_delta_log"
+"""The folder of a table with its metadata."""
 
 _TIERED = re.compile(r"tier-(\d+)-\d+\.parquet")
 _VERSION = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet)")
@@ -61,31 +65,31 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _Old:
-    """A file that was replaced: by which version of the table, and when that was (the file system's time)."""
+    """A file that was replaced: by which version of the table, and when that was (the store's time)."""
 
-    path: Path
+    name: str
     size: int
     version: int
-    since: float
+    since: datetime
 
 
 @dataclass(slots=True)
 class Tidier:
-    """Tidies one table; it belongs to the table's only writer. ``folder`` is the table's."""
+    """Tidies one table; it belongs to the table's only writer. ``place`` is the table's."""
 
-    folder: Path
+    place: Blobs
     old: list[_Old] | None = field(default=None)
-    """What waits to be deleted, the oldest first; None until the folder has been looked at."""
+    """What waits to be deleted, the oldest first; None until the place has been looked at."""
 
     checkpoint: int = -1
     """The version of the newest checkpoint that is known of."""
 
-    sums: Sums = field(init=False)
+    sums: Sums | NoSums = field(init=False)
     """The checksums of the table's files."""
 
     def __post_init__(self) -> None:
-        """The checksums stand in the table's folder."""
-        self.sums = Sums(self.folder)
+        """The checksums stand beside the files, or are the store's."""
+        self.sums = sums_of(self.place)
 
     def tidy(self, table: DeltaTable, *, read: int | None) -> None:
         """Merge what is due, delete what is old, and cut the metadata.
@@ -105,21 +109,24 @@ class Tidier:
 
     def _merge(self, table: DeltaTable, tier: int, files: Sequence[_File]) -> None:
         version = table.version() + 1
-        merged = self.folder / f"tier-{tier + 1}-{version:020}.parquet"
-        paths = [self.folder / unquote(one.path) for one in files]
-        if damaged := self.sums.damaged(paths):
-            raise DamagedError(damaged)  # its values would become those of a file that is right
-        rows = pl.concat([pl.scan_parquet(path, glob=False) for path in paths], how="diagonal")
-        rows.sink_parquet(merged, compression="zstd", maintain_order=True)
+        merged = f"tier-{tier + 1}-{version:020}.parquet"
+        names = [unquote(one.path) for one in files]
+        if damaged := self.sums.damaged(names):
+            # Its values would become those of a file that is right.
+            raise DamagedError([self.place.uri(name) for name in damaged])
+        options = self.place.scan_options
+        scans = [pl.scan_parquet(self.place.uri(name), glob=False, storage_options=options) for name in names]
+        rows = pl.concat(scans, how="diagonal")
+        rows.sink_parquet(self.place.uri(merged), compression="zstd", maintain_order=True, storage_options=options)
         self.sums.add([merged])
-        sync_files([merged])
-        _commit(self.folder, version, files, merged, _rows_in(merged))
+        sync(self.place, [merged])
+        _commit(self.place, version, files, merged)
         table.update_incremental()
         assert self.old is not None  # `tidy` has looked
         since = self._time_of(version)
-        self.old += [_Old(path, one.size, version, since) for path, one in zip(paths, files, strict=True)]
+        self.old += [_Old(name, one.size, version, since) for name, one in zip(names, files, strict=True)]
 
-    def _delete(self, live_bytes: int, now: float, read: int | None) -> None:
+    def _delete(self, live_bytes: int, now: datetime, read: int | None) -> None:
         """Delete what is old enough, and the oldest of the rest where they take too much room."""
         assert self.old is not None  # `tidy` has looked
         room, total = ROOM_FOR_OLD * live_bytes, sum(one.size for one in self.old)
@@ -127,60 +134,74 @@ class Tidier:
             first = self.old[0]
             if read is not None and read < first.version:
                 return
-            if total <= room and 0 <= now - first.since < OLD_SECONDS:
+            if total <= room and timedelta() <= now - first.since < OLD:
                 return
-            first.path.unlink(missing_ok=True)
+            self.place.delete(first.name)
             self.old.pop(0)
             total -= first.size
 
-    def _time_of(self, version: int) -> float:
-        """Return when a version was written, as the file system has it: the store reads no clock."""
-        return (self.folder / "_delta_log" / f"{version:020}.json").stat().st_mtime
+    def _time_of(self, version: int) -> datetime:
+        """Return when a version was written, as the store has it: it reads no clock."""
+        return _known(self.place, _commit_name(version)).modified
 
     def _strays(self, live: Iterable[_File], version: int) -> list[_Old]:
-        """Return the files of the folder that are not live: replaced before this process began, or never committed."""
+        """Return the files of the place that are not live: replaced before this process began, or never committed."""
         known = {unquote(one.path) for one in live}
-        found = [(path, path.stat()) for path in self.folder.glob("*.parquet") if path.name not in known]
-        strays = [_Old(path, stat.st_size, version, stat.st_mtime) for path, stat in found]
+        strays = [
+            _Old(one.name, one.size_bytes, version, one.modified) for one in self._data() if one.name not in known
+        ]
         return sorted(strays, key=lambda one: one.since)
+
+    def _data(self) -> list[Blob]:
+        return [one for one in self.place.list() if "/" not in one.name and one.name.endswith(".parquet")]
 
     def _cut_metadata(self, table: DeltaTable) -> None:
         """Write a checkpoint if the last one is old, and delete what is not needed by readers that begin at the one
         before it.
         """
-        log = self.folder / "_delta_log"
-        found = [(int(match[1]), match[2], name) for name in os.listdir(log) if (match := _VERSION.fullmatch(name))]
+        names = [one.name.removeprefix(f"{LOG}/") for one in self.place.list(LOG)]
+        found = [(int(match[1]), match[2], name) for name in names if (match := _VERSION.fullmatch(name))]
         checkpoints = sorted({version for version, kind, _ in found if kind != "json"})
         self.checkpoint = checkpoints[-1] if checkpoints else 0
         if table.version() - self.checkpoint < CHECKPOINT_EVERY:
             return
         if not PROPERTIES.items() <= table.metadata().configuration.items():  # a table of an earlier release
             table.alter.set_table_properties(PROPERTIES)
-            sync_files(files_of_versions(self.folder, [table.version()]))
+            sync(self.place, files_of_versions(self.place, [table.version()]))
         table.create_checkpoint()
         self.checkpoint = table.version()
-        sync_files([*log.glob(f"{self.checkpoint:020}.checkpoint*"), log / "_last_checkpoint"])
+        written = [one.name for one in self.place.list(LOG) if f"/{self.checkpoint:020}.checkpoint" in one.name]
+        sync(self.place, [*written, f"{LOG}/_last_checkpoint"])
         for version, _, name in found:
             if checkpoints and version < checkpoints[-1]:
-                (log / name).unlink(missing_ok=True)
-        self.sums.keep(file.name for file in self.folder.glob("*.parquet"))
+                self.place.delete(f"{LOG}/{name}")
+        self.sums.keep(one.name for one in self._data())
 
 
-def files_of_versions(folder: Path, versions: Iterable[int]) -> list[Path]:
+def sync(place: Blobs, names: Iterable[str]) -> None:
+    """Wait until files that others have written are on the disk; in a store that answers only then they are."""
+    if not place.lasting:
+        sync_files(Path(place.uri(name)) for name in names)
+
+
+def files_of_versions(place: Blobs, versions: Iterable[int]) -> list[str]:
     """Return the files that commits have made, their own included, as far as they are still there."""
-    found: list[Path] = []
+    found: list[str] = []
     for version in versions:
-        commit = folder / "_delta_log" / f"{version:020}.json"
-        if commit.exists():
-            added = (json.loads(line).get("add") for line in commit.read_text().splitlines())
-            found += [folder / unquote(one["path"]) for one in added if one is not None]
-            found.append(commit)
-    return [one for one in found if one.exists()]
+        commit = _commit_name(version)
+        try:
+            lines = place.get(commit).decode().splitlines()
+        except FileNotFoundError:
+            continue
+        added = (json.loads(line).get("add") for line in lines)
+        found += [unquote(one["path"]) for one in added if one is not None]
+        found.append(commit)
+    return [one for one in found if place.find(one) is not None]
 
 
-def live_paths(table: DeltaTable, folder: Path) -> dict[Path, int]:
+def live_sizes(table: DeltaTable) -> dict[str, int]:
     """Return the files of a table as it stands, with their sizes in bytes."""
-    return {folder / unquote(one.path): one.size for one in _live_files(table)}
+    return {unquote(one.path): one.size for one in _live_files(table)}
 
 
 def _live_files(table: DeltaTable) -> list[_File]:
@@ -200,19 +221,18 @@ def _due(live: Sequence[_File]) -> tuple[int, list[_File]] | None:
     return min(full, key=lambda one: one[0], default=None)
 
 
-def _rows_in(file: Path) -> dict[str, Any]:
+def _rows_in(place: Blobs, file: str) -> dict[str, Any]:
     """Return what the metadata says of a merged file."""
-    seqs = pl.scan_parquet(file, glob=False).select(
-        pl.len().alias("rows"), pl.col("seq").min().alias("first"), pl.col("seq").max().alias("last")
-    )
-    rows, first, last = seqs.collect().row(0)
-    return {"numRecords": rows, "minValues": {"seq": first}, "maxValues": {"seq": last}, "nullCount": {"seq": 0}}
+    rows = pl.scan_parquet(place.uri(file), glob=False, storage_options=place.scan_options)
+    seqs = rows.select(pl.len().alias("rows"), pl.col("seq").min().alias("first"), pl.col("seq").max().alias("last"))
+    number, first, last = seqs.collect().row(0)
+    return {"numRecords": number, "minValues": {"seq": first}, "maxValues": {"seq": last}, "nullCount": {"seq": 0}}
 
 
-def _commit(folder: Path, version: int, files: Sequence[_File], merged: Path, stats: dict[str, Any]) -> None:
+def _commit(place: Blobs, version: int, files: Sequence[_File], merged: str) -> None:
     """Write the version of a table in which one file stands for some others: same rows, so no change of data."""
-    stat = merged.stat()
-    at = int(stat.st_mtime * 1000)
+    known = _known(place, merged)
+    at = int(known.modified.timestamp() * 1000)
     info = {"timestamp": at, "operation": "OPTIMIZE", "operationParameters": {}, "engineInfo": "driftline"}
     actions: list[dict[str, Any]] = [{"commitInfo": info}]
     actions += [
@@ -229,15 +249,28 @@ def _commit(folder: Path, version: int, files: Sequence[_File], merged: Path, st
         for one in files
     ]
     added = {
-        "path": quote(merged.name),
+        "path": quote(merged),
         "partitionValues": {},
-        "size": stat.st_size,
+        "size": known.size_bytes,
         "modificationTime": at,
         "dataChange": False,
-        "stats": json.dumps(stats),
+        "stats": json.dumps(_rows_in(place, merged)),
     }
     actions.append({"add": added})
-    target = folder / "_delta_log" / f"{version:020}.json"
-    if target.exists():
-        raise FileExistsError(f"{target} was written by somebody else: the log has one writer")
-    replace_file(target, "".join(json.dumps(one) + "\n" for one in actions))
+    lines = "".join(json.dumps(one) + "\n" for one in actions)
+    if not place.put_new(_commit_name(version), lines.encode()):
+        raise FileExistsError(
+            f"{place.uri(_commit_name(version))} was written by somebody else: the log has one writer"
+        )
+
+
+def _commit_name(version: int) -> str:
+    return f"{LOG}/{version:020}.json"
+
+
+def _known(place: Blobs, name: str) -> Blob:
+    """Return what is known of a file that has just been written."""
+    found = place.find(name)
+    if found is None:
+        raise FileNotFoundError(f"{place.uri(name)} is gone")
+    return found

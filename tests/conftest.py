@@ -14,8 +14,20 @@ from driftline.store import database
 from tests.support.churn import config, service
 from tests.support.postgresql import address, empty_address, postgresql
 from tests.support.receiver import Server, serving
+from tests.support.s3 import faulty_s3, s3, s3_server
 
-__all__ = ["address", "config", "empty_address", "postgresql", "server", "service", "shared_server"]
+__all__ = [
+    "address",
+    "config",
+    "empty_address",
+    "faulty_s3",
+    "postgresql",
+    "s3",
+    "s3_server",
+    "server",
+    "service",
+    "shared_server",
+]
 
 # Time limits on single examples fail on slow machines and say nothing; CI takes the same examples each time.
 hypothesis.settings.register_profile("here", deadline=None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from driftline.errors import UsageError
 
@@ -46,3 +48,32 @@ def secret(text: str) -> str:
     if not (value := os.environ.get(name)):
         raise UsageError(f"driftline.yaml asks for {text!r}, but the environment has no {name}; set it")
     return value
+
+
+def s3_settings() -> dict[str, str]:
+    """Settings of clients of S3 from AWS's variables, by the names that Delta Lake, Polars and obstore share.
+
+    Keys come from variables, or from the profile ``AWS_PROFILE`` of the file that ``AWS_SHARED_CREDENTIALS_FILE``
+    names, or that stands at AWS's own place. Without either, the clients ask the machine for its role.
+    """
+    found = {"aws_region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
+        found["aws_endpoint"] = endpoint
+        if endpoint.startswith("http://"):
+            found["aws_allow_http"] = "true"
+    if not os.environ.get("AWS_ACCESS_KEY_ID"):
+        found |= _s3_keys_of_file()
+    return found
+
+
+def _s3_keys_of_file() -> dict[str, str]:
+    path = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or Path.home() / ".aws" / "credentials")
+    profile = os.environ.get("AWS_PROFILE") or "default"
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+        section = dict(parser.items(profile)) if parser.has_section(profile) else {}
+    except (OSError, configparser.Error, UnicodeDecodeError):
+        raise UsageError(f"{path} is no file of AWS credentials; mend it, or set AWS_ACCESS_KEY_ID") from None
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    return {name: section[name] for name in names if name in section}

@@ -12,15 +12,20 @@ from hypothesis import strategies as st
 
 from driftline.errors import UsageError
 from driftline.store.blobs import Blobs, Folder, digest_of, fetch
+from driftline.store.s3 import Bucket
+from tests.support.s3 import S3
 
 NAMES = st.text(st.characters(categories=["L", "N"], include_characters=" %+&=#?~._-'\"é"), min_size=1, max_size=12)
-HERE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+HERE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10, deadline=None)
 
 
-@pytest.fixture(params=["folder"])
+@pytest.fixture(params=["folder", "bucket"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     """A new place of each kind."""
-    return Folder(tmp_path / "blobs")
+    if request.param == "folder":
+        return Folder(tmp_path / "blobs")
+    server: S3 = request.getfixturevalue("s3")
+    return Bucket.at(server.address())
 
 
 def usable(name: str) -> bool:

@@ -108,6 +108,11 @@ class Blobs(Protocol):
         ...
 
 
+def place_of(place: Path | Blobs) -> Blobs:
+    """Return the place itself, of a folder as well."""
+    return Folder(place) if isinstance(place, Path) else place
+
+
 def checked(name: str) -> str:
     """Return the name of a blob; raise `UsageError` for one that might lead out of its place."""
     parts = name.split("/")

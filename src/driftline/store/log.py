@@ -27,7 +27,7 @@ from driftline.events import Schema, Window
 from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.sources.files import open_delta
-from driftline.store.blobs import Blobs, Folder
+from driftline.store.blobs import Blobs, Folder, place_of
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file
 from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
@@ -57,7 +57,7 @@ class EventLog:
     """
 
     def __init__(self, place: Path | Blobs, schema: Schema, model: str | None = None) -> None:
-        self.place: Blobs = Folder(place) if isinstance(place, Path) else place
+        self.place = place_of(place)
         self._schema, self._model = schema, Path(self.place.root).name if model is None else model
         self._tables: dict[Table, DeltaTable] = {}
         self._snapshots: dict[Table, DeltaTable] = {}  # what was read last, each at one version

@@ -32,7 +32,7 @@ def command(model: str, version: str | None, page: Path | None, config: Callable
     if model not in known.models:
         raise UnknownNameError("model", model, known.models)
     state = open_state(known)
-    task = open_model(known.models[model], Path(known.storage), state).schema.task.value
+    task = open_model(known.models[model], known.blobs, state).schema.task.value
     registry, zone = open_registry(known.registry, Path(known.storage)), known.models[model].window.timezone
     card = model_card(model, version, task, state, registry, zone)
     if page is None:

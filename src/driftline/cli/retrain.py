@@ -6,7 +6,6 @@ import contextlib
 import getpass
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -60,7 +59,7 @@ def command(
         raise UnknownNameError("model", model, known.models)
     with _service(known) as own:
         state = own.state if own is not None else open_state(known)
-        opened = own.models[model] if own is not None else open_model(known.models[model], Path(known.storage), state)
+        opened = own.models[model] if own is not None else open_model(known.models[model], known.blobs, state)
         retrained = known.retrain.get(model)
         if shadow is None:
             row = ask_by_person(state, opened, retrained, AskBody(by=by, reason=reason), clock.now())

@@ -42,7 +42,7 @@ def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> 
     logging.basicConfig(handlers=[PrinterHandler(log)], level=logging.WARNING)
     server = Server(config, listen(host, port), tell=out.say)
     out.say(f"Driftline serves {', '.join(config.models)} at {server.address}")
-    out.say(f"  metrics {server.address}/metrics\n  API     {server.address}/api/docs\n  data    {config.storage}")
+    out.say(f"  metrics {server.address}/metrics\n  API     {server.address}/api/docs\n  data    {config.blobs.root}")
     for line in server.guesses:
         out.say(textwrap.fill(visible(line), _WIDTH, initial_indent="  ", subsequent_indent="    "))
     try:

@@ -18,7 +18,7 @@ from driftline.config.checking import Checker
 from driftline.config.models import model_of
 from driftline.config.receivers import receivers_of
 from driftline.config.retraining import retraining_of
-from driftline.config.schema import FileSection
+from driftline.config.schema import DEFAULT_FOLDER, FileSection
 from driftline.config.strict_yaml import Key, Reader, SourceFile, check_keys, shown
 from driftline.environment import FROM_ENVIRONMENT
 from driftline.errors import UsageError
@@ -30,6 +30,9 @@ from driftline.net.hosts import host_problem
 from driftline.net.limits import Limits, LimitsSection
 from driftline.retrain.options import RetrainConfig
 from driftline.store.addresses import FORM, SQLITE, is_server, server_problem
+from driftline.store.blobs import Blobs, Folder
+from driftline.store.s3 import FORM as S3_FORM
+from driftline.store.s3 import Bucket, address_problem, is_bucket
 
 FILE_LIMIT_BYTES = 2**20
 _HEADER = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -41,7 +44,8 @@ class Config:
 
     ``url`` is where people reach this service, for links; empty where it was not said. ``hosts`` are the names under
     which it may be asked besides that and loopback. ``registry`` is the address of an MLflow, None for a folder in the
-    storage. ``retrain`` has the models that are retrained.
+    storage. ``retrain`` has the models that are retrained. Where events and blobs are in S3, ``bucket`` is its address,
+    and ``storage`` only the local folder that this machine needs for its work.
     """
 
     models: Mapping[str, ModelConfig]
@@ -56,6 +60,12 @@ class Config:
     auth: Auth = field(default_factory=Auth)
     tls: TlsFiles | None = None
     retrain: Mapping[str, RetrainConfig] = field(default_factory=dict)
+    bucket: str | None = None
+
+    @property
+    def blobs(self) -> Blobs:
+        """The place of the event log, of registered versions, and of what retraining has read and written."""
+        return Folder(self.storage) if self.bucket is None else Bucket.at(self.bucket)
 
     def at(self, folder: Path) -> Config:
         """Return the same, with events and state in another folder. Raises `UsageError` for a state in PostgreSQL."""
@@ -63,7 +73,7 @@ class Config:
             raise UsageError(
                 "the state of this configuration is in PostgreSQL: change `storage` and `database` instead"
             )
-        return replace(self, storage=folder, database=_sqlite(folder / "state.db"))
+        return replace(self, storage=folder, bucket=None, database=_sqlite(folder / "state.db"))
 
 
 def load(path: Path) -> Config:
@@ -105,11 +115,12 @@ def _class_name_at(key: Key, value: Any) -> str | None:
 
 
 def _build(check: Checker, section: FileSection) -> Config:
-    storage = _storage(check, section.storage)
+    storage, bucket = _storage(check, section)
     return Config(
         models={name: model_of(check, ("models", name), one) for name, one in section.models.items()},
         notify=receivers_of(check, section.notify),
         storage=storage,
+        bucket=bucket,
         database=_database(check, section.database, storage),
         prometheus=_prometheus(check, section.prometheus),
         url="" if section.url is None else check.address(("url",), section.url).rstrip("/"),
@@ -176,8 +187,19 @@ def _prometheus(check: Checker, section: PrometheusSection) -> PrometheusSection
     return section
 
 
-def _storage(check: Checker, storage: str) -> Path:
-    return check.folder / check.local(("storage",), storage)
+def _storage(check: Checker, section: FileSection) -> tuple[Path, str | None]:
+    """Return the folder on this machine, and the address of the bucket where that has the events."""
+    if not is_bucket(section.storage):
+        if section.scratch is not None:
+            raise check.error(("scratch",), f"is for {S3_FORM} as `storage`; a folder is its own")
+        return check.folder / check.local(("storage",), section.storage), None
+    if (problem := address_problem(section.storage)) is not None:
+        raise check.error(("storage",), problem)
+    if section.database is None:
+        reason = "is in S3, which keeps no state: say as `database` where that is, sqlite:///FILE or"
+        raise check.error(("storage",), f"{reason} {FORM}")
+    scratch = section.scratch or DEFAULT_FOLDER
+    return check.folder / check.local(("scratch",), scratch), section.storage.rstrip("/")
 
 
 def _database(check: Checker, database: str | None, storage: Path) -> str:

@@ -29,6 +29,9 @@ from driftline.retrain.options import RetrainSection
 
 _ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in KINDS]}
 
+DEFAULT_FOLDER = "./driftline-data"
+"""The folder of events and state, where none is said."""
+
 _DATABASE = {
     "description": "Where the state is kept: a file, a PostgreSQL, or the name of a variable with its address.",
     "pattern": r"^(sqlite:///|postgresql(\+psycopg)?://|env:).",
@@ -64,7 +67,8 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     url: Text | None = None
     hosts: list[Text] = []
     registry: Text | None = None
-    storage: Text = "./driftline-data"
+    storage: Text = DEFAULT_FOLDER
+    scratch: Text | None = None
     database: Annotated[Text, Meta(extra_json_schema=_DATABASE)] | None = None
 
 

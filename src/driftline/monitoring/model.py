@@ -30,7 +30,8 @@ from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
 from driftline.sources.rows import Rows, head_rows
 from driftline.statistics.drift import EffectThresholds
-from driftline.store.log import EventLog
+from driftline.store.blobs import Blobs, place_of
+from driftline.store.log import EventLog, log_of
 from driftline.store.models import ModelRow
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
@@ -51,7 +52,7 @@ class MonitoredModel(ModelSetup):
     """Whether the log is newer than the state, which must recall what it knows from there; see `agreement`."""
 
 
-def open_models(configs: Mapping[str, ModelConfig], storage: Path, state: State) -> dict[str, MonitoredModel]:
+def open_models(configs: Mapping[str, ModelConfig], storage: Path | Blobs, state: State) -> dict[str, MonitoredModel]:
     """Open all models, whose logs lie in ``storage``.
 
     A `ConfigError` names every model whose reference cannot be used, and why, in one line.
@@ -69,7 +70,7 @@ def open_models(configs: Mapping[str, ModelConfig], storage: Path, state: State)
     return opened
 
 
-def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredModel:
+def open_model(config: ModelConfig, storage: Path | Blobs, state: State) -> MonitoredModel:
     """Read or recall the reference, store what is new, and open the log.
 
     The reference profile is computed once: again only when its file or what it depends on has changed.
@@ -117,7 +118,7 @@ def open_model(config: ModelConfig, storage: Path, state: State) -> MonitoredMod
     if not counted:  # new, or of a release that counted them each time
         with state.work() as work:
             work.windows.recount(config.name)
-    log = EventLog(storage / "log" / config.name, schema)
+    log = EventLog(log_of(place_of(storage), config.name), schema)
     return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
 
 

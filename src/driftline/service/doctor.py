@@ -10,6 +10,7 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import secrets
 import shutil
 import ssl
 import tempfile
@@ -22,7 +23,7 @@ import sqlalchemy as sa
 
 from driftline.access.tokens import state_of
 from driftline.config.load import Config
-from driftline.errors import DriftlineError
+from driftline.errors import DriftlineError, UsageError
 from driftline.service.trouble import in_words
 from driftline.sketches.compiled import kernel
 from driftline.store.addresses import resolved, without_secrets
@@ -30,6 +31,7 @@ from driftline.store.database import Watch, has_state, newest_revision, revision
 from driftline.store.inbox import Inbox
 from driftline.store.models import Models
 from driftline.store.poison import poisoned
+from driftline.store.s3 import Bucket, Patience, probe
 from driftline.store.state import State
 from driftline.text.moments import moment
 from driftline.text.numbers import count, number
@@ -38,6 +40,7 @@ LEAST_FREE_BYTES, LITTLE_FREE_BYTES = 100 * 10**6, 10**9
 """Less free disk than the first is a failure, than the second a warning."""
 
 _PATIENCE = timedelta(seconds=5)
+_FAR_PATIENCE = Patience(request=_PATIENCE, connection=_PATIENCE, retries=1, retrying=2 * _PATIENCE)
 _SOON = timedelta(days=14)
 _CLOCK_OFF = timedelta(seconds=5)
 _AHEAD = timedelta(days=1)
@@ -95,24 +98,40 @@ def _loops() -> Check:
 
 
 def _storage(config: Config, now: datetime) -> Iterator[Check]:
-    folder = Path(config.storage)
+    if config.bucket is None:
+        yield from _folder("storage", Path(config.storage), now)
+        return
+    place = Bucket.at(config.bucket, _FAR_PATIENCE)
+    try:
+        problem = probe(place, f"doctor-{secrets.token_hex(8)}")
+    except UsageError as error:  # a package is missing, or the file of credentials is none
+        problem = str(error)
+    if problem is None:
+        said = f"{place.root} can be written, and takes conditional writes, so that no writer overwrites another"
+        yield Check("storage", Status.OK, said)
+    else:
+        yield Check("storage", Status.FAILED, problem)
+    yield from _folder("scratch", Path(config.storage), now)
+
+
+def _folder(name: str, folder: Path, now: datetime) -> Iterator[Check]:
     if folder.exists() and not folder.is_dir():
-        yield Check("storage", Status.FAILED, f"{folder} is no folder")
+        yield Check(name, Status.FAILED, f"{folder} is no folder")
         return
     if not folder.exists():
         beside = next(one for one in folder.absolute().parents if one.exists())
         if os.access(beside, os.W_OK):
-            yield Check("storage", Status.OK, f"{folder} is not there yet; `driftline serve` creates it")
+            yield Check(name, Status.OK, f"{folder} is not there yet; `driftline serve` creates it")
         else:
-            yield Check("storage", Status.FAILED, f"{folder} cannot be created: {beside} cannot be written")
+            yield Check(name, Status.FAILED, f"{folder} cannot be created: {beside} cannot be written")
         return
     try:
         with tempfile.NamedTemporaryFile(dir=folder) as file:
             written = datetime.fromtimestamp(os.stat(file.name).st_mtime, UTC)
     except OSError as error:
-        yield Check("storage", Status.FAILED, in_words(OSError(error.errno, error.strerror, str(folder))))
+        yield Check(name, Status.FAILED, in_words(OSError(error.errno, error.strerror, str(folder))))
         return
-    yield Check("storage", Status.OK, f"{folder} can be written")
+    yield Check(name, Status.OK, f"{folder} can be written")
     free = shutil.disk_usage(folder).free
     status = Status.FAILED if free < LEAST_FREE_BYTES else Status.WARNING if free < LITTLE_FREE_BYTES else Status.OK
     advice = "" if status is Status.OK else "; make room before events are refused"

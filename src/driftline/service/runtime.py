@@ -61,7 +61,7 @@ class Service:
             self.state = State(state)  # done again from inbox and log
             self.models = {
                 name: agree(one, self.state, accept_loss=name == accept_loss)
-                for name, one in open_models(config.models, Path(config.storage), self.state).items()
+                for name, one in open_models(config.models, config.blobs, self.state).items()
             }
         except BaseException:
             self._lock.close()  # whoever mends what is wrong may start again

@@ -51,14 +51,11 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class EventLog:
-    """The log of one model in a folder or a bucket. One writer at a time: the worker. Others may read.
+    """The log of one model in a folder or a bucket, called as the model. One writer at a time; others may read."""
 
-    ``model`` is whose log it is, for messages; where it is not said, the name of the folder.
-    """
-
-    def __init__(self, place: Path | Blobs, schema: Schema, model: str | None = None) -> None:
+    def __init__(self, place: Path | Blobs, schema: Schema) -> None:
         self.place = place_of(place)
-        self._schema, self._model = schema, Path(self.place.root).name if model is None else model
+        self._schema, self._model = schema, Path(self.place.root).name
         self._tables: dict[Table, DeltaTable] = {}
         self._snapshots: dict[Table, DeltaTable] = {}  # what was read last, each at one version
         self._tidiers: dict[Table, Tidier] = {table: Tidier(self.place.within(table)) for table in TABLES}
@@ -71,7 +68,10 @@ class EventLog:
     def last_seq(self, table: Table) -> int:
         """Return the highest inbox row that the table holds or has passed; 0 when it is new."""
         opened = self._open(table)
-        return (opened.transaction_version(_APPLICATION) or 0) if opened is not None else 0
+        if opened is None:
+            return 0
+        with self._told(table, "read"):
+            return opened.transaction_version(_APPLICATION) or 0
 
     def last_seqs(self) -> dict[Table, int]:
         """Return the highest inbox row of each table."""
@@ -454,6 +454,11 @@ class EventLog:
             yield
         except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
             raise StorageError(f"the event log in {place.root} cannot be {what}: {place.words(error)}") from error
+
+
+def log_of(storage: Blobs, model: str) -> Blobs:
+    """Return where the log of a model is."""
+    return storage.within("log").within(model)
 
 
 def damage_message(files: Sequence[str], model: str) -> str:

@@ -30,7 +30,8 @@ FORM = "s3://BUCKET/PREFIX"
 PART_BYTES = 8 << 20
 _ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9._=+-]+)*)/?")
 _LENGTH = 250
-_STATUS = re.compile(r"status code\W*(\d{3} [A-Za-z ]+)")
+_STATUS = re.compile(r"status code\W*(\d{3}(?: [A-Z][A-Za-z]+)*)")
+_DECORATION = re.compile(r"\x1b\[\d*m|↳")
 _HIDDEN = re.compile(r"<(AWSAccessKeyId|StringToSign\w*|SignatureProvided|CanonicalRequest\w*)>.*?</\1>", re.DOTALL)
 _WORDS = (
     (r"NoSuchBucket", "there is no such bucket; create it, or mend `storage`"),
@@ -270,13 +271,23 @@ def said(error: BaseException) -> str:
     """
     if isinstance(error, DriftlineError):
         return str(error)
-    text = _HIDDEN.sub("", unquote(f"{error} {error.__cause__ or ''}"))
+    text = " ".join(_DECORATION.sub(" ", f"{error} {error.__cause__ or ''}").split())
+    text = _HIDDEN.sub("", unquote(text))
     for pattern, words in _WORDS:
         if re.search(pattern, text, re.IGNORECASE):
             return words
     if found := _STATUS.search(text):
         return f"S3 answers {found[1].strip()}"
-    return short(" ".join(text.split()), _LENGTH)
+    return short(text, _LENGTH)
+
+
+def reach(place: Bucket) -> str | None:
+    """Say why a place cannot be read now, or None: one small question, for a service that asks again and again."""
+    try:
+        place.find("driftline")
+    except StorageError as error:
+        return str(error)
+    return None
 
 
 def probe(place: Bucket, name: str) -> str | None:

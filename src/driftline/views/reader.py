@@ -31,7 +31,7 @@ from driftline.store.counters import ALARMS
 from driftline.store.database import has_state, open_database
 from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
-from driftline.store.log import EventLog
+from driftline.store.log import EventLog, log_of
 from driftline.store.overview import KnownModel, Overview
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
@@ -282,7 +282,7 @@ class Views:
             stored = read.models.get(row.model)
             log = None
             if config.measures and stored is not None:
-                log = EventLog(self._config.storage / "log" / row.model, decode(stored.schema, Schema))
+                log = EventLog(log_of(self._config.blobs, row.model), decode(stored.schema, Schema))
             return explain_alert(config, read, row, log)
 
     def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
@@ -365,10 +365,7 @@ def require_storage(config: Config, *, or_log: bool = False) -> None:
 
     With ``or_log`` a log of events is enough, because the state can be rebuilt from it.
     """
-    storage = Path(config.storage)
-    if has_state(config.database):
-        return
-    if or_log and (storage / "log").exists():
+    if has_state(config.database) or (or_log and _has_log(config)):
         return
     if is_server(config.database):
         raise UsageError(
@@ -376,8 +373,15 @@ def require_storage(config: Config, *, or_log: bool = False) -> None:
         )
     state = config.database.partition(":///")[2]
     raise UsageError(
-        f"no `driftline serve` has run in {storage}: there is no {state}. Start one, or name its folder with --data"
+        f"no `driftline serve` has run in {config.blobs.root}: there is no {state}. "
+        "Start one, or name its folder with --data"
     )
+
+
+def _has_log(config: Config) -> bool:
+    if config.bucket is None:
+        return (Path(config.storage) / "log").exists()
+    return bool(config.blobs.list("log"))
 
 
 def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:

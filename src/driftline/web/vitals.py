@@ -23,6 +23,7 @@ from driftline.service.trouble import in_words
 from driftline.store.database import Watch
 from driftline.store.inbox import Inbox
 from driftline.store.poison import poisoned
+from driftline.web.far import FarWatch
 
 ROOM_BYTES = 2**20
 """Less room than this is none."""
@@ -49,6 +50,7 @@ class Vitals:
         self._database = Watch(config.database, _PATIENCE)
         file = self._database.file
         self._folders = dict.fromkeys([Path(config.storage), *([] if file is None else [file.parent])])
+        self._far = None if config.bucket is None else FarWatch(config.bucket)
         self._inbox = inbox
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="driftline-vitals")
         self._lock = threading.Lock()
@@ -79,6 +81,8 @@ class Vitals:
         for folder in self._folders:
             if said := _room_problem(folder):
                 problems["disk"] = said
+        if self._far is not None and (said := self._far.problem()):
+            problems["storage"] = said
         if said := self._inbox.file_problem() or self._write_problem():
             problems["database"] = said
         before = self._seen

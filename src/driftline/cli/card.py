@@ -33,7 +33,8 @@ def command(model: str, version: str | None, page: Path | None, config: Callable
         raise UnknownNameError("model", model, known.models)
     state = open_state(known)
     task = open_model(known.models[model], known.blobs, state).schema.task.value
-    registry, zone = open_registry(known.registry, Path(known.storage)), known.models[model].window.timezone
+    registry = open_registry(known.registry, Path(known.storage), known.blobs)
+    zone = known.models[model].window.timezone
     card = model_card(model, version, task, state, registry, zone)
     if page is None:
         click.echo(markdown(card), nl=False)

@@ -31,17 +31,19 @@ from driftline.net.bodies import read_body
 from driftline.net.signatures import is_signed
 from driftline.retrain.contests import hold_contest, incumbent, live_since, register
 from driftline.retrain.facts import facts_of, labels_had, split_of, with_label_fault
+from driftline.retrain.kept import Runs
 from driftline.retrain.options import RetrainConfig
 from driftline.retrain.policy import Ask, Trigger, decide
 from driftline.retrain.probation import Standing, answered_since, judged_windows, standing
-from driftline.retrain.registry import CHAMPION, FolderRegistry, MLflowRegistry, Registry
-from driftline.retrain.reported import is_kept, read_report, reported_contest, require_evidence, write_report
+from driftline.retrain.registry import CHAMPION, BlobRegistry, FolderRegistry, MLflowRegistry, Registry
+from driftline.retrain.reported import REPORT, is_kept, read_report, reported_contest, require_evidence
 from driftline.retrain.request import FOLLOWING, OPEN, Stage
 from driftline.retrain.requests import ask
 from driftline.retrain.rows import SHADOW, RowsRecord, read_evaluation, write_rows, write_shadow
 from driftline.retrain.runners import kind_of
 from driftline.retrain.runners.runner import Handle, Predictions, Report, Request, Result, Runner, read_result
 from driftline.sources.files import read_rows
+from driftline.store.blobs import Blobs, Folder
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State
 from driftline.text import moments
@@ -57,7 +59,7 @@ _RECORD = "rows.json"
 class RetrainingController:
     """Retrains those models of a service that are in ``configs``.
 
-    ``folder`` has the folders of runs; ``tell`` is called with lines for people to read. ``base_url`` returns the
+    ``runs`` has the folders of runs; ``tell`` is called with lines for people to read. ``base_url`` returns the
     address of the service, to which runs elsewhere report; empty if it has none.
     """
 
@@ -66,7 +68,7 @@ class RetrainingController:
     state: State
     registry: Registry
     runners: Mapping[str, Runner]
-    folder: Path
+    runs: Runs
     tell: Callable[[str], None]
     base_url: Callable[[], str]
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -74,6 +76,12 @@ class RetrainingController:
     _handles: dict[str, Handle] = field(default_factory=dict)
     _standing: dict[str, Standing] = field(default_factory=dict)
     _refused: dict[str, tuple[datetime, int]] = field(default_factory=dict)
+    _brought: set[str] = field(default_factory=set)
+
+    @property
+    def folder(self) -> Path:
+        """The folder on this machine with the folders of runs."""
+        return self.runs.folder
 
     def step(self, model: str, now: datetime) -> bool:
         """Advance the requests of a model, or ask for a challenger; return whether anything changed."""
@@ -142,7 +150,7 @@ class RetrainingController:
             parts = split_of(model, config, read)
         if parts is None:  # the windows are being judged again, as after an upgrade
             return False
-        folder, columns = self.folder / row.id, model.config.columns
+        folder, columns = self.runs.of(row.id), model.config.columns
         if row.trigger == Trigger.SHADOW.value:
             span = Window(parts.training.start, parts.evaluation.end)
             record = write_shadow(folder, model.log, span, model.schema, columns, row.version)
@@ -150,6 +158,7 @@ class RetrainingController:
             reference = read_rows(model.config.reference, model.config.columns.missing)
             record = write_rows(folder, model.log, parts, model.schema, columns, reference)
         (folder / _RECORD).write_bytes(msgspec.json.encode(record))
+        self.runs.keep(row.id)
         zone = model.config.window.timezone
         training, evaluation = (moments.span(one.begin, one.end, zone) for one in (record.training, record.evaluation))
         note = (
@@ -166,7 +175,7 @@ class RetrainingController:
             return self._moved(row, Stage.RAN, now, f"{row.version} has answered beside the champion")
         if row.id not in self._handles:
             try:
-                handle = self.runners[model.name].start(self._request(row), self.folder / row.id)
+                handle = self._begun(model, row)
             except RefusedError as error:
                 return self._moved(row, Stage.FAILED, now, f"the request was refused: {error}")
             except UnavailableError as error:
@@ -180,6 +189,8 @@ class RetrainingController:
         outcome = self._handles[row.id].outcome()
         if outcome is None:
             return False
+        if outcome.result is not None:
+            self.runs.keep_result(row.id, outcome.result)
         del self._handles[row.id]
         if not outcome.ok or outcome.result is None:
             return self._moved(row, Stage.FAILED, now, f"{outcome.reason}; its log: {outcome.log}")
@@ -187,12 +198,25 @@ class RetrainingController:
         note = f"the challenger {outcome.result.version} was trained{took}"
         return self._moved(row, Stage.RAN, now, note, version=outcome.result.version)
 
+    def _begun(self, model: MonitoredModel, row: RetrainingRow) -> Handle | None:
+        """Start the run of a request, or find it; what says that it was handed over is kept for other machines."""
+        if row.id not in self._brought:
+            self.runs.bring(row.id)
+            self._brought.add(row.id)
+        known = self.runs.handed_over(row.id)
+        try:
+            return self.runners[model.name].start(self._request(row), self.runs.of(row.id))
+        finally:
+            if new := self.runs.handed_over(row.id) - known:
+                self.runs.keep(row.id, new)
+
     @staticmethod
     def _overdue(config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
         return now - row.changed_at >= config.time_limit
 
     def _look_for_report(self, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
-        report = read_report(self.folder / row.id)
+        self.runs.bring(row.id, REPORT)
+        report = read_report(self.runs.of(row.id))
         if report is None and self._overdue(config, row, now):
             return self._moved(row, Stage.FAILED, now, f"nothing was reported within {length(config.time_limit)}")
         if report is None:
@@ -204,7 +228,8 @@ class RetrainingController:
         return self._moved(row, Stage.RAN, now, note, version=report.result.version)
 
     def _judge(self, model: MonitoredModel, config: RetrainConfig, row: RetrainingRow, now: datetime) -> bool:
-        folder = self.folder / row.id
+        self.runs.bring(row.id)
+        folder = self.runs.of(row.id)
         record = msgspec.json.decode(row.rows, type=RowsRecord | None)
         if record is None:
             raise DataError("its rows were handed out by an earlier release, which kept no seal of them; ask again")
@@ -326,14 +351,15 @@ class RetrainingController:
         report = read_body(body, Report)
         if secret and report.request_id != id:
             raise UnsignedError(f"the report says request_id {report.request_id!r}; a signed one says {id!r}")
-        if config.run.elsewhere and is_kept(self.folder / id, report):
+        self.runs.bring(id, REPORT)
+        if config.run.elsewhere and is_kept(self.runs.of(id), report):
             return row
         if row.stage != Stage.RUNNING.value:
             raise ConflictError(f"request {id} is {row.stage}; only a running one takes a report")
         if not config.run.elsewhere:
             raise ConflictError(f"request {id} runs on this machine; it leaves a result, and reports nothing")
         require_evidence(model, config, report)
-        write_report(self.folder / id, report)
+        self.runs.take(id, report)
         return row
 
     # ---- people -----------------------------------------------------------------------------------------------------
@@ -354,22 +380,28 @@ def open_controller(
     models: Mapping[str, MonitoredModel],
     state: State,
     registry: Registry,
-    folder: Path,
+    runs: Path | Runs,
     tell: Callable[[str], None],
     base_url: Callable[[], str] = lambda: "",
 ) -> RetrainingController:
-    """Return the controller of a service; ``folder`` has its runs. Raises `UsageError` for an invalid runner."""
+    """Return the controller of a service; ``runs`` has its runs. Raises `UsageError` for an invalid runner."""
     runners = {name: _open_runner(one) for name, one in configs.items()}
+    kept = Runs(runs) if isinstance(runs, Path) else runs
     signed_by = {
         name: secret(one.run.report_secret) for name, one in configs.items() if one.run.report_secret is not None
     }
-    return RetrainingController(configs, models, state, registry, runners, folder, tell, base_url, signed_by)
+    return RetrainingController(configs, models, state, registry, runners, kept, tell, base_url, signed_by)
 
 
-def open_registry(address: str | None, storage: Path) -> Registry:
-    """Return a service's registry: MLflow at an address, which may be a secret's name, or a folder in ``storage``."""
+def open_registry(address: str | None, storage: Path, blobs: Blobs | None = None) -> Registry:
+    """Return a service's registry: MLflow at an address, which may be a secret's name, or in its ``blobs``.
+
+    ``storage`` is its folder on this machine; without ``blobs``, they are in it.
+    """
     if address is None:
-        return FolderRegistry(storage / "models")
+        if blobs is None or isinstance(blobs, Folder):
+            return FolderRegistry(storage / "models")
+        return BlobRegistry(blobs.within("models"), storage / "models")
     quiet_mlflow()
     return MLflowRegistry(secret(address), storage / "mlflow")
 

@@ -28,7 +28,7 @@ from driftline.text import cause
 
 _EARLIEST_SECONDS, _LATEST_SECONDS = -62_135_596_800, 253_402_300_800
 """The years 1 to 9999."""
-_REPORT = "report.json"
+REPORT = "report.json"
 
 
 def require_evidence(model: MonitoredModel, config: RetrainConfig, report: Report) -> None:
@@ -147,10 +147,10 @@ def _column(values: list[Value], name: str) -> pl.Series:
 
 def write_report(folder: Path, report: Report) -> None:
     """Store the report of a run in its folder; raises `ConflictError` for a second one, `StorageError` for the disk."""
-    unfinished = folder / f".{_REPORT}.{secrets.token_hex(4)}"
+    unfinished = folder / f".{REPORT}.{secrets.token_hex(4)}"
     try:
         unfinished.write_bytes(msgspec.json.encode(report))
-        os.link(unfinished, folder / _REPORT)
+        os.link(unfinished, folder / REPORT)
     except FileExistsError as error:
         raise ConflictError("this run has been reported already; the first report counts") from error
     except OSError as error:
@@ -162,11 +162,11 @@ def write_report(folder: Path, report: Report) -> None:
 def is_kept(folder: Path, report: Report) -> bool:
     """Return whether this report is the one stored in a run's folder; raises `StorageError` for the disk."""
     try:
-        return (folder / _REPORT).read_bytes() == msgspec.json.encode(report)
+        return (folder / REPORT).read_bytes() == msgspec.json.encode(report)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StorageError(f"the report in {folder / _REPORT} cannot be read: {cause(error)}") from error
+        raise StorageError(f"the report in {folder / REPORT} cannot be read: {cause(error)}") from error
 
 
 def read_report(folder: Path) -> Report | None:
@@ -175,8 +175,8 @@ def read_report(folder: Path) -> Report | None:
     Raises `DataError` for one that an earlier release stored in another form.
     """
     try:
-        return msgspec.json.decode((folder / _REPORT).read_bytes(), type=Report)
+        return msgspec.json.decode((folder / REPORT).read_bytes(), type=Report)
     except FileNotFoundError:
         return None
     except msgspec.MsgspecError as error:
-        raise DataError(f"the report in {folder / _REPORT} cannot be read: {error}; ask again") from error
+        raise DataError(f"the report in {folder / REPORT} cannot be read: {error}; ask again") from error

@@ -25,6 +25,7 @@ from driftline.monitoring.clock_jumps import bring_back
 from driftline.monitoring.guesses import guesses_of
 from driftline.monitoring.model import open_models
 from driftline.retrain.controller import open_controller, open_registry
+from driftline.retrain.kept import Runs
 from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.jobs import Job
 from driftline.service.steps import Deliveries, Retraining, push
@@ -75,8 +76,8 @@ class Service:
             config.retrain,
             self.models,
             self.state,
-            open_registry(config.registry, Path(config.storage)),
-            Path(config.storage) / "runs",
+            open_registry(config.registry, Path(config.storage), config.blobs),
+            Runs(Path(config.storage) / "runs", None if config.bucket is None else config.blobs.within("runs")),
             lambda line: tell(visible(line)),
             self._own_url,
         )

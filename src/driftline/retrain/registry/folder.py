@@ -25,13 +25,13 @@ import msgspec
 
 from driftline.errors import ConflictError, DamagedError, DataError, StorageError, UnknownNameError
 from driftline.retrain.registry.registry import (
-    CHAMPION,
-    PREVIOUS,
     FileRecord,
     Version,
     checked_file,
     checked_name,
     folder_name,
+    promoted,
+    rolled_back,
 )
 from driftline.store.durable import replace_file, sync_file
 from driftline.text import cause
@@ -124,30 +124,18 @@ class FolderRegistry:
         self.version(model, version)
         with self._storing(model):
             aliases = self.aliases(model)
-            if aliases.get(CHAMPION) == version:
-                return aliases
-            self._expect(model, aliases, expected)
-            aliases = {CHAMPION: version, **({PREVIOUS: expected} if expected is not None else {})}
-            return self._put(model, aliases)
+            return self._put(model, aliases, promoted(aliases, model, version, expected))
 
     def roll_back(self, model: str, expected: str) -> dict[str, str]:
         """See `Registry.roll_back`; a repetition changes nothing."""
         with self._storing(model):
             aliases = self.aliases(model)
-            if aliases.get("rolled_back") == expected:
-                return aliases
-            self._expect(model, aliases, expected)
-            if PREVIOUS not in aliases:
-                raise ConflictError(f"{model} has no champion before {expected}; there is nothing to roll back to")
-            return self._put(model, {CHAMPION: aliases[PREVIOUS], "rolled_back": expected})
+            return self._put(model, aliases, rolled_back(aliases, model, expected))
 
-    def _expect(self, model: str, aliases: Mapping[str, str], expected: str | None) -> None:
-        if aliases.get(CHAMPION) != expected:
-            raise ConflictError(f"the champion of {model} is {aliases.get(CHAMPION)}, not {expected}; look again")
-
-    def _put(self, model: str, aliases: dict[str, str]) -> dict[str, str]:
-        replace_file(self._of(model) / _ALIASES, msgspec.json.encode(aliases))
-        return aliases
+    def _put(self, model: str, before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+        if after != before:
+            replace_file(self._of(model) / _ALIASES, msgspec.json.encode(after))
+        return after
 
     # ---- folders ----------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from driftline.errors import UsageError
+from driftline.errors import ConflictError, UsageError
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+_ROLLED_BACK = "rolled_back"
 
 _PLAIN = frozenset("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._+-")
 _LONGEST_FOLDER, _KEPT_OF_LONG = 200, 100
@@ -89,6 +90,29 @@ class Registry(Protocol):
         Raises `UnknownNameError` for an unknown version.
         """
         ...
+
+
+def promoted(aliases: Mapping[str, str], model: str, version: str, expected: str | None) -> dict[str, str]:
+    """Return the aliases with a version as champion in place of the expected one; see `Registry.promote`."""
+    if aliases.get(CHAMPION) == version:
+        return dict(aliases)
+    _expect(aliases, model, expected)
+    return {CHAMPION: version, **({PREVIOUS: expected} if expected is not None else {})}
+
+
+def rolled_back(aliases: Mapping[str, str], model: str, expected: str) -> dict[str, str]:
+    """Return the aliases with the previous champion in place of the expected one; see `Registry.roll_back`."""
+    if aliases.get(_ROLLED_BACK) == expected:
+        return dict(aliases)
+    _expect(aliases, model, expected)
+    if PREVIOUS not in aliases:
+        raise ConflictError(f"{model} has no champion before {expected}; there is nothing to roll back to")
+    return {CHAMPION: aliases[PREVIOUS], _ROLLED_BACK: expected}
+
+
+def _expect(aliases: Mapping[str, str], model: str, expected: str | None) -> None:
+    if aliases.get(CHAMPION) != expected:
+        raise ConflictError(f"the champion of {model} is {aliases.get(CHAMPION)}, not {expected}; look again")
 
 
 def checked_name(text: str, what: str) -> str:

@@ -13,12 +13,11 @@ from driftline.errors import UsageError
 from driftline.fields import Text
 from driftline.net.addresses import require_address
 from driftline.net.outgoing import ask_unless, bearer, post
-from driftline.retrain.runners.handover import mark, was_taken
+from driftline.retrain.runners.handover import SENDING, mark, was_taken
 from driftline.retrain.runners.runner import Request, RunnerKind, RunOptions
 
 EVENT = "driftline-retrain"
 
-_SENDING = "github.sending"
 _LONGEST_REASON = 1_000
 _FORBIDDEN, _MISSING = 403, 404
 
@@ -61,8 +60,8 @@ class GitHub:
         """Send the event unless it was sent; raises `StorageError` and the errors of `driftline.net.outgoing.post`."""
         if was_taken(folder):
             return
-        if not ((folder / _SENDING).exists() and self._has_run(request.id)):
-            mark(folder, _SENDING)
+        if not ((folder / SENDING).exists() and self._has_run(request.id)):
+            mark(folder, SENDING)
             payload = request.payload() | {"reason": request.reason[:_LONGEST_REASON]}
             event = {"event_type": EVENT, "client_payload": payload}
             where = f"{self._repository()}/dispatches"

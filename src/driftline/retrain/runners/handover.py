@@ -6,7 +6,10 @@ from pathlib import Path
 
 from driftline.errors import StorageError
 
-TAKEN = "run.taken"
+TAKEN, SENDING = "run.taken", "github.sending"
+
+HANDED_OVER = (TAKEN, SENDING)
+"""What says in a run's folder that a server has, or may have, taken the request."""
 
 
 def was_taken(folder: Path) -> bool:

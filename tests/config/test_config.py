@@ -84,7 +84,7 @@ def test_the_command_line_says_a_mistake_in_one_line(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr == (
         "driftline: driftline.yaml:4: storag: is not a known key; known: models, notify, prometheus, limits, auth, "
-        "tls, url, hosts, registry, storage, database. Did you mean 'storage'?\n"
+        "tls, log, url, hosts, registry, storage, database. Did you mean 'storage'?\n"
     )
 
 

@@ -15,12 +15,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from driftline.logs import text_line
 from driftline.text import visible
 
 MOST_WAITING = 1_000
 """So many messages wait to be read; the oldest of more are left out."""
 
-_INDENT = "    "
 _LINE_BYTES = 4096
 """A longer line of a library is told in parts."""
 
@@ -109,8 +109,10 @@ def _write_all(raw: io.RawIOBase, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def printed_errors() -> Iterator[Printer]:
+def printed_errors(dress: Callable[[str], str] = visible) -> Iterator[Printer]:
     """Give a printer on the process's stderr, and have all go through it that is written there until the block ends.
+
+    ``dress`` makes a line of the log of what a library has written.
 
     The panic of a library below is written to descriptor 2 by that library: it would wait for a reader with the request
     or the worker in its hands, and what strangers sent would reach a terminal raw. A pipe takes it, and what does not
@@ -130,7 +132,7 @@ def printed_errors() -> Iterator[Printer]:
     faulthandler.enable(at_the_end)
     with io.FileIO(kept, "wb") as raw:
         printer = Printer(lambda text: _write_all(raw, text.encode(errors="replace")))
-        relay = threading.Thread(target=_relay, args=(reader, printer), name="driftline-stderr", daemon=True)
+        relay = threading.Thread(target=_relay, args=(reader, printer, dress), name="driftline-stderr", daemon=True)
         relay.start()
         try:
             yield printer
@@ -148,11 +150,11 @@ def _is_descriptor(stream: IO[str], number: int) -> bool:
     return raw is not None and raw.fileno() == number
 
 
-def _relay(reader: int, printer: Printer) -> None:
+def _relay(reader: int, printer: Printer, dress: Callable[[str], str]) -> None:
     """Print what comes out of a pipe, line by line, until its writers have gone."""
     with os.fdopen(reader, "rb") as lines:
         while line := lines.readline(_LINE_BYTES):
-            printer.say(visible(line.decode(errors="replace").rstrip("\n")))
+            printer.say(dress(line.decode(errors="replace").rstrip("\n")))
 
 
 def _without_waiting(descriptor: int) -> int:
@@ -164,20 +166,17 @@ def _without_waiting(descriptor: int) -> int:
 
 
 class PrinterHandler(logging.Handler):
-    """Logs by a printer: a record is one line that acts on nothing; its traceback stands indented below."""
+    """Logs by a printer: a record is a ``line`` that acts on nothing."""
 
-    def __init__(self, printer: Printer) -> None:
+    def __init__(self, printer: Printer, line: Callable[[logging.LogRecord], str] = text_line) -> None:
         super().__init__()
-        self._printer = printer
+        self._printer, self._line = printer, line
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
         try:
-            lines = [f"{record.levelname} {record.name}: {visible(record.getMessage())}"]
-            if record.exc_info:
-                trace = (self.formatter or logging.Formatter()).formatException(record.exc_info)
-                lines += [_INDENT + visible(line) for line in trace.split("\n")]
+            line = self._line(record)
         except Exception:  # noqa: BLE001 - what cannot be shown must not stop what it speaks of
             self.handleError(record)
             return
-        self._printer.say("\n".join(lines))
+        self._printer.say(line)

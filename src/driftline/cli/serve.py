@@ -28,23 +28,37 @@ _LAST_WORDS_SECONDS = 1.0
 def command(config: Callable[[], Config], host: str, port: int) -> None:
     """Take events over HTTP; judge windows, alert, expose /metrics and a page."""
     from driftline.cli.printer import Printer, printed_errors
+    from driftline.logs import said_by_library
 
     known = config()
-    with printed_errors() as log:
+    with printed_errors(said_by_library if known.log.is_json else visible) as log:
         _serve(known, host, port, Printer.on(sys.stdout), log)
 
 
 def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> None:
     """Serve until a signal ends it; printing never blocks it."""
     from driftline.cli.printer import PrinterHandler
+    from driftline.logs import json_line, said_as_json, text_line
     from driftline.web.server import Server, listen
 
-    logging.basicConfig(handlers=[PrinterHandler(log)], level=logging.WARNING)
-    server = Server(config, listen(host, port), tell=out.say)
-    out.say(f"Driftline serves {', '.join(config.models)} at {server.address}")
-    out.say(f"  metrics {server.address}/metrics\n  API     {server.address}/api/docs\n  data    {config.blobs.root}")
+    as_json = config.log.is_json
+    handler = PrinterHandler(log, json_line if as_json else text_line)
+    logging.basicConfig(handlers=[handler], level=config.log.least)
+
+    def tell(text: str) -> None:
+        out.say(said_as_json(text) if as_json else text)
+
+    server = Server(config, listen(host, port), tell=tell)
+    tell(f"Driftline serves {', '.join(config.models)} at {server.address}")
+    for line in (
+        f"metrics {server.address}/metrics",
+        f"API     {server.address}/api/docs",
+        f"data    {config.blobs.root}",
+    ):
+        tell(line if as_json else f"  {line}")
     for line in server.guesses:
-        out.say(textwrap.fill(visible(line), _WIDTH, initial_indent="  ", subsequent_indent="    "))
+        shown = visible(line)
+        tell(shown if as_json else textwrap.fill(shown, _WIDTH, initial_indent="  ", subsequent_indent="    "))
     try:
         server.run()
     finally:

@@ -25,6 +25,7 @@ from driftline.errors import UsageError
 from driftline.events import class_name
 from driftline.exporters.options import PrometheusSection
 from driftline.fields import parse_bytes
+from driftline.logs import LogSection
 from driftline.monitoring.options import ModelConfig
 from driftline.net.hosts import host_problem
 from driftline.net.limits import Limits, LimitsSection
@@ -59,6 +60,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     auth: Auth = field(default_factory=Auth)
     tls: TlsFiles | None = None
+    log: LogSection = field(default_factory=LogSection)
     retrain: Mapping[str, RetrainConfig] = field(default_factory=dict)
     bucket: str | None = None
 
@@ -129,6 +131,7 @@ def _build(check: Checker, section: FileSection) -> Config:
         limits=_limits(check, ("limits",), section.limits),
         auth=_auth(check, ("auth",), section.auth),
         tls=None if section.tls is None else _tls(check, ("tls",), section.tls),
+        log=section.log,
         retrain={
             name: retraining_of(check, ("models", name, "retrain"), one, one.retrain)
             for name, one in section.models.items()

@@ -16,6 +16,7 @@ from driftline.alerts.options import NotifySection
 from driftline.events import Task
 from driftline.exporters.options import PrometheusSection
 from driftline.fields import Name, Short, Text
+from driftline.logs import LogSection
 from driftline.monitoring.options import (
     AlertsSection,
     CalendarSection,
@@ -64,6 +65,7 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     limits: LimitsSection = LimitsSection()
     auth: AuthSection = AuthSection()
     tls: TlsSection | None = None
+    log: LogSection = LogSection()
     url: Text | None = None
     hosts: list[Text] = []
     registry: Text | None = None

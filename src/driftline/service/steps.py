@@ -14,6 +14,7 @@ from driftline.alerts.delivery import deliver_next
 from driftline.alerts.message import Notice
 from driftline.errors import UnavailableError
 from driftline.exporters.remote_write import RemoteWriter
+from driftline.logs import about_model
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.pushing import push_windows
 from driftline.retrain.controller import RetrainingController
@@ -75,7 +76,8 @@ class Retraining:
         """Take the next step of each model; trouble with one must not stop the others."""
         moved: set[str] = set()
         for name in self._models:
-            self._troubles.guard(name, functools.partial(self._step, name, moved))
+            with about_model(name):
+                self._troubles.guard(name, functools.partial(self._step, name, moved))
         return Pass.AGAIN if moved else Pass.DONE
 
     def _step(self, name: str, moved: set[str]) -> None:

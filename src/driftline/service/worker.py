@@ -16,6 +16,7 @@ from driftline.alerts.planner import NotificationPlanner
 from driftline.alerts.view import alert_view
 from driftline.config.load import Config
 from driftline.errors import StorageError
+from driftline.logs import about_model
 from driftline.monitoring.alerting import AlertEvent
 from driftline.monitoring.clock_jumps import JumpWatch, move_along, move_late, moved_along
 from driftline.monitoring.draining import drain
@@ -105,7 +106,8 @@ class Worker:
 
     def guard(self, name: str, step: Callable[[], None]) -> None:
         """Take a step; trouble with one model must not stop the others."""
-        self._troubles.guard(name, step)
+        with about_model(name if name in self._models else ""):
+            self._troubles.guard(name, step)
 
     def _arrived(self) -> set[str]:
         """Return the models that something has arrived of, or that somebody has said something of;

@@ -25,6 +25,7 @@ from driftline.access.callers import Caller, require_allowed, role_needed
 from driftline.access.options import Auth
 from driftline.access.tokens import caller_of, csrf_of
 from driftline.errors import ForbiddenError, UnauthorizedError, UnknownNameError
+from driftline.logs import name_model
 from driftline.net.bodies import read_body
 from driftline.net.hosts import READS
 from driftline.net.limits import TooLargeError
@@ -137,6 +138,7 @@ def asked_at(gate: Gate) -> Callable[..., Awaitable[None]]:
     async def ask(request: Request, _: Annotated[object, Depends(HTTPBearer(auto_error=False))]) -> None:
         route = request.scope["route"]
         request.state.caller, request.state.csrf = None, ""
+        name_model(request.path_params.get("model", ""))
         if not gate.required or route.name in OPEN:
             return
         try:

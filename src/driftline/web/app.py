@@ -38,6 +38,7 @@ from driftline.errors import (
     panics_as_errors,
 )
 from driftline.exporters.prometheus import ServiceCollector
+from driftline.logs import current_request
 from driftline.net.limits import QueueFullError, TooLargeError
 from driftline.service.runtime import Service
 from driftline.service.trouble import in_words
@@ -295,6 +296,11 @@ _STATUS: dict[type[Exception], int] = {
 }
 
 
+def _fault() -> str:
+    request = f" at request {current_request()}" if current_request() else ""
+    return f"this is a fault of Driftline's own; its log says more{request}. Please report it"
+
+
 async def _answer_error(request: Request, error: Exception) -> Response:
     """Answer with what came, what is allowed and what to do: ``{"error": {"type", "message", "rows"}}``."""
     kind, message = type(error).__name__, str(error)
@@ -310,7 +316,7 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, sa.exc.SQLAlchemyError):
         kind, message = StorageError.__name__, f"{in_words(error)}; try again later"
     if status == 500:
-        kind, message = "InternalError", "this is a fault of Driftline's own; its log says more. Please report it"
+        kind, message = "InternalError", _fault()
     body: dict[str, Any] = {"type": kind, "message": visible(message)}
     if isinstance(error, EventError):
         body["rows"] = error.rows[:_ROWS_SHOWN]

@@ -18,6 +18,7 @@ from driftline.service.runtime import Service
 from driftline.web.access import Gate
 from driftline.web.app import create_app
 from driftline.web.connections import BoundedServer
+from driftline.web.numbered import numbered
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ONE_SIGNAL_SECONDS = 0.25
@@ -58,7 +59,8 @@ class Server:
         secure = https or config.url.startswith("https://")
         gate = Gate(self._service.state, config.auth, required=config.auth.required or not is_local, secure=secure)
         hosts = Hosts.of(config.hosts, config.url, any_address=not is_local)
-        self._uvicorn = BoundedServer(guarded(create_app(self._service, gate), hosts), config.limits, config.tls)
+        app = numbered(guarded(create_app(self._service, gate), hosts))
+        self._uvicorn = BoundedServer(app, config.limits, config.tls)
         listener.listen(_BACKLOG)
         scheme = "https" if https else "http"
         self.address = self._service.address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

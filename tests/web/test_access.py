@@ -118,6 +118,33 @@ def test_each_route_refuses_who_lacks_the_role_and_no_other(service: Service, to
     assert seen > 35
 
 
+def test_each_route_that_is_not_open_counts_and_refuses_who_has_used_their_rate(service: Service) -> None:
+    now = datetime.now(UTC)
+    token = create_token(service.state, "slow", Role.ADMIN, now, rate="1/min", by=ROOT)
+    client, seen = client_of(service), 0
+    assert client.get("/api/v1/models", headers=bearer(token)).status_code == 200
+    for method, path in routes(service):
+        address = re.sub(r"\{model(:path)?\}", MODEL, path)
+        answer = client.request(method, re.sub(r"\{\w+(:path)?\}", "nothing", address), headers=bearer(token))
+        assert (answer.status_code == 429) is (path not in OPEN), (method, path, answer.text)
+        if path not in OPEN:
+            seen += 1
+            assert 50 <= int(answer.headers["Retry-After"]) <= 60
+            assert answer.json()["error"]["type"] == "RateLimitError"
+    assert seen > 35
+
+
+def test_a_batch_costs_its_rows_and_others_do_not_pay_for_it(
+    service: Service, client: TestClient, tokens: dict[str, str]
+) -> None:
+    token = create_token(service.state, "fast", Role.WRITE, datetime.now(UTC), rate="100/s", by=ROOT)
+    path, many = f"/api/v1/models/{MODEL}/predictions", [prediction(f"r{i}", 0.1, said=1) for i in range(1000)]
+    assert client.post(path, json=many, headers=bearer(token)).status_code == 202
+    refused = client.post(path, json=many[:1], headers=bearer(token))
+    assert (refused.status_code, int(refused.headers["Retry-After"]) in (8, 9)) == (429, True)
+    assert client.post(path, json=many[:1], headers=bearer(tokens["write"])).status_code == 202
+
+
 @pytest.mark.parametrize(
     "header",
     ["", "Bearer", "Bearer ", "Basic YTpi", "bearer", "Token x", "Bearer \N{SNOWMAN}".encode().decode("latin-1")],
@@ -350,6 +377,8 @@ def test_a_story_of_tokens_over_https(tmp_path: Path) -> None:
     listed = driftline(tmp_path, "token", "list")
     assert writer not in listed and re.search(r"scorer +write +churn .* revoked", listed) and "good" in listed
     audit = driftline(tmp_path, "audit")
+    said = driftline(tmp_path, "token", "create", "x", "--role", "read", "--limit", "fast", code=2)
+    assert said.startswith("driftline: the limit 'fast' came") and said.count("\n") == 1
     assert [line.split()[3:6] for line in audit.splitlines()[1:]] == [
         ["root", "revoke", "token"],
         ["root", "create", "token"],

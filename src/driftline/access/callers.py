@@ -19,11 +19,15 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who has signed in: their name, role, and the models that they are limited to (empty: none, all)."""
+    """Somebody who has signed in: their name, role, and the models that they are limited to (empty: none, all).
+
+    ``rate`` is how much they may send, such as ``1000/s``; None for no limit.
+    """
 
     name: str
     role: Role
     models: tuple[str, ...] = ()
+    rate: str | None = None
 
 
 def role_needed(method: str, *, events: bool) -> Role:

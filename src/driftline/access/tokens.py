@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from driftline.access.callers import Caller, Role
+from driftline.access.rates import per_second
 from driftline.errors import ConflictError, UnauthorizedError, UnknownNameError, UsageError
 from driftline.store.state import State, Work
 from driftline.store.tokens import TokenRow
@@ -29,20 +30,24 @@ def create_token(
     *,
     models: Iterable[str] = (),
     lasts: timedelta | None = None,
+    rate: str | None = None,
     by: str,
 ) -> str:
     """Make a token and store its digest; the token itself is returned, and cannot be read again.
 
-    The name is written wherever its holder changes something. Raises `UsageError` for one that is no name, and
-    `ConflictError` while another token of that name is good. ``now`` is wall-clock time.
+    The name is written wherever its holder changes something. ``rate`` is how much it may send, such as ``1000/s``.
+    Raises `UsageError` for a name or rate that is none, and `ConflictError` while another token of that name is good.
+    ``now`` is wall-clock time.
     """
     if _NAME.fullmatch(name) is None:
         raise UsageError(
             f"the name {name!r} came; allowed are up to 100 letters, digits, and . _ @ + - between them, such as ci-eu"
         )
     expires = None if lasts is None else _expiry(now, lasts)
+    if rate is not None:
+        per_second(rate)
     token = _PREFIX + secrets.token_urlsafe(_BYTES)
-    row = TokenRow(name, _digest(token), role.value, tuple(sorted(set(models))), now, expires)
+    row = TokenRow(name, _digest(token), role.value, tuple(sorted(set(models))), now, expires, rate=rate)
     with state.work() as work:
         known = work.tokens.named(name)
         if known is not None and _over(known, now) is None:
@@ -63,7 +68,8 @@ def _expiry(now: datetime, lasts: timedelta) -> datetime:
 
 def _limits(row: TokenRow) -> str:
     models = f" of {', '.join(row.models)}" if row.models else ""
-    return f"{row.role}{models}" + ("" if row.expires_at is None else f" until {moment(row.expires_at)}")
+    until = "" if row.expires_at is None else f" until {moment(row.expires_at)}"
+    return f"{row.role}{models}{until}" + ("" if row.rate is None else f", at most {row.rate}")
 
 
 def revoke_token(state: State, name: str, now: datetime, *, by: str) -> TokenRow:
@@ -91,7 +97,7 @@ def caller_of(work: Work, token: str, now: datetime) -> Caller:
         raise UnauthorizedError("this token is not known; create one by `driftline token create`")
     if over := _over(row, now):
         raise UnauthorizedError(f"this token {over}; create another one by `driftline token create`")
-    return Caller(row.name, Role(row.role), row.models)
+    return Caller(row.name, Role(row.role), row.models, row.rate)
 
 
 def _over(row: TokenRow, now: datetime) -> str | None:

@@ -38,10 +38,17 @@ def command(context: click.Context, config: Callable[[], Config]) -> None:
 )
 @click.option("--model", "models", multiple=True, metavar="M", help="Only this model. May be repeated.")
 @click.option("--expires", metavar="TIME", help="How long it is good, such as 90d; for ever unless said.")
+@click.option("--limit", metavar="RATE", help="How many events it may send, such as 1000/s or 30/min.")
 @_by
 @click.pass_obj
 def create(
-    config: Callable[[], Config], name: str, role: str, models: tuple[str, ...], expires: str | None, by: str
+    config: Callable[[], Config],
+    name: str,
+    role: str,
+    models: tuple[str, ...],
+    expires: str | None,
+    limit: str | None,
+    by: str,
 ) -> None:
     """Create a token of NAME, which is written wherever its holder changes something; print the token, this once."""
     from driftline import clock
@@ -57,7 +64,7 @@ def create(
     lasts = None if expires is None else parse_duration(expires)
     known.storage.mkdir(parents=True, exist_ok=True)  # tokens may be there before the first `serve`
     state = open_state(known, or_folder=True)
-    click.echo(create_token(state, name, Role(role), clock.now(), models=models, lasts=lasts, by=by))
+    click.echo(create_token(state, name, Role(role), clock.now(), models=models, lasts=lasts, rate=limit, by=by))
 
 
 @command.command("list")
@@ -83,6 +90,7 @@ def list_(config: Callable[[], Config], as_json: bool) -> None:
                 "models": one.models,
                 "created_at": one.created_at,
                 "expires_at": one.expires_at,
+                "limit": one.rate,
                 "state": state_of(one, now),
             }
             for one in rows
@@ -92,7 +100,7 @@ def list_(config: Callable[[], Config], as_json: bool) -> None:
     if not rows:
         click.echo("There are no tokens.")
         return
-    columns = ("name", "role", "models", "created", "good until", "")
+    columns = ("name", "role", "models", "created", "good until", "limit", "")
     print_table(
         columns,
         (
@@ -102,6 +110,7 @@ def list_(config: Callable[[], Config], as_json: bool) -> None:
                 ", ".join(one.models) or "all",
                 moment(one.created_at),
                 "–" if one.expires_at is None else moment(one.expires_at),
+                one.rate or "–",
                 state_of(one, now),
             )
             for one in rows

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from driftline.logs import current_request
 from driftline.store.tables import AUDIT
 
 
@@ -14,7 +15,8 @@ from driftline.store.tables import AUDIT
 class AuditRow:
     """One change: ``subject`` is the id or name of what was changed. ``at`` is wall-clock time.
 
-    ``model`` is empty where it is about none, ``reason`` where none was given.
+    ``model`` is empty where it is about none, ``reason`` where none was given, ``request`` (the id by which the log
+    knows it) where it came by a command.
     """
 
     id: int
@@ -24,6 +26,7 @@ class AuditRow:
     model: str
     subject: str
     reason: str
+    request: str
 
 
 class Audit:
@@ -35,7 +38,7 @@ class Audit:
     def add(self, at: datetime, by: str, action: str, *, model: str = "", subject: str = "", reason: str = "") -> None:
         """Store that somebody has changed something."""
         values = {"at": at, "by": by, "action": action, "model": model, "subject": subject, "reason": reason}
-        self._connection.execute(sa.insert(AUDIT).values(values))
+        self._connection.execute(sa.insert(AUDIT).values(values | {"request": current_request()}))
 
     def newest(self, most: int, *, before: int | None = None, model: str | None = None) -> list[AuditRow]:
         """Return the newest changes, or those before the one of an id; of one model or of all; the newest first."""

@@ -357,6 +357,7 @@ TOKENS = sa.Table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("expires_at", Moment),
     sa.Column("revoked_at", Moment),
+    sa.Column("rate", _TEXT),  # such as 1000/s; none for no limit
 )
 
 AUDIT = sa.Table(
@@ -369,6 +370,7 @@ AUDIT = sa.Table(
     sa.Column("model", _TEXT, nullable=False),  # empty where it is about none, as subject
     sa.Column("subject", _TEXT, nullable=False),  # the id or name of what was changed
     sa.Column("reason", _TEXT, nullable=False),
+    sa.Column("request", _TEXT, nullable=False, server_default=""),  # the id of the HTTP request; empty for a command
 )
 
 RETRAINING = sa.Table(

@@ -16,7 +16,7 @@ class TokenRow:
     """A token; ``role`` is a `driftline.access.callers.Role`.
 
     ``digest`` is the SHA-256 of the token in hexadecimal digits. ``models`` are those that it is for, in order; empty
-    for all. Times are wall-clock time.
+    for all. Times are wall-clock time. ``rate`` is how much it may send, such as ``1000/s``; None for no limit.
     """
 
     name: str
@@ -26,6 +26,7 @@ class TokenRow:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    rate: str | None = None
 
 
 class Tokens:

@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 from driftline import clock
 from driftline.access.callers import Caller, require_allowed, role_needed
 from driftline.access.options import Auth
+from driftline.access.rates import Accounts
 from driftline.access.tokens import caller_of, csrf_of
 from driftline.errors import ForbiddenError, UnauthorizedError, UnknownNameError
 from driftline.logs import name_model
@@ -57,6 +58,7 @@ class Gate:
         self.required, self.secure = required, secure
         self._state, self._auth = state, auth
         self._now = clock.steady()
+        self.accounts = Accounts()
         self._believed: dict[str, tuple[Caller, Any]] = {}
 
     async def caller(self, request: Request) -> Caller:
@@ -154,10 +156,21 @@ def asked_at(gate: Gate) -> Callable[..., Awaitable[None]]:
             model = await run_in_threadpool(gate.model_of, request.path_params)
         require_allowed(asks, needed, model)
         request.state.caller = caller
+        if caller.rate is not None:
+            gate.accounts.enter(caller.name, caller.rate, clock.monotonic_seconds())
+            request.state.accounts = gate.accounts
         if (cookie := request.cookies.get(COOKIE)) is not None:
             request.state.csrf = csrf_of(cookie)
 
     return ask
+
+
+def charge(request: Request, events: int) -> None:
+    """Charge who asks for the events of a request, where their rate is limited; one is charged for each request."""
+    caller: Caller | None = request.state.caller
+    if caller is not None and caller.rate is not None:
+        accounts: Accounts = request.state.accounts
+        accounts.charge(caller.name, events - 1)
 
 
 def name_of(request: Request, otherwise: str) -> str:

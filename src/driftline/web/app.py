@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftline import clock
+from driftline.access.rates import RateLimitError
 from driftline.alerts.attention import SOMEBODY, AcknowledgeBody, SilenceBody, acknowledge, add_silence, end_silence
 from driftline.alerts.message import AlertView
 from driftline.errors import (
@@ -289,6 +290,7 @@ _STATUS: dict[type[Exception], int] = {
     UnknownNameError: 404,
     DamagedError: 503,
     DataError: 400,
+    RateLimitError: 429,
     UsageError: 400,
     QueueFullError: 429,
     StorageError: 503,
@@ -324,5 +326,5 @@ async def _answer_error(request: Request, error: Exception) -> Response:
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(error.wait_seconds if isinstance(error, RateLimitError) else 1)
     return Response(msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers)

@@ -21,6 +21,7 @@ from driftline.monitoring.admission import Admission
 from driftline.net.limits import QueueFullError
 from driftline.profiles.frame import SCORE
 from driftline.service.runtime import Service
+from driftline.web.access import charge
 from driftline.web.arrow_rows import as_events
 from driftline.web.decode import Bodies, json_answer
 from driftline.web.requests import ARROW, JSON, NDJSON, rows_of
@@ -62,6 +63,7 @@ def event_routes(service: Service) -> APIRouter:
                 came = _Request(kind, body, content_type, key, quarantine=on_error == "quarantine")
                 take = functools.partial(_accept, service, admissions[model], model, came)
                 accepted, set_aside = await doors.through(len(body), take)
+            charge(request, accepted + set_aside)
             service.wake()
             return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from driftline.errors import UsageError
 
-FROM_ENVIRONMENT = "env:"
+FROM_ENVIRONMENT, FROM_FILE = "env:", "file:"
+_SECRET_BYTES = 2**16
 
 
 def quiet_mlflow() -> None:
@@ -40,8 +41,18 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
+def is_named(text: str) -> bool:
+    """Whether a text names where a secret is, instead of holding it."""
+    return text.startswith((FROM_ENVIRONMENT, FROM_FILE))
+
+
 def secret(text: str) -> str:
-    """What a text stands for: ``env:NAME`` for the variable of that name, any other for itself."""
+    """What a text stands for: ``env:NAME`` for a variable, ``file:PATH`` for what a file has, any other for itself.
+
+    The path is absolute; the line end at the end of a file is left out. Raises `UsageError` where there is nothing.
+    """
+    if text.startswith(FROM_FILE):
+        return _of_file(text.removeprefix(FROM_FILE))
     if not text.startswith(FROM_ENVIRONMENT):
         return text
     name = text.removeprefix(FROM_ENVIRONMENT)
@@ -77,3 +88,19 @@ def _s3_keys_of_file() -> dict[str, str]:
         raise UsageError(f"{path} is no file of AWS credentials; mend it, or set AWS_ACCESS_KEY_ID") from None
     names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
     return {name: section[name] for name in names if name in section}
+
+
+def _of_file(name: str) -> str:
+    path, said = Path(name), f"a secret is asked for at {FROM_FILE + name!r}, but"
+    if not path.is_absolute():
+        raise UsageError(f"{said} the path is not absolute; write it from / on, such as {FROM_FILE}/run/secrets/hook")
+    try:
+        with path.open("rb") as file:
+            data = file.read(_SECRET_BYTES + 1)
+        value = data.decode().rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{said} the file cannot be read: {reason}") from None
+    if not value or len(data) > _SECRET_BYTES:
+        raise UsageError(f"{said} the file has {len(data)} bytes; allowed are 1 to {_SECRET_BYTES}")
+    return value

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.argument("file")
 @click.option("--kind", required=True, type=click.Choice(["predictions", "labels"]), help="What the rows are.")
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The address of the service.")
-@click.option("--token", metavar="env:NAME", help="The variable that holds a token of the role write.")
+@click.option("--token", metavar="env:NAME|file:PATH", help="Where a token of the role write is.")
 @click.option(
     "--on-error",
     default="refuse",
@@ -57,11 +57,11 @@ def command(
     from driftline import clock
     from driftline.client.frames import Shipment
     from driftline.client.transport import Transport
-    from driftline.environment import FROM_ENVIRONMENT, secret
+    from driftline.environment import is_named, secret
     from driftline.sources.files import open_rows
 
-    if token is not None and not token.startswith(FROM_ENVIRONMENT):
-        raise UsageError("--token takes env:NAME, the variable that holds the token: other people see a command line")
+    if token is not None and not is_named(token):
+        raise UsageError("--token takes env:NAME or file:PATH, where the token is: other people see a command line")
     transport = Transport(model, url, None if token is None else secret(token), timeout_seconds=60.0)
     rows = open_rows(file)
     name = json.dumps([url, model, kind, on_error, str(Path(file).absolute()) if "://" not in file else file])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _WIDTH = 79
 _LAST_WORDS_SECONDS = 1.0
+_TALKATIVE = ("driftline", "uvicorn")
+"""Whose lines below *warning* are written: those of other libraries have addresses with secrets in them."""
 
 
 @click.command("serve")
@@ -43,7 +45,9 @@ def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> 
 
     as_json = config.log.is_json
     handler = PrinterHandler(log, json_line if as_json else text_line)
-    logging.basicConfig(handlers=[handler], level=config.log.least)
+    logging.basicConfig(handlers=[handler], level=max(config.log.least, logging.WARNING))
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(config.log.least)
 
     def tell(text: str) -> None:
         out.say(said_as_json(text) if as_json else text)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from driftline.config.strict_yaml import Key, SourceFile, shown
-from driftline.environment import FROM_ENVIRONMENT
+from driftline.environment import is_named
 from driftline.errors import ConfigError, UsageError
 from driftline.events import parse_duration
 from driftline.net.addresses import is_address
@@ -53,9 +53,9 @@ class Checker:
         return limit
 
     def address(self, key: Key, text: str) -> str:
-        """Return an http(s) address, or the name of a variable that holds one."""
+        """Return an http(s) address, or the name of a variable or file that holds one."""
         # An address may hold a secret: messages do not repeat it.
-        if text.startswith(FROM_ENVIRONMENT):
+        if is_named(text):
             return text
         if not is_address(text):
             reason = "is not an http(s) address; write one such as https://example.com/hook"

@@ -20,7 +20,7 @@ from driftline.config.receivers import receivers_of
 from driftline.config.retraining import retraining_of
 from driftline.config.schema import DEFAULT_FOLDER, FileSection
 from driftline.config.strict_yaml import Key, Reader, SourceFile, check_keys, shown
-from driftline.environment import FROM_ENVIRONMENT
+from driftline.environment import is_named
 from driftline.errors import UsageError
 from driftline.events import class_name
 from driftline.exporters.options import PrometheusSection
@@ -209,7 +209,7 @@ def _database(check: Checker, database: str | None, storage: Path) -> str:
     if database is None:
         return check.checked(("storage",), lambda: _sqlite(storage / "state.db"))
     if is_server(database):
-        if not database.startswith(FROM_ENVIRONMENT) and (problem := server_problem(database)) is not None:
+        if not is_named(database) and (problem := server_problem(database)) is not None:
             raise check.error(("database",), problem)
         return database
     # An address may hold a password: messages do not repeat it.
@@ -217,7 +217,8 @@ def _database(check: Checker, database: str | None, storage: Path) -> str:
     if scheme != SQLITE or not found:
         scheme = database.partition(":")[0] if "://" in database else "another database"
         raise check.error(
-            ("database",), f"{shown(scheme)} is not available; allowed are sqlite:///FILE, {FORM} and env:NAME"
+            ("database",),
+            f"{shown(scheme)} is not available; allowed are sqlite:///FILE, {FORM}, env:NAME and file:PATH",
         )
     if not name or name == ":memory:" or "?" in name:
         raise check.error(("database",), "sqlite:/// is followed by the name of a file, without options")

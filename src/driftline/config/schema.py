@@ -34,8 +34,8 @@ DEFAULT_FOLDER = "./driftline-data"
 """The folder of events and state, where none is said."""
 
 _DATABASE = {
-    "description": "Where the state is kept: a file, a PostgreSQL, or the name of a variable with its address.",
-    "pattern": r"^(sqlite:///|postgresql(\+psycopg)?://|env:).",
+    "description": "Where the state is kept: a file, a PostgreSQL, or the name of a variable or file with its address.",
+    "pattern": r"^(sqlite:///|postgresql(\+psycopg)?://|env:|file:).",
 }
 
 

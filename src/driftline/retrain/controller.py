@@ -385,7 +385,7 @@ def open_controller(
     base_url: Callable[[], str] = lambda: "",
 ) -> RetrainingController:
     """Return the controller of a service; ``runs`` has its runs. Raises `UsageError` for an invalid runner."""
-    runners = {name: _open_runner(one) for name, one in configs.items()}
+    runners = {name: open_runner(one) for name, one in configs.items()}
     kept = Runs(runs) if isinstance(runs, Path) else runs
     signed_by = {
         name: secret(one.run.report_secret) for name, one in configs.items() if one.run.report_secret is not None
@@ -406,7 +406,7 @@ def open_registry(address: str | None, storage: Path, blobs: Blobs | None = None
     return MLflowRegistry(secret(address), storage / "mlflow")
 
 
-def _open_runner(config: RetrainConfig) -> Runner:
+def open_runner(config: RetrainConfig) -> Runner:
     """Return the runner of a configuration; raises `UsageError` if a secret that it needs is missing."""
     key = config.run.key
     return kind_of(key).open(getattr(config.run, key), config)

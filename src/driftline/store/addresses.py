@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from driftline.environment import FROM_ENVIRONMENT, secret
+from driftline.environment import is_named, secret
 from driftline.errors import UsageError
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql+psycopg"
@@ -29,8 +29,8 @@ _NAME = re.compile(r"/[^/@]+")
 
 
 def is_server(address: str) -> bool:
-    """Whether an address is that of a PostgreSQL, or of a variable that holds one; otherwise it is a file's."""
-    return address.startswith((FROM_ENVIRONMENT, *(f"{scheme}:" for scheme in _SCHEMES)))
+    """Whether an address is that of a PostgreSQL, or of a variable or file that holds one; otherwise it is a file's."""
+    return is_named(address) or address.startswith(tuple(f"{scheme}:" for scheme in _SCHEMES))
 
 
 def server_problem(address: str) -> str | None:
@@ -56,9 +56,9 @@ def server_problem(address: str) -> str | None:
 
 
 def resolved(address: str) -> str:
-    """What an address stands for: the value of the variable that it names, with the driver that it is opened by.
+    """What an address stands for: the value of what it names, with the driver that it is opened by.
 
-    Raises `UsageError` where the variable holds no address of a PostgreSQL.
+    Raises `UsageError` where it holds no address of a PostgreSQL.
     """
     if not is_server(address):
         return address
@@ -69,12 +69,12 @@ def resolved(address: str) -> str:
 
 
 def without_secrets(address: str) -> str:
-    """How an address is shown: a file and a variable as they are, of a server its name and host.
+    """How an address is shown: a file and the name of a variable as they are, of a server its name and host.
 
     >>> without_secrets("postgresql+psycopg://driftline:secret@db.example:5432/driftline?sslmode=require")
     'postgresql+psycopg://db.example:5432/driftline'
     """
-    if not is_server(address) or address.startswith(FROM_ENVIRONMENT):
+    if not is_server(address) or is_named(address):
         return address
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")

@@ -86,7 +86,7 @@ class Airflow:
 def _open(section: AirflowSection, config: RunOptions) -> Airflow:
     del config
     username, password, token = (secret(one or "") for one in (section.username, section.password, section.token))
-    return Airflow(section.url, section.dag, username, password, token)
+    return Airflow(secret(section.url), section.dag, username, password, token)
 
 
 KIND = RunnerKind(AirflowSection, _open)

@@ -128,7 +128,7 @@ def _messages(errors: tuple[dict[str, Any], ...]) -> str:
 
 def _open(section: DagsterSection, config: RunOptions) -> Dagster:
     del config
-    return Dagster(section.url, section.job, section.location, section.repository, secret(section.token or ""))
+    return Dagster(secret(section.url), section.job, section.location, section.repository, secret(section.token or ""))
 
 
 KIND = RunnerKind(DagsterSection, _open)

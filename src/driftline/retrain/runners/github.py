@@ -88,7 +88,7 @@ class GitHub:
 
 def _open(section: GitHubSection, config: RunOptions) -> GitHub:
     del config
-    return GitHub(section.repository, secret(section.token), section.url)
+    return GitHub(section.repository, secret(section.token), secret(section.url))
 
 
 KIND = RunnerKind(GitHubSection, _open)

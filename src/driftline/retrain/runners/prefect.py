@@ -69,7 +69,7 @@ class Prefect:
 
 def _open(section: PrefectSection, config: RunOptions) -> Prefect:
     del config
-    return Prefect(section.url, section.deployment, secret(section.token or ""))
+    return Prefect(secret(section.url), section.deployment, secret(section.token or ""))
 
 
 KIND = RunnerKind(PrefectSection, _open)

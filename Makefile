@@ -27,7 +27,7 @@ DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog bench bench-detection soak chaos flights mlflow clean system-packages
+.PHONY: help demo test lint format lock changelog bench bench-detection soak chaos flights mlflow sdk clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ flights: .venv/dev.stamp ## a year of flights through send, PostgreSQL and two w
 mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real MLflow server (600 MB are installed)
 	@$(PIP) mlflow-skinny
 	$(BIN)/python -m pytest -p no:cacheprovider tests/retrain/registry/test_mlflow.py $(ARGS)
+
+sdk: .venv/dev.stamp ## build the package driftline-sdk into dist/, from src/driftline/client
+	@cd packages/sdk && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist
 
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,5 +7,6 @@ and registers nothing, and imports nothing of Driftline but its errors.
 
 from driftline.client.monitor import Monitor
 from driftline.client.records import Stats
+from driftline.errors import DriftlineError, UsageError
 
-__all__ = ["Monitor", "Stats"]
+__all__ = ["DriftlineError", "Monitor", "Stats", "UsageError"]

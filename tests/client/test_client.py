@@ -23,7 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import driftline
-from driftline.client import Monitor, Stats, encoding, ids, shipping, transport
+from driftline.client import Monitor, Stats, accounts, delivery, encoding, ids, pace, transport
 from driftline.errors import DriftlineError, UsageError
 from tests.support.sdk_server import (
     SLOW_SECONDS,
@@ -49,7 +49,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(pace, "FIRST_WAIT_SECONDS", 0.02)
 
 
 # ---- what arrives ---------------------------------------------------------------------------------------------------
@@ -193,11 +193,11 @@ def test_the_pause_that_the_server_asks_for_is_kept(server: Server) -> None:
 
 
 def test_waits_grow_with_jitter_and_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "LONGEST_WAIT_SECONDS", 0.08)
+    monkeypatch.setattr(pace, "LONGEST_WAIT_SECONDS", 0.08)
     server.script.extend([error(500)] * 6)
     waits: list[float] = []
     with monitoring(server) as monitor:
-        stop = monitor._shipper._closing
+        stop = monitor._shipper._pace.closing
         monkeypatch.setattr(stop, "wait", waits.append)
         monitor.log({}, prediction=0)
         assert monitor.flush(SLOW_SECONDS)
@@ -360,7 +360,7 @@ def test_a_batch_that_is_too_large_is_halved_in_order(server: Server) -> None:
 
 
 def test_long_batches_are_cut_before_they_are_sent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "BODY_BYTES", 2000)
+    monkeypatch.setattr(delivery, "BODY_BYTES", 2000)
     with monitoring(server, flush_seconds=3600.0) as monitor:
         ids = [monitor.log({"text": "x" * 500}, prediction=0) for _ in range(20)]
         large = monitor.log({"text": "x" * 5000}, prediction=0)
@@ -374,8 +374,8 @@ def test_reasons_are_few_whatever_the_server_says(server: Server) -> None:
         for _ in range(500):
             monitor.log({}, prediction=0)
         assert monitor.flush(SLOW_SECONDS)
-        assert sum(monitor.stats.dropped.values()) == 500 and len(monitor.stats.dropped) <= shipping.REASONS + 1
-        assert monitor.stats.dropped["other"] == 500 - shipping.REASONS
+        assert sum(monitor.stats.dropped.values()) == 500 and len(monitor.stats.dropped) <= accounts.REASONS + 1
+        assert monitor.stats.dropped["other"] == 500 - accounts.REASONS
 
 
 # ---- the hot path ---------------------------------------------------------------------------------------------------

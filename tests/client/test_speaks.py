@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftline.client import Monitor, shipping, speaking
+from driftline.client import Monitor, delivery, pace, speaking
 from driftline.client.speaking import Voice, one_line
 from driftline.errors import UsageError
 from tests.support.sdk_server import (
@@ -45,7 +45,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipping, "FIRST_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(pace, "FIRST_WAIT_SECONDS", 0.02)
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -348,7 +348,7 @@ def test_the_bytes_of_what_is_sent_are_free_again(server: Server) -> None:
         for _ in range(20):
             monitor.log({"text": "x" * 10_000}, prediction=1)
             assert monitor.flush(SLOW_SECONDS)
-        assert monitor._shipper._bytes == 0 and monitor.stats.sent == 20
+        assert monitor._shipper._accounts.bytes == 0 and monitor.stats.sent == 20
 
 
 def test_a_batch_program_may_wait_for_room(server: Server) -> None:
@@ -401,7 +401,7 @@ def test_a_server_that_refuses_everything_is_not_asked_for_each_row(server: Serv
             monitor.log({}, prediction=1)
         assert monitor.flush(SLOW_SECONDS)
         assert monitor.stats.dropped == {"refused: status 400": 1000}
-    assert len(server.requests) <= 2 * shipping.SPLITS + 1
+    assert len(server.requests) <= 2 * delivery.SPLITS + 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 415])

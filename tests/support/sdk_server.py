@@ -25,6 +25,8 @@ class Answer(NamedTuple):
     status: int
     body: Any = None
     headers: Mapping[str, str] = {}
+    lost: bool = False
+    """The connection ends before the sender hears of it."""
 
 
 def error(status: int, *rows: tuple[int, str], message: str = "no", **headers: str) -> Answer:
@@ -78,6 +80,10 @@ class Server:
                 request = Request(self.path, headers, rows, 0, time.perf_counter())
                 answer = server.script.popleft() if server.script else server.judge(request)
                 server.requests.append(request._replace(status=answer.status))
+                if answer.lost:
+                    self.close_connection = True
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                    return
                 text = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
                 self.send_response(answer.status)
                 for name, value in ({"Content-Length": str(len(text))} | dict(answer.headers)).items():

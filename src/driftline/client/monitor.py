@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time as _time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, overload
 
 from driftline.client import life, watching
@@ -14,6 +16,7 @@ from driftline.client.encoding import in_utc, is_missing, quickly
 from driftline.client.ids import new_id, now_ns
 from driftline.client.records import Settings, Stats
 from driftline.client.shipping import Shipper
+from driftline.client.spill import Spill, bytes_of
 from driftline.client.transport import Kind, Transport
 from driftline.client.watching import IdSource, Predict
 from driftline.errors import UsageError
@@ -29,9 +32,11 @@ class Monitor:
     Events wait in a queue of at most ``buffer_events`` and ``buffer_bytes``. When it is full, new ones are dropped,
     counted and logged; with ``block_seconds``, a call waits for room instead, until the server has accepted nothing
     for that long. Events are sent every ``flush_seconds``, or as soon as there are ``batch_events``; predictions are
-    sent before the labels of the same batch. While the server cannot be reached they wait. ``version`` is the model's,
-    for events without one; ``token`` is sent as a bearer token. Thread-safe; after a fork the child starts with an
-    empty queue. Problems are logged as warnings of the logger ``driftline``. Raises `UsageError` for invalid settings.
+    sent before the labels of the same batch. While the server cannot be reached they wait: in memory, or in files of
+    the folder ``spill``, up to ``spill_limit``, from which this process or the next one sends them first. ``version``
+    is the model's, for events without one; ``token`` is sent as a bearer token. Thread-safe; after a fork the child
+    starts with an empty queue. Problems are logged as warnings of the logger ``driftline``. Raises `UsageError` for
+    invalid settings.
 
     >>> with Monitor("seattle-weather", url="http://127.0.0.1:9") as monitor:
     ...     _ = monitor.log({"wind": float("nan")}, prediction="rain")
@@ -54,6 +59,8 @@ class Monitor:
         flush_seconds: float = 1.0,
         batch_events: int = 500,
         timeout_seconds: float = 5.0,
+        spill: str | os.PathLike[str] | None = None,
+        spill_limit: str | int = "1GB",
     ) -> None:
         counts = {"buffer_events": buffer_events, "buffer_bytes": buffer_bytes, "batch_events": batch_events}
         for name, value in counts.items():
@@ -65,7 +72,8 @@ class Monitor:
         transport = Transport(model, url, token, timeout_seconds)
         settings = Settings(buffer_events, buffer_bytes, batch_events, flush_seconds, block_seconds)
         self._version = version
-        self._shipper = Shipper(model, transport, settings, on_start=life.end_with_worker)
+        kept = None if spill is None else Spill(Path(spill), model, bytes_of(spill_limit))
+        self._shipper = Shipper(model, transport, settings, kept, on_start=life.end_with_worker)
         self._calls = watching.Calls(self._log_watched, self._shipper.count_error)
         life.accompany(self._shipper)
 

@@ -15,9 +15,11 @@ from tests.support.churn import config, service
 from tests.support.postgresql import address, empty_address, postgresql
 from tests.support.receiver import Server, serving
 from tests.support.s3 import faulty_s3, s3, s3_server
+from tests.support.served import churn_address
 
 __all__ = [
     "address",
+    "churn_address",
     "config",
     "empty_address",
     "faulty_s3",

@@ -14,26 +14,23 @@ import polars as pl
 import pytest
 
 from driftline.cli.main import main
-from driftline.client import frames
-from driftline.client.frames import Shipment, batch_rows
-from driftline.client.transport import Answer, Refused, Transport
-from driftline.errors import RefusedError, UnreachableError
-from tests.support.churn import MODEL, write_config
-from tests.support.served import serving, wait_until_idle
+from driftline.client import tables
+from driftline.client.transport import Answer, Transport
+from tests.support.churn import MODEL
+from tests.support.served import wait_until_idle
 
 ROWS = 90
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(write_config(tmp_path_factory.mktemp("send"))) as (_, address):
-        yield address
+@pytest.fixture
+def service(churn_address: str) -> str:
+    return churn_address
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(frames, "_MOST_ROWS", 20)
+    monkeypatch.setattr(tables, "_MOST_ROWS", 20)
     return tmp_path / "state"
 
 
@@ -52,9 +49,9 @@ def rows(prefix: str, count: int = ROWS) -> pl.DataFrame:
     )
 
 
-def send(capsys: pytest.CaptureFixture[str], address: str, file: Path, *words: str) -> tuple[int, str, str]:
+def send(capsys: pytest.CaptureFixture[str], address: str, source: Path | str, *words: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
-        main(["send", MODEL, str(file), "--url", address, *words])
+        main(["send", MODEL, str(source), "--url", address, *words])
     said = capsys.readouterr()
     return int(ended.value.code or 0), said.out, said.err
 
@@ -168,57 +165,3 @@ def test_an_unknown_model_is_said_by_the_service(
     with pytest.raises(SystemExit) as ended:
         main(["send", "churm", str(tmp_path / "rows.parquet"), "--kind", "labels", "--url", service])
     assert ended.value.code == 2 and "Did you mean 'churn'?" in capsys.readouterr().err
-
-
-# ---- batches --------------------------------------------------------------------------------------------------------
-
-
-class _Scripted(Transport):
-    """A server that answers as it is told, and remembers what came."""
-
-    def __init__(self, *answers: Answer) -> None:
-        super().__init__("m", "http://127.0.0.1:1", None, 1.0)
-        self.answers, self.came = list(answers), list[tuple[int, str]]()
-
-    def post(self, kind: Any, body: bytes, key: str, content_type: str = "", *, quarantine: bool = False) -> Answer:
-        height = pl.read_ipc_stream(body).height
-        self.came.append((height, key))
-        return self.answers.pop(0) if self.answers else Answer("taken", accepted=height)
-
-
-def shipped(transport: Transport, frame: pl.DataFrame, patience: float = 60.0) -> int:
-    moments = iter(range(10_000))
-    shipment = Shipment(
-        transport, "labels", "name", patience_seconds=patience, now=lambda: next(moments), pause=lambda seconds: None
-    )
-    return sum(height for height, _ in shipment.send(frame, 0))
-
-
-def test_a_server_that_is_away_is_asked_again_with_the_same_key_until_patience_ends() -> None:
-    away = [Answer("away", "503")] * 5
-    transport = _Scripted(*away)
-    assert shipped(transport, rows("a", 8)) == 8
-    assert len(transport.came) == 6 and len({*transport.came}) == 1
-    with pytest.raises(UnreachableError, match="takes nothing: 503"):
-        shipped(_Scripted(*away), rows("a", 8), patience=3)
-
-
-def test_a_batch_that_is_too_large_is_sent_in_halves() -> None:
-    large = Answer("refused", "too large", 413)
-    transport = _Scripted(large, large)
-    assert shipped(transport, rows("a", 9)) == 9
-    assert [height for height, _ in transport.came] == [9, 4, 2, 2, 5]
-    assert len({key for _, key in transport.came}) == 5
-    with pytest.raises(RefusedError, match="too large"):
-        shipped(_Scripted(large), rows("a", 1))
-
-
-def test_a_refusal_names_the_first_of_the_rows() -> None:
-    refused = Answer("refused", "rows", 422, {3: Refused("label", "is empty"), 1: Refused("id", "is missing")})
-    with pytest.raises(RefusedError, match="row 2 and 1 more of this batch: id: is missing"):
-        shipped(_Scripted(refused), rows("a", 9))
-
-
-@pytest.mark.parametrize(("columns", "most"), [(0, 20), (1, 20), (100_000, 10), (10**7, 1)])
-def test_wide_rows_are_sent_few_at_a_time(columns: int, most: int) -> None:
-    assert batch_rows(columns) == most

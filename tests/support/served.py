@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
-from tests.support.churn import MODEL
+from tests.support.churn import MODEL, write_config
 
 
 @contextmanager
@@ -29,6 +30,13 @@ def serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def churn_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service of the model `churn`, one for all tests of this process: count what comes on top."""
+    with serving(write_config(tmp_path_factory.mktemp("churn"))) as (_, address):
+        yield address
 
 
 def post(address: str, kind: str, rows: list[dict[str, Any]]) -> bool:

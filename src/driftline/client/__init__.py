@@ -5,8 +5,18 @@ such as values of NumPy and pandas, sending and waiting, is done by the shipping
 and registers nothing, and imports nothing of Driftline but its errors.
 """
 
+from driftline.client.frames import Sent
 from driftline.client.monitor import Monitor
 from driftline.client.records import Stats
-from driftline.errors import DriftlineError, UsageError
+from driftline.errors import DataError, DriftlineError, RefusedError, UnreachableError, UsageError
 
-__all__ = ["DriftlineError", "Monitor", "Stats", "UsageError"]
+__all__ = [
+    "DataError",
+    "DriftlineError",
+    "Monitor",
+    "RefusedError",
+    "Sent",
+    "Stats",
+    "UnreachableError",
+    "UsageError",
+]

@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import time as _time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from driftline.client import life, watching
+from driftline.client.batches import Batches
 from driftline.client.encoding import in_utc, is_missing, quickly
+from driftline.client.frames import PATIENCE_SECONDS, Sent
 from driftline.client.ids import new_id, now_ns
 from driftline.client.records import Settings, Stats
 from driftline.client.shipping import Shipper
 from driftline.client.spill import Spill, bytes_of
+from driftline.client.tables import Names
 from driftline.client.transport import Kind, Transport
 from driftline.client.watching import IdSource, Predict
 from driftline.errors import UsageError
 
 CLOSE_SECONDS, STALLED_SECONDS = 60.0, 5.0
+FRAME_TIMEOUT_SECONDS = 60.0
+"""How long the answer to a batch of a frame may take, at least."""
 _GUESSED_BYTES = 500
 """The assumed size of a row that is not encoded yet, without its texts and arrays."""
 
@@ -74,6 +79,9 @@ class Monitor:
         self._version = version
         kept = None if spill is None else Spill(Path(spill), model, bytes_of(spill_limit))
         self._shipper = Shipper(model, transport, settings, kept, on_start=life.end_with_worker)
+        self._batches = Batches(
+            model, lambda: Transport(model, url, token, max(timeout_seconds, FRAME_TIMEOUT_SECONDS)), version
+        )
         self._calls = watching.Calls(self._log_watched, self._shipper.count_error)
         life.accompany(self._shipper)
 
@@ -144,6 +152,39 @@ class Monitor:
             if type(row.get(name)) is dict:
                 row[name] = dict(row[name])
         self._shipper.put((kind, row, _size_of(row)))
+
+    # ---- whole frames -----------------------------------------------------------------------------------------------
+
+    def log_frame(
+        self,
+        frame: Any,
+        *,
+        prediction: str | None = None,
+        score: str | Mapping[str, str] | None = None,
+        id: str | None = None,
+        label: str | None = None,
+        time: str | None = None,
+        version: str | None = None,
+        features: Sequence[str] | None = None,
+        name: str = "",
+        on_error: Literal["refuse", "quarantine"] = "refuse",
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Sent:
+        """Send the rows of a frame, wait until all are durable on the server, and return how many it accepted.
+
+        ``frame`` is one of Polars or pandas, or anything with ``__arrow_c_stream__``. The other arguments name its
+        columns; those called ``id``, ``time``, ``version``, ``prediction`` and ``score`` need not be named. ``score``
+        may be a mapping of class to column. With ``label``, labels are sent, after the predictions if there are any.
+        Without ``features``, the service takes the columns that it knows as features.
+
+        The same frame again is known by the server for a week, batch by batch, and is not stored twice: repeat a call
+        that was interrupted. ``name`` tells frames apart that are equal and meant to be. With ``on_error`` *quarantine*
+        bad rows are set aside on the server. Raises `UsageError` for arguments that do not fit, `DataError` for a
+        frame that cannot be read, `RefusedError` for a row that the server refuses (the batches before it are stored),
+        and `UnreachableError` where it stays away for ``patience_seconds``.
+        """
+        names = Names(prediction, score, id, label, time, version, features)
+        return self._batches.send(frame, names, name=name, on_error=on_error, patience_seconds=patience_seconds)
 
     # ---- around it --------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@
     ├── MergeError (ValueError)         two states that do not belong together
     ├── AlertsFound (RuntimeError)      a check found alerts, and was asked to raise for them
     ├── StorageError (RuntimeError)     the database or the log cannot be read or written
+    │   └── LeaseLostError              another process holds by now what this one was working on
     ├── PanicError (RuntimeError)       a library below gave up in the middle of its work
     └── UnavailableError (ConnectionError)  a server that does not answer, or cannot take it now
         ├── UnreachableError            no connection, or no answer in time
@@ -140,6 +141,10 @@ class AlertsFound(DriftlineError, RuntimeError):
 
 class StorageError(DriftlineError, RuntimeError):
     """The database or the event log cannot be read or written."""
+
+
+class LeaseLostError(StorageError):
+    """Another process holds by now what this one was working on: nothing of that is stored."""
 
 
 class PanicError(DriftlineError, RuntimeError):

@@ -108,7 +108,9 @@ def test_the_same_frame_again_is_not_stored_twice_although_its_rows_have_no_ids(
 
 def test_a_bad_row_is_named_and_those_before_it_are_stored(monitor: Monitor, service: str) -> None:
     before = totals(service)[0]
-    bad = rows("bad").with_columns(pl.when(pl.col("key") == "frame-bad-30").then(pl.lit("")).otherwise("key").alias("key"))
+    bad = rows("bad").with_columns(
+        pl.when(pl.col("key") == "frame-bad-30").then(pl.lit("")).otherwise("key").alias("key")
+    )
     with pytest.raises(RefusedError, match="row 31: id: "):
         monitor.log_frame(bad, **NAMES)
     assert totals(service)[0] == before + 20

@@ -117,17 +117,18 @@ def moments(service: Service) -> list[datetime | None]:
 def test_what_was_noted_goes_along_and_comes_back(noted: Service, by: timedelta) -> None:
     at = NOW + timedelta(minutes=20)
     for move in (move_along, move_late):  # the second pass finds nothing to do
-        move(noted.state, [MODEL], by, at + by, SECOND)
+        move(noted.state, MODEL, by, at + by, SECOND)
         assert moments(noted) == [NOW + by] * 3
-    move_along(noted.state, [MODEL], -by, at, SECOND)
+    move_along(noted.state, MODEL, -by, at, SECOND)
     assert moments(noted) == [NOW] * 3
 
 
 def test_a_start_takes_the_future_as_now(noted: Service) -> None:
     now = NOW - YEAR
-    bring_back(noted.state, [MODEL, "unknown"], now)
+    for name in (MODEL, "unknown"):
+        bring_back(noted.state, name, now)
     assert moments(noted) == [now] * 3
-    bring_back(noted.state, [MODEL], now + timedelta(hours=1))
+    bring_back(noted.state, MODEL, now + timedelta(hours=1))
     assert moments(noted) == [now] * 3
 
 

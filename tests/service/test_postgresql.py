@@ -114,14 +114,16 @@ def test_a_server_that_fails_again_and_again_loses_nothing_and_is_survived(
         assert "Traceback" not in text
 
 
-def test_one_database_has_one_service(tmp_path: Path, postgresql: PostgreSQL) -> None:
+def test_one_database_has_one_storage(tmp_path: Path, postgresql: PostgreSQL) -> None:
     more = f"database: {postgresql.new_database()}"
     first = Service(load(write_config(tmp_path / "a", more)))
-    with pytest.raises(InUseError, match="is in use by another driftline") as caught:
+    with pytest.raises(InUseError, match=r"a driftline that uses the database keeps its log in .*/a/data") as caught:
         Service(load(write_config(tmp_path / "b", more)))
     assert PASSWORD not in str(caught.value)
+    with pytest.raises(InUseError, match=r"the database is in use by another driftline .*, process [0-9]+"):
+        Service(load(write_config(tmp_path / "a", more)), alone=True)
     pools = [one._engine.pool for one in (first.inbox, first.state)]
-    most = sum(pool.size() + pool._max_overflow for pool in pools) + 2  # the claim, and who looks at the vitals
+    most = sum(pool.size() + pool._max_overflow for pool in pools) + 2  # the leases, and who looks at the vitals
     assert f"at most {most} connections" in " ".join(PAGE.read_text().split())
     first.stop()
     Service(load(write_config(tmp_path / "b", more))).stop()
@@ -159,6 +161,8 @@ def test_a_backup_is_whole_where_the_state_is_copied_first(tmp_path: Path, postg
     shutil.copytree(tmp_path / "data" / "log", tmp_path / "copy" / "data" / "log")
     before = _known(service)
     service.stop()
+    for table in ("processes", "leases"):  # which were alive when it was copied: ten seconds pass
+        postgresql.say(f"UPDATE {table} SET expires_at = 0", copied.rpartition("/")[2])
     restored = Service(load(write_config(tmp_path / "copy", f"database: {copied}")))
     restored.worker.catch_up(MODEL)
     work(restored)

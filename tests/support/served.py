@@ -18,9 +18,9 @@ from tests.support.churn import MODEL, write_config
 
 
 @contextmanager
-def serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(config: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run ``driftline serve`` and give its process and address."""
-    command = [sys.executable, "-m", "driftline", "serve", "--config", str(config), "--port", "0"]
+    command = [sys.executable, "-m", "driftline", "serve", "--config", str(config), "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -46,7 +46,9 @@ class SilenceBody(msgspec.Struct, forbid_unknown_fields=True, frozen=True, renam
 
 def acknowledge(state: State, alert: str, body: AcknowledgeBody, now: datetime) -> AlertRow:
     """Store who has taken a firing alert on: it is not repeated any more. A later one takes its place."""
-    with state.work() as work:
+    with state.read() as read:
+        model = _alert(read.alerts.get(alert), alert).model
+    with state.of(model).work() as work:
         row = _alert(work.alerts.get(alert), alert)
         if row.status != Status.FIRING.value:
             raise ConflictError(f"alert {alert} is {row.status}; only a firing one can be acknowledged")

@@ -85,7 +85,7 @@ def accept(state: State, config: ModelConfig, body: AcceptBody, now: datetime) -
     Raises `UsageError` for fewer than `LEAST_WINDOWS` closed windows since then, and `ConflictError` for a model whose
     detector is off or has not learnt yet. ``now`` is wall-clock time.
     """
-    with state.work() as work:
+    with state.of(config.name).work() as work:
         row, windows = _accepted(work, config, body, now)
         _store(work, row)
     return AcceptedView(row.id, row.model, body.since, len(windows), row.by, row.at)
@@ -98,7 +98,7 @@ def say(state: State, config: ModelConfig, body: FeedbackBody, now: datetime) ->
     `ConflictError` for what cannot be said of the model as it is.
     """
     _require_parts(body)
-    with state.work() as work:
+    with state.of(config.name).work() as work:
         row = _row(work, config, body, now)
         _store(work, row)
     return row

@@ -209,20 +209,24 @@ class NotificationPlanner:
             return next(iter(muted.values())) if all(muted.values()) else ""
         return silenced_because(alert, known.silences, known.now)
 
-    def tick(self, state: State, now: datetime) -> None:
-        """Say what has become due: silences that ended, receivers that are new, alerts that are to be repeated."""
+    def tick(self, state: State, now: datetime, states: Mapping[str, State] | None = None) -> None:
+        """Say what has become due: silences that ended, receivers that are new, alerts that are to be repeated.
+
+        ``states`` are those of the models that this process works on, by their names; None for all models.
+        """
         self._held = {model: held for model, held in self._held.items() if self._is_held(model, now)}
         self._untold &= self._held.keys()
         with state.read() as read:
-            if not self._due(_Known.of(read, now)):
-                return
-        with state.work() as work:
-            known = _Known.of(work, now)
-            for before, muted, notices in self._due(known):
-                alert = self._mute(known, before, muted)
-                for receiver, event in notices:
-                    self._tell(known, receiver, alert, event, self._why(known, alert, event))
-        self._ring()
+            models = {alert.model for alert, _, _ in self._due(_Known.of(read, now))}
+        for model in sorted(models if states is None else models & states.keys()):
+            with (state.of(model) if states is None else states[model]).work() as work:
+                known = _Known.of(work, now)
+                for before, muted, notices in self._due(known):
+                    if before.model == model:
+                        alert = self._mute(known, before, muted)
+                        for receiver, event in notices:
+                            self._tell(known, receiver, alert, event, self._why(known, alert, event))
+            self._ring()
 
     def _due(self, known: _Known) -> list[tuple[AlertRow, str, list[tuple[NotifyConfig, Event]]]]:
         """Firing alerts whose muting has changed, or of which somebody is to be notified."""

@@ -35,13 +35,12 @@ def command(model: str, config: Callable[[], Config], accept_loss: bool, as_json
     if model not in known.models:
         raise UnknownNameError("model", model, known.models)
     require_storage(known, or_log=True)
-    service = Service(known, accept_loss=model if accept_loss else None)
+    service = Service(known, accept_loss=model if accept_loss else None, alone=True)
     try:
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
             task = progress.add_task("Rebuilding", total=None)
-            result = rebuild(
-                service.models[model], service.state, lambda done, of: progress.update(task, completed=done, total=of)
-            )
+            opened, state = service.models[model], service.state_of(model)
+            result = rebuild(opened, state, lambda done, of: progress.update(task, completed=done, total=of))
     finally:
         service.stop()
     differing = [start.isoformat() for start in result.differing]

@@ -103,7 +103,7 @@ def _service(config: Config) -> Iterator[Service | None]:
 
     require_storage(config, or_log=True)
     try:
-        own = Service(config)
+        own = Service(config, alone=True)
     except InUseError:
         yield None
         return

@@ -21,26 +21,40 @@ _WIDTH = 79
 _LAST_WORDS_SECONDS = 1.0
 _TALKATIVE = ("driftline", "uvicorn")
 """Whose lines below *warning* are written: those of other libraries have addresses with secrets in them."""
+_DOES = {
+    "all": "serves",
+    "api": "answers for",
+    "worker": "works on",
+    "notify": "notifies of",
+}
 
 
 @click.command("serve")
 @configured
 @click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--role",
+    default="all",
+    show_default=True,
+    type=click.Choice(["all", "api", "worker", "notify"]),
+    help="What this process does; others than `all` need PostgreSQL.",
+)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def command(config: Callable[[], Config], host: str, port: int) -> None:
+def command(config: Callable[[], Config], host: str, role: str, port: int) -> None:
     """Take events over HTTP; judge windows, alert, expose /metrics and a page."""
     from driftline.cli.printer import Printer, printed_errors
     from driftline.logs import said_by_library
 
     known = config()
     with printed_errors(said_by_library if known.log.is_json else visible) as log:
-        _serve(known, host, port, Printer.on(sys.stdout), log)
+        _serve(known, host, port, role, Printer.on(sys.stdout), log)
 
 
-def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> None:
+def _serve(config: Config, host: str, port: int, role: str, out: Printer, log: Printer) -> None:
     """Serve until a signal ends it; printing never blocks it."""
     from driftline.cli.printer import PrinterHandler
     from driftline.logs import json_line, said_as_json, text_line
+    from driftline.service.leases import ROLES
     from driftline.web.server import Server, listen
 
     as_json = config.log.is_json
@@ -52,13 +66,10 @@ def _serve(config: Config, host: str, port: int, out: Printer, log: Printer) -> 
     def tell(text: str) -> None:
         out.say(said_as_json(text) if as_json else text)
 
-    server = Server(config, listen(host, port), tell=tell)
-    tell(f"Driftline serves {', '.join(config.models)} at {server.address}")
-    for line in (
-        f"metrics {server.address}/metrics",
-        f"API     {server.address}/api/docs",
-        f"data    {config.blobs.root}",
-    ):
+    server = Server(config, listen(host, port), tell=tell, role=ROLES[role])
+    tell(f"Driftline {_DOES[role]} {', '.join(config.models)} at {server.address}")
+    pages = [f"API     {server.address}/api/docs"] if ROLES[role].answers else []
+    for line in (f"metrics {server.address}/metrics", *pages, f"data    {config.blobs.root}"):
         tell(line if as_json else f"  {line}")
     for line in server.guesses:
         shown = visible(line)

@@ -6,7 +6,7 @@ was noted by the clock as it stood before is moved along with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,16 +51,16 @@ class JumpWatch:
         return f"the clock has jumped: it is {about(abs(self.offset))} {where} where it was at the start"
 
 
-def move_along(state: State, models: Iterable[str], by: timedelta, now: datetime, within: timedelta) -> None:
-    """Move what was noted by the clock as it stood before along with a jump of it, see `moved_along`."""
+def move_along(state: State, model: str, by: timedelta, now: datetime, within: timedelta) -> None:
+    """Move what was noted of a model by the clock as it stood before along with a jump of it, see `moved_along`."""
     with state.work() as work:
-        _move(work, models, lambda moment: moved_along(moment, by, now, within))
+        _move(work, model, lambda moment: moved_along(moment, by, now, within))
 
 
-def move_late(state: State, models: Iterable[str], by: timedelta, now: datetime, within: timedelta) -> None:
-    """Move along what came before a jump and was noted only after `move_along`, see `moved_late`."""
+def move_late(state: State, model: str, by: timedelta, now: datetime, within: timedelta) -> None:
+    """Move along what came of a model before a jump and was noted only after `move_along`, see `moved_late`."""
     with state.work() as work:
-        _move(work, models, lambda moment: moved_late(moment, by, now, within))
+        _move(work, model, lambda moment: moved_late(moment, by, now, within))
 
 
 def moved_along(moment: datetime, by: timedelta, now: datetime, within: timedelta) -> datetime:
@@ -93,23 +93,22 @@ def moved_late(moment: datetime, by: timedelta, now: datetime, within: timedelta
     return moment + by if noted_before else moment
 
 
-def bring_back(state: State, models: Iterable[str], now: datetime) -> None:
+def bring_back(state: State, model: str, now: datetime) -> None:
     """Take what lies in the future at a start as of now: it was noted by a clock that has been put right since."""
     latest = now + LEAST
     with state.work() as work:
-        _move(work, models, lambda moment: now if moment > latest else moment)
+        _move(work, model, lambda moment: now if moment > latest else moment)
 
 
-def _move(work: Work, models: Iterable[str], moved: Callable[[datetime], datetime]) -> None:
-    for model in models:
-        stored = work.models.get(model)
-        if stored is None or stored.last_arrival is None or (at := moved(stored.last_arrival)) == stored.last_arrival:
-            continue
+def _move(work: Work, model: str, moved: Callable[[datetime], datetime]) -> None:
+    stored = work.models.get(model)
+    last = None if stored is None else stored.last_arrival
+    if stored is not None and last is not None and (at := moved(last)) != last:
         work.models.put(replace(stored, last_arrival=at))
         for alert in work.alerts.find(model, rule=STALE_RULE, status=Status.FIRING.value):
-            if alert.started_at == stored.last_arrival:  # by which it is known that nothing has come since
+            if alert.started_at == last:  # by which it is known that nothing has come since
                 work.alerts.put(replace(alert, started_at=at, window_start=at))
     outbox = Outbox(work.connection)
-    for told in outbox.told(alert.id for alert in work.alerts.find(status=Status.FIRING.value)).values():
+    for told in outbox.told(alert.id for alert in work.alerts.find(model, status=Status.FIRING.value)).values():
         if (at := moved(told.at)) != told.at:
             outbox.put_told(replace(told, at=at))

@@ -41,7 +41,7 @@ def drain(model: MonitoredModel, inbox: Inbox, state: State, *, rehearsal: Open 
     if failures:
         rows = _beginning(rows, CAREFUL_EVENTS)
     if is_due(failures) and (found := find_poison(model, state, rows, rehearsal)):
-        _remove_from_log(model, found)
+        _remove_from_log(model, state, found)
         with state.work() as work:
             set_poison_aside(work.connection, model.name, found)
         why = visible(found[0].reason)
@@ -57,8 +57,9 @@ def _beginning(rows: list[InboxRow], most_events: int) -> list[InboxRow]:
     return rows[: max(bisect_right(events, most_events), 1)]
 
 
-def _remove_from_log(model: MonitoredModel, found: Sequence[Poison]) -> None:
+def _remove_from_log(model: MonitoredModel, state: State, found: Sequence[Poison]) -> None:
     """Take out what an earlier try has brought into the log: the log has no event that the state does not know."""
+    state.require_lease()
     for one in found:
         table: Table = "labels"
         if isinstance(one.event, Prediction):

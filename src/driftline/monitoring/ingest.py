@@ -132,6 +132,7 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
     plan = make_plan(rows, known, waiting, accepted_for=model.config.labels.accepted_for)
     profiles = profile_predictions(model, [row.prediction for row in plan.predictions])
     through = rows[-1].seq
+    state.require_lease()
     model.log.append_predictions(plan.predictions, through=through)
     model.log.append_labels(plan.labels, through=through)
     model.log.append_predictions(plan.shadows, through=through, table="shadow")

@@ -52,8 +52,10 @@ class MonitoredModel(ModelSetup):
     """Whether the log is newer than the state, which must recall what it knows from there; see `agreement`."""
 
 
-def open_models(configs: Mapping[str, ModelConfig], storage: Path | Blobs, state: State) -> dict[str, MonitoredModel]:
-    """Open all models, whose logs lie in ``storage``.
+def open_models(
+    configs: Mapping[str, ModelConfig], storage: Path | Blobs, state: State, *, to_work: bool = True
+) -> dict[str, MonitoredModel]:
+    """Open all models, whose logs lie in ``storage``; only to look at them unless ``to_work``.
 
     A `ConfigError` names every model whose reference cannot be used, and why, in one line.
     """
@@ -61,7 +63,7 @@ def open_models(configs: Mapping[str, ModelConfig], storage: Path | Blobs, state
     wrong: list[str] = []
     for name, one in configs.items():
         try:
-            opened[name] = open_model(one, storage, state)
+            opened[name] = (open_model if to_work else look_at_model)(one, storage, state.of(name))
         except (DataError, UsageError) as error:
             said = str(error)
             wrong.append(said if isinstance(error, ConfigError) else f"models.{name}.reference: {said}")
@@ -70,8 +72,21 @@ def open_models(configs: Mapping[str, ModelConfig], storage: Path | Blobs, state
     return opened
 
 
+def look_at_model(config: ModelConfig, storage: Path | Blobs, state: State) -> MonitoredModel:
+    """Open a model that another process may work on: nothing is stored, and its log is only read."""
+    with state.read() as read:
+        stored = read.models.get(config.name)
+    if stored is not None and stored.fingerprint == _fingerprint(config):
+        schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
+    else:
+        schema, reference, _ = read_reference(config)
+    _require_features(config, schema)
+    log = EventLog(log_of(place_of(storage), config.name), schema, writer=False)
+    return MonitoredModel(config, schema, reference, log, rebuild=False)
+
+
 def open_model(config: ModelConfig, storage: Path | Blobs, state: State) -> MonitoredModel:
-    """Read or recall the reference, store what is new, and open the log.
+    """Read or recall the reference, store what is new, and open the log, to be written under the lease of the state.
 
     The reference profile is computed once: again only when its file or what it depends on has changed.
     """
@@ -118,7 +133,9 @@ def open_model(config: ModelConfig, storage: Path | Blobs, state: State) -> Moni
     if not counted:  # new, or of a release that counted them each time
         with state.work() as work:
             work.windows.recount(config.name)
-    log = EventLog(log_of(place_of(storage), config.name), schema)
+    token = None if state.fence is None else state.fence.token
+    log = EventLog(log_of(place_of(storage), config.name), schema, token=token)
+    log.take_over()
     return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
 
 

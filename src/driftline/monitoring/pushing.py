@@ -40,7 +40,7 @@ def push_windows(models: Iterable[str], state: State, writer: RemoteWriter) -> i
             rows = read.windows.to_push(model, MOST_WINDOWS)
             found = _to_push(read, rows)
         taken, refused = _push(writer, found)
-        with state.work() as work:
+        with state.of(model, state.fence).work() as work:
             work.windows.mark_pushed(rows)
             work.counters.add(model, "pushed_windows", "taken", taken)
             work.counters.add(model, "pushed_windows", "refused", refused)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from driftline import clock
 from driftline.alerts.channel import Channel, Forgetful
 from driftline.alerts.delivery import deliver_next
 from driftline.alerts.message import Notice
-from driftline.errors import UnavailableError
+from driftline.errors import LeaseLostError, UnavailableError
 from driftline.exporters.remote_write import RemoteWriter
 from driftline.logs import about_model
 from driftline.monitoring.model import MonitoredModel
@@ -20,7 +20,10 @@ from driftline.monitoring.pushing import push_windows
 from driftline.retrain.controller import RetrainingController
 from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.jobs import Pass, Troubles
-from driftline.store.state import State
+from driftline.service.leases import Keeper
+from driftline.store.leases import Fence
+from driftline.store.outbox import Outbox
+from driftline.store.state import State, Work
 
 KEEP_EVERY = timedelta(seconds=30)
 """How often Alertmanager is reminded: it forgets alerts when it restarts, and ends those that it hears no more of."""
@@ -39,9 +42,11 @@ class Deliveries:
         self._rng, self._steady = random.Random(), clock.steady()
         self._kept: datetime | None = None
 
-    def step(self) -> Pass:
+    def step(self, fence: Fence | None) -> Pass:
         """Send the next message that is due."""
-        outcome = deliver_next(self._state, self._name, self._channel, clock.now, self._rng)
+        state = self._state.fenced(fence)
+        state.require_lease()
+        outcome = deliver_next(state, self._name, self._channel, clock.now, self._rng)
         if isinstance(self._channel, Forgetful) and self._is_time_to_keep():
             try:
                 self._channel.keep(self._firing())
@@ -58,9 +63,39 @@ class Deliveries:
         return True
 
 
-def push(models: Mapping[str, MonitoredModel], state: State, writer: RemoteWriter) -> Pass:
+class Orphans:
+    """Gives up what is for channels that there are no longer, and ends what is configured no longer: once a holder."""
+
+    def __init__(self, state: State, channels: Collection[str], end: Callable[[Work], None]) -> None:
+        self._state, self._channels, self._end = state, channels, end
+        self._done: Fence | bool = False
+
+    def step(self, fence: Fence | None) -> Pass:
+        """Do it, unless this holder has."""
+        if self._done != (fence or True):
+            with self._state.fenced(fence).work() as work:
+                Outbox(work.connection).forget_orphans(self._channels)
+                self._end(work)
+            self._done = fence or True
+        return Pass.DONE
+
+
+def while_held(keeper: Keeper, name: str, step: Callable[[Fence | None], Pass]) -> Callable[[], Pass]:
+    """Return a step that is taken under a lease, and does nothing while another process holds it."""
+
+    def taken() -> Pass:
+        try:
+            with keeper.using(name) as fence:
+                return step(fence)
+        except LeaseLostError:
+            return Pass.DONE
+
+    return taken
+
+
+def push(models: Mapping[str, MonitoredModel], state: State, writer: RemoteWriter, fence: Fence | None) -> Pass:
     """Send windows that a receiver of Prometheus does not have yet."""
-    return Pass.AGAIN if push_windows(models, state, writer) else Pass.DONE
+    return Pass.AGAIN if push_windows(models, state.fenced(fence), writer) else Pass.DONE
 
 
 class Retraining:
@@ -72,9 +107,10 @@ class Retraining:
         self._loop, self._models, self._tellers = loop, models, tellers
         self._troubles = Troubles("retraining ")
 
-    def step(self) -> Pass:
+    def step(self, fence: Fence | None) -> Pass:
         """Take the next step of each model; trouble with one must not stop the others."""
         moved: set[str] = set()
+        self._loop.state.fenced(fence).require_lease()
         for name in self._models:
             with about_model(name):
                 self._troubles.guard(name, functools.partial(self._step, name, moved))

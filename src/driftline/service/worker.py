@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +16,10 @@ from driftline.alerts.message import MARKS, Event, describe_alert, over_text
 from driftline.alerts.planner import NotificationPlanner
 from driftline.alerts.view import alert_view
 from driftline.config.load import Config
-from driftline.errors import StorageError
+from driftline.errors import LeaseLostError, StorageError
 from driftline.logs import about_model
 from driftline.monitoring.alerting import AlertEvent
-from driftline.monitoring.clock_jumps import JumpWatch, move_along, move_late, moved_along
+from driftline.monitoring.clock_jumps import JumpWatch, bring_back, move_along, move_late, moved_along
 from driftline.monitoring.draining import drain
 from driftline.monitoring.judging import judge_windows, refresh_labels
 from driftline.monitoring.model import MonitoredModel, remember_fingerprint, remember_rules
@@ -26,7 +27,9 @@ from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.staleness import check_arrivals, store_event
 from driftline.rules import ChangeKind
 from driftline.service.jobs import Pass, Troubles
+from driftline.service.leases import Keeper, model_lease
 from driftline.store.inbox import Inbox
+from driftline.store.leases import Fence
 from driftline.store.state import State
 from driftline.text import visible
 from driftline.views.reader import timezones_of
@@ -45,9 +48,10 @@ _LOG = logging.getLogger("driftline")
 class Worker:
     """Does everything with events and alerts that no request does, each step of it again where it was cut off.
 
-    ``models`` are replaced in place as they change. ``ring`` says that the outbox has something new; ``tell`` gets a
-    line of text for people whenever something happens to an alert. ``started`` is since when the service can take what
-    arrives, and ``stopping`` whether it is to end.
+    It works on those of the ``models`` whose leases the ``keeper`` holds. They are replaced in place: ``reopen`` opens
+    one that was another's, under the state that it is given; those in ``opened`` need not be. ``ring`` says that the
+    outbox has something new; ``tell`` gets a line of text for people whenever something happens to an alert.
+    ``started`` is since when the service can take what arrives, and ``stopping`` whether it is to end.
     """
 
     def __init__(
@@ -58,6 +62,9 @@ class Worker:
         state: State,
         announcer: NotificationPlanner,
         *,
+        keeper: Keeper,
+        opened: Iterable[str],
+        reopen: Callable[[str, State], MonitoredModel],
         ring: Callable[[], None],
         tell: Callable[[str], None],
         started: datetime,
@@ -66,6 +73,9 @@ class Worker:
         self.started, self.caught_up = started, True
         self._config, self._models, self._inbox, self._state = config, models, inbox, state
         self._announcer, self._ring, self._tell, self._stopping = announcer, ring, tell, stopping
+        self._keeper, self._reopen = keeper, reopen
+        self._mine: dict[str, Fence | None] = dict.fromkeys(opened)
+        """The models that it works on, with the leases under which they were opened."""
         self._troubles = Troubles(kept="what has arrived is kept; ")
         self._jumps, self._jumped, self._steady = JumpWatch(), timedelta(), clock.steady()
         self._tidied: datetime | None = None
@@ -84,13 +94,14 @@ class Worker:
         return {"clock": self._jumps.words} if self._jumps.words else {}
 
     def step(self) -> Pass:
-        """Make a pass over all models; the first one catches up with what was stored."""
+        """Make a pass over the models that it has; the first one of each catches up with what was stored."""
+        self._change_hands()
         if not self.caught_up:
-            for name in self._models:
+            for name in self._mine:
                 self.guard(name, functools.partial(self.catch_up, name))
             self.caught_up = True
         arrived = self._arrived()
-        for name in self._models:
+        for name in [*self._mine]:
             if name in arrived or name not in self._quiet:
                 self.guard(name, functools.partial(self.work, name))
         self.guard("clock", functools.partial(self.follow_the_clock, self._steady))
@@ -98,16 +109,72 @@ class Worker:
         if self._tidied is None or self._steady() - self._tidied >= TIDY_EVERY:
             self.guard("receipts", functools.partial(self._inbox.forget_receipts, clock.now() - RECEIPTS_KEPT))
             self._tidied = None if "receipts" in self.problems else self._steady()
-        if self._models.keys() - self._quiet - self.problems.keys():
+        if self._mine.keys() - self._quiet - self.problems.keys():
             return Pass.AGAIN
         if self.problems:
             return Pass.TROUBLED
         return Pass.HOLDING if self._announcer.holding else Pass.DONE
 
     def guard(self, name: str, step: Callable[[], None]) -> None:
-        """Take a step; trouble with one model must not stop the others."""
+        """Take a step; trouble with one model must not stop the others. One that is another's by now is no trouble."""
+
+        def taken() -> None:
+            try:
+                if name not in self._models:
+                    step()
+                else:
+                    with self._keeper.using(model_lease(name)) as fence:
+                        if name not in self._mine or self._mine[name] == fence:
+                            step()
+            except LeaseLostError as error:
+                _LOG.info("%s", error)
+                self._let_go(name)
+
         with about_model(name if name in self._models else ""):
-            self._troubles.guard(name, step)
+            self._troubles.guard(name, taken)
+
+    # ---- which models -----------------------------------------------------------------------------------------------
+
+    def _change_hands(self) -> None:
+        """Take over the models whose leases are held since, and let those go that are another's."""
+        for name in self._models:
+            with suppress(LeaseLostError), self._keeper.using(model_lease(name)) as fence:
+                if name in self._mine and self._mine[name] == fence:
+                    continue
+                self._let_go(name)
+                self.guard(name, functools.partial(self.take_over, name, fence))
+        for name in [name for name in self._mine if not self._keeper.held(model_lease(name))]:
+            self._let_go(name)
+
+    def take_over(self, name: str, fence: Fence | None) -> None:
+        """Open a model anew, of which only the database and the log are known to be true, and judge what is stored."""
+        self._mine.pop(name, None)
+        if fence is not None:
+            fence = self._outgrown(name, fence)
+            state = self._state.of(name, fence)
+            self._models[name] = self._reopen(name, state)
+            self._behind.add(name)
+            self._quiet.discard(name)
+            bring_back(state, name, clock.now())
+        self._mine[name] = fence
+        if fence is not None and self.caught_up:
+            self.catch_up(name)
+
+    def _outgrown(self, name: str, fence: Fence) -> Fence:
+        """Return the lease with a token above all that the log has seen: the database may be that of a backup."""
+        highest = self._models[name].log.for_readers().highest_token()
+        return fence if highest <= fence.token else self._keeper.outgrow(fence, highest)
+
+    def _let_go(self, name: str) -> None:
+        """Forget what is known of a model that another process works on."""
+        self._mine.pop(name, None)
+        self._troubles.words.pop(name, None)
+        if name in self._models:
+            self._models[name] = replace(self._models[name], log=self._models[name].log.for_readers())
+
+    def state_of(self, name: str) -> State:
+        """Return the state of a model, to be changed under the lease under which it was opened."""
+        return self._state.of(name, self._mine.get(name))
 
     def _arrived(self) -> set[str]:
         """Return the models that something has arrived of, or that somebody has said something of;
@@ -119,6 +186,8 @@ class Worker:
         except Exception:  # noqa: BLE001 - a damaged file, a full disk: the worker must outlive whatever it is
             return set(self._models)
 
+    # ---- the work on one --------------------------------------------------------------------------------------------
+
     def work(self, name: str) -> None:
         """Do what there is to do for one model, a bounded number of events: the others have their turn.
 
@@ -126,7 +195,7 @@ class Worker:
         """
         self._quiet.discard(name)
         self._rebuild(name)
-        worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self._state)
+        worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self.state_of(name))
         self._judge(name)
         if not worked:
             self._quiet.add(name)
@@ -137,25 +206,27 @@ class Worker:
         self._judge(name)
 
     def _rebuild(self, name: str) -> None:
-        model = self._models[name]
+        model, state = self._models[name], self.state_of(name)
         if model.rebuild:
-            rebuild(model, self._state)
-            remember_fingerprint(model, self._state)
+            rebuild(model, state)
+            remember_fingerprint(model, state)
             self._models[name] = replace(model, rebuild=False, behind=False)
 
     def _judge(self, name: str) -> None:
-        model, unread, now = self._models[name], None, clock.now()
+        model, state, unread, now = self._models[name], self.state_of(name), None, clock.now()
         try:
-            refresh_labels(model, self._state)
+            refresh_labels(model, state)
+        except LeaseLostError:
+            raise
         except StorageError as error:  # the log cannot be read: what needs no more than is known is judged all the same
             unread = error
         count = functools.partial(self._announcer.count, name, now=now)
         if name in self._behind:  # what is not settled is judged as this release and this configuration do it
-            with self._state.work() as work:
+            with state.work() as work:
                 work.windows.assess_all(name)
-        events = judge_windows(model, self._state, now, self._announcer.announce, count)
+        events = judge_windows(model, state, now, self._announcer.announce, count)
         if name in self._behind:  # a rule that was changed is told once, whatever there is to tell of the log
-            self._models[name] = remember_rules(model, self._state)
+            self._models[name] = remember_rules(model, state)
             self._behind.discard(name)
         if events:
             self._ring()
@@ -173,21 +244,24 @@ class Worker:
         if self._jumped:
             _LOG.warning("%s", self._jumps.words or "the clock is back where it was at the start")
             within = stands - last + _A_LITTLE
-            move_along(self._state, self._models, self._jumped, now, within)
+            for name in self._mine:
+                move_along(self.state_of(name), name, self._jumped, now, within)
             self.started = moved_along(self.started, self._jumped, now, within)
         elif before:  # a batch that came before may have been taken in only now
-            move_late(self._state, self._models, before, now, stands - first + _A_LITTLE)
+            for name in self._mine:
+                move_late(self.state_of(name), name, before, now, stands - first + _A_LITTLE)
 
     def _look_at_the_clock(self) -> None:
         """Do what only the passing of time makes due: models that nothing arrives of, silences that end, repeats."""
         now = clock.now()
-        for event in check_arrivals(self._config.models.values(), self._state, now, self.started):
-            with self._state.work() as work:
+        configs = [self._config.models[name] for name in self._mine]
+        for event in check_arrivals(configs, self._state, now, self.started):
+            with self.state_of(event.alert.model).work() as work:
                 store_event(work, event, now)
                 self._announcer.announce(work, [event], now)
             self._ring()
             self._say(event)
-        self._announcer.tick(self._state, now)
+        self._announcer.tick(self._state, now, {name: self.state_of(name) for name in self._mine})
 
     # ---- telling people ---------------------------------------------------------------------------------------------
 

@@ -5,10 +5,8 @@ An address is that of a file, ``sqlite:///FILE``, or of a server; see `driftline
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -20,7 +18,7 @@ from alembic.util.exc import CommandError
 from driftline.errors import StorageError
 from driftline.store import postgresql, sqlite
 from driftline.store.addresses import is_server, resolved, without_secrets
-from driftline.store.tables import INBOX, METADATA
+from driftline.store.tables import EPOCH, INBOX, METADATA
 from driftline.text import cause
 
 _ELSE = "; bring back a backup, or move it away: what the event log knows is recalled from there"
@@ -108,18 +106,26 @@ def has_state(address: str) -> bool:
         engine.dispose()
 
 
-def claim(engine: sa.Engine) -> AbstractContextManager[Any]:
-    """Keep other services off a database that is a server's, until this is closed; a file is kept by its folder.
-
-    Raises `InUseError` where there is one.
-    """
-    return postgresql.claim(engine) if _is_server(engine) else nullcontext()
-
-
 def wait_turn(connection: sa.Connection, name: str) -> None:
     """Have one transaction at a time go on from here, among those that wait for the same name; SQLite always does."""
     if _is_server(connection):
         postgresql.wait_turn(connection, name)
+
+
+def try_turn(connection: sa.Connection, name: str) -> bool:
+    """Return whether the turn of a name was to be had without waiting, as for `wait_turn`."""
+    return postgresql.try_turn(connection, name) if _is_server(connection) else True
+
+
+def database_time(connection: sa.Connection) -> datetime:
+    """Return what time it is for the database, to the microsecond where it is a server's."""
+    words = postgresql.MICROSECONDS if _is_server(connection) else sqlite.MICROSECONDS
+    return EPOCH + timedelta(microseconds=connection.execute(sa.text(words)).scalar_one())
+
+
+def is_shared(address: str) -> bool:
+    """Return whether several processes can work with the database of an address: it is a server's."""
+    return is_server(resolved(address))
 
 
 def file_problem(engine: sa.Engine) -> str | None:

@@ -287,7 +287,8 @@ def _decoded(row: Any) -> InboxRow | None:
 def _set_damaged_aside(connection: sa.Connection, model: str, rows: Sequence[Any]) -> None:
     """Move batches whose bytes are damaged into quarantine, as they are, and count their events."""
     for row in rows:
-        connection.execute(INBOX.delete().where(INBOX.c.seq == row.seq))
+        if not connection.execute(INBOX.delete().where(INBOX.c.seq == row.seq)).rowcount:
+            continue  # another has
         kind = row.kind if row.kind in KINDS else KINDS[0]
         said = {
             "model": model,

@@ -20,9 +20,9 @@ import msgspec
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from driftline.errors import DataError, StorageError, panics_as_errors
+from driftline.errors import DataError, LeaseLostError, StorageError, panics_as_errors
 from driftline.events import Schema, Window
 from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
@@ -33,10 +33,11 @@ from driftline.store.durable import make_folder, sync_file
 from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
 from driftline.store.opening import open_table
 from driftline.store.sums import DamagedError, NoSums, Sums
-from driftline.store.tidy import LOG, PROPERTIES, Tidier, files_of_versions, live_sizes, sync
+from driftline.store.tidy import LEASE, LOG, PROPERTIES, Tidier, files_of_versions, live_sizes, require_writer, sync
 
 _APPLICATION = "driftline-inbox"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)  # `tidy` sees to both
+_TRIES = 5
 _LOG = logging.getLogger("driftline")
 
 Table = Literal["predictions", "labels", "shadow"]
@@ -51,19 +52,70 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class EventLog:
-    """The log of one model in a folder or a bucket, called as the model. One writer at a time; others may read."""
+    """The log of one model in a folder or a bucket, called as the model. One writer at a time; others may read.
 
-    def __init__(self, place: Path | Blobs, schema: Schema) -> None:
+    Where several processes share the place, its writer is who holds the model's lease, with this ``token``, and has
+    said so by `take_over`; the others are no ``writer``, and read anew whatever they read.
+    """
+
+    def __init__(self, place: Path | Blobs, schema: Schema, *, token: int | None = None, writer: bool = True) -> None:
         self.place = place_of(place)
         self._schema, self._model = schema, Path(self.place.root).name
+        self._token, self._writer = token, writer
         self._tables: dict[Table, DeltaTable] = {}
         self._snapshots: dict[Table, DeltaTable] = {}  # what was read last, each at one version
-        self._tidiers: dict[Table, Tidier] = {table: Tidier(self.place.within(table)) for table in TABLES}
+        self._tidiers: dict[Table, Tidier] = {table: Tidier(self.place.within(table), token) for table in TABLES}
         self._synced: dict[Table, int] = {}  # the version of each table that is known to be on the disk
         self._reads: dict[Table, list[int]] = {table: [] for table in TABLES}  # the versions that are being read
         self._damaged: dict[Table, list[str]] = {}
         self._verified: dict[Table, int] = {}  # the version of each table whose files have all been read and are right
         self._target = target_type(schema)
+
+    def for_readers(self) -> EventLog:
+        """Return the log as one that another process writes."""
+        return self if not self._writer else EventLog(self.place, self._schema, writer=False)
+
+    def highest_token(self) -> int:
+        """Return the highest token of a lease by which the log was written; 0 where it never was."""
+        opened = (self._open(table) for table in TABLES)
+        return max(((one.transaction_version(LEASE) or 0) for one in opened if one is not None), default=0)
+
+    def take_over(self) -> None:
+        """Shut out whoever wrote the log before: a commit that it is in the midst of fails from here on.
+
+        Raises `LeaseLostError` where a later holder of the lease has done so.
+        """
+        for table in TABLES if self._token is not None else ():
+            with self._told(table, "written"), panics_as_errors():
+                self._take_over(table)
+
+    def _take_over(self, table: Table) -> None:
+        for _ in range(_TRIES):
+            opened = self._open(table)
+            if opened is None:
+                return
+            require_writer(opened, self._token)
+            if opened.transaction_version(LEASE) == self._token:
+                return
+            try:
+                opened.create_write_transaction(
+                    actions=[],
+                    mode="append",
+                    schema=opened.schema(),
+                    partition_by=[],
+                    commit_properties=self._commit(),
+                    post_commithook_properties=_NO_HOOKS,
+                )
+            except CommitFailedError:
+                _LOG.info("the event log in %s was written meanwhile; looking again", self.place.uri(table))
+            self._tables.pop(table, None)
+        raise StorageError(f"the event log in {self.place.uri(table)} is written by somebody else all the time")
+
+    def _commit(self, through: int | None = None) -> CommitProperties:
+        """Return what a commit says of itself; it fails where another one has come before since the table was read."""
+        said = [] if through is None else [Transaction(_APPLICATION, through)]
+        said += [] if self._token is None else [Transaction(LEASE, self._token)]
+        return CommitProperties(app_transactions=said, max_commit_retries=0)
 
     def last_seq(self, table: Table) -> int:
         """Return the highest inbox row that the table holds or has passed; 0 when it is new."""
@@ -174,26 +226,21 @@ class EventLog:
         table: Literal["predictions", "shadow"] = "predictions",
     ) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
-        if not rows:
-            return
-        last = self.last_seq(table)
-        rows = [row for row in rows if row.seq > last]
-        frame = predictions_frame(rows, self._schema)
-        self._append(table, frame, through)
+        if rows:
+            self._append(table, predictions_frame(rows, self._schema), through)
 
     def append_labels(self, rows: Sequence[LoggedLabel], *, through: int) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
-        last = self.last_seq("labels")
-        rows = [row for row in rows if row.seq > last]
-        frame = labels_frame(rows, self._schema)
-        self._append("labels", frame, through)
+        if rows:
+            self._append("labels", labels_frame(rows, self._schema), through)
 
     def remove(self, table: Table, seq: int, id: str) -> None:
         """Take one event out again that cannot be processed."""
         opened = self._open(table)
         if opened is not None:
             with self._told(table, "written"), panics_as_errors():
-                opened.delete("seq = {} AND id = '{}'".format(seq, id.replace("'", "''")))
+                where = "seq = {} AND id = '{}'".format(seq, id.replace("'", "''"))
+                opened.delete(where, commit_properties=self._commit())
                 opened.update_incremental()
 
     def table_schemas(self) -> dict[Table, str]:
@@ -317,32 +364,50 @@ class EventLog:
             return 0 if rows is None else int(rows.select(pl.len()).collect().item())
 
     def _append(self, table: Table, frame: pl.DataFrame, through: int) -> None:
-        if not len(frame):
+        """Append rows in one commit, which fails where another came first: what is in the log is then looked at again.
+
+        So a writer that was paused in the midst of it, and whose rows another one has appended meanwhile, adds nothing.
+        """
+        for _ in range(_TRIES):
+            opened = self._open(table)
+            if opened is not None and self._token is not None:
+                require_writer(opened, self._token)
+            last = self.last_seq(table)
+            rows = frame.filter(pl.col("seq") > last)
+            if not len(rows):
+                return
+            with self._told(table, "written"), panics_as_errors():
+                try:
+                    with self._doubted(table):
+                        opened = self._written(table, opened, rows, through)
+                except (CommitFailedError, FileExistsError):
+                    continue  # another was first: see what it has brought
+                self._sync(table, opened)
+            self._tidy(table, opened)
             return
-        opened = self._open(table)
+        raise StorageError(f"the event log in {self.place.uri(table)} is written by somebody else all the time")
+
+    def _written(self, table: Table, opened: DeltaTable | None, rows: pl.DataFrame, through: int) -> DeltaTable:
         names = self._names(opened)
-        columns = [names.column(name) for name in frame.columns]
+        columns = [names.column(name) for name in rows.columns]
         self._refuse_too_many_scores(opened, columns)
         place = self.place.within(table)
-        with self._told(table, "written"), panics_as_errors():
-            if opened is None and isinstance(self.place, Folder):
-                make_folder(self.place.path)
-            with self._doubted(table):
-                write_deltalake(
-                    opened if opened is not None else place.root,
-                    frame.rename(dict(zip(frame.columns, columns, strict=True))),
-                    mode="append",
-                    schema_mode="merge",
-                    configuration=PROPERTIES if opened is None else None,
-                    storage_options=place.table_options,
-                    commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, through)]),
-                    post_commithook_properties=_NO_HOOKS,
-                )
-                opened = self._open(table)
-                assert opened is not None  # it was written
-                opened.update_incremental()
-            self._sync(table, opened)
-        self._tidy(table, opened)
+        if opened is None and isinstance(self.place, Folder):
+            make_folder(self.place.path)
+        write_deltalake(
+            opened if opened is not None else place.root,
+            rows.rename(dict(zip(rows.columns, columns, strict=True))),
+            mode="append" if opened is not None else "error",
+            schema_mode="merge" if opened is not None else None,
+            configuration=PROPERTIES if opened is None else None,
+            storage_options=place.table_options,
+            commit_properties=self._commit(through),
+            post_commithook_properties=_NO_HOOKS,
+        )
+        written = self._open(table)
+        assert written is not None  # it was written
+        written.update_incremental()
+        return written
 
     @contextmanager
     def _doubted(self, table: Table) -> Iterator[None]:
@@ -373,6 +438,8 @@ class EventLog:
         try:
             with panics_as_errors():
                 self._tidiers[table].tidy(opened, read=min(self._reads[table], default=None))
+        except LeaseLostError:
+            raise
         except DamagedError as error:
             self._damaged[table] = error.files
         except Exception as error:  # noqa: BLE001 - the rows are in the log, and tidying can be done again
@@ -438,7 +505,7 @@ class EventLog:
         return self._tidiers[table].sums
 
     def _open(self, table: Table) -> DeltaTable | None:
-        if table not in self._tables:
+        if table not in self._tables or not self._writer:
             with self._told(table, "read"), panics_as_errors():
                 try:
                     self._tables[table] = open_table(self.place.within(table))

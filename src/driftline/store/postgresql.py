@@ -1,27 +1,31 @@
 """What PostgreSQL does otherwise: a server that comes and goes, in which many transactions write at a time.
 
-The state relies on two things that SQLite gives by itself. One transaction changes it at a time, and rows of the inbox
-are seen in the order of their numbers. Both are kept by `wait_turn`. Writers read what is committed when they read it
-(READ COMMITTED, so after they had waited); readers see one moment (REPEATABLE READ).
+The state relies on two things that SQLite gives by itself. One transaction changes what is known of a model at a time,
+and rows of the inbox are seen in the order of their numbers. Both are kept by `wait_turn`. Writers read what is
+committed when they read it (READ COMMITTED, so after they had waited); readers see one moment (REPEATABLE READ).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from driftline.errors import InUseError, StorageError, UsageError
+from driftline.errors import StorageError, UsageError
 from driftline.store.addresses import without_secrets
 
 _CONNECT_SECONDS = 5
 _BUSY_SECONDS = 30
 _KEEPALIVE_SECONDS = 30
 _ENCODING = "UTF8"
+_PAUSED_SECONDS = 10
+"""So long a process may think in the middle of a write: whoever is paused there must not hold up the others."""
+
+MICROSECONDS = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+"""What time it is for the server, in microseconds since 1970."""
+
 _TO_WATCH = 2  # the least that a connection may take; PostgreSQL's library knows no less
 
 
@@ -60,6 +64,7 @@ def _prepare(url: str, patience: timedelta, connection: Any, _record: Any) -> No
     for setting in (
         f"lock_timeout = {int(patience.total_seconds() * 1000)}",
         "default_transaction_isolation = 'read committed'",
+        f"idle_in_transaction_session_timeout = '{_PAUSED_SECONDS}s'",
         f"tcp_keepalives_idle = {_KEEPALIVE_SECONDS}",  # a machine that is gone does not keep its locks for long
         "tcp_keepalives_interval = 10",
         "tcp_keepalives_count = 3",
@@ -73,7 +78,10 @@ def _prepare(url: str, patience: timedelta, connection: Any, _record: Any) -> No
 
 def _begin(connection: sa.Connection) -> None:
     if connection.get_execution_options().get("readonly", False):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.exec_driver_sql(
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
+            "SET LOCAL idle_in_transaction_session_timeout = 0"  # a read that thinks for long holds up nobody
+        )
 
 
 # ---- locks ----------------------------------------------------------------------------------------------------------
@@ -89,15 +97,9 @@ def wait_turn(connection: sa.Connection, name: str) -> None:
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_number(name))))
 
 
-@contextmanager
-def claim(engine: sa.Engine) -> Iterator[None]:
-    """Keep other services off a database, as long as the connection lasts. Raises `InUseError` where one is there."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.detach()  # it ends here, with its lock; others go back to where they are taken from
-        if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(_lock_number("service")))).scalar_one():
-            shown = without_secrets(str(engine.url))
-            raise InUseError(f"{shown} is in use by another driftline; stop that one, or use another database")
-        yield
+def try_turn(connection: sa.Connection, name: str) -> bool:
+    """Take the turn of that name, as `wait_turn` does, unless another transaction has it; return whether it was had."""
+    return bool(connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(_lock_number(name)))).scalar_one())
 
 
 def write_trouble(engine: sa.Engine, table: sa.Table) -> Exception | None:

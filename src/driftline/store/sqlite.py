@@ -18,6 +18,9 @@ from driftline.store.durable import make_folder, sync_file
 
 _BUSY_SECONDS = 30
 _TRIES = 2
+MICROSECONDS = "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+"""What time it is for the database, in microseconds since 1970, to the millisecond."""
+
 _SEQUENCE = sa.table("sqlite_sequence", sa.column("name"), sa.column("seq"))  # SQLite's own
 
 

@@ -17,6 +17,7 @@ from driftline.store.database import wait_turn
 from driftline.store.detections import Detections
 from driftline.store.feedback import Feedback
 from driftline.store.judgements import Judgements
+from driftline.store.leases import Fence
 from driftline.store.models import Models
 from driftline.store.predictions import Predictions, WaitingLabels
 from driftline.store.summaries import Summaries
@@ -25,16 +26,36 @@ from driftline.store.windows import Windows
 
 
 class State:
-    """The state database of all models."""
+    """The state database of all models; `of` gives the part of one, whose transactions do not wait for others'.
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    With a ``fence`` no transaction of `work` commits after another process has taken that lease.
+    """
+
+    def __init__(self, engine: sa.Engine, turn: str = "state", fence: Fence | None = None) -> None:
+        self._engine, self._turn = engine, turn
+        self.fence = fence
+
+    def of(self, model: str, fence: Fence | None = None) -> State:
+        """Return the state as one model's: one transaction at a time changes it, whoever changes it."""
+        return State(self._engine, f"state of {model}", fence)
+
+    def fenced(self, fence: Fence | None) -> State:
+        """Return the same state, to be changed only as long as a lease is held."""
+        return State(self._engine, self._turn, fence)
+
+    def require_lease(self) -> None:
+        """Raise `LeaseLostError` where the lease is another's by now."""
+        if self.fence is not None:
+            with self._engine.begin() as connection:
+                self.fence.check(connection)
 
     @contextmanager
     def work(self) -> Iterator[Work]:
         """Open a transaction that may write; it commits at the end or leaves no trace."""
         with self._engine.begin() as connection:
-            wait_turn(connection, "state")
+            wait_turn(connection, self._turn)
+            if self.fence is not None:
+                self.fence.check(connection)
             yield Work(connection)
 
     @contextmanager

@@ -422,3 +422,33 @@ RETRAINING_ATTEMPTS = sa.Table(
     sa.Column("failed", sa.Integer, nullable=False),  # attempts to tell its webhook, since one that was taken
     sa.Column("due_at", Moment, nullable=False),  # wall-clock time of the next one
 )
+
+LEASES = sa.Table(
+    "leases",
+    METADATA,
+    sa.Column("name", _TEXT, primary_key=True),  # what it is for: "model NAME", or a task that one process does
+    sa.Column("holder", _TEXT, nullable=False),  # the process that has it; empty for none
+    sa.Column("token", sa.BigInteger, nullable=False),  # one more each time that it is taken
+    sa.Column("expires_at", Moment, nullable=False),  # by the clock of the database
+)
+
+PROCESSES = sa.Table(
+    "processes",
+    METADATA,
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("role", _TEXT, nullable=False),  # all, api, worker, notify
+    sa.Column("host", _TEXT, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("storage", _TEXT, nullable=False),  # as this machine has it
+    sa.Column("started_at", Moment, nullable=False),  # by the clock of the database, as the next
+    sa.Column("said_at", Moment, nullable=False),  # its newest sign of life
+    sa.Column("expires_at", Moment, nullable=False),  # until when it is taken for alive without being heard of again
+    sa.Column("status", sa.LargeBinary, nullable=False),  # JSON: problems, warnings, whether it is idle
+)
+
+CHANNELS = sa.Table(
+    "channels",
+    METADATA,
+    sa.Column("channel", _TEXT, primary_key=True),
+    sa.Column("memory", sa.LargeBinary, nullable=False),  # what is known of its receiver
+)

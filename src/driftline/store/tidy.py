@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 import polars as pl
 from deltalake import DeltaTable
 
+from driftline.errors import LeaseLostError
 from driftline.store.blobs import Blob, Blobs
 from driftline.store.durable import sync_files
 from driftline.store.sums import DamagedError, NoSums, Sums, sums_of
@@ -32,6 +33,9 @@ OLD = timedelta(seconds=60)
 
 ROOM_FOR_OLD = 0.75
 """What such files may take of the room that the live ones take."""
+
+LEASE = "driftline-lease"
+"""The application transaction of a table that has the token of the lease by which it is written."""
 
 CHECKPOINT_EVERY = 50
 PROPERTIES = {
@@ -75,9 +79,14 @@ class _Old:
 
 @dataclass(slots=True)
 class Tidier:
-    """Tidies one table; it belongs to the table's only writer. ``place`` is the table's."""
+    """Tidies one table; it belongs to the table's only writer. ``place`` is the table's.
+
+    ``token`` is that of the lease by which it is the only one, None for a writer that has no lease. Then other
+    processes may read the table: a file that was replaced stays for a minute, whatever room it takes.
+    """
 
     place: Blobs
+    token: int | None = None
     old: list[_Old] | None = field(default=None)
     """What waits to be deleted, the oldest first; None until the place has been looked at."""
 
@@ -99,7 +108,9 @@ class Tidier:
         table.update_incremental()  # a merge may have been committed and then broken off
         live = _live_files(table)
         if self.old is None:
-            self.old = self._strays(live, table.version())
+            strays = self._strays(live, table.version())
+            require_writer(table, self.token)  # or they may be what the next writer is about to commit
+            self.old = strays
         while (due := _due(live)) is not None:
             self._merge(table, *due)
             live = _live_files(table)
@@ -134,7 +145,7 @@ class Tidier:
             first = self.old[0]
             if read is not None and read < first.version:
                 return
-            if total <= room and timedelta() <= now - first.since < OLD:
+            if (total <= room or self.token is not None) and timedelta() <= now - first.since < OLD:
                 return
             self.place.delete(first.name)
             self.old.pop(0)
@@ -182,6 +193,17 @@ def sync(place: Blobs, names: Iterable[str]) -> None:
     """Wait until files that others have written are on the disk; in a store that answers only then they are."""
     if not place.lasting:
         sync_files(Path(place.uri(name)) for name in names)
+
+
+def require_writer(table: DeltaTable, token: int | None) -> None:
+    """Raise `LeaseLostError` where a later holder of the lease has opened the table to write; it is brought up to date.
+
+    A holder says so by a commit of its own, before it writes anything else.
+    """
+    if token is not None:
+        table.update_incremental()
+        if (table.transaction_version(LEASE) or 0) > token:
+            raise LeaseLostError("another process writes the event log by now")
 
 
 def files_of_versions(place: Blobs, versions: Iterable[int]) -> list[str]:

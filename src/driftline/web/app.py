@@ -12,9 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -50,10 +48,10 @@ from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
 from driftline.web.decode import Bodies, json_answer, json_schema_of
 from driftline.web.events import event_routes
 from driftline.web.feedback import feedback_routes
+from driftline.web.operations import ProcessCollector, operations_routes, problems_of_all, system_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
-from driftline.web.ui.pages import BEFORE_CHANGE, pages, sign_in_page
-from driftline.web.vitals import Vitals
+from driftline.web.ui.pages import pages, sign_in_page
 
 _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
@@ -84,6 +82,37 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     ``gate`` is who knows the callers; without one they are asked as the configuration says.
     """
     gate = gate or Gate(service.state, service.config.auth, required=service.config.auth.required)
+    app = _app(gate)
+    registry = CollectorRegistry()
+    reader = MetricsReader(service.config, service.tasks, service.state, service.inbox)
+    collector = ServiceCollector(
+        lambda: reader.snapshot(problems_of_all(service), service.started), service.config.prometheus.max_series
+    )
+    registry.register(collector)
+    app.state.bodies = Bodies(service.config.limits.body_bytes)
+    app.include_router(event_routes(service))
+    app.include_router(_answers(service))
+    app.include_router(_attention(service))
+    app.include_router(feedback_routes(service))
+    app.include_router(retraining_routes(service))
+    app.include_router(system_routes(service))
+    app.include_router(operations_routes(service, registry))
+    app.include_router(pages(service.views))
+    app.include_router(sign_in_routes(gate, sign_in_page))
+    app.add_api_route("/api/openapi.json", lambda: json_answer(app.openapi()), name="openapi", include_in_schema=False)
+    return app
+
+
+def create_small_app(service: Service, gate: Gate) -> FastAPI:
+    """Build the application of a process that takes no requests but those of its operators."""
+    app = _app(gate)
+    registry = CollectorRegistry()
+    registry.register(ProcessCollector(service))
+    app.include_router(operations_routes(service, registry))
+    return app
+
+
+def _app(gate: Gate) -> FastAPI:
     app = FastAPI(
         title="Driftline",
         version=importlib.metadata.version("driftline"),
@@ -94,16 +123,6 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
         dependencies=[Depends(asked_at(gate))],
         responses={"default": {"description": "What came, what is allowed and what to do.", "content": _ERROR}},
     )
-    app.state.bodies = Bodies(service.config.limits.body_bytes)
-    app.include_router(event_routes(service))
-    app.include_router(_answers(service))
-    app.include_router(_attention(service))
-    app.include_router(feedback_routes(service))
-    app.include_router(retraining_routes(service))
-    app.include_router(_operations(service))
-    app.include_router(pages(service.views))
-    app.include_router(sign_in_routes(gate, sign_in_page))
-    app.add_api_route("/api/openapi.json", lambda: json_answer(app.openapi()), name="openapi", include_in_schema=False)
     app.add_middleware(_PanicsAsErrors)
     for kind in (*_STATUS, DriftlineError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
@@ -213,53 +232,6 @@ def _attention(service: Service) -> APIRouter:
         row = end_silence(service.state, silence, clock.now(), by=name_of(request, SOMEBODY))
         service.wake()
         return json_answer(row)
-
-    return router
-
-
-# ---- operations -----------------------------------------------------------------------------------------------------
-
-
-def _operations(service: Service) -> APIRouter:
-    router = APIRouter(tags=["operations"])
-    registry = CollectorRegistry()
-    vitals = Vitals(service.config, service.inbox)
-    reader = MetricsReader(service.config, service.tasks, service.state, service.inbox)
-    registry.register(
-        ServiceCollector(
-            lambda: reader.snapshot(service.problems, service.started), service.config.prometheus.max_series
-        )
-    )
-
-    @router.get("/api/v1/audit", summary="List who changed what, when and why, the newest first.")
-    def audit(
-        model: str | None = None, limit: int = Query(100, ge=1, le=_PAGE_LIMIT), before: int | None = BEFORE_CHANGE
-    ) -> Response:
-        return json_answer({"changes": service.views.changes(limit=limit, before=before, model=model)})
-
-    @router.get("/health", name="health", summary="Tell whether the process answers.")
-    async def health() -> Response:  # not in a thread: all of them may wait for the database
-        return json_answer({"status": "ok"})
-
-    @router.get("/ready", name="ready", summary="Tell whether events are being processed.")
-    async def ready() -> Response:
-        seen = await vitals.seen()
-        problems = {**service.problems, **seen.problems}
-        if not service.caught_up:
-            problems.setdefault("start", "what was stored is being judged; it takes a moment")
-        body = {
-            "ready": not problems,
-            "problems": problems,
-            "warnings": {**service.warnings, **({"poisoned": seen.poisoned} if seen.poisoned else {})},
-            "waiting_events": seen.waiting_events,
-            "idle": service.idle,
-        }
-        return json_answer(body, 503 if problems else 200)
-
-    @router.get("/metrics", summary="The Prometheus exposition.", response_class=PlainTextResponse)
-    def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"Content-Type": content_type})
 
     return router
 

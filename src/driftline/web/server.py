@@ -14,9 +14,10 @@ from driftline.access.tokens import has_admin
 from driftline.config.load import Config
 from driftline.errors import UsageError
 from driftline.net.hosts import Hosts, guarded
+from driftline.service.leases import ROLES, Role
 from driftline.service.runtime import Service
 from driftline.web.access import Gate
-from driftline.web.app import create_app
+from driftline.web.app import create_app, create_small_app
 from driftline.web.connections import BoundedServer
 from driftline.web.numbered import numbered
 
@@ -47,10 +48,12 @@ def listen(host: str, port: int) -> socket.socket:
 class Server:
     """A service that answers on a socket. `run` blocks until SIGTERM or SIGINT (in the main thread) or `stop`."""
 
-    def __init__(self, config: Config, listener: socket.socket, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, config: Config, listener: socket.socket, tell: Callable[[str], None], role: Role = ROLES["all"]
+    ) -> None:
         host, port = listener.getsockname()[:2]
         is_local = ipaddress.ip_address(host).is_loopback
-        self._service = Service(config, tell)
+        self._service = Service(config, tell, role=role)
         self._listener = listener
         self._told_to_stop: float | None = None
         if not is_local:
@@ -58,8 +61,9 @@ class Server:
         https = config.tls is not None
         secure = https or config.url.startswith("https://")
         gate = Gate(self._service.state, config.auth, required=config.auth.required or not is_local, secure=secure)
+        create = create_app if role.answers else create_small_app
         hosts = Hosts.of(config.hosts, config.url, any_address=not is_local)
-        app = numbered(guarded(create_app(self._service, gate), hosts))
+        app = numbered(guarded(create(self._service, gate), hosts))
         self._uvicorn = BoundedServer(app, config.limits, config.tls)
         listener.listen(_BACKLOG)
         scheme = "https" if https else "http"

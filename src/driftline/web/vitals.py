@@ -9,7 +9,7 @@ import asyncio
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -20,8 +20,9 @@ import sqlalchemy as sa
 from driftline import clock
 from driftline.config.load import Config
 from driftline.service.trouble import in_words
-from driftline.store.database import Watch
+from driftline.store.database import Watch, is_shared
 from driftline.store.inbox import Inbox
+from driftline.store.leases import Leases, ProcessRow
 from driftline.store.poison import poisoned
 from driftline.web.far import FarWatch
 
@@ -35,11 +36,15 @@ _FRESH, _OLD = timedelta(seconds=0.1), timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last result: problems by their place, waiting events by model, and events that were set aside."""
+    """The last result: problems by their place, waiting events by model, and events that were set aside.
+
+    ``processes`` are those that are alive, where several share a database.
+    """
 
     problems: Mapping[str, str] = field(default_factory=dict)
     waiting_events: Mapping[str, int] = field(default_factory=dict)
     poisoned: Mapping[str, int] = field(default_factory=dict)
+    processes: Sequence[ProcessRow] = ()
 
 
 class Vitals:
@@ -51,7 +56,7 @@ class Vitals:
         file = self._database.file
         self._folders = dict.fromkeys([Path(config.storage), *([] if file is None else [file.parent])])
         self._far = None if config.bucket is None else FarWatch(config.bucket)
-        self._inbox = inbox
+        self._inbox, self._shared = inbox, is_shared(config.database)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="driftline-vitals")
         self._lock = threading.Lock()
         self._looking: Future[None] | None = None
@@ -86,14 +91,17 @@ class Vitals:
         if said := self._inbox.file_problem() or self._write_problem():
             problems["database"] = said
         before = self._seen
+        processes: Sequence[ProcessRow] = before.processes
         try:
             waiting = Inbox(self._database.engine).waiting_events()
             with self._database.engine.connect() as connection:
                 found = poisoned(connection)
+                if self._shared:
+                    processes = Leases(connection).live()
         except sa.exc.SQLAlchemyError as error:
             problems["database"] = in_words(error)
             waiting, found = dict(before.waiting_events), dict(before.poisoned)
-        self._seen, self._at = Seen(problems, waiting, found), self._now()
+        self._seen, self._at = Seen(problems, waiting, found, processes), self._now()
 
     def _write_problem(self) -> str | None:
         """Return why a write would fail or have to wait, or None; the service's own writes do not count."""

@@ -29,6 +29,17 @@ class Forgetful(Protocol):
         """Say again what is firing; raises as `Channel.send` does."""
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A channel that must know later, maybe in another process, what became of what it sent."""
+
+    def remember(self) -> bytes:
+        """Return what it has to know."""
+
+    def recall(self, memory: bytes) -> None:
+        """Know what `remember` has once returned; what cannot be read is passed over."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelKind:
     """A kind of receivers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import random
@@ -9,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from driftline import clock
-from driftline.alerts.channel import Channel, Forgetful
+from driftline.alerts.channel import Channel, Forgetful, Remembering
 from driftline.alerts.delivery import deliver_next
 from driftline.alerts.message import Notice
 from driftline.errors import LeaseLostError, UnavailableError
@@ -41,11 +42,38 @@ class Deliveries:
         self._name, self._channel, self._state, self._firing = name, channel, state, firing
         self._rng, self._steady = random.Random(), clock.steady()
         self._kept: datetime | None = None
+        self._known: tuple[Fence | None, bytes | None] | None = None
+        """What is stored of the channel, and under which lease that was read."""
 
     def step(self, fence: Fence | None) -> Pass:
         """Send the next message that is due."""
         state = self._state.fenced(fence)
         state.require_lease()
+        self._recall(state)
+        try:
+            return self._send(state)
+        finally:
+            self._remember(state)
+
+    def _recall(self, state: State) -> None:
+        """Have the channel know what its last holder knew, which may have been another process."""
+        if not isinstance(self._channel, Remembering) or (self._known is not None and self._known[0] == state.fence):
+            return
+        with state.read() as read:
+            memory = Outbox(read.connection).memory(self._name)
+        if memory is not None:
+            self._channel.recall(memory)
+        self._known = (state.fence, memory or self._channel.remember())
+
+    def _remember(self, state: State) -> None:
+        if isinstance(self._channel, Remembering) and self._known is not None:
+            memory = self._channel.remember()
+            if memory != self._known[1]:
+                with state.work() as work:
+                    Outbox(work.connection).put_memory(self._name, memory)
+                self._known = (state.fence, memory)
+
+    def _send(self, state: State) -> Pass:
         outcome = deliver_next(state, self._name, self._channel, clock.now, self._rng)
         if isinstance(self._channel, Forgetful) and self._is_time_to_keep():
             try:
@@ -110,14 +138,15 @@ class Retraining:
     def step(self, fence: Fence | None) -> Pass:
         """Take the next step of each model; trouble with one must not stop the others."""
         moved: set[str] = set()
-        self._loop.state.fenced(fence).require_lease()
+        loop = dataclasses.replace(self._loop, state=self._loop.state.fenced(fence))  # what it remembers is the same
+        loop.state.require_lease()
         for name in self._models:
             with about_model(name):
-                self._troubles.guard(name, functools.partial(self._step, name, moved))
+                self._troubles.guard(name, functools.partial(self._step, loop, name, moved))
         return Pass.AGAIN if moved else Pass.DONE
 
-    def _step(self, name: str, moved: set[str]) -> None:
-        if self._loop.step(name, clock.now()):
+    def _step(self, loop: RetrainingController, name: str, moved: set[str]) -> None:
+        if loop.step(name, clock.now()):
             moved.add(name)
         if name in self._tellers:
             self._tellers[name].tell(name)

@@ -20,6 +20,7 @@ _DATABASE = {
 }
 _STATES = {
     "25006": "the database only reads: it is a standby, or is set to",
+    "25P03": "the database ended a write that was paused",
     "40001": "the database has too much to do",
     "40P01": "the database has too much to do",
     "42501": "the database refuses it: its user may not do that",

@@ -380,7 +380,9 @@ class EventLog:
                 try:
                     with self._doubted(table):
                         opened = self._written(table, opened, rows, through)
-                except (CommitFailedError, FileExistsError):
+                except DeltaError as error:
+                    if not isinstance(error, CommitFailedError) and (opened is not None or self._open(table) is None):
+                        raise
                     continue  # another was first: see what it has brought
                 self._sync(table, opened)
             self._tidy(table, opened)

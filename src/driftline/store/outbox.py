@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from driftline.store.statements import put_row, put_values, values_of
-from driftline.store.tables import NOTIFICATIONS, SILENCES, TOLD
+from driftline.store.tables import CHANNELS, NOTIFICATIONS, SILENCES, TOLD
 
 _PATTERNS = msgspec.json.Decoder(dict[str, str])
 GIVEN_UP = ("refused", "expired")
@@ -177,6 +177,15 @@ class Outbox:
     def put_told(self, row: ToldRow) -> None:
         """Store the last notification to a channel."""
         put_row(self._connection, TOLD, row)
+
+    def memory(self, channel: str) -> bytes | None:
+        """Return what a channel has to know of its receiver, if it has said so."""
+        found = self._connection.execute(sa.select(CHANNELS.c.memory).where(CHANNELS.c.channel == channel))
+        return found.scalar_one_or_none()
+
+    def put_memory(self, channel: str, memory: bytes) -> None:
+        """Store what a channel has to know of its receiver."""
+        put_values(self._connection, CHANNELS, [{"channel": channel, "memory": memory}])
 
     # ---- silences ---------------------------------------------------------------------------------------------------
 

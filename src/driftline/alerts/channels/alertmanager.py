@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -74,6 +75,15 @@ class Alertmanager:
         self._post(notices)
         if problem is not None:
             raise problem
+
+    def remember(self) -> bytes:
+        """Return when it last took alerts."""
+        return msgspec.json.encode(self._taken_at)
+
+    def recall(self, memory: bytes) -> None:
+        """Know when it last took alerts."""
+        with contextlib.suppress(msgspec.MsgspecError):
+            self._taken_at = msgspec.json.decode(memory, type=datetime | None)
 
     # ---- silences -------------------------------------------------------------------------------------------------
 

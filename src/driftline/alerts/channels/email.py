@@ -87,7 +87,7 @@ class Email:
     def send(self, message: Message) -> None:
         """Send a message to all addresses.
 
-        Where only some took it, the next attempt in this process is made for the others. Raises `UnreachableError`
+        Where only some took it, the next attempt is made for the others. Raises `UnreachableError`
         without a connection, `RefusedError` when the server refuses an address or the mail for good (5xx), and
         `UnavailableError` for all else.
         """
@@ -99,6 +99,15 @@ class Email:
         self._arrived = (key, arrived.union(waiting).difference(refused)) if refused else ("", frozenset())
         if refused:
             raise _refusal(refused)
+
+    def remember(self) -> bytes:
+        """Return which addresses have taken the message that not all of them took."""
+        return msgspec.json.encode((self._arrived[0], sorted(self._arrived[1])))
+
+    def recall(self, memory: bytes) -> None:
+        """Know which addresses have taken it."""
+        with contextlib.suppress(msgspec.MsgspecError):
+            self._arrived = msgspec.json.decode(memory, type=tuple[str, frozenset[str]])
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:

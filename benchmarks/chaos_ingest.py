@@ -1,21 +1,25 @@
 """A service that is killed again and again while four writers send: what it acknowledged is there, each event once.
 
-python -m benchmarks.chaos_ingest [--kills N] [--seed N] [--postgresql]
+python -m benchmarks.chaos_ingest [--kills N] [--seed N] [--postgresql [--workers N] [--apis N]]
 
-With ``--postgresql`` the state is in a real PostgreSQL, which is killed and started again as often as the service.
+Real processes of ``driftline serve`` are killed with SIGKILL at random moments, are paused by SIGSTOP for longer than
+their leases are valid, and find the disk full (no file may grow); requests are torn. With ``--postgresql`` the state is
+in a real PostgreSQL, which is killed and started again, and with ``--workers`` the service is several processes.
 
-A real ``driftline serve`` is killed with SIGKILL at random moments. Three writers post predictions and labels as JSON,
-NDJSON and Arrow, in batches of 1 to 50, some with an Idempotency-Key that they send again until it is acknowledged; a
-fourth is the SDK. In the end the log must have every acknowledged event, none twice; the windows must count what the
-log has; and a rebuild must find no difference.
+Three writers post predictions and labels as JSON, NDJSON and Arrow, in batches of 1 to 50, some with an
+Idempotency-Key that they send again until it is acknowledged; a fourth is the SDK. In the end the log must have every
+acknowledged event, none twice; the windows must count what the log has; a rebuild must find no difference; and no
+notice of an alert may have come to its receiver in two messages with different keys.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -24,6 +28,7 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,10 +39,20 @@ import polars as pl
 
 import driftline
 from tests.support.postgresql import PostgreSQL
+from tests.support.receiver import Request
+from tests.support.receiver import Server as Hook
+from tests.support.receiver import serving as receiving
 
 MODEL = "m"
 LONGEST_LIFE_SECONDS = 2.5
-REST_SECONDS = 120.0
+EVENT_SECONDS = 5
+"""So far event time goes from one event of a writer to its next."""
+
+REST_SECONDS = 180.0
+RESTED_TIMES = 25
+PAUSED_SECONDS = (11.0, 16.0)
+MOST_PAUSED = 2
+FULL_AT_BYTES = 1000
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -51,31 +66,42 @@ class Acknowledged:
 
 
 class Serving:
-    """The service on one port, started and killed."""
+    """One process of the service on one port, started and killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, role: str, number: int) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
+        self.role, self.name = role, f"{role}-{number}"
         self.folder, self.address = folder, f"http://127.0.0.1:{self.port}"
-        self.log = (folder / "serve.log").open("ab")
+        self.log = (folder / f"{self.name}.log").open("ab")
+        self.paused = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
-        command = [sys.executable, "-m", "driftline", "serve", "--port", str(self.port)]
+        """Start, or start again."""
+        command = [sys.executable, "-m", "driftline", "serve", "--port", str(self.port), "--role", self.role]
         self._process = subprocess.Popen(command, cwd=self.folder, stdout=self.log, stderr=self.log)
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        assert self._process is not None
         give_up = time.perf_counter() + REST_SECONDS
         while time.perf_counter() < give_up:
             if self._process.poll() is not None:
-                raise SystemExit(f"the service ended with {self._process.returncode}; see {self.folder}/serve.log")
+                raise SystemExit(f"{self.name} ended with {self._process.returncode}; see {self.log.name}")
             try:
                 httpx.get(f"{self.address}/health", timeout=2, trust_env=False)
             except httpx.HTTPError:
                 time.sleep(0.02)
             else:
                 return
-        raise SystemExit("the service did not answer")
+        raise SystemExit(f"{self.name} did not answer")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal, and return how the process ended."""
@@ -83,15 +109,136 @@ class Serving:
         self._process.send_signal(number)
         return self._process.wait(60)
 
+    def limit_files(self, most_bytes: int) -> None:
+        """Have it write no file that is larger: to the process it is as if the disk were full."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
-def write_config(folder: Path, database: str) -> None:
-    """A model with two inputs and hourly windows."""
+
+class Service:
+    """All processes of the service, and the PostgreSQL that they share, if it is one; ``faults`` happen to them."""
+
+    def __init__(
+        self, folder: Path, options: argparse.Namespace, server: PostgreSQL | None, rng: random.Random
+    ) -> None:
+        roles = ["all"]
+        if options.workers:
+            roles = ["api"] * options.apis + ["worker"] * options.workers + ["notify"]
+        self.processes = [Serving(folder, role, number) for number, role in enumerate(roles)]
+        self.apis = [one for one in self.processes if one.role in ("api", "all")]
+        self.happened: Counter[str] = Counter()
+        self._server, self._rng = server, rng
+        self._pauses: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start all, and wait for them."""
+        for one in self.processes:
+            one.start()
+        for one in self.processes:
+            one.wait()
+
+    def fault(self) -> None:
+        """Have something go wrong."""
+        kinds = [self._kill] * 5 + [self._tear, self._fill_the_disk]
+        if len(self.processes) > 1:
+            kinds += [self._pause] * 3
+        if self._server is not None:
+            kinds += [self._fail_the_server]
+        self._rng.choice(kinds)()
+
+    def _some(self) -> Serving | None:
+        running = [one for one in self.processes if not one.paused]
+        return self._rng.choice(running) if running else None
+
+    def _kill(self) -> None:
+        if (one := self._some()) is not None:
+            one.end(signal.SIGKILL)
+            one.start()
+            self.happened[f"kill -9 of {one.role}"] += 1
+
+    def _pause(self) -> None:
+        """Stop a process for longer than its leases are valid, and let it go on."""
+        one = self._some()
+        if one is None or sum(other.paused for other in self.processes) >= MOST_PAUSED:
+            self._kill()
+            return
+        one.paused = True
+        one.send(signal.SIGSTOP)
+        self.happened[f"SIGSTOP of {one.role}"] += 1
+        self._pauses.append(threading.Thread(target=self._go_on, args=(one, self._rng.uniform(*PAUSED_SECONDS))))
+        self._pauses[-1].start()
+
+    def _go_on(self, one: Serving, after: float) -> None:
+        time.sleep(after)
+        one.send(signal.SIGCONT)
+        one.paused = False
+
+    def _tear(self) -> None:
+        """Begin a request, and leave in the middle of its body."""
+        path = f"/api/v1/models/{MODEL}/predictions"
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
+        )
+        body = '[{"id": "torn", "prediction": 1, "features": {"x": 1.0, "sky": "sun"}}'
+        port = self._rng.choice(self.apis).port
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
+            connection.sendall((head + body).encode())
+        self.happened["torn request"] += 1
+
+    def _fill_the_disk(self) -> None:
+        if (one := self._some()) is not None:
+            one.limit_files(FULL_AT_BYTES)
+            time.sleep(self._rng.uniform(0.5, 2.0))
+            one.limit_files(resource.RLIM_INFINITY)
+            self.happened[f"disk full for {one.role}"] += 1
+
+    def _fail_the_server(self) -> None:
+        assert self._server is not None
+        self._server.kill()
+        time.sleep(self._rng.uniform(0.0, 0.5))
+        self._server.start()
+        self.happened["PostgreSQL restarted"] += 1
+
+    def heal(self) -> None:
+        """Have everything run again."""
+        for pause in self._pauses:
+            pause.join()
+        for one in self.processes:
+            one.wait()
+
+    def rest(self) -> None:
+        """Wait until all is processed, judged and sent."""
+        give_up, rested = time.perf_counter() + REST_SECONDS, 0
+        while rested < RESTED_TIMES:
+            if time.perf_counter() > give_up:
+                raise SystemExit(f"the workers did not come to rest: {self._ready()}")
+            time.sleep(0.2)
+            rested = rested + 1 if self._ready().get("idle") else 0
+
+    def _ready(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = httpx.get(f"{self.apis[0].address}/ready", timeout=30, trust_env=False).json()
+        except httpx.HTTPError:
+            return {}
+        return found
+
+    def stop(self) -> list[int]:
+        """End all in order; how each of them ended."""
+        return [one.end(signal.SIGTERM) for one in self.processes]
+
+
+def write_config(folder: Path, database: str, hook: str) -> None:
+    """A model with two inputs and short windows, which is wrong half of the time: it alerts again and again."""
     rows = {"x": [float(i % 9) for i in range(300)], "sky": ["sun", "rain", "fog"] * 100}
-    targets = {"prediction": [i % 2 for i in range(300)], "label": [i % 3 % 2 for i in range(300)]}
+    targets = {"prediction": [i % 2 for i in range(300)], "label": [i // 2 % 2 for i in range(300)]}
     pl.DataFrame(rows | targets).write_parquet(folder / "reference.parquet")
+    rule = "{name: accuracy-low, measure: accuracy, below: 0.75}"
     (folder / "driftline.yaml").write_text(
-        f"models: {{{MODEL}: {{window: 1h, columns: {{prediction: prediction, label: label}}, "
-        f"reference: {{path: reference.parquet}}}}}}\ndatabase: {database}\n"
+        f"models: {{{MODEL}: {{window: 10min, columns: {{prediction: prediction, label: label}}, "
+        f"labels: {{expected_within: 10min}}, reference: {{path: reference.parquet}}, "
+        f"alerts: {{budget: none, rules: [{rule}]}}}}}}\n"
+        f"notify: [{{webhook: '{hook}'}}]\ndatabase: {database}\n"
     )
 
 
@@ -107,7 +254,9 @@ def body_of(rows: list[dict[str, Any]], form: str) -> tuple[bytes, str]:
     return stream.getvalue(), "application/vnd.apache.arrow.stream"
 
 
-def write(address: str, name: str, form: str, known: Acknowledged, stop: threading.Event, rng: random.Random) -> None:
+def write(
+    addresses: list[str], name: str, form: str, known: Acknowledged, stop: threading.Event, rng: random.Random
+) -> None:
     """Post batches until told to stop; note what was acknowledged."""
     number = 0
     with httpx.Client(trust_env=False, timeout=10) as client:
@@ -120,26 +269,26 @@ def write(address: str, name: str, form: str, known: Acknowledged, stop: threadi
                     "id": one,
                     "prediction": rng.randrange(2),
                     "features": {"x": rng.random() * 9, "sky": rng.choice(("sun", "rain", "fog"))},
-                    "time": (START + timedelta(seconds=number + i)).isoformat(),
+                    "time": (START + timedelta(seconds=EVENT_SECONDS * (number + i))).isoformat(),
                 }
                 for i, one in enumerate(ids)
             ]
             known.sent.update(ids)
-            if post(client, address, "predictions", rows, form, rng, stop):
+            if post(client, addresses, "predictions", rows, form, rng, stop):
                 known.predictions.update(ids)
                 labelled = [one for one in ids if rng.random() < 0.7]
-                if labelled and post(client, address, "labels", _labels(labelled, number), form, rng, stop):
+                if labelled and post(client, addresses, "labels", _labels(labelled, number), form, rng, stop):
                     known.labels.update(labelled)
 
 
 def _labels(ids: list[str], number: int) -> list[dict[str, Any]]:
-    time = (START + timedelta(seconds=number + 60)).isoformat()
+    time = (START + timedelta(seconds=EVENT_SECONDS * number + 60)).isoformat()
     return [{"id": one, "label": int(one.rpartition("-")[2]) % 2, "time": time} for one in ids]
 
 
 def post(
     client: httpx.Client,
-    address: str,
+    addresses: list[str],
     kind: str,
     rows: list[dict[str, Any]],
     form: str,
@@ -154,6 +303,7 @@ def post(
         headers["Idempotency-Key"] = uuid.UUID(int=rng.getrandbits(128)).hex
     while True:
         try:
+            address = rng.choice(addresses)
             answer = client.post(f"{address}/api/v1/models/{MODEL}/{kind}", content=body, headers=headers)
         except httpx.HTTPError:
             if not again or stop.is_set():
@@ -177,14 +327,13 @@ def log_by_sdk(monitor: driftline.Monitor, known: Acknowledged, stop: threading.
         time.sleep(0.002)
 
 
-def wait_until_idle(address: str) -> None:
-    """Wait until everything is processed and judged."""
-    give_up = time.perf_counter() + REST_SECONDS
-    while time.perf_counter() < give_up:
-        if httpx.get(f"{address}/ready", timeout=30, trust_env=False).json()["idle"]:
-            return
-        time.sleep(0.1)
-    raise SystemExit("the worker did not come to rest")
+def doubled(got: list[Request]) -> list[str]:
+    """The notices that came in two messages with different keys."""
+    keys: dict[str, set[str]] = {}
+    for request in got:
+        for notice in request.json["notices"]:
+            keys.setdefault(notice["key"], set()).add(request.headers["idempotency-key"])
+    return [notice for notice, of in keys.items() if len(of) > 1]
 
 
 def verify(folder: Path, known: dict[str, Acknowledged], windows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -210,68 +359,67 @@ def verify(folder: Path, known: dict[str, Acknowledged], windows: list[dict[str,
 def main() -> int:
     """Kill, verify and print; 1 where something was lost, came twice or differs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=200, help="how many faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true")
+    parser.add_argument("--workers", type=int, default=0, help="0: one process does everything")
+    parser.add_argument("--apis", type=int, default=2)
     options = parser.parse_args()
-    if not options.postgresql:
-        return run(options, None)
-    server = PostgreSQL()
+    if options.workers and not options.postgresql:
+        parser.error("--workers needs --postgresql")
+    server = PostgreSQL() if options.postgresql else None
     try:
-        return run(options, server)
+        with receiving() as hook:
+            return run(options, server, hook)
     finally:
-        server.remove()
+        if server is not None:
+            server.remove()
 
 
-def run(options: argparse.Namespace, server: PostgreSQL | None) -> int:
+def run(options: argparse.Namespace, server: PostgreSQL | None, hook: Hook) -> int:
     """Kill, verify and print; see `main`."""
     rng = random.Random(options.seed)
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
-    write_config(folder, "sqlite:///driftline-data/state.db" if server is None else server.new_database())
-    serving, stop = Serving(folder), threading.Event()
-    serving.start()
+    write_config(folder, "sqlite:///driftline-data/state.db" if server is None else server.new_database(), hook.url)
+    service, stop = Service(folder, options, server, rng), threading.Event()
+    service.start()
     known = {name: Acknowledged() for name in ("json", "ndjson", "arrow", "sdk")}
-    monitor = driftline.Monitor(MODEL, url=serving.address)
+    addresses = [one.address for one in service.apis]
+    monitor = driftline.Monitor(MODEL, url=addresses[0])
     writers = [
-        threading.Thread(target=write, args=(serving.address, form, form, known[form], stop, random.Random(i)))
+        threading.Thread(target=write, args=(addresses, form, form, known[form], stop, random.Random(i)))
         for i, form in enumerate(("json", "ndjson", "arrow"))
     ]
     writers.append(threading.Thread(target=log_by_sdk, args=(monitor, known["sdk"], stop)))
     for writer in writers:
         writer.start()
-    killed = {"service": 0, "server": 0}
     for kill in range(options.kills):
         time.sleep(rng.uniform(0.0, LONGEST_LIFE_SECONDS))
-        victims = ("service",) if server is None else rng.choice((("service",), ("server",), ("server", "service")))
-        for victim in victims:
-            killed[victim] += 1
-            if victim == "service":
-                serving.end(signal.SIGKILL)
-                serving.start()
-            elif server is not None:
-                server.kill()
-                time.sleep(rng.uniform(0.0, 0.5))
-                server.start()
-        if (kill + 1) % 20 == 0:
-            sys.stderr.write(f"{kill + 1} kills, {sum(len(one.predictions) for one in known.values())} acknowledged\n")
+        service.fault()
+        if (kill + 1) % 10 == 0:
+            sys.stderr.write(f"{kill + 1} faults, {sum(len(one.predictions) for one in known.values())} acknowledged\n")
+    service.heal()
     stop.set()
     for writer in writers:
         writer.join()
     monitor.close(60)
     if not monitor.stats.dropped and not monitor.stats.queued:
         known["sdk"].predictions = set(known["sdk"].sent)
-    wait_until_idle(serving.address)
-    windows = httpx.get(f"{serving.address}/api/v1/models/{MODEL}/windows", timeout=60, trust_env=False).json()
-    ended = serving.end(signal.SIGTERM)
+    service.rest()
+    windows = httpx.get(f"{addresses[0]}/api/v1/models/{MODEL}/windows", timeout=60, trust_env=False).json()
+    ended = service.stop()
     found = verify(folder, known, windows["windows"])
     rebuilt = subprocess.run(
         [sys.executable, "-m", "driftline", "rebuild", MODEL], cwd=folder, capture_output=True, text=True, check=False
     )
-    found |= {"kills": killed, "SIGTERM": ended, "rebuild": rebuilt.stdout.strip() or rebuilt.stderr.strip()}
+    twice = doubled(hook.taken)
+    found |= {"faults": dict(sorted(service.happened.items())), "SIGTERM": ended}
+    found |= {"messages": len(hook.taken), "alerts told twice": len(twice)}
+    found |= {"rebuild": rebuilt.stdout.strip() or rebuilt.stderr.strip()}
     found |= {"SDK": str(monitor.stats), "folder": str(folder)}
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
-    wrong = found["lost"] or found["twice"] or found["never sent"] or found["labels lost"]
-    return int(bool(wrong or found["windows count"] != found["in the log"] or rebuilt.returncode or ended))
+    wrong = found["lost"] or found["twice"] or found["never sent"] or found["labels lost"] or twice
+    return int(bool(wrong or found["windows count"] != found["in the log"] or rebuilt.returncode or any(ended)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Delivers notices from the outbox: at least once, each alert's in order, with longer and longer waits.
 
 A notice is in the outbox from the transaction that changed its alert on, so that no crash can lose it. What waits for a
-channel of one model goes out in one message. A message that did not arrive is tried again as it was, with the same key;
-in the meantime only notices of its own alerts wait for it. A receiver that cannot be reached at all is given a rest.
+channel of one model goes out in one message, which is put down before it is sent. One that did not arrive, or of which
+that is not known because its sender died, is tried again as it was, with the same key, by whichever process; in the
+meantime only notices of its own alerts wait for it. A receiver that cannot be reached at all is given a rest.
 """
 
 from __future__ import annotations
@@ -136,6 +137,9 @@ def deliver_next(
         return Outcome()
     ids = [row.id for row in rows]
     notices = [_notice.decode(row.body) for row in rows]
+    if rows[0].batch is None:  # whoever sends it again after a crash sends the same, under the same key
+        with state.work() as work:
+            Outbox(work.connection).begin(ids, batch=rows[0].id)
     try:
         channel.send(message_of(notices, notices[0].key))
     except UnavailableError as error:

@@ -101,6 +101,10 @@ class Outbox:
             for row in found
         ]
 
+    def begin(self, ids: Sequence[int], *, batch: int) -> None:
+        """Say that notices go out together now: they are one message from here on."""
+        self._update(ids, batch=batch)
+
     def settle(self, ids: Sequence[int], *, state: str, last_error: str = "") -> None:
         """Say what became of notices after one more attempt: delivered, refused or expired."""
         self._update(ids, state=state, last_error=last_error, attempts=NOTIFICATIONS.c.attempts + 1)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from driftline.errors import LeaseLostError, StorageError
 from driftline.store import log as log_module
 from driftline.store import tidy
+from driftline.store.blobs import Folder
 from driftline.store.log import EventLog
 from tests.store.test_tidy import SCHEMA, append, ids, rows_of
 
@@ -144,7 +145,7 @@ def test_a_merge_does_not_take_the_place_of_a_commit_that_came_first(tmp_path: P
     folder = tmp_path / "predictions"
     before = (folder / "_delta_log" / f"{2:020}.json").read_bytes()
     with pytest.raises(FileExistsError, match="was written by somebody else"):
-        tidy._commit(folder, 2, [], next(folder.glob("*.parquet")), {})
+        tidy._commit(Folder(folder), 2, [], next(folder.glob("*.parquet")).name)
     assert (folder / "_delta_log" / f"{2:020}.json").read_bytes() == before
     assert not [*(folder / "_delta_log").glob(".*")]
 
@@ -153,7 +154,7 @@ def test_what_other_processes_may_read_stays_for_a_minute_whatever_room_it_takes
     alone, shared = EventLog(tmp_path / "alone", SCHEMA), EventLog(tmp_path / "shared", SCHEMA, token=1)
     for log in (alone, shared):
         append(log, 1, 30)
-    folders = [log.folder / "predictions" for log in (alone, shared)]
-    assert len({len(tidy.live_paths(DeltaTable(str(one)), one)) for one in folders}) == 1
+    folders = [tmp_path / name / "predictions" for name in ("alone", "shared")]
+    assert len({len(tidy.live_sizes(DeltaTable(str(one)))) for one in folders}) == 1
     files = [len([*one.glob("*.parquet")]) for one in folders]
     assert files[1] == 30 + 3 > files[0]

@@ -28,6 +28,7 @@ from driftline.errors import ConfigError, UsageError
 from driftline.events import Task, WindowSpec
 from driftline.profiles import Columns
 from driftline.rules import Rule, Severity
+from driftline.store.keep import Keep
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text()
@@ -84,7 +85,7 @@ def test_the_command_line_says_a_mistake_in_one_line(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr == (
         "driftline: driftline.yaml:4: storag: is not a known key; known: models, notify, prometheus, limits, auth, "
-        "tls, log, url, hosts, registry, storage, database. Did you mean 'storage'?\n"
+        "tls, log, url, hosts, registry, keep, storage, database. Did you mean 'storage'?\n"
     )
 
 
@@ -101,6 +102,15 @@ def test_a_small_file_has_the_defaults_of_the_page() -> None:
     assert model.reference == Path("folder/reference.parquet")
     assert (config.notify, config.storage) == ((), Path("folder/driftline-data"))
     assert config.database == "sqlite:///folder/driftline-data/state.db"
+
+
+def test_events_are_kept_as_long_as_a_model_needs_unless_somebody_says_how_long() -> None:
+    assert parse(SMALL, PATH).keep == Keep(events={"churn": timedelta(days=400)})
+    patient = SMALL + "    labels: {accepted_for: 500d}\n"
+    assert parse(patient, PATH).keep.events == {"churn": timedelta(days=501)}
+    said = parse(SMALL + "keep: {events: forever, quarantine: forever, windows: forever, runs: 1d}\n", PATH).keep
+    assert (said.events, said.quarantine, said.windows, said.runs) == ({"churn": None}, None, None, timedelta(days=1))
+    assert parse(SMALL + "keep: {events: 91d, windows: 112d}\n", PATH).keep.windows == timedelta(days=112)
 
 
 def test_the_example_is_read_as_it_stands() -> None:

@@ -65,13 +65,13 @@ def live_bytes(folder: Path) -> int:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes each merge reads, as they happen."""
     merged: list[int] = []
-    real = tidy._commit
+    real = tidy.commit
 
     def commit(place: Any, version: int, files: Any, merged_into: str) -> None:
         merged.append(sum(one.size for one in files))
         real(place, version, files, merged_into)
 
-    monkeypatch.setattr(tidy, "_commit", commit)
+    monkeypatch.setattr(tidy, "commit", commit)
     return merged
 
 
@@ -178,7 +178,7 @@ class Crash(Exception):
 STEPS: list[tuple[Any, str]] = [
     (pl.LazyFrame, "sink_parquet"),
     (tidy, "sync"),
-    (tidy, "_commit"),
+    (tidy, "commit"),
     (Folder, "put_new"),
     (Path, "unlink"),
     (DeltaTable, "create_checkpoint"),

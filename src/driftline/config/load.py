@@ -15,6 +15,7 @@ from msgspec import inspect as kinds
 from driftline.access.options import Auth, AuthSection, Proxy, TlsFiles, TlsSection
 from driftline.alerts.options import NotifyConfig
 from driftline.config.checking import Checker
+from driftline.config.keeping import keep_of
 from driftline.config.models import model_of
 from driftline.config.receivers import receivers_of
 from driftline.config.retraining import retraining_of
@@ -32,6 +33,7 @@ from driftline.net.limits import Limits, LimitsSection
 from driftline.retrain.options import RetrainConfig
 from driftline.store.addresses import FORM, SQLITE, is_server, server_problem
 from driftline.store.blobs import Blobs, Folder
+from driftline.store.keep import Keep
 from driftline.store.s3 import FORM as S3_FORM
 from driftline.store.s3 import Bucket, address_problem, is_bucket
 
@@ -62,6 +64,7 @@ class Config:
     tls: TlsFiles | None = None
     log: LogSection = field(default_factory=LogSection)
     retrain: Mapping[str, RetrainConfig] = field(default_factory=dict)
+    keep: Keep = field(default_factory=Keep)
     bucket: str | None = None
 
     @property
@@ -118,8 +121,14 @@ def _class_name_at(key: Key, value: Any) -> str | None:
 
 def _build(check: Checker, section: FileSection) -> Config:
     storage, bucket = _storage(check, section)
+    models = {name: model_of(check, ("models", name), one) for name, one in section.models.items()}
+    retrain = {
+        name: retraining_of(check, ("models", name, "retrain"), one, one.retrain)
+        for name, one in section.models.items()
+        if one.retrain is not None
+    }
     return Config(
-        models={name: model_of(check, ("models", name), one) for name, one in section.models.items()},
+        models=models,
         notify=receivers_of(check, section.notify),
         storage=storage,
         bucket=bucket,
@@ -132,11 +141,8 @@ def _build(check: Checker, section: FileSection) -> Config:
         auth=_auth(check, ("auth",), section.auth),
         tls=None if section.tls is None else _tls(check, ("tls",), section.tls),
         log=section.log,
-        retrain={
-            name: retraining_of(check, ("models", name, "retrain"), one, one.retrain)
-            for name, one in section.models.items()
-            if one.retrain is not None
-        },
+        retrain=retrain,
+        keep=keep_of(check, ("keep",), section.keep, models, retrain),
     )
 
 

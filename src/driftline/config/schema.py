@@ -27,6 +27,7 @@ from driftline.monitoring.options import (
 )
 from driftline.net.limits import LimitsSection
 from driftline.retrain.options import RetrainSection
+from driftline.store.keep import KeepSection
 
 _ONE_RECEIVER = {"oneOf": [{"required": [kind]} for kind in KINDS]}
 
@@ -69,6 +70,7 @@ class FileSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     url: Text | None = None
     hosts: list[Text] = []
     registry: Text | None = None
+    keep: KeepSection = KeepSection()
     storage: Text = DEFAULT_FOLDER
     scratch: Text | None = None
     database: Annotated[Text, Meta(extra_json_schema=_DATABASE)] | None = None

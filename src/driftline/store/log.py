@@ -30,6 +30,7 @@ from driftline.sources.files import open_delta
 from driftline.store.blobs import Blobs, Folder, place_of
 from driftline.store.columns import ColumnNames
 from driftline.store.durable import make_folder, sync_file
+from driftline.store.erasing import Erased, erase
 from driftline.store.logged import TIME, LoggedLabel, LoggedPrediction, labels_frame, predictions_frame, target_type
 from driftline.store.opening import open_table
 from driftline.store.sums import DamagedError, NoSums, Sums
@@ -171,13 +172,15 @@ class EventLog:
         self.sync()
 
     def written_at(self) -> datetime | None:
-        """Return when the newest predictions were appended, as the store has it; None before the first."""
+        """Return when the newest predictions were appended, as the store has it; None where there are none."""
         opened = self._open("predictions")
         if opened is None:
             return None
         with self._told("predictions", "read"):
             live = live_sizes(opened)
-            return max(one.modified for one in self.place.within("predictions").list() if one.name in live)
+            return max(
+                (one.modified for one in self.place.within("predictions").list() if one.name in live), default=None
+            )
 
     def newest_time(self) -> datetime | None:
         """Return the latest event time that the log has a prediction of."""
@@ -242,6 +245,32 @@ class EventLog:
                 where = "seq = {} AND id = '{}'".format(seq, id.replace("'", "''"))
                 opened.delete(where, commit_properties=self._commit())
                 opened.update_incremental()
+
+    def erase(
+        self, table: Table, gone: pl.Expr, *, most_files: int | None = None, told: tuple[str, ...] = ()
+    ) -> Erased:
+        """Take rows out for good; see `driftline.store.erasing`. Their bytes are gone after `delete_erased`."""
+        opened = self._open(table)
+        if opened is None:
+            return Erased()
+        with self._told(table, "written"), panics_as_errors():
+            opened.update_incremental()
+            require_writer(opened, self._token)
+            erased = erase(opened, self._tidiers[table], gone, most_files=most_files, told=told)
+            if erased.files:
+                self._sync(table, opened)
+        return erased
+
+    def delete_erased(self) -> bool:
+        """Delete the files that no row of the log is read from; return whether all are gone, or somebody reads one."""
+        gone = True
+        for table in TABLES:
+            if (opened := self._open(table)) is not None:
+                with self._told(table, "written"), panics_as_errors():
+                    require_writer(opened, self._token)
+                    read = min(self._reads[table], default=None)
+                    gone = self._tidiers[table].delete_all(opened, read=read) and gone
+        return gone
 
     def table_schemas(self) -> dict[Table, str]:
         """Return the columns of the tables that there are, as JSON of Delta."""

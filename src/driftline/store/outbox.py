@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from driftline.store.retention import settled
 from driftline.store.statements import put_row, put_values, values_of
 from driftline.store.tables import CHANNELS, NOTIFICATIONS, SILENCES, TOLD
 
@@ -127,12 +128,17 @@ class Outbox:
 
     def count(self, state: str) -> dict[str, int]:
         """Return how many notices of each channel are in a state."""
-        return self._by_channel(sa.func.count(), NOTIFICATIONS.c.state == state)
+        return self._with_settled(state, self._by_channel(sa.func.count(), NOTIFICATIONS.c.state == state))
 
     def count_failed_attempts(self) -> dict[str, int]:
         """Return how many attempts of each channel have failed."""
         failed = NOTIFICATIONS.c.attempts - sa.case((NOTIFICATIONS.c.state == "delivered", 1), else_=0)
-        return self._by_channel(sa.func.sum(failed), sa.true())
+        return self._with_settled("failed attempts", self._by_channel(sa.func.sum(failed), sa.true()))
+
+    def _with_settled(self, kind: str, now: dict[str, int]) -> dict[str, int]:
+        """Add the notices that are not kept any more: what counts never becomes less."""
+        gone = settled(self._connection, kind)
+        return {channel: now.get(channel, 0) + gone.get(channel, 0) for channel in sorted(now.keys() | gone.keys())}
 
     def _by_channel(self, number: Any, where: Any) -> dict[str, int]:
         statement = sa.select(NOTIFICATIONS.c.channel, number).where(where).group_by(NOTIFICATIONS.c.channel)

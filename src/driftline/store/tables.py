@@ -452,3 +452,48 @@ CHANNELS = sa.Table(
     sa.Column("channel", _TEXT, primary_key=True),
     sa.Column("memory", sa.LargeBinary, nullable=False),  # what is known of its receiver
 )
+
+CUTS = sa.Table(
+    "cuts",
+    METADATA,
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("before", Moment, nullable=False),  # event time: no event of before it is taken or kept
+    sa.Column("period", _TEXT, nullable=False),  # of `keep.events` then, such as 400d
+    sa.Column("at", Moment, nullable=False),  # wall-clock time
+    sa.Column("finished", sa.Boolean, nullable=False),  # log and ids have none of them any more
+)
+
+HOLDS = sa.Table(
+    "holds",
+    METADATA,
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("by", _TEXT, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+
+FORGOTTEN_ROWS = sa.Table(
+    "forgotten_rows",
+    METADATA,
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("start", Moment, primary_key=True),  # of the window that they were in
+    sa.Column("version", _TEXT, primary_key=True),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+)
+
+FORGETTINGS = sa.Table(
+    "forgettings",
+    METADATA,
+    sa.Column("id", _TEXT, primary_key=True),
+    sa.Column("model", _TEXT, nullable=False),
+    sa.Column("by", _TEXT, nullable=False),
+    sa.Column("reason", _TEXT, nullable=False),
+    sa.Column("asked_at", Moment, nullable=False),
+    sa.Column("ids", sa.LargeBinary),  # MessagePack of whose rows go; null once they are gone
+    sa.Column("number", sa.BigInteger, nullable=False),  # of ids
+    sa.Column("state", _TEXT, nullable=False),  # waiting | done | stopped
+    sa.Column("note", _TEXT, nullable=False),  # why it waits or was stopped, in words
+    sa.Column("done_at", Moment),
+    sa.Column("found", sa.LargeBinary),  # JSON of how many rows were erased, by where they were
+    sa.Index("forgettings_by_state", "state", "model"),
+)

@@ -12,8 +12,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 import polars as pl
@@ -53,7 +54,7 @@ _VERSION = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet)")
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class LiveFile:
     """A live file: its path as the table names it, and where its rows stand among the others."""
 
     path: str
@@ -106,19 +107,19 @@ class Tidier:
         ``read`` is the oldest version that this process is reading; None while it reads none.
         """
         table.update_incremental()  # a merge may have been committed and then broken off
-        live = _live_files(table)
+        live = live_files(table)
         if self.old is None:
             strays = self._strays(live, table.version())
             require_writer(table, self.token)  # or they may be what the next writer is about to commit
             self.old = strays
         while (due := _due(live)) is not None:
             self._merge(table, *due)
-            live = _live_files(table)
+            live = live_files(table)
         self._delete(sum(one.size for one in live), self._time_of(table.version()), read)
         if table.version() - self.checkpoint >= CHECKPOINT_EVERY:
             self._cut_metadata(table)
 
-    def _merge(self, table: DeltaTable, tier: int, files: Sequence[_File]) -> None:
+    def _merge(self, table: DeltaTable, tier: int, files: Sequence[LiveFile]) -> None:
         version = table.version() + 1
         merged = f"tier-{tier + 1}-{version:020}.parquet"
         names = [unquote(one.path) for one in files]
@@ -131,11 +132,25 @@ class Tidier:
         rows.sink_parquet(self.place.uri(merged), compression="zstd", maintain_order=True, storage_options=options)
         self.sums.add([merged])
         sync(self.place, [merged])
-        _commit(self.place, version, files, merged)
+        commit(self.place, version, files, merged)
         table.update_incremental()
         assert self.old is not None  # `tidy` has looked
         since = self._time_of(version)
         self.old += [_Old(name, one.size, version, since) for name, one in zip(names, files, strict=True)]
+
+    def delete_all(self, table: DeltaTable, *, read: int | None) -> bool:
+        """Delete every file that is not live, however young, and any that was set aside as broken.
+
+        Return whether all are gone: none is deleted while this process ``read`` an older version.
+        """
+        self.old = None
+        if read is not None and read < table.version():
+            return False
+        strays = [one.name for one in self._strays(live_files(table), table.version())]
+        for name in [*strays, *(one.name for one in self.place.list() if one.name.endswith(".broken"))]:
+            self.place.delete(name)
+        sync(self.place, [LOG])  # and with it the list of the folder that it stands in
+        return True
 
     def _delete(self, live_bytes: int, now: datetime, read: int | None) -> None:
         """Delete what is old enough, and the oldest of the rest where they take too much room."""
@@ -155,7 +170,7 @@ class Tidier:
         """Return when a version was written, as the store has it: it reads no clock."""
         return _known(self.place, _commit_name(version)).modified
 
-    def _strays(self, live: Iterable[_File], version: int) -> list[_Old]:
+    def _strays(self, live: Iterable[LiveFile], version: int) -> list[_Old]:
         """Return the files of the place that are not live: replaced before this process began, or never committed."""
         known = {unquote(one.path) for one in live}
         strays = [
@@ -223,27 +238,37 @@ def files_of_versions(place: Blobs, versions: Iterable[int]) -> list[str]:
 
 def live_sizes(table: DeltaTable) -> dict[str, int]:
     """Return the files of a table as it stands, with their sizes in bytes."""
-    return {unquote(one.path): one.size for one in _live_files(table)}
+    return {unquote(one.path): one.size for one in live_files(table)}
 
 
-def _live_files(table: DeltaTable) -> list[_File]:
+def live_files(table: DeltaTable) -> list[LiveFile]:
+    """Return the files of a table as it stands, in the order of their rows."""
     actions = pl.DataFrame(table.get_add_actions(flatten=True))
     first = actions["min.seq"] if "min.seq" in actions.columns else pl.Series([None] * len(actions))
     rows = zip(actions["path"], actions["size_bytes"], first, strict=True)
-    return sorted((_File(path, size, seq or 0) for path, size, seq in rows), key=lambda one: (one.first_seq, one.path))
+    return sorted(
+        (LiveFile(path, size, seq or 0) for path, size, seq in rows), key=lambda one: (one.first_seq, one.path)
+    )
 
 
-def _due(live: Sequence[_File]) -> tuple[int, list[_File]] | None:
+def _due(live: Sequence[LiveFile]) -> tuple[int, list[LiveFile]] | None:
     """Return the files that are to be merged now, the oldest of their tier, and the tier."""
-    tiers: dict[int, list[_File]] = {}
+    tiers: dict[int, list[LiveFile]] = {}
     for one in live:
         if one.size < FULL_BYTES:
             tiers.setdefault(one.tier, []).append(one)
-    full = [(tier, files[:FILES_OF_A_TIER]) for tier, files in tiers.items() if len(files) >= FILES_OF_A_TIER]
+    full = [(tier, _enough(files)) for tier, files in tiers.items() if len(files) >= FILES_OF_A_TIER]
     return min(full, key=lambda one: one[0], default=None)
 
 
-def _rows_in(place: Blobs, file: str) -> dict[str, Any]:
+def _enough(files: Sequence[LiveFile]) -> list[LiveFile]:
+    """Return the oldest files of a tier, as many as make a large file: no merge rewrites more than two of these."""
+    sizes = accumulate(one.size for one in files[:FILES_OF_A_TIER])
+    needed = next((number for number, size in enumerate(sizes, 1) if size >= FULL_BYTES), FILES_OF_A_TIER)
+    return list(files[: max(needed, 2)])
+
+
+def rows_in(place: Blobs, file: str) -> dict[str, Any]:
     """Return what the metadata says of a merged file."""
     rows = pl.scan_parquet(place.uri(file), glob=False, storage_options=place.scan_options)
     seqs = rows.select(pl.len().alias("rows"), pl.col("seq").min().alias("first"), pl.col("seq").max().alias("last"))
@@ -251,18 +276,32 @@ def _rows_in(place: Blobs, file: str) -> dict[str, Any]:
     return {"numRecords": number, "minValues": {"seq": first}, "maxValues": {"seq": last}, "nullCount": {"seq": 0}}
 
 
-def _commit(place: Blobs, version: int, files: Sequence[_File], merged: str) -> None:
-    """Write the version of a table in which one file stands for some others: same rows, so no change of data."""
-    known = _known(place, merged)
-    at = int(known.modified.timestamp() * 1000)
-    info = {"timestamp": at, "operation": "OPTIMIZE", "operationParameters": {}, "engineInfo": "driftline"}
+def commit(
+    place: Blobs,
+    version: int,
+    files: Sequence[LiveFile],
+    merged: str | None,
+    operation: Literal["OPTIMIZE", "DELETE"] = "OPTIMIZE",
+) -> None:
+    """Write the version of a table in which one file, or none, stands for some others.
+
+    ``OPTIMIZE`` says that it has the same rows, which is no change of data, and ``DELETE`` that it has fewer.
+    """
+    known = _known(place, unquote(files[0].path) if merged is None else merged)
+    at, changed = int(known.modified.timestamp() * 1000), operation == "DELETE"
+    info: dict[str, Any] = {
+        "timestamp": at,
+        "operation": operation,
+        "operationParameters": {},
+        "engineInfo": "driftline",
+    }
     actions: list[dict[str, Any]] = [{"commitInfo": info}]
     actions += [
         {
             "remove": {
                 "path": one.path,
                 "deletionTimestamp": at,
-                "dataChange": False,
+                "dataChange": changed,
                 "extendedFileMetadata": True,
                 "partitionValues": {},
                 "size": one.size,
@@ -270,15 +309,16 @@ def _commit(place: Blobs, version: int, files: Sequence[_File], merged: str) -> 
         }
         for one in files
     ]
-    added = {
-        "path": quote(merged),
-        "partitionValues": {},
-        "size": known.size_bytes,
-        "modificationTime": at,
-        "dataChange": False,
-        "stats": json.dumps(_rows_in(place, merged)),
-    }
-    actions.append({"add": added})
+    if merged is not None:
+        added = {
+            "path": quote(merged),
+            "partitionValues": {},
+            "size": known.size_bytes,
+            "modificationTime": at,
+            "dataChange": changed,
+            "stats": json.dumps(rows_in(place, merged)),
+        }
+        actions.append({"add": added})
     lines = "".join(json.dumps(one) + "\n" for one in actions)
     if not place.put_new(_commit_name(version), lines.encode()):
         raise FileExistsError(

@@ -1,0 +1,184 @@
+"""What is no longer kept of each model, and what keeps it: cuts, holds, and rows that were forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from driftline.events import Window
+from driftline.store.statements import as_row, put_row, put_values
+from driftline.store.tables import (
+    COUNTERS,
+    CUTS,
+    FORGOTTEN_ROWS,
+    HOLDS,
+    INBOX,
+    JUDGEMENTS,
+    NOTIFICATIONS,
+    PREDICTIONS,
+    QUARANTINE,
+    SUMMARIES,
+    WAITING_LABELS,
+    WINDOWS,
+)
+from driftline.text.moments import moment
+
+SETTLED = "settled_notices"
+"""The counter, of no model, of notices that are not kept any more; its key is their channel and what became of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Since when a model has events: those of ``before`` (event time) were kept for a ``period`` such as *400d*.
+
+    It is ``finished`` when neither log nor state has any of them. ``at`` is wall-clock time.
+    """
+
+    model: str
+    before: datetime
+    period: str
+    at: datetime
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Who has the events of a model held, why, and since when (wall-clock time): nothing of them is deleted."""
+
+    model: str
+    by: str
+    reason: str
+    at: datetime
+
+
+class Retention:
+    """The statements on these, within one transaction."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    # ---- cuts -------------------------------------------------------------------------------------------------------
+
+    def cut(self, model: str) -> Cut | None:
+        """Return since when a model has events; None where it has all."""
+        row = self._connection.execute(sa.select(CUTS).where(CUTS.c.model == model)).one_or_none()
+        return None if row is None else as_row(Cut, row)
+
+    def put_cut(self, cut: Cut) -> None:
+        """Store since when a model has events."""
+        put_row(self._connection, CUTS, cut)
+
+    # ---- holds ------------------------------------------------------------------------------------------------------
+
+    def holds(self) -> dict[str, Hold]:
+        """Return the holds by model."""
+        return {row.model: as_row(Hold, row) for row in self._connection.execute(sa.select(HOLDS))}
+
+    def put_hold(self, hold: Hold) -> None:
+        """Hold the events of a model."""
+        put_row(self._connection, HOLDS, hold)
+
+    def end_hold(self, model: str) -> None:
+        """Hold them no longer."""
+        self._connection.execute(HOLDS.delete().where(HOLDS.c.model == model))
+
+    # ---- windows whose rows are gone --------------------------------------------------------------------------------
+
+    def forgotten(self, model: str) -> dict[tuple[datetime, str], int]:
+        """Return how many rows of a window were forgotten, by its start and version."""
+        found = self._connection.execute(sa.select(FORGOTTEN_ROWS).where(FORGOTTEN_ROWS.c.model == model))
+        return {(row.start, row.version): row.rows for row in found}
+
+    def add_forgotten(self, model: str, rows: Mapping[tuple[datetime, str], int]) -> None:
+        """Count rows that were forgotten."""
+        values = [
+            {"model": model, "start": start, "version": version, "rows": number}
+            for (start, version), number in rows.items()
+        ]
+        put_values(self._connection, FORGOTTEN_ROWS, values, added=("rows",))
+
+    # ---- what is deleted, some at a time ----------------------------------------------------------------------------
+
+    def drop_predictions(self, model: str, before: datetime, most: int) -> int:
+        """Forget some known predictions of before a moment, event time; return how many."""
+        old = (PREDICTIONS.c.model == model, PREDICTIONS.c.time < before)
+        some = sa.select(PREDICTIONS.c.id).where(*old).limit(most)
+        return self._connection.execute(
+            PREDICTIONS.delete().where(PREDICTIONS.c.model == model, PREDICTIONS.c.id.in_(some))
+        ).rowcount
+
+    def drop_waiting_labels(self, model: str, before: datetime) -> None:
+        """Forget labels of before a moment that wait for a prediction, which cannot come any more."""
+        self._connection.execute(
+            WAITING_LABELS.delete().where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.time < before)
+        )
+
+    def drop_windows(self, model: str, before: datetime) -> None:
+        """Forget the windows that begin before a moment, with all that was said of them."""
+        for table in (WINDOWS, SUMMARIES, FORGOTTEN_ROWS):
+            self._connection.execute(table.delete().where(table.c.model == model, table.c.start < before))
+        self._connection.execute(
+            JUDGEMENTS.delete().where(JUDGEMENTS.c.model == model, JUDGEMENTS.c.window_start < before)
+        )
+
+    def drop_quarantine(self, before: datetime, most: int, held: list[str]) -> int:
+        """Delete some rows that were set aside before a moment, wall-clock time; return how many."""
+        old = (QUARANTINE.c.arrived_at < before, QUARANTINE.c.model.not_in(held))
+        some = sa.select(QUARANTINE.c.id).where(*old).order_by(QUARANTINE.c.id).limit(most)
+        return self._connection.execute(QUARANTINE.delete().where(QUARANTINE.c.id.in_(some))).rowcount
+
+    def drop_notifications(self, before: datetime, most: int, firing: list[str]) -> int:
+        """Delete some notices that were settled and due before a moment, and count them; return how many.
+
+        Those of alerts that are ``firing`` stay: whether the newest of them has arrived is still asked.
+        """
+        table = NOTIFICATIONS
+        some = (
+            sa.select(table.c.id, table.c.channel, table.c.state, table.c.attempts)
+            .where(table.c.state != "waiting", table.c.due_at < before, table.c.alert.not_in(firing))
+            .order_by(table.c.id)
+            .limit(most)
+        )
+        counts: dict[str, int] = {}
+        rows = self._connection.execute(some).all()
+        for row in rows:
+            failed = row.attempts - (row.state == "delivered")
+            for kind, by in ((row.state, 1), ("failed attempts", failed)):
+                counts[f"{kind}/{row.channel}"] = counts.get(f"{kind}/{row.channel}", 0) + by
+        self._connection.execute(table.delete().where(table.c.id.in_([row.id for row in rows])))
+        added = [{"model": "", "name": SETTLED, "key": key, "value": by} for key, by in counts.items() if by]
+        put_values(self._connection, COUNTERS, added, added=("value",))
+        return len(rows)
+
+    def inbox_has_of(self, model: str) -> bool:
+        """Return whether something of a model waits in the inbox."""
+        found = self._connection.execute(sa.select(INBOX.c.seq).where(INBOX.c.model == model).limit(1))
+        return found.scalar() is not None
+
+
+def settled(connection: sa.Connection, kind: str) -> dict[str, int]:
+    """Return how many notices of each channel that are not kept any more were of a kind."""
+    rows = connection.execute(
+        sa.select(COUNTERS.c.key, COUNTERS.c.value).where(
+            COUNTERS.c.model == "", COUNTERS.c.name == SETTLED, COUNTERS.c.key.startswith(f"{kind}/", autoescape=True)
+        )
+    )
+    return {row.key.partition("/")[2]: int(row.value) for row in rows}
+
+
+def gone_words(cut: Cut) -> str:
+    """Say of a cut what it took.
+
+    >>> from datetime import UTC
+    >>> gone_words(Cut("m", datetime(2025, 10, 27, tzinfo=UTC), "400d", datetime(2026, 12, 1, tzinfo=UTC), True))
+    'rows before 2025-10-27 00:00 UTC were deleted by keep.events: 400d'
+    """
+    return f"rows before {moment(cut.before)} were deleted by keep.events: {cut.period}"
+
+
+def is_gone(cut: Cut | None, window: Window) -> bool:
+    """Return whether the events of a window are no longer kept."""
+    return cut is not None and window.start < cut.before

@@ -1,0 +1,100 @@
+"""Rows are taken out of the log for good: no file and no version has their bytes, and the others are as they were."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from driftline.events import Label
+from driftline.store.log import EventLog
+from driftline.store.logged import LoggedLabel
+from tests.store.test_tidy import DAY, NOON, SCHEMA, append, ids, rows_of
+
+
+def bytes_with(folder: Path, text: str) -> list[Path]:
+    """The files below a folder that have a text in their bytes; columns of texts are stored as they are, or by zstd."""
+    return [one for one in folder.rglob("*") if one.is_file() and text.encode() in _unpacked(one)]
+
+
+def _unpacked(file: Path) -> bytes:
+    content = file.read_bytes()
+    if file.suffix == ".parquet":
+        content += repr(pl.read_parquet(file).to_dicts()).encode()
+    return content
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 23), st.sets(st.integers(1, 23), max_size=12), st.integers(1, 3))
+def test_exactly_the_rows_that_are_meant_are_gone(
+    tmp_path_factory: pytest.TempPathFactory, last: int, gone: set[int], most: int
+) -> None:
+    """However they lie in the files, in as many steps as it takes; and what comes later is appended as ever."""
+    folder = tmp_path_factory.mktemp("log")
+    log = EventLog(folder, SCHEMA)
+    append(log, 1, last)
+    marks = log.marks()["predictions"].seq
+    wanted = [f"{seq}-0" for seq in gone]
+    taken = 0
+    while True:
+        erased = log.erase("predictions", pl.col("id").is_in(wanted), most_files=most, told=("id",))
+        taken += erased.rows
+        assert not erased.rows or set(erased.taken["id"]) <= set(wanted)
+        if not erased.more:
+            break
+    assert log.delete_erased()
+    left = sorted(
+        f"{seq}-{index}" for seq in range(1, last + 1) for index in range(2) if f"{seq}-{index}" not in wanted
+    )
+    assert ids(log) == left == ids(EventLog(folder, SCHEMA))
+    assert taken == len([seq for seq in gone if seq <= last])
+    assert log.last_seq("predictions") == EventLog(folder, SCHEMA).last_seq("predictions") == marks
+    append(log, last + 1, last + 3)
+    assert len(ids(log)) == len(left) + 6
+    assert not EventLog(folder, SCHEMA).missing_files(whole=True)
+
+
+def test_no_byte_of_a_row_is_left_in_any_file_or_version(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, SCHEMA)
+    append(log, 1, 55)
+    log.append_labels([LoggedLabel(60, NOON, Label(id=f"{seq}-0", label="1", time=NOON)) for seq in (7, 8)], through=60)
+    assert bytes_with(tmp_path, "7-0'")
+    for table in ("predictions", "labels"):
+        assert log.erase(table, pl.col("id") == "7-0").rows == 1
+    assert bytes_with(tmp_path, "'7-0'")  # in files that were replaced
+    assert log.delete_erased()
+    assert not bytes_with(tmp_path, "'7-0'") and not bytes_with(tmp_path / "predictions" / "_delta_log", "7-0")
+    first = DeltaTable(str(tmp_path / "predictions"), version=0)
+    with pytest.raises(Exception, match=r"not found|No such file|os error 2"):
+        pl.scan_delta(first).collect()
+    assert log.window_rows(DAY, "v").filter(id="8-0")["label"].to_list() == ["1"]
+
+
+def test_a_log_of_which_nothing_is_left_is_empty_and_goes_on(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, SCHEMA)
+    append(log, 1, 12)
+    assert log.erase("predictions", pl.lit(True)).rows == 24
+    assert log.erase("shadow", pl.lit(True)).rows == 0  # there is no such table yet
+    assert log.delete_erased()
+    for one in (log, EventLog(tmp_path, SCHEMA)):
+        assert ids(one) == [] and one.count("predictions") == 0
+        assert one.newest_time() is None and one.written_at() is None and one.times_and_versions() == []
+        assert one.known_rows().height == 0 and one.last_seq("predictions") == 12
+    append(log, 12, 13)  # the first of them was there before
+    assert ids(EventLog(tmp_path, SCHEMA)) == ["13-0", "13-1"]
+
+
+def test_files_are_whole_while_somebody_reads_them(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, SCHEMA)
+    append(log, 1, 3)
+    with log._scan("predictions") as rows:
+        assert log.erase("predictions", pl.col("time") < NOON + timedelta(seconds=3)).rows == 4
+        assert not log.delete_erased()
+        assert rows is not None and rows.collect().height == 6
+    assert log.delete_erased() and len(list((tmp_path / "predictions").glob("*.parquet"))) == 1
+    assert rows_of(3, 2)[0].prediction.id in ids(log)

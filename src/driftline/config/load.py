@@ -33,6 +33,7 @@ from driftline.net.limits import Limits, LimitsSection
 from driftline.retrain.options import RetrainConfig
 from driftline.store.addresses import FORM, SQLITE, is_server, server_problem
 from driftline.store.blobs import Blobs, Folder
+from driftline.store.hash_key import HashKey
 from driftline.store.keep import Keep
 from driftline.store.s3 import FORM as S3_FORM
 from driftline.store.s3 import Bucket, address_problem, is_bucket
@@ -78,7 +79,9 @@ class Config:
             raise UsageError(
                 "the state of this configuration is in PostgreSQL: change `storage` and `database` instead"
             )
-        return replace(self, storage=folder, bucket=None, database=_sqlite(folder / "state.db"))
+        key = HashKey(folder)
+        models = {name: replace(one, key=key) for name, one in self.models.items()}
+        return replace(self, models=models, storage=folder, bucket=None, database=_sqlite(folder / "state.db"))
 
 
 def load(path: Path) -> Config:
@@ -121,7 +124,8 @@ def _class_name_at(key: Key, value: Any) -> str | None:
 
 def _build(check: Checker, section: FileSection) -> Config:
     storage, bucket = _storage(check, section)
-    models = {name: model_of(check, ("models", name), one) for name, one in section.models.items()}
+    key = HashKey(storage)
+    models = {name: replace(model_of(check, ("models", name), one), key=key) for name, one in section.models.items()}
     retrain = {
         name: retraining_of(check, ("models", name, "retrain"), one, one.retrain)
         for name, one in section.models.items()

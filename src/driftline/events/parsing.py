@@ -290,6 +290,18 @@ def _version(value: str | float | None) -> str:
     return text
 
 
+def identifier(value: str | float) -> str:
+    """Return an id as it is stored; raises `ValueError` that says what is wrong with it.
+
+    >>> identifier(17), identifier("17.0"), identifier("a")
+    ('17', '17', 'a')
+    """
+    try:
+        return _identifier(value)
+    except _Refusal as refusal:
+        raise ValueError(str(refusal)) from None
+
+
 def _identifier(value: str | float) -> str:
     """An id as text: 17, 17.0 and "17.0" are "17"."""
     if isinstance(value, float) and not math.isfinite(value):

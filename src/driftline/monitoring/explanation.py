@@ -139,8 +139,10 @@ def _judged_again(setup: ModelSetup, read: Work, row: AlertRow, rule: Rule, log:
     versions, segments = stored_profiles(rows)
     window, own = rows[0].window, {}
     if rule.measure in setup.config.measures and log is not None:
-        parts = [log.window_rows(window, version) for version in versions]
-        own = functions_on(setup, pl.concat([part for part in parts if part.height], how="diagonal_relaxed"))
+        parts = [part for version in versions if (part := log.window_rows(window, version)).height]
+        if not parts:
+            return _without(row, "the events of the window are no longer kept")
+        own = functions_on(setup, pl.concat(parts, how="diagonal_relaxed"))
     verdicts = assess(setup, window, "judged", sliced(versions, segments), own).verdicts
     found = next((one for slice, one in verdicts if slice == row.slice and one.rule == rule.name), None)
     return found or _without(row, "the window has no rows of what the alert is on any more")

@@ -8,7 +8,7 @@ state, the log skips what it has, and nothing is lost or counted twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -28,6 +28,20 @@ from driftline.store.windows import KNOWN_WINDOWS
 
 AHEAD = timedelta(minutes=10)
 """How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What is not taken any more: predictions of before ``since`` (event time), and ids that were ``forgotten``."""
+
+    since: datetime | None = None
+    forgotten: Collection[str] = ()
+
+    def why(self, id: str, predicted: datetime | None) -> str | None:
+        """Return why an event is not taken, None where it is; ``predicted`` is the time of its prediction."""
+        if id in self.forgotten:
+            return "forgotten"
+        return "too_late" if self.since is not None and predicted is not None and predicted < self.since else None
 
 
 @dataclass(slots=True)
@@ -60,14 +74,20 @@ class Plan:
         self.labels_until = max(self.labels_until or time, time)
 
 
+_NOTHING = Gone()
+
+
 def make_plan(
     rows: Sequence[InboxRow],
     known: Mapping[str, KnownPrediction],
     waiting: Mapping[str, Label],
     *,
     accepted_for: timedelta,
+    gone: Gone = _NOTHING,
 ) -> Plan:
     """Decide, in the order of arrival, what each event does. Pure: the same rows on the same state give the same plan.
+
+    What is ``gone`` is counted, and does nothing.
 
     The first prediction of an id counts, later ones are duplicates. The newest label of an id counts; one that says
     what is known already is a duplicate. A label more than ``accepted_for`` after its prediction is too late.
@@ -77,6 +97,8 @@ def make_plan(
     for row in rows:
         for prediction in row.predictions:
             plan.see(prediction.time, row.arrived_at)
+            if _is_gone(plan, gone, "prediction", prediction.id, prediction.time):
+                continue
             if prediction.role == "shadow":  # kept for contests; no window speaks of it
                 plan.count("shadow_predictions", prediction.version)
                 plan.shadows.append(LoggedPrediction(row.seq, prediction))
@@ -93,14 +115,29 @@ def make_plan(
                 _take_label(plan, known, row.seq, label, accepted_for)
         for label in row.labels:
             plan.see_label(label.time, row.arrived_at)
+            if _is_gone(plan, gone, "label", label.id, known[label.id].time if label.id in known else None):
+                continue
             if label.id in known:
                 _take_label(plan, known, row.seq, label, accepted_for)
-            elif label.id in waiting and waiting[label.id].label == label.label:
-                plan.count("duplicate_events", "label")
             else:
-                waiting[label.id] = plan.waiting[label.id] = label
-                plan.count("early_labels")
+                _put_off_label(plan, waiting, label)
     return plan
+
+
+def _is_gone(plan: Plan, gone: Gone, kind: str, id: str, predicted: datetime | None) -> bool:
+    """Return whether an event is not taken any more; then it is counted."""
+    if (why := gone.why(id, predicted)) is None:
+        return False
+    plan.count("invalid_events", f"{kind}.{why}")
+    return True
+
+
+def _put_off_label(plan: Plan, waiting: dict[str, Label], label: Label) -> None:
+    if label.id in waiting and waiting[label.id].label == label.label:
+        plan.count("duplicate_events", "label")
+    else:
+        waiting[label.id] = plan.waiting[label.id] = label
+        plan.count("early_labels")
 
 
 def _take_label(plan: Plan, known: dict[str, KnownPrediction], seq: int, label: Label, accepted_for: timedelta) -> None:
@@ -129,7 +166,17 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
     ids = ids_of(rows)
     with state.read() as read:
         known, waiting = read.predictions.known(model.name, ids), read.waiting_labels.of(model.name, ids)
-    plan = make_plan(rows, known, waiting, accepted_for=model.config.labels.accepted_for)
+        cut, forgotten = (
+            read.retention.cut(model.name),
+            read.forgettings.known(model.name, ids, model.config.key.digest),
+        )
+    plan = make_plan(
+        rows,
+        known,
+        waiting,
+        accepted_for=model.config.labels.accepted_for,
+        gone=Gone(None if cut is None else cut.before, forgotten),
+    )
     profiles = profile_predictions(model, [row.prediction for row in plan.predictions])
     through = rows[-1].seq
     state.require_lease()

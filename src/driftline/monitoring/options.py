@@ -17,6 +17,7 @@ from driftline.fields import Above0, Count, Short, Text
 from driftline.profiles import Columns
 from driftline.rules import Rule, Severity
 from driftline.statistics import EffectThresholds
+from driftline.store.hash_key import HashKey
 from driftline.text.durations import written
 
 Season = Literal["auto", "yearly", "none"]
@@ -200,3 +201,5 @@ class ModelConfig:
     calendar_column: str = ""
     """The input that says which rows are of such days; empty where none does."""
     maintenance: tuple[Window, ...] = ()
+    key: HashKey = field(default_factory=lambda: HashKey(Path()), repr=False, compare=False)
+    """By which ids that were forgotten, and values that are not to be stored in clear, are hashed."""

@@ -29,8 +29,10 @@ def own_measures(
         return {}
     if not labelled:
         return {name: Replicates(None, 0, problem="no labelled rows") for name in functions}
-    parts = [model.log.window_rows(window, version) for version in versions]
-    return functions_on(model, pl.concat([rows for rows in parts if rows.height], how="diagonal_relaxed"))
+    parts = [rows for version in versions if (rows := model.log.window_rows(window, version)).height]
+    if not parts:
+        return {name: Replicates(None, 0, problem="its events are no longer kept") for name in functions}
+    return functions_on(model, pl.concat(parts, how="diagonal_relaxed"))
 
 
 def functions_on(setup: ModelSetup, window_rows: pl.DataFrame) -> dict[str, Replicates]:

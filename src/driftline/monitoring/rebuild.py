@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from driftline.monitoring.agreement import known_marks, recall
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.segments import profile, window_row
 from driftline.profiles import WindowProfile
+from driftline.sketches import decode
+from driftline.store.retention import is_gone
 from driftline.store.state import State
 from driftline.store.windows import WindowRow
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How many windows the log has, and the starts of those whose stored profile was not the same to the byte."""
+    """How many windows were rebuilt from the log, and the starts of those that were not the same to the byte.
+
+    ``left`` is how many windows were left as they were, of which events are no longer kept: the log cannot say them.
+    """
 
     windows: int
     differing: tuple[datetime, ...]
+    left: int = 0
 
 
 def rebuild(
@@ -29,13 +35,23 @@ def rebuild(
 
     Where the log is newer than the state, the state recalls the rest from it too. What the log has beyond what the
     state knows is otherwise a batch that still waits in the inbox: it is not counted here.
+
+    Windows of which rows were deleted or forgotten are left as they are. Where the reference has changed, one that
+    lost some rows comes from those that are left, and of one that lost all only what people are shown stays.
     ``progress`` is called with how many windows are done, of how many.
     """
     spec = model.config.window
     with state.read() as read:
         through = None if model.behind else known_marks(read, model.name)
-        keys = sorted({(spec.window_of(time), version) for time, version in model.log.times_and_versions(through)})
+        every = {(spec.window_of(time), version) for time, version in model.log.times_and_versions(through)}
         before = {(row.window, row.version): row for row in read.windows.between(model.name)}
+        stored_model, cut = read.models.get(model.name), read.retention.cut(model.name)
+        forgotten = read.retention.forgotten(model.name)
+    changed = stored_model is not None and not stored_model.fingerprint  # what profiles depend on
+    gone = {key for key in before if is_gone(cut, key[0])}
+    less = {key for key in before if (key[0].start, key[1]) in forgotten}
+    left = set() if changed else gone | less
+    keys = sorted(key for key in every - left if not is_gone(cut, key[0]))
     rows: list[WindowRow] = []
     profiles: list[WindowProfile] = []
     for index, (window, version) in enumerate(keys):
@@ -52,15 +68,17 @@ def rebuild(
     fresh = {(row.window, row.version): (row.profile, row.segments) for row in rows}
     differing = {
         window.start
-        for window, version in fresh.keys() | stored.keys()
+        for window, version in (fresh.keys() | stored.keys()) - left - gone
         if fresh.get((window, version)) != stored.get((window, version))
     }
     with state.work() as work:
-        work.windows.drop(model.name)
+        work.windows.drop(model.name, shown_before=None if cut is None or not changed else cut.before)
         work.detections.forget_windows(model.name)
         for row in rows:
             work.windows.put(row)
+        for key in left:
+            work.windows.put(replace(before[key], settled=False))
         work.windows.recount(model.name)
         if model.behind:
-            recall(model, work, profiles)
-    return Rebuilt(len(rows), tuple(sorted(differing)))
+            recall(model, work, [*profiles, *(decode(before[key].profile, WindowProfile) for key in left)])
+    return Rebuilt(len(rows), tuple(sorted(differing)), len(left | gone))

@@ -55,7 +55,7 @@ ROLES = {
         Role("notify", notifies=True),
     )
 }
-NOTIFY, PUSH, RETRAIN = "notify", "push", "retrain"
+KEEP, NOTIFY, PUSH, RETRAIN = "keep", "notify", "push", "retrain"
 """Leases of what one process does for all models."""
 
 
@@ -66,7 +66,7 @@ def model_lease(model: str) -> str:
 
 def shares_of(role: Role, models: Iterable[str]) -> list[tuple[str, ...]]:
     """Return the leases that a process of a role takes its share of; each share is of its own kind."""
-    found = [tuple(map(model_lease, models)), (PUSH,), (RETRAIN,)] if role.works else []
+    found = [tuple(map(model_lease, models)), (KEEP,), (PUSH,), (RETRAIN,)] if role.works else []
     return [*found, *([(NOTIFY,)] if role.notifies else [])]
 
 

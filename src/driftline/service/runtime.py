@@ -28,7 +28,9 @@ from driftline.retrain.controller import open_controller, open_registry
 from driftline.retrain.kept import Runs
 from driftline.retrain.webhook import RetrainingWebhook
 from driftline.service.jobs import Job
+from driftline.service.keeping import Housekeeping
 from driftline.service.leases import (
+    KEEP,
     NOTIFY,
     PUSH,
     RETRAIN,
@@ -230,6 +232,8 @@ class Service:
         self._announcer.announce(work, end_orphans(work, known, clock.now()), clock.now())
 
     def _configured(self) -> Iterator[Job]:
+        housekeeping = Housekeeping(self.config, self.state, self.loop.registry)
+        yield Job("retention", while_held(self.keeper, KEEP, housekeeping.step), self._stopping)
         if (remote := self.config.prometheus.remote_write) is not None:
             pushed = functools.partial(push, self.models, self.state, RemoteWriter(secret(remote)))
             yield Job("remote write", while_held(self.keeper, PUSH, pushed), self._stopping)

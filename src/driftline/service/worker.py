@@ -27,6 +27,7 @@ from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.staleness import check_arrivals, store_event
 from driftline.rules import ChangeKind
 from driftline.service.jobs import Pass, Troubles
+from driftline.service.keeping import EventKeeper
 from driftline.service.leases import Keeper, model_lease
 from driftline.store.inbox import Inbox
 from driftline.store.leases import Fence
@@ -81,6 +82,7 @@ class Worker:
         self._tidied: datetime | None = None
         self._looks: tuple[datetime, datetime] | None = None  # at the clock, the last two, by the steady one
         self._quiet: set[str] = set()
+        self._retention, self._asked, self._keeping = EventKeeper(config), set[str](), False
         self._behind = set(models)  # whose stored windows this release and these rules have yet to judge
 
     @property
@@ -104,19 +106,26 @@ class Worker:
         for name in [*self._mine]:
             if name in arrived or name not in self._quiet:
                 self.guard(name, functools.partial(self.work, name))
+        self._keeping = False
+        for name in [*self._mine]:
+            if name not in self.problems:  # what goes was taken in and measured before
+                self.guard(name, functools.partial(self._keep, name), part="retention")
         self.guard("clock", functools.partial(self.follow_the_clock, self._steady))
         self.guard("alerts", self._look_at_the_clock)
         if self._tidied is None or self._steady() - self._tidied >= TIDY_EVERY:
             self.guard("receipts", functools.partial(self._inbox.forget_receipts, clock.now() - RECEIPTS_KEPT))
             self._tidied = None if "receipts" in self.problems else self._steady()
-        if self._mine.keys() - self._quiet - self.problems.keys():
+        if self._keeping or self._mine.keys() - self._quiet - self.problems.keys():
             return Pass.AGAIN
         if self.problems:
             return Pass.TROUBLED
         return Pass.HOLDING if self._announcer.holding else Pass.DONE
 
-    def guard(self, name: str, step: Callable[[], None]) -> None:
-        """Take a step; trouble with one model must not stop the others. One that is another's by now is no trouble."""
+    def guard(self, name: str, step: Callable[[], None], *, part: str = "") -> None:
+        """Take a step; trouble with one model must not stop the others. One that is another's by now is no trouble.
+
+        Trouble with a ``part`` of what is done for a model does not stop the rest of it.
+        """
 
         def taken() -> None:
             try:
@@ -131,7 +140,7 @@ class Worker:
                 self._let_go(name)
 
         with about_model(name if name in self._models else ""):
-            self._troubles.guard(name, taken)
+            self._troubles.guard(f"{name}: {part}" if part else name, taken)
 
     # ---- which models -----------------------------------------------------------------------------------------------
 
@@ -182,6 +191,7 @@ class Worker:
         """
         try:
             with self._state.read() as read:
+                self._asked = read.forgettings.waiting_models()
                 return self._inbox.waiting_models() | read.feedback.waiting_models()
         except Exception:  # noqa: BLE001 - a damaged file, a full disk: the worker must outlive whatever it is
             return set(self._models)
@@ -199,6 +209,10 @@ class Worker:
         self._judge(name)
         if not worked:
             self._quiet.add(name)
+
+    def _keep(self, name: str) -> None:
+        """Delete some of what is too old, or is to be forgotten."""
+        self._keeping |= self._retention.step(self._models[name], self.state_of(name), asked=name in self._asked)
 
     def catch_up(self, name: str) -> None:
         """Judge what was stored, before anything new is taken in."""

@@ -133,6 +133,14 @@ def file_problem(engine: sa.Engine) -> str | None:
     return sqlite.file_problem(engine)
 
 
+def wipe(engine: sa.Engine) -> bool:
+    """Leave no byte of deleted rows in the file of a database; return whether that was done, or is to be done again.
+
+    A server does so by itself (autovacuum).
+    """
+    return _is_server(engine) or sqlite.wipe(engine)
+
+
 # ---- looks from outside ---------------------------------------------------------------------------------------------
 
 

@@ -141,10 +141,10 @@ class Inbox:
                 if (rows or damaged) and events + row.events > most_events:
                     break
                 events += row.events
-                if (decoded := _decoded(row)) is None:
+                if (one := decoded(row)) is None:
                     damaged.append(row)
                 else:
-                    rows.append(decoded)
+                    rows.append(one)
         if damaged:
             with self._engine.begin() as connection:
                 _set_damaged_aside(connection, model, damaged)
@@ -241,11 +241,11 @@ def take_out(connection: sa.Connection, model: str) -> list[InboxRow]:
     """Remove and return all batches of a model, in their order; those whose bytes are damaged go into quarantine."""
     _wait_turn(connection, model)
     found = connection.execute(sa.select(INBOX).where(INBOX.c.model == model).order_by(INBOX.c.seq)).all()
-    decoded = [_decoded(row) for row in found]
-    _set_damaged_aside(connection, model, [row for row, one in zip(found, decoded, strict=True) if one is None])
+    batches = [decoded(row) for row in found]
+    _set_damaged_aside(connection, model, [row for row, one in zip(found, batches, strict=True) if one is None])
     connection.execute(INBOX.delete().where(INBOX.c.model == model))
     connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.model == model))
-    return [one for one in decoded if one is not None]
+    return [one for one in batches if one is not None]
 
 
 def put(
@@ -273,7 +273,7 @@ def _wait_turn(connection: sa.Connection, model: str) -> None:
     wait_turn(connection, f"inbox of {model}")
 
 
-def _decoded(row: Any) -> InboxRow | None:
+def decoded(row: Any) -> InboxRow | None:
     """Return a stored batch; None where its bytes are damaged."""
     try:
         events = unsealed(row.body, row.kind)

@@ -71,6 +71,14 @@ class Retention:
         """Store since when a model has events."""
         put_row(self._connection, CUTS, cut)
 
+    def first_start(self, model: str, since: datetime | None) -> datetime | None:
+        """Return the start of the oldest window that begins at a moment or after it; None where there is none."""
+        asked = sa.select(sa.func.min(WINDOWS.c.start)).where(WINDOWS.c.model == model)
+        if since is not None:
+            asked = asked.where(WINDOWS.c.start >= since)
+        found: datetime | None = self._connection.execute(asked).scalar()
+        return found
+
     # ---- holds ------------------------------------------------------------------------------------------------------
 
     def holds(self) -> dict[str, Hold]:

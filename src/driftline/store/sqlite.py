@@ -150,6 +150,22 @@ def write_trouble(url: str, patience: timedelta) -> sa.exc.DBAPIError | None:
     return trouble
 
 
+# ---- nothing left ---------------------------------------------------------------------------------------------------
+
+
+def wipe(engine: sa.Engine) -> bool:
+    """Write the file anew without what was deleted, and empty its log; False while somebody reads what was before."""
+    connection = engine.raw_connection()
+    try:
+        ours = connection.driver_connection
+        assert ours is not None
+        ours.execute("VACUUM")
+        [(busy, *_)] = ours.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return not busy
+    finally:
+        connection.close()
+
+
 # ---- numbers --------------------------------------------------------------------------------------------------------
 
 

@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from driftline.store.alerts import Alerts
 from driftline.store.audit import Audit
 from driftline.store.counters import Counters
-from driftline.store.database import wait_turn
+from driftline.store.database import wait_turn, wipe
 from driftline.store.detections import Detections
 from driftline.store.feedback import Feedback
+from driftline.store.forgetting import Forgettings
 from driftline.store.judgements import Judgements
 from driftline.store.leases import Fence
 from driftline.store.models import Models
 from driftline.store.predictions import Predictions, WaitingLabels
+from driftline.store.retention import Retention
 from driftline.store.summaries import Summaries
 from driftline.store.tokens import Tokens
 from driftline.store.windows import Windows
@@ -64,6 +66,10 @@ class State:
         with self._engine.connect().execution_options(readonly=True) as connection:
             yield Work(connection)
 
+    def wipe(self) -> bool:
+        """Leave no byte in the database's file of rows that were deleted; return whether that was done."""
+        return wipe(self._engine)
+
 
 class Work:
     """All statements on the state within one transaction, by what they are about."""
@@ -80,5 +86,7 @@ class Work:
         self.alerts = Alerts(connection)
         self.detections = Detections(connection)
         self.feedback = Feedback(connection)
+        self.retention = Retention(connection)
+        self.forgettings = Forgettings(connection)
         self.tokens = Tokens(connection)
         self.audit = Audit(connection)

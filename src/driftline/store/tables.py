@@ -481,6 +481,14 @@ FORGOTTEN_ROWS = sa.Table(
     sa.Column("rows", sa.BigInteger, nullable=False),
 )
 
+FORGOTTEN_IDS = sa.Table(
+    "forgotten_ids",
+    METADATA,
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("digest", sa.LargeBinary, primary_key=True),  # keyed: what comes of the id later is known by it
+    sa.Column("at", Moment, nullable=False),  # wall-clock time
+)
+
 FORGETTINGS = sa.Table(
     "forgettings",
     METADATA,
@@ -491,7 +499,7 @@ FORGETTINGS = sa.Table(
     sa.Column("asked_at", Moment, nullable=False),
     sa.Column("ids", sa.LargeBinary),  # MessagePack of whose rows go; null once they are gone
     sa.Column("number", sa.BigInteger, nullable=False),  # of ids
-    sa.Column("state", _TEXT, nullable=False),  # waiting | done | stopped
+    sa.Column("state", _TEXT, nullable=False),  # waiting | erasing | cleaning | done | stopped
     sa.Column("note", _TEXT, nullable=False),  # why it waits or was stopped, in words
     sa.Column("done_at", Moment),
     sa.Column("found", sa.LargeBinary),  # JSON of how many rows were erased, by where they were

@@ -207,10 +207,14 @@ class Windows:
         """Store a window, new or changed: it has to be judged (again) at once."""
         put_row(self._connection, WINDOWS, replace(row, assess_at=None))
 
-    def drop(self, model: str) -> None:
-        """Forget all windows of a model, to rebuild them from the log."""
+    def drop(self, model: str, *, shown_before: datetime | None = None) -> None:
+        """Forget all windows of a model, to rebuild them from the log.
+
+        What people are shown of those that begin ``shown_before`` a moment stays.
+        """
         self._connection.execute(WINDOWS.delete().where(WINDOWS.c.model == model))
-        self._connection.execute(SUMMARIES.delete().where(SUMMARIES.c.model == model))
+        shown = SUMMARIES.delete().where(SUMMARIES.c.model == model)
+        self._connection.execute(shown if shown_before is None else shown.where(SUMMARIES.c.start >= shown_before))
 
     def count(self, model: str) -> int:
         """Return how many windows a model has; counted one by one only in a state that was not opened yet."""

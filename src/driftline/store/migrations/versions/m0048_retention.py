@@ -32,6 +32,12 @@ def upgrade() -> None:
         sa.Column("rows", sa.BigInteger(), nullable=False),
     )
     op.create_table(
+        "forgotten_ids",
+        sa.Column("model", sa.String(), primary_key=True),
+        sa.Column("digest", sa.LargeBinary(), primary_key=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+    )
+    op.create_table(
         "forgettings",
         sa.Column("id", sa.String(), primary_key=True),
         sa.Column("model", sa.String(), nullable=False),

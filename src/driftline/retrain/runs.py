@@ -1,0 +1,88 @@
+"""The folders of retraining runs: what becomes of them when they are old, and when rows of them are to be forgotten."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from driftline.errors import DriftlineError, StorageError, panics_as_errors
+from driftline.profiles import Columns
+from driftline.profiles.frame import identifiers
+from driftline.retrain.registry.registry import Registry
+from driftline.retrain.request import CANCELLABLE, Stage
+from driftline.store.durable import replacing
+from driftline.store.retraining import Retraining
+from driftline.store.state import State
+from driftline.text import cause
+
+_LOG = logging.getLogger("driftline")
+
+
+def forget_in_runs(state: State, folder: Path, model: str, columns: Columns, ids: Collection[str]) -> int | str:
+    """Erase the rows with these ids from the folders of a model's runs; return how many.
+
+    While a run is going on, it is returned in words which: it holds the rows that its challenger is judged by.
+    A model that was trained on the rows is left as it is.
+    """
+    with state.read() as read:
+        rows = Retraining(read.connection).rows(model)
+    for row in rows:
+        if Stage(row.stage) in CANCELLABLE:
+            return f"request {row.id} of {model} is {row.stage}: it waits until that is over, or was cancelled"
+    gone = 0
+    for row in rows:
+        for file in sorted((folder / row.id).rglob("*.parquet")):
+            gone += _without(file, columns.id or "id", ids)
+    return gone
+
+
+def _without(file: Path, column: str, ids: Collection[str]) -> int:
+    """Write a file anew without the rows of some ids; one that has no such column, or is no table, is left."""
+    try:
+        with panics_as_errors():
+            rows = pl.read_parquet(file, glob=False)
+    except (OSError, pl.exceptions.PolarsError, DriftlineError) as error:
+        _LOG.warning("the file %s of a run cannot be read, and is left as it is: %s", file, cause(error))
+        return 0
+    if column not in rows.columns:
+        return 0
+    left = rows.filter(~identifiers(rows[column]).is_in(list(ids)).fill_null(False))
+    if left.height < rows.height:
+        try:
+            with replacing(file) as beside:
+                left.write_parquet(beside)
+        except OSError as error:
+            raise StorageError(f"the rows of the run in {file} cannot be erased: {cause(error)}") from error
+    return rows.height - left.height
+
+
+def delete_old_runs(state: State, registry: Registry, folder: Path, before: datetime, held: Collection[str]) -> int:
+    """Delete the folders of runs that were over before a moment, wall-clock time; return how many.
+
+    Those of the champion, and of the version that can be rolled back to, stay; so do the requests themselves, and
+    every version in the registry.
+    """
+    if not folder.exists():
+        return 0
+    with state.read() as read:
+        rows = Retraining(read.connection).rows()
+    old = [row for row in rows if Stage(row.stage).over and row.changed_at < before and row.model not in held]
+    gone, live = 0, dict[str, set[str]]()
+    for row in old:
+        if not (folder / row.id).is_dir():
+            continue
+        if row.version and row.model not in live:
+            live[row.model] = set(registry.aliases(row.model).values())
+        if row.version and row.version in live[row.model]:
+            continue
+        try:
+            shutil.rmtree(folder / row.id)
+        except OSError as error:
+            raise StorageError(f"the run in {folder / row.id} cannot be deleted: {cause(error)}") from error
+        gone += 1
+    return gone

@@ -67,6 +67,12 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
     ("send",): [(2, f"send {MODEL} rows.csv --kind predictions --url nowhere")],
     ("doctor",): [(0, "doctor"), (0, "doctor --json")],
     ("audit",): [(0, "audit"), (0, "audit --json")],
+    ("forget",): [
+        (2, "forget nobody --id x"),
+        (2, f"forget {MODEL} --id x"),
+        (0, f"forget {MODEL} --id x --yes --json"),
+    ],
+    ("hold",): [(2, f"hold {MODEL}"), (2, f"hold {MODEL} --release")],
     ("token", "create"): [(2, "token create @ --role read --by me")],
     ("token", "list"): [(0, "token list"), (0, "token list --json")],
     ("token", "revoke"): [(2, "token revoke nobody --by me")],

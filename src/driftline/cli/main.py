@@ -25,6 +25,8 @@ COMMANDS = {
     "serve": "Take events over HTTP; judge windows, alert, expose /metrics and a page.",
     "send": "Send the rows of a file to a service, as predictions or labels.",
     "rebuild": "Recompute a model's windows from the event log, and say where they differed.",
+    "forget": "Erase a person's rows of a model, everywhere.",
+    "hold": "Have nothing of a model deleted, until the hold is released.",
     "token": "Create, list and revoke the tokens by which people and programs sign in.",
     "audit": "List who changed what, when and why.",
     "doctor": "Examine a service: disk, database, clocks, files, tokens.",

@@ -45,9 +45,10 @@ def command(model: str, config: Callable[[], Config], accept_loss: bool, as_json
         service.stop()
     differing = [start.isoformat() for start in result.differing]
     if as_json:
-        print_json(json.dumps({"model": model, "windows": result.windows, "differing": differing}))
+        print_json(json.dumps({"model": model, "windows": result.windows, "differing": differing, "left": result.left}))
     else:
-        click.echo(f"{model}: {result.windows} windows rebuilt from the log, {len(differing)} differed.")
+        left = f"; {result.left} were left as they are, for rows of them are no longer kept" if result.left else ""
+        click.echo(f"{model}: {result.windows} windows rebuilt from the log, {len(differing)} differed{left}.")
         for start in differing:
             click.echo(f"  {start}")
     return 1 if differing else 0

@@ -23,12 +23,11 @@ from msgspec import Meta
 from driftline.errors import ConflictError, UsageError
 from driftline.events.parsing import identifier
 from driftline.monitoring.model import MonitoredModel
+from driftline.monitoring.options import ModelConfig
 from driftline.store.forgetting import CLEANING, DONE, ERASING, STOPPED, WAITING, ForgettingRow
-from driftline.store.hash_key import HashKey
 from driftline.store.log import TABLES
-from driftline.store.retention import Hold
+from driftline.store.retention import Hold, held_words
 from driftline.store.state import State, Work
-from driftline.text.moments import moment
 
 MOST_IDS = 10_000
 """How many ids one request may name."""
@@ -102,12 +101,12 @@ def view_of(row: ForgettingRow) -> ForgettingView:
 # ---- asking ----------------------------------------------------------------------------------------------------------
 
 
-def ask_to_forget(state: State, model: str, body: ForgetBody, key: HashKey, now: datetime) -> ForgettingView:
+def ask_to_forget(state: State, config: ModelConfig, body: ForgetBody, now: datetime) -> ForgettingView:
     """Store a request, and that it was made, without the ids in clear.
 
     Raises `ConflictError` for a model that somebody holds, and `UsageError` for what cannot be an id.
     """
-    ids = sorted({as_stored(one) for one in body.ids})
+    ids, model, key = sorted({as_stored(one) for one in body.ids}), config.name, config.key
     shown = [key.digest(one).hex()[:_HASH_SHOWN] for one in ids[:_NAMED]]
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
     row = ForgettingRow(secrets.token_hex(8), model, body.by, body.reason, now, msgspec.msgpack.encode(ids), len(ids))
@@ -131,11 +130,6 @@ def require_unheld(work: Work, model: str) -> None:
     """Raise `ConflictError` for a model that somebody holds."""
     if (hold := work.retention.holds().get(model)) is not None:
         raise ConflictError(f"{model} is held {held_words(hold)}: nothing of it is deleted until the hold is released")
-
-
-def held_words(hold: Hold) -> str:
-    """Say by whom and why a model is held, and since when."""
-    return f"by {hold.by} since {moment(hold.at)} ({hold.reason})"
 
 
 def hold(state: State, model: str, body: HoldBody, now: datetime) -> Hold:

@@ -31,6 +31,7 @@ from driftline.store.database import Watch, has_state, newest_revision, revision
 from driftline.store.inbox import Inbox
 from driftline.store.models import Models
 from driftline.store.poison import poisoned
+from driftline.store.retention import held_words
 from driftline.store.s3 import Bucket, Patience, probe
 from driftline.store.state import State
 from driftline.text.moments import moment
@@ -211,6 +212,9 @@ def _state(config: Config, engine: sa.Engine, now: datetime) -> Iterator[Check]:
             f"{told}; read them at /api/v1/models/MODEL/quarantine" if told else "none",
         )
         yield from _event_times(config, read.models, now)
+        holds = read.retention.holds().values()
+        told = "; ".join(f"{one.model} is held {held_words(one)}" for one in holds)
+        yield Check("holds", Status.OK, f"{told}: nothing of it is deleted" if told else "none")
         tokens = [one for one in read.tokens.all() if state_of(one, now) == "good"]
     ending = [one.name for one in tokens if one.expires_at is not None and one.expires_at - now < _SOON]
     said = f"{count(len(tokens))} are good"

@@ -67,6 +67,16 @@ class Retention:
         row = self._connection.execute(sa.select(CUTS).where(CUTS.c.model == model)).one_or_none()
         return None if row is None else as_row(Cut, row)
 
+    def cuts(self) -> dict[str, Cut]:
+        """Return since when models have events, by model; those that have all are left out."""
+        return {row.model: as_row(Cut, row) for row in self._connection.execute(sa.select(CUTS))}
+
+    def forgotten_windows(self) -> dict[str, tuple[int, int]]:
+        """Return of how many windows of a model how many rows were forgotten; models without any are left out."""
+        columns = (FORGOTTEN_ROWS.c.model, sa.func.count(), sa.func.sum(FORGOTTEN_ROWS.c.rows))
+        found = self._connection.execute(sa.select(*columns).group_by(FORGOTTEN_ROWS.c.model))
+        return {model: (int(windows), int(rows)) for model, windows, rows in found}
+
     def put_cut(self, cut: Cut) -> None:
         """Store since when a model has events."""
         put_row(self._connection, CUTS, cut)
@@ -185,6 +195,11 @@ def gone_words(cut: Cut) -> str:
     'rows before 2025-10-27 00:00 UTC were deleted by keep.events: 400d'
     """
     return f"rows before {moment(cut.before)} were deleted by keep.events: {cut.period}"
+
+
+def held_words(hold: Hold) -> str:
+    """Say by whom a model is held, since when, and why."""
+    return f"by {hold.by} since {moment(hold.at)} ({hold.reason})"
 
 
 def is_gone(cut: Cut | None, window: Window) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -33,8 +34,10 @@ from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog, log_of
 from driftline.store.overview import KnownModel, Overview
+from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
+from driftline.text.numbers import count as number
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -82,6 +85,8 @@ class ModelView(msgspec.Struct, frozen=True):
     notes: list[str] = []
     segments: list[SegmentsView] = []
     detector: DetectorView | None = None
+    hold: Hold | None = None
+    """Who has it held: nothing of it is deleted; None where nobody has."""
 
 
 class VerdictView(msgspec.Struct, frozen=True):
@@ -116,10 +121,39 @@ class VerdictView(msgspec.Struct, frozen=True):
 
 
 class WindowView(msgspec.Struct, frozen=True):
-    """One window with the verdicts of all rules on it."""
+    """One window with the verdicts of all rules on it.
+
+    ``forgotten`` is how many of the rows that it counts were erased since, and ``events`` says, where none of its rows
+    is kept any more, why.
+    """
 
     summary: WindowSummary
     verdicts: list[VerdictView]
+    forgotten: int = 0
+    events: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Retained:
+    """What is no longer kept of models, and what keeps it."""
+
+    holds: Mapping[str, Hold]
+    cuts: Mapping[str, Cut]
+    forgotten: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, read: Work) -> _Retained:
+        return cls(read.retention.holds(), read.retention.cuts(), read.retention.forgotten_windows())
+
+    def notes(self, model: str) -> Iterator[str]:
+        """Say it of a model."""
+        if (hold := self.holds.get(model)) is not None:
+            yield f"Held {held_words(hold)}: nothing of it is deleted"
+        if (cut := self.cuts.get(model)) is not None:
+            yield f"{gone_words(cut).capitalize()}; their windows keep their counts and values"
+        if model in self.forgotten:
+            windows, rows = (number(one) for one in self.forgotten[model])
+            yield f"Rows were forgotten: {rows} of {windows} windows, which count them still"
 
 
 class Views:
@@ -148,6 +182,7 @@ class Views:
         with self._state.read() as read:
             overview = Overview(read.connection)
             known, counters = overview.models(), overview.counters()
+            retention = _Retained.of(read)
             labels, firing = overview.waiting_labels(), overview.firing()
             return [
                 self._model(
@@ -158,6 +193,7 @@ class Views:
                     waiting_labels=labels.get(name, 0),
                     waiting_events=waiting.get(name, 0),
                     firing=firing.get(name, 0),
+                    retained=retention,
                 )
                 for name in self._config.models
             ]
@@ -174,6 +210,7 @@ class Views:
                 waiting_labels=read.waiting_labels.count(model),
                 waiting_events=self._inbox.waiting_events().get(model, 0),
                 firing=len(read.alerts.find(model, status="firing")),
+                retained=_Retained.of(read),
             )
 
     def windows(
@@ -202,11 +239,19 @@ class Views:
                 first, last = summaries[0].start, summaries[-1].end
                 only = slice if slice.segment is not None else None
                 judged = read.judgements.find(model, rules=rules, slice=only, start=first, end=last)
+            cut, lost = read.retention.cut(model), dict[datetime, int]()
+            for (begin, of), rows in read.retention.forgotten(model).items():
+                if slice.version in (None, of):
+                    lost[begin] = lost.get(begin, 0) + rows
         verdicts: dict[datetime, list[VerdictView]] = {}
         for one in sorted(judged, key=lambda one: (rules.index(one.rule), one.slice)):
             if slice == WHOLE or one.slice.covers(slice):
                 verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
-        return [WindowView(one, verdicts.get(one.start, [])) for one in summaries]
+        gone = {one.start: gone_words(cut) for one in summaries if cut is not None and one.start < cut.before}
+        return [
+            WindowView(one, verdicts.get(one.start, []), lost.get(one.start, 0), gone.get(one.start, ""))
+            for one in summaries
+        ]
 
     def segments(self, model: str) -> list[WindowSummary]:
         """Return the segments of the newest judged window, sorted; empty before the first."""
@@ -308,6 +353,7 @@ class Views:
         waiting_labels: int,
         waiting_events: int,
         firing: int,
+        retained: _Retained,
     ) -> ModelView:
         totals: dict[str, int] = {}
         for (counter, _), value in counters.items():
@@ -331,7 +377,8 @@ class Views:
             versions=sorted(key for (counter, key), value in counters.items() if counter == "predictions" and value),
             rules=[rule.words for rule in rules],
             positive=guesses.positive,
-            notes=list(guesses.notes),
+            notes=[*guesses.notes, *retained.notes(name)],
+            hold=retained.holds.get(name),
             segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],
             detector=_detector_view(read, self._config.models[name], totals.get(ALARMS, 0)),
         )

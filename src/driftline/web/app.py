@@ -48,6 +48,7 @@ from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
 from driftline.web.decode import Bodies, json_answer, json_schema_of
 from driftline.web.events import event_routes
 from driftline.web.feedback import feedback_routes
+from driftline.web.forgetting import forgetting_routes
 from driftline.web.operations import ProcessCollector, operations_routes, problems_of_all, system_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
@@ -94,6 +95,7 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     app.include_router(_answers(service))
     app.include_router(_attention(service))
     app.include_router(feedback_routes(service))
+    app.include_router(forgetting_routes(service))
     app.include_router(retraining_routes(service))
     app.include_router(system_routes(service))
     app.include_router(operations_routes(service, registry))
@@ -191,7 +193,8 @@ def _listed(request: Request, alerts: Sequence[AlertView], limit: int) -> Respon
 
 
 def _flat(window: Any) -> dict[str, Any]:
-    return {**msgspec.to_builtins(window.summary), "verdicts": window.verdicts}
+    said = {"verdicts": window.verdicts, "forgotten": window.forgotten, "events": window.events}
+    return {**msgspec.to_builtins(window.summary), **said}
 
 
 # ---- attention ------------------------------------------------------------------------------------------------------

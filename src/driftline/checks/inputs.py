@@ -12,6 +12,7 @@ from driftline.errors import DataError, UsageError
 from driftline.events import MISSING_TEXTS
 from driftline.sources.files import open_rows
 from driftline.sources.frames import frame_of_pandas, frame_of_table, is_library_fault
+from driftline.sources.hidden import HiddenRows
 from driftline.sources.rows import FrameRows, Rows, ScannedRows, StreamedRows
 
 _TABLES = ("Table", "RecordBatch", "DataFrame")
@@ -35,6 +36,8 @@ def rows_of(rows: Any, side: str, missing: Sequence[str] = MISSING_TEXTS, ignore
 
 
 def _from_memory(rows: Any, side: str, ignore: Collection[str]) -> Rows:
+    if isinstance(rows, HiddenRows):
+        return rows
     if isinstance(rows, pl.DataFrame):
         return FrameRows(rows, side)
     if isinstance(rows, pl.LazyFrame):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +113,7 @@ def command(
     settings = _configured(config, model)
     given = {**options, "id": identifier, "score": read_scores(scores), "floors": _floors(floors, settings)}
     settings |= {name: value for name, value in given.items() if value not in (None, ())}
+    reference, current = _hidden(config, model, reference, current)
     with progress("comparing") as told, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about what is none of the user's code
         report = check(reference, current, progress=told, **settings)
@@ -126,6 +127,20 @@ def command(
     else:
         _print(report, html)
     return ALERTS if report.alerts_of(kinds) else OK
+
+
+def _hidden(config: Path | None, model: str | None, *files: str) -> Sequence[Any]:
+    """Open files whose columns are not all to be shown; others are opened by the check."""
+    if config is None:
+        return files
+    from driftline.config.load import load
+
+    chosen_model = chosen(load(config).models, model, config)
+    if not chosen_model.store:
+        return files
+    from driftline.monitoring.hiding import opened
+
+    return [opened(one, chosen_model) for one in files]
 
 
 def _kinds(fail_on: tuple[str, ...]) -> frozenset[str]:
@@ -199,7 +214,7 @@ def _configured(path: Path | None, name: str | None) -> dict[str, Any]:
         "floors": model.floors,
         "rules": model.rules,
         "measures": model.measures,
-        "ignore": tuple(filter(None, (*columns.ignore, columns.version))),
+        "ignore": tuple(one for one in (*columns.ignore, columns.version) if one and one not in model.store),
     }
 
 

@@ -51,6 +51,10 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         name=key[-1],
         task=section.task,
         columns=_columns(check, (*key, "columns"), section.columns, section.task),
+        store={
+            column: _stored(check, (*key, "columns", "store", column), how)
+            for column, how in section.columns.store.items()
+        },
         positive=None if section.positive is None else class_name(section.positive),
         window=window,
         labels=_labels(check, (*key, "labels"), section.labels),
@@ -154,11 +158,34 @@ def _columns(check: Checker, key: Key, section: ColumnsSection, task: Task | Non
         label=section.label,
         features=None if section.features is None else tuple(section.features),
         segments=tuple(section.segments),
+        ignore=_left_out(check, (*key, "store"), section, parts),
         missing=MISSING_TEXTS if section.missing is None else tuple(map(class_name, section.missing)),
         time_format=check.checked((*key, "time_format"), lambda: checked_time_format(section.time_format)),
         categorical=_codes(check, (*key, "categorical"), section, parts),
         cluster=_cluster(check, (*key, "cluster"), section, parts),
     )
+
+
+def _left_out(check: Checker, key: Key, section: ColumnsSection, parts: Mapping[str, Key]) -> tuple[str, ...]:
+    """Return the columns that are not stored at all; what is judged is stored, though it may be hashed."""
+    inputs = {*section.segments, *(section.categorical or ()), section.cluster}
+    for column, how in section.store.items():
+        is_left_out = _stored(check, (*key, column), how) == "no"
+        part = parts[column][len(key) - 1] if column in parts else "segments" if column in inputs else ""
+        if part in ("time", "version", "prediction", "score", "label"):
+            reason = f"{shown(column)} is the {part}, which is judged; inputs, segments and the id may be hashed"
+            raise check.error((*key, column), reason)
+        if is_left_out and part:
+            reason = f"{shown(column)} is named among `{part}`; hash it, or leave it out there"
+            raise check.error((*key, column), reason)
+    return tuple(column for column, how in section.store.items() if how != "hash")
+
+
+def _stored(check: Checker, key: Key, how: str | bool) -> str:
+    """Return how a column is stored; ``no`` may have been read as false."""
+    if how is True:
+        raise check.error(key, "came true; allowed is hash, no")
+    return "no" if how is False else how
 
 
 def _cluster(check: Checker, key: Key, section: ColumnsSection, parts: Mapping[str, Key]) -> str | None:

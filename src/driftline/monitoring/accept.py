@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from driftline.events import (
 )
 from driftline.monitoring.admission import Admission
 from driftline.monitoring.event_times import times_read
+from driftline.monitoring.hiding import Hiding
 from driftline.monitoring.model import MonitoredModel
 from driftline.net.limits import QueueFullError
 from driftline.store.inbox import Delivery, Inbox
@@ -61,6 +62,8 @@ def accept(
 
     Raises `EventError` with every bad row, which is counted.
     """
+    if (hiding := Hiding.of(model.config)) is not None:
+        batch = replace(batch, rows=hiding.events(batch.rows, batch.kind, model.schema))
     times = times_read(batch.rows, model.config.columns.time_format)
     parsed: ParsedPredictions | ParsedLabels
     try:

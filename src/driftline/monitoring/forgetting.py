@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from driftline.errors import ConflictError, UsageError
 from driftline.events.parsing import identifier
+from driftline.monitoring.hiding import Hiding
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.options import ModelConfig
 from driftline.store.forgetting import CLEANING, DONE, ERASING, STOPPED, WAITING, ForgettingRow
@@ -106,7 +107,9 @@ def ask_to_forget(state: State, config: ModelConfig, body: ForgetBody, now: date
 
     Raises `ConflictError` for a model that somebody holds, and `UsageError` for what cannot be an id.
     """
-    ids, model, key = sorted({as_stored(one) for one in body.ids}), config.name, config.key
+    hiding, model, key = Hiding.of(config), config.name, config.key
+    named = {as_stored(one) for one in body.ids}
+    ids = sorted(named if hiding is None else map(hiding.identifier, named))
     shown = [key.digest(one).hex()[:_HASH_SHOWN] for one in ids[:_NAMED]]
     more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
     row = ForgettingRow(secrets.token_hex(8), model, body.by, body.reason, now, msgspec.msgpack.encode(ids), len(ids))

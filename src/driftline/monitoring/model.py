@@ -15,6 +15,7 @@ from driftline.errors import ConfigError, DataError, UnknownNameError, UsageErro
 from driftline.events import Schema, Task
 from driftline.monitoring.budget import reference_windows, rule_of
 from driftline.monitoring.detecting import detector_fingerprint, detector_row
+from driftline.monitoring.hiding import opened
 from driftline.monitoring.no_ordinary_days import require_flag
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.segments import with_segments
@@ -27,7 +28,7 @@ from driftline.rules.backtest import BUDGET
 from driftline.rules.rule import difference
 from driftline.rules.topic import Topic, feature_measure, topic_of
 from driftline.sketches import decode, encode
-from driftline.sources.files import open_rows, whole
+from driftline.sources.files import whole
 from driftline.sources.rows import Rows, head_rows
 from driftline.statistics.drift import EffectThresholds
 from driftline.store.blobs import Blobs, place_of
@@ -225,7 +226,7 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
     Raises `DataError` and `ConfigError` for a reference that shows nothing.
     """
     columns = config.columns
-    rows = read_as_served(open_rows(config.reference, columns.missing), columns)
+    rows = read_as_served(opened(config.reference, config), columns)
     if not rows.height:
         raise DataError(f"{config.reference} has no rows; a reference shows what is usual")
     looked_at = head_rows(rows.width)
@@ -248,21 +249,21 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
     return with_segments(schema, config, rows, known), reference, known
 
 
-def read_as_served(opened: Rows, columns: Columns) -> pl.DataFrame:
+def read_as_served(rows: Rows, columns: Columns) -> pl.DataFrame:
     """Read rows of a file so that they are like the events.
 
     Inputs that are given as texts are texts in events, too; times that are written otherwise than these are names.
     """
-    rows = whole(opened)
-    read, _ = read_alone(rows, columns)
+    came = whole(rows)
+    read, _ = read_alone(came, columns)
     kept = [
         name
         for name, dtype in read.schema.items()
         if name not in columns.roles
-        and rows[name].dtype == pl.String
-        and ((dtype.is_numeric() and opened.typed) or (dtype.is_temporal() and not are_dates(rows[name])))
+        and came[name].dtype == pl.String
+        and ((dtype.is_numeric() and rows.typed) or (dtype.is_temporal() and not are_dates(came[name])))
     ]
-    return read.with_columns(rows[name] for name in kept)
+    return read.with_columns(came[name] for name in kept)
 
 
 def _fingerprint(config: ModelConfig) -> bytes:
@@ -276,6 +277,8 @@ def _fingerprint(config: ModelConfig) -> bytes:
     )
     if config.columns.segments:  # earlier releases left them out of the profiles
         parts = (*parts, "segments")
+    if config.store:  # under another key, equal values are others
+        parts = (*parts, "store", sorted(config.store.items()), config.key.shown("the key itself"))
     return _digest(repr(parts).encode())
 
 

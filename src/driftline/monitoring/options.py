@@ -51,6 +51,7 @@ class ColumnsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     time_format: Text | None = None
     categorical: list[Text] | None = None
     cluster: Text | None = None
+    store: dict[Text, Literal["hash", "no"] | bool] = {}  # many readers of YAML take `no` for false
 
 
 class LabelsSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -201,5 +202,7 @@ class ModelConfig:
     calendar_column: str = ""
     """The input that says which rows are of such days; empty where none does."""
     maintenance: tuple[Window, ...] = ()
+    store: Mapping[str, str] = field(default_factory=dict)
+    """Columns that are not stored in clear: ``hash``, or ``no`` where they are left out."""
     key: HashKey = field(default_factory=lambda: HashKey(Path()), repr=False, compare=False)
     """By which ids that were forgotten, and values that are not to be stored in clear, are hashed."""

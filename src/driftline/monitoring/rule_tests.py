@@ -20,13 +20,13 @@ from driftline.events import WHOLE, Window, WindowSpec
 from driftline.fields import Count, Short, Text
 from driftline.lookalikes import shown
 from driftline.monitoring.backtest import Subject, detector_track
+from driftline.monitoring.hiding import opened
 from driftline.monitoring.model import read_as_served, read_reference
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.replay import replay_rows, tracks_of
 from driftline.monitoring.setup import ModelSetup
 from driftline.rules import JudgedWindow, Rule, interval_confidence, judge
 from driftline.rules.backtest import BUDGET, Backtest, BacktestAlert, Track, backtest_of
-from driftline.sources.files import open_rows
 from driftline.statistics import Measure
 from driftline.text.numbers import exact
 
@@ -219,7 +219,7 @@ def _of_generated(config: ModelConfig, generate: GenerateSection | None) -> list
     assert generate is not None  # one of both is there
     schema, reference, _ = read_reference(config)
     setup = ModelSetup(config, schema, reference)
-    rows = read_as_served(open_rows(config.reference, config.columns.missing), config.columns)
+    rows = read_as_served(opened(config.reference, config), config.columns)
     _, first = _begins(config)
     drawn = generate_rows(config, rows, generate, np.random.default_rng(generate.seed))
     replayed = list(replay_rows(setup, drawn))

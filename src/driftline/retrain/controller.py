@@ -26,6 +26,7 @@ from driftline.errors import (
     UsageError,
 )
 from driftline.events import Window
+from driftline.monitoring.hiding import opened
 from driftline.monitoring.model import MonitoredModel
 from driftline.net.bodies import read_body
 from driftline.net.signatures import is_signed
@@ -42,7 +43,7 @@ from driftline.retrain.requests import ask
 from driftline.retrain.rows import SHADOW, RowsRecord, read_evaluation, write_rows, write_shadow
 from driftline.retrain.runners import kind_of
 from driftline.retrain.runners.runner import Handle, Predictions, Report, Request, Result, Runner, read_result
-from driftline.sources.files import read_rows
+from driftline.sources.files import whole
 from driftline.store.blobs import Blobs, Folder
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State
@@ -155,7 +156,7 @@ class RetrainingController:
             span = Window(parts.training.start, parts.evaluation.end)
             record = write_shadow(folder, model.log, span, model.schema, columns, row.version)
         else:
-            reference = read_rows(model.config.reference, model.config.columns.missing)
+            reference = whole(opened(model.config.reference, model.config))
             record = write_rows(folder, model.log, parts, model.schema, columns, reference)
         (folder / _RECORD).write_bytes(msgspec.json.encode(record))
         self.runs.keep(row.id)

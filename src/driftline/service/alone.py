@@ -28,7 +28,7 @@ def forget(config: Config, model: str, body: ForgetBody, patience: timedelta) ->
     end = steady() + patience
     while True:
         try:
-            service = Service(config)
+            service = Service(config, alone=True)
         except InUseError:
             time.sleep(_LOOK_SECONDS)
         else:
@@ -42,8 +42,8 @@ def forget(config: Config, model: str, body: ForgetBody, patience: timedelta) ->
 def _forget_here(service: Service, model: str) -> None:
     """Do what is asked of one model, without a worker."""
     try:
-        keeper = EventKeeper(service.config, service.state)
-        while keeper.step(service.models[model], asked=True):
+        keeper = EventKeeper(service.config)
+        while keeper.step(service.models[model], service.state_of(model), asked=True):
             pass
     finally:
         service.stop()

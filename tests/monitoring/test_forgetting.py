@@ -7,6 +7,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from driftline.monitoring.backtest import backtest_windows, subject_of
 from driftline.monitoring.forgetting import ForgetBody, HoldBody, ask_to_forget, carries, hold, release
 from driftline.monitoring.rebuild import rebuild
 from driftline.retrain.request import Stage
+from driftline.retrain.views import all_requests, request_view
 from driftline.service.keeping import EventKeeper
 from driftline.service.runtime import Service
 from driftline.store.forgetting import ForgettingRow
+from driftline.store.retention import Cut
 from tests.monitoring.test_retention import known, ten_days
-from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.churn import MODEL, START, label, prediction, write_config
 from tests.support.retraining import configured, days, loop
 from tests.support.served import post, serving, wait_until_idle
 from tests.support.servers import until
@@ -239,6 +242,11 @@ def test_rows_that_a_run_was_handed_are_erased_once_it_is_over(tmp_path: Path) -
         for one in rows.parent.glob("*.parquet")
         if "id" in pl.read_parquet_schema(one)
     )
+    assert request_view(service.state, row.id).rows == ""
+    with service.state.work() as work_:
+        work_.retention.put_cut(Cut(MODEL, START + timedelta(days=20), "400d", NOW, finished=True))
+    gone = "rows before 2024-03-21 00:00 UTC were deleted by keep.events: 400d"
+    assert request_view(service.state, row.id).rows == gone == all_requests(service.state)[0].rows
     service.stop()
 
 

@@ -7,6 +7,7 @@ taken, and then log and state lose what is older.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -22,10 +23,9 @@ MOST_FILES = 1
 """How many files of the log one step writes anew: none is larger than twice `driftline.store.tidy.FULL_BYTES`."""
 
 MOST_IDS = 20_000
-"""How many known predictions one step forgets."""
+"""How many known predictions one transaction forgets."""
 
 DRIFTLINE = "driftline"
-_TABLES = {"predictions": "time", "shadow": "time", "labels": "prediction_time"}
 
 
 def oldest_kept(model: MonitoredModel, stored: ModelRow | None, period: timedelta, now: datetime) -> datetime | None:
@@ -70,17 +70,23 @@ def delete_old_events(model: MonitoredModel, state: State, period: timedelta, no
 
 def _finish(model: MonitoredModel, state: State, cut: Cut) -> bool:
     """Delete some of what is older than a cut; return whether nothing is left."""
-    for table, time in _TABLES.items():
-        if model.log.erase(table, pl.col(time) < cut.before, most_files=MOST_FILES).files:  # type: ignore[arg-type]
-            return False
-    with state.work() as work:
-        work.retention.drop_waiting_labels(model.name, cut.before)
-        if work.retention.drop_predictions(model.name, cut.before, MOST_IDS) == MOST_IDS:
-            return False
-    if not model.log.delete_erased():
+
+    def forget_ids(ids: pl.Series) -> None:
+        for start in range(0, len(ids), MOST_IDS):
+            with state.work() as work:
+                work.retention.drop_predictions(model.name, ids[start : start + MOST_IDS].to_list())
+
+    old = pl.col("time") < cut.before
+    if (
+        model.log.erase("predictions", old, most_files=MOST_FILES, first=forget_ids).files
+        or model.log.erase("shadow", old, most_files=MOST_FILES).files
+        or model.log.erase("labels", pl.col("prediction_time") < cut.before, most_files=MOST_FILES).files
+        or not model.log.delete_erased()
+    ):
         return False
     with state.work() as work:
-        work.retention.put_cut(Cut(cut.model, cut.before, cut.period, cut.at, finished=True))
+        work.retention.drop_waiting_labels(model.name, cut.before)
+        work.retention.put_cut(replace(cut, finished=True))
     return True
 
 

@@ -12,7 +12,9 @@ from driftline.retrain.facts import facts_of, with_label_fault
 from driftline.retrain.options import RetrainConfig
 from driftline.retrain.policy import Ask, Wait, decide
 from driftline.retrain.request import Stage
+from driftline.retrain.rows import RowsRecord
 from driftline.rules.contest import Contest
+from driftline.store.retention import Cut, gone_words
 from driftline.store.retraining import Retraining, RetrainingRow, StepRow
 from driftline.store.state import State
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _contest = msgspec.json.Decoder(Contest | None)
+_record = msgspec.json.Decoder(RowsRecord | None)
 
 
 class RequestView(msgspec.Struct, frozen=True):
@@ -42,6 +45,8 @@ class RequestView(msgspec.Struct, frozen=True):
     live_from: datetime | None
     contest: msgspec.Raw
     steps: list[StepRow]
+    rows: str = ""
+    """Of the rows that it was handed, since when some are no longer in the log, in words; empty where all are."""
 
 
 class RequestsView(msgspec.Struct, frozen=True):
@@ -72,7 +77,7 @@ def request_view(state: State, id: str) -> RequestView:
     with state.read() as read:
         known = Retraining(read.connection)
         row = known.row(id)
-        return _view(row, known.steps([id])[id])
+        return _view(row, known.steps([id])[id], read.retention.cut(row.model))
 
 
 def requests_view(state: State, model: MonitoredModel, config: RetrainConfig | None, *, most: int) -> RequestsView:
@@ -81,7 +86,7 @@ def requests_view(state: State, model: MonitoredModel, config: RetrainConfig | N
     with state.read() as read:
         known = Retraining(read.connection)
         rows = known.rows(model.name, most=most)
-        steps = known.steps(row.id for row in rows)
+        steps, cut = known.steps(row.id for row in rows), read.retention.cut(model.name)
         facts = facts_of(model, config, read) if config is not None else None
         asked: Ask | Wait | None = None
         if config is not None and facts is not None:
@@ -90,7 +95,7 @@ def requests_view(state: State, model: MonitoredModel, config: RetrainConfig | N
                 asked = decide(config.policy, with_label_fault(facts, model, config, read))
         if isinstance(asked, Wait):
             blocked = f"{asked.reason}, but {asked.blocked_by}"
-    return RequestsView(model.name, blocked, [_view(row, steps[row.id]) for row in rows])
+    return RequestsView(model.name, blocked, [_view(row, steps[row.id], cut) for row in rows])
 
 
 def all_requests(state: State, model: str | None = None, *, most: int = 100) -> list[RequestView]:
@@ -98,8 +103,8 @@ def all_requests(state: State, model: str | None = None, *, most: int = 100) -> 
     with state.read() as read:
         known = Retraining(read.connection)
         rows = known.rows(model, most=most)
-        steps = known.steps(row.id for row in rows)
-    return [_view(row, steps[row.id]) for row in rows]
+        steps, cuts = known.steps(row.id for row in rows), read.retention.cuts()
+    return [_view(row, steps[row.id], cuts.get(row.model)) for row in rows]
 
 
 def champion_view(loop: RetrainingController, model: str) -> ChampionView:
@@ -112,7 +117,7 @@ def champion_view(loop: RetrainingController, model: str) -> ChampionView:
     return ChampionView(model, champion, aliases.get("previous"), on_probation)
 
 
-def _view(row: RetrainingRow, steps: list[StepRow]) -> RequestView:
+def _view(row: RetrainingRow, steps: list[StepRow], cut: Cut | None) -> RequestView:
     return RequestView(
         id=row.id,
         model=row.model,
@@ -130,4 +135,12 @@ def _view(row: RetrainingRow, steps: list[StepRow]) -> RequestView:
         live_from=row.live_from,
         contest=msgspec.Raw(row.contest),
         steps=steps,
+        rows=_gone(row, cut),
     )
+
+
+def _gone(row: RetrainingRow, cut: Cut | None) -> str:
+    record = _record.decode(row.rows)
+    if record is None or cut is None or min(record.training.begin, record.evaluation.begin) >= cut.before:
+        return ""
+    return gone_words(cut)

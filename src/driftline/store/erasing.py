@@ -6,7 +6,8 @@ whose rows they were.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import polars as pl
@@ -23,23 +24,26 @@ class Erased:
     rows: int = 0
     files: int = 0
     more: bool = False
-    taken: pl.DataFrame = field(default_factory=pl.DataFrame)
-    """Of the rows that were taken out, the columns that were asked for."""
 
 
 def erase(
-    table: DeltaTable, tidier: Tidier, gone: pl.Expr, *, most_files: int | None = None, told: tuple[str, ...] = ()
+    table: DeltaTable,
+    tidier: Tidier,
+    gone: pl.Expr,
+    *,
+    most_files: int | None = None,
+    first: Callable[[pl.Series], None] = lambda ids: None,
 ) -> Erased:
-    """Take the rows out that ``gone`` is true of, at most of so many files; return them, narrowed to columns ``told``.
+    """Take the rows out that ``gone`` is true of, at most of so many files. ``first`` gets the ids of those of a file.
 
     Each file is a version of its own, so that what is cut off has done some of it. What was replaced is still in the
     place, until `Tidier.delete_all`. Raises `DamagedError` for a file with other bytes than were written.
     """
-    found, parts = Erased(), list[pl.DataFrame]()
+    found = Erased()
     for file in live_files(table):
         name = unquote(file.path)
         rows = pl.scan_parquet(tidier.place.uri(name), glob=False, storage_options=tidier.place.scan_options)
-        hit = rows.filter(gone).select("seq", *told).collect()
+        hit = rows.filter(gone).select("id").collect()
         if not hit.height:
             continue
         if found.files == most_files:
@@ -47,12 +51,10 @@ def erase(
             break
         if damaged := tidier.sums.damaged([name]):
             raise DamagedError([tidier.place.uri(one) for one in damaged])
+        first(hit["id"])
         _without(table, tidier, file, rows.filter(gone.not_() | gone.is_null()))
-        parts.append(hit.drop("seq"))
         found.rows += hit.height
         found.files += 1
-    if parts and told:
-        found.taken = pl.concat(parts)
     return found
 
 

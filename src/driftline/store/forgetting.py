@@ -100,7 +100,7 @@ class Forgettings:
             return set()
         hashed = {digest(one): one for one in ids}
         found: set[str] = set()
-        for some in batches(hashed):  # type: ignore[arg-type]
+        for some in batches(hashed):
             asked = sa.select(FORGOTTEN_IDS.c.digest).where(
                 FORGOTTEN_IDS.c.model == model, FORGOTTEN_IDS.c.digest.in_(some)
             )

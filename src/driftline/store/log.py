@@ -10,7 +10,7 @@ highest ``seq`` in the table's own transaction, so that a drain that is repeated
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -247,7 +247,12 @@ class EventLog:
                 opened.update_incremental()
 
     def erase(
-        self, table: Table, gone: pl.Expr, *, most_files: int | None = None, told: tuple[str, ...] = ()
+        self,
+        table: Table,
+        gone: pl.Expr,
+        *,
+        most_files: int | None = None,
+        first: Callable[[pl.Series], None] = lambda ids: None,
     ) -> Erased:
         """Take rows out for good; see `driftline.store.erasing`. Their bytes are gone after `delete_erased`."""
         opened = self._open(table)
@@ -256,7 +261,7 @@ class EventLog:
         with self._told(table, "written"), panics_as_errors():
             opened.update_incremental()
             require_writer(opened, self._token)
-            erased = erase(opened, self._tidiers[table], gone, most_files=most_files, told=told)
+            erased = erase(opened, self._tidiers[table], gone, most_files=most_files, first=first)
             if erased.files:
                 self._sync(table, opened)
         return erased

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from driftline.events import Window
-from driftline.store.statements import as_row, put_row, put_values
+from driftline.store.statements import as_row, batches, put_row, put_values
 from driftline.store.tables import (
     COUNTERS,
     CUTS,
     FORGOTTEN_ROWS,
     HOLDS,
-    INBOX,
     JUDGEMENTS,
     NOTIFICATIONS,
     PREDICTIONS,
@@ -120,13 +119,12 @@ class Retention:
 
     # ---- what is deleted, some at a time ----------------------------------------------------------------------------
 
-    def drop_predictions(self, model: str, before: datetime, most: int) -> int:
-        """Forget some known predictions of before a moment, event time; return how many."""
-        old = (PREDICTIONS.c.model == model, PREDICTIONS.c.time < before)
-        some = sa.select(PREDICTIONS.c.id).where(*old).limit(most)
-        return self._connection.execute(
-            PREDICTIONS.delete().where(PREDICTIONS.c.model == model, PREDICTIONS.c.id.in_(some))
-        ).rowcount
+    def drop_predictions(self, model: str, ids: Iterable[str]) -> None:
+        """Forget known predictions."""
+        for some in batches(ids):
+            self._connection.execute(
+                PREDICTIONS.delete().where(PREDICTIONS.c.model == model, PREDICTIONS.c.id.in_(some))
+            )
 
     def drop_waiting_labels(self, model: str, before: datetime) -> None:
         """Forget labels of before a moment that wait for a prediction, which cannot come any more."""
@@ -143,10 +141,16 @@ class Retention:
         )
 
     def drop_quarantine(self, before: datetime, most: int, held: list[str]) -> int:
-        """Delete some rows that were set aside before a moment, wall-clock time; return how many."""
-        old = (QUARANTINE.c.arrived_at < before, QUARANTINE.c.model.not_in(held))
-        some = sa.select(QUARANTINE.c.id).where(*old).order_by(QUARANTINE.c.id).limit(most)
-        return self._connection.execute(QUARANTINE.delete().where(QUARANTINE.c.id.in_(some))).rowcount
+        """Delete those of the ``most`` oldest rows that were set aside before a moment (wall-clock); return how many.
+
+        No other row is looked at.
+        """
+        oldest = sa.select(QUARANTINE.c.id, QUARANTINE.c.arrived_at).where(QUARANTINE.c.model.not_in(held))
+        rows = self._connection.execute(oldest.order_by(QUARANTINE.c.id).limit(most))
+        gone = [row.id for row in rows if row.arrived_at < before]
+        for some in batches(gone):
+            self._connection.execute(QUARANTINE.delete().where(QUARANTINE.c.id.in_(some)))
+        return len(gone)
 
     def drop_notifications(self, before: datetime, most: int, firing: list[str]) -> int:
         """Delete some notices that were settled and due before a moment, and count them; return how many.
@@ -166,15 +170,11 @@ class Retention:
             failed = row.attempts - (row.state == "delivered")
             for kind, by in ((row.state, 1), ("failed attempts", failed)):
                 counts[f"{kind}/{row.channel}"] = counts.get(f"{kind}/{row.channel}", 0) + by
-        self._connection.execute(table.delete().where(table.c.id.in_([row.id for row in rows])))
+        for part in batches([row.id for row in rows]):
+            self._connection.execute(table.delete().where(table.c.id.in_(part)))
         added = [{"model": "", "name": SETTLED, "key": key, "value": by} for key, by in counts.items() if by]
         put_values(self._connection, COUNTERS, added, added=("value",))
         return len(rows)
-
-    def inbox_has_of(self, model: str) -> bool:
-        """Return whether something of a model waits in the inbox."""
-        found = self._connection.execute(sa.select(INBOX.c.seq).where(INBOX.c.model == model).limit(1))
-        return found.scalar() is not None
 
 
 def settled(connection: sa.Connection, kind: str) -> dict[str, int]:

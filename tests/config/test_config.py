@@ -85,7 +85,7 @@ def test_the_command_line_says_a_mistake_in_one_line(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr == (
         "driftline: driftline.yaml:4: storag: is not a known key; known: models, notify, prometheus, limits, auth, "
-        "tls, log, url, hosts, registry, keep, storage, database. Did you mean 'storage'?\n"
+        "tls, log, url, hosts, registry, keep, storage, scratch, database. Did you mean 'storage'?\n"
     )
 
 

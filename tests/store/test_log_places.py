@@ -139,3 +139,19 @@ def test_of_two_writers_the_second_finds_what_the_first_has_brought(place: Blobs
     assert ids(EventLog(place, SCHEMA)) == ["1-0", "1-1", "2-0", "2-1"]
     append(second, 2, 3)
     assert ids(EventLog(place, SCHEMA)) == ["1-0", "1-1", "2-0", "2-1", "3-0", "3-1"]
+
+
+def test_an_append_to_a_bucket_takes_a_bounded_number_of_requests_however_many_came_before(faulty_s3: S3) -> None:
+    """What is read of the metadata ends at a checkpoint: docs/s3.md says what an append costs."""
+    log = EventLog(Bucket.at(faulty_s3.address()).within("m"), SCHEMA)
+    append(log, 1, 5)
+    counts = []
+    for first in (6, 26):
+        faulty_s3.proxy.asked.clear()
+        append(log, first, first + 19)
+        counts.append(len(faulty_s3.proxy.asked) / 20)
+    assert max(counts) <= 35
+    faulty_s3.proxy.asked.clear()
+    ids(log)
+    ids(log)
+    assert len(faulty_s3.proxy.asked) <= 60

@@ -203,6 +203,9 @@ def _prometheus(check: Checker, section: PrometheusSection) -> PrometheusSection
 def _storage(check: Checker, section: FileSection) -> tuple[Path, str | None]:
     """Return the folder on this machine, and the address of the bucket where that has the events."""
     if not is_bucket(section.storage):
+        if "://" in section.storage:
+            scheme = section.storage.partition("://")[0]
+            raise check.error(("storage",), f"{shown(scheme)} is not available; allowed are a local path and {S3_FORM}")
         if section.scratch is not None:
             raise check.error(("scratch",), f"is for {S3_FORM} as `storage`; a folder is its own")
         return check.folder / check.local(("storage",), section.storage), None

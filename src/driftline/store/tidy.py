@@ -38,7 +38,9 @@ ROOM_FOR_OLD = 0.75
 LEASE = "driftline-lease"
 """The application transaction of a table that has the token of the lease by which it is written."""
 
-CHECKPOINT_EVERY = 50
+CHECKPOINT_EVERY, FAR_CHECKPOINT_EVERY = 50, 10
+"""How many versions begin at one checkpoint, in a folder and in a store where each that is read is a request."""
+
 PROPERTIES = {
     "delta.dataSkippingStatsColumns": "seq,time",
     "delta.deletedFileRetentionDuration": "interval 1 minutes",
@@ -116,7 +118,7 @@ class Tidier:
             self._merge(table, *due)
             live = live_files(table)
         self._delete(sum(one.size for one in live), self._time_of(table.version()), read)
-        if table.version() - self.checkpoint >= CHECKPOINT_EVERY:
+        if table.version() - self.checkpoint >= self._every:
             self._cut_metadata(table)
 
     def _merge(self, table: DeltaTable, tier: int, files: Sequence[LiveFile]) -> None:
@@ -166,6 +168,10 @@ class Tidier:
             self.old.pop(0)
             total -= first.size
 
+    @property
+    def _every(self) -> int:
+        return min(CHECKPOINT_EVERY, FAR_CHECKPOINT_EVERY) if self.place.lasting else CHECKPOINT_EVERY
+
     def _time_of(self, version: int) -> datetime:
         """Return when a version was written, as the store has it: it reads no clock."""
         return _known(self.place, _commit_name(version)).modified
@@ -189,7 +195,7 @@ class Tidier:
         found = [(int(match[1]), match[2], name) for name in names if (match := _VERSION.fullmatch(name))]
         checkpoints = sorted({version for version, kind, _ in found if kind != "json"})
         self.checkpoint = checkpoints[-1] if checkpoints else 0
-        if table.version() - self.checkpoint < CHECKPOINT_EVERY:
+        if table.version() - self.checkpoint < self._every:
             return
         if not PROPERTIES.items() <= table.metadata().configuration.items():  # a table of an earlier release
             table.alter.set_table_properties(PROPERTIES)

@@ -67,7 +67,9 @@ def s3_settings() -> dict[str, str]:
     Keys come from variables, or from the profile ``AWS_PROFILE`` of the file that ``AWS_SHARED_CREDENTIALS_FILE``
     names, or that stands at AWS's own place. Without either, the clients ask the machine for its role.
     """
-    found = {"aws_region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"}
+    found = {}
+    if region := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+        found["aws_region"] = region
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         found["aws_endpoint"] = endpoint
         if endpoint.startswith("http://"):

@@ -54,7 +54,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
 
 
 def test_settings_come_from_variables(bare: pytest.MonkeyPatch) -> None:
-    assert s3_settings() == {"aws_region": "us-east-1"}
+    assert s3_settings() == {}
     bare.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     bare.setenv("AWS_ENDPOINT_URL", "https://minio.example")
     assert s3_settings() == {"aws_region": "eu-west-1", "aws_endpoint": "https://minio.example"}
@@ -74,7 +74,7 @@ def test_keys_come_from_aws_own_file_where_no_variable_has_them(bare: pytest.Mon
         "aws_secret_access_key = D\naws_session_token = E\nregion = x\n"
     )
     bare.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    assert s3_settings() == {"aws_region": "us-east-1", "aws_access_key_id": "A", "aws_secret_access_key": "B%"}
+    assert s3_settings() == {"aws_access_key_id": "A", "aws_secret_access_key": "B%"}
     bare.setenv("AWS_PROFILE", "other")
     assert s3_settings()["aws_session_token"] == "E"
     bare.setenv("AWS_ACCESS_KEY_ID", "F")

@@ -48,6 +48,11 @@ def require_no_secret(text: str) -> None:
     assert SECRET not in text and "AKIATHEKEY" not in text and "Traceback" not in text
 
 
+def driftline(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "driftline", *arguments, "--config", str(config)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
 def test_a_store_that_fails_in_every_way_loses_nothing_and_is_survived(
     tmp_path: Path, faulty_s3: S3, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,13 +80,17 @@ def test_a_store_that_fails_in_every_way_loses_nothing_and_is_survived(
         assert post(address, "labels", [label(f"s{one}", 1, truth=0) for one in range(sent)])
         assert post(address, "predictions", [prediction("later", 9, said=1)])
         wait_until_idle(address)
-        assert get(address, "/api/v1/alerts").json()["alerts"]
+        [alert, *_] = get(address, "/api/v1/alerts").json()["alerts"]
         process.terminate()
         assert process.wait(30) == 0
     require_no_secret("".join(capfd.readouterr()))
-    command = [sys.executable, "-m", "driftline", "rebuild", MODEL, "--json", "--config", str(config)]
-    rebuilt = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    rebuilt = driftline(config, "rebuild", MODEL, "--json")
     assert (rebuilt.returncode, json.loads(rebuilt.stdout)["differing"]) == (0, []), rebuilt.stderr
+    explained = driftline(config, "explain", alert["id"], "--json")
+    assert (explained.returncode, json.loads(explained.stdout)["rerun"]["same"]) == (0, True), explained.stderr
+    faulty_s3.proxy.fault = lambda method, path: 403
+    refused = driftline(config, "rebuild", MODEL, "--json")
+    assert refused.returncode != 0 and refused.stderr.count("\n") == 1 and "S3 refuses it (403)" in refused.stderr
     assert not (tmp_path / "scratch" / "log").exists()
 
 

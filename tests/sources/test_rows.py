@@ -5,11 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import os
-import socket
-import subprocess
-import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -30,10 +26,12 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from driftline.checks.inputs import rows_of
+from driftline.environment import s3_settings
 from driftline.errors import DataError, UsageError
 from driftline.events.missing import MISSING_TEXTS
 from driftline.sources.files import open_rows, read_rows, whole
 from driftline.sources.rows import HEAD_ROWS, Rows, batch_rows
+from tests.support.s3 import S3
 
 N = 2 * HEAD_ROWS + 17
 FRAME = pl.DataFrame(
@@ -338,39 +336,9 @@ def test_folders_without_tables(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on an S3 server of this test's own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    address = f"http://127.0.0.1:{port}"
-    settings = {
-        "AWS_ENDPOINT_URL": address,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": "us-east-1",
-        "AWS_S3_ALLOW_UNSAFE_RENAME": "true",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(urllib.request.Request(f"{address}/lake", method="PUT"), timeout=5)
-                break
-            except (urllib.error.URLError, ConnectionError):
-                time.sleep(0.1)
-        yield "s3://lake"
-    finally:
-        server.terminate()
-        server.wait()
+def bucket(s3: S3) -> str:
+    """A place on an S3 server that no other test uses."""
+    return s3.address()
 
 
 def _put(address: str, content: bytes) -> None:
@@ -435,9 +403,9 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 def test_an_object_store(bucket: str) -> None:
-    FRAME.write_parquet(f"{bucket}/rows.parquet")
-    FRAME.head(100).write_csv(f"{bucket}/rows.csv")
-    deltalake.write_deltalake(f"{bucket}/table", FRAME)
+    FRAME.write_parquet(f"{bucket}/rows.parquet", storage_options=s3_settings())
+    FRAME.head(100).write_csv(f"{bucket}/rows.csv", storage_options=s3_settings())
+    deltalake.write_deltalake(f"{bucket}/table", FRAME, storage_options=s3_settings())
     for name in (f"{bucket}/rows.parquet", f"{bucket}/*.parquet", f"{bucket}/table"):
         rows = open_rows(name)
         assert rows.count == N

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import polars as pl
 
+from driftline.environment import s3_settings
 from driftline.errors import DataError, UnreachableError, UsageError
 from driftline.net.addresses import is_web
 from driftline.sources.texts import Spool
@@ -52,6 +53,7 @@ def _addresses(address: str) -> list[str]:
         truncate_ragged_lines=True,
         encoding="utf8-lossy",
         include_file_paths=_PATH,
+        storage_options=store_options(address),
     )
     try:
         found = scan.select(pl.col(_PATH).unique()).collect(engine="streaming")[_PATH].sort().to_list()
@@ -71,6 +73,11 @@ def bare(address: str) -> str:
     ('https://host/rows.csv', 's3://bucket/rows?.csv')
     """
     return address.partition("#")[0].partition("?")[0] if is_web(address) else address
+
+
+def store_options(address: str) -> dict[str, str] | None:
+    """Return what readers of an address in S3 need beside AWS's variables; None for all others."""
+    return s3_settings() if address.startswith("s3://") else None
 
 
 def _copied(address: str, spool: Spool) -> Path:
@@ -102,7 +109,7 @@ def _from_store(address: str) -> Iterator[Iterator[bytes]]:
 
     parts = urlsplit(address, allow_fragments=False)
     try:
-        store = DeltaFileSystemHandler(f"{parts.scheme}://{parts.netloc}")
+        store = DeltaFileSystemHandler(f"{parts.scheme}://{parts.netloc}", store_options(address))
     except (DeltaError, OSError, ValueError) as error:
         raise UsageError(
             f"{address}: text files are not read from {parts.scheme}://; copy it here, or name one of another type"

@@ -20,7 +20,7 @@ from driftline.events import MISSING_TEXTS
 from driftline.sources import ndjson, separated
 from driftline.sources.arrow import INDEX
 from driftline.sources.arrow_files import rows_by_pyarrow
-from driftline.sources.far import bare, copies
+from driftline.sources.far import bare, copies, store_options
 from driftline.sources.rows import Rows, ScannedRows, readable
 from driftline.sources.texts import Spool
 from driftline.text.digits import OTHER_DIGITS
@@ -35,9 +35,13 @@ _FIRST_ROWS = 2_000
 _SMALL_BYTES = 16 << 20  # up to this size, the types of a text file are taken from all its rows
 
 
+def _parquet(path: str) -> pl.LazyFrame:
+    return pl.scan_parquet(path, storage_options=store_options(path))
+
+
 def _ipc(path: str) -> pl.LazyFrame:
     try:
-        scan = pl.scan_ipc(path)
+        scan = pl.scan_ipc(path, storage_options=store_options(path))
         scan.collect_schema()
     except pl.exceptions.ComputeError:  # the streaming format, which has no footer
         return pl.concat([pl.read_ipc_stream(file).lazy() for file in sorted(glob(path)) or [path]])
@@ -45,8 +49,8 @@ def _ipc(path: str) -> pl.LazyFrame:
 
 
 _TYPED: Mapping[str, Callable[[str], pl.LazyFrame]] = {
-    ".parquet": pl.scan_parquet,
-    ".pq": pl.scan_parquet,
+    ".parquet": _parquet,
+    ".pq": _parquet,
     ".arrow": _ipc,
     ".arrows": _ipc,
     ".feather": _ipc,
@@ -258,6 +262,6 @@ def _delta(path: str) -> pl.LazyFrame:
     from deltalake.exceptions import DeltaError
 
     try:
-        return pl.scan_delta(open_delta(path))
+        return pl.scan_delta(open_delta(path, options=store_options(path)))
     except DeltaError as error:
         raise OSError(str(error)) from error

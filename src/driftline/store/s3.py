@@ -28,6 +28,7 @@ FORM = "s3://BUCKET/PREFIX"
 """How the address of a bucket, or of a part of it, is written."""
 
 PART_BYTES = 8 << 20
+_REGION = {"aws_region": "us-east-1"}
 _ADDRESS = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9._=+-]+)*)/?")
 _LENGTH = 250
 _STATUS = re.compile(r"status code\W*(\d{3}(?: [A-Z][A-Za-z]+)*)")
@@ -95,8 +96,7 @@ class Bucket:
     def table_options(self) -> dict[str, str]:
         """See `Blobs.table_options`; another writer's commit is not overwritten."""
         return {
-            **s3_settings(),
-            **self._times(),
+            **self._settings(),
             "aws_conditional_put": "etag",
             "max_retries": str(self.patience.retries),
             "retry_timeout": _text(self.patience.retrying),
@@ -106,7 +106,7 @@ class Bucket:
     def scan_options(self) -> dict[str, Any]:
         """See `Blobs.scan_options`."""
         retries = {"max_retries": self.patience.retries, "retry_timeout": _text(self.patience.retrying)}
-        return {**s3_settings(), **self._times(), **retries}
+        return {**self._settings(), **retries}
 
     def within(self, name: str) -> Bucket:
         """See `Blobs.within`."""
@@ -204,8 +204,9 @@ class Bucket:
         key = key_of(checked(name))
         return f"{self.prefix}/{key}" if self.prefix else key
 
-    def _times(self) -> dict[str, str]:
-        return {"timeout": _text(self.patience.request), "connect_timeout": _text(self.patience.connection)}
+    def _settings(self) -> dict[str, str]:
+        times = {"timeout": _text(self.patience.request), "connect_timeout": _text(self.patience.connection)}
+        return {**_REGION, **s3_settings(), **times}
 
     def _store(self) -> S3Store:
         if not self._opened:
@@ -213,7 +214,7 @@ class Bucket:
                 from obstore.store import S3Store
             except ImportError as error:
                 raise UsageError("storage in S3 needs one more package: pip install 'driftline[s3]'") from error
-            settings = s3_settings()
+            settings = {**_REGION, **s3_settings()}
             plain = settings.pop("aws_allow_http", "") == "true"
             store = S3Store(
                 self.bucket,

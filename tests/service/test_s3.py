@@ -62,7 +62,6 @@ def test_a_store_that_fails_in_every_way_loses_nothing_and_is_survived(
         for fault, words in (
             (500, "S3 answers 500 Internal Server Error"),
             ("lost", ""),
-            ("hang", ""),
         ):
             faulty_s3.proxy.fault = lambda method, path, fault=fault: fault
             for _ in range(3):

@@ -27,7 +27,7 @@ DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog bench bench-detection soak chaos flights mlflow sdk clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection soak soak-service chaos flights mlflow sdk clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,14 @@ lock: .venv/dev.stamp ## write requirements/*.lock anew from pyproject.toml
 	$(UV_COMPILE) pyproject.toml --extra demo --group dev --output-file requirements/dev.lock
 	$(UV_COMPILE) pyproject.toml --extra demo --group build --constraint requirements/dev.lock \
 		--output-file requirements/demo.lock
+	$(UV_COMPILE) pyproject.toml --extra postgres --constraint requirements/dev.lock --output-file requirements/service.lock
+	$(UV_COMPILE) --group build --constraint requirements/dev.lock --output-file requirements/build.lock
+
+sbom: .venv/dev.stamp ## write the software bill of materials (CycloneDX) from the lock of the service
+	@$(BIN)/python hatch_build.py
+
+fuzz: .venv/dev.stamp ## ask every route of the API by its schema, long and with other bodies (ARGS="--hypothesis-seed N")
+	DRIFTLINE_FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -p no:xdist -p no:cacheprovider --timeout=3600 tests/web/test_schema.py $(ARGS)
 
 changelog: .venv/dev.stamp ## show the next release's entry
 	@$(BIN)/towncrier build --draft
@@ -75,6 +83,9 @@ chaos: .venv/dev.stamp ## 200 kills of a service that four writers send to (ARGS
 
 flights: .venv/dev.stamp ## a year of flights through send, PostgreSQL and two workers, one of them killed (ARGS="--weeks 8 --sqlite")
 	@$(BIN)/python -m benchmarks.flights $(ARGS)
+
+soak-service: .venv/dev.stamp ## half an hour of moderate load; judges memory, files, threads, disk, lag (ARGS="--minutes N")
+	@$(BIN)/python -m benchmarks.soak_service $(ARGS)
 
 mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real MLflow server (600 MB are installed)
 	@$(PIP) mlflow-skinny

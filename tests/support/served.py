@@ -18,10 +18,10 @@ from tests.support.churn import MODEL, write_config
 
 
 @contextmanager
-def serving(config: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(config: Path, *more: str, stderr: int | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run ``driftline serve`` and give its process and address."""
-    command = [sys.executable, "-m", "driftline", "serve", "--config", str(config), "--port", "0", *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "driftline", "serve", "--config", str(config), "--port", "0", *more]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
     try:
         assert process.stdout is not None
         found = re.search(r"http://\S+", process.stdout.readline())

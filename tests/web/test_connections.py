@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
+from driftline.config.load import load
+from driftline.service.runtime import Service
 from tests.support.churn import MODEL, prediction, write_config
 from tests.support.served import post, serving
 from tests.support.servers import until
+from tests.support.steps import a_day, work
 
 PREDICTIONS = f"/api/v1/models/{MODEL}/predictions"
 LIMITS = "limits: {header_time: 1s, body_time: 2s, connections: 20}"
@@ -240,6 +244,55 @@ def test_a_signal_ends_it_whatever_is_half_sent(tmp_path: Path, sent: bytes) -> 
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert b" 202 " not in read_all(one)
+
+
+SLOW = """
+import time
+
+def cost(rows):
+    time.sleep(120 if rows["age"].max() > 90 else 0)
+    return 0.5
+"""
+
+
+def test_a_signal_ends_it_in_time_whoever_hangs(tmp_path: Path) -> None:
+    """A receiver that never answers, a request that is half sent, a measure that takes minutes; nothing is lost."""
+    (tmp_path / "costs.py").write_text(SLOW)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        more = f"notify: [{{webhook: 'http://127.0.0.1:{silent.getsockname()[1]}/'}}]"
+        config = write_config(tmp_path, more)
+        config.write_text(
+            config.read_text().replace("    window: 1d\n", "    window: 1d\n    measures: {cost: costs.py:cost}\n")
+        )
+        with serving(config, "--stop-within", "3s", stderr=subprocess.PIPE) as (process, address):
+            for kind, rows in zip(("predictions", "labels"), a_day(0, right=30, wrong=30), strict=True):
+                assert post(address, kind, rows)
+            assert post(address, "predictions", [prediction("next", 2.5, said=1)])
+            silent.settimeout(30)
+            receiver, _ = silent.accept()
+            predictions, labels = a_day(5, right=30, wrong=30)
+            assert post(
+                address, "predictions", [one | {"features": {"age": 99.0, "plan": "pro"}} for one in predictions]
+            )
+            assert post(address, "labels", labels)
+            assert post(address, "predictions", [prediction("last", 9.5, said=1)])
+            until(lambda: len(psutil.Process(process.pid).children()) > 0, "the measure is asked", 30)
+            with connect(address) as half:
+                half.sendall(HALF["a body"])
+                began = time.monotonic()
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(30) == 0
+            assert 2.5 < time.monotonic() - began < 15
+            receiver.close()
+            assert process.stderr is not None and "done again after the next start" in process.stderr.read()
+    config.write_text(config.read_text().replace("costs.py:cost", "quick.py:cost"))
+    (tmp_path / "quick.py").write_text("def cost(rows):\n    return 0.5\n")
+    service = Service(load(config))
+    try:
+        work(service)
+        assert service.views.model(MODEL).predictions == 122
+    finally:
+        service.stop()
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:

@@ -14,8 +14,12 @@ from driftline.cli.configured import configured
 from driftline.text import visible
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+    from socket import socket
+
     from driftline.cli.printer import Printer
     from driftline.config.load import Config
+    from driftline.service.leases import Role
 
 _WIDTH = 79
 _LAST_WORDS_SECONDS = 1.0
@@ -40,22 +44,31 @@ _DOES = {
     help="What this process does; others than `all` need PostgreSQL.",
 )
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def command(config: Callable[[], Config], host: str, role: str, port: int) -> None:
+@click.option(
+    "--stop-within",
+    default="25s",
+    show_default=True,
+    metavar="TIME",
+    help="How long it may take to stop after SIGTERM.",
+)
+def command(config: Callable[[], Config], host: str, role: str, port: int, stop_within: str) -> None:
     """Take events over HTTP; judge windows, alert, expose /metrics and a page."""
     from driftline.cli.printer import Printer, printed_errors
+    from driftline.events import parse_duration
     from driftline.logs import said_by_library
+    from driftline.service.leases import ROLES
+    from driftline.web.server import listen
 
-    known = config()
+    known, within = config(), parse_duration(stop_within)
     with printed_errors(said_by_library if known.log.is_json else visible) as log:
-        _serve(known, host, port, role, Printer.on(sys.stdout), log)
+        _serve(known, listen(host, port), ROLES[role], within, Printer.on(sys.stdout), log)
 
 
-def _serve(config: Config, host: str, port: int, role: str, out: Printer, log: Printer) -> None:
+def _serve(config: Config, listener: socket, role: Role, within: timedelta, out: Printer, log: Printer) -> None:
     """Serve until a signal ends it; printing never blocks it."""
     from driftline.cli.printer import PrinterHandler
     from driftline.logs import json_line, said_as_json, text_line
-    from driftline.service.leases import ROLES
-    from driftline.web.server import Server, listen
+    from driftline.web.server import Server
 
     as_json = config.log.is_json
     handler = PrinterHandler(log, json_line if as_json else text_line)
@@ -66,9 +79,9 @@ def _serve(config: Config, host: str, port: int, role: str, out: Printer, log: P
     def tell(text: str) -> None:
         out.say(said_as_json(text) if as_json else text)
 
-    server = Server(config, listen(host, port), tell=tell, role=ROLES[role])
-    tell(f"Driftline {_DOES[role]} {', '.join(config.models)} at {server.address}")
-    pages = [f"API     {server.address}/api/docs"] if ROLES[role].answers else []
+    server = Server(config, listener, tell=tell, role=role, stop_within=within)
+    tell(f"Driftline {_DOES[role.name]} {', '.join(config.models)} at {server.address}")
+    pages = [f"API     {server.address}/api/docs"] if role.answers else []
     for line in (f"metrics {server.address}/metrics", *pages, f"data    {config.blobs.root}"):
         tell(line if as_json else f"  {line}")
     for line in server.guesses:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 
 from driftline import clock
 from driftline.access.tokens import has_admin
@@ -16,6 +18,7 @@ from driftline.errors import UsageError
 from driftline.net.hosts import Hosts, guarded
 from driftline.service.leases import ROLES, Role
 from driftline.service.runtime import Service
+from driftline.text.durations import length
 from driftline.web.access import Gate
 from driftline.web.app import create_app, create_small_app
 from driftline.web.connections import BoundedServer
@@ -24,6 +27,11 @@ from driftline.web.numbered import numbered
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _ONE_SIGNAL_SECONDS = 0.25
 _BACKLOG = 128
+_LAST_LINE_SECONDS = 0.5
+STOP_WITHIN = timedelta(seconds=25)
+"""How long a service may take to stop: less than what Kubernetes and systemd wait for, and more than a batch takes."""
+
+_LOG = logging.getLogger("driftline")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -46,16 +54,26 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server:
-    """A service that answers on a socket. `run` blocks until SIGTERM or SIGINT (in the main thread) or `stop`."""
+    """A service that answers on a socket. `run` blocks until SIGTERM or SIGINT (in the main thread) or `stop`.
+
+    After a signal the process ends within ``stop_within``, if need be in the midst of a batch.
+    """
 
     def __init__(
-        self, config: Config, listener: socket.socket, tell: Callable[[str], None], role: Role = ROLES["all"]
+        self,
+        config: Config,
+        listener: socket.socket,
+        tell: Callable[[str], None],
+        *,
+        role: Role = ROLES["all"],
+        stop_within: timedelta = STOP_WITHIN,
     ) -> None:
         host, port = listener.getsockname()[:2]
         is_local = ipaddress.ip_address(host).is_loopback
         self._service = Service(config, tell, role=role)
         self._listener = listener
         self._told_to_stop: float | None = None
+        self._stop_within = stop_within
         if not is_local:
             self._require_admin()
         https = config.tls is not None
@@ -107,10 +125,22 @@ class Server:
         now = clock.monotonic_seconds()
         if self._told_to_stop is None:
             self._told_to_stop = now
+            last = threading.Timer(self._stop_within.total_seconds(), self._end)
+            last.daemon = True
+            last.start()
             self.stop()
         elif now - self._told_to_stop > _ONE_SIGNAL_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def _end(self) -> None:
+        """End the process at what it is at: all that was acknowledged is done again after the next start."""
+        _LOG.warning(
+            "what is being worked on takes longer than %s; it is done again after the next start",
+            length(self._stop_within),
+        )
+        threading.Event().wait(_LAST_LINE_SECONDS)
+        os._exit(0)
 
     def stop(self) -> None:
         """Make `run` return soon; a second call makes it return at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -23,9 +24,10 @@ from driftline.service import doctor
 from driftline.service.doctor import Diagnosis, Status, diagnose
 from driftline.service.runtime import Service
 from tests.support.churn import prediction, write_config
-from tests.support.steps import deliver, work
+from tests.support.postgresql import PostgreSQL
+from tests.support.steps import NOW, deliver, work
 
-NAMES = ["versions", "compiled loops", "storage", "disk", "clock", "database", "migrations", "waiting events"]
+NAMES = ["versions", "compiled loops", "storage", "disk", "clock", "database", "migrations", "waiting events", "lag"]
 NAMES += ["events set aside", "event times", "tokens", "references", "service"]
 
 
@@ -91,6 +93,34 @@ def test_a_disk_that_fills_is_said(
 def test_a_clock_that_is_off_is_said(service: Service) -> None:
     found = look(service.config, datetime.now(UTC) - timedelta(hours=1))
     assert "synchronise both clocks" in not_well(found)["clock"][1]
+
+
+def test_events_that_wait_long_are_said_and_those_that_came_now_are_not(service: Service) -> None:
+    deliver(service, "predictions", [prediction("a", 0.1, said=1)])
+    assert "lag" not in not_well(look(service.config, NOW + timedelta(minutes=1)))
+    status, said = not_well(look(service.config, NOW + timedelta(minutes=90)))["lag"]
+    assert status is Status.WARNING and "churn for 1h" in said and "is the service running?" in said
+    work(service)
+    found = look(service.config, NOW + timedelta(minutes=90))
+    assert next(one.message for one in found.checks if one.name == "lag") == "nothing waits to be processed"
+
+
+def test_the_version_of_the_database_is_said(service: Service) -> None:
+    [said] = [one.message for one in look(service.config).checks if one.name == "database"]
+    assert f"(SQLite {sqlite3.sqlite_version})" in said
+
+
+def test_a_server_whose_clock_is_another_is_said(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    config = load(write_config(tmp_path, f"database: {postgresql.new_database()}"))
+    Service(config).stop()
+    found = look(config)
+    names = [one.name for one in found.checks]
+    assert names == [*NAMES[: NAMES.index("migrations")], "database clock", *NAMES[NAMES.index("migrations") :]]
+    assert not_well(found).keys() == {"service"}
+    assert re.search(r"\(PostgreSQL [0-9.]+\)", next(one.message for one in found.checks if one.name == "database"))
+    for off in (timedelta(hours=1), -timedelta(seconds=30)):
+        status, said = not_well(look(config, datetime.now(UTC) + off))["database clock"]
+        assert status is Status.WARNING and "synchronise both clocks" in said
 
 
 def test_events_of_the_future_are_said(service: Service) -> None:

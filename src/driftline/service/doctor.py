@@ -14,26 +14,28 @@ import secrets
 import shutil
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
 
+from driftline import clock
 from driftline.access.tokens import state_of
 from driftline.config.load import Config
 from driftline.errors import DriftlineError, UsageError
 from driftline.service.trouble import in_words
 from driftline.sketches.compiled import kernel
 from driftline.store.addresses import resolved, without_secrets
-from driftline.store.database import Watch, has_state, newest_revision, revision_of
+from driftline.store.database import Watch, clock_of, has_state, newest_revision, revision_of, version_of
 from driftline.store.inbox import Inbox
 from driftline.store.models import Models
 from driftline.store.poison import poisoned
 from driftline.store.retention import held_words
 from driftline.store.s3 import Bucket, Patience, probe
 from driftline.store.state import State
+from driftline.text.durations import length
 from driftline.text.moments import moment
 from driftline.text.numbers import count, number
 
@@ -46,6 +48,7 @@ _SOON = timedelta(days=14)
 _CLOCK_OFF = timedelta(seconds=5)
 _AHEAD = timedelta(days=1)
 _MANY_WAITING = 100_000
+_LATE = timedelta(minutes=5)
 _LIBRARIES = ("driftline", "polars", "deltalake", "numpy", "sqlalchemy")
 
 
@@ -74,7 +77,9 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 def diagnose(config: Config, now: datetime) -> Diagnosis:
     """Examine the service of a configuration; what goes wrong is a check that failed. ``now`` is wall-clock time."""
-    found = [_versions(), _loops(), *_storage(config, now), *_database(config, now)]
+    began = clock.monotonic_seconds()
+    found = [_versions(), _loops(), *_storage(config, now)]
+    found += _database(config, now + timedelta(seconds=clock.monotonic_seconds() - began))
     found += [*_references(config), *_certificate(config), _running(config)]
     return Diagnosis(all(one.status is not Status.FAILED for one in found), tuple(found))
 
@@ -175,7 +180,8 @@ def _database(config: Config, now: datetime) -> Iterator[Check]:
         if trouble is not None:
             yield Check("database", Status.FAILED, f"{shown}: {in_words(trouble)}")
         else:
-            yield Check("database", Status.OK, f"{shown} can be read and written")
+            yield Check("database", Status.OK, f"{shown} can be read and written ({version_of(watch.engine)})")
+        yield from _server_clock(watch.engine, now)
         has, needs = revision_of(watch.engine), newest_revision()
         yield _migrations(has, needs)
         if has == needs:
@@ -184,6 +190,19 @@ def _database(config: Config, now: datetime) -> Iterator[Check]:
         yield Check("database", Status.FAILED, f"{shown}: {in_words(error)}")
     finally:
         watch.engine.dispose()
+
+
+def _server_clock(engine: sa.Engine, now: datetime) -> Iterator[Check]:
+    began = clock.monotonic_seconds()
+    said = clock_of(engine)
+    if said is None:
+        return
+    here = now + timedelta(seconds=clock.monotonic_seconds() - began)
+    if abs(here - said) > _CLOCK_OFF:
+        off = f"the database says {moment(said)}, this machine {moment(here)}; synchronise both clocks"
+        yield Check("database clock", Status.WARNING, off)
+    else:
+        yield Check("database clock", Status.OK, f"{moment(said)}, as this machine says")
 
 
 def _migrations(has: str, needs: str) -> Check:
@@ -203,6 +222,7 @@ def _state(config: Config, engine: sa.Engine, now: datetime) -> Iterator[Check]:
     told = ", ".join(f"{model} {count(events)}" for model, events in sorted(waiting.items())) or "none"
     status = Status.WARNING if most > _MANY_WAITING else Status.OK
     yield Check("waiting events", status, told + ("; more come than are processed" if status is not Status.OK else ""))
+    yield _lag(Inbox(engine).oldest_waiting(), now)
     with State(engine).read() as read:
         aside = poisoned(read.connection)
         told = ", ".join(f"{model} {count(events)}" for model, events in sorted(aside.items()))
@@ -221,6 +241,22 @@ def _state(config: Config, engine: sa.Engine, now: datetime) -> Iterator[Check]:
     if ending:
         said += f"; {', '.join(ending)} expire within {_SOON.days} days: create others"
     yield Check("tokens", Status.WARNING if ending else Status.OK, said)
+
+
+def _lag(oldest: Mapping[str, datetime], now: datetime) -> Check:
+    """Say how long the oldest batch waits: a service that works takes it within seconds."""
+    if not oldest:
+        return Check("lag", Status.OK, "nothing waits to be processed")
+    waits = {model: now - since for model, since in oldest.items()}
+    told = ", ".join(f"{model} for {length(_whole(span))}" for model, span in sorted(waits.items()))
+    if max(waits.values()) <= _LATE:
+        return Check("lag", Status.OK, f"the oldest events wait: {told}")
+    advice = "is the service running? /ready and its log say what holds a model up"
+    return Check("lag", Status.WARNING, f"the oldest events wait: {told}; {advice}")
+
+
+def _whole(span: timedelta) -> timedelta:
+    return timedelta(seconds=max(0, round(span.total_seconds())))
 
 
 def _event_times(config: Config, models: Models, now: datetime) -> Iterator[Check]:

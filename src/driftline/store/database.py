@@ -5,7 +5,7 @@ An address is that of a file, ``sqlite:///FILE``, or of a server; see `driftline
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -159,6 +159,22 @@ class Watch:
         if _is_server(self.engine):
             return postgresql.write_trouble(self.engine, INBOX)
         return sqlite.write_trouble(self._url, self._patience)
+
+
+def version_of(engine: sa.Engine) -> str:
+    """Return what a database is, with its version, such as PostgreSQL 15.9."""
+    with engine.connect().execution_options(readonly=True) as connection:
+        name = "PostgreSQL" if _is_server(engine) else "SQLite"
+        return f"{name} {'.'.join(map(str, connection.dialect.server_version_info or ()))}"
+
+
+def clock_of(engine: sa.Engine) -> datetime | None:
+    """Return what a server's clock says; None for a file, which has none of its own."""
+    if not _is_server(engine):
+        return None
+    with engine.connect().execution_options(readonly=True) as connection:
+        said: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return said.astimezone(UTC)
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------

@@ -161,6 +161,14 @@ class Inbox:
             found = connection.execute(sa.select(INBOX.c.model, sa.func.sum(INBOX.c.events)).group_by(INBOX.c.model))
             return {model: int(events) for model, events in found}
 
+    def oldest_waiting(self) -> dict[str, datetime]:
+        """Return since when the oldest batch of each model waits in the inbox; models without any are left out."""
+        with self._engine.connect().execution_options(readonly=True) as connection:
+            oldest = sa.select(INBOX.c.model, sa.func.min(INBOX.c.arrived_at).label("arrived_at")).group_by(
+                INBOX.c.model
+            )
+            return {row.model: row.arrived_at for row in connection.execute(oldest)}
+
     def quarantined(self, model: str, *, most: int) -> list[QuarantinedRow]:
         """Return the newest rows that were set aside, newest first."""
         with self._engine.connect().execution_options(readonly=True) as connection:

@@ -99,7 +99,7 @@ def test_events_that_wait_long_are_said_and_those_that_came_now_are_not(service:
     deliver(service, "predictions", [prediction("a", 0.1, said=1)])
     assert "lag" not in not_well(look(service.config, NOW + timedelta(minutes=1)))
     status, said = not_well(look(service.config, NOW + timedelta(minutes=90)))["lag"]
-    assert status is Status.WARNING and "churn for 1h" in said and "is the service running?" in said
+    assert status is Status.WARNING and "churn for 1 hour" in said and "is the service running?" in said
     work(service)
     found = look(service.config, NOW + timedelta(minutes=90))
     assert next(one.message for one in found.checks if one.name == "lag") == "nothing waits to be processed"

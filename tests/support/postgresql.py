@@ -113,7 +113,7 @@ class PostgreSQL:
         engine.dispose()
 
     def copy(self, address: str) -> str:
-        """Copy a database by a backup that is restored into a new one, as `docs/postgresql.md` says; its address."""
+        """Copy a database by a backup that is restored into a new one, as `docs/backup.md` says; its address."""
         to = self.new_database()
         names = [one.rpartition("/")[2] for one in (address, to)]
         file = f"{names[0]}.dump"

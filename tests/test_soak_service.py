@@ -1,0 +1,65 @@
+"""What `make soak-service` says grows: a leak is found, noise and merged files are none."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.soak_service import Sample, judge, slope, told
+
+RATE = 1000.0
+
+
+def steady(seed: int = 1, minutes: int = 5) -> list[Sample]:
+    """A service that warms up for a quarter, and then goes on as it is, with noise; its files are merged at times."""
+    rng = random.Random(seed)
+    found, disk = [], 0.0
+    for second in range(60 * minutes):
+        warm = min(1.0, second / (15 * minutes))
+        disk += 60 * RATE - (59 * RATE * 30 if second % 31 == 30 else 0)
+        memory = 150e6 + 100e6 * warm + rng.uniform(0, 12e6)
+        found.append(
+            Sample(float(second), memory, 40 + rng.randint(0, 3), 20, disk, rng.uniform(0, 2 * RATE), second * RATE)
+        )
+    return found
+
+
+@given(st.integers(0, 1000))
+def test_a_steady_service_holds(seed: int) -> None:
+    assert [one.what for one in judge(steady(seed), RATE) if not one.holds] == []
+
+
+LEAKS = {
+    "memory": lambda one: replace(one, memory=one.memory + 0.3e6 * one.second),
+    "open files": lambda one: replace(one, files=one.files + one.second / 20),
+    "threads": lambda one: replace(one, threads=one.threads + one.second // 60),
+    "waiting events": lambda one: replace(one, waiting=one.waiting + RATE * one.second / 5),
+    "disk an event": lambda one: replace(one, disk=one.disk + one.second**2 * RATE),
+}
+
+
+@pytest.mark.parametrize("what", LEAKS)
+def test_what_leaks_is_named(what: str) -> None:
+    leaking = [LEAKS[what](one) for one in steady()]
+    verdicts = judge(leaking, RATE)
+    assert [one.what for one in verdicts if not one.holds] == [what]
+    assert f"| {what} " in told(leaking, verdicts) and told(leaking, verdicts).count("DOES NOT HOLD") == 1
+
+
+@given(st.floats(-100, 100), st.lists(st.integers(0, 59), max_size=15, unique=True))
+def test_a_slope_is_that_of_most_whatever_some_say(hourly: float, off: list[int]) -> None:
+    values = [hourly * second / 3600 for second in range(60)]
+    for place in off:
+        values[place] = 1e9
+    if len(off) < 12:
+        assert slope(list(range(60)), values) == pytest.approx(hourly, abs=max(3.0, abs(hourly)))
+    if not off:
+        assert slope(list(range(60)), values) == pytest.approx(hourly, abs=1e-6)
+
+
+def test_one_moment_has_no_slope() -> None:
+    assert slope([1.0], [5.0]) != slope([1.0], [5.0])

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,26 +79,6 @@ def test_systemd_takes_the_unit_and_finds_it_well_guarded(tmp_path: Path) -> Non
 
 
 # ---- containers -----------------------------------------------------------------------------------------------------
-
-
-def test_the_wheel_is_built_from_what_the_dockerfile_copies(tmp_path: Path) -> None:
-    """And from nothing that its list of what is left out leaves out."""
-    text = (DEPLOY / "Dockerfile").read_text()
-    source, seen = tmp_path / "source", set()
-    kept = {line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
-    for words in re.findall(r"^COPY ([^-].*)$", text, re.MULTILINE):
-        *files, _ = words.split()
-        for name in files:
-            seen.add(name)
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.library"))
-            else:
-                shutil.copy(ROOT / name, source / name)
-    assert seen == kept
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=source)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        assert [one for one in wheel.namelist() if one.endswith("driftline.cdx.json")]
 
 
 def test_the_image_serves_as_nobody_special_what_its_command_says() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,24 +17,39 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from hatch_build import bill_of_materials
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements" / "service.lock"
 
 
 @pytest.fixture(scope="module")
-def bill(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The document as it stands in a wheel that was built here."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        [name] = [one for one in wheel.namelist() if "/sboms/" in one]
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel that is built from what the Dockerfile copies, and from nothing that its ignored files leave out."""
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    folder, seen = tmp_path_factory.mktemp("wheel"), set()
+    source = folder / "source"
+    for words in re.findall(r"^COPY ([^-].*)$", text, re.MULTILINE):
+        *files, _ = words.split()
+        for name in files:
+            seen.add(name)
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.library"))
+            else:
+                shutil.copy(ROOT / name, source / name)
+    ignored = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines()
+    assert seen == {line[1:] for line in ignored if line.startswith("!")}
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def bill(wheel: Path) -> str:
+    """The document as it stands in the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [one for one in archive.namelist() if "/sboms/" in one]
         assert re.fullmatch(r"driftline-[0-9.]+\.dist-info/sboms/driftline\.cdx\.json", name)
-        return wheel.read(name).decode()
+        return archive.read(name).decode()
 
 
 def test_the_library_of_cyclonedx_accepts_it(bill: str) -> None:
@@ -62,6 +78,13 @@ def test_the_same_lock_gives_the_same_bill_and_another_gives_another() -> None:
     other = bill_of_materials(lock.replace("click==", "klick=="), "1.0")
     assert first == again
     assert other["serialNumber"] != first["serialNumber"]
+
+
+def test_the_wheel_is_whole(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {one for one in archive.namelist() if one.endswith(".py")}
+    package = ROOT / "src"
+    assert names == {str(one.relative_to(package)) for one in package.rglob("*.py")}
 
 
 def test_the_lock_of_the_service_is_of_what_is_tested() -> None:

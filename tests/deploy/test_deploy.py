@@ -14,7 +14,6 @@ from typing import Any
 import click
 import kubernetes_validate
 import pytest
-import trustme
 import yaml
 
 from driftline.cli import serve, token
@@ -147,20 +146,6 @@ def test_prometheus_takes_its_configuration(monitoring: Path, tmp_path: Path) ->
 
 
 # ---- proxies --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is missing: apt-get install nginx-light")
-def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
-    authority = trustme.CA()
-    certificate = authority.issue_cert("driftline.example")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "server.key")
-    text = (DEPLOY / "proxies" / "nginx.conf").read_text().replace("/etc/driftline/tls", str(tmp_path))
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    scratch = "access_log off;" + "".join(f" {kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
-    whole = f"pid {tmp_path}/pid; error_log {tmp_path}/errors; events {{}} http {{ {scratch} {text} }}"
-    (tmp_path / "nginx.conf").write_text(whole)
-    assert "test is successful" in run("nginx", "-t", "-p", tmp_path, "-c", tmp_path / "nginx.conf")
 
 
 @pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is missing: apt-get install caddy")

@@ -71,6 +71,18 @@ def test_a_fault_is_reported_by_the_id_of_its_request(service: Service, monkeypa
     assert "SECRET" not in json.dumps(lines.found)
 
 
+def test_a_change_names_its_request_and_one_by_a_command_none(service: Service) -> None:
+    client = TestClient(numbered(create_app(service)))
+    body = {"match": {"model": "x"}, "by": "ann", "reason": "r", "for": "1h"}
+    made = client.post("/api/v1/silences", json=body, headers={"X-Request-Id": "of-ann"}).json()
+    create_token(service.state, "ci", Role.READ, datetime.now(UTC), by="root")
+    client.delete(f"/api/v1/silences/{made['id']}", headers={"X-Request-Id": "two words"})
+    changes = client.get("/api/v1/audit").json()["changes"]
+    ended, command, silenced = changes
+    assert (silenced["request"], command["request"]) == ("of-ann", "")
+    assert len(ended["request"]) == 16 and ended["action"] == "end silence"
+
+
 def test_every_line_of_a_service_is_json_and_none_has_a_secret(tmp_path: Path) -> None:
     """At its most talkative: its start, uvicorn's lines, requests good and bad, a receiver that is away, its end."""
     more = f"log: {{format: json, level: debug}}\nauth: {{required: true}}\nnotify: [{{webhook: '{HOOK}'}}]"

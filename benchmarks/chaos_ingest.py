@@ -49,6 +49,7 @@ EVENT_SECONDS = 5
 """So far event time goes from one event of a writer to its next."""
 
 REST_SECONDS = 180.0
+_BAD_INPUT = 2
 RESTED_TIMES = 25
 PAUSED_SECONDS = (11.0, 16.0)
 MOST_PAUSED = 2
@@ -83,13 +84,20 @@ class Serving:
         command = [sys.executable, "-m", "driftline", "serve", "--port", str(self.port), "--role", self.role]
         self._process = subprocess.Popen(command, cwd=self.folder, stdout=self.log, stderr=self.log)
 
+    def start_again(self) -> None:
+        """Start it where it has ended because its database was away, as systemd does."""
+        assert self._process is not None
+        ended = self._process.poll()
+        if ended == _BAD_INPUT:
+            self.start()
+        elif ended is not None:
+            raise SystemExit(f"{self.name} ended with {ended}; see {self.log.name}")
+
     def wait(self) -> None:
         """Wait until it answers."""
-        assert self._process is not None
         give_up = time.perf_counter() + REST_SECONDS
         while time.perf_counter() < give_up:
-            if self._process.poll() is not None:
-                raise SystemExit(f"{self.name} ended with {self._process.returncode}; see {self.log.name}")
+            self.start_again()
             try:
                 httpx.get(f"{self.address}/health", timeout=2, trust_env=False)
             except httpx.HTTPError:
@@ -148,6 +156,8 @@ class Service:
         self._rng.choice(kinds)()
 
     def _some(self) -> Serving | None:
+        for one in self.processes:
+            one.start_again()
         running = [one for one in self.processes if not one.paused]
         return self._rng.choice(running) if running else None
 

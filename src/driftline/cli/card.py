@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @configured
 def command(model: str, version: str | None, page: Path | None, config: Callable[[], Config]) -> None:
     """Print the model card of VERSION of MODEL, by default of its champion, as Markdown."""
-    from driftline.monitoring.model import open_model
+    from driftline.monitoring.model import look_at_model
     from driftline.reports.model_card import html, markdown
     from driftline.retrain.cards import model_card
     from driftline.retrain.controller import open_registry
@@ -32,7 +32,7 @@ def command(model: str, version: str | None, page: Path | None, config: Callable
     if model not in known.models:
         raise UnknownNameError("model", model, known.models)
     state = open_state(known)
-    task = open_model(known.models[model], known.blobs, state).schema.task.value
+    task = look_at_model(known.models[model], known.blobs, state).schema.task.value
     registry = open_registry(known.registry, Path(known.storage), known.blobs)
     zone = known.models[model].window.timezone
     card = model_card(model, version, task, state, registry, zone)

@@ -50,7 +50,7 @@ def command(
     import msgspec
 
     from driftline import clock
-    from driftline.monitoring.model import open_model
+    from driftline.monitoring.model import look_at_model
     from driftline.retrain.requests import AskBody, ShadowBody, ask_by_person, ask_for_shadow
     from driftline.views.reader import open_state
 
@@ -59,7 +59,7 @@ def command(
         raise UnknownNameError("model", model, known.models)
     with _service(known) as own:
         state = own.state if own is not None else open_state(known)
-        opened = own.models[model] if own is not None else open_model(known.models[model], known.blobs, state)
+        opened = own.models[model] if own is not None else look_at_model(known.models[model], known.blobs, state)
         retrained = known.retrain.get(model)
         if shadow is None:
             row = ask_by_person(state, opened, retrained, AskBody(by=by, reason=reason), clock.now())

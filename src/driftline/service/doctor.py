@@ -25,11 +25,13 @@ from driftline import clock
 from driftline.access.tokens import state_of
 from driftline.config.load import Config
 from driftline.errors import DriftlineError, UsageError
+from driftline.service.leases import NOTIFY, model_lease
 from driftline.service.trouble import in_words
 from driftline.sketches.compiled import kernel
 from driftline.store.addresses import resolved, without_secrets
-from driftline.store.database import Watch, clock_of, has_state, newest_revision, revision_of, version_of
+from driftline.store.database import Watch, clock_of, has_state, is_shared, newest_revision, revision_of, version_of
 from driftline.store.inbox import Inbox
+from driftline.store.leases import Leases
 from driftline.store.models import Models
 from driftline.store.poison import poisoned
 from driftline.store.retention import held_words
@@ -224,6 +226,8 @@ def _state(config: Config, engine: sa.Engine, now: datetime) -> Iterator[Check]:
     yield Check("waiting events", status, told + ("; more come than are processed" if status is not Status.OK else ""))
     yield _lag(Inbox(engine).oldest_waiting(), now)
     with State(engine).read() as read:
+        if is_shared(config.database):
+            yield from _processes(config, Leases(read.connection))
         aside = poisoned(read.connection)
         told = ", ".join(f"{model} {count(events)}" for model, events in sorted(aside.items()))
         yield Check(
@@ -257,6 +261,28 @@ def _lag(oldest: Mapping[str, datetime], now: datetime) -> Check:
 
 def _whole(span: timedelta) -> timedelta:
     return timedelta(seconds=max(0, round(span.total_seconds())))
+
+
+def _processes(config: Config, leases: Leases) -> Iterator[Check]:
+    """Say which processes are alive, and which of them holds what."""
+    live, now = {one.id: one for one in leases.live()}, leases.now()
+    if not live:
+        yield Check("processes", Status.WARNING, "none is alive; start `driftline serve`")
+        return
+    seen = [f"{one.role} on {one.host}, process {one.pid}, {_ago(now - one.said_at)}" for one in live.values()]
+    yield Check("processes", Status.OK, "; ".join(seen))
+    held = {row.name: live[row.holder] for row in leases.all() if row.expires_at > now and row.holder in live}
+    told = [f"{name}: {one.role} on {one.host}, process {one.pid}" for name, one in held.items()]
+    free = [name for name in [*map(model_lease, config.models), NOTIFY] if name not in held]
+    if free:
+        said = f"nobody holds {', '.join(free)}; start a process of the role, or wait a moment; "
+        yield Check("leases", Status.WARNING, said + ("; ".join(told) or "nothing is held"))
+    else:
+        yield Check("leases", Status.OK, "; ".join(told))
+
+
+def _ago(since: timedelta) -> str:
+    return f"heard of {number(max(since.total_seconds(), 0.0))} s ago"
 
 
 def _event_times(config: Config, models: Models, now: datetime) -> Iterator[Check]:

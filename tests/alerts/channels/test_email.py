@@ -372,6 +372,18 @@ def test_who_has_it_does_not_get_it_again(serve: Serve) -> None:
         assert mailbox.mails[-1][0] == [ANN, BOB]
 
 
+def test_who_has_it_does_not_get_it_again_from_another_process(serve: Serve) -> None:
+    mailbox, port = serve()
+    mailbox.says[BOB] = [FOR_NOW]
+    one, other, what = channel(port, to=[ANN, BOB]), channel(port, to=[ANN, BOB]), message()
+    with pytest.raises(UnavailableError):
+        one.send(what)
+    other.recall(one.remember())
+    other.recall(b"what an earlier release wrote")
+    other.send(what)
+    assert [to for to, _ in mailbox.mails] == [[ANN], [BOB]]
+
+
 def test_an_address_that_is_refused_for_good_is_said_though_others_have_it(serve: Serve) -> None:
     mailbox, port = serve()
     mailbox.says[BOB] = [FOR_GOOD, FOR_GOOD]

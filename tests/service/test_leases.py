@@ -43,7 +43,7 @@ from tests.support.receiver import Server
 from tests.support.servers import until
 from tests.support.steps import NOW, deliver, work
 
-SPAN, EVERY = timedelta(seconds=1.0), timedelta(seconds=0.1)
+SPAN, EVERY = timedelta(seconds=2.5), timedelta(seconds=0.1)
 MODELS = [f"m{number}" for number in range(7)]
 
 Join = Callable[..., LeaseKeeper]

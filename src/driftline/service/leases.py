@@ -151,6 +151,7 @@ class LeaseKeeper:
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _said: str = ""
+    _is_seen: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -215,7 +216,7 @@ class LeaseKeeper:
                 who = next((f"{one.host}, process {one.pid}" for one in leases.live() if one.id in holders), "another")
                 raise InUseError(f"the database is in use by another driftline ({who}); stop that one")
             self._tokens |= taken
-        self.shares = ()
+        self.shares, self._is_seen = (), False
         self._start()
 
     def _start(self) -> None:
@@ -264,15 +265,14 @@ class LeaseKeeper:
         before = dict(self._tokens)
         with self.engine.begin() as connection:
             leases = Leases(connection)
-            if self.shares:
+            if self._is_seen:
                 leases.put_process(self._process(leases))
             kept = leases.renew(self.id, before, self.span)
         with self._lock:
             for name in before.keys() - kept:
                 if self._tokens.get(name) == before[name]:
                     del self._tokens[name]
-        if self.shares:
-            self._share()
+        self._share()
         if self._tokens != before:
             self.changed()
 
@@ -285,6 +285,8 @@ class LeaseKeeper:
         return ProcessRow(self.id, self.role.name, host, os.getpid(), self.storage, started, now, until, status)
 
     def _share(self) -> None:
+        if not self.shares:
+            return
         given: list[str] = []
         taken: dict[str, int] = {}
         with self.engine.begin() as connection:

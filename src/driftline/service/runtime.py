@@ -157,7 +157,7 @@ class Service:
             self.role,
             shares_of(self.role, self.models),
             storage_name(self.config.blobs.root),
-            lambda: Status(self.problems, self.warnings, self.idle, self.address),
+            lambda: Status(dict(self.problems), dict(self.warnings), self.idle, self.address),
             self.wake,
         )
 

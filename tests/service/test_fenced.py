@@ -1,0 +1,84 @@
+"""A worker is paused at a step of a batch; another takes its model over and does all; the first one returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driftline.config.load import load
+from driftline.monitoring import draining, ingest
+from driftline.monitoring.rebuild import rebuild
+from driftline.service.leases import model_lease
+from driftline.service.runtime import Service
+from driftline.store.database import open_database
+from driftline.store.log import EventLog
+from tests.service.test_leases import die
+from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.postgresql import PostgreSQL
+from tests.support.steps import deliver
+
+STEPS: list[tuple[Any, str]] = [
+    (draining, "begin_attempt"),
+    (ingest, "make_plan"),
+    (EventLog, "append_predictions"),
+    (EventLog, "append_labels"),
+    (EventLog, "sync"),
+    (ingest, "done"),
+]
+
+
+@pytest.fixture
+def pair(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[Service, Service]]:
+    """Two processes of one service, as far as the database can tell; the first has the model."""
+    config = load(write_config(tmp_path, f"database: {postgresql.cleared_database()}"))
+    with ExitStack() as stack:
+        services = Service(config), Service(config)
+        for service in services:
+            stack.callback(service.stop)
+        yield services
+
+
+@pytest.mark.parametrize(("owner", "name"), STEPS, ids=[name for _, name in STEPS])
+def test_whoever_returns_after_a_takeover_changes_nothing(
+    tmp_path: Path, pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    paused, other = pair
+    for service in (paused, other):
+        die(service.keeper)  # signs of life are given when the test says so
+    assert paused.keeper.held(model_lease(MODEL)) and not other.keeper.held(model_lease(MODEL))
+    engine, real = open_database(paused.config.database), getattr(owner, name)
+    deliver(paused, "predictions", [prediction(f"{number}", 0.1, said=1, score=0.9) for number in range(8)])
+    deliver(paused, "labels", [label(f"{number}", 0.5, truth=0) for number in range(8)])
+
+    def pause(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        with engine.begin() as connection:  # ten seconds pass
+            connection.exec_driver_sql(f"UPDATE leases SET expires_at = 0 WHERE holder = '{paused.keeper.id}'")
+            connection.exec_driver_sql(f"UPDATE processes SET expires_at = 0 WHERE id = '{paused.keeper.id}'")
+        deliver(other, "predictions", [prediction("later", 0.2, said=1, score=0.9)])
+        other.keeper.beat()
+        other.worker.step()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, pause)
+    paused.worker.step()
+    monkeypatch.undo()
+    in_time = name in ("begin_attempt", "done")  # it holds the lease in a transaction: nobody could take it
+    assert other.keeper.held(model_lease(MODEL)) != in_time
+    last: Callable[[], object] = paused.worker.step if in_time else other.worker.step
+    last()
+    holder, idle = (paused, other) if in_time else (other, paused)
+    with holder.state.read() as read:
+        counters = read.counters.of(MODEL)
+    assert (counters["predictions", "v1"], counters["labels", ""]) == (9, 8)
+    assert holder.inbox.waiting_models() == set()
+    log = EventLog(tmp_path / "data" / "log" / MODEL, holder.models[MODEL].schema, writer=False)
+    assert (log.count("predictions"), log.count("labels")) == (9, 8)
+    assert rebuild(holder.models[MODEL], holder.worker.state_of(MODEL)).differing == ()
+    assert MODEL not in idle.problems
+    idle.worker.step()  # and it goes on, with nothing of its own
+    engine.dispose()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import socket
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -103,11 +105,17 @@ def system_routes(service: Service) -> APIRouter:
             rows, live, now = leases.all(), leases.live(), leases.now()
         held = {row.name: row for row in rows if row.expires_at > now}
         views = [LeaseView(row.name, row.holder if row.name in held else "", row.token, row.expires_at) for row in rows]
-        processes = [_view(one, now) for one in live]
+        processes = [_view(one, now) for one in live] if service.shared else [_alone(service)]
         waiting = service.inbox.waiting_events()
         return json_answer({"processes": processes, "leases": views, "waiting_events": waiting})
 
     return router
+
+
+def _alone(service: Service) -> ProcessView:
+    """Return the one process of a service that shares its database with no other."""
+    who = (service.role.name, socket.gethostname(), os.getpid(), service.address)
+    return ProcessView("", *who, service.started, 0.0, service.idle, service.problems, service.warnings)
 
 
 def _view(row: ProcessRow, now: datetime) -> ProcessView:

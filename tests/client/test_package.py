@@ -105,6 +105,13 @@ try:
     Monitor("", sys.argv[2])
 except UsageError as error:
     refused = str(error)
+class Frame:
+    def __arrow_c_stream__(self, requested_schema=None):
+        raise AssertionError("nobody can read it")
+try:
+    monitor.log_frame(Frame(), prediction="p")
+except UsageError as error:
+    refused += "; " + str(error)
 print(json.dumps([stats.logged, stats.sent, dict(stats.dropped), refused]))
 """
     with serving(write_config(tmp_path)) as (_, address):
@@ -112,4 +119,5 @@ print(json.dumps([stats.logged, stats.sent, dict(stats.dropped), refused]))
         wait_until_idle(address)
         model = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False).json()
     assert (logged, sent, dropped) == (40, 40, {}) and refused.startswith("model '' came")
+    assert "needs pyarrow to be sent; pip install pyarrow" in refused
     assert (model["predictions"], model["labels"]) == (20, 20)

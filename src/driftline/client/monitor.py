@@ -82,7 +82,7 @@ class Monitor:
         self._batches = Batches(
             model, lambda: Transport(model, url, token, max(timeout_seconds, FRAME_TIMEOUT_SECONDS)), version
         )
-        self._calls = watching.Calls(self._log_watched, self._shipper.count_error)
+        self._calls = watching.Calls(self.log_result, self._shipper.count_error)
         life.accompany(self._shipper)
 
     # ---- the hot path -----------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class Monitor:
         made. `last_id` returns it. Results and exceptions pass through unchanged; exceptions are counted in `stats`.
         The time is also observed, in seconds, in the Prometheus summary ``request_processing_seconds`` of the default
         registry, or in the metric that is registered there under this name. Raises `UsageError` for an ``id`` that is
-        neither.
+        neither, and for a generator, whose result is not known when it returns.
         """
 
         def decorate(function: Predict) -> Predict:
@@ -249,7 +249,15 @@ class Monitor:
         """
         return self._calls.last_id()
 
-    def _log_watched(self, features: Any, result: Any, id: Any, latency_seconds: float) -> str | None:
+    def drop(self, reason: str) -> None:
+        """Count an event as dropped that never came to be one, and log it, as `log` does for what it cannot read."""
+        self._shipper.drop(reason)
+
+    def log_result(self, features: Any, result: Any, *, id: Any = None, latency_seconds: float) -> str | None:
+        """Log the result of a predict function, as `watch` does; return its id, None if the result cannot be read.
+
+        An ``id`` takes precedence over that of the result.
+        """
         fields: dict[str, Any] = {}
         try:
             if isinstance(result, Mapping) and "prediction" in result:

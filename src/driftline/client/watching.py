@@ -27,11 +27,11 @@ _keys = itertools.count()
 class Calls:
     """The callbacks for the watched calls of one monitor, and the id of the last call.
 
-    ``log`` takes a call's features, result, id (None: not known) and seconds, and returns the event's id;
-    ``count_error`` is called for exceptions.
+    ``log`` takes a call's features and result, ``id`` (None: not known) and ``latency_seconds``, and returns the
+    event's id; ``count_error`` is called for exceptions.
     """
 
-    def __init__(self, log: Callable[[Any, Any, Any, float], str | None], count_error: Callable[[], None]) -> None:
+    def __init__(self, log: Callable[..., str | None], count_error: Callable[[], None]) -> None:
         self.log, self.count_error = log, count_error
         self._key = next(_keys)
 
@@ -46,6 +46,7 @@ class Calls:
 
 def watched(function: Predict, source: IdSource, calls: Calls) -> Predict:
     """Return the function with its calls logged: `def` or `async def`, or an object whose ``__call__`` is one."""
+    _require_result(function)
     summary = _summary()
     pick_features = _argument(function, "features") or _first
     pick_id = _id_picker(function, source)
@@ -71,7 +72,7 @@ def watched(function: Predict, source: IdSource, calls: Calls) -> Predict:
             seconds = time.perf_counter() - began
             with suppress(Exception):  # a summary of the user's, with labels perhaps
                 summary.observe(seconds)
-        calls.remember(calls.log(features, results[0], given, seconds))
+        calls.remember(calls.log(features, results[0], id=given, latency_seconds=seconds))
 
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004
 
@@ -90,6 +91,17 @@ def watched(function: Predict, source: IdSource, calls: Calls) -> Predict:
         return results[0]
 
     return watched_now  # type: ignore[return-value]
+
+
+def _require_result(function: Callable[..., Any]) -> None:
+    called = getattr(function, "__call__", None)  # noqa: B004 - of an object
+    for one in (function, called):
+        if inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one):
+            name = getattr(function, "__name__", type(function).__name__)
+            raise UsageError(
+                f"{name} is a generator, whose result is not known when it returns; watch a function that returns the "
+                "prediction, or call log when it is known"
+            )
 
 
 # ---- arguments ------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from driftline.client import Monitor, Stats, pace, spill
 from driftline.client.records import Part
 from driftline.client.spill import Spill, SpillFullError
 from driftline.errors import DamagedError, UsageError
+from tests.support.churn import MODEL, write_config
 from tests.support.sdk_server import (
     SLOW_SECONDS,
     Answer,
@@ -35,6 +37,7 @@ from tests.support.sdk_server import (
     served,
     until,
 )
+from tests.support.served import serving, wait_until_idle
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +161,30 @@ def test_the_end_of_the_process_says_what_it_left(tmp_path: Path, server: Server
     with monitor_of(tmp_path, server) as monitor:
         assert monitor.flush(SLOW_SECONDS)
     assert [row["prediction"] for row in server.rows("predictions")] == [0, 1, 2]
+
+
+def test_a_service_that_is_killed_midway_has_each_event_once_at_the_end(tmp_path: Path) -> None:
+    """A real service, killed while events come; it starts again elsewhere, and another monitor sends the rest."""
+    config, folder, ids = write_config(tmp_path / "service"), tmp_path / "spill", list[str]()
+
+    def come(monitor: Monitor, count: int) -> None:
+        ids.extend(monitor.log({"age": 30.0, "plan": "pro"}, prediction=1) for _ in range(count))
+
+    with serving(config) as (process, address), Monitor(MODEL, address, spill=folder, flush_seconds=0.02) as first:
+        come(first, 2000)
+        until(lambda: first.stats.sent > 0)
+        process.kill()
+        come(first, 1000)
+        until(lambda: first.stats.spilled > 0)
+    assert not first.stats.dropped and first.stats.sent + first.stats.spilled == 3000
+    with serving(config) as (_, address):
+        with Monitor(MODEL, address, spill=folder) as second:
+            assert second.flush(SLOW_SECONDS)
+            assert second.stats.sent == first.stats.spilled
+        wait_until_idle(address)
+        model = httpx.get(f"{address}/api/v1/models/{MODEL}", trust_env=False, timeout=SLOW_SECONDS).json()
+    assert model["predictions"] == len(set(ids)) == 3000
+    assert not files(folder)
 
 
 # ---- several processes ----------------------------------------------------------------------------------------------

@@ -79,12 +79,18 @@ def totals(address: str) -> tuple[int, int]:
     return model["predictions"], model["labels"]
 
 
-@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "ndjson", "delta"])
 def test_a_file_of_any_kind_becomes_events_and_then_their_labels(
     service: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
     file, frame, before = tmp_path / f"rows.{suffix}", rows(suffix), totals(service)
-    {"parquet": frame.write_parquet, "csv": frame.write_csv, "ndjson": frame.write_ndjson}[suffix](file)
+    writers: dict[str, Any] = {
+        "parquet": frame.write_parquet,
+        "csv": frame.write_csv,
+        "ndjson": frame.write_ndjson,
+        "delta": frame.write_delta,
+    }
+    writers[suffix](file)
     code, said, _ = send(capsys, service, file, "--kind", "predictions", "--json")
     assert (code, json.loads(said)) == (0, {"accepted": ROWS, "quarantined": 0, "resumed_from": 0})
     code, said, _ = send(capsys, service, file, "--kind", "labels")

@@ -129,29 +129,32 @@ def key_of(value: Any) -> str:
 
 # ---- rows -----------------------------------------------------------------------------------------------------------
 
+_NUMBERS = (float, int)  # of which those are finite whose difference from themselves is 0, and NaN is true
 _encode = msgspec.json.Encoder(enc_hook=plain, decimal_format="number").encode
 _encode_plain = msgspec.json.Encoder(decimal_format="number").encode
 """An encoder that calls no code of the user's; values that it does not know are left to the shipping thread."""
 
 
 def quickly(row: dict[str, Any]) -> bytes | None:
-    """Encode a row of plain values; None for one that has to be encoded field by field.
+    """Encode a row of plain values, with scores that are finite numbers; None for one that takes the careful way.
 
     Numbers that JSON cannot express become null: that is a missing value for a feature, but not allowed for a score, a
     label or a latency.
     """
     score = row.get("score")
     if type(score) is dict:
-        for name in score:
-            if type(name) is not str:
+        for name, value in score.items():
+            if type(name) is not str or type(value) not in _NUMBERS or value - value:
                 return None
+    elif score is not None and (type(score) not in _NUMBERS or score - score):
+        return None
     if type(row["id"]) in (float, bool) or type(row["time"]) is not datetime:
         return None
     try:
         line = _encode_plain(row)
     except Exception:  # noqa: BLE001 - strange values: the careful way says which
         return None
-    if (score is not None or "latency_seconds" in row or "label" in row) and b"null" in line:
+    if ("latency_seconds" in row or "label" in row) and b"null" in line:
         return None
     return None if b"NaN" in line or b"Infinity" in line else line  # of a Decimal, if it is no text
 

@@ -35,7 +35,8 @@ class Ids:
         """Return a new id; ``moment_ns`` is the present time in nanoseconds since 1970."""
         milliseconds = moment_ns // 1_000_000
         with self._lock:
-            low = self._low + 1 + (self._word() & 0xFFFF_FFFF)
+            words = self._words
+            low = self._low + 1 + ((words.pop() if words else self._word()) & 0xFFFF_FFFF)
             if milliseconds > self._milliseconds or low >> _LOW_BITS:
                 self._begin(max(milliseconds, self._milliseconds + (low >> _LOW_BITS)))
             else:

@@ -64,11 +64,11 @@ class Shipper:
 
     def put(self, event: Event) -> None:
         """Queue an event, or count it as dropped; waits for room only if ``block_seconds`` is set."""
-        reason = self._offer(event)
-        if reason == FULL and self._settings.block_seconds:
-            reason = self._offer_with_patience(event)
-        if reason:
-            self.drop(reason)
+        if reason := self._offer(event):
+            if reason == FULL and self._settings.block_seconds:
+                reason = self._offer_with_patience(event)
+            if reason:
+                self.drop(reason)
 
     def _offer(self, event: Event) -> str:
         settings, accounts = self._settings, self._accounts

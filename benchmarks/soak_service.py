@@ -14,6 +14,7 @@ Exits with 1 where one of these does not hold.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import re
 import signal
@@ -41,6 +42,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 EVENT_TIME_PER_SECOND = timedelta(hours=1)
 LABELS_AFTER = timedelta(days=1)
 STOP_SECONDS = 30.0
+POOL = 512.0
+"""As many threads for blocking work as Tokio makes; those that had nothing to do for ten seconds end."""
+
 READS = ("/metrics", "/", "/models/north", "/api/v1/alerts", "/ready", "/system")
 CONFIG = """
 models:
@@ -61,12 +65,16 @@ MODEL = """
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the process takes at a second: bytes, counts, and how many events wait; ``events`` were sent so far."""
+    """What the process takes at a second: bytes, counts, and how many events wait; ``events`` were sent so far.
+
+    ``pool`` are the threads of Tokio, by which the log reads and writes files: as many as it once needed at a time.
+    """
 
     second: float
     memory: float
     files: float
     threads: float
+    pool: float
     disk: float
     waiting: float
     events: float
@@ -116,12 +124,14 @@ def judge(samples: Sequence[Sample], rate: float) -> list[Verdict]:
     memory, files, threads, waiting = (
         medians(of) for of in (lambda s: s.memory, lambda s: s.files, lambda s: s.threads, lambda s: s.waiting)
     )
+    pool = medians(lambda s: s.pool)
     disk = [_disk_an_event(part) for part in (second, last)]
     mb = 1e6
     return [
         Verdict("memory", memory[0] / mb, memory[1] / mb, max(memory[0] * 1.05, memory[0] + 15 * mb) / mb, "MB"),
         Verdict("open files", *files, files[0] + 4, ""),
         Verdict("threads", *threads, threads[0] + 2, ""),
+        Verdict("threads of Tokio", *pool, POOL, ""),
         Verdict("waiting events", *waiting, max(10 * rate, waiting[0] * 1.5), ""),
         Verdict("disk an event", *disk, max(disk[0] * 1.5, disk[0] + 100), "bytes"),
     ]
@@ -172,6 +182,16 @@ def disk_of(folder: Path) -> int:
         except OSError:
             continue
     return total
+
+
+def threads_of(pid: int) -> tuple[int, int]:
+    """Return how many threads a process has, those of Tokio apart."""
+    names = []
+    for one in Path(f"/proc/{pid}/task").glob("*/comm"):
+        with contextlib.suppress(OSError):
+            names.append(one.read_text())
+    pool = sum(name.startswith("tokio") for name in names)
+    return len(names) - pool, pool
 
 
 class Load:
@@ -240,7 +260,7 @@ def run(
                         elapsed,
                         watched.memory_info().rss,
                         watched.num_fds(),
-                        watched.num_threads(),
+                        *threads_of(process.pid),
                         disk_of(folder / "data"),
                         sum(waiting.values()) if isinstance(waiting, dict) else waiting,
                         load.events,
@@ -273,6 +293,7 @@ def told(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> str:
         "memory": slope(hours, [one.memory / 1e6 for one in samples[len(samples) // 4 :]]),
         "open files": slope(hours, [one.files for one in samples[len(samples) // 4 :]]),
         "threads": slope(hours, [one.threads for one in samples[len(samples) // 4 :]]),
+        "threads of Tokio": slope(hours, [one.pool for one in samples[len(samples) // 4 :]]),
     }
     lines = ["| what | second quarter | last quarter | allowed | an hour | |", "|---|---|---|---|---|---|"]
     for one in verdicts:

@@ -23,7 +23,16 @@ def steady(seed: int = 1, minutes: int = 5) -> list[Sample]:
         disk += 60 * RATE - (59 * RATE * 30 if second % 31 == 30 else 0)
         memory = 150e6 + 100e6 * warm + rng.uniform(0, 12e6)
         found.append(
-            Sample(float(second), memory, 40 + rng.randint(0, 3), 20, disk, rng.uniform(0, 2 * RATE), second * RATE)
+            Sample(
+                float(second),
+                memory,
+                40 + rng.randint(0, 3),
+                20,
+                60 + rng.randint(0, 9),
+                disk,
+                rng.uniform(0, 2 * RATE),
+                second * RATE,
+            )
         )
     return found
 

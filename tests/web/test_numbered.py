@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from driftline.logs import json_line
 from driftline.service.runtime import Service
 from driftline.web.app import create_app
 from driftline.web.numbered import numbered
+from driftline.web.server import Server, listen
 from tests.support.churn import MODEL, prediction, write_config
 
 PREDICTIONS = f"/api/v1/models/{MODEL}/predictions"
@@ -69,6 +71,32 @@ def test_a_fault_is_reported_by_the_id_of_its_request(service: Service, monkeypa
     ]
     assert lines.found[2]["model"] == "nothing"
     assert "SECRET" not in json.dumps(lines.found)
+
+
+def test_the_servers_own_line_about_a_fault_has_the_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(load(write_config(tmp_path)), listen("127.0.0.1", 0), tell=lambda line: None)
+
+    def broken() -> None:
+        raise ArithmeticError("a fault")
+
+    monkeypatch.setattr(server._service.views, "models", broken)
+    lines, logger = Lines(), logging.getLogger("uvicorn.error")
+    logger.addHandler(lines)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        headers = {"X-Request-Id": "of-the-fault"}
+        answer = httpx.get(
+            f"{server.address}/api/v1/models", headers=headers, trust_env=False, verify=False, timeout=30
+        )
+    finally:
+        server.stop()
+        thread.join(SLOW_SECONDS)
+        logger.removeHandler(lines)
+    assert (answer.status_code, answer.headers["X-Request-Id"]) == (500, "of-the-fault")
+    [fault] = [one for one in lines.found if "exception" in one]
+    assert (fault["request_id"], fault["level"]) == ("of-the-fault", "error")
+    assert "ArithmeticError: a fault" in str(fault["exception"])
 
 
 def test_a_change_names_its_request_and_one_by_a_command_none(service: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from driftline.cli.printer import Printer, PrinterHandler
+from driftline.logs import said_as_json, said_by_library
 
 
 class Slow:
@@ -123,6 +125,19 @@ def test_a_thousand_threads_say_all_they_have_to(capsys: Any) -> None:
         one.join()
     assert printer.wait(20)
     assert len(slow.read) == 2_000
+
+
+def test_how_many_were_left_out_is_a_line_as_the_others_are() -> None:
+    slow = Slow()
+    printer = Printer(slow.write, most=5, dress=said_by_library)
+    for number in range(20):
+        printer.say(said_as_json(f"line {number}"))
+    slow.reads.set()
+    assert printer.wait(20)
+    told = [json.loads(line)["message"] for text in slow.read for line in text.splitlines()]
+    assert told[-5:] == [f"line {number}" for number in range(15, 20)]
+    [left_out] = [one for one in told if "were left out: nobody read them" in one]
+    assert int(left_out.removeprefix("(").split()[0]) + len(told) - 1 == 20
 
 
 def test_a_pipe_that_does_not_block_loses_nothing() -> None:

@@ -31,12 +31,14 @@ class Printer:
     """Writes messages to a stream by a thread of its own, in order. `say` never blocks, and never fails.
 
     A pipe without a reader is full after 64 kB: the thread waits, messages wait for it, and the oldest of more than
-    `MOST_WAITING` are dropped. When it is read again, the number of dropped ones is printed. A stream that is closed is
-    left alone from then on.
+    `MOST_WAITING` are dropped. When it is read again, the number of dropped ones is printed, as ``dress`` makes a line
+    of it. A stream that is closed is left alone from then on.
     """
 
-    def __init__(self, write: Callable[[str], None], most: int = MOST_WAITING) -> None:
-        self._write, self._most = write, most
+    def __init__(
+        self, write: Callable[[str], None], most: int = MOST_WAITING, dress: Callable[[str], str] = visible
+    ) -> None:
+        self._write, self._most, self._dress = write, most, dress
         self._waiting: deque[str] = deque()
         self._changed = threading.Condition()
         self._dropped = 0
@@ -44,7 +46,7 @@ class Printer:
         threading.Thread(target=self._run, name="driftline-printer", daemon=True).start()
 
     @classmethod
-    def on(cls, stream: IO[str]) -> Printer:
+    def on(cls, stream: IO[str], dress: Callable[[str], str] = visible) -> Printer:
         """Print to a stream; where that is a file of the system, past Python's buffers, which block at the end."""
         raw = _raw_of(stream)
         if raw is None:
@@ -53,10 +55,10 @@ class Printer:
                 stream.write(text)
                 stream.flush()
 
-            return cls(write)
+            return cls(write, dress=dress)
         stream.flush()
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        return cls(lambda text: _write_all(raw, text.encode(encoding, "replace")))
+        return cls(lambda text: _write_all(raw, text.encode(encoding, "replace")), dress=dress)
 
     def say(self, text: str) -> None:
         """Have a message printed, with a line end."""
@@ -80,9 +82,9 @@ class Printer:
                 self._changed.wait_for(lambda: bool(self._waiting))
                 text, dropped = self._waiting.popleft(), self._dropped
                 self._dropped, self._busy = 0, True
-            left_out = f"({dropped} messages were left out: nobody read them)\n" if dropped else ""
+            left_out = self._dress(f"({dropped} messages were left out: nobody read them)") if dropped else ""
             try:
-                self._write(f"{left_out}{text}\n")
+                self._write(f"{left_out}\n{text}\n" if left_out else f"{text}\n")
             except (OSError, ValueError):  # a pipe whose reader has gone, a stream that is closed
                 with self._changed:
                     self._closed = True
@@ -120,7 +122,7 @@ def printed_errors(dress: Callable[[str], str] = visible) -> Iterator[Printer]:
     that is not the process's own, as in a test, stays as it is.
     """
     if not _is_descriptor(sys.stderr, 2):
-        yield Printer.on(sys.stderr)
+        yield Printer.on(sys.stderr, dress)
         return
     sys.stderr.flush()
     kept = os.dup(2)
@@ -131,7 +133,7 @@ def printed_errors(dress: Callable[[str], str] = visible) -> Iterator[Printer]:
     at_the_end = _without_waiting(kept)
     faulthandler.enable(at_the_end)
     with io.FileIO(kept, "wb") as raw:
-        printer = Printer(lambda text: _write_all(raw, text.encode(errors="replace")))
+        printer = Printer(lambda text: _write_all(raw, text.encode(errors="replace")), dress=dress)
         relay = threading.Thread(target=_relay, args=(reader, printer, dress), name="driftline-stderr", daemon=True)
         relay.start()
         try:

@@ -60,8 +60,9 @@ def command(config: Callable[[], Config], host: str, role: str, port: int, stop_
     from driftline.web.server import listen
 
     known, within = config(), parse_duration(stop_within)
-    with printed_errors(said_by_library if known.log.is_json else visible) as log:
-        _serve(known, listen(host, port), ROLES[role], within, Printer.on(sys.stdout), log)
+    dress = said_by_library if known.log.is_json else visible
+    with printed_errors(dress) as log:
+        _serve(known, listen(host, port), ROLES[role], within, Printer.on(sys.stdout, dress), log)
 
 
 def _serve(config: Config, listener: socket, role: Role, within: timedelta, out: Printer, log: Printer) -> None:

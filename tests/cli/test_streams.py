@@ -63,7 +63,11 @@ CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
         (1, "gate good.csv bad.csv truth.csv --label y --json"),
         (0, "gate bad.csv good.csv truth.csv --label y"),
     ],
-    ("serve",): [(2, "serve --config nowhere.yaml")],  # one that serves has a test of its own
+    ("serve",): [
+        (2, "serve --stop-within 0s"),
+        (2, "serve --stop-within 2d"),
+        (2, "serve --config nowhere.yaml"),
+    ],  # one that serves has a test of its own
     ("send",): [(2, f"send {MODEL} rows.csv --kind predictions --url nowhere")],
     ("doctor",): [(0, "doctor"), (0, "doctor --json")],
     ("audit",): [(0, "audit"), (0, "audit --json")],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.cli.configured import configured
+from driftline.errors import UsageError
 from driftline.text import visible
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 79
 _LAST_WORDS_SECONDS = 1.0
+_MOST_STOP_SECONDS = 86_400
 _TALKATIVE = ("driftline", "uvicorn")
 """Whose lines below *warning* are written: those of other libraries have addresses with secrets in them."""
 _DOES = {
@@ -60,6 +62,8 @@ def command(config: Callable[[], Config], host: str, role: str, port: int, stop_
     from driftline.web.server import listen
 
     known, within = config(), parse_duration(stop_within)
+    if not 0 < within.total_seconds() <= _MOST_STOP_SECONDS:
+        raise UsageError(f"--stop-within came as {stop_within}; allowed is more than nothing and at most 1d")
     dress = said_by_library if known.log.is_json else visible
     with printed_errors(dress) as log:
         _serve(known, listen(host, port), ROLES[role], within, Printer.on(sys.stdout, dress), log)

@@ -97,6 +97,24 @@ def test_predictions_and_their_labels_come_from_one_frame(monitor: Monitor, serv
     assert totals(service) == (before[0] + ROWS, before[1] + ROWS)
 
 
+@pytest.mark.parametrize("features", [None, ["age", "plan"]])
+def test_ids_and_times_are_read_as_those_of_a_file(monitor: Monitor, service: str, features: list[str] | None) -> None:
+    start = 10**9 if features else 2 * 10**9
+    frame = rows("types", 4).with_columns(
+        key=pl.Series([start, start + 1, start + 2, start + 3]).cast(pl.Float64),
+        when=pl.lit("2024-03-01 12:00:00"),
+        age=pl.Series([1.0, None, float("nan"), 2.0]),
+    )
+    assert monitor.log_frame(frame, features=features, **NAMES) == Sent(4, 0, 0)
+    assert monitor.log_frame(frame.with_columns(key=pl.col("key").cast(pl.Int64)), id="key", label="left").labels == 4
+    url = f"{service}/api/v1/models/{MODEL}"
+    before = totals(service)[0]
+    again = httpx.post(
+        f"{url}/predictions", json=[{"id": str(start), "prediction": 1, "features": {}}], trust_env=False
+    )
+    assert again.status_code == 202 and totals(service)[0] == before  # it is known under that id
+
+
 def test_the_same_frame_again_is_not_stored_twice_although_its_rows_have_no_ids(monitor: Monitor, service: str) -> None:
     before, frame = totals(service)[0], rows("again").drop("key")
     for _ in range(2):
@@ -132,6 +150,7 @@ def test_an_unknown_model_and_a_server_that_is_away_are_errors_with_names(servic
         (rows("x", 1), {"prediction": "gues"}, "no column 'gues'; it has .*Did you mean 'guess'"),
         (rows("x", 1), {"prediction": "guess", "features": ["agee"]}, "Did you mean 'age'"),
         (rows("x", 1), {"prediction": "guess", "score": {"1": "p"}}, "no column 'p'"),
+        (rows("x", 1).rename({"age": "id"}), {**NAMES, "features": ["id"]}, "feature 'id' has the name of a field"),
         (rows("x", 1), {"label": "left"}, "say id=, the column"),
         (rows("x", 1), {}, "no column 'prediction', and neither prediction= nor label="),
         (rows("x", 1), {**NAMES, "on_error": "skip"}, "on_error 'skip' came"),
@@ -200,9 +219,9 @@ def test_columns_are_sent_under_the_names_of_fields(kind: str) -> None:
     assert sent.columns == ["prediction", "id", "time", "score", "age", "plan", "left", "version"]
     assert sent["version"].to_list() == ["v7"] * 4
     chosen = body_of(frame, score={"1": "chance"}, features=["age"], prediction="guess", version="plan")
-    assert chosen.columns == ["prediction", "version", "score.1", "feature.age"]
+    assert chosen.columns == ["prediction", "version", "score.1", "age"]
     assert chosen["version"].to_list() == ["basic"] * 4
-    assert chosen["feature.age"].null_count() == 1
+    assert chosen["age"].null_count() == 1
     labels = body_of(frame, id="key", label="left")
     assert labels.columns == ["id", "label"]
 

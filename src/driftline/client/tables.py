@@ -242,9 +242,11 @@ def prediction_columns(names: Names, known: Sequence[str], version: str | None) 
     if isinstance(names.score, Mapping):
         plain.pop("score", None)
     if names.features is not None:
-        features = {f"feature.{one}": one for one in names.features}
+        features = {one: one for one in names.features}
         _require(features, known)
-        named = named | {field: one for field, one in plain.items() if one not in names.features} | features
+        if again := sorted(named.keys() & features.keys()):
+            raise UsageError(f"the feature {again[0]!r} has the name of a field; rename the column")
+        named = named | plain | features
     else:
         rest = (one for one in known if one not in taken and one not in named and one not in _FIELDS and one != "label")
         named = named | plain | {one: one for one in rest}

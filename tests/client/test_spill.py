@@ -352,13 +352,13 @@ def test_the_limit_is_that_of_all_processes_of_a_model(tmp_path: Path, monkeypat
 def test_a_disk_that_is_full_costs_nothing_while_there_is_memory(tmp_path: Path, server: Server) -> None:
     """The system refuses files of more than 64 bytes to this process."""
     script = f"""
-    import resource
+    import resource, time
     from driftline.client import Monitor
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
     monitor = Monitor("weather", "{away()}", spill={str(tmp_path)!r}, flush_seconds=0.02)
     monitor.log({{"n": 1}}, prediction=0)
     while monitor.stats.failed_requests < 2:
-        pass
+        time.sleep(0.01)
     assert monitor.stats.queued == 1 and monitor.stats.spilled == 0, monitor.stats
     monitor.close(5)
     assert monitor.stats.dropped == {{"closed": 1}}, monitor.stats

@@ -113,6 +113,27 @@ def test_a_server_that_comes_back_gets_all_in_order(tmp_path: Path) -> None:
     assert not files(tmp_path)
 
 
+def test_files_do_not_wait_for_the_queues_clock(tmp_path: Path) -> None:
+    port = free_port()
+    with monitor_of(tmp_path, f"http://127.0.0.1:{port}", flush_seconds=3600.0) as monitor:
+        ids = log(monitor, 5)  # a full batch does not wait for others
+        until(lambda: monitor.stats.spilled == 5)
+        with served(port) as server:
+            until(lambda: server.ids() == ids)
+            assert monitor.stats.failed_requests < 100  # and it does not ask without a pause
+
+
+def test_what_a_killed_process_was_writing_is_removed_and_the_rest_is_sent(tmp_path: Path, server: Server) -> None:
+    with monitor_of(tmp_path, away()) as first:
+        ids = log(first, 5)
+    [kept] = files(tmp_path)
+    kept.with_name("000000000002-5.part").write_bytes(kept.read_bytes()[:99])
+    (kept.parents[1] / "00000000000000000001-1-empty").mkdir()
+    with monitor_of(tmp_path, server) as monitor:
+        assert monitor.flush(SLOW_SECONDS) and monitor.stats.found == 5
+    assert server.ids() == ids and not files(tmp_path) and not any(kept.parents[1].iterdir())
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_that_the_server_asks_for_is_spent_in_files(tmp_path: Path, server: Server, status: int) -> None:
     server.script.append(error(status, Retry_After="1"))

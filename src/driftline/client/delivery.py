@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -184,14 +185,14 @@ class Delivery:
         return found
 
     @property
-    def is_due(self) -> bool:
-        """Whether files wait, and the server may be asked again."""
-        return self._spill is not None and self._spill.waiting > 0 and self._pace.is_due
+    def due_in(self) -> float:
+        """In how many seconds files are to be sent; infinity if none wait."""
+        return self._pace.due_in if self._spill is not None and self._spill.waiting else math.inf
 
     def send_files(self, seconds: float) -> None:
         """Send files in their order for about so long, until the server is away or none is left."""
         until = time.perf_counter() + seconds
-        while self.is_due and not self._pace.dead.is_set() and time.perf_counter() < until:
+        while not self.due_in and not self._pace.dead.is_set() and time.perf_counter() < until:
             assert self._spill is not None
             if (answer := self._send_first(self._spill)) is not None:
                 self._pace.put_off(answer.after_seconds)

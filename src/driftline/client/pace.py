@@ -28,9 +28,9 @@ class Pace:
         self._wait, self._asked, self._due_at = FIRST_WAIT_SECONDS, 0.0, 0.0
 
     @property
-    def is_due(self) -> bool:
-        """Whether the pause that `put_off` began is over."""
-        return time.perf_counter() >= self._due_at
+    def due_in(self) -> float:
+        """How many seconds the pause that `put_off` began still lasts; 0 if it is over."""
+        return max(self._due_at - time.perf_counter(), 0.0)
 
     def relieve(self) -> None:
         """Begin anew with short pauses: the server has answered."""
@@ -57,8 +57,8 @@ class Pace:
 
         Raises `GivenUp` otherwise.
         """
-        if not self.is_due:
-            self._be_patient(self._due_at - time.perf_counter(), self._asked, last=True)
+        if left := self.due_in:
+            self._be_patient(left, self._asked, last=True)
 
     def _be_patient(self, left: float, asked_seconds: float, *, last: bool) -> None:
         if asked_seconds and time.perf_counter() + left < self.give_up_at:

@@ -20,7 +20,7 @@ from driftline.client.spill import Spill
 from driftline.client.transport import KINDS, Kind, Transport
 
 NO_LABEL = "label is missing"
-_LOOK_SECONDS, _FIND_SECONDS = 0.05, 30.0
+_LOOK_SECONDS, _FILES_SECONDS, _FIND_SECONDS = 0.05, 1.0, 30.0
 
 
 class Shipper:
@@ -206,9 +206,10 @@ class Shipper:
             self._send_files()
             while not (closing and not self._queue):
                 closing = self._pace.closing.is_set()  # read before the queue, as nothing is queued after it is set
-                if not closing and len(self._queue) < self._settings.batch_events and not self._delivery.is_due:
+                pause = min(self._settings.flush_seconds, self._delivery.due_in)
+                if not closing and pause and len(self._queue) < self._settings.batch_events:
                     with suppress(queue.Empty):
-                        self._wake.get(timeout=self._settings.flush_seconds)
+                        self._wake.get(timeout=pause)
                 left = len(self._queue)  # later events are sent in the next round, so that batches fill
                 while left > 0 and (batch := self._next_batch(left)):
                     self._ship_batch(batch)
@@ -220,13 +221,13 @@ class Shipper:
         self._transport.hang_up()
 
     def _send_files(self) -> None:
-        """Send what waits in the spill folder, for about so long as events wait for others."""
+        """Send what waits in the spill folder, for a while; then it is the queue's turn."""
         if self._spill is None:
             return
         if time.perf_counter() - self._looked_at > _FIND_SECONDS:
             self._looked_at = time.perf_counter()
             self._delivery.find()
-        self._guarded(lambda: self._delivery.send_files(self._settings.flush_seconds))
+        self._guarded(lambda: self._delivery.send_files(min(self._settings.flush_seconds, _FILES_SECONDS)))
         self._tell_finished(self._finished)
 
     def _next_batch(self, left: int) -> list[Event]:

@@ -152,7 +152,7 @@ class Spill:
         if now - self._looked_at > SECONDS_BETWEEN_LOOKS:
             self._looked_at = now
             folders = [one for one in self._room.iterdir() if one not in self._locks and one.is_dir()]
-            self._others_bytes = sum(_size(file) for folder in folders for file in folder.iterdir())
+            self._others_bytes = sum(map(_bytes_in, folders))
         if self._bytes + self._others_bytes + more > self._limit_bytes:
             raise SpillFullError
 
@@ -238,22 +238,21 @@ class Spill:
     def find(self) -> int:
         """Take over what processes have left that have ended; return how many events."""
         with self._lock:
-            found = [file for folder in self._left() for file in _batches(folder)]
+            found = list(self._left())
             self._files.extendleft(reversed(found))
             self._bytes += sum(file.size for file in found)
         return sum(file.events for file in found)
 
-    def _left(self) -> Iterator[Path]:
-        """Lock and yield, oldest first, the folders that nobody has locked."""
+    def _left(self) -> Iterator[Kept]:
+        """Lock the folders that nobody has locked, and yield their files, the oldest first."""
         with contextlib.suppress(OSError):
             for folder in sorted(self._room.iterdir()):
                 if folder in self._locks or folder.name == _DAMAGED or not self._locked(folder):
                     continue
                 for file in folder.glob(f"*{_UNFINISHED}"):  # its batch was not said to be kept
                     file.unlink(missing_ok=True)
-                if _batches(folder):
-                    yield folder
-                else:
+                yield from (batches := _batches(folder))
+                if not batches:
                     self._leave(folder)
 
     def _locked(self, folder: Path) -> bool:
@@ -294,6 +293,14 @@ def _batches(folder: Path) -> list[Kept]:
     """Return the files of a folder, in the order in which they were written."""
     named = ((file, _BATCH.fullmatch(file.name)) for file in sorted(folder.iterdir()))
     return [Kept(file, int(name[2]), _size(file)) for file, name in named if name is not None]
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return how many bytes the files of a folder have, which may just be going."""
+    try:
+        return sum(map(_size, folder.iterdir()))
+    except OSError:
+        return 0
 
 
 def _read(path: Path) -> bytes:

@@ -139,6 +139,12 @@ def test_a_paused_writer_neither_merges_over_a_commit_nor_deletes_what_the_next_
     assert ids(second.for_readers()) == expected(*range(1, 11))
 
 
+def test_no_two_holders_of_a_lease_write_a_file_of_one_name(tmp_path: Path) -> None:
+    names = {tidy.Tidier(tmp_path, token).name_of(2, 7) for token in (None, 1, 2)}
+    assert len(names) == 3
+    assert {tidy._File(name, 1, 1).tier for name in names} == {2}
+
+
 def test_a_merge_does_not_take_the_place_of_a_commit_that_came_first(tmp_path: Path) -> None:
     log = EventLog(tmp_path, SCHEMA)
     append(log, 1, 3)

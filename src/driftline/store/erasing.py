@@ -61,7 +61,7 @@ def erase(
 def _without(table: DeltaTable, tidier: Tidier, file: LiveFile, left: pl.LazyFrame) -> None:
     """Write a file anew with the rows that are left of it; with none, it has no successor."""
     version, place = table.version() + 1, tidier.place
-    name: str | None = f"tier-{file.tier}-{version:020}.parquet"
+    name: str | None = tidier.name_of(file.tier, version)
     assert name is not None
     uri, options = place.uri(name), place.scan_options
     left.sink_parquet(uri, compression="zstd", maintain_order=True, storage_options=options)

@@ -51,7 +51,7 @@ PROPERTIES = {
 LOG = "_delta_log"
 """The folder of a table with its metadata."""
 
-_TIERED = re.compile(r"tier-(\d+)-\d+\.parquet")
+_TIERED = re.compile(r"tier-(\d+)-\d+(?:-\d+)?\.parquet")
 _VERSION = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet)")
 
 
@@ -109,6 +109,7 @@ class Tidier:
         ``read`` is the oldest version that this process is reading; None while it reads none.
         """
         table.update_incremental()  # a merge may have been committed and then broken off
+        require_writer(table, self.token)
         live = live_files(table)
         if self.old is None:
             strays = self._strays(live, table.version())
@@ -121,9 +122,14 @@ class Tidier:
         if table.version() - self.checkpoint >= self._every:
             self._cut_metadata(table)
 
+    def name_of(self, tier: int, version: int) -> str:
+        """Return the name of a file that a version of the table adds; no other holder of the lease has it."""
+        token = "" if self.token is None else f"-{self.token}"
+        return f"tier-{tier}-{version:020}{token}.parquet"
+
     def _merge(self, table: DeltaTable, tier: int, files: Sequence[LiveFile]) -> None:
         version = table.version() + 1
-        merged = f"tier-{tier + 1}-{version:020}.parquet"
+        merged = self.name_of(tier + 1, version)
         names = [unquote(one.path) for one in files]
         if damaged := self.sums.damaged(names):
             # Its values would become those of a file that is right.

@@ -106,6 +106,36 @@ def test_events_go_windows_stay_and_a_rebuild_finds_no_difference(everywhere: Se
     assert known(old) == before and [one.id for one in old.views.alerts(MODEL)] == [alert]
 
 
+def test_a_reference_with_seasons_and_own_measures_go_on_without_the_events(tmp_path: Path) -> None:
+    """Inputs are compared with their season as before; a measure that needs rows keeps the value that it had."""
+    path = write_config(tmp_path)
+    (tmp_path / "own.py").write_text("def cost(rows):\n    return float(rows['age'].mean())\n")
+    text = path.read_text().replace("reference.parquet}", "reference.parquet, season: yearly}")
+    text = text.replace("    alerts:", "    measures: {cost: 'own.py:cost'}\n    alerts:")
+    path.write_text(text.replace("for: 2}", "for: 2}\n        - {name: cost, measure: cost, above: 100}"))
+    service = Service(load(path))
+    for day in range(8):
+        send_day(service, day, right=6, wrong=0)
+    work(service)
+    before = known(service)
+    cut_all(service, timedelta(days=4))
+    assert known(service) == before
+    assert rebuild(service.models[MODEL], service.state).differing == ()
+    work(service)
+    after = known(service)
+    assert after["windows"] == before["windows"] and after["summaries"] == before["summaries"]
+    gone = [row for row in service.views.windows(MODEL) if row.events]
+    assert len(gone) == 3 and "were deleted by keep.events: 4d" in gone[0].events
+    [said] = [one for one in gone[0].verdicts if one.rule == "cost"]
+    assert (said.state, said.value) == ("ok", 40.0)
+    service.stop()
+    path.write_text(path.read_text().replace("below: 0.75", "below: 0.7"))  # they are judged by it that have events
+    service = Service(load(path))
+    service.worker.catch_up(MODEL)
+    assert known(service)["summaries"] == before["summaries"]
+    service.stop()
+
+
 def test_what_comes_of_before_the_cut_is_counted_and_changes_nothing(old: Service) -> None:
     cut_all(old)
     before = known(old)

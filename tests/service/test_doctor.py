@@ -28,7 +28,7 @@ from tests.support.postgresql import PostgreSQL
 from tests.support.steps import NOW, deliver, work
 
 NAMES = ["versions", "compiled loops", "storage", "disk", "clock", "database", "migrations", "waiting events", "lag"]
-NAMES += ["events set aside", "event times", "tokens", "references", "service"]
+NAMES += ["events set aside", "event times", "holds", "tokens", "references", "service"]
 
 
 @pytest.fixture

@@ -241,3 +241,17 @@ def test_a_merge_says_that_no_data_changed(tmp_path: Path) -> None:
     actions = [json.loads(line) for line in commits[-1].read_text().splitlines()]
     changes = [one[kind]["dataChange"] for one in actions for kind in ("add", "remove") if kind in one]
     assert len(changes) == 11 and not any(changes)
+
+
+@given(st.lists(st.integers(1, 2 * tidy.FULL_BYTES), max_size=40))
+def test_no_merge_rewrites_more_than_two_large_files(sizes: list[int]) -> None:
+    """However the files are: what waits behind a merge waits for so many bytes at most."""
+    live = [tidy.LiveFile(f"{place}.parquet", size, place) for place, size in enumerate(sizes)]
+    due = tidy._due(live)
+    small = [one for one in live if one.size < tidy.FULL_BYTES]
+    assert (due is None) is (len(small) < tidy.FILES_OF_A_TIER)
+    if due is not None:
+        tier, files = due
+        assert files == small[: len(files)] and tier == 0
+        assert 2 <= len(files) <= tidy.FILES_OF_A_TIER
+        assert sum(one.size for one in files) < 2 * tidy.FULL_BYTES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -121,13 +122,13 @@ def open_model(config: ModelConfig, storage: Path | Blobs, state: State) -> Moni
             )
             built_in = [] if config.budget is None else [BUDGET]
             work.judgements.retire_others(config.name, [*(rule.name for rule in config.rules), *built_in])
-            work.windows.unsettle_all(config.name)
+            work.windows.unsettle_all(config.name, since=_measurable(config, work))
     if learns and rows is not None and config.budget is not None:
         setup = ModelSetup(config, schema, reference)
         learnt_first = detector_row(setup, config.budget, reference_windows(setup, rows), learnt)
         with state.work() as work:
             work.detections.put_detector(learnt_first)
-            work.windows.unsettle_all(config.name)
+            work.windows.unsettle_all(config.name, since=_measurable(config, work))
     elif config.budget is None and detector is not None:
         with state.work() as work:
             work.detections.drop(config.name)
@@ -138,6 +139,12 @@ def open_model(config: ModelConfig, storage: Path | Blobs, state: State) -> Moni
     log = EventLog(log_of(place_of(storage), config.name), schema, token=token)
     log.take_over()
     return MonitoredModel(config, schema, reference, log, rebuild, _rule_changes(config, stored))
+
+
+def _measurable(config: ModelConfig, work: Work) -> datetime | None:
+    """Return since when windows can be judged again by all measures: those of one's own need events; None for all."""
+    cut = work.retention.cut(config.name) if config.measures else None
+    return None if cut is None else cut.before
 
 
 def _require_features(config: ModelConfig, schema: Schema) -> None:

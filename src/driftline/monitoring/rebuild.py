@@ -72,12 +72,12 @@ def rebuild(
         if fresh.get((window, version)) != stored.get((window, version))
     }
     with state.work() as work:
-        work.windows.drop(model.name, shown_before=None if cut is None or not changed else cut.before)
+        work.windows.drop(model.name, shown_before=None if cut is None else cut.before)
         work.detections.forget_windows(model.name)
         for row in rows:
             work.windows.put(row)
         for key in left:
-            work.windows.put(replace(before[key], settled=False))
+            work.windows.put(replace(before[key], settled=key in gone and before[key].settled))
         work.windows.recount(model.name)
         if model.behind:
             recall(model, work, [*profiles, *(decode(before[key].profile, WindowProfile) for key in left)])

@@ -179,9 +179,11 @@ class Windows:
             WINDOWS.update().where(WINDOWS.c.model == model, sa.not_(WINDOWS.c.settled)).values(assess_at=None)
         )
 
-    def unsettle_all(self, model: str) -> None:
-        """Have every window judged again, after the rules have changed."""
-        self._connection.execute(WINDOWS.update().where(WINDOWS.c.model == model).values(settled=False, assess_at=None))
+    def unsettle_all(self, model: str, *, since: datetime | None = None) -> None:
+        """Have every window judged again, after the rules have changed; or those that begin at a moment or after it."""
+        every = WINDOWS.update().where(WINDOWS.c.model == model)
+        some = every if since is None else every.where(WINDOWS.c.start >= since)
+        self._connection.execute(some.values(settled=False, assess_at=None))
 
     def to_push(self, model: str, most: int) -> list[WindowRow]:
         """Settled windows whose measures have not gone out since, the oldest first."""

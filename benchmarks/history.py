@@ -59,6 +59,7 @@ CONFIG = """
 models:
 {models}
 storage: ./data
+keep: {{events: forever}}
 prometheus: {{max_series: 100000}}
 """
 MODEL = """

@@ -240,7 +240,8 @@ def test_between_two_looks_nothing_is_read(old: Service) -> None:
 def test_a_worker_deletes_while_it_works(old: Service) -> None:
     """Nothing has come of the model for a year: its events are gone, and its windows are there."""
     path = old.config.storage.parent / "driftline.yaml"
-    path.write_text(path.read_text().replace("accepted_for: 30d", "accepted_for: 3d") + "keep: {events: 5d}\n")
+    text = path.read_text().replace("accepted_for: 30d", "accepted_for: 3d")
+    path.write_text(text.replace("events: forever", "events: 5d"))
     before = known(old)
     old.stop()
     service = Service(load(path))

@@ -36,6 +36,7 @@ models:
     alerts: {{budget: {budget}}}
 {model}
 storage: ./data
+keep: {{events: forever}}
 {more}
 """
 

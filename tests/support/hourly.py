@@ -26,6 +26,7 @@ models:
     alerts: {{budget: 1 per 90d}}
 {model}
 storage: ./data
+keep: {{events: forever}}
 {more}
 """
 HOUR = timedelta(hours=1)

@@ -59,7 +59,7 @@ CONFIG = """
 models:
 {models}
 storage: ./data
-keep: {{events: forever}}
+keep: {{events: forever, quarantine: forever, notifications: forever, runs: forever}}
 prometheus: {{max_series: 100000}}
 """
 MODEL = """

@@ -31,7 +31,7 @@ models:
         - {{name: accuracy-low, measure: accuracy, below: 0.75, severity: page}}
         - {{name: recall-low, measure: recall, below: 0.5, for: 2}}
 storage: ./data
-keep: {{events: forever}}
+keep: {{events: forever, quarantine: forever, notifications: forever, runs: forever}}
 {more}
 """
 

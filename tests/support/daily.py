@@ -36,7 +36,7 @@ models:
     alerts: {{budget: {budget}}}
 {model}
 storage: ./data
-keep: {{events: forever}}
+keep: {{events: forever, quarantine: forever, notifications: forever, runs: forever}}
 {more}
 """
 

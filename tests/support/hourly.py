@@ -26,7 +26,7 @@ models:
     alerts: {{budget: 1 per 90d}}
 {model}
 storage: ./data
-keep: {{events: forever}}
+keep: {{events: forever, quarantine: forever, notifications: forever, runs: forever}}
 {more}
 """
 HOUR = timedelta(hours=1)

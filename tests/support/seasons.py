@@ -29,7 +29,7 @@ models:
       budget: none
       rules: [{rules}]
 storage: ./data
-keep: {{events: forever}}
+keep: {{events: forever, quarantine: forever, notifications: forever, runs: forever}}
 {more}
 """
 WHOLE_RULE = "{name: accuracy-low, measure: accuracy, below: 0.75}"

@@ -158,7 +158,7 @@ def test_an_unknown_model_and_a_server_that_is_away_are_errors_with_names(servic
         ([{"guess": 1}], NAMES, "a builtins.list came; allowed is a frame"),
         (KINDS["reader"](rows("x", 9)), {**NAMES, "label": "left"}, "a stream is read only once"),
     ],
-    ids=str,
+    ids=range(10),
 )
 def test_a_mistake_is_said_before_anything_is_sent(frame: Any, names: dict[str, Any], said: str) -> None:
     with Monitor(MODEL, "http://127.0.0.1:9") as nobody, pytest.raises(UsageError, match=said):

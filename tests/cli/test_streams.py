@@ -41,6 +41,10 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 
 CALLS: Mapping[tuple[str, ...], Sequence[tuple[int, str]]] = {
+    ("init",): [
+        (0, "init rows.csv --output made.yaml --force"),
+        (0, "init rows.csv --output made.yaml --force --json"),
+    ],
     ("watch",): [
         (1, "watch model.py:score --count 1 --port 0 --alert accuracy<0.9"),
         (0, "watch model.py:score --count 1 --port 0 --json"),
@@ -297,6 +301,8 @@ def test_the_bare_command_shows_the_help_on_stdout(folder: Path) -> None:
     assert (bare.returncode, bare.stderr) == (2, "") and bare.stdout == asked.stdout
     assert all(len(line) <= 80 for line in bare.stdout.splitlines()) and len(bare.stdout.splitlines()) > 20
     assert all(f"\n  {name} " in bare.stdout for name in cli.COMMANDS)
+    steps = [line.strip() for line in bare.stdout.partition("First steps:\n")[2].splitlines()[1::2]]
+    assert [line.split()[:2] for line in steps] == [["driftline", name] for name in ("demo", "watch", "init")]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -13,6 +13,7 @@ from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import Kind, Schema, Task
 from driftline.lookalikes import some_of
 from driftline.profiles import Columns, infer_schema, kind_of
+from driftline.profiles.codes import numbers_the_rows
 from driftline.profiles.frame import COMPOSITE, names_of
 from driftline.profiles.infer import feature_columns, kind_of_feature, kind_of_values
 from driftline.sources.arrow import type_words
@@ -21,7 +22,6 @@ if TYPE_CHECKING:  # it is imported while the rows are read
     from driftline.statistics import ColumnDrift
 
 _PROFILED = (Kind.NUMERIC, Kind.CATEGORICAL)
-_COUNTER_ROWS = 30
 
 
 def _is_target(dtype: pl.DataType) -> bool:
@@ -147,7 +147,7 @@ def set_aside(
         elif kind is Kind.UNSUPPORTED:
             problem = f"columns of type {type_words(before.schema[name])} are not compared"
             found[name] = _aside(name, kind, problem=problem)
-        elif _is_counter(before[name]) and _is_counter(now[name]):
+        elif numbers_the_rows(before[name]) and numbers_the_rows(now[name]):
             found[name] = _aside(name, kind, problem="counts the rows: a row number or identifier is not compared")
     return found
 
@@ -173,17 +173,3 @@ def _changed_kind(kind: Kind, values: pl.Series) -> str:
         same = now is kind or (kind is Kind.TEXT and values.dtype == pl.String)
         return "" if same else f"changed its kind: {kind.value} in the reference, {now.value} now"
     return "" if came is kind or (kind in _PROFILED and came in _PROFILED) else words
-
-
-def _is_counter(values: pl.Series) -> bool:
-    """Tell whether whole numbers number the rows: without gap or repetition, or each greater than the one before."""
-    if not values.dtype.is_integer() or values.null_count() or values.len() < _COUNTER_ROWS:
-        return False
-    low, high = values.min(), values.max()
-    assert isinstance(low, int)
-    assert isinstance(high, int)
-    if high - low + 1 < values.len():
-        return False
-    if high - low + 1 == values.len() and values.n_unique() == values.len():
-        return True
-    return bool((values.slice(1) > values.slice(0, values.len() - 1)).all())

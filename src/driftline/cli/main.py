@@ -17,6 +17,7 @@ from driftline.cli.streams import patient_streams
 from driftline.errors import DriftlineError, UnknownNameError
 
 COMMANDS = {
+    "init": "Write a first driftline.yaml, guessed from a file of rows.",
     "watch": "Run a script that returns a score, on a schedule; log it and alert.",
     "check": "Compare a current file with a reference: one verdict, one exit code.",
     "backtest": "Say what would have fired over a history, had this been on.",
@@ -47,6 +48,13 @@ COMMANDS = {
 }
 """Each command is ``command`` in the module ``driftline.cli.<name>``; its first line of help is here."""
 
+FIRST_STEPS = {
+    "See all of it at work": "driftline demo",
+    "Watch the score of a script": "driftline watch model.py:evaluate --every 1h --alert 'accuracy < 0.75'",
+    "Begin with rows of a model": "driftline init rows.parquet",
+}
+"""What to do first, in words, and its line."""
+
 OK, ALERTS, USAGE, BROKEN = 0, 1, 2, 70
 
 _MANY_OBJECTS = 100_000
@@ -66,6 +74,11 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("First steps"):
+            for place, (words, line) in enumerate(FIRST_STEPS.items(), 1):
+                formatter.write(f"  {place}. {words}:\n     {line}\n")
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

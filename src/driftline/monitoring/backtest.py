@@ -20,8 +20,7 @@ from driftline.monitoring.budget import (
     verdict_of,
 )
 from driftline.monitoring.feedback import Guidance, guidance_for
-from driftline.monitoring.hiding import opened
-from driftline.monitoring.model import read_as_served, read_reference
+from driftline.monitoring.model import read_reference, rows_as_served
 from driftline.monitoring.options import Budget, ModelConfig
 from driftline.monitoring.replay import Replayed, replay_rows, replay_windows, tracks_of
 from driftline.monitoring.setup import ModelSetup
@@ -61,7 +60,7 @@ def backtest_rows(subject: Subject, history: str, *, changed: datetime | None, p
     Raises `UsageError` for what is not there or has no times, `DataError` for what is broken or has no rows.
     """
     setup = subject.setup
-    rows = read_as_served(opened(history, setup.config), setup.config.columns)
+    rows = rows_as_served(history, setup.config)
     replayed = list(replay_rows(setup, rows, _shares(progress)))
     if not replayed:
         raise DataError(f"{history} has no row with a time; a backtest judges windows of time")

@@ -21,16 +21,15 @@ from driftline.monitoring.no_ordinary_days import require_flag
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.segments import with_segments
 from driftline.monitoring.setup import ModelSetup
-from driftline.profiles import Columns, Reference, canonical, infer_schema
-from driftline.profiles.parts import are_dates
-from driftline.profiles.reading import read_alone
+from driftline.profiles import Reference, canonical, infer_schema
+from driftline.profiles.reading import read_as_served
 from driftline.rules import Rule
 from driftline.rules.backtest import BUDGET
 from driftline.rules.rule import difference
 from driftline.rules.topic import Topic, feature_measure, topic_of
 from driftline.sketches import decode, encode
 from driftline.sources.files import whole
-from driftline.sources.rows import Rows, head_rows
+from driftline.sources.rows import head_rows
 from driftline.statistics.drift import EffectThresholds
 from driftline.store.blobs import Blobs, place_of
 from driftline.store.log import EventLog, log_of
@@ -233,7 +232,7 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
     Raises `DataError` and `ConfigError` for a reference that shows nothing.
     """
     columns = config.columns
-    rows = read_as_served(opened(config.reference, config), columns)
+    rows = rows_as_served(config.reference, config)
     if not rows.height:
         raise DataError(f"{config.reference} has no rows; a reference shows what is usual")
     looked_at = head_rows(rows.width)
@@ -256,21 +255,10 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
     return with_segments(schema, config, rows, known), reference, known
 
 
-def read_as_served(rows: Rows, columns: Columns) -> pl.DataFrame:
-    """Read rows of a file so that they are like the events.
-
-    Inputs that are given as texts are texts in events, too; times that are written otherwise than these are names.
-    """
-    came = whole(rows)
-    read, _ = read_alone(came, columns)
-    kept = [
-        name
-        for name, dtype in read.schema.items()
-        if name not in columns.roles
-        and came[name].dtype == pl.String
-        and ((dtype.is_numeric() and rows.typed) or (dtype.is_temporal() and not are_dates(came[name])))
-    ]
-    return read.with_columns(came[name] for name in kept)
+def rows_as_served(path: str | Path, config: ModelConfig) -> pl.DataFrame:
+    """Read all rows of a model's file so that they are like the events; errors as of `open_rows`."""
+    rows = opened(path, config)
+    return read_as_served(whole(rows), config.columns, typed=rows.typed)
 
 
 def _fingerprint(config: ModelConfig) -> bytes:

@@ -20,8 +20,7 @@ from driftline.events import WHOLE, Window, WindowSpec
 from driftline.fields import Count, Short, Text
 from driftline.lookalikes import shown
 from driftline.monitoring.backtest import Subject, detector_track
-from driftline.monitoring.hiding import opened
-from driftline.monitoring.model import read_as_served, read_reference
+from driftline.monitoring.model import read_reference, rows_as_served
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.replay import replay_rows, tracks_of
 from driftline.monitoring.setup import ModelSetup
@@ -219,7 +218,7 @@ def _of_generated(config: ModelConfig, generate: GenerateSection | None) -> list
     assert generate is not None  # one of both is there
     schema, reference, _ = read_reference(config)
     setup = ModelSetup(config, schema, reference)
-    rows = read_as_served(opened(config.reference, config), config.columns)
+    rows = rows_as_served(config.reference, config)
     _, first = _begins(config)
     drawn = generate_rows(config, rows, generate, np.random.default_rng(generate.seed))
     replayed = list(replay_rows(setup, drawn))

@@ -6,6 +6,7 @@ import math
 
 import polars as pl
 
+_COUNTER_ROWS = 30
 _LEAST_DIGITS, _MOST_DIGITS = 5, 9
 _LEAST_DISTINCT, _MOST_DISTINCT = 3, 1000
 _ROWS_A_CODE = 10
@@ -42,3 +43,21 @@ def are_codes(values: pl.Series) -> bool:
 def _are_days(low: int, high: int) -> bool:
     """Whether these are days, written as 20240131."""
     return len(str(low)) == len("20240131") and low // 10_000 >= 1900 and high // 10_000 <= 2100
+
+
+def numbers_the_rows(values: pl.Series) -> bool:
+    """Tell whether whole numbers number the rows: without gap or repetition, or each greater than the one before.
+
+    >>> numbers_the_rows(pl.Series(range(30))), numbers_the_rows(pl.Series([1, 1] * 15))
+    (True, False)
+    """
+    if not values.dtype.is_integer() or values.null_count() or values.len() < _COUNTER_ROWS:
+        return False
+    low, high = values.min(), values.max()
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    if high - low + 1 < values.len():
+        return False
+    if high - low + 1 == values.len() and values.n_unique() == values.len():
+        return True
+    return bool((values.slice(1) > values.slice(0, values.len() - 1)).all())

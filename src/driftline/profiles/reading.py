@@ -18,6 +18,7 @@ from driftline.profiles.columns import Columns
 from driftline.profiles.frame import names_of
 from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.numbers import NumberStyle, number_style, read_numbers
+from driftline.profiles.parts import are_dates
 from driftline.profiles.reading_times import LEAST_READ, read_dates, read_time
 from driftline.profiles.rounding import Rounding, rounding_of
 
@@ -70,6 +71,22 @@ def read_alone(rows: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame, Alik
     """Return a single table with its columns converted, and what was assumed about them."""
     alike = read_alike([Table(rows)], columns, HowRead(columns.missing, columns.time_format))
     return converted(rows, alike.conversions[0], columns.missing), alike
+
+
+def read_as_served(rows: pl.DataFrame, columns: Columns, *, typed: bool) -> pl.DataFrame:
+    """Return the rows of a file so that they are like the events; ``typed`` is whether the file states its types.
+
+    Inputs that are given as texts are texts in events, too; times that are written otherwise than these are names.
+    """
+    read, _ = read_alone(rows, columns)
+    kept = [
+        name
+        for name, dtype in read.schema.items()
+        if name not in columns.roles
+        and rows[name].dtype == pl.String
+        and ((dtype.is_numeric() and typed) or (dtype.is_temporal() and not are_dates(rows[name])))
+    ]
+    return read.with_columns(rows[name] for name in kept)
 
 
 def converted(rows: pl.DataFrame, conversions: Mapping[str, Conversion], missing: tuple[str, ...]) -> pl.DataFrame:

@@ -39,7 +39,7 @@ _READ_WITHIN_SECONDS = 1.0
 )
 @click.option("--name", help="The name of the model; the name of the file otherwise.")
 @click.option("--model-version", default="", help="The version of the model, for the metrics.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve /metrics.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to serve the page and /metrics.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free port.")
 @click.option(
     "--allow-host", "hosts", multiple=True, metavar="NAME", help="A name by which Prometheus scrapes. May be repeated."
@@ -69,8 +69,10 @@ def command(
     from driftline.cli.printer import Printer
     from driftline.events import parse_duration
     from driftline.rules import parse_expression
+    from driftline.watching.history import History
     from driftline.watching.loading import time_limit
-    from driftline.watching.metrics import serve_metrics
+    from driftline.watching.metrics import Page, serve_metrics
+    from driftline.watching.page import page, policy
     from driftline.watching.report import WatchMetrics, document, introduction, lines_of
     from driftline.watching.schedule import StopSignal, Watching, watch
     from driftline.watching.target import load_target
@@ -90,13 +92,15 @@ def command(
         stop.install()
         watching = Watching.of(name or found.model, rules, span, model_version)
         metrics = WatchMetrics(watching)
-        server = serve_metrics(metrics, host, port, hosts)
+        seen = [History(watching)]
+        shown = Page(lambda: page(seen[0], target, clock.now()), policy())
+        server = serve_metrics(metrics, host, port, hosts, shown)
         try:
             out = Printer.on(sys.stdout)
             _say(out, introduction(watching, target, server.url))
             run = watch(found.function, watching, now=clock.now, steady=clock.steady(), stop=stop, count=count)
             for watching, evaluation in run:
-                metrics.watching = watching
+                metrics.watching, seen[0] = watching, seen[0].after(watching, evaluation)
                 _say(out, lines_of(evaluation))
                 if verbose and evaluation.outcome.traceback:
                     print(evaluation.outcome.traceback, end="", file=sys.stderr, flush=True)

@@ -1,8 +1,9 @@
-"""Serve /metrics for ``driftline watch``: with limits on connections and time, and only under its own names."""
+"""Serve /metrics and a page for ``driftline watch``: with limits on connections and time, under its own names only."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import ipaddress
 import socket
 import threading
@@ -24,6 +25,9 @@ MOST_CONNECTIONS = 64
 _HOSTS, _ORIGINS = "driftline.hosts", "driftline.origins"
 _PHRASES = {421: "421 Misdirected Request", 403: "403 Forbidden"}
 
+_PAGE, _EXPOSITION = "text/html", ("text/plain", "application/openmetrics-text", "application/vnd.google.protobuf")
+_READING = ("GET", "HEAD")
+
 Respond = Callable[[str, list[tuple[str, str]]], Any]
 Application = Callable[[dict[str, Any], Respond], Iterable[bytes]]
 
@@ -35,8 +39,19 @@ class MetricsServer(NamedTuple):
     close: Callable[[], None]
 
 
-def serve_metrics(metrics: Collector, host: str, port: int, names: Iterable[str] = ()) -> MetricsServer:
+class Page(NamedTuple):
+    """What makes the page at ``/``, and the policy that goes with it."""
+
+    render: Callable[[], str]
+    policy: str
+
+
+def serve_metrics(
+    metrics: Collector, host: str, port: int, names: Iterable[str] = (), page: Page | None = None
+) -> MetricsServer:
     """Serve /metrics from a thread; port 0 takes a free one. Raises `UsageError` for a port that is in use.
+
+    At ``/`` there is the ``page`` for who accepts HTML, the exposition for all others.
 
     Bound to loopback, it answers requests for loopback names and for ``names``; bound elsewhere, also for any IP
     address, the machine's name and ``host``.
@@ -51,7 +66,9 @@ def serve_metrics(metrics: Collector, host: str, port: int, names: Iterable[str]
             f"/metrics cannot be served at {host}:{port}: {error.strerror or error}; "
             "choose another --port, or --port 0 for any free one"
         ) from error
-    server.set_app(_guarded(make_wsgi_app(registry), _hosts(host, str(address[0]), names)))
+    app = make_wsgi_app(registry)
+    app = app if page is None else _with_page(app, page)
+    server.set_app(_guarded(app, _hosts(host, str(address[0]), names)))
     thread = threading.Thread(target=server.serve_forever, name="driftline-metrics", daemon=True)
     thread.start()
 
@@ -69,6 +86,61 @@ def _hosts(host: str, address: str, names: Iterable[str]) -> Hosts:
         return Hosts(names)
     shown = f"[{host}]" if ":" in host else host
     return Hosts([shown, socket.gethostname(), *names], any_address=True)
+
+
+def wants_page(accept: str) -> bool:
+    """Tell whether an Accept header asks for HTML rather than for an exposition.
+
+    A scraper names formats of expositions; whoever takes anything, such as curl, gets the exposition too.
+
+    >>> wants_page("text/html,application/xhtml+xml,*/*;q=0.8"), wants_page("*/*"), wants_page("")
+    (True, False, False)
+    >>> wants_page("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1")
+    False
+    """
+    weights: dict[str, float] = {}
+    for part in accept.split(","):
+        kind, *parameters = (one.strip().lower() for one in part.split(";"))
+        weights[kind] = max(weights.get(kind, 0.0), _weight(parameters))
+    return weights.get(_PAGE, 0.0) > 0 and weights[_PAGE] >= max(weights.get(kind, 0.0) for kind in _EXPOSITION)
+
+
+def _weight(parameters: Iterable[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return min(max(float(value), 0.0), 1.0)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _with_page(app: Application, page: Page) -> Application:
+    """Return the application with a page at ``/`` for who asks for HTML."""
+
+    def ask(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+        if environ["PATH_INFO"] not in ("", "/") or environ["REQUEST_METHOD"] not in _READING:
+            return app(environ, respond)
+        if not wants_page(environ.get("HTTP_ACCEPT", "")):
+            return app(environ, lambda status, head: respond(status, [*head, ("Vary", "Accept")]))
+        body = page.render().encode()
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        head = [
+            ("ETag", tag),
+            ("Vary", "Accept"),
+            ("Cache-Control", "no-cache"),
+            ("Content-Security-Policy", page.policy),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+        ]
+        if environ.get("HTTP_IF_NONE_MATCH") == tag:
+            respond("304 Not Modified", head)
+            return []
+        respond("200 OK", [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(body))), *head])
+        return [body] if environ["REQUEST_METHOD"] == "GET" else []
+
+    return ask
 
 
 def _guarded(app: Application, hosts: Hosts) -> Application:

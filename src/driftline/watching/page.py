@@ -72,18 +72,18 @@ class Told(NamedTuple):
     until: datetime | None
 
 
-def page(history: History, name: str, now: datetime) -> str:
-    """Return the whole page as HTML at a moment; ``name`` is what is watched, such as ``model.py:evaluate``."""
+def page(history: History, target: str, now: datetime) -> str:
+    """Return the whole page as HTML at a moment; ``target`` is what is watched, such as ``model.py:evaluate``."""
     watching = history.watching
-    ruled = dict.fromkeys(monitor.rule.measure for monitor in watching.monitors if monitor.rule is not FAILED)
+    ruled = {one.rule.measure: one.verdict for one in watching.monitors if one.rule is not FAILED}
     seen = dict.fromkeys(measure for past in history.evaluations for measure in past.measures)
-    waiting = [measure for measure in ruled if measure not in seen]
+    waiting = {measure: verdict for measure, verdict in ruled.items() if measure not in seen}
     ordered = [*(measure for measure in seen if measure in ruled), *(one for one in seen if one not in ruled)]
     last = history.evaluations[-1] if history.evaluations else None
     return _template().render(
         model=visible(watching.model),
         version=visible(watching.version),
-        name=visible(name),
+        name=visible(target),
         every=written(watching.every),
         state=_state(history),
         last=last,
@@ -100,7 +100,7 @@ def page(history: History, name: str, now: datetime) -> str:
         firing=[_told(one) for one in reversed(history.firing)],
         ended=[_told(one) for one in reversed(history.alerts) if one.resolved is not None],
         panels=[_panel(history, measure) for measure in ordered],
-        waiting=[visible(measure) for measure in waiting],
+        waiting=[(visible(name), visible(verdict.reason if verdict else "")) for name, verdict in waiting.items()],
         left_out=history.left_out,
         kept=len(history.evaluations),
         dropped=watching.evaluations > len(history.evaluations),

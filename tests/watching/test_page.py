@@ -273,7 +273,7 @@ def test_a_browser_shows_it_whole_and_takes_in_what_is_new(
     browser: Any, served: Served, width: int, scheme: str, tmp_path: Path
 ) -> None:
     results: list[object] = [0.9, 0.88, ValueError("x"), 0.7]
-    served.history = history(results, "accuracy < 0.75", every=timedelta(seconds=20))
+    served.history = history(results, "accuracy < 0.75", every=timedelta(seconds=0.3))
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     tab, wrong = context.new_page(), list[str]()
     tab.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
@@ -287,10 +287,15 @@ def test_a_browser_shows_it_whole_and_takes_in_what_is_new(
     tab.locator("summary").first.click()
     tab.evaluate("window.stays = 1")
     tab.screenshot(path=tmp_path / f"watch-{width}.png", full_page=True)
-    served.history = history([*results, 0.93], "accuracy < 0.75", every=timedelta(seconds=20))
+    served.history = history([*results, 0.93], "accuracy < 0.75", every=timedelta(seconds=0.3))
     tab.get_by_text("No alert", exact=True).wait_for(timeout=20_000)
     assert tab.evaluate("window.stays") == 1  # it was not loaded anew
     assert tab.locator("details").first.get_attribute("open") is not None
     assert tab.locator(".now strong").first.inner_text() == "0.93"
+    ids = tab.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
+    assert len({*ids}) == len(ids)
+    tab.locator(".hit[tabindex='0']").first.focus()
+    tab.keyboard.press("ArrowLeft")
+    assert "0.7" in tab.evaluate("document.activeElement.getAttribute('aria-label')")
     context.close()
     assert wrong == []

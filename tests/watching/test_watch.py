@@ -799,6 +799,9 @@ def test_a_pipe_that_nobody_reads_stops_no_evaluation(script: Script) -> None:
 ENDLESS = {
     "while True": "import time\nx = 1\nwhile True:\n    time.sleep(3600)\n",
     "while 1, errors caught": "\n\nwhile 1:\n    try:\n        print(1)\n    except Exception:\n        pass\n",
+    "a counter": "import itertools\nfor at in itertools.count(1):  # while\n    print(at)\n",
+    "a function": "def main():\n    while True:\n        print(1)\n\nmain()\n",
+    "asyncio": "import asyncio\n\nasync def main():\n    while True:\n        await main()\n\nasyncio.run(main())\n",
     "within try": "import time\ntry:\n    while True:\n        time.sleep(1)\nfinally:\n    pass\n",
 }
 
@@ -820,6 +823,10 @@ def test_a_loop_with_a_way_out_or_for_running_by_hand_is_no_mistake(tmp_path: Pa
         "def evaluate(): return 0.9\n"
         "tries = 0\n"
         "while True:\n    tries += 1\n    if tries > 2:\n        break\n"
+        "def ends():\n    while True:\n        return 1\n"
+        "def never_called():\n    while True:\n        pass\n"
+        "ends()\n"
+        "for word in 'aab'.split(): word.count('a')\n"
         "if __name__ == '__main__':\n    while True:\n        print(evaluate())\n"
     )
     assert run(tmp_path, "model.py:evaluate", "--port", "0", "--count", "1").returncode == 0
@@ -837,10 +844,11 @@ def test_a_script_that_does_not_end_its_loading_is_given_up(tmp_path: Path) -> N
 
 
 def test_a_slow_script_is_told_and_then_watched(tmp_path: Path) -> None:
-    (tmp_path / "slow.py").write_text("import time\ntime.sleep(6.5)\ndef evaluate(): return 0.9\n")
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(4.5)\ndef evaluate(): return 0.9\n")
     done = run(tmp_path, "slow.py:evaluate", "--port", "0", "--count", "1")
     assert done.returncode == 0
-    assert "slow.py is still being loaded after 5 seconds, in line 2" in done.stderr
+    assert "slow.py is still being loaded after 3 seconds, in line 2" in done.stderr
+    assert "if __name__ == '__main__':" in done.stderr
     assert "Model accuracy: 0.9" in done.stdout
 
 

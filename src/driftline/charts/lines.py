@@ -339,11 +339,16 @@ def _hit(point: Point, frame: _Frame, name: str, *, last: bool) -> Markup:
         element("title", point.label),
         *marks,
         class_=f"hit {point.kind}",
-        id=f"{name}-{point.start.timestamp():.0f}",
+        id=f"{name}-{_seconds(point.start)}",
         tabindex="0" if last else "-1",
         role="img",
         aria_label=point.label,
     )
+
+
+def _seconds(time: datetime) -> str:
+    """Write a time as seconds since 1970, those of windows without a fraction."""
+    return f"{time.timestamp():.3f}".rstrip("0").rstrip(".")
 
 
 def _mark(kind: Kind, x: float, y: float) -> Markup:

@@ -121,39 +121,68 @@ def plain_function(module: ModuleType, place: str, name: str) -> Callable[..., o
 
 
 def endless_loop(source: bytes) -> int | None:
-    """Return the line of an endless loop at the top level of a script; None if there is none, or it is not Python.
+    """Return the line of an endless loop that runs when a script is loaded; None if there is none, or it is not Python.
 
     >>> endless_loop(b"import time\\nwhile True:\\n    time.sleep(3600)\\n")
     2
     >>> endless_loop(b"while True:\\n    if input(): break\\n"), endless_loop(b"def f():\\n    while 1: pass\\n")
     (None, None)
+    >>> endless_loop(b"def main():\\n    while True: pass\\nmain()\\n")
+    2
     """
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None  # loading it reports the error
-    return next((one.lineno for one in _top_level(tree.body) if isinstance(one, ast.While) and _is_endless(one)), None)
+    return next((one.lineno for one in _run_at_the_top(tree) if _is_endless(one)), None)
+
+
+def _run_at_the_top(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield the statements that certainly run when a script is loaded, those of functions that it calls then, too."""
+    functions = {one.name: one for one in tree.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    for one in _top_level(tree.body):
+        yield one
+        called = one.value if isinstance(one, ast.Expr) else None
+        if isinstance(called, ast.Call) and _name_of(called) == "run" and len(called.args) == 1:
+            called = called.args[0]  # asyncio.run(main())
+        if isinstance(called, ast.Call) and isinstance(called.func, ast.Name) and called.func.id in functions:
+            yield from _top_level(functions[called.func.id].body)
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that certainly run when a script is loaded."""
+    """Yield the statements that certainly run when these do, up to one that returns."""
     for one in body:
+        if isinstance(one, ast.Return):
+            return
         yield one
         if isinstance(one, (ast.With, ast.Try)):
             yield from _top_level(one.body)
 
 
-def _is_endless(loop: ast.While) -> bool:
-    always = isinstance(loop.test, ast.Constant) and bool(loop.test.value)
+def _is_endless(loop: ast.stmt) -> bool:
+    if isinstance(loop, ast.While):
+        always = isinstance(loop.test, ast.Constant) and bool(loop.test.value)
+    else:
+        always = isinstance(loop, ast.For) and isinstance(loop.iter, ast.Call) and _counts_on(loop.iter)
     return always and not any(
-        isinstance(one, (ast.Break, ast.Raise, ast.Call)) and _leaves(one) for one in ast.walk(loop)
+        isinstance(one, (ast.Break, ast.Raise, ast.Return, ast.Call)) and _leaves(one) for one in ast.walk(loop)
     )
 
 
-def _leaves(one: ast.Break | ast.Raise | ast.Call) -> bool:
-    """Return whether a statement or call may end the loop: breaks and errors may, and calls of exit."""
-    if not isinstance(one, ast.Call):
-        return True
-    called = one.func
-    name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
-    return name in ("exit", "quit", "_exit", "abort")
+def _counts_on(iterated: ast.Call) -> bool:
+    """Return whether a loop runs over `itertools.count()`, which never ends."""
+    called = iterated.func
+    owner = called.value if isinstance(called, ast.Attribute) else None
+    return _name_of(iterated) == "count" and (
+        owner is None or (isinstance(owner, ast.Name) and owner.id == "itertools")
+    )
+
+
+def _name_of(call: ast.Call) -> str:
+    called = call.func
+    return called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+
+
+def _leaves(one: ast.Break | ast.Raise | ast.Return | ast.Call) -> bool:
+    """Return whether a statement or call may end the loop: breaks, errors and returns may, and calls of exit."""
+    return not isinstance(one, ast.Call) or _name_of(one) in ("exit", "quit", "_exit", "abort")

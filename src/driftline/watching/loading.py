@@ -13,8 +13,10 @@ from types import FrameType
 from driftline.errors import UsageError
 from driftline.text.durations import length
 
-NOTICE_SECONDS = 5
-"""Loading that lasts longer is reported."""
+NOTICE_SECONDS = 3
+"""Loading that lasts longer is reported: a user learns of it within five seconds of the start."""
+
+_MAIN = "`if __name__ == '__main__':`"
 
 
 class _TooLong(BaseException):
@@ -40,7 +42,8 @@ def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iter
         if passed == NOTICE_SECONDS:
             say(
                 f"{place} is still being loaded after {length(passed)}{at}: what stands at its top level runs once, "
-                f"before its function is called; it is given up after {length(seconds)} (--load-within)"
+                "before its function is called. Is there a loop? Take it out, as watch calls the function itself, or "
+                f"put it under {_MAIN}. It is given up after {length(seconds)} (--load-within)"
             )
 
     before = signal.signal(signal.SIGALRM, tick)
@@ -50,7 +53,7 @@ def time_limit(place: str, limit: timedelta, say: Callable[[str], None]) -> Iter
     except _TooLong:
         raise UsageError(
             f"{place} cannot be loaded: it did not end within {length(seconds)}{at}. watch calls the function itself: "
-            "put a loop under `if __name__ == '__main__':`, or give it longer with --load-within 10min"
+            f"put a loop under {_MAIN}, or give it longer with --load-within 10min"
         ) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)

@@ -30,6 +30,11 @@
       live.classList.add("lost");
     }
   };
+  document.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];
+    const next = step && event.target.matches(".hit") && event.target[step];
+    if (next && next.matches(".hit")) { event.preventDefault(); next.focus(); }
+  });
   setInterval(refresh, every);
   document.addEventListener("visibilitychange", refresh);
 })();

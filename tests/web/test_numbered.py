@@ -51,7 +51,8 @@ def test_a_fault_is_reported_by_the_id_of_its_request(service: Service, monkeypa
     monkeypatch.setattr(service.views, "models", broken)
     lines = Lines()
     logger = logging.getLogger("driftline")
-    monkeypatch.setattr(logger, "level", logging.INFO)
+    before = logger.level
+    logger.setLevel(logging.INFO)  # not by hand: loggers remember what is enabled
     logger.addHandler(lines)
     try:
         client = TestClient(numbered(create_app(service)), raise_server_exceptions=False)
@@ -60,6 +61,7 @@ def test_a_fault_is_reported_by_the_id_of_its_request(service: Service, monkeypa
         unknown = client.get("/api/v1/models/nothing?token=SECRET", headers={"X-Request-Id": "not one"})
     finally:
         logger.removeHandler(lines)
+        logger.setLevel(before)
     assert (answer.status_code, answer.headers["X-Request-Id"]) == (500, "from-a-proxy")
     assert "at request from-a-proxy" in answer.json()["error"]["message"]
     made = unknown.headers["X-Request-Id"]

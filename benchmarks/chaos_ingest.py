@@ -46,11 +46,11 @@ from tests.support.receiver import serving as receiving
 WRITERS = ("json", "ndjson", "arrow", "sdk")
 """Each has a model of its own."""
 
-SPELL_EVENTS = 480
+SPELL_EVENTS = 240
 """So many events a model is right, and then wrong: it alerts again and again."""
 
 LONGEST_LIFE_SECONDS = 2.5
-EVENT_SECONDS = 5
+EVENT_SECONDS = 10
 """So far event time goes from one event of a writer to its next."""
 
 REST_SECONDS = 180.0
@@ -274,7 +274,7 @@ def write(
 ) -> None:
     """Post batches until told to stop; note what was acknowledged."""
     number = 0
-    with httpx.Client(trust_env=False, timeout=10) as client:
+    with httpx.Client(trust_env=False, timeout=3) as client:
         while not stop.is_set():
             size = rng.choice((1, 3, 50))
             ids = [f"{name}-{number + i}" for i in range(size)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
 from driftline.alerts.channels.alertmanager import Alertmanager
 from driftline.alerts.channels.webhook import Webhook
@@ -47,6 +49,20 @@ SPAN, EVERY = timedelta(seconds=2.5), timedelta(seconds=0.1)
 MODELS = [f"m{number}" for number in range(7)]
 
 Join = Callable[..., LeaseKeeper]
+Opened = Callable[[str], sa.Engine]
+
+
+@pytest.fixture
+def opened() -> Iterator[Opened]:
+    """Databases that are closed at the end."""
+    with ExitStack() as stack:
+
+        def open_one(address: str) -> sa.Engine:
+            engine = open_database(address)
+            stack.callback(engine.dispose)
+            return engine
+
+        yield open_one
 
 
 @pytest.fixture
@@ -55,14 +71,14 @@ def address(postgresql: PostgreSQL) -> str:
 
 
 @pytest.fixture
-def join(address: str) -> Iterator[Join]:
+def join(address: str, opened: Opened) -> Iterator[Join]:
     """Keepers of models, each with an engine of its own as processes have."""
     joined: list[LeaseKeeper] = []
 
     def keeper(role: str = "worker", **changes: Any) -> LeaseKeeper:
         options: dict[str, Any] = {"status": Status, "storage": "/data", "span": SPAN, "every": EVERY} | changes
         shares = shares_of(ROLES[role], MODELS)
-        joined.append(LeaseKeeper(open_database(address), ROLES[role], shares, **options))
+        joined.append(LeaseKeeper(opened(address), ROLES[role], shares, **options))
         joined[-1].join()
         return joined[-1]
 
@@ -119,13 +135,13 @@ def test_one_does_what_one_does_and_a_lease_that_is_in_use_stays(join: Join) -> 
     assert not first.held(NOTIFY)
 
 
-def test_who_was_paused_learns_that_it_has_lost_what_another_took(join: Join, address: str) -> None:
+def test_who_was_paused_learns_that_it_has_lost_what_another_took(join: Join, address: str, opened: Opened) -> None:
     paused = join()
     die(paused)
     other = join()
     until(lambda: len(models_of(other)) == 7, "all of them")
     with pytest.raises(LeaseLostError), paused.using(model_lease("m0")) as fence:
-        State(open_database(address)).fenced(fence).require_lease()
+        State(opened(address)).fenced(fence).require_lease()
     assert not paused.held(model_lease("m0"))  # it was told
     paused.beat()
     assert models_of(paused) == []  # and learns of the rest
@@ -133,10 +149,10 @@ def test_who_was_paused_learns_that_it_has_lost_what_another_took(join: Join, ad
         pytest.fail("it is another's")
 
 
-def test_a_command_takes_everything_or_says_who_has_it(join: Join, address: str) -> None:
+def test_a_command_takes_everything_or_says_who_has_it(join: Join, address: str, opened: Opened) -> None:
     worker = join()
     shares = shares_of(ROLES["all"], MODELS)
-    command = LeaseKeeper(open_database(address), ROLES["all"], shares, "/data", Status)
+    command = LeaseKeeper(opened(address), ROLES["all"], shares, "/data", Status)
     with pytest.raises(InUseError, match="the database is in use by another driftline"):
         command.take_all()
     assert command.names == []
@@ -165,9 +181,11 @@ def test_what_a_later_release_says_of_itself_is_passed_over() -> None:
 # ---- tasks ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_sender_that_died_before_it_noted_its_message_is_followed_by_the_same_message(address: str) -> None:
+def test_a_sender_that_died_before_it_noted_its_message_is_followed_by_the_same_message(
+    address: str, opened: Opened
+) -> None:
     """It sends, and is taken for dead: another notice comes, and the next holder sends the first one as it was."""
-    engine, receiver = open_database(address), Server()
+    engine, receiver = opened(address), Server()
     state = State(engine)
     with engine.begin() as connection:
         Leases(connection).add([NOTIFY])
@@ -195,8 +213,8 @@ def test_a_sender_that_died_before_it_noted_its_message_is_followed_by_the_same_
     receiver.close()
 
 
-def test_what_a_channel_knows_of_its_receiver_is_known_to_the_next_process(tmp_path: Path) -> None:
-    state, receiver = State(open_database(f"sqlite:///{tmp_path / 'state.db'}")), Server()
+def test_what_a_channel_knows_of_its_receiver_is_known_to_the_next_process(tmp_path: Path, opened: Opened) -> None:
+    state, receiver = State(opened(f"sqlite:///{tmp_path / 'state.db'}")), Server()
     put(state, [notice("a", 1)])
     first, second = (Alertmanager(receiver.url, now=lambda: NOW) for _ in range(2))
     Deliveries("c", first, state, list).step(None)
@@ -248,15 +266,18 @@ def test_the_doctor_says_who_is_alive_and_what_nobody_holds(tmp_path: Path, addr
     assert found["processes"].message == "none is alive; start `driftline serve`"
 
 
-def test_a_database_that_is_older_than_its_log_is_worked_on_under_a_higher_token(tmp_path: Path, address: str) -> None:
+def test_a_database_that_is_older_than_its_log_is_worked_on_under_a_higher_token(
+    tmp_path: Path, address: str, opened: Opened
+) -> None:
     config = load(write_config(tmp_path, f"database: {address}"))
     service = Service(config)
     deliver(service, "predictions", [prediction("a", 0.1, said=1)])
     service.worker.step()
-    engine = open_database(address)
+    die(service.keeper)
+    engine = opened(address)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE leases SET token = 40, expires_at = 0")
-    service.keeper.stop()
+    service.stop()
     other = Service(config)  # takes it with 41
     other.models[MODEL].log.require_undamaged()
     assert other.models[MODEL].log.highest_token() == 41

@@ -153,6 +153,18 @@ def test_what_comes_of_before_the_cut_is_counted_and_changes_nothing(old: Servic
     assert rebuild(old.models[MODEL], old.state).differing == ()
 
 
+def test_no_label_empties_a_window_whose_events_are_gone(old: Service) -> None:
+    """Whatever marks it, such as a state of a backup: the log is not asked about it."""
+    cut_all(old)
+    before = known(old)
+    with old.state.work() as changed:
+        changed.windows.mark_labels_changed(MODEL, START)
+    work(old)
+    assert known(old) == before
+    with old.state.read() as read:
+        assert read.windows.with_changed_labels(MODEL) == []
+
+
 def test_each_step_is_bounded_and_what_was_cut_off_goes_on(old: Service) -> None:
     assert cut_all(old) >= 2  # a file a step, of two tables
     model = old.models[MODEL]

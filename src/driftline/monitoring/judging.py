@@ -37,6 +37,7 @@ from driftline.store.counters import ALARMS, JUDGED_AT, VERDICTS
 from driftline.store.feedback import FeedbackRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import Table
+from driftline.store.retention import is_gone
 from driftline.store.state import State, Work
 from driftline.store.windows import WindowRow
 
@@ -45,10 +46,18 @@ _NODATA = VerdictState.NODATA.value
 
 
 def refresh_labels(model: MonitoredModel, state: State) -> None:
-    """Bring the labelled part of each window whose labels have changed up to date with the log."""
+    """Bring the labelled part of each window whose labels have changed up to date with the log.
+
+    A window whose events are no longer kept stays as it is: the log knows nothing of it.
+    """
     with state.read() as read:
         rows, through = read.windows.with_changed_labels(model.name), known_marks(read, model.name)
+        cut = read.retention.cut(model.name) if rows else None
     for row in rows:
+        if is_gone(cut, row.window):
+            with state.work() as work:
+                work.windows.put(replace(row, labels_changed=False))
+            continue
         fresh, segments = labelled_part(model, row.window, row.version, through)
         profile = structs.replace(
             decode(row.profile, WindowProfile), labels=fresh.labels, performance=fresh.performance

@@ -300,3 +300,36 @@ def test_rows_that_show_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="pattern for a name"):
         guessed(tmp_path, {"^a$": AMOUNT})
     assert guessed(tmp_path, {"a": [None, None], "b": [1.0, None]}).columns.features == ("b",)
+
+
+def test_columns_of_every_type_come_to_a_configuration_that_loads(tmp_path: Path) -> None:
+    rows = range(ROWS)
+    odd: dict[str, Any] = {
+        "nothing": [None] * ROWS,
+        "NaN": [float("nan")] * ROWS,
+        "infinite": [float("inf"), -1.0] * (ROWS // 2),
+        "list": [[0.5, float(row % 3)] for row in rows],
+        "struct": [{"a": row % 3} for row in rows],
+        "bytes": [b"%d" % row for row in rows],
+        "clock": [(START + timedelta(minutes=row)).time() for row in rows],
+        "span": [timedelta(seconds=row % 7) for row in rows],
+        "decimal": pl.Series([row / 4 for row in rows]).cast(pl.Decimal(10, 2)),
+        "enum": pl.Series(["x", "y"] * (ROWS // 2), dtype=pl.Enum(["x", "y"])),
+        "huge": pl.Series([2**63 + row for row in rows], dtype=pl.UInt64),
+        "truth": [True, None] * (ROWS // 2),
+        "score": SHARE,
+        "prediction": AMOUNT,
+        "target": AMOUNT + SHARE,
+    }
+    guess = guessed(tmp_path, odd)
+    schema, _, _ = read_reference(loaded(guess, tmp_path))
+    assert (schema.task, guess.columns.score, guess.guess("columns.score")) == (Task.REGRESSION, None, None)
+    assert {*odd} == {*guess.aside, *schema.features, "prediction", "target", guess.columns.id}
+    assert "score" in schema.features  # of many numbers there are no probabilities
+
+
+def test_a_regression_has_no_scores(tmp_path: Path) -> None:
+    guess = guessed(tmp_path, {"label": RNG.choice([0.5, 1.5], ROWS), "score": SHARE})
+    assert (guess.task, guess.columns.score) == (Task.REGRESSION, None)
+    assert "which a regression has not" in guess.aside["score"]
+    assert loaded(guess, tmp_path).columns.score is None

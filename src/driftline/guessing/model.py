@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from driftline.errors import DataError, UnknownNameError, UsageError
 from driftline.events import MISSING_TEXTS, Schema, Task, guess_positive
 from driftline.guessing.guess import Guess
-from driftline.guessing.roles import Given, Roles, guess_roles
+from driftline.guessing.roles import Given, Roles, columns_of, guess_roles
 from driftline.guessing.times import Times, guess_times, restated
 from driftline.guessing.values import guess_missing, guess_segments
 from driftline.lookalikes import in_quotes
@@ -70,10 +70,8 @@ class Said:
     @property
     def columns(self) -> list[str]:
         """The columns that were named."""
-        score = self.given.score
-        scores = [score] if isinstance(score, str) else [*(score or {}).values()]
         one = (self.given.id, self.given.prediction, self.given.label, self.time)
-        return [*(name for name in one if name is not None), *scores]
+        return [*(name for name in one if name is not None), *columns_of(self.given.score)]
 
 
 def guess_model(path: str, name: str | None = None, said: Said | None = None) -> ModelGuess:
@@ -159,9 +157,8 @@ def _can_be_named(name: str) -> bool:
 
 
 def _inputs(rows: pl.DataFrame, times: Times, roles: Roles) -> list[str]:
-    scores = [roles.score] if isinstance(roles.score, str) else [*(roles.score or {}).values()]
-    taken = {times.column, roles.id, roles.version, roles.prediction, roles.label, *scores, *roles.aside, *times.aside}
-    return [name for name in rows.columns if name not in taken]
+    taken = {times.column, roles.id, roles.version, roles.prediction, roles.label, *columns_of(roles.score)}
+    return [name for name in rows.columns if name not in {*taken, *roles.aside, *times.aside}]
 
 
 def _guessed(
@@ -189,10 +186,13 @@ def _guessed(
         time_format=times.time_format,
     )
     schema = infer_schema(read_as_served(rows, columns, typed=typed), columns, task=task)
-    if schema.task is Task.REGRESSION and columns.score is not None:
+    guessed_roles, aside = list(roles.guesses), {**roles.aside, **times.aside}
+    if schema.task is Task.REGRESSION:  # it has no scores
+        guessed_roles = [one for one in guessed_roles if one.key != "columns.score"]
+        aside |= dict.fromkeys(columns_of(columns.score), "is named for a probability, which a regression has not")
         columns = replace(columns, score=None)
     targets = columns.label is not None or columns.prediction is not None or columns.score is not None
-    guesses = [*times.guesses, *roles.guesses, segments]
+    guesses = [*times.guesses, *guessed_roles, segments]
     guesses += [markers] if markers is not None else []
     guesses += _of_schema(schema, columns, targets=targets, said=task is not None)
     return ModelGuess(
@@ -202,7 +202,7 @@ def _guessed(
         targets,
         times.window,
         times.timezone,
-        {**roles.aside, **times.aside},
+        aside,
         tuple(guesses),
         notes,
     )

@@ -64,14 +64,14 @@ class Given(NamedTuple):
 def guess_roles(rows: pl.DataFrame, given: Given, taken: Collection[str]) -> Roles:
     """Guess the roles of columns, shape (n, columns), missing values as null; ``taken`` have another role already."""
     free = [name for name in rows.columns if name not in taken]
-    said = {*(name for name in (given.id, given.prediction, given.label) if name), *_columns_of(given.score)}
+    said = {*(name for name in (given.id, given.prediction, given.label) if name), *columns_of(given.score)}
     free = [name for name in free if name not in said]
     prediction = _said("prediction", given.prediction) or _prediction(rows, free)
     free = _without(free, prediction)
     label = _said("label", given.label) or _label(rows, free, prediction.value)
     free = _without(free, label)
     score = _said("score", given.score) or _score(rows, free, label.value or prediction.value)
-    free = [name for name in free if name not in _columns_of(score.value)]
+    free = [name for name in free if name not in columns_of(score.value)]
     identifier = _said("id", given.id) or _id(rows, free)
     free = _without(free, identifier)
     version = _version(rows, free)
@@ -92,7 +92,8 @@ def _said(part: str, value: str | Mapping[str, str] | None) -> Guess | None:
     return None if value is None else Guess(f"columns.{part}", value, "as you said")
 
 
-def _columns_of(score: str | Mapping[str, str] | None) -> list[str]:
+def columns_of(score: str | Mapping[str, str] | None) -> list[str]:
+    """Return the columns of a score: one, one for each class, or none."""
     return [score] if isinstance(score, str) else list((score or {}).values())
 
 

@@ -93,6 +93,9 @@ def test_scores_of_classes_are_a_mapping_and_a_credit_score_is_an_input(tmp_path
     guess = guessed(tmp_path, columns)
     assert guess.columns.score == {"rain": "p_rain", "sun": "p_sun", "1": "prob_1"}
     assert guess.task is Task.MULTICLASS
+    answers = RNG.choice(["rain", "sun", "snow"], ROWS)
+    more = guessed(tmp_path, {"label": LABEL, "prediction": answers, "score": SHARE})
+    assert (more.task, more.columns.score) == (Task.MULTICLASS, None)
     credit = guessed(tmp_path, {"label": LABEL, "score": RNG.integers(300, 850, ROWS).astype(float)})
     assert credit.columns.score is None
     assert credit.columns.features == ("score",)
@@ -329,7 +332,8 @@ def test_columns_of_every_type_come_to_a_configuration_that_loads(tmp_path: Path
 
 
 def test_a_regression_has_no_scores(tmp_path: Path) -> None:
-    guess = guessed(tmp_path, {"label": RNG.choice([0.5, 1.5], ROWS), "score": SHARE})
+    said = Said(task=Task.REGRESSION)
+    guess = guessed(tmp_path, {"label": RNG.choice([0.0, 1.0], ROWS), "score": SHARE}, said=said)
     assert (guess.task, guess.columns.score) == (Task.REGRESSION, None)
     assert "which a regression has not" in guess.aside["score"]
     assert loaded(guess, tmp_path).columns.score is None

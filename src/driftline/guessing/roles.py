@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -70,7 +70,8 @@ def guess_roles(rows: pl.DataFrame, given: Given, taken: Collection[str]) -> Rol
     free = _without(free, prediction)
     label = _said("label", given.label) or _label(rows, free, prediction.value)
     free = _without(free, label)
-    score = _said("score", given.score) or _score(rows, free, label.value or prediction.value)
+    targets = [name for name in (label.value, prediction.value) if name is not None]
+    score = _said("score", given.score) or _score(rows, free, targets)
     free = [name for name in free if name not in columns_of(score.value)]
     identifier = _said("id", given.id) or _id(rows, free)
     free = _without(free, identifier)
@@ -229,17 +230,20 @@ def _is_share(values: pl.Series) -> bool:
     return bool(values.drop_nulls().is_between(0.0, 1.0).all())
 
 
-def _score(rows: pl.DataFrame, free: Collection[str], target: str | None) -> Guess:
+def _score(rows: pl.DataFrame, free: Collection[str], targets: Sequence[str]) -> Guess:
+    """Guess the scores; ``targets`` are the label and the prediction, those that are known."""
     key = "columns.score"
     shares = [name for name in free if _is_share(rows[name])]
-    if target is not None and len(named := dict(_scores_of(rows[target], shares))) > 1:
+    classes = {value for name in targets for value in rows[name].drop_nulls().unique().to_list()}
+    if targets and len(named := dict(_scores_of(rows[targets[0]], shares))) > 1:
         total = rows.select(pl.sum_horizontal([pl.col([*named.values()])]).median()).item()
         one = total is not None and abs(total - 1) <= _SUM_TO_ONE
-        return Guess(key, named, f"named for classes of {in_quotes(target)}{', and they add up to 1' if one else ''}")
-    found = [name for name in shares if _is_score(rows[name], name)]
-    if target is not None and rows[target].drop_nulls().n_unique() > 2:
-        reason = f"no columns are named for classes of {in_quotes(target)}; {_COLUMN}s: {{class: column, …}}"
+        reason = f"named for classes of {in_quotes(targets[0])}{', and they add up to 1' if one else ''}"
+        return Guess(key, named, reason)
+    if len({class_name(value) for value in classes}) > 2:
+        reason = f"no columns are named for classes of {in_quotes(targets[0])}; {_COLUMN}s: {{class: column, …}}"
         return Guess(key, None, reason)
+    found = [name for name in shares if _is_score(rows[name], name)]
     best = _named(found, "score") or (found[0] if found else None)
     if best is not None:
         return Guess(key, best, "by its name, and all its numbers are from 0 to 1")

@@ -35,6 +35,7 @@ _SCORE_OF = re.compile(
 _ID_WORDS = frozenset(("id", "uuid", "guid", "uid"))
 _LEAST_ROWS, _COMPARED_ROWS = 30, 20_000
 _LEAST_KAPPA, _LEAST_CORRELATION, _LEAST_LEAD = 0.3, 0.5, 0.02
+_MOST_CLASSES = 50
 _IDENTIFIER = 0.9
 _SUM_TO_ONE = 0.02
 _COLUMN = "name the column"
@@ -234,7 +235,7 @@ def _score(rows: pl.DataFrame, free: Collection[str], targets: Sequence[str]) ->
     """Guess the scores; ``targets`` are the label and the prediction, those that are known."""
     key = "columns.score"
     shares = [name for name in free if _is_share(rows[name])]
-    classes = {value for name in targets for value in rows[name].drop_nulls().unique().to_list()}
+    classes = {value for name in targets for value in rows[name].drop_nulls().unique().head(_MOST_CLASSES)}
     if targets and len(named := dict(_scores_of(rows[targets[0]], shares))) > 1:
         total = rows.select(pl.sum_horizontal([pl.col([*named.values()])]).median()).item()
         one = total is not None and abs(total - 1) <= _SUM_TO_ONE

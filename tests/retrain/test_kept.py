@@ -130,6 +130,17 @@ def test_what_was_handed_out_is_the_same_on_every_machine_and_is_fetched_once(
     assert pl.read_parquet(other.of("r") / "train.parquet")["a"].to_list() == [1]
 
 
+def test_a_run_is_deleted_here_and_in_the_bucket(tmp_path: Path, s3: S3) -> None:
+    runs = Runs.at(tmp_path, Bucket.at(s3.address()))
+    for id in ("r1", "r2"):
+        runs.of(id).mkdir(parents=True)
+        (runs.of(id) / "a").write_text("1")
+        runs.keep(id)
+    assert runs.delete("r1") and not runs.delete("r1")
+    assert runs.blobs is not None
+    assert [one.name for one in runs.blobs.list()] == ["r2/a"] and not runs.of("r1").exists()
+
+
 def test_in_a_folder_nothing_is_copied(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
     (tmp_path / "r").mkdir()

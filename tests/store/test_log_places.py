@@ -141,6 +141,17 @@ def test_of_two_writers_the_second_finds_what_the_first_has_brought(place: Blobs
     assert ids(EventLog(place, SCHEMA)) == ["1-0", "1-1", "2-0", "2-1", "3-0", "3-1"]
 
 
+def test_rows_are_erased_for_good(place: Blobs) -> None:
+    log = EventLog(place, SCHEMA)
+    append(log, 1, 3)
+    assert log.erase("predictions", pl.col("id") == "2-0").rows == 1
+    assert log.delete_erased()
+    assert ids(log) == ids(EventLog(place, SCHEMA)) == ["1-0", "1-1", "2-1", "3-0", "3-1"]
+    table = place.within("predictions")
+    data = [one.name for one in table.list() if one.name.endswith(".parquet") and "/" not in one.name]
+    assert len(data) == 3 and log.last_seq("predictions") == 3 and log.missing_files(whole=True) == []
+
+
 def test_an_append_to_a_bucket_takes_a_bounded_number_of_requests_however_many_came_before(
     faulty_s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ Where blobs are in that folder anyway, there is nothing to copy.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from driftline.retrain.reported import REPORT, write_report
 from driftline.retrain.runners.handover import HANDED_OVER
 from driftline.retrain.runners.runner import REQUEST, RESULT, Report, Result
 from driftline.retrain.runners.supervisor import LOG
-from driftline.store.blobs import Blobs, checked, fetch
+from driftline.store.blobs import Blobs, Folder, checked, fetch
 from driftline.text import cause
 
 _OF_THIS_MACHINE = ("run.pid", "run.child", "run.exit")
@@ -27,6 +28,25 @@ class Runs:
 
     folder: Path
     blobs: Blobs | None = None
+
+    @classmethod
+    def at(cls, storage: Path, blobs: Blobs) -> Runs:
+        """Return the runs of a storage: its folder on this machine, and its blobs."""
+        return cls(storage / "runs", None if isinstance(blobs, Folder) else blobs.within("runs"))
+
+    def delete(self, id: str) -> bool:
+        """Delete all that is kept of a run, here and in the blobs; return whether there was anything."""
+        folder, found = self.of(id), [] if self.blobs is None else self.blobs.within(id).list()
+        there = folder.is_dir()
+        try:
+            if there:
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise StorageError(f"the run in {folder} cannot be deleted: {cause(error)}") from error
+        for one in found:
+            assert self.blobs is not None  # there is one in it
+            self.blobs.within(id).delete(one.name)
+        return there or bool(found)
 
     def of(self, id: str) -> Path:
         """Return the folder of a run on this machine; it need not exist."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import polars as pl
 from driftline.errors import DriftlineError, StorageError, panics_as_errors
 from driftline.profiles import Columns
 from driftline.profiles.frame import identifiers
+from driftline.retrain.kept import Runs
 from driftline.retrain.registry.registry import Registry
 from driftline.retrain.request import CANCELLABLE, Stage
 from driftline.store.durable import replacing
@@ -23,7 +23,7 @@ from driftline.text import cause
 _LOG = logging.getLogger("driftline")
 
 
-def forget_in_runs(state: State, folder: Path, model: str, columns: Columns, ids: Collection[str]) -> int | str:
+def forget_in_runs(state: State, runs: Runs, model: str, columns: Columns, ids: Collection[str]) -> int | str:
     """Erase the rows with these ids from the folders of a model's runs; return how many.
 
     While a run is going on, it is returned in words which: it holds the rows that its challenger is judged by.
@@ -36,8 +36,10 @@ def forget_in_runs(state: State, folder: Path, model: str, columns: Columns, ids
             return f"request {row.id} of {model} is {row.stage}: it waits until that is over, or was cancelled"
     gone = 0
     for row in rows:
-        for file in sorted((folder / row.id).rglob("*.parquet")):
-            gone += _without(file, columns.id or "id", ids)
+        runs.bring(row.id)
+        erased = {file: _without(file, columns.id or "id", ids) for file in sorted(runs.of(row.id).rglob("*.parquet"))}
+        runs.keep(row.id, [one.relative_to(runs.of(row.id)).as_posix() for one, number in erased.items() if number])
+        gone += sum(erased.values())
     return gone
 
 
@@ -61,28 +63,20 @@ def _without(file: Path, column: str, ids: Collection[str]) -> int:
     return rows.height - left.height
 
 
-def delete_old_runs(state: State, registry: Registry, folder: Path, before: datetime, held: Collection[str]) -> int:
+def delete_old_runs(state: State, registry: Registry, runs: Runs, before: datetime, held: Collection[str]) -> int:
     """Delete the folders of runs that were over before a moment, wall-clock time; return how many.
 
     Those of the champion, and of the version that can be rolled back to, stay; so do the requests themselves, and
     every version in the registry.
     """
-    if not folder.exists():
-        return 0
     with state.read() as read:
         rows = Retraining(read.connection).rows()
     old = [row for row in rows if Stage(row.stage).over and row.changed_at < before and row.model not in held]
     gone, live = 0, dict[str, set[str]]()
     for row in old:
-        if not (folder / row.id).is_dir():
-            continue
         if row.version and row.model not in live:
             live[row.model] = set(registry.aliases(row.model).values())
         if row.version and row.version in live[row.model]:
             continue
-        try:
-            shutil.rmtree(folder / row.id)
-        except OSError as error:
-            raise StorageError(f"the run in {folder / row.id} cannot be deleted: {cause(error)}") from error
-        gone += 1
+        gone += runs.delete(row.id)
     return gone

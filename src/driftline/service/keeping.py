@@ -11,6 +11,7 @@ from driftline.config.load import Config
 from driftline.monitoring.forgetting import forget_next
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.retention import delete_old_events, delete_old_windows
+from driftline.retrain.kept import Runs
 from driftline.retrain.registry.registry import Registry
 from driftline.retrain.runs import delete_old_runs, forget_in_runs
 from driftline.rules import Status
@@ -30,7 +31,7 @@ class EventKeeper:
 
     def __init__(self, config: Config) -> None:
         self._keep, self._steady = config.keep, clock.steady()
-        self._runs = Path(config.storage) / "runs"
+        self._runs = Runs.at(Path(config.storage), config.blobs)
         self._looked: dict[str, datetime] = {}
 
     def step(self, model: MonitoredModel, state: State, *, asked: bool) -> bool:
@@ -58,7 +59,7 @@ class Housekeeping:
 
     def __init__(self, config: Config, state: State, registry: Registry) -> None:
         self._keep, self._state, self._registry = config.keep, state, registry
-        self._runs, self._steady = Path(config.storage) / "runs", clock.steady()
+        self._runs, self._steady = Runs.at(Path(config.storage), config.blobs), clock.steady()
         self._looked: datetime | None = None
 
     def step(self, fence: Fence | None) -> Pass:

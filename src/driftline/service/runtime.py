@@ -125,7 +125,7 @@ class Service:
             self.models,
             self.state,
             open_registry(config.registry, Path(config.storage), config.blobs),
-            Runs(Path(config.storage) / "runs", None if config.bucket is None else config.blobs.within("runs")),
+            Runs.at(Path(config.storage), config.blobs),
             lambda line: self._tell(visible(line)),
             self._own_url,
         )

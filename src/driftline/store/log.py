@@ -78,8 +78,12 @@ class EventLog:
 
     def highest_token(self) -> int:
         """Return the highest token of a lease by which the log was written; 0 where it never was."""
-        opened = (self._open(table) for table in TABLES)
-        return max(((one.transaction_version(LEASE) or 0) for one in opened if one is not None), default=0)
+        found = [0]
+        for table in TABLES:
+            opened = self._open(table)
+            with self._told(table, "read"):
+                found.append(0 if opened is None else opened.transaction_version(LEASE) or 0)
+        return max(found)
 
     def take_over(self) -> None:
         """Shut out whoever wrote the log before: a commit that it is in the midst of fails from here on.
@@ -404,8 +408,9 @@ class EventLog:
         """
         for _ in range(_TRIES):
             opened = self._open(table)
-            if opened is not None and self._token is not None:
-                require_writer(opened, self._token)
+            with self._told(table, "read"):
+                if opened is not None and self._token is not None:
+                    require_writer(opened, self._token)
             last = self.last_seq(table)
             rows = frame.filter(pl.col("seq") > last)
             if not len(rows):

@@ -87,8 +87,8 @@ def ask(service: Service, ids: list[str]) -> str:
 
 def forget(service: Service, ids: list[str]) -> ForgettingRow:
     """Ask, and do what the worker does until there is nothing to do."""
-    id, keeper = ask(service, ids), EventKeeper(service.config, service.state)
-    while keeper.step(service.models[MODEL], asked=True):
+    id, keeper = ask(service, ids), EventKeeper(service.config)
+    while keeper.step(service.models[MODEL], service.state, asked=True):
         pass
     with service.state.read() as read:
         return read.forgettings.get(id)
@@ -181,8 +181,8 @@ def test_a_hold_stops_it_before_and_after_it_was_asked(persons: Service) -> None
         release(persons.state, MODEL, "counsel", NOW)
     id = ask(persons, IDS)
     hold(persons.state, MODEL, HoldBody("case 18", "counsel"), NOW)
-    keeper = EventKeeper(persons.config, persons.state)
-    while keeper.step(persons.models[MODEL], asked=True):
+    keeper = EventKeeper(persons.config)
+    while keeper.step(persons.models[MODEL], persons.state, asked=True):
         pass
     with persons.state.read() as read:
         row = read.forgettings.get(id)
@@ -194,8 +194,8 @@ def test_what_was_cut_off_in_the_middle_counts_each_row_once(persons: Service, m
     """The process ends between any two steps; another one goes on."""
     id = ask(persons, IDS)
     for _ in range(20):
-        keeper = EventKeeper(persons.config, persons.state)
-        if not keeper.step(persons.models[MODEL], asked=True):
+        keeper = EventKeeper(persons.config)
+        if not keeper.step(persons.models[MODEL], persons.state, asked=True):
             break
         persons.stop()
         persons = Service(load(persons.config.storage.parent / "driftline.yaml"))
@@ -226,13 +226,13 @@ def test_rows_that_a_run_was_handed_are_erased_once_it_is_over(tmp_path: Path) -
     row = loop(service, until=lambda row: row.stage == Stage.PREPARED.value)
     rows = service.loop.folder / row.id / "evaluation.parquet"
     assert pl.read_parquet(rows).filter(id=person).height == 1
-    id, keeper = ask(service, [person]), EventKeeper(service.config, service.state)
-    assert not keeper.step(service.models[MODEL], asked=True)
+    id, keeper = ask(service, [person]), EventKeeper(service.config)
+    assert not keeper.step(service.models[MODEL], service.state, asked=True)
     with service.state.read() as read:
         waits = read.forgettings.get(id)
     assert waits.state == "waiting" and f"request {row.id} of churn is prepared" in waits.note
     loop(service)
-    while keeper.step(service.models[MODEL], asked=True):
+    while keeper.step(service.models[MODEL], service.state, asked=True):
         pass
     with service.state.read() as read:
         done = read.forgettings.get(id)

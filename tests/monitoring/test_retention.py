@@ -236,15 +236,15 @@ def test_windows_go_when_they_are_said_to_and_none_of_an_alert_that_fires(old: S
 
 def test_between_two_looks_nothing_is_read(old: Service) -> None:
     """The worker asks every second: what is not due costs no statement and opens no file."""
-    keeper, model = EventKeeper(old.config, old.state), old.models[MODEL]
+    keeper, model = EventKeeper(old.config), old.models[MODEL]
     house = Housekeeping(old.config, old.state, old.loop.registry)
-    while keeper.step(model, asked=False):
+    while keeper.step(model, old.state, asked=False):
         pass
-    house.step()
+    house.step(None)
     with counted() as effort:
         for _ in range(5):
-            assert not keeper.step(model, asked=False)
-            house.step()
+            assert not keeper.step(model, old.state, asked=False)
+            house.step(None)
     assert effort.statements == []
     assert timedelta(hours=1) == LOOK_EVERY
 

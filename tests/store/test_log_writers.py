@@ -140,9 +140,9 @@ def test_a_paused_writer_neither_merges_over_a_commit_nor_deletes_what_the_next_
 
 
 def test_no_two_holders_of_a_lease_write_a_file_of_one_name(tmp_path: Path) -> None:
-    names = {tidy.Tidier(tmp_path, token).name_of(2, 7) for token in (None, 1, 2)}
+    names = {tidy.Tidier(Folder(tmp_path), token).name_of(2, 7) for token in (None, 1, 2)}
     assert len(names) == 3
-    assert {tidy._File(name, 1, 1).tier for name in names} == {2}
+    assert {tidy.LiveFile(name, 1, 1).tier for name in names} == {2}
 
 
 def test_a_merge_does_not_take_the_place_of_a_commit_that_came_first(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_merge_does_not_take_the_place_of_a_commit_that_came_first(tmp_path: P
     folder = tmp_path / "predictions"
     before = (folder / "_delta_log" / f"{2:020}.json").read_bytes()
     with pytest.raises(FileExistsError, match="was written by somebody else"):
-        tidy._commit(Folder(folder), 2, [], next(folder.glob("*.parquet")).name)
+        tidy.commit(Folder(folder), 2, [], next(folder.glob("*.parquet")).name)
     assert (folder / "_delta_log" / f"{2:020}.json").read_bytes() == before
     assert not [*(folder / "_delta_log").glob(".*")]
 

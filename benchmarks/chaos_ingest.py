@@ -151,6 +151,17 @@ class Service:
         for one in self.processes:
             one.wait()
 
+    def wait_for_a_door(self) -> None:
+        """Wait until events are taken somewhere: a service that never comes up shows nothing."""
+        give_up = time.perf_counter() + REST_SECONDS
+        while time.perf_counter() < give_up:
+            for one in self.apis:
+                one.start_again()
+                with contextlib.suppress(httpx.HTTPError):
+                    httpx.get(f"{one.address}/health", timeout=0.5, trust_env=False)
+                    return
+            time.sleep(0.1)
+
     def fault(self) -> None:
         """Have something go wrong."""
         kinds = [self._kill] * 5 + [self._tear, self._fill_the_disk]
@@ -424,6 +435,7 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, hook: Hook) -> i
     for writer in writers:
         writer.start()
     for kill in range(options.kills):
+        service.wait_for_a_door()
         time.sleep(rng.uniform(0.0, LONGEST_LIFE_SECONDS))
         service.fault()
         if (kill + 1) % 10 == 0:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from driftline.config.load import Config
 from driftline.events import Label, Prediction
-from driftline.monitoring.ingest import AHEAD, make_plan
+from driftline.monitoring.planning import AHEAD, arrived
 from driftline.service.runtime import Service
 from driftline.store.inbox import Delivery, InboxRow
 from tests.support.churn import MODEL
@@ -45,7 +45,7 @@ def test_event_time_is_that_of_the_latest_event_and_at_most_ten_minutes_ahead_of
     events: list[tuple[str, timedelta, timedelta]],
 ) -> None:
     rows = [row(kind, NOW + arrived, NOW + arrived + ahead) for kind, arrived, ahead in events]
-    plan = make_plan(rows, {}, {}, accepted_for=timedelta(days=1))
+    plan = arrived(rows)
     assert plan.watermark == max(NOW + arrived + min(ahead, AHEAD) for _, arrived, ahead in events)
 
 

@@ -162,25 +162,21 @@ class EventLog:
 
     def append_predictions(
         self,
-        rows: Sequence[LoggedPrediction],
+        rows: Sequence[LoggedPrediction] | pl.DataFrame,
         *,
         through: int,
         table: Literal["predictions", "shadow"] = "predictions",
     ) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
-        if not rows:
-            return
-        last = self.last_seq(table)
-        rows = [row for row in rows if row.seq > last]
-        frame = predictions_frame(rows, self._schema)
-        self._append(table, frame, through)
+        if len(rows):
+            frame = rows if isinstance(rows, pl.DataFrame) else predictions_frame(rows, self._schema)
+            self._append(table, frame.filter(pl.col("seq") > self.last_seq(table)), through)
 
-    def append_labels(self, rows: Sequence[LoggedLabel], *, through: int) -> None:
+    def append_labels(self, rows: Sequence[LoggedLabel] | pl.DataFrame, *, through: int) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
-        last = self.last_seq("labels")
-        rows = [row for row in rows if row.seq > last]
-        frame = labels_frame(rows, self._schema)
-        self._append("labels", frame, through)
+        if len(rows):
+            frame = rows if isinstance(rows, pl.DataFrame) else labels_frame(rows, self._schema)
+            self._append("labels", frame.filter(pl.col("seq") > self.last_seq("labels")), through)
 
     def remove(self, table: Table, seq: int, id: str) -> None:
         """Take one event out again that cannot be processed."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 
 import msgspec
 import polars as pl
@@ -48,12 +49,20 @@ def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.Da
         "prediction": pl.Series([event.prediction for event in events], dtype=target_type(schema)),
         "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
     }
-    for name, kind in schema.features.items():
+    for (name, kind), values in zip(schema.features.items(), _features(events, [*schema.features]), strict=True):
         dtype = pl.Float64 if kind is Kind.NUMERIC else pl.String
-        columns[FEATURE + name] = pl.Series([event.features[name] for event in events], dtype=dtype)
+        columns[FEATURE + name] = pl.Series(values, dtype=dtype)
     for name in classes:
         columns[SCORE + name] = pl.Series([event.score.get(name) for event in events], dtype=pl.Float64)
     return pl.DataFrame(columns)
+
+
+def _features(events: Sequence[Prediction], names: Sequence[str]) -> Iterable[Sequence[float | str | None]]:
+    """Return the values of each feature, in the order of the names."""
+    if len(names) < 2 or not events:
+        return [[event.features[name] for event in events] for name in names]
+    of_event = itemgetter(*names)
+    return zip(*(of_event(event.features) for event in events), strict=True)
 
 
 def labels_frame(rows: Sequence[LoggedLabel], schema: Schema) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from driftline.store.feedback import Feedback
 from driftline.store.judgements import Judgements
 from driftline.store.models import Models
 from driftline.store.predictions import Predictions, WaitingLabels
+from driftline.store.runs import KeptParts
 from driftline.store.summaries import Summaries
 from driftline.store.tokens import Tokens
 from driftline.store.windows import Windows
@@ -28,7 +29,7 @@ class State:
     """The state database of all models."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        self._engine, self._kept = engine, KeptParts()
 
     @contextmanager
     def work(self) -> Iterator[Work]:
@@ -41,16 +42,19 @@ class State:
     def read(self) -> Iterator[Work]:
         """Open a transaction that reads the state as of one moment and blocks no writer."""
         with self._engine.connect().execution_options(readonly=True) as connection:
-            yield Work(connection)
+            yield Work(connection, self._kept)
 
 
 class Work:
-    """All statements on the state within one transaction, by what they are about."""
+    """All statements on the state within one transaction, by what they are about.
 
-    def __init__(self, connection: sa.Connection) -> None:
+    ``kept`` spares reading again what does not change; it is for transactions that see only what is committed.
+    """
+
+    def __init__(self, connection: sa.Connection, kept: KeptParts | None = None) -> None:
         self.connection = connection
         self.models = Models(connection)
-        self.predictions = Predictions(connection)
+        self.predictions = Predictions(connection, kept)
         self.waiting_labels = WaitingLabels(connection)
         self.counters = Counters(connection)
         self.windows = Windows(connection)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 _PARAMETERS = 500  # ids in one statement: below every database's limit
 
 _Row = TypeVar("_Row")
+_Id = TypeVar("_Id", str, int)
 
 
 def as_row(kind: type[_Row], row: sa.Row[Any]) -> _Row:
@@ -68,7 +69,7 @@ def _insert(connection: sa.Connection) -> Any:
     return sqlite.insert
 
 
-def batches(ids: Iterable[str]) -> Iterator[Sequence[str]]:
+def batches(ids: Iterable[_Id]) -> Iterator[Sequence[_Id]]:
     """Yield ids in parts, each short enough for one statement."""
     all_of_them = list(ids)
     for start in range(0, len(all_of_them), _PARAMETERS):

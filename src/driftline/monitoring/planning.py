@@ -1,0 +1,292 @@
+"""Decides what the events of inbox rows do, given what was known before them: all of a batch at once, by column.
+
+The rules are those of going through the events in the order of their arrival. The first prediction of an id counts,
+later ones are duplicates. The newest label of an id counts; one that says what is known already is a duplicate. A label
+that comes more than ``accepted_for`` after its prediction is too late; one that comes before it waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.events import Label, Prediction
+from driftline.sketches.hashing import fingerprints
+from driftline.store.inbox import InboxRow
+from driftline.store.logged import TIME, LoggedPrediction
+from driftline.store.predictions import label_marks
+from driftline.store.runs import NO_MARK, Found, Words
+
+AHEAD = timedelta(minutes=10)
+"""How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
+
+_KNOWN, _NEVER = -1, np.iinfo(np.int64).max
+_Ints = npt.NDArray[np.int64]
+_Flags = npt.NDArray[np.bool_]
+_Counts = Counter[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The events of inbox rows by column, in the order of their arrival.
+
+    ``keys``, shape (2, ids), are of the ids that predictions and labels have, each once. ``predictions_of`` and
+    ``labels_of`` say which of these each has; ``predictions_at`` and ``labels_at`` its place among all events.
+    """
+
+    predictions: Sequence[LoggedPrediction]
+    shadows: Sequence[LoggedPrediction]
+    labels: Sequence[Label]
+    prediction_ids: pl.Series
+    predictions_at: _Ints
+    predictions_of: _Ints
+    label_ids: pl.Series
+    labels_at: _Ints
+    labels_of: _Ints
+    label_seqs: _Ints
+    keys: Words
+    watermark: datetime | None
+    labels_until: datetime | None
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids themselves."""
+        return {*self.prediction_ids, *self.label_ids}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What some inbox rows amount to, given what was known before them.
+
+    ``labels`` are rows of the log. ``keys``, ``times`` (microseconds since 1970) and ``marks`` are of the predictions
+    that are new, or have another label. ``waiting`` are the labels whose prediction has not come, ``matched`` the ids
+    whose waiting label has found its prediction; ``labels_until`` is how far event time has come by the labels alone.
+    """
+
+    predictions: list[LoggedPrediction]
+    shadows: Sequence[LoggedPrediction]
+    labels: pl.DataFrame
+    keys: Words
+    times: _Ints
+    marks: Words
+    waiting: dict[str, Label]
+    matched: set[str]
+    counts: dict[tuple[str, str], int]
+    watermark: datetime | None
+    labels_until: datetime | None
+
+
+def arrived(rows: Sequence[InboxRow]) -> Arrived:
+    """Return the events of inbox rows by column."""
+    live: list[LoggedPrediction] = []
+    shadows: list[LoggedPrediction] = []
+    labels: list[Label] = []
+    live_at, labels_at, label_seqs = list[int](), list[int](), list[int]()
+    place = 0
+    for row in rows:
+        for one in row.predictions:
+            if one.role == "shadow":  # kept for contests; no window speaks of it
+                shadows.append(LoggedPrediction(row.seq, one))
+            else:
+                live.append(LoggedPrediction(row.seq, one))
+                live_at.append(place)
+            place += 1
+        labels += row.labels
+        labels_at += range(place, place + len(row.labels))
+        label_seqs += [row.seq] * len(row.labels)
+        place += len(row.labels)
+    prediction_ids = pl.Series([one.prediction.id for one in live], dtype=pl.String)
+    label_ids = pl.Series([one.id for one in labels], dtype=pl.String)
+    keys, of = _each_once(fingerprints(pl.concat([prediction_ids, label_ids])))
+    until = [_until(row.labels, row.arrived_at) for row in rows if row.labels]
+    return Arrived(
+        predictions=live,
+        shadows=shadows,
+        labels=labels,
+        prediction_ids=prediction_ids,
+        predictions_at=np.array(live_at, np.int64),
+        predictions_of=of[: len(live)],
+        label_ids=label_ids,
+        labels_at=np.array(labels_at, np.int64),
+        labels_of=of[len(live) :],
+        label_seqs=np.array(label_seqs, np.int64),
+        keys=keys,
+        watermark=max([*until, *(_until(row.predictions, row.arrived_at) for row in rows if row.predictions)]),
+        labels_until=max(until, default=None),
+    )
+
+
+def _until(events: Sequence[Prediction] | Sequence[Label], arrived_at: datetime) -> datetime:
+    """Return how far event time has come by events: as far as they say, and at most `AHEAD` of when they arrived."""
+    return min(max(one.time for one in events), arrived_at + AHEAD)
+
+
+def _each_once(keys: Words) -> tuple[Words, _Ints]:
+    """Return keys, shape (2, n), each once and in order, and for each of the n its place among these."""
+    high, low = keys
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    begins = np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1]))[: len(order)]
+    of = np.empty(len(order), np.int64)
+    of[order] = np.cumsum(begins) - 1
+    return np.stack([high[begins], low[begins]]), of
+
+
+class _Offers(NamedTuple):
+    """Labels on offer, by column, each of shape (n,): each is for the id of a place among the keys.
+
+    ``at`` are their places among all events, ``times`` in microseconds since 1970, and ``which`` says whose they are.
+    """
+
+    of: _Ints
+    at: _Ints
+    seqs: _Ints
+    times: _Ints
+    marks: Words
+    which: _Ints
+
+    def where(self, chosen: _Flags | _Ints) -> Self:
+        """Return those that a mask, or places, choose."""
+        return type(self)._make(column[chosen] for column in self)
+
+    def in_order(self) -> Self:
+        """Return them id by id, those of one id in the order of their arrival."""
+        return self.where(np.lexsort((self.at, self.of)))
+
+
+def make_plan(
+    rows: Sequence[InboxRow],
+    came: Arrived,
+    known: Found,
+    waiting: Mapping[str, Label],
+    target: type[pl.Float64] | type[pl.String],
+    *,
+    accepted_for: timedelta,
+) -> Plan:
+    """Decide what each event of inbox rows does. Pure: the same rows on the same state give the same plan.
+
+    ``came`` are the events of the rows, ``known`` is what is known of their keys, ``waiting`` are the labels that wait
+    for one of their ids, and ``target`` is the type of labels in the log.
+    """
+    counts: _Counts = Counter()
+    first, earliest = np.unique(came.predictions_of, return_index=True)
+    new = np.sort(earliest[~known.known[first]])
+    predictions = [came.predictions[index] for index in new.tolist()]
+    counts["duplicate_events", "prediction"] += len(came.predictions) - len(new)
+    counts.update(("predictions", one.prediction.version) for one in predictions)
+    counts.update(("shadow_predictions", one.prediction.version) for one in came.shadows)
+
+    ids_of_new = came.predictions_of[new]
+    since = np.where(known.known, _KNOWN, _NEVER)  # the place among all events from which on each id is known
+    since[ids_of_new] = came.predictions_at[new]
+    times, marks, seqs = known.times.copy(), known.marks.copy(), np.zeros(len(since), np.int64)
+    times[ids_of_new] = _micros([one.prediction.time for one in predictions])
+    seqs[ids_of_new] = [one.seq for one in predictions]
+
+    waited = _waited_for(came, waiting, since)
+    labels = [*waited.values(), *came.labels]
+    offers = _offers(came, list(waited), labels, target)
+    early = offers.at < since[offers.of]
+    last = _last_early(offers.where(early).in_order(), counts)
+    found = last.where(since[last.of] != _NEVER)
+    found = found._replace(at=since[found.of], seqs=seqs[found.of])
+    rest = _Offers._make(map(np.concatenate, zip(found, offers.where(~early), strict=True))).in_order()
+    taken = _taken(rest, times, marks, accepted_for, counts)
+    marks[taken.of] = taken.marks
+    changed = np.union1d(ids_of_new, taken.of)
+    still = last.where((since[last.of] == _NEVER) & (last.at >= 0)).which.tolist()
+    return Plan(
+        predictions=predictions,
+        shadows=came.shadows,
+        labels=_labels_frame(taken.where(np.argsort(taken.at)), times, labels, target),
+        keys=came.keys[:, changed],
+        times=times[changed],
+        marks=marks[changed],
+        waiting={labels[index].id: labels[index] for index in still},
+        matched={one.id for place, one in waited.items() if since[place] != _NEVER},
+        counts={key: number for key, number in counts.items() if number},
+        watermark=came.watermark,
+        labels_until=came.labels_until,
+    )
+
+
+def _waited_for(came: Arrived, waiting: Mapping[str, Label], since: _Ints) -> dict[int, Label]:
+    """Return the labels that wait for an id that was not known before, by the id's place among the keys."""
+    if not waiting:
+        return {}
+    places = dict(zip(came.label_ids, came.labels_of.tolist(), strict=True))
+    places |= dict(zip(came.prediction_ids, came.predictions_of.tolist(), strict=True))
+    return {place: one for id, one in waiting.items() if since[place := places[id]] != _KNOWN}
+
+
+def _offers(came: Arrived, waited: Sequence[int], labels: Sequence[Label], target: type[pl.DataType]) -> _Offers:
+    """Return the labels that waited, as if they came before all others, and those that came."""
+    before = len(waited)
+    return _Offers(
+        of=np.append(np.array(waited, np.int64), came.labels_of),
+        at=np.append(np.full(before, -1), came.labels_at),
+        seqs=np.append(np.zeros(before, np.int64), came.label_seqs),
+        times=_micros([one.time for one in labels]),
+        marks=label_marks(pl.Series([one.label for one in labels], dtype=target)),
+        which=np.arange(len(labels)),
+    )
+
+
+def _last_early(early: _Offers, counts: _Counts) -> _Offers:
+    """Return the one label of each id that waits, of those that are earlier than its prediction; count the others.
+
+    One that says the same as the one before it is a duplicate.
+    """
+    here = early.at >= 0
+    again = here & (early.marks == _before(early, np.full(len(here), NO_MARK)))
+    counts["duplicate_events", "label"] += int(again.sum())
+    counts["early_labels", ""] += int((here & ~again).sum())
+    kept = early.where(~again)
+    return kept.where(np.append(kept.of[1:] != kept.of[:-1], True)[: len(kept.of)])
+
+
+def _taken(rest: _Offers, times: _Ints, marks: Words, accepted_for: timedelta, counts: _Counts) -> _Offers:
+    """Return the labels that say something new of predictions that are known, which are id by id, and count all.
+
+    ``times`` and ``marks`` are of the predictions, before these labels.
+    """
+    in_time = rest.times - times[rest.of] <= accepted_for // timedelta(microseconds=1)
+    counts["invalid_events", "label.too_late"] += int((~in_time).sum())
+    rest = rest.where(in_time)
+    before = _before(rest, marks[rest.of])
+    new = rest.marks != before
+    counts["duplicate_events", "label"] += int((~new).sum())
+    counts["labels", ""] += int((new & (before == NO_MARK)).sum())
+    counts["corrected_labels", ""] += int((new & (before != NO_MARK)).sum())
+    return rest.where(new)
+
+
+def _before(offers: _Offers, first: Words) -> Words:
+    """Return the mark before each label, which are id by id: that of the one before it, or ``first`` for the first."""
+    again = np.append(False, offers.of[1:] == offers.of[:-1])[: len(first)]
+    return np.where(again, np.append(NO_MARK, offers.marks[:-1])[: len(first)], first)
+
+
+def _labels_frame(taken: _Offers, times: _Ints, labels: Sequence[Label], target: type[pl.DataType]) -> pl.DataFrame:
+    """Return labels as rows of the log."""
+    events = [labels[index] for index in taken.which.tolist()]
+    return pl.DataFrame(
+        {
+            "seq": pl.Series(taken.seqs),
+            "prediction_time": pl.Series(times[taken.of]).cast(TIME),
+            "id": pl.Series([one.id for one in events], dtype=pl.String),
+            "time": pl.Series(taken.times).cast(TIME),
+            "label": pl.Series([one.label for one in events], dtype=target),
+        }
+    )
+
+
+def _micros(moments: Sequence[datetime]) -> _Ints:
+    return pl.Series(moments, dtype=TIME).to_physical().to_numpy()

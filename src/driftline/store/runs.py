@@ -1,0 +1,263 @@
+"""What is known of ids, as sorted runs of rows of 32 bytes: millions of ids are looked up, or added, in one go.
+
+A row has the key of an id (128 bits of its hash), the event time of its prediction, and a mark of its label. Rows that
+come together are sorted by key and written once, as a run; nothing in a run is changed. A newer row of a key counts
+instead of the older one. The newest runs are merged when they are not much larger than what comes, so that there are
+few of them and a row is written a few times in its life; a run that is full is never written again. This is the
+log-structured merge-tree (O'Neil et al. 1996), in two tables of a database that has transactions: an ordinary index on
+random ids would write a page for each.
+
+A run is cut into parts by the first bits of the keys, so that a few ids are looked up in a few parts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from driftline.store.statements import batches
+from driftline.store.tables import KNOWN_PARTS, KNOWN_RUNS
+
+Words = npt.NDArray[np.uint64]
+
+NO_MARK = np.uint64(0x7FF8_0000_0000_0000)
+"""The mark of a row without a label: the bits of NaN, which no label is."""
+
+FULL = 2**20
+"""Rows that a run has at most, unless so many come in one go: what is merged, and forgotten, at a time is bounded."""
+
+PART_ROWS = 8192
+"""Rows that a part has at most, about: 256 KiB."""
+
+_GROWTH = 4  # a run is merged with what comes unless it has so many times its rows
+_SPANS = 4  # runs are merged as long as they cover at most such a part of the time for which ids are kept
+_KEPT_BYTES = 256 * 2**20
+_WORD_BITS = np.uint64(64)
+
+
+class Rows(NamedTuple):
+    """Rows by column, each of shape (n,): ``high`` and ``low`` are the key, ``times`` microseconds since 1970."""
+
+    high: Words
+    low: Words
+    times: npt.NDArray[np.int64]
+    marks: Words
+
+
+class Found(NamedTuple):
+    """What is known of each of some keys, by column, each of shape (n,); zero and `NO_MARK` where it is nothing."""
+
+    known: npt.NDArray[np.bool_]
+    times: npt.NDArray[np.int64]
+    marks: Words
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sorted run of a model's rows."""
+
+    number: int
+    rows: int
+    bits: int
+    oldest: datetime
+    newest: datetime
+
+
+class KeptParts:
+    """Parts of runs that were read, as long as there is room for them; runs never change.
+
+    What one process keeps of all models is at most ``most_bytes``.
+    """
+
+    def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
+        self._most, self._size, self._lock = most_bytes, 0, threading.Lock()
+        self._parts: dict[str, dict[int, dict[int, bytes]]] = {}  # by model, run and part
+
+    def of(self, model: str, run: int) -> dict[int, bytes]:
+        """Return the parts of a run that are kept."""
+        with self._lock:
+            return dict(self._parts.get(model, {}).get(run, {}))
+
+    def keep(self, model: str, run: int, part: int, body: bytes) -> None:
+        """Keep a part, if there is room."""
+        with self._lock:
+            parts = self._parts.setdefault(model, {}).setdefault(run, {})
+            if part not in parts and self._size + len(body) <= self._most:
+                parts[part] = body
+                self._size += len(body)
+
+    def keep_only(self, model: str, runs: Sequence[Run]) -> None:
+        """Drop the parts of a model's runs that are no longer there."""
+        there = {run.number for run in runs}
+        with self._lock:
+            kept = self._parts.get(model, {})
+            for number in kept.keys() - there:
+                self._size -= sum(map(len, kept.pop(number).values()))
+
+
+class Runs:
+    """The statements on sorted runs, within one transaction.
+
+    ``kept`` spares reading again; it is for transactions that see only what is committed.
+    """
+
+    def __init__(self, connection: sa.Connection, kept: KeptParts | None = None) -> None:
+        self._connection, self._kept = connection, kept
+
+    def of(self, model: str) -> list[Run]:
+        """Return the runs of a model, the oldest first."""
+        columns = (KNOWN_RUNS.c[name] for name in Run.__dataclass_fields__)
+        asked = sa.select(*columns).where(KNOWN_RUNS.c.model == model).order_by(KNOWN_RUNS.c.number)
+        return [Run(*row) for row in self._connection.execute(asked)]
+
+    def find(self, model: str, high: Words, low: Words) -> Found:
+        """Return what is known of keys, in their order."""
+        found = Found(
+            np.zeros(len(high), np.bool_), np.zeros(len(high), np.int64), np.full(len(high), NO_MARK, np.uint64)
+        )
+        runs = self.of(model)
+        if self._kept is not None:
+            self._kept.keep_only(model, runs)
+        left = np.argsort(high)
+        for run in reversed(runs):
+            if not len(left):
+                break
+            for places, part in self._parts_for(model, run, high, left):
+                _look_up(part, high, low, places, found)
+            left = left[~found.known[left]]
+        return found
+
+    def put(self, model: str, rows: Rows, came: datetime, *, kept_for: timedelta) -> None:
+        """Add rows; of several with one key the last counts, and it counts instead of what was known.
+
+        They ``came`` now, or their event time is later; ids are ``kept_for`` so long from then on.
+        """
+        if not len(rows.high):
+            return
+        merged, oldest, newest = sort_rows([rows]), came, came
+        absorbed: list[int] = []
+        for run in reversed(self.of(model)):
+            size = len(merged.high)
+            earlier, later = min(oldest, run.oldest), max(newest, run.newest)
+            if run.rows > _GROWTH * size or run.rows + size > FULL or later - earlier > kept_for / _SPANS:
+                break
+            older = [_rows_of(body) for _, body in self._read(run, None)]
+            merged, oldest, newest = sort_rows([*older, merged]), earlier, later
+            absorbed.append(run.number)
+        self._forget(absorbed)
+        self._write(model, merged, oldest, newest)
+
+    def forget_oldest(self, model: str, before: datetime) -> int:
+        """Forget the oldest run, if all its ids came before a moment; return how many rows it had, 0 if it is kept."""
+        oldest = next(iter(self.of(model)), None)
+        if oldest is None or oldest.newest >= before:
+            return 0
+        self._forget([oldest.number])
+        return oldest.rows
+
+    def drop(self, model: str) -> None:
+        """Forget all runs of a model."""
+        self._forget([run.number for run in self.of(model)])
+
+    def _forget(self, numbers: Sequence[int]) -> None:
+        for some in batches(numbers):
+            self._connection.execute(KNOWN_PARTS.delete().where(KNOWN_PARTS.c.run.in_(some)))
+            self._connection.execute(KNOWN_RUNS.delete().where(KNOWN_RUNS.c.number.in_(some)))
+
+    def _write(self, model: str, rows: Rows, oldest: datetime, newest: datetime) -> None:
+        size = len(rows.high)
+        bits = max(0, -(-size // PART_ROWS) - 1).bit_length()
+        said = {"model": model, "rows": size, "bits": bits, "oldest": oldest, "newest": newest}
+        number: int = self._connection.execute(KNOWN_RUNS.insert().values(said)).inserted_primary_key[0]  # type: ignore[index]
+        bounds = _bounds(rows.high, bits)
+        parts = [
+            {"run": number, "part": part, "body": _body_of(rows, start, end)}
+            for part, (start, end) in enumerate(zip(bounds, [*bounds[1:], size], strict=True))
+            if end > start
+        ]
+        self._connection.execute(KNOWN_PARTS.insert(), parts)
+
+    def _parts_for(
+        self, model: str, run: Run, high: Words, left: npt.NDArray[np.intp]
+    ) -> Iterator[tuple[npt.NDArray[np.intp], Rows]]:
+        """Yield the parts of a run that keys may be in, each with the places of these keys, in order of the keys."""
+        bounds = [*_bounds(high[left], run.bits), len(left)]
+        wanted = {part: left[bounds[part] : bounds[part + 1]] for part in range(len(bounds) - 1)}
+        wanted = {part: places for part, places in wanted.items() if len(places)}
+        kept = {} if self._kept is None else self._kept.of(model, run.number)
+        for part in wanted.keys() & kept.keys():
+            yield wanted[part], _rows_of(kept[part])
+        missing = sorted(wanted.keys() - kept.keys())
+        for part, body in self._read(run, missing):
+            if part in wanted:
+                yield wanted[part], _rows_of(body)
+            if self._kept is not None:
+                self._kept.keep(model, run.number, part, body)
+
+    def _read(self, run: Run, parts: Sequence[int] | None) -> Iterator[tuple[int, bytes]]:
+        """Yield parts of a run, all of them for None, in their order."""
+        asked = sa.select(KNOWN_PARTS.c.part, KNOWN_PARTS.c.body).where(KNOWN_PARTS.c.run == run.number)
+        asked = asked.order_by(KNOWN_PARTS.c.part)
+        if parts is None or 2 * len(parts) > 2**run.bits:
+            yield from _pairs(self._connection.execute(asked))
+            return
+        for some in batches(parts):
+            yield from _pairs(self._connection.execute(asked.where(KNOWN_PARTS.c.part.in_(some))))
+
+
+def _pairs(found: Any) -> Iterator[tuple[int, bytes]]:
+    for part, body in found:
+        yield part, bytes(body)
+
+
+def sort_rows(parts: Sequence[Rows]) -> Rows:
+    """Return rows in the order of their keys, each key once: the last that came of it."""
+    high, low, times, marks = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(high, kind="stable")
+    alike = high[order[1:]] == high[order[:-1]]
+    if np.any(alike & (low[order[1:]] != low[order[:-1]])):  # two keys begin alike, by a chance of 2**-64 a pair
+        order = np.lexsort((low, high))
+        alike = high[order[1:]] == high[order[:-1]]
+    same = alike & (low[order[1:]] == low[order[:-1]])
+    order = order[~np.append(same, False)] if np.any(same) else order
+    return Rows(high[order], low[order], times[order], marks[order])
+
+
+def _look_up(part: Rows, high: Words, low: Words, places: npt.NDArray[np.intp], found: Found) -> None:
+    """Note what a part knows of the keys at some places; those begin as the part's do, and are in order."""
+    at = np.searchsorted(part.high, high[places])
+    while len(places):
+        inside = at < len(part.high)
+        at, places = at[inside], places[inside]
+        alike = part.high[at] == high[places]
+        at, places = at[alike], places[alike]
+        same = part.low[at] == low[places]
+        there = places[same]
+        found.known[there] = True
+        found.times[there] = part.times[at[same]]
+        found.marks[there] = part.marks[at[same]]
+        at, places = at[~same] + 1, places[~same]
+
+
+def _bounds(high: Words, bits: int) -> list[int]:
+    """Return where the keys of each part begin, among keys in order."""
+    if not bits:
+        return [0]
+    firsts = np.arange(2**bits, dtype=np.uint64) << (_WORD_BITS - np.uint64(bits))
+    return list(np.searchsorted(high, firsts))
+
+
+def _body_of(rows: Rows, start: int, end: int) -> bytes:
+    return b"".join(column[start:end].astype(column.dtype.newbyteorder("<")).tobytes() for column in rows)
+
+
+def _rows_of(body: bytes) -> Rows:
+    high, low, times, marks = np.frombuffer(body, "<u8").reshape(4, -1)
+    return Rows(high, low, times.view("<i8"), marks)

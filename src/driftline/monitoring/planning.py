@@ -20,7 +20,7 @@ import polars as pl
 from driftline.events import Label, Prediction
 from driftline.sketches.hashing import fingerprints
 from driftline.store.inbox import InboxRow
-from driftline.store.logged import TIME, LoggedPrediction
+from driftline.store.logged import TIME, LoggedPrediction, micros_of
 from driftline.store.predictions import label_marks
 from driftline.store.runs import NO_MARK, Found, Words
 
@@ -187,7 +187,7 @@ def make_plan(
     since = np.where(known.known, _KNOWN, _NEVER)  # the place among all events from which on each id is known
     since[ids_of_new] = came.predictions_at[new]
     times, marks, seqs = known.times.copy(), known.marks.copy(), np.zeros(len(since), np.int64)
-    times[ids_of_new] = _micros([one.prediction.time for one in predictions])
+    times[ids_of_new] = micros_of([one.prediction.time for one in predictions])
     seqs[ids_of_new] = [one.seq for one in predictions]
 
     waited = _waited_for(came, waiting, since)
@@ -233,7 +233,7 @@ def _offers(came: Arrived, waited: Sequence[int], labels: Sequence[Label], targe
         of=np.append(np.array(waited, np.int64), came.labels_of),
         at=np.append(np.full(before, -1), came.labels_at),
         seqs=np.append(np.zeros(before, np.int64), came.label_seqs),
-        times=_micros([one.time for one in labels]),
+        times=micros_of([one.time for one in labels]),
         marks=label_marks(pl.Series([one.label for one in labels], dtype=target)),
         which=np.arange(len(labels)),
     )
@@ -286,7 +286,3 @@ def _labels_frame(taken: _Offers, times: _Ints, labels: Sequence[Label], target:
             "label": pl.Series([one.label for one in events], dtype=target),
         }
     )
-
-
-def _micros(moments: Sequence[datetime]) -> _Ints:
-    return pl.Series(moments, dtype=TIME).to_physical().to_numpy()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from itertools import chain
 from operator import itemgetter
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import DataError
@@ -44,7 +47,7 @@ def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.Da
     columns = {
         "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
         "id": pl.Series([event.id for event in events], dtype=pl.String),
-        "time": pl.Series([event.time for event in events], dtype=TIME),
+        "time": times_of([event.time for event in events]),
         "version": pl.Series([event.version for event in events], dtype=pl.String),
         "prediction": pl.Series([event.prediction for event in events], dtype=target_type(schema)),
         "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
@@ -57,12 +60,28 @@ def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.Da
     return pl.DataFrame(columns)
 
 
-def _features(events: Sequence[Prediction], names: Sequence[str]) -> Iterable[Sequence[float | str | None]]:
+def _features(events: Sequence[Prediction], names: Sequence[str]) -> list[list[float | str | None]]:
     """Return the values of each feature, in the order of the names."""
-    if len(names) < 2 or not events:
+    if len(names) < 2:
         return [[event.features[name] for event in events] for name in names]
-    of_event = itemgetter(*names)
-    return zip(*(of_event(event.features) for event in events), strict=True)
+    values = list(chain.from_iterable(map(itemgetter(*names), [event.features for event in events])))
+    return [values[place :: len(names)] for place in range(len(names))]
+
+
+def micros_of(moments: Sequence[datetime]) -> npt.NDArray[np.int64]:
+    """Return aware moments as microseconds since 1970, shape (n,).
+
+    >>> micros_of([datetime.fromisoformat("2024-03-01T12:00:00.000001Z")]).tolist()
+    [1709294400000001]
+    """
+    parts = np.array([moment.microsecond for moment in moments], np.int64)
+    seconds = np.array([moment.timestamp() for moment in moments], np.float64)  # whole ones are exact, others nearly
+    return np.rint(seconds - parts / 1e6).astype(np.int64) * 1_000_000 + parts
+
+
+def times_of(moments: Sequence[datetime]) -> pl.Series:
+    """Return aware moments as a column, which Polars would make of each by itself ten times as slowly."""
+    return pl.Series(micros_of(moments)).cast(TIME)
 
 
 def labels_frame(rows: Sequence[LoggedLabel], schema: Schema) -> pl.DataFrame:
@@ -70,9 +89,9 @@ def labels_frame(rows: Sequence[LoggedLabel], schema: Schema) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
-            "prediction_time": pl.Series([row.prediction_time for row in rows], dtype=TIME),
+            "prediction_time": times_of([row.prediction_time for row in rows]),
             "id": pl.Series([row.label.id for row in rows], dtype=pl.String),
-            "time": pl.Series([row.label.time for row in rows], dtype=TIME),
+            "time": times_of([row.label.time for row in rows]),
             "label": pl.Series([row.label.label for row in rows], dtype=target_type(schema)),
         }
     )

@@ -44,10 +44,10 @@ class Arrived:
     predictions: Sequence[LoggedPrediction]
     shadows: Sequence[LoggedPrediction]
     labels: Sequence[Label]
-    prediction_ids: pl.Series
+    prediction_ids: Sequence[str]
     predictions_at: _Ints
     predictions_of: _Ints
-    label_ids: pl.Series
+    label_ids: Sequence[str]
     labels_at: _Ints
     labels_of: _Ints
     label_seqs: _Ints
@@ -58,7 +58,7 @@ class Arrived:
     @property
     def ids(self) -> set[str]:
         """The ids themselves."""
-        return {*self.prediction_ids, *self.label_ids}
+        return set(self.prediction_ids).union(self.label_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +102,8 @@ def arrived(rows: Sequence[InboxRow]) -> Arrived:
         labels_at += range(place, place + len(row.labels))
         label_seqs += [row.seq] * len(row.labels)
         place += len(row.labels)
-    prediction_ids = pl.Series([one.prediction.id for one in live], dtype=pl.String)
-    label_ids = pl.Series([one.id for one in labels], dtype=pl.String)
-    keys, of = _each_once(fingerprints(pl.concat([prediction_ids, label_ids])))
+    prediction_ids, label_ids = [one.prediction.id for one in live], [one.id for one in labels]
+    keys, of = _each_once(fingerprints(pl.Series(prediction_ids + label_ids, dtype=pl.String)))
     until = [_until(row.labels, row.arrived_at) for row in rows if row.labels]
     return Arrived(
         predictions=live,
@@ -176,8 +175,8 @@ def make_plan(
     for one of their ids, and ``target`` is the type of labels in the log.
     """
     counts: _Counts = Counter()
-    first, earliest = np.unique(came.predictions_of, return_index=True)
-    new = np.sort(earliest[~known.known[first]])
+    new = _first_of_each(came.predictions_of)
+    new = new[~known.known[came.predictions_of[new]]]
     predictions = [came.predictions[index] for index in new.tolist()]
     counts["duplicate_events", "prediction"] += len(came.predictions) - len(new)
     counts.update(("predictions", one.prediction.version) for one in predictions)
@@ -200,7 +199,7 @@ def make_plan(
     rest = _Offers._make(map(np.concatenate, zip(found, offers.where(~early), strict=True))).in_order()
     taken = _taken(rest, times, marks, accepted_for, counts)
     marks[taken.of] = taken.marks
-    changed = np.union1d(ids_of_new, taken.of)
+    changed = _either(ids_of_new, taken.of, len(since))
     still = last.where((since[last.of] == _NEVER) & (last.at >= 0)).which.tolist()
     return Plan(
         predictions=predictions,
@@ -215,6 +214,20 @@ def make_plan(
         watermark=came.watermark,
         labels_until=came.labels_until,
     )
+
+
+def _first_of_each(of: _Ints) -> _Ints:
+    """Return, in order, the places at which each number comes for the first time."""
+    first = np.empty(of.max(initial=-1) + 1, np.int64)
+    first[of[::-1]] = np.arange(len(of))[::-1]
+    return np.flatnonzero(first[of] == np.arange(len(of)))
+
+
+def _either(some: _Ints, others: _Ints, size: int) -> _Ints:
+    """Return, in order, the numbers below a size that are among some or among others."""
+    there = np.zeros(size, np.bool_)
+    there[some] = there[others] = True
+    return np.flatnonzero(there)
 
 
 def _waited_for(came: Arrived, waiting: Mapping[str, Label], since: _Ints) -> dict[int, Label]:

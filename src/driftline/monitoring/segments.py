@@ -53,7 +53,7 @@ def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], 
 
 def windows_of(times: pl.Series, spec: WindowSpec) -> list[Window]:
     """Return the windows that hold moments, aware UTC to the microsecond, each once and in order."""
-    moments = np.unique(times.to_physical().to_numpy())
+    moments = np.sort(times.to_physical().to_numpy())
     windows: list[Window] = []
     place = 0
     while place < len(moments):

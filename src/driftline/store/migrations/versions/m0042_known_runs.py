@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from alembic import op
 
 from driftline.sketches.hashing import fingerprints, hash_texts
+from driftline.store.runs import FULL, PART_ROWS
 
 revision = "0042"
 down_revision = "0030"
 
 SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-ROWS, PART_BITS = 2**20, 13
 NO_MARK = 0x7FF8_0000_0000_0000
 
 
@@ -43,22 +43,22 @@ def upgrade() -> None:
     connection = op.get_bind()
     models = connection.execute(sa.text("SELECT model, last_arrival FROM models")).all()
     for model, last_arrival in models:
-        for number, rows in enumerate(_known(connection, model)):
-            _write(connection, model, rows, last_arrival or 0, number)
+        for rows in _known(connection, model):
+            _write(connection, model, rows, last_arrival or 0)
     op.drop_table("predictions")
 
 
 def _known(connection: sa.Connection, model: str) -> Iterator[Sequence[Any]]:
     asked = sa.text("SELECT id, time, label FROM predictions WHERE model = :model ORDER BY time")
-    yield from connection.execute(asked, {"model": model}).partitions(ROWS)
+    yield from connection.execute(asked, {"model": model}).partitions(FULL)
 
 
-def _write(connection: sa.Connection, model: str, rows: Sequence[Any], last_arrival: int, number: int) -> None:
+def _write(connection: sa.Connection, model: str, rows: Sequence[Any], last_arrival: int) -> None:
     high, low = fingerprints(pl.Series([row.id for row in rows], dtype=pl.String))
     order = np.lexsort((low, high))
     columns = (high, low, np.array([row.time for row in rows], "<i8"), _marks([row.label for row in rows]))
     sorted_ = np.stack([column.view("<u8")[order] for column in columns])
-    bits = max(0, -(-len(rows) >> PART_BITS) - 1).bit_length()
+    bits = max(0, -(-len(rows) // PART_ROWS) - 1).bit_length()
     newest = max(last_arrival, rows[-1].time)
     said = {"model": model, "rows": len(rows), "bits": bits, "oldest": newest, "newest": newest}
     table = sa.table("known_runs", *map(sa.column, said))

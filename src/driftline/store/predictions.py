@@ -69,6 +69,10 @@ class Predictions:
         """Forget some of those that came before a moment, a bounded number; return how many, 0 if there are none."""
         return self._runs.forget_oldest(model, before)
 
+    def erase(self, model: str, keys: Words) -> None:
+        """Leave nothing of some predictions, by their keys."""
+        self._runs.erase(model, keys[0], keys[1])
+
     def drop(self, model: str) -> None:
         """Forget all predictions of a model, to recall them from the log."""
         self._runs.drop(model)

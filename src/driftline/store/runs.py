@@ -1,11 +1,11 @@
 """What is known of ids, as sorted runs of rows of 32 bytes: millions of ids are looked up, or added, in one go.
 
 A row has the key of an id (128 bits of its hash), the event time of its prediction, and a mark of its label. Rows that
-come together are sorted by key and written once, as a run; nothing in a run is changed. A newer row of a key counts
-instead of the older one. The newest runs are merged when they are not much larger than what comes, so that there are
-few of them and a row is written a few times in its life; a run that is full is never written again. This is the
-log-structured merge-tree (O'Neil et al. 1996), in two tables of a database that has transactions: an ordinary index on
-random ids would write a page for each.
+come together are sorted by key and written once, as a run, which changes only where rows are erased. A newer row of a
+key counts instead of the older one. The newest runs are merged when they are not much larger than what comes, so that
+there are few of them and a row is written a few times in its life; a run that is full is never written again. This is
+the log-structured merge-tree (O'Neil et al. 1996), in two tables of a database that has transactions: an ordinary index
+on random ids would write a page for each.
 
 A run is cut into parts by the first bits of the keys, so that a few ids are looked up in a few parts.
 """
@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,37 +70,42 @@ class Run:
     oldest: datetime
     newest: datetime
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """What tells the run from all that ever were, and from itself before rows were erased."""
+        return self.number, self.rows
+
 
 class KeptParts:
-    """Parts of runs that were read, as long as there is room for them; runs never change.
+    """Parts of runs that were read, as long as there is room for them. A run that has lost rows is another one.
 
     What one process keeps of all models is at most ``most_bytes``.
     """
 
     def __init__(self, most_bytes: int = _KEPT_BYTES) -> None:
         self._most, self._size, self._lock = most_bytes, 0, threading.Lock()
-        self._parts: dict[str, dict[int, dict[int, bytes]]] = {}  # by model, run and part
+        self._parts: dict[str, dict[tuple[int, int], dict[int, bytes]]] = {}  # by model, run and part
 
-    def of(self, model: str, run: int) -> dict[int, bytes]:
+    def of(self, model: str, run: Run) -> dict[int, bytes]:
         """Return the parts of a run that are kept."""
         with self._lock:
-            return dict(self._parts.get(model, {}).get(run, {}))
+            return dict(self._parts.get(model, {}).get(run.version, {}))
 
-    def keep(self, model: str, run: int, part: int, body: bytes) -> None:
+    def keep(self, model: str, run: Run, part: int, body: bytes) -> None:
         """Keep a part, if there is room."""
         with self._lock:
-            parts = self._parts.setdefault(model, {}).setdefault(run, {})
+            parts = self._parts.setdefault(model, {}).setdefault(run.version, {})
             if part not in parts and self._size + len(body) <= self._most:
                 parts[part] = body
                 self._size += len(body)
 
     def keep_only(self, model: str, runs: Sequence[Run]) -> None:
         """Drop the parts of a model's runs that are no longer there."""
-        there = {run.number for run in runs}
+        there = {run.version for run in runs}
         with self._lock:
             kept = self._parts.get(model, {})
-            for number in kept.keys() - there:
-                self._size -= sum(map(len, kept.pop(number).values()))
+            for version in kept.keys() - there:
+                self._size -= sum(map(len, kept.pop(version).values()))
 
 
 class Runs:
@@ -162,6 +168,34 @@ class Runs:
         self._forget([oldest.number])
         return oldest.rows
 
+    def erase(self, model: str, high: Words, low: Words) -> None:
+        """Erase all rows of some keys, wherever they are."""
+        order = np.argsort(high)
+        for run in self.of(model):
+            gone = sum(self._erase_of(run, part, places, high, low) for part, places in self._wanted(run, high, order))
+            if gone == run.rows:
+                self._forget([run.number])
+            elif gone:
+                left = KNOWN_RUNS.update().where(KNOWN_RUNS.c.number == run.number)
+                self._connection.execute(left.values(rows=run.rows - gone))
+
+    def _erase_of(self, run: Run, part: int, places: npt.NDArray[np.intp], high: Words, low: Words) -> int:
+        """Erase keys, those at some places, from a part; return how many rows that were."""
+        mine = (KNOWN_PARTS.c.run == run.number, KNOWN_PARTS.c.part == part)
+        body = self._connection.execute(sa.select(KNOWN_PARTS.c.body).where(*mine)).scalar()
+        if body is None:
+            return 0
+        rows = _rows_of(bytes(body))
+        left = np.ones(len(rows.high), np.bool_)
+        for at, _ in _matches(rows, high, low, places):
+            left[at] = False
+        gone = int((~left).sum())
+        if gone:
+            kept = Rows._make(column[left] for column in rows)
+            new = KNOWN_PARTS.update().where(*mine).values(body=_body_of(kept, 0, len(kept.high)))
+            self._connection.execute(new if left.any() else KNOWN_PARTS.delete().where(*mine))
+        return gone
+
     def drop(self, model: str) -> None:
         """Forget all runs of a model."""
         self._forget([run.number for run in self.of(model)])
@@ -179,7 +213,7 @@ class Runs:
         bounds = _bounds(rows.high, bits)
         parts = [
             {"run": number, "part": part, "body": _body_of(rows, start, end)}
-            for part, (start, end) in enumerate(zip(bounds, [*bounds[1:], size], strict=True))
+            for part, (start, end) in enumerate(pairwise([*bounds, size]))
             if end > start
         ]
         self._connection.execute(KNOWN_PARTS.insert(), parts)
@@ -188,10 +222,8 @@ class Runs:
         self, model: str, run: Run, high: Words, left: npt.NDArray[np.intp]
     ) -> Iterator[tuple[npt.NDArray[np.intp], Rows]]:
         """Yield the parts of a run that keys may be in, each with the places of these keys, in order of the keys."""
-        bounds = [*_bounds(high[left], run.bits), len(left)]
-        wanted = {part: left[bounds[part] : bounds[part + 1]] for part in range(len(bounds) - 1)}
-        wanted = {part: places for part, places in wanted.items() if len(places)}
-        kept = {} if self._kept is None else self._kept.of(model, run.number)
+        wanted = dict(self._wanted(run, high, left))
+        kept = {} if self._kept is None else self._kept.of(model, run)
         for part in wanted.keys() & kept.keys():
             yield wanted[part], _rows_of(kept[part])
         missing = sorted(wanted.keys() - kept.keys())
@@ -199,7 +231,14 @@ class Runs:
             if part in wanted:
                 yield wanted[part], _rows_of(body)
             if self._kept is not None:
-                self._kept.keep(model, run.number, part, body)
+                self._kept.keep(model, run, part, body)
+
+    def _wanted(self, run: Run, high: Words, left: npt.NDArray[np.intp]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+        """Yield the numbers of the parts that keys may be in, each with the places of these, in order of the keys."""
+        bounds = [*_bounds(high[left], run.bits), len(left)]
+        for part, (start, end) in enumerate(pairwise(bounds)):
+            if end > start:
+                yield part, left[start:end]
 
     def _read(self, run: Run, parts: Sequence[int] | None) -> Iterator[tuple[int, bytes]]:
         """Yield parts of a run, all of them for None, in their order."""
@@ -231,7 +270,17 @@ def sort_rows(parts: Sequence[Rows]) -> Rows:
 
 
 def _look_up(part: Rows, high: Words, low: Words, places: npt.NDArray[np.intp], found: Found) -> None:
-    """Note what a part knows of the keys at some places; those begin as the part's do, and are in order."""
+    """Note what a part knows of the keys at some places, in order of the keys."""
+    for at, there in _matches(part, high, low, places):
+        found.known[there] = True
+        found.times[there] = part.times[at]
+        found.marks[there] = part.marks[at]
+
+
+def _matches(
+    part: Rows, high: Words, low: Words, places: npt.NDArray[np.intp]
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Yield where in a part keys are, and the places of these, for keys at some places, in order of the keys."""
     at = np.searchsorted(part.high, high[places])
     while len(places):
         inside = at < len(part.high)
@@ -239,10 +288,7 @@ def _look_up(part: Rows, high: Words, low: Words, places: npt.NDArray[np.intp], 
         alike = part.high[at] == high[places]
         at, places = at[alike], places[alike]
         same = part.low[at] == low[places]
-        there = places[same]
-        found.known[there] = True
-        found.times[there] = part.times[at[same]]
-        found.marks[there] = part.marks[at[same]]
+        yield at[same], places[same]
         at, places = at[~same] + 1, places[~same]
 
 

@@ -322,12 +322,12 @@ def test_an_id_is_known_as_long_as_labels_are_accepted_for_it_and_a_day_longer(s
     came(31.1, ["d"], "predictions")
     came(31.2, ["b"], "labels")
     assert service.views.model(MODEL).waiting_labels == 1
-    came(62, ["e"], "predictions")
+    came(62.5, ["e"], "predictions")
     view = service.views.model(MODEL)
     assert (view.predictions, view.labels, view.waiting_labels) == (5, 0, 0)
     with service.state.read() as read:
         counters = read.counters.of(MODEL)
-        assert sorted(known_of(read, MODEL, "abcde")) == ["d", "e"]
+        assert sorted(known_of(read, MODEL, "abcde")) == ["e"]
     assert counters["invalid_events", "label.too_late"] == counters["invalid_events", "label.no_prediction"] == 1
     assert counters["duplicate_events", "prediction"] == 1
     assert rebuild(service.models[MODEL], service.state).differing == ()

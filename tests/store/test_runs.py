@@ -22,13 +22,14 @@ from driftline.sketches.hashing import fingerprints
 from driftline.store import runs
 from driftline.store.addresses import resolved
 from driftline.store.database import open_database
-from driftline.store.runs import NO_MARK, PART_ROWS, KeptParts, Rows, Runs
+from driftline.store.runs import NO_MARK, KeptParts, Rows, Runs
 from driftline.store.state import State
 from driftline.store.tables import EPOCH, KNOWN_PARTS, KNOWN_RUNS
 from tests.support.known import KEPT, known_of, mark_of, put_known
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+PART_ROWS = 1024
 
 
 @pytest.fixture
@@ -167,7 +168,8 @@ def _packed(label: str | float | None) -> bytes | None:
 # ---- costs ----------------------------------------------------------------------------------------------------------
 
 
-def test_few_ids_are_looked_up_in_few_parts(state: State) -> None:
+def test_few_ids_are_looked_up_in_few_parts(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "PART_ROWS", PART_ROWS)
     size = 20 * PART_ROWS
     with state.work() as work:
         known = Runs(work.connection)
@@ -232,7 +234,10 @@ def test_where_nothing_is_due_nothing_is_written(state: State) -> None:
         assert work.predictions.forget_oldest("m", NOON + DAY) == 1
 
 
-def test_what_is_kept_of_runs_is_bounded_and_no_longer_kept_than_they_are_there(state: State) -> None:
+def test_what_is_kept_of_runs_is_bounded_and_no_longer_kept_than_they_are_there(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PART_ROWS", PART_ROWS)
     kept, body = KeptParts(3 * 32 * PART_ROWS), 32 * PART_ROWS
     with state.work() as work:
         Runs(work.connection).put("m", rows_of(range(8 * PART_ROWS)), NOON, kept_for=DAY)

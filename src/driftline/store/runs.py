@@ -34,8 +34,8 @@ NO_MARK = np.uint64(0x7FF8_0000_0000_0000)
 FULL = 2**20
 """Rows that a run has at most, unless so many come in one go: what is merged, and forgotten, at a time is bounded."""
 
-PART_ROWS = 8192
-"""Rows that a part has at most, about: 256 KiB."""
+PART_ROWS = 2**15
+"""Rows that a part has at most, about: 1 MiB."""
 
 _GROWTH = 4  # a run is merged with what comes unless it has so many times its rows
 _SPANS = 4  # runs are merged as long as they cover at most such a part of the time for which ids are kept
@@ -281,15 +281,16 @@ def _matches(
     part: Rows, high: Words, low: Words, places: npt.NDArray[np.intp]
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     """Yield where in a part keys are, and the places of these, for keys at some places, in order of the keys."""
-    at = np.searchsorted(part.high, high[places])
-    while len(places):
-        inside = at < len(part.high)
-        at, places = at[inside], places[inside]
-        alike = part.high[at] == high[places]
+    wanted = high[places]
+    at = np.searchsorted(part.high, wanted)
+    alike = np.flatnonzero(part.high.take(at, mode="clip") == wanted)
+    while len(alike):
         at, places = at[alike], places[alike]
         same = part.low[at] == low[places]
         yield at[same], places[same]
-        at, places = at[~same] + 1, places[~same]
+        at, places = at[~same] + 1, places[~same]  # another key that begins as this one may be the one
+        alike = np.flatnonzero(part.high.take(at, mode="clip") == high[places])
+        alike = alike[at[alike] < len(part.high)]
 
 
 def _bounds(high: Words, bits: int) -> list[int]:

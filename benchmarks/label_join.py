@@ -93,7 +93,8 @@ def id_of(number: int) -> str:
     return f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}-{number * 0xBF58476D1CE4E5B9 % 2**64:016x}"
 
 
-def open_service(folder: Path, database: str, features: int) -> Service:
+@contextmanager
+def opened(folder: Path, database: str, features: int) -> Iterator[Service]:
     """A service, not started, of one model with so many numeric features."""
     rng, names = np.random.default_rng(1), [f"f{place}" for place in range(features)]
     columns = {name: rng.normal(size=2_000) for name in names}
@@ -101,7 +102,11 @@ def open_service(folder: Path, database: str, features: int) -> Service:
     pl.DataFrame(columns | targets | {"score": rng.random(2_000)}).write_parquet(folder / "reference.parquet")
     config = folder / "driftline.yaml"
     config.write_text(CONFIG.format(features=", ".join(names), database=database))
-    return Service(load(config))
+    service = Service(load(config))
+    try:
+        yield service
+    finally:
+        service.stop()
 
 
 def time_of(number: int, of: int) -> datetime:
@@ -175,9 +180,8 @@ def say(text: str) -> None:
 
 def measure(predictions: int, labels: int, features: int, database: str) -> None:
     """Measure, and print as it goes."""
-    with tempfile.TemporaryDirectory() as name:
-        folder, began = Path(name), peak_megabytes()
-        service = open_service(folder, database, features)
+    began = peak_megabytes()
+    with tempfile.TemporaryDirectory() as name, opened(folder := Path(name), database, features) as service:
         model, processed = service.models[MODEL], Took()
         for first in range(0, predictions, AHEAD_OF_THE_WORKER):
             send_predictions(service, model, first, min(first + AHEAD_OF_THE_WORKER, predictions), predictions)
@@ -209,7 +213,6 @@ def measure(predictions: int, labels: int, features: int, database: str) -> None
             f"peak {filled:.0f} MB before, {joined_peak:.0f} MB after, {peak_megabytes():.0f} MB at the end; "
             f"load average {os.getloadavg()[0]:.1f}"
         )
-        service.stop()
 
 
 def _require_counts(service: Service, numbers: npt.NDArray[np.int64], of: int) -> None:

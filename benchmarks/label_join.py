@@ -1,6 +1,6 @@
 """What the label join costs: labels of predictions that wait by the million, through the service's own parts.
 
-    python -m benchmarks.label_join [--predictions 10M] [--labels 1M] [--database ADDRESS] [--quick]
+    python -m benchmarks.label_join [--predictions 10M] [--labels 1M] [--database ADDRESS] [--folder F] [--quick]
 
 Predictions of 30 days go through the inbox into the event log and the state, as the worker takes them; then the labels
 come: out of order, days late, a tenth of them corrected later on, one in fifty of an id that nobody knows. All are in
@@ -52,6 +52,7 @@ models:
 storage: ./data
 database: {database}
 """
+_STRIDE = 7_368_787  # a prime: it comes to all numbers, in no order of time
 _SIZES = {"": 1, "K": 10**3, "M": 10**6}
 
 
@@ -136,24 +137,18 @@ def send_predictions(service: Service, model: MonitoredModel, first: int, last: 
 
 def numbers_of_labels(labels: int, of: int) -> npt.NDArray[np.int64]:
     """Whose labels come, in their order: a tenth come again, and some are of predictions that there are not."""
-    rng = np.random.default_rng(2)
     again = labels // CORRECTED
-    first = rng.choice(of, labels - again, replace=False)
+    first = np.arange(labels - again) * _STRIDE % of
     first[::UNKNOWN] += of
-    known = first[first < of]
-    return np.concatenate([rng.permutation(first), rng.choice(known, again, replace=False)])
+    return np.concatenate([first, first[first < of][::-1][:again]])
 
 
 def send_labels(service: Service, numbers: npt.NDArray[np.int64], of: int) -> None:
     """Put labels into the inbox: each says another class the second time."""
-    seen: set[int] = set()
-    end = START + timedelta(days=DAYS)
+    end, corrections = START + timedelta(days=DAYS), len(numbers) - len(numbers) // CORRECTED
     for begin in range(0, len(numbers), EVENTS_OF_A_BODY):
-        some = numbers[begin : begin + EVENTS_OF_A_BODY].tolist()
-        events = []
-        for number in some:
-            events.append(Label(id=id_of(number), label=str(int(number in seen)), time=end))
-            seen.add(number)
+        some = enumerate(numbers[begin : begin + EVENTS_OF_A_BODY].tolist(), begin)
+        events = [Label(id=id_of(one), label=str(int(place >= corrections)), time=end) for place, one in some]
         service.inbox.accept(Delivery(MODEL, "labels", end, events))
 
 
@@ -178,41 +173,56 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def measure(predictions: int, labels: int, features: int, database: str) -> None:
-    """Measure, and print as it goes."""
-    began = peak_megabytes()
-    with tempfile.TemporaryDirectory() as name, opened(folder := Path(name), database, features) as service:
-        model, processed = service.models[MODEL], Took()
-        for first in range(0, predictions, AHEAD_OF_THE_WORKER):
-            send_predictions(service, model, first, min(first + AHEAD_OF_THE_WORKER, predictions), predictions)
-            drain_all(service, model, processed)
-        stored, runs = known_bytes(service)
-        file = folder / "state.db"
-        before = file.stat().st_size if file.exists() else 0
-        say(
-            f"{predictions:,} predictions of {features} features: {processed.wall:.1f} s "
-            f"({predictions / processed.wall:,.0f}/s; {predictions / processed.processor:,.0f}/s of the processor); "
-            f"ids: {stored / predictions:.1f} bytes each in {runs} runs, file of the state {before / 2**20:,.0f} MB; "
-            f"peak {peak_megabytes():.0f} MB, {began:.0f} MB at the start"
-        )
-        numbers, joined, refreshed = numbers_of_labels(labels, predictions), Took(), Took()
-        send_labels(service, numbers, predictions)
-        filled = peak_megabytes()
-        drain_all(service, model, joined)
-        joined_peak = peak_megabytes()
-        with taking(refreshed):
-            refresh_labels(model, service.state)
-        _require_counts(service, numbers, predictions)
-        stored, runs = known_bytes(service)
-        million = labels / 10**6
-        say(
-            f"{labels:,} labels: joined in {joined.wall:.2f} s ({joined.processor:.2f} s of the processor), "
-            f"{joined.wall / million:.2f} s a million ({joined.processor / million:.2f} s); then their windows: "
-            f"{refreshed.wall:.1f} s; ids: {stored / predictions:.1f} bytes a prediction in {runs} runs, file of the "
-            f"state {file.stat().st_size / 2**20 if file.exists() else 0:,.0f} MB; "
-            f"peak {filled:.0f} MB before, {joined_peak:.0f} MB after, {peak_megabytes():.0f} MB at the end; "
-            f"load average {os.getloadavg()[0]:.1f}"
-        )
+def measure(predictions: int, labels: int, features: int, database: str, folder: Path) -> None:
+    """Measure, and print as it goes; predictions that are in the folder from an earlier time are not sent again."""
+    with opened(folder, database, features) as service:
+        with service.state.read() as read:
+            there = read.counters.of(MODEL).get(("predictions", "v1"), 0)
+        if not there:
+            fill(service, folder, predictions, features)
+        join(service, folder, there or predictions, labels)
+
+
+def fill(service: Service, folder: Path, predictions: int, features: int) -> None:
+    """Measure what it takes to process predictions."""
+    model, took, began = service.models[MODEL], Took(), peak_megabytes()
+    for first in range(0, predictions, AHEAD_OF_THE_WORKER):
+        send_predictions(service, model, first, min(first + AHEAD_OF_THE_WORKER, predictions), predictions)
+        drain_all(service, model, took)
+    stored, runs = known_bytes(service)
+    say(
+        f"{predictions:,} predictions of {features} features: {took.wall:.1f} s ({predictions / took.wall:,.0f}/s; "
+        f"{predictions / took.processor:,.0f}/s of the processor); ids: {stored / predictions:.1f} bytes each in "
+        f"{runs} runs, state in {file_megabytes(folder)}; peak {peak_megabytes():.0f} MB, {began:.0f} MB at the start"
+    )
+
+
+def join(service: Service, folder: Path, predictions: int, labels: int) -> None:
+    """Measure what it takes to join labels to predictions, and to bring their windows up to date."""
+    model, joined, refreshed = service.models[MODEL], Took(), Took()
+    numbers = numbers_of_labels(labels, predictions)
+    send_labels(service, numbers, predictions)
+    before = peak_megabytes()
+    drain_all(service, model, joined)
+    after = peak_megabytes()
+    with taking(refreshed):
+        refresh_labels(model, service.state)
+    _require_counts(service, numbers, predictions)
+    stored, runs = known_bytes(service)
+    million = labels / 10**6
+    say(
+        f"{labels:,} labels: joined in {joined.wall:.2f} s ({joined.processor:.2f} s of the processor), "
+        f"{joined.wall / million:.2f} s a million ({joined.processor / million:.2f} s); then their windows: "
+        f"{refreshed.wall:.1f} s ({refreshed.processor:.1f} s); ids: {stored / predictions:.1f} bytes a prediction in "
+        f"{runs} runs, state in {file_megabytes(folder)}; peak {before:.0f} MB before, {after:.0f} MB after, "
+        f"{peak_megabytes():.0f} MB at the end; load average {os.getloadavg()[0]:.1f}"
+    )
+
+
+def file_megabytes(folder: Path) -> str:
+    """How large the file of the state is; nothing is said of a database that is a server's."""
+    file = folder / "state.db"
+    return f"a file of {file.stat().st_size / 2**20:,.0f} MB" if file.exists() else "a server"
 
 
 def _require_counts(service: Service, numbers: npt.NDArray[np.int64], of: int) -> None:
@@ -235,10 +245,13 @@ def main() -> None:
     parser.add_argument("--labels", type=size, default=size("1M"))
     parser.add_argument("--features", type=int, default=4)
     parser.add_argument("--database", default="sqlite:///./state.db", help="an empty one; SQLite if it is not said")
+    parser.add_argument("--folder", help="keeps the predictions there; in a copy of it the labels come at once")
     parser.add_argument("--quick", action="store_true", help="a hundred times less")
     asked = parser.parse_args()
     fewer = 100 if asked.quick else 1
-    measure(asked.predictions // fewer, asked.labels // fewer, asked.features, asked.database)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(asked.folder or name)
+        measure(asked.predictions // fewer, asked.labels // fewer, asked.features, asked.database, folder)
 
 
 if __name__ == "__main__":

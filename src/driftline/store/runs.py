@@ -1,11 +1,11 @@
-"""What is known of ids, as sorted runs of rows of 32 bytes: millions of ids are looked up, or added, in one go.
+"""What is known of ids, as sorted runs of rows of 24 bytes: millions of ids are looked up, or added, in one go.
 
-A row has the key of an id (128 bits of its hash), the event time of its prediction, and a mark of its label. Rows that
-come together are sorted by key and written once, as a run, which changes only where rows are erased. A newer row of a
-key counts instead of the older one. The newest runs are merged when they are not much larger than what comes, so that
-there are few of them and a row is written a few times in its life; a run that is full is never written again. This is
-the log-structured merge-tree (O'Neil et al. 1996), in two tables of a database that has transactions: an ordinary index
-on random ids would write a page for each.
+A row has the key of an id (128 bits of its hash), the event time of its prediction, and a mark of its label, for which
+it takes 8 bytes more. Rows that come together are sorted by key and written once, as a run, which changes only where
+rows are erased. A newer row of a key counts instead of the older one. The newest runs are merged when they are not much
+larger than what comes, so that there are few of them and a row is written a few times in its life; a run that is full
+is never written again. This is the log-structured merge-tree (O'Neil et al. 1996), in two tables of a database that has
+transactions: an ordinary index on random ids would write a page for each.
 
 A run is cut into parts by the first bits of the keys, so that a few ids are looked up in a few parts.
 """
@@ -39,7 +39,9 @@ PART_ROWS = 2**15
 
 _GROWTH = 4  # a run is merged with what comes unless it has so many times its rows
 _SPANS = 4  # runs are merged as long as they cover at most such a part of the time for which ids are kept
-_KEPT_BYTES = 256 * 2**20
+_WRITTEN_AT_ONCE = 8  # parts
+_KEPT_BYTES = 192 * 2**20
+_KEPT_FROM = FULL // 4  # rows of a run that is worth keeping: a smaller one is soon merged
 _WORD_BITS = np.uint64(64)
 
 
@@ -211,12 +213,13 @@ class Runs:
         said = {"model": model, "rows": size, "bits": bits, "oldest": oldest, "newest": newest}
         number: int = self._connection.execute(KNOWN_RUNS.insert().values(said)).inserted_primary_key[0]  # type: ignore[index]
         bounds = _bounds(rows.high, bits)
-        parts = [
-            {"run": number, "part": part, "body": _body_of(rows, start, end)}
-            for part, (start, end) in enumerate(pairwise([*bounds, size]))
-            if end > start
-        ]
-        self._connection.execute(KNOWN_PARTS.insert(), parts)
+        parts = [(part, *span) for part, span in enumerate(pairwise([*bounds, size])) if span[1] > span[0]]
+        for first in range(0, len(parts), _WRITTEN_AT_ONCE):
+            bodies = [
+                {"run": number, "part": part, "body": _body_of(rows, start, end)}
+                for part, start, end in parts[first : first + _WRITTEN_AT_ONCE]
+            ]
+            self._connection.execute(KNOWN_PARTS.insert(), bodies)
 
     def _parts_for(
         self, model: str, run: Run, high: Words, left: npt.NDArray[np.intp]
@@ -230,7 +233,7 @@ class Runs:
         for part, body in self._read(run, missing):
             if part in wanted:
                 yield wanted[part], _rows_of(body)
-            if self._kept is not None:
+            if self._kept is not None and run.rows >= _KEPT_FROM:
                 self._kept.keep(model, run, part, body)
 
     def _wanted(self, run: Run, high: Words, left: npt.NDArray[np.intp]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
@@ -298,13 +301,20 @@ def _bounds(high: Words, bits: int) -> list[int]:
     if not bits:
         return [0]
     firsts = np.arange(2**bits, dtype=np.uint64) << (_WORD_BITS - np.uint64(bits))
-    return list(np.searchsorted(high, firsts))
+    bounds: list[int] = np.searchsorted(high, firsts).tolist()
+    return bounds
 
 
 def _body_of(rows: Rows, start: int, end: int) -> bytes:
-    return b"".join(column[start:end].astype(column.dtype.newbyteorder("<")).tobytes() for column in rows)
+    """Return rows as they are stored: how many, and then column by column; without marks where none has one."""
+    columns = [column[start:end].astype(column.dtype.newbyteorder("<")) for column in rows]
+    if np.all(columns[-1] == NO_MARK):
+        del columns[-1]
+    return b"".join([(end - start).to_bytes(8, "little"), *(column.tobytes() for column in columns)])
 
 
 def _rows_of(body: bytes) -> Rows:
-    high, low, times, marks = np.frombuffer(body, "<u8").reshape(4, -1)
-    return Rows(high, low, times.view("<i8"), marks)
+    """Read stored rows, of which there is at least one."""
+    size, words = int.from_bytes(body[:8], "little"), np.frombuffer(body, "<u8", offset=8)
+    high, low, times, *marks = words.reshape(-1, size)
+    return Rows(high, low, times.view("<i8"), marks[0] if marks else np.broadcast_to(NO_MARK, size))

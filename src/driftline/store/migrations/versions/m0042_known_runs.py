@@ -1,4 +1,4 @@
-"""What is known of ids, as sorted runs of 32 bytes an id instead of a row of a table each."""
+"""What is known of ids, as sorted runs of some bytes an id instead of a row of a table each."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _write(connection: sa.Connection, model: str, rows: Sequence[Any], last_arri
     which = sorted_[0] >> np.uint64(64 - bits) if bits else np.zeros(len(rows), np.uint64)
     parts, firsts = np.unique(which, return_index=True)
     bodies = [
-        {"run": run, "part": part, "body": body.tobytes()}
+        {"run": run, "part": part, "body": body.shape[1].to_bytes(8, "little") + body.tobytes()}
         for part, body in zip(parts.tolist(), np.split(sorted_, firsts[1:], axis=1), strict=True)
     ]
     connection.execute(sa.table("known_parts", *map(sa.column, ("run", "part", "body"))).insert(), bodies)

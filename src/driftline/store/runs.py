@@ -40,7 +40,7 @@ PART_ROWS = 2**15
 _GROWTH = 4  # a run is merged with what comes unless it has so many times its rows
 _SPANS = 4  # runs are merged as long as they cover at most such a part of the time for which ids are kept
 _WRITTEN_AT_ONCE = 8  # parts
-_KEPT_BYTES = 192 * 2**20
+_KEPT_BYTES = 160 * 2**20
 _KEPT_FROM = FULL // 4  # rows of a run that is worth keeping: a smaller one is soon merged
 _WORD_BITS = np.uint64(64)
 
@@ -317,4 +317,4 @@ def _rows_of(body: bytes) -> Rows:
     """Read stored rows, of which there is at least one."""
     size, words = int.from_bytes(body[:8], "little"), np.frombuffer(body, "<u8", offset=8)
     high, low, times, *marks = words.reshape(-1, size)
-    return Rows(high, low, times.view("<i8"), marks[0] if marks else np.broadcast_to(NO_MARK, size))
+    return Rows(high, low, times.view("<i8"), marks[0] if marks else np.full(size, NO_MARK))

@@ -24,7 +24,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from driftline.errors import DataError, StorageError, panics_as_errors
 from driftline.events import Schema, Window
-from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
+from driftline.events.values import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.sources.files import open_delta
 from driftline.store.columns import ColumnNames

@@ -41,7 +41,8 @@ from driftline.monitoring.summary import summarize
 from driftline.service.runtime import Service
 from driftline.sketches import encode
 from driftline.store.alerts import AlertRow, TransitionRow
-from driftline.store.inbox import Delivery, raise_sequence
+from driftline.store.deliveries import Delivery
+from driftline.store.inbox import raise_sequence
 from driftline.store.judgements import Judgement
 from driftline.store.logged import LoggedPrediction, predictions_frame
 from driftline.store.state import State, Work

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from driftline.events import Label, Prediction
+from driftline.events import Label, Prediction, Schema, Task
+from driftline.events.columns import LabelColumns, PredictionColumns, micros_of
 from driftline.monitoring.planning import Plan, arrived, make_plan
 from driftline.store import runs
 from driftline.store.inbox import InboxRow
@@ -92,6 +93,7 @@ def prediction(id: str, hours: int, version: str = "v", role: Any = "live") -> P
 
 IDS = st.sampled_from(["a", "b", "c", "an id that is longer than a word", "e", "\N{SNOWMAN}"])
 HOURS = st.integers(0, 12)
+SCHEMA = Schema(Task.MULTICLASS)
 PREDICTIONS = st.builds(
     prediction, IDS, HOURS, st.sampled_from(["v", "w"]), st.sampled_from(["live", "live", "live", "shadow"])
 )
@@ -145,14 +147,30 @@ def batches_of(sent: list[list[Sequence[Any]]]) -> Iterator[list[InboxRow]]:
     for batch in sent:
         yield [
             InboxRow(
-                next(numbers),
+                number := next(numbers),
                 "labels" if isinstance(events[0], Label) else "predictions",
                 START + 30 * HOUR,
-                [one for one in events if isinstance(one, Prediction)],
-                [one for one in events if isinstance(one, Label)],
+                by_column(events) if number % 2 else events,
             )
             for events in batch
         ]
+
+
+def by_column(events: Sequence[Any]) -> Any:
+    """The same events as a body that is plain brings them; shadows come one by one."""
+    shared: dict[str, Any] = {"ids": [one.id for one in events], "times": [micros_of(one.time) for one in events]}
+    if isinstance(events[0], Label):
+        return LabelColumns(labels=[one.label for one in events], **shared)
+    if any(one.role == "shadow" for one in events):
+        return events
+    return PredictionColumns(
+        versions=[one.version for one in events],
+        predictions=[one.prediction for one in events],
+        latencies=[one.latency_seconds for one in events],
+        features={},
+        scores={},
+        **shared,
+    )
 
 
 def does_the_same(sent: list[list[Sequence[Any]]], target: type[pl.Float64] | type[pl.String]) -> None:
@@ -164,7 +182,11 @@ def does_the_same(sent: list[list[Sequence[Any]]], target: type[pl.Float64] | ty
             for row in batch:
                 model.take(row)
             plan = planned(work, batch, waiting, target)
-            predictions += [(one.seq, one.prediction.id) for one in plan.predictions]
+            predictions += zip(plan.predictions.seqs.tolist(), plan.predictions.ids, strict=True)
+            frame = plan.predictions.frame(SCHEMA)
+            assert frame.select("seq", "id").rows() == predictions[len(predictions) - len(frame) :]
+            assert frame["time"].to_physical().to_list() == plan.predictions.times.tolist()
+            assert frame["version"].to_list() == plan.predictions.versions
             labels += plan.labels.select("seq", "prediction_time", "id", "time", "label").rows()
             counts += Counter(plan.counts)
             assert plan.watermark == max(one.time for row in batch for one in [*row.predictions, *row.labels])

@@ -30,7 +30,8 @@ from driftline.monitoring.poison import FAILURES, Rehearsal, search
 from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.rehearsal import InProcess, rehearse, setting_of
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery, InboxRow
+from driftline.store.deliveries import Delivery
+from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog
 from driftline.store.poison import poisoned
 from driftline.store.state import State

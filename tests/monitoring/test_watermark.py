@@ -13,7 +13,8 @@ from driftline.config.load import Config
 from driftline.events import Label, Prediction
 from driftline.monitoring.planning import AHEAD, arrived
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery, InboxRow
+from driftline.store.deliveries import Delivery
+from driftline.store.inbox import InboxRow
 from tests.support.churn import MODEL
 from tests.support.steps import work
 
@@ -36,8 +37,8 @@ def predicted(id: str, time: datetime, role: Any = "live") -> Prediction:
 
 def row(kind: str, arrived: datetime, time: datetime) -> InboxRow:
     if kind == "label":
-        return InboxRow(1, "labels", arrived, [], [Label(id="a", label="1", time=time)])
-    return InboxRow(1, "predictions", arrived, [predicted("a", time, kind)], [])
+        return InboxRow(1, "labels", arrived, [Label(id="a", label="1", time=time)])
+    return InboxRow(1, "predictions", arrived, [predicted("a", time, kind)])
 
 
 @given(st.lists(st.tuples(st.sampled_from(["live", "shadow", "label"]), DAYS, DAYS), min_size=1))

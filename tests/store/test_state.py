@@ -24,9 +24,10 @@ from driftline.store import inbox
 from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.counters import set_counter
 from driftline.store.database import Watch, has_state, open_database, revision_of
+from driftline.store.deliveries import Delivery
 from driftline.store.detections import SINGLE_PART, WHOLE_PART, DetectionRow, DetectorRow, DetectorStateRow
 from driftline.store.feedback import FeedbackRow
-from driftline.store.inbox import Delivery, Inbox
+from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
 from driftline.store.models import ModelRow
 from driftline.store.outbox import NotificationRow, Outbox, SilenceRow, ToldRow
@@ -62,7 +63,7 @@ def prediction(id: str) -> Prediction:
 
 
 def delivery(*ids: str, model: str = "m", key: str | None = None, body: bytes = b"") -> Delivery:
-    return Delivery(model, "predictions", NOON, [prediction(id) for id in ids], key=key, body=body)
+    return Delivery(model, "predictions", NOON, [prediction(id) for id in ids], key=key, digest=body)
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
@@ -193,7 +194,7 @@ def test_many_who_send_bad_rows_at_once_are_all_counted(engine: sa.Engine) -> No
         reasons = [f"reason {number}" for number in range(8)]
         random.Random(seed).shuffle(reasons)
         refused = [(RefusedRow(0, f"field {one}", "bad"), {}) for one in reasons]
-        box.refuse("m", dict.fromkeys(reasons, 1))
+        box.accept(Delivery("m", "predictions", NOON, counted=dict.fromkeys(reasons, 1)))
         box.accept(Delivery("m", "predictions", NOON, [], refused))
 
     with ThreadPoolExecutor(4) as threads:

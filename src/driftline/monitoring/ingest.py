@@ -23,7 +23,7 @@ from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import decode, encode
 from driftline.store.counters import LABELS_UNTIL
 from driftline.store.inbox import InboxRow, done
-from driftline.store.logged import predictions_frame, target_type
+from driftline.store.logged import target_type
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 
@@ -41,7 +41,7 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
         known = read.predictions.find(model.name, came.keys)
         waiting = read.waiting_labels.of(model.name, came.ids)
     plan = make_plan(rows, came, known, waiting, target_type(model.schema), accepted_for=accepted_for)
-    predictions = predictions_frame(plan.predictions, model.schema)
+    predictions = plan.predictions.frame(model.schema)
     profiles = profile_predictions(model, predictions)
     through = rows[-1].seq
     model.log.append_predictions(predictions, through=through)

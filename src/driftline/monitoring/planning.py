@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from driftline.events import Label, Prediction
+from driftline.events import Label
+from driftline.events.columns import LabelColumns, PredictionColumns, moment_of
 from driftline.sketches.hashing import fingerprints
 from driftline.store.inbox import InboxRow
-from driftline.store.logged import TIME, LoggedPrediction, micros_of
+from driftline.store.logged import TIME, LivePredictions, LoggedPrediction, micros_of
 from driftline.store.predictions import label_marks
 from driftline.store.runs import NO_MARK, Found, Words
 
@@ -41,10 +42,9 @@ class Arrived:
     ``labels_of`` say which of these each has; ``predictions_at`` and ``labels_at`` its place among all events.
     """
 
-    predictions: Sequence[LoggedPrediction]
+    predictions: LivePredictions
     shadows: Sequence[LoggedPrediction]
     labels: Sequence[Label]
-    prediction_ids: Sequence[str]
     predictions_at: _Ints
     predictions_of: _Ints
     label_ids: Sequence[str]
@@ -58,7 +58,7 @@ class Arrived:
     @property
     def ids(self) -> set[str]:
         """The ids themselves."""
-        return set(self.prediction_ids).union(self.label_ids)
+        return set(self.predictions.ids).union(self.label_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Plan:
     whose waiting label has found its prediction; ``labels_until`` is how far event time has come by the labels alone.
     """
 
-    predictions: list[LoggedPrediction]
+    predictions: LivePredictions
     shadows: Sequence[LoggedPrediction]
     labels: pl.DataFrame
     keys: Words
@@ -85,46 +85,56 @@ class Plan:
 
 def arrived(rows: Sequence[InboxRow]) -> Arrived:
     """Return the events of inbox rows by column."""
-    live: list[LoggedPrediction] = []
+    whole: list[tuple[int, PredictionColumns]] = []
+    single: list[LoggedPrediction] = []
     shadows: list[LoggedPrediction] = []
     labels: list[Label] = []
-    live_at, labels_at, label_seqs = list[int](), list[int](), list[int]()
+    whole_at, single_at, labels_at, label_seqs = list[int](), list[int](), list[int](), list[int]()
     place = 0
     for row in rows:
+        if isinstance(row.events, PredictionColumns):
+            whole.append((row.seq, row.events))
+            whole_at += range(place, place + len(row.events))
+            place += len(row.events)
+            continue
         for one in row.predictions:
             if one.role == "shadow":  # kept for contests; no window speaks of it
                 shadows.append(LoggedPrediction(row.seq, one))
             else:
-                live.append(LoggedPrediction(row.seq, one))
-                live_at.append(place)
+                single.append(LoggedPrediction(row.seq, one))
+                single_at.append(place)
             place += 1
         labels += row.labels
         labels_at += range(place, place + len(row.labels))
         label_seqs += [row.seq] * len(row.labels)
         place += len(row.labels)
-    prediction_ids, label_ids = [one.prediction.id for one in live], [one.id for one in labels]
-    keys, of = _each_once(fingerprints(pl.Series(prediction_ids + label_ids, dtype=pl.String)))
-    until = [_until(row.labels, row.arrived_at) for row in rows if row.labels]
+    predictions = LivePredictions.of(whole, whole_at, single, single_at)
+    label_ids = [one.id for one in labels]
+    keys, of = _each_once(fingerprints(pl.Series([*predictions.ids, *label_ids], dtype=pl.String)))
+    until = [_until(row) for row in rows if row.kind == "labels" and len(row.events)]
     return Arrived(
-        predictions=live,
+        predictions=predictions,
         shadows=shadows,
         labels=labels,
-        prediction_ids=prediction_ids,
-        predictions_at=np.array(live_at, np.int64),
-        predictions_of=of[: len(live)],
+        predictions_at=predictions.at,
+        predictions_of=of[: len(predictions)],
         label_ids=label_ids,
         labels_at=np.array(labels_at, np.int64),
-        labels_of=of[len(live) :],
+        labels_of=of[len(predictions) :],
         label_seqs=np.array(label_seqs, np.int64),
         keys=keys,
-        watermark=max([*until, *(_until(row.predictions, row.arrived_at) for row in rows if row.predictions)]),
+        watermark=max(_until(row) for row in rows if len(row.events)),
         labels_until=max(until, default=None),
     )
 
 
-def _until(events: Sequence[Prediction] | Sequence[Label], arrived_at: datetime) -> datetime:
-    """Return how far event time has come by events: as far as they say, and at most `AHEAD` of when they arrived."""
-    return min(max(one.time for one in events), arrived_at + AHEAD)
+def _until(row: InboxRow) -> datetime:
+    """Return how far event time has come by a batch: as far as it says, and at most `AHEAD` of when it arrived."""
+    if isinstance(row.events, (PredictionColumns, LabelColumns)):
+        newest = moment_of(max(row.events.times))
+    else:
+        newest = max(one.time for one in row.events)
+    return min(newest, row.arrived_at + AHEAD)
 
 
 def _each_once(keys: Words) -> tuple[Words, _Ints]:
@@ -177,17 +187,17 @@ def make_plan(
     counts: _Counts = Counter()
     new = _first_of_each(came.predictions_of)
     new = new[~known.known[came.predictions_of[new]]]
-    predictions = [came.predictions[index] for index in new.tolist()]
+    predictions = came.predictions.chosen(new)
     counts["duplicate_events", "prediction"] += len(came.predictions) - len(new)
-    counts.update(("predictions", one.prediction.version) for one in predictions)
+    counts.update(("predictions", version) for version in predictions.versions)
     counts.update(("shadow_predictions", one.prediction.version) for one in came.shadows)
 
     ids_of_new = came.predictions_of[new]
     since = np.where(known.known, _KNOWN, _NEVER)  # the place among all events from which on each id is known
     since[ids_of_new] = came.predictions_at[new]
     times, marks, seqs = known.times.copy(), known.marks.copy(), np.zeros(len(since), np.int64)
-    times[ids_of_new] = micros_of([one.prediction.time for one in predictions])
-    seqs[ids_of_new] = [one.seq for one in predictions]
+    times[ids_of_new] = predictions.times
+    seqs[ids_of_new] = predictions.seqs
 
     waited = _waited_for(came, waiting, since)
     labels = [*waited.values(), *came.labels]
@@ -235,7 +245,7 @@ def _waited_for(came: Arrived, waiting: Mapping[str, Label], since: _Ints) -> di
     if not waiting:
         return {}
     places = dict(zip(came.label_ids, came.labels_of.tolist(), strict=True))
-    places |= dict(zip(came.prediction_ids, came.predictions_of.tolist(), strict=True))
+    places |= dict(zip(came.predictions.ids, came.predictions_of.tolist(), strict=True))
     return {place: one for id, one in waiting.items() if since[place := places[id]] != _KNOWN}
 
 

@@ -37,7 +37,7 @@ from driftline.profiles import Reference
 from driftline.store.database import open_database
 from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table
-from driftline.store.logged import TIME, times_of
+from driftline.store.logged import TIME
 from driftline.store.models import ModelRow
 from driftline.store.runs import Rows
 from driftline.store.state import State, Work
@@ -75,8 +75,7 @@ def setting_of(model: MonitoredModel, state: State, rows: Sequence[InboxRow]) ->
         known, waiting = read.predictions.find(model.name, came.keys), read.waiting_labels.of(model.name, came.ids)
         high, low = came.keys[:, known.known]
         there = Rows(high, low, known.times[known.known], known.marks[known.known])
-        times = times_of([one.prediction.time for one in came.predictions])
-        times = pl.concat([times, pl.Series(there.times).cast(TIME)])
+        times = pl.Series(np.append(came.predictions.times, there.times)).cast(TIME)
         windows = [row for one in windows_of(times, spec) for row in read.windows.at(model.name, one.start)]
     tables = model.log.table_schemas()
     return Setting(model.config, model.schema, model.reference, stored, there, waiting, windows, tables)
@@ -153,7 +152,7 @@ def _fine_rows(setting: Setting) -> list[InboxRow]:
         latency_seconds=None,
     )
     label = Label(id=fine.id, label=value, time=now)
-    return [InboxRow(1, "predictions", now, [fine], []), InboxRow(2, "labels", now, [], [label])]
+    return [InboxRow(1, "predictions", now, [fine]), InboxRow(2, "labels", now, [label])]
 
 
 @contextmanager

@@ -98,9 +98,9 @@ class WaitingLabels:
         those_there = set(self._connection.execute(asked).scalars())
         if len(those_there) <= len(ids):
             ids = those_there.intersection(ids)
-        for some in batches(ids):
+        for part in batches(ids):
             found = self._connection.execute(
-                sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(some))
+                sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(part))
             )
             waiting |= {row.id: Label(id=row.id, label=_LABEL.decode(row.label), time=row.time) for row in found}
         return waiting

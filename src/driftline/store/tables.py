@@ -85,7 +85,7 @@ INBOX = sa.Table(
     sa.Column("arrived_at", Moment, nullable=False),
     sa.Column("events", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of checked events
-    sa.Index("inbox_by_model", "model", "seq"),
+    sa.Index("inbox_by_model", "model", "seq", "kind", "events"),
     sqlite_autoincrement=True,  # a number is never given twice, even after the newest row is gone
 )
 

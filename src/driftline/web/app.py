@@ -46,7 +46,7 @@ from driftline.text import visible
 from driftline.views.metrics import MetricsReader
 from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
 from driftline.web.decode import Bodies, json_answer, json_schema_of
-from driftline.web.events import event_routes
+from driftline.web.events import EventDoor, ShortWay
 from driftline.web.feedback import feedback_routes
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
@@ -93,7 +93,8 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
         responses={"default": {"description": "What came, what is allowed and what to do.", "content": _ERROR}},
     )
     app.state.bodies = Bodies(service.config.limits.body_bytes)
-    app.include_router(event_routes(service))
+    door, known = EventDoor(service), (*_STATUS, DriftlineError, HTTPException)
+    app.include_router(door.router())
     app.include_router(_answers(service))
     app.include_router(_attention(service))
     app.include_router(feedback_routes(service))
@@ -102,8 +103,9 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     app.include_router(pages(service.views))
     app.include_router(sign_in_routes(gate, sign_in_page))
     app.add_api_route("/api/openapi.json", lambda: json_answer(app.openapi()), name="openapi", include_in_schema=False)
+    app.add_middleware(ShortWay, door=door, ask=asked_at(gate), answer=_answer_error, known=known)
     app.add_middleware(_PanicsAsErrors)
-    for kind in (*_STATUS, DriftlineError, HTTPException, RequestValidationError, Exception):
+    for kind in (*known, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
     return app
 

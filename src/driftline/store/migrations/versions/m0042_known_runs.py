@@ -15,7 +15,7 @@ from driftline.sketches.hashing import fingerprints, hash_texts
 from driftline.store.runs import FULL, PART_ROWS
 
 revision = "0042"
-down_revision = "0030"
+down_revision = "0040"
 
 SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 NO_MARK = 0x7FF8_0000_0000_0000

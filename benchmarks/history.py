@@ -41,14 +41,15 @@ from driftline.monitoring.summary import summarize
 from driftline.service.runtime import Service
 from driftline.sketches import encode
 from driftline.store.alerts import AlertRow, TransitionRow
-from driftline.store.inbox import Delivery, raise_sequence
+from driftline.store.deliveries import Delivery
+from driftline.store.inbox import raise_sequence
 from driftline.store.judgements import Judgement
-from driftline.store.logged import LoggedPrediction
-from driftline.store.predictions import KnownPrediction
+from driftline.store.logged import LoggedPrediction, predictions_frame
 from driftline.store.state import State, Work
 from driftline.store.tables import JUDGEMENTS, SUMMARIES, WINDOWS
 from driftline.store.windows import WindowRow
 from driftline.web.app import create_app
+from tests.support.known import put_known
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- history: python -m benchmarks.history --write -->", "<!-- end of history -->"
@@ -152,11 +153,13 @@ def _predictions(model: MonitoredModel, window: int) -> list[Prediction]:
     ]
 
 
+def _frame(model: MonitoredModel, window: int) -> pl.DataFrame:
+    return predictions_frame([LoggedPrediction(1, one) for one in _predictions(model, window)], model.schema)
+
+
 def _fill(state: State, model: MonitoredModel, windows: int) -> None:
     """Write settled windows as the worker leaves them: all of one profile, judged well by every rule."""
-    [(window, profile)] = [
-        (key[0], one.whole) for key, one in profile_predictions(model, _predictions(model, 0)).items()
-    ]
+    [(window, profile)] = [(key[0], one.whole) for key, one in profile_predictions(model, _frame(model, 0)).items()]
     body, profile_body = _summary_of(model, profile, window), encode(profile)
     rows, summaries, judgements = [], [], []
     for place in range(windows):
@@ -236,7 +239,7 @@ def log_rows(service: Service, windows: int) -> None:
         rows = [one for place in range(day, min(day + 24, windows)) for one in _predictions(model, place)]
         model.log.append_predictions([LoggedPrediction(day + 1, one) for one in rows], through=day + 1)
         with service.state.work() as work:
-            work.predictions.put(model.name, {one.id: KnownPrediction(one.time, None) for one in rows})
+            put_known(work, model.name, {one.id: (one.time, None) for one in rows})
     model.log.sync()
     marks = model.log.last_seqs()
     with service.state.work() as work:

@@ -415,7 +415,7 @@ def test_a_label_of_a_new_class_is_a_finding_and_is_taken() -> None:
 
 def test_many_refusals_cost_no_more_each_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    monkeypatch.setattr("driftline.events.parsing.did_you_mean", lambda came, known: looked.append(came) or "")
+    monkeypatch.setattr("driftline.events.values.did_you_mean", lambda came, known: looked.append(came) or "")
     schema = Schema(Task.REGRESSION, {f"column {place}": Kind.NUMERIC for place in range(3_000)})
     rows = [{"prediction": 1.0, "features": {f"made up {place}": 1}} for place in range(500)]
     refused = parse_predictions(rows, schema, arrived=ARRIVED).refused

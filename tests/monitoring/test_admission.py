@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from driftline import events
 from driftline.events import ParsedPredictions, Schema, Task, parse_labels
-from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
+from driftline.events.values import UNKNOWN_CLASSES_LIMIT
 from driftline.monitoring.admission import NEW_CLASSES_LIMIT, NEW_VERSIONS_LIMIT, Admission
 
 IDS = map(str, itertools.count())

@@ -27,7 +27,9 @@ from driftline.monitoring.draining import drain
 from driftline.monitoring.judging import refresh_labels
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
+from driftline.sketches.hashing import fingerprints
 from driftline.store.log import TABLES
+from driftline.store.predictions import label_marks
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.steps import deliver, work
 
@@ -65,8 +67,10 @@ def consistent(service: Service, *, lost: bool = False) -> None:
     assert (view.predictions, view.labels) == (len(rows), rows["label"].count()) or lost
     assert view.waiting_events == 0
     with service.state.read() as read:
-        known = read.predictions.known(MODEL, rows["id"].to_list())
-        assert {id: one.label for id, one in known.items()} == dict(rows.select("id", "label").rows())
+        known = read.predictions.find(MODEL, fingerprints(rows["id"]))
+        assert known.known.all()
+        assert known.times.tolist() == rows["time"].to_physical().to_list()
+        assert known.marks.tolist() == label_marks(rows["label"]).tolist()
         assert known_marks(read, MODEL) == model.log.last_seqs()
     assert rebuild(model, service.state).differing == ()
 

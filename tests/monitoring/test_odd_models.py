@@ -15,7 +15,7 @@ from driftline.config.load import load
 from driftline.events import Kind, parse_labels, parse_predictions, require_all_good
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery
+from driftline.store.deliveries import Delivery
 from driftline.web.app import create_app
 from tests.support.churn import START
 from tests.support.steps import NOW, work

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, example, given, settings
@@ -29,7 +30,8 @@ from driftline.monitoring.poison import FAILURES, Rehearsal, search
 from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.rehearsal import InProcess, rehearse, setting_of
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery, InboxRow
+from driftline.store.deliveries import Delivery
+from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog
 from driftline.store.poison import poisoned
 from driftline.store.state import State
@@ -94,15 +96,15 @@ class Trouble(Exception):
     """What a library might raise."""
 
 
-def fails_on_predictions(model: MonitoredModel, predictions: Sequence[Prediction]) -> Any:
-    if any(map(poison_of, predictions)):
+def fails_on_predictions(model: MonitoredModel, rows: pl.DataFrame) -> Any:
+    if rows["id"].str.starts_with("bad").any():
         raise Trouble("these predictions")
-    return REAL_PROFILE(model, predictions)
+    return REAL_PROFILE(model, rows)
 
 
-def fails_on_labels(log: EventLog, rows: Sequence[Any], *, through: int) -> None:
+def fails_on_labels(log: EventLog, rows: pl.DataFrame, *, through: int) -> None:
     """After the predictions of the batch are in the log already."""
-    if any(poison_of(row.label) for row in rows):
+    if rows["id"].str.starts_with("bad").any():
         raise Trouble("these labels")
     REAL_APPEND(log, rows, through=through)
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from driftline.config.load import Config
 from driftline.events import Label, Prediction
-from driftline.monitoring.ingest import AHEAD, make_plan
+from driftline.monitoring.planning import AHEAD, arrived
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery, InboxRow
+from driftline.store.deliveries import Delivery
+from driftline.store.inbox import InboxRow
 from tests.support.churn import MODEL
 from tests.support.steps import work
 
@@ -36,8 +37,8 @@ def predicted(id: str, time: datetime, role: Any = "live") -> Prediction:
 
 def row(kind: str, arrived: datetime, time: datetime) -> InboxRow:
     if kind == "label":
-        return InboxRow(1, "labels", arrived, [], [Label(id="a", label="1", time=time)])
-    return InboxRow(1, "predictions", arrived, [predicted("a", time, kind)], [])
+        return InboxRow(1, "labels", arrived, [Label(id="a", label="1", time=time)])
+    return InboxRow(1, "predictions", arrived, [predicted("a", time, kind)])
 
 
 @given(st.lists(st.tuples(st.sampled_from(["live", "shadow", "label"]), DAYS, DAYS), min_size=1))
@@ -45,7 +46,7 @@ def test_event_time_is_that_of_the_latest_event_and_at_most_ten_minutes_ahead_of
     events: list[tuple[str, timedelta, timedelta]],
 ) -> None:
     rows = [row(kind, NOW + arrived, NOW + arrived + ahead) for kind, arrived, ahead in events]
-    plan = make_plan(rows, {}, {}, accepted_for=timedelta(days=1))
+    plan = arrived(rows)
     assert plan.watermark == max(NOW + arrived + min(ahead, AHEAD) for _, arrived, ahead in events)
 
 

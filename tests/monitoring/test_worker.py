@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,11 +13,15 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score,
 from driftline.alerts.message import AlertView
 from driftline.config.load import Config, load
 from driftline.errors import ConflictError, UsageError
+from driftline.events import Label, Prediction
+from driftline.monitoring.agreement import agree
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.jobs import Pass
 from driftline.service.runtime import Service
+from driftline.store.inbox import Delivery
 from driftline.views.reader import WindowView
-from tests.support.churn import MODEL, label, prediction, write_config
+from tests.support.churn import MODEL, START, label, prediction, write_config
+from tests.support.known import known_of
 from tests.support.steps import a_day, deliver, send_day, work
 
 
@@ -281,3 +287,48 @@ def test_keys_that_could_not_be_forgotten_are_forgotten_in_the_next_pass(
     for _ in range(2):
         service.worker.step()
         assert service.worker.problems == {}
+
+
+def test_an_id_is_known_as_long_as_labels_are_accepted_for_it_and_a_day_longer(service: Service) -> None:
+    """`accepted_for` is 30 days here. A label that comes after that finds no prediction; the log is as it was."""
+
+    def came(day: float, rows: list[Any], kind: Any) -> None:
+        times = [START + timedelta(days=day)] * len(rows)
+        events: list[Any] = (
+            [Label(id=id, label="1", time=time) for id, time in zip(rows, times, strict=True)]
+            if kind == "labels"
+            else [
+                Prediction(
+                    id=id,
+                    time=time,
+                    version="v1",
+                    features={"age": 40.0, "plan": "pro"},
+                    prediction="1",
+                    score={},
+                    latency_seconds=None,
+                )
+                for id, time in zip(rows, times, strict=True)
+            ]
+        )
+        service.inbox.accept(Delivery(MODEL, kind, times[0], events))
+        work(service)
+
+    came(0, ["a", "b"], "predictions")
+    came(30.9, ["c"], "predictions")
+    came(30.9, ["a"], "predictions")
+    came(30.9, ["b"], "labels")
+    view = service.views.model(MODEL)
+    assert (view.predictions, view.labels, view.waiting_labels) == (3, 0, 0)  # a duplicate, and a label too late
+    came(31.1, ["d"], "predictions")
+    came(31.2, ["b"], "labels")
+    assert service.views.model(MODEL).waiting_labels == 1
+    came(62.5, ["e"], "predictions")
+    view = service.views.model(MODEL)
+    assert (view.predictions, view.labels, view.waiting_labels) == (5, 0, 0)
+    with service.state.read() as read:
+        counters = read.counters.of(MODEL)
+        assert sorted(known_of(read, MODEL, "abcde")) == ["e"]
+    assert counters["invalid_events", "label.too_late"] == counters["invalid_events", "label.no_prediction"] == 1
+    assert counters["duplicate_events", "prediction"] == 1
+    assert rebuild(service.models[MODEL], service.state).differing == ()
+    assert agree(service.models[MODEL], service.state) is service.models[MODEL]

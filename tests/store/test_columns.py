@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from driftline.errors import DataError
 from driftline.events import Kind, Prediction, Schema, Task, Window
-from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
+from driftline.events.values import UNKNOWN_CLASSES_LIMIT
 from driftline.store.columns import ColumnNames, escape, unescape
 from driftline.store.log import EventLog
 from driftline.store.logged import LoggedPrediction

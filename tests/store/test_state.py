@@ -24,19 +24,20 @@ from driftline.store import inbox
 from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.counters import set_counter
 from driftline.store.database import Watch, has_state, open_database, revision_of
+from driftline.store.deliveries import Delivery
 from driftline.store.detections import SINGLE_PART, WHOLE_PART, DetectionRow, DetectorRow, DetectorStateRow
 from driftline.store.feedback import FeedbackRow
-from driftline.store.inbox import Delivery, Inbox
+from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
 from driftline.store.models import ModelRow
 from driftline.store.outbox import NotificationRow, Outbox, SilenceRow, ToldRow
 from driftline.store.overview import Overview
 from driftline.store.poison import begin_attempt
-from driftline.store.predictions import KnownPrediction
 from driftline.store.retraining import Retraining, RetrainingRow
 from driftline.store.state import State, Work
 from driftline.store.tables import METADATA
 from driftline.store.windows import WindowRow
+from tests.support.known import known_of, mark_of, put_known
 from tests.support.postgresql import PostgreSQL
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -62,7 +63,7 @@ def prediction(id: str) -> Prediction:
 
 
 def delivery(*ids: str, model: str = "m", key: str | None = None, body: bytes = b"") -> Delivery:
-    return Delivery(model, "predictions", NOON, [prediction(id) for id in ids], key=key, body=body)
+    return Delivery(model, "predictions", NOON, [prediction(id) for id in ids], key=key, digest=body)
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
@@ -115,13 +116,13 @@ def test_a_database_of_a_later_release_is_not_touched(empty_address: str) -> Non
 def test_work_that_fails_leaves_no_trace(state: State) -> None:
     def fails() -> None:
         with state.work() as work:
-            work.predictions.put("m", {"a": KnownPrediction(NOON, None)})
+            put_known(work, "m", {"a": (NOON, None)})
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
     with state.read() as read:
-        assert read.predictions.known("m", ["a"]) == {}
+        assert known_of(read, "m", ["a"]) == {}
 
 
 def test_a_reader_sees_one_moment_and_neither_waits_nor_is_waited_for(state: State) -> None:
@@ -193,7 +194,7 @@ def test_many_who_send_bad_rows_at_once_are_all_counted(engine: sa.Engine) -> No
         reasons = [f"reason {number}" for number in range(8)]
         random.Random(seed).shuffle(reasons)
         refused = [(RefusedRow(0, f"field {one}", "bad"), {}) for one in reasons]
-        box.refuse("m", dict.fromkeys(reasons, 1))
+        box.accept(Delivery("m", "predictions", NOON, counted=dict.fromkeys(reasons, 1)))
         box.accept(Delivery("m", "predictions", NOON, [], refused))
 
     with ThreadPoolExecutor(4) as threads:
@@ -257,7 +258,7 @@ def test_texts_are_in_the_order_of_their_code_points(state: State) -> None:
 def test_what_no_text_holds_may_be_asked_for_and_is_not_there(state: State) -> None:
     with state.work() as work:
         assert work.alerts.get("a\0b") is None
-        assert work.predictions.known("m", ["\0"]) == {}
+        assert known_of(work, "m", ["\0"]) == {}
         work.feedback.add(
             FeedbackRow("f", "m", "accept", None, None, "", "", "a person wrote \0 here", "me", NOON, applied=False)
         )
@@ -270,12 +271,12 @@ def test_the_longest_names_are_kept(state: State, seed: int) -> None:
     """256 characters of four bytes, and hardly any twice: what an index takes is bounded."""
     name = "".join(chr(random.Random(f"{seed} {place}").randrange(0x10000, 0x10FFFF)) for place in range(256))
     with state.work() as work:
-        work.predictions.put("m", {name: KnownPrediction(NOON, name)})
+        put_known(work, "m", {name: (NOON, name)})
         work.windows.put(window(name))
         work.summaries.put("m", NOON, Slice(version=name), b"s")
         work.counters.add("m", "predictions", name, 1)
     with state.read() as read:
-        assert read.predictions.known("m", [name]) == {name: KnownPrediction(NOON, name)}
+        assert known_of(read, "m", [name]) == {name: (NOON, mark_of(name))}
         assert read.summaries.get("m", NOON, Slice(version=name)) == b"s"
         assert read.counters.versions("m") == [name]
 
@@ -296,11 +297,12 @@ def test_a_breach_without_a_value_is_never_the_worst(state: State, lowest: bool)
 
 
 def test_more_ids_than_a_statement_holds_are_found(state: State) -> None:
-    known = {str(index): KnownPrediction(NOON, "yes" if index % 2 else None) for index in range(2345)}
+    labels = {str(index): Label(id=str(index), label="yes" if index % 2 else 0.5, time=NOON) for index in range(2345)}
     with state.work() as work:
-        work.predictions.put("m", known)
+        work.waiting_labels.put("m", labels)
     with state.read() as read:
-        assert read.predictions.known("m", [*known, "unknown"]) == known
+        assert read.waiting_labels.of("m", [*labels, "unknown"]) == labels
+        assert read.waiting_labels.of("m", [*labels][::2]) == {id: labels[id] for id in [*labels][::2]}
 
 
 # ---- writes from outside --------------------------------------------------------------------------------------------
@@ -415,9 +417,8 @@ class Twins(RuleBasedStateMachine):
 
     @rule(model=MODELS_OF_TWINS, ids=st.dictionaries(IDS, st.tuples(MOMENTS, st.one_of(st.none(), TEXTS, FLOATS))))
     def put_predictions(self, model: str, ids: dict[str, tuple[datetime, Any]]) -> None:
-        known = {id: KnownPrediction(*one) for id, one in ids.items()}
         labels = {id: Label(id=id, label=one[1] or "", time=one[0]) for id, one in ids.items()}
-        self.same(lambda work: (work.predictions.put(model, known), work.waiting_labels.put(model, labels)))
+        self.same(lambda work: (put_known(work, model, ids), work.waiting_labels.put(model, labels)))
 
     @rule(model=MODELS_OF_TWINS, ids=st.lists(IDS), before=STARTS)
     def drop_labels(self, model: str, ids: list[str], before: datetime) -> None:
@@ -531,7 +532,7 @@ def _questions(model: str, rule: str, start: datetime, most: int, lowest: bool) 
     yield lambda work: [work.alerts.find(before=one) for one in work.alerts.find(most=1)]
     yield lambda work: work.alerts.transitions(one.id for one in work.alerts.find())
     yield lambda work: (work.summaries.between(model, newest=most), work.summaries.newest_start(model, Slice()))
-    yield lambda work: (work.predictions.known(model, ["a", "é", "9"]), work.waiting_labels.of(model, ["a", "é"]))
+    yield lambda work: (known_of(work, model, ["a", "é", "9"]), work.waiting_labels.of(model, ["a", "é"]))
     yield lambda work: (work.waiting_labels.count(model), sorted(str(one) for one in work.waiting_labels.all(model)))
     yield lambda work: (work.counters.of(model), work.counters.versions(model))
     yield lambda work: (work.detections.detector(model), work.detections.since(model, start))

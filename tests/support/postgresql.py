@@ -28,13 +28,13 @@ def _binaries() -> Path | None:
 
 
 class PostgreSQL:
-    """One server; it does not wait for the disk, so its end loses nothing and a power failure would.
+    """One server. Unless it is ``durable`` it does not wait for the disk: a power failure would lose something.
 
     It orders texts as people do, as most servers do: what relies on code points has to say so.
     """
 
-    def __init__(self) -> None:
-        binaries = _binaries()
+    def __init__(self, *, durable: bool = False) -> None:
+        self._fsync, binaries = "on" if durable else "off", _binaries()
         if binaries is None:
             pytest.skip("PostgreSQL is missing: apt-get install postgresql")
         self._bin, self.port, self._numbers = binaries, free_port(), itertools.count(1)
@@ -76,7 +76,7 @@ class PostgreSQL:
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
             "unix_socket_directories": "",
-            "fsync": "off",
+            "fsync": self._fsync,
             "max_connections": "200",
         }
         given = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from driftline.monitoring.accept import Batch, accept
+from driftline.monitoring.accept import Batch, checked_rows
 from driftline.monitoring.admission import Admission
 from driftline.monitoring.alerting import AlertEvent
 from driftline.monitoring.draining import drain
@@ -28,8 +28,9 @@ def deliver(
 ) -> int:
     """Do what the HTTP route does."""
     model = next(iter(service.models.values()))
-    batch = Batch(kind, rows, msgspec.json.encode(rows), key)
-    return accept(model, service.inbox, Admission(model.schema, (), ()), batch, NOW, lambda: str(uuid.uuid4()))[0]
+    batch = Batch(kind, rows, key, msgspec.json.encode(rows))
+    admission = Admission(model.schema, (), ())
+    return service.inbox.accept(checked_rows(model, admission, batch, NOW, lambda: str(uuid.uuid4())))
 
 
 def work(service: Service) -> list[AlertEvent]:

@@ -183,7 +183,9 @@ def test_with_quarantine_the_good_go_on_and_the_bad_can_be_read(client: TestClie
         (b"not arrow", {"Content-Type": "application/vnd.apache.arrow.stream"}, 400, "Arrow"),
         (b"a,b", {"Content-Type": "text/csv"}, 415, "application/json"),
         (b"[]", {}, 415, "no Content-Type"),
-        (b"[]", {"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415, "Content-Encoding"),
+        (b"[]", {"Content-Type": "application/json", "Content-Encoding": "gzip"}, 400, "Content-Encoding"),
+        (b"[]", {"Content-Type": "application/json", "Content-Encoding": "br"}, 415, "Content-Encoding"),
+        (b"PAR1", {"Content-Type": "application/vnd.apache.parquet"}, 400, "Parquet"),
     ],
 )
 def test_a_broken_body_is_refused_as_a_whole(
@@ -205,7 +207,7 @@ def test_a_full_disk_is_said_in_plain_words(
     client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = sa.exc.OperationalError("INSERT …", {}, Exception("database or disk is full"))
-    monkeypatch.setattr(service.inbox, "accept", lambda delivery: (_ for _ in ()).throw(full))
+    monkeypatch.setattr(service.inbox, "accept_all", lambda deliveries: [full for _ in deliveries])
     answer = client.post(PREDICTIONS, json=[good()])
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert answer.json()["error"] == {

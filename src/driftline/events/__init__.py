@@ -13,12 +13,10 @@ from driftline.lazy import imported_on_use
 if TYPE_CHECKING:
     from driftline.events.missing import MISSING_TEXTS, is_missing, missing_numbers
     from driftline.events.parsing import (
-        ALL_VERSIONS,
         Label,
         ParsedLabels,
         ParsedPredictions,
         Prediction,
-        TimesRead,
         event_schemas,
         parse_labels,
         parse_predictions,
@@ -35,12 +33,13 @@ if TYPE_CHECKING:
         positive_class,
     )
     from driftline.events.slices import MISSING_VALUE, OTHER_VALUES, WHOLE, Segment, Slice, slice_of
+    from driftline.events.values import ALL_VERSIONS, TimesRead
     from driftline.events.windows import Window, WindowSpec, parse_duration
 else:
     __getattr__ = imported_on_use(
         __name__,
         {
-            "ALL_VERSIONS": "driftline.events.parsing",
+            "ALL_VERSIONS": "driftline.events.values",
             "Kind": "driftline.events.schema",
             "Label": "driftline.events.parsing",
             "MISSING_TEXTS": "driftline.events.missing",
@@ -54,7 +53,7 @@ else:
             "Segment": "driftline.events.slices",
             "Slice": "driftline.events.slices",
             "Task": "driftline.events.schema",
-            "TimesRead": "driftline.events.parsing",
+            "TimesRead": "driftline.events.values",
             "WHOLE": "driftline.events.slices",
             "Window": "driftline.events.windows",
             "WindowSpec": "driftline.events.windows",

@@ -17,12 +17,14 @@ from driftline.events import (
     refusal_reason,
     require_all_good,
 )
+from driftline.events.columns import Came, LabelColumns, PredictionColumns, quick_labels, quick_predictions
+from driftline.events.values import AS_THEY_ARE
 from driftline.monitoring.admission import Admission
-from driftline.monitoring.event_times import times_read
+from driftline.monitoring.event_times import read_by_format, times_read
 from driftline.monitoring.hiding import Hiding
 from driftline.monitoring.model import MonitoredModel
 from driftline.net.limits import QueueFullError
-from driftline.store.inbox import Delivery, Inbox
+from driftline.store.deliveries import Delivery
 
 QUEUE_LIMIT_EVENTS = 5_000_000
 
@@ -31,56 +33,61 @@ Kind = Literal["predictions", "labels"]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows as they came, decoded, and the bytes that they were decoded from.
+    """Rows as they came, decoded.
 
-    ``key`` names the batch: one that comes again under it is not stored again. With ``quarantine`` good rows go on and
-    bad ones are kept aside; without it one bad row refuses all.
+    ``key`` names the batch: one that comes again under it is not stored again; ``digest`` is of its body. With
+    ``quarantine`` good rows go on and bad ones are kept aside; without it one bad row refuses all.
     """
 
     kind: Kind
     rows: Sequence[Any]
-    body: bytes
     key: str | None = None
+    digest: bytes = b""
     quarantine: bool = False
 
 
-def require_room(inbox: Inbox, model: str) -> None:
+def require_room(model: str, waiting: int) -> None:
     """Raise `QueueFullError` while more events of a model wait than may."""
-    if inbox.waiting_events().get(model, 0) > QUEUE_LIMIT_EVENTS:
+    if waiting > QUEUE_LIMIT_EVENTS:
         raise QueueFullError(f"more than {QUEUE_LIMIT_EVENTS} events of {model} wait to be processed; try again later")
 
 
-def accept(
-    model: MonitoredModel,
-    inbox: Inbox,
-    admission: Admission,
-    batch: Batch,
-    arrived: datetime,
-    new_id: Callable[[], str],
-) -> tuple[int, int]:
-    """Check a batch and make it durable; return how many rows were accepted, and how many set aside.
+def checked_columns(
+    model: MonitoredModel, admission: Admission, kind: Kind, came: Came, arrived: datetime, new_id: Callable[[], str]
+) -> PredictionColumns | LabelColumns | None:
+    """Check a batch by column; None where it has to be checked row by row, as with columns that are to be hidden."""
+    if model.config.store:
+        return None
+    times = AS_THEY_ARE
+    if (time_format := model.config.columns.time_format) is not None:
+        times = read_by_format(came.times or (), time_format)
+    columns: PredictionColumns | LabelColumns | None
+    if kind == "predictions":
+        columns = quick_predictions(came, model.schema, arrived=arrived, new_id=new_id, times=times)
+    else:
+        columns = quick_labels(came, model.schema, arrived=arrived, times=times)
+    return columns if columns is not None and admission.knows(columns) else None
 
-    Raises `EventError` with every bad row, which is counted.
-    """
+
+def checked_rows(
+    model: MonitoredModel, admission: Admission, batch: Batch, arrived: datetime, new_id: Callable[[], str]
+) -> Delivery:
+    """Check a batch row by row; raise `EventError` with every bad row, unless they are to be set aside."""
     if (hiding := Hiding.of(model.config)) is not None:
         batch = replace(batch, rows=hiding.events(batch.rows, batch.kind, model.schema))
     times = times_read(batch.rows, model.config.columns.time_format)
     parsed: ParsedPredictions | ParsedLabels
-    try:
-        if batch.kind == "predictions":
-            checked = parse_predictions(batch.rows, model.schema, arrived=arrived, times=times, new_id=new_id)
-            parsed = admission.predictions(checked, batch.rows)
-        else:
-            parsed = admission.labels(parse_labels(batch.rows, model.schema, arrived=arrived, times=times), batch.rows)
-        if not batch.quarantine:
-            require_all_good(parsed)
-    except EventError as error:
-        count_refused(inbox, model.name, batch.kind, error)
-        raise
-    delivery = Delivery(model.name, batch.kind, arrived, parsed.good, parsed.refused, batch.key, batch.body)
-    return inbox.accept(delivery), len(parsed.refused)
+    if batch.kind == "predictions":
+        checked = parse_predictions(batch.rows, model.schema, arrived=arrived, times=times, new_id=new_id)
+        parsed = admission.predictions(checked, batch.rows)
+    else:
+        parsed = admission.labels(parse_labels(batch.rows, model.schema, arrived=arrived, times=times), batch.rows)
+    if not batch.quarantine:
+        require_all_good(parsed)
+    return Delivery(model.name, batch.kind, arrived, parsed.good, parsed.refused, batch.key, batch.digest)
 
 
-def count_refused(inbox: Inbox, model: str, kind: Kind, error: EventError) -> None:
-    """Count rows that were refused, by the kind of event and the field."""
-    inbox.refuse(model, Counter(refusal_reason(kind, row.field) for row in error.rows))
+def refusal(model: str, kind: Kind, arrived: datetime, error: EventError) -> Delivery:
+    """Return what is left of a batch that was refused: the count of its bad rows, by kind of event and field."""
+    counted = Counter(refusal_reason(kind, row.field) for row in error.rows)
+    return Delivery(model, kind, arrived, counted=counted)

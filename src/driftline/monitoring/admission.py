@@ -8,7 +8,8 @@ from typing import Any
 
 from driftline.errors import RefusedRow
 from driftline.events import ParsedLabels, ParsedPredictions, Schema, Task
-from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
+from driftline.events.columns import LabelColumns, PredictionColumns
+from driftline.events.values import UNKNOWN_CLASSES_LIMIT
 from driftline.text import quoted
 
 NEW_CLASSES_LIMIT = 1_000
@@ -33,7 +34,7 @@ class _Names:
     fresh: set[str] = field(default_factory=set)
     folded: dict[str, str] = field(default_factory=dict)
 
-    def never_seen(self, names: Iterable[str]) -> bool:
+    def never_seen(self, names: Iterable[Any]) -> bool:
         """Return whether one of the names is new."""
         return bool(set(names) - self.known - self.fresh)
 
@@ -78,6 +79,13 @@ class Admission:
         if classified:
             of_predictions = replace(of_labels, about="prediction")  # one set of names: they share what is remembered
             self._predictions.append((of_predictions, lambda one: (one.prediction,)))
+
+    def knows(self, columns: PredictionColumns | LabelColumns) -> bool:
+        """Return whether events name nothing new."""
+        if isinstance(columns, LabelColumns):
+            return not self._labels or not self._labels[0][0].never_seen(columns.labels)
+        asked: list[Iterable[Any]] = [columns.versions, columns.scores, columns.predictions]
+        return not any(names.never_seen(those) for (names, _), those in zip(self._predictions, asked, strict=False))
 
     def predictions(self, parsed: ParsedPredictions, rows: Sequence[Any]) -> ParsedPredictions:
         """Refuse the rows that name one class or version too many, and remember the names of the others."""

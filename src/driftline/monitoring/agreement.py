@@ -8,23 +8,28 @@ not come so far has lost rows that were acknowledged: the start is refused.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import reduce
 
 import msgspec
+import polars as pl
 
 from driftline.errors import StorageError
 from driftline.events import Label, Prediction
-from driftline.monitoring.ingest import AHEAD, latency_of
+from driftline.monitoring.ingest import latency_of
 from driftline.monitoring.model import MonitoredModel
+from driftline.monitoring.planning import AHEAD
 from driftline.profiles import NumericColumn, WindowProfile
 from driftline.sketches import encode
+from driftline.sketches.hashing import fingerprints
 from driftline.store import inbox
 from driftline.store.log import TABLES, Table, way_out
-from driftline.store.predictions import KnownPrediction
+from driftline.store.predictions import label_marks
+from driftline.store.runs import NO_MARK
 from driftline.store.state import State, Work
+from driftline.store.tables import EPOCH
 
 _ROWS = 50_000
 _LOG = logging.getLogger("driftline")
@@ -92,8 +97,7 @@ def recall(model: MonitoredModel, work: Work, profiles: list[WindowProfile]) -> 
     written, newest = log.written_at(), log.newest_time()
     arrived = stored.last_arrival or written
     work.predictions.drop(name)
-    for known in _known(model):
-        work.predictions.put(name, known)
+    _recall_ids(model, work, arrived)
     _put_off_again(work, name, marks, waiting, arrived)
     counted, counters = log.counts(), work.counters.of(name)
     for key, number in counted.items():
@@ -127,9 +131,18 @@ def _lost(model: MonitoredModel, what: str) -> StorageError:
     return StorageError(f"{model.name}: {what}. {way_out(model.name)}")
 
 
-def _known(model: MonitoredModel) -> Iterator[dict[str, KnownPrediction]]:
+def _recall_ids(model: MonitoredModel, work: Work, arrived: datetime | None) -> None:
+    """Make the state know the predictions of the log, each with its newest label."""
     for part in model.log.known_rows().iter_slices(_ROWS):
-        yield {id: KnownPrediction(time, label) for id, time, label in part.rows()}
+        times = part["time"].to_physical().to_numpy()
+        work.predictions.put(
+            model.name,
+            fingerprints(part["id"]),
+            times,
+            label_marks(part["label"]),
+            came=arrived or EPOCH,
+            kept_for=model.config.labels.accepted_for,
+        )
 
 
 def _put_off_again(
@@ -153,5 +166,5 @@ def _put_off_again(
 
 
 def _without_known_labels(work: Work, model: str, labels: list[Label]) -> list[Label]:
-    known = work.predictions.known(model, {one.id for one in labels})
-    return [one for one in labels if one.id not in known or known[one.id].label is None]
+    known = work.predictions.find(model, fingerprints(pl.Series([one.id for one in labels], dtype=pl.String)))
+    return [one for one, mark in zip(labels, known.marks, strict=True) if mark == NO_MARK]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,8 +27,12 @@ def times_read(rows: Sequence[Any], time_format: str | None) -> TimesRead:
     """
     if time_format is None:
         return TimesRead()
-    rows_with_time = (row["time"] for row in rows if isinstance(row, dict) and "time" in row)
-    came: dict[str | float, None] = dict.fromkeys(time for time in rows_with_time if type(time) in _KINDS)
+    return read_by_format((row["time"] for row in rows if isinstance(row, dict) and "time" in row), time_format)
+
+
+def read_by_format(values: Iterable[Any], time_format: str) -> TimesRead:
+    """Read times as they came by a format, each different one once."""
+    came: dict[str | float, None] = dict.fromkeys(time for time in values if type(time) in _KINDS)
     texts = [one for one in came if isinstance(one, str) and len(one) <= _LONGEST and one.isprintable()]
     numbers = [one for one in came if not isinstance(one, str) and abs(one) <= _LARGEST]  # NaN is not
     columns: list[tuple[Sequence[str | float], pl.Series]] = [
@@ -36,9 +40,9 @@ def times_read(rows: Sequence[Any], time_format: str | None) -> TimesRead:
         (numbers, pl.Series([float(one) for one in numbers], dtype=pl.Float64)),
     ]
     moments: dict[str | float, datetime] = {}
-    for values, column in columns:
+    for some, column in columns:
         read = read_times(column, TimeStyle("format", time_format))
         of_calendar = read.is_between(_FIRST, _LAST).fill_null(False)
-        kept = [value for value, there in zip(values, of_calendar, strict=True) if there]
+        kept = [value for value, there in zip(some, of_calendar, strict=True) if there]
         moments |= dict(zip(kept, read.filter(of_calendar).to_list(), strict=True))
     return TimesRead(moments, time_format)

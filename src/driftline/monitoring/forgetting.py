@@ -21,7 +21,7 @@ import polars as pl
 from msgspec import Meta
 
 from driftline.errors import ConflictError, UsageError
-from driftline.events.parsing import identifier
+from driftline.events.values import identifier
 from driftline.monitoring.hiding import Hiding
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.options import ModelConfig

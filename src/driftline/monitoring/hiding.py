@@ -16,7 +16,7 @@ import polars as pl
 
 from driftline.events import Kind, Schema, class_name
 from driftline.events.missing import is_missing
-from driftline.events.parsing import identifier
+from driftline.events.values import identifier
 from driftline.monitoring.options import ModelConfig
 from driftline.profiles.frame import identifiers, typed_values
 from driftline.profiles.missing import without_missing

@@ -125,8 +125,9 @@ def _parts(places: Sequence[tuple[InboxRow, int]]) -> list[InboxRow]:
             row.seq,
             row.kind,
             row.arrived_at,
-            [row.predictions[index] for index in indices] if row.kind == "predictions" else [],
-            [row.labels[index] for index in indices] if row.kind == "labels" else [],
+            [row.predictions[index] for index in indices]
+            if row.kind == "predictions"
+            else [row.labels[index] for index in indices],
         )
         for row, indices in chosen.values()
     ]

@@ -22,20 +22,26 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import sqlalchemy as sa
 
 from driftline.errors import StorageError, panics_as_errors
 from driftline.events import Label, Prediction, Schema, Task
-from driftline.monitoring.ingest import ids_of, work_in
+from driftline.monitoring.ingest import work_in
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.planning import arrived
+from driftline.monitoring.segments import windows_of
 from driftline.profiles import Reference
 from driftline.store.database import open_database
 from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table
+from driftline.store.logged import TIME
 from driftline.store.models import ModelRow
-from driftline.store.predictions import KnownPrediction
+from driftline.store.runs import Rows
 from driftline.store.state import State, Work
+from driftline.store.tables import EPOCH
 from driftline.store.windows import WindowRow
 from driftline.text import cause
 from driftline.text.durations import length
@@ -54,7 +60,7 @@ class Setting:
     schema: Schema
     reference: Reference
     stored: ModelRow
-    known: Mapping[str, KnownPrediction]
+    known: Rows
     waiting: Mapping[str, Label]
     windows: Sequence[WindowRow]
     tables: Mapping[Table, str]
@@ -62,20 +68,17 @@ class Setting:
 
 def setting_of(model: MonitoredModel, state: State, rows: Sequence[InboxRow]) -> Setting:
     """Copy what the rows touch."""
-    ids = ids_of(rows)
-    spec = model.config.window
+    came, spec = arrived(rows), model.config.window
     with state.read() as read:
         stored = read.models.get(model.name)
         assert stored is not None  # open_model stores it
-        known, waiting = read.predictions.known(model.name, ids), read.waiting_labels.of(model.name, ids)
-        times = {one.time for row in rows for one in row.predictions} | {one.time for one in known.values()}
-        windows = [
-            row
-            for start in {spec.window_of(time).start for time in times}
-            for row in read.windows.at(model.name, start)
-        ]
+        known, waiting = read.predictions.find(model.name, came.keys), read.waiting_labels.of(model.name, came.ids)
+        high, low = came.keys[:, known.known]
+        there = Rows(high, low, known.times[known.known], known.marks[known.known])
+        times = pl.Series(np.append(came.predictions.times, there.times)).cast(TIME)
+        windows = [row for one in windows_of(times, spec) for row in read.windows.at(model.name, one.start)]
     tables = model.log.table_schemas()
-    return Setting(model.config, model.schema, model.reference, stored, known, waiting, windows, tables)
+    return Setting(model.config, model.schema, model.reference, stored, there, waiting, windows, tables)
 
 
 class InProcess:
@@ -87,7 +90,11 @@ class InProcess:
         with State(self._state.engine).work() as work:
             name = setting.config.name
             work.models.put(setting.stored)
-            work.predictions.put(name, setting.known)
+            keys = np.stack([setting.known.high, setting.known.low])
+            accepted_for = setting.config.labels.accepted_for
+            work.predictions.put(
+                name, keys, setting.known.times, setting.known.marks, came=EPOCH, kept_for=accepted_for
+            )
             work.waiting_labels.put(name, setting.waiting)
             for window in setting.windows:
                 work.windows.put(window)
@@ -145,7 +152,7 @@ def _fine_rows(setting: Setting) -> list[InboxRow]:
         latency_seconds=None,
     )
     label = Label(id=fine.id, label=value, time=now)
-    return [InboxRow(1, "predictions", now, [fine], []), InboxRow(2, "labels", now, [], [label])]
+    return [InboxRow(1, "predictions", now, [fine]), InboxRow(2, "labels", now, [label])]
 
 
 @contextmanager

@@ -22,9 +22,6 @@ from driftline.store.state import State
 MOST_FILES = 1
 """How many files of the log one step writes anew: none is larger than twice `driftline.store.tidy.FULL_BYTES`."""
 
-MOST_IDS = 20_000
-"""How many known predictions one transaction forgets."""
-
 DRIFTLINE = "driftline"
 
 
@@ -70,15 +67,9 @@ def delete_old_events(model: MonitoredModel, state: State, period: timedelta, no
 
 def _finish(model: MonitoredModel, state: State, cut: Cut) -> bool:
     """Delete some of what is older than a cut; return whether nothing is left."""
-
-    def forget_ids(ids: pl.Series) -> None:
-        for start in range(0, len(ids), MOST_IDS):
-            with state.work() as work:
-                work.retention.drop_predictions(model.name, ids[start : start + MOST_IDS].to_list())
-
     old = pl.col("time") < cut.before
     if (
-        model.log.erase("predictions", old, most_files=MOST_FILES, first=forget_ids).files
+        model.log.erase("predictions", old, most_files=MOST_FILES).files
         or model.log.erase("shadow", old, most_files=MOST_FILES).files
         or model.log.erase("labels", pl.col("prediction_time") < cut.before, most_files=MOST_FILES).files
         or not model.log.delete_erased()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from functools import reduce
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
@@ -18,7 +20,10 @@ from driftline.profiles.frame import SEGMENT
 from driftline.profiles.infer import kind_of
 from driftline.profiles.segments import MOST_VALUES, SegmentProfiles, profile_segments, usual_values
 from driftline.sketches import decode, encode
+from driftline.store.tables import EPOCH
 from driftline.store.windows import WindowRow
+
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Profiled(NamedTuple):
@@ -36,11 +41,25 @@ def profile(rows: pl.DataFrame, schema: Schema, reference: Reference) -> Profile
 
 def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], pl.DataFrame]:
     """Split canonical rows with ``time`` and ``version`` into windows and versions."""
-    times = rows["time"].to_list()
-    parts = rows.with_columns(pl.Series("start", spec.starts_of(times), dtype=pl.Datetime("us", "UTC"))).partition_by(
-        "start", "version", as_dict=True, include_key=False, maintain_order=True
+    times = rows["time"].cast(pl.Datetime("us", "UTC"))
+    windows = windows_of(times, spec)
+    starts = np.array([(window.start - EPOCH) // _MICROSECOND for window in windows], np.int64)
+    which = np.searchsorted(starts, times.to_physical().to_numpy(), side="right") - 1
+    parts = rows.with_columns(pl.Series("window", which)).partition_by(
+        "window", "version", as_dict=True, include_key=False, maintain_order=True
     )
-    return {(spec.window_of(start), version): part for (start, version), part in parts.items()}
+    return {(windows[place], version): part for (place, version), part in parts.items()}
+
+
+def windows_of(times: pl.Series, spec: WindowSpec) -> list[Window]:
+    """Return the windows that hold moments, aware UTC to the microsecond, each once and in order."""
+    moments = np.sort(times.to_physical().to_numpy())
+    windows: list[Window] = []
+    place = 0
+    while place < len(moments):
+        windows.append(window := spec.window_of(EPOCH + int(moments[place]) * _MICROSECOND))
+        place = int(np.searchsorted(moments, (window.end - EPOCH) // _MICROSECOND))
+    return windows
 
 
 def encoded_segments(segments: SegmentProfiles) -> bytes | None:

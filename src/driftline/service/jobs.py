@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from driftline.errors import panics_as_errors
 from driftline.net.backoff import wait_seconds
+from driftline.service.priority import give_way
 from driftline.service.trouble import in_words, is_of_surroundings
 
 IDLE_SECONDS = 1.0
@@ -72,6 +73,7 @@ class Job:
             self._thread.join()
 
     def _run(self) -> None:
+        give_way()
         failures = 0
         while not self._stopping.is_set():
             self._last = None  # before the bell is reset: `idle` must not be true in between

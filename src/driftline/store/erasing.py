@@ -6,7 +6,6 @@ whose rows they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -26,15 +25,8 @@ class Erased:
     more: bool = False
 
 
-def erase(
-    table: DeltaTable,
-    tidier: Tidier,
-    gone: pl.Expr,
-    *,
-    most_files: int | None = None,
-    first: Callable[[pl.Series], None] = lambda ids: None,
-) -> Erased:
-    """Take the rows out that ``gone`` is true of, at most of so many files. ``first`` gets the ids of those of a file.
+def erase(table: DeltaTable, tidier: Tidier, gone: pl.Expr, *, most_files: int | None = None) -> Erased:
+    """Take the rows out that ``gone`` is true of, at most of so many files.
 
     Each file is a version of its own, so that what is cut off has done some of it. What was replaced is still in the
     place, until `Tidier.delete_all`. Raises `DamagedError` for a file with other bytes than were written.
@@ -43,17 +35,16 @@ def erase(
     for file in live_files(table):
         name = unquote(file.path)
         rows = pl.scan_parquet(tidier.place.uri(name), glob=False, storage_options=tidier.place.scan_options)
-        hit = rows.filter(gone).select("id").collect()
-        if not hit.height:
+        hit = rows.filter(gone).select(pl.len()).collect().item()
+        if not hit:
             continue
         if found.files == most_files:
             found.more = True
             break
         if damaged := tidier.sums.damaged([name]):
             raise DamagedError([tidier.place.uri(one) for one in damaged])
-        first(hit["id"])
         _without(table, tidier, file, rows.filter(gone.not_() | gone.is_null()))
-        found.rows += hit.height
+        found.rows += hit
         found.files += 1
     return found
 

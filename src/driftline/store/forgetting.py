@@ -8,14 +8,17 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+import polars as pl
 import sqlalchemy as sa
 
 from driftline.errors import UnknownNameError
+from driftline.sketches.hashing import fingerprints
 from driftline.store.inbox import InboxRow, decoded
 from driftline.store.poison import events_of
+from driftline.store.predictions import Predictions, WaitingLabels
 from driftline.store.sealed import sealed
 from driftline.store.statements import as_row, batches, put_row, put_values
-from driftline.store.tables import FORGETTINGS, FORGOTTEN_IDS, INBOX, PREDICTIONS, QUARANTINE, WAITING_LABELS
+from driftline.store.tables import FORGETTINGS, FORGOTTEN_IDS, INBOX, QUARANTINE
 
 WAITING, ERASING, CLEANING, DONE, STOPPED = "waiting", "erasing", "cleaning", "done", "stopped"
 _OPEN = (WAITING, ERASING, CLEANING)
@@ -111,9 +114,8 @@ class Forgettings:
 
     def erase_known(self, model: str, ids: Collection[str]) -> None:
         """Forget predictions and waiting labels."""
-        for table in (PREDICTIONS, WAITING_LABELS):
-            for some in batches(ids):
-                self._connection.execute(table.delete().where(table.c.model == model, table.c.id.in_(some)))
+        Predictions(self._connection).erase(model, fingerprints(pl.Series([*ids], dtype=pl.String)))
+        WaitingLabels(self._connection).drop(model, ids)
 
     def erase_quarantined(self, model: str, carries: Callable[[bytes], bool]) -> int:
         """Delete the rows that were set aside of which ``carries`` is true of the JSON; return how many."""

@@ -2,53 +2,52 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from driftline.errors import ConflictError, DataError, RefusedRow
-from driftline.events import Label, Prediction, refusal_reason
+from driftline.errors import DataError, StorageError
+from driftline.events import Label, Prediction
 from driftline.store.counters import Counters
 from driftline.store.database import file_problem, highest_number, raise_number, wait_turn
-from driftline.store.sealed import KINDS, Kind, sealed, unsealed
+from driftline.store.deliveries import Delivery, Prepared, store_all, turn_of
+from driftline.store.sealed import KINDS, Events, Kind, events_by_row, sealed, unsealed
+from driftline.store.statements import batches
 from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
-from driftline.text import visible
 
 POISONED = "poisoned_events"
 """The counter of accepted events that were set aside; its key is their kind."""
 
+_MOST_BATCHES = 10_000
+"""How many batches are taken at a time at most."""
+
 _LOG = logging.getLogger("driftline")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What one request brought: checked events, rows set aside, and the sender's key, if there is one."""
-
-    model: str
-    kind: Kind
-    arrived_at: datetime
-    events: Sequence[Prediction] | Sequence[Label]
-    refused: Sequence[tuple[RefusedRow, Any]] = ()
-    key: str | None = None
-    body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InboxRow:
-    """A durable batch that waits to be processed; ``seq`` grows with arrival."""
+    """A durable batch that waits to be processed, of predictions or of labels; ``seq`` grows with arrival."""
 
     seq: int
     kind: Kind
     arrived_at: datetime
-    predictions: list[Prediction]
-    labels: list[Label]
+    events: Events
+
+    @cached_property
+    def predictions(self) -> list[Prediction]:
+        """Its predictions one by one."""
+        return [one for one in events_by_row(self.events) if isinstance(one, Prediction)]
+
+    @cached_property
+    def labels(self) -> list[Label]:
+        """Its labels one by one."""
+        return [one for one in events_by_row(self.events) if isinstance(one, Label)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,69 +77,49 @@ class Inbox:
 
         A key that was seen before with the same body returns the earlier answer and stores nothing.
         """
-        digest, set_aside = hashlib.sha256(delivery.body).digest(), _quarantined(delivery)
-        with self._engine.begin() as connection:
-            _wait_turn(connection, delivery.model)
-            if delivery.key is not None:
-                earlier = connection.execute(
-                    sa.select(RECEIPTS.c.digest, RECEIPTS.c.accepted).where(
-                        RECEIPTS.c.model == delivery.model,
-                        RECEIPTS.c.kind == delivery.kind,
-                        RECEIPTS.c.key == delivery.key,
-                    )
-                ).one_or_none()
-                if earlier is not None:
-                    if earlier.digest != digest:
-                        raise ConflictError(
-                            f"Idempotency-Key {delivery.key!r} came before with another body; take a new key"
-                        )
-                    return int(earlier.accepted)
-                connection.execute(
-                    RECEIPTS.insert().values(
-                        model=delivery.model,
-                        kind=delivery.kind,
-                        key=delivery.key,
-                        digest=digest,
-                        accepted=len(delivery.events),
-                        arrived_at=delivery.arrived_at,
-                    )
-                )
-            if delivery.events:
-                put(connection, delivery.model, delivery.kind, delivery.arrived_at, delivery.events)
-            _set_aside(connection, delivery, set_aside)
-        return len(delivery.events)
+        [outcome] = self.accept_all([delivery])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def accept_all(self, deliveries: Sequence[Delivery]) -> list[int | Exception]:
+        """Store deliveries in one transaction; return for each what `accept` would return or raise, were it alone.
+
+        What is wrong with one of them fails no other; where the database is away or full, all of them fail.
+        """
+        try:
+            prepared = [Prepared.of(one) for one in deliveries]
+            with self._engine.begin() as connection:
+                return store_all(connection, prepared)
+        except (sa.exc.OperationalError, StorageError, OSError) as error:
+            return [error] * len(deliveries)
+        except Exception as error:  # noqa: BLE001 - it is of one of them, and is raised to whoever sent that
+            if len(deliveries) == 1:
+                return [error]
+            return [outcome for one in deliveries for outcome in self.accept_all([one])]
 
     def forget_receipts(self, before: datetime) -> None:
         """Forget the keys of deliveries that arrived before a moment; they are not sent again."""
         with self._engine.begin() as connection:
             connection.execute(RECEIPTS.delete().where(RECEIPTS.c.arrived_at < before))
 
-    def refuse(self, model: str, reasons: Mapping[str, int]) -> None:
-        """Count rows that were refused with their batch, by reason; they are the sender's to send again."""
-        with self._engine.begin() as connection:
-            _wait_turn(connection, model)
-            for reason, rows in reasons.items():
-                Counters(connection).add(model, "invalid_events", reason, rows)
-
     def take(self, model: str, *, most_events: int) -> list[InboxRow]:
-        """Return the oldest batches of a model, at least one if there is any, up to about ``most_events`` events.
+        """Return the oldest batches of a model, at least one if there is any, up to about ``most_events`` events,
+        of which a label counts as a quarter: it is small, and many are joined in not much more time than few.
 
         A batch whose bytes are damaged goes into quarantine, with its bytes.
         """
         rows: list[InboxRow] = []
         damaged: list[Any] = []
-        events = 0
         with self._engine.connect().execution_options(readonly=True) as connection:
+            if (last := _last_of(connection, model, most_events)) is None:
+                return []
             found = connection.execute(
                 sa.select(INBOX.c.seq, INBOX.c.kind, INBOX.c.arrived_at, INBOX.c.events, INBOX.c.body)
-                .where(INBOX.c.model == model)
+                .where(INBOX.c.model == model, INBOX.c.seq <= last)
                 .order_by(INBOX.c.seq)
-                .limit(1000)
             )
             for row in found:
-                if (rows or damaged) and events + row.events > most_events:
-                    break
-                events += row.events
                 if (one := decoded(row)) is None:
                     damaged.append(row)
                 else:
@@ -181,52 +160,31 @@ class Inbox:
             ]
 
 
+def _last_of(connection: sa.Connection, model: str, most_events: int) -> int | None:
+    """Return the number of the last of the oldest batches that have so many events together; the first is among them.
+
+    The bodies are not read for that: who asks for a server's rows gets all of them at once.
+    """
+    found = connection.execute(
+        sa.select(INBOX.c.seq, INBOX.c.kind, INBOX.c.events)
+        .where(INBOX.c.model == model)
+        .order_by(INBOX.c.seq)
+        .limit(_MOST_BATCHES)
+    )
+    last, events = None, 0.0
+    for row in found:
+        events += row.events / 4 if row.kind == "labels" else row.events
+        if last is not None and events > most_events:
+            break
+        last = int(row.seq)
+    return last
+
+
 def done(connection: sa.Connection, model: str, rows: Sequence[InboxRow]) -> None:
     """Remove batches from the inbox, in the transaction that brings their effect into the state."""
-    connection.execute(INBOX.delete().where(INBOX.c.seq.in_([row.seq for row in rows])))
+    for some in batches(row.seq for row in rows):
+        connection.execute(INBOX.delete().where(INBOX.c.seq.in_(some)))
     connection.execute(ATTEMPTS.delete().where(ATTEMPTS.c.model == model))
-
-
-def _quarantined(delivery: Delivery) -> list[dict[str, Any]]:
-    """Return the refused rows of a delivery as they are stored; made before the database is locked."""
-    return [
-        {
-            "model": delivery.model,
-            "kind": delivery.kind,
-            "arrived_at": delivery.arrived_at,
-            "row_index": refused.index,
-            "field": refused.field,
-            "reason": refused.reason,
-            "row": _as_json(row),
-        }
-        for refused, row in delivery.refused
-    ]
-
-
-def _as_json(row: Any) -> bytes:
-    """Return a row as JSON; what JSON does not have is shown as text."""
-    try:
-        return msgspec.json.encode(row)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return msgspec.json.encode(visible(_text_of(row)))
-
-
-def _text_of(row: Any) -> str:
-    try:
-        return repr(row)
-    except ValueError:  # of a whole number with too many digits
-        return "a row that holds a whole number of thousands of digits"
-    except RecursionError:
-        return "a row that is nested too deeply to be shown"
-
-
-def _set_aside(connection: sa.Connection, delivery: Delivery, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    connection.execute(QUARANTINE.insert(), rows)
-    reasons = Counter(refusal_reason(delivery.kind, refused.field) for refused, _ in delivery.refused)
-    for reason, number in reasons.items():
-        Counters(connection).add(delivery.model, "invalid_events", reason, number)
 
 
 def has(connection: sa.Connection, model: str, seq: int) -> bool:
@@ -278,18 +236,15 @@ def put(
 
 def _wait_turn(connection: sa.Connection, model: str) -> None:
     """Have batches of a model seen in the order of their numbers: the log takes lower ones for known."""
-    wait_turn(connection, f"inbox of {model}")
+    wait_turn(connection, turn_of(model))
 
 
 def decoded(row: Any) -> InboxRow | None:
     """Return a stored batch; None where its bytes are damaged."""
     try:
-        events = unsealed(row.body, row.kind)
+        return InboxRow(row.seq, row.kind, row.arrived_at, unsealed(row.body, row.kind))
     except DataError:
         return None
-    predictions = [one for one in events if isinstance(one, Prediction)]
-    labels = [one for one in events if isinstance(one, Label)]
-    return InboxRow(row.seq, row.kind, row.arrived_at, predictions, labels)
 
 
 def _set_damaged_aside(connection: sa.Connection, model: str, rows: Sequence[Any]) -> None:

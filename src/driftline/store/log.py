@@ -10,7 +10,7 @@ highest ``seq`` in the table's own transaction, so that a drain that is repeated
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from driftline.errors import DataError, LeaseLostError, StorageError, panics_as_errors
 from driftline.events import Schema, Window
-from driftline.events.parsing import UNKNOWN_CLASSES_LIMIT
+from driftline.events.values import UNKNOWN_CLASSES_LIMIT
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.sources.files import open_delta
 from driftline.store.blobs import Blobs, Folder, place_of
@@ -227,32 +227,27 @@ class EventLog:
 
     def append_predictions(
         self,
-        rows: Sequence[LoggedPrediction],
+        rows: Sequence[LoggedPrediction] | pl.DataFrame,
         *,
         through: int,
         table: Literal["predictions", "shadow"] = "predictions",
     ) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
-        if rows:
-            self._append(table, predictions_frame(rows, self._schema), through)
+        if len(rows):
+            frame = rows if isinstance(rows, pl.DataFrame) else predictions_frame(rows, self._schema)
+            self._append(table, frame, through)
 
-    def append_labels(self, rows: Sequence[LoggedLabel], *, through: int) -> None:
+    def append_labels(self, rows: Sequence[LoggedLabel] | pl.DataFrame, *, through: int) -> None:
         """Append the rows that the log does not hold yet, and record that everything up to ``through`` is in."""
-        if rows:
-            self._append("labels", labels_frame(rows, self._schema), through)
+        if len(rows):
+            frame = rows if isinstance(rows, pl.DataFrame) else labels_frame(rows, self._schema)
+            self._append("labels", frame, through)
 
     def remove(self, table: Table, seq: int, id: str) -> None:
         """Take one event out again that cannot be processed; the table's history does not name it."""
         self.erase(table, (pl.col("seq") == seq) & (pl.col("id") == id))
 
-    def erase(
-        self,
-        table: Table,
-        gone: pl.Expr,
-        *,
-        most_files: int | None = None,
-        first: Callable[[pl.Series], None] = lambda ids: None,
-    ) -> Erased:
+    def erase(self, table: Table, gone: pl.Expr, *, most_files: int | None = None) -> Erased:
         """Take rows out for good; see `driftline.store.erasing`. Their bytes are gone after `delete_erased`."""
         opened = self._open(table)
         if opened is None:
@@ -260,7 +255,7 @@ class EventLog:
         with self._told(table, "written"), panics_as_errors():
             opened.update_incremental()
             require_writer(opened, self._token)
-            erased = erase(opened, self._tidiers[table], gone, most_files=most_files, first=first)
+            erased = erase(opened, self._tidiers[table], gone, most_files=most_files)
             if erased.files:
                 self._sync(table, opened)
         return erased

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
+from operator import itemgetter
+from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from driftline.errors import DataError
 from driftline.events import Kind, Label, Prediction, Schema, Task
+from driftline.events.columns import PredictionColumns
 from driftline.profiles.frame import FEATURE, SCORE
 
 TIME = pl.Datetime("us", "UTC")
@@ -43,17 +50,146 @@ def predictions_frame(rows: Sequence[LoggedPrediction], schema: Schema) -> pl.Da
     columns = {
         "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
         "id": pl.Series([event.id for event in events], dtype=pl.String),
-        "time": pl.Series([event.time for event in events], dtype=TIME),
+        "time": times_of([event.time for event in events]),
         "version": pl.Series([event.version for event in events], dtype=pl.String),
         "prediction": pl.Series([event.prediction for event in events], dtype=target_type(schema)),
         "latency_seconds": pl.Series([event.latency_seconds for event in events], dtype=pl.Float64),
     }
-    for name, kind in schema.features.items():
+    for (name, kind), values in zip(schema.features.items(), _features(events, [*schema.features]), strict=True):
         dtype = pl.Float64 if kind is Kind.NUMERIC else pl.String
-        columns[FEATURE + name] = pl.Series([event.features[name] for event in events], dtype=dtype)
+        columns[FEATURE + name] = pl.Series(values, dtype=dtype)
     for name in classes:
         columns[SCORE + name] = pl.Series([event.score.get(name) for event in events], dtype=pl.Float64)
     return pl.DataFrame(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class LivePredictions:
+    """Predictions in the order of their arrival, those of some batches by column and others one by one.
+
+    ``at`` are their places among all events, ``times`` microseconds since 1970. They become rows of the log late: only
+    then does one that cannot be such a row raise.
+    """
+
+    ids: Sequence[str]
+    versions: Sequence[str]
+    times: npt.NDArray[np.int64]
+    seqs: npt.NDArray[np.int64]
+    at: npt.NDArray[np.int64]
+    _whole: Sequence[tuple[int, PredictionColumns]]
+    _single: Sequence[LoggedPrediction]
+    _order: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        whole: Sequence[tuple[int, PredictionColumns]],
+        whole_at: Sequence[int],
+        single: Sequence[LoggedPrediction],
+        single_at: Sequence[int],
+    ) -> LivePredictions:
+        """Return the predictions of batches that came by column, each with its number, and of those one by one."""
+        ids = [id for _, columns in whole for id in columns.ids] + [one.prediction.id for one in single]
+        versions = [version for _, columns in whole for version in columns.versions]
+        versions += [one.prediction.version for one in single]
+        times = [time for _, columns in whole for time in columns.times]
+        seqs = np.repeat(np.array([seq for seq, _ in whole], np.int64), [len(columns) for _, columns in whole])
+        every = cls(
+            ids,
+            versions,
+            np.append(np.array(times, np.int64), micros_of([one.prediction.time for one in single])),
+            np.append(seqs, np.array([one.seq for one in single], np.int64)),
+            np.array([*whole_at, *single_at], np.int64),
+            whole,
+            single,
+            np.arange(len(ids)),
+        )
+        return every if not whole or not single else every.chosen(np.argsort(every.at))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.ids)
+
+    def chosen(self, places: npt.NDArray[np.int64]) -> LivePredictions:
+        """Return those at these places, in this order."""
+        if len(places) == len(self) and np.array_equal(places, np.arange(len(self))):
+            return self
+        listed = places.tolist()
+        return replace(
+            self,
+            ids=[self.ids[place] for place in listed],
+            versions=[self.versions[place] for place in listed],
+            times=self.times[places],
+            seqs=self.seqs[places],
+            at=self.at[places],
+            _order=self._order[places],
+        )
+
+    def frame(self, schema: Schema) -> pl.DataFrame:
+        """Return them as rows of the log, in the canonical layout.
+
+        Raises `DataError` for the score of a class that the model does not have.
+        """
+        frames = [columns_frame(self._whole, schema)] if self._whole else []
+        if self._single or not frames:
+            frames.append(predictions_frame(self._single, schema))
+        frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
+        return frame if len(frame) == len(self._order) and self._in_place() else frame[self._order]
+
+    def _in_place(self) -> bool:
+        return np.array_equal(self._order, np.arange(len(self._order)))
+
+
+def columns_frame(parts: Sequence[tuple[int, PredictionColumns]], schema: Schema) -> pl.DataFrame:
+    """Return the predictions of batches as rows of the log, as `predictions_frame` does; there is at least one.
+
+    Each batch comes with its number in the inbox.
+    """
+    several = [columns for _, columns in parts]
+    lengths = [len(columns) for columns in several]
+
+    def whole(values: Iterable[list[Any]], dtype: Any) -> pl.Series:
+        return pl.Series(list(chain.from_iterable(values)), dtype=dtype)
+
+    seqs = np.repeat(np.array([seq for seq, _ in parts], np.int64), lengths)
+    columns = {
+        "seq": pl.Series(seqs, dtype=pl.Int64),
+        "id": whole((one.ids for one in several), pl.String),
+        "time": whole((one.times for one in several), pl.Int64).cast(TIME),
+        "version": whole((one.versions for one in several), pl.String),
+        "prediction": whole((one.predictions for one in several), target_type(schema)),
+        "latency_seconds": whole((one.latencies for one in several), pl.Float64),
+    }
+    for name, kind in schema.features.items():
+        dtype = pl.Float64 if kind is Kind.NUMERIC else pl.String
+        columns[FEATURE + name] = whole((one.features[name] for one in several), dtype)
+    for name in sorted({*schema.classes, *(name for one in several for name in one.scores)}):
+        columns[SCORE + name] = whole((one.scores.get(name) or [None] * len(one) for one in several), pl.Float64)
+    return pl.DataFrame(columns)
+
+
+def _features(events: Sequence[Prediction], names: Sequence[str]) -> list[list[float | str | None]]:
+    """Return the values of each feature, in the order of the names."""
+    if len(names) < 2:
+        return [[event.features[name] for event in events] for name in names]
+    values = list(chain.from_iterable(map(itemgetter(*names), [event.features for event in events])))
+    return [values[place :: len(names)] for place in range(len(names))]
+
+
+def micros_of(moments: Sequence[datetime]) -> npt.NDArray[np.int64]:
+    """Return aware moments as microseconds since 1970, shape (n,).
+
+    >>> micros_of([datetime.fromisoformat("2024-03-01T12:00:00.000001Z")]).tolist()
+    [1709294400000001]
+    """
+    parts = np.array([moment.microsecond for moment in moments], np.int64)
+    seconds = np.array([moment.timestamp() for moment in moments], np.float64)  # whole ones are exact, others nearly
+    return np.rint(seconds - parts / 1e6).astype(np.int64) * 1_000_000 + parts
+
+
+def times_of(moments: Sequence[datetime]) -> pl.Series:
+    """Return aware moments as a column, which Polars would make of each by itself ten times as slowly."""
+    return pl.Series(micros_of(moments)).cast(TIME)
 
 
 def labels_frame(rows: Sequence[LoggedLabel], schema: Schema) -> pl.DataFrame:
@@ -61,9 +197,9 @@ def labels_frame(rows: Sequence[LoggedLabel], schema: Schema) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "seq": pl.Series([row.seq for row in rows], dtype=pl.Int64),
-            "prediction_time": pl.Series([row.prediction_time for row in rows], dtype=TIME),
+            "prediction_time": times_of([row.prediction_time for row in rows]),
             "id": pl.Series([row.label.id for row in rows], dtype=pl.String),
-            "time": pl.Series([row.label.time for row in rows], dtype=TIME),
+            "time": times_of([row.label.time for row in rows]),
             "label": pl.Series([row.label.label for row in rows], dtype=target_type(schema)),
         }
     )

@@ -2,62 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
 import sqlalchemy as sa
 
 from driftline.events import Label
+from driftline.sketches.hashing import hash_texts
+from driftline.store.runs import NO_MARK, Found, KeptParts, Rows, Runs, Words
 from driftline.store.statements import batches, put_values
-from driftline.store.tables import PREDICTIONS, WAITING_LABELS
+from driftline.store.tables import EPOCH, WAITING_LABELS
 
 _LABEL = msgspec.msgpack.Decoder(str | float)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownPrediction:
-    """When a prediction was made, and its label as known now (None while it is not known)."""
+def label_marks(labels: pl.Series) -> Words:
+    """Return the marks of labels, shape (n,): two labels have the same if they are the same; null has `NO_MARK`.
 
-    time: datetime
-    label: str | float | None
+    That of a number is its bits, that of a name its hash.
+
+    >>> label_marks(pl.Series([0.0, -0.0, None])).tolist(), hex(NO_MARK)
+    ([0, 0, 9221120237041090560], '0x7ff8000000000000')
+    """
+    if labels.dtype == pl.Float64:
+        bits: Words = (labels.to_numpy() + 0.0).view(np.uint64)
+        return np.where(labels.is_null().to_numpy(), NO_MARK, bits)
+    marks = np.full(len(labels), NO_MARK, np.uint64)
+    there = labels.is_not_null()
+    marks[there.to_numpy()] = hash_texts(labels.filter(there).cast(pl.String))
+    return marks
 
 
 class Predictions:
     """The statements on known predictions, within one transaction."""
 
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sa.Connection, kept: KeptParts | None = None) -> None:
+        self._runs = Runs(connection, kept)
 
-    def known(self, model: str, ids: Iterable[str]) -> dict[str, KnownPrediction]:
-        """Return those of the ids that are known predictions."""
-        known: dict[str, KnownPrediction] = {}
-        for some in batches(ids):
-            found = self._connection.execute(
-                sa.select(PREDICTIONS).where(PREDICTIONS.c.model == model, PREDICTIONS.c.id.in_(some))
-            )
-            for row in found:
-                label = None if row.label is None else _LABEL.decode(row.label)
-                known[row.id] = KnownPrediction(row.time, label)
-        return known
+    def find(self, model: str, keys: Words) -> Found:
+        """Return what is known of predictions, in the order of their keys: the `fingerprints` of their ids."""
+        return self._runs.find(model, *keys)
 
-    def put(self, model: str, known: Mapping[str, KnownPrediction]) -> None:
-        """Store predictions, new or with another label."""
-        rows = [
-            {
-                "model": model,
-                "id": id,
-                "time": one.time,
-                "label": None if one.label is None else msgspec.msgpack.encode(one.label),
-            }
-            for id, one in known.items()
-        ]
-        put_values(self._connection, PREDICTIONS, rows, changed=("label",))
+    def put(
+        self,
+        model: str,
+        keys: Words,
+        times: npt.NDArray[np.int64],
+        marks: Words,
+        *,
+        came: datetime,
+        kept_for: timedelta,
+    ) -> None:
+        """Store predictions, new or with another label; ``times`` are in microseconds since 1970.
+
+        They ``came`` at a moment, and are kept at least ``kept_for`` so long from then on, and from their event time.
+        """
+        if len(times):
+            newest = EPOCH + timedelta(microseconds=int(times.max()))
+            self._runs.put(model, Rows(keys[0], keys[1], times, marks), max(came, newest), kept_for=kept_for)
+
+    def forget_oldest(self, model: str, before: datetime) -> int:
+        """Forget some of those that came before a moment, a bounded number; return how many, 0 if there are none."""
+        return self._runs.forget_oldest(model, before)
+
+    def erase(self, model: str, keys: Words) -> None:
+        """Leave nothing of some predictions, by their keys."""
+        self._runs.erase(model, keys[0], keys[1])
 
     def drop(self, model: str) -> None:
         """Forget all predictions of a model, to recall them from the log."""
-        self._connection.execute(PREDICTIONS.delete().where(PREDICTIONS.c.model == model))
+        self._runs.drop(model)
 
 
 class WaitingLabels:
@@ -73,12 +91,16 @@ class WaitingLabels:
         )
         return [Label(id=row.id, label=_LABEL.decode(row.label), time=row.time) for row in found]
 
-    def of(self, model: str, ids: Iterable[str]) -> dict[str, Label]:
-        """Return those of the ids whose label came before their prediction."""
+    def of(self, model: str, ids: Collection[str]) -> dict[str, Label]:
+        """Return those of the ids whose label came before their prediction. Where none does, it is one statement."""
         waiting: dict[str, Label] = {}
-        for some in batches(ids):
+        asked = sa.select(WAITING_LABELS.c.id).where(WAITING_LABELS.c.model == model).limit(len(ids) + 1)
+        those_there = set(self._connection.execute(asked).scalars())
+        if len(those_there) <= len(ids):
+            ids = those_there.intersection(ids)
+        for part in batches(ids):
             found = self._connection.execute(
-                sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(some))
+                sa.select(WAITING_LABELS).where(WAITING_LABELS.c.model == model, WAITING_LABELS.c.id.in_(part))
             )
             waiting |= {row.id: Label(id=row.id, label=_LABEL.decode(row.label), time=row.time) for row in found}
         return waiting

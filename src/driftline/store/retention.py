@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,6 @@ from driftline.store.tables import (
     HOLDS,
     JUDGEMENTS,
     NOTIFICATIONS,
-    PREDICTIONS,
     QUARANTINE,
     SUMMARIES,
     WAITING_LABELS,
@@ -118,13 +117,6 @@ class Retention:
         put_values(self._connection, FORGOTTEN_ROWS, values, added=("rows",))
 
     # ---- what is deleted, some at a time ----------------------------------------------------------------------------
-
-    def drop_predictions(self, model: str, ids: Iterable[str]) -> None:
-        """Forget known predictions."""
-        for some in batches(ids):
-            self._connection.execute(
-                PREDICTIONS.delete().where(PREDICTIONS.c.model == model, PREDICTIONS.c.id.in_(some))
-            )
 
     def drop_waiting_labels(self, model: str, before: datetime) -> None:
         """Forget labels of before a moment that wait for a prediction, which cannot come any more."""

@@ -10,25 +10,29 @@ import msgspec
 
 from driftline.errors import DataError
 from driftline.events import Label, Prediction
+from driftline.events.columns import LabelColumns, PredictionColumns
 
 Kind = Literal["predictions", "labels"]
 KINDS: tuple[Kind, ...] = ("predictions", "labels")
 
-_PREDICTIONS = msgspec.msgpack.Decoder(list[Prediction])
-_LABELS = msgspec.msgpack.Decoder(list[Label])
+Events = Sequence[Prediction] | Sequence[Label] | PredictionColumns | LabelColumns
+"""The events of a batch: one by one, or by column."""
+
+_PREDICTIONS = msgspec.msgpack.Decoder(list[Prediction] | PredictionColumns)
+_LABELS = msgspec.msgpack.Decoder(list[Label] | LabelColumns)
 _MARK = b"\xc1"
 """Between events and checksum: the one byte that MessagePack never uses."""
 
 _CHECK_BYTES = 4
 
 
-def sealed(events: Sequence[Prediction | Label]) -> bytes:
+def sealed(events: Events | Sequence[Prediction | Label]) -> bytes:
     """Encode events, and seal them with a checksum (CRC-32)."""
     body = msgspec.msgpack.encode(events)
     return body + _MARK + _check(body)
 
 
-def unsealed(body: bytes, kind: str) -> list[Prediction] | list[Label]:
+def unsealed(body: bytes, kind: str) -> Events:
     """Decode events, those of an earlier release without a checksum, too; raise `DataError` where they are damaged.
 
     >>> unsealed(sealed([]), "labels")
@@ -41,9 +45,15 @@ def unsealed(body: bytes, kind: str) -> list[Prediction] | list[Label]:
     inner, mark, check = body[: -_CHECK_BYTES - 1], body[-_CHECK_BYTES - 1 : -_CHECK_BYTES], body[-_CHECK_BYTES:]
     try:
         whole = inner if mark == _MARK and check == _check(inner) else body  # a broken seal is too much of it
-        return _PREDICTIONS.decode(whole) if kind == "predictions" else _LABELS.decode(whole)
+        events: Events = _PREDICTIONS.decode(whole) if kind == "predictions" else _LABELS.decode(whole)
+        return events
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError("the stored bytes of the batch are damaged") from error
+
+
+def events_by_row(events: Events) -> Sequence[Prediction] | Sequence[Label]:
+    """Return events one by one."""
+    return events.rows() if isinstance(events, (PredictionColumns, LabelColumns)) else events
 
 
 def _check(body: bytes) -> bytes:

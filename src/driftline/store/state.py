@@ -22,6 +22,7 @@ from driftline.store.leases import Fence
 from driftline.store.models import Models
 from driftline.store.predictions import Predictions, WaitingLabels
 from driftline.store.retention import Retention
+from driftline.store.runs import KeptParts
 from driftline.store.summaries import Summaries
 from driftline.store.tokens import Tokens
 from driftline.store.windows import Windows
@@ -33,17 +34,19 @@ class State:
     With a ``fence`` no transaction of `work` commits after another process has taken that lease.
     """
 
-    def __init__(self, engine: sa.Engine, turn: str = "state", fence: Fence | None = None) -> None:
+    def __init__(
+        self, engine: sa.Engine, turn: str = "state", fence: Fence | None = None, kept: KeptParts | None = None
+    ) -> None:
         self._engine, self._turn = engine, turn
-        self.fence = fence
+        self.fence, self._kept = fence, kept or KeptParts()
 
     def of(self, model: str, fence: Fence | None = None) -> State:
         """Return the state as one model's: one transaction at a time changes it, whoever changes it."""
-        return State(self._engine, f"state of {model}", fence)
+        return State(self._engine, f"state of {model}", fence, self._kept)
 
     def fenced(self, fence: Fence | None) -> State:
         """Return the same state, to be changed only as long as a lease is held."""
-        return State(self._engine, self._turn, fence)
+        return State(self._engine, self._turn, fence, self._kept)
 
     def require_lease(self) -> None:
         """Raise `LeaseLostError` where the lease is another's by now."""
@@ -64,7 +67,7 @@ class State:
     def read(self) -> Iterator[Work]:
         """Open a transaction that reads the state as of one moment and blocks no writer."""
         with self._engine.connect().execution_options(readonly=True) as connection:
-            yield Work(connection)
+            yield Work(connection, self._kept)
 
     def wipe(self) -> bool:
         """Leave no byte in the database's file of rows that were deleted; return whether that was done."""
@@ -72,12 +75,15 @@ class State:
 
 
 class Work:
-    """All statements on the state within one transaction, by what they are about."""
+    """All statements on the state within one transaction, by what they are about.
 
-    def __init__(self, connection: sa.Connection) -> None:
+    ``kept`` spares reading again what does not change; it is for transactions that see only what is committed.
+    """
+
+    def __init__(self, connection: sa.Connection, kept: KeptParts | None = None) -> None:
         self.connection = connection
         self.models = Models(connection)
-        self.predictions = Predictions(connection)
+        self.predictions = Predictions(connection, kept)
         self.waiting_labels = WaitingLabels(connection)
         self.counters = Counters(connection)
         self.windows = Windows(connection)

@@ -85,7 +85,7 @@ INBOX = sa.Table(
     sa.Column("arrived_at", Moment, nullable=False),
     sa.Column("events", sa.Integer, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of checked events
-    sa.Index("inbox_by_model", "model", "seq"),
+    sa.Index("inbox_by_model", "model", "seq", "kind", "events"),
     sqlite_autoincrement=True,  # a number is never given twice, even after the newest row is gone
 )
 
@@ -121,14 +121,25 @@ QUARANTINE = sa.Table(
     sa.Column("row", sa.LargeBinary, nullable=False),  # JSON as it came
 )
 
-PREDICTIONS = sa.Table(
-    "predictions",
+KNOWN_RUNS = sa.Table(
+    "known_runs",
     METADATA,
-    sa.Column("model", _TEXT, primary_key=True),
-    sa.Column("id", _TEXT, primary_key=True),
-    sa.Column("time", Moment, nullable=False),
-    sa.Column("label", sa.LargeBinary),  # MessagePack of the label known now; null while it is not known
-    sqlite_with_rowid=False,
+    sa.Column("number", _SERIAL, primary_key=True, autoincrement=True),  # of two runs with an id the higher is right
+    sa.Column("model", _TEXT, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bits", sa.Integer, nullable=False),  # so many first bits of a key are the number of its part
+    sa.Column("oldest", Moment, nullable=False),  # when its ids came, or their event time, where that is later
+    sa.Column("newest", Moment, nullable=False),
+    sa.Index("known_runs_by_model", "model", "number"),
+    sqlite_autoincrement=True,  # a number is never given twice: what was read of a run is kept by it
+)
+
+KNOWN_PARTS = sa.Table(
+    "known_parts",
+    METADATA,
+    sa.Column("run", sa.BigInteger, primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # the rows of a run whose keys begin so, column by column
 )
 
 WAITING_LABELS = sa.Table(

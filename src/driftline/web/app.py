@@ -46,7 +46,7 @@ from driftline.text import visible
 from driftline.views.metrics import MetricsReader
 from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
 from driftline.web.decode import Bodies, json_answer, json_schema_of
-from driftline.web.events import event_routes
+from driftline.web.events import EventDoor, ShortWay
 from driftline.web.feedback import feedback_routes
 from driftline.web.forgetting import forgetting_routes
 from driftline.web.operations import ProcessCollector, operations_routes, problems_of_all, system_routes
@@ -91,7 +91,8 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     )
     registry.register(collector)
     app.state.bodies = Bodies(service.config.limits.body_bytes)
-    app.include_router(event_routes(service))
+    door = EventDoor(service)
+    app.include_router(door.router())
     app.include_router(_answers(service))
     app.include_router(_attention(service))
     app.include_router(feedback_routes(service))
@@ -102,6 +103,8 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     app.include_router(pages(service.views))
     app.include_router(sign_in_routes(gate, sign_in_page))
     app.add_api_route("/api/openapi.json", lambda: json_answer(app.openapi()), name="openapi", include_in_schema=False)
+    app.add_middleware(ShortWay, door=door, ask=asked_at(gate), answer=_answer_error, known=_KNOWN)
+    app.add_middleware(_PanicsAsErrors)
     return app
 
 
@@ -111,6 +114,7 @@ def create_small_app(service: Service, gate: Gate) -> FastAPI:
     registry = CollectorRegistry()
     registry.register(ProcessCollector(service))
     app.include_router(operations_routes(service, registry))
+    app.add_middleware(_PanicsAsErrors)
     return app
 
 
@@ -125,8 +129,7 @@ def _app(gate: Gate) -> FastAPI:
         dependencies=[Depends(asked_at(gate))],
         responses={"default": {"description": "What came, what is allowed and what to do.", "content": _ERROR}},
     )
-    app.add_middleware(_PanicsAsErrors)
-    for kind in (*_STATUS, DriftlineError, HTTPException, RequestValidationError, Exception):
+    for kind in (*_KNOWN, RequestValidationError, Exception):
         app.add_exception_handler(kind, _answer_error)
     return app
 
@@ -271,6 +274,7 @@ _STATUS: dict[type[Exception], int] = {
     StorageError: 503,
     sa.exc.SQLAlchemyError: 503,
 }
+_KNOWN = (*_STATUS, DriftlineError, HTTPException)
 
 
 def _fault() -> str:

@@ -15,8 +15,8 @@ from driftline.profiles import Columns
 from driftline.profiles.frame import identifiers, times_of
 from driftline.text import quoted
 
-_PARTS = {"feature": "features", "score": "score"}
-_STRUCTS = ("features", "score")
+PARTS = {"feature": "features", "score": "score"}
+STRUCTS = ("features", "score")
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 _FIRST_SECOND = int(datetime(1, 1, 2, tzinfo=UTC).timestamp())
 _LAST_SECOND = int(datetime(9999, 12, 30, tzinfo=UTC).timestamp())
@@ -83,11 +83,11 @@ def rows_of_frame(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = [{} for _ in range(frame.height)]
     for column in frame:
-        _require_times(column, column.name)
+        require_times(column, column.name)
         part, _, rest = column.name.partition(".")
-        if rest and part in _PARTS:
-            _put(rows, _PARTS[part], rest, _values(column))
-        elif column.name in _STRUCTS and isinstance(column.dtype, pl.Struct):
+        if rest and part in PARTS:
+            _put(rows, PARTS[part], rest, _values(column))
+        elif column.name in STRUCTS and isinstance(column.dtype, pl.Struct):
             for name in column.struct.fields:
                 _put(rows, column.name, name, _values(column.struct.field(name)))
         else:
@@ -122,16 +122,16 @@ def text_bytes(column: pl.Series) -> int:
     return int(column.bin.size().cast(pl.UInt64).sum()) if column.dtype == pl.Binary else 0
 
 
-def _require_times(column: pl.Series, name: str) -> None:
+def require_times(column: pl.Series, name: str) -> None:
     """Raise `DataError` for times outside of the years 1 to 9999, in a column and in its nested values."""
     kind = column.dtype
     if isinstance(kind, pl.BaseExtension):
-        _require_times(column.ext.storage(), name)
+        require_times(column.ext.storage(), name)
     elif isinstance(kind, (pl.List, pl.Array)):
-        _require_times(column.explode(), name)
+        require_times(column.explode(), name)
     elif isinstance(kind, pl.Struct):
         for inner in kind.fields:
-            _require_times(column.struct.field(inner.name), f"{name}.{inner.name}")
+            require_times(column.struct.field(inner.name), f"{name}.{inner.name}")
     elif isinstance(kind, pl.Datetime) or kind == pl.Date:
         ticks = column.to_physical()
         scale = _PER_SECOND[kind.time_unit] if isinstance(kind, pl.Datetime) else 1

@@ -33,14 +33,17 @@ class Bodies:
         self._held = 0
 
     @asynccontextmanager
-    async def hold(self, request: Request, most_bytes: int | None = None) -> AsyncIterator[bytes]:
+    async def hold(
+        self, request: Request, most_bytes: int | None = None, *, packed: bool = False
+    ) -> AsyncIterator[bytes]:
         """Read a body as it was sent, and count its size until the request is done.
 
         Raises `TooLargeError` for one over the limit, before it is read where its size was sent, and `QueueFullError`
-        while the bodies of other requests take all of the total.
+        while the bodies of other requests take all of the total. Without ``packed`` one with a Content-Encoding is
+        refused.
         """
         most = self._most if most_bytes is None else min(most_bytes, self._most)
-        if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        if not packed and (coding := request.headers.get("content-encoding", "identity")) != "identity":
             raise UnsupportedTypeError(f"Content-Encoding {quoted(coding)} came; send the body as it is")
         stated = request.headers.get("content-length", "")
         if stated.isdecimal() and (len(stated) > _LENGTH_DIGITS or int(stated) > most):

@@ -1,31 +1,41 @@
-"""Route predictions and labels into the log. Bodies are read raw and checked by `driftline.events`."""
+"""Route predictions and labels into the inbox. Bodies are read raw and checked by `driftline.events`."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, NamedTuple
 
 import anyio
 from fastapi import APIRouter, Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftline import clock
-from driftline.client.ids import new_id
 from driftline.errors import EventError, UsageError
 from driftline.events import event_schemas
 from driftline.events.names import name_problem
-from driftline.monitoring.accept import Batch, Kind, accept, count_refused, require_room
-from driftline.monitoring.admission import Admission
-from driftline.net.limits import QueueFullError
-from driftline.profiles.frame import SCORE
+from driftline.monitoring.accept import Kind, refusal, require_room
+from driftline.net.limits import QueueFullError, TooLargeError
 from driftline.service.runtime import Service
+from driftline.store.deliveries import Delivery
+from driftline.store.sealed import KINDS
 from driftline.web.access import charge
-from driftline.web.arrow_rows import as_events
 from driftline.web.decode import Bodies, json_answer
-from driftline.web.requests import ARROW, JSON, NDJSON, rows_of
+from driftline.web.desk import Desk, Incoming
+from driftline.web.intake import Intake
+from driftline.web.packed import IDENTITY, coding_of
+from driftline.web.requests import ARROW, FRAMES, JSON, NDJSON, PARQUET, format_of
 
+OnError = Literal["refuse", "quarantine"]
+
+_PATH = re.compile(r"/api/v1/models/(?P<model>[^/]+)/(?P<kind>predictions|labels)")
+_ON_ERROR: dict[bytes, OnError] = {
+    b"": "refuse",
+    b"on_error=refuse": "refuse",
+    b"on_error=quarantine": "quarantine",
+}
 _LARGE_BODY_BYTES = 64 * 1024
 _SMALL_AT_A_TIME, _LARGE_AT_A_TIME, _MOST_WAITING = 8, 1, 64
 
@@ -33,73 +43,158 @@ _SMALL_AT_A_TIME, _LARGE_AT_A_TIME, _MOST_WAITING = 8, 1, 64
 class _Doors:
     """Limits how many batches are decoded at a time: small ones do not wait behind a large one, and memory is bounded.
 
-    Batches have threads of their own, so that reading never waits behind a database that cannot be written.
+    Whoever is through a door has it until the batch is stored. Batches have threads of their own, so that reading never
+    waits behind a database that cannot be written.
     """
 
     def __init__(self) -> None:
         self._small, self._large = anyio.CapacityLimiter(_SMALL_AT_A_TIME), anyio.CapacityLimiter(_LARGE_AT_A_TIME)
+        self._threads = anyio.CapacityLimiter(_SMALL_AT_A_TIME + _LARGE_AT_A_TIME)
 
-    async def through(self, size: int, work: Callable[[], tuple[int, int]]) -> tuple[int, int]:
-        """Run the work in a thread; raises `QueueFullError` if too many requests wait for one."""
-        door = self._large if size > _LARGE_BODY_BYTES else self._small
+    @asynccontextmanager
+    async def open(self, *, large: bool) -> AsyncIterator[None]:
+        """Wait for a door; raises `QueueFullError` if too many requests wait for it."""
+        door = self._large if large else self._small
         if door.statistics().tasks_waiting >= _MOST_WAITING:
             raise QueueFullError(f"{_MOST_WAITING} requests wait to be taken; try again later")
-        return await anyio.to_thread.run_sync(work, limiter=door)
+        async with door:
+            yield
+
+    async def run(self, work: Callable[[], Delivery | Incoming | None]) -> Any:
+        """Run the work in a thread."""
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
 
-def event_routes(service: Service) -> APIRouter:
-    """Return the routes on a service."""
-    router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
-    doors = _Doors()
-    admissions = {name: _admission(service, name) for name in service.models}
+class _Counter:
+    """Takes requests of all models: checks them, and has them stored."""
 
-    def route(kind: Kind) -> Callable[..., Awaitable[Response]]:
-        async def post(model: str, request: Request, on_error: Literal["refuse", "quarantine"] = "refuse") -> Response:
-            service.views.model_config(model)
-            content_type, key = request.headers.get("content-type", ""), _key(request)
-            bodies: Bodies = request.app.state.bodies
+    def __init__(self, service: Service) -> None:
+        self._limits = service.config.limits
+        self._doors, self._intake = _Doors(), Intake(service.inbox)
+        self._desks = {name: Desk(service, name) for name in service.models}
 
-            async with bodies.hold(request) as body:
-                came = _Request(kind, body, content_type, key, quarantine=on_error == "quarantine")
-                take = functools.partial(_accept, service, admissions[model], model, came)
-                accepted, set_aside = await doors.through(len(body), take)
-            charge(request, accepted + set_aside)
-            service.wake()
-            return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
+    async def take(self, model: str, came: Incoming) -> tuple[int, int]:
+        """Return how many rows were accepted, once they are on the disk, and how many set aside.
 
-        return post
+        Raises `EventError` with every bad row, which is counted.
+        """
+        require_room(model, await self._intake.waiting_events(model))
+        try:
+            return await self._taken(self._desks[model], came)
+        except EventError as error:
+            await self._intake.put(refusal(model, came.kind, clock.now(), error))
+            raise
 
-    schemas = event_schemas()
-    for kind in ("predictions", "labels"):
-        router.add_api_route(
-            f"/{kind}",
-            route(kind),
-            methods=["POST"],
-            status_code=202,
-            summary=f"Take {kind}; 202 only after they are durable.",
-            name=f"post_{kind}",
-            openapi_extra=_request_body(schemas[kind]),
-        )
-    return router
+    async def _taken(self, desk: Desk, came: Incoming) -> tuple[int, int]:
+        if came.coding == IDENTITY and len(came.body) <= _LARGE_BODY_BYTES and came.format not in FRAMES:
+            if (delivery := desk.quickly(came)) is not None:  # at once: it takes less than to wait for a thread
+                return await self._stored(delivery)
+            async with self._doors.open(large=False):
+                return await self._stored(await self._doors.run(functools.partial(desk.check, came)))
+        if len(came.body) <= _LARGE_BODY_BYTES:
+            async with self._doors.open(large=False):
+                if (plain := await self._doors.run(functools.partial(_small, came))) is not None:
+                    return await self._stored(await self._doors.run(functools.partial(desk.check_all, plain)))
+        async with self._doors.open(large=True):
+            return await self._stored(await self._doors.run(functools.partial(desk.check_all, came)))
 
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One request as it was received."""
-
-    kind: Kind
-    body: bytes
-    content_type: str
-    key: str | None
-    quarantine: bool
+    async def _stored(self, delivery: Delivery) -> tuple[int, int]:
+        return await self._intake.put(delivery), len(delivery.refused)
 
 
-def _admission(service: Service, model: str) -> Admission:
-    one = service.models[model]
-    scored = [name.removeprefix(SCORE) for name in one.log.prediction_columns() if name.startswith(SCORE)]
-    with service.state.read() as read:
-        versions = read.counters.versions(model)
-    return Admission(one.schema, scored, versions)
+def _small(came: Incoming) -> Incoming | None:
+    """Return a request whose body is small also once it is unpacked; None of another."""
+    try:
+        return came.unpacked(_LARGE_BODY_BYTES * 4)
+    except TooLargeError:
+        return None
+
+
+class EventDoor:
+    """The two routes on a service: as routes of the application, and as the short way to them."""
+
+    def __init__(self, service: Service) -> None:
+        self._service, self._counter = service, _Counter(service)
+
+    async def post(self, kind: Kind, model: str, request: Request, on_error: OnError) -> Response:
+        """Answer a request for a model: 202 once its events are on the disk."""
+        self._service.views.model_config(model)
+        key = _key(request)
+        bodies: Bodies = request.app.state.bodies
+        format = format_of(request.headers.get("content-type", ""))
+        coding = coding_of(request.headers.get("content-encoding", ""))
+        async with bodies.hold(request, packed=True) as body:
+            came = Incoming(kind, body, format, key, on_error == "quarantine", coding)
+            accepted, set_aside = await self._counter.take(model, came)
+        charge(request, accepted + set_aside)
+        self._service.wake()
+        return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
+        schemas = event_schemas()
+
+        def route(kind: Kind) -> Callable[..., Awaitable[Response]]:
+            async def post(model: str, request: Request, on_error: OnError = "refuse") -> Response:
+                return await self.post(kind, model, request, on_error)
+
+            return post
+
+        for kind in KINDS:
+            router.add_api_route(
+                f"/{kind}",
+                route(kind),
+                methods=["POST"],
+                status_code=202,
+                summary=f"Take {kind}; 202 only after they are durable.",
+                name=f"post_{kind}",
+                openapi_extra=_request_body(schemas[kind]),
+            )
+        return router
+
+
+class _Route(NamedTuple):
+    """What is asked about a route: its name, and its tags."""
+
+    name: str
+    tags: Sequence[str] = ("events",)
+
+
+class ShortWay:
+    """Takes events before the application looks for a route: that costs more than to take one event.
+
+    What is asked in any other way than senders do it goes the usual way. Who asks is known by ``ask``, and errors of
+    the types ``known`` are answered by ``answer``, as on the usual way.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        door: EventDoor,
+        ask: Callable[[Request, object], Awaitable[None]],
+        answer: Callable[[Request, Exception], Awaitable[Response]],
+        known: tuple[type[Exception], ...],
+    ) -> None:
+        self._app, self._door, self._ask, self._answer, self._known = app, door, ask, answer, known
+        self._routes = {kind: _Route(f"post_{kind}") for kind in KINDS}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        found = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        on_error = _ON_ERROR.get(scope.get("query_string", b""))
+        if found is None or on_error is None or scope.get("root_path"):
+            await self._app(scope, receive, send)
+            return
+        kind: Kind = "labels" if found["kind"] == "labels" else "predictions"
+        scope["route"], scope["path_params"] = self._routes[kind], {"model": found["model"]}
+        request = Request(scope, receive)
+        try:
+            await self._ask(request, None)
+            answer = await self._door.post(kind, found["model"], request, on_error)
+        except self._known as error:
+            answer = await self._answer(request, error)
+        await answer(scope, receive, send)
 
 
 def _key(request: Request) -> str | None:
@@ -114,30 +209,6 @@ def _key(request: Request) -> str | None:
 
 def _request_body(row: dict[str, Any]) -> dict[str, Any]:
     """Return the OpenAPI description of a body: it is read raw, so that FastAPI does not know it."""
-    rows = {"type": "array", "items": row}
-    content = {
-        JSON: {"schema": rows},
-        NDJSON: {"schema": row},
-        ARROW: {"schema": {"type": "string", "format": "binary"}},
-    }
+    rows, binary = {"type": "array", "items": row}, {"schema": {"type": "string", "format": "binary"}}
+    content = {JSON: {"schema": rows}, NDJSON: {"schema": row}, ARROW: binary, PARQUET: binary}
     return {"requestBody": {"required": True, "content": content}}
-
-
-def _accept(service: Service, admission: Admission, model: str, request: _Request) -> tuple[int, int]:
-    """Decode a body, check its rows and store them; return how many were accepted and how many set aside."""
-    require_room(service.inbox, model)
-    arrived = clock.now()
-    try:
-        columns = service.config.models[model].columns
-        name = functools.partial(as_events, kind=request.kind, columns=columns)
-        rows = rows_of(request.body, request.content_type, service.config.limits, name)
-    except EventError as error:
-        count_refused(service.inbox, model, request.kind, error)
-        raise
-    batch = Batch(request.kind, rows, request.body, request.key, request.quarantine)
-    return accept(service.models[model], service.inbox, admission, batch, arrived, _id_of(arrived))
-
-
-def _id_of(arrived: datetime) -> Callable[[], str]:
-    moment_ns = int(arrived.timestamp() * 1e6) * 1000
-    return lambda: new_id(moment_ns)

@@ -1,11 +1,15 @@
-"""Decode bodies into rows: JSON arrays, NDJSON and Arrow IPC streams. Limits hold before memory is allocated."""
+"""Decode bodies into rows: JSON arrays, NDJSON, Arrow IPC streams and Parquet files.
+
+Limits hold before memory is allocated.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -15,16 +19,23 @@ from driftline.errors import DataError, DriftlineError, UsageError
 from driftline.net.limits import Limits, TooLargeError
 from driftline.text import short
 from driftline.web.arrow_rows import rows_of_frame, text_bytes
-from driftline.web.arrow_stream import CELL_BYTES, outline
+from driftline.web.arrow_stream import CELL_BYTES, Outline, outline
+from driftline.web.parquet_outline import parquet_outline
 
-JSON, NDJSON, ARROW = "application/json", "application/x-ndjson", "application/vnd.apache.arrow.stream"
+JSON, NDJSON = "application/json", "application/x-ndjson"
+ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 _KINDS = {
     JSON: JSON,
     NDJSON: NDJSON,
     "application/ndjson": NDJSON,
     "application/jsonlines": NDJSON,
     ARROW: ARROW,
+    PARQUET: PARQUET,
+    "application/x-parquet": PARQUET,
 }
+FRAMES = (ARROW, PARQUET)
+"""The formats that hold columns."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE = re.compile(rb"\S[^\r\n]*")  # skips blank lines fast
 _OBJECT_BYTES, _LIST_BYTES = 64, 56
@@ -34,6 +45,17 @@ class UnsupportedTypeError(UsageError):
     """A body with an unsupported content type."""
 
 
+def format_of(content_type: str) -> str:
+    """Return the format of a body; raise `UnsupportedTypeError` for one that is not taken."""
+    kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
+    if kind is None:
+        came = short(content_type) or "no Content-Type"
+        raise UnsupportedTypeError(
+            f"{came} came; allowed are {JSON}, {NDJSON}, {ARROW} and {PARQUET}; set the Content-Type header"
+        )
+    return kind
+
+
 def rows_of(
     body: bytes, content_type: str, limits: Limits, name: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame
 ) -> list[Any]:
@@ -41,22 +63,28 @@ def rows_of(
 
     Raises `DataError` for a body that cannot be decoded, and `TooLargeError` for one that would exceed a limit.
     """
-    kind = _KINDS.get(content_type.partition(";")[0].strip().lower())
-    if kind is None:
-        came = short(content_type) or "no Content-Type"
-        raise UnsupportedTypeError(
-            f"{came} came; allowed are {JSON}, {NDJSON} and {ARROW}; set the Content-Type header"
-        )
-    if kind == ARROW:
-        return _arrow_rows(body, limits, name)
-    body = body.removeprefix(_BYTE_ORDER_MARK)
-    _hold_unpacked(_json_bytes(body), limits)
-    rows = _lines(body, limits) if kind == NDJSON else _array(body)
-    _hold_rows(len(rows), limits)
+    kind = format_of(content_type)
+    if kind in FRAMES:
+        return frame_rows(frame_of(body, kind, limits, name), kind)
+    return text_rows(text_of(body, limits), kind, limits)
+
+
+def text_of(body: bytes, limits: Limits) -> bytes:
+    """Return the JSON of a body; raise `TooLargeError` where it would take too much memory once it is decoded."""
+    text = body.removeprefix(_BYTE_ORDER_MARK)
+    _hold_unpacked(_json_bytes(text), limits)
+    return text
+
+
+def text_rows(text: bytes, kind: str, limits: Limits) -> list[Any]:
+    """Decode what `text_of` has returned into rows."""
+    rows = _lines(text, limits) if kind == NDJSON else _array(text)
+    hold_rows(len(rows), limits)
     return rows
 
 
-def _hold_rows(rows: int, limits: Limits) -> None:
+def hold_rows(rows: int, limits: Limits) -> None:
+    """Raise `TooLargeError` for too many rows."""
     if rows > limits.rows:
         raise TooLargeError(f"the batch has {rows:,} rows", limits.rows, "rows")
 
@@ -118,20 +146,39 @@ def _line(line: bytes) -> Any:
 # ---- Arrow ----------------------------------------------------------------------------------------------------------
 
 
-def _arrow_rows(body: bytes, limits: Limits, name: Callable[[pl.DataFrame], pl.DataFrame]) -> list[Any]:
-    """Decode a stream; its headers are compared with the limits before it is unpacked.
+def frame_of(
+    body: bytes, kind: str, limits: Limits, name: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame
+) -> pl.DataFrame:
+    """Decode a body of columns; its headers are compared with the limits before it is unpacked.
 
     So is the size of its texts, one by one: dictionaries and views store one text for many rows.
     """
-    seen = outline(body)
-    _hold_rows(seen.rows, limits)
+    seen = outline(body) if kind == ARROW else parquet_outline(body)
+    hold_rows(seen.rows, limits)
     _hold_unpacked(seen.unpacked, limits)
-    try:
-        frame = pl.read_ipc_stream(io.BytesIO(seen.body))
+    with _readable(kind):
+        if isinstance(seen, Outline):
+            frame = pl.read_ipc_stream(io.BytesIO(seen.body))
+        else:
+            frame = pl.read_parquet(io.BytesIO(body), use_statistics=False, hive_partitioning=False)
+            hold_rows(frame.height, limits)
         _hold_unpacked(seen.unpacked + sum(text_bytes(column) for column in frame), limits)
-        return rows_of_frame(name(frame))
+        return name(frame)
+
+
+def frame_rows(frame: pl.DataFrame, kind: str) -> list[Any]:
+    """Return the rows of what `frame_of` has returned."""
+    with _readable(kind):
+        return rows_of_frame(frame)
+
+
+@contextmanager
+def _readable(kind: str) -> Iterator[None]:
+    try:
+        yield
     except DriftlineError:
         raise
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, OverflowError) as error:
         said = short(str(error), 200)
-        raise DataError(f"the body is not an Arrow IPC stream that can be read: {said}") from error
+        what = "a Parquet file" if kind == PARQUET else "an Arrow IPC stream"
+        raise DataError(f"the body is not {what} that can be read: {said}") from error

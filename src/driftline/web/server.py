@@ -17,6 +17,7 @@ from driftline.config.load import Config
 from driftline.errors import UsageError
 from driftline.net.hosts import Hosts, guarded
 from driftline.service.leases import ROLES, Role
+from driftline.service.priority import answer_soon
 from driftline.service.runtime import Service
 from driftline.text.durations import length
 from driftline.web.access import Gate
@@ -110,6 +111,7 @@ class Server:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 signal.signal(number, self._stop_by_signal)
+        answer_soon()
         self._service.start()
         try:
             self._uvicorn.run(sockets=[self._listener])

@@ -1,0 +1,369 @@
+"""Decides what the events of inbox rows do, given what was known before them: all of a batch at once, by column.
+
+The rules are those of going through the events in the order of their arrival. The first prediction of an id counts,
+later ones are duplicates. The newest label of an id counts; one that says what is known already is a duplicate. A label
+that comes more than ``accepted_for`` after its prediction is too late; one that comes before it waits for it. What is
+`Gone` is counted, and does nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from driftline.events import Label
+from driftline.events.columns import LabelColumns, PredictionColumns, moment_of
+from driftline.sketches.hashing import fingerprints
+from driftline.store.inbox import InboxRow
+from driftline.store.logged import TIME, LivePredictions, LoggedPrediction, micros_of
+from driftline.store.predictions import label_marks
+from driftline.store.runs import NO_MARK, Found, Words
+
+AHEAD = timedelta(minutes=10)
+"""How far event time may run ahead of the clock: one sender whose clock is wrong closes no window of the others."""
+
+_KNOWN, _NEVER = -1, np.iinfo(np.int64).max
+_Ints = npt.NDArray[np.int64]
+_Flags = npt.NDArray[np.bool_]
+_Counts = Counter[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What is not taken any more: predictions of before ``since`` (event time), and ids that were ``forgotten``."""
+
+    since: datetime | None = None
+    forgotten: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The events of inbox rows by column, in the order of their arrival.
+
+    ``keys``, shape (2, ids), are of the ids that predictions and labels have, each once. ``predictions_of`` and
+    ``labels_of`` say which of these each has; ``predictions_at`` and ``labels_at`` its place among all events. ``gone``
+    counts the events that are no longer among them, and predictions of before ``since``, in microseconds since 1970,
+    take no labels.
+    """
+
+    predictions: LivePredictions
+    shadows: Sequence[LoggedPrediction]
+    labels: Sequence[Label]
+    predictions_at: _Ints
+    predictions_of: _Ints
+    label_ids: Sequence[str]
+    labels_at: _Ints
+    labels_of: _Ints
+    label_seqs: _Ints
+    keys: Words
+    watermark: datetime | None
+    labels_until: datetime | None
+    gone: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    since: int | None = None
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids themselves."""
+        return set(self.predictions.ids).union(self.label_ids)
+
+    def without(self, gone: Gone) -> Arrived:
+        """Return those that are taken. Event time has come as far as all of them say."""
+        if gone.since is None and not gone.forgotten:
+            return self
+        counts: _Counts = Counter()
+        since = None if gone.since is None else int(micros_of([gone.since])[0])
+        left = _left(self.predictions.ids, self.predictions.times, gone, since, "prediction", counts)
+        shadow_ids, shadow_times = [], []
+        for one in self.shadows:
+            shadow_ids.append(one.prediction.id)
+            shadow_times.append(one.prediction.time)
+        shadows = _left(shadow_ids, micros_of(shadow_times), gone, since, "prediction", counts)
+        labels = _left(self.label_ids, None, gone, since, "label", counts)
+        return replace(
+            self,
+            predictions=self.predictions.chosen(left),
+            shadows=[self.shadows[place] for place in shadows.tolist()],
+            labels=[self.labels[place] for place in labels.tolist()],
+            predictions_at=self.predictions_at[left],
+            predictions_of=self.predictions_of[left],
+            label_ids=[self.label_ids[place] for place in labels.tolist()],
+            labels_at=self.labels_at[labels],
+            labels_of=self.labels_of[labels],
+            label_seqs=self.label_seqs[labels],
+            gone=counts,
+            since=since,
+        )
+
+
+def _left(ids: Sequence[str], times: _Ints | None, gone: Gone, since: int | None, kind: str, counts: _Counts) -> _Ints:
+    """Return the places of the events that are taken, and count the others."""
+    taken = np.ones(len(ids), np.bool_)
+    if gone.forgotten:
+        taken = np.array([id not in gone.forgotten for id in ids], np.bool_)
+        counts["invalid_events", f"{kind}.forgotten"] += int((~taken).sum())
+    if times is not None and since is not None:
+        late = taken & (times < since)
+        counts["invalid_events", f"{kind}.too_late"] += int(late.sum())
+        taken &= ~late
+    return np.flatnonzero(taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What some inbox rows amount to, given what was known before them.
+
+    ``labels`` are rows of the log. ``keys``, ``times`` (microseconds since 1970) and ``marks`` are of the predictions
+    that are new, or have another label. ``waiting`` are the labels whose prediction has not come, ``matched`` the ids
+    whose waiting label has found its prediction; ``labels_until`` is how far event time has come by the labels alone.
+    """
+
+    predictions: LivePredictions
+    shadows: Sequence[LoggedPrediction]
+    labels: pl.DataFrame
+    keys: Words
+    times: _Ints
+    marks: Words
+    waiting: dict[str, Label]
+    matched: set[str]
+    counts: dict[tuple[str, str], int]
+    watermark: datetime | None
+    labels_until: datetime | None
+
+
+def arrived(rows: Sequence[InboxRow]) -> Arrived:
+    """Return the events of inbox rows by column."""
+    whole: list[tuple[int, PredictionColumns]] = []
+    single: list[LoggedPrediction] = []
+    shadows: list[LoggedPrediction] = []
+    labels: list[Label] = []
+    whole_at, single_at, labels_at, label_seqs = list[int](), list[int](), list[int](), list[int]()
+    place = 0
+    for row in rows:
+        if isinstance(row.events, PredictionColumns):
+            whole.append((row.seq, row.events))
+            whole_at += range(place, place + len(row.events))
+            place += len(row.events)
+            continue
+        for one in row.predictions:
+            if one.role == "shadow":  # kept for contests; no window speaks of it
+                shadows.append(LoggedPrediction(row.seq, one))
+            else:
+                single.append(LoggedPrediction(row.seq, one))
+                single_at.append(place)
+            place += 1
+        labels += row.labels
+        labels_at += range(place, place + len(row.labels))
+        label_seqs += [row.seq] * len(row.labels)
+        place += len(row.labels)
+    predictions = LivePredictions.of(whole, whole_at, single, single_at)
+    label_ids = [one.id for one in labels]
+    keys, of = _each_once(fingerprints(pl.Series([*predictions.ids, *label_ids], dtype=pl.String)))
+    until = [_until(row) for row in rows if row.kind == "labels" and len(row.events)]
+    return Arrived(
+        predictions=predictions,
+        shadows=shadows,
+        labels=labels,
+        predictions_at=predictions.at,
+        predictions_of=of[: len(predictions)],
+        label_ids=label_ids,
+        labels_at=np.array(labels_at, np.int64),
+        labels_of=of[len(predictions) :],
+        label_seqs=np.array(label_seqs, np.int64),
+        keys=keys,
+        watermark=max(_until(row) for row in rows if len(row.events)),
+        labels_until=max(until, default=None),
+    )
+
+
+def _until(row: InboxRow) -> datetime:
+    """Return how far event time has come by a batch: as far as it says, and at most `AHEAD` of when it arrived."""
+    if isinstance(row.events, (PredictionColumns, LabelColumns)):
+        newest = moment_of(max(row.events.times))
+    else:
+        newest = max(one.time for one in row.events)
+    return min(newest, row.arrived_at + AHEAD)
+
+
+def _each_once(keys: Words) -> tuple[Words, _Ints]:
+    """Return keys, shape (2, n), each once and in order, and for each of the n its place among these."""
+    high, low = keys
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    begins = np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1]))[: len(order)]
+    of = np.empty(len(order), np.int64)
+    of[order] = np.cumsum(begins) - 1
+    return np.stack([high[begins], low[begins]]), of
+
+
+class _Offers(NamedTuple):
+    """Labels on offer, by column, each of shape (n,): each is for the id of a place among the keys.
+
+    ``at`` are their places among all events, ``times`` in microseconds since 1970, and ``which`` says whose they are.
+    """
+
+    of: _Ints
+    at: _Ints
+    seqs: _Ints
+    times: _Ints
+    marks: Words
+    which: _Ints
+
+    def where(self, chosen: _Flags | _Ints) -> Self:
+        """Return those that a mask, or places, choose."""
+        return type(self)._make(column[chosen] for column in self)
+
+    def in_order(self) -> Self:
+        """Return them id by id, those of one id in the order of their arrival."""
+        return self.where(np.lexsort((self.at, self.of)))
+
+
+def make_plan(
+    rows: Sequence[InboxRow],
+    came: Arrived,
+    known: Found,
+    waiting: Mapping[str, Label],
+    target: type[pl.Float64] | type[pl.String],
+    *,
+    accepted_for: timedelta,
+) -> Plan:
+    """Decide what each event of inbox rows does. Pure: the same rows on the same state give the same plan.
+
+    ``came`` are the events of the rows, ``known`` is what is known of their keys, ``waiting`` are the labels that wait
+    for one of their ids, and ``target`` is the type of labels in the log.
+    """
+    counts: _Counts = Counter(came.gone)
+    new = _first_of_each(came.predictions_of)
+    new = new[~known.known[came.predictions_of[new]]]
+    predictions = came.predictions.chosen(new)
+    counts["duplicate_events", "prediction"] += len(came.predictions) - len(new)
+    counts.update(("predictions", version) for version in predictions.versions)
+    counts.update(("shadow_predictions", one.prediction.version) for one in came.shadows)
+
+    ids_of_new = came.predictions_of[new]
+    since = np.where(known.known, _KNOWN, _NEVER)  # the place among all events from which on each id is known
+    since[ids_of_new] = came.predictions_at[new]
+    times, marks, seqs = known.times.copy(), known.marks.copy(), np.zeros(len(since), np.int64)
+    times[ids_of_new] = predictions.times
+    seqs[ids_of_new] = predictions.seqs
+
+    waited = _waited_for(came, waiting, since)
+    labels = [*waited.values(), *came.labels]
+    offers = _offers(came, list(waited), labels, target)
+    early = offers.at < since[offers.of]
+    last = _last_early(offers.where(early).in_order(), counts)
+    found = last.where(since[last.of] != _NEVER)
+    found = found._replace(at=since[found.of], seqs=seqs[found.of])
+    rest = _Offers._make(map(np.concatenate, zip(found, offers.where(~early), strict=True))).in_order()
+    taken = _taken(rest, times, marks, came.since, accepted_for, counts)
+    marks[taken.of] = taken.marks
+    changed = _either(ids_of_new, taken.of, len(since))
+    still = last.where((since[last.of] == _NEVER) & (last.at >= 0)).which.tolist()
+    return Plan(
+        predictions=predictions,
+        shadows=came.shadows,
+        labels=_labels_frame(taken.where(np.argsort(taken.at)), times, labels, target),
+        keys=came.keys[:, changed],
+        times=times[changed],
+        marks=marks[changed],
+        waiting={labels[index].id: labels[index] for index in still},
+        matched={one.id for place, one in waited.items() if since[place] != _NEVER},
+        counts={key: number for key, number in counts.items() if number},
+        watermark=came.watermark,
+        labels_until=came.labels_until,
+    )
+
+
+def _first_of_each(of: _Ints) -> _Ints:
+    """Return, in order, the places at which each number comes for the first time."""
+    first = np.empty(of.max(initial=-1) + 1, np.int64)
+    first[of[::-1]] = np.arange(len(of))[::-1]
+    return np.flatnonzero(first[of] == np.arange(len(of)))
+
+
+def _either(some: _Ints, others: _Ints, size: int) -> _Ints:
+    """Return, in order, the numbers below a size that are among some or among others."""
+    there = np.zeros(size, np.bool_)
+    there[some] = there[others] = True
+    return np.flatnonzero(there)
+
+
+def _waited_for(came: Arrived, waiting: Mapping[str, Label], since: _Ints) -> dict[int, Label]:
+    """Return the labels that wait for an id that was not known before, by the id's place among the keys."""
+    if not waiting:
+        return {}
+    places = dict(zip(came.label_ids, came.labels_of.tolist(), strict=True))
+    places |= dict(zip(came.predictions.ids, came.predictions_of.tolist(), strict=True))
+    return {place: one for id, one in waiting.items() if since[place := places[id]] != _KNOWN}
+
+
+def _offers(came: Arrived, waited: Sequence[int], labels: Sequence[Label], target: type[pl.DataType]) -> _Offers:
+    """Return the labels that waited, as if they came before all others, and those that came."""
+    before = len(waited)
+    return _Offers(
+        of=np.append(np.array(waited, np.int64), came.labels_of),
+        at=np.append(np.full(before, -1), came.labels_at),
+        seqs=np.append(np.zeros(before, np.int64), came.label_seqs),
+        times=micros_of([one.time for one in labels]),
+        marks=label_marks(pl.Series([one.label for one in labels], dtype=target)),
+        which=np.arange(len(labels)),
+    )
+
+
+def _last_early(early: _Offers, counts: _Counts) -> _Offers:
+    """Return the one label of each id that waits, of those that are earlier than its prediction; count the others.
+
+    One that says the same as the one before it is a duplicate.
+    """
+    here = early.at >= 0
+    again = here & (early.marks == _before(early, np.full(len(here), NO_MARK)))
+    counts["duplicate_events", "label"] += int(again.sum())
+    counts["early_labels", ""] += int((here & ~again).sum())
+    kept = early.where(~again)
+    return kept.where(np.append(kept.of[1:] != kept.of[:-1], True)[: len(kept.of)])
+
+
+def _taken(
+    rest: _Offers, times: _Ints, marks: Words, since: int | None, accepted_for: timedelta, counts: _Counts
+) -> _Offers:
+    """Return the labels that say something new of predictions that are known, which are id by id, and count all.
+
+    ``times`` and ``marks`` are of the predictions, before these labels.
+    """
+    in_time = rest.times - times[rest.of] <= accepted_for // timedelta(microseconds=1)
+    if since is not None:
+        in_time &= times[rest.of] >= since
+    counts["invalid_events", "label.too_late"] += int((~in_time).sum())
+    rest = rest.where(in_time)
+    before = _before(rest, marks[rest.of])
+    new = rest.marks != before
+    counts["duplicate_events", "label"] += int((~new).sum())
+    counts["labels", ""] += int((new & (before == NO_MARK)).sum())
+    counts["corrected_labels", ""] += int((new & (before != NO_MARK)).sum())
+    return rest.where(new)
+
+
+def _before(offers: _Offers, first: Words) -> Words:
+    """Return the mark before each label, which are id by id: that of the one before it, or ``first`` for the first."""
+    again = np.append(False, offers.of[1:] == offers.of[:-1])[: len(first)]
+    return np.where(again, np.append(NO_MARK, offers.marks[:-1])[: len(first)], first)
+
+
+def _labels_frame(taken: _Offers, times: _Ints, labels: Sequence[Label], target: type[pl.DataType]) -> pl.DataFrame:
+    """Return labels as rows of the log."""
+    events = [labels[index] for index in taken.which.tolist()]
+    return pl.DataFrame(
+        {
+            "seq": pl.Series(taken.seqs),
+            "prediction_time": pl.Series(times[taken.of]).cast(TIME),
+            "id": pl.Series([one.id for one in events], dtype=pl.String),
+            "time": pl.Series(taken.times).cast(TIME),
+            "label": pl.Series([one.label for one in events], dtype=target),
+        }
+    )

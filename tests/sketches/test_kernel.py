@@ -280,6 +280,8 @@ def wheel(folder: Path, **environment: str) -> tuple[str, list[str], str]:
     source.mkdir()
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    (source / "requirements").mkdir()
+    shutil.copy(ROOT / "requirements" / "service.lock", source / "requirements")
     shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("kernel.library", "__pycache__"))
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist"],

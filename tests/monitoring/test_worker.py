@@ -197,7 +197,7 @@ def test_another_reference_is_read_again_and_the_same_one_is_not(
     reference = first.models[MODEL].reference
     first.stop()
     with monkeypatch.context() as patch:
-        patch.setattr("driftline.monitoring.model.open_rows", lambda *given: pytest.fail("the reference is stored"))
+        patch.setattr("driftline.monitoring.hiding.open_rows", lambda *given: pytest.fail("the reference is stored"))
         again = Service(load(path))
     assert again.models[MODEL].reference == reference
     again.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.events import Label
+from driftline.store import erasing
 from driftline.store.log import EventLog
 from driftline.store.logged import LoggedLabel
 from tests.store.test_tidy import DAY, NOON, SCHEMA, append, ids, rows_of
@@ -97,3 +99,25 @@ def test_files_are_whole_while_somebody_reads_them(tmp_path: Path) -> None:
         assert rows is not None and rows.collect().height == 6
     assert log.delete_erased() and len(list((tmp_path / "predictions").glob("*.parquet"))) == 1
     assert rows_of(3, 2)[0].prediction.id in ids(log)
+
+
+def test_what_was_cut_off_leaves_no_checksum_behind_of_a_file_that_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends between a file and its commit; what is erased then makes a file of the same name."""
+    log = EventLog(tmp_path, SCHEMA)
+    append(log, 1, 1)
+
+    def end(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "commit", end)
+        with pytest.raises(KeyboardInterrupt):
+            log.erase("predictions", pl.col("id") == "1-0")
+    [cut_off] = (tmp_path / "predictions").glob("tier-0-*.parquet")
+    log = EventLog(tmp_path, SCHEMA)
+    assert log.erase("predictions", pl.col("id") == "1-1").rows == 1
+    assert cut_off.exists() and log.delete_erased()
+    assert ids(EventLog(tmp_path, SCHEMA)) == ["1-0"]
+    assert not EventLog(tmp_path, SCHEMA).missing_files(whole=True)

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftline.errors import LeaseLostError, StorageError
+from driftline.store import erasing, tidy
 from driftline.store import log as log_module
-from driftline.store import tidy
 from driftline.store.blobs import Folder
 from driftline.store.log import EventLog
 from tests.store.test_tidy import SCHEMA, append, ids, rows_of
@@ -137,6 +138,51 @@ def test_a_paused_writer_neither_merges_over_a_commit_nor_deletes_what_the_next_
     assert stray.exists()
     assert DeltaTable(str(table)).transaction_version(tidy.LEASE) == 2
     assert ids(second.for_readers()) == expected(*range(1, 11))
+
+
+def test_a_paused_writer_that_erases_deletes_no_file_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is paused after it has seen that it is the writer, and before it looks at what there is."""
+    first, second = EventLog(tmp_path, SCHEMA, token=1), EventLog(tmp_path, SCHEMA, token=2)
+    append(first, 1, 3)
+    assert first.erase("predictions", pl.col("seq") == 2).files == 1
+    real = tidy.Tidier._strays
+
+    def strays(self: tidy.Tidier, *args: Any) -> Any:
+        monkeypatch.setattr(tidy.Tidier, "_strays", real)
+        second.take_over()
+        append(second, 4, 4)
+        return real(self, *args)
+
+    monkeypatch.setattr(tidy.Tidier, "_strays", strays)
+    with pytest.raises(LeaseLostError):
+        first.delete_erased()
+    assert ids(second.for_readers()) == expected(1, 3, 4)
+    assert second.delete_erased() and ids(second.for_readers()) == expected(1, 3, 4)
+    assert len(list((tmp_path / "predictions").glob("*.parquet"))) == 3
+
+
+def test_a_writer_that_is_paused_while_it_erases_takes_no_row_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = EventLog(tmp_path, SCHEMA, token=1), EventLog(tmp_path, SCHEMA, token=2)
+    append(first, 1, 2)
+    real = erasing.commit
+
+    def commit(*args: Any) -> None:
+        monkeypatch.setattr(erasing, "commit", real)
+        second.take_over()
+        append(second, 3, 3)
+        assert second.erase("predictions", pl.col("seq") == 1).rows == 2
+        real(*args)
+
+    monkeypatch.setattr(erasing, "commit", commit)
+    with pytest.raises(StorageError, match="written by somebody else"):
+        first.erase("predictions", pl.col("seq") <= 2)
+    with pytest.raises(LeaseLostError):
+        first.erase("predictions", pl.col("seq") <= 2)
+    assert second.delete_erased() and ids(second.for_readers()) == expected(2, 3)
 
 
 def test_no_two_holders_of_a_lease_write_a_file_of_one_name(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def _without(table: DeltaTable, tidier: Tidier, file: LiveFile, left: pl.LazyFra
     uri, options = place.uri(name), place.scan_options
     left.sink_parquet(uri, compression="zstd", maintain_order=True, storage_options=options)
     if rows_in(place, name)["numRecords"]:
-        tidier.sums.add([name])
+        tidier.sums.add([name], anew=True)
         sync(place, [name])
     else:
         place.delete(name)

@@ -43,10 +43,13 @@ class Sums:
     _verified: set[str] = field(default_factory=set, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def add(self, names: Iterable[str]) -> None:
-        """Remember files of the folder that have just been written."""
+    def add(self, names: Iterable[str], *, anew: bool = False) -> None:
+        """Remember files of the folder that have just been written.
+
+        ``anew``: one of the same name may have been written before, by what was cut off before its commit.
+        """
         with self._lock:
-            self._add([name for name in names if name not in self._load()])
+            self._add([name for name in names if anew or name not in self._load()])
 
     def damaged(self, names: Iterable[str]) -> list[str]:
         """Return the files whose bytes are not those that were written, of those that are there. Each is read once."""
@@ -98,7 +101,7 @@ class Sums:
 class NoSums:
     """Of a store that has checksums of its own, and looks at them whenever a file is read."""
 
-    def add(self, names: Iterable[str]) -> None:
+    def add(self, names: Iterable[str], *, anew: bool = False) -> None:
         """Remember nothing."""
 
     def damaged(self, names: Iterable[str]) -> list[str]:

@@ -138,7 +138,7 @@ class Tidier:
         scans = [pl.scan_parquet(self.place.uri(name), glob=False, storage_options=options) for name in names]
         rows = pl.concat(scans, how="diagonal")
         rows.sink_parquet(self.place.uri(merged), compression="zstd", maintain_order=True, storage_options=options)
-        self.sums.add([merged])
+        self.sums.add([merged], anew=True)
         sync(self.place, [merged])
         commit(self.place, version, files, merged)
         table.update_incremental()
@@ -155,7 +155,9 @@ class Tidier:
         if read is not None and read < table.version():
             return False
         strays = [one.name for one in self._strays(live_files(table), table.version())]
-        for name in [*strays, *(one.name for one in self.place.list() if one.name.endswith(".broken"))]:
+        broken = [one.name for one in self.place.list() if one.name.endswith(".broken")]
+        require_writer(table, self.token)  # or they may be what the next writer is about to commit
+        for name in [*strays, *broken]:
             self.place.delete(name)
         sync(self.place, [LOG])  # and with it the list of the folder that it stands in
         return True

@@ -18,7 +18,7 @@ import pytest
 from driftline.cli.main import main
 from driftline.config.load import load
 from driftline.errors import ConflictError
-from driftline.monitoring.accept import Batch, accept
+from driftline.monitoring.accept import Batch, checked_rows
 from driftline.monitoring.admission import Admission
 from driftline.monitoring.assess import Arrived
 from driftline.monitoring.backtest import backtest_windows, subject_of
@@ -140,7 +140,8 @@ def test_no_byte_of_the_person_is_left_and_the_windows_count_them_still(everywhe
 def aside(service: Service, rows: list[dict[str, Any]]) -> None:
     """Send rows of which the bad ones are set aside."""
     model = service.models[MODEL]
-    accept(model, service.inbox, Admission(model.schema), Batch("predictions", rows, b"", None, True), NOW, lambda: "x")
+    batch = Batch("predictions", rows, quarantine=True)
+    service.inbox.accept(checked_rows(model, Admission(model.schema, (), ()), batch, NOW, lambda: "x"))
 
 
 def test_what_comes_of_the_person_later_is_dropped_and_of_others_taken(persons: Service) -> None:
@@ -148,13 +149,17 @@ def test_what_comes_of_the_person_later_is_dropped_and_of_others_taken(persons: 
     forget(persons, IDS)
     before = known(persons)
     deliver(persons, "labels", [label(IDS[1], 9.7, truth=1)])
-    deliver(persons, "predictions", [prediction(IDS[1], 5.3, said=1, score=0.9)])
-    work(persons)
-    assert known(persons) == before and not persons.models[MODEL].log.rows_of(IDS).height
+    again = prediction(IDS[1], 5.3, said=1, score=0.9)
+    for one in (again, again | {"role": "shadow", "version": "v2"}):  # a shadow that comes alone too
+        deliver(persons, "predictions", [one])
+        work(persons)
+    log = persons.models[MODEL].log
+    assert known(persons) == before and not log.rows_of(IDS).height and not log.shadow_rows("v2").height
     with persons.state.read() as read:
         assert read.waiting_labels.count(MODEL) == 0
         counters = read.counters.of(MODEL)
-    assert counters["invalid_events", "label.forgotten"] == counters["invalid_events", "prediction.forgotten"] == 1
+    assert counters["invalid_events", "label.forgotten"] == 1
+    assert counters["invalid_events", "prediction.forgotten"] == 2
     deliver(persons, "labels", [label(f"{OTHER}/5", 9.7, truth=1)])  # the window that lost a row is judged again
     work(persons)
     day = next(one for one in persons.views.windows(MODEL) if one.summary.start.day == 6)

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from driftline.events import Label, Prediction, Schema, Task
 from driftline.events.columns import LabelColumns, PredictionColumns, micros_of
-from driftline.monitoring.planning import Plan, arrived, make_plan
+from driftline.monitoring.planning import Gone, Plan, arrived, make_plan
+from driftline.sketches.hashing import fingerprints
 from driftline.store import runs
 from driftline.store.inbox import InboxRow
 from driftline.store.predictions import Predictions
@@ -26,6 +27,7 @@ from driftline.store.runs import KeptParts
 from driftline.store.tables import KNOWN_PARTS, KNOWN_RUNS, METADATA
 from tests.support.known import known_of, mark_of
 
+NOTHING = Gone()
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 ACCEPTED = 5 * HOUR
@@ -38,6 +40,7 @@ Value = str | float
 class Model:
     """The same rules, an event at a time, on dictionaries."""
 
+    gone: Gone = NOTHING
     known: dict[str, tuple[datetime, Value | None]] = field(default_factory=dict)
     waiting: dict[str, Label] = field(default_factory=dict)
     predictions: list[tuple[int, str]] = field(default_factory=list)
@@ -47,7 +50,11 @@ class Model:
     def take(self, row: InboxRow) -> None:
         """Take one inbox row in."""
         for one in row.predictions:
-            if one.role == "shadow":
+            if one.id in self.gone.forgotten:
+                self.counts["invalid_events", "prediction.forgotten"] += 1
+            elif self._is_cut(one.time):
+                self.counts["invalid_events", "prediction.too_late"] += 1
+            elif one.role == "shadow":
                 self.counts["shadow_predictions", one.version] += 1
             elif one.id in self.known:
                 self.counts["duplicate_events", "prediction"] += 1
@@ -58,7 +65,9 @@ class Model:
                 if (label := self.waiting.pop(one.id, None)) is not None:
                     self._label(row.seq, label)
         for label in row.labels:
-            if label.id in self.known:
+            if label.id in self.gone.forgotten:
+                self.counts["invalid_events", "label.forgotten"] += 1
+            elif label.id in self.known:
                 self._label(row.seq, label)
             elif label.id in self.waiting and self.waiting[label.id].label == label.label:
                 self.counts["duplicate_events", "label"] += 1
@@ -66,9 +75,19 @@ class Model:
                 self.waiting[label.id] = label
                 self.counts["early_labels", ""] += 1
 
+    def forget(self, gone: Gone) -> None:
+        """Know nothing of what was forgotten; what was cut off is still known."""
+        self.gone = gone
+        for id in gone.forgotten:
+            self.known.pop(id, None)
+            self.waiting.pop(id, None)
+
+    def _is_cut(self, time: datetime) -> bool:
+        return self.gone.since is not None and time < self.gone.since
+
     def _label(self, seq: int, label: Label) -> None:
         time, said = self.known[label.id]
-        if label.time - time > ACCEPTED:
+        if label.time - time > ACCEPTED or self._is_cut(time):
             self.counts["invalid_events", "label.too_late"] += 1
         elif said == label.label:
             self.counts["duplicate_events", "label"] += 1
@@ -128,10 +147,14 @@ class Work:
 
 
 def planned(
-    work: Any, batch: Sequence[InboxRow], waiting: dict[str, Label], target: type[pl.Float64] | type[pl.String]
+    work: Any,
+    batch: Sequence[InboxRow],
+    waiting: dict[str, Label],
+    target: type[pl.Float64] | type[pl.String],
+    gone: Gone = NOTHING,
 ) -> Plan:
     """What the worker does with a batch, without a log."""
-    came = arrived(batch)
+    came = arrived(batch).without(gone)
     found = work.predictions.find("m", came.keys)
     wait = {id: one for id, one in waiting.items() if id in came.ids}
     plan = make_plan(batch, came, found, wait, target, accepted_for=ACCEPTED)
@@ -173,15 +196,25 @@ def by_column(events: Sequence[Any]) -> Any:
     )
 
 
-def does_the_same(sent: list[list[Sequence[Any]]], target: type[pl.Float64] | type[pl.String]) -> None:
+def does_the_same(
+    sent: list[list[Sequence[Any]]],
+    target: type[pl.Float64] | type[pl.String],
+    gone: Gone = NOTHING,
+    gone_after: int = 0,
+) -> None:
+    """``gone`` is so after that many batches."""
     model, waiting = Model(), dict[str, Label]()
     predictions, labels, counts = [], [], Counter[tuple[str, str]]()
     with connected() as connection:
         work: Any = Work(connection)
-        for batch in batches_of(sent):
+        for index, batch in enumerate(batches_of(sent)):
+            if index == gone_after:
+                model.forget(gone)
+                work.predictions.erase("m", fingerprints(pl.Series([*gone.forgotten], dtype=pl.String)))
+                waiting = {id: one for id, one in waiting.items() if id not in gone.forgotten}
             for row in batch:
                 model.take(row)
-            plan = planned(work, batch, waiting, target)
+            plan = planned(work, batch, waiting, target, model.gone)
             predictions += zip(plan.predictions.seqs.tolist(), plan.predictions.ids, strict=True)
             frame = plan.predictions.frame(SCHEMA)
             assert frame.select("seq", "id").rows() == predictions[len(predictions) - len(frame) :]
@@ -225,6 +258,20 @@ def test_numbers_are_joined_as_names_are(sent: list[list[Sequence[Any]]]) -> Non
         does_the_same(sent, pl.Float64)
 
 
+@settings(deadline=None, max_examples=40)
+@given(rows_of(st.sampled_from(["yes", "no"])), st.none() | HOURS, st.sets(IDS, max_size=3), st.integers(0, 3))
+@example([[[prediction("a", 0)]], [early("a", "yes"), [prediction("a", 9)]]], 4, set(), 1)
+@example([[early("a", "yes")], [[prediction("a", 3), prediction("a", 5)]]], 4, set(), 0)
+@example([[[prediction("a", 0)]], [[prediction("a", 9, role="shadow")], early("a", "yes")]], None, {"a"}, 1)
+def test_what_is_gone_is_counted_and_does_nothing(
+    sent: list[list[Sequence[Any]]], since: int | None, forgotten: set[str], after: int
+) -> None:
+    gone = Gone(None if since is None else START + since * HOUR, forgotten)
+    with pytest.MonkeyPatch.context() as patch:
+        small(patch)
+        does_the_same(sent, pl.String, gone, after)
+
+
 @settings(deadline=None, max_examples=25)
 @given(rows_of(st.sampled_from(["yes", "no"])), st.integers(0, 3))
 def test_ids_whose_hashes_begin_alike_are_different_ids(sent: list[list[Sequence[Any]]], alike: int) -> None:
@@ -232,11 +279,11 @@ def test_ids_whose_hashes_begin_alike_are_different_ids(sent: list[list[Sequence
         small(patch)
         real = arrived.__globals__["fingerprints"]
 
-        def fingerprints(ids: pl.Series) -> Any:
+        def begin_alike(ids: pl.Series) -> Any:
             keys = real(ids)
             keys[0] &= (1 << alike) - 1
             return keys
 
-        patch.setattr("driftline.monitoring.planning.fingerprints", fingerprints)
-        patch.setattr("tests.support.known.fingerprints", fingerprints)
+        patch.setattr("driftline.monitoring.planning.fingerprints", begin_alike)
+        patch.setattr("tests.support.known.fingerprints", begin_alike)
         does_the_same(sent, pl.String)

@@ -39,7 +39,7 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
     came, accepted_for = arrived(rows), model.config.labels.accepted_for
     with state.read() as read:
         cut = read.retention.cut(model.name)
-        forgotten = read.forgettings.known(model.name, came.ids, model.config.key.digest)
+        forgotten = read.forgettings.known(model.name, came.every_id, model.config.key.digest)
         came = came.without(Gone(None if cut is None else cut.before, forgotten))
         known = read.predictions.find(model.name, came.keys)
         waiting = read.waiting_labels.of(model.name, came.ids)

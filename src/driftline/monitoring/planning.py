@@ -73,6 +73,11 @@ class Arrived:
         """The ids themselves."""
         return set(self.predictions.ids).union(self.label_ids)
 
+    @property
+    def every_id(self) -> set[str]:
+        """These, and the ids of shadows, which are looked up nowhere."""
+        return self.ids.union(one.prediction.id for one in self.shadows)
+
     def without(self, gone: Gone) -> Arrived:
         """Return those that are taken. Event time has come as far as all of them say."""
         if gone.since is None and not gone.forgotten:

@@ -13,14 +13,18 @@ import polars as pl
 import pytest
 
 from driftline.config.load import load
-from driftline.errors import ConflictError
+from driftline.errors import ConflictError, StorageError
+from driftline.profiles import Columns
 from driftline.retrain.controller import RetrainingController, open_controller, open_registry
 from driftline.retrain.kept import Runs
 from driftline.retrain.request import Stage
 from driftline.retrain.runners.runner import Handle, Predictions, Report, Request, Result
+from driftline.retrain.runs import forget_in_runs
 from driftline.rules.contest import Contest
 from driftline.service.runtime import Service
+from driftline.store.retraining import Retraining
 from driftline.store.s3 import Bucket
+from tests.service.test_keeping import request
 from tests.support.churn import MODEL
 from tests.support.retraining import NOW, configured, days, loop, requests
 from tests.support.s3 import S3
@@ -139,6 +143,38 @@ def test_a_run_is_deleted_here_and_in_the_bucket(tmp_path: Path, s3: S3) -> None
     assert runs.delete("r1") and not runs.delete("r1")
     assert runs.blobs is not None
     assert [one.name for one in runs.blobs.list()] == ["r2/a"] and not runs.of("r1").exists()
+
+
+def test_rows_are_forgotten_in_the_bucket_whatever_a_machine_has_of_them(
+    tmp_path: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One machine has them as they were; on another it was cut off between its own copy and the bucket's."""
+    bucket = service.config.blobs.within("runs")
+    one, other = Runs(tmp_path / "one", bucket), Runs(tmp_path / "other", bucket)
+    one.of("r").mkdir(parents=True)
+    pl.DataFrame({"id": ["a", "b", "c"]}).write_parquet(one.of("r") / "train.parquet")
+    one.keep("r")
+    other.bring("r")
+    with service.state.work() as work:
+        Retraining(work.connection).add(request("r", "v1", "failed"), busy=())
+
+    def forget(runs: Runs, id: str) -> int | str:
+        return forget_in_runs(service.state, runs, MODEL, Columns(), [id])
+
+    def kept() -> list[str]:
+        return pl.read_parquet(bucket.within("r").get("train.parquet"))["id"].to_list()
+
+    def end(*_: Any) -> None:
+        raise StorageError("the bucket is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Runs, "keep", end)
+        with pytest.raises(StorageError):
+            forget(one, "a")
+    assert kept() == ["a", "b", "c"]
+    assert (forget(one, "a"), kept()) == (1, ["b", "c"])
+    assert (forget(other, "b"), kept()) == (1, ["c"])
+    assert pl.read_parquet(other.of("r") / "train.parquet")["id"].to_list() == ["c"]
 
 
 def test_in_a_folder_nothing_is_copied(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from driftline import clock
 from driftline.config.load import load
 from driftline.monitoring.forgetting import HoldBody, hold
+from driftline.retrain.kept import Runs
 from driftline.retrain.registry.registry import Version
 from driftline.retrain.runs import delete_old_runs
 from driftline.service.jobs import Pass
@@ -114,15 +115,15 @@ def test_folders_of_runs_go_but_not_of_versions_that_are_live_or_can_be(
         registry.register(Version(model=MODEL, version=version, created_at=NOW), {})
     registry.promote(MODEL, "v1", None)
     registry.promote(MODEL, "v2", "v1")
-    assert delete_old_runs(service.state, registry, runs, NOW, ()) == 0  # none was over before
+    assert delete_old_runs(service.state, registry, Runs(runs), NOW, ()) == 0  # none was over before
     hold(service.state, MODEL, HoldBody("case 17", "counsel"), NOW)
     house = Housekeeping(service.config, service.state, registry)
     monkeypatch.setattr(clock, "now", lambda: NOW + 91 * DAY)
-    assert house.step() is Pass.DONE
+    assert house.step(None) is Pass.DONE
     assert len(list(runs.iterdir())) == 5
     with service.state.work() as work:
         work.retention.end_hold(MODEL)
-    Housekeeping(service.config, service.state, registry).step()
+    Housekeeping(service.config, service.state, registry).step(None)
     assert {one.name for one in runs.iterdir()} == {"first", "now", "runs"}
     assert len(registry.versions(MODEL)) == 3
     with service.state.read() as read:

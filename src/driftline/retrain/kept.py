@@ -96,6 +96,21 @@ class Runs:
             except OSError as error:
                 raise StorageError(f"the run in {folder} cannot be brought here: {cause(error)}") from error
 
+    def renew(self, id: str, ending: str) -> None:
+        """Copy a run's files whose names have an ending from the blobs, over those that are in its folder.
+
+        These know nothing of what other machines have changed. Raises `StorageError` if that cannot be done.
+        """
+        if self.blobs is None:
+            return
+        folder, kept = self.of(id), self.blobs.within(id)
+        for one in kept.list():
+            if one.name.endswith(ending):
+                try:
+                    fetch(kept, one.name, folder / checked(one.name))
+                except OSError as error:
+                    raise StorageError(f"the run in {folder} cannot be brought here: {cause(error)}") from error
+
     def take(self, id: str, report: Report) -> None:
         """Store the report of a run elsewhere; raises `ConflictError` for a second one, of another machine's too."""
         folder = self.of(id)

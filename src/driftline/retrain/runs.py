@@ -20,6 +20,7 @@ from driftline.store.retraining import Retraining
 from driftline.store.state import State
 from driftline.text import cause
 
+_TABLE = ".parquet"
 _LOG = logging.getLogger("driftline")
 
 
@@ -36,8 +37,9 @@ def forget_in_runs(state: State, runs: Runs, model: str, columns: Columns, ids: 
             return f"request {row.id} of {model} is {row.stage}: it waits until that is over, or was cancelled"
     gone = 0
     for row in rows:
-        runs.bring(row.id)
-        erased = {file: _without(file, columns.id or "id", ids) for file in sorted(runs.of(row.id).rglob("*.parquet"))}
+        runs.renew(row.id, _TABLE)
+        files = sorted(runs.of(row.id).rglob(f"*{_TABLE}"))
+        erased = {file: _without(file, columns.id or "id", ids) for file in files}
         runs.keep(row.id, [one.relative_to(runs.of(row.id)).as_posix() for one, number in erased.items() if number])
         gone += sum(erased.values())
     return gone

@@ -19,13 +19,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.cli.main import main
-from driftline.config.load import load
-from driftline.errors import EventError, UsageError
+from driftline.config.load import load, parse
+from driftline.errors import ConfigError, EventError, UsageError
 from driftline.monitoring.backtest import backtest_rows, subject_of
 from driftline.monitoring.hiding import NOT_STORED, PREFIX, Hiding
+from driftline.monitoring.model import look_at_model
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
+from driftline.store.database import open_database
 from driftline.store.hash_key import HashKey
+from driftline.store.state import State
 from driftline.web.arrow_rows import as_events, rows_of_frame
 from tests.monitoring.test_forgetting import aside, forget
 from tests.support.churn import MODEL, START, label, prediction, reference_rows, write_config
@@ -278,3 +281,20 @@ def test_the_key_is_of_the_environment_or_of_the_folder_and_another_one_is_anoth
     with pytest.raises(UsageError, match="bring back the one from a backup"):
         HashKey(tmp_path).shown("a")
     assert NOW > START
+
+
+def test_no_process_makes_a_key_that_the_others_do_not_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = configured(tmp_path)
+    place = "storage: s3://lake/driftline\nscratch: ./scratch\ndatabase: "
+    for database, apart in (("sqlite:///./state.db", False), ("postgresql+psycopg://h/d", True)):
+        text = path.read_text().replace("storage: ./data", place + database)
+        config = parse(text, path)
+        assert config.models[MODEL].key.apart == apart
+    with pytest.raises(ConfigError, match="set DRIFTLINE_HASH_KEY for each of them"):
+        look_at_model(config.models[MODEL], tmp_path, State(open_database("sqlite://")))
+    assert not (tmp_path / "scratch").exists()
+    monkeypatch.setenv("DRIFTLINE_HASH_KEY", "a secret of sixteen characters or more")
+    assert config.models[MODEL].key.shown("a") == HashKey(tmp_path / "other", apart=True).shown("a")
+    monkeypatch.delenv("DRIFTLINE_HASH_KEY")
+    HashKey(tmp_path).shown("a")  # a key that was there before is brought to each
+    assert HashKey(tmp_path, apart=True).shown("a") == HashKey(tmp_path).shown("a")

@@ -124,7 +124,8 @@ def _class_name_at(key: Key, value: Any) -> str | None:
 
 def _build(check: Checker, section: FileSection) -> Config:
     storage, bucket = _storage(check, section)
-    key = HashKey(storage)
+    database = _database(check, section.database, storage)
+    key = HashKey(storage, apart=bucket is not None and is_server(database))
     models = {name: replace(model_of(check, ("models", name), one), key=key) for name, one in section.models.items()}
     retrain = {
         name: retraining_of(check, ("models", name, "retrain"), one, one.retrain)
@@ -136,7 +137,7 @@ def _build(check: Checker, section: FileSection) -> Config:
         notify=receivers_of(check, section.notify),
         storage=storage,
         bucket=bucket,
-        database=_database(check, section.database, storage),
+        database=database,
         prometheus=_prometheus(check, section.prometheus),
         url="" if section.url is None else check.address(("url",), section.url).rstrip("/"),
         registry=None if section.registry is None else check.address(("registry",), section.registry),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from driftline.environment import environment
-from driftline.errors import StorageError, UsageError
+from driftline.errors import ConfigError, StorageError, UsageError
 from driftline.store.durable import make_folder, sync_file
 from driftline.text import cause
 
@@ -20,9 +20,13 @@ _LEAST, _BYTES = 16, 32
 
 @dataclass(slots=True)
 class HashKey:
-    """The key of a service: the variable ``DRIFTLINE_HASH_KEY``, or a file of its folder that is made when needed."""
+    """The key of a service: the variable ``DRIFTLINE_HASH_KEY``, or a file of its folder that is made when needed.
+
+    None is made where processes that share the key may have no folder in common (``apart``): each would make its own.
+    """
 
     folder: Path
+    apart: bool = False
     _key: bytes | None = field(default=None, init=False, repr=False)
 
     def digest(self, text: str) -> bytes:
@@ -41,6 +45,11 @@ class HashKey:
                 raise UsageError(f"{VARIABLE} is shorter than {_LEAST} characters; take a long random text")
             return said.encode(errors="surrogateescape")
         path = self.folder / FILE
+        if self.apart and not path.exists():
+            raise ConfigError(
+                f"processes that share the database and the bucket have to hash alike: set {VARIABLE} for each of them "
+                f"to the same long random text, or bring {path} from where it is"
+            )
         try:
             return self._of_file(path)
         except OSError as error:

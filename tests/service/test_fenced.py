@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,13 +10,21 @@ from typing import Any
 
 import pytest
 
+from driftline import clock
 from driftline.config.load import load
-from driftline.monitoring import draining, ingest
+from driftline.errors import StorageError
+from driftline.monitoring import draining, forgetting, ingest
+from driftline.monitoring.forgetting import ForgetBody, ask_to_forget
 from driftline.monitoring.rebuild import rebuild
+from driftline.service.jobs import Pass
+from driftline.service.keeping import EventKeeper
 from driftline.service.leases import model_lease
 from driftline.service.runtime import Service
+from driftline.store import erasing
 from driftline.store.database import open_database
+from driftline.store.forgetting import DONE
 from driftline.store.log import EventLog
+from driftline.store.tidy import Tidier
 from tests.service.test_leases import die
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.postgresql import PostgreSQL
@@ -82,3 +91,75 @@ def test_whoever_returns_after_a_takeover_changes_nothing(
     assert MODEL not in idle.problems
     idle.worker.step()  # and it goes on, with nothing of its own
     engine.dispose()
+
+
+def expire(service: Service) -> None:
+    """Ten seconds pass without a sign of life."""
+    engine = open_database(service.config.database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE leases SET expires_at = 0 WHERE holder = '{service.keeper.id}'")
+        connection.exec_driver_sql(f"UPDATE processes SET expires_at = 0 WHERE id = '{service.keeper.id}'")
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(forgetting, "_erase"), (erasing, "commit"), (Tidier, "_strays"), (forgetting, "_put")],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_whoever_returns_while_it_forgets_leaves_the_rest_to_the_next_one(
+    pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    paused, other = pair
+    for service in pair:
+        die(service.keeper)
+    deliver(paused, "predictions", [prediction(f"{number}", 0.1, said=1, score=0.9) for number in range(8)])
+    deliver(paused, "labels", [label(f"{number}", 0.5, truth=0) for number in range(8)])
+    paused.worker.step()
+    asked = ask_to_forget(paused.state, paused.config.models[MODEL], ForgetBody(["3", "5"]), clock.now())
+    real, steps = getattr(owner, name), itertools.count()
+
+    def pause(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        expire(paused)
+        other.keeper.beat()
+        deliver(other, "predictions", [prediction("later", 0.2, said=1, score=0.9)])
+        while other.worker.step() is Pass.AGAIN:
+            assert next(steps) < 20
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, pause)
+    while paused.keeper.held(model_lease(MODEL)):
+        paused.worker.step()
+        assert next(steps) < 20
+    with other.state.read() as read:
+        row = read.forgettings.get(asked.id)
+    assert row.state == DONE and row.ids is None
+    log = other.models[MODEL].log
+    assert log.known_rows()["id"].sort().to_list() == ["0", "1", "2", "4", "6", "7", "later"]
+    assert not log.missing_files(whole=True) and log.delete_erased()
+    assert rebuild(other.models[MODEL], other.worker.state_of(MODEL)).differing == ()
+    paused.worker.step()
+    assert paused.problems == {} == other.problems
+
+
+def test_trouble_with_what_is_kept_ends_here_when_the_model_is_anothers(
+    pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused, other = pair
+    for service in pair:
+        die(service.keeper)
+
+    def fail(*_: Any, **__: Any) -> bool:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventKeeper, "step", fail)
+        paused.worker.step()
+    assert paused.problems == {f"{MODEL}: retention": "the disk is full"}
+    expire(paused)
+    other.keeper.beat()
+    for service in (other, paused):
+        service.keeper.beat()
+        service.worker.step()
+    assert paused.problems == {} == other.problems

@@ -40,6 +40,7 @@ RECEIPTS_KEPT = timedelta(days=7)
 """How long an Idempotency-Key is remembered."""
 
 _A_LITTLE = timedelta(seconds=1)  # by which two clocks may differ over one pass
+_RETENTION = "retention"
 _BEGINNINGS = (ChangeKind.FIRED, ChangeKind.REOPENED)
 _INDENTED: dict[str, Any] = {"initial_indent": "   ", "subsequent_indent": "     "}
 _WIDTH = 79  # of lines for people: a terminal has 80 columns
@@ -109,7 +110,7 @@ class Worker:
         self._keeping = False
         for name in [*self._mine]:
             if name not in self.problems:  # what goes was taken in and measured before
-                self.guard(name, functools.partial(self._keep, name), part="retention")
+                self.guard(name, functools.partial(self._keep, name), part=_RETENTION)
         self.guard("clock", functools.partial(self.follow_the_clock, self._steady))
         self.guard("alerts", self._look_at_the_clock)
         if self._tidied is None or self._steady() - self._tidied >= TIDY_EVERY:
@@ -140,7 +141,7 @@ class Worker:
                 self._let_go(name)
 
         with about_model(name if name in self._models else ""):
-            self._troubles.guard(f"{name}: {part}" if part else name, taken)
+            self._troubles.guard(_part_of(name, part), taken)
 
     # ---- which models -----------------------------------------------------------------------------------------------
 
@@ -177,7 +178,8 @@ class Worker:
     def _let_go(self, name: str) -> None:
         """Forget what is known of a model that another process works on."""
         self._mine.pop(name, None)
-        self._troubles.words.pop(name, None)
+        for trouble in (name, _part_of(name, _RETENTION)):
+            self._troubles.words.pop(trouble, None)
         if name in self._models:
             self._models[name] = replace(self._models[name], log=self._models[name].log.for_readers())
 
@@ -295,3 +297,7 @@ class Worker:
         lines = more if event.kind in _BEGINNINGS else [*more[: 2 if going_on else 1], visible(event.reason)]
         wrapped = (textwrap.fill(line, _WIDTH, **_INDENTED) for line in lines)
         self._tell("\n".join([MARKS[Event(event.kind.value)] + first, *wrapped]))
+
+
+def _part_of(name: str, part: str) -> str:
+    return f"{name}: {part}" if part else name

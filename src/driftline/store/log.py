@@ -255,7 +255,11 @@ class EventLog:
         with self._told(table, "written"), panics_as_errors():
             opened.update_incremental()
             require_writer(opened, self._token)
-            erased = erase(opened, self._tidiers[table], gone, most_files=most_files)
+            try:
+                erased = erase(opened, self._tidiers[table], gone, most_files=most_files)
+            except (DeltaError, OSError, pl.exceptions.PolarsError):
+                require_writer(opened, self._token)  # the next one may have committed first, or swept the new file
+                raise
             if erased.files:
                 self._sync(table, opened)
         return erased

@@ -115,8 +115,11 @@ def test_a_server_whose_clock_is_another_is_said(tmp_path: Path, postgresql: Pos
     Service(config).stop()
     found = look(config)
     names = [one.name for one in found.checks]
-    assert names == [*NAMES[: NAMES.index("migrations")], "database clock", *NAMES[NAMES.index("migrations") :]]
-    assert not_well(found).keys() == {"service"}
+    expected = [*NAMES]
+    expected.insert(NAMES.index("migrations"), "database clock")
+    expected.insert(expected.index("events set aside"), "processes")
+    assert names == expected
+    assert not_well(found).keys() == {"processes", "service"}
     assert re.search(r"\(PostgreSQL [0-9.]+\)", next(one.message for one in found.checks if one.name == "database"))
     for off in (timedelta(hours=1), -timedelta(seconds=30)):
         status, said = not_well(look(config, datetime.now(UTC) + off))["database clock"]

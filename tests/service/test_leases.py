@@ -158,7 +158,7 @@ def test_a_command_takes_everything_or_says_who_has_it(join: Join, address: str,
     assert command.names == []
     worker.stop()
     command.take_all()
-    assert len(command.names) == len(MODELS) + 3
+    assert len(command.names) == len(MODELS) + 4  # keep, notify, push, retrain
     latecomer = join()
     assert latecomer.names == []
     command.stop()

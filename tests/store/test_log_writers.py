@@ -184,6 +184,29 @@ def test_a_writer_that_is_paused_while_it_erases_takes_no_row_of_the_next_one(
     assert second.delete_erased() and ids(second.for_readers()) == expected(2, 3)
 
 
+def test_who_reads_while_another_process_erases_reads_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = EventLog(tmp_path, SCHEMA, token=1)
+    append(writer, 1, 3)
+    reader, real = writer.for_readers(), EventLog._names
+
+    def names(self: EventLog, *args: Any) -> Any:
+        monkeypatch.setattr(EventLog, "_names", real)
+        assert writer.erase("predictions", pl.col("seq") == 2).rows == 2 and writer.delete_erased()
+        return real(self, *args)
+
+    for read in (ids, lambda log: sorted(log.rows_of(expected(1, 2, 3, 4))["id"])):
+        monkeypatch.setattr(EventLog, "_names", names)
+        assert read(reader) == expected(1, 3)
+        writer = EventLog(tmp_path / "again", SCHEMA, token=1)
+        append(writer, 1, 3)
+        reader = writer.for_readers()
+    next((tmp_path / "again" / "predictions").glob("*.parquet")).unlink()  # which no version says
+    with pytest.raises(StorageError, match="cannot be read"):
+        reader.count("predictions")
+
+
 def test_no_two_holders_of_a_lease_write_a_file_of_one_name(tmp_path: Path) -> None:
     names = {tidy.Tidier(Folder(tmp_path), token).name_of(2, 7) for token in (None, 1, 2)}
     assert len(names) == 3

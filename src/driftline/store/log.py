@@ -9,12 +9,13 @@ highest ``seq`` in the table's own transaction, so that a drain that is repeated
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 import msgspec
 import polars as pl
@@ -41,6 +42,9 @@ _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_lo
 _TRIES = 5
 _LOG = logging.getLogger("driftline")
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 Table = Literal["predictions", "labels", "shadow"]
 TABLES: tuple[Table, ...] = ("predictions", "labels", "shadow")
 
@@ -50,6 +54,24 @@ class Mark(msgspec.Struct, frozen=True):
 
     seq: int
     version: int | None
+
+
+def _read_again(read: Callable[Concatenate[EventLog, _P], _T]) -> Callable[Concatenate[EventLog, _P], _T]:
+    """Have a log that another process writes read a second time where it fails: files may have been erased meanwhile.
+
+    What is erased goes at once; what was only brought together stays for a minute.
+    """
+
+    @functools.wraps(read)
+    def tried(log: EventLog, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return read(log, *args, **kwargs)
+        except StorageError:
+            if log._writer:
+                raise
+        return read(log, *args, **kwargs)
+
+    return tried
 
 
 class EventLog:
@@ -186,6 +208,7 @@ class EventLog:
                 (one.modified for one in self.place.within("predictions").list() if one.name in live), default=None
             )
 
+    @_read_again
     def newest_time(self) -> datetime | None:
         """Return the latest event time that the log has a prediction of."""
         with self._scan("predictions") as rows:
@@ -193,6 +216,7 @@ class EventLog:
         assert found is None or isinstance(found, datetime)
         return found
 
+    @_read_again
     def known_rows(self) -> pl.DataFrame:
         """Return the id and the time of each prediction, and its newest label or null."""
         with self._scan("predictions") as predictions, self._scan("labels") as labels:
@@ -204,6 +228,7 @@ class EventLog:
             newest = labels.sort("seq", maintain_order=True).unique("id", keep="last", maintain_order=True)
             return mine.join(newest.select("id", "label"), on="id", how="left").collect()
 
+    @_read_again
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many predictions, shadows and labels there are, by the counters of the state that count them."""
         found: dict[tuple[str, str], int] = {}
@@ -286,6 +311,7 @@ class EventLog:
             place = self.place.within(table)
             DeltaTable.create(place.root, DeltaSchema.from_json(columns), storage_options=place.table_options)
 
+    @_read_again
     def window_rows(
         self,
         window: Window,
@@ -327,6 +353,7 @@ class EventLog:
             for table, one in opened.items()
         }
 
+    @_read_again
     def labelled_rows(self, span: Window, marks: Mapping[Table, Mark]) -> pl.DataFrame:
         """Return the predictions of a span of event time that had a label at the marks, in the order of the log.
 
@@ -350,6 +377,7 @@ class EventLog:
             mine = predictions.filter(inside & (pl.col("seq") <= marks["predictions"].seq))
             return mine.join(newest, on="id", how="inner", maintain_order="left").collect()
 
+    @_read_again
     def rows_of(self, ids: Sequence[str]) -> pl.DataFrame:
         """Return the predictions with these ids, whenever they were, each with its newest label or null.
 
@@ -366,6 +394,7 @@ class EventLog:
             newest = newest.unique("id", keep="last", maintain_order=True).select("id", "label")
             return mine.join(newest, on="id", how="left", maintain_order="left").collect()
 
+    @_read_again
     def shadow_rows(self, version: str) -> pl.DataFrame:
         """Return what a version said as a shadow, the first time for each id, in the order of the log."""
         with self._scan("shadow") as shadow:
@@ -374,6 +403,7 @@ class EventLog:
             mine = shadow.filter(version=version).sort("seq", maintain_order=True)
             return mine.unique("id", keep="first", maintain_order=True).collect()
 
+    @_read_again
     def times_and_versions(self, through: Mapping[Table, int] | None = None) -> list[tuple[datetime, str]]:
         """Return every (time, version) that the log has predictions of, in order; ``through`` as for `window_rows`."""
         with self._scan("predictions") as predictions:
@@ -390,6 +420,7 @@ class EventLog:
         canonical = self._names(opened).canonical()
         return [canonical.get(one.name, one.name) for one in opened.schema().fields]
 
+    @_read_again
     def count(self, table: Table) -> int:
         """Return how many rows the table has."""
         with self._scan(table) as rows:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+import zlib
+from typing import Any
 
 import cramjam
 import pytest
@@ -62,6 +64,29 @@ def test_a_body_that_is_cut_off_or_broken_is_refused(coding: str) -> None:
 def test_members_without_end_are_refused() -> None:
     with pytest.raises(DataError, match="members"):
         unpacked(gzip.compress(b"") * 1_001, "gzip", 10)
+
+
+def test_many_members_before_a_large_one_do_not_have_it_copied_for_each_of_them(monkeypatch: Any) -> None:
+    given_bytes = 0
+    make = zlib.decompressobj
+
+    class Counting:
+        def __init__(self, bits: int) -> None:
+            self._inner = make(bits)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+        def decompress(self, some: bytes, most: int) -> bytes:
+            nonlocal given_bytes
+            given_bytes += len(some)
+            return self._inner.decompress(some, most)
+
+    monkeypatch.setattr("driftline.web.packed.zlib.decompressobj", Counting)
+    large = bytes(1_000_000)
+    body = gzip.compress(b"") * 900 + gzip.compress(large, compresslevel=0) * 8
+    assert unpacked(body, "gzip", 10**7) == large * 8
+    assert given_bytes < len(body) + 910 * 64 * 1024
 
 
 @pytest.mark.parametrize("header", ["br", "gzip, gzip", "deflate", "\x1b[31m"])

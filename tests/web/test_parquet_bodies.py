@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from driftline.errors import DataError
 from driftline.net.limits import Limits, TooLargeError
 from driftline.web.parquet_outline import parquet_outline
-from driftline.web.requests import ARROW, PARQUET, rows_of
+from driftline.web.requests import ARROW, PARQUET, frame_of, rows_of
 
 LIMITS = Limits()
 NUMBERS, TEXTS = st.floats(allow_nan=False) | st.none(), st.text(st.characters(codec="utf-8"), max_size=5)
@@ -94,6 +94,76 @@ def test_a_bomb_is_too_large_before_it_is_unpacked(kind: str) -> None:
     assert len(BOMBS[kind]) < LIMITS.body_bytes
     with pytest.raises(TooLargeError, match="limits"):
         rows_of(BOMBS[kind], PARQUET, LIMITS)
+
+
+def test_values_of_a_fixed_length_count_for_each_row_that_has_them() -> None:
+    body = file(pa.table({"id": pa.array([b"x" * 10**4] * 1_000, pa.binary(10**4))}), compression="zstd")
+    assert len(body) < 1_000
+    assert parquet_outline(body).unpacked >= 10**7
+
+
+VECTOR = pa.list_(pa.float64(), 10**5)
+VECTORS = {
+    "alone": (pa.array([None] * 3, VECTOR), None),
+    "in lists": (pa.array([[None]] * 3, pa.list_(VECTOR)), [None]),
+    "in structs": (pa.array([{"a": None}] * 3, pa.struct({"a": VECTOR})), {"a": None}),
+}
+
+
+@pytest.mark.parametrize("kind", VECTORS)
+def test_vectors_that_are_null_take_no_memory(kind: str) -> None:
+    column, value = VECTORS[kind]
+    body = file(pa.table({"id": pa.array(["ARROW:schema"] * 3), "feature.a": column}))
+    assert frame_of(body, PARQUET, LIMITS).estimated_size() < 1_000
+    assert rows_of(body, PARQUET, LIMITS) == [{"id": "ARROW:schema", "features": {"a": value}}] * 3
+
+
+def test_vectors_are_the_lists_that_they_hold() -> None:
+    vectors = pa.array([[1.5, 2.5], [3.0, None]], pa.list_(pa.float64(), 2))
+    rows = rows_of(file(pa.table({"feature.a": vectors})), PARQUET, LIMITS)
+    assert rows == [{"features": {"a": [1.5, 2.5]}}, {"features": {"a": [3.0, None]}}]
+
+
+def number(value: int) -> bytes:
+    found = b""
+    while value > 127:
+        found, value = found + bytes([value & 127 | 128]), value >> 7
+    return found + bytes([value])
+
+
+def thrift(fields: dict[int, Any]) -> bytes:
+    """Write a structure of Thrift's compact protocol; lists are of structures."""
+    found, last = b"", 0
+    for place, value in fields.items():
+        kind = 6 if isinstance(value, int) else 9 if isinstance(value, list) else 8 if isinstance(value, bytes) else 12
+        found += bytes([(place - last) << 4 | kind])
+        last = place
+        if isinstance(value, list):
+            found += b"\xfc" + number(len(value)) + b"".join(map(thrift, value))
+        elif isinstance(value, bytes):
+            found += number(len(value)) + value
+        else:
+            found += number(value * 2) if isinstance(value, int) else thrift(value)
+    return found + b"\0"
+
+
+def footed(pages: bytes, chunks: int) -> bytes:
+    """Return a file whose columns have all the same pages."""
+    chunk = {3: {1: 1, 7: len(pages), 9: 4}}
+    footer = thrift({1: 1, 2: [{4: b"root", 5: 0}], 3: 0, 4: [{1: [chunk] * chunks, 3: 0}]})
+    return b"PAR1" + pages + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+EMPTY_PAGE = thrift({1: 0, 2: 0, 3: 0, 5: {1: 0, 2: 0, 3: 3, 4: 3}})
+
+
+def test_pages_are_read_once_and_only_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("driftline.web.parquet_outline._MOST_VALUES", 2**14)
+    assert parquet_outline(footed(EMPTY_PAGE * 100, 1)).rows == 0
+    with pytest.raises(DataError, match="broken"):  # each column has the pages of the others
+        parquet_outline(footed(EMPTY_PAGE * 100, 50))
+    with pytest.raises(DataError, match="broken"):  # a body of nothing but pages without a value
+        parquet_outline(footed(EMPTY_PAGE * 2**13, 1))
 
 
 def nested(depth: int) -> pa.Array:

@@ -17,6 +17,7 @@ from driftline.web.requests import UnsupportedTypeError
 IDENTITY = "identity"
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 _MOST_MEMBERS = 1_000
+_SOME_BYTES = 64 * 1024
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -43,21 +44,23 @@ def _too_large(most: int) -> TooLargeError:
 def _gunzip(body: bytes, most: int) -> bytes:
     """Unpack gzip, whose members may stand one behind another."""
     parts: list[bytes] = []
-    left = most + 1
+    left, at = most + 1, 0
     for _ in range(_MOST_MEMBERS):
         member = zlib.decompressobj(_GZIP_BITS)
-        try:
-            part = member.decompress(body, left)
-        except zlib.error as error:
-            raise DataError(f"the body is not gzip, as its Content-Encoding says: {error}") from error
-        parts.append(part)
-        left -= len(part)
-        if left <= 0:
-            raise _too_large(most)
-        if not member.eof:
-            raise DataError("the body is gzip that is cut off; send all of it")
-        body = member.unused_data
-        if not body:
+        while not member.eof:
+            if at == len(body):
+                raise DataError("the body is gzip that is cut off; send all of it")
+            some = body[at : at + _SOME_BYTES]  # a member gives back all behind it: that would copy the rest each time
+            try:
+                part = member.decompress(some, left)
+            except zlib.error as error:
+                raise DataError(f"the body is not gzip, as its Content-Encoding says: {error}") from error
+            parts.append(part)
+            left -= len(part)
+            if left <= 0:
+                raise _too_large(most)
+            at += len(some) - len(member.unused_data)
+        if at == len(body):
             return b"".join(parts)
     raise DataError(f"the body is gzip of more than {_MOST_MEMBERS} members; pack it as one")
 

@@ -13,10 +13,12 @@ from driftline.errors import DataError
 from driftline.web.arrow_stream import CELL_BYTES, PART_BYTES
 
 _MAGIC = b"PAR1"
-_DEEPEST, _MOST_FIELDS, _MOST_VALUES, _DEEPEST_STRUCT = 16, 20_000, 2**20, 32
+_DEEPEST, _MOST_FIELDS, _MOST_VALUES, _DEEPEST_STRUCT = 16, 20_000, 2**21, 32
 _LONGEST_NUMBER = 63
 _TRUE, _FALSE, _BYTE, _SMALL, _MIDDLE, _WIDE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 _DATA, _INDEX, _DICTIONARY, _DATA_2 = range(4)
+_OF_FIXED_LENGTH = 7
+_ARROW_TYPES, _NO_ARROW_TYPES = b"ARROW:schema", b"ARROW-schema"
 _ENCODINGS = {0, 2, 3, 8}
 """Plain, by dictionary, and by run lengths: what writers do unless they are told otherwise. Of the others the length of
 what they unpack to is in the values, where it cannot be known before.
@@ -34,23 +36,50 @@ class ParquetOutline(NamedTuple):
 
 def parquet_outline(body: bytes) -> ParquetOutline:
     """Read the headers of a file; raise `DataError` for a broken file, or one that cannot be measured."""
-    size = int.from_bytes(body[-8:-4], "little")
-    if len(body) < 12 or body[:4] != _MAGIC or body[-4:] != _MAGIC or size > len(body) - 12:
-        raise DataError("the body is not a Parquet file: it does not begin and end as one; send all of it, unencrypted")
     try:
-        footer = _Compact(body, len(body) - 8 - size, len(body) - 8).struct()
-        _require_flat(footer.get(2, []))
-        rows = unpacked = 0
+        headers = _Compact(body)
+        headers.at, headers.end = _footer(body), len(body) - 8
+        footer = headers.struct()
+        elements = footer.get(2, [])
+        _require_flat(elements)
+        value_bytes = CELL_BYTES + _longest(elements)
+        rows = unpacked = packed = 0
         for group in footer.get(4, []):
             here = _not_negative(group.get(3))
             rows += here
             for chunk in group.get(1, []):
-                unpacked += _of_chunk(body, chunk.get(3, {})) + PART_BYTES + CELL_BYTES * here
+                about = chunk.get(3, {})
+                packed += _not_negative(about.get(7))
+                if packed > len(body):
+                    raise ValueError(packed)  # chunks that share bytes are read again and again
+                unpacked += _of_chunk(headers, about, value_bytes) + PART_BYTES + CELL_BYTES * here
     except DataError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise DataError("the body is not a Parquet file that can be read: its headers are broken") from error
     return ParquetOutline(rows, unpacked)
+
+
+def without_arrow_types(body: bytes) -> bytes:
+    """Return the same file without the types that Arrow's writers add to those of Parquet: a vector is a list then.
+
+    A vector that is null takes memory all the same, of whatever length is stated.
+    """
+    start = _footer(body)
+    return body[:start] + body[start:].replace(_ARROW_TYPES, _NO_ARROW_TYPES)
+
+
+def _footer(body: bytes) -> int:
+    """Return where the footer begins."""
+    size = int.from_bytes(body[-8:-4], "little")
+    if len(body) < 12 or body[:4] != _MAGIC or body[-4:] != _MAGIC or size > len(body) - 12:
+        raise DataError("the body is not a Parquet file: it does not begin and end as one; send all of it, unencrypted")
+    return len(body) - 8 - size
+
+
+def _longest(elements: list[_Fields]) -> int:
+    """Return the most bytes of a value of a fixed length, which is written out for each row that refers to it."""
+    return max((_not_negative(one.get(2)) for one in elements if one.get(1) == _OF_FIXED_LENGTH), default=0)
 
 
 def _require_flat(elements: list[_Fields]) -> None:
@@ -69,22 +98,21 @@ def _require_flat(elements: list[_Fields]) -> None:
             open_parts.append(_not_negative(parts))
 
 
-def _of_chunk(body: bytes, about: _Fields) -> int:
+def _of_chunk(headers: _Compact, about: _Fields, value_bytes: int) -> int:
     """Return what the pages of one column of one row group unpack to."""
     places = [_not_negative(about.get(field, 0)) for field in (9, 11)]  # of the data, and of their dictionary
     at = min((place for place in places if place), default=0)  # a column without values has no page of them
-    end = at + _not_negative(about.get(7))
-    if end > len(body):
-        raise ValueError(end)
+    headers.at, headers.end = at, at + _not_negative(about.get(7))
+    if headers.end > headers.size:
+        raise ValueError(headers.end)
     unpacked = 0
-    while at < end:
-        reader = _Compact(body, at, end)
-        header = reader.struct()
+    while headers.at < headers.end:
+        header = headers.struct()
         packed = _not_negative(header.get(3))
-        if reader.at + packed > end:
+        if headers.at + packed > headers.end:
             raise ValueError(packed)
-        unpacked += _not_negative(header.get(2)) + CELL_BYTES * _values_of(header)
-        at = reader.at + packed
+        unpacked += _not_negative(header.get(2)) + value_bytes * _values_of(header)
+        headers.at += packed
     return unpacked
 
 
@@ -110,10 +138,14 @@ def _not_negative(value: Any) -> int:
 
 
 class _Compact:
-    """Reads structures of Thrift's compact protocol; reading outside of the given part raises `IndexError`."""
+    """Reads structures of Thrift's compact protocol, from ``at`` on; reading past ``end`` raises `IndexError`.
 
-    def __init__(self, body: bytes, at: int, end: int) -> None:
-        self._body, self.at, self._end = body, at, end
+    How many values it reads is bounded, whatever they are of: each costs time.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._body, self.size = body, len(body)
+        self.at, self.end = 0, self.size
         self._values = 0
 
     def struct(self, depth: int = 0) -> _Fields:
@@ -129,7 +161,7 @@ class _Compact:
         return fields
 
     def _byte(self) -> int:
-        if not 0 <= self.at < self._end:
+        if not 0 <= self.at < self.end:
             raise IndexError(self.at)
         self.at += 1
         return self._body[self.at - 1]
@@ -151,7 +183,7 @@ class _Compact:
 
     def _skip(self, size: int) -> bytes:
         start = self.at
-        if size > self._end - start:
+        if size > self.end - start:
             raise IndexError(size)
         self.at += size
         return self._body[start : self.at]

@@ -20,7 +20,7 @@ from driftline.net.limits import Limits, TooLargeError
 from driftline.text import short
 from driftline.web.arrow_rows import rows_of_frame, text_bytes
 from driftline.web.arrow_stream import CELL_BYTES, Outline, outline
-from driftline.web.parquet_outline import parquet_outline
+from driftline.web.parquet_outline import parquet_outline, without_arrow_types
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
@@ -160,10 +160,21 @@ def frame_of(
         if isinstance(seen, Outline):
             frame = pl.read_ipc_stream(io.BytesIO(seen.body))
         else:
+            if any(map(_has_vectors, pl.read_parquet_schema(io.BytesIO(body)).values())):
+                body = without_arrow_types(body)
             frame = pl.read_parquet(io.BytesIO(body), use_statistics=False, hive_partitioning=False)
             hold_rows(frame.height, limits)
         _hold_unpacked(seen.unpacked + sum(text_bytes(column) for column in frame), limits)
         return name(frame)
+
+
+def _has_vectors(kind: pl.DataType) -> bool:
+    """Return whether values hold lists of a fixed length, or may."""
+    if isinstance(kind, pl.List):
+        return _has_vectors(kind.inner)  # type: ignore[arg-type]
+    if isinstance(kind, pl.Struct):
+        return any(_has_vectors(one.dtype) for one in kind.fields)  # type: ignore[arg-type]
+    return isinstance(kind, (pl.Array, pl.BaseExtension))
 
 
 def frame_rows(frame: pl.DataFrame, kind: str) -> list[Any]:

@@ -94,6 +94,7 @@ def body_of(rows: list[Any], way: str) -> bytes:
 @given(st.sampled_from(SCHEMAS), st.lists(PREDICTIONS, min_size=1, max_size=4), WAYS)
 @example(BINARY, [{"prediction": True}, {"prediction": 1}], "array")
 @example(BINARY, [{"prediction": 1, "score": {"1": 1, "0": None}}, {"prediction": 0, "score": 0.5}], "lines")
+@example(SCHEMAS[4], [{"prediction": 1.5, "score": {}}], "array")
 def test_predictions_are_the_same_events_by_both_ways(schema: Schema, rows: list[Any], way: str) -> None:
     numbers, again = itertools.count(), itertools.count()
     came = TypedReader(schema).predictions(body_of(rows, way), lines=way != "array")

@@ -166,6 +166,14 @@ KEY = HashKey(Path("/nowhere"))
 KEY._key = b"of the tests, which need none"
 
 
+@pytest.mark.parametrize(
+    "value", [True, [1], {"a": 1}, "", float("nan"), 10**5000], ids=lambda value: type(value).__name__
+)
+def test_what_is_no_id_is_not_made_one_by_its_hash(value: Any) -> None:
+    hiding = Hiding(frozenset({"who"}), frozenset(), "who", (), KEY)
+    assert hiding.identifier(value) == ""
+
+
 def test_a_file_is_checked_and_backtested_as_it_is_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = configured(tmp_path)
     later = pl.read_parquet(tmp_path / "reference.parquet").with_columns(

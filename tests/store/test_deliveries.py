@@ -159,6 +159,19 @@ def test_a_group_that_the_database_fails_leaves_nothing_and_fails_for_all(
     engine.dispose()
 
 
+def test_a_group_waits_once_for_a_database_that_gives_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Busy:
+        def begin(self) -> None:
+            asked.append("begin")
+            raise sa.exc.TimeoutError("QueuePool limit of size 5 overflow 10 reached")
+
+    sent = [Delivery("m", "predictions", NOON, columns([id])) for id in "abc"]
+    answers = Inbox(Busy()).accept_all(sent)  # type: ignore[arg-type]
+    assert ([type(one) for one in answers], asked) == ([sa.exc.TimeoutError] * 3, ["begin"])
+
+
 def test_a_group_takes_one_transaction_and_one_statement_a_table(address: str) -> None:
     engine = open_database(address)
     said: list[str] = []

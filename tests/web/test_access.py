@@ -145,6 +145,15 @@ def test_a_batch_costs_its_rows_and_others_do_not_pay_for_it(
     assert client.post(path, json=many[:1], headers=bearer(tokens["write"])).status_code == 202
 
 
+def test_bad_rows_and_batches_of_none_cost_their_rate_too(service: Service) -> None:
+    path = f"/api/v1/models/{MODEL}/predictions"
+    client, bodies = client_of(service), {"bad": [{"id": str(at)} for at in range(1000)], "none": []}
+    for name, status in (("bad", 422), ("none", 202)):
+        token = create_token(service.state, name, Role.WRITE, datetime.now(UTC), rate="10/min", by=ROOT)
+        found = [client.post(path, json=bodies[name], headers=bearer(token)).status_code for _ in range(3)]
+        assert found == [status, 429, 429]
+
+
 @pytest.mark.parametrize(
     "header",
     ["", "Bearer", "Bearer ", "Basic YTpi", "bearer", "Token x", "Bearer \N{SNOWMAN}".encode().decode("latin-1")],

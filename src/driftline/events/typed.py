@@ -89,7 +89,7 @@ class TypedReader:
                 ("id", _NAME | None, None),
                 ("time", time, None),
                 ("version", _NAME | None, None),
-                ("score", self._scores.type | float | None, None),
+                ("score", None if schema.task is Task.REGRESSION else self._scores.type | float | None, None),
                 ("latency_seconds", float | None, None),
             ],
             forbid_unknown_fields=True,

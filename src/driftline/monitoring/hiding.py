@@ -89,7 +89,8 @@ class Hiding:
         if self.id not in self.hashed or value is None:
             return value
         try:
-            return self.text(identifier(value)) if isinstance(value, (str, int, float)) else ""
+            is_name = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+            return self.text(identifier(value)) if is_name else ""
         except (ValueError, OverflowError):
             return ""
 

@@ -91,7 +91,7 @@ class Inbox:
             prepared = [Prepared.of(one) for one in deliveries]
             with self._engine.begin() as connection:
                 return store_all(connection, prepared)
-        except (sa.exc.OperationalError, StorageError, OSError) as error:
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, StorageError, OSError) as error:
             return [error] * len(deliveries)
         except Exception as error:  # noqa: BLE001 - it is of one of them, and is raised to whoever sent that
             if len(deliveries) == 1:

@@ -170,7 +170,7 @@ def charge(request: Request, events: int) -> None:
     caller: Caller | None = request.state.caller
     if caller is not None and caller.rate is not None:
         accounts: Accounts = request.state.accounts
-        accounts.charge(caller.name, events - 1)
+        accounts.charge(caller.name, max(0, events - 1))
 
 
 def name_of(request: Request, otherwise: str) -> str:

@@ -125,7 +125,11 @@ class EventDoor:
         coding = coding_of(request.headers.get("content-encoding", ""))
         async with bodies.hold(request, packed=True) as body:
             came = Incoming(kind, body, format, key, on_error == "quarantine", coding)
-            accepted, set_aside = await self._counter.take(model, came)
+            try:
+                accepted, set_aside = await self._counter.take(model, came)
+            except EventError as error:
+                charge(request, len(error.rows))
+                raise
         charge(request, accepted + set_aside)
         self._service.wake()
         return json_answer({"accepted": accepted} | ({"quarantined": set_aside} if set_aside else {}), 202)

@@ -121,3 +121,17 @@ def test_what_was_cut_off_leaves_no_checksum_behind_of_a_file_that_is_written_an
     assert cut_off.exists() and log.delete_erased()
     assert ids(EventLog(tmp_path, SCHEMA)) == ["1-0"]
     assert not EventLog(tmp_path, SCHEMA).missing_files(whole=True)
+
+
+def test_events_that_cannot_be_processed_are_taken_out_in_one_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is looked at once, however many they are, and an id of another batch stays."""
+    log = EventLog(tmp_path, SCHEMA)
+    append(log, 1, 3)
+    looked: list[Path] = []
+    real = pl.scan_parquet
+    monkeypatch.setattr(pl, "scan_parquet", lambda source, **rest: looked.append(source) or real(source, **rest))
+    log.remove("predictions", [(1, "1-0"), (1, "1-1"), (2, "2-1"), (3, "2-0"), (2, "3-0")])
+    assert ids(log) == ["2-0", "3-0", "3-1"]
+    assert len([one for one in looked if "tier-0" not in str(one)]) == 3

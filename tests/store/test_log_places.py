@@ -65,7 +65,7 @@ def test_a_batch_that_comes_again_is_appended_once(place: Blobs) -> None:
 def test_one_event_can_be_taken_out_again(place: Blobs) -> None:
     log = EventLog(place, SCHEMA)
     append(log, 1, 2)
-    log.remove("predictions", 2, "2-1")
+    log.remove("predictions", [(2, "2-1"), (1, "2-0")])
     assert ids(log) == ids(EventLog(place, SCHEMA)) == ["1-0", "1-1", "2-0"]
 
 

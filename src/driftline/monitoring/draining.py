@@ -13,7 +13,7 @@ from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.poison import Open, find_poison, is_due
 from driftline.monitoring.rehearsal import rehearse
 from driftline.store.inbox import Inbox, InboxRow
-from driftline.store.log import Table
+from driftline.store.log import TABLES, Table
 from driftline.store.poison import Poison, begin_attempt, events_of, set_poison_aside
 from driftline.store.state import State
 from driftline.text import visible
@@ -60,9 +60,14 @@ def _beginning(rows: list[InboxRow], most_events: int) -> list[InboxRow]:
 def _remove_from_log(model: MonitoredModel, state: State, found: Sequence[Poison]) -> None:
     """Take out what an earlier try has brought into the log: the log has no event that the state does not know."""
     state.require_lease()
-    for one in found:
-        table: Table = "labels"
-        if isinstance(one.event, Prediction):
-            table = "shadow" if one.event.role == "shadow" else "predictions"
-        if one.row.seq <= model.log.last_seq(table):
-            model.log.remove(table, one.row.seq, one.event.id)
+    last = model.log.last_seqs()
+    for table in TABLES:
+        mine = [one for one in found if _table_of(one) == table and one.row.seq <= last[table]]
+        if mine:
+            model.log.remove(table, [(one.row.seq, one.event.id) for one in mine])
+
+
+def _table_of(one: Poison) -> Table:
+    if not isinstance(one.event, Prediction):
+        return "labels"
+    return "shadow" if one.event.role == "shadow" else "predictions"

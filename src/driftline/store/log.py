@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -268,9 +268,14 @@ class EventLog:
             frame = rows if isinstance(rows, pl.DataFrame) else labels_frame(rows, self._schema)
             self._append("labels", frame, through)
 
-    def remove(self, table: Table, seq: int, id: str) -> None:
-        """Take one event out again that cannot be processed; the table's history does not name it."""
-        self.erase(table, (pl.col("seq") == seq) & (pl.col("id") == id))
+    def remove(self, table: Table, events: Collection[tuple[int, str]]) -> None:
+        """Take events out again that cannot be processed, by inbox row and id: each file is looked at once.
+
+        The table's history does not name them.
+        """
+        seqs, ids = pl.Series([seq for seq, _ in events]), pl.Series([id for _, id in events])
+        there = pl.struct("seq", "id").is_in(pl.lit(pl.struct(seq=seqs, id=ids, eager=True)).implode())
+        self.erase(table, pl.col("seq").is_in(pl.lit(seqs).implode()) & there)
 
     def erase(self, table: Table, gone: pl.Expr, *, most_files: int | None = None) -> Erased:
         """Take rows out for good; see `driftline.store.erasing`. Their bytes are gone after `delete_erased`."""

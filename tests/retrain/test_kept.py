@@ -19,7 +19,7 @@ from driftline.retrain.controller import RetrainingController, open_controller, 
 from driftline.retrain.kept import Runs
 from driftline.retrain.request import Stage
 from driftline.retrain.runners.runner import Handle, Predictions, Report, Request, Result
-from driftline.retrain.runs import forget_in_runs
+from driftline.retrain.runs import drop_copies, forget_in_runs
 from driftline.rules.contest import Contest
 from driftline.service.runtime import Service
 from driftline.store.retraining import Retraining
@@ -175,6 +175,13 @@ def test_rows_are_forgotten_in_the_bucket_whatever_a_machine_has_of_them(
     assert (forget(one, "a"), kept()) == (1, ["b", "c"])
     assert (forget(other, "b"), kept()) == (1, ["c"])
     assert pl.read_parquet(other.of("r") / "train.parquet")["id"].to_list() == ["c"]
+    for runs in (one, other):  # what each has beside the bucket goes, once the run is over
+        runs.of("going on").mkdir()
+        shutil.copy(runs.of("r") / "train.parquet", runs.of("going on") / "train.parquet")
+        drop_copies(service.state, runs)
+        assert [path.parent.name for path in runs.folder.rglob("*.parquet")] == ["going on"]
+    drop_copies(service.state, Runs(one.folder))  # in a folder they are no copies
+    assert kept() == ["c"] and len(list(one.folder.rglob("*.parquet"))) == 1
 
 
 def test_in_a_folder_nothing_is_copied(tmp_path: Path) -> None:

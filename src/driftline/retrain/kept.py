@@ -48,6 +48,16 @@ class Runs:
             self.blobs.within(id).delete(one.name)
         return there or bool(found)
 
+    def drop_copies(self, id: str, ending: str) -> None:
+        """Delete a run's files on this machine whose names have an ending, where blobs are what is kept of it."""
+        if self.blobs is None:
+            return
+        try:
+            for one in self.of(id).rglob(f"*{ending}"):
+                one.unlink()
+        except OSError as error:
+            raise StorageError(f"copies in {self.of(id)} cannot be deleted: {cause(error)}") from error
+
     def of(self, id: str) -> Path:
         """Return the folder of a run on this machine; it need not exist."""
         return self.folder / id

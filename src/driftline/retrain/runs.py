@@ -45,6 +45,19 @@ def forget_in_runs(state: State, runs: Runs, model: str, columns: Columns, ids: 
     return gone
 
 
+def drop_copies(state: State, runs: Runs) -> None:
+    """Delete what this machine has of the rows of runs that are over, and of which the blobs have all that is kept.
+
+    Rows are forgotten there, by one machine; on the others they would stay.
+    """
+    if runs.blobs is None or not runs.folder.is_dir():
+        return
+    with state.read() as read:
+        over = {row.id for row in Retraining(read.connection).rows() if Stage(row.stage).over}
+    for id in over & {one.name for one in runs.folder.iterdir()}:
+        runs.drop_copies(id, _TABLE)
+
+
 def _without(file: Path, column: str, ids: Collection[str]) -> int:
     """Write a file anew without the rows of some ids; one that has no such column, or is no table, is left."""
     try:

@@ -13,7 +13,7 @@ from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.retention import delete_old_events, delete_old_windows
 from driftline.retrain.kept import Runs
 from driftline.retrain.registry.registry import Registry
-from driftline.retrain.runs import delete_old_runs, forget_in_runs
+from driftline.retrain.runs import delete_old_runs, drop_copies, forget_in_runs
 from driftline.rules import Status
 from driftline.service.jobs import Pass
 from driftline.store.leases import Fence
@@ -52,6 +52,10 @@ class EventKeeper:
             delete_old_windows(model, state, self._keep.windows, now)
         self._looked[model.name] = self._steady()
         return False
+
+    def drop_copies(self, state: State) -> None:
+        """Delete copies of rows on this machine that are kept elsewhere: each process does that for its own."""
+        drop_copies(state, self._runs)
 
 
 class Housekeeping:

@@ -115,6 +115,7 @@ class Worker:
         self.guard("alerts", self._look_at_the_clock)
         if self._tidied is None or self._steady() - self._tidied >= TIDY_EVERY:
             self.guard("receipts", functools.partial(self._inbox.forget_receipts, clock.now() - RECEIPTS_KEPT))
+            self.guard("copies of runs", functools.partial(self._retention.drop_copies, self._state))
             self._tidied = None if "receipts" in self.problems else self._steady()
         if self._keeping or self._mine.keys() - self._quiet - self.problems.keys():
             return Pass.AGAIN

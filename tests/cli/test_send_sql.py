@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -193,6 +195,21 @@ def test_nothing_of_the_address_is_written_down_or_sent_but_its_place(
 
 
 # ---- values ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a#b.db", "a%23b.db", "a b+c.db", "é%.db"])
+def test_a_file_is_found_by_its_name_and_no_other_is_made(name: str, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / name)) as made:
+        made.executescript("CREATE TABLE scored (id INTEGER PRIMARY KEY); INSERT INTO scored VALUES (7)")
+    for wanted in (Wanted(None, "scored", None), Wanted("SELECT id FROM scored", None, "id")):
+        database = Database(f"sqlite:///{tmp_path / name}", wanted)
+        assert [chunk.frame.rows() for chunk in database.chunks(None, 9, 9)] == [[(7,)]]
+        database.close()
+    writes = Database(f"sqlite:///{tmp_path / name}", Wanted("DELETE FROM scored RETURNING id", None, None))
+    with pytest.raises(DataError, match="readonly"):
+        list(writes.chunks(None, 9, 9))
+    writes.close()
+    assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
 def test_each_batch_is_read_when_it_is_sent(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:

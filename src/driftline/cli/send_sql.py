@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from driftline.environment import FROM_ENVIRONMENT, secret
 from driftline.errors import DataError, UsageError, did_you_mean, lacks_column
@@ -181,14 +181,17 @@ class Database:
             raise DataError(f"{visible(self.shown)}: {visible(cause(error))}") from error
 
 
-def _checked(address: str, source: str) -> str:
+def _checked(address: str, source: str) -> str | sa.URL:
     """Return the address as it is opened."""
+    import sqlalchemy as sa
+
     if address.startswith(_SQLITE):
         if not address.startswith("sqlite:///") or not (path := address.removeprefix("sqlite:///").partition("?")[0]):
             raise UsageError("a database of SQLite is sqlite:///FILE, or sqlite:////FILE from the root")
         if not Path(path).is_file():
             raise UsageError(f"{path}: there is no such file")
-        return f"sqlite:///file:{path}?mode=ro&uri=true"
+        # a '#' in the name would end the address that SQLite reads, and with it the mode
+        return sa.URL.create("sqlite", database=f"file:{quote(path)}", query={"mode": "ro", "uri": "true"})
     if not address.startswith(_POSTGRESQL):
         raise UsageError(f"what {source} holds is no address of a database; allowed are sqlite:///… and postgresql://…")
     if (problem := server_problem(address)) is not None:

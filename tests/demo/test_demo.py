@@ -237,4 +237,5 @@ def test_what_it_kept_is_what_the_log_says_to_the_byte(demo: Demo, tmp_path: Pat
     shutil.copytree(demo.data / "data", tmp_path / "copy")
     copied = [*command, "--data", str(tmp_path / "copy"), "--json"]
     result = subprocess.run(copied, capture_output=True, text=True, timeout=60, check=False)
-    assert (result.returncode, json.loads(result.stdout)) == (0, {"model": MODEL, "windows": 36, "differing": [], "left": 0})
+    said = {"model": MODEL, "windows": 36, "differing": [], "left": 0}
+    assert (result.returncode, json.loads(result.stdout)) == (0, said)

@@ -201,7 +201,7 @@ def test_one_late_label_is_the_same_work_for_the_database_whatever_the_history_i
         assert idle.writes == [] and decoded["profiles"] == 2
         efforts.append(effort)
     looked_up = [sum("FROM known_parts" in one for one in effort.statements) for effort in efforts]
-    assert max(looked_up) <= MOST_RUNS  # its id: one part of each run, of which there are few however many ids are known
+    assert max(looked_up) <= MOST_RUNS  # one part of each run of ids, of which there are few
     first, second = (len(effort.statements) - number for effort, number in zip(efforts, looked_up, strict=True))
     assert first == second
     assert 0 < efforts[1].steps <= 1.1 * efforts[0].steps

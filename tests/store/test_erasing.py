@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from driftline.errors import StorageError
 from driftline.events import Label
 from driftline.store import erasing
 from driftline.store.log import EventLog
@@ -135,3 +136,17 @@ def test_events_that_cannot_be_processed_are_taken_out_in_one_go(
     log.remove("predictions", [(1, "1-0"), (1, "1-1"), (2, "2-1"), (3, "2-0"), (2, "3-0")])
     assert ids(log) == ["2-0", "3-0", "3-1"]
     assert len([one for one in looked if "tier-0" not in str(one)]) == 3
+
+
+def test_no_row_is_taken_out_of_a_file_that_is_damaged_and_it_is_said_what_to_do(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, SCHEMA)
+    append(log, 1, 1)
+    append(EventLog(tmp_path / "other", SCHEMA), 1, 2)
+    [file] = (tmp_path / "predictions").glob("*.parquet")
+    other = max((tmp_path / "other" / "predictions").glob("*.parquet"), key=lambda one: one.stat().st_mtime_ns)
+    file.write_bytes(other.read_bytes())
+    log = EventLog(tmp_path, SCHEMA)
+    for told in (lambda: log.erase("predictions", pl.lit(True)), log.require_undamaged):
+        with pytest.raises(StorageError, match=f"{file.name} of the event log is damaged.*driftline rebuild"):
+            told()
+    assert file.read_bytes() == other.read_bytes()

@@ -287,6 +287,10 @@ class EventLog:
             require_writer(opened, self._token)
             try:
                 erased = erase(opened, self._tidiers[table], gone, most_files=most_files)
+            except DamagedError as error:
+                self._damaged[table] = error.files
+                self.require_undamaged()
+                raise
             except (DeltaError, OSError, pl.exceptions.PolarsError):
                 require_writer(opened, self._token)  # the next one may have committed first, or swept the new file
                 raise

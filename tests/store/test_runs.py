@@ -258,6 +258,20 @@ def test_what_is_kept_of_runs_is_bounded_and_no_longer_kept_than_they_are_there(
     assert kept.of("m", run) == {}
 
 
+def test_nothing_is_kept_of_a_model_that_is_let_go(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_KEPT_FROM", 0)
+    with state.work() as work:
+        put_known(work, "m", {"a": (NOON, "yes")})
+    statements = []
+    for step in range(3):
+        if step == 2:
+            state.of("m").let_go("m")
+        with state.of("m").read() as read, counted(read.connection) as said:
+            assert known_of(read, "m", ["a"]) == {"a": (NOON, mark_of("yes"))}
+        statements.append(len(said))
+    assert statements == [2, 1, 2]  # the runs each time, and their parts
+
+
 def test_work_that_fails_is_not_remembered(state: State) -> None:
     """Whoever reads meanwhile, and after another run has got its number."""
     for label in ("undone", "done"):

@@ -181,6 +181,7 @@ class Worker:
         self._mine.pop(name, None)
         for trouble in (name, _part_of(name, _RETENTION)):
             self._troubles.words.pop(trouble, None)
+        self._state.let_go(name)
         if name in self._models:
             self._models[name] = replace(self._models[name], log=self._models[name].log.for_readers())
 

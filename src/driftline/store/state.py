@@ -48,6 +48,10 @@ class State:
         """Return the same state, to be changed only as long as a lease is held."""
         return State(self._engine, self._turn, fence, self._kept)
 
+    def let_go(self, model: str) -> None:
+        """Keep nothing more of what was read of a model's ids: another process works on it."""
+        self._kept.keep_only(model, ())
+
     def require_lease(self) -> None:
         """Raise `LeaseLostError` where the lease is another's by now."""
         if self.fence is not None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from driftline.errors import ConflictError, StorageError
 from driftline.net.limits import QueueFullError
@@ -109,6 +110,20 @@ def test_a_store_that_raises_answers_all_and_goes_on() -> None:
         store.accept_all = real  # type: ignore[method-assign]
         store.may_go.set()
         assert await door.put(delivery("bb")) == 2
+
+    with_intake(store, story)
+
+
+@pytest.mark.parametrize("why", [StorageError("away"), sa.exc.OperationalError("INSERT …", {}, Exception("locked"))])
+def test_who_waits_behind_a_database_that_stores_nothing_does_not_wait_for_it_again(why: Exception) -> None:
+    store = Store(lambda one: why if one.key == "a" else 1)
+
+    async def story(door: Intake) -> None:
+        tasks = await gathered(door, store, ["a", "b", "c"])
+        store.may_go.set()
+        assert await asyncio.gather(*tasks, return_exceptions=True) == [why] * 3
+        assert store.groups == [["a"]]
+        assert await door.put(delivery("d")) == 1
 
     with_intake(store, story)
 

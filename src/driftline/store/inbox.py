@@ -24,6 +24,9 @@ from driftline.store.tables import ATTEMPTS, INBOX, QUARANTINE, RECEIPTS
 POISONED = "poisoned_events"
 """The counter of accepted events that were set aside; its key is their kind."""
 
+UNAVAILABLE = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, StorageError, OSError)
+"""What says that nothing can be stored now, whatever it is: the database is away, locked or full."""
+
 _MOST_BATCHES = 10_000
 """How many batches are taken at a time at most."""
 
@@ -91,7 +94,7 @@ class Inbox:
             prepared = [Prepared.of(one) for one in deliveries]
             with self._engine.begin() as connection:
                 return store_all(connection, prepared)
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, StorageError, OSError) as error:
+        except UNAVAILABLE as error:
             return [error] * len(deliveries)
         except Exception as error:  # noqa: BLE001 - it is of one of them, and is raised to whoever sent that
             if len(deliveries) == 1:

@@ -17,7 +17,7 @@ from driftline import clock
 from driftline.errors import StorageError
 from driftline.net.limits import QueueFullError
 from driftline.store.deliveries import Delivery
-from driftline.store.inbox import Inbox
+from driftline.store.inbox import UNAVAILABLE, Inbox
 
 MOST_WAITING = 1024
 """How many deliveries wait to be stored; their bytes are bounded by those of the requests that brought them."""
@@ -88,6 +88,10 @@ class Intake:
                 why = error if isinstance(error, Exception) else StorageError(f"the batch was not stored: {error!r}")
                 outcomes = [why] * len(group)
             _answer(group, outcomes)
+            if isinstance(why := outcomes[0], UNAVAILABLE):
+                with self._lock:  # who came meanwhile has waited for the same, and would again
+                    late, self._waiting = self._waiting, []
+                _answer(late, [why] * len(late))
 
 
 def _answer(group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from driftline.monitoring.agreement import agree
 from driftline.monitoring.draining import drain
 from driftline.monitoring.judging import refresh_labels
 from driftline.monitoring.model import MonitoredModel
-from driftline.monitoring.poison import FAILURES, Rehearsal, search
+from driftline.monitoring.poison import FAILURES, Rehearsal, find_poison, search
 from driftline.monitoring.rebuild import rebuild
 from driftline.monitoring.rehearsal import InProcess, rehearse, setting_of
 from driftline.service.runtime import Service
@@ -34,6 +35,7 @@ from driftline.store.deliveries import Delivery
 from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog
 from driftline.store.poison import poisoned
+from driftline.store.retention import Cut
 from driftline.store.state import State
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, START, label, prediction, write_config
@@ -242,6 +244,20 @@ def test_poison_that_is_in_the_log_already_is_taken_out_of_it(
     monkeypatch.undo()
     assert service.models[MODEL].log.count("predictions") == service.views.model(MODEL).predictions == 1
     assert rebuild(service.models[MODEL], service.state).differing == ()
+
+
+def test_what_is_gone_fails_in_no_rehearsal(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was forgotten, and what is older than the cut, is dropped there as it is in earnest."""
+    model, state = service.models[MODEL], service.state
+    with state.work() as work:
+        work.forgettings.remember(MODEL, [model.config.key.digest("bad forgotten")], NOW)
+        work.retention.put_cut(Cut(MODEL, START + timedelta(days=2), "1d", NOW, finished=True))
+    sent = [("bad forgotten", 3.1), ("bad old", 1.1), ("good", 3.2), ("bad", 3.3)]
+    deliver(service, "predictions", [prediction(id, at, said=1) for id, at in sent])
+    rows = service.inbox.take(MODEL, most_events=100)
+    monkeypatch.setattr(ingest, "profile_predictions", fails_on_predictions)
+    found = find_poison(model, state, rows, in_process)
+    assert [one.event.id for one in found] == ["bad"]
 
 
 class Crash(BaseException):

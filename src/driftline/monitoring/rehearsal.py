@@ -1,8 +1,8 @@
 """Rehearses a batch: works it in by the worker's own code, on a copy of what it touches, in a process of its own.
 
 The other process may end (a library that aborts, a stack that overflows): that is an answer too, and the service goes
-on. The copy has the known ids, waiting labels and windows that the batch touches, in a database in memory, and empty
-tables of the log with the columns of the real ones, in a temporary folder.
+on. The copy has the known ids, waiting labels and windows that the batch touches, and what is gone of it, in a database
+in memory, and empty tables of the log with the columns of the real ones, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table
 from driftline.store.logged import TIME
 from driftline.store.models import ModelRow
+from driftline.store.retention import Cut
 from driftline.store.runs import Rows
 from driftline.store.state import State, Work
 from driftline.store.tables import EPOCH
@@ -64,6 +65,9 @@ class Setting:
     waiting: Mapping[str, Label]
     windows: Sequence[WindowRow]
     tables: Mapping[Table, str]
+    cut: Cut | None
+    forgotten: Sequence[bytes]
+    """Keyed hashes of those of the ids that were forgotten."""
 
 
 def setting_of(model: MonitoredModel, state: State, rows: Sequence[InboxRow]) -> Setting:
@@ -77,8 +81,10 @@ def setting_of(model: MonitoredModel, state: State, rows: Sequence[InboxRow]) ->
         there = Rows(high, low, known.times[known.known], known.marks[known.known])
         times = pl.Series(np.append(came.predictions.times, there.times)).cast(TIME)
         windows = [row for one in windows_of(times, spec) for row in read.windows.at(model.name, one.start)]
+        cut, digest = read.retention.cut(model.name), model.config.key.digest
+        forgotten = [digest(one) for one in read.forgettings.known(model.name, came.every_id, digest)]
     tables = model.log.table_schemas()
-    return Setting(model.config, model.schema, model.reference, stored, there, waiting, windows, tables)
+    return Setting(model.config, model.schema, model.reference, stored, there, waiting, windows, tables, cut, forgotten)
 
 
 class InProcess:
@@ -98,6 +104,9 @@ class InProcess:
             work.waiting_labels.put(name, setting.waiting)
             for window in setting.windows:
                 work.windows.put(window)
+            if setting.cut is not None:
+                work.retention.put_cut(setting.cut)
+            work.forgettings.remember(name, setting.forgotten, EPOCH)
 
     def __call__(self, rows: Sequence[InboxRow]) -> str | None:
         """Try some rows; return what went wrong with them, None where nothing did."""

@@ -57,7 +57,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def _read_again(read: Callable[Concatenate[EventLog, _P], _T]) -> Callable[Concatenate[EventLog, _P], _T]:
-    """Have a log that another process writes read a second time where it fails: files may have been erased meanwhile.
+    """Have a log read a second time where it fails: files may have been erased meanwhile, by whoever writes it.
 
     What is erased goes at once; what was only brought together stays for a minute.
     """
@@ -67,9 +67,7 @@ def _read_again(read: Callable[Concatenate[EventLog, _P], _T]) -> Callable[Conca
         try:
             return read(log, *args, **kwargs)
         except StorageError:
-            if log._writer:
-                raise
-        return read(log, *args, **kwargs)
+            return read(log, *args, **kwargs)
 
     return tried
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from driftline.config.load import load
 from driftline.errors import StorageError
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
+from driftline.store.tables import EPOCH, LEASES, PROCESSES
 from tests.support.churn import MODEL, prediction, write_config
 from tests.support.postgresql import PostgreSQL
 from tests.support.steps import deliver, work
@@ -44,6 +46,17 @@ def opened(folder: Path, address: str) -> Service:
     return service
 
 
+def restored(postgresql: PostgreSQL, address: str) -> str:
+    """Restore a copy of a database; the processes that were alive when it was made are taken for dead by now."""
+    to = postgresql.copy(address)
+    engine = sa.create_engine(to)
+    with engine.begin() as connection:
+        connection.execute(PROCESSES.delete())
+        connection.execute(LEASES.update().values(expires_at=EPOCH))
+    engine.dispose()
+    return to
+
+
 def known(service: Service) -> int:
     return service.views.model(MODEL).predictions
 
@@ -52,14 +65,14 @@ def test_each_half_of_a_backup_and_both(tmp_path: Path, postgresql: PostgreSQL) 
     address = postgresql.new_database()
     service = opened(tmp_path / "first", address)
     send(service, 0, 80)
-    state = postgresql.copy(address)
+    state = restored(postgresql, address)
     back_up_log(tmp_path / "first" / "data", tmp_path / "old")
     send(service, 1, 40)  # after the backup
-    newer_state = postgresql.copy(address)
+    newer_state = restored(postgresql, address)
     service.stop()
 
     shutil.copytree(tmp_path / "old", tmp_path / "whole" / "data")
-    whole = opened(tmp_path / "whole", postgresql.copy(state))
+    whole = opened(tmp_path / "whole", restored(postgresql, state))
     assert (known(whole), rebuild(whole.models[MODEL], whole.state).differing) == (80, ())
     send(whole, 1, 40)  # whoever kept them sends them again
     send(whole, 1, 40)

@@ -88,10 +88,10 @@ class Intake:
                 why = error if isinstance(error, Exception) else StorageError(f"the batch was not stored: {error!r}")
                 outcomes = [why] * len(group)
             _answer(group, outcomes)
-            if isinstance(why := outcomes[0], UNAVAILABLE):
+            if isinstance(first := outcomes[0], UNAVAILABLE):
                 with self._lock:  # who came meanwhile has waited for the same, and would again
                     late, self._waiting = self._waiting, []
-                _answer(late, [why] * len(late))
+                _answer(late, [first] * len(late))
 
 
 def _answer(group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:

@@ -87,11 +87,11 @@ class Intake:
             except BaseException as error:  # noqa: BLE001 - every request gets an answer
                 why = error if isinstance(error, Exception) else StorageError(f"the batch was not stored: {error!r}")
                 outcomes = [why] * len(group)
-            _answer(group, outcomes)
             if isinstance(first := outcomes[0], UNAVAILABLE):
                 with self._lock:  # who came meanwhile has waited for the same, and would again
                     late, self._waiting = self._waiting, []
-                _answer(late, [first] * len(late))
+                group, outcomes = [*group, *late], [*outcomes, *[first] * len(late)]
+            _answer(group, outcomes)
 
 
 def _answer(group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:

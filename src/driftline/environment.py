@@ -57,7 +57,7 @@ def secret(text: str) -> str:
         return text
     name = text.removeprefix(FROM_ENVIRONMENT)
     if not (value := os.environ.get(name)):
-        raise UsageError(f"driftline.yaml asks for {text!r}, but the environment has no {name}; set it")
+        raise UsageError(f"a secret is asked for at {text!r}, but the environment has no {name}; set it")
     return value
 
 

@@ -151,7 +151,10 @@ def test_a_bad_row_is_named_by_its_place_in_the_file(
     ("words", "said"),
     [
         (["--kind", "predictions", "--token", "dl_secret"], "--token takes env:NAME"),
-        (["--kind", "predictions", "--token", "env:NOBODY"], "the environment has no NOBODY"),
+        (
+            ["--kind", "predictions", "--token", "env:NOBODY"],
+            "a secret is asked for at 'env:NOBODY', but the environment has no NOBODY",
+        ),
         (["--kind", "rows"], "'rows' is not one of"),
         (["--kind", "labels", "--url", "nowhere"], "allowed is http://HOST:PORT"),
     ],

@@ -605,7 +605,6 @@ def test_seeded_randomness_is_neither_used_nor_touched() -> None:
         {"url": "http://host/a b"},
         {"url": "http://host/\n"},
         {"url": "http://host?x=1"},
-        {"url": "http://user:word@host"},
         {"url": None},
         {"token": ""},
         {"token": "a\r\nX: y"},
@@ -631,6 +630,13 @@ def test_a_setting_that_does_not_fit_is_named(wrong: dict[str, Any]) -> None:
         assert str(value) not in str(caught.value)
     else:
         assert repr(value) in str(caught.value) or name == "token"
+
+
+def test_who_stands_in_an_address_is_not_repeated() -> None:
+    for url in ("http://user:word@host", "https://word@host:1/a@b", "http://user:wo/rd@host"):
+        with pytest.raises(UsageError, match=r"url 'https?://…@(host|b).* came") as caught:
+            Monitor("weather", url=url)
+        assert "word" not in str(caught.value) and "rd@" not in str(caught.value)
 
 
 def test_the_public_name_is_this_monitor() -> None:

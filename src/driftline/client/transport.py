@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import math
+import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -23,6 +24,7 @@ NDJSON, ARROW = "application/x-ndjson", "application/vnd.apache.arrow.stream"
 LONGEST_RETRY_AFTER_SECONDS = 300.0
 _READ_BYTES = 2**20
 _TEXT_LENGTH = 500
+_USER = re.compile(r"//.*@")  # who, and their password
 _COME_AGAIN = (http.HTTPStatus.REQUEST_TIMEOUT, http.HTTPStatus.TOO_EARLY, http.HTTPStatus.TOO_MANY_REQUESTS)
 _OF_SOME_ROW = (http.HTTPStatus.BAD_REQUEST, http.HTTPStatus.CONFLICT, http.HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -59,7 +61,8 @@ class Transport:
 
     def __init__(self, model: str, url: str, token: str | None, timeout_seconds: float) -> None:
         _require(_is_name(model), f"model {model!r} came; allowed is a name, as in the server's driftline.yaml")
-        _require(_is_address(url), f"url {url!r} came; allowed is http://HOST:PORT or https://…; check the address")
+        shown = _USER.sub("//…@", repr(url))
+        _require(_is_address(url), f"url {shown} came; allowed is http://HOST:PORT or https://…; check the address")
         _require(token is None or _is_ascii(token), "the token is not printable ASCII; check it for a line end")
         parts = urllib.parse.urlsplit(url)
         secure = parts.scheme == "https"

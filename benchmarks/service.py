@@ -58,14 +58,22 @@ class Case:
     database: str
     goal: int
 
+    @property
+    def by_role(self) -> bool:
+        """Whether one process takes events and another one processes them."""
+        return self.database.endswith("by role")
+
 
 CASES = (
     Case("JSON, 100 events", "json", 100, 8, "SQLite", 50_000),
     Case("JSON, 100 events", "json", 100, 8, "PostgreSQL", 30_000),
+    Case("JSON, 100 events", "json", 100, 8, "PostgreSQL, by role", 30_000),
     Case("Arrow, 1,000 events", "arrow", 1_000, 8, "SQLite", 200_000),
     Case("Arrow, 1,000 events", "arrow", 1_000, 8, "PostgreSQL", 0),
+    Case("Arrow, 1,000 events", "arrow", 1_000, 8, "PostgreSQL, by role", 0),
     Case("JSON, 1 event", "json", 1, 64, "SQLite", 2_000),
     Case("JSON, 1 event", "json", 1, 64, "PostgreSQL", 0),
+    Case("JSON, 1 event", "json", 1, 64, "PostgreSQL, by role", 0),
 )
 
 _TYPES = {"json": "application/json", "arrow": "application/vnd.apache.arrow.stream"}
@@ -188,9 +196,9 @@ def write_config(folder: Path, database: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, cores: list[int]) -> Iterator[tuple[psutil.Process, str]]:
+def serving(folder: Path, cores: list[int], role: str = "all") -> Iterator[tuple[psutil.Process, str]]:
     """Run ``driftline serve`` on some cores; give its process and address."""
-    command = [sys.executable, "-m", "driftline", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "driftline", "serve", "--port", "0", "--role", role]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
     try:
         os.sched_setaffinity(process.pid, cores)  # before it has imported anything: all its threads inherit it
@@ -259,12 +267,18 @@ class Found(NamedTuple):
     memory: float
 
 
-def measure(case: Case, seconds: float, cores: list[int], database: str) -> Found:
-    """Serve, send for so long, and look at what is left to be done."""
+def measure(case: Case, seconds: float, cores: list[int], others: list[int], database: str) -> Found:
+    """Serve, send for so long, and look at what is left to be done.
+
+    By role, what takes events is on the cores of the server, and what processes them on the others.
+    """
     with tempfile.TemporaryDirectory(prefix="driftline-bench-") as name:
         folder = Path(name)
         write_config(folder, database)
-        with serving(folder, cores) as (process, address):
+        with contextlib.ExitStack() as running:
+            process, address = running.enter_context(serving(folder, cores, "api" if case.by_role else "all"))
+            if case.by_role:
+                running.enter_context(serving(folder, others, "worker"))
             send(address, case, min(seconds / 10, 2))  # what is loaded at first use is loaded
             left = waiting(address)
             memory = Memory(process)
@@ -301,7 +315,7 @@ def main() -> int:
     server, other = ([one] for one in options.cores)
     os.sched_setaffinity(0, other)
     cases = [one for one in CASES if all(words in f"{one.name} {one.database}" for words in options.only)]
-    postgresql = PostgreSQL(durable=True) if any(one.database == "PostgreSQL" for one in cases) else None
+    postgresql = PostgreSQL(durable=True) if any(one.database != "SQLite" for one in cases) else None
     _say(f"{seconds:g} s a case; the service on core {server[0]}, the load and PostgreSQL on core {other[0]}\n")
     _say("| a request | database | accepted/s | requests/s | processed/s | µs to accept | µs to process | MB | goal |")
     _say("|---|---|---:|---:|---:|---:|---:|---:|---:|")
@@ -311,7 +325,7 @@ def main() -> int:
             database = (
                 "sqlite:///state.db" if postgresql is None or case.database == "SQLite" else postgresql.new_database()
             )
-            found = measure(case, seconds, server, database)
+            found = measure(case, seconds, server, other, database)
             short += found.accepted < case.goal
             goal = f"{case.goal:,}" if case.goal else "–"
             _say(

@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from driftline import clock
 
 _NICER_BY = 10
 _SWITCH_SECONDS = 0.0005
+_LOOK_SECONDS = 0.005
+_LOOKS = 4  # between two batches of one sender nothing is under way for a moment
+_SHARE = 3.0
+_LONGEST_SECONDS = 5.0
 
 
 def give_way() -> None:
@@ -28,3 +36,30 @@ def answer_soon() -> None:
     Each request waits for the interpreter a few times: with 5 ms each time, there are no 200 requests a second.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+class Senders:
+    """The requests with events that are under way in this process. Who processes events lets them pass between batches.
+
+    Both need the interpreter, of which each process has one: niceness alone gives requests half of it.
+    """
+
+    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._number, self._sleep = 0, sleep
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Be a request under way; all are in one thread."""
+        self._number += 1
+        try:
+            yield
+        finally:
+            self._number -= 1
+
+    def let_pass(self, worked_seconds: float, stopping: Callable[[], bool]) -> None:
+        """Rest while requests come without a break: three times as long as was worked at most, and five seconds."""
+        end = clock.monotonic_seconds() + min(_SHARE * worked_seconds, _LONGEST_SECONDS)
+        quiet = 0
+        while quiet < _LOOKS and clock.monotonic_seconds() < end and not stopping():
+            quiet = 0 if self._number else quiet + 1
+            self._sleep(_LOOK_SECONDS)

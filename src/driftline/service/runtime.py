@@ -43,6 +43,7 @@ from driftline.service.leases import (
     shares_of,
     storage_name,
 )
+from driftline.service.priority import Senders
 from driftline.service.steps import Deliveries, Orphans, Retraining, push, while_held
 from driftline.service.worker import Worker
 from driftline.store.database import Watch, is_shared, open_database
@@ -120,6 +121,7 @@ class Service:
 
     def _compose(self) -> None:
         config = self.config
+        self.senders = Senders()
         self.loop = open_controller(
             config.retrain,
             self.models,
@@ -145,6 +147,7 @@ class Service:
             tell=self._tell,
             started=clock.now(),
             stopping=self._stopping.is_set,
+            senders=self.senders,
         )
         self._work = Job("worker", self.worker.step, self._stopping, waited_for=True)
         self._deliveries: list[Job] = []  # opened at the start: only then have their secrets to be there

@@ -18,6 +18,7 @@ from driftline.alerts.view import alert_view
 from driftline.config.load import Config
 from driftline.errors import LeaseLostError, StorageError
 from driftline.logs import about_model
+from driftline.monitoring.accept import QUEUE_LIMIT_EVENTS
 from driftline.monitoring.alerting import AlertEvent
 from driftline.monitoring.clock_jumps import JumpWatch, bring_back, move_along, move_late, moved_along
 from driftline.monitoring.draining import drain
@@ -29,6 +30,7 @@ from driftline.rules import ChangeKind
 from driftline.service.jobs import Pass, Troubles
 from driftline.service.keeping import EventKeeper
 from driftline.service.leases import Keeper, model_lease
+from driftline.service.priority import Senders
 from driftline.store.inbox import Inbox
 from driftline.store.leases import Fence
 from driftline.store.state import State
@@ -36,6 +38,9 @@ from driftline.text import visible
 from driftline.views.reader import timezones_of
 
 TIDY_EVERY = timedelta(hours=1)
+MOST_PUT_OFF = QUEUE_LIMIT_EVENTS // 2
+"""As long as fewer events of a model wait, requests go before them."""
+
 RECEIPTS_KEPT = timedelta(days=7)
 """How long an Idempotency-Key is remembered."""
 
@@ -71,11 +76,12 @@ class Worker:
         tell: Callable[[str], None],
         started: datetime,
         stopping: Callable[[], bool],
+        senders: Senders,
     ) -> None:
         self.started, self.caught_up = started, True
         self._config, self._models, self._inbox, self._state = config, models, inbox, state
         self._announcer, self._ring, self._tell, self._stopping = announcer, ring, tell, stopping
-        self._keeper, self._reopen = keeper, reopen
+        self._keeper, self._reopen, self._senders = keeper, reopen, senders
         self._mine: dict[str, Fence | None] = dict.fromkeys(opened)
         """The models that it works on, with the leases under which they were opened."""
         self._troubles = Troubles(kept="what has arrived is kept; ")
@@ -209,8 +215,11 @@ class Worker:
         """
         self._quiet.discard(name)
         self._rebuild(name)
+        began = clock.monotonic_seconds()
         worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self.state_of(name))
         self._judge(name)
+        if worked and self._inbox.waiting_events().get(name, 0) < MOST_PUT_OFF:
+            self._senders.let_pass(clock.monotonic_seconds() - began, self._stopping)
         if not worked:
             self._quiet.add(name)
 

@@ -126,7 +126,8 @@ class EventDoor:
         async with bodies.hold(request, packed=True) as body:
             came = Incoming(kind, body, format, key, on_error == "quarantine", coding)
             try:
-                accepted, set_aside = await self._counter.take(model, came)
+                with self._service.senders.one():
+                    accepted, set_aside = await self._counter.take(model, came)
             except EventError as error:
                 charge(request, len(error.rows))
                 raise

@@ -136,7 +136,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=events, after=events, later=events)
 @example(
     before=[("predictions", 0, 1), ("drain", 0, 0), ("labels", 0, 1)],  # waits in the backup

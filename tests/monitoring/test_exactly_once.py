@@ -69,7 +69,7 @@ def truth_of(sent: list[tuple[str, int, int]]) -> tuple[dict[int, int], dict[int
     return predictions, {id: value for id, value in labels.items() if id in predictions}
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=18, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches)
 def test_nothing_is_lost_or_counted_twice(batches: list[tuple[list[tuple[str, int, int]], int | None]]) -> None:
     sent: list[tuple[str, int, int]] = []

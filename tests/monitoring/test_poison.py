@@ -162,7 +162,7 @@ sent = st.lists(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(batches=sent, restarts=st.booleans())
 @example(batches=[[("live", False, 0), ("live", False, 1)], [("label", False, 0), ("label", True, 1)]], restarts=True)

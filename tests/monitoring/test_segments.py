@@ -71,7 +71,7 @@ COUNTS = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(lambda one: (min(
 DAYS = st.lists(st.dictionaries(st.sampled_from(["summer", "winter", "autumn", None]), COUNTS, max_size=4), max_size=3)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(days=DAYS, data=st.data())
 def test_segments_add_up_and_a_rebuild_finds_them_whatever_comes_late(
     tmp_path_factory: pytest.TempPathFactory, days: list[dict[str | None, tuple[int, int]]], data: st.DataObject

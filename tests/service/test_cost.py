@@ -184,6 +184,8 @@ def histories() -> Iterator[dict[int, Service]]:
 
 WEEK, MONTHS = 168, 1680
 MOST_RUNS = 12
+MORE_OR_LESS = 100
+"""Steps of what other threads do in the moment between a start and a stop; a window more would be as many each."""
 
 
 def test_one_late_label_is_the_same_work_for_the_database_whatever_the_history_is(
@@ -222,7 +224,7 @@ def test_a_start_reads_no_settled_window(histories: dict[int, Service], monkeypa
             monkeypatch.undo()
         assert not again.problems
         steps.append(effort.steps)
-    assert steps[1] <= 1.1 * steps[0]
+    assert steps[1] <= 1.1 * steps[0] + MORE_OR_LESS
 
 
 @settings(max_examples=25)

@@ -185,7 +185,7 @@ def histories() -> Iterator[dict[int, Service]]:
 WEEK, MONTHS = 168, 1680
 MOST_RUNS = 12
 MORE_OR_LESS = 100
-"""Steps of what other threads do in the moment between a start and a stop; a window more would be as many each."""
+"""Steps of what other threads do in the moment between a start and a stop."""
 
 
 def test_one_late_label_is_the_same_work_for_the_database_whatever_the_history_is(

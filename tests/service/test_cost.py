@@ -184,8 +184,6 @@ def histories() -> Iterator[dict[int, Service]]:
 
 WEEK, MONTHS = 168, 1680
 MOST_RUNS = 12
-MORE_OR_LESS = 100
-"""Steps of what other threads do in the moment between a start and a stop."""
 
 
 def test_one_late_label_is_the_same_work_for_the_database_whatever_the_history_is(
@@ -218,13 +216,13 @@ def test_a_start_reads_no_settled_window(histories: dict[int, Service], monkeypa
             for module in (judging, ingest, segments):
                 monkeypatch.setattr(module, "decode", None)
             again.start()
-            while not again.caught_up:
+            while not again.caught_up or not all(job.idle for job in again._jobs):  # each has looked once
                 time.sleep(0.01)
             again.stop()
             monkeypatch.undo()
         assert not again.problems
         steps.append(effort.steps)
-    assert steps[1] <= 1.1 * steps[0] + MORE_OR_LESS
+    assert steps[1] <= 1.1 * steps[0]
 
 
 @settings(max_examples=25)

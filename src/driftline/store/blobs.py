@@ -121,14 +121,6 @@ def checked(name: str) -> str:
     return name
 
 
-def digest_of(blobs: Blobs, name: str) -> str:
-    """Return the SHA-256 of a blob, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    for part in blobs.stream(name):
-        digest.update(part)
-    return digest.hexdigest()
-
-
 def fetch(blobs: Blobs, name: str, target: Path) -> None:
     """Copy a blob into a local file, which is there as a whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -57,15 +57,3 @@ def replace_file(path: Path, content: str | bytes) -> None:
     """Write a file that is there as a whole or not at all, even after a power failure. Text is UTF-8."""
     with replacing(path) as beside:
         beside.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def create_file(path: Path, content: str | bytes) -> None:
-    """Write a file that nobody has written before, as a whole or not at all; raise `FileExistsError` where one is."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.new")
-    try:
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
-        sync_file(beside)
-        os.link(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    sync_file(path.parent)

@@ -13,45 +13,56 @@ from driftline.web.server import listen
 LONG = 1e6
 
 
-def test_who_processes_rests_until_no_request_has_been_under_way_for_some_looks() -> None:
-    looks: list[int] = []
-    request = ExitStack()
+class Time:
+    """A clock that goes on by sleeping alone; at some looks a request begins, at others it ends."""
 
-    def sleep(seconds: float) -> None:
-        looks.append(len(looks))
-        if len(looks) == 10:
-            request.close()
+    def __init__(self, *, begins: set[int], ends: set[int]) -> None:
+        self.looks, self.seconds, self._begins, self._ends = 0, 100.0, begins, ends
+        self.request = ExitStack()
+        self.senders = Senders(self.sleep, lambda: self.seconds)
 
-    senders = Senders(sleep)
-    request.enter_context(senders.one())
-    senders.let_pass(LONG, lambda: False)
-    assert len(looks) == 14
-    looks.clear()
-    senders.let_pass(LONG, lambda: False)
-    assert len(looks) == 4
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.looks += 1
+        if self.looks in self._ends:
+            self.request.close()
+        if self.looks in self._begins:
+            self.request.enter_context(self.senders.one())
+
+
+def test_who_processes_rests_until_no_request_has_been_under_way_for_a_moment() -> None:
+    time = Time(begins=set(), ends={10})
+    time.request.enter_context(time.senders.one())
+    time.senders.let_pass(LONG, lambda: False)
+    assert 13 <= time.looks <= 15  # 20 ms more, in looks of 5 ms
 
 
 def test_a_short_break_between_two_batches_of_a_sender_is_no_end() -> None:
-    looks: list[bool] = []
-    senders = Senders(lambda seconds: looks.append(True))
-    under_way = iter([False, True] * 3 + [False] * 10)
-    request = ExitStack()
-
-    def stopping() -> bool:
-        request.close()
-        if next(under_way):
-            request.enter_context(senders.one())
-        return False
-
-    senders.let_pass(LONG, stopping)
-    assert len(looks) == 10
+    time = Time(begins={12, 22}, ends={10, 20, 30})
+    time.request.enter_context(time.senders.one())
+    time.senders.let_pass(LONG, lambda: False)
+    assert 33 <= time.looks <= 35
 
 
-@pytest.mark.parametrize(("worked", "stopping"), [(0.0, False), (LONG, True)])
-def test_the_rest_is_bounded_by_the_work_and_ends_with_the_service(worked: float, stopping: bool) -> None:
-    senders = Senders(lambda seconds: pytest.fail("it rests"))
-    with senders.one():
-        senders.let_pass(worked, lambda: stopping)
+def test_it_costs_nothing_where_nobody_sends() -> None:
+    time = Time(begins=set(), ends=set())
+    time.senders.let_pass(LONG, lambda: False)
+    assert time.looks == 0
+
+
+def test_the_rest_is_three_times_the_work_and_five_seconds_at_most() -> None:
+    for worked, seconds in ((1.0, 3.0), (LONG, 5.0), (0.0, 0.0)):
+        time = Time(begins=set(), ends=set())
+        with time.senders.one():
+            time.senders.let_pass(worked, lambda: False)
+        assert time.seconds - 100.0 == pytest.approx(seconds, abs=0.006)
+
+
+def test_a_service_that_stops_does_not_rest() -> None:
+    time = Time(begins=set(), ends=set())
+    with time.senders.one():
+        time.senders.let_pass(LONG, lambda: True)
+    assert time.looks == 0
 
 
 def test_the_end_of_an_answer_does_not_wait_for_its_head() -> None:

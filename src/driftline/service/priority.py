@@ -14,7 +14,7 @@ from driftline import clock
 _NICER_BY = 10
 _SWITCH_SECONDS = 0.0005
 _LOOK_SECONDS = 0.005
-_LOOKS = 4  # between two batches of one sender nothing is under way for a moment
+_BREAK_SECONDS = 0.02  # between two batches of one sender nothing is under way for a moment
 _SHARE = 3.0
 _LONGEST_SECONDS = 5.0
 
@@ -44,8 +44,10 @@ class Senders:
     Both need the interpreter, of which each process has one: niceness alone gives requests half of it.
     """
 
-    def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._number, self._sleep = 0, sleep
+    def __init__(
+        self, sleep: Callable[[float], None] = time.sleep, now: Callable[[], float] = clock.monotonic_seconds
+    ) -> None:
+        self._number, self._last, self._sleep, self._now = 0, -_BREAK_SECONDS, sleep, now
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -55,11 +57,12 @@ class Senders:
             yield
         finally:
             self._number -= 1
+            self._last = self._now()
 
     def let_pass(self, worked_seconds: float, stopping: Callable[[], bool]) -> None:
         """Rest while requests come without a break: three times as long as was worked at most, and five seconds."""
-        end = clock.monotonic_seconds() + min(_SHARE * worked_seconds, _LONGEST_SECONDS)
-        quiet = 0
-        while quiet < _LOOKS and clock.monotonic_seconds() < end and not stopping():
-            quiet = 0 if self._number else quiet + 1
+        end = self._now() + min(_SHARE * worked_seconds, _LONGEST_SECONDS)
+        while (now := self._now()) < end and not stopping():
+            if not self._number and now - self._last >= _BREAK_SECONDS:
+                return
             self._sleep(_LOOK_SECONDS)

@@ -19,7 +19,7 @@ from driftline.service.leases import ROLES, LeaseKeeper, status_of
 from driftline.service.runtime import Service
 from driftline.store.leases import Leases, ProcessRow
 from driftline.web.decode import json_answer
-from driftline.web.ui.pages import BEFORE_CHANGE
+from driftline.web.ui.audit import BEFORE_CHANGE
 from driftline.web.vitals import Vitals
 
 _PAGE_LIMIT = 1000

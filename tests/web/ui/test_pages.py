@@ -23,7 +23,7 @@ from driftline.rules import Rule
 from driftline.text.numbers import beside
 from driftline.views.reader import Views
 from driftline.web.ui import pages
-from driftline.web.ui.pages import WINDOWS_SHOWN
+from driftline.web.ui.model import WINDOWS_SHOWN
 from tests.web.ui.fabricate import (
     MODEL,
     RULE,

@@ -48,9 +48,9 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
     def of_model(request: Request, model: str) -> Response:
         return unknown(request, model) or model_page(request, views, render, model)
 
-    @router.get("/alerts/{id}", name="page_alert")
-    def of_alert(request: Request, id: str) -> Response:
-        return alert_page(request, views, render, id)
+    @router.get("/alerts/{alert}", name="page_alert")
+    def of_alert(request: Request, alert: str) -> Response:
+        return alert_page(request, views, render, alert)
 
     @router.get("/audit", name="page_audit")
     def of_changes(request: Request, before: int | None = BEFORE_CHANGE) -> Response:

@@ -6,6 +6,7 @@ import functools
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from driftline.cli.main import main
 from driftline.config.load import load
 from driftline.errors import ConflictError
+from driftline.monitoring import draining, ingest
 from driftline.monitoring.accept import Batch, checked_rows
 from driftline.monitoring.admission import Admission
 from driftline.monitoring.assess import Arrived
@@ -29,6 +31,7 @@ from driftline.retrain.views import all_requests, request_view
 from driftline.service.keeping import EventKeeper
 from driftline.service.runtime import Service
 from driftline.store.forgetting import ForgettingRow
+from driftline.store.log import EventLog
 from driftline.store.retention import Cut
 from tests.monitoring.test_retention import known, ten_days
 from tests.support.churn import MODEL, START, label, prediction, write_config
@@ -209,6 +212,48 @@ def test_what_was_cut_off_in_the_middle_counts_each_row_once(persons: Service, m
         assert sum(read.retention.forgotten(MODEL).values()) == 3
     assert row.state == "done" and found(row)["predictions"] == 3
     persons.stop()
+
+
+def test_a_process_that_ends_between_the_log_and_what_it_notes_understates_nothing(
+    persons: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id, keeper, real = ask(persons, IDS), EventKeeper(persons.config), EventLog.delete_erased
+
+    def end(log: EventLog) -> bool:
+        monkeypatch.setattr(EventLog, "delete_erased", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EventLog, "delete_erased", end)
+    assert keeper.step(persons.models[MODEL], persons.state, asked=True)
+    with pytest.raises(KeyboardInterrupt):
+        keeper.step(persons.models[MODEL], persons.state, asked=True)
+    while keeper.step(persons.models[MODEL], persons.state, asked=True):
+        pass
+    with persons.state.read() as read:
+        row = read.forgettings.get(id)
+    assert [found(row)[name] for name in ("predictions", "labels", "shadows")] == [3, 3, 3]
+
+
+def test_what_is_in_the_log_and_in_no_window_yet_is_forgotten_and_no_window_says_that_it_counts_it(
+    persons: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch was brought into the log, and the process ended; the next one begins with a part of the batch."""
+    monkeypatch.setattr(draining, "CAREFUL_EVENTS", 1)
+    real, model = ingest.done, persons.models[MODEL]
+    monkeypatch.setattr(ingest, "done", lambda *_: sys.exit("killed"))
+    for name in ("early", "late-1", "late-2"):
+        deliver(persons, "predictions", [prediction(name, 8.6, said=1, score=0.9)])
+    with pytest.raises(SystemExit):
+        work(persons)
+    monkeypatch.setattr(ingest, "done", real)
+    assert draining.drain(model, persons.inbox, persons.state) == 1
+    assert model.log.rows_of(["late-1", "late-2"]).height == 2
+    row = forget(persons, ["late-1", IDS[2]])
+    assert (found(row)["predictions"], found(row)["inbox"], len(found(row)["windows"])) == (1, 1, 1)
+    work(persons)
+    day = next(one for one in persons.views.windows(MODEL) if one.summary.start.day == 9)
+    there = model.log.known_rows().filter(pl.col("time").dt.date() == day.summary.start.date())
+    assert (day.summary.predictions, day.forgotten) == (there.height + 1, 1)
 
 
 def test_a_backtest_of_what_was_served_says_the_same_before_and_after(persons: Service) -> None:

@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from driftline.errors import ConflictError, UsageError
 from driftline.events.values import identifier
+from driftline.monitoring.agreement import known_marks
 from driftline.monitoring.hiding import Hiding
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.options import ModelConfig
@@ -184,38 +185,38 @@ def _begin(model: MonitoredModel, state: State, from_runs: FromRuns, row: Forget
         if row.note != runs:
             _put(state, replace(row, note=runs))
         return False
-    rows = model.log.rows_of(ids)
-    known = rows.select("time", "version").rows() if rows.height else []
+    with state.read() as read:
+        through = known_marks(read, model.name)  # what the log has beyond waits in the inbox, and no window counts it
+    logged = model.log.times_of(ids, through)
+    known = logged["predictions"].rows() if "predictions" in logged else []
     lost = Counter((model.config.window.window_of(time).start, version) for time, version in known)
     windows = [ForgottenWindow(start, version, number) for (start, version), number in sorted(lost.items())]
+    rows = {table: len(times) for table, times in logged.items()}
     with state.work() as work:
         inbox = work.forgettings.erase_waiting(model.name, set(ids))
         aside = work.forgettings.erase_quarantined(model.name, carries(ids))
         work.forgettings.erase_known(model.name, ids)
         work.forgettings.remember(model.name, (model.config.key.digest(one) for one in ids), now)
         work.retention.add_forgotten(model.name, lost)
-        found = Found(inbox=inbox, quarantine=aside, runs=runs, windows=windows)
+        found = Found(
+            predictions=rows.get("predictions", 0),
+            labels=rows.get("labels", 0),
+            shadows=rows.get("shadow", 0),
+            inbox=inbox,
+            quarantine=aside,
+            runs=runs,
+            windows=windows,
+        )
         work.forgettings.put(replace(row, state=ERASING, note="", found=msgspec.json.encode(found)))
     return True
 
 
 def _erase(model: MonitoredModel, state: State, row: ForgettingRow) -> bool:
-    """Take the rows out of some files of the log."""
+    """Take the rows, which are counted, out of some files of the log."""
     gone, more = pl.col("id").is_in(pl.lit(pl.Series(row.names(), dtype=pl.String)).implode()), False
-    counts = dict[str, int]()
     for table in TABLES:
-        erased = model.log.erase(table, gone, most_files=MOST_FILES)
-        counts[table], more = erased.rows, more or erased.more
-    found = _found(row)
-    found = msgspec.structs.replace(
-        found,
-        predictions=found.predictions + counts["predictions"],
-        labels=found.labels + counts["labels"],
-        shadows=found.shadows + counts["shadow"],
-    )
-    row = replace(row, found=msgspec.json.encode(found))
+        more = model.log.erase(table, gone, most_files=MOST_FILES).more or more
     if more or not model.log.delete_erased():
-        _put(state, row)
         return more
     _put(state, replace(row, state=CLEANING, ids=None))
     return True

@@ -402,6 +402,20 @@ class EventLog:
             return mine.join(newest, on="id", how="left", maintain_order="left").collect()
 
     @_read_again
+    def times_of(self, ids: Sequence[str], through: Mapping[Table, int] | None) -> dict[Table, pl.DataFrame]:
+        """Return when the rows with these ids were, by table; ``through`` as for `window_rows`.
+
+        Those of predictions and shadows are times and versions. Tables that are not there are left out.
+        """
+        wanted, found = pl.lit(pl.Series(ids, dtype=pl.String)).implode(), dict[Table, pl.DataFrame]()
+        for table in TABLES:
+            with self._scan(table) as rows:
+                if rows is not None:
+                    mine = _up_to(rows, through, table).filter(pl.col("id").is_in(wanted))
+                    found[table] = mine.select("time", *([] if table == "labels" else ["version"])).collect()
+        return found
+
+    @_read_again
     def shadow_rows(self, version: str) -> pl.DataFrame:
         """Return what a version said as a shadow, the first time for each id, in the order of the log."""
         with self._scan("shadow") as shadow:

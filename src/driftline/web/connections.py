@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any, Literal
 
-import h11
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from driftline.access.options import TlsFiles
 from driftline.net.limits import Limits
 from driftline.text.durations import length
+from driftline.web.http1 import BadRequestError, Http1Protocol
 
 GRACE_SECONDS = 5
 """How long requests that are being answered have after SIGTERM; those that are still being sent have less."""
@@ -32,8 +32,8 @@ Phase = Literal["head", "body", "answering", "taking", "resting"]
 """What a connection waits for: a request, its body, our answer, the client to receive it, or the next request."""
 
 
-class BoundedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol (h11), which records what it waits for. ``limits`` are set by `bounded`."""
+class BoundedProtocol(Http1Protocol):
+    """The HTTP/1.1 protocol, which records what it waits for. ``limits`` are set by `bounded`."""
 
     limits = Limits()
 
@@ -49,7 +49,7 @@ class BoundedProtocol(H11Protocol):
                 min(slow, key=lambda one: (one.phase == "body", one.since)).drop()
             else:
                 most = self.limits.connections
-                self.answer_at_once(503, f"{most} connections are open, which is the most", self.since)
+                self.answer_at_once(503, f"{most} connections are open, which is the most")
 
     def may_be_ended(self, now: float) -> bool:
         """Tell whether there is no request to answer yet; a body is not cut off within the time for a head."""
@@ -75,38 +75,33 @@ class BoundedProtocol(H11Protocol):
             self.phase, self.since = phase, self.loop.time()
 
     def _phase(self) -> Phase:
-        cycle = self._current()
-        answered = cycle is None or cycle.response_complete
+        answered = self.answered
         if self.transport.is_closing() or (answered and self.transport.get_write_buffer_size()):
             return "taking"
-        if self.conn.their_state is h11.SEND_BODY:
+        if self.coming == "body" and not self.pipeline:
             return "body"
-        if self.conn.their_state is h11.IDLE:
-            return "head" if self.timeout_keep_alive_task is None else "resting"
+        if answered:
+            return "resting" if self.resting else "head"
         return "answering" if not self.transport.get_write_buffer_size() else "taking"
-
-    def _current(self) -> RequestResponseCycle | None:
-        """Return the current request; None before the first one, where uvicorn has no attribute for it."""
-        return self.cycle
 
     def end_if_overdue(self, now: float) -> None:
         """End the connection if it has waited longer than its limit."""
         self.look()
         waited = now - self.since
         if self.phase == "head" and waited > self.limits.header_time.total_seconds():
-            self.answer_at_once(408, f"no request came within {length(self.limits.header_time)}", now)
+            self.answer_at_once(408, f"no request came within {length(self.limits.header_time)}")
         elif self.phase == "body" and waited > self.limits.body_time.total_seconds():
-            self.answer_at_once(408, f"the body did not come within {length(self.limits.body_time)}", now)
+            self.answer_at_once(408, f"the body did not come within {length(self.limits.body_time)}")
         elif self.phase == "taking" and waited > self.limits.body_time.total_seconds():
             self.transport.abort()
+        elif self.phase == "resting" and waited > self.timeout_keep_alive:
+            self.drop()
 
-    def answer_at_once(self, status: int, message: str, now: float) -> None:
+    def answer_at_once(self, status: int, message: str) -> None:
         """Answer with the reason, unless an answer has begun, and end the connection."""
-        cycle = self._current()
-        said = cycle is not None and cycle.response_started and not cycle.response_complete
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not said:
+        if self.unspoken:
             self.transport.write(_plain_answer(status, message))
-        self.phase, self.since = "taking", now
+        self.phase, self.since = "taking", self.loop.time()
         self.drop()
 
     def drop(self) -> None:
@@ -114,9 +109,9 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
         self.look()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer that the request is not HTTP; uvicorn's own method would raise within an answer."""
-        self.answer_at_once(400, "what came is not an HTTP/1.1 request", self.loop.time())
+    def refuse(self, why: BadRequestError) -> None:
+        """Answer that what came is not a request that is taken."""
+        self.answer_at_once(why.status, str(why))
 
     def shutdown(self) -> None:
         """Close if no request is in progress; one still being sent gets a moment more, and is never acknowledged."""
@@ -127,22 +122,19 @@ class BoundedProtocol(H11Protocol):
     def _end_half_sent(self) -> None:
         self.look()
         if self.phase in ("head", "body"):
-            self.answer_at_once(503, "the server is being stopped", self.loop.time())
+            self.answer_at_once(503, "the server is being stopped")
 
 
 def _plain_answer(status: int, message: str) -> bytes:
     """Return a whole answer as bytes, for a connection that is ended without the application."""
-    kind = {400: "BadRequestError", 408: "RequestTimeoutError"}.get(status, "UnavailableError")
+    kind = {408: "RequestTimeoutError", 503: "UnavailableError"}.get(status, "BadRequestError")
     body = msgspec.json.encode({"error": {"type": kind, "message": message}})
     later = f"Retry-After: {_RETRY_AFTER_SECONDS}\r\n" if status == 503 else ""
     head = (
-        f"HTTP/1.1 {status} {_PHRASES[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        f"{later}Connection: close\r\n\r\n"
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{later}Connection: close\r\n\r\n"
     )
     return head.encode() + body
-
-
-_PHRASES = {400: "Bad Request", 408: "Request Timeout", 503: "Service Unavailable"}
 
 
 class BoundedServer(uvicorn.Server):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ FACTS = "facts"
 
 _INDENT = "    "
 _GIVEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
-_ID_BYTES = 8
+_ID_BITS = 64
 _request: ContextVar[str] = ContextVar("request", default="")
 _model: ContextVar[str] = ContextVar("model", default="")
 
@@ -51,15 +51,17 @@ class LogSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 # ---- what a line is about -------------------------------------------------------------------------------------------
 
 
-def request_id(given: list[str]) -> str:
+def request_id(given: list[str], bits: Callable[[int], int] = secrets.randbits) -> str:
     """Return the id that a client gave its request, where it is one id and fit for a log; otherwise a new one.
+
+    ``bits`` returns a random number of so many bits; who knows an id may no more than who does not.
 
     >>> request_id(["a1b2-c3"]), len(request_id([])), len(request_id(["two", "ids"])), len(request_id(["a b"]))
     ('a1b2-c3', 16, 16, 16)
     """
     if len(given) == 1 and _GIVEN.fullmatch(given[0]):
         return given[0]
-    return secrets.token_hex(_ID_BYTES)
+    return f"{bits(_ID_BITS):0{_ID_BITS // 4}x}"
 
 
 def begin_request(id: str) -> None:

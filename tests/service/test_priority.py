@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 from contextlib import ExitStack
 
 import pytest
 
-from driftline.service.priority import Senders
+from driftline.service.priority import Senders, answer_soon
 from driftline.web.server import listen
 
 LONG = 1e6
@@ -71,3 +73,15 @@ def test_the_end_of_an_answer_does_not_wait_for_its_head() -> None:
         listener.listen()
         with socket.create_connection(listener.getsockname()[:2]), listener.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_what_is_made_before_the_first_request_is_searched_for_garbage_no_more() -> None:
+    switch, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    try:
+        answer_soon()
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] > thresholds[0]
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(switch)

@@ -18,6 +18,7 @@ from driftline.text import quoted
 
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*))(?::(?P<port>[0-9]{1,5}))?")
 _PORTS = {"http": 80, "https": 443}
+_MOST_REMEMBERED = 100
 READS = ("GET", "HEAD")
 """The methods that change nothing."""
 
@@ -28,7 +29,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Refusal(NamedTuple):
-    """Why a request is refused: 421 for a foreign Host, 403 for a foreign Origin, 400 for two lengths of its body."""
+    """Why a request is refused: 421 for a foreign Host, 403 for a foreign Origin."""
 
     status: int
     message: str
@@ -57,6 +58,7 @@ class Hosts:
     def __init__(self, names: Iterable[str] = (), *, any_address: bool = False) -> None:
         self._names = frozenset(_folded(name) for name in names)
         self._any_address = any_address
+        self._good: set[str] = set()
 
     @classmethod
     def of(cls, names: Iterable[str], url: str, *, any_address: bool = False) -> Hosts:
@@ -81,6 +83,15 @@ class Hosts:
         return None
 
     def _ours(self, host: str) -> bool:
+        """Return whether a name is of this server; the few good ones that most requests have are remembered."""
+        if host in self._good:
+            return True
+        good = self._named(host)
+        if good and len(self._good) < _MOST_REMEMBERED:
+            self._good.add(host)
+        return good
+
+    def _named(self, host: str) -> bool:
         found = _AUTHORITY.fullmatch(host)
         if found is None or int(found["port"] or 0) > 65_535:
             return False
@@ -117,10 +128,7 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-_KINDS = {400: "BadRequestError", 403: "ForeignOriginError", 421: "MisdirectedRequestError"}
-_TWO_ENDS = Refusal(
-    400, "Transfer-Encoding and Content-Length came together, which servers understand differently; send one of them"
-)
+_KINDS = {403: "ForeignOriginError", 421: "MisdirectedRequestError"}
 
 
 def guarded(app: App, hosts: Hosts) -> App:
@@ -134,15 +142,11 @@ def guarded(app: App, hosts: Hosts) -> App:
                 if name in said:
                     said[name].append(value.decode("latin-1"))
             refusal = hosts.refuse(scope["method"], said[b"host"], said[b"origin"])
-            if {b"transfer-encoding", b"content-length"} <= {name for name, _ in scope["headers"]}:
-                refusal = _TWO_ENDS
         if refusal is None:
             await app(scope, receive, send)
             return
         body = msgspec.json.encode({"error": {"type": _KINDS[refusal.status], "message": refusal.message}})
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if refusal is _TWO_ENDS:  # where the next request on the connection begins is unknown
-            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

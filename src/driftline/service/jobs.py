@@ -65,7 +65,8 @@ class Job:
 
     def ring(self) -> None:
         """Say that there is something new to do."""
-        self._bell.set()
+        if not self._bell.is_set():  # each request rings: to look takes no lock
+            self._bell.set()
 
     def join(self) -> None:
         """Wait for the end, after ``stopping`` was set and the job was rung; not of a job that is not waited for."""

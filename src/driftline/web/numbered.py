@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 
 from driftline import clock
 from driftline.logs import FACTS, REQUESTS, begin_request, request_id
@@ -18,13 +19,14 @@ def numbered(app: App) -> App:
 
     The line is of level *info*, and of *debug* where a robot asks every few seconds and all is well.
     """
+    bits = random.Random().getrandbits  # without asking the system each time
 
     async def ask(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
         given = [value.decode("latin-1") for name, value in scope["headers"] if name == HEADER]
-        id, began, status = request_id(given), clock.monotonic_seconds(), 500
+        id, began, status = request_id(given, bits), clock.monotonic_seconds(), 500
         begin_request(id)
         state = scope.setdefault("state", {})
 

@@ -27,7 +27,7 @@ DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow sdk clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,7 @@ lock: .venv/dev.stamp ## write requirements/*.lock anew from pyproject.toml
 		--output-file requirements/demo.lock
 	$(UV_COMPILE) pyproject.toml --extra postgres --constraint requirements/dev.lock --output-file requirements/service.lock
 	$(UV_COMPILE) --group build --constraint requirements/dev.lock --output-file requirements/build.lock
+	$(UV_COMPILE) pyproject.toml --group docs --constraint requirements/dev.lock --output-file requirements/docs.lock
 
 sbom: .venv/dev.stamp ## write the software bill of materials (CycloneDX) from the lock of the service
 	@$(BIN)/python hatch_build.py
@@ -96,6 +97,11 @@ soak-service: .venv/dev.stamp ## half an hour of moderate load; judges memory, f
 mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real MLflow server (600 MB are installed)
 	@$(PIP) mlflow-skinny
 	$(BIN)/python -m pytest -p no:cacheprovider tests/retrain/registry/test_mlflow.py $(ARGS)
+
+docs: .bench/docs.stamp ## build the site of the documentation into build/site; a link that leads nowhere fails
+	@PYTHONPATH=src .bench/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs/site \
+		--doctree-dir build/site-doctrees $(ARGS) . build/site
+	@echo "build/site/index.html"
 
 sdk: .venv/dev.stamp ## build the package driftline-sdk into dist/, from src/driftline/client
 	@cd packages/sdk && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist
@@ -138,6 +144,15 @@ clean: ## remove the environment and everything made
 	@$(or $(ROOM_PYTHON),$(BIN)/python) -m venv .bench/$*
 	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input --requirement $<; \
 		then touch $@; else echo "$* cannot be installed: it is not measured" >&2; rm -rf .bench/$*; fi
+
+# The site reads docstrings by importing what they are in: its environment holds what Driftline needs as well.
+.bench/docs.stamp: requirements/docs.lock | .venv/bin/pip
+	@echo "Installing what makes the site into .bench/docs …" >&2
+	@rm -rf .bench/docs
+	@$(BIN)/python -m venv .bench/docs
+	@.bench/docs/bin/python -m pip --disable-pip-version-check install --quiet --no-input --no-deps --require-hashes \
+		--requirement requirements/docs.lock
+	@touch $@
 
 # GLIDE needs a newer Python; without one pip says so.
 .bench/glide-py.stamp: ROOM_PYTHON = $(shell for p in python3 python3.13 python3.12 python3.14; do \

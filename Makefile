@@ -27,7 +27,7 @@ DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,7 @@ lock: .venv/dev.stamp ## write requirements/*.lock anew from pyproject.toml
 	$(UV_COMPILE) pyproject.toml --extra postgres --constraint requirements/dev.lock --output-file requirements/service.lock
 	$(UV_COMPILE) --group build --constraint requirements/dev.lock --output-file requirements/build.lock
 	$(UV_COMPILE) pyproject.toml --group docs --constraint requirements/dev.lock --output-file requirements/docs.lock
+	$(UV_COMPILE) --group wheels --constraint requirements/dev.lock --output-file requirements/wheels.lock
 
 sbom: .venv/dev.stamp ## write the software bill of materials (CycloneDX) from the lock of the service
 	@$(BIN)/python hatch_build.py
@@ -106,6 +107,25 @@ docs: .bench/docs.stamp ## build the site of the documentation into build/site; 
 sdk: .venv/dev.stamp ## build the package driftline-sdk into dist/, from src/driftline/client
 	@cd packages/sdk && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist
 
+wheels: .bench/wheels.stamp ## build the sdist and the wheels for Linux on x86-64 and arm64 into dist/
+	@.bench/wheels/bin/python packages/wheels.py
+
+test-sdist: .venv/dev.stamp ## run tests from an unpacked source distribution (ARGS="tests/checks" takes others)
+	@rm -rf build/sdist
+	@$(BIN)/python -m hatchling build -t sdist -d build/sdist
+	@tar -xzf build/sdist/*.tar.gz -C build/sdist --strip-components 1
+	@cd build/sdist && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d wheel
+	cd build/sdist && PYTHONPATH=src $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider \
+		$(or $(ARGS),tests/laws tests/sketches tests/statistics tests/rules tests/test_repository.py)
+
+test-install: wheels ## install the wheel where nothing else is, with what it asks for, and run the demo and a check
+	@rm -rf build/install
+	@$(BIN)/python -m venv build/install
+	@build/install/bin/python -m pip --disable-pip-version-check install --quiet --no-input --only-binary driftline \
+		--find-links dist 'driftline[demo]'
+	@cd build/install && bin/driftline --version && bin/driftline demo --exit && \
+		bin/python -c "from driftline.sketches.compiled import kernel; assert kernel(), 'the loops are not compiled'"
+
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f src/driftline/sketches/kernel.library
@@ -145,13 +165,14 @@ clean: ## remove the environment and everything made
 	@if .bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input --requirement $<; \
 		then touch $@; else echo "$* cannot be installed: it is not measured" >&2; rm -rf .bench/$*; fi
 
-# The site reads docstrings by importing what they are in: its environment holds what Driftline needs as well.
-.bench/docs.stamp: requirements/docs.lock | .venv/bin/pip
-	@echo "Installing what makes the site into .bench/docs …" >&2
-	@rm -rf .bench/docs
-	@$(BIN)/python -m venv .bench/docs
-	@.bench/docs/bin/python -m pip --disable-pip-version-check install --quiet --no-input --no-deps --require-hashes \
-		--requirement requirements/docs.lock
+# Environments of their own, from locks. The site reads docstrings by importing what they are in, so its lock holds what
+# Driftline needs as well.
+.bench/docs.stamp .bench/wheels.stamp: .bench/%.stamp: requirements/%.lock | .venv/bin/pip
+	@echo "Installing $* into .bench/$* …" >&2
+	@rm -rf .bench/$*
+	@$(BIN)/python -m venv .bench/$*
+	@.bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input --no-deps --require-hashes \
+		--requirement $<
 	@touch $@
 
 # GLIDE needs a newer Python; without one pip says so.

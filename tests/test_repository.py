@@ -69,17 +69,20 @@ def test_the_classifiers_are_known_ones_and_the_licence_is_said_once() -> None:
     assert not any(one.startswith("License ::") for one in project["classifiers"])
 
 
-def test_a_source_distribution_holds_what_it_takes_to_build_and_no_tests(tmp_path: Path) -> None:
-    """Tests without the locks and files that they read cannot be collected: none are in it."""
+def test_a_source_distribution_is_the_repository_and_nothing_made(tmp_path: Path) -> None:
+    """Its tests run from it: `make test-sdist`."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
-        names = {one.partition("/")[2] for one in archive.getnames()}
-    needed = {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "src/driftline/sketches/kernel.c"}
-    assert needed | {"docs/index.md", "src/driftline/__init__.py", "src/driftline/py.typed"} <= names
-    assert not [one for one in names if one.startswith("tests/") or one.endswith(("conftest.py", ".library"))]
-    built = {one for one in names if one.startswith("src/") and one.endswith(".py")}
-    assert built == {str(one.relative_to(ROOT)) for one in PACKAGE.rglob("*.py")}
+        names = {one.name.partition("/")[2] for one in archive if one.isfile()}
+    parts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
+    there = {ROOT / part for part in parts} | {path for part in parts for path in (ROOT / part).rglob("*")}
+    made = re.compile(r"__pycache__|\.py[co]$|/kernel\.library$|\.egg-info")
+    expected = {str(path.relative_to(ROOT)) for path in there if path.is_file()}
+    assert names - {"PKG-INFO"} == {name for name in expected if not made.search(name)}
+    outside = {path.name for path in ROOT.iterdir()} - set(parts)
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    assert not {name for name in outside if name not in ignored and not name.startswith((".git", ".coverage"))}
 
 
 def test_no_lock_of_uv_is_committed() -> None:

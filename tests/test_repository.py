@@ -75,7 +75,9 @@ def test_a_source_distribution_is_the_repository_and_nothing_made(tmp_path: Path
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         names = {one.name.partition("/")[2] for one in archive if one.isfile()}
-    parts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
+    parts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["sdist"][
+        "only-include"
+    ]
     there = {ROOT / part for part in parts} | {path for part in parts for path in (ROOT / part).rglob("*")}
     made = re.compile(r"__pycache__|\.py[co]$|/kernel\.library$|\.egg-info")
     expected = {str(path.relative_to(ROOT)) for path in there if path.is_file()}

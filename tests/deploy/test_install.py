@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.server
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from packages import wheels
 
@@ -74,7 +77,9 @@ def run(installed: Path) -> Callable[..., str]:
 
 def test_the_command_is_there_and_runs_from_the_wheel(run: Callable[..., str], installed: Path) -> None:
     assert run(str(installed / "bin" / "driftline"), "--version").startswith("driftline ")
-    script = "import driftline, driftline.sketches.compiled as loops; print(driftline.__file__, loops.kernel() is not None)"
+    script = (
+        "import driftline, driftline.sketches.compiled as loops; print(driftline.__file__, loops.kernel() is not None)"
+    )
     file, compiled = run(sys.executable, "-c", script).split()
     assert Path(file).is_relative_to(installed)
     assert compiled == str(shutil.which("cc") is not None)
@@ -137,3 +142,36 @@ def test_only_a_wheel_with_the_loops_of_its_machine_is_published(wheel: Path, tm
         "is not called py3-none-manylinux_2_17_x86_64",
         "says in WHEEL that it is for another platform",
     ]
+
+
+WORKFLOW = ROOT / ".github" / "workflows" / "wheels.yml"
+
+
+def findings(workflow: Path) -> set[str]:
+    zizmor = str(Path(sys.executable).with_name("zizmor"))
+    command = [zizmor, "--offline", "--no-progress", "--persona=pedantic", "--format=json", "--no-exit-codes", workflow]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {one["ident"] for one in json.loads(told)}
+
+
+def test_a_linter_of_security_finds_nothing_in_the_job_that_builds_wheels(tmp_path: Path) -> None:
+    assert findings(WORKFLOW) == set()
+    worse = re.sub(r"@[0-9a-f]{40}", "@v6", WORKFLOW.read_text()).replace(
+        "permissions: {}\n\nconcurrency", "concurrency"
+    )
+    (tmp_path / "worse.yml").write_text(worse)
+    assert {"unpinned-uses", "excessive-permissions"} <= findings(tmp_path / "worse.yml")
+
+
+def test_the_job_that_builds_wheels_installs_them_on_each_platform() -> None:
+    jobs = yaml.safe_load(WORKFLOW.read_text())["jobs"]
+    assert {"run": "make wheels"} in jobs["build"]["steps"]
+    assert len(jobs["install"]["strategy"]["matrix"]["machine"]) == len(wheels.MACHINES)
+
+
+def test_the_readme_says_how_it_is_installed_from_the_wheels() -> None:
+    page = (ROOT / "README.md").read_text()
+    assert "pip install 'driftline[demo]'" in page
+    tried = re.search(r"^test-install:.*?\n\n", (ROOT / "Makefile").read_text(), re.MULTILINE | re.DOTALL)
+    assert tried is not None
+    assert "'driftline[demo]'" in tried[0] and "driftline demo" in tried[0]

@@ -165,3 +165,10 @@ def test_no_value_changes_with_its_type(values: list[Any], dtype: type[pl.DataTy
     if cast.dtype.is_numeric() or cast.dtype == pl.Boolean:
         assert [None if one is None else float(one) for one in cast.to_list()] == numbers
     assert cast.null_count() == rows["x"].null_count()
+
+
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Date, pl.List(pl.Float64)])
+def test_moments_stay_moments_whatever_the_reference_writes_them_as(dtype: pl.DataType) -> None:
+    """A reference in CSV has texts in the column of its times."""
+    rows = pl.DataFrame({"date": [START, None, START + 3 * DAY / 2]})
+    assert typed(rows, {"date": dtype})["date"].to_list() == rows["date"].to_list()

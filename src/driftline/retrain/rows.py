@@ -162,11 +162,11 @@ def _like(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     number = column.cast(pl.Float64, strict=False) if dtype.is_numeric() or dtype == pl.Boolean else column
     try:
         cast = number.cast(dtype, strict=False)
+        back = cast.cast(number.dtype, strict=False)
     except pl.exceptions.PolarsError:
         return column
     if cast.null_count() != column.null_count():
         return column
-    back = cast.cast(number.dtype, strict=False)
     return cast if back.dtype != number.dtype or bool((back == number).fill_null(True).all()) else column
 
 

@@ -82,6 +82,25 @@ def test_answers_are_logged_with_an_id_that_the_caller_learns(server: Server) ->
     assert (third["id"], third["prediction"]) == (streamed.headers[HEADER], 1)
 
 
+@pytest.mark.parametrize(
+    ("time", "sent"), [("2013-01-01T12:00:00-08:00", "2013-01-01T20:00:00Z"), ("2013-01-01", "2013-01-01T00:00:00Z")]
+)
+def test_the_time_in_an_answer_is_that_of_the_prediction(server: Server, time: str, sent: str) -> None:
+    """JSON has no moments: it comes as a text."""
+    with monitoring(server) as monitor:
+        TestClient(application(monitor)).post("/predict", json={"wind": 1.0, "more": {"time": time}})
+        assert monitor.flush(SLOW_SECONDS)
+    [row] = server.rows("predictions")
+    assert row["time"] == sent
+
+
+def test_a_time_that_is_none_is_counted(server: Server) -> None:
+    with monitoring(server) as monitor:
+        TestClient(application(monitor)).post("/predict", json={"wind": 1.0, "more": {"time": "noon"}})
+        monitor.flush(SLOW_SECONDS)
+        assert monitor.stats.dropped == {"cannot be encoded": 1}
+
+
 def test_lists_are_logged_item_by_item(server: Server) -> None:
     with monitoring(server) as monitor, TestClient(application(monitor)) as client:
         answer = client.post("/many", json=[{"wind": 1.0}, {"wind": 5.0}])

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -134,12 +135,22 @@ class PredictionMiddleware:
             self._monitor.drop(f"body cannot be read: {type(error).__name__}")
             return
         if not isinstance(features, list):
-            self._monitor.log_result(features, results, id=exchange.id, latency_seconds=seconds)
+            self._monitor.log_result(features, _with_time(results), id=exchange.id, latency_seconds=seconds)
         elif isinstance(results, list) and len(results) == len(features):
             for number, (one, result) in enumerate(zip(features, results, strict=True)):
-                self._monitor.log_result(one, result, id=f"{exchange.id}-{number}", latency_seconds=seconds)
+                own = f"{exchange.id}-{number}"
+                self._monitor.log_result(one, _with_time(result), id=own, latency_seconds=seconds)
         else:
             self._monitor.drop(_NO_PAIRS)
+
+
+def _with_time(result: Any) -> Any:
+    """Return a result with its time, a text in JSON, as a moment; what cannot be read the monitor counts."""
+    if not (isinstance(result, dict) and isinstance(result.get("time"), str)):
+        return result
+    with suppress(ValueError):
+        return {**result, "time": datetime.fromisoformat(result["time"])}
+    return result
 
 
 class _Body:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from driftline.config.load import load
-from driftline.monitoring import ingest
+from driftline.monitoring import draining, ingest
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.runtime import Service
 from driftline.store.log import EventLog
@@ -120,3 +120,25 @@ def test_rebuild_finds_a_state_that_is_not_what_the_log_says(service: Service) -
         )
     assert rebuild(model, service.state).differing == (first.start,)
     assert rebuild(model, service.state).differing == ()
+
+
+def test_a_batch_that_was_cut_off_and_comes_in_parts_loses_no_label_that_the_log_has(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the parts event time comes to where the label, which waits for its prediction, would be too old."""
+    monkeypatch.setattr(draining, "CAREFUL_EVENTS", 2)
+    deliver(service, "labels", [label("a", 1, truth=0)])
+    deliver(service, "predictions", [prediction("b", 60, said=1)])
+    deliver(service, "predictions", [prediction("a", 0.5, said=1)])
+    crash_after(CRASH_POINTS.index((ingest, "done")), lambda: work(service))
+    work(service)
+    model = service.models[MODEL]
+    with service.state.read() as read:
+        assert read.counters.of(MODEL)["labels", ""] == model.log.count("labels") == 1
+    assert rebuild(model, service.state).differing == ()
+    # What is too old goes again, once the state has all that the log has.
+    deliver(service, "labels", [label("nobody", 2, truth=0)])
+    deliver(service, "predictions", [prediction("c", 61, said=1)])
+    work(service)
+    with service.state.read() as read:
+        assert read.waiting_labels.count(MODEL) == 0

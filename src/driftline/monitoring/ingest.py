@@ -68,9 +68,10 @@ def work_in(model: MonitoredModel, rows: Sequence[InboxRow], state: State) -> No
             known_until = work.counters.moment(model.name, LABELS_UNTIL)
             work.counters.note(model.name, LABELS_UNTIL, max(plan.labels_until, known_until or plan.labels_until))
         watermark = _update_model(work, model, plan, profiles, rows[-1])
-        stale = work.waiting_labels.drop_before(model.name, watermark - accepted_for)
-        work.counters.add(model.name, "invalid_events", "label.no_prediction", stale)
-        work.predictions.forget_oldest(model.name, watermark - accepted_for - REMEMBERED_LONGER)
+        if max(model.log.last_seqs().values()) <= through:  # or rows that are in the log rest on what would go
+            stale = work.waiting_labels.drop_before(model.name, watermark - accepted_for)
+            work.counters.add(model.name, "invalid_events", "label.no_prediction", stale)
+            work.predictions.forget_oldest(model.name, watermark - accepted_for - REMEMBERED_LONGER)
         done(work.connection, model.name, rows)
 
 

@@ -204,12 +204,12 @@ def test_a_failure_of_tidying_loses_nothing_and_is_made_up_for(
         patch.setattr(owner, name, dies)
         append(log, 10, 23)  # never fails
     assert ids(log) == ids(EventLog(tmp_path, SCHEMA))
+    folder = tmp_path / "predictions"
     for one in (log, EventLog(tmp_path, SCHEMA)):
         last = one.last_seq("predictions")
         append(one, last + 1, last + 30)
         assert len(ids(one)) == 2 * (last + 30)
-    folder = tmp_path / "predictions"
-    assert bytes_of(folder, "*.parquet") <= 2 * live_bytes(folder)
+        assert bytes_of(folder, "*.parquet") <= 2 * live_bytes(folder)
 
 
 def test_a_table_of_an_earlier_release_is_tidied_and_told_how_long_to_remember(tmp_path: Path) -> None:

@@ -116,7 +116,11 @@ class Tidier:
             require_writer(table, self.token)  # or they may be what the next writer is about to commit
             self.old = strays
         while (due := _due(live)) is not None:
-            self._merge(table, *due)
+            try:
+                self._merge(table, *due)
+            except BaseException:
+                self.old = None  # it may be committed all the same: what it has replaced is found again
+                raise
             live = live_files(table)
         self._delete(sum(one.size for one in live), self._time_of(table.version()), read)
         if table.version() - self.checkpoint >= self._every:

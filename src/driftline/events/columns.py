@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ from driftline.events.values import (
 
 Column = list[Any]
 
+_TEXTS = {str, NoneType}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -178,10 +180,12 @@ def quick_labels(
 
 def _converted(values: Column, convert: Callable[[Any], Any]) -> Column:
     """Convert a column value by value, each different one once."""
-    kinds = set(map(type, values))
-    if bool in kinds and (int in kinds or float in kinds):
-        raise _NotPlainError  # True and 1 would count as one value
-    into = {one: convert(one) for one in set(values)}
+    different = set(values)
+    if not {*map(type, different)} <= _TEXTS:
+        kinds = {*map(type, values)}
+        if bool in kinds and (int in kinds or float in kinds):
+            raise _NotPlainError  # True and 1 would count as one value
+    into = {one: convert(one) for one in different}
     if all(one is found for one, found in into.items()):
         return values
     return [into[one] for one in values]

@@ -20,6 +20,7 @@ from driftline.profiles.frame import SCORE
 from driftline.service.runtime import Service
 from driftline.store.deliveries import Delivery
 from driftline.web.arrow_rows import as_events
+from driftline.web.doors import Size
 from driftline.web.frame_columns import came_of
 from driftline.web.packed import IDENTITY, unpacked
 from driftline.web.requests import FRAMES, NDJSON, frame_of, frame_rows, hold_rows, text_of, text_rows
@@ -57,37 +58,43 @@ class Desk:
             self._admission = Admission(one.schema, scored, read.counters.versions(model))
         self._reader: TypedReader | None = None
 
-    @property
-    def _limits(self) -> Limits:
-        return self._service.config.limits
-
     def quickly(self, came: Incoming) -> Delivery | None:
         """Check JSON that is not packed, by column; None where it is not that, or not all of it is plain."""
+        return self._quickly(came, self._service.config.limits)
+
+    def check(self, came: Incoming, size: Size | None = None, *, by_row: bool = False) -> Delivery:
+        """Unpack a body and check it; raise `TooLargeError` where it is more than a size, or than is allowed.
+
+        ``by_row`` says that JSON was looked at by column before. Raises `EventError` for bad rows, and `DataError` for
+        what cannot be decoded.
+        """
+        limits = self._service.config.limits
+        unpacked = limits.unpacked_bytes
+        if size is not None:
+            unpacked = min(unpacked, size.unpacked)
+            limits = replace(limits, unpacked_bytes=min(limits.unpacked_bytes, size.decoded))
+        plain = came.unpacked(unpacked)
+        if plain.format in FRAMES:
+            return self._check_frame(plain, limits)
+        if not by_row and (delivery := self._quickly(plain, limits)) is not None:
+            return delivery
+        return self._of_rows(plain, text_rows(text_of(plain.body, limits), plain.format, limits))
+
+    def _quickly(self, came: Incoming, limits: Limits) -> Delivery | None:
         if came.format in FRAMES:
             return None
-        text, reader, lines = text_of(came.body, self._limits), self._reader_now(), came.format == NDJSON
+        text, reader, lines = text_of(came.body, limits), self._reader_now(), came.format == NDJSON
         read = reader.predictions if came.kind == "predictions" else reader.labels
         columns = read(text, lines=lines)
         if columns is None:
             return None
-        hold_rows(columns.rows, self._limits)
+        hold_rows(columns.rows, limits)
         return self._of_columns(came, columns)
 
-    def check(self, came: Incoming) -> Delivery:
-        """Check a body that is not packed; raise `EventError` for bad rows, `DataError` for what cannot be decoded."""
-        if came.format in FRAMES:
-            return self._check_frame(came)
-        return self._of_rows(came, text_rows(text_of(came.body, self._limits), came.format, self._limits))
-
-    def check_all(self, came: Incoming) -> Delivery:
-        """Unpack a body of any size, and check it."""
-        plain = came.unpacked(self._limits.unpacked_bytes)
-        return self.quickly(plain) or self.check(plain)
-
-    def _check_frame(self, came: Incoming) -> Delivery:
+    def _check_frame(self, came: Incoming, limits: Limits) -> Delivery:
         one = self._service.models[self._name]
         name = functools.partial(as_events, kind=came.kind, columns=one.config.columns)
-        frame = frame_of(came.body, came.format, self._limits, name)
+        frame = frame_of(came.body, came.format, limits, name)
         columns = came_of(frame, came.kind.removesuffix("s"), one.schema)
         if columns is not None and (delivery := self._of_columns(came, columns)) is not None:
             return delivery

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
-import anyio
 from fastapi import APIRouter, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,13 +15,14 @@ from driftline.errors import EventError, UsageError
 from driftline.events import event_schemas
 from driftline.events.names import name_problem
 from driftline.monitoring.accept import Kind, refusal, require_room
-from driftline.net.limits import QueueFullError, TooLargeError
+from driftline.net.limits import TooLargeError
 from driftline.service.runtime import Service
 from driftline.store.deliveries import Delivery
 from driftline.store.sealed import KINDS
 from driftline.web.access import charge
 from driftline.web.decode import Bodies, json_answer
 from driftline.web.desk import Desk, Incoming
+from driftline.web.doors import Doors, Size
 from driftline.web.intake import Intake
 from driftline.web.packed import IDENTITY, coding_of
 from driftline.web.requests import ARROW, FRAMES, JSON, NDJSON, PARQUET, format_of
@@ -36,33 +35,6 @@ _ON_ERROR: dict[bytes, OnError] = {
     b"on_error=refuse": "refuse",
     b"on_error=quarantine": "quarantine",
 }
-_LARGE_BODY_BYTES = 64 * 1024
-_SMALL_AT_A_TIME, _LARGE_AT_A_TIME, _MOST_WAITING = 8, 1, 64
-
-
-class _Doors:
-    """Limits how many batches are decoded at a time: small ones do not wait behind a large one, and memory is bounded.
-
-    Whoever is through a door has it until the batch is stored. Batches have threads of their own, so that reading never
-    waits behind a database that cannot be written.
-    """
-
-    def __init__(self) -> None:
-        self._small, self._large = anyio.CapacityLimiter(_SMALL_AT_A_TIME), anyio.CapacityLimiter(_LARGE_AT_A_TIME)
-        self._threads = anyio.CapacityLimiter(_SMALL_AT_A_TIME + _LARGE_AT_A_TIME)
-
-    @asynccontextmanager
-    async def open(self, *, large: bool) -> AsyncIterator[None]:
-        """Wait for a door; raises `QueueFullError` if too many requests wait for it."""
-        door = self._large if large else self._small
-        if door.statistics().tasks_waiting >= _MOST_WAITING:
-            raise QueueFullError(f"{_MOST_WAITING} requests wait to be taken; try again later")
-        async with door:
-            yield
-
-    async def run(self, work: Callable[[], Delivery | Incoming | None]) -> Any:
-        """Run the work in a thread."""
-        return await anyio.to_thread.run_sync(work, limiter=self._threads)
 
 
 class _Counter:
@@ -70,7 +42,7 @@ class _Counter:
 
     def __init__(self, service: Service) -> None:
         self._limits = service.config.limits
-        self._doors, self._intake = _Doors(), Intake(service.inbox)
+        self._doors, self._intake = Doors(), Intake(service.inbox)
         self._desks = {name: Desk(service, name) for name in service.models}
 
     async def take(self, model: str, came: Incoming) -> tuple[int, int]:
@@ -86,27 +58,27 @@ class _Counter:
             raise
 
     async def _taken(self, desk: Desk, came: Incoming) -> tuple[int, int]:
-        if came.coding == IDENTITY and len(came.body) <= _LARGE_BODY_BYTES and came.format not in FRAMES:
-            if (delivery := desk.quickly(came)) is not None:  # at once: it takes less than to wait for a thread
-                return await self._stored(delivery)
-            async with self._doors.open(large=False):
-                return await self._stored(await self._doors.run(functools.partial(desk.check, came)))
-        if len(came.body) <= _LARGE_BODY_BYTES:
-            async with self._doors.open(large=False):
-                if (plain := await self._doors.run(functools.partial(_small, came))) is not None:
-                    return await self._stored(await self._doors.run(functools.partial(desk.check_all, plain)))
-        async with self._doors.open(large=True):
-            return await self._stored(await self._doors.run(functools.partial(desk.check_all, came)))
+        tried = came.coding == IDENTITY and len(came.body) <= self._doors.small_bytes and came.format not in FRAMES
+        if tried and (delivery := desk.quickly(came)) is not None:  # at once: it takes less than to wait for a thread
+            return await self._stored(delivery)
+        for door in self._doors.for_body(len(came.body)):
+            async with door.open():
+                delivery = await self._doors.run(functools.partial(_fitting, desk, came, door.size, tried=tried))
+                if delivery is not None:
+                    return await self._stored(delivery)
+        raise AssertionError("the last door takes whatever is allowed")
 
     async def _stored(self, delivery: Delivery) -> tuple[int, int]:
         return await self._intake.put(delivery), len(delivery.refused)
 
 
-def _small(came: Incoming) -> Incoming | None:
-    """Return a request whose body is small also once it is unpacked; None of another."""
+def _fitting(desk: Desk, came: Incoming, size: Size | None, *, tried: bool) -> Delivery | None:
+    """Check a batch; None where it is larger than what fits through its door."""
     try:
-        return came.unpacked(_LARGE_BODY_BYTES * 4)
+        return desk.check(came, size, by_row=tried)
     except TooLargeError:
+        if size is None:
+            raise
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import polars as pl
@@ -74,12 +75,20 @@ def _numbers(column: pl.Series) -> Column:
         return column.to_list()
     if column.dtype not in (*_WHOLE, *_REAL):
         raise _OtherError
-    return column.cast(pl.Float64).fill_nan(None).to_list()
+    return _floats(column)
+
+
+def _floats(column: pl.Series) -> Column:
+    """Return a column of numbers; that it has no NaN is seen faster on the list than on the column."""
+    values: Column = (column if column.dtype == pl.Float64 else column.cast(pl.Float64)).to_list()
+    if not column.null_count() and math.isfinite(sum(values)):
+        return values
+    return [None if one is None or math.isnan(one) else one for one in values]
 
 
 def _plain(column: pl.Series) -> Column:
     if column.dtype in _REAL:
-        return column.cast(pl.Float64).fill_nan(None).to_list()
+        return _floats(column)
     if column.dtype in (*_TEXTS, *_WHOLE, pl.Boolean, pl.Null):
         return column.to_list()
     raise _OtherError

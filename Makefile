@@ -25,9 +25,10 @@ PEERS := evidently nannyml whylogs
 DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 # They are installed where all is measured, or they are asked for.
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
+INTEGRATIONS := $(or $(WITH),airflow bentoml dagster mlflow nbclient prefect)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +127,11 @@ test-install: wheels ## install the wheel where nothing else is, with what it as
 	@cd build/install && bin/driftline --version && bin/driftline demo --exit && \
 		bin/python -c "from driftline.sketches.compiled import kernel; assert kernel(), 'the loops are not compiled'"
 
+test-integrations: $(INTEGRATIONS:%=.bench/with-%.stamp) ## run the pages of libraries that are too heavy for `make test` (WITH="prefect dagster")
+	@for name in $(INTEGRATIONS); do echo "$$name"; \
+		DRIFTLINE_INTEGRATION=$$name PYTHONPATH=src .bench/with-$$name/bin/python -m pytest -q -p no:cacheprovider \
+			-o addopts= -o filterwarnings= -W ignore $$(grep -l "missing(\"$$name\")" docs/integrations/*.md) || exit 1; done
+
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f src/driftline/sketches/kernel.library
@@ -173,6 +179,15 @@ clean: ## remove the environment and everything made
 	@$(BIN)/python -m venv .bench/$*
 	@.bench/$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input --no-deps --require-hashes \
 		--requirement $<
+	@touch $@
+
+# Driftline and one other library, resolved together as a user's pip would.
+.bench/with-%.stamp: tests/integrations/%.txt pyproject.toml | .venv/bin/pip
+	@echo "Installing Driftline and $* into .bench/with-$* …" >&2
+	@rm -rf .bench/with-$*
+	@$(BIN)/python -m venv .bench/with-$*
+	@.bench/with-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input \
+		--requirement $< pytest sybil psutil .
 	@touch $@
 
 # GLIDE needs a newer Python; without one pip says so.

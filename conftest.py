@@ -4,7 +4,8 @@ Each page has one temporary directory and one Python namespace; its blocks run t
 block the lines run that begin with `$ driftline` or another of `PROGRAMS`, and what they print is compared with what
 stands below them (`...` stands for anything). Without output below, only the exit code counts. It must be 0; 1 (alerts
 found) will do where the output that says so is shown; any other is shown by `; echo $?`. A command that ends with `&`
-runs until its page ends. Blocks of other languages are not run.
+runs until its page ends. Blocks of other languages are not run. Nor are those behind
+`<!--- skip: start if(missing("NAME")) --->` where that library is not installed: `make test-integrations` has it.
 
 The ports that the pages name (`PORTS`) are free ones when they run, others for each page.
 """
@@ -15,6 +16,7 @@ import atexit
 import contextlib
 import doctest
 import gc
+import importlib.util
 import os
 import re
 import socket
@@ -29,7 +31,7 @@ import psutil
 import pytest
 from sybil import Example, Sybil
 from sybil.evaluators.python import PythonEvaluator
-from sybil.parsers.markdown import CodeBlockParser
+from sybil.parsers.markdown import CodeBlockParser, SkipParser
 from sybil.region import Lexeme
 
 # Alembic runs this file; it cannot be imported.
@@ -66,6 +68,11 @@ def free_ports() -> dict[str, str]:
     with contextlib.ExitStack() as stack:
         listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         return {name: str(one.getsockname()[1]) for name, one in zip(("8000", "9090", "9093"), listeners, strict=True)}
+
+
+def missing(library: str) -> bool:
+    """Whether a library is not installed; never of the one that `make test-integrations` has installed."""
+    return os.environ.get("DRIFTLINE_INTEGRATION") != library and importlib.util.find_spec(library) is None
 
 
 def run_python(example: Example) -> str | None:
@@ -121,7 +128,7 @@ def enter(namespace: dict[str, Any]) -> None:
     patch = leave.enter_context(pytest.MonkeyPatch.context())
     patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     patch.delenv("COLUMNS", raising=False)
-    namespace["_ports"], namespace["_running"] = free_ports(), []
+    namespace["_ports"], namespace["_running"], namespace["missing"] = free_ports(), [], missing
     leave.callback(end_processes, set(psutil.Process().children()))
 
 
@@ -140,7 +147,7 @@ def leave(namespace: dict[str, Any]) -> None:
 
 
 pytest_collect_file = Sybil(
-    parsers=[CodeBlockParser("python", run_python), CodeBlockParser("console", run_console)],
+    parsers=[CodeBlockParser("python", run_python), CodeBlockParser("console", run_console), SkipParser()],
     patterns=["docs/*.md", "docs/*/*.md", "README.md"],
     setup=enter,
     teardown=leave,

@@ -101,6 +101,7 @@ mlflow: .venv/dev.stamp .bench/mlflow.stamp ## test the registry against a real 
 	$(BIN)/python -m pytest -p no:cacheprovider tests/retrain/registry/test_mlflow.py $(ARGS)
 
 docs: .bench/docs.stamp ## build the site of the documentation into build/site; a link that leads nowhere fails
+	@rm -rf build/site build/site-doctrees
 	@PYTHONPATH=src .bench/docs/bin/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs/site \
 		--doctree-dir build/site-doctrees $(ARGS) . build/site
 	@echo "build/site/index.html"

@@ -115,9 +115,9 @@ wheels: .bench/wheels.stamp ## build the sdist and the wheels for Linux on x86-6
 test-sdist: .venv/dev.stamp ## run tests from an unpacked source distribution (ARGS="tests/checks" takes others)
 	@rm -rf build/sdist
 	@$(BIN)/python -m hatchling build -t sdist -d build/sdist
-	@tar -xzf build/sdist/*.tar.gz -C build/sdist --strip-components 1
-	@cd build/sdist && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d wheel
-	cd build/sdist && PYTHONPATH=src $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider \
+	@tar -xzf build/sdist/*.tar.gz -C build/sdist
+	@cd build/sdist/*/ && $(CURDIR)/$(BIN)/python -m hatchling build -t wheel -d ..
+	cd build/sdist/*/ && PYTHONPATH=src $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider \
 		$(or $(ARGS),tests/laws tests/sketches tests/statistics tests/rules tests/test_repository.py)
 
 test-install: wheels ## install the wheel where nothing else is, with what it asks for, and run the demo and a check

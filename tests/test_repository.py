@@ -82,7 +82,7 @@ def test_a_source_distribution_is_the_repository_and_nothing_made(tmp_path: Path
     made = re.compile(r"__pycache__|\.py[co]$|/kernel\.library$|\.egg-info")
     expected = {str(path.relative_to(ROOT)) for path in there if path.is_file()}
     assert names - {"PKG-INFO"} == {name for name in expected if not made.search(name)}
-    outside = {path.name for path in ROOT.iterdir()} - set(parts)
+    outside = {path.name for path in ROOT.iterdir()} - {*parts, "PKG-INFO"}
     ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
     assert not {name for name in outside if name not in ignored and not name.startswith((".git", ".coverage"))}
 

@@ -28,7 +28,7 @@ ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)
 INTEGRATIONS := $(or $(WITH),airflow bentoml dagster mlflow nbclient prefect)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog sbom fuzz bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ fuzz: .venv/dev.stamp ## ask every route of the API by its schema, long and with
 
 changelog: .venv/dev.stamp ## show the next release's entry
 	@$(BIN)/towncrier build --draft
+
+pictures: .venv/dev.stamp system-packages ## make the pictures of the tutorials by following them (ARGS=docs/tutorial/01-watch.md for one)
+	@$(BIN)/python -m pictures $(ARGS)
 
 bench: .venv/dev.stamp $(PEERS:%=.bench/%.stamp) ## measure speed and memory beside peers (ARGS=--quick for a few minutes)
 	@$(COMPILE)

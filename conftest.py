@@ -55,7 +55,8 @@ def pytest_collection() -> Generator[None]:
 
 PROGRAMS = ("driftline", "python", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
 TRAILING = re.compile(r" +$", re.MULTILINE)
-PORTS = re.compile(r"(?<=127\.0\.0\.1:)(8000|9090|9093)\b|(?<=--port )8000\b")
+NAMED_PORTS = ("8000", "8080", "9090", "9093")
+PORTS = re.compile(r"(?<=127\.0\.0\.1:)(8000|8080|9090|9093)\b|(?<=--port )80[08]0\b|(?<=127\.0\.0\.1\W, )8080\b")
 
 
 def with_ports(text: str, namespace: dict[str, Any]) -> str:
@@ -66,8 +67,8 @@ def with_ports(text: str, namespace: dict[str, Any]) -> str:
 def free_ports() -> dict[str, str]:
     """A port that nobody listens on for each that pages name."""
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        return {name: str(one.getsockname()[1]) for name, one in zip(("8000", "9090", "9093"), listeners, strict=True)}
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in NAMED_PORTS]
+        return {name: str(one.getsockname()[1]) for name, one in zip(NAMED_PORTS, listeners, strict=True)}
 
 
 def missing(library: str) -> bool:

@@ -27,15 +27,24 @@ _BAR_WIDTH = 30
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout after the replay.")
 @click.option("--webhook", metavar="URL", help="Send the alerts there too.")
 @click.option("--alertmanager", metavar="URL", help="Send the alerts to this Alertmanager.")
+@click.option("--files", type=click.Path(path_type=Path), help="Only write the weather as CSV files into this folder.")
 @click.option("--data", type=click.Path(path_type=Path), help="A new folder to keep everything in.")
 def command(
-    port: int, then_exit: bool, as_json: bool, webhook: str | None, alertmanager: str | None, data: Path | None
+    port: int,
+    then_exit: bool,
+    as_json: bool,
+    webhook: str | None,
+    alertmanager: str | None,
+    files: Path | None,
+    data: Path | None,
 ) -> int:
     """Replay a real incident through a real service, in under a minute.
 
     In April 2013 a published table of Seattle's weather stopped saying "rain". A model trained on 2012 is served, three
     years are replayed over HTTP with late labels, and at the end the corrected labels arrive.
     """
+    if files is not None:
+        return _write(files)
     given = {"webhook": webhook, "alertmanager": alertmanager}
     receivers = {kind: address for kind, address in given.items() if address is not None}
     if data is not None:
@@ -45,6 +54,15 @@ def command(
         return _run(data, port, then_exit, as_json, receivers)
     with tempfile.TemporaryDirectory(prefix="driftline-demo-") as folder:
         return _run(Path(folder), port, then_exit, as_json, receivers)
+
+
+def _write(folder: Path) -> int:
+    from driftline.demo.weather import weather_files
+    from driftline.exporters.files import write_files
+
+    for path, written in write_files(weather_files(), folder, otherwise="move it away").items():
+        click.echo(f"{'wrote' if written else 'unchanged'} {path}")
+    return 0
 
 
 def _run(folder: Path, port: int, then_exit: bool, as_json: bool, receivers: Mapping[str, str]) -> int:

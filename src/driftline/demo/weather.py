@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from driftline.errors import UsageError
+from driftline.exporters.files import File
 
 FEATURES = ("precipitation", "temp_max", "temp_min", "wind")
 TRAINED_ON = 2012
@@ -32,6 +33,16 @@ class Day:
 def read_weather() -> pl.DataFrame:
     """Return the four years, one row a day. Where they come from: ``PROVENANCE.md`` beside the file."""
     return pl.read_parquet(Path(__file__).parent / "seattle_weather.parquet")
+
+
+def weather_files() -> list[File]:
+    """Return the four years as two CSV files: as they were published, and the labels as they were corrected later."""
+    rows = read_weather().sort("date").with_columns(pl.col("date").dt.date())
+    corrected = rows.select("date", weather="weather_corrected")
+    return [
+        File("weather.csv", rows.select("date", *FEATURES, "weather").write_csv()),
+        File("corrected.csv", corrected.write_csv()),
+    ]
 
 
 def days_after_training() -> list[Day]:

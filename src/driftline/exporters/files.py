@@ -16,11 +16,13 @@ class File(NamedTuple):
     text: str
 
 
-def write_files(files: Sequence[File], folder: Path, *, force: bool = False) -> dict[Path, bool]:
+def write_files(
+    files: Sequence[File], folder: Path, *, force: bool = False, otherwise: str = "add --force"
+) -> dict[Path, bool]:
     """Write files into a folder, which is made if needed; return by path whether each file was new or changed.
 
     An existing file with another text is overwritten only with ``force``; without it nothing is written, and
-    `UsageError` is raised, as it is for a folder that cannot be written to.
+    `UsageError` is raised, as it is for a folder that cannot be written to. ``otherwise`` is what else can be done then.
     """
     try:
         changed = {folder / file.name: _differs(folder / file.name, file.text) for file in files}
@@ -28,7 +30,7 @@ def write_files(files: Sequence[File], folder: Path, *, force: bool = False) -> 
         if others and not force:
             raise UsageError(
                 f"{', '.join(others)} would be overwritten and may hold changes of yours; nothing was written; "
-                "name another folder, or add --force"
+                f"name another folder, or {otherwise}"
             )
         for file in files:
             if changed[folder / file.name]:

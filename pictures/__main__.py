@@ -11,13 +11,16 @@ import argparse
 import io
 import re
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-MARK = re.compile(r"^<!-- picture: (?P<name>[\w-]+\.png) (?P<place>\S+) (?P<width>\d+)x(?P<height>\d+) -->$", re.MULTILINE)
+MARK = re.compile(
+    r"^<!-- picture: (?P<name>[\w-]+\.png) (?P<place>\S+) (?P<width>\d+)x(?P<height>\d+) -->$", re.MULTILINE
+)
 COLOURS = 64
 CHROMIUM = "/usr/bin/chromium"
 OPTIONS = (
@@ -73,7 +76,11 @@ def follow(page: Path, images: Path, browser: Any) -> list[Path]:
         for found in MARK.finditer(document.text):
             yield Region(found.start(), found.end(), _mark(found), photograph)
 
-    blocks = (CodeBlockParser("python", conftest.run_python), CodeBlockParser("console", conftest.run_console), pictures)
+    blocks = (
+        CodeBlockParser("python", conftest.run_python),
+        CodeBlockParser("console", conftest.run_console),
+        pictures,
+    )
     document = Sybil(parsers=blocks).parse(page)
     conftest.enter(document.namespace)
     document.namespace["_ports"] = own_ports(document.namespace["_ports"])
@@ -95,7 +102,7 @@ def save(screenshot: bytes, path: Path) -> None:
 
 
 def own_ports(free: dict[str, str]) -> dict[str, str]:
-    """Return the ports by the names that pages have for them: the same where nobody listens there, for they are seen."""
+    """Return the ports by the names that pages have for them: the same where they are free, for they are seen."""
     return {name: name if _is_free(int(name)) else port for name, port in free.items()}
 
 
@@ -122,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         for page in pages:
             for picture in follow(page, IMAGES, browser):
-                print(f"{picture.name}  {picture.stat().st_size / 1000:.0f} kB  ({page.name})")
+                sys.stdout.write(f"{picture.name}  {picture.stat().st_size / 1000:.0f} kB  ({page.name})\n")
         browser.close()
 
 

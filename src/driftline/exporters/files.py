@@ -22,7 +22,8 @@ def write_files(
     """Write files into a folder, which is made if needed; return by path whether each file was new or changed.
 
     An existing file with another text is overwritten only with ``force``; without it nothing is written, and
-    `UsageError` is raised, as it is for a folder that cannot be written to. ``otherwise`` is what else can be done then.
+    `UsageError` is raised, as it is for a folder that cannot be written to. ``otherwise`` says what else
+    can be done about existing files.
     """
     try:
         changed = {folder / file.name: _differs(folder / file.name, file.text) for file in files}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import threading
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
 import sqlalchemy as sa
 
-from driftline.store import database
+from driftline.store import database, sqlite
 from tests.support.churn import config, service
 from tests.support.postgresql import address, empty_address, postgresql
 from tests.support.receiver import Server, serving
@@ -38,28 +40,26 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _migrations_run_once() -> Iterator[None]:
-    """Fill empty databases with what all migrations have made of the first one; others are migrated as ever."""
-    migrate = database.migrate
+def _tables_made_once() -> Iterator[None]:
+    """Copy the tables into an empty file, which takes a twentieth of making them; others are opened as ever."""
+    migrate, lock = database.migrate, threading.Lock()
     made = sa.create_engine("sqlite://")
     migrate(made)
-    with contextlib.closing(made.raw_connection()) as connection:
-        statements = list(connection.driver_connection.iterdump())[1:-1]  # without BEGIN and COMMIT
-    made.dispose()
 
-    def fill(engine: sa.Engine) -> None:
-        if engine.dialect.name != "sqlite":
-            migrate(engine)
-            return
-        with engine.begin() as connection:
-            empty = not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-            for statement in statements if empty else ():
-                connection.exec_driver_sql(statement)
-        if not empty:
-            migrate(engine)
+    @functools.wraps(migrate)
+    def copy(engine: sa.Engine) -> None:
+        file = sqlite.file_of(str(engine.url)) if engine.dialect.name == "sqlite" else None
+        with lock:
+            if file is not None and not (file.exists() and file.stat().st_size):
+                with (
+                    contextlib.closing(made.raw_connection()) as here,
+                    contextlib.closing(engine.raw_connection()) as to,
+                ):
+                    here.driver_connection.backup(to.driver_connection)
+        migrate(engine)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "migrate", fill)
+        patch.setattr(database, "migrate", copy)
         yield
 
 

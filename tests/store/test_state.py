@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -20,10 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from driftline.errors import ConflictError, RefusedRow, StorageError
 from driftline.events import Label, Prediction, Segment, Slice
-from driftline.store import inbox
+from driftline.store import database, inbox
 from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.counters import set_counter
-from driftline.store.database import Watch, has_state, open_database, revision_of
+from driftline.store.database import Watch, has_state, newest_revision, open_database, revision_of
 from driftline.store.deliveries import Delivery
 from driftline.store.detections import SINGLE_PART, WHOLE_PART, DetectionRow, DetectorRow, DetectorStateRow
 from driftline.store.feedback import FeedbackRow
@@ -69,12 +70,47 @@ def delivery(*ids: str, model: str = "m", key: str | None = None, body: bytes = 
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_migrations_make_the_tables_that_the_code_speaks_of(engine: sa.Engine) -> None:
-    with engine.connect() as connection:
+def test_the_migrations_make_the_tables_that_the_code_speaks_of(
+    empty_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new database is made without them: both ways must come to the same, to the last default."""
+    monkeypatch.setattr(database, "migrate", inspect.unwrap(database.migrate))
+    made = open_database(empty_address)
+    shape = _shape(made)
+    with made.begin() as connection:
+        METADATA.drop_all(connection)
+        connection.execute(sa.text("DROP TABLE alembic_version"))
+        database._upgrade(connection)
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    made.dispose()
+    migrated = open_database(empty_address)
+    assert _shape(migrated) == shape
+    assert revision_of(migrated) == newest_revision()
+    migrated.dispose()
 
 
-def test_an_empty_database_is_filled_once_whoever_comes_first(empty_address: str) -> None:
+def _shape(engine: sa.Engine) -> dict[str, Any]:
+    """What a database says of itself, table by table, in any order of the columns."""
+    seen = sa.inspect(engine)
+    with engine.connect() as connection:
+        revisions = connection.execute(sa.text("SELECT version_num FROM alembic_version")).all()
+    shape: dict[str, Any] = {"revisions": [tuple(one) for one in revisions]}
+    for table in seen.get_table_names():
+        columns = {one["name"]: {**one, "type": repr(one["type"])} for one in seen.get_columns(table)}
+        indexes = {str(one["name"]): one for one in seen.get_indexes(table)}
+        others = (seen.get_pk_constraint(table), seen.get_unique_constraints(table), seen.get_check_constraints(table))
+        shape[table] = (columns, indexes, seen.get_foreign_keys(table), *others)
+    if engine.dialect.name == "sqlite":  # numbers that never come again: the inspector does not see it
+        with engine.connect() as connection:
+            asked = "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"
+            shape["numbered"] = {one for (one,) in connection.execute(sa.text(asked))}
+    return shape
+
+
+def test_an_empty_database_is_filled_once_whoever_comes_first(
+    empty_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "migrate", inspect.unwrap(database.migrate))
     assert not has_state(empty_address)
     with ThreadPoolExecutor(4) as threads:
         revisions = list(threads.map(lambda _: _opened(empty_address), range(4)))

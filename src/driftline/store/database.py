@@ -9,11 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util.exc import CommandError
 
 from driftline.errors import StorageError
 from driftline.store import postgresql, sqlite
@@ -22,6 +17,13 @@ from driftline.store.tables import EPOCH, INBOX, METADATA
 from driftline.text import cause
 
 _ELSE = "; bring back a backup, or move it away: what the event log knows is recalled from there"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_REVISION = sa.Table(  # Alembic's own
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 _WAYS_OUT = {"malformed": _ELSE, "not a database": _ELSE}
 
 
@@ -41,7 +43,7 @@ def open_database(address: str, *, sync_commits: bool = True) -> sa.Engine:
             sqlite.make_room(url)
             migrate(engine)
             sqlite.remember_file(engine, url)
-    except (sa.exc.DBAPIError, OSError, CommandError) as error:
+    except (sa.exc.DBAPIError, OSError, _UnknownMigrationError) as error:
         engine.dispose()
         said = error.orig if isinstance(error, sa.exc.DBAPIError) else cause(error)  # without its statement
         what_to_do = next((words for part, words in _WAYS_OUT.items() if part in str(said)), "")
@@ -49,15 +51,40 @@ def open_database(address: str, *, sync_commits: bool = True) -> sa.Engine:
     return engine
 
 
+class _UnknownMigrationError(LookupError):
+    """The database has seen a migration that this release does not have."""
+
+
 def migrate(engine: sa.Engine) -> None:
-    """Apply the migrations that the database has not seen; one process at a time."""
-    config = _migrations()
+    """Apply the migrations that the database has not seen; one process at a time.
+
+    One without tables gets those that all migrations come to.
+    """
     with engine.begin() as connection:
         wait_turn(connection, "migrations")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        seen, newest = _revision(connection), newest_revision()
+        if not seen and not set(sa.inspect(connection).get_table_names()) & {_REVISION.name, *METADATA.tables}:
+            METADATA.create_all(connection, checkfirst=False)
+            _REVISION.create(connection)
+            connection.execute(_REVISION.insert().values(version_num=newest))
+        elif seen != newest:
+            _upgrade(connection)
         if _is_server(engine):
             postgresql.order_by_code_points(connection, METADATA)
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command  # a tenth of a service's start, and nothing is left to do at most of them
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise _UnknownMigrationError(cause(error)) from error
 
 
 def migrate_database(address: str) -> tuple[str, str]:
@@ -77,18 +104,18 @@ def migrate_database(address: str) -> tuple[str, str]:
 def revision_of(engine: sa.Engine) -> str:
     """Return the number of the newest migration that a database has seen; empty where it has seen none."""
     with engine.connect().execution_options(readonly=True) as connection:
-        return MigrationContext.configure(connection).get_current_revision() or ""
+        return _revision(connection)
+
+
+def _revision(connection: sa.Connection) -> str:
+    if not sa.inspect(connection).has_table(_REVISION.name):
+        return ""
+    return connection.execute(sa.select(_REVISION.c.version_num)).scalar() or ""
 
 
 def newest_revision() -> str:
-    """Return the number of the newest migration of this release."""
-    return ScriptDirectory.from_config(_migrations()).get_current_head() or ""
-
-
-def _migrations() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
+    """Return the number of the newest migration of this release, by the names of the files."""
+    return max(file.stem for file in _MIGRATIONS.glob("versions/m*.py"))[1:5]
 
 
 def has_state(address: str) -> bool:

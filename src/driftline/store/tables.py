@@ -188,8 +188,10 @@ WINDOWS = sa.Table(
     sa.Column("profile", sa.LargeBinary, nullable=False),
     sa.Column("labels_changed", sa.Boolean, nullable=False),  # the labelled part is older than the log
     sa.Column("settled", sa.Boolean, nullable=False),  # closed, labels in or overdue, judged since the last change
-    sa.Column("pushed", sa.Boolean, nullable=False),  # its measures have gone out by remote write since it was settled
-    sa.Column("revision", sa.Integer, nullable=False),  # how often it was settled
+    sa.Column(
+        "pushed", sa.Boolean, nullable=False, server_default=sa.false()
+    ),  # its measures have gone out by remote write since it was settled
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),  # how often it was settled
     sa.Column("assess_at", Moment),  # the watermark from which on there is something to judge; null: at once
     sa.Column("segments", sa.LargeBinary),  # the profiles of its segments; null where the model has none
     # They spare a search the profiles, which stand in the rows.
@@ -300,10 +302,10 @@ ALERTS = sa.Table(
     sa.Column("findings", sa.LargeBinary, nullable=False),  # JSON: what changed, what did not
     sa.Column("fired_at", Moment, nullable=False),  # wall-clock time
     sa.Column("ended_at", Moment),
-    sa.Column("acknowledged_by", _TEXT, nullable=False),  # empty: by nobody
+    sa.Column("acknowledged_by", _TEXT, nullable=False, server_default=""),  # empty: by nobody
     sa.Column("acknowledged_at", Moment),
-    sa.Column("acknowledged_reason", _TEXT, nullable=False),
-    sa.Column("muted", _TEXT, nullable=False),  # why nobody is told of it now; empty: they are
+    sa.Column("acknowledged_reason", _TEXT, nullable=False, server_default=""),
+    sa.Column("muted", _TEXT, nullable=False, server_default=""),  # why nobody is told of it now; empty: they are
     sa.Column("bound", sa.Float),
     sa.Column("confidence", sa.Float),
     sa.Column("slice", SliceText, nullable=False, server_default=""),
@@ -325,7 +327,7 @@ NOTIFICATIONS = sa.Table(
     METADATA,
     sa.Column("id", _SERIAL, primary_key=True, autoincrement=True),
     sa.Column("channel", _TEXT, nullable=False),
-    sa.Column("model", _TEXT, nullable=False),  # what is told of one model may go out in one message
+    sa.Column("model", _TEXT, nullable=False, server_default=""),  # what is told of one model may go out in one message
     sa.Column("alert", _TEXT, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),  # JSON of a notice
     sa.Column("batch", sa.BigInteger),  # the first notice of the message that it was tried in: it is tried so again

@@ -66,6 +66,11 @@ def day(
 
     The rows carry the version, or where that is empty none, and then ``named`` is the model that answers.
     """
+    _arrives(service, number, version, flipped, rows, named)
+    work(service)
+
+
+def _arrives(service: Service, number: int, version: str, flipped: bool, rows: int, named: str) -> None:
     predictions, labels = [], []
     for index in range(rows):
         plan = "pro" if index % 2 else "basic"
@@ -77,12 +82,22 @@ def day(
         labels.append(label(id, number + 0.9, truth=truth))
     deliver(service, "predictions", predictions)
     deliver(service, "labels", labels)
-    work(service)
 
 
-def days(service: Service, first: int, last: int, **how: Any) -> None:
+def days(
+    service: Service,
+    first: int,
+    last: int,
+    *,
+    version: str = "v1",
+    flipped: bool = True,
+    rows: int = 40,
+    named: str = "",
+) -> None:
+    """Days that a service works on together: a third of the work of one after the other, and the same state."""
     for number in range(first, last):
-        day(service, number, **how)
+        _arrives(service, number, version, flipped, rows, named)
+    work(service)
 
 
 def loop(service: Service, now: datetime = NOW, until: Callable[[RetrainingRow], bool] | None = None) -> RetrainingRow:

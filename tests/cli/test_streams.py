@@ -122,7 +122,7 @@ def calls() -> list[tuple[int, list[str]]]:
 # A command of its own process would cost seconds to start, a hundred times: each is the child of one that has imported
 # them all, with the streams that Python makes at its start.
 DRIVER = """
-import importlib, io, json, os, signal, sys
+import gc, importlib, io, json, os, signal, sys
 from driftline.cli import main as cli
 
 for name in cli.COMMANDS:
@@ -130,6 +130,7 @@ for name in cli.COMMANDS:
 checking = ("checks.api", "checks.run", "checks.compare")
 for room in (*checking, "demo.story", "retrain.gate", "watching.report", "watching.metrics", "web.server"):
     importlib.import_module(f"driftline.{room}")  # once for all children: a command imports these when it is called
+gc.freeze()  # a child that looked through all modules for garbage would have a copy of each
 
 def stream(number):
     try:

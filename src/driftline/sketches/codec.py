@@ -15,7 +15,7 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,7 +31,7 @@ _State = TypeVar("_State")
 
 def encode(state: object) -> bytes:
     """Return the bytes of a state (a frozen struct or dataclass); equal states have equal bytes."""
-    return MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(_plain(state, type(state)))
+    return MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(_own_writer(state)(state))
 
 
 def decode(data: bytes, kind: type[_State]) -> _State:
@@ -42,7 +42,7 @@ def decode(data: bytes, kind: type[_State]) -> _State:
     if version != VERSION:
         raise CodecError(f"state of version {version} came; this release reads version {VERSION}; upgrade driftline")
     try:
-        state = _state(msgspec.msgpack.decode(data[len(MAGIC) + 1 :]), kind)
+        state = _state(kind, msgspec.msgpack.decode(data[len(MAGIC) + 1 :]))
     except (msgspec.DecodeError, DriftlineError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CodecError(f"these bytes are not a {kind.__name__}: {error}") from error
     return typing.cast(_State, state)
@@ -66,10 +66,6 @@ def _unaliased(kind: Any) -> Any:
     return origin.__value__[typing.get_args(kind)] if hasattr(origin, "__value__") else kind
 
 
-def _is_array(kind: Any) -> bool:
-    return typing.get_origin(kind) is np.ndarray
-
-
 def _dtype(kind: Any) -> np.dtype[Any]:
     scalar = typing.get_args(typing.get_args(kind)[1])[0]
     dtype: np.dtype[Any] = np.dtype(scalar).newbyteorder("<")
@@ -80,77 +76,135 @@ def _members(kind: Any) -> tuple[Any, ...] | None:
     return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else None
 
 
-def _plain(value: Any, kind: Any) -> Any:
+# ---- writing --------------------------------------------------------------------------------------------------------
+# What an annotation asks for is found out once: a state has hundreds of parts, and a page reads hundreds of states.
+
+
+@functools.cache
+def _writer(kind: Any) -> Callable[[Any], Any]:
+    """Return what makes a value of an annotated type plain."""
     if (members := _members(kind)) is not None:
-        if value is None:
-            return None
-        states = [member for member in members if _is_state(member)]
-        if len(states) > 1:
-            return [type(value).__name__, _plain(value, type(value))]
-        return _plain(value, next(member for member in members if member is not type(None)))
+        return _union_writer(members)
     if _is_state(kind):
-        return [_plain(getattr(value, name), hint) for name, hint in _fields(typing.cast(type, kind))]
-    if _is_array(kind):
-        return value.astype(_dtype(kind)).tobytes()
-    origin = typing.get_origin(kind)
+        return lambda value: [write(getattr(value, name)) for name, write in _field_writers(kind)]
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is np.ndarray:
+        dtype = _dtype(kind)
+        return lambda value: value.astype(dtype).tobytes()
     if origin is tuple:
-        args = typing.get_args(kind)
-        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else args
-        return [_plain(item, item_kind) for item, item_kind in zip(value, kinds, strict=True)]
+        if args[-1] is not Ellipsis:
+            writers = [_writer(one) for one in args]
+            return lambda value: [write(item) for write, item in zip(writers, value, strict=True)]
+        each = _writer(args[0])
+        return list if each is _as_it_is else lambda value: [each(item) for item in value]
     if origin is Mapping:
-        key_kind, item_kind = typing.get_args(kind)
-        return [[_plain(key, key_kind), _plain(item, item_kind)] for key, item in value.items()]
+        of_key, of_item = map(_writer, args)
+        return lambda value: [[of_key(key), of_item(item)] for key, item in value.items()]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return value.value
-    if kind is int and not -(2**63) <= value < 2**63:
-        return value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
+        return lambda value: value.value
+    return _integer if kind is int else _as_it_is
+
+
+def _own_writer(state: object) -> Callable[[Any], Any]:
+    kind: Any = type(state)
+    return _writer(kind)
+
+
+@functools.cache
+def _field_writers(kind: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+    return tuple((name, _writer(hint)) for name, hint in _fields(kind))
+
+
+def _union_writer(members: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if sum(map(_is_state, members)) > 1:
+        return lambda value: None if value is None else [type(value).__name__, _own_writer(value)(value)]
+    write = _writer(next(member for member in members if member is not type(None)))
+    return lambda value: None if value is None else write(value)
+
+
+def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _state(plain: Any, kind: Any) -> Any:
+def _integer(value: int) -> int | bytes:
+    if -(2**63) <= value < 2**63:
+        return value
+    return value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """Return what makes a value of an annotated type of what is plain, or raises."""
     if (members := _members(kind)) is not None:
-        return _union_member(plain, members)
+        return _union_reader(members)
     if _is_state(kind):
-        fields = _fields(typing.cast(type, kind))
-        values = _expect(plain, list)
-        if not 0 < len(values) <= len(fields):
-            raise CodecError(f"{len(values)} fields came for {kind}, which has {len(fields)} in this release")
-        return typing.cast(type, kind)(*[_state(value, hint) for value, (_, hint) in zip(values, fields, strict=False)])
-    if _is_array(kind):
-        dtype = _dtype(kind)
-        return np.frombuffer(_expect(plain, bytes), dtype).astype(dtype.newbyteorder("="))
-    origin = typing.get_origin(kind)
+        return functools.partial(_state, kind)
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is np.ndarray:
+        written = _dtype(kind)
+        own = written.newbyteorder("=")
+        return lambda plain: np.frombuffer(_expect(bytes, plain), written).astype(own)
     if origin is tuple:
-        items, args = _expect(plain, list), typing.get_args(kind)
-        kinds = [args[0]] * len(items) if args[-1] is Ellipsis else args
-        return tuple(_state(item, item_kind) for item, item_kind in zip(items, kinds, strict=True))
+        return _tuple_reader(args)
     if origin is Mapping:
-        key_kind, item_kind = typing.get_args(kind)
-        pairs = [_expect(pair, list) for pair in _expect(plain, list)]
-        found = {_state(key, key_kind): _state(item, item_kind) for key, item in pairs}
-        if len(found) < len(pairs):
-            raise CodecError(f"{len(pairs)} keys came, of which {len(found)} differ; each comes once")
-        return found
+        return functools.partial(_mapping, _reader(args[0]), _reader(args[1]))
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return kind(plain)
-    if kind is int and isinstance(plain, bytes):
-        return int.from_bytes(plain, "little", signed=True)
-    return _expect(plain, kind)
+        return kind
+    if kind is int:
+        return lambda plain: (
+            int.from_bytes(plain, "little", signed=True) if isinstance(plain, bytes) else _expect(int, plain)
+        )
+    return functools.partial(_expect, kind)
 
 
-def _union_member(plain: Any, members: tuple[Any, ...]) -> Any:
-    if plain is None and type(None) in members:
-        return None
-    states: dict[str, Any] = {m.__name__: m for m in members if _is_state(m)}
+@functools.cache
+def _field_readers(kind: type) -> tuple[Callable[[Any], Any], ...]:
+    return tuple(_reader(hint) for _, hint in _fields(kind))
+
+
+def _state(kind: type, plain: Any) -> Any:
+    readers, values = _field_readers(kind), _expect(list, plain)
+    if not 0 < len(values) <= len(readers):
+        raise CodecError(f"{len(values)} fields came for {kind}, which has {len(readers)} in this release")
+    return kind(*[read(value) for read, value in zip(readers, values, strict=False)])
+
+
+def _tuple_reader(args: tuple[Any, ...]) -> Callable[[Any], Any]:
+    if args[-1] is not Ellipsis:
+        readers = [_reader(one) for one in args]
+        return lambda plain: tuple([read(item) for read, item in zip(readers, _expect(list, plain), strict=True)])
+    each = _reader(args[0])
+    return lambda plain: tuple([each(item) for item in _expect(list, plain)])
+
+
+def _mapping(of_key: Callable[[Any], Any], of_item: Callable[[Any], Any], plain: Any) -> Any:
+    pairs = [_expect(list, pair) for pair in _expect(list, plain)]
+    found = {of_key(key): of_item(item) for key, item in pairs}
+    if len(found) < len(pairs):
+        raise CodecError(f"{len(pairs)} keys came, of which {len(found)} differ; each comes once")
+    return found
+
+
+def _union_reader(members: tuple[Any, ...]) -> Callable[[Any], Any]:
+    optional, states = type(None) in members, {one.__name__: one for one in members if _is_state(one)}
     if len(states) > 1:
-        name, inner = _expect(plain, list)
-        if name not in states:
-            raise CodecError(f"{name!r} came; allowed is one of {', '.join(sorted(states))}")
-        return _state(inner, states[name])
-    return _state(plain, next(member for member in members if member is not type(None)))
+        read: Callable[[Any], Any] = functools.partial(_one_of, states)
+    else:
+        read = _reader(next(member for member in members if member is not type(None)))
+    return (lambda plain: None if plain is None else read(plain)) if optional else read
 
 
-def _expect(plain: Any, kind: type) -> Any:
+def _one_of(states: Mapping[str, Any], plain: Any) -> Any:
+    name, inner = _expect(list, plain)
+    if name not in states:
+        raise CodecError(f"{name!r} came; allowed is one of {', '.join(sorted(states))}")
+    return _reader(states[name])(inner)
+
+
+def _expect(kind: type, plain: Any) -> Any:
     if type(plain) is not kind:
         raise CodecError(f"{type(plain).__name__} came where {kind.__name__} is expected")
     return plain

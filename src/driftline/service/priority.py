@@ -35,8 +35,8 @@ def give_way() -> None:
 def answer_soon() -> None:
     """Have threads that compute in Python be interrupted ten times as often by those that wait.
 
-    Each request waits for the interpreter a few times: with 5 ms each time, there are no 200 requests a second. What was
-    made up to now, such as modules and routes, is not searched for garbage ever again, and what is made from now on
+    Each request waits for the interpreter a few times: with 5 ms each time, there are no 200 requests a second. What
+    was made up to now, such as modules and routes, is not searched for garbage ever again, and what is made from now on
     less often: that was a quarter of what a small request costs.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)

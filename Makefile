@@ -25,7 +25,7 @@ PEERS := evidently nannyml whylogs
 DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 # They are installed where all is measured, or they are asked for.
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
-INTEGRATIONS := $(or $(WITH),airflow bentoml dagster mlflow nbclient prefect)
+INTEGRATIONS := $(or $(WITH),airflow bentoml dagster dbt mlflow nbclient prefect)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
 .PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages

@@ -276,6 +276,26 @@ def test_pages_are_held_to_what_they_show(tmp_path: Path, command: str, shown: s
     assert ("2 passed" in done.stdout) if passes else ("1 failed, 1 passed" in done.stdout), done.stdout
 
 
+@pytest.mark.parametrize(
+    ("installed", "told"), [("", "1 passed, 1 skipped"), ("no_such_library", "1 failed, 1 passed")]
+)
+def test_a_page_is_not_run_without_its_library_unless_that_was_installed(
+    tmp_path: Path, installed: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    block = "```python\nimport no_such_library\n```\n"
+    (tmp_path / "README.md").write_text(f'<!--- skip: start if(missing("no_such_library")) --->\n\n{block}')
+    monkeypatch.setenv("DRIFTLINE_INTEGRATION", installed)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--disable-plugin-autoload", "-p", "no:cacheprovider", "README.md"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told in done.stdout, done.stdout
+
+
 def test_every_public_name_is_there_under_one_home() -> None:
     """What users have to name; what a page shows of it is run with the page."""
     for name in driftline.__all__:

@@ -31,7 +31,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install
 .PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/demo.stamp ## replay a real incident (ARGS="--exit --json" passes options on)
 	@$(BIN)/driftline demo $(ARGS)
@@ -112,7 +112,7 @@ docs: .bench/docs.stamp ## build the site of the documentation into build/site; 
 sdk: .venv/dev.stamp ## build the package driftline-sdk into dist/, from src/driftline/client
 	@cd packages/sdk && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist
 
-wheels: .bench/wheels.stamp ## build the sdist and the wheels for Linux on x86-64 and arm64 into dist/
+wheels: .bench/wheels.stamp ## build sdists and wheels, for Linux on x86-64 and arm64, into dist/
 	@.bench/wheels/bin/python packages/wheels.py
 
 test-sdist: .venv/dev.stamp ## run tests from an unpacked source distribution (ARGS="tests/checks" takes others)
@@ -123,7 +123,7 @@ test-sdist: .venv/dev.stamp ## run tests from an unpacked source distribution (A
 	cd build/sdist/*/ && PYTHONPATH=src $(CURDIR)/$(BIN)/python -m pytest -p no:cacheprovider \
 		$(or $(ARGS),tests/laws tests/sketches tests/statistics tests/rules tests/test_repository.py)
 
-test-install: wheels ## install the wheel where nothing else is, with what it asks for, and run the demo and a check
+test-install: wheels ## install the wheel where nothing else is, with what it asks for, and run the demo
 	@rm -rf build/install
 	@$(BIN)/python -m venv build/install
 	@build/install/bin/python -m pip --disable-pip-version-check install --quiet --no-input --only-binary driftline \

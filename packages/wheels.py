@@ -1,4 +1,4 @@
-"""Builds what is published, into dist/: a source distribution and, from it, a wheel for each platform: `make wheels`.
+"""Builds what is published, into dist/: a source distribution and, from it, all wheels: `make wheels`.
 
 Zig's C compiler makes the loops for each of them, against the oldest C library that manylinux_2_17 promises; so one
 machine builds all wheels, and no container is needed. A wheel without the loops, or with those of another machine, is
@@ -62,12 +62,13 @@ def main() -> int:
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     hatchling = [sys.executable, "-m", "hatchling", "build", "-d", str(ROOT / "dist")]
     subprocess.run([*hatchling, "-t", "sdist"], cwd=ROOT, check=True)
-    [made] = (ROOT / "dist").glob("*.tar.gz")
+    [made] = (ROOT / "dist").iterdir()
     unpacked = ROOT / "build" / "wheels"
     shutil.rmtree(unpacked, ignore_errors=True)
     with tarfile.open(made) as archive:
         archive.extractall(unpacked, filter="data")
     [source] = unpacked.iterdir()
+    subprocess.run(hatchling, cwd=source / "packages" / "sdk", check=True)
     wrong = []
     for machine in MACHINES:
         environment = {**os.environ, "CC": compiler(machine), "_PYTHON_HOST_PLATFORM": tag(machine)}

@@ -50,6 +50,13 @@ def test_the_tests_run_with_the_versions_that_the_demo_runs_with() -> None:
     assert pins(ROOT / "requirements" / "demo.lock") <= pins(ROOT / "requirements" / "dev.lock")
 
 
+def test_what_the_site_reads_has_the_versions_that_are_tested() -> None:
+    names = {name for name, _ in pins(ROOT / "requirements" / "service.lock")}
+    site = {(name, version) for name, version in pins(ROOT / "requirements" / "docs.lock") if name in names}
+    assert site <= pins(ROOT / "requirements" / "dev.lock")
+    assert {"polars", "numpy", "msgspec"} <= {name for name, _ in site}
+
+
 def test_locks_are_whole_for_they_are_installed_without_resolving() -> None:
     run = subprocess.run([sys.executable, "-m", "pip", "check"], check=False, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout

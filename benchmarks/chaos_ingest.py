@@ -1,27 +1,30 @@
 """A service that is killed again and again while four writers send: what it acknowledged is there, each event once.
 
-python -m benchmarks.chaos_ingest [--kills N] [--seed N] [--postgresql [--workers N] [--apis N]]
+python -m benchmarks.chaos_ingest [--kills N] [--seed N] [--postgresql [--workers N] [--apis N]] [--s3] [--keep]
+                                  [--forget]
 
 Real processes of ``driftline serve`` are killed with SIGKILL at random moments, are paused by SIGSTOP for longer than
 their leases are valid, and find the disk full (no file may grow); requests are torn. With ``--postgresql`` the state is
-in a real PostgreSQL, which is killed and started again, and with ``--workers`` the service is several processes.
+in a real PostgreSQL, which is killed and started again, and with ``--workers`` the service is several processes. With
+``--s3`` log and blobs are in moto's server, behind a proxy that answers 500 and 503, hangs, cuts connections, and loses
+answers of what was done.
 
 Three writers post predictions and labels as JSON, NDJSON and Arrow, in batches of 1 to 50, some with an
-Idempotency-Key that they send again until it is acknowledged; a fourth is the SDK. In the end the log must have every
-acknowledged event, none twice; the windows must count what the log has; a rebuild must find no difference; and no
-notice of an alert may have come to its receiver in two messages with different keys.
+Idempotency-Key that they send again until it is acknowledged; a fourth is the SDK. Labels are corrected later, and one
+column is stored as a hash. With ``--keep`` events are kept for a day of event time, which goes six times as fast; with
+``--forget`` somebody has ids forgotten all the time.
+
+In the end the log must have every acknowledged event that is neither forgotten nor too old, none twice, each with its
+newest label, and no other; each window must count what the log has of it, and what was forgotten; a rebuild must find
+no difference; and no notice of an alert may have come to its receiver in two messages with different keys.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
 import json
 import random
-import resource
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +32,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,10 +42,14 @@ import httpx
 import polars as pl
 
 import driftline
+from benchmarks.chaos_faults import REST_SECONDS, Service
+from driftline.store.blobs import Blobs, Folder
+from driftline.store.s3 import Bucket
 from tests.support.postgresql import PostgreSQL
 from tests.support.receiver import Request
 from tests.support.receiver import Server as Hook
 from tests.support.receiver import serving as receiving
+from tests.support.s3 import S3
 
 WRITERS = ("json", "ndjson", "arrow", "sdk")
 """Each has a model of its own."""
@@ -49,223 +57,62 @@ WRITERS = ("json", "ndjson", "arrow", "sdk")
 SPELL_EVENTS = 240
 """So many events a model is right, and then wrong: it alerts again and again."""
 
-LONGEST_LIFE_SECONDS = 2.5
-EVENT_SECONDS = 10
-"""So far event time goes from one event of a writer to its next."""
+CORRECTED = 100
+"""So many of the newest labels are still corrected."""
 
-REST_SECONDS = 180.0
-_BAD_INPUT = 2
-RESTED_TIMES = 25
-PAUSED_SECONDS = (11.0, 16.0)
-MOST_PAUSED = 2
-FULL_AT_BYTES = 1000
+FORGOTTEN_AT_ONCE = 5
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How far event time goes from one event of a writer to its next, and what windows and labels are made of that."""
+
+    event: timedelta = timedelta(seconds=10)
+    window: timedelta = timedelta(minutes=10)
+    accepted_for: str = "90d"
+    keep: str = "forever"
+
+
+KEPT_SHORT = Pace(timedelta(seconds=60), timedelta(hours=1), "12h", "1d")
 
 
 @dataclass(slots=True)
 class Acknowledged:
-    """What the service has said to have; each writer has one of its own."""
+    """What a writer has sent, and what the service has said to have of it.
 
+    ``sent`` has when each event was, where the writer says that. ``labels`` has the newest label, or None where it is
+    not known whether the last one came through.
+    """
+
+    sent: dict[str, datetime | None] = field(default_factory=dict)
     predictions: set[str] = field(default_factory=set)
-    labels: set[str] = field(default_factory=set)
-    sent: set[str] = field(default_factory=set)
+    labels: dict[str, int | None] = field(default_factory=dict)
+    labelled: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
 
 
-class Serving:
-    """One process of the service on one port, started and killed."""
-
-    def __init__(self, folder: Path, role: str, number: int) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.role, self.name = role, f"{role}-{number}"
-        self.folder, self.address = folder, f"http://127.0.0.1:{self.port}"
-        self.log = (folder / f"{self.name}.log").open("ab")
-        self.paused = False
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start, or start again."""
-        command = [sys.executable, "-m", "driftline", "serve", "--port", str(self.port), "--role", self.role]
-        self._process = subprocess.Popen(command, cwd=self.folder, stdout=self.log, stderr=self.log)
-
-    def start_again(self) -> None:
-        """Start it where it has ended because its database was away, as systemd does."""
-        assert self._process is not None
-        ended = self._process.poll()
-        if ended == _BAD_INPUT:
-            self.start()
-        elif ended is not None:
-            raise SystemExit(f"{self.name} ended with {ended}; see {self.log.name}")
-
-    def wait(self) -> None:
-        """Wait until it answers."""
-        give_up = time.perf_counter() + REST_SECONDS
-        while time.perf_counter() < give_up:
-            self.start_again()
-            try:
-                httpx.get(f"{self.address}/health", timeout=2, trust_env=False)
-            except httpx.HTTPError:
-                time.sleep(0.02)
-            else:
-                return
-        raise SystemExit(f"{self.name} did not answer")
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def end(self, number: signal.Signals) -> int:
-        """Send a signal, and return how the process ended."""
-        assert self._process is not None
-        self._process.send_signal(number)
-        return self._process.wait(60)
-
-    def limit_files(self, most_bytes: int) -> None:
-        """Have it write no file that is larger: to the process it is as if the disk were full."""
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
-
-
-class Service:
-    """All processes of the service, and the PostgreSQL that they share, if it is one; ``faults`` happen to them."""
-
-    def __init__(
-        self, folder: Path, options: argparse.Namespace, server: PostgreSQL | None, rng: random.Random
-    ) -> None:
-        roles = ["all"]
-        if options.workers:
-            roles = ["api"] * options.apis + ["worker"] * options.workers + ["notify"]
-        self.processes = [Serving(folder, role, number) for number, role in enumerate(roles)]
-        self.apis = [one for one in self.processes if one.role in ("api", "all")]
-        self.happened: Counter[str] = Counter()
-        self._server, self._rng = server, rng
-        self._pauses: list[threading.Thread] = []
-
-    def start(self) -> None:
-        """Start all, and wait for them."""
-        for one in self.processes:
-            one.start()
-        for one in self.processes:
-            one.wait()
-
-    def wait_for_a_door(self) -> None:
-        """Wait until events are taken somewhere: a service that never comes up shows nothing."""
-        give_up = time.perf_counter() + REST_SECONDS
-        while time.perf_counter() < give_up:
-            for one in self.apis:
-                one.start_again()
-                with contextlib.suppress(httpx.HTTPError):
-                    httpx.get(f"{one.address}/health", timeout=0.5, trust_env=False)
-                    return
-            time.sleep(0.1)
-
-    def fault(self) -> None:
-        """Have something go wrong."""
-        kinds = [self._kill] * 5 + [self._tear, self._fill_the_disk]
-        if len(self.processes) > 1:
-            kinds += [self._pause] * 3
-        if self._server is not None:
-            kinds += [self._fail_the_server]
-        self._rng.choice(kinds)()
-
-    def _some(self) -> Serving | None:
-        for one in self.processes:
-            one.start_again()
-        running = [one for one in self.processes if not one.paused]
-        return self._rng.choice(running) if running else None
-
-    def _kill(self) -> None:
-        if (one := self._some()) is not None:
-            one.end(signal.SIGKILL)
-            one.start()
-            self.happened[f"kill -9 of {one.role}"] += 1
-
-    def _pause(self) -> None:
-        """Stop a process for longer than its leases are valid, and let it go on."""
-        one = self._some()
-        if one is None or sum(other.paused for other in self.processes) >= MOST_PAUSED:
-            self._kill()
-            return
-        one.paused = True
-        one.send(signal.SIGSTOP)
-        self.happened[f"SIGSTOP of {one.role}"] += 1
-        self._pauses.append(threading.Thread(target=self._go_on, args=(one, self._rng.uniform(*PAUSED_SECONDS))))
-        self._pauses[-1].start()
-
-    def _go_on(self, one: Serving, after: float) -> None:
-        time.sleep(after)
-        one.send(signal.SIGCONT)
-        one.paused = False
-
-    def _tear(self) -> None:
-        """Begin a request, and leave in the middle of its body."""
-        path = f"/api/v1/models/{self._rng.choice(WRITERS)}/predictions"
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n"
-        )
-        body = '[{"id": "torn", "prediction": 1, "features": {"x": 1.0, "sky": "sun"}}'
-        port = self._rng.choice(self.apis).port
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
-            connection.sendall((head + body).encode())
-        self.happened["torn request"] += 1
-
-    def _fill_the_disk(self) -> None:
-        if (one := self._some()) is not None:
-            one.limit_files(FULL_AT_BYTES)
-            time.sleep(self._rng.uniform(0.5, 2.0))
-            one.limit_files(resource.RLIM_INFINITY)
-            self.happened[f"disk full for {one.role}"] += 1
-
-    def _fail_the_server(self) -> None:
-        assert self._server is not None
-        self._server.kill()
-        time.sleep(self._rng.uniform(0.0, 0.5))
-        self._server.start()
-        self.happened["PostgreSQL restarted"] += 1
-
-    def heal(self) -> None:
-        """Have everything run again."""
-        for pause in self._pauses:
-            pause.join()
-        for one in self.processes:
-            one.wait()
-
-    def rest(self) -> None:
-        """Wait until all is processed, judged and sent."""
-        give_up, rested = time.perf_counter() + REST_SECONDS, 0
-        while rested < RESTED_TIMES:
-            if time.perf_counter() > give_up:
-                raise SystemExit(f"the workers did not come to rest: {self._ready()}")
-            time.sleep(0.2)
-            rested = rested + 1 if self._ready().get("idle") else 0
-
-    def _ready(self) -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = httpx.get(f"{self.apis[0].address}/ready", timeout=30, trust_env=False).json()
-        except httpx.HTTPError:
-            return {}
-        return found
-
-    def stop(self) -> list[int]:
-        """End all in order; how each of them ended."""
-        return [one.end(signal.SIGTERM) for one in self.processes]
-
-
-def write_config(folder: Path, database: str, hook: str) -> None:
-    """Models with two inputs and short windows."""
+def write_config(folder: Path, database: str, storage: str, hook: str, pace: Pace) -> None:
+    """Models with two inputs, one of them hashed, and short windows."""
     rows = {"x": [float(i % 9) for i in range(300)], "sky": ["sun", "rain", "fog"] * 100}
     targets = {"prediction": [i % 2 for i in range(300)], "label": [i // 2 % 2 for i in range(300)]}
     pl.DataFrame(rows | targets).write_parquet(folder / "reference.parquet")
-    rule = "{name: accuracy-low, measure: accuracy, below: 0.75}"
-    model = (
-        "{window: 10min, columns: {prediction: prediction, label: label}, labels: {expected_within: 10min}, "
-        f"reference: {{path: reference.parquet}}, alerts: {{budget: none, rules: [{rule}]}}}}"
-    )
-    models = "".join(f"  {name}: {model}\n" for name in WRITERS)
-    (folder / "driftline.yaml").write_text(f"models:\n{models}notify: [{{webhook: '{hook}'}}]\ndatabase: {database}\n")
+    window = f"{pace.window // timedelta(minutes=1)}min"
+    model = {
+        "window": window,
+        "columns": {"prediction": "prediction", "label": "label", "store": {"sky": "hash"}},
+        "labels": {"expected_within": window, "accepted_for": pace.accepted_for},
+        "reference": {"path": "reference.parquet"},
+        "alerts": {"budget": "none", "rules": [{"name": "accuracy-low", "measure": "accuracy", "below": 0.75}]},
+    }
+    config = {
+        "models": dict.fromkeys(WRITERS, model),
+        "notify": [{"webhook": hook}],
+        "database": database,
+        "storage": storage,
+        "keep": {"events": pace.keep},
+    }
+    (folder / "driftline.yaml").write_text(json.dumps(config))
 
 
 def body_of(rows: list[dict[str, Any]], form: str) -> tuple[bytes, str]:
@@ -280,73 +127,94 @@ def body_of(rows: list[dict[str, Any]], form: str) -> tuple[bytes, str]:
     return stream.getvalue(), "application/vnd.apache.arrow.stream"
 
 
-def write(
-    addresses: list[str], name: str, form: str, known: Acknowledged, stop: threading.Event, rng: random.Random
-) -> None:
-    """Post batches until told to stop; note what was acknowledged."""
-    number = 0
-    with httpx.Client(trust_env=False, timeout=3) as client:
-        while not stop.is_set():
-            size = rng.choice((1, 3, 50))
-            ids = [f"{name}-{number + i}" for i in range(size)]
+class Writer:
+    """Posts batches of one model, in one form, until told to stop; notes what was acknowledged."""
+
+    def __init__(
+        self, addresses: list[str], form: str, known: Acknowledged, stop: threading.Event, pace: Pace, seed: int
+    ) -> None:
+        self._addresses, self._form, self._known, self._stop, self._pace = addresses, form, known, stop, pace
+        self._rng, self._client = random.Random(seed), httpx.Client(trust_env=False, timeout=3)
+        self._surely = 1.0 if pace.keep != "forever" else 0.5  # what is deleted can be counted only if it was there
+
+    def run(self) -> None:
+        """Post one batch after the other."""
+        number = 0
+        while not self._stop.is_set():
+            size = self._rng.choice((1, 3, 50))
+            self._batch(range(number, number + size))
             number += size
-            rows = [
-                {
-                    "id": one,
-                    "prediction": _said(number - size + i),
-                    "features": {"x": rng.random() * 9, "sky": rng.choice(("sun", "rain", "fog"))},
-                    "time": (START + timedelta(seconds=EVENT_SECONDS * (number + i))).isoformat(),
-                }
-                for i, one in enumerate(ids)
-            ]
-            known.sent.update(ids)
-            if post(client, addresses, name, "predictions", rows, form, rng, stop):
-                known.predictions.update(ids)
-                labelled = [one for one in ids if rng.random() < 0.7]
-                if labelled and post(client, addresses, name, "labels", _labels(labelled, number), form, rng, stop):
-                    known.labels.update(labelled)
+            if self._rng.random() < 0.3:
+                self._correct(number)
+
+    def _batch(self, numbers: range) -> None:
+        rng, known = self._rng, self._known
+        times = {f"{self._form}-{one}": START + self._pace.event * one for one in numbers}
+        rows = [
+            {
+                "id": id,
+                "prediction": _said(number),
+                "features": {"x": rng.random() * 9, "sky": rng.choice(("sun", "rain", "fog"))},
+                "time": times[id].isoformat(),
+            }
+            for number, id in zip(numbers, times, strict=True)
+        ]
+        known.sent.update(times)
+        if not self._post("predictions", rows, surely=rng.random() < self._surely):
+            return
+        known.predictions.update(times)
+        if labelled := {id: _truth(id) for id in times if rng.random() < 0.7}:
+            self._label(labelled, numbers.stop, surely=rng.random() < self._surely)
+
+    def _correct(self, number: int) -> None:
+        """Say of some of the newest labels that they were wrong."""
+        newest = [*self._known.labels.items()][-CORRECTED:]
+        corrected = {id: 1 - label for id, label in newest if label is not None and self._rng.random() < 0.03}
+        if corrected:
+            self._label(corrected, number, surely=True)
+
+    def _label(self, labels: dict[str, int], number: int, *, surely: bool) -> None:
+        time = (START + self._pace.event * number + timedelta(seconds=60)).isoformat()
+        rows = [{"id": id, "label": label, "time": time} for id, label in labels.items()]
+        acknowledged = self._post("labels", rows, surely=surely)
+        self._known.labels.update(labels if acknowledged else dict.fromkeys(labels))
+        if acknowledged:
+            self._known.labelled.update(labels)
+
+    def _post(self, kind: str, rows: list[dict[str, Any]], *, surely: bool) -> bool:
+        """Whether a batch was acknowledged. ``surely``: it is sent again under one key until it is."""
+        body, content = body_of(rows, self._form)
+        headers = {"Content-Type": content}
+        if surely:
+            headers["Idempotency-Key"] = uuid.UUID(int=self._rng.getrandbits(128)).hex
+        while True:
+            address = f"{self._rng.choice(self._addresses)}/api/v1/models/{self._form}/{kind}"
+            try:
+                answer = self._client.post(address, content=body, headers=headers)
+            except httpx.HTTPError:
+                if not surely or self._stop.is_set():
+                    return False
+                time.sleep(0.05)
+                continue
+            if answer.status_code == 202:
+                return True
+            require_busy(answer)
+            time.sleep(0.1)
+
+
+def require_busy(answer: httpx.Response) -> None:
+    """Have nothing said that does not mean that it can be sent again."""
+    if answer.status_code not in (429, 503):
+        raise SystemExit(f"{answer.status_code}: {answer.text}")
 
 
 def _said(number: int) -> int:
-    """What the model says of an event, of which `_labels` says the truth."""
+    """What the model says of an event, of which `_truth` says the truth."""
     return (number + number // SPELL_EVENTS) % 2
 
 
-def _labels(ids: list[str], number: int) -> list[dict[str, Any]]:
-    time = (START + timedelta(seconds=EVENT_SECONDS * number + 60)).isoformat()
-    return [{"id": one, "label": int(one.rpartition("-")[2]) % 2, "time": time} for one in ids]
-
-
-def post(
-    client: httpx.Client,
-    addresses: list[str],
-    model: str,
-    kind: str,
-    rows: list[dict[str, Any]],
-    form: str,
-    rng: random.Random,
-    stop: threading.Event,
-) -> bool:
-    """Whether a batch was acknowledged; half of them are sent again under one key until they are."""
-    body, content = body_of(rows, form)
-    headers = {"Content-Type": content}
-    again = rng.random() < 0.5
-    if again:
-        headers["Idempotency-Key"] = uuid.UUID(int=rng.getrandbits(128)).hex
-    while True:
-        try:
-            address = rng.choice(addresses)
-            answer = client.post(f"{address}/api/v1/models/{model}/{kind}", content=body, headers=headers)
-        except httpx.HTTPError:
-            if not again or stop.is_set():
-                return False
-            time.sleep(0.05)
-            continue
-        if answer.status_code == 202:
-            return True
-        if answer.status_code not in (429, 503):
-            raise SystemExit(f"{answer.status_code}: {answer.text}")
-        time.sleep(0.1)
+def _truth(id: str) -> int:
+    return int(id.rpartition("-")[2]) % 2
 
 
 def log_by_sdk(monitor: driftline.Monitor, known: Acknowledged, stop: threading.Event) -> None:
@@ -354,9 +222,48 @@ def log_by_sdk(monitor: driftline.Monitor, known: Acknowledged, stop: threading.
     number = 0
     while not stop.is_set():
         one = monitor.log({"x": number % 9, "sky": "sun"}, prediction=number % 2, id=f"sdk-{number}")
-        known.sent.add(str(one))
+        known.sent[str(one)] = None
         number += 1
         time.sleep(0.002)
+
+
+def ask_to_forget(
+    addresses: list[str], known: dict[str, Acknowledged], stop: threading.Event, rng: random.Random
+) -> None:
+    """Have a few ids forgotten every other second: of what was just sent, and of what is in the log for long."""
+    with httpx.Client(trust_env=False, timeout=10) as client:
+        while not stop.wait(rng.uniform(0.2, 3.0)):
+            model = rng.choice(WRITERS[:3])
+            there = sorted(known[model].predictions.copy())
+            ids = rng.sample(there, min(rng.randint(1, FORGOTTEN_AT_ONCE), len(there)))
+            known[model].forgotten.update(ids)
+            while ids:
+                try:
+                    address = f"{rng.choice(addresses)}/api/v1/models/{model}/forget"
+                    answer = client.post(address, json={"ids": ids})
+                except httpx.HTTPError:
+                    time.sleep(0.2)
+                    continue
+                if answer.status_code == 202:
+                    break
+                require_busy(answer)
+                time.sleep(0.2)
+
+
+def wait_until_forgotten(address: str) -> int:
+    """Wait until nothing is left to be forgotten; how many requests there were, as far as they are shown."""
+    give_up, number = time.perf_counter() + REST_SECONDS, 0
+    for model in WRITERS:
+        while True:
+            path = f"{address}/api/v1/models/{model}/forgettings"
+            asked = httpx.get(path, timeout=30, trust_env=False).json()["forgettings"]
+            if all(one["state"] == "done" for one in asked):
+                break
+            if time.perf_counter() > give_up:
+                raise SystemExit(f"not everything is forgotten: {asked}")
+            time.sleep(0.2)
+        number += len(asked)
+    return number
 
 
 def doubled(got: list[Request]) -> list[str]:
@@ -368,23 +275,58 @@ def doubled(got: list[Request]) -> list[str]:
     return [notice for notice, of in keys.items() if len(of) > 1]
 
 
-def verify(folder: Path, model: str, known: Acknowledged, address: str) -> dict[str, int]:
+def verify(storage: Blobs, model: str, known: Acknowledged, address: str, pace: Pace) -> dict[str, int]:
     """Hold the log and the windows of a model against what was acknowledged."""
-    log = folder / "driftline-data" / "log" / model
-    ids = pl.read_delta(str(log / "predictions"))["id"]
-    labelled = set(pl.read_delta(str(log / "labels"))["id"].to_list()) if known.labels else set()
-    there = set(ids.to_list())
-    windows = httpx.get(f"{address}/api/v1/models/{model}/windows", timeout=60, trust_env=False).json()["windows"]
+    log, options = storage.within("log").within(model), storage.scan_options
+    rows = pl.read_delta(log.uri("predictions"), storage_options=options).select("id", "time")
+    labels: dict[str, int] = {}
+    if known.labels:
+        newest = pl.read_delta(log.uri("labels"), storage_options=options).sort("seq").unique("id", keep="last")
+        labels = dict(newest.select("id", pl.col("label").cast(pl.Float64).cast(pl.Int64)).rows())
+    shown = httpx.get(f"{address}/api/v1/models/{model}/windows", timeout=60, trust_env=False).json()["windows"]
+    windows = {datetime.fromisoformat(one["start"]).astimezone(UTC): one for one in shown}  # there is one version
+    there, kept = set(rows["id"].to_list()), {start for start, one in windows.items() if not one["events"]}
+    old = {id for id, at in known.sent.items() if at is not None and window_of(at, pace) in windows.keys() - kept}
+    due = known.predictions - known.forgotten - old
+    in_log = Counter(window_of(at, pace) for at in rows["time"])
+    expected = {start: in_log[start] + windows[start]["forgotten"] for start in kept}
+    labelled = {id: label for id, label in known.labels.items() if id in due and label is not None}
     return {
+        "sent": len(known.sent),
         "acknowledged": len(known.predictions),
-        "in the log": len(ids),
-        "windows count": sum({window["start"]: window["predictions"] for window in windows}.values()),  # of one version
-        "lost": len(known.predictions - there),
-        "twice": len(ids) - len(there),
-        "never sent": len(there - known.sent),
-        "labels acknowledged": len(known.labels),
-        "labels lost": len(known.labels - labelled),
+        "forgotten": len(known.forgotten),
+        "too old to be kept": len(known.predictions & old),
+        "in the log": len(rows),
+        "windows count": sum(one["predictions"] for one in windows.values()),
+        "lost": len(due - there),
+        "twice": len(rows) - len(there),
+        "never sent": len(there - known.sent.keys()),
+        "there though forgotten": len((there | labels.keys()) & known.forgotten),
+        "there though too old": len((there | labels.keys()) & old),
+        "labels acknowledged": len(known.labelled),
+        "labels lost": len((known.labelled & due) - labels.keys()),
+        "labels other than the newest": sum(labels.get(id, label) != label for id, label in labelled.items()),
+        "windows": len(windows),
+        "windows without events": len(windows) - len(kept),
+        "windows that count otherwise than the log": len(in_log.keys() - windows.keys())
+        + sum(windows[start]["predictions"] != number for start, number in expected.items()),
+        "windows without events that count otherwise than was sent": miscounted(
+            windows.keys() - kept, windows, known, pace
+        ),
     }
+
+
+def window_of(at: datetime, pace: Pace) -> datetime:
+    """Return the start of the window that a moment is in."""
+    return at - (at - START) % pace.window
+
+
+def miscounted(gone: Iterable[datetime], windows: dict[datetime, Any], known: Acknowledged, pace: Pace) -> int:
+    """Count windows that nothing is kept of, and that do not count what was sent; what was forgotten they may lack."""
+    sent = Counter(window_of(at, pace) for at in known.sent.values() if at is not None)
+    sure = known.predictions - known.forgotten
+    least = Counter(window_of(at, pace) for id, at in known.sent.items() if at is not None and id in sure)
+    return sum(not least[one] <= windows[one]["predictions"] <= sent[one] for one in gone)
 
 
 def rebuild(folder: Path, model: str) -> int:
@@ -399,44 +341,60 @@ def rebuild(folder: Path, model: str) -> int:
 
 def main() -> int:
     """Kill, verify and print; 1 where something was lost, came twice or differs."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="how many faults")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true")
     parser.add_argument("--workers", type=int, default=0, help="0: one process does everything")
     parser.add_argument("--apis", type=int, default=2)
+    parser.add_argument("--s3", action="store_true", help="log and blobs in S3, which fails too")
+    parser.add_argument("--keep", action="store_true", help="keep events for a day of event time")
+    parser.add_argument("--forget", action="store_true", help="have ids forgotten all the time")
     options = parser.parse_args()
     if options.workers and not options.postgresql:
         parser.error("--workers needs --postgresql")
-    server = PostgreSQL() if options.postgresql else None
+    server, s3 = PostgreSQL() if options.postgresql else None, S3() if options.s3 else None
     try:
         with receiving() as hook:
-            return run(options, server, hook)
+            return run(options, server, s3, hook)
     finally:
         if server is not None:
             server.remove()
+        if s3 is not None:
+            s3.close()
 
 
-def run(options: argparse.Namespace, server: PostgreSQL | None, hook: Hook) -> int:
+def storage_of(folder: Path, s3: S3 | None) -> Blobs:
+    """Return where log and blobs are; whoever asks for them in S3 meets its proxy."""
+    if s3 is None:
+        return Folder(folder / "driftline-data")
+    s3.announce(DRIFTLINE_HASH_KEY=uuid.uuid4().hex)
+    return Bucket.at(s3.address())
+
+
+def run(options: argparse.Namespace, server: PostgreSQL | None, s3: S3 | None, hook: Hook) -> int:
     """Kill, verify and print; see `main`."""
-    rng = random.Random(options.seed)
+    rng, pace = random.Random(options.seed), KEPT_SHORT if options.keep else Pace()
     folder = Path(tempfile.mkdtemp(prefix="driftline-chaos-"))
-    write_config(folder, "sqlite:///driftline-data/state.db" if server is None else server.new_database(), hook.url)
-    service, stop = Service(folder, options, server, rng), threading.Event()
+    storage = storage_of(folder, s3)
+    database = f"sqlite:///{folder}/state.db" if server is None else server.new_database()
+    write_config(folder, database, storage.root, hook.url, pace)
+    service, stop = Service(folder, options, WRITERS, server, s3), threading.Event()
     service.start()
     known = {name: Acknowledged() for name in WRITERS}
     addresses = [one.address for one in service.apis]
     monitor = driftline.Monitor("sdk", url=addresses[0])
     writers = [
-        threading.Thread(target=write, args=(addresses, form, form, known[form], stop, random.Random(i)))
+        threading.Thread(target=Writer(addresses, form, known[form], stop, pace, i).run)
         for i, form in enumerate(WRITERS[:3])
     ]
     writers.append(threading.Thread(target=log_by_sdk, args=(monitor, known["sdk"], stop)))
+    if options.forget:
+        writers.append(threading.Thread(target=ask_to_forget, args=(addresses, known, stop, rng)))
     for writer in writers:
         writer.start()
     for kill in range(options.kills):
-        service.wait_for_a_door()
-        time.sleep(rng.uniform(0.0, LONGEST_LIFE_SECONDS))
+        service.live()
         service.fault()
         if (kill + 1) % 10 == 0:
             sys.stderr.write(f"{kill + 1} faults, {sum(len(one.predictions) for one in known.values())} acknowledged\n")
@@ -448,16 +406,17 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, hook: Hook) -> i
     if not monitor.stats.dropped and not monitor.stats.queued:
         known["sdk"].predictions = set(known["sdk"].sent)
     service.rest()
+    requests = wait_until_forgotten(addresses[0]) if options.forget else 0
     found: Counter[str] = Counter()
     for name in WRITERS:
-        found.update(verify(folder, name, known[name], addresses[0]))
+        found.update(verify(storage, name, known[name], addresses[0], pace))
     ended = service.stop()
     differing = sum(rebuild(folder, name) for name in WRITERS)
-    twice = doubled(hook.taken)
     report = {
         **found,
+        "requests to forget": requests,
         "messages": len(hook.taken),
-        "alerts told twice": len(twice),
+        "alerts told twice": len(doubled(hook.taken)),
         "windows that rebuild found to differ": differing,
         "SIGTERM": ended,
         "faults": dict(sorted(service.happened.items())),
@@ -465,8 +424,23 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, hook: Hook) -> i
         "folder": str(folder),
     }
     sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    wrong = [found[name] for name in ("lost", "twice", "never sent", "labels lost")]
-    return int(any((*wrong, twice, differing, *ended)) or found["windows count"] != found["in the log"])
+    return int(any(report[name] for name in WRONG) or any(ended))
+
+
+WRONG = (
+    "lost",
+    "twice",
+    "never sent",
+    "there though forgotten",
+    "there though too old",
+    "labels lost",
+    "labels other than the newest",
+    "windows that count otherwise than the log",
+    "windows without events that count otherwise than was sent",
+    "alerts told twice",
+    "windows that rebuild found to differ",
+)
+"""Figures of which each has to be 0."""
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -25,7 +26,9 @@ Fault = Callable[[str, str], str | int | None]
 
 
 class _Proxy(BaseHTTPRequestHandler):
-    """Passes requests on. ``hang`` waits, ``cut`` ends the connection, ``lost`` too, but after the server has acted."""
+    """Passes requests on. ``hang`` waits, ``cut`` ends the connection, ``lost`` too, but after the server has acted;
+    ``late`` waits, and then is ``lost``.
+    """
 
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -34,7 +37,7 @@ class _Proxy(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.asked.append((self.command, self.path))
         fault = self.server.fault(self.command, self.path)
-        if fault == "hang":
+        if fault in ("hang", "late"):
             self.server.resumed.wait(30)
         if isinstance(fault, int):
             words = b"<Error><Code>InternalError</Code><AWSAccessKeyId>AKIATHEKEY</AWSAccessKeyId></Error>"
@@ -47,14 +50,16 @@ class _Proxy(BaseHTTPRequestHandler):
         if fault in ("hang", "cut"):
             self.close_connection = True
             return
+        is_conditional = "If-None-Match" in self.headers or "If-Match" in self.headers
         server = http.client.HTTPConnection("127.0.0.1", self.server.behind, timeout=30)
         try:
-            server.request(self.command, self.path, body, dict(self.headers.items()))
-            answer = server.getresponse()
-            content = answer.read()
+            with self.server.turn if is_conditional else nullcontext():
+                server.request(self.command, self.path, body, dict(self.headers.items()))
+                answer = server.getresponse()
+                content = answer.read()
         finally:
             server.close()
-        if fault == "lost":
+        if fault in ("lost", "late"):
             self.close_connection = True
             return
         self.send_response(answer.status)
@@ -80,6 +85,7 @@ class _Server(ThreadingHTTPServer):
         self.behind, self.asked = behind, list[tuple[str, str]]()
         self.fault: Fault = lambda method, path: None
         self.resumed = threading.Event()
+        self.turn = threading.Lock()  # moto looks whether there is such an object, and then stores it: not at once
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is none of ours."""
@@ -115,6 +121,10 @@ class S3:
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_REGION": "us-east-1",
         }
+
+    def announce(self, **more: str) -> None:
+        """Have this process, and those that it starts, find its proxy, and ``more`` variables."""
+        os.environ.update(self.settings(faulty=True), **more)
 
     def address(self) -> str:
         """An address in the bucket that nobody else uses."""

@@ -62,6 +62,7 @@ def test_whoever_returns_after_a_takeover_changes_nothing(
     engine, real = open_database(paused.config.database), getattr(owner, name)
     deliver(paused, "predictions", [prediction(f"{number}", 0.1, said=1, score=0.9) for number in range(8)])
     deliver(paused, "labels", [label(f"{number}", 0.5, truth=0) for number in range(8)])
+    deliver(paused, "labels", [label(f"{number}", 0.6, truth=1) for number in range(3)])  # they were wrong
 
     def pause(*args: Any, **kwargs: Any) -> Any:
         monkeypatch.setattr(owner, name, real)
@@ -69,6 +70,7 @@ def test_whoever_returns_after_a_takeover_changes_nothing(
             connection.exec_driver_sql(f"UPDATE leases SET expires_at = 0 WHERE holder = '{paused.keeper.id}'")
             connection.exec_driver_sql(f"UPDATE processes SET expires_at = 0 WHERE id = '{paused.keeper.id}'")
         deliver(other, "predictions", [prediction("later", 0.2, said=1, score=0.9)])
+        deliver(other, "labels", [label("2", 0.7, truth=0)])  # and this one was not
         other.keeper.beat()
         other.worker.step()
         return real(*args, **kwargs)
@@ -83,10 +85,12 @@ def test_whoever_returns_after_a_takeover_changes_nothing(
     holder, idle = (paused, other) if in_time else (other, paused)
     with holder.state.read() as read:
         counters = read.counters.of(MODEL)
-    assert (counters["predictions", "v1"], counters["labels", ""]) == (9, 8)
+    assert (counters["predictions", "v1"], counters["labels", ""], counters["corrected_labels", ""]) == (9, 8, 4)
     assert holder.inbox.waiting_models() == set()
     log = EventLog(tmp_path / "data" / "log" / MODEL, holder.models[MODEL].schema, writer=False)
-    assert (log.count("predictions"), log.count("labels")) == (9, 8)
+    assert (log.count("predictions"), log.count("labels")) == (9, 12)
+    wrong = [id for id, _, known in log.known_rows().rows() if known == "1"]
+    assert sorted(wrong) == ["0", "1"]
     assert rebuild(holder.models[MODEL], holder.worker.state_of(MODEL)).differing == ()
     assert MODEL not in idle.problems
     idle.worker.step()  # and it goes on, with nothing of its own

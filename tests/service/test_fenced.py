@@ -13,7 +13,7 @@ import pytest
 from driftline import clock
 from driftline.config.load import load
 from driftline.errors import StorageError
-from driftline.monitoring import draining, forgetting, ingest
+from driftline.monitoring import draining, forgetting, ingest, retention
 from driftline.monitoring.forgetting import ForgetBody, ask_to_forget
 from driftline.monitoring.rebuild import rebuild
 from driftline.service.jobs import Pass
@@ -26,6 +26,7 @@ from driftline.store.forgetting import DONE
 from driftline.store.log import EventLog
 from driftline.store.tidy import Tidier
 from tests.service.test_leases import die
+from tests.support import steps
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.postgresql import PostgreSQL
 from tests.support.steps import deliver
@@ -42,8 +43,13 @@ STEPS: list[tuple[Any, str]] = [
 
 @pytest.fixture
 def pair(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[Service, Service]]:
-    """Two processes of one service, as far as the database can tell; the first has the model."""
-    config = load(write_config(tmp_path, f"database: {postgresql.cleared_database()}"))
+    """Two processes of one service, as far as the database can tell; the first has the model.
+
+    Events are kept for 40 days.
+    """
+    path = write_config(tmp_path, f"database: {postgresql.cleared_database()}")
+    path.write_text(path.read_text().replace("events: forever", "events: 40d"))
+    config = load(path)
     with ExitStack() as stack:
         services = Service(config), Service(config)
         for service in services:
@@ -143,6 +149,51 @@ def test_whoever_returns_while_it_forgets_leaves_the_rest_to_the_next_one(
     assert log.known_rows()["id"].sort().to_list() == ["0", "1", "2", "4", "6", "7", "later"]
     assert not log.missing_files(whole=True) and log.delete_erased()
     assert rebuild(other.models[MODEL], other.worker.state_of(MODEL)).differing == ()
+    paused.worker.step()
+    assert paused.problems == {} == other.problems
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(retention, "_finish"), (erasing, "commit"), (Tidier, "delete_all")],
+    ids=lambda one: one if isinstance(one, str) else "",
+)
+def test_whoever_returns_while_it_deletes_what_is_old_leaves_the_rest_to_the_next_one(
+    pair: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    paused, other = pair
+    for service in pair:
+        die(service.keeper)
+    monkeypatch.setattr(steps, "NOW", clock.now())  # event time goes on with the clock since the last arrival
+    for day in (0, 20, 50):
+        rows = [prediction(f"{day}-{number}", day + 0.1, said=1, score=0.9) for number in range(4)]
+        deliver(paused, "predictions", rows)
+        deliver(paused, "labels", [label(one["id"], day + 0.5, truth=0) for one in rows])
+    real, number = getattr(owner, name), itertools.count()
+
+    def pause(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        expire(paused)
+        other.keeper.beat()
+        deliver(other, "predictions", [prediction(f"later-{day}", day, said=1, score=0.9) for day in (0.2, 20.2)])
+        while other.worker.step() is Pass.AGAIN:
+            assert next(number) < 20
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, pause)
+    while paused.keeper.held(model_lease(MODEL)):
+        paused.worker.step()
+        assert next(number) < 20
+    log = other.models[MODEL].log
+    left = [f"{day}-{number}" for day in (20, 50) for number in range(4)]
+    assert log.known_rows().sort("id")["id"].to_list() == [*left, "later-20.2"]
+    assert log.count("labels") == 8 and not log.missing_files(whole=True) and log.delete_erased()
+    with other.state.read() as read:
+        cut, counters = read.retention.cut(MODEL), read.counters.of(MODEL)
+    assert cut is not None and cut.finished
+    assert (counters["predictions", "v1"], counters["invalid_events", "prediction.too_late"]) == (13, 1)
+    found = rebuild(other.models[MODEL], other.worker.state_of(MODEL))
+    assert (found.differing, found.windows, found.left) == ((), 2, 1)
     paused.worker.step()
     assert paused.problems == {} == other.problems
 

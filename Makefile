@@ -90,7 +90,7 @@ bench-labels: .venv/dev.stamp ## a million late labels into ten million waiting 
 soak: .venv/dev.stamp ## ten minutes of alerts to a receiver that fails half the time, from a service that is killed
 	@$(BIN)/python -m benchmarks.soak_notifications $(ARGS)
 
-chaos: .venv/dev.stamp ## 200 kills of a service that four writers send to (ARGS="--kills N --postgresql")
+chaos: .venv/dev.stamp ## 200 kills of a service that four writers send to (ARGS="--kills N --postgresql --s3")
 	@$(BIN)/python -m benchmarks.chaos_ingest $(ARGS)
 
 flights: .venv/dev.stamp ## a year of flights through send, PostgreSQL and two workers, one of them killed (ARGS="--weeks 8 --sqlite")

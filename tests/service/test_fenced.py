@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -29,6 +30,7 @@ from tests.service.test_leases import die
 from tests.support import steps
 from tests.support.churn import MODEL, label, prediction, write_config
 from tests.support.postgresql import PostgreSQL
+from tests.support.s3 import S3
 from tests.support.steps import deliver
 
 STEPS: list[tuple[Any, str]] = [
@@ -101,6 +103,44 @@ def test_whoever_returns_after_a_takeover_changes_nothing(
     assert MODEL not in idle.problems
     idle.worker.step()  # and it goes on, with nothing of its own
     engine.dispose()
+
+
+def test_a_commit_that_s3_stores_when_another_has_taken_over_is_refused(
+    tmp_path: Path, postgresql: PostgreSQL, faulty_s3: S3
+) -> None:
+    """The network holds the commit of a worker up, until its lease is another's; then it arrives."""
+    path = write_config(tmp_path, f"database: {postgresql.cleared_database()}\nscratch: ./scratch")
+    path.write_text(path.read_text().replace("storage: ./data", f"storage: {faulty_s3.address()}"))
+    config, held = load(path), threading.Event()
+
+    def hold_up(method: str, path: str) -> str | None:
+        if method != "PUT" or "/predictions/_delta_log/" not in path or held.is_set():
+            return None
+        held.set()
+        return "late"
+
+    with ExitStack() as stack:
+        slow, other = Service(config), Service(config)
+        for service in (slow, other):
+            stack.callback(service.stop)
+            die(service.keeper)
+        deliver(slow, "predictions", [prediction("first", 0.1, said=1)])
+        slow.worker.step()
+        deliver(slow, "predictions", [prediction(f"{number}", 0.1, said=1) for number in range(8)])
+        faulty_s3.proxy.fault = hold_up
+        step = threading.Thread(target=slow.worker.step)
+        step.start()
+        assert held.wait(30)
+        expire(slow)
+        other.keeper.beat()
+        deliver(other, "predictions", [prediction("later", 0.2, said=1)])
+        other.worker.step()
+        faulty_s3.heal()
+        step.join(60)
+        assert not step.is_alive() and not slow.keeper.held(model_lease(MODEL)) and slow.problems == {}
+        ids = [str(number) for number in range(8)]
+        assert other.models[MODEL].log.known_rows()["id"].sort().to_list() == [*ids, "first", "later"]
+        assert rebuild(other.models[MODEL], other.worker.state_of(MODEL)).differing == ()
 
 
 def expire(service: Service) -> None:

@@ -275,15 +275,21 @@ def doubled(got: list[Request]) -> list[str]:
     return [notice for notice, of in keys.items() if len(of) > 1]
 
 
-def verify(storage: Blobs, model: str, known: Acknowledged, address: str, pace: Pace) -> dict[str, int]:
-    """Hold the log and the windows of a model against what was acknowledged."""
+def windows_at(address: str, model: str) -> list[dict[str, Any]]:
+    """Return the windows of a model as the API has them."""
+    answer = httpx.get(f"{address}/api/v1/models/{model}/windows", timeout=60, trust_env=False)
+    found: list[dict[str, Any]] = answer.json()["windows"]
+    return found
+
+
+def verify(storage: Blobs, model: str, known: Acknowledged, shown: list[dict[str, Any]], pace: Pace) -> dict[str, int]:
+    """Hold the log and the windows of a model, as the API has them, against what was acknowledged."""
     log, options = storage.within("log").within(model), storage.scan_options
     rows = pl.read_delta(log.uri("predictions"), storage_options=options).select("id", "time")
     labels: dict[str, int] = {}
     if known.labels:
         newest = pl.read_delta(log.uri("labels"), storage_options=options).sort("seq").unique("id", keep="last")
         labels = dict(newest.select("id", pl.col("label").cast(pl.Float64).cast(pl.Int64)).rows())
-    shown = httpx.get(f"{address}/api/v1/models/{model}/windows", timeout=60, trust_env=False).json()["windows"]
     windows = {datetime.fromisoformat(one["start"]).astimezone(UTC): one for one in shown}  # there is one version
     there, kept = set(rows["id"].to_list()), {start for start, one in windows.items() if not one["events"]}
     old = {id for id, at in known.sent.items() if at is not None and window_of(at, pace) in windows.keys() - kept}
@@ -409,7 +415,7 @@ def run(options: argparse.Namespace, server: PostgreSQL | None, s3: S3 | None, h
     requests = wait_until_forgotten(addresses[0]) if options.forget else 0
     found: Counter[str] = Counter()
     for name in WRITERS:
-        found.update(verify(storage, name, known[name], addresses[0], pace))
+        found.update(verify(storage, name, known[name], windows_at(addresses[0], name), pace))
     ended = service.stop()
     differing = sum(rebuild(folder, name) for name in WRITERS)
     report = {

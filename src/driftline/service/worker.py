@@ -41,6 +41,9 @@ TIDY_EVERY = timedelta(hours=1)
 MOST_PUT_OFF = QUEUE_LIMIT_EVENTS // 2
 """As long as fewer events of a model wait, requests go before them."""
 
+JUDGE_EVERY_SECONDS = 5.0
+"""How long, at most, what was taken in waits to be judged while more of its model waits to be taken in."""
+
 RECEIPTS_KEPT = timedelta(days=7)
 """How long an Idempotency-Key is remembered."""
 
@@ -89,6 +92,9 @@ class Worker:
         self._tidied: datetime | None = None
         self._looks: tuple[datetime, datetime] | None = None  # at the clock, the last two, by the steady one
         self._quiet: set[str] = set()
+        self._judged: dict[str, float] = {}
+        self._unjudged: set[str] = set()
+        """When each model was judged last, in seconds that only pass; and of which something was taken in since."""
         self._retention, self._asked, self._keeping = EventKeeper(config), set[str](), False
         self._behind = set(models)  # whose stored windows this release and these rules have yet to judge
 
@@ -115,7 +121,7 @@ class Worker:
                 self.guard(name, functools.partial(self.work, name))
         self._keeping = False
         for name in [*self._mine]:
-            if name not in self.problems:  # what goes was taken in and measured before
+            if name not in self.problems and name not in self._unjudged:  # what goes was measured before
                 self.guard(name, functools.partial(self._keep, name), part=_RETENTION)
         self.guard("clock", functools.partial(self.follow_the_clock, self._steady))
         self.guard("alerts", self._look_at_the_clock)
@@ -185,6 +191,7 @@ class Worker:
     def _let_go(self, name: str) -> None:
         """Forget what is known of a model that another process works on."""
         self._mine.pop(name, None)
+        self._unjudged.discard(name)
         for trouble in (name, _part_of(name, _RETENTION)):
             self._troubles.words.pop(trouble, None)
         self._state.let_go(name)
@@ -211,14 +218,21 @@ class Worker:
     def work(self, name: str) -> None:
         """Do what there is to do for one model, a bounded number of events: the others have their turn.
 
-        It is quiet once there was nothing to take in; until something arrives of it there is no more.
+        It is judged once nothing more waits, and else every few seconds. It is quiet once there was nothing to take in;
+        until something arrives of it there is no more.
         """
         self._quiet.discard(name)
         self._rebuild(name)
         began = clock.monotonic_seconds()
         worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self.state_of(name))
-        self._judge(name)
-        if worked and self._inbox.waiting_events().get(name, 0) < MOST_PUT_OFF:
+        waiting = self._inbox.waiting_events().get(name, 0) if worked else 0
+        now = clock.monotonic_seconds()
+        due = now - self._judged.get(name, -JUDGE_EVERY_SECONDS) >= JUDGE_EVERY_SECONDS
+        if due or not waiting or name in self.problems:
+            self._judge(name)
+        else:  # labels that are spread over windows would have each of them profiled again with each batch
+            self._unjudged.add(name)
+        if worked and waiting < MOST_PUT_OFF:
             self._senders.let_pass(clock.monotonic_seconds() - began, self._stopping)
         if not worked:
             self._quiet.add(name)
@@ -255,6 +269,8 @@ class Worker:
         if name in self._behind:  # a rule that was changed is told once, whatever there is to tell of the log
             self._models[name] = remember_rules(model, state)
             self._behind.discard(name)
+        self._judged[name] = clock.monotonic_seconds()
+        self._unjudged.discard(name)
         if events:
             self._ring()
         self._say_all(events)

@@ -28,12 +28,12 @@ import polars as pl
 import sqlalchemy as sa
 
 from driftline.config.load import load
-from driftline.events import Label, Prediction
+from driftline.events.columns import LabelColumns, PredictionColumns, micros_of
 from driftline.monitoring.draining import drain
 from driftline.monitoring.judging import refresh_labels
 from driftline.monitoring.model import MonitoredModel
 from driftline.service.runtime import Service
-from driftline.store.inbox import Delivery
+from driftline.store.deliveries import Delivery
 from driftline.store.tables import KNOWN_PARTS, KNOWN_RUNS
 
 MODEL = "m"
@@ -116,23 +116,22 @@ def time_of(number: int, of: int) -> datetime:
 
 
 def send_predictions(service: Service, model: MonitoredModel, first: int, last: int, of: int) -> None:
-    """Put some predictions into the inbox."""
+    """Put some predictions into the inbox, by column as the routes store them."""
     names = [*model.schema.features]
-    values = np.random.default_rng(first).normal(size=(EVENTS_OF_A_BODY, len(names))).tolist()
+    values = np.random.default_rng(first).normal(size=(len(names), EVENTS_OF_A_BODY)).tolist()
     for begin in range(first, last, EVENTS_OF_A_BODY):
-        events = [
-            Prediction(
-                id=id_of(number),
-                time=time_of(number, of),
-                version="v1",
-                features=dict(zip(names, row, strict=True)),
-                prediction=str(number % 2),
-                score={"1": 0.25 + number % 2 / 2},
-                latency_seconds=0.01,
-            )
-            for number, row in zip(range(begin, min(begin + EVENTS_OF_A_BODY, last)), values, strict=False)
-        ]
-        service.inbox.accept(Delivery(MODEL, "predictions", events[-1].time, events))
+        numbers = range(begin, min(begin + EVENTS_OF_A_BODY, last))
+        size, newest = len(numbers), time_of(numbers[-1], of)
+        events = PredictionColumns(
+            ids=[id_of(one) for one in numbers],
+            times=[micros_of(time_of(one, of)) for one in numbers],
+            versions=["v1"] * size,
+            features={name: column[:size] for name, column in zip(names, values, strict=True)},
+            predictions=[str(one % 2) for one in numbers],
+            scores={"1": [0.25 + one % 2 / 2 for one in numbers]},
+            latencies=[0.01] * size,
+        )
+        service.inbox.accept(Delivery(MODEL, "predictions", newest, events))
 
 
 def numbers_of_labels(labels: int, of: int) -> npt.NDArray[np.int64]:
@@ -144,11 +143,15 @@ def numbers_of_labels(labels: int, of: int) -> npt.NDArray[np.int64]:
 
 
 def send_labels(service: Service, numbers: npt.NDArray[np.int64], of: int) -> None:
-    """Put labels into the inbox: each says another class the second time."""
+    """Put labels into the inbox, by column as the routes store them: each says another class the second time."""
     end, corrections = START + timedelta(days=DAYS), len(numbers) - len(numbers) // CORRECTED
     for begin in range(0, len(numbers), EVENTS_OF_A_BODY):
-        some = enumerate(numbers[begin : begin + EVENTS_OF_A_BODY].tolist(), begin)
-        events = [Label(id=id_of(one), label=str(int(place >= corrections)), time=end) for place, one in some]
+        some = numbers[begin : begin + EVENTS_OF_A_BODY].tolist()
+        events = LabelColumns(
+            ids=[id_of(one) for one in some],
+            labels=[str(int(place >= corrections)) for place in range(begin, begin + len(some))],
+            times=[micros_of(end)] * len(some),
+        )
         service.inbox.accept(Delivery(MODEL, "labels", end, events))
 
 

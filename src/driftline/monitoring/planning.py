@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -48,17 +49,18 @@ class Arrived:
     """The events of inbox rows by column, in the order of their arrival.
 
     ``keys``, shape (2, ids), are of the ids that predictions and labels have, each once. ``predictions_of`` and
-    ``labels_of`` say which of these each has; ``predictions_at`` and ``labels_at`` its place among all events. ``gone``
-    counts the events that are no longer among them, and predictions of before ``since``, in microseconds since 1970,
-    take no labels.
+    ``labels_of`` say which of these each has; ``predictions_at`` and ``labels_at`` its place among all events. Times of
+    labels are microseconds since 1970. ``gone`` counts the events that are no longer among them, and predictions of
+    before ``since`` (microseconds, too) take no labels.
     """
 
     predictions: LivePredictions
     shadows: Sequence[LoggedPrediction]
-    labels: Sequence[Label]
     predictions_at: _Ints
     predictions_of: _Ints
-    label_ids: Sequence[str]
+    label_ids: pl.Series
+    label_values: Sequence[str | float]
+    label_times: _Ints
     labels_at: _Ints
     labels_of: _Ints
     label_seqs: _Ints
@@ -69,14 +71,14 @@ class Arrived:
     since: int | None = None
 
     @property
-    def ids(self) -> set[str]:
-        """The ids themselves."""
-        return set(self.predictions.ids).union(self.label_ids)
+    def ids(self) -> list[str]:
+        """The ids themselves, of each event."""
+        return [*self.predictions.ids, *self.label_ids.to_list()]
 
     @property
-    def every_id(self) -> set[str]:
+    def every_id(self) -> list[str]:
         """These, and the ids of shadows, which are looked up nowhere."""
-        return self.ids.union(one.prediction.id for one in self.shadows)
+        return [*self.ids, *(one.prediction.id for one in self.shadows)]
 
     def without(self, gone: Gone) -> Arrived:
         """Return those that are taken. Event time has come as far as all of them say."""
@@ -90,15 +92,16 @@ class Arrived:
             shadow_ids.append(one.prediction.id)
             shadow_times.append(one.prediction.time)
         shadows = _left(shadow_ids, micros_of(shadow_times), gone, since, "prediction", counts)
-        labels = _left(self.label_ids, None, gone, since, "label", counts)
+        labels = _left(self.label_ids.to_list(), None, gone, since, "label", counts)
         return replace(
             self,
             predictions=self.predictions.chosen(left),
             shadows=[self.shadows[place] for place in shadows.tolist()],
-            labels=[self.labels[place] for place in labels.tolist()],
             predictions_at=self.predictions_at[left],
             predictions_of=self.predictions_of[left],
-            label_ids=[self.label_ids[place] for place in labels.tolist()],
+            label_ids=self.label_ids.gather(labels.tolist()),
+            label_values=[self.label_values[place] for place in labels.tolist()],
+            label_times=self.label_times[labels],
             labels_at=self.labels_at[labels],
             labels_of=self.labels_of[labels],
             label_seqs=self.label_seqs[labels],
@@ -147,7 +150,7 @@ def arrived(rows: Sequence[InboxRow]) -> Arrived:
     whole: list[tuple[int, PredictionColumns]] = []
     single: list[LoggedPrediction] = []
     shadows: list[LoggedPrediction] = []
-    labels: list[Label] = []
+    label_ids, label_values, label_times = list[str](), list[str | float](), list[_Ints]()
     whole_at, single_at, labels_at, label_seqs = list[int](), list[int](), list[int](), list[int]()
     place = 0
     for row in rows:
@@ -156,6 +159,15 @@ def arrived(rows: Sequence[InboxRow]) -> Arrived:
             whole_at += range(place, place + len(row.events))
             place += len(row.events)
             continue
+        if row.kind == "labels":
+            ids, values, times = _labels_of(row)
+            label_ids += ids
+            label_values += values
+            label_times.append(times)
+            labels_at += range(place, place + len(ids))
+            label_seqs += [row.seq] * len(ids)
+            place += len(ids)
+            continue
         for one in row.predictions:
             if one.role == "shadow":  # kept for contests; no window speaks of it
                 shadows.append(LoggedPrediction(row.seq, one))
@@ -163,21 +175,18 @@ def arrived(rows: Sequence[InboxRow]) -> Arrived:
                 single.append(LoggedPrediction(row.seq, one))
                 single_at.append(place)
             place += 1
-        labels += row.labels
-        labels_at += range(place, place + len(row.labels))
-        label_seqs += [row.seq] * len(row.labels)
-        place += len(row.labels)
     predictions = LivePredictions.of(whole, whole_at, single, single_at)
-    label_ids = [one.id for one in labels]
-    keys, of = _each_once(fingerprints(pl.Series([*predictions.ids, *label_ids], dtype=pl.String)))
+    every = pl.Series([*predictions.ids, *label_ids], dtype=pl.String)
+    keys, of = _each_once(fingerprints(every))
     until = [_until(row) for row in rows if row.kind == "labels" and len(row.events)]
     return Arrived(
         predictions=predictions,
         shadows=shadows,
-        labels=labels,
         predictions_at=predictions.at,
         predictions_of=of[: len(predictions)],
-        label_ids=label_ids,
+        label_ids=every[len(predictions) :],
+        label_values=label_values,
+        label_times=np.concatenate([np.empty(0, np.int64), *label_times]),
         labels_at=np.array(labels_at, np.int64),
         labels_of=of[len(predictions) :],
         label_seqs=np.array(label_seqs, np.int64),
@@ -185,6 +194,14 @@ def arrived(rows: Sequence[InboxRow]) -> Arrived:
         watermark=max(_until(row) for row in rows if len(row.events)),
         labels_until=max(until, default=None),
     )
+
+
+def _labels_of(row: InboxRow) -> tuple[Sequence[str], Sequence[str | float], _Ints]:
+    """Return ids, labels and times of a batch of labels."""
+    if isinstance(row.events, LabelColumns):
+        return row.events.ids, row.events.labels, np.array(row.events.times, np.int64)
+    labels = row.labels
+    return [one.id for one in labels], [one.label for one in labels], micros_of([one.time for one in labels])
 
 
 def _until(row: InboxRow) -> datetime:
@@ -199,7 +216,10 @@ def _until(row: InboxRow) -> datetime:
 def _each_once(keys: Words) -> tuple[Words, _Ints]:
     """Return keys, shape (2, n), each once and in order, and for each of the n its place among these."""
     high, low = keys
-    order = np.lexsort((low, high))
+    order = np.argsort(high)
+    alike = high[order[1:]] == high[order[:-1]]
+    if np.any(alike & (low[order[1:]] != low[order[:-1]])):  # two keys begin alike, by a chance of 2**-64 a pair
+        order = np.lexsort((low, high))
     high, low = high[order], low[order]
     begins = np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1]))[: len(order)]
     of = np.empty(len(order), np.int64)
@@ -259,8 +279,8 @@ def make_plan(
     seqs[ids_of_new] = predictions.seqs
 
     waited = _waited_for(came, waiting, since)
-    labels = [*waited.values(), *came.labels]
-    offers = _offers(came, list(waited), labels, target)
+    labels = _Labels.of(list(waited.values()), came, target)
+    offers = _offers(came, list(waited), labels)
     early = offers.at < since[offers.of]
     last = _last_early(offers.where(early).in_order(), counts)
     found = last.where(since[last.of] != _NEVER)
@@ -273,11 +293,11 @@ def make_plan(
     return Plan(
         predictions=predictions,
         shadows=came.shadows,
-        labels=_labels_frame(taken.where(np.argsort(taken.at)), times, labels, target),
+        labels=_labels_frame(taken.where(np.argsort(taken.at)), times, labels),
         keys=came.keys[:, changed],
         times=times[changed],
         marks=marks[changed],
-        waiting={labels[index].id: labels[index] for index in still},
+        waiting={one.id: one for one in map(labels.row, still)},
         matched={one.id for place, one in waited.items() if since[place] != _NEVER},
         counts={key: number for key, number in counts.items() if number},
         watermark=came.watermark,
@@ -303,21 +323,50 @@ def _waited_for(came: Arrived, waiting: Mapping[str, Label], since: _Ints) -> di
     """Return the labels that wait for an id that was not known before, by the id's place among the keys."""
     if not waiting:
         return {}
-    places = dict(zip(came.label_ids, came.labels_of.tolist(), strict=True))
-    places |= dict(zip(came.predictions.ids, came.predictions_of.tolist(), strict=True))
+    events = chain(
+        zip(came.label_ids.to_list(), came.labels_of.tolist(), strict=True),
+        zip(came.predictions.ids, came.predictions_of.tolist(), strict=True),
+    )
+    places = {id: place for id, place in events if id in waiting}
     return {place: one for id, one in waiting.items() if since[place := places[id]] != _KNOWN}
 
 
-def _offers(came: Arrived, waited: Sequence[int], labels: Sequence[Label], target: type[pl.DataType]) -> _Offers:
-    """Return the labels that waited, as if they came before all others, and those that came."""
+class _Labels(NamedTuple):
+    """Labels by column, each of shape (n,): those that waited, as if they came before all others, and those that came.
+
+    Times are microseconds since 1970.
+    """
+
+    ids: pl.Series
+    values: pl.Series
+    times: _Ints
+
+    @classmethod
+    def of(cls, waited: Sequence[Label], came: Arrived, target: type[pl.Float64] | type[pl.String]) -> Self:
+        """Return both; ``target`` is the type of labels in the log."""
+        before = pl.Series([one.id for one in waited], dtype=pl.String)
+        values = pl.Series([*(one.label for one in waited), *came.label_values], dtype=target)
+        return cls(
+            pl.concat([before, came.label_ids.alias(before.name)]) if waited else came.label_ids,
+            values,
+            np.append(micros_of([one.time for one in waited]), came.label_times),
+        )
+
+    def row(self, place: int) -> Label:
+        """Return one of them."""
+        return Label(id=self.ids[place], label=self.values[place], time=moment_of(int(self.times[place])))
+
+
+def _offers(came: Arrived, waited: Sequence[int], labels: _Labels) -> _Offers:
+    """Return on offer the labels that waited, for the ids at these places, and those that came."""
     before = len(waited)
     return _Offers(
         of=np.append(np.array(waited, np.int64), came.labels_of),
         at=np.append(np.full(before, -1), came.labels_at),
         seqs=np.append(np.zeros(before, np.int64), came.label_seqs),
-        times=micros_of([one.time for one in labels]),
-        marks=label_marks(pl.Series([one.label for one in labels], dtype=target)),
-        which=np.arange(len(labels)),
+        times=labels.times,
+        marks=label_marks(labels.values),
+        which=np.arange(len(labels.times)),
     )
 
 
@@ -360,15 +409,15 @@ def _before(offers: _Offers, first: Words) -> Words:
     return np.where(again, np.append(NO_MARK, offers.marks[:-1])[: len(first)], first)
 
 
-def _labels_frame(taken: _Offers, times: _Ints, labels: Sequence[Label], target: type[pl.DataType]) -> pl.DataFrame:
+def _labels_frame(taken: _Offers, times: _Ints, labels: _Labels) -> pl.DataFrame:
     """Return labels as rows of the log."""
-    events = [labels[index] for index in taken.which.tolist()]
+    which = pl.Series(taken.which)
     return pl.DataFrame(
         {
             "seq": pl.Series(taken.seqs),
             "prediction_time": pl.Series(times[taken.of]).cast(TIME),
-            "id": pl.Series([one.id for one in events], dtype=pl.String),
+            "id": labels.ids.gather(which),
             "time": pl.Series(taken.times).cast(TIME),
-            "label": pl.Series([one.label for one in events], dtype=target),
+            "label": labels.values.gather(which),
         }
     )

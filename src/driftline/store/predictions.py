@@ -31,9 +31,9 @@ def label_marks(labels: pl.Series) -> Words:
     if labels.dtype == pl.Float64:
         bits: Words = (labels.to_numpy() + 0.0).view(np.uint64)
         return np.where(labels.is_null().to_numpy(), NO_MARK, bits)
-    marks = np.full(len(labels), NO_MARK, np.uint64)
-    there = labels.is_not_null()
-    marks[there.to_numpy()] = hash_texts(labels.filter(there).cast(pl.String))
+    names = labels.drop_nulls().unique()  # of few classes: each is hashed once
+    hashes = pl.Series(hash_texts(names.cast(pl.String)))
+    marks: Words = labels.replace_strict(names, hashes, default=int(NO_MARK), return_dtype=pl.UInt64).to_numpy()
     return marks
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from driftline import events
 from driftline.events import ParsedPredictions, Schema, Task, parse_labels
+from driftline.events.columns import Came, quick_predictions
 from driftline.events.values import UNKNOWN_CLASSES_LIMIT
 from driftline.monitoring.admission import NEW_CLASSES_LIMIT, NEW_VERSIONS_LIMIT, Admission
 
@@ -80,3 +81,29 @@ def test_below_the_bounds_nothing_is_changed(came: list[tuple[str, str]]) -> Non
     rows = [{"id": "a", "prediction": said, "version": version} for said, version in came]
     parsed = parse_predictions(rows, WEATHER, arrived=NOW)
     assert Admission(WEATHER).predictions(parsed, rows) == parsed
+
+
+NAMED = st.tuples(st.sampled_from(["rain", "fog", "hail", "snow"]), st.sampled_from(["", "v1", "v2", "v3", "V3"]))
+
+
+@given(st.lists(st.lists(NAMED, min_size=1, max_size=5), max_size=4), st.integers(0, 3), st.integers(0, 3))
+def test_by_column_or_row_by_row_the_same_names_are_taken(
+    batches: list[list[tuple[str, str]]], classes: int, versions: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("driftline.monitoring.admission.NEW_CLASSES_LIMIT", classes)
+        patch.setattr("driftline.monitoring.admission.NEW_VERSIONS_LIMIT", versions)
+        by_column, by_row = Admission(WEATHER, versions=[""]), Admission(WEATHER, versions=[""])
+    for batch in batches:
+        rows = [{"prediction": said, "version": version} for said, version in batch]
+        came = Came(len(rows), [said for said, _ in batch], versions=[version for _, version in batch])
+        columns = quick_predictions(came, WEATHER, arrived=NOW, new_id=lambda: next(IDS))
+        assert columns is not None
+        fits = by_column.admits(columns)
+        if not fits:  # what a route does then
+            predictions(by_column, WEATHER, rows)
+        assert fits is not bool(predictions(by_row, WEATHER, rows).refused)
+    for said, version in itertools.product(("rain", "fog", "hail", "snow"), ("", "v1", "v2", "v3", "V3")):
+        rows = [{"prediction": said, "version": version}]
+        refused = [predictions(one, WEATHER, rows).refused for one in (by_column, by_row)]
+        assert refused[0] == refused[1]

@@ -125,3 +125,10 @@ def test_batches_of_middling_size_wait_for_the_disk_together(service: Service, m
     assert asyncio.run(send()) == [(1_000, 0)] * 9
     assert groups[:2] == [1, 3]
     assert sum(groups) == 9
+
+
+def test_a_new_version_needs_no_door(service: Service) -> None:
+    """Else all requests of the first moment of a version wait for a door, and many of them get 429."""
+    body = msgspec.json.encode([prediction("a", 0.1, said=1) | {"version": "never seen"}])
+    delivery = Desk(service, MODEL).quickly(Incoming("predictions", body, JSON))
+    assert delivery is not None and len(delivery.events) == 1

@@ -66,7 +66,7 @@ def checked_columns(
         columns = quick_predictions(came, model.schema, arrived=arrived, new_id=new_id, times=times)
     else:
         columns = quick_labels(came, model.schema, arrived=arrived, times=times)
-    return columns if columns is not None and admission.knows(columns) else None
+    return columns if columns is not None and admission.admits(columns) else None
 
 
 def checked_rows(

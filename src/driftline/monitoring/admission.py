@@ -34,9 +34,16 @@ class _Names:
     fresh: set[str] = field(default_factory=set)
     folded: dict[str, str] = field(default_factory=dict)
 
-    def never_seen(self, names: Iterable[Any]) -> bool:
-        """Return whether one of the names is new."""
-        return bool(set(names) - self.known - self.fresh)
+    def new_ones(self, names: Iterable[Any]) -> set[Any]:
+        """Return the names that are new."""
+        return set(names) - self.known - self.fresh
+
+    def has_room(self, new: set[str]) -> bool:
+        """Return whether all of some new names may be taken."""
+        if len(self.fresh) + len(new) > self.limit:
+            return False
+        folded = {name.casefold() for name in new}
+        return not self.by_case or (len(folded) == len(new) and self.folded.keys().isdisjoint(folded))
 
     def problem(self, name: str) -> str | None:
         """Return why a name is not taken, or None."""
@@ -80,12 +87,19 @@ class Admission:
             of_predictions = replace(of_labels, about="prediction")  # one set of names: they share what is remembered
             self._predictions.append((of_predictions, lambda one: (one.prediction,)))
 
-    def knows(self, columns: PredictionColumns | LabelColumns) -> bool:
-        """Return whether events name nothing new."""
-        if isinstance(columns, LabelColumns):
-            return not self._labels or not self._labels[0][0].never_seen(columns.labels)
-        asked: list[Iterable[Any]] = [columns.versions, columns.scores, columns.predictions]
-        return not any(names.never_seen(those) for (names, _), those in zip(self._predictions, asked, strict=False))
+    def admits(self, columns: PredictionColumns | LabelColumns) -> bool:
+        """Return whether events may name all that they name; if so it is remembered, else rows have to be looked at."""
+        facets = self._labels if isinstance(columns, LabelColumns) else self._predictions
+        named: list[Iterable[Any]] = [columns.labels] if isinstance(columns, LabelColumns) else _named(columns)
+        asked = [
+            (names, new) for (names, _), those in zip(facets, named, strict=False) if (new := names.new_ones(those))
+        ]
+        if not all(names.has_room(new) for names, new in asked):
+            return False
+        for names, new in asked:
+            for name in new:
+                names.add(name)
+        return True
 
     def predictions(self, parsed: ParsedPredictions, rows: Sequence[Any]) -> ParsedPredictions:
         """Refuse the rows that name one class or version too many, and remember the names of the others."""
@@ -98,10 +112,16 @@ class Admission:
         return ParsedLabels(tuple(good), refused)
 
 
+def _named(columns: PredictionColumns) -> list[Iterable[Any]]:
+    """Return what predictions name, in the order of what is asked about them."""
+    given = [name for name, scores in columns.scores.items() if any(one is not None for one in scores)]
+    return [columns.versions, given, columns.predictions]
+
+
 def _sort(
     parsed: ParsedPredictions | ParsedLabels, rows: Sequence[Any], facets: Sequence[_Facet]
 ) -> tuple[Sequence[Any], tuple[tuple[RefusedRow, Any], ...]]:
-    asked = [(names, of) for names, of in facets if names.never_seen(name for one in parsed.good for name in of(one))]
+    asked = [(names, of) for names, of in facets if names.new_ones(name for one in parsed.good for name in of(one))]
     if not asked:
         return parsed.good, parsed.refused
     before = {row.index for row, _ in parsed.refused}

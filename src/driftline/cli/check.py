@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftline.cli.main import ALERTS, OK, rare_collections
+from driftline.cli.main import ALERTS, OK
 from driftline.cli.streams import print_json
 from driftline.environment import quiet_blas, read_little_ahead
 from driftline.errors import ConfigError, UnknownNameError, UsageError
@@ -84,7 +84,6 @@ if TYPE_CHECKING:  # what computes is imported when it is needed: --help and mis
 @click.option("--model", metavar="NAME", help="Which model of the configuration, if it has more than one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout, and nothing else there.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="F", help="Write the report as one HTML file.")
-@rare_collections()
 def command(
     reference: str,
     current: str,

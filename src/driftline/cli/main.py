@@ -57,6 +57,9 @@ FIRST_STEPS = {
 
 OK, ALERTS, USAGE, BROKEN = 0, 1, 2, 70
 
+_LASTING = {"serve", "watch", "demo"}
+"""They run on and make garbage; the others end soon."""
+
 _MANY_OBJECTS = 100_000
 
 
@@ -125,8 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    first = (sys.argv[1:] if arguments is None else arguments)[:1]
     try:
-        code = root.main(arguments, prog_name="driftline", standalone_mode=False)
+        with contextlib.nullcontext() if _LASTING.intersection(first) else rare_collections():
+            code = root.main(arguments, prog_name="driftline", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
         return USAGE

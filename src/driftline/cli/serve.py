@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from driftline.cli.configured import configured
+from driftline.cli.main import rare_collections
 from driftline.errors import UsageError
 from driftline.text import visible
 
@@ -55,11 +56,12 @@ _DOES = {
 )
 def command(config: Callable[[], Config], host: str, role: str, port: int, stop_within: str) -> None:
     """Take events over HTTP; judge windows, alert, expose /metrics and a page."""
-    from driftline.cli.printer import Printer, printed_errors
-    from driftline.events import parse_duration
-    from driftline.logs import said_by_library
-    from driftline.service.leases import ROLES
-    from driftline.web.server import listen
+    with rare_collections():  # there is much to import, and none of it is garbage
+        from driftline.cli.printer import Printer, printed_errors
+        from driftline.events import parse_duration
+        from driftline.logs import said_by_library
+        from driftline.service.leases import ROLES
+        from driftline.web.server import listen
 
     known, within = config(), parse_duration(stop_within)
     if not 0 < within.total_seconds() <= _MOST_STOP_SECONDS:

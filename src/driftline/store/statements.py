@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -50,23 +51,23 @@ def put_values(
     """
     if not rows:
         return
-    statement = _insert(connection)(table)
-    keys = [column.name for column in table.primary_key]
-    names = changed or [name for name in rows[0] if name not in keys and name not in added]
-    new = {name: statement.excluded[name] for name in names}
-    new |= {name: table.c[name] + statement.excluded[name] for name in added}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), rows)
+    names = tuple(changed) or tuple(
+        name for name in rows[0] if name not in table.primary_key.columns and name not in added
+    )
+    connection.execute(_upsert(connection.dialect.name, table, names, tuple(added)), rows)
 
 
-def _insert(connection: sa.Connection) -> Any:
-    """Return the insert of this kind of database, which knows what becomes of a row that is there."""
-    if connection.dialect.name == "postgresql":
+@functools.cache
+def _upsert(dialect: str, table: sa.Table, replaced: tuple[str, ...], added: tuple[str, ...]) -> Any:
+    """Return the insert that replaces, or adds to, columns of a row that is there: dear to build."""
+    if dialect == "postgresql":
         from sqlalchemy.dialects.postgresql import insert
-
-        return insert
-    from sqlalchemy.dialects import sqlite
-
-    return sqlite.insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+    statement = insert(table)
+    new: dict[str, Any] = {name: statement.excluded[name] for name in replaced}
+    new |= {name: table.c[name] + statement.excluded[name] for name in added}
+    return statement.on_conflict_do_update(index_elements=[column.name for column in table.primary_key], set_=new)
 
 
 def batches(ids: Iterable[_Id]) -> Iterator[Sequence[_Id]]:

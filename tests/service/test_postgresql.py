@@ -65,7 +65,7 @@ class _Sender(threading.Thread):
                 self.acknowledged += 1
             else:
                 self.refusals.append(answer)
-                time.sleep(0.05)
+            time.sleep(0.05)  # as often as there is news of it: each batch is work for the service
 
 
 def test_a_server_that_fails_again_and_again_loses_nothing_and_is_survived(

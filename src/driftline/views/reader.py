@@ -38,6 +38,7 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
+from driftline.views.segments import SegmentsChanged, segments_changed
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -286,6 +287,20 @@ class Views:
         if known is not None and value not in known:
             raise UnknownNameError(f"value of {name}", value, known)
         return Slice(segment=Segment(name, value))
+
+    def segments_changed(
+        self,
+        model: str,
+        *,
+        measure: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest: int = 1,
+    ) -> SegmentsChanged:
+        """Say which segments became worse; see `driftline.views.segments.segments_changed`, also for what it raises."""
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return segments_changed(read, config, measure=measure, start=start, end=end, newest=newest)
 
     def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
         """Return who changed what, when and why, the newest first; ``before`` the change of an id."""

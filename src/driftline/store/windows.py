@@ -104,6 +104,17 @@ class Windows:
         found: datetime | None = self._connection.execute(statement).scalar_one()
         return found
 
+    def versions_within(self, model: str, start: datetime, end: datetime, *, most: int) -> list[str]:
+        """Return the versions that have windows which start in [start, end), sorted: those that answered last."""
+        statement = (
+            sa.select(WINDOWS.c.version)
+            .where(WINDOWS.c.model == model, WINDOWS.c.start >= start, WINDOWS.c.start < end)
+            .group_by(WINDOWS.c.version)
+            .order_by(sa.func.max(WINDOWS.c.start).desc(), WINDOWS.c.version)
+            .limit(most)
+        )
+        return sorted(self._connection.execute(statement).scalars())
+
     def settled_segments(
         self, model: str, *, start: datetime | None = None, end: datetime | None = None, most: int
     ) -> list[tuple[Window, bytes | None]]:

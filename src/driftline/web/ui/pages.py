@@ -22,7 +22,7 @@ _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
-class Views(alert.Views, audit.Views, fleet.Views, model.Views, Protocol):
+class Views(alert.Views, audit.Views, model.Views, fleet.Views, Protocol):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
@@ -13,9 +14,11 @@ from driftline.alerts.message import AlertView
 from driftline.charts import lines
 from driftline.monitoring.summary import MeasureView, WindowSummary
 from driftline.rules import Rule
+from driftline.rules.topic import LATENCY
 from driftline.statistics import CATALOGUE
 from driftline.text.moments import page_span
 from driftline.text.numbers import count, exact, from_to, number_or_nothing, percent_or_nothing
+from driftline.views.lines import VersionLine
 from driftline.views.reader import WindowView
 from driftline.web.ui.state import SEVERITIES, severity
 
@@ -36,6 +39,23 @@ class Chart:
     drawing: Markup
     notes: tuple[str, ...]
     legend: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...] = ()
+    """The lines beside the first: the class of each, and what it is of."""
+
+    ends: tuple[datetime, datetime] | None = None
+    """The start of the first window and the end of the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a chart shows beside the values of all rows: the ``reference``'s value, lines of versions, and events."""
+
+    reference: Mapping[str, float] = field(default_factory=dict)
+    versions: Sequence[VersionLine] = ()
+    marks: Sequence[lines.Mark] = ()
+
+
+NOTHING_BESIDE = Beside()
 
 
 def measures_of(windows: Iterable[WindowView], rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -61,8 +81,9 @@ def performance_chart(
     zone: ZoneInfo,
     *,
     small: bool,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Chart:
-    """Draw a performance measure over time, with its interval, thresholds and alerts."""
+    """Draw a performance measure over time, with its interval, thresholds and alerts, and what stands ``beside`` it."""
     return _chart(
         name,
         name,
@@ -72,7 +93,28 @@ def performance_chart(
         zone,
         lambda one: one.performance.get(name) or MeasureView(None, None, None, 0, "no labelled rows"),
         SMALLER_HEIGHT if small else HEIGHT,
+        beside=beside,
     )
+
+
+def volume_chart(windows: Sequence[WindowView], zone: ZoneInfo) -> Chart:
+    """Draw over time how many predictions there were."""
+
+    def read(one: WindowSummary) -> MeasureView:
+        return MeasureView(float(one.predictions), None, None, one.predictions)
+
+    return _chart("predictions", "Predictions", windows, [], [], zone, read, SMALLER_HEIGHT, low=0.0)
+
+
+def latency_chart(windows: Sequence[WindowView], zone: ZoneInfo) -> Chart | None:
+    """Draw over time the 95th percentile of the latencies; None where no prediction came with one."""
+    if not any(one.summary.latency is not None for one in windows):
+        return None
+
+    def read(one: WindowSummary) -> MeasureView:
+        return one.latency or MeasureView(None, None, None, 0, "no prediction came with a latency")
+
+    return _chart(LATENCY, "Latency, 95th percentile, in seconds", windows, [], [], zone, read, SMALLER_HEIGHT)
 
 
 def coverage_chart(
@@ -103,6 +145,8 @@ def _chart(
     height: float,
     *,
     whole_scale: bool = False,
+    low: float | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Chart:
     names = {rule.name for rule in rules}
     then = {one.window.start: one.value for one in alerts if one.value != one.value_now}
@@ -120,6 +164,10 @@ def _chart(
     ]
     levels = [lines.Level(rule.threshold, f"threshold {exact(rule.threshold)}") for rule in rules]
     levels = list({level.value: level for level in levels}.values())
+    was = beside.reference.get(measure)
+    if was is not None:
+        levels.append(lines.Level(was, f"reference {number_or_nothing(was)}", "reference"))
+    others = _version_lines(measure, beside.versions)
     shades = [_shade(one, zone) for one in alerts]
     return Chart(
         id=f"chart-{measure}",
@@ -132,13 +180,31 @@ def _chart(
             zone=zone,
             levels=levels,
             shades=shades,
-            bounds=bounds_of(measure),
+            bounds=bounds_of(measure) if low is None else (low, None),
             whole=whole_scale,
             height=height,
+            others=others,
+            marks=beside.marks,
         ),
         notes=_notes(points),
         legend=_legend(points, shades),
+        lines=tuple((f"other-{at % lines.LINE_STYLES}", line.label) for at, line in enumerate(others)),
+        ends=(points[0].start, points[-1].end) if points else None,
     )
+
+
+def _version_lines(measure: str, versions: Sequence[VersionLine]) -> list[lines.Line]:
+    """Return the lines of the versions that the measure has a value of."""
+    found = []
+    for one in versions:
+        points = [
+            lines.Point(window.start, window.end, view.value, None, None, "")
+            for window in one.windows
+            if (view := window.performance.get(measure)) is not None
+        ]
+        if any(point.value is not None for point in points):
+            found.append(lines.Line(points, f"version {one.version}" if one.version else "no version"))
+    return found
 
 
 def _said(points: Sequence[lines.Point]) -> str:

@@ -49,6 +49,12 @@
     return Boolean(text);
   };
 
+  // A form that somebody fills in, or a span that somebody draws, is not taken away from them.
+  const busy = () =>
+    main.contains(document.activeElement?.closest("form") ?? null) ||
+    Boolean(main.querySelector(".brushing")) ||
+    [...main.querySelectorAll("form input")].some((one) => one.value !== one.defaultValue);
+
   const load = async () => {
     try {
       const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
@@ -65,7 +71,7 @@
   };
 
   const refresh = async () => {
-    if (!selecting() && !document.hidden) await load();
+    if (!selecting() && !busy() && !document.hidden) await load();
     setTimeout(refresh, milliseconds);
   };
 

@@ -350,6 +350,7 @@ def _mark_at(mark: Mark, frame: _Frame) -> Markup:
 
 
 def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> Iterator[Markup]:
+    taken: list[tuple[float, bool]] = []
     for level in levels:
         value = finite(level.value)
         if value is None:
@@ -358,9 +359,13 @@ def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> 
         yield element("line", class_=level.kind, x1="0%", x2="100%", y1=y, y2=y)
         baseline, right = max(
             ((y + below, right) for below in (-5.0, 14.0) for right in (True, False) if 12 < y + below < frame.height),
-            key=lambda place: _room(points, frame, place[0] - 4, right=place[1]),
-            default=(y - 5, True),
+            key=lambda place: (
+                not any(right == place[1] and abs(down - place[0]) < 13 for down, right in taken),
+                _room(points, frame, place[0] - 4, right=place[1]),
+            ),
+            default=(y - 5, not taken),
         )
+        taken.append((baseline, right))
         side: dict[str, str | float] = (
             {"x": "100%", "dx": -4.0, "text_anchor": "end"} if right else {"x": "0%", "dx": 4.0}
         )

@@ -44,15 +44,6 @@ def figure_or_nothing(value: float | None) -> str:
     return numbers.NOTHING if value is None else numbers.figure(value)
 
 
-def signed(value: float | None) -> str:
-    """Write a change with its sign and four decimals, or a dash for None.
-
-    >>> signed(0.25), signed(-0.00021), signed(None)
-    ('+0.2500', '-0.0002', '–')
-    """
-    return numbers.NOTHING if value is None else numbers.fixed(value, 4, sign=True)
-
-
 FILTERS: Mapping[str, Callable[..., str]] = {
     "all_digits": all_digits,
     "coordinate": coordinate,
@@ -69,7 +60,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "p_words": numbers.p_words,
     "page_moment": moments.page_moment,
     "percent": numbers.percent_or_nothing,
-    "signed": signed,
+    "signed": numbers.signed,
     "span": moments.span,
     "url_segment": url_segment,
 }

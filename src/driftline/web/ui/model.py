@@ -23,7 +23,7 @@ from driftline.views.lines import VersionLine
 from driftline.views.reader import ModelView, WindowView
 from driftline.web.access import base_of
 from driftline.web.ui import shown
-from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of
+from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, field_of
 from driftline.web.ui.heat import heat_map
 from driftline.web.ui.promotions import champion_of, promotions
 from driftline.web.ui.rendering import Render, refused
@@ -189,17 +189,7 @@ def _span(asked: Asked, windows: Sequence[WindowView], zone: ZoneInfo) -> Span:
     if not windows:
         return Span("", asked.query.get("start", ""), asked.query.get("end", ""))
     first, last = windows[0].summary.start, windows[-1].summary.end
-    return Span(page_span(first, last, zone), _field(first, zone), _field(last, zone))
-
-
-def _field(moment: datetime, zone: ZoneInfo) -> str:
-    """Write a moment as a field for dates and times has it: in the zone of the model, which it does not name."""
-    return moment.astimezone(zone).replace(tzinfo=None).isoformat(timespec="minutes")
-
-
-def below_a_day(config: ModelConfig) -> bool:
-    """Return whether a model's windows are shorter than a day, so that days do not tell them apart."""
-    return config.window.length.endswith(("min", "h"))
+    return Span(page_span(first, last, zone), field_of(first, zone), field_of(last, zone))
 
 
 def _alerts(views: Views, model: str, opened: str) -> tuple[list[AlertView], bool]:

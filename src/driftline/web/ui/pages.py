@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 
 from driftline.errors import UnknownNameError
-from driftline.web.ui import alert, audit, fleet, model
+from driftline.web.ui import alert, audit, fleet, model, segments
 from driftline.web.ui.alert import alert_page
 from driftline.web.ui.audit import BEFORE_CHANGE, audit_page
 from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
 from driftline.web.ui.reference import operations
-from driftline.web.ui.rendering import HEADERS, answer, renderer
+from driftline.web.ui.rendering import HEADERS, Render, answer, renderer
+from driftline.web.ui.segments import segments_page
 
 REFRESH_SECONDS = 5.0
 
@@ -22,7 +24,7 @@ _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
-class Views(alert.Views, audit.Views, model.Views, fleet.Views, Protocol):
+class Views(alert.Views, audit.Views, segments.Views, model.Views, fleet.Views, Protocol):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 
@@ -44,9 +46,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
     def of_fleet(request: Request) -> Response:
         return fleet_page(request, views, render)
 
-    @router.get("/models/{model:path}", name="page_model")
-    def of_model(request: Request, model: str) -> Response:
-        return unknown(request, model) or model_page(request, views, render, model)
+    router.include_router(_pages_of_a_model(views, render, unknown))
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
@@ -65,6 +65,21 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         if path not in files:
             return Response("there is no such file\n", 404, media_type="text/plain", headers=HEADERS)
         return answer(request, files[path], _TYPES[Path(path).suffix])
+
+    return router
+
+
+def _pages_of_a_model(views: Views, render: Render, unknown: Callable[[Request, str], Response | None]) -> APIRouter:
+    """Return the routes of the pages of one model; the shortest address comes last, for it takes any."""
+    router = APIRouter()
+
+    @router.get("/models/{model}/segments", name="page_segments")
+    def of_segments(request: Request, model: str) -> Response:
+        return unknown(request, model) or segments_page(request, views, render, model)
+
+    @router.get("/models/{model:path}", name="page_model")
+    def of_model(request: Request, model: str) -> Response:
+        return unknown(request, model) or model_page(request, views, render, model)
 
     return router
 

@@ -38,6 +38,7 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
+from driftline.views.features import FeatureView, feature_view
 from driftline.views.known import as_known_then
 from driftline.views.lines import VersionLine, version_lines
 from driftline.views.segments import SegmentsChanged, segments_changed
@@ -344,6 +345,14 @@ class Views:
         config = self.model_config(model)
         with self._state.read() as read:
             return segments_changed(read, config, measure=measure, start=start, end=end, newest=newest)
+
+    def feature(
+        self, model: str, feature: str, *, window: datetime | None = None, against: datetime | None = None
+    ) -> FeatureView:
+        """Show one feature; see `driftline.views.features.feature_view`, also for what it raises."""
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return feature_view(read, config, feature, window=window, against=against)
 
     def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
         """Return who changed what, when and why, the newest first; ``before`` the change of an id."""

@@ -9,9 +9,10 @@ from typing import Protocol
 from fastapi import APIRouter, Request, Response
 
 from driftline.errors import UnknownNameError
-from driftline.web.ui import alert, audit, fleet, model, segments
+from driftline.web.ui import alert, audit, feature, fleet, model, segments
 from driftline.web.ui.alert import alert_page
 from driftline.web.ui.audit import BEFORE_CHANGE, audit_page
+from driftline.web.ui.feature import feature_page
 from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
 from driftline.web.ui.reference import operations
@@ -24,7 +25,7 @@ _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
-class Views(alert.Views, audit.Views, segments.Views, model.Views, fleet.Views, Protocol):
+class Views(alert.Views, audit.Views, feature.Views, segments.Views, model.Views, fleet.Views, Protocol):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 
@@ -76,6 +77,10 @@ def _pages_of_a_model(views: Views, render: Render, unknown: Callable[[Request, 
     @router.get("/models/{model}/segments", name="page_segments")
     def of_segments(request: Request, model: str) -> Response:
         return unknown(request, model) or segments_page(request, views, render, model)
+
+    @router.get("/models/{model}/features/{feature:path}", name="page_feature")
+    def of_feature(request: Request, model: str, feature: str) -> Response:
+        return unknown(request, model) or feature_page(request, views, render, model, feature)
 
     @router.get("/models/{model:path}", name="page_model")
     def of_model(request: Request, model: str) -> Response:

@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from driftline.alerts.message import AlertView
 from driftline.charts import lines
-from driftline.monitoring.summary import MeasureView, WindowSummary
+from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.rules import Rule
 from driftline.rules.topic import LATENCY
 from driftline.statistics import CATALOGUE
 from driftline.text.moments import page_span
-from driftline.text.numbers import count, exact, from_to, number_or_nothing, percent_or_nothing
+from driftline.text.numbers import count, exact, from_to, number_or_nothing, p_words, percent_or_nothing
+from driftline.views.features import FeatureWindow
 from driftline.views.lines import VersionLine
 from driftline.views.reader import WindowView
 from driftline.web.ui.state import SEVERITIES, severity
@@ -191,6 +192,71 @@ def _chart(
         lines=tuple((f"other-{at % lines.LINE_STYLES}", line.label) for at, line in enumerate(others)),
         ends=(points[0].start, points[-1].end) if points else None,
     )
+
+
+def distance_chart(history: Sequence[tuple[FeatureWindow, DriftView]], zone: ZoneInfo) -> Chart:
+    """Draw over time how far a feature was from the reference, in units of its threshold: measures may differ."""
+
+    def point(one: FeatureWindow, view: DriftView) -> lines.Point:
+        ratio = view.value / view.threshold if view.value is not None and view.threshold else None
+        parts = [page_span(one.start, one.end, zone)]
+        if view.value is None or view.threshold is None:
+            parts.append(f"not judged: {view.reason}")
+        else:
+            parts.append(f"{view.measure} {number_or_nothing(view.value)}, threshold {exact(view.threshold)}")
+        parts += [p_words(view.p_value)] if view.p_value is not None else []
+        parts += [f"n = {count(one.predictions)}", "drifted" if view.drifted else "no drift"]
+        return _feature_point(one, ratio, parts, drifted=view.drifted)
+
+    points = [point(one, view) for one, view in history]
+    drifted = sum(view.drifted for _, view in history)
+    said = f"Drifted in {count(drifted)} of {count(len(history))} windows."
+    levels = [lines.Level(1.0, "threshold")]
+    return _feature_chart("distance", "Distance / threshold", said, points, zone, levels, HEIGHT, (0.0, None))
+
+
+def missing_chart(history: Sequence[tuple[FeatureWindow, DriftView]], zone: ZoneInfo) -> Chart:
+    """Draw over time the share of rows without a value of a feature, with that of the reference."""
+    points = [
+        _feature_point(
+            one,
+            view.missing_current,
+            [page_span(one.start, one.end, zone), f"missing {percent_or_nothing(view.missing_current)}"],
+            drifted=False,
+        )
+        for one, view in history
+    ]
+    was = history[-1][1].missing_reference
+    levels = [] if was is None else [lines.Level(was, f"reference {percent_or_nothing(was)}", "reference")]
+    said = f"Newest {percent_or_nothing(history[-1][1].missing_current)}; reference {percent_or_nothing(was)}."
+    return _feature_chart("missing", "Missing values", said, points, zone, levels, SMALLER_HEIGHT, (0.0, 1.0))
+
+
+def _feature_point(one: FeatureWindow, value: float | None, parts: Sequence[str], *, drifted: bool) -> lines.Point:
+    kind: lines.Kind = "provisional" if one.stage == "open" else "breach" if drifted else "judged"
+    return lines.Point(one.start, one.end, value, None, None, _DOT.join(parts), kind)
+
+
+def _feature_chart(
+    name: str,
+    title: str,
+    said: str,
+    points: Sequence[lines.Point],
+    zone: ZoneInfo,
+    levels: Sequence[lines.Level],
+    height: float,
+    bounds: tuple[float | None, float | None],
+) -> Chart:
+    drawing = lines.line_chart(
+        points,
+        name=f"plot-{name}",
+        label=f"{title} over time. {said}",
+        zone=zone,
+        levels=levels,
+        bounds=bounds,
+        height=height,
+    )
+    return Chart(f"chart-{name}", title, said, drawing, _notes(points), ())
 
 
 def _version_lines(measure: str, versions: Sequence[VersionLine]) -> list[lines.Line]:

@@ -119,7 +119,7 @@ def shift_bar(parts: Sequence[tuple[str, float]], most: float, *, label: str) ->
     """
     known = [(kind, found) for kind, amount in parts if (found := finite(amount)) is not None]
     scale = finite(most)
-    if not scale or not known:
+    if scale is None or scale <= 0 or not known:
         return Markup("")
     middle, height = SPARK_WIDTH / 2, SPARK_HEIGHT / len(known)
     drawn = [element("line", class_="grid", x1=middle, x2=middle, y1=0.0, y2=SPARK_HEIGHT)]

@@ -5,6 +5,7 @@ A cell shows its distance twice, by colour and by height: where it drifted, it i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -40,7 +41,8 @@ class Cell:
         ([0, 1, 2, 3, 4, 5], 2)
         """
         if self.drifted:
-            return DRIFTED_LEVEL + sum((self.ratio or float("inf")) >= bound for bound in _BEYOND)
+            ratio = math.inf if self.ratio is None else self.ratio  # a column that is gone has no distance
+            return DRIFTED_LEVEL + sum(ratio >= bound for bound in _BEYOND)
         return None if self.ratio is None else sum(self.ratio >= bound for bound in _LEVELS)
 
 

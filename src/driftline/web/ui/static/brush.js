@@ -89,6 +89,7 @@
       const hit = event.target.closest?.(".plot > .hit");
       const figure = hit && figureOf(hit);
       if (!figure) return;
+      if (event.key === "Shift") return;
       if (event.key === "Escape") return clear();
       if (event.key === "Enter" && brush) return go();
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -61,7 +61,7 @@
       if (answer.redirected) return location.assign(answer.url);
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const text = await answer.text();
-      if (selecting()) return;
+      if (selecting() || busy()) return;
       if (text !== shown) swap(text);
       shown = text;
       say(`Live · ${clock()}`, false);
@@ -101,7 +101,7 @@
     const hit = target.closest?.(".hit");
     const figure = target.closest?.("figure.chart");
     const readout = figure?.querySelector(".readout");
-    if (readout && hit) readout.textContent = hit.getAttribute("aria-label");
+    if (readout && hit && !figure.classList.contains("brushing")) readout.textContent = hit.getAttribute("aria-label");
   };
   main.addEventListener("pointerover", (event) => tell(event.target));
   main.addEventListener("focusin", (event) => tell(event.target));

@@ -47,7 +47,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
     def of_fleet(request: Request) -> Response:
         return fleet_page(request, views, render)
 
-    router.include_router(_pages_of_a_model(views, render, unknown))
+    _add_pages_of_a_model(router, views, render, unknown)
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
@@ -70,9 +70,10 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
     return router
 
 
-def _pages_of_a_model(views: Views, render: Render, unknown: Callable[[Request, str], Response | None]) -> APIRouter:
-    """Return the routes of the pages of one model; the shortest address comes last, for it takes any."""
-    router = APIRouter()
+def _add_pages_of_a_model(
+    router: APIRouter, views: Views, render: Render, unknown: Callable[[Request, str], Response | None]
+) -> None:
+    """Add the routes of the pages of one model; the shortest address comes last, for it takes any."""
 
     @router.get("/models/{model}/segments", name="page_segments")
     def of_segments(request: Request, model: str) -> Response:
@@ -85,8 +86,6 @@ def _pages_of_a_model(views: Views, render: Render, unknown: Callable[[Request, 
     @router.get("/models/{model:path}", name="page_model")
     def of_model(request: Request, model: str) -> Response:
         return unknown(request, model) or model_page(request, views, render, model)
-
-    return router
 
 
 def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:

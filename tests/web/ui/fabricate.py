@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -36,6 +36,7 @@ from driftline.rules.contestants import Settings
 from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.statistics import Measure
 from driftline.store.retraining import StepRow
+from driftline.views.lines import VersionLine
 from driftline.views.reader import ModelView, VerdictView, WindowView
 from tests.rules.test_contest import binary
 
@@ -66,6 +67,9 @@ class Fake:
     of_windows: dict[str, list[WindowView]] = field(default_factory=dict)
     of_alerts: dict[str, list[AlertView]] = field(default_factory=dict)
     of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
+    of_windows_then: dict[str, list[WindowView]] = field(default_factory=dict)
+    of_versions: dict[str, list[VersionLine]] = field(default_factory=dict)
+    of_references: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
     def model_config(self, model: str, /) -> ModelConfig:
         """As `Views.model_config`."""
@@ -91,10 +95,41 @@ class Fake:
         return []
 
     def windows(
-        self, model: str, /, *, newest: int | None = None, version: str | None = None, segment: str | None = None
+        self,
+        model: str,
+        /,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest: int | None = None,
+        version: str | None = None,
+        segment: str | None = None,
     ) -> list[WindowView]:
         """As `Views.windows`."""
-        return self.of_windows[model][-newest:] if newest else self.of_windows[model]
+        found = [
+            one
+            for one in self.of_windows[model]
+            if (start is None or one.summary.start >= start) and (end is None or one.summary.start < end)
+        ]
+        return found[-newest:] if newest else found
+
+    def newest_judged(self, model: str, /) -> list[WindowView]:
+        """As `Views.newest_judged`."""
+        return [one for one in self.of_windows[model] if one.summary.stage == "judged"][-1:]
+
+    def windows_as_known_then(self, model: str, /, **asked: Any) -> list[WindowView]:
+        """As `Views.windows_as_known_then`: what is known now, unless ``of_windows_then`` has what was known."""
+        now, then = self.windows(model, **asked), self.of_windows_then.get(model)
+        starts = {one.summary.start for one in now}
+        return now if then is None else [one for one in then if one.summary.start in starts]
+
+    def version_lines(self, model: str, start: datetime, end: datetime, /, *, most_windows: int) -> list[VersionLine]:
+        """As `Views.version_lines`."""
+        return self.of_versions.get(model, [])
+
+    def reference_measures(self, model: str, /) -> Mapping[str, float]:
+        """As `Views.reference_measures`."""
+        return self.of_references.get(model, {})
 
     def alerts(
         self, model: str | None = None, /, *, status: str | None = None, limit: int | None = None

@@ -19,11 +19,12 @@ from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from driftline.alerts.message import Acknowledgement
+from driftline.charts.lines import LINE_STYLES
 from driftline.rules import Rule
 from driftline.text.numbers import beside
 from driftline.views.reader import Views
 from driftline.web.ui import pages
-from driftline.web.ui.model import WINDOWS_SHOWN
+from driftline.web.ui.asked import WINDOWS_SHOWN
 from tests.web.ui.fabricate import (
     MODEL,
     RULE,
@@ -352,13 +353,16 @@ def test_nothing_inline_and_nothing_from_elsewhere(views: type[Fake]) -> None:
         assert "default-src 'self'" in policy and "unsafe" not in policy
         seen = Elements(answer.text)
         for tag, attributes in seen.found:
-            assert tag not in ("style", "iframe", "object", "embed", "img", "form", "base")
+            assert tag not in ("style", "iframe", "object", "embed", "img", "base")
+            if tag == "form":
+                assert attributes["method"] == "get" and attributes["action"].startswith("/models/")
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             for name in ("src", "href"):
                 assert attributes.get(name, "/").startswith(("/", "#", "?"))
                 assert not attributes.get(name, "/").startswith("//")
         scripts = [attributes for tag, attributes in seen.found if tag == "script"]
-        assert scripts == [{"src": "/static/page.js", "defer": ""}]
+        names = ["page"] if path == "/" else ["page", "brush"]
+        assert scripts == [{"src": f"/static/{name}.js", "defer": ""} for name in names]
 
 
 def test_hostile_names_are_text() -> None:
@@ -398,6 +402,20 @@ def test_contrast_is_enough_in_light_and_dark() -> None:
             assert contrast(colour["ink"], colour[tone]) >= 3, tone
             assert contrast(colour["text"], colour[f"{tone}-ground"]) >= 4.5, tone
         assert contrast(colour["series"], colour["surface"]) >= 3
+
+
+def test_the_heat_map_can_be_told_apart_in_light_and_dark_without_its_hues() -> None:
+    http = client(healthy())
+    css, page = http.get("/static/model.css").text, http.get("/static/page.css").text
+    grounds = re.findall(r"--sunken: (#[0-9a-f]{6})", page)
+    themes = [re.findall(rf"--drift-{level}: (#[0-9a-f]{{6}})", css) for level in (3, 4, 5)]
+    lines = re.findall(r"\.other-\d { stroke: (#[0-9a-f]{6})", page)
+    assert len(grounds) == 2 and all(len(one) == 2 for one in themes) and len(lines) == LINE_STYLES
+    for ground, levels in zip(grounds, zip(*themes, strict=True), strict=True):
+        away = [contrast(level, ground) for level in levels]
+        assert away[0] >= 3 and away[1] >= 1.3 * away[0] and away[2] >= 1.3 * away[1]
+    for surface in re.findall(r"--surface: (#[0-9a-f]{3,6})", page):
+        assert min(contrast(line, surface) for line in lines) >= 3
 
 
 def contrast(one: str, other: str) -> float:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 
 from driftline.errors import UnknownNameError
-from driftline.web.ui import alert, audit, fleet, model
+from driftline.web.ui import alert, audit, feature, fleet, model, segments
 from driftline.web.ui.alert import alert_page
 from driftline.web.ui.audit import BEFORE_CHANGE, audit_page
+from driftline.web.ui.feature import feature_page
 from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
 from driftline.web.ui.reference import operations
-from driftline.web.ui.rendering import HEADERS, answer, renderer
+from driftline.web.ui.rendering import HEADERS, Render, answer, renderer
+from driftline.web.ui.segments import segments_page
 
 REFRESH_SECONDS = 5.0
 
@@ -22,7 +25,7 @@ _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
-class Views(alert.Views, audit.Views, fleet.Views, model.Views, Protocol):
+class Views(alert.Views, audit.Views, feature.Views, segments.Views, model.Views, fleet.Views, Protocol):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 
@@ -44,9 +47,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
     def of_fleet(request: Request) -> Response:
         return fleet_page(request, views, render)
 
-    @router.get("/models/{model:path}", name="page_model")
-    def of_model(request: Request, model: str) -> Response:
-        return unknown(request, model) or model_page(request, views, render, model)
+    _add_pages_of_a_model(router, views, render, unknown)
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
@@ -67,6 +68,24 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         return answer(request, files[path], _TYPES[Path(path).suffix])
 
     return router
+
+
+def _add_pages_of_a_model(
+    router: APIRouter, views: Views, render: Render, unknown: Callable[[Request, str], Response | None]
+) -> None:
+    """Add the routes of the pages of one model; the shortest address comes last, for it takes any."""
+
+    @router.get("/models/{model}/segments", name="page_segments")
+    def of_segments(request: Request, model: str) -> Response:
+        return unknown(request, model) or segments_page(request, views, render, model)
+
+    @router.get("/models/{model}/features/{feature:path}", name="page_feature")
+    def of_feature(request: Request, model: str, feature: str) -> Response:
+        return unknown(request, model) or feature_page(request, views, render, model, feature)
+
+    @router.get("/models/{model:path}", name="page_model")
+    def of_model(request: Request, model: str) -> Response:
+        return unknown(request, model) or model_page(request, views, render, model)
 
 
 def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:

@@ -49,13 +49,19 @@
     return Boolean(text);
   };
 
+  // A form that somebody fills in, or a span that somebody draws, is not taken away from them.
+  const busy = () =>
+    main.contains(document.activeElement?.closest("form") ?? null) ||
+    Boolean(main.querySelector(".brushing")) ||
+    [...main.querySelectorAll("form input")].some((one) => one.value !== one.defaultValue);
+
   const load = async () => {
     try {
       const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
       if (answer.redirected) return location.assign(answer.url);
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const text = await answer.text();
-      if (selecting()) return;
+      if (selecting() || busy()) return;
       if (text !== shown) swap(text);
       shown = text;
       say(`Live · ${clock()}`, false);
@@ -65,7 +71,7 @@
   };
 
   const refresh = async () => {
-    if (!selecting() && !document.hidden) await load();
+    if (!selecting() && !busy() && !document.hidden) await load();
     setTimeout(refresh, milliseconds);
   };
 
@@ -95,7 +101,7 @@
     const hit = target.closest?.(".hit");
     const figure = target.closest?.("figure.chart");
     const readout = figure?.querySelector(".readout");
-    if (readout && hit) readout.textContent = hit.getAttribute("aria-label");
+    if (readout && hit && !figure.classList.contains("brushing")) readout.textContent = hit.getAttribute("aria-label");
   };
   main.addEventListener("pointerover", (event) => tell(event.target));
   main.addEventListener("focusin", (event) => tell(event.target));

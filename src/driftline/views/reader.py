@@ -87,6 +87,8 @@ class ModelView(msgspec.Struct, frozen=True):
     detector: DetectorView | None = None
     hold: Hold | None = None
     """Who has it held: nothing of it is deleted; None where nobody has."""
+    team: str = ""
+    tags: list[str] = []
 
 
 class VerdictView(msgspec.Struct, frozen=True):
@@ -379,6 +381,8 @@ class Views:
             positive=guesses.positive,
             notes=[*guesses.notes, *retained.notes(name)],
             hold=retained.holds.get(name),
+            team=self._config.models[name].team,
+            tags=list(self._config.models[name].tags),
             segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],
             detector=_detector_view(read, self._config.models[name], totals.get(ALARMS, 0)),
         )

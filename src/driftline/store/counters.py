@@ -22,6 +22,10 @@ VERDICTS = "verdicts"
 """The counter of verdicts that were stored, new or other than before: while it stands, all of them stand."""
 
 
+SHOWN = "shown"
+"""The counter of summaries that were stored or dropped: while it stands, what is shown of windows stands."""
+
+
 class Counters:
     """The statements on counters, within one transaction."""
 

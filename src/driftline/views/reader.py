@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
+from driftline.views.fleet import FleetReader, FleetRow
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -171,12 +172,21 @@ class Views:
     ) -> None:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
         self._guesses = guesses or {}
+        self._fleet = FleetReader(config, tasks, state, inbox)
 
     def model_config(self, model: str) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
         if model not in self._config.models:
             raise UnknownNameError("model", model, self._config.models)
         return self._config.models[model]
+
+    def fleet(self, models: Collection[str] = ()) -> list[FleetRow]:
+        """Return what is shown of these models, or of all of them, in a list; see `FleetReader.rows`."""
+        return self._fleet.rows(models)
+
+    def fleet_mark(self) -> tuple[int, ...]:
+        """Return what is another whenever `fleet` may say something else."""
+        return self._fleet.mark()
 
     def models(self) -> list[ModelView]:
         """Return all models, in the order of the configuration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -93,11 +94,13 @@ class FleetReader:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
         self._lock = threading.Lock()
         self._known: dict[str, tuple[tuple[int, int], Course]] = {}
+        said = [(one.name, one.team, one.tags, one.rules, one.window.timezone) for one in config.models.values()]
+        self._configured = zlib.crc32(repr(said).encode())
 
     def mark(self) -> tuple[int, ...]:
         """Return what is another whenever the rows may be: one statement, of which nothing is decoded."""
         with self._state.read() as read:
-            return Overview(read.connection).mark()
+            return self._configured, *Overview(read.connection).mark()
 
     def rows(self, models: Collection[str] = ()) -> list[FleetRow]:
         """Return these models, or all of them, in the order of the configuration."""
@@ -140,7 +143,7 @@ class FleetReader:
         briefs = overview.briefs(changed, POINTS) if changed else {}
         rules = {name: self._config.models[name].rules for name in changed}
         decoded = {name: [_brief.decode(body) for body in briefs.get(name, [])] for name in changed}
-        courses = {name: _course(decoded[name], rules[name]) for name in changed}
+        courses = {name: course_of(decoded[name], rules[name]) for name in changed}
         judged = {name: (one.start, [rule.name for rule in rules[name]]) for name, one in courses.items() if one.start}
         verdicts = overview.verdicts(judged) if judged else {}
         for name, course in courses.items():
@@ -159,7 +162,8 @@ def main_measure(rules: Sequence[Rule], briefs: Sequence[WindowBrief]) -> str:
     return next(iter([*ruled, *usual]), "")
 
 
-def _course(briefs: Sequence[WindowBrief], rules: Sequence[Rule]) -> Course:
+def course_of(briefs: Sequence[WindowBrief], rules: Sequence[Rule]) -> Course:
+    """Return the course of the main measure in windows, which are in order of time; without verdicts."""
     measure = main_measure(rules, briefs)
     places = [place for place, one in enumerate(briefs) if one.stage == "judged"]
     values = tuple(one.performance[measure][0] if measure in one.performance else None for one in briefs)

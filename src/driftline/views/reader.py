@@ -28,9 +28,9 @@ from driftline.sketches import decode
 from driftline.store.addresses import is_server, without_secrets
 from driftline.store.alerts import AlertRow
 from driftline.store.audit import AuditRow
-from driftline.store.counters import ALARMS
+from driftline.store.counters import ALARMS, INVALID
 from driftline.store.database import has_state, open_database
-from driftline.store.inbox import Inbox
+from driftline.store.inbox import Inbox, QuarantinedRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog, log_of
 from driftline.store.overview import KnownModel, Overview
@@ -188,6 +188,12 @@ class Views:
         """Return what is another whenever `fleet` may say something else."""
         return self._fleet.mark()
 
+    def schema(self, model: str) -> Schema | None:
+        """Return the shape of a model's events; None where no service has opened it yet."""
+        with self._state.read() as read:
+            stored = read.models.get(model)
+        return None if stored is None else decode(stored.schema, Schema)
+
     def models(self) -> list[ModelView]:
         """Return all models, in the order of the configuration."""
         waiting = self._inbox.waiting_events()
@@ -303,6 +309,18 @@ class Views:
         """Return who changed what, when and why, the newest first; ``before`` the change of an id."""
         with self._state.read() as read:
             return read.audit.newest(limit, before=before, model=model)
+
+    def quarantined(
+        self, model: str, *, most: int, before: int | None = None, row_bytes: int | None = None
+    ) -> list[QuarantinedRow]:
+        """Return the newest rows of a model that were set aside; see `Inbox.quarantined`."""
+        return self._inbox.quarantined(model, most=most, before=before, row_bytes=row_bytes)
+
+    def refused(self, model: str) -> dict[str, int]:
+        """Return how many rows of a model were refused or set aside so far, by kind of reason."""
+        with self._state.read() as read:
+            counters = read.counters.of(model)
+        return {reason: number for (name, reason), number in sorted(counters.items()) if name == INVALID and number}
 
     def requests(self, model: str) -> list[RequestView]:
         """Return the newest requests for challengers for a model."""

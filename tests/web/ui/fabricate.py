@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +16,9 @@ from msgspec.structs import replace
 
 from driftline.alerts.message import AlertView, Span, StepView
 from driftline.errors import UnknownNameError
-from driftline.events import WHOLE, Slice, Task, Window, WindowSpec
+from driftline.events import WHOLE, Kind, Schema, Slice, Task, Window, WindowSpec
 from driftline.monitoring.options import LabelsConfig, ModelConfig
-from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary
+from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary, brief_of
 from driftline.profiles import Columns
 from driftline.retrain.views import RequestView
 from driftline.rules import (
@@ -35,7 +36,10 @@ from driftline.rules.contest import judge_contest
 from driftline.rules.contestants import Settings
 from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.statistics import Measure
+from driftline.store.inbox import QuarantinedRow
+from driftline.store.overview import Challenger, FiringAlert
 from driftline.store.retraining import StepRow
+from driftline.views.fleet import POINTS, FleetRow, course_of
 from driftline.views.reader import ModelView, VerdictView, WindowView
 from tests.rules.test_contest import binary
 
@@ -66,6 +70,7 @@ class Fake:
     of_windows: dict[str, list[WindowView]] = field(default_factory=dict)
     of_alerts: dict[str, list[AlertView]] = field(default_factory=dict)
     of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
+    of_quarantine: dict[str, list[QuarantinedRow]] = field(default_factory=dict)
 
     def model_config(self, model: str, /) -> ModelConfig:
         """As `Views.model_config`."""
@@ -114,9 +119,60 @@ class Fake:
         """As `Views.requests`."""
         return self.of_requests.get(model, [])
 
+    def fleet(self, models: Collection[str] = (), /) -> list[FleetRow]:
+        """As `Views.fleet`."""
+        return [self._row(one) for name, one in self.shown.items() if not models or name in models]
+
+    def _row(self, model: ModelView) -> FleetRow:
+        windows, rules = self.of_windows[model.name], self.configs[model.name].rules
+        judged = [one for one in windows if one.summary.stage == "judged"]
+        course = course_of([brief_of(one.summary) for one in windows[-POINTS:]], rules)
+        waiting = [one for one in self.requests(model.name) if one.stage == "waiting"]
+        return FleetRow(
+            config=self.configs[model.name],
+            task=model.task,
+            predictions=model.predictions,
+            labels=model.labels,
+            waiting_events=model.waiting_events,
+            last_arrival=NOW - timedelta(minutes=9) if windows else None,
+            course=course._replace(verdicts=tuple(judged[-1].verdicts) if judged else ()),  # type: ignore[arg-type]
+            alerts=[
+                FiringAlert(
+                    one.model,
+                    one.id,
+                    one.rule,
+                    one.severity,
+                    one.title,
+                    one.acknowledged.by if one.acknowledged else "",
+                )
+                for one in self.alerts(model.name, status="firing")
+            ],
+            challenger=Challenger(model.name, "waiting", waiting[0].id, waiting[0].version) if waiting else None,
+            version=model.versions[-1] if model.versions else "",
+        )
+
+    def fleet_mark(self) -> tuple[int, ...]:
+        """As `Views.fleet_mark`."""
+        return (hash(repr((self.shown, self.of_alerts, self.of_requests))),)
+
+    def schema(self, model: str, /) -> Schema | None:
+        """As `Views.schema`."""
+        return Schema(Task.MULTICLASS, dict.fromkeys(FEATURES, Kind.NUMERIC), ("drizzle", "rain", "sun"))
+
+    def quarantined(
+        self, model: str, /, *, most: int, before: int | None = None, row_bytes: int | None = None
+    ) -> list[QuarantinedRow]:
+        """As `Views.quarantined`."""
+        found = [one for one in self.of_quarantine.get(model, []) if before is None or one.id < before]
+        return [dataclasses.replace(one, row=msgspec.Raw(bytes(one.row)[:row_bytes])) for one in found[:most]]
+
+    def refused(self, model: str, /) -> dict[str, int]:
+        """As `Views.refused`."""
+        return {"type": len(self.of_quarantine[model])} if self.of_quarantine.get(model) else {}
+
     def add(self, other: Fake) -> Fake:
         """Both."""
-        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests"):
+        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests", "of_quarantine"):
             getattr(self, name).update(getattr(other, name))
         return self
 

@@ -109,18 +109,19 @@ class Line:
 def served(history: History) -> Iterator[Service]:
     """A service with such a history that is not started; the last bad window of the first model is an alert."""
     with tempfile.TemporaryDirectory() as folder:
-        service = Service(load(_write(Path(folder), history)))
+        service = Service(load(write_config(Path(folder), history)))
         for model in service.models.values():
-            _fill(service.state, model, history.windows)
+            fill(service.state, model, history.windows)
         first = next(iter(service.models.values()))
         with service.state.work() as work:
-            _alert(work, first.name, history.windows - 3)
+            store_alert(work, first.name, history.windows - 3)
         gc.collect()
         yield service
         service.stop()
 
 
-def _write(folder: Path, history: History) -> Path:
+def write_config(folder: Path, history: History) -> Path:
+    """Write a reference, and a configuration of so many models on it."""
     rng, n = np.random.default_rng(1), 2000
     label = rng.integers(0, 2, n)
     said = np.where(rng.random(n) < 0.9, label, 1 - label)
@@ -157,7 +158,7 @@ def _frame(model: MonitoredModel, window: int) -> pl.DataFrame:
     return predictions_frame([LoggedPrediction(1, one) for one in _predictions(model, window)], model.schema)
 
 
-def _fill(state: State, model: MonitoredModel, windows: int) -> None:
+def fill(state: State, model: MonitoredModel, windows: int) -> None:
     """Write settled windows as the worker leaves them: all of one profile, judged well by every rule."""
     [(window, profile)] = [(key[0], one.whole) for key, one in profile_predictions(model, _frame(model, 0)).items()]
     body, profile_body = _summary_of(model, profile, window), encode(profile)
@@ -209,7 +210,8 @@ def _judgement(model: str, rule: str, place: int, threshold: float, *, ok: bool)
     return Judgement(model, rule, *ends)
 
 
-def _alert(work: Work, model: str, place: int) -> None:
+def store_alert(work: Work, model: str, place: int) -> None:
+    """Store an alert over one window, which has ended."""
     start = START + HOUR * place
     work.judgements.put(_judgement(model, "accuracy-low", place, 0.75, ok=False))
     work.alerts.put(

@@ -252,7 +252,7 @@ def _reasons(row: FleetRow) -> Iterable[Reason]:
     """Yield why a model needs a person, the most urgent first."""
     for one in sorted(row.alerts, key=lambda one: severity_rank(one.severity)):
         taken = f" · {one.acknowledged_by} is on it" if one.acknowledged_by else ""
-        yield Reason(severity(one.severity), one.title + taken, f"/alerts/{url_segment(one.id)}")
+        yield Reason(severity(one.severity), f"Firing: {one.title}{taken}", f"/alerts/{url_segment(one.id)}")
     if row.challenger is not None:
         text = f"Challenger {row.challenger.version} waits for approval"
         yield Reason("warning", text, f"/models/{url_segment(row.name)}#challengers")

@@ -476,3 +476,41 @@ def _request(id: str, stage: str, version: str, note: str, contest: bytes) -> Re
             StepRow(NOW, stage, "driftline", note),
         ],
     )
+
+
+def a_fleet(copies: int = 1) -> Fake:
+    """Models in all states, of two teams, so many of each; the first is well, and the last has no events."""
+    made = Fake()
+    for copy in range(copies):
+        kinds = {"well": healthy(), "burning": firing(), "challenged": challenged(), "new": fake()}
+        for place, (kind, one) in enumerate(kinds.items()):
+            name = f"{kind}-{copy:03}"
+            [alerts], [requests] = [*one.of_alerts.values()], [*one.of_requests.values()] or [[]]
+            model = replace(one.shown[MODEL], name=name)
+            settings = dataclasses.replace(one.configs[MODEL], name=name, team=f"team {place % 2}", tags=(kind, "all"))
+            known = [replace(alert, model=name, id=f"{copy:08x}{place:04x}{alert.id[-4:]}") for alert in alerts]
+            quiet = kind == "challenged"
+            known = [replace(alert, status="resolved") if quiet else alert for alert in known]
+            made.add(
+                Fake({name: model}, {name: settings}, {name: one.of_windows[MODEL]}, {name: known}, {name: requests})
+            )
+    return made
+
+
+def set_aside(number: int = 3) -> Fake:
+    """A model with rows that were set aside, one of them long and one that wants to be markup."""
+    made = healthy()
+    rows = [b'{"id":"<script>alert(1)</script>","wind":"strong"}', b'{"id":"' + b"x" * 5000 + b'"}', b"\xff\x00"]
+    made.of_quarantine[MODEL] = [
+        QuarantinedRow(
+            number - place,
+            NOW - timedelta(minutes=place),
+            "predictions" if place % 3 else "labels",
+            place,
+            "features.wind" if place % 2 else "",
+            "came 'strong', a text; allowed is a number <b>",
+            msgspec.Raw(rows[place % 3]),
+        )
+        for place in range(number)
+    ]
+    return made

@@ -126,9 +126,11 @@ def _insert(file: Path, names: Sequence[str], summaries: Sequence[WindowSummary]
                 "INSERT OR REPLACE INTO counters (model, name, key, value) VALUES (?, ?, ?, ?)",
                 [(name, *one) for one in [*counters, (SHOWN, "", len(rows))]],
             )
+            database.commit()  # so that what was written can leave the write-ahead log
         _fire(database, names)
         database.execute("UPDATE models SET last_arrival = ?", [int((clock.now() - EPOCH).total_seconds() * 1e6)])
         database.commit()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _moved(summary: WindowSummary, by: float) -> WindowSummary:

@@ -36,11 +36,13 @@ from driftline.rules.contest import judge_contest
 from driftline.rules.contestants import Settings
 from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.statistics import Measure
+from driftline.store.audit import AuditRow
 from driftline.store.inbox import QuarantinedRow
 from driftline.store.overview import Challenger, FiringAlert
 from driftline.store.retraining import StepRow
 from driftline.views.fleet import POINTS, FleetRow, course_of
 from driftline.views.reader import ModelView, VerdictView, WindowView
+from driftline.web.ui.system import Kept, Process, Receiver, SystemView, Waiting
 from tests.rules.test_contest import binary
 
 MODEL = "seattle-weather"
@@ -169,6 +171,13 @@ class Fake:
     def refused(self, model: str, /) -> dict[str, int]:
         """As `Views.refused`."""
         return {"type": len(self.of_quarantine[model])} if self.of_quarantine.get(model) else {}
+
+    def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
+        """As `Views.changes`."""
+        return [
+            AuditRow(2, NOW, "ann", "hold", MODEL, "", "a <b>", "r1"),
+            AuditRow(1, NOW, "bob", "silence", "", "s", "", ""),
+        ]
 
     def add(self, other: Fake) -> Fake:
         """Both."""
@@ -514,3 +523,30 @@ def set_aside(number: int = 3) -> Fake:
         for place in range(number)
     ]
     return made
+
+
+def a_system() -> SystemView:
+    """A service of two processes that has something wrong with it."""
+    processes = [
+        Process(role, "host", 100 + place, "http://127.0.0.1:8000", NOW, 1.5, place == 0, ("model a", "keep"))
+        for place, role in enumerate(("api", "worker"))
+    ]
+    return SystemView(
+        release="0.1.0",
+        started=NOW - timedelta(hours=5),
+        problems={MODEL: "its event log <b> is gone"},
+        warnings={"poisoned": "2 events were set aside"},
+        processes=processes,
+        free_leases=("notify",),
+        models=4,
+        waiting=[Waiting(MODEL, 1200, NOW - timedelta(minutes=3))],
+        waiting_events=1200,
+        events_place="/var/lib/driftline",
+        database="postgresql+psycopg://driftline@db/driftline",
+        database_bytes=2_500_000_000,
+        free_bytes=80_000_000_000,
+        receivers=[Receiver("desk", "webhook", 12, 1, 2, 7, "503: try later")],
+        kept=[Kept("events", "400d"), Kept("windows", "forever")],
+        cuts=[],
+        holds=[],
+    )

@@ -30,6 +30,7 @@ from tests.support.churn import write_config
 from tests.web.ui.fabricate import (
     MODEL,
     Fake,
+    a_system,
     after_correction,
     challenged,
     fake,
@@ -73,7 +74,7 @@ def browser() -> Iterator[Browser]:
 def served(views: Fake, refresh_seconds: float = 60, app: FastAPI | None = None) -> Iterator[str]:
     """Serve the pages on a free port of loopback; yield the address."""
     app = app or FastAPI()
-    app.include_router(pages(views, refresh_seconds=refresh_seconds))
+    app.include_router(pages(views, refresh_seconds=refresh_seconds, system=a_system))
     with running(app) as address:
         yield address
 

@@ -29,6 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import numpy as np
 import psutil
 
 from benchmarks.history import History, fill, store_alert, write_config
@@ -100,15 +101,16 @@ def _in_teams(text: str, models: int) -> str:
 
 
 def _insert(file: Path, names: Sequence[str], summaries: Sequence[WindowSummary]) -> None:
-    """Insert the same windows of the other models, in five courses of values, with their verdicts and counters."""
+    """Insert the same windows of the other models, with values of their own, and with their verdicts and counters."""
     encode = msgspec.msgpack.Encoder().encode
     with sqlite3.connect(file) as database:
         database.execute("PRAGMA synchronous=OFF")
         columns = [row[1] for row in database.execute("PRAGMA table_info(judgements)")]
         told = database.execute("SELECT * FROM judgements WHERE model = ? AND current", [names[0]]).fetchall()
         counters = database.execute("SELECT name, key, value FROM counters WHERE model = ?", [names[0]]).fetchall()
+        rng = np.random.default_rng(1)
         for place, name in enumerate(names):
-            moved = [_moved(one, 0.02 * (place % 5) * ((index * 7) % 11) / 11) for index, one in enumerate(summaries)]
+            moved = [_moved(one, by) for one, by in zip(summaries, rng.beta(2, 20, len(summaries)), strict=True)]
             starts = [(one.start - EPOCH).total_seconds() * 1e6 for one in moved]
             briefs = [(name, int(start), encode(brief_of(one))) for start, one in zip(starts, moved, strict=True)]
             database.executemany(f"INSERT OR REPLACE INTO {BRIEFS.name} VALUES (?, ?, ?)", briefs)
@@ -136,10 +138,10 @@ def _insert(file: Path, names: Sequence[str], summaries: Sequence[WindowSummary]
 def _moved(summary: WindowSummary, by: float) -> WindowSummary:
     """Return a summary with measures: the rows of this history have no labels."""
     seen = {
-        name: MeasureView(0.9 - by, 0.86 - by, 0.93 - by, 1200) if view.value is None else view
+        name: MeasureView(0.95 - float(by), 0.91 - float(by), 0.98 - float(by), 1200) if view.value is None else view
         for name, view in summary.performance.items()
     }
-    coverage = msgspec.structs.replace(summary.coverage, value=0.97 - by)
+    coverage = msgspec.structs.replace(summary.coverage, value=1.0 - float(by))
     return msgspec.structs.replace(summary, performance=seen, coverage=coverage)
 
 

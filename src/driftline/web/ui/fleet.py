@@ -27,7 +27,7 @@ from driftline.text.moments import page_span
 from driftline.text.numbers import from_to, number_or_nothing, percent_or_nothing
 from driftline.views.fleet import Course, FleetRow
 from driftline.web.ui.first_events import first_events
-from driftline.web.ui.rendering import Render, tag_of, unchanged
+from driftline.web.ui.rendering import Render, fragment, tag_of, unchanged
 from driftline.web.ui.state import SEVERITIES, Headline, Tone, headline_of, severity, severity_rank
 
 SHOWN = 500
@@ -36,7 +36,7 @@ SHOWN = 500
 STARTING = 3
 """So many models without events are told how to send the first ones; others say it on their own pages."""
 
-_DRAWN = 4096  # courses whose drawings are kept: they change when a window is judged
+_KEPT = 4096  # lines and courses that are kept as they were drawn
 _MINUTE = timedelta(minutes=1)
 
 State = Literal["attention", "firing", "challenger", "stale", "labels", "pending", "unknown", "ok"]
@@ -124,25 +124,31 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One model as the page shows it."""
+    """One model as the page shows it: texts alone, so that two that are shown alike are equal."""
 
-    row: FleetRow
-    zone: ZoneInfo
+    name: str
+    team: str
+    tags: tuple[str, ...]
+    version: str
     headline: Headline
     states: frozenset[str]
     reasons: tuple[Reason, ...]
-    alerts: tuple[tuple[Tone, int], ...]
-    value: str
+    measure: str
+    value: float | None
+    figure: str
     interval: str
     window: str
+    n: int
     coverage: str
+    arrived: datetime | None
     age: str
+    waiting: int
     spark: Markup
 
     @property
     def news(self) -> str:
         """What is read aloud when it is new on the page."""
-        return f"{self.row.name}: {'; '.join(one.text for one in self.reasons)}" if self.reasons else ""
+        return f"{self.name}: {'; '.join(one.text for one in self.reasons)}" if self.reasons else ""
 
 
 def fleet_page(request: Request, views: Views, render: Render, now: datetime) -> Response:
@@ -153,10 +159,11 @@ def fleet_page(request: Request, views: Views, render: Render, now: datetime) ->
     if (same := unchanged(request, tag)) is not None:
         return same
     asked = Asked.of(request.query_params)
-    lines = [_line(row, minute) for row in views.fleet(caller.models if caller is not None else ())]
-    found = _sorted([one for one in lines if _is_asked_for(one, asked)], asked.sort)
-    shown = found[asked.skip : asked.skip + SHOWN]
-    starting = [one.row for one in lines if not one.row.predictions][:STARTING]
+    rows = views.fleet(caller.models if caller is not None else ())
+    lines = [(row, _line(row, minute)) for row in rows]
+    found = _sorted([one for one in lines if _is_asked_for(*one, asked)], asked.sort)
+    shown = [line for _, line in found[asked.skip : asked.skip + SHOWN]]
+    starting = [one for one in rows if not one.predictions][:STARTING]
     return render(
         request,
         "fleet.html",
@@ -165,9 +172,10 @@ def fleet_page(request: Request, views: Views, render: Render, now: datetime) ->
         groups=_groups(shown, asked),
         number=len(lines),
         found=len(found),
-        counts=Counter(itertools.chain.from_iterable(one.states for one in lines)),
-        teams=sorted({one.row.config.team for one in lines if one.row.config.team}),
-        tags=sorted({tag for one in lines for tag in one.row.config.tags}),
+        counts=Counter(itertools.chain.from_iterable(line.states for _, line in lines)),
+        teams=sorted({one.config.team for one in rows if one.config.team}),
+        tags=sorted({tag for one in rows for tag in one.config.tags}),
+        drawn=_drawn,
         states=STATES,
         orders=ORDERS,
         more=asked.query(skip=asked.skip + SHOWN) if len(found) > asked.skip + SHOWN else "",
@@ -185,36 +193,42 @@ def _groups(lines: Sequence[Line], asked: Asked) -> list[tuple[str, str, Sequenc
     return [one for one in named if one[2]]
 
 
-def _is_asked_for(line: Line, asked: Asked) -> bool:
-    config = line.row.config
-    words = " ".join([config.name, config.team, *config.tags, line.row.task, line.row.version]).casefold()
+def _is_asked_for(row: FleetRow, line: Line, asked: Asked) -> bool:
+    words = " ".join([line.name, line.team, *line.tags, row.task, line.version]).casefold()
     return (
         all(word in words for word in asked.q.casefold().split())
-        and asked.team in ("", config.team)
-        and (not asked.tag or asked.tag in config.tags)
+        and asked.team in ("", line.team)
+        and (not asked.tag or asked.tag in line.tags)
         and (asked.state is None or asked.state in line.states)
     )
 
 
+_Lines = list[tuple[FleetRow, Line]]
 _RANKS = ("firing", "labels", "stale", "challenger", "pending", "unknown", "ok")
 
 
-def _sorted(lines: Sequence[Line], order: Order) -> list[Line]:
+def _sorted(lines: _Lines, order: Order) -> _Lines:
     """Sort lines; those that are alike stay in the order of the configuration."""
     if order == "name":
-        return sorted(lines, key=lambda one: one.row.name)
+        return sorted(lines, key=lambda one: one[0].name)
     if order == "event":  # who has never sent anything has been silent longest
-        return sorted(lines, key=lambda one: (one.row.last_arrival is not None, one.row.last_arrival))
+        return sorted(lines, key=lambda one: (one[0].last_arrival is not None, one[0].last_arrival))
     if order == "coverage":
-        return sorted(lines, key=lambda one: (one.row.course.coverage is None, one.row.course.coverage))
+        return sorted(lines, key=lambda one: (one[0].course.coverage is None, one[0].course.coverage))
     if order == "alerts":
-        return sorted(lines, key=lambda one: [-number for number in _by_severity(one.row.alerts)])
-    return sorted(lines, key=_urgency)
+        return sorted(lines, key=lambda one: [-number for number in _by_severity(one[0].alerts)])
+    return sorted(lines, key=lambda one: _urgency(*one))
 
 
-def _urgency(line: Line) -> tuple[int, int]:
-    worst = min((severity_rank(one.severity) for one in line.row.alerts), default=len(SEVERITIES))
+def _urgency(row: FleetRow, line: Line) -> tuple[int, int]:
+    worst = min((severity_rank(one.severity) for one in row.alerts), default=len(SEVERITIES))
     return worst, next(place for place, state in enumerate(_RANKS) if state in line.states)
+
+
+@functools.lru_cache(_KEPT)
+def _drawn(line: Line, base: str) -> Markup:
+    """Draw a line of the table; most are as they were the last time."""
+    return fragment("fleet_line.html", line=line, base=base)
 
 
 def _by_severity(alerts: Iterable[FiringAlert]) -> list[int]:
@@ -227,19 +241,24 @@ def _line(row: FleetRow, now: datetime) -> Line:
     verdicts = None if course.start is None or not course.verdicts else course.verdicts
     said = headline_of(row, row.config.rules, verdicts, row.alerts)
     reasons = tuple(_reasons(row))
-    counts = zip(SEVERITIES, _by_severity(row.alerts), strict=True)
     return Line(
-        row=row,
-        zone=zone,
+        name=row.name,
+        team=row.config.team,
+        tags=row.config.tags,
+        version=row.version,
         headline=said,
         states=frozenset(_states(row, said, reasons)),
         reasons=reasons,
-        alerts=tuple((tone, number) for tone, number in counts if number),
-        value=number_or_nothing(course.value),
+        measure=course.measure,
+        value=course.value,
+        figure=number_or_nothing(course.value),
         interval=from_to(course.low, course.high) if course.low is not None and course.high is not None else "",
         window="" if course.start is None or course.end is None else page_span(course.start, course.end, zone),
+        n=course.n,
         coverage=percent_or_nothing(course.coverage),
+        arrived=row.last_arrival,
         age="never" if row.last_arrival is None else _age(now - row.last_arrival),
+        waiting=row.waiting_events,
         spark=_spark(course.measure, _judged_values(course), _level(row.config.rules, course.measure)),
     )
 
@@ -281,7 +300,7 @@ def _level(rules: Sequence[Rule], measure: str) -> float | None:
     return next((rule.threshold for rule in rules if rule.measure == measure), None)
 
 
-@functools.lru_cache(_DRAWN)
+@functools.lru_cache(_KEPT)
 def _spark(measure: str, values: tuple[float | None, ...], level: float | None) -> Markup:
     known = [value for value in values if value is not None]
     if not known:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import jinja2
 from fastapi import Request, Response
+from markupsafe import Markup
 
 from driftline.templating import environment
 from driftline.web.access import base_of, masked
@@ -54,6 +55,11 @@ def renderer(refresh_seconds: float) -> Render:
         return answer(request, body.encode(), "text/html; charset=utf-8", status=status, tag=tag)
 
     return render
+
+
+def fragment(template: str, **context: Any) -> Markup:
+    """Return the part of a page that a template makes of its context."""
+    return Markup(_templates().get_template(template).render(**context))
 
 
 @functools.cache

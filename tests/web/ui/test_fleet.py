@@ -66,7 +66,11 @@ def test_who_needs_a_person_comes_first_and_it_says_why_and_where() -> None:
     links = {one["href"] for one in page.having("href")}
     alert = next(one for one in FLEET.of_alerts["burning-000"] if one.status == "firing")
     assert {f"/alerts/{alert.id}", "/models/challenged-000#challengers", "/models/well-000"} <= links
-    assert "Firing: Model accuracy below threshold!" in words and "Challenger v2 waits for approval" in words
+    assert (
+        "Alerts: 1 page" in words
+        and "Firing: Model accuracy below threshold!" in words
+        and "Challenger v2 waits for approval" in words
+    )
     news = [one["data-news"] for one in page.having("data-news")]
     assert news[0] == "burning-000: Firing: Model accuracy below threshold!" and len(news) == 4
 

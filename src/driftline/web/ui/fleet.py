@@ -133,6 +133,7 @@ class Line:
     headline: Headline
     states: frozenset[str]
     reasons: tuple[Reason, ...]
+    alerts: str
     measure: str
     value: float | None
     figure: str
@@ -231,6 +232,12 @@ def _drawn(line: Line, base: str) -> Markup:
     return fragment("fleet_line.html", line=line, base=base)
 
 
+def _counted(alerts: Iterable[FiringAlert]) -> str:
+    """Say how many alerts fire of each severity; empty for none."""
+    counts = zip(SEVERITIES, _by_severity(alerts), strict=True)
+    return ", ".join(f"{number} {tone}" for tone, number in counts if number)
+
+
 def _by_severity(alerts: Iterable[FiringAlert]) -> list[int]:
     counts = Counter(severity(one.severity) for one in alerts)
     return [counts[one] for one in SEVERITIES]
@@ -249,6 +256,7 @@ def _line(row: FleetRow, now: datetime) -> Line:
         headline=said,
         states=frozenset(_states(row, said, reasons)),
         reasons=reasons,
+        alerts=_counted(row.alerts),
         measure=course.measure,
         value=course.value,
         figure=number_or_nothing(course.value),

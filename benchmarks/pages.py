@@ -57,6 +57,7 @@ PAGES = {
     "the system": "/system",
     "the changes": "/audit",
 }
+_MEASURES = {"accuracy": 0.95, "precision": 0.93, "recall": 0.91, "f1": 0.92, "roc_auc": 0.96, "log_loss": 0.3}
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -110,7 +111,7 @@ def _insert(file: Path, names: Sequence[str], summaries: Sequence[WindowSummary]
         counters = database.execute("SELECT name, key, value FROM counters WHERE model = ?", [names[0]]).fetchall()
         rng = np.random.default_rng(1)
         for place, name in enumerate(names):
-            moved = [_moved(one, by) for one, by in zip(summaries, rng.beta(2, 20, len(summaries)), strict=True)]
+            moved = [_moved(one, float(by)) for one, by in zip(summaries, rng.beta(2, 20, len(summaries)), strict=True)]
             starts = [(one.start - EPOCH).total_seconds() * 1e6 for one in moved]
             briefs = [(name, int(start), encode(brief_of(one))) for start, one in zip(starts, moved, strict=True)]
             database.executemany(f"INSERT OR REPLACE INTO {BRIEFS.name} VALUES (?, ?, ?)", briefs)
@@ -138,10 +139,9 @@ def _insert(file: Path, names: Sequence[str], summaries: Sequence[WindowSummary]
 def _moved(summary: WindowSummary, by: float) -> WindowSummary:
     """Return a summary with measures: the rows of this history have no labels."""
     seen = {
-        name: MeasureView(0.95 - float(by), 0.91 - float(by), 0.98 - float(by), 1200) if view.value is None else view
-        for name, view in summary.performance.items()
+        name: MeasureView(value - by, value - by - 0.04, value - by + 0.03, 1200) for name, value in _MEASURES.items()
     }
-    coverage = msgspec.structs.replace(summary.coverage, value=1.0 - float(by))
+    coverage = msgspec.structs.replace(summary.coverage, value=1.0 - by)
     return msgspec.structs.replace(summary, performance=seen, coverage=coverage)
 
 

@@ -28,7 +28,7 @@ ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)
 INTEGRATIONS := $(or $(WITH),airflow bentoml dagster dbt mlflow nbclient prefect)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-pages bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-detection: .venv/dev.stamp $(ASKED_PEERS:%=.bench/%.stamp) ## measure the 
 
 bench-service: .venv/dev.stamp ## how fast a service takes events, on SQLite and PostgreSQL (ARGS="--quick --only JSON")
 	@$(BIN)/python -m benchmarks.service $(ARGS)
+
+bench-pages: .venv/dev.stamp system-packages ## what the pages cost with 500 models, in Chromium too (ARGS=--quick for a small fleet)
+	@$(BIN)/python -m benchmarks.pages $(ARGS)
 
 bench-labels: .venv/dev.stamp ## a million late labels into ten million waiting predictions: time, memory, disk (ARGS="--quick")
 	@$(BIN)/python -m benchmarks.label_join --predictions 10M --labels 1M --features 2 $(ARGS)

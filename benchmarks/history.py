@@ -37,7 +37,7 @@ from driftline.monitoring.draining import drain
 from driftline.monitoring.ingest import profile_predictions
 from driftline.monitoring.judging import judge_windows, refresh_labels
 from driftline.monitoring.model import MonitoredModel
-from driftline.monitoring.summary import summarize
+from driftline.monitoring.summary import WindowSummary, brief_of, summarize
 from driftline.service.runtime import Service
 from driftline.sketches import encode
 from driftline.store.alerts import AlertRow, TransitionRow
@@ -46,7 +46,7 @@ from driftline.store.inbox import raise_sequence
 from driftline.store.judgements import Judgement
 from driftline.store.logged import LoggedPrediction, predictions_frame
 from driftline.store.state import State, Work
-from driftline.store.tables import JUDGEMENTS, SUMMARIES, WINDOWS
+from driftline.store.tables import BRIEFS, JUDGEMENTS, SUMMARIES, WINDOWS
 from driftline.store.windows import WindowRow
 from driftline.web.app import create_app
 from tests.support.known import put_known
@@ -109,18 +109,19 @@ class Line:
 def served(history: History) -> Iterator[Service]:
     """A service with such a history that is not started; the last bad window of the first model is an alert."""
     with tempfile.TemporaryDirectory() as folder:
-        service = Service(load(_write(Path(folder), history)))
+        service = Service(load(write_config(Path(folder), history)))
         for model in service.models.values():
-            _fill(service.state, model, history.windows)
+            fill(service.state, model, history.windows)
         first = next(iter(service.models.values()))
         with service.state.work() as work:
-            _alert(work, first.name, history.windows - 3)
+            store_alert(work, first.name, history.windows - 3)
         gc.collect()
         yield service
         service.stop()
 
 
-def _write(folder: Path, history: History) -> Path:
+def write_config(folder: Path, history: History) -> Path:
+    """Write a reference, and a configuration of so many models on it."""
     rng, n = np.random.default_rng(1), 2000
     label = rng.integers(0, 2, n)
     said = np.where(rng.random(n) < 0.9, label, 1 - label)
@@ -157,11 +158,11 @@ def _frame(model: MonitoredModel, window: int) -> pl.DataFrame:
     return predictions_frame([LoggedPrediction(1, one) for one in _predictions(model, window)], model.schema)
 
 
-def _fill(state: State, model: MonitoredModel, windows: int) -> None:
+def fill(state: State, model: MonitoredModel, windows: int) -> None:
     """Write settled windows as the worker leaves them: all of one profile, judged well by every rule."""
     [(window, profile)] = [(key[0], one.whole) for key, one in profile_predictions(model, _frame(model, 0)).items()]
     body, profile_body = _summary_of(model, profile, window), encode(profile)
-    rows, summaries, judgements = [], [], []
+    rows, summaries, briefs, judgements = [], [], [], []
     for place in range(windows):
         start, end = START + HOUR * place, START + HOUR * (place + 1)
         row = WindowRow(model.name, start, "v1", end, ROWS_OF_A_WINDOW, 0, profile_body, False, True, revision=1)
@@ -170,6 +171,8 @@ def _fill(state: State, model: MonitoredModel, windows: int) -> None:
         summaries += [
             {"model": model.name, "start": start, "slice": one, "body": seen} for one in (Slice(version="v1"), WHOLE)
         ]
+        brief = brief_of(msgspec.msgpack.decode(seen, type=WindowSummary))
+        briefs.append({"model": model.name, "start": start, "body": msgspec.msgpack.encode(brief)})
         judgements += [
             _values(_judgement(model.name, rule.name, place, rule.threshold, ok=True)) for rule in model.config.rules
         ]
@@ -180,7 +183,12 @@ def _fill(state: State, model: MonitoredModel, windows: int) -> None:
         work.models.put(replace(stored, watermark=end + timedelta(days=2), last_arrival=end))
         work.counters.add(model.name, "predictions", "v1", windows * ROWS_OF_A_WINDOW)
         work.counters.add(model.name, "labels", "", 1)
-        for table, values in ((WINDOWS, rows), (SUMMARIES, summaries), (JUDGEMENTS, judgements)):
+        for table, values in (
+            (WINDOWS, rows),
+            (SUMMARIES, summaries),
+            (BRIEFS, briefs),
+            (JUDGEMENTS, judgements),
+        ):
             work.connection.execute(table.insert(), values)
         work.windows.recount(model.name)
 
@@ -202,7 +210,8 @@ def _judgement(model: str, rule: str, place: int, threshold: float, *, ok: bool)
     return Judgement(model, rule, *ends)
 
 
-def _alert(work: Work, model: str, place: int) -> None:
+def store_alert(work: Work, model: str, place: int) -> None:
+    """Store an alert over one window, which has ended."""
     start = START + HOUR * place
     work.judgements.put(_judgement(model, "accuracy-low", place, 0.75, ok=False))
     work.alerts.put(

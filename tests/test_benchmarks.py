@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
 from benchmarks import backfill, chart, false_alarms, history, measure, report
+from benchmarks import pages as pages_of_fleet
 from benchmarks.bench import measure_case, skip_reason
 from benchmarks.chart import draw
 from benchmarks.contenders import (
@@ -45,6 +47,10 @@ from benchmarks.jobs import driftline_sdk
 from benchmarks.measure import Limits, Run, answer_in, run_once
 from benchmarks.results import Case, Entry, Measured, Results, read, save
 from benchmarks.workload import DAYS, Workload, batches, kind_at, write, zipf_shares
+from driftline.config.load import load
+from driftline.service.runtime import Service
+from driftline.web.app import create_app
+from tests.views.test_fleet import require_briefs_of_summaries
 
 ROOT = Path(__file__).parents[1]
 
@@ -520,6 +526,26 @@ def test_a_small_load_of_history_is_told_once_and_pages_for_what_goes_on_only() 
         "| pagerduty | 1 | 1 | 0 | 0 |",
     ]
     assert backfill.PAGE.read_text().count(backfill.BEGIN) == backfill.PAGE.read_text().count(backfill.END) == 1
+
+
+def test_the_fleet_that_pages_are_measured_with_is_one_that_a_worker_could_have_left(tmp_path: Path) -> None:
+    pages_of_fleet.make(tmp_path, history.History(21, 4, 2))
+    service = Service(load(tmp_path / "driftline.yaml"))
+    try:
+        rows = service.views.fleet()
+        assert len(rows) == 21 and len({one.course.values for one in rows}) == 21
+        assert all(len(one.course.values) == 4 and one.course.value and one.course.verdicts for one in rows)
+        assert [one.name for one in rows if one.alerts] == ["m000", "m020"]
+        assert require_briefs_of_summaries(service) == 84
+        http = TestClient(create_app(service))
+        assert all(http.get(path).status_code == 200 for path in pages_of_fleet.PAGES.values())
+    finally:
+        service.stop()
+    cost = pages_of_fleet.Cost(1.0, 1.0, 1.0, 10, 20)
+    costs, times = {"a file": cost, "the fleet": cost}, {"a file": 1.0, "the fleet": 2.0}
+    assert is_well_formed("\n".join(pages_of_fleet.said(pages_of_fleet.QUICK_FLEET, costs, times, [10**6])))
+    page = pages_of_fleet.PAGE.read_text()
+    assert page.count(pages_of_fleet.BEGIN) == page.count(pages_of_fleet.END) == 1
 
 
 def test_answers_with_two_histories_stand_beside_each_other() -> None:

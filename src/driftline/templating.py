@@ -61,6 +61,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "page_moment": moments.page_moment,
     "percent": numbers.percent_or_nothing,
     "signed": numbers.signed,
+    "size": numbers.size,
     "span": moments.span,
     "url_segment": url_segment,
 }

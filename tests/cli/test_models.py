@@ -30,6 +30,19 @@ def test_models_are_told_beside_a_running_service(service: Service, tmp_path: Pa
     assert (model["name"], model["task"], model["predictions"], model["firing"]) == ("churn", "binary", 180, 2)
 
 
+def test_teams_are_told_where_a_model_has_one(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "driftline.yaml"
+    added = "models:\n  new: {team: 'ann & co', tags: [a, b], reference: {path: reference.parquet}}\n"
+    file.write_text(file.read_text().replace("models:\n", added), encoding="utf-8")
+    command_line = ["--config", str(file)]
+    said = CliRunner().invoke(command, command_line, catch_exceptions=False).output.splitlines()
+    assert said[0].split()[:3] == ["model", "team", "task"]
+    assert "ann & co" in said[1] and said[2].split()[:3] == ["churn", "–", "binary"]
+    document = CliRunner().invoke(command, [*command_line, "--json"], catch_exceptions=False).output
+    new, churn = json.loads(document)["models"]
+    assert (new["team"], new["tags"]) == ("ann & co", ["a", "b"]) and (churn["team"], churn["tags"]) == ("", [])
+
+
 def test_a_model_that_was_added_since_has_nothing_yet(service: Service, tmp_path: Path) -> None:
     text = (tmp_path / "driftline.yaml").read_text()
     (tmp_path / "driftline.yaml").write_text(

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from benchmarks.history import HOUR, START, History, served
 from driftline.service.runtime import Service
+from driftline.views.fleet import FleetReader
 from driftline.views.metrics import MetricsReader
 from driftline.web.app import create_app
 from tests.support.effort import Effort, counted
@@ -46,6 +47,11 @@ READS: dict[str, Callable[[Service, int], object]] = {
     "models": lambda service, windows: service.views.models(),
     "one model": lambda service, windows: service.views.model(MODEL),
     "the index": lambda service, windows: ask(service, "/"),
+    "a list of all models, of a process that begins": lambda service, windows: FleetReader(
+        service.config, service.tasks, service.state, service.inbox
+    ).rows(),
+    "the quarantine of a model": lambda service, windows: ask(service, f"/models/{MODEL}/quarantine"),
+    "the system": lambda service, windows: ask(service, "/system"),
     "the page of a model": lambda service, windows: ask(service, f"/models/{MODEL}"),
     "the page of a model, over a span": lambda service, windows: ask(
         service, f"/models/{MODEL}?start=2025-01-02&end=2025-01-04"

@@ -83,7 +83,7 @@ def routes(service: Service) -> list[tuple[str, str]]:
 
 def roles_of(method: str, path: str) -> set[str]:
     """Who may, by the contract: *write* posts events and nothing else, *read* every GET, *admin* all."""
-    if path in OF_NO_MODEL:
+    if path in OF_NO_MODEL or path == "/":  # which shows to each the models that they may see
         return {"read", "admin", "limited", "elsewhere"}
     everybody = {"admin", "read"} if method == "GET" else {"admin", "write"} if path in EVENTS else {"admin"}
     return everybody | {"limited"} if "{model" in path else everybody
@@ -263,10 +263,12 @@ def test_a_browser_signs_in_acts_and_signs_out(client: TestClient, tokens: dict[
     assert "HttpOnly" in cookie and "SameSite=lax" in cookie and "Secure" not in cookie
     page = client.get(asked, headers=PAGE)
     assert page.status_code == 200 and "Sign out" in page.text and 'data-caller="admin"' in page.text
-    csrf = re.findall(r'data-csrf="([0-9a-f]{64})"', page.text)[0]
+    csrf = re.findall(r'data-csrf="([0-9a-f]{128})"', page.text)[0]
     body = {"match": {"model": "x"}, "reason": "r", "for": "1h"}
     assert client.post("/api/v1/silences", json=body).status_code == 403
-    assert client.post("/api/v1/silences", json=body, headers={"X-CSRF-Token": "0" * 64}).status_code == 403
+    assert client.post("/api/v1/silences", json=body, headers={"X-CSRF-Token": "0" * 128}).status_code == 403
+    again = client.get(asked, headers=PAGE)
+    assert again.headers["etag"] == page.headers["etag"] and csrf not in again.text
     assert client.post("/api/v1/silences", json=body, headers={"X-CSRF-Token": csrf}).json()["by"] == "admin"
     assert client.get("/audit", headers=PAGE).text.count("data-change=") > 3
     out = client.post("/sign-out")
@@ -280,9 +282,14 @@ def test_a_reader_sees_no_buttons_and_a_limited_one_its_model(service: Service, 
     assert 'class="reader"' in reader.get("/", headers=PAGE).text
     limited = client_of(service)
     entered = limited.post("/sign-in", data={"token": tokens["limited"]})
-    assert entered.headers["location"] == f"/models/{MODEL}"
+    assert entered.headers["location"] == "/"
     assert limited.get(f"/models/{MODEL}", headers=PAGE).status_code == 200
-    assert limited.get("/", headers=PAGE).status_code == 403
+    first = limited.get("/", headers=PAGE).text
+    assert f'data-model="{MODEL}"' in first and "/system" not in first and "/audit" not in first
+    assert limited.get("/system", headers=PAGE).status_code == 403
+    other = client_of(service)
+    other.post("/sign-in", data={"token": tokens["elsewhere"]})
+    assert "data-model" not in (page := other.get("/", headers=PAGE).text) and "No models yet" in page
 
 
 @pytest.mark.parametrize("next", ["//evil.example", "https://evil.example/", "/\\evil.example", "evil", "", "/\n/evil"])

@@ -14,14 +14,19 @@ SPARK_WIDTH, SPARK_HEIGHT = 120.0, 28.0
 _SPARK_EDGE = 3.0
 
 
-def sparkline(values: Sequence[float | None], *, marked: Sequence[bool], level: float | None, label: str) -> Markup:
-    """Draw evenly spaced values, marked ones as dots, and a level; empty for no values."""
+def sparkline(
+    values: Sequence[float | None], *, marked: Sequence[bool], level: float | None, label: str, from_zero: bool = True
+) -> Markup:
+    """Draw evenly spaced values, marked ones as dots, and a level; empty for no values.
+
+    The scale begins at 0 unless it is told otherwise: then it has the values and the level alone.
+    """
     numbers = [finite(value) for value in values]
     known = [value for value in numbers if value is not None]
     if not known:
         return Markup("")
     line = finite(level)
-    low = min([0.0, *known, *([] if line is None else [line])])
+    low = min([*([0.0] if from_zero else []), *known, *([] if line is None else [line])])
     high = max([*known, *([] if line is None else [line])])
     height = high - low or 1.0
     step = (SPARK_WIDTH - 2 * _SPARK_EDGE) / max(len(numbers) - 1, 1)

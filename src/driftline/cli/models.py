@@ -44,6 +44,9 @@ def _print(config: Config, models: Sequence[ModelView]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", overflow="fold")
+    with_teams = any(one.team for one in models)
+    if with_teams:
+        table.add_column("team", overflow="fold")
     table.add_column("task", overflow="fold")
     for name in ("predictions", "labels", "windows"):
         table.add_column(name, justify="right", overflow="fold")
@@ -53,6 +56,7 @@ def _print(config: Config, models: Sequence[ModelView]) -> None:
         timezone = config.models[one.name].window.timezone
         table.add_row(
             Text(visible(one.name)),
+            *([Text(visible(one.team) or "–")] if with_teams else []),
             one.task or "–",
             count(one.predictions),
             count(one.labels),

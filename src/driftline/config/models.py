@@ -50,6 +50,8 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
     return ModelConfig(
         name=key[-1],
         task=section.task,
+        team="" if section.team is None else _word(check, (*key, "team"), section.team),
+        tags=_tags(check, (*key, "tags"), section.tags),
         columns=_columns(check, (*key, "columns"), section.columns, section.task),
         store={
             column: _stored(check, (*key, "columns", "store", column), how)
@@ -76,6 +78,24 @@ def model_of(check: Checker, key: Key, section: ModelSection) -> ModelConfig:
         budget_severity=section.alerts.severity,
         stale_after=check.optional_duration((*key, "alerts", "stale_after"), section.alerts.stale_after),
     )
+
+
+def _word(check: Checker, key: Key, text: str) -> str:
+    """Return a word that people choose from a list."""
+    if not text.isprintable() or text != text.strip():
+        reason = f"came {shown(text)}; allowed is a text that can be seen, without spaces around it"
+        raise check.error(key, reason)
+    return text
+
+
+def _tags(check: Checker, key: Key, tags: Sequence[str]) -> tuple[str, ...]:
+    found: list[str] = []
+    for index, tag in enumerate(tags):
+        at = (*key, str(index))
+        if _word(check, at, tag) in found:
+            raise check.error(at, f"{shown(tag)} came before; each tag stands once")
+        found.append(tag)
+    return tuple(found)
 
 
 def _learnt_time(check: Checker, key: Key, section: ModelSection, text: str | None) -> timedelta | None:
@@ -246,10 +266,7 @@ def _rules(check: Checker, key: Key, model: ModelSection) -> tuple[Rule, ...]:
     found: list[Rule] = []
     for index, section in enumerate(model.alerts.rules):
         at = (*key, str(index))
-        if not section.name.isprintable() or section.name != section.name.strip():
-            reason = f"came {shown(section.name)}; allowed is a text that can be seen, without spaces around it"
-            raise check.error((*at, "name"), reason)
-        if section.name == BUDGET:
+        if _word(check, (*at, "name"), section.name) == BUDGET:
             raise check.error(
                 (*at, "name"), f"{BUDGET!r} is what the detector's alerts are called; name yours otherwise"
             )

@@ -45,6 +45,8 @@ class ModelSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     reference: ReferenceSection
     task: Task | None = None
+    team: Short | None = None
+    tags: list[Short] = []
     columns: ColumnsSection = ColumnsSection()
     positive: Text | int | float | bool | None = None
     window: Short = "1d"

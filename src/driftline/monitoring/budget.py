@@ -224,6 +224,15 @@ _KINDS = {
 }
 
 
+def suspects_labels(title: str) -> bool:
+    """Return whether an alert of the detector, by its title, says that the labels cannot be trusted.
+
+    >>> suspects_labels("Label fault suspected: label"), suspects_labels("Input drift suspected: wind")
+    (True, False)
+    """
+    return title.startswith(_KINDS["label_fault"])
+
+
 def title_of(detail: Detail) -> str:
     """What an alert of the detector is called.
 

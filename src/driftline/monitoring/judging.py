@@ -25,7 +25,7 @@ from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.own import own_measures
 from driftline.monitoring.reach import History
 from driftline.monitoring.segments import Profiled, encoded_segments, stored_profiles
-from driftline.monitoring.summary import Stage, WindowSummary
+from driftline.monitoring.summary import Stage, WindowSummary, brief_of
 from driftline.profiles import WindowProfile
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.segments import SegmentProfile, profile_segments
@@ -33,7 +33,7 @@ from driftline.rules import ChangeKind, Status
 from driftline.rules import State as VerdictState
 from driftline.rules.backtest import BUDGET
 from driftline.sketches import decode, encode
-from driftline.store.counters import ALARMS, JUDGED_AT, VERDICTS
+from driftline.store.counters import ALARMS, JUDGED_AT, SHOWN, VERDICTS
 from driftline.store.feedback import FeedbackRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import Table
@@ -41,7 +41,7 @@ from driftline.store.retention import is_gone
 from driftline.store.state import State, Work
 from driftline.store.windows import WindowRow
 
-_summary = msgspec.msgpack.Encoder()
+_encoder = msgspec.msgpack.Encoder()
 _NODATA = VerdictState.NODATA.value
 
 
@@ -109,6 +109,7 @@ def judge_windows(
     events: list[AlertEvent] = []
     with state.work() as work:
         found = [_store(model.name, work, assessment) for assessment in assessments]
+        work.counters.add(model.name, SHOWN, "", len(found))
         changed: dict[tuple[str, Slice], list[datetime]] = {}
         for one in found:
             for key in one.changed:
@@ -229,7 +230,9 @@ class _Stored:
 def _store(model: str, work: Work, assessment: _Judged) -> _Stored:
     """Store an assessment."""
     for slice, summary in assessment.summaries.items():
-        work.summaries.put(model, assessment.start, slice, _summary.encode(summary))
+        work.summaries.put(model, assessment.start, slice, _encoder.encode(summary))
+        if slice == WHOLE:
+            work.summaries.put_brief(model, assessment.start, _encoder.encode(brief_of(summary)))
     if assessment.again_at is None:
         work.windows.mark_settled(model, assessment.start)
     else:

@@ -204,5 +204,9 @@ class ModelConfig:
     maintenance: tuple[Window, ...] = ()
     store: Mapping[str, str] = field(default_factory=dict)
     """Columns that are not stored in clear: ``hash``, or ``no`` where they are left out."""
+    team: str = ""
+    """Who looks after it; empty where nobody has said so."""
+    tags: tuple[str, ...] = ()
+    """Words of one's own by which models are found."""
     key: HashKey = field(default_factory=lambda: HashKey(Path()), repr=False, compare=False)
     """By which ids that were forgotten, and values that are not to be stored in clear, are hashed."""

@@ -87,6 +87,41 @@ class WindowSummary(msgspec.Struct, frozen=True):
     """The 95th percentile of the latencies, in seconds; None where no prediction came with one, and of a segment."""
 
 
+class WindowBrief(msgspec.Struct, frozen=True, array_like=True):
+    """What a list of many models shows of one window of all rows: its summary without the columns.
+
+    ``performance`` has the value, the two ends of the interval and the number of rows of each measure; of the
+    ``compared`` columns some have ``drifted``.
+    """
+
+    start: datetime
+    end: datetime
+    stage: Stage
+    predictions: int
+    labelled: int
+    coverage: float | None
+    performance: dict[str, tuple[float | None, float | None, float | None, int]]
+    compared: int
+    drifted: int
+
+
+def brief_of(summary: WindowSummary) -> WindowBrief:
+    """Return the brief of a summary."""
+    columns = [*summary.drift.values(), summary.prediction_drift, summary.label_drift]
+    compared = [one for one in columns if one is not None]
+    return WindowBrief(
+        start=summary.start,
+        end=summary.end,
+        stage=summary.stage,
+        predictions=summary.predictions,
+        labelled=summary.labelled,
+        coverage=summary.coverage.value,
+        performance={name: (one.value, one.low, one.high, one.n) for name, one in summary.performance.items()},
+        compared=len(compared),
+        drifted=sum(one.drifted for one in compared),
+    )
+
+
 def summarize(
     window: Window,
     version: str,

@@ -22,6 +22,13 @@ VERDICTS = "verdicts"
 """The counter of verdicts that were stored, new or other than before: while it stands, all of them stand."""
 
 
+INVALID = "invalid_events"
+"""The counter of rows that were refused or set aside; its key is the kind of reason."""
+
+SHOWN = "shown"
+"""The counter of summaries that were stored or dropped: while it stands, what is shown of windows stands."""
+
+
 class Counters:
     """The statements on counters, within one transaction."""
 

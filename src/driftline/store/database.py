@@ -195,6 +195,15 @@ def version_of(engine: sa.Engine) -> str:
         return f"{name} {'.'.join(map(str, connection.dialect.server_version_info or ()))}"
 
 
+def size_of(engine: sa.Engine) -> int:
+    """Return how many bytes a database takes."""
+    words = "SELECT pg_database_size(current_database())"
+    if not _is_server(engine):
+        words = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+    with engine.connect().execution_options(readonly=True) as connection:
+        return int(connection.execute(sa.text(words)).scalar_one())
+
+
 def clock_of(engine: sa.Engine) -> datetime | None:
     """Return what a server's clock says; None for a file, which has none of its own."""
     if not _is_server(engine):

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from driftline.errors import ConflictError, RefusedRow
 from driftline.events import refusal_reason
-from driftline.store.counters import Counters
+from driftline.store.counters import INVALID, Counters
 from driftline.store.database import wait_turn
 from driftline.store.sealed import Events, Kind, sealed
 from driftline.store.statements import batches
@@ -144,7 +144,7 @@ def _insert(connection: sa.Connection, new: Sequence[Prepared]) -> None:
         reasons.update(one.delivery.counted)
         counted.update({(one.delivery.model, reason): number for reason, number in reasons.items()})
     for (model, reason), number in sorted(counted.items()):
-        Counters(connection).add(model, "invalid_events", reason, number)
+        Counters(connection).add(model, INVALID, reason, number)
 
 
 def _quarantined(delivery: Delivery) -> list[dict[str, Any]]:

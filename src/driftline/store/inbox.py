@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from driftline.errors import DataError, StorageError
 from driftline.events import Label, Prediction
 from driftline.store.counters import Counters
-from driftline.store.database import file_problem, highest_number, raise_number, wait_turn
+from driftline.store.database import file_problem, highest_number, raise_number, size_of, wait_turn
 from driftline.store.deliveries import Delivery, Prepared, store_all, turn_of
 from driftline.store.sealed import KINDS, Events, Kind, events_by_row, sealed, unsealed
 from driftline.store.statements import batches
@@ -55,8 +55,9 @@ class InboxRow:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRow:
-    """A refused row with its reason; ``row`` is the JSON as it came."""
+    """A refused row with its reason; ``row`` is the JSON as it came, and ``id`` grows from row to row."""
 
+    id: int
     arrived_at: datetime
     kind: str
     index: int
@@ -143,6 +144,10 @@ class Inbox:
             found = connection.execute(sa.select(INBOX.c.model, sa.func.sum(INBOX.c.events)).group_by(INBOX.c.model))
             return {model: int(events) for model, events in found}
 
+    def database_bytes(self) -> int:
+        """Return how large the database is that the inbox is in."""
+        return size_of(self._engine)
+
     def oldest_waiting(self) -> dict[str, datetime]:
         """Return since when the oldest batch of each model waits in the inbox; models without any are left out."""
         with self._engine.connect().execution_options(readonly=True) as connection:
@@ -151,15 +156,25 @@ class Inbox:
             )
             return {row.model: row.arrived_at for row in connection.execute(oldest)}
 
-    def quarantined(self, model: str, *, most: int) -> list[QuarantinedRow]:
-        """Return the newest rows that were set aside, newest first."""
+    def quarantined(
+        self, model: str, *, most: int, before: int | None = None, row_bytes: int | None = None
+    ) -> list[QuarantinedRow]:
+        """Return the newest rows that were set aside, newest first; or those before the one of an id.
+
+        With ``row_bytes`` no more than so many bytes are read of each row, which is no JSON then if it is longer.
+        """
+        row = QUARANTINE.c.row if row_bytes is None else sa.func.substr(QUARANTINE.c.row, 1, row_bytes)
+        columns = [one for one in QUARANTINE.c if one.name not in ("model", "row")]
+        asked = sa.select(*columns, sa.type_coerce(row, sa.LargeBinary).label("row"))
+        asked = asked.where(QUARANTINE.c.model == model).order_by(QUARANTINE.c.id.desc())
+        if before is not None:
+            asked = asked.where(QUARANTINE.c.id < before)
         with self._engine.connect().execution_options(readonly=True) as connection:
-            found = connection.execute(
-                sa.select(QUARANTINE).where(QUARANTINE.c.model == model).order_by(QUARANTINE.c.id.desc()).limit(most)
-            )
             return [
-                QuarantinedRow(row.arrived_at, row.kind, row.row_index, row.field, row.reason, msgspec.Raw(row.row))
-                for row in found
+                QuarantinedRow(
+                    row.id, row.arrived_at, row.kind, row.row_index, row.field, row.reason, msgspec.Raw(row.row)
+                )
+                for row in connection.execute(asked.limit(most))
             ]
 
 

@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from driftline.events import Slice
-from driftline.store.tables import ALERTS, COUNTERS, MODELS, SUMMARIES, TRANSITIONS, WAITING_LABELS, WINDOWS
+from driftline.store.counters import JUDGED_AT, LABELS_UNTIL
+from driftline.store.judgements import Judgement
+from driftline.store.statements import as_row, batches
+from driftline.store.tables import (
+    ALERTS,
+    AUDIT,
+    BRIEFS,
+    COUNTERS,
+    INBOX,
+    JUDGEMENTS,
+    MODELS,
+    RETRAINING,
+    RETRAINING_STEPS,
+    SUMMARIES,
+    TRANSITIONS,
+    WAITING_LABELS,
+    WINDOWS,
+    Moment,
+)
 
 _EVERY = 2**31 - 1
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _KEYS = 200  # keys of two columns in one statement: below every database's limit
 
 
@@ -37,6 +56,26 @@ class Step(NamedTuple):
     model: str
     kind: str
     alert: str
+
+
+class FiringAlert(NamedTuple):
+    """What a list of models says of an alert that fires; ``acknowledged_by`` is empty where nobody has taken it on."""
+
+    model: str
+    id: str
+    rule: str
+    severity: str
+    title: str
+    acknowledged_by: str
+
+
+class Challenger(NamedTuple):
+    """The newest request of a model at a stage."""
+
+    model: str
+    stage: str
+    id: str
+    version: str
 
 
 class Overview:
@@ -101,6 +140,80 @@ class Overview:
             )
             for model, slice, body in self._connection.execute(statement.order_by(SUMMARIES.c.slice)):
                 found.setdefault(model, {})[slice] = body
+        return found
+
+    def mark(self) -> tuple[int, ...]:
+        """Return numbers of which one is another whenever something has changed that is told of all models.
+
+        They are counts that grow, and the newest steps of alerts, of requests and of people: one statement of which
+        nothing is decoded.
+        """
+        moments = (JUDGED_AT, LABELS_UNTIL)  # the only ones that are no counts
+        parts = (
+            sa.select(sa.func.sum(COUNTERS.c.value)).where(COUNTERS.c.name.not_in(moments)),
+            sa.select(sa.func.max(TRANSITIONS.c.id)),
+            sa.select(sa.func.max(RETRAINING_STEPS.c.id)),
+            sa.select(sa.func.max(AUDIT.c.id)),
+            sa.select(sa.func.max(INBOX.c.seq)),
+            sa.select(sa.func.min(INBOX.c.seq)),
+        )
+        columns = (sa.type_coerce(one.scalar_subquery(), sa.BigInteger) for one in parts)
+        return tuple(int(one or 0) for one in self._connection.execute(sa.select(*columns)).one())
+
+    def firing_alerts(self) -> dict[str, list[FiringAlert]]:
+        """Return the alerts that fire, by model, those that fired last first."""
+        columns = (ALERTS.c[name] for name in FiringAlert._fields)
+        statement = sa.select(*columns).where(ALERTS.c.status == "firing").order_by(ALERTS.c.fired_at.desc())
+        found: dict[str, list[FiringAlert]] = {}
+        for row in self._connection.execute(statement.order_by(ALERTS.c.id)):
+            found.setdefault(row.model, []).append(FiringAlert(*row))
+        return found
+
+    def challengers(self, stages: Iterable[str]) -> dict[str, dict[str, Challenger]]:
+        """Return the newest request of each model at each of these stages."""
+        of_stage = (RETRAINING.c.model, RETRAINING.c.stage)
+        newest = sa.select(*of_stage, sa.func.max(RETRAINING.c.asked_at).label("asked_at")).group_by(*of_stage)
+        last = newest.where(RETRAINING.c.stage.in_(list(stages))).subquery()
+        is_last = sa.and_(*(RETRAINING.c[name] == last.c[name] for name in ("model", "stage", "asked_at")))
+        columns = (RETRAINING.c[name] for name in Challenger._fields)
+        statement = sa.select(*columns).join(last, is_last).order_by(RETRAINING.c.asked_at, RETRAINING.c.id)
+        found: dict[str, dict[str, Challenger]] = {}
+        for row in self._connection.execute(statement):
+            found.setdefault(row.model, {})[row.stage] = Challenger(*row)
+        return found
+
+    def briefs(self, models: Iterable[str], most: int) -> dict[str, list[bytes]]:
+        """Return what is shown of the ``most`` newest windows of each of these models in a list, in order of time."""
+        found: dict[str, list[bytes]] = {}
+        one = BRIEFS.alias()
+        last = sa.select(one.c.start).where(one.c.model == MODELS.c.model).correlate(MODELS)
+        least = last.order_by(one.c.start.desc()).limit(1).offset(most - 1).scalar_subquery()
+        first = sa.func.coalesce(least, sa.literal(_FIRST, Moment))
+        for some in batches(list(models)):
+            # A limit keeps SQLite from putting the subquery into the join, where it passes all windows.
+            since = sa.select(MODELS.c.model, first.label("start")).where(MODELS.c.model.in_(some)).limit(_EVERY)
+            newest = since.subquery()
+            statement = (
+                sa.select(BRIEFS.c.model, BRIEFS.c.body)
+                .join_from(newest, BRIEFS, sa.and_(BRIEFS.c.model == newest.c.model, BRIEFS.c.start >= newest.c.start))
+                .order_by(BRIEFS.c.model, BRIEFS.c.start)
+            )
+            for model, body in self._connection.execute(statement):
+                found.setdefault(model, []).append(body)
+        return found
+
+    def verdicts(self, windows: Mapping[str, tuple[datetime, Sequence[str]]]) -> dict[str, list[Judgement]]:
+        """Return what these rules say now of one window of each of these models."""
+        found: dict[str, list[Judgement]] = {}
+        keys = [(model, start, rules) for model, (start, rules) in windows.items() if rules]
+        for place in range(0, len(keys), _KEYS):
+            of_one = (
+                sa.and_(JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule.in_(rules), JUDGEMENTS.c.window_start == start)
+                for model, start, rules in keys[place : place + _KEYS]
+            )
+            statement = sa.select(JUDGEMENTS).where(sa.or_(*of_one), JUDGEMENTS.c.current)
+            for row in self._connection.execute(statement.order_by(JUDGEMENTS.c.id)):
+                found.setdefault(row.model, []).append(as_row(Judgement, row))
         return found
 
     def steps(self, *, after: int) -> Iterator[Step]:

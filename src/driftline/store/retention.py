@@ -9,8 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from driftline.events import Window
+from driftline.store.counters import SHOWN, Counters
 from driftline.store.statements import as_row, batches, put_row, put_values
 from driftline.store.tables import (
+    BRIEFS,
     COUNTERS,
     CUTS,
     FORGOTTEN_ROWS,
@@ -126,11 +128,12 @@ class Retention:
 
     def drop_windows(self, model: str, before: datetime) -> None:
         """Forget the windows that begin before a moment, with all that was said of them."""
-        for table in (WINDOWS, SUMMARIES, FORGOTTEN_ROWS):
+        for table in (WINDOWS, SUMMARIES, BRIEFS, FORGOTTEN_ROWS):
             self._connection.execute(table.delete().where(table.c.model == model, table.c.start < before))
         self._connection.execute(
             JUDGEMENTS.delete().where(JUDGEMENTS.c.model == model, JUDGEMENTS.c.window_start < before)
         )
+        Counters(self._connection).add(model, SHOWN, "", 1)
 
     def drop_quarantine(self, before: datetime, most: int, held: list[str]) -> int:
         """Delete those of the ``most`` oldest rows that were set aside before a moment (wall-clock); return how many.

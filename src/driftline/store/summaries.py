@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from driftline.events import WHOLE, Slice
 from driftline.store.statements import put_values
-from driftline.store.tables import SUMMARIES
+from driftline.store.tables import BRIEFS, SUMMARIES
 
 
 class Summaries:
@@ -21,6 +21,10 @@ class Summaries:
     def put(self, model: str, start: datetime, slice: Slice, body: bytes) -> None:
         """Store what people are shown of a slice of a window's rows."""
         put_values(self._connection, SUMMARIES, [{"model": model, "start": start, "slice": slice, "body": body}])
+
+    def put_brief(self, model: str, start: datetime, body: bytes) -> None:
+        """Store what a list of many models shows of a window: little, of its summary of all rows."""
+        put_values(self._connection, BRIEFS, [{"model": model, "start": start, "body": body}])
 
     def get(self, model: str, start: datetime, slice: Slice = WHOLE) -> bytes | None:
         """Return what people are shown of one window."""

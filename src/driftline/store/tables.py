@@ -209,6 +209,15 @@ SUMMARIES = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of what people are shown of the window
 )
 
+BRIEFS = sa.Table(
+    "briefs",
+    METADATA,
+    sa.Column("model", _TEXT, primary_key=True),
+    sa.Column("start", Moment, primary_key=True),
+    sa.Column("body", sa.LargeBinary, nullable=False),  # MessagePack of the summary of all rows without its columns
+    sqlite_with_rowid=False,
+)
+
 DETECTORS = sa.Table(
     "detectors",
     METADATA,

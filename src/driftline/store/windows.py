@@ -9,9 +9,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from driftline.events import Window
-from driftline.store.counters import set_counter
+from driftline.store.counters import SHOWN, Counters, set_counter
 from driftline.store.statements import as_row, put_row
-from driftline.store.tables import COUNTERS, SUMMARIES, WINDOWS
+from driftline.store.tables import BRIEFS, COUNTERS, SUMMARIES, WINDOWS
 
 KNOWN_WINDOWS = "windows"
 """The counter of a model's windows: its one number that can become smaller, when they are built anew."""
@@ -244,8 +244,10 @@ class Windows:
         What people are shown of those that begin ``shown_before`` a moment stays.
         """
         self._connection.execute(WINDOWS.delete().where(WINDOWS.c.model == model))
-        shown = SUMMARIES.delete().where(SUMMARIES.c.model == model)
-        self._connection.execute(shown if shown_before is None else shown.where(SUMMARIES.c.start >= shown_before))
+        for table in (SUMMARIES, BRIEFS):
+            shown = table.delete().where(table.c.model == model)
+            self._connection.execute(shown if shown_before is None else shown.where(table.c.start >= shown_before))
+        Counters(self._connection).add(model, SHOWN, "", 1)
 
     def count(self, model: str) -> int:
         """Return how many windows a model has; counted one by one only in a state that was not opened yet."""

@@ -136,6 +136,20 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+def size(amount: int) -> str:
+    """Write a number of bytes.
+
+    >>> size(999), size(1500), size(25_300_000), size(3_000_000_000_000)
+    ('999 B', '1.5 kB', '25 MB', '3.0 TB')
+    """
+    value, unit = float(amount), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if unit != "B" and value < 10 else f"{value:.0f} {unit}"
+
+
 def percent_or_nothing(share: float | None) -> str:
     """Write a share as a percentage; a dash for None or not finite.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,9 +28,9 @@ from driftline.sketches import decode
 from driftline.store.addresses import is_server, without_secrets
 from driftline.store.alerts import AlertRow
 from driftline.store.audit import AuditRow
-from driftline.store.counters import ALARMS
+from driftline.store.counters import ALARMS, INVALID
 from driftline.store.database import has_state, open_database
-from driftline.store.inbox import Inbox
+from driftline.store.inbox import Inbox, QuarantinedRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog, log_of
 from driftline.store.overview import KnownModel, Overview
@@ -39,6 +39,7 @@ from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
 from driftline.views.features import FeatureView, feature_view
+from driftline.views.fleet import FleetReader, FleetRow
 from driftline.views.known import as_known_then
 from driftline.views.lines import VersionLine, version_lines
 from driftline.views.segments import SegmentsChanged, segments_changed
@@ -92,6 +93,8 @@ class ModelView(msgspec.Struct, frozen=True):
     detector: DetectorView | None = None
     hold: Hold | None = None
     """Who has it held: nothing of it is deleted; None where nobody has."""
+    team: str = ""
+    tags: list[str] = []
 
 
 class VerdictView(msgspec.Struct, frozen=True):
@@ -175,12 +178,27 @@ class Views:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
         self._guesses = guesses or {}
         self._usual: dict[str, tuple[bytes, Mapping[str, float]]] = {}
+        self._fleet = FleetReader(config, tasks, state, inbox)
 
     def model_config(self, model: str) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
         if model not in self._config.models:
             raise UnknownNameError("model", model, self._config.models)
         return self._config.models[model]
+
+    def fleet(self, models: Collection[str] = ()) -> list[FleetRow]:
+        """Return what is shown of these models, or of all of them, in a list; see `FleetReader.rows`."""
+        return self._fleet.rows(models)
+
+    def fleet_mark(self) -> tuple[int, ...]:
+        """Return what is another whenever `fleet` may say something else."""
+        return self._fleet.mark()
+
+    def schema(self, model: str) -> Schema | None:
+        """Return the shape of a model's events; None where no service has opened it yet."""
+        with self._state.read() as read:
+            stored = read.models.get(model)
+        return None if stored is None else decode(stored.schema, Schema)
 
     def models(self) -> list[ModelView]:
         """Return all models, in the order of the configuration."""
@@ -366,6 +384,18 @@ class Views:
         with self._state.read() as read:
             return read.audit.newest(limit, before=before, model=model)
 
+    def quarantined(
+        self, model: str, *, most: int, before: int | None = None, row_bytes: int | None = None
+    ) -> list[QuarantinedRow]:
+        """Return the newest rows of a model that were set aside; see `Inbox.quarantined`."""
+        return self._inbox.quarantined(model, most=most, before=before, row_bytes=row_bytes)
+
+    def refused(self, model: str) -> dict[str, int]:
+        """Return how many rows of a model were refused or set aside so far, by kind of reason."""
+        with self._state.read() as read:
+            counters = read.counters.of(model)
+        return {reason: number for (name, reason), number in sorted(counters.items()) if name == INVALID and number}
+
     def requests(self, model: str) -> list[RequestView]:
         """Return the newest requests for challengers for a model."""
         return all_requests(self._state, model, most=_REQUESTS_SHOWN)
@@ -453,6 +483,8 @@ class Views:
             positive=guesses.positive,
             notes=[*guesses.notes, *retained.notes(name)],
             hold=retained.holds.get(name),
+            team=self._config.models[name].team,
+            tags=list(self._config.models[name].tags),
             segments=[SegmentsView(column, list(values)) for column, values in guesses.segments.items()],
             detector=_detector_view(read, self._config.models[name], totals.get(ALARMS, 0)),
         )

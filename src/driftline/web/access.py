@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -41,6 +42,9 @@ OPEN = frozenset({"health", "ready", "page_static", "sign_in", "post_sign_in", "
 
 _OF_NO_MODEL = frozenset({"page_api", "openapi"})
 """Routes that show nothing of a model: who is limited to some may ask them."""
+
+_OF_THEIR_MODELS = frozenset({"page_index"})
+"""Routes that show to who is limited to some models these, and no other."""
 
 _BELIEVED_FOR = timedelta(seconds=1)
 _MOST_BELIEVED = 1000
@@ -129,9 +133,32 @@ def _bearer(request: Request) -> str | None:
 
 
 def _require_page(request: Request, token: str) -> None:
-    came = request.headers.get(CSRF_HEADER, "")
+    came = unmasked(request.headers.get(CSRF_HEADER, ""))
     if not hmac.compare_digest(came.encode(), csrf_of(token).encode()):
         raise ForbiddenError("the page that asked is not signed in; load it again, or send a token as a header")
+
+
+def masked(secret: str) -> str:
+    """Return a secret of hexadecimal digits so that no two answers hold the same text; an empty one as it is.
+
+    What a compressed answer weighs then says nothing of it: the mask, which stands before it, is another each time.
+
+    >>> len(masked("00ff")), unmasked(masked("00ff")), masked("00ff") == masked("00ff"), masked(""), unmasked("é")
+    (8, '00ff', False, '', '')
+    """
+    data = bytes.fromhex(secret)
+    mask = secrets.token_bytes(len(data))
+    return mask.hex() + bytes(one ^ other for one, other in zip(data, mask, strict=True)).hex()
+
+
+def unmasked(text: str) -> str:
+    """Return the secret that `masked` has made a text of; empty for anything else."""
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        return ""
+    half = len(data) // 2
+    return bytes(one ^ other for one, other in zip(data[:half], data[half : 2 * half], strict=True)).hex()
 
 
 def asked_at(gate: Gate) -> Callable[..., Awaitable[None]]:
@@ -150,7 +177,7 @@ def asked_at(gate: Gate) -> Callable[..., Awaitable[None]]:
                 raise HTTPException(303, headers={"Location": sign_in_path(request)}) from None
             raise
         needed = role_needed(request.method, events="events" in getattr(route, "tags", ()))
-        asks = replace(caller, models=()) if route.name in _OF_NO_MODEL else caller
+        asks = replace(caller, models=()) if route.name in _OF_NO_MODEL | _OF_THEIR_MODELS else caller
         model = request.path_params.get("model")
         if model is None and asks.models:
             model = await run_in_threadpool(gate.model_of, request.path_params)
@@ -224,11 +251,9 @@ def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
         next = _local(form.get("next", ""))
         try:
             token = form.get("token", "").strip()
-            caller = await gate.holder(token)
+            await gate.holder(token)
         except UnauthorizedError as error:
             return render(request, next=next, problem=str(error), status=401)
-        if caller.models and next == "/":  # the first page is of all models
-            next = f"/models/{quote(caller.models[0], safe='')}"
         answer = Response(status_code=303, headers={"Location": f"{base_of(request)}{next}"})
         answer.set_cookie(
             COOKIE, token, path=base_of(request) or "/", httponly=True, samesite="lax", secure=gate.secure

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +16,9 @@ from msgspec.structs import replace
 
 from driftline.alerts.message import AlertView, Span, StepView
 from driftline.errors import UnknownNameError
-from driftline.events import WHOLE, Slice, Task, Window, WindowSpec
+from driftline.events import WHOLE, Kind, Schema, Slice, Task, Window, WindowSpec
 from driftline.monitoring.options import LabelsConfig, ModelConfig
-from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary
+from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary, brief_of
 from driftline.profiles import Columns
 from driftline.retrain.views import RequestView
 from driftline.rules import (
@@ -35,9 +36,14 @@ from driftline.rules.contest import judge_contest
 from driftline.rules.contestants import Settings
 from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.statistics import Measure
+from driftline.store.audit import AuditRow
+from driftline.store.inbox import QuarantinedRow
+from driftline.store.overview import Challenger, FiringAlert
 from driftline.store.retraining import StepRow
+from driftline.views.fleet import POINTS, FleetRow, course_of
 from driftline.views.lines import VersionLine
 from driftline.views.reader import ModelView, VerdictView, WindowView
+from driftline.web.ui.system import Kept, Process, Receiver, SystemView, Waiting
 from tests.rules.test_contest import binary
 
 MODEL = "seattle-weather"
@@ -70,6 +76,7 @@ class Fake:
     of_windows_then: dict[str, list[WindowView]] = field(default_factory=dict)
     of_versions: dict[str, list[VersionLine]] = field(default_factory=dict)
     of_references: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    of_quarantine: dict[str, list[QuarantinedRow]] = field(default_factory=dict)
 
     def model_config(self, model: str, /) -> ModelConfig:
         """As `Views.model_config`."""
@@ -149,9 +156,67 @@ class Fake:
         """As `Views.requests`."""
         return self.of_requests.get(model, [])
 
+    def fleet(self, models: Collection[str] = (), /) -> list[FleetRow]:
+        """As `Views.fleet`."""
+        return [self._row(one) for name, one in self.shown.items() if not models or name in models]
+
+    def _row(self, model: ModelView) -> FleetRow:
+        windows, rules = self.of_windows[model.name], self.configs[model.name].rules
+        judged = [one for one in windows if one.summary.stage == "judged"]
+        course = course_of([brief_of(one.summary) for one in windows[-POINTS:]], rules)
+        waiting = [one for one in self.requests(model.name) if one.stage == "waiting"]
+        return FleetRow(
+            config=self.configs[model.name],
+            task=model.task,
+            predictions=model.predictions,
+            labels=model.labels,
+            waiting_events=model.waiting_events,
+            last_arrival=NOW - timedelta(minutes=9) if windows else None,
+            course=course._replace(verdicts=tuple(judged[-1].verdicts) if judged else ()),  # type: ignore[arg-type]
+            alerts=[
+                FiringAlert(
+                    one.model,
+                    one.id,
+                    one.rule,
+                    one.severity,
+                    one.title,
+                    one.acknowledged.by if one.acknowledged else "",
+                )
+                for one in self.alerts(model.name, status="firing")
+            ],
+            challenger=Challenger(model.name, "waiting", waiting[0].id, waiting[0].version) if waiting else None,
+            version=model.versions[-1] if model.versions else "",
+        )
+
+    def fleet_mark(self) -> tuple[int, ...]:
+        """As `Views.fleet_mark`."""
+        return (hash(repr((self.shown, self.of_alerts, self.of_requests))),)
+
+    def schema(self, model: str, /) -> Schema | None:
+        """As `Views.schema`."""
+        return Schema(Task.MULTICLASS, dict.fromkeys(FEATURES, Kind.NUMERIC), ("drizzle", "rain", "sun"))
+
+    def quarantined(
+        self, model: str, /, *, most: int, before: int | None = None, row_bytes: int | None = None
+    ) -> list[QuarantinedRow]:
+        """As `Views.quarantined`."""
+        found = [one for one in self.of_quarantine.get(model, []) if before is None or one.id < before]
+        return [dataclasses.replace(one, row=msgspec.Raw(bytes(one.row)[:row_bytes])) for one in found[:most]]
+
+    def refused(self, model: str, /) -> dict[str, int]:
+        """As `Views.refused`."""
+        return {"type": len(self.of_quarantine[model])} if self.of_quarantine.get(model) else {}
+
+    def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
+        """As `Views.changes`."""
+        return [
+            AuditRow(2, NOW, "ann", "hold", MODEL, "", "a <b>", "r1"),
+            AuditRow(1, NOW, "bob", "silence", "", "s", "", ""),
+        ]
+
     def add(self, other: Fake) -> Fake:
         """Both."""
-        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests"):
+        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests", "of_quarantine"):
             getattr(self, name).update(getattr(other, name))
         return self
 
@@ -454,4 +519,69 @@ def _request(id: str, stage: str, version: str, note: str, contest: bytes) -> Re
             StepRow(NOW, "asked", "driftline", "the alert accuracy-low is firing"),
             StepRow(NOW, stage, "driftline", note),
         ],
+    )
+
+
+def a_fleet(copies: int = 1) -> Fake:
+    """Models in all states, of two teams, so many of each; the first is well, and the last has no events."""
+    made = Fake()
+    for copy in range(copies):
+        kinds = {"well": healthy(), "burning": firing(), "challenged": challenged(), "new": fake()}
+        for place, (kind, one) in enumerate(kinds.items()):
+            name = f"{kind}-{copy:03}"
+            [alerts], [requests] = [*one.of_alerts.values()], [*one.of_requests.values()] or [[]]
+            model = replace(one.shown[MODEL], name=name)
+            settings = dataclasses.replace(one.configs[MODEL], name=name, team=f"team {place % 2}", tags=(kind, "all"))
+            known = [replace(alert, model=name, id=f"{copy:08x}{place:04x}{alert.id[-4:]}") for alert in alerts]
+            quiet = kind == "challenged"
+            known = [replace(alert, status="resolved") if quiet else alert for alert in known]
+            made.add(
+                Fake({name: model}, {name: settings}, {name: one.of_windows[MODEL]}, {name: known}, {name: requests})
+            )
+    return made
+
+
+def set_aside(number: int = 3) -> Fake:
+    """A model with rows that were set aside, one of them long and one that wants to be markup."""
+    made = healthy()
+    rows = [b'{"id":"<script>alert(1)</script>","wind":"strong"}', b'{"id":"' + b"x" * 5000 + b'"}', b"\xff\x00"]
+    made.of_quarantine[MODEL] = [
+        QuarantinedRow(
+            number - place,
+            NOW - timedelta(minutes=place),
+            "predictions" if place % 3 else "labels",
+            place,
+            "features.wind" if place % 2 else "",
+            "came 'strong', a text; allowed is a number <b>",
+            msgspec.Raw(rows[place % 3]),
+        )
+        for place in range(number)
+    ]
+    return made
+
+
+def a_system() -> SystemView:
+    """A service of two processes that has something wrong with it."""
+    processes = [
+        Process(role, "host", 100 + place, "http://127.0.0.1:8000", NOW, 1.5, place == 0, ("model a", "keep"))
+        for place, role in enumerate(("api", "worker"))
+    ]
+    return SystemView(
+        release="0.1.0",
+        started=NOW - timedelta(hours=5),
+        problems={MODEL: "its event log <b> is gone"},
+        warnings={"poisoned": "2 events were set aside"},
+        processes=processes,
+        free_leases=("notify",),
+        models=4,
+        waiting=[Waiting(MODEL, 1200, NOW - timedelta(minutes=3))],
+        waiting_events=1200,
+        events_place="/var/lib/driftline",
+        database="postgresql+psycopg://driftline@db/driftline",
+        database_bytes=2_500_000_000,
+        free_bytes=80_000_000_000,
+        receivers=[Receiver("desk", "webhook", 12, 1, 2, 7, "503: try later")],
+        kept=[Kept("events", "400d"), Kept("windows", "forever")],
+        cuts=[],
+        holds=[],
     )

@@ -32,6 +32,7 @@ from tests.support.steps import work
 from tests.web.ui.fabricate import (
     MODEL,
     Fake,
+    a_system,
     after_correction,
     challenged,
     fake,
@@ -88,7 +89,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def served(views: Fake, refresh_seconds: float = 60, app: FastAPI | None = None) -> Iterator[str]:
     """Serve the pages on a free port of loopback; yield the address."""
     app = app or FastAPI()
-    app.include_router(pages(views, refresh_seconds=refresh_seconds))
+    app.include_router(pages(views, refresh_seconds=refresh_seconds, system=a_system))
     with running(app) as address:
         yield address
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 
+from driftline import clock
 from driftline.errors import UnknownNameError
-from driftline.web.ui import alert, audit, feature, fleet, model, segments
+from driftline.web.ui import alert, audit, feature, fleet, model, quarantine, segments
 from driftline.web.ui.alert import alert_page
 from driftline.web.ui.audit import BEFORE_CHANGE, audit_page
 from driftline.web.ui.feature import feature_page
 from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
+from driftline.web.ui.quarantine import BEFORE_ROW, quarantine_page
 from driftline.web.ui.reference import operations
 from driftline.web.ui.rendering import HEADERS, Render, answer, renderer
 from driftline.web.ui.segments import segments_page
+from driftline.web.ui.system import SystemView, system_page
 
 REFRESH_SECONDS = 5.0
 
@@ -25,15 +29,22 @@ _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
-class Views(alert.Views, audit.Views, feature.Views, segments.Views, model.Views, fleet.Views, Protocol):
+class Views(
+    alert.Views, audit.Views, feature.Views, fleet.Views, model.Views, quarantine.Views, segments.Views, Protocol
+):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 
-def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
-    """Return the routes of the pages and of their files."""
+def pages(
+    views: Views,
+    *,
+    refresh_seconds: float = REFRESH_SECONDS,
+    now: Callable[[], datetime] = clock.now,
+    system: Callable[[], SystemView] | None = None,
+) -> APIRouter:
+    """Return the routes of the pages and of their files; ``system`` tells how the service itself is."""
     router = APIRouter(include_in_schema=False)
     render = renderer(refresh_seconds)
-    files = {file.name: file.read_bytes() for file in sorted((_HERE / "static").iterdir()) if file.suffix in _TYPES}
 
     def unknown(request: Request, model: str) -> Response | None:
         """Return the page that says that there is no such model; None if there is."""
@@ -45,7 +56,7 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
 
     @router.get("/", name="page_index")
     def of_fleet(request: Request) -> Response:
-        return fleet_page(request, views, render)
+        return fleet_page(request, views, render, now())
 
     _add_pages_of_a_model(router, views, render, unknown)
 
@@ -53,21 +64,44 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
     def of_alert(request: Request, alert: str) -> Response:
         return alert_page(request, views, render, alert)
 
+    _of_service(router, views, render, now, system)
+    _files(router)
+    return router
+
+
+def _of_service(
+    router: APIRouter,
+    views: Views,
+    render: Render,
+    now: Callable[[], datetime],
+    system: Callable[[], SystemView] | None,
+) -> None:
+    """Add the pages that are of no model."""
+
     @router.get("/audit", name="page_audit")
     def of_changes(request: Request, before: int | None = BEFORE_CHANGE) -> Response:
         return audit_page(request, views, render, before)
 
+    if system is not None:
+
+        @router.get("/system", name="page_system")
+        def of_system(request: Request) -> Response:
+            return system_page(request, system(), render, now())
+
     @router.get("/api/docs", name="page_api")
     def of_api(request: Request) -> Response:
         return render(request, "api.html", groups=operations(request.app.openapi()))
+
+
+def _files(router: APIRouter) -> None:
+    """Add the files of the pages."""
+    files = {file.name: file.read_bytes() for file in sorted((_HERE / "static").iterdir()) if file.suffix in _TYPES}
 
     @router.get("/static/{path:path}", name="page_static")
     def static(request: Request, path: str) -> Response:
         if path not in files:
             return Response("there is no such file\n", 404, media_type="text/plain", headers=HEADERS)
         return answer(request, files[path], _TYPES[Path(path).suffix])
-
-    return router
 
 
 def _add_pages_of_a_model(
@@ -82,6 +116,10 @@ def _add_pages_of_a_model(
     @router.get("/models/{model}/features/{feature:path}", name="page_feature")
     def of_feature(request: Request, model: str, feature: str) -> Response:
         return unknown(request, model) or feature_page(request, views, render, model, feature)
+
+    @router.get("/models/{model}/quarantine", name="page_quarantine")
+    def of_quarantine(request: Request, model: str, before: int | None = BEFORE_ROW) -> Response:
+        return unknown(request, model) or quarantine_page(request, views, render, model, before)
 
     @router.get("/models/{model:path}", name="page_model")
     def of_model(request: Request, model: str) -> Response:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
+import secrets
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import jinja2
 from fastapi import Request, Response
+from markupsafe import Markup
 
 from driftline.errors import UnknownNameError, UsageError
 from driftline.templating import environment
-from driftline.web.access import base_of
+from driftline.web.access import base_of, masked
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -27,22 +30,37 @@ HEADERS = {
 class Render(Protocol):
     """Answers with the page that a template makes of its context."""
 
-    def __call__(self, request: Request, template: str, /, *, status: int = 200, **context: Any) -> Response:
-        """Render and answer."""
+    def __call__(
+        self, request: Request, template: str, /, *, status: int = 200, tag: str = "", **context: Any
+    ) -> Response:
+        """Render and answer; ``tag`` is what `tag_of` has returned, else it is made of the page."""
 
 
 def renderer(refresh_seconds: float) -> Render:
     """Return what renders pages that the browser fetches again after so many seconds; 0 for never."""
     made = _templates()
+    place = secrets.token_hex(16)  # where what a page sends with writes comes, which is masked in each answer
 
-    def render(request: Request, template: str, /, *, status: int = 200, **context: Any) -> Response:
+    def render(request: Request, template: str, /, *, status: int = 200, tag: str = "", **context: Any) -> Response:
         caller, csrf = getattr(request.state, "caller", None), getattr(request.state, "csrf", "")
         text = made.get_template(template).render(
-            base=quote(base_of(request)), refresh_seconds=refresh_seconds, caller=caller, csrf=csrf, **context
+            base=quote(base_of(request)),
+            refresh_seconds=refresh_seconds,
+            caller=caller,
+            csrf=place if csrf else "",
+            here=_here(request),
+            **context,
         )
-        return answer(request, text.encode(), "text/html; charset=utf-8", status=status)
+        tag = tag or _tag(text.replace(place, csrf).encode() if csrf else text.encode())
+        body = text.replace(place, masked(csrf)) if csrf else text
+        return answer(request, body.encode(), "text/html; charset=utf-8", status=status, tag=tag)
 
     return render
+
+
+def fragment(template: str, **context: Any) -> Markup:
+    """Return the part of a page that a template makes of its context."""
+    return Markup(_templates().get_template(template).render(**context))
 
 
 @functools.cache
@@ -50,13 +68,36 @@ def _templates() -> jinja2.Environment:
     return environment("driftline.web.ui")
 
 
-def answer(request: Request, body: bytes, media_type: str, *, status: int = 200) -> Response:
-    """Answer with the body, or with 304 if the browser already has it."""
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {**HEADERS, "ETag": tag}
-    if status == 200 and request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(body, status, headers={**headers, "Content-Type": media_type})
+def _here(request: Request) -> str:
+    """Return which part of the navigation a page is of; empty for none."""
+    first = request.url.path.removeprefix(base_of(request)).strip("/").partition("/")[0]
+    return {"": "models", "models": "models", "alerts": "models", "api": "api"}.get(first, first)
+
+
+def answer(request: Request, body: bytes, media_type: str, *, status: int = 200, tag: str = "") -> Response:
+    """Answer with the body, or with 304 if the browser already has it; ``tag`` stands for the body if it is given."""
+    tag = tag or _tag(body)
+    if status == 200 and (same := unchanged(request, tag)) is not None:
+        return same
+    return Response(body, status, headers={**HEADERS, "ETag": tag, "Content-Type": media_type})
+
+
+def tag_of(request: Request, *parts: object) -> str:
+    """Return the tag of a page that is made of these parts, of who asks, and of the address, and of nothing else."""
+    caller = getattr(request.state, "caller", None)
+    who = (caller, getattr(request.state, "csrf", ""), base_of(request), request.url.query)
+    return _tag(repr((importlib.metadata.version("driftline"), who, parts)).encode())
+
+
+def unchanged(request: Request, tag: str) -> Response | None:
+    """Return the answer 304 to a browser that has the page with this tag; None for others."""
+    if tag not in (one.strip() for one in request.headers.get("if-none-match", "").split(",")):
+        return None
+    return Response(status_code=304, headers={**HEADERS, "ETag": tag})
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 def refused(request: Request, render: Render, model: str, error: UsageError | UnknownNameError) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from driftline.alerts.message import AlertView
+from driftline.events import Slice
 from driftline.monitoring.options import ModelConfig
 from driftline.rules import Rule
 from driftline.text.durations import length
@@ -26,29 +27,86 @@ class Headline:
     detail: str
 
 
+class Counted(Protocol):
+    """How much came of a model."""
+
+    @property
+    def predictions(self) -> int:
+        """The number of predictions."""
+
+    @property
+    def labels(self) -> int:
+        """The number of labels."""
+
+
+class Said(Protocol):
+    """What a rule said of a window."""
+
+    @property
+    def rule(self) -> str:
+        """The name of the rule."""
+
+    @property
+    def state(self) -> str:
+        """The state of the verdict."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is so, in words."""
+
+    @property
+    def slice(self) -> Slice:
+        """The rows that it is on."""
+
+
+class Fired(Protocol):
+    """An alert that fires."""
+
+    @property
+    def severity(self) -> str:
+        """How urgent it is."""
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+
+
 def headline(
     model: ModelView, rules: Sequence[Rule], windows: Sequence[WindowView], alerts: Sequence[AlertView]
 ) -> Headline:
     """Summarise the state of a model; *All well* only if every rule is ok on the newest judged window."""
-    firing = sorted((one for one in alerts if one.status == "firing"), key=lambda one: _severity_rank(one.severity))
-    if firing:
-        more = f" and {len(firing) - 1} more" if len(firing) > 1 else ""
-        return Headline(severity(firing[0].severity), f"Firing: {firing[0].title}{more}", "")
+    judged = [one for one in windows if one.verdicts and one.summary.stage == "judged"]
+    firing = [one for one in alerts if one.status == "firing"]
+    verdicts = judged[-1].verdicts if judged else None
+    return headline_of(model, rules, verdicts, firing, drifted=_drifted(judged[-1]) if judged else "")
+
+
+def headline_of(
+    model: Counted,
+    rules: Sequence[Rule],
+    verdicts: Sequence[Said] | None,
+    firing: Iterable[Fired],
+    *,
+    drifted: str = "",
+) -> Headline:
+    """Return the same from the ``verdicts`` on the newest judged window, None before the first."""
+    if urgent := sorted(firing, key=lambda one: severity_rank(one.severity)):
+        more = f" and {len(urgent) - 1} more" if len(urgent) > 1 else ""
+        return Headline(severity(urgent[0].severity), f"Firing: {urgent[0].title}{more}", "")
     if not model.predictions:
         return Headline("unknown", "No events yet", "Nothing is known about this model.")
     if not rules:
         return Headline("unknown", "No rules", "Nothing can alert: this model has no rule.")
     if not model.labels:
         return Headline("unknown", "No labels yet", "Performance is not known without them.")
-    judged = [one for one in windows if one.verdicts and one.summary.stage == "judged"]
-    if not judged:
+    if verdicts is None:
         return Headline("unknown", "No window judged yet", "The first verdict comes when a window has closed.")
-    return _newest(judged[-1], rules)
+    return _newest(verdicts, rules, drifted)
 
 
-def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
+def _newest(said: Sequence[Said], rules: Sequence[Rule], drifted: str) -> Headline:
     known = {rule.name: rule for rule in rules}
-    verdicts = [one for one in window.verdicts if one.rule in known]
+    verdicts = [one for one in said if one.rule in known]
     breach = next((one for one in verdicts if one.state == "breach"), None)
     judged = {one.rule for one in verdicts if one.state != "nodata"}  # a rule may judge several segments
     silent = [rule for rule in rules if rule.name not in judged]
@@ -56,10 +114,10 @@ def _newest(window: WindowView, rules: Sequence[Rule]) -> Headline:
         text = f"Pending: {breach.slice.titled(known[breach.rule].expression)}"
         return Headline("pending", text, f"{breach.reason}; not for long enough to alert.")
     if silent:
-        said = next((one.reason for one in verdicts if one.rule == silent[0].name), "")
-        reason = said or "it has not been judged yet"
+        why = next((one.reason for one in verdicts if one.rule == silent[0].name), "")
+        reason = why or "it has not been judged yet"
         return Headline("unknown", "Not known", f"{silent[0].words}: {reason}.")
-    return Headline("ok", "All well", f"Every rule holds in the newest judged window.{_drifted(window)}")
+    return Headline("ok", "All well", f"Every rule holds in the newest judged window.{drifted}")
 
 
 def _drifted(window: WindowView) -> str:
@@ -81,7 +139,8 @@ def severity(name: str) -> Tone:
 SEVERITIES: tuple[Tone, ...] = ("page", "warning", "info")
 
 
-def _severity_rank(name: str) -> int:
+def severity_rank(name: str) -> int:
+    """Return 0 for the most urgent severity; sort by it."""
     return SEVERITIES.index(severity(name))
 
 

@@ -7,11 +7,22 @@
   const main = document.getElementById("main");
   const milliseconds = 1000 * Number(document.body.dataset.refreshSeconds);
   const clock = () => new Date().toTimeString().slice(0, 8);
+  const spoken = document.getElementById("news");
   let shown = null;
+  let tag = "";
 
   const say = (text, lost) => {
     live.textContent = text;
+    if (lost && !live.classList.contains("lost")) spoken.textContent = text;
     live.classList.toggle("lost", lost);
+  };
+
+  // What is new since the last time is read aloud; that a minute has passed is not.
+  const news = () => [...main.querySelectorAll("[data-news]")].map((one) => one.dataset.news);
+  const announce = (before, title) => {
+    const fresh = news().filter((one) => !before.has(one));
+    if (fresh.length) spoken.textContent = fresh.slice(0, 3).join(". ");
+    else if (title !== document.title) spoken.textContent = document.title;
   };
 
   const swap = (text) => {
@@ -22,7 +33,14 @@
     const scrolled = [...main.querySelectorAll(".scroll[id]")].map((one) => [one.id, one.scrollLeft, one.scrollTop]);
     const focused = main.contains(document.activeElement) ? place(document.activeElement) : null;
     const top = window.scrollY;
+    const typed = [...main.querySelectorAll("input[id], textarea[id], select[id]")].filter(changed);
+    const told = new Set(news());
+    const title = document.title;
     for (const one of fresh.querySelectorAll("details[id]")) if (before.has(one.id)) one.open = before.get(one.id);
+    for (const one of typed) {
+      const again = fresh.querySelector(`#${CSS.escape(one.id)}`);
+      again?.replaceWith(one);
+    }
     main.replaceChildren(...fresh.childNodes);
     document.title = page.title;
     for (const [id, left, down] of scrolled) {
@@ -31,7 +49,12 @@
     }
     if (focused) focused()?.focus({ preventScroll: true });
     window.scrollTo(window.scrollX, top);
+    announce(told, title);
   };
+
+  // Whether somebody has begun to fill in a field: it is kept as it is.
+  const changed = (one) =>
+    one.matches("select") ? [...one.options].some((each) => each.selected !== each.defaultSelected) : one.value !== one.defaultValue;
 
   // How to find an element again: by its id, or as the summary of its details.
   const place = (one) => {
@@ -56,12 +79,16 @@
     [...main.querySelectorAll("form input")].some((one) => one.value !== one.defaultValue);
 
   const load = async () => {
+    const asked = location.href;
     try {
-      const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
+      const answer = await fetch(asked, { cache: "no-cache", headers: { Accept: "text/html" } });
       if (answer.redirected) return location.assign(answer.url);
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const text = await answer.text();
-      if (selecting() || busy()) return;
+      if (asked !== location.href || selecting() || busy()) return;
+      const same = tag && tag === answer.headers.get("ETag");
+      tag = answer.headers.get("ETag") ?? "";
+      if (same) return say(`Live · ${clock()}`, false);
       if (text !== shown) swap(text);
       shown = text;
       say(`Live · ${clock()}`, false);
@@ -117,6 +144,29 @@
     all[to].setAttribute("tabindex", "0");
     all[to].focus();
   });
+
+  // ---- filters: what is chosen is shown at once, what is typed with the Enter key or after a pause ----
+  let pause = 0;
+  const submit = (form) => form && form.requestSubmit();
+  main.addEventListener("change", (event) => submit(event.target.closest?.("form[data-auto]")));
+  main.addEventListener("input", (event) => {
+    if (!event.target.matches?.("form[data-auto] input")) return;
+    clearTimeout(pause);
+    pause = setTimeout(() => filter(event.target.form), 250);
+  });
+  main.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-auto]")) return;
+    event.preventDefault();
+    filter(event.target);
+  });
+  const filter = async (form) => {
+    clearTimeout(pause);
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value)).toString();
+    history.replaceState(null, "", query ? `?${query}` : location.pathname);
+    tag = "";
+    await load();
+    spoken.textContent = document.getElementById("found")?.textContent ?? "";
+  };
 
   document.documentElement.classList.add("scripting");
   say(`Live · ${clock()}`, false);

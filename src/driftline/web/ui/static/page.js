@@ -72,11 +72,11 @@
     return Boolean(text);
   };
 
-  // A form that somebody fills in, or a span that somebody draws, is not taken away from them.
+  // A form that somebody fills in, or a span that somebody draws, is not taken away from them. Filters act at once.
   const busy = () =>
-    main.contains(document.activeElement?.closest("form") ?? null) ||
+    main.contains(document.activeElement?.closest("form:not([data-auto])") ?? null) ||
     Boolean(main.querySelector(".brushing")) ||
-    [...main.querySelectorAll("form input")].some((one) => one.value !== one.defaultValue);
+    [...main.querySelectorAll("form:not([data-auto]) input")].some((one) => one.value !== one.defaultValue);
 
   const load = async () => {
     const asked = location.href;

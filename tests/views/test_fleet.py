@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy as sa
-from alembic import command
 
 from benchmarks.history import HOUR, History, served
 from benchmarks.history import START as BEGINNING
@@ -135,11 +134,10 @@ def test_a_rebuild_and_a_migration_make_the_same_briefs(service: Service) -> Non
     engine = database.open_database(service.config.database)
     with engine.begin() as connection:
         stored = connection.execute(sa.select(BRIEFS)).all()
-        settings = database._migrations()
-        settings.attributes["connection"] = connection
         connection.execute(sa.text("DROP TABLE briefs"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0050'"))
-        command.upgrade(settings, "head")
+    database.migrate(engine)
+    with engine.begin() as connection:
         assert connection.execute(sa.select(BRIEFS)).all() == stored and len(stored) == number
     engine.dispose()
 

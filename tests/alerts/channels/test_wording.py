@@ -201,7 +201,7 @@ def test_the_most_severe_alert_of_a_message_comes_first_and_each_alerts_notices_
         ("look", "fired"),
         ("note", "fired"),
     ]
-    assert (found.alert.id, found.title) == ("page", "⚠️ Alert: Model accuracy below threshold! (and 4 more of churn)")
+    assert (found.alert.id, found.title) == ("page", "churn: ⚠️ Alert: Model accuracy below threshold! (and 4 more)")
 
 
 def test_a_correction_says_what_is_known_now() -> None:

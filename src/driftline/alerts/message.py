@@ -252,7 +252,8 @@ def over_title(alerts: Sequence[AlertView]) -> str:
     first = alerts[0]
     if len(alerts) == 1:
         return headline(Event.OVER, first)
-    return f"{short(first.model, _LONGEST_NAME)}: {MARKS[Event.OVER]}{len(alerts)} alerts began and ended before they were seen"
+    model = short(first.model, _LONGEST_NAME)
+    return f"{model}: {MARKS[Event.OVER]}{len(alerts)} alerts began and ended before they were seen"
 
 
 def over_text(alerts: Sequence[AlertView]) -> str:

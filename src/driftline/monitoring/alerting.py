@@ -79,7 +79,7 @@ def move_alerts(
     others = [row for row in rows.values() if row.measure != rule.measure and row.status == Status.FIRING]
     events = [_end(work, row, now, why or "the rule was changed") for row in others]
     stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
-    spans = [span for one in stretches for span in alerts_of(rule, list(map(_judged, one.verdicts)), endings)]
+    spans = [span for one in stretches for span in alerts_of(rule, list(map(judged_window, one.verdicts)), endings)]
     if any(span.firing for span in spans) and (rowless := history.rowless()):
         last, count = rowless[-1], len(rowless)
         spans = [replace(span, ended=last, without_rows=count) if span.firing else span for span in spans]
@@ -200,7 +200,8 @@ def _alert_id(model: str, rule: str, started: datetime, now: datetime, slice: Sl
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _judged(one: Judgement) -> JudgedWindow:
+def judged_window(one: Judgement) -> JudgedWindow:
+    """Return what a rule says of a window as the alert machine takes it."""
     ends = one.low, one.high, one.n, one.threshold, one.reason, one.bound, one.confidence
     verdict = Verdict(one.rule, VerdictState(one.state), one.value, *ends)
     return JudgedWindow(Window(one.window_start, one.window_end), verdict)

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from driftline.alerts.message import AlertView, StepView
 from driftline.alerts.view import alert_view
@@ -38,6 +39,8 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
+from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
+from driftline.views.story import AlertStory, notices_of, receivers_of, segments_of, suspicion_of
 
 _REQUESTS_SHOWN = 20
 _summary = msgspec.msgpack.Decoder(WindowSummary)
@@ -329,6 +332,35 @@ class Views:
             if config.measures and stored is not None:
                 log = EventLog(log_of(self._config.blobs, row.model), decode(stored.schema, Schema))
             return explain_alert(config, read, row, log)
+
+    def story(self, id: str) -> AlertStory:
+        """Return what there is to say of an alert besides itself; raises `UnknownNameError` for an unknown one."""
+        with self._state.read() as read:
+            row = _known_alert(read, id)
+            found = AlertStory(
+                suspicion=suspicion_of(read, row),
+                notices=notices_of(read, id),
+                receivers=receivers_of(read, self._config.notify, row),
+                segments=segments_of(read, row),
+                retrains=row.model in self._config.retrain,
+            )
+        requests = all_requests(self._state, row.model, most=_REQUESTS_SHOWN) if found.retrains else []
+        return structs.replace(found, requests=[one for one in requests if one.asked_at >= row.fired_at])
+
+    def rules(self, model: str) -> RulesView:
+        """Return what the rules of a model say of its newest judged window, and how often they have fired."""
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return rules_of(read, config)
+
+    def try_rule(self, model: str, rule: Rule) -> TriedView:
+        """Return what a configured rule has fired, and what it would have by another threshold, ``for`` or end.
+
+        Raises `UnknownNameError` for a model or the name of a rule that is not configured.
+        """
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return try_on_history(read, config, rule)
 
     def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
         steps = read.alerts.transitions(row.id for row in rows)

@@ -1,4 +1,4 @@
-"""What there is to say of an alert besides the alert itself: what was found, who was told, and the windows around it."""
+"""What there is to say of an alert besides itself: what was found, who was told, and the windows around it."""
 
 from __future__ import annotations
 

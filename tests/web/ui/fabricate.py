@@ -14,8 +14,9 @@ import msgspec
 from msgspec.structs import replace
 
 from driftline.alerts.message import AlertView, Span, StepView
-from driftline.errors import UnknownNameError
+from driftline.errors import UnknownNameError, UsageError
 from driftline.events import WHOLE, Slice, Task, Window, WindowSpec
+from driftline.monitoring.explanation import Explanation
 from driftline.monitoring.options import LabelsConfig, ModelConfig
 from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary
 from driftline.profiles import Columns
@@ -31,12 +32,16 @@ from driftline.rules import (
     interval_confidence,
     judge,
 )
+from driftline.rules.backtest import Track
 from driftline.rules.contest import judge_contest
 from driftline.rules.contestants import Settings
 from driftline.rules.findings import ColumnFinding, findings_of
+from driftline.rules.trying import tried, try_rule
 from driftline.statistics import Measure
 from driftline.store.retraining import StepRow
 from driftline.views.reader import ModelView, VerdictView, WindowView
+from driftline.views.rules import RulesView, RuleView, TriedView
+from driftline.views.story import AlertStory
 from tests.rules.test_contest import binary
 
 MODEL = "seattle-weather"
@@ -66,6 +71,8 @@ class Fake:
     of_windows: dict[str, list[WindowView]] = field(default_factory=dict)
     of_alerts: dict[str, list[AlertView]] = field(default_factory=dict)
     of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
+    of_stories: dict[str, AlertStory] = field(default_factory=dict)
+    of_explanations: dict[str, Explanation] = field(default_factory=dict)
 
     def model_config(self, model: str, /) -> ModelConfig:
         """As `Views.model_config`."""
@@ -91,10 +98,20 @@ class Fake:
         return []
 
     def windows(
-        self, model: str, /, *, newest: int | None = None, version: str | None = None, segment: str | None = None
+        self,
+        model: str,
+        /,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: str | None = None,
+        newest: int | None = None,
+        segment: str | None = None,
     ) -> list[WindowView]:
         """As `Views.windows`."""
-        return self.of_windows[model][-newest:] if newest else self.of_windows[model]
+        found = [one for one in self.of_windows[model] if start is None or one.summary.start >= start]
+        found = [one for one in found if end is None or one.summary.start < end]
+        return found[-newest:] if newest else found
 
     def alerts(
         self, model: str | None = None, /, *, status: str | None = None, limit: int | None = None
@@ -114,11 +131,61 @@ class Fake:
         """As `Views.requests`."""
         return self.of_requests.get(model, [])
 
+    def story(self, id: str, /) -> AlertStory:
+        """As `Views.story`."""
+        return self.of_stories.get(id, AlertStory(None, [], [], []))
+
+    def explanation(self, id: str, /) -> Explanation:
+        """As `Views.explanation`."""
+        if id not in self.of_explanations:
+            raise UsageError("nothing is stored")
+        return self.of_explanations[id]
+
+    def rules(self, model: str, /) -> RulesView:
+        """As `Views.rules`."""
+        views, names = self.of_windows.get(model, []), {rule.name: rule for rule in self.configs[model].rules}
+        judged = [one for one in views if one.verdicts]
+        newest = judged[-1] if judged else None
+        window = None if newest is None else Window(newest.summary.start, newest.summary.end)
+        said = [] if newest is None else [(one.slice, _verdict(one)) for one in newest.verdicts]
+        fired = self.of_alerts.get(model, [])
+        return RulesView(
+            window,
+            [
+                RuleView(
+                    rule,
+                    [(slice, one) for slice, one in said if one.rule == name],
+                    sum(one.rule == name for one in fired),
+                    sum(one.rule == name and one.status == "firing" for one in fired),
+                    sum(one.rule == name and one.status == "corrected" for one in fired),
+                )
+                for name, rule in names.items()
+            ],
+        )
+
+    def try_rule(self, model: str, rule: Rule, /) -> TriedView:
+        """As `Views.try_rule`."""
+        [configured] = [one for one in self.configs[model].rules if one.name == rule.name]
+        judged = [
+            JudgedWindow(Window(view.summary.start, view.summary.end), _verdict(one))
+            for view in self.of_windows.get(model, [])
+            for one in view.verdicts
+            if one.rule == rule.name
+        ]
+        before, after = try_rule(model, rule, [Track(configured, WHOLE, judged)], SPEC.timezone)
+        windows = [JudgedWindow(one.window, tried(rule, one.verdict)) for one in judged]
+        return TriedView(configured, rule, before, after, WHOLE, windows)
+
     def add(self, other: Fake) -> Fake:
         """Both."""
-        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests"):
+        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests", "of_stories", "of_explanations"):
             getattr(self, name).update(getattr(other, name))
         return self
+
+
+def _verdict(one: VerdictView) -> Verdict:
+    ends = one.low, one.high, one.n, one.threshold, one.reason, one.bound, one.confidence
+    return Verdict(one.rule, State(one.state), one.value, *ends)
 
 
 def month(index: int) -> Window:
@@ -213,7 +280,14 @@ def window_view(
     verdicts = [verdict(one, accuracy, n) for one in rules] if stage == "judged" else []
     return WindowView(
         summary,
-        [VerdictView(v.rule, v.state.value, v.value, v.low, v.high, v.n, v.threshold, v.reason, NOW) for v in verdicts],
+        [
+            VerdictView(
+                *(v.rule, v.state.value, v.value, v.low, v.high, v.n, v.threshold, v.reason, NOW),
+                bound=v.bound,
+                confidence=v.confidence,
+            )
+            for v in verdicts
+        ],
     )
 
 
@@ -231,8 +305,7 @@ def alerts_over(views: Sequence[WindowView], rule: Rule = RULE) -> list[AlertVie
     for view in views:
         for v in view.verdicts:
             if v.rule == rule.name:
-                said = Verdict(v.rule, State(v.state), v.value, v.low, v.high, v.n, v.threshold, v.reason)
-                judged.append(JudgedWindow(Window(view.summary.start, view.summary.end), said))
+                judged.append(JudgedWindow(Window(view.summary.start, view.summary.end), _verdict(v)))
     by_start = {view.summary.start: view for view in views}
     spans = alerts_of(rule, judged)
     return [_alert(rule, span, by_start[span.fired.start], at) for at, span in enumerate(spans)][::-1]
@@ -271,6 +344,9 @@ def _alert(rule: Rule, span: AlertSpan, view: WindowView, at: int) -> AlertView:
             ColumnFinding(True, label.drifted, label.changes, label.reason) if label is not None else None,
         ),
         history=history,
+        bound=span.verdict.bound,
+        confidence=span.verdict.confidence,
+        timezone=SPEC.timezone,
     )
 
 

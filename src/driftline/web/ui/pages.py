@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 
-from driftline.errors import UnknownNameError
-from driftline.web.ui import alert, audit, fleet, model
-from driftline.web.ui.alert import alert_page
+from driftline.errors import ConflictError, DriftlineError, UnknownNameError
+from driftline.templating import url_segment
+from driftline.web.access import form_of, name_of
+from driftline.web.ui import alert, audit, fleet, model, rules
+from driftline.web.ui.alert import DONE, Acts, Said, alert_page
 from driftline.web.ui.audit import BEFORE_CHANGE, audit_page
 from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
 from driftline.web.ui.reference import operations
-from driftline.web.ui.rendering import HEADERS, answer, renderer
+from driftline.web.ui.rendering import HEADERS, Render, answer, redirect, renderer
+from driftline.web.ui.rules import rules_page
 
 REFRESH_SECONDS = 5.0
 
@@ -22,35 +27,28 @@ _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
-class Views(alert.Views, audit.Views, fleet.Views, model.Views, Protocol):
+class Views(alert.Views, audit.Views, fleet.Views, model.Views, rules.Views, Protocol):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 
-def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
-    """Return the routes of the pages and of their files."""
+def pages(views: Views, acts: Acts | None = None, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRouter:
+    """Return the routes of the pages and of their files; ``acts`` does what people decide there."""
     router = APIRouter(include_in_schema=False)
     render = renderer(refresh_seconds)
     files = {file.name: file.read_bytes() for file in sorted((_HERE / "static").iterdir()) if file.suffix in _TYPES}
-
-    def unknown(request: Request, model: str) -> Response | None:
-        """Return the page that says that there is no such model; None if there is."""
-        try:
-            views.model_config(model)
-        except UnknownNameError as error:
-            return render(request, "missing.html", status=404, came=model, known=error.known)
-        return None
 
     @router.get("/", name="page_index")
     def of_fleet(request: Request) -> Response:
         return fleet_page(request, views, render)
 
-    @router.get("/models/{model:path}", name="page_model")
-    def of_model(request: Request, model: str) -> Response:
-        return unknown(request, model) or model_page(request, views, render, model)
+    _add_model_pages(router, views, render)
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
         return alert_page(request, views, render, alert)
+
+    if acts is not None:
+        _add_form(router, views, render, acts)
 
     @router.get("/audit", name="page_audit")
     def of_changes(request: Request, before: int | None = BEFORE_CHANGE) -> Response:
@@ -67,6 +65,45 @@ def pages(views: Views, *, refresh_seconds: float = REFRESH_SECONDS) -> APIRoute
         return answer(request, files[path], _TYPES[Path(path).suffix])
 
     return router
+
+
+def _add_model_pages(router: APIRouter, views: Views, render: Render) -> None:
+    """Route the pages of each model; the one that takes any path comes last."""
+
+    def unknown(request: Request, model: str) -> Response | None:
+        """Return the page that says that there is no such model; None if there is."""
+        try:
+            views.model_config(model)
+        except UnknownNameError as error:
+            return render(request, "missing.html", status=404, came=model, known=error.known)
+        return None
+
+    @router.get("/models/{model:path}/rules", name="page_rules")
+    def of_rules(request: Request, model: str) -> Response:
+        return unknown(request, model) or rules_page(request, views, render, model)
+
+    @router.get("/models/{model:path}", name="page_model")
+    def of_model(request: Request, model: str) -> Response:
+        return unknown(request, model) or model_page(request, views, render, model)
+
+
+def _add_form(router: APIRouter, views: Views, render: Render, acts: Acts) -> None:
+    """Route the forms on the page of an alert: what was done leads back to it, what was not is said there."""
+
+    @router.post("/alerts/{alert}", name="act_on_alert")
+    async def act(request: Request, alert: str) -> Response:
+        form = await form_of(request)
+        return await run_in_threadpool(answer_form, request, alert, form)
+
+    def answer_form(request: Request, alert: str, form: Mapping[str, str]) -> Response:
+        action = form.get("action", "")
+        try:
+            acts.do(action, views.alert(alert), {**form, "by": name_of(request, form.get("by", ""))})
+        except DriftlineError as error:  # where the alert is the unknown name, its page says so
+            said = Said(problem=str(error), action=action if action in DONE else "acknowledge", fields=form)
+            status = 409 if isinstance(error, ConflictError) else 400
+            return alert_page(request, views, render, alert, said, status=status)
+        return redirect(request, f"/alerts/{url_segment(alert)}?done={action}#state")
 
 
 def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:

@@ -49,13 +49,24 @@
     return Boolean(text);
   };
 
+  // What somebody is filling in is not taken away from them, nor is what they are told of it.
+  const filling = () => {
+    const changed = (one) =>
+      one.type === "hidden" || one.tagName === "BUTTON" ? false
+        : one.options ? [...one.options].some((option) => option.selected !== option.defaultSelected) && one.value !== one.options[0].value
+        : one.value !== one.defaultValue;
+    const busy = [...main.querySelectorAll("form [name]")].some(changed) || main.querySelector("form .problem");
+    if (busy) say("Paused while a form is filled in", false);
+    return Boolean(busy);
+  };
+
   const load = async () => {
     try {
       const answer = await fetch(location.href, { cache: "no-cache", headers: { Accept: "text/html" } });
       if (answer.redirected) return location.assign(answer.url);
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const text = await answer.text();
-      if (selecting()) return;
+      if (selecting() || filling()) return;
       if (text !== shown) swap(text);
       shown = text;
       say(`Live · ${clock()}`, false);
@@ -65,25 +76,58 @@
   };
 
   const refresh = async () => {
-    if (!selecting() && !document.hidden) await load();
+    if (!selecting() && !filling() && !document.hidden) await load();
     setTimeout(refresh, milliseconds);
   };
 
   // ---- decisions: a button says where to, the person says why and who ----
+  const asking = (what) =>
+    new Promise((resolve) => {
+      const { caller } = document.body.dataset;
+      const dialog = document.createElement("dialog");
+      dialog.className = "decision";
+      dialog.setAttribute("aria-labelledby", "decision-name");
+      const form = document.createElement("form");
+      form.method = "dialog";
+      const add = (tag, text, more = {}) => {
+        const one = Object.assign(document.createElement(tag), more);
+        one.textContent = text;
+        form.append(one);
+        return one;
+      };
+      const field = (name, words, value) => {
+        add("label", words, { htmlFor: `decision-${name}` });
+        return add("input", "", { id: `decision-${name}`, required: true, maxLength: name === "by" ? 200 : 1000, value });
+      };
+      add("h2", what, { id: "decision-name" });
+      const why = field("reason", "Why", "");
+      const who = caller ? null : field("by", "Who you are", sessionStorage.getItem("by") ?? "");
+      add("button", what, { value: "yes" });
+      add("button", "Cancel", { value: "no", formNoValidate: true, className: "no" });
+      dialog.append(form);
+      document.body.append(dialog);
+      dialog.addEventListener("close", () => {
+        const by = caller ?? who.value.trim();
+        const reason = why.value.trim();
+        dialog.remove();
+        resolve(dialog.returnValue === "yes" && by && reason ? { by, reason } : null);
+      });
+      dialog.showModal();
+    });
+
   main.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button[data-post]");
     if (!button) return;
-    const reason = prompt(`${button.textContent}: why?`);
     const { caller, csrf } = document.body.dataset;
-    const by = reason && (caller ?? prompt("Who are you?", sessionStorage.getItem("by") ?? ""));
-    if (!by) return;
-    if (!caller) sessionStorage.setItem("by", by);
+    const said = await asking(button.textContent);
+    if (!said) return;
+    if (!caller) sessionStorage.setItem("by", said.by);
     try {
       const headers = { "Content-Type": "application/json", ...(csrf && { "X-CSRF-Token": csrf }) };
-      const body = JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), by, reason });
+      const body = JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), ...said });
       const answer = await fetch(button.dataset.post, { method: "POST", headers, body });
-      const said = await answer.json(); // to its end, or a page that is left meanwhile has broken it off
-      if (!answer.ok) throw new Error(said.error.message);
+      const told = await answer.json(); // to its end, or a page that is left meanwhile has broken it off
+      if (!answer.ok) throw new Error(told.error.message);
       await load();
     } catch (error) {
       say(error.message, true);

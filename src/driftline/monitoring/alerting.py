@@ -63,8 +63,11 @@ def move_alerts(
     changed: Sequence[datetime] | None = None,
     why: str = "",
     endings: Sequence[Ending] = (),
+    timezone: str = "UTC",
 ) -> list[AlertEvent]:
     """Reconcile a rule's alerts of a slice with its verdicts; return what people want to hear of, in order.
+
+    The reasons name windows in the ``timezone`` of the model.
 
     ``changed`` are the starts of the windows whose verdicts are others than when this was done last: only what these
     can reach is read. None stands for all windows, as after a change of the rule.
@@ -83,7 +86,7 @@ def move_alerts(
     if any(span.firing for span in spans) and (rowless := history.rowless()):
         last, count = rowless[-1], len(rowless)
         spans = [replace(span, ended=last, without_rows=count) if span.firing else span for span in spans]
-    changes = reconcile([_as_stored(row) for row in stored.values()], spans)
+    changes = reconcile([_as_stored(row) for row in stored.values()], spans, timezone)
     newest = ""
     for change in changes:
         row = stored.get(change.alert or "")

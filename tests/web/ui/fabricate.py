@@ -166,15 +166,16 @@ class Fake:
     def try_rule(self, model: str, rule: Rule, /) -> TriedView:
         """As `Views.try_rule`."""
         [configured] = [one for one in self.configs[model].rules if one.name == rule.name]
-        judged = [
-            JudgedWindow(Window(view.summary.start, view.summary.end), _verdict(one))
-            for view in self.of_windows.get(model, [])
-            for one in view.verdicts
-            if one.rule == rule.name
-        ]
-        before, after = try_rule(model, rule, [Track(configured, WHOLE, judged)], SPEC.timezone)
-        windows = [JudgedWindow(one.window, tried(rule, one.verdict)) for one in judged]
-        return TriedView(configured, rule, before, after, WHOLE, windows)
+        judged: dict[Slice, list[JudgedWindow]] = {}
+        for view in self.of_windows.get(model, []):
+            for one in view.verdicts:
+                if one.rule == rule.name:
+                    window = Window(view.summary.start, view.summary.end)
+                    judged.setdefault(one.slice, []).append(JudgedWindow(window, _verdict(one)))
+        tracks = [Track(configured, slice, some) for slice, some in judged.items()] or [Track(configured, WHOLE, [])]
+        before, after = try_rule(model, rule, tracks, SPEC.timezone)
+        windows = [JudgedWindow(one.window, tried(rule, one.verdict)) for one in tracks[0].judged]
+        return TriedView(configured, rule, before, after, tracks[0].slice, windows)
 
     def add(self, other: Fake) -> Fake:
         """Both."""
@@ -301,11 +302,12 @@ def verdict(rule: Rule, accuracy: float | None, n: int) -> Verdict:
 
 def alerts_over(views: Sequence[WindowView], rule: Rule = RULE) -> list[AlertView]:
     """The alerts of a rule over windows, the newest first."""
-    judged = []
-    for view in views:
-        for v in view.verdicts:
-            if v.rule == rule.name:
-                judged.append(JudgedWindow(Window(view.summary.start, view.summary.end), _verdict(v)))
+    judged = [
+        JudgedWindow(Window(view.summary.start, view.summary.end), _verdict(one))
+        for view in views
+        for one in view.verdicts
+        if one.rule == rule.name
+    ]
     by_start = {view.summary.start: view for view in views}
     spans = alerts_of(rule, judged)
     return [_alert(rule, span, by_start[span.fired.start], at) for at, span in enumerate(spans)][::-1]

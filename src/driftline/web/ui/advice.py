@@ -34,21 +34,28 @@ class Step:
     command: str = ""
 
 
-def steps_for(alert: AlertView, kind: str | None, columns: Sequence[str], *, retrains: bool) -> list[Step]:
-    """Return what to do next; ``columns`` are the features that moved most, and ``retrains`` whether the model can."""
-    found = list(_first(alert, kind, columns))
+def steps_for(alert: AlertView, kind: str, columns: Sequence[str], *, retrains: bool) -> list[Step]:
+    """Return what to do next.
+
+    ``kind`` is what is suspected, empty for nothing, ``columns`` are the features that moved most, and ``retrains``
+    says whether a challenger can be asked for.
+    """
+    if alert.status == "corrected":
+        return [Step("Nothing: by the labels and events that came later, it was no breach. Ask why they were late.")]
+    found = [Step("It is over. These help to find out why it was.")] if alert.status == "resolved" else []
+    found += _first(alert, kind, columns)
     if kind in ("input_drift", "concept_drift", "segment") or _is_performance(alert, kind):
         found.append(_challenger(alert, retrains=retrains))
-    if alert.rule == BUDGET:
+    if alert.rule == BUDGET and alert.status == "firing":
         found.append(Step("If all is well as it is, say so below: the detector learns from it, or leaves it out."))
     return found
 
 
-def _is_performance(alert: AlertView, kind: str | None) -> bool:
-    return kind is None and alert.rule != BUDGET and topic_of(alert.measure) is Topic.PERFORMANCE
+def _is_performance(alert: AlertView, kind: str) -> bool:
+    return not kind and alert.rule != BUDGET and topic_of(alert.measure) is Topic.PERFORMANCE
 
 
-def _first(alert: AlertView, kind: str | None, columns: Sequence[str]) -> Iterator[Step]:
+def _first(alert: AlertView, kind: str, columns: Sequence[str]) -> Iterator[Step]:
     if alert.measure == STALENESS:
         yield Step("See whether the program that sends predictions runs, and what it logs.")
         yield Step("Ask the service whether it takes events.", command="driftline doctor")
@@ -95,8 +102,11 @@ def _pictures(alert: AlertView, columns: Sequence[str]) -> Iterator[Step]:
 
 
 def _challenger(alert: AlertView, *, retrains: bool) -> Step:
-    if retrains:
+    if retrains and alert.status == "firing":
         return Step("If the model no longer fits, ask for a challenger below: it is judged before it is promoted.")
+    if retrains:
+        command = f"driftline retrain {_argument(alert.model)}"
+        return Step("If the model no longer fits, ask for a challenger.", command=command)
     return Step(
         "If the model no longer fits, train a new one; with `retrain` in driftline.yaml it can be asked for here."
     )

@@ -117,6 +117,7 @@ class AlertPage:
     one: shown.Alert
     zone: ZoneInfo
     story: AlertStory
+    suspected: str
     kind: tuple[str, str] | None
     sure: tuple[str, ...]
     origin: tuple[tuple[str, str], ...]
@@ -138,6 +139,10 @@ class Said:
     problem: str = ""
     action: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, action: str, name: str) -> str:
+        """Return what was typed into a field of the form of an action; empty in other forms."""
+        return self.fields.get(name, "") if action == self.action else ""
 
 
 def alert_page(
@@ -162,7 +167,7 @@ def _page(views: Views, config: ModelConfig, alert: AlertView) -> AlertPage:
     then = next((one.summary for one in windows if one.summary.start == alert.window.start), None)
     features = tuple(_features(alert, story, then, windows))
     known = [row.name for row in features if row.role == "feature"]
-    kind = story.suspicion.kind if story.suspicion is not None else None
+    kind = _suspected(alert, story)
     explained = _explained(views, alert)
     measure = _measure_of(alert, windows, config.rules)
     timeline = _timeline(alert, story.notices)
@@ -170,7 +175,8 @@ def _page(views: Views, config: ModelConfig, alert: AlertView) -> AlertPage:
         one=shown.alert_shown(alert, rule, zone),
         zone=zone,
         story=story,
-        kind=KINDS.get(kind or ""),
+        suspected=kind,
+        kind=KINDS.get(kind),
         sure=tuple(_sure(alert, rule)),
         origin=tuple(_origin(alert, explained, rule, zone)),
         rerun=explained,
@@ -182,6 +188,13 @@ def _page(views: Views, config: ModelConfig, alert: AlertView) -> AlertPage:
         left_out=max(len(timeline) - STEPS_SHOWN, 0),
         steps=tuple(steps_for(alert, kind, known, retrains=story.retrains)),
     )
+
+
+def _suspected(alert: AlertView, story: AlertStory) -> str:
+    """Return the kind that the alert was found to be, or that the detector suspects in its window; empty for none."""
+    if alert.findings is not None and alert.findings.suspected:
+        return alert.findings.suspected
+    return story.suspicion.kind or "" if story.suspicion is not None else ""
 
 
 def _windows(views: Views, alert: AlertView) -> list[WindowView]:

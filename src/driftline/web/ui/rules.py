@@ -231,8 +231,9 @@ def _compared(view: TriedView) -> str:
     before, after = (len(one.alerts) for one in (view.before, view.after))
     if view.rule == view.configured:
         return f"As it is, it fires {_times(before)} {_a_year(view.before)}in {_windows(view)}."
-    change = "as often as now" if before == after else f"now {_times(before)}"
-    return f"It would have fired {_times(after)} {_a_year(view.after)}in {_windows(view)}; {change}."
+    change = "as often as it is" if before == after else f"as it is, it fires {_times(before)}"
+    would = "It would never have fired" if not after else f"It would have fired {_times(after)}"
+    return f"{would} {_a_year(view.after)}in {_windows(view)}; {change}."
 
 
 def _times(alerts: int) -> str:

@@ -130,6 +130,14 @@ class AlertPage:
     left_out: int
     steps: tuple[Step, ...]
 
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What people can do about it, as it is."""
+        if self.one.view.status != "firing":
+            return ()
+        asks = ("ask",) if self.story.retrains else ()
+        return ("acknowledge", "silence", *asks, *(("accept", "expected") if self.one.learns else ()))
+
 
 @dataclass(frozen=True, slots=True)
 class Said:

@@ -47,6 +47,7 @@ READS: dict[str, Callable[[Service, int], object]] = {
     "one model": lambda service, windows: service.views.model(MODEL),
     "the index": lambda service, windows: ask(service, "/"),
     "the page of a model": lambda service, windows: ask(service, f"/models/{MODEL}"),
+    "the page of an alert": lambda service, windows: ask(service, "/alerts/" + "a" * 16),
     "metrics, of a process that begins": lambda service, windows: MetricsReader(
         service.config, service.tasks, service.state, service.inbox
     ).snapshot({}, START),
@@ -60,6 +61,17 @@ def ask(service: Service, address: str) -> None:
 @pytest.mark.parametrize("what", READS)
 def test_ten_times_the_history_is_no_more_work(services: tuple[Service, Service], what: str) -> None:
     short, long = efforts(services, READS[what])
+    assert short.writes == long.writes == []
+    assert len(short.statements) == len(long.statements) <= 30
+    assert 0 < long.steps <= 1.1 * short.steps
+
+
+def test_rules_are_tried_on_the_newest_windows_only(
+    services: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftline.views.rules.TRIED_WINDOWS", SHORT - 50)
+    address = f"/models/{MODEL}/rules?rule=recall-low&threshold=0.4"
+    short, long = efforts(services, lambda service, windows: ask(service, address))
     assert short.writes == long.writes == []
     assert len(short.statements) == len(long.statements) <= 30
     assert 0 < long.steps <= 1.1 * short.steps

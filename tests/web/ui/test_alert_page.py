@@ -261,7 +261,11 @@ def test_a_model_that_nothing_arrives_of_and_rules_that_are_gone_are_told() -> N
     )  # fmt: skip
     made.of_alerts[MODEL] = [stale]
     said = words(made)
-    assert "2 days 1 hour without an event" in said and "driftline doctor" in said and "48 hours" in said
+    assert (
+        "2 days 1 hour without an event" in said
+        and "driftline doctor" in said
+        and "`alerts.stale_after` in driftline.yaml: 2 days" in said
+    )
     made.of_alerts[MODEL] = [replace(one, rule="gone")]
     assert "gone, configured no longer" in words(made)
     made.configs[MODEL] = config(rules=())

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from fastapi import Request, Response
 from markupsafe import Markup
 
-from driftline.alerts.message import AlertView
+from driftline.alerts.message import AlertView, told
 from driftline.charts import sparks
 from driftline.errors import DriftlineError, UnknownNameError, UsageError
 from driftline.events import Slice
@@ -273,7 +273,7 @@ def _origin(
     """Say where the threshold came from."""
     if alert.rule != BUDGET:
         if alert.measure == STALENESS:
-            yield "Threshold", f"`alerts.stale_after` in driftline.yaml: {alert.threshold:g} hours"
+            yield "Threshold", f"`alerts.stale_after` in driftline.yaml: {told(alert).threshold}"
             return
         yield "Threshold", f"{exact(alert.threshold)}, written in driftline.yaml"
         yield "Rule", f"{alert.rule}: {rule.words}" if rule is not None else f"{alert.rule}, configured no longer"
@@ -363,8 +363,8 @@ def _timeline(alert: AlertView, notices: Sequence[NoticeView]) -> list[Happened]
         for place, step in enumerate(alert.history)
         if step.kind != "updated" or place == reaches[-1]
     ]
-    told = [Happened(one.said_at, one.event.value, _outcome(one), one.receiver, one.state) for one in notices]
-    return sorted([*steps, *told], key=lambda one: one.at)  # of one moment the step comes first
+    notified = [Happened(one.said_at, one.event.value, _outcome(one), one.receiver, one.state) for one in notices]
+    return sorted([*steps, *notified], key=lambda one: one.at)  # of one moment the step comes first
 
 
 def _outcome(one: NoticeView) -> str:

@@ -29,7 +29,7 @@ from driftline.sketches import decode
 from driftline.store.addresses import is_server, without_secrets
 from driftline.store.alerts import AlertRow
 from driftline.store.audit import AuditRow
-from driftline.store.counters import ALARMS
+from driftline.store.counters import ALARMS, VERDICTS
 from driftline.store.database import has_state, open_database
 from driftline.store.inbox import Inbox
 from driftline.store.judgements import Judgement
@@ -43,6 +43,7 @@ from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
 from driftline.views.story import AlertStory, notices_of, receivers_of, segments_of, suspicion_of
 
 _REQUESTS_SHOWN = 20
+_MOST_EXPLAINED = 500
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 _DETECTOR_STATES = {VerdictState.OK: "ok", VerdictState.BREACH: "alarm", VerdictState.NODATA: "learning"}
 
@@ -172,6 +173,7 @@ class Views:
     ) -> None:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
         self._guesses = guesses or {}
+        self._explained: dict[str, tuple[object, Explanation]] = {}  # by alert, with what it rests on
 
     def model_config(self, model: str) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
@@ -323,15 +325,27 @@ class Views:
             return self._alert_views(read, [_known_alert(read, id)])[0]
 
     def explanation(self, id: str) -> Explanation:
-        """Explain one alert; raises `UnknownNameError` for an unknown one, and if its model is not configured."""
+        """Explain one alert; raises `UnknownNameError` for an unknown one, and if its model is not configured.
+
+        It is judged again where a verdict of its model, or what people said of it, is another than the last time.
+        """
         with self._state.read() as read:
             row = _known_alert(read, id)
             config = self.model_config(row.model)
+            said = len(read.feedback.of(row.model)) if row.rule == BUDGET else 0
+            rests_on = row, read.counters.of(row.model).get((VERDICTS, "")), said
+            known = self._explained.get(id)
+            if known is not None and known[0] == rests_on and not config.measures:
+                return known[1]
             stored = read.models.get(row.model)
             log = None
             if config.measures and stored is not None:
                 log = EventLog(log_of(self._config.blobs, row.model), decode(stored.schema, Schema))
-            return explain_alert(config, read, row, log)
+            found = explain_alert(config, read, row, log)
+        if len(self._explained) >= _MOST_EXPLAINED:
+            self._explained.clear()
+        self._explained[id] = (rests_on, found)
+        return found
 
     def story(self, id: str) -> AlertStory:
         """Return what there is to say of an alert besides itself; raises `UnknownNameError` for an unknown one."""

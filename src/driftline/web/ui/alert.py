@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
 from markupsafe import Markup
+from msgspec.structs import replace
 
 from driftline.alerts.message import AlertView, told
 from driftline.charts import sparks
@@ -237,7 +238,8 @@ def _chart(
     if not measure or not windows:
         return None
     if alert.measure != measure:  # the detector's: no threshold of a rule is its own
-        return performance_chart(measure, windows, [], [], zone, small=True)
+        covering = replace(alert, measure=measure, value=None, value_now=None)
+        return performance_chart(measure, windows, [covering], [], zone, small=True)
     own = [WindowView(one.summary, [said for said in one.verdicts if said.slice == alert.slice]) for one in windows]
     return rule_chart(measure, own, [alert], [rule] if rule is not None else [], zone)
 

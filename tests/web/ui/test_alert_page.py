@@ -169,7 +169,7 @@ def test_what_happened_and_who_was_told_stand_in_order_of_time() -> None:
     said = plain(seen.words)
     assert [each["data-receiver"] for each in seen.having("data-receiver")] == [each.receiver for each in notices]
     order = ["fired 23 Nov", "→ team", "→ slow", "→ pager", "→ down", "→ wrong", "→ gone"]
-    places = [said.index(text, said.index("who was told")) for text in order]
+    places = [said.index(text, said.index("who was notified")) for text in order]
     assert places == sorted(places)
     for text in (
         "delivered after 3 attempts",
@@ -177,9 +177,9 @@ def test_what_happened_and_who_was_told_stand_in_order_of_time() -> None:
         "failing after 4 attempts: ConnectError: refused <b>",
         "refused after 5 attempts: HTTP 400",
         "given up after 20 attempts: HTTP 500",
-        "team (slack): told fired 23 Nov 2026",
+        "team (slack): notified: fired 23 Nov 2026",
         "ops (webhook): does not want alerts of this model and severity",
-        "new (email): not told",
+        "new (email): not notified yet",
     ):
         assert text in said, text
     assert "names no receiver" in words(firing())

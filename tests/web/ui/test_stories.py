@@ -103,7 +103,7 @@ def test_the_sick_one_of_five_hundred_models_is_found(browser: Browser) -> None:
             search.press("Enter")
         page.get_by_role("link", name=FABRICATED, exact=True).click()
         expect(page.locator("#state")).to_contain_text("Firing: Model accuracy below threshold!")
-        page.get_by_role("link", name="Who was told, and what to do next").first.click()
+        page.get_by_role("link", name="Who was notified, and what to do next").first.click()
         expect(page.get_by_role("heading", level=1)).to_have_text(f"{FABRICATED}: Model accuracy below threshold!")
 
 

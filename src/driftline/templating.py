@@ -60,6 +60,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "p_words": numbers.p_words,
     "page_moment": moments.page_moment,
     "percent": numbers.percent_or_nothing,
+    "signed": numbers.signed,
     "span": moments.span,
     "url_segment": url_segment,
 }

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 
+import driftline
 from driftline.checks.report import Report
 from driftline.cli import check as check_command
 from driftline.errors import AlertsFound, DataError, UnknownNameError
@@ -489,8 +490,8 @@ def test_the_document_says_all_that_the_report_does(report: CheckReport) -> None
 def test_the_keys_of_the_document_are_as_documented(whole: Report) -> None:
     found = document(whole)
     assert " ".join(found) == (
-        "verdict rows duplicates columns performance label_coverage classes segments confusion calibration gains "
-        "dependence alerts rules notes positive guesses"
+        "verdict rows duplicates columns performance label_coverage classes segments segment_changes confusion "
+        "calibration gains dependence alerts rules notes positive guesses"
     )
     assert " ".join(found["columns"][0]) == "column role kind drift missing out_of_range unseen changes problem"
     drift = "measure value threshold drifted p_value part reason distances p_values"
@@ -773,3 +774,37 @@ _FAINT = r"""() => {
   }
   return faint;
 }"""
+
+
+# ---- the change by segment -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def by_segment() -> Report:
+    """Rows of a hostile name grow more and fall; others stay."""
+    name = "<b>{{ 1 }}\x1b[2J"
+    before = pl.DataFrame({"side": [name, "west"] * 300, "y": [0, 1, 1, 0] * 150, "p": [0, 1, 1, 0] * 150})
+    now = pl.DataFrame(
+        {"side": [name, name, "west"] * 200, "y": [0, 1, 1, 0, 0, 1] * 100, "p": [0, 0, 1, 1, 0, 1] * 100}
+    )
+    return driftline.check(before, now, label="y", prediction="p", segments=["side"], task="binary")
+
+
+def test_a_change_is_split_by_its_segments(by_segment: Report) -> None:
+    [split] = by_segment.segment_changes
+    assert split.change == pytest.approx(-1 / 3) and split.mix is not None and split.within is not None
+    assert split.mix + split.within == pytest.approx(split.change)
+    assert [one.state for one in split.segments] == ["worse", "no worse"]
+    said = " ".join(printed(by_segment, width=120).split())
+    assert re.search(r"accuracy 1\.000 → 0\.667 \(-0\.3333\) by side: mix -0\.\d{4}, within segments -0\.\d{4}", said)
+    assert "\x1b" not in said
+    shown = by_segment.to_html()
+    assert "What each segment adds to it" in shown and "<b>{{" not in shown and "\x1b" not in shown
+    assert document(by_segment)["segment_changes"][0]["segments"][0]["state"] == "worse"
+
+
+def test_without_a_change_that_counts_the_terminal_says_nothing(by_segment: Report) -> None:
+    [split] = by_segment.segment_changes
+    calm = replace(by_segment, segment_changes=(replace(split, segments=split.segments[1:], change=-0.001),))
+    assert "within segments" not in printed(calm)
+    assert "within segments" in printed(replace(by_segment, segment_changes=(split,)))

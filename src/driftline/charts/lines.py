@@ -26,6 +26,9 @@ WIDTH = 1000.0
 MOST_POINTS = 400
 """The most points that are drawn; more windows than this are thinned first."""
 
+LINE_STYLES = 6
+"""Lines beside the first look so many ways: the style sheet has a class for each."""
+
 _NARROW_TICKS = 4
 
 Kind = Literal["judged", "breach", "provisional"]
@@ -54,6 +57,7 @@ class Level:
 
     value: float
     label: str
+    kind: Literal["threshold", "reference"] = "threshold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,23 @@ class Shade:
     start: datetime
     end: datetime
     kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Another line beside the one of all points, such as that of one version; ``label`` names it."""
+
+    points: Sequence[Point]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment at which something happened, such as a promotion; ``name`` stands on the chart, ``label`` tells more."""
+
+    at: datetime
+    name: str
     label: str
 
 
@@ -138,8 +159,12 @@ def line_chart(
     bounds: tuple[float | None, float | None] = (None, None),
     whole: bool = False,
     height: float = 240.0,
+    others: Sequence[Line] = (),
+    marks: Sequence[Mark] = (),
 ) -> Markup:
     """Draw values over time with their interval as a band; empty for no points. ``name`` makes ids unique on a page.
+    ``others`` are thinner lines on the same axes, told apart by colour and by dashes; of ``marks`` those are drawn that
+    lie between the first point and the last.
 
     ``bounds`` are the least and greatest possible values of the measure: the axis does not exceed them, and with
     ``whole`` it ends exactly there. ``label`` describes the chart to screen readers.
@@ -148,8 +173,11 @@ def line_chart(
         return Markup("")
     stretch = dict(zip((id(point) for point in points), _stretches(points), strict=True))
     shown = thin(points)
-    frame = _frame(points, levels, bounds, height, whole=whole)
-    lines = _lines(shown, [stretch[id(point)] for point in shown], frame)
+    frame = _frame(
+        [*points, *(one for line in others for one in line.points)], points, levels, bounds, height, whole=whole
+    )
+    beside = [path for at, line in enumerate(others) for path in _other(line, at, frame)]
+    lines = [*beside, *_lines(shown, [stretch[id(point)] for point in shown], frame)]
     drawing = element(
         "svg",
         *lines,
@@ -168,6 +196,7 @@ def line_chart(
         *(_shade(shade, frame, name) for shade in shades),
         drawing,
         *_levels(levels, shown, frame),
+        *(_mark_at(mark, frame) for mark in marks if points[0].start <= mark.at <= points[-1].end),
         *(_hit(point, frame, name, last=point is shown[-1]) for point in shown),
         class_="plot",
         width="100%",
@@ -179,6 +208,7 @@ def line_chart(
 
 
 def _frame(
+    drawn: Sequence[Point],
     points: Sequence[Point],
     levels: Sequence[Level],
     bounds: tuple[float | None, float | None],
@@ -188,7 +218,7 @@ def _frame(
 ) -> _Frame:
     seen = [
         value
-        for point in points
+        for point in drawn
         for value in map(finite, (point.value, point.low, point.high, point.then))
         if value is not None
     ]
@@ -267,22 +297,79 @@ def _lines(points: Sequence[Point], stretches: Sequence[int], frame: _Frame) -> 
             yield element("path", class_=kind, d="".join(parts), vector_effect="non-scaling-stroke")
 
 
+def _other(line: Line, at: int, frame: _Frame) -> Iterator[Markup]:
+    """Draw a line without band and marks; one window alone is a short dash."""
+    shown = thin(line.points)
+    path: list[str] = []
+    before: Point | None = None
+    for point in shown:
+        value = finite(point.value)
+        if value is None:
+            before = None
+            continue
+        down = coordinate(frame.down(value))
+        joined = before is not None and before.end >= point.start
+        left = coordinate(frame.middle(point) * WIDTH / 100)
+        if joined:
+            path.append(f"L{left} {down}")
+        else:
+            first, last = (coordinate(frame.across(end) * WIDTH / 100) for end in (point.start, point.end))
+            path.append(f"M{first} {down}H{last}M{left} {down}")
+        before = point
+    if path:
+        yield element(
+            "path",
+            element("title", line.label),
+            class_=f"line other other-{at % LINE_STYLES}",
+            d="".join(path),
+            vector_effect="non-scaling-stroke",
+        )
+
+
+def _mark_at(mark: Mark, frame: _Frame) -> Markup:
+    across = frame.across(mark.at)
+    x = f"{coordinate(across)}%"
+    left = across > 80  # its name would not fit on the right
+    return element(
+        "g",
+        element("title", mark.label),
+        element("line", class_="happened", x1=x, x2=x, y1=0.0, y2=frame.height),
+        element(
+            "text",
+            mark.name,
+            class_="happened-name",
+            x=x,
+            y=12.0,
+            dx=-5.0 if left else 5.0,
+            text_anchor="end" if left else "start",
+        ),
+        class_="event",
+        role="img",
+        aria_label=mark.label,
+    )
+
+
 def _levels(levels: Sequence[Level], points: Sequence[Point], frame: _Frame) -> Iterator[Markup]:
+    taken: list[tuple[float, bool]] = []
     for level in levels:
         value = finite(level.value)
         if value is None:
             continue
         y = frame.down(value)
-        yield element("line", class_="threshold", x1="0%", x2="100%", y1=y, y2=y)
+        yield element("line", class_=level.kind, x1="0%", x2="100%", y1=y, y2=y)
         baseline, right = max(
             ((y + below, right) for below in (-5.0, 14.0) for right in (True, False) if 12 < y + below < frame.height),
-            key=lambda place: _room(points, frame, place[0] - 4, right=place[1]),
-            default=(y - 5, True),
+            key=lambda place: (
+                not any(right == place[1] and abs(down - place[0]) < 13 for down, right in taken),
+                _room(points, frame, place[0] - 4, right=place[1]),
+            ),
+            default=(y - 5, not taken),
         )
+        taken.append((baseline, right))
         side: dict[str, str | float] = (
             {"x": "100%", "dx": -4.0, "text_anchor": "end"} if right else {"x": "0%", "dx": 4.0}
         )
-        yield element("text", level.label, class_="threshold-label", y=baseline, **side)
+        yield element("text", level.label, class_=f"{level.kind}-label", y=baseline, **side)
 
 
 def _room(points: Sequence[Point], frame: _Frame, y: float, *, right: bool) -> float:

@@ -114,3 +114,31 @@ def interval_bar(
         role="img",
         aria_label=label,
     )
+
+
+def shift_bar(parts: Sequence[tuple[str, float]], most: float, *, label: str) -> Markup:
+    """Draw what some named parts add to a change, one below the other, to the left or the right of 0.
+
+    ``parts`` are (class, amount); the scale reaches ``most`` to both sides. Empty where nothing is added.
+    """
+    known = [(kind, found) for kind, amount in parts if (found := finite(amount)) is not None]
+    scale = finite(most)
+    if scale is None or scale <= 0 or not known:
+        return Markup("")
+    middle, height = SPARK_WIDTH / 2, SPARK_HEIGHT / len(known)
+    drawn = [element("line", class_="grid", x1=middle, x2=middle, y1=0.0, y2=SPARK_HEIGHT)]
+    for at, (kind, amount) in enumerate(known):
+        width = min(abs(amount) / scale, 1.0) * (middle - 1)
+        left = middle - width if amount < 0 else middle
+        drawn.append(element("rect", class_=kind, x=left, y=at * height + 2, width=width, height=height - 4))
+    return element(
+        "svg",
+        element("title", label),
+        *drawn,
+        class_="shift",
+        viewBox=f"0 0 {SPARK_WIDTH:g} {SPARK_HEIGHT:g}",
+        width=SPARK_WIDTH,
+        height=SPARK_HEIGHT,
+        role="img",
+        aria_label=label,
+    )

@@ -13,6 +13,7 @@ from driftline.checks.guesses import guesses_on, positive_of
 from driftline.checks.notes import notes_on
 from driftline.checks.performance import (
     calibration_curves,
+    changes_by_segment,
     classes_report,
     compared,
     confusion_counts,
@@ -20,6 +21,7 @@ from driftline.checks.performance import (
     gain_curves,
     measure_report,
     measures_of,
+    segment_pairs,
     segments_report,
 )
 from driftline.checks.report import Report
@@ -28,7 +30,7 @@ from driftline.checks.scan import REPEATED_LEAST
 from driftline.checks.sides import Comparison, Said
 from driftline.events import Kind, Schema, Task
 from driftline.lookalikes import differs_by, pairs, shown, shown_all
-from driftline.profiles import Column, Performance, Regression, kind_of
+from driftline.profiles import Column, kind_of
 from driftline.profiles.frame import COMPOSITE, FEATURE
 from driftline.results.check import (
     Alert,
@@ -46,11 +48,9 @@ from driftline.statistics import (
     CATALOGUE,
     Better,
     ColumnDrift,
-    Measure,
     compare_columns,
     difference,
     label_coverage,
-    least_change,
     wilson,
     worst_first,
 )
@@ -59,12 +59,8 @@ from driftline.statistics.catalogue import lower_is_better
 from driftline.statistics.correlation_change import Dependence, compare_dependence
 from driftline.statistics.drift import more_missing
 from driftline.statistics.performance import size_of
+from driftline.statistics.worse import SURE, Fall, falls, falls_among
 from driftline.text.numbers import effect, numbers, percent, percents
-
-_SURE = 0.99
-
-_Ends = tuple[float, float, float]
-"""A value and the two ends of its interval."""
 
 
 def report_of(
@@ -113,7 +109,7 @@ def report_of(
     alerts: tuple[Alert | RuleAlert, ...] = (
         *rule_alerts(evaluated),
         *_drift_alerts(lost, columns, sides),
-        *_performance_alerts(sides, before.performance, now.performance),
+        *_performance_alerts(sides),
         *_segment_alerts(sides),
         *_drift_alerts({name: drift for name, drift in drifts.items() if name not in lost}, columns, sides),
         *_dependence_alerts(dependence),
@@ -130,6 +126,7 @@ def report_of(
         else None,
         classes=classes_report(sides, before.performance, now.performance),
         segments=segments_report(sides),
+        segment_changes=changes_by_segment(sides),
         confusion=confusion_counts(before.performance, now.performance),
         calibration=calibration_curves(before.performance, now.performance, sides.layout.schema.positive),
         gains=gain_curves(before.performance, now.performance, sides.layout.schema.positive),
@@ -154,8 +151,8 @@ def _with_missing(drift: ColumnDrift, sides: Comparison) -> ColumnDrift:
     if drift.drifted or was is None or became is None or min(before.rows, now.rows) < floors.rows:
         return drift
     gap = difference(
-        (became, *wilson(now.nulls[drift.column], now.rows, _SURE)),
-        (was, *wilson(before.nulls[drift.column], before.rows, _SURE)),
+        (became, *wilson(now.nulls[drift.column], now.rows, SURE)),
+        (was, *wilson(before.nulls[drift.column], before.rows, SURE)),
     )
     rise = more_missing(was, became, floors)
     if rise is None or gap.low <= 0:
@@ -271,79 +268,47 @@ def _missing_alerts(drift: ColumnDrift, subject: str, sides: Comparison) -> list
 # ---- performance -------------------------------------------------------------------------------------------
 
 
-def _performance_alerts(
-    sides: Comparison,
-    reference: Performance | None,
-    current: Performance | None,
-    *,
-    sure: float = _SURE,
-    where: str = "",
-    column: str | None = None,
-) -> list[Alert]:
-    """Alert on measures that are worse than on the reference: significantly (by the interval of the difference) and by
-    the minimum effect size.
-    """
-    judged = [spec for spec in CATALOGUE.values() if spec.judged]
-    names = [spec.name for spec in judged]
-    before, now = (measures_of(sides, side, sure, names=names) for side in (reference, current))
-    mae = before["mae"].value if "mae" in before else None
-    found = []
-    for spec in judged:
-        name, less = spec.name, lower_is_better(spec.name)
-        was, became = (_bounds(side[name]) if name in side else None for side in (before, now))
-        if was is None or became is None:
-            continue
-        if spec.better is Better.NEARER_0:
-            found += _bias_alerts(was, became, mae, where, column)
-            continue
-        if spec.rose is not None and isinstance(reference, Regression) and isinstance(current, Regression):
-            is_worse = spec.rose(reference, current, sure)
-        else:
-            is_worse = (difference(became, was) if less else difference(was, became)).low > 0
-        fall = became[0] - was[0] if less else was[0] - became[0]
-        least = least_change(name, was[0])
-        if is_worse and fall >= least:
-            threshold = was[0] + least if less else was[0] - least
-            verb = "rose" if less else "fell"
-            message = "{}{} {} from {} on the reference to {}".format(name, where, verb, *numbers(was[0], became[0]))
-            found.append(Alert("performance", column, name, became[0], threshold, message))
-    return found
-
-
-def _bias_alerts(was: _Ends, became: _Ends, mae: float | None, where: str, column: str | None) -> list[Alert]:
-    """Alert on a bias whose size rose; the message names its direction."""
-    least = least_change("bias", was[0], mae)
-    sizes = size_of(*was), size_of(*became)
-    if sizes[1][0] - sizes[0][0] < least or difference(sizes[1], sizes[0]).low <= 0:
-        return []
-    told = numbers(sizes[1][0], sizes[0][0])
-    ways = ["too low" if value < 0 else "too high" for value in (became[0], was[0])]
-    message = f"bias{where}: predictions are {ways[0]} by {told[0]}; on the reference they were {ways[1]} by {told[1]}"
-    return [Alert("performance", column, "bias", became[0], math.copysign(sizes[0][0] + least, became[0]), message)]
+def _performance_alerts(sides: Comparison) -> list[Alert]:
+    """Alert on measures that are worse than on the reference."""
+    pair = sides.before.profile.performance, sides.now.profile.performance
+    return [_fall_alert(one) for one in falls(pair, positive=sides.layout.schema.positive, naive=sides.before.naive)]
 
 
 def _segment_alerts(sides: Comparison) -> list[Alert]:
     """Alert on segments that are worse than on the reference; the significance level holds for all of them together."""
-    both = [
-        (column, value, sides.before.segments[column][value], performance)
-        for column, values in sides.now.segments.items()
-        for value, performance in sorted(values.items())
-        if value in sides.before.segments.get(column, {})
-    ]
-    found: list[Alert] = []
+    parts = {
+        (column, value): pair
+        for column, values in segment_pairs(sides).items()
+        for value, pair in values.items()
+        if None not in pair
+    }
     told = {column: shown_all(values) for column, values in sides.now.segments.items()}
-    for column, value, before, now in both:
-        if min(before.count, now.count) >= sides.floors.rows:
-            where = f" where {shown(column)} is {told[column][value]}"
-            sure = 1 - (1 - _SURE) / len(both)
-            found += _performance_alerts(sides, before, now, sure=sure, where=where, column=column)
-    return found
+    worse = falls_among(
+        parts, least_rows=sides.floors.rows, positive=sides.layout.schema.positive, naive=sides.before.naive
+    )
+    return [
+        _fall_alert(one, f" where {shown(column)} is {told[column][value]}", column)
+        for (column, value), found in worse.items()
+        for one in found
+    ]
 
 
-def _bounds(measure: Measure) -> _Ends | None:
-    if measure.value is None or measure.low is None or measure.high is None:
-        return None
-    return measure.value, measure.low, measure.high
+def _fall_alert(fall: Fall, where: str = "", column: str | None = None) -> Alert:
+    name, was, became = fall.measure, fall.was, fall.became
+    if CATALOGUE[name].better is Better.NEARER_0:
+        sizes = size_of(*was), size_of(*became)
+        told = numbers(sizes[1][0], sizes[0][0])
+        ways = ["too low" if value < 0 else "too high" for value in (became[0], was[0])]
+        message = (
+            f"{name}{where}: predictions are {ways[0]} by {told[0]}; on the reference they were {ways[1]} by {told[1]}"
+        )
+        threshold = math.copysign(sizes[0][0] + fall.least, became[0])
+        return Alert("performance", column, name, became[0], threshold, message)
+    less = lower_is_better(name)
+    verb = "rose" if less else "fell"
+    message = "{}{} {} from {} on the reference to {}".format(name, where, verb, *numbers(was[0], became[0]))
+    threshold = was[0] + fall.least if less else was[0] - fall.least
+    return Alert("performance", column, name, became[0], threshold, message)
 
 
 # ---- columns and rows together -----------------------------------------------------------------------------

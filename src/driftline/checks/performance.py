@@ -18,6 +18,8 @@ from driftline.results.check import (
 )
 from driftline.statistics import Measure, calibration_bins, gains, measures, measures_by_class
 from driftline.statistics.catalogue import headlines
+from driftline.statistics.segment_changes import ColumnChange, segment_changes
+from driftline.statistics.worse import Pair
 
 
 def measures_of(
@@ -127,4 +129,30 @@ def segments_report(sides: Comparison) -> tuple[SegmentReport, ...]:
         )
         for column, values in sides.now.segments.items()
         for value, performance in sorted(values.items())
+    )
+
+
+def segment_pairs(sides: Comparison) -> dict[str, dict[str, Pair]]:
+    """Return the performance of each segment on both sides, by column and value; None for a side without its rows."""
+    return {
+        column: {
+            value: (sides.before.segments.get(column, {}).get(value), values.get(value))
+            for value in sorted(values.keys() | sides.before.segments.get(column, {}).keys())
+        }
+        for column, values in sides.now.segments.items()
+    }
+
+
+def changes_by_segment(sides: Comparison) -> tuple[ColumnChange, ...]:
+    """Split the change of the accuracy, or of the mean absolute error, by the segments of each column."""
+    whole = sides.before.profile.performance, sides.now.profile.performance
+    if whole[0] is None or whole[1] is None:
+        return ()
+    return segment_changes(
+        "mae" if sides.layout.schema.task is Task.REGRESSION else "accuracy",
+        segment_pairs(sides),
+        whole,
+        least_rows=sides.floors.rows,
+        positive=sides.layout.schema.positive,
+        naive=sides.before.naive,
     )

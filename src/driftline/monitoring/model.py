@@ -98,12 +98,17 @@ def open_model(config: ModelConfig, storage: Path | Blobs, state: State) -> Moni
     learnt = detector_fingerprint(config, fingerprint)
     learns = config.budget is not None and (detector is None or detector.fingerprint != learnt)
     rows: pl.DataFrame | None = None
+    reread = False
     if stored is not None and stored.fingerprint == fingerprint and not learns:
         schema, reference = decode(stored.schema, Schema), decode(stored.reference, Reference)
-    else:
+        reread = bool(schema.segments) and not reference.segments.columns  # of a release that kept none of it
+    if stored is None or stored.fingerprint != fingerprint or learns or reread:
         schema, reference, rows = read_reference(config)
     _require_features(config, schema)
     rebuild = stored is not None and stored.fingerprint != fingerprint
+    if stored is not None and reread:
+        with state.work() as work:
+            work.models.put(replace(stored, reference=encode(reference)))
     if stored is None or rebuild or stored.rules != rules:
         with state.work() as work:
             work.models.put(
@@ -252,7 +257,8 @@ def read_reference(config: ModelConfig) -> tuple[Schema, Reference, pl.DataFrame
     season_timezone = config.window.timezone if config.season == "yearly" else None
     known = canonical(rows, columns, schema)
     reference = Reference.of(known, schema, season_timezone=season_timezone)
-    return with_segments(schema, config, rows, known), reference, known
+    schema = with_segments(schema, config, rows, known)
+    return schema, reference.with_segments(known, schema) if schema.segments else reference, known
 
 
 def rows_as_served(path: str | Path, config: ModelConfig) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from driftline.statistics.bootstrap import measure_of
 from driftline.statistics.catalogue import headlines
 from driftline.statistics.drift import ColumnDrift, EffectThresholds, compare_columns, severity_of
 from driftline.statistics.performance import label_coverage, measures
+from driftline.statistics.quantiles import latency_p95
 
 Stage = Literal["open", "waiting for labels", "judged"]
 """A window is open until event time has passed its end, then waits for its labels, then is judged."""
@@ -82,6 +83,8 @@ class WindowSummary(msgspec.Struct, frozen=True):
     prediction_drift: DriftView | None
     label_drift: DriftView | None
     segment: Segment | None = None
+    latency: MeasureView | None = None
+    """The 95th percentile of the latencies, in seconds; None where no prediction came with one, and of a segment."""
 
 
 def summarize(
@@ -119,7 +122,13 @@ def summarize(
         drift={name.removeprefix(FEATURE_PREFIX): one for name, one in features.items()},
         prediction_drift=drift.get("prediction"),
         label_drift=drift.get("label"),
+        latency=_latency(profile),
     )
+
+
+def _latency(profile: WindowProfile) -> MeasureView | None:
+    found = latency_p95(profile)
+    return _measure_view(found) if found.n else None
 
 
 def summarize_segment(

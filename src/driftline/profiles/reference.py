@@ -10,15 +10,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from msgspec.structs import replace
 
 from driftline.events import Kind, Schema, Task
 from driftline.profiles.build import LOGIT, profile_rows, with_clusters
 from driftline.profiles.column import parts_of
-from driftline.profiles.frame import COMPOSITE, FEATURE, SCORE, TARGETS, typed_values
+from driftline.profiles.frame import COMPOSITE, FEATURE, SCORE, SEGMENT, TARGETS, typed_values
 from driftline.profiles.naive import Naive, naive_of
 from driftline.profiles.parts import Anchor, anchor_of, vectors_of
 from driftline.profiles.performance import logit
 from driftline.profiles.profile import Profile, WindowProfile
+from driftline.profiles.segments import SegmentProfiles, profile_segments
 from driftline.sketches import Grid
 
 _EXACT_INTEGERS = 256  # whole numbers up to here have a cell of their own on the plain grid
@@ -32,6 +34,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     ``months`` has the features of each calendar month (1 to 12) if the reference has a yearly season; otherwise it is
     empty. ``anchors`` are the means from which embeddings are measured, and ``naive`` is the error of a naive forecast.
+    ``segments`` are those of a model that has some, see `with_segments`.
     """
 
     grids: Mapping[str, Grid] = {}
@@ -39,6 +42,7 @@ class Reference(msgspec.Struct, frozen=True):
     months: Mapping[int, Profile] = {}
     anchors: Mapping[str, Anchor] = {}
     naive: Naive = msgspec.field(default_factory=Naive)
+    segments: SegmentProfiles = msgspec.field(default_factory=SegmentProfiles)
 
     @classmethod
     def of(cls, rows: pl.DataFrame, schema: Schema, *, season_timezone: str | None = None) -> Reference:
@@ -55,6 +59,11 @@ class Reference(msgspec.Struct, frozen=True):
     def profiled(self, rows: pl.DataFrame, schema: Schema) -> WindowProfile:
         """Profile rows of the event log, shape (n, columns), on the reference's grids and from its anchors."""
         return profile_rows(as_logged(rows, schema), schema, self.grids, self.anchors)
+
+    def with_segments(self, rows: pl.DataFrame, schema: Schema) -> Reference:
+        """Return it with the segments that the schema tells apart, from the canonical rows that it was made of."""
+        named = rows.with_columns(pl.col(SEGMENT + name).alias(FEATURE + name) for name in schema.segments)
+        return replace(self, segments=profile_segments(named, schema, self.grids))
 
     def features_in_season(self, months: Iterable[int]) -> Profile:
         """Return the features to compare rows from some calendar months with: those of these and neighbouring months.

@@ -17,13 +17,17 @@ _ORDERS: Mapping[str, tuple[str, ...]] = {
 
 
 def bars_for(column: ColumnReport, profiles: Profiles, most: int | None = None) -> Bars | None:
-    """Return the bars of a column of a report, at most ``most``; None where there is nothing to draw.
+    """Return the bars of a column of a report, at most ``most``; see `bars_of_part`."""
+    before, now = profiles.get(column.column, (None, None))
+    return bars_of_part(before, now, column.drift.part, most)
+
+
+def bars_of_part(before: Column | None, now: Column | None, part: str | None, most: int | None = None) -> Bars | None:
+    """Return the bars of two profiles of a column, or of one part of it; None where there is nothing to draw.
 
     Hours and weekdays are in their own order, several hours to a bar where there is no room for each; other categories
     are ordered by their share, and the last bar holds all that have none of their own.
     """
-    before, now = profiles.get(column.column, (None, None))
-    part = column.drift.part
     order = _ORDERS.get(part or "")
     if order is not None:
         bars = bars_of(before, now, part=part, bars=len(order))

@@ -18,7 +18,15 @@ from driftline.profiles import NumericColumn
 from driftline.reports import performance_html
 from driftline.reports.bars import Bars, bars_of
 from driftline.reports.drawn import Profiles, bars_for
-from driftline.reports.words import RULE_STATES, classes_of, cleaned, is_worse, problems, segments_of
+from driftline.reports.words import (
+    RULE_STATES,
+    classes_of,
+    cleaned,
+    is_worse,
+    problems,
+    segments_of,
+    split_words,
+)
 from driftline.results.check import CheckReport, ComparedMeasure, ConfusionCount, Performance
 from driftline.statistics import DISTANCES, TESTS
 from driftline.templating import environment
@@ -140,6 +148,9 @@ def render(
         alerts_open=_ALERTS_OPEN,
         states=RULE_STATES,
         parts_open=_PARTS_OPEN,
+        splits=[
+            (one, split_words(one), shown_all(part.value for part in one.segments)) for one in report.segment_changes
+        ],
     )
 
 

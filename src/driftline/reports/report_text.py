@@ -18,10 +18,12 @@ from driftline.reports.words import (
     cleaned,
     fallen,
     figures_of,
+    has_moved,
     is_compared,
     is_worse,
     problems,
     segments_of,
+    split_words,
 )
 from driftline.results.check import (
     CheckReport,
@@ -103,6 +105,9 @@ def renderables(report: CheckReport, profiles: Profiles, *, encoding: str = "utf
     yield from _performance(report, characters)
     yield from _rules(report.rules, characters)
     yield from _parts(segments_of(report), "segments", "segment", characters)
+    for change in report.segment_changes:
+        if has_moved(change) and (words := split_words(change)):
+            yield characters.text(words)
     yield from _parts(classes_of(report), "classes", "class", characters)
     yield from _dependence(report.dependence, characters)
     yield from _remarks(report, characters)

@@ -10,7 +10,8 @@ from driftline.lookalikes import shown, shown_all
 from driftline.results.check import CheckReport, ComparedMeasure, MeasureReport, Performance
 from driftline.statistics import CATALOGUE, Better, least_change
 from driftline.statistics.performance import size_of
-from driftline.text.numbers import figure, figures
+from driftline.statistics.segment_changes import ColumnChange
+from driftline.text.numbers import decimals_of, figure, figures, fixed
 
 if TYPE_CHECKING:  # a check has none
     from driftline.rules.contest import Contest
@@ -126,6 +127,25 @@ def classes_of(report: CheckReport) -> list[tuple[str, Performance]]:
     classes = report.classes or {}
     told = shown_all(classes)
     return [(told[name], measures) for name, measures in classes.items()]
+
+
+def split_words(change: ColumnChange) -> str:
+    """Say what the mix of the segments changed, and what changed within them; empty where there is no split."""
+    if change.reference is None or change.current is None or change.mix is None or change.within is None:
+        return ""
+    places = decimals_of(change.change, change.mix, change.within)
+    told = (fixed(one, places, sign=True) for one in (change.change, change.mix, change.within))
+    whole, mix, within = told
+    was, now = figures(change.reference, change.current)
+    return f"{change.measure} {was} → {now} ({whole}) by {shown(change.column)}: mix {mix}, within segments {within}"
+
+
+def has_moved(change: ColumnChange) -> bool:
+    """Tell whether the change over all rows is one that counts, or a segment became worse."""
+    if any(one.state == "worse" for one in change.segments):
+        return True
+    was, by = change.reference, change.change
+    return was is not None and by is not None and abs(by) >= least_change(change.measure, was)
 
 
 def told_segments(contest: Contest) -> list[str]:

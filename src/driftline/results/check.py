@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from driftline.errors import AlertsFound, UnknownNameError
 from driftline.rules import Severity, State
+from driftline.statistics.segment_changes import ColumnChange
 
 FAIL_ON = ("any", "drift", "performance", "quality", "rule", "never")
 """The choices of which alerts fail a check."""
@@ -230,10 +231,12 @@ class CheckReport(Struct, frozen=True, kw_only=True):
 
     ``columns`` are by name, those that drifted most first. ``duplicates`` are the shares of rows, or ids, that repeat
     an earlier one. ``performance`` is None without labels and predictions; ``classes`` has it for each class of a
-    multiclass model (None for others), ``segments`` for each segment. ``confusion`` counts at most `MOST_PAIRS` pairs
-    of label and prediction. ``calibration`` and ``gains`` are for a binary model with scores; see `calibration_bins`
-    and `gains`. ``rules`` has the verdict of each rule, ``notes`` what is worth knowing but no alert, and ``guesses``
-    what the check inferred because the caller did not say it; ``positive`` is the positive class of a binary model.
+    multiclass model (None for others), ``segments`` for each segment. ``segment_changes`` split the change of the
+    accuracy, or of the mean absolute error, by the segments of each column. ``confusion`` counts at most `MOST_PAIRS`
+    pairs of label and prediction. ``calibration`` and ``gains`` are for a binary model with scores; see
+    `calibration_bins` and `gains`. ``rules`` has the verdict of each rule, ``notes`` what is worth knowing but no
+    alert, and ``guesses`` what the check inferred because the caller did not say it; ``positive`` is the positive class
+    of a binary model.
     """
 
     verdict: Literal["ok", "alert"]
@@ -244,6 +247,7 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     label_coverage: MeasureReport | None = None
     classes: Mapping[str, Performance] | None = None
     segments: tuple[SegmentReport, ...] = ()
+    segment_changes: tuple[ColumnChange, ...] = ()
     confusion: tuple[ConfusionCount, ...] | None = None
     calibration: BothSides[tuple[CalibrationPoint, ...] | None] | None = None
     gains: BothSides[tuple[float, ...] | None] | None = None

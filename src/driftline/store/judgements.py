@@ -94,6 +94,31 @@ class Judgements:
         statement = statement.order_by(JUDGEMENTS.c.window_start, JUDGEMENTS.c.id)
         return [as_row(Judgement, row) for row in self._connection.execute(statement)]
 
+    def first(
+        self,
+        model: str,
+        rules: Iterable[str],
+        *,
+        slice: Slice = WHOLE,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[Judgement]:
+        """Return what each rule said of each window in [start, end) when it could judge it for the first time."""
+        of_slice = [
+            JUDGEMENTS.c.model == model,
+            JUDGEMENTS.c.rule.in_(list(rules)),
+            JUDGEMENTS.c.slice == slice,
+            JUDGEMENTS.c.state != "nodata",
+        ]
+        if start is not None:
+            of_slice.append(JUDGEMENTS.c.window_start >= start)
+        if end is not None:
+            of_slice.append(JUDGEMENTS.c.window_start < end)
+        grouped = sa.select(sa.func.min(JUDGEMENTS.c.id)).where(*of_slice)
+        oldest = grouped.group_by(JUDGEMENTS.c.rule, JUDGEMENTS.c.window_start)
+        statement = sa.select(JUDGEMENTS).where(JUDGEMENTS.c.id.in_(oldest)).order_by(JUDGEMENTS.c.window_start)
+        return [as_row(Judgement, row) for row in self._connection.execute(statement)]
+
     def newest(self, model: str, rule: str, most: int, *, slice: Slice = WHOLE) -> list[Judgement]:
         """Return what is known now of the newest windows that a rule has judged, in order of window."""
         statement = sa.select(JUDGEMENTS).where(

@@ -37,6 +37,12 @@ class Models:
         row = self._connection.execute(sa.select(MODELS).where(MODELS.c.model == model)).one_or_none()
         return None if row is None else as_row(ModelRow, row)
 
+    def fingerprint(self, model: str) -> bytes | None:
+        """Return what the stored schema and reference were made of; None for a model that is not stored."""
+        statement = sa.select(MODELS.c.fingerprint).where(MODELS.c.model == model)
+        found: bytes | None = self._connection.execute(statement).scalar_one_or_none()
+        return found
+
     def put(self, row: ModelRow) -> None:
         """Store a model, new or changed."""
         put_row(self._connection, MODELS, row)

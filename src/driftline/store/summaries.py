@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -37,6 +38,22 @@ class Summaries:
             statement.order_by(SUMMARIES.c.start.desc()).limit(1)
         ).scalar_one_or_none()
         return found
+
+    def of_slices(
+        self, model: str, slices: Sequence[Slice], start: datetime, end: datetime, *, most: int
+    ) -> list[tuple[Slice, bytes]]:
+        """Return what people are shown of some slices of the windows that start in [start, end), in order of time.
+
+        At most ``most`` in all, the newest.
+        """
+        statement = sa.select(SUMMARIES.c.slice, SUMMARIES.c.body).where(
+            SUMMARIES.c.model == model,
+            SUMMARIES.c.start >= start,
+            SUMMARIES.c.start < end,
+            SUMMARIES.c.slice.in_(list(slices)),
+        )
+        newest = self._connection.execute(statement.order_by(SUMMARIES.c.start.desc()).limit(most))
+        return [(slice, body) for slice, body in newest][::-1]
 
     def between(
         self,

@@ -104,6 +104,35 @@ class Windows:
         found: datetime | None = self._connection.execute(statement).scalar_one()
         return found
 
+    def versions_within(self, model: str, start: datetime, end: datetime, *, most: int) -> list[str]:
+        """Return the versions that have windows which start in [start, end), sorted: those that answered last."""
+        statement = (
+            sa.select(WINDOWS.c.version)
+            .where(WINDOWS.c.model == model, WINDOWS.c.start >= start, WINDOWS.c.start < end)
+            .group_by(WINDOWS.c.version)
+            .order_by(sa.func.max(WINDOWS.c.start).desc(), WINDOWS.c.version)
+            .limit(most)
+        )
+        return sorted(self._connection.execute(statement).scalars())
+
+    def settled_segments(
+        self, model: str, *, start: datetime | None = None, end: datetime | None = None, most: int
+    ) -> list[tuple[Window, bytes | None]]:
+        """Return the encoded segments of the newest ``most`` judged windows that start in [start, end), the newest
+        first; one for each version.
+        """
+        judged = sa.and_(WINDOWS.c.model == model, WINDOWS.c.settled)
+        if start is not None:
+            judged = sa.and_(judged, WINDOWS.c.start >= start)
+        if end is not None:
+            judged = sa.and_(judged, WINDOWS.c.start < end)
+        starts = sa.select(WINDOWS.c.start).where(judged).distinct().order_by(WINDOWS.c.start.desc()).limit(most)
+        statement = sa.select(WINDOWS.c.start, WINDOWS.c.end, WINDOWS.c.segments).where(
+            judged, WINDOWS.c.start.in_(starts)
+        )
+        found = self._connection.execute(statement.order_by(WINDOWS.c.start.desc(), WINDOWS.c.version))
+        return [(Window(begin, until), body) for begin, until, body in found]
+
     def judged_of_version(self, model: str, version: str, since: datetime) -> list[tuple[datetime, int]]:
         """Start and revision of the windows that end after ``since``, are judged, and have labels of the version."""
         statement = sa.select(WINDOWS.c.start, WINDOWS.c.revision).where(

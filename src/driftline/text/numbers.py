@@ -80,6 +80,20 @@ def number_or_nothing(value: float | None) -> str:
     return number(value) if value is not None and math.isfinite(value) else NOTHING
 
 
+def signed(value: float | None, largest: float | None = None) -> str:
+    """Write a change with its sign, to three digits of the ``largest`` change beside it; a dash for None.
+
+    >>> signed(0.25), signed(-0.00021, 0.0321), signed(67.18, 70.0), signed(0.0, 0.1), signed(None)
+    ('+0.250', '-0.0002', '+67.2', '0.000', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    size = abs(value if largest is None else largest)
+    places = min(max(2 - math.floor(math.log10(size)), 0), 12) if 0 < size < math.inf else 2
+    text = f"{value:+.{places}f}"
+    return text if float(text) else text[1:]
+
+
 def beside(value: float, threshold: float) -> str:
     """Write a number beside a threshold, with as many digits as it takes not to look equal to it.
 

@@ -39,7 +39,12 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
+from driftline.views.features import FeatureView, feature_view
+from driftline.views.known import as_known_then
+from driftline.views.lines import VersionLine, version_lines
 from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
+from driftline.views.segments import SegmentsChanged, segments_changed
+from driftline.views.stored import measures_of_reference
 from driftline.views.story import AlertStory, notices_of, receivers_of, segments_of, suspicion_of
 
 _REQUESTS_SHOWN = 20
@@ -174,6 +179,7 @@ class Views:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
         self._guesses = guesses or {}
         self._explained: dict[str, tuple[object, Explanation]] = {}  # by alert, with what it rests on
+        self._usual: dict[str, tuple[bytes, Mapping[str, float]]] = {}
 
     def model_config(self, model: str) -> ModelConfig:
         """Return the configuration of a model; raises `UnknownNameError` for an unknown one."""
@@ -258,6 +264,45 @@ class Views:
             for one in summaries
         ]
 
+    def windows_as_known_then(
+        self,
+        model: str,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: str | None = None,
+        newest: int | None = None,
+        segment: str | None = None,
+    ) -> list[WindowView]:
+        """Return the same windows with the values at their first judgement; see `driftline.views.known`."""
+        windows = self.windows(model, start=start, end=end, version=version, newest=newest, segment=segment)
+        if not windows:
+            return []
+        slice = self.slice(model, version=version, segment=segment)
+        rules = {rule.name: rule for rule in self.model_config(model).rules if rule.judges(slice)}
+        first, last = windows[0].summary.start, windows[-1].summary.end
+        with self._state.read() as read:
+            known = read.judgements.first(model, rules, slice=slice, start=first, end=last)
+        return as_known_then(windows, [(one, _verdict_view(one)) for one in known], rules)
+
+    def reference_measures(self, model: str) -> Mapping[str, float]:
+        """Return the measures of the reference that have a value; computed once for a reference."""
+        config = self.model_config(model)
+        with self._state.read() as read:
+            fingerprint = read.models.fingerprint(model)
+            known = self._usual.get(model)
+            if fingerprint is None or (known is not None and known[0] == fingerprint):
+                return {} if known is None else known[1]
+            stored = read.models.get(model)
+        found = {} if stored is None else measures_of_reference(stored, config)
+        self._usual[model] = (fingerprint, found)
+        return found
+
+    def version_lines(self, model: str, start: datetime, end: datetime, *, most_windows: int) -> list[VersionLine]:
+        """Return a line a version, where several have answered in [start, end)."""
+        with self._state.read() as read:
+            return version_lines(read, model, start, end, most_windows=most_windows)
+
     def segments(self, model: str) -> list[WindowSummary]:
         """Return the segments of the newest judged window, sorted; empty before the first."""
         with self._state.read() as read:
@@ -291,6 +336,28 @@ class Views:
         if known is not None and value not in known:
             raise UnknownNameError(f"value of {name}", value, known)
         return Slice(segment=Segment(name, value))
+
+    def segments_changed(
+        self,
+        model: str,
+        *,
+        measure: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest: int = 1,
+    ) -> SegmentsChanged:
+        """Say which segments became worse; see `driftline.views.segments.segments_changed`, also for what it raises."""
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return segments_changed(read, config, measure=measure, start=start, end=end, newest=newest)
+
+    def feature(
+        self, model: str, feature: str, *, window: datetime | None = None, against: datetime | None = None
+    ) -> FeatureView:
+        """Show one feature; see `driftline.views.features.feature_view`, also for what it raises."""
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return feature_view(read, config, feature, window=window, against=against)
 
     def changes(self, *, limit: int, before: int | None = None, model: str | None = None) -> list[AuditRow]:
         """Return who changed what, when and why, the newest first; ``before`` the change of an id."""

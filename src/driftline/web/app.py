@@ -44,6 +44,7 @@ from driftline.service.trouble import in_words
 from driftline.store.outbox import Outbox
 from driftline.text import visible
 from driftline.views.metrics import MetricsReader
+from driftline.views.segments import MOST_WINDOWS
 from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
 from driftline.web.acting import ServiceActs
 from driftline.web.decode import Bodies, json_answer, json_schema_of
@@ -157,11 +158,24 @@ def _answers(service: Service) -> APIRouter:
         version: str | None = None,
         segment: str | None = None,
     ) -> Response:
-        for name, moment in (("start", start), ("end", end)):
-            if moment is not None and moment.tzinfo is None:
-                raise UsageError(f"{name}={moment.isoformat()} came without a time zone; add one, such as 'Z' for UTC")
+        _require_zones(start=start, end=end)
         found = service.views.windows(model, start=start, end=end, version=version, segment=segment)
         return json_answer({"model": model, "windows": [_flat(one) for one in found]})
+
+    @router.get(
+        "/models/{model}/segments",
+        summary="Which segments became worse than on the reference, and what each adds to the change of all rows.",
+    )
+    def segments(
+        model: str,
+        measure: str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        windows: int = Query(1, ge=1, le=MOST_WINDOWS),
+    ) -> Response:
+        _require_zones(start=start, end=end)
+        found = service.views.segments_changed(model, measure=measure, start=start, end=end, newest=windows)
+        return json_answer(found)
 
     @router.get("/models/{model}/alerts", summary="The alerts of a model, the newest window first.")
     def model_alerts(
@@ -185,6 +199,12 @@ def _answers(service: Service) -> APIRouter:
         return json_answer(service.views.explanation(alert))
 
     return router
+
+
+def _require_zones(**moments: datetime | None) -> None:
+    for name, moment in moments.items():
+        if moment is not None and moment.tzinfo is None:
+            raise UsageError(f"{name}={moment.isoformat()} came without a time zone; add one, such as 'Z' for UTC")
 
 
 def _listed(request: Request, alerts: Sequence[AlertView], limit: int) -> Response:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -39,6 +39,7 @@ from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.rules.trying import tried, try_rule
 from driftline.statistics import Measure
 from driftline.store.retraining import StepRow
+from driftline.views.lines import VersionLine
 from driftline.views.reader import ModelView, VerdictView, WindowView
 from driftline.views.rules import RulesView, RuleView, TriedView
 from driftline.views.story import AlertStory
@@ -73,6 +74,9 @@ class Fake:
     of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
     of_stories: dict[str, AlertStory] = field(default_factory=dict)
     of_explanations: dict[str, Explanation] = field(default_factory=dict)
+    of_windows_then: dict[str, list[WindowView]] = field(default_factory=dict)
+    of_versions: dict[str, list[VersionLine]] = field(default_factory=dict)
+    of_references: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
     def model_config(self, model: str, /) -> ModelConfig:
         """As `Views.model_config`."""
@@ -104,14 +108,31 @@ class Fake:
         *,
         start: datetime | None = None,
         end: datetime | None = None,
-        version: str | None = None,
         newest: int | None = None,
+        version: str | None = None,
         segment: str | None = None,
     ) -> list[WindowView]:
         """As `Views.windows`."""
-        found = [one for one in self.of_windows[model] if start is None or one.summary.start >= start]
-        found = [one for one in found if end is None or one.summary.start < end]
+        found = [
+            one
+            for one in self.of_windows[model]
+            if (start is None or one.summary.start >= start) and (end is None or one.summary.start < end)
+        ]
         return found[-newest:] if newest else found
+
+    def windows_as_known_then(self, model: str, /, **asked: Any) -> list[WindowView]:
+        """As `Views.windows_as_known_then`: what is known now, unless ``of_windows_then`` has what was known."""
+        now, then = self.windows(model, **asked), self.of_windows_then.get(model)
+        starts = {one.summary.start for one in now}
+        return now if then is None else [one for one in then if one.summary.start in starts]
+
+    def version_lines(self, model: str, start: datetime, end: datetime, /, *, most_windows: int) -> list[VersionLine]:
+        """As `Views.version_lines`."""
+        return self.of_versions.get(model, [])
+
+    def reference_measures(self, model: str, /) -> Mapping[str, float]:
+        """As `Views.reference_measures`."""
+        return self.of_references.get(model, {})
 
     def alerts(
         self, model: str | None = None, /, *, status: str | None = None, limit: int | None = None

@@ -27,6 +27,8 @@ from driftline.web.access import Gate
 from driftline.web.app import create_app
 from driftline.web.ui import pages
 from tests.support.churn import write_config
+from tests.support.seasons import WHOLE_RULE, seasons_config, send
+from tests.support.steps import work
 from tests.web.ui.fabricate import (
     MODEL,
     Fake,
@@ -38,6 +40,7 @@ from tests.web.ui.fabricate import (
     hostile,
     window_view,
 )
+from tests.web.ui.test_feature_page import WithFeature, categories
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -67,6 +70,18 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=ARGUMENTS)
         yield found
         found.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Five days of two versions, of which the last ones go badly in winter."""
+    service = Service(seasons_config(tmp_path_factory.mktemp("browser"), WHOLE_RULE))
+    for day in range(5):
+        for version in ("1.0", "2.0"):
+            send(service, day, {"summer": (39, 40), "winter": (38 if day < 3 else 20, 40)}, version=version)
+    work(service)
+    yield service
+    service.stop()
 
 
 @contextmanager
@@ -265,6 +280,97 @@ def test_without_a_script_there_are_no_buttons_and_the_command_stands_there(brow
     ):
         expect(page.get_by_role("button", name="Approve")).to_have_count(0)
         expect(page.get_by_text("driftline challengers approve r2 --reason")).to_be_visible()
+
+
+# ---- a span of windows ----------------------------------------------------------------------------------------------
+
+
+def test_a_span_is_drawn_with_the_pointer_on_a_chart(browser: Browser) -> None:
+    with served(firing()) as address, opened(browser, f"{address}/models/{MODEL}?windows=30&known=now") as page:
+        page.locator("#plot-accuracy").scroll_into_view_if_needed()
+        hits = page.locator("#plot-accuracy > .hit")
+        first, last = (hits.nth(at).locator(".box").bounding_box() for at in (3, 7))
+        assert first is not None and last is not None
+        page.mouse.move(first["x"] + first["width"] / 2, first["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(last["x"] + last["width"] / 2, last["y"] + 60, steps=4)
+        expect(page.locator("#chart-accuracy .readout")).to_contain_text("5 windows, Oct 2013 to Feb 2014")
+        page.mouse.up()
+        page.wait_for_url("**start=*")
+        expect(page.locator("#span")).to_contain_text("Oct 2013 to Feb 2014, 5 windows")
+        assert "known=now" in page.url and "windows=" not in page.url
+        assert len(page.locator("#window-table tbody tr").all()) == 5
+        page.go_back()
+        expect(page.locator("#span")).to_contain_text("30 windows")
+
+
+def test_a_span_is_chosen_with_the_keyboard_and_can_be_given_up(browser: Browser) -> None:
+    with served(firing(), refresh_seconds=0.2) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        page.locator("#plot-accuracy > .hit").nth(35).focus()
+        readout = page.locator("#chart-accuracy .readout")
+        for _ in range(2):
+            page.keyboard.press("Shift+ArrowLeft")
+        expect(readout).to_contain_text("3 windows, Oct 2015 to Dec 2015: press enter")
+        page.wait_for_timeout(500)  # the page is not fetched again meanwhile
+        expect(page.locator(".brush")).to_have_count(1)
+        page.keyboard.press("Escape")
+        expect(page.locator(".brush")).to_have_count(0)
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**end=*")
+        expect(page.locator("#span")).to_contain_text("Oct to Nov 2015, 2 windows")
+
+
+def test_a_span_is_asked_for_without_a_script(browser: Browser) -> None:
+    with (
+        served(firing()) as address,
+        opened(browser, f"{address}/models/{MODEL}", java_script_enabled=False) as page,
+    ):
+        page.get_by_label("From", exact=True).fill("2013-04-01")
+        page.get_by_label("before", exact=True).fill("2013-06-01")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator("#span")).to_contain_text("Apr to May 2013, 2 windows")
+        page.get_by_role("link", name="Last 30 windows").click()
+        expect(page.locator("#span")).to_contain_text("30 windows")
+
+
+def test_what_somebody_fills_in_is_not_taken_away(browser: Browser) -> None:
+    views = healthy()
+    with served(views, refresh_seconds=0.2) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        page.get_by_label("From", exact=True).fill("2013-02-01")
+        views.add(firing())
+        page.wait_for_timeout(600)
+        expect(page.get_by_label("From", exact=True)).to_have_value("2013-02-01")
+        page.get_by_label("From", exact=True).fill("2013-01-01")
+        page.locator("#window-table summary").focus()
+        expect(page.locator("#state")).to_contain_text("Firing")
+
+
+def test_a_cell_of_the_heat_map_leads_to_its_feature(browser: Browser) -> None:
+    views = WithFeature(categories("sun", "rain"), categories("rain", "rain"), "temp_min")
+    views.add(firing())
+    with served(views) as address, opened(browser, f"{address}/models/{MODEL}") as page:
+        cell = page.locator("#heat-map a.hit").last
+        cell.focus()
+        expect(page.locator("#heat-map .readout")).to_contain_text("temp_min · Nov 2015 · wasserstein 0.31")
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator("#heat-map .readout")).to_contain_text("Jun 2014")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/features/temp_min?window=*")
+        expect(page.locator("h1")).to_contain_text("temp_min")
+        assert fits(page)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390)])
+def test_the_pages_of_features_and_segments_are_shown_whole(
+    browser: Browser, service: Service, scheme: str, width: int, tmp_path: Path
+) -> None:
+    options = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+    with running(create_app(service)) as address:
+        for at, path in enumerate(("", "?known=then", "/segments?windows=120", "/features/age")):
+            with opened(browser, f"{address}/models/churn{path}", **options) as page:
+                assert fits(page), path
+                page.screenshot(path=tmp_path / f"{at}.png", full_page=True)
 
 
 # ---- signed in ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftline.charts.axes import nice_ticks, time_ticks
-from driftline.charts.lines import MOST_POINTS, WIDTH, Level, Point, Shade, line_chart, thin
+from driftline.charts.lines import LINE_STYLES, MOST_POINTS, WIDTH, Level, Line, Mark, Point, Shade, line_chart, thin
 from driftline.charts.sparks import SPARK_HEIGHT, SPARK_WIDTH, interval_bar, sparkline
 from driftline.charts.svg import element
 
@@ -216,3 +216,46 @@ def test_an_interval_bar_stays_in_its_box(
 def test_text_never_becomes_markup(text: str) -> None:
     made = ET.fromstring(element("text", text, label=text))
     assert (made.text or "") == text and made.get("label") == text and not list(made)
+
+
+# ---- beside the line of all -----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(values, min_size=1, max_size=20), max_size=8))
+def test_other_lines_stay_within_the_plot_whatever_their_values(series: list[list[float | None]]) -> None:
+    others = [Line(points(one), f"version {at}") for at, one in enumerate(series)]
+    root = drawn(points([0.5, 0.7]), others=others)
+    found = of_class(root, "other")
+    known = [line for line in others if any(p.value is not None and math.isfinite(p.value) for p in line.points)]
+    assert [one.findtext("title") for one in found] == [line.label for line in known]
+    for path in found:
+        for x, y in re.findall(r"[ML](\S+) ([\d.e+-]+)", path.get("d", "")):
+            assert 0 <= float(x) <= WIDTH and 0 <= float(y) <= HEIGHT
+        assert re.fullmatch(rf"line other other-[0-{LINE_STYLES - 1}]", path.get("class", ""))
+
+
+def test_a_version_that_answered_in_one_window_is_seen() -> None:
+    [line] = of_class(drawn(points([0.5] * 4), others=[Line(points([0.4])[:1], "version 2")]), "other")
+    assert line.get("d", "").startswith("M0 ") and "H250" in line.get("d", "")
+
+
+def test_what_happened_is_marked_where_it_lies_on_the_chart() -> None:
+    marks = [
+        Mark(START + timedelta(days=1), "2.0 promoted", "2.0 was promoted & <b>"),
+        Mark(START - timedelta(days=9), "1.0 promoted", "long ago"),
+    ]
+    [event] = of_class(drawn(points([0.5] * 4), marks=marks), "event")
+    assert event.get("aria-label") == "2.0 was promoted & <b>" and event.findtext("text") == "2.0 promoted"
+    [line] = [one for one in event if one.tag == "line"]
+    assert percent(line.get("x1")) == pytest.approx(25)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+@example(0.75, 0.751)
+def test_the_names_of_two_levels_do_not_lie_over_each_other(one: float, other: float) -> None:
+    levels = [Level(one, "threshold"), Level(other, "reference", "reference")]
+    root = drawn(points([0.2, 0.8, 0.5]), levels=levels, bounds=(0.0, 1.0))
+    names = [found for kind in ("threshold-label", "reference-label") for found in of_class(root, kind)]
+    (first, second) = ((found.get("text-anchor") == "end", float(found.get("y", ""))) for found in names)
+    assert first[0] != second[0] or abs(first[1] - second[1]) >= 12
+    assert len(of_class(root, "reference")) == 1

@@ -23,7 +23,7 @@ from driftline.rules import Rule
 from driftline.text.numbers import beside
 from driftline.views.reader import Views
 from driftline.web.ui import pages
-from driftline.web.ui.model import WINDOWS_SHOWN
+from driftline.web.ui.asked import WINDOWS_SHOWN
 from tests.web.ui.fabricate import (
     MODEL,
     RULE,
@@ -338,13 +338,16 @@ def test_nothing_inline_and_nothing_from_elsewhere(views: type[Fake]) -> None:
         assert "default-src 'self'" in policy and "unsafe" not in policy
         seen = Elements(answer.text)
         for tag, attributes in seen.found:
-            assert tag not in ("style", "iframe", "object", "embed", "img", "form", "base")
+            assert tag not in ("style", "iframe", "object", "embed", "img", "base")
+            if tag == "form":
+                assert attributes["method"] == "get" and attributes["action"].startswith("/models/")
             assert not [name for name in attributes if name == "style" or name.startswith("on")]
             for name in ("src", "href"):
                 assert attributes.get(name, "/").startswith(("/", "#", "?"))
                 assert not attributes.get(name, "/").startswith("//")
         scripts = [attributes for tag, attributes in seen.found if tag == "script"]
-        assert scripts == [{"src": "/static/page.js", "defer": ""}]
+        names = ["page"] if path == "/" else ["page", "brush"]
+        assert scripts == [{"src": f"/static/{name}.js", "defer": ""} for name in names]
 
 
 def test_hostile_names_are_text() -> None:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from fastapi import Request, Response
 
 from driftline.alerts.message import AlertView, StepView
-from driftline.errors import UnknownNameError
+from driftline.errors import UnknownNameError, UsageError
 from driftline.events import WHOLE, Slice
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.summary import WindowSummary
 from driftline.retrain.request import Stage
 from driftline.retrain.views import RequestView, decode_contest
+from driftline.templating import url_segment
+from driftline.text.moments import page_span
+from driftline.views.lines import VersionLine
 from driftline.views.reader import ModelView, WindowView
+from driftline.web.access import base_of
 from driftline.web.ui import shown
-from driftline.web.ui.rendering import Render
-
-WINDOWS_SHOWN = 120
-"""The number of newest windows on the page, unless it is asked for all of them."""
+from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, field_of
+from driftline.web.ui.heat import heat_map
+from driftline.web.ui.promotions import champion_of, promotions
+from driftline.web.ui.rendering import Render, refused
+from driftline.web.ui.series import Beside
 
 ALERTS_SHOWN = 100
 """The page shows all firing alerts, and the ended ones among this many of the newest."""
@@ -53,9 +62,36 @@ class Views(Protocol):
         """Return the segments of the newest judged window."""
 
     def windows(
-        self, model: str, /, *, newest: int | None = None, version: str | None = None, segment: str | None = None
+        self,
+        model: str,
+        /,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest: int | None = None,
+        version: str | None = None,
+        segment: str | None = None,
     ) -> list[WindowView]:
-        """Return the newest windows, or all of them, in order of time."""
+        """Return the windows that start in [start, end), or the newest of them, in order of time."""
+
+    def windows_as_known_then(
+        self,
+        model: str,
+        /,
+        *,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        newest: int | None = None,
+        version: str | None = None,
+        segment: str | None = None,
+    ) -> list[WindowView]:
+        """Return the same windows as rules could judge them for the first time."""
+
+    def version_lines(self, model: str, start: datetime, end: datetime, /, *, most_windows: int) -> list[VersionLine]:
+        """Return a line a version, where several have answered in [start, end)."""
+
+    def reference_measures(self, model: str, /) -> Mapping[str, float]:
+        """Return the measures of the reference that have a value."""
 
     def alerts(
         self, model: str | None = None, /, *, status: str | None = None, limit: int | None = None
@@ -70,36 +106,90 @@ class Views(Protocol):
 
 
 def model_page(request: Request, views: Views, render: Render, model: str) -> Response:
-    """Show one model that is known."""
-    config, view = views.model_config(model), views.model(model)
-    version, segment = (request.query_params.get(name) for name in ("version", "segment"))
-    slice = views.slice(model, version=version, segment=segment)
-    everything, opened = request.query_params.get("windows") == "all", request.query_params.get("alert", "")
-    windows = views.windows(model, newest=None if everything else WINDOWS_SHOWN, version=version, segment=segment)
+    """Show one model that is known; for an address that asks for what cannot be, say so."""
+    config = views.model_config(model)
+    zone = ZoneInfo(config.window.timezone)
+    try:
+        asked = asked_of(request.query_params, zone)
+        slice = views.slice(model, version=asked.version, segment=asked.segment)
+    except (UsageError, UnknownNameError) as error:
+        return refused(request, render, model, error)
+    view, opened = views.model(model), request.query_params.get("alert", "")
+    read = views.windows_as_known_then if asked.then else views.windows
+    windows = read(
+        model,
+        start=asked.start,
+        end=asked.end,
+        newest=asked.newest,
+        version=asked.version,
+        segment=asked.segment,
+    )
     alerts, more = _alerts(views, model, opened)
+    challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
+    requests = [one for one, _ in challengers]
+    lines = _lines(views, view, windows) if slice == WHOLE and not asked.then else []
     page = shown.model_page(
         view,
         config,
         windows,
         alerts,
         slice=slice,
-        looked_at=view.windows if everything else WINDOWS_SHOWN,
-        newest=windows if slice == WHOLE else views.windows(model, newest=_RECENT),
+        looked_at=view.windows if asked.newest is None else asked.newest,
+        newest=windows
+        if slice == WHOLE and not asked.span and not asked.then and len(windows) >= _RECENT
+        else views.windows(model, newest=_RECENT),
         segments=views.segments(model) if view.segments else (),
+        beside=Beside(
+            views.reference_measures(model) if slice.segment is None else {},
+            lines,
+            promotions(requests, lines, zone) if windows else (),
+        ),
+        alone=asked.span,
     )
-    challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
-    steps = {one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one, _ in challengers}
+    address = f"{quote(base_of(request))}/models/{url_segment(model)}"
+    every = request.query_params.get("features") == "all"
     return render(
         request,
         "model.html",
         page=page,
         zone=page.zone,
+        asked=asked,
+        last=LAST,
+        most=MOST_WINDOWS,
+        span=_span(asked, windows, zone),
+        times=below_a_day(config),
+        heat=heat_map(windows, zone, address, every=every) if slice.segment is None and not asked.then else None,
+        every=every,
+        champion=champion_of(requests),
         challengers=challengers,
-        steps=steps,
+        steps={one.id: [StepView(step.at, step.stage, step.note) for step in one.steps] for one in requests},
         tones=_TONES,
         opened=opened,
         more_alerts=more,
     )
+
+
+def _lines(views: Views, view: ModelView, windows: Sequence[WindowView]) -> list[VersionLine]:
+    """Return a line a version where several have answered in these windows."""
+    if len(view.versions) < 2 or not windows:
+        return []
+    first, last = windows[0].summary.start, windows[-1].summary.end
+    return views.version_lines(view.name, first, last, most_windows=MOST_WINDOWS)
+
+
+class Span(NamedTuple):
+    """The span of a page in words, and its ends as the fields of its form have them."""
+
+    words: str
+    start: str
+    end: str
+
+
+def _span(asked: Asked, windows: Sequence[WindowView], zone: ZoneInfo) -> Span:
+    if not windows:
+        return Span("", asked.query.get("start", ""), asked.query.get("end", ""))
+    first, last = windows[0].summary.start, windows[-1].summary.end
+    return Span(page_span(first, last, zone), field_of(first, zone), field_of(last, zone))
 
 
 def _alerts(views: Views, model: str, opened: str) -> tuple[list[AlertView], bool]:

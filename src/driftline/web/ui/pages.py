@@ -12,14 +12,16 @@ from starlette.concurrency import run_in_threadpool
 from driftline.errors import ConflictError, DriftlineError, UnknownNameError
 from driftline.templating import url_segment
 from driftline.web.access import form_of, name_of
-from driftline.web.ui import alert, audit, fleet, model, rules
+from driftline.web.ui import alert, audit, feature, fleet, model, rules, segments
 from driftline.web.ui.alert import DONE, Acts, Said, alert_page
 from driftline.web.ui.audit import BEFORE_CHANGE, audit_page
+from driftline.web.ui.feature import feature_page
 from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
 from driftline.web.ui.reference import operations
 from driftline.web.ui.rendering import HEADERS, Render, answer, redirect, renderer
 from driftline.web.ui.rules import rules_page
+from driftline.web.ui.segments import segments_page
 
 REFRESH_SECONDS = 5.0
 
@@ -27,7 +29,7 @@ _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
-class Views(alert.Views, audit.Views, fleet.Views, model.Views, rules.Views, Protocol):
+class Views(alert.Views, audit.Views, feature.Views, segments.Views, rules.Views, model.Views, fleet.Views, Protocol):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 
@@ -41,7 +43,7 @@ def pages(views: Views, acts: Acts | None = None, *, refresh_seconds: float = RE
     def of_fleet(request: Request) -> Response:
         return fleet_page(request, views, render)
 
-    _add_model_pages(router, views, render)
+    router.include_router(_pages_of_a_model(views, render))
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
@@ -67,26 +69,6 @@ def pages(views: Views, acts: Acts | None = None, *, refresh_seconds: float = RE
     return router
 
 
-def _add_model_pages(router: APIRouter, views: Views, render: Render) -> None:
-    """Route the pages of each model; the one that takes any path comes last."""
-
-    def unknown(request: Request, model: str) -> Response | None:
-        """Return the page that says that there is no such model; None if there is."""
-        try:
-            views.model_config(model)
-        except UnknownNameError as error:
-            return render(request, "missing.html", status=404, came=model, known=error.known)
-        return None
-
-    @router.get("/models/{model:path}/rules", name="page_rules")
-    def of_rules(request: Request, model: str) -> Response:
-        return unknown(request, model) or rules_page(request, views, render, model)
-
-    @router.get("/models/{model:path}", name="page_model")
-    def of_model(request: Request, model: str) -> Response:
-        return unknown(request, model) or model_page(request, views, render, model)
-
-
 def _add_form(router: APIRouter, views: Views, render: Render, acts: Acts) -> None:
     """Route the forms on the page of an alert: what was done leads back to it, what was not is said there."""
 
@@ -104,6 +86,37 @@ def _add_form(router: APIRouter, views: Views, render: Render, acts: Acts) -> No
             status = 409 if isinstance(error, ConflictError) else 400
             return alert_page(request, views, render, alert, said, status=status)
         return redirect(request, f"/alerts/{url_segment(alert)}?done={action}#state")
+
+
+def _pages_of_a_model(views: Views, render: Render) -> APIRouter:
+    """Return the routes of the pages of one model; the shortest address comes last, for it takes any."""
+    router = APIRouter()
+
+    def unknown(request: Request, model: str) -> Response | None:
+        """Return the page that says that there is no such model; None if there is."""
+        try:
+            views.model_config(model)
+        except UnknownNameError as error:
+            return render(request, "missing.html", status=404, came=model, known=error.known)
+        return None
+
+    @router.get("/models/{model:path}/segments", name="page_segments")
+    def of_segments(request: Request, model: str) -> Response:
+        return unknown(request, model) or segments_page(request, views, render, model)
+
+    @router.get("/models/{model:path}/features/{feature:path}", name="page_feature")
+    def of_feature(request: Request, model: str, feature: str) -> Response:
+        return unknown(request, model) or feature_page(request, views, render, model, feature)
+
+    @router.get("/models/{model:path}/rules", name="page_rules")
+    def of_rules(request: Request, model: str) -> Response:
+        return unknown(request, model) or rules_page(request, views, render, model)
+
+    @router.get("/models/{model:path}", name="page_model")
+    def of_model(request: Request, model: str) -> Response:
+        return unknown(request, model) or model_page(request, views, render, model)
+
+    return router
 
 
 def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import jinja2
 from fastapi import Request, Response
 
+from driftline.errors import UnknownNameError, UsageError
 from driftline.templating import environment
 from driftline.web.access import base_of
 
@@ -57,6 +58,12 @@ def answer(request: Request, body: bytes, media_type: str, *, status: int = 200)
     if status == 200 and request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(body, status, headers={**headers, "Content-Type": media_type})
+
+
+def refused(request: Request, render: Render, model: str, error: UsageError | UnknownNameError) -> Response:
+    """Answer with a page that says why a page of a model cannot be as its address asks."""
+    status = 404 if isinstance(error, UnknownNameError) else 400
+    return render(request, "refused.html", status=status, model=model, reason=str(error))
 
 
 def redirect(request: Request, path: str) -> Response:

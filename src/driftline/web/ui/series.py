@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
 from driftline.alerts.message import AlertView
 from driftline.charts import lines
-from driftline.monitoring.summary import MeasureView, WindowSummary
+from driftline.monitoring.summary import DriftView, MeasureView, WindowSummary
 from driftline.rules import Rule
+from driftline.rules.topic import LATENCY
 from driftline.statistics import CATALOGUE
 from driftline.text.moments import page_span
-from driftline.text.numbers import count, exact, from_to, number_or_nothing, percent_or_nothing
+from driftline.text.numbers import count, exact, from_to, number_or_nothing, p_words, percent_or_nothing
+from driftline.views.features import FeatureWindow
+from driftline.views.lines import VersionLine
 from driftline.views.reader import WindowView
 from driftline.web.ui.state import SEVERITIES, severity
 
@@ -36,6 +40,23 @@ class Chart:
     drawing: Markup
     notes: tuple[str, ...]
     legend: tuple[str, ...]
+    lines: tuple[tuple[str, str], ...] = ()
+    """The lines beside the first: the class of each, and what it is of."""
+
+    ends: tuple[datetime, datetime] | None = None
+    """The start of the first window and the end of the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a chart shows beside the values of all rows: the ``reference``'s value, lines of versions, and events."""
+
+    reference: Mapping[str, float] = field(default_factory=dict)
+    versions: Sequence[VersionLine] = ()
+    marks: Sequence[lines.Mark] = ()
+
+
+NOTHING_BESIDE = Beside()
 
 
 def measures_of(windows: Iterable[WindowView], rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -61,8 +82,9 @@ def performance_chart(
     zone: ZoneInfo,
     *,
     small: bool,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Chart:
-    """Draw a performance measure over time, with its interval, thresholds and alerts."""
+    """Draw a performance measure over time, with its interval, thresholds and alerts, and what stands ``beside`` it."""
     return _chart(
         name,
         name,
@@ -72,6 +94,7 @@ def performance_chart(
         zone,
         lambda one: one.performance.get(name) or MeasureView(None, None, None, 0, "no labelled rows"),
         SMALLER_HEIGHT if small else HEIGHT,
+        beside=beside,
     )
 
 
@@ -93,6 +116,26 @@ def rule_chart(
         return MeasureView(verdict.value, verdict.low, verdict.high, verdict.n, verdict.reason)
 
     return _chart(measure, measure, windows, alerts, rules, zone, read, HEIGHT)
+
+
+def volume_chart(windows: Sequence[WindowView], zone: ZoneInfo) -> Chart:
+    """Draw over time how many predictions there were."""
+
+    def read(one: WindowSummary) -> MeasureView:
+        return MeasureView(float(one.predictions), None, None, one.predictions)
+
+    return _chart("predictions", "Predictions", windows, [], [], zone, read, SMALLER_HEIGHT, low=0.0)
+
+
+def latency_chart(windows: Sequence[WindowView], zone: ZoneInfo) -> Chart | None:
+    """Draw over time the 95th percentile of the latencies; None where no prediction came with one."""
+    if not any(one.summary.latency is not None for one in windows):
+        return None
+
+    def read(one: WindowSummary) -> MeasureView:
+        return one.latency or MeasureView(None, None, None, 0, "no prediction came with a latency")
+
+    return _chart(LATENCY, "Latency, 95th percentile, in seconds", windows, [], [], zone, read, SMALLER_HEIGHT)
 
 
 def coverage_chart(
@@ -123,6 +166,8 @@ def _chart(
     height: float,
     *,
     whole_scale: bool = False,
+    low: float | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Chart:
     names = {rule.name for rule in rules}
     then = {one.window.start: one.value for one in alerts if one.value != one.value_now}
@@ -140,6 +185,10 @@ def _chart(
     ]
     levels = [lines.Level(rule.threshold, f"threshold {exact(rule.threshold)}") for rule in rules]
     levels = list({level.value: level for level in levels}.values())
+    was = beside.reference.get(measure)
+    if was is not None:
+        levels.append(lines.Level(was, f"reference {number_or_nothing(was)}", "reference"))
+    others = _version_lines(measure, beside.versions)
     shades = [_shade(one, zone) for one in alerts]
     return Chart(
         id=f"chart-{measure}",
@@ -152,13 +201,96 @@ def _chart(
             zone=zone,
             levels=levels,
             shades=shades,
-            bounds=bounds_of(measure),
+            bounds=bounds_of(measure) if low is None else (low, None),
             whole=whole_scale,
             height=height,
+            others=others,
+            marks=beside.marks,
         ),
         notes=_notes(points),
         legend=_legend(points, shades),
+        lines=tuple((f"other-{at % lines.LINE_STYLES}", line.label) for at, line in enumerate(others)),
+        ends=(points[0].start, points[-1].end) if points else None,
     )
+
+
+def distance_chart(history: Sequence[tuple[FeatureWindow, DriftView]], zone: ZoneInfo) -> Chart:
+    """Draw over time how far a feature was from the reference, in units of its threshold: measures may differ."""
+
+    def point(one: FeatureWindow, view: DriftView) -> lines.Point:
+        ratio = view.value / view.threshold if view.value is not None and view.threshold else None
+        parts = [page_span(one.start, one.end, zone)]
+        if view.value is None or view.threshold is None:
+            parts.append(f"not judged: {view.reason}")
+        else:
+            parts.append(f"{view.measure} {number_or_nothing(view.value)}, threshold {exact(view.threshold)}")
+        parts += [p_words(view.p_value)] if view.p_value is not None else []
+        parts += [f"n = {count(one.predictions)}", "drifted" if view.drifted else "no drift"]
+        return _feature_point(one, ratio, parts, drifted=view.drifted)
+
+    points = [point(one, view) for one, view in history]
+    drifted = sum(view.drifted for _, view in history)
+    said = f"Drifted in {count(drifted)} of {count(len(history))} windows."
+    levels = [lines.Level(1.0, "threshold")]
+    return _feature_chart("distance", "Distance / threshold", said, points, zone, levels, HEIGHT, (0.0, None))
+
+
+def missing_chart(history: Sequence[tuple[FeatureWindow, DriftView]], zone: ZoneInfo) -> Chart:
+    """Draw over time the share of rows without a value of a feature, with that of the reference."""
+    points = [
+        _feature_point(
+            one,
+            view.missing_current,
+            [page_span(one.start, one.end, zone), f"missing {percent_or_nothing(view.missing_current)}"],
+            drifted=False,
+        )
+        for one, view in history
+    ]
+    was = history[-1][1].missing_reference
+    levels = [] if was is None else [lines.Level(was, f"reference {percent_or_nothing(was)}", "reference")]
+    said = f"Newest {percent_or_nothing(history[-1][1].missing_current)}; reference {percent_or_nothing(was)}."
+    return _feature_chart("missing", "Missing values", said, points, zone, levels, SMALLER_HEIGHT, (0.0, 1.0))
+
+
+def _feature_point(one: FeatureWindow, value: float | None, parts: Sequence[str], *, drifted: bool) -> lines.Point:
+    kind: lines.Kind = "provisional" if one.stage == "open" else "breach" if drifted else "judged"
+    return lines.Point(one.start, one.end, value, None, None, _DOT.join(parts), kind)
+
+
+def _feature_chart(
+    name: str,
+    title: str,
+    said: str,
+    points: Sequence[lines.Point],
+    zone: ZoneInfo,
+    levels: Sequence[lines.Level],
+    height: float,
+    bounds: tuple[float | None, float | None],
+) -> Chart:
+    drawing = lines.line_chart(
+        points,
+        name=f"plot-{name}",
+        label=f"{title} over time. {said}",
+        zone=zone,
+        levels=levels,
+        bounds=bounds,
+        height=height,
+    )
+    return Chart(f"chart-{name}", title, said, drawing, _notes(points), ())
+
+
+def _version_lines(measure: str, versions: Sequence[VersionLine]) -> list[lines.Line]:
+    """Return the lines of the versions that the measure has a value of."""
+    found = []
+    for one in versions:
+        points = [
+            lines.Point(window.start, window.end, view.value, None, None, "")
+            for window in one.windows
+            if (view := window.performance.get(measure)) is not None
+        ]
+        if any(point.value is not None for point in points):
+            found.append(lines.Line(points, f"version {one.version}" if one.version else "no version"))
+    return found
 
 
 def _said(points: Sequence[lines.Point]) -> str:

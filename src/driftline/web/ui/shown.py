@@ -23,12 +23,16 @@ from driftline.text.numbers import NOTHING, beside, exact, from_to, level, numbe
 from driftline.views.reader import ModelView, VerdictView, WindowView
 from driftline.web.ui.series import (
     COVERAGE,
+    NOTHING_BESIDE,
+    Beside,
     Chart,
     absent_measures,
     bounds_of,
     coverage_chart,
+    latency_chart,
     measures_of,
     performance_chart,
+    volume_chart,
 )
 from driftline.web.ui.state import Headline, Tone, headline, missing, severity
 
@@ -119,6 +123,7 @@ class ModelPage:
     slice: Slice
     query: str
     segments: tuple[SegmentRow, ...]
+    operation: tuple[Chart, ...] = ()
 
 
 def model_page(
@@ -131,8 +136,13 @@ def model_page(
     looked_at: int = 0,
     newest: Sequence[WindowView] = (),
     segments: Sequence[WindowSummary] = (),
+    beside: Beside = NOTHING_BESIDE,
+    alone: bool = False,
 ) -> ModelPage:
     """Prepare the page of one model; ``windows`` are in order of time, and of one ``slice`` of the rows.
+
+    ``beside`` is what the charts of performance show beside it. ``alone`` says that the windows are those of a span
+    that was asked for, so that others are not missed.
 
     ``looked_at`` is how many windows could have had rows of the slice; ``newest`` are the newest windows of all rows,
     ``segments`` those of the newest judged window.
@@ -144,7 +154,9 @@ def model_page(
     ruled = {rule.measure for rule in mine}
     of_slice = [WindowView(one.summary, [said for said in one.verdicts if said.slice == slice]) for one in windows]
     told = [one for one in alerts if one.slice == slice]
-    drawn = [performance_chart(name, of_slice, told, mine, zone, small=name not in ruled) for name in names]
+    drawn = [
+        performance_chart(name, of_slice, told, mine, zone, small=name not in ruled, beside=beside) for name in names
+    ]
     judged = next((one for one in reversed(windows) if one.summary.stage == "judged"), None)
     shown = [alert_shown(one, rules.get(one.rule), zone) for one in alerts]
     return ModelPage(
@@ -160,14 +172,25 @@ def model_page(
         absent=absent_measures(windows, names),
         measures=names,
         rows=tuple(_row(one, names, zone) for one in reversed(windows)),
-        hidden_windows=max(model.windows - len(windows), 0) if slice == WHOLE or len(windows) == looked_at else 0,
+        hidden_windows=max(model.windows - len(windows), 0)
+        if not alone and (slice == WHOLE or len(windows) == looked_at)
+        else 0,
         judged=page_span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
         drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
         missing=tuple(missing(model, config, windows, zone)),
         slice=slice,
         query="" if slice == WHOLE else query_of(slice),
         segments=tuple(_segment_row(one, config.rules, names) for one in segments),
+        operation=tuple(_operation(windows, zone)) if slice.segment is None else (),
     )
+
+
+def _operation(windows: Sequence[WindowView], zone: ZoneInfo) -> Iterable[Chart]:
+    """Return the charts of volume and of latency."""
+    if windows:
+        yield volume_chart(windows, zone)
+    if (latency := latency_chart(windows, zone)) is not None:
+        yield latency
 
 
 # ---- alerts ---------------------------------------------------------------------------------------------------------

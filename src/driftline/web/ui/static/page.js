@@ -49,15 +49,19 @@
     return Boolean(text);
   };
 
-  // What somebody is filling in is not taken away from them, nor is what they are told of it.
-  const filling = () => {
-    const changed = (one) =>
-      one.type === "hidden" || one.tagName === "BUTTON" ? false
-        : one.options ? [...one.options].some((option) => option.selected !== option.defaultSelected) && one.value !== one.options[0].value
-        : one.value !== one.defaultValue;
-    const busy = [...main.querySelectorAll("form [name]")].some(changed) || main.querySelector("form .problem");
-    if (busy) say("Paused while a form is filled in", false);
-    return Boolean(busy);
+  // A form that somebody fills in, or a span that somebody draws, is not taken away from them; nor is what they are told.
+  const changed = (one) => {
+    if (one.type === "hidden" || one.tagName === "BUTTON") return false;
+    if (one.options) return one.value !== ([...one.options].find((each) => each.defaultSelected) ?? one.options[0]).value;
+    return one.value !== one.defaultValue;
+  };
+  const busy = () => {
+    const filling =
+      main.contains(document.activeElement?.closest("form") ?? null) ||
+      [...main.querySelectorAll("form [name]")].some(changed) ||
+      Boolean(main.querySelector("form .problem"));
+    if (filling) say("Paused while a form is filled in", false);
+    return filling || Boolean(main.querySelector(".brushing"));
   };
 
   const load = async () => {
@@ -66,7 +70,7 @@
       if (answer.redirected) return location.assign(answer.url);
       if (!answer.ok && answer.status !== 404) throw new Error(String(answer.status));
       const text = await answer.text();
-      if (selecting() || filling()) return;
+      if (selecting() || busy()) return;
       if (text !== shown) swap(text);
       shown = text;
       say(`Live · ${clock()}`, false);
@@ -76,7 +80,7 @@
   };
 
   const refresh = async () => {
-    if (!selecting() && !filling() && !document.hidden) await load();
+    if (!selecting() && !busy() && !document.hidden) await load();
     setTimeout(refresh, milliseconds);
   };
 
@@ -139,7 +143,7 @@
     const hit = target.closest?.(".hit");
     const figure = target.closest?.("figure.chart");
     const readout = figure?.querySelector(".readout");
-    if (readout && hit) readout.textContent = hit.getAttribute("aria-label");
+    if (readout && hit && !figure.classList.contains("brushing")) readout.textContent = hit.getAttribute("aria-label");
   };
   main.addEventListener("pointerover", (event) => tell(event.target));
   main.addEventListener("focusin", (event) => tell(event.target));

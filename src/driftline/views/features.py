@@ -1,0 +1,147 @@
+"""One feature of a model: its distribution in two windows, or in one and in the reference, and its drift over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+
+import msgspec
+
+from driftline.errors import UnknownNameError
+from driftline.events import Window
+from driftline.monitoring.options import ModelConfig
+from driftline.monitoring.summary import DriftView, Stage
+from driftline.profiles import Column, Reference, WindowProfile
+from driftline.profiles.column import merge_columns
+from driftline.sketches import decode
+from driftline.statistics.drift import ColumnDrift, compare_columns
+from driftline.store.state import Work
+from driftline.store.windows import WindowRow
+from driftline.views.stored import reference_of, schema_of
+
+HISTORY = 120
+"""So many windows of a feature are shown, the newest."""
+
+_OFFERED = 5  # windows that are named where one was asked for that there is not
+
+
+class FeatureWindow(msgspec.Struct, frozen=True):
+    """One window of the history, as it was summed up; ``drift`` has every feature that was compared."""
+
+    start: datetime
+    end: datetime
+    stage: Stage
+    predictions: int
+    drift: dict[str, DriftView]
+
+    @property
+    def window(self) -> Window:
+        """The span of event time."""
+        return Window(self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two distributions: of a ``window``, or of the reference where that is None."""
+
+    window: Window | None
+    column: Column | None
+
+
+@dataclass(frozen=True, slots=True)
+class OfVersion:
+    """The rows of one version in the shown window, compared with the other side."""
+
+    version: str
+    rows: int
+    drift: ColumnDrift
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureView:
+    """A feature. ``before`` and ``now`` are compared, each None without a judged window; ``history`` is by time."""
+
+    feature: str
+    kind: str
+    history: tuple[FeatureWindow, ...]
+    before: Side | None
+    now: Side | None
+    compared: ColumnDrift | None
+    versions: tuple[OfVersion, ...]
+
+
+_window = msgspec.msgpack.Decoder(FeatureWindow)
+
+
+def feature_view(
+    read: Work,
+    config: ModelConfig,
+    feature: str,
+    *,
+    window: datetime | None = None,
+    against: datetime | None = None,
+) -> FeatureView:
+    """Return a feature in the window that starts at a moment, by default the newest that was compared.
+
+    It is compared with the window that starts ``against``, or with the reference, in its season. Raises
+    `UnknownNameError` for a feature or a window that there is not.
+    """
+    stored = read.models.get(config.name)
+    if stored is None:
+        raise UnknownNameError(f"feature of {config.name}", feature, config.columns.features or ())
+    schema = schema_of(stored)
+    if feature not in schema.features or feature in schema.aside:
+        known = [name for name in schema.features if name not in schema.aside]
+        raise UnknownNameError(f"feature of {config.name}", feature, known)
+    kind = schema.features[feature].value
+    history = tuple(_window.decode(body) for body in read.summaries.between(config.name, newest=HISTORY))
+    compared = [one.start for one in history if feature in one.drift]
+    if window is None:
+        window = compared[-1] if compared else None
+    if window is None:
+        return FeatureView(feature, kind, history, None, None, None, ())
+    rows = _rows(read, config.name, window, history)
+    now = _side(rows, feature)
+    reference = reference_of(stored)
+    if against is None:
+        before = Side(None, _of_reference(reference, config, feature, rows[0].window))
+    else:
+        before = _side(_rows(read, config.name, against, history), feature)
+    versions = tuple(
+        OfVersion(row.version, row.predictions, found)
+        for row in rows
+        if (found := _compared(before.column, _column([row], feature), config)) is not None
+    )
+    found = _compared(before.column, now.column, config)
+    return FeatureView(feature, kind, history, before, now, found, versions if len(rows) > 1 else ())
+
+
+def _rows(read: Work, model: str, start: datetime, history: Sequence[FeatureWindow]) -> list[WindowRow]:
+    rows = read.windows.at(model, start)
+    if not rows:
+        known = [one.start.isoformat() for one in history[-_OFFERED:]]
+        raise UnknownNameError(f"window of {model}", start.isoformat(), known)
+    return rows
+
+
+def _side(rows: Sequence[WindowRow], feature: str) -> Side:
+    return Side(rows[0].window, _column(rows, feature))
+
+
+def _column(rows: Sequence[WindowRow], feature: str) -> Column | None:
+    """Return the profile of a feature over the versions of a window; None where no row had it."""
+    found = [decode(row.profile, WindowProfile).features.columns.get(feature) for row in rows]
+    there = [one for one in found if one is not None]
+    return reduce(merge_columns, there) if there else None
+
+
+def _of_reference(reference: Reference, config: ModelConfig, feature: str, window: Window) -> Column | None:
+    return reference.features_in_season(config.window.months_of(window)).columns.get(feature)
+
+
+def _compared(before: Column | None, now: Column | None, config: ModelConfig) -> ColumnDrift | None:
+    """Compare one column by itself: its p-value is not adjusted for other columns."""
+    was, became = ({} if side is None else {"": side} for side in (before, now))
+    return next(iter(compare_columns(was, became, config.floors).values()), None)

@@ -87,6 +87,18 @@ def test_the_segments_are_those_of_its_window(service: Service, alert: str) -> N
     assert not found.retrains and found.requests == []
 
 
+def test_features_stand_beside_the_reference_in_its_window(service: Service, alert: str) -> None:
+    start = service.views.alert(alert).window.start
+    found = service.views.features_in(MODEL, start, ["age", "plan", "gone"])
+    for one in found:
+        alone = service.views.feature(MODEL, one.feature, window=start)
+        assert (one.kind, one.compared) == (alone.kind, alone.compared)
+        assert one.now == alone.now and one.before == alone.before
+    assert [one.feature for one in found] == ["age", "plan"]
+    assert service.views.features_in(MODEL, start, ["age", "plan", "gone"]) is found
+    assert service.views.features_in(MODEL, NOW, ["age"]) == []
+
+
 def test_an_unknown_alert_has_no_story(service: Service) -> None:
     with pytest.raises(UnknownNameError, match="unknown alert"):
         service.views.story("nothing")

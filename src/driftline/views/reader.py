@@ -39,7 +39,7 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
-from driftline.views.features import FeatureView, feature_view
+from driftline.views.features import FeatureView, feature_view, features_in
 from driftline.views.known import as_known_then
 from driftline.views.lines import VersionLine, version_lines
 from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
@@ -49,6 +49,7 @@ from driftline.views.story import AlertStory, notices_of, receivers_of, segments
 
 _REQUESTS_SHOWN = 20
 _MOST_EXPLAINED = 500
+_MOST_BESIDE = 50
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 _DETECTOR_STATES = {VerdictState.OK: "ok", VerdictState.BREACH: "alarm", VerdictState.NODATA: "learning"}
 
@@ -178,6 +179,7 @@ class Views:
     ) -> None:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
         self._guesses = guesses or {}
+        self._beside: dict[tuple[str, datetime, tuple[str, ...]], tuple[int | None, list[FeatureView]]] = {}
         self._explained: dict[str, tuple[object, Explanation]] = {}  # by alert, with what it rests on
         self._usual: dict[str, tuple[bytes, Mapping[str, float]]] = {}
 
@@ -427,6 +429,23 @@ class Views:
             )
         requests = all_requests(self._state, row.model, most=_REQUESTS_SHOWN) if found.retrains else []
         return structs.replace(found, requests=[one for one in requests if one.asked_at >= row.fired_at])
+
+    def features_in(self, model: str, start: datetime, names: Sequence[str]) -> list[FeatureView]:
+        """Return some features in the window that starts at a moment, beside the reference; those that are known there.
+
+        What was read last is kept until a verdict of the model is another one.
+        """
+        config, key = self.model_config(model), (model, start, tuple(names))
+        with self._state.read() as read:
+            rests_on = read.counters.of(model).get((VERDICTS, ""))
+            known = self._beside.get(key)
+            if known is not None and known[0] == rests_on:
+                return known[1]
+            found = features_in(read, config, start, names)
+        if len(self._beside) >= _MOST_BESIDE:
+            self._beside.clear()
+        self._beside[key] = (rests_on, found)
+        return found
 
     def rules(self, model: str) -> RulesView:
         """Return what the rules of a model say of its newest judged window, and how often they have fired."""

@@ -39,6 +39,7 @@ from driftline.rules.findings import ColumnFinding, findings_of
 from driftline.rules.trying import tried, try_rule
 from driftline.statistics import Measure
 from driftline.store.retraining import StepRow
+from driftline.views.features import FeatureView
 from driftline.views.lines import VersionLine
 from driftline.views.reader import ModelView, VerdictView, WindowView
 from driftline.views.rules import RulesView, RuleView, TriedView
@@ -74,6 +75,7 @@ class Fake:
     of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
     of_stories: dict[str, AlertStory] = field(default_factory=dict)
     of_explanations: dict[str, Explanation] = field(default_factory=dict)
+    of_features: dict[str, FeatureView] = field(default_factory=dict)
     of_windows_then: dict[str, list[WindowView]] = field(default_factory=dict)
     of_versions: dict[str, list[VersionLine]] = field(default_factory=dict)
     of_references: dict[str, Mapping[str, float]] = field(default_factory=dict)
@@ -161,6 +163,10 @@ class Fake:
         if id not in self.of_explanations:
             raise UsageError("nothing is stored")
         return self.of_explanations[id]
+
+    def features_in(self, model: str, start: datetime, names: Sequence[str], /) -> list[FeatureView]:
+        """As `Views.features_in`."""
+        return [self.of_features[name] for name in names if name in self.of_features]
 
     def rules(self, model: str, /) -> RulesView:
         """As `Views.rules`."""

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
+import polars as pl
 import pytest
 from fastapi import FastAPI
 from msgspec.structs import replace
@@ -15,17 +17,19 @@ from starlette.testclient import TestClient
 
 from driftline.alerts.message import Acknowledgement, AlertView, Event, Span
 from driftline.errors import ConflictError
-from driftline.events import Segment
+from driftline.events import Segment, Window
 from driftline.monitoring.explanation import BaselineSpan, Explanation, Rerun, ThresholdOrigin
 from driftline.monitoring.summary import MeasureView, WindowSummary
+from driftline.profiles import CategoricalColumn, NumericColumn
 from driftline.rules import Rule
 from driftline.rules.backtest import BUDGET, BacktestFinding, BacktestWindow
 from driftline.rules.findings import Findings, Moved
+from driftline.views.features import FeatureView, Side
 from driftline.views.story import AlertStory, NoticeView, ReceiverView, SuspicionView
 from driftline.web.decode import Bodies
 from driftline.web.ui import pages
 from driftline.web.ui.advice import KINDS, steps_for
-from driftline.web.ui.alert import FEATURES_SHOWN, SEGMENTS_SHOWN, STEPS_SHOWN
+from driftline.web.ui.alert import CATEGORIES_DRAWN, FEATURES_SHOWN, SEGMENTS_SHOWN, STEPS_SHOWN
 from tests.web.ui.fabricate import MODEL, NOW, Fake, after_correction, config, drift, fake, firing, hostile, window_view
 from tests.web.ui.test_pages import Elements, client, plain
 
@@ -119,7 +123,8 @@ def test_an_alert_of_the_detector_has_its_kind_its_evidence_and_its_baseline() -
     assert "Series wind: location" in said and "Held against 28 windows" in said and "Season day of week" in said
     assert "Its share of the budget 5.0 %" in said
     assert seen.having("data-column")[0]["data-column"] == "wind"
-    assert f"/models/{MODEL}/features/wind" in {each["href"] for each in seen.having("href")}
+    link = f"/models/{MODEL}/features/wind?window={quote(at.start.isoformat(), safe='')}"
+    assert link in {each["href"] for each in seen.having("href")}
     forms = {each["value"] for each in seen.having("value") if each.get("name") == "action"}
     assert forms == {"acknowledge", "silence", "accept", "expected"}  # nothing is retrained here
 
@@ -141,6 +146,24 @@ def test_features_and_segments_are_pictures_the_worst_first_and_not_too_many() -
     drawn = [each for tag, each in seen.found if tag == "svg" and each.get("class") in ("spark", "bar")]
     assert len(drawn) >= FEATURES_SHOWN + SEGMENTS_SHOWN and all(each["aria-label"] for each in drawn)
     assert f"/models/{MODEL}?segment=season%3As08" in {each["href"] for each in seen.having("href")}
+
+
+def test_both_distributions_of_the_worst_features_are_drawn() -> None:
+    made = firing()
+    one = open_alert(made)
+    [then] = [view.summary for view in made.of_windows[MODEL] if view.summary.start == one.window.start]
+    window = Window(then.start, then.end)
+    numbers = [
+        NumericColumn.of(pl.Series([float(place), place + 1.0, shift])) for place, shift in ((1, 9.0), (50, 99.0))
+    ]
+    names = [CategoricalColumn.of(pl.Series(values)) for values in (["a", "b<i>", *"cdefg"], ["x", "a"])]
+    for name, (before, now) in {"f1": numbers, "f2": names, "f3": (None, None)}.items():
+        then.drift[name] = drift(5.0, 0.2, "wasserstein", ("moved",))
+        made.of_features[name] = FeatureView(name, "numeric", (), Side(None, before), Side(window, now), None, ())
+    seen = shown(made)
+    drawn = [each for tag, each in seen.found if tag == "svg" and each.get("class") == "distributions"]
+    assert len(drawn) == 1 + CATEGORIES_DRAWN and all(each["aria-label"] for each in drawn)
+    assert "b<i>" in seen.words and "reference (filled)" in plain(seen.words)
 
 
 def test_what_happened_and_who_was_told_stand_in_order_of_time() -> None:

@@ -120,7 +120,11 @@ def test_a_person_understands_why_and_takes_it_on(browser: Browser, address: str
         # Both distributions: the worst feature, as a picture and a link to its page.
         worst = page.locator("[data-column=age]")
         expect(worst.locator("svg.spark")).to_be_visible()
-        assert worst.get_by_role("link").get_attribute("href") == f"/models/{MODEL}/features/age"
+        expect(worst.locator("svg.distributions")).to_be_visible()
+        worst.get_by_role("link", name="age").click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("age")
+        expect(page.locator("svg.distributions").first).to_be_visible()
+        page.go_back()
         plot = page.locator("#plot-accuracy .hit[tabindex='0']")
         plot.focus()
         page.keyboard.press("Home")

@@ -97,8 +97,13 @@ def _first(alert: AlertView, kind: str, columns: Sequence[str]) -> Iterator[Step
 
 
 def _pictures(alert: AlertView, columns: Sequence[str]) -> Iterator[Step]:
+    window = url_segment(alert.window.start.isoformat())
     for column in columns[:_MOST_NAMES]:
-        yield Step("Both distributions of", _of(alert, f"/features/{url_segment(column)}"), column)
+        yield Step(
+            "Both distributions of",
+            _of(alert, f"/features/{url_segment(column)}?window={window}"),
+            column,
+        )
 
 
 def _challenger(alert: AlertView, *, retrains: bool) -> Step:

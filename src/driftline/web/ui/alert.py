@@ -25,14 +25,18 @@ from driftline.rules.topic import CHANCE, STALENESS
 from driftline.statistics.catalogue import CATALOGUE, Better
 from driftline.text.moments import page_span
 from driftline.text.numbers import beside, exact, from_to, level, number, number_or_nothing, percent
+from driftline.views.features import FeatureView
 from driftline.views.reader import WindowView
 from driftline.views.story import AlertStory, NoticeView, around
 from driftline.web.ui import shown
 from driftline.web.ui.advice import KINDS, Step, steps_for
+from driftline.web.ui.feature import Drawn, drawn_over
 from driftline.web.ui.rendering import Render
 from driftline.web.ui.series import COVERAGE, Chart, bounds_of, measures_of, performance_chart, rule_chart
 
 FEATURES_SHOWN = 6
+FEATURES_DRAWN = 4
+CATEGORIES_DRAWN = 5
 SEGMENTS_SHOWN = 6
 """So many of the worst are shown as pictures."""
 
@@ -66,6 +70,9 @@ class Views(Protocol):
 
     def explanation(self, id: str, /) -> Explanation:
         """Explain one alert; raises `UnknownNameError` for an unknown one."""
+
+    def features_in(self, model: str, start: datetime, names: Sequence[str], /) -> list[FeatureView]:
+        """Return some features in the window that starts at a moment, beside the reference."""
 
     def windows(
         self,
@@ -125,6 +132,7 @@ class AlertPage:
     rerun: Explanation | None
     chart: Chart | None
     features: tuple[shown.DriftRow, ...]
+    drawn: Mapping[str, Drawn]
     segments: tuple[Segment, ...]
     segments_of: str
     timeline: tuple[Happened, ...]
@@ -191,6 +199,7 @@ def _page(views: Views, config: ModelConfig, alert: AlertView) -> AlertPage:
         rerun=explained,
         chart=_chart(alert, windows, rule, measure, zone),
         features=features,
+        drawn=dict(_drawn(views, alert, known[:FEATURES_DRAWN])),
         segments=tuple(_segments(story.segments, measure, rule, then)),
         segments_of=measure,
         timeline=tuple(timeline[-STEPS_SHOWN:]),
@@ -315,6 +324,13 @@ def _features(
         yield shown.drift_row("prediction", "prediction", then.prediction_drift, history)
     if then.label_drift is not None and then.label_drift.drifted:
         yield shown.drift_row("label", "label", then.label_drift, [one.label_drift for one in until])
+
+
+def _drawn(views: Views, alert: AlertView, names: Sequence[str]) -> Iterator[tuple[str, Drawn]]:
+    """Draw both distributions of features: in the reference, and in the window that the alert fired on."""
+    for found in views.features_in(alert.model, alert.window.start, names) if names else ():
+        if (one := drawn_over(found)) is not None:
+            yield found.feature, Drawn(one.drawing, one.categories[:CATEGORIES_DRAWN])
 
 
 def _segments(

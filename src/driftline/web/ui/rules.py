@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -31,6 +32,7 @@ SLICES_SHOWN = 8
 ALERTS_SHOWN = 50
 """Of the alerts that would have fired the newest ones are listed."""
 
+_LONG_ENOUGH = timedelta(days=90)
 _STEPS = 200
 _MOST_WINDOWS = 1000
 
@@ -241,7 +243,10 @@ def _times(alerts: int) -> str:
 
 
 def _a_year(found: Backtest) -> str:
-    return f"({number(found.per_year)} a year) " if found.per_year and found.alerts else ""
+    """Say how often that is in a year, where the history is long enough to say so."""
+    if not found.per_year or found.start is None or found.end is None or found.end - found.start < _LONG_ENOUGH:
+        return ""
+    return f"({number(found.per_year)} a year) "
 
 
 def _windows(view: TriedView) -> str:

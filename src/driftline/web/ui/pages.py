@@ -43,7 +43,7 @@ def pages(views: Views, acts: Acts | None = None, *, refresh_seconds: float = RE
     def of_fleet(request: Request) -> Response:
         return fleet_page(request, views, render)
 
-    router.include_router(_pages_of_a_model(views, render))
+    _add_pages_of_a_model(router, views, render)
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
@@ -88,9 +88,8 @@ def _add_form(router: APIRouter, views: Views, render: Render, acts: Acts) -> No
         return redirect(request, f"/alerts/{url_segment(alert)}?done={action}#state")
 
 
-def _pages_of_a_model(views: Views, render: Render) -> APIRouter:
-    """Return the routes of the pages of one model; the shortest address comes last, for it takes any."""
-    router = APIRouter()
+def _add_pages_of_a_model(router: APIRouter, views: Views, render: Render) -> None:
+    """Route the pages of one model; the shortest address comes last, for it takes any."""
 
     def unknown(request: Request, model: str) -> Response | None:
         """Return the page that says that there is no such model; None if there is."""
@@ -115,8 +114,6 @@ def _pages_of_a_model(views: Views, render: Render) -> APIRouter:
     @router.get("/models/{model:path}", name="page_model")
     def of_model(request: Request, model: str) -> Response:
         return unknown(request, model) or model_page(request, views, render, model)
-
-    return router
 
 
 def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:

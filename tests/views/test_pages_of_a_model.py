@@ -96,6 +96,12 @@ def test_a_line_a_version_where_several_answered(service: Service) -> None:
     assert sum(len(one.windows) for one in fewer) == 4 and fewer[0].windows[-1].start == START + (DAYS - 1) * DAY
 
 
+def test_the_newest_judged_window_is_found_whatever_waits_after_it(service: Service) -> None:
+    [newest] = service.views.newest_judged(MODEL)
+    assert newest.summary.stage == "judged" and newest.summary.start == START + (DAYS - 2) * DAY
+    assert [one.state for one in newest.verdicts] == ["ok"]
+
+
 def test_the_reference_has_its_measures_computed_once(service: Service) -> None:
     found = service.views.reference_measures(MODEL)
     assert found["accuracy"] == 1.0 and "roc_auc" not in found  # it has no scores

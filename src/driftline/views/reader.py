@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -286,6 +286,13 @@ class Views:
         with self._state.read() as read:
             known = read.judgements.first(model, rules, slice=slice, start=first, end=last)
         return as_known_then(windows, [(one, _verdict_view(one)) for one in known], rules)
+
+    def newest_judged(self, model: str) -> list[WindowView]:
+        """Return the newest window that was judged, if there is one: the state of a model is derived from it."""
+        self.model_config(model)
+        with self._state.read() as read:
+            start = read.windows.newest_settled_start(model)
+        return [] if start is None else self.windows(model, start=start, end=start + timedelta(microseconds=1))
 
     def reference_measures(self, model: str) -> Mapping[str, float]:
         """Return the measures of the reference that have a value; computed once for a reference."""

@@ -122,6 +122,10 @@ class Fake:
         ]
         return found[-newest:] if newest else found
 
+    def newest_judged(self, model: str, /) -> list[WindowView]:
+        """As `Views.newest_judged`."""
+        return [one for one in self.of_windows[model] if one.summary.stage == "judged"][-1:]
+
     def windows_as_known_then(self, model: str, /, **asked: Any) -> list[WindowView]:
         """As `Views.windows_as_known_then`: what is known now, unless ``of_windows_then`` has what was known."""
         now, then = self.windows(model, **asked), self.of_windows_then.get(model)

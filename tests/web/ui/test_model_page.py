@@ -50,6 +50,13 @@ def test_the_last_windows_and_all_of_them_are_a_link_away() -> None:
     assert chosen["href"] == known["href"] == "?windows=30"
 
 
+def test_the_state_is_that_of_the_newest_judged_window_whatever_is_shown() -> None:
+    views = fake([window_view(0, 0.8), *(window_view(at, 0.8, stage="waiting for labels") for at in range(1, 8))])
+    for query in ("", "?start=2013-05-01", "?windows=2", "?known=then"):
+        words = plain(page(views, f"{PAGE}{query}").words)
+        assert "All well" in words and "No window judged yet" not in words
+
+
 def test_a_span_without_windows_says_so() -> None:
     seen = page(firing(), f"{PAGE}?start=2030-01-01")
     assert starts(seen) == [] and "No window begins in this span" in seen.words

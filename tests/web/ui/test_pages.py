@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from driftline.alerts.message import Acknowledgement
+from driftline.charts.lines import LINE_STYLES
 from driftline.rules import Rule
 from driftline.text.numbers import beside
 from driftline.views.reader import Views
@@ -387,6 +388,20 @@ def test_contrast_is_enough_in_light_and_dark() -> None:
             assert contrast(colour["ink"], colour[tone]) >= 3, tone
             assert contrast(colour["text"], colour[f"{tone}-ground"]) >= 4.5, tone
         assert contrast(colour["series"], colour["surface"]) >= 3
+
+
+def test_the_heat_map_can_be_told_apart_in_light_and_dark_without_its_hues() -> None:
+    http = client(healthy())
+    css, page = http.get("/static/model.css").text, http.get("/static/page.css").text
+    grounds = re.findall(r"--sunken: (#[0-9a-f]{6})", page)
+    themes = [re.findall(rf"--drift-{level}: (#[0-9a-f]{{6}})", css) for level in (3, 4, 5)]
+    lines = re.findall(r"\.other-\d { stroke: (#[0-9a-f]{6})", page)
+    assert len(grounds) == 2 and all(len(one) == 2 for one in themes) and len(lines) == LINE_STYLES
+    for ground, levels in zip(grounds, zip(*themes, strict=True), strict=True):
+        away = [contrast(level, ground) for level in levels]
+        assert away[0] >= 3 and away[1] >= 1.3 * away[0] and away[2] >= 1.3 * away[1]
+    for surface in re.findall(r"--surface: (#[0-9a-f]{3,6})", page):
+        assert min(contrast(line, surface) for line in lines) >= 3
 
 
 def contrast(one: str, other: str) -> float:

@@ -32,8 +32,6 @@ from driftline.web.ui.series import Beside
 ALERTS_SHOWN = 100
 """The page shows all firing alerts, and the ended ones among this many of the newest."""
 
-_RECENT = 3  # windows from which the state is derived where the page shows those of a slice
-
 _TONES = {
     **dict.fromkeys(Stage, "pending"),
     Stage.WAITING: "warning",
@@ -73,6 +71,9 @@ class Views(Protocol):
         segment: str | None = None,
     ) -> list[WindowView]:
         """Return the windows that start in [start, end), or the newest of them, in order of time."""
+
+    def newest_judged(self, model: str, /) -> list[WindowView]:
+        """Return the newest window that was judged, if there is one."""
 
     def windows_as_known_then(
         self,
@@ -135,9 +136,7 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
         alerts,
         slice=slice,
         looked_at=view.windows if asked.newest is None else asked.newest,
-        newest=windows
-        if slice == WHOLE and not asked.span and not asked.then and len(windows) >= _RECENT
-        else views.windows(model, newest=_RECENT),
+        newest=() if _tells_state(asked, slice, windows) else views.newest_judged(model),
         segments=views.segments(model) if view.segments else (),
         beside=Beside(
             views.reference_measures(model) if slice.segment is None else {},
@@ -167,6 +166,12 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
         opened=opened,
         more_alerts=more,
     )
+
+
+def _tells_state(asked: Asked, slice: Slice, windows: Sequence[WindowView]) -> bool:
+    """Return whether the state of the model can be told by these windows: the newest of all rows, as known now."""
+    of_now = slice == WHOLE and not asked.span and not asked.then
+    return of_now and any(one.summary.stage == "judged" for one in windows)
 
 
 def _lines(views: Views, view: ModelView, windows: Sequence[WindowView]) -> list[VersionLine]:

@@ -144,8 +144,8 @@ def model_page(
     ``beside`` is what the charts of performance show beside it. ``alone`` says that the windows are those of a span
     that was asked for, so that others are not missed.
 
-    ``looked_at`` is how many windows could have had rows of the slice; ``newest`` are the newest windows of all rows,
-    ``segments`` those of the newest judged window.
+    ``looked_at`` is how many windows could have had rows of the slice; ``newest`` is the newest judged window of all
+    rows where ``windows`` do not tell the state of the model, ``segments`` are those of the newest judged window.
     """
     zone = ZoneInfo(config.window.timezone)
     rules = {rule.name: rule for rule in config.rules}
@@ -177,7 +177,7 @@ def model_page(
         else 0,
         judged=page_span(judged.summary.start, judged.summary.end, zone) if judged is not None else "",
         drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
-        missing=tuple(missing(model, config, windows, zone)),
+        missing=tuple(missing(model, config, [*newest, *windows], zone)),
         slice=slice,
         query="" if slice == WHOLE else query_of(slice),
         segments=tuple(_segment_row(one, config.rules, names) for one in segments),

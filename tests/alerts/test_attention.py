@@ -207,7 +207,7 @@ def test_a_test_message_reaches_its_receiver_or_says_why_not(
 
     assert notify("ops") == 0
     [message] = [one.json for one in receiver.got]
-    assert message["title"] == "🔔 Test: This is a test of Driftline; nothing is wrong."
+    assert message["title"] == f"{MODEL}: 🔔 Test: This is a test of Driftline; nothing is wrong."
     assert notify("gone") == 2
     assert notify("nobody") == 2
     said = capsys.readouterr()

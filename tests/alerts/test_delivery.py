@@ -325,7 +325,7 @@ def test_an_alert_reaches_the_webhook_that_wants_it_and_no_other(tmp_path: Path)
     [request] = wanted.taken
     key, message = request.headers["idempotency-key"], request.json
     assert (message["event"], message["alert"]["model"], message["alert"]["value"]) == ("fired", MODEL, 0.5)
-    assert message["text"].startswith("⚠️ Alert: Model accuracy below threshold!")
+    assert message["text"].startswith("churn: ⚠️ Alert: Model accuracy below threshold!\naccuracy-low: window ")
     assert message["url"] == f"http://127.0.0.1:8000/alerts/{message['alert']['id']}"
     assert key == message["key"] == message["notices"][0]["key"]
     assert [point["value"] for point in message["notices"][0]["recent"]] == [0.5]

@@ -411,7 +411,7 @@ def test_a_change_says_what_was_changed_in_every_text() -> None:
     story.happen((ChangeKind.FIRED, alert("a")))
     change(story, alert("a"), alert("a", threshold=0.8), "the rule was changed: accuracy < 0.75 → accuracy < 0.8")
     message = message_of(story.notices("team")[1:], "key")
-    assert message.title == "⚠️ Alert, changed: Model accuracy below threshold!"
+    assert message.title == "churn: ⚠️ Alert, changed: Model accuracy below threshold!"
     assert message.text.splitlines()[2:] == [
         "accuracy 0.5 [0.4, 0.6], n = 60, threshold 0.8",
         "the rule was changed: accuracy < 0.75 → accuracy < 0.8",
@@ -591,14 +591,14 @@ def test_the_digest_has_the_most_severe_first_and_is_short() -> None:
     rows = [alert(f"a{at:02}", severity="page" if at == 17 else "warning") for at in range(30)]
     load(story, *(event for at, row in enumerate(rows) for event in over(row, at)))
     message = message_of(story.notices("team"), "key")
-    assert message.title == "☑️ Over: 30 alerts of churn began and ended before they were seen"
+    assert message.title == "churn: ☑️ Over: 30 alerts began and ended before they were seen"
     first, page, *_, last = message.text.splitlines()
     assert (first, last) == (message.title, "and 10 more")
     assert page == ("accuracy-low (page): 2025-12-28 13:00 to 14:00 UTC: accuracy 0.5 [0.4, 0.6], threshold 0.75")
     assert message.alert.id == "a17"
     assert len(message.notices) == 30
     [one] = [message_of([notice], "key") for notice in story.notices("team")[:1]]
-    assert one.text.splitlines()[0] == one.title == "☑️ Over: Model accuracy below threshold!"
+    assert one.text.splitlines()[0] == one.title == "churn: ☑️ Over: Model accuracy below threshold!"
 
 
 # ---- histories ------------------------------------------------------------------------------------------------

@@ -267,3 +267,12 @@ def test_alerts_of_other_rules_are_never_the_same() -> None:
     other = StoredAlert("a", "recall-low", Status.FIRING, day(0).start, day(9).end)
     changes = reconcile([other], alerts_of(rule_for(1), judged("x")))
     assert [change.kind.value for change in changes] == ["corrected", "fired"]
+
+
+def test_the_reasons_name_windows_in_the_time_zone_of_the_model() -> None:
+    spans = alerts_of(rule_for(1), judged("xo"))
+    [fired, resolved] = reconcile([], spans, "Asia/Kolkata")
+    assert fired.reason == spans[0].verdict.reason
+    assert "IST is ok again" in resolved.reason and "UTC" not in resolved.reason
+    [moved] = reconcile(stored_from("xo"), alerts_of(rule_for(1), judged("xxo")), "Asia/Kolkata")
+    assert moved.reason.startswith("it now reaches from") and moved.reason.count("IST") == 2

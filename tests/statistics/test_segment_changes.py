@@ -93,6 +93,8 @@ def test_measures_without_a_split_are_judged_and_say_so() -> None:
     assert found.mix is found.within is None and found.problem.startswith("recall is no mean over rows")
     assert [(one.value, one.state) for one in found.segments] == [("one", "worse"), ("two", "no worse")]
     assert found.reference == 1.0 and found.current is not None and found.current < 0.8
+    assert found.problem.endswith("; accuracy, log_loss, brier are")
+    assert [one.current.share for one in found.segments] == [0.5, 0.5]
 
 
 def test_errors_that_grew_are_found_in_a_regression() -> None:

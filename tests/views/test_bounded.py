@@ -53,6 +53,7 @@ READS: dict[str, Callable[[Service, int], object]] = {
     "the quarantine of a model": lambda service, windows: ask(service, f"/models/{MODEL}/quarantine"),
     "the system": lambda service, windows: ask(service, "/system"),
     "the page of a model": lambda service, windows: ask(service, f"/models/{MODEL}"),
+    "the page of an alert": lambda service, windows: ask(service, "/alerts/" + "a" * 16),
     "the page of a model, over a span": lambda service, windows: ask(
         service, f"/models/{MODEL}?start=2025-01-02&end=2025-01-04"
     ),
@@ -74,6 +75,17 @@ def test_ten_times_the_history_is_no_more_work(services: tuple[Service, Service]
     short, long = efforts(services, READS[what])
     assert short.writes == long.writes == []
     assert len(short.statements) == len(long.statements) <= 40
+    assert 0 < long.steps <= 1.1 * short.steps
+
+
+def test_rules_are_tried_on_the_newest_windows_only(
+    services: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("driftline.views.rules.TRIED_WINDOWS", SHORT - 50)
+    address = f"/models/{MODEL}/rules?rule=recall-low&threshold=0.4"
+    short, long = efforts(services, lambda service, windows: ask(service, address))
+    assert short.writes == long.writes == []
+    assert len(short.statements) == len(long.statements) <= 30
     assert 0 < long.steps <= 1.1 * short.steps
 
 

@@ -14,7 +14,7 @@ from driftline.events import Segment, Slice
 from driftline.rules import Severity
 from driftline.rules.findings import Findings
 from driftline.rules.topic import CHANCE, STALENESS
-from driftline.text import visible
+from driftline.text import short, visible
 from driftline.text.durations import lengths
 from driftline.text.moments import span
 from driftline.text.numbers import exact, level, numbers
@@ -175,6 +175,9 @@ class Notice(msgspec.Struct, frozen=True):
 
 RECENT_WINDOWS = 60
 
+_LONGEST_NAME = 100
+"""Signs of a model's name in a headline: what happened must be seen, too."""
+
 MOST_LINES = 20
 """So many of the alerts that are over stand in a text; the others are counted."""
 
@@ -207,9 +210,9 @@ def message_of(notices: Sequence[Notice], key: str) -> Message:
         notices = sorted(notices, key=lambda notice: notice.alert.span.start)
     notices = sorted(notices, key=lambda notice: _severity_rank(notice.alert.severity))
     first = notices[0]
-    title = MARKS[first.event] + visible(first.alert.title)
+    title = headline(first.event, first.alert)
     if len(notices) > 1:
-        title += f" (and {len(notices) - 1} more of {visible(first.alert.model)})"
+        title += f" (and {len(notices) - 1} more)"
     text = "\n\n".join(map(_text, notices))
     if over:
         title, text = over_title([notice.alert for notice in notices]), over_text([notice.alert for notice in notices])
@@ -226,8 +229,14 @@ def message_of(notices: Sequence[Notice], key: str) -> Message:
     )
 
 
+def headline(event: Event, alert: AlertView) -> str:
+    """Say in one line what happened to an alert: its model comes first, so that a list of subjects can be read down."""
+    return f"{short(alert.model, _LONGEST_NAME)}: {MARKS[event]}{visible(alert.title)}"
+
+
 def _text(notice: Notice) -> str:
-    first, where, *more = describe_alert(notice.alert)
+    _, where, *more = describe_alert(notice.alert)
+    where = where.removeprefix(f"{visible(notice.alert.model)}: ")
     if notice.event in (Event.RESOLVED, Event.CORRECTED):
         more = [visible(notice.reason)]
     if notice.event is Event.CORRECTED:
@@ -235,15 +244,16 @@ def _text(notice: Notice) -> str:
         more.append(visible(f"{notice.alert.measure} was {said.value}; as known now: {said.value_now}"))
     if notice.event is Event.CHANGED:
         more.insert(len(number_lines(notice.alert)), visible(notice.reason))
-    return "\n".join([MARKS[notice.event] + first, where, *more])
+    return "\n".join([headline(notice.event, notice.alert), where, *more])
 
 
 def over_title(alerts: Sequence[AlertView]) -> str:
     """Return one line on alerts of one model, at least one, that began and ended before anybody was notified."""
     first = alerts[0]
     if len(alerts) == 1:
-        return MARKS[Event.OVER] + visible(first.title)
-    return f"{MARKS[Event.OVER]}{len(alerts)} alerts of {visible(first.model)} began and ended before they were seen"
+        return headline(Event.OVER, first)
+    model = short(first.model, _LONGEST_NAME)
+    return f"{model}: {MARKS[Event.OVER]}{len(alerts)} alerts began and ended before they were seen"
 
 
 def over_text(alerts: Sequence[AlertView]) -> str:
@@ -251,11 +261,10 @@ def over_text(alerts: Sequence[AlertView]) -> str:
     lines = [over_title(alerts)]
     for alert in alerts[:MOST_LINES]:
         said, where = told(alert), span(alert.span.start, alert.span.end, alert.timezone)
-        name = f"{alert.model}: {alert.name}" if len(alerts) == 1 else alert.name
         number = f"{alert.measure} {said.value}{said.interval}, threshold {said.threshold}"
         if alert.measure in (STALENESS, CHANCE):
             [number] = number_lines(alert)
-        lines.append(visible(f"{name} ({alert.severity}): {where}: {number}"))
+        lines.append(visible(f"{alert.name} ({alert.severity}): {where}: {number}"))
     if len(alerts) > MOST_LINES:
         lines.append(f"and {len(alerts) - MOST_LINES} more")
     return "\n".join(lines)

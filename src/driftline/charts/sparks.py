@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from driftline.charts.axes import nice_ticks
 from driftline.charts.svg import coordinate, element, finite
-from driftline.text.numbers import exact, numbers
+from driftline.text.numbers import exact, number, numbers
 
 SPARK_WIDTH, SPARK_HEIGHT = 120.0, 28.0
 _SPARK_EDGE = 3.0
@@ -73,8 +73,12 @@ def interval_bar(
     *,
     bounds: tuple[float | None, float | None],
     label: str,
+    marker: str = "threshold",
 ) -> Markup:
-    """Draw one value with its interval beside a threshold, on a scale with two ends; empty without a value."""
+    """Draw one value with its interval beside a threshold, on a scale with two ends; empty without a value.
+
+    ``marker`` says what it is beside, where that is no threshold.
+    """
     point, level = finite(value), finite(threshold)
     if point is None or level is None:
         return Markup("")
@@ -98,7 +102,7 @@ def interval_bar(
         element("text", said[1], class_="tick", x="100%", y=44.0, text_anchor="end"),
         element(
             "text",
-            f"threshold {exact(level)}",
+            f"{marker} {exact(level) if marker == 'threshold' else number(level)}",
             class_="threshold-label",
             x=across(level),
             y=8.0,

@@ -63,8 +63,11 @@ def move_alerts(
     changed: Sequence[datetime] | None = None,
     why: str = "",
     endings: Sequence[Ending] = (),
+    timezone: str = "UTC",
 ) -> list[AlertEvent]:
     """Reconcile a rule's alerts of a slice with its verdicts; return what people want to hear of, in order.
+
+    The reasons name windows in the ``timezone`` of the model.
 
     ``changed`` are the starts of the windows whose verdicts are others than when this was done last: only what these
     can reach is read. None stands for all windows, as after a change of the rule.
@@ -79,11 +82,11 @@ def move_alerts(
     others = [row for row in rows.values() if row.measure != rule.measure and row.status == Status.FIRING]
     events = [_end(work, row, now, why or "the rule was changed") for row in others]
     stored = {row.id: row for row in rows.values() if row.measure == rule.measure}
-    spans = [span for one in stretches for span in alerts_of(rule, list(map(_judged, one.verdicts)), endings)]
+    spans = [span for one in stretches for span in alerts_of(rule, list(map(judged_window, one.verdicts)), endings)]
     if any(span.firing for span in spans) and (rowless := history.rowless()):
         last, count = rowless[-1], len(rowless)
         spans = [replace(span, ended=last, without_rows=count) if span.firing else span for span in spans]
-    changes = reconcile([_as_stored(row) for row in stored.values()], spans)
+    changes = reconcile([_as_stored(row) for row in stored.values()], spans, timezone)
     newest = ""
     for change in changes:
         row = stored.get(change.alert or "")
@@ -200,7 +203,8 @@ def _alert_id(model: str, rule: str, started: datetime, now: datetime, slice: Sl
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _judged(one: Judgement) -> JudgedWindow:
+def judged_window(one: Judgement) -> JudgedWindow:
+    """Return what a rule says of a window as the alert machine takes it."""
     ends = one.low, one.high, one.n, one.threshold, one.reason, one.bound, one.confidence
     verdict = Verdict(one.rule, VerdictState(one.state), one.value, *ends)
     return JudgedWindow(Window(one.window_start, one.window_end), verdict)

@@ -249,7 +249,9 @@ def findings_of_detail(detail: Detail) -> Findings:
     changed = tuple(dict.fromkeys(one.column for one in detail.findings if one.role == Role.FEATURE))
     suspected = (f"Suspected: {detail.reason}.",) if detail.reason else ()
     moved = tuple(Moved(one.column, one.moved, one.lookback, one.chance) for one in detail.findings[:MOST_TOLD])
-    return Findings(changed, (), (), (*detail.sentences, *suspected), names_in(detail), moved, detail.kinds)
+    return Findings(
+        changed, (), (), (*detail.sentences, *suspected), names_in(detail), moved, detail.kinds, detail.suspected or ""
+    )
 
 
 def names_in(detail: Detail) -> tuple[str, ...]:

@@ -111,6 +111,7 @@ def judge_windows(
         found = [_store(model.name, work, assessment) for assessment in assessments]
         work.counters.add(model.name, SHOWN, "", len(found))
         changed: dict[tuple[str, Slice], list[datetime]] = {}
+        zone = model.config.window.timezone
         for one in found:
             for key in one.changed:
                 changed.setdefault(key, []).append(one.start)
@@ -122,7 +123,9 @@ def judge_windows(
             for slice in sorted(slices):
                 why = changed_rule if changed_rule is not None else _no_longer(model, slice)
                 since = changed[rule.name, slice] if why is None else None
-                events += move_alerts(model.name, work, rule, now, slice=slice, changed=since, why=why or "")
+                events += move_alerts(
+                    model.name, work, rule, now, slice=slice, changed=since, why=why or "", timezone=zone
+                )
         events += _end_rowless(model, work, now)
         moved = store_detected(model, work, detected, stored.watermark, now) if detected is not None else set()
         events += _move_budget(model, work, moved, guidance, said, now)
@@ -152,9 +155,17 @@ def _move_budget(
     if not changed and why is None:
         return []
     starts = sorted(changed) if why is None else None
+    zone = model.config.window.timezone
     reasons = [*filter(None, [why]), *(in_words(row) for row in said if not ends_alarm(row))]
     events = move_alerts(
-        model.name, work, rule_of(model.config), now, changed=starts, why="; ".join(reasons), endings=guidance.endings
+        model.name,
+        work,
+        rule_of(model.config),
+        now,
+        changed=starts,
+        why="; ".join(reasons),
+        endings=guidance.endings,
+        timezone=zone,
     )
     work.counters.add(model.name, ALARMS, "", sum(one.kind is ChangeKind.FIRED for one in events))
     more = {event.alert.id: event for event in tell_more(model.name, work, now)}
@@ -166,10 +177,11 @@ def _move_budget(
 def _end_rowless(model: MonitoredModel, work: Work, now: datetime) -> list[AlertEvent]:
     """End the alerts of segments and versions of which no rows come any more; return what people want to hear of."""
     rules, events = {rule.name: rule for rule in model.config.rules}, list[AlertEvent]()
+    zone = model.config.window.timezone
     for row in work.alerts.find(model.name, status=Status.FIRING.value):
         rule = rules.get(row.rule)
         if rule is not None and History(work, model.name, rule, row.slice).rowless():
-            events += move_alerts(model.name, work, rule, now, slice=row.slice, changed=[row.last_end])
+            events += move_alerts(model.name, work, rule, now, slice=row.slice, changed=[row.last_end], timezone=zone)
     return events
 
 

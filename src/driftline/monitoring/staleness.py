@@ -47,7 +47,7 @@ def _check(
     if stale:
         assert config.stale_after is not None
         alert = _alert(config, config.stale_after, last, started, now)
-        return AlertEvent(ChangeKind.FIRED, alert, _said(last, started))
+        return AlertEvent(ChangeKind.FIRED, alert, _said(config, last, started))
     return None
 
 
@@ -57,7 +57,9 @@ def _moved(config: ModelConfig, alert: AlertRow, last: datetime | None, now: dat
     if config.stale_after is None:
         return AlertEvent(ChangeKind.RESOLVED, ended, "`stale_after` is no longer configured")
     if last is not None and last != alert.started_at:
-        return AlertEvent(ChangeKind.RESOLVED, ended, f"events arrive again: the newest on {moment(last)}")
+        return AlertEvent(
+            ChangeKind.RESOLVED, ended, f"events arrive again: the newest on {moment(last, config.window.timezone)}"
+        )
     threshold = config.stale_after / _HOUR
     if threshold == alert.threshold:
         return None
@@ -68,10 +70,10 @@ def _moved(config: ModelConfig, alert: AlertRow, last: datetime | None, now: dat
     return AlertEvent(ChangeKind.CHANGED, replace(alert, threshold=threshold), reason, before=alert)
 
 
-def _said(last: datetime | None, started: datetime) -> str:
+def _said(config: ModelConfig, last: datetime | None, started: datetime) -> str:
     if last is None:
-        return f"nothing has ever arrived, and this service waits since {moment(started)}"
-    return f"nothing has arrived since {moment(last)}"
+        return f"nothing has ever arrived, and this service waits since {moment(started, config.window.timezone)}"
+    return f"nothing has arrived since {moment(last, config.window.timezone)}"
 
 
 def store_event(work: Work, event: AlertEvent, now: datetime) -> None:
@@ -85,7 +87,7 @@ def _alert(
 ) -> AlertRow:
     rule = Rule(STALE_RULE, STALENESS, above=stale_after / _HOUR)
     since = last or started
-    said = f"Of {config.name} {_said(last, started)}: no window closes, nothing is judged."
+    said = f"Of {config.name} {_said(config, last, started)}: no window closes, nothing is judged."
     silent = Window(since, now)
     hours = (now - since) / _HOUR
     verdict = Verdict(STALE_RULE, VerdictState.BREACH, hours, None, None, 0, rule.threshold, said)

@@ -44,7 +44,7 @@ class Findings:
 
     Changed inputs are sorted by effect, the largest first. ``named`` are the columns and measures that an alert of the
     detector is about, ``kinds`` the kinds of change that it found (*location*, *missing* …), and ``moved``
-    the findings in words; these three are empty for other alerts.
+    the findings in words; ``suspected`` is what kind of fault they look like. These are empty for other alerts.
     """
 
     inputs_changed: tuple[str, ...]
@@ -54,6 +54,7 @@ class Findings:
     named: tuple[str, ...] = ()
     moved: tuple[Moved, ...] = ()
     kinds: tuple[str, ...] = ()
+    suspected: str = ""
 
 
 def findings_of(

@@ -69,8 +69,10 @@ class Change:
     reason: str
 
 
-def reconcile(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan]) -> list[Change]:
+def reconcile(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan], timezone: str = "UTC") -> list[Change]:
     """Return the changes that make the stored alerts agree with the spans: corrections first, then in order of time.
+
+    Their reasons name windows in the ``timezone`` of the model.
 
     Laws: after `apply`, every span has exactly one alert that is not corrected, and `reconcile` returns nothing.
     """
@@ -83,7 +85,7 @@ def reconcile(stored: Sequence[StoredAlert], spans: Sequence[AlertSpan]) -> list
         if alert.status is not Status.CORRECTED and alert.id not in matched
     ]
     for index, span in enumerate(ordered):
-        changes += _changes(pairs.get(index), span)
+        changes += _changes(pairs.get(index), span, timezone)
     return changes
 
 
@@ -135,33 +137,35 @@ def _why_corrected(alert: StoredAlert, spans: Sequence[AlertSpan]) -> str:
     return "judged again by what is known now, its windows are no longer a breach"
 
 
-def _changes(alert: StoredAlert | None, span: AlertSpan) -> list[Change]:
+def _changes(alert: StoredAlert | None, span: AlertSpan, zone: str) -> list[Change]:
     if alert is None:
-        return [Change(ChangeKind.FIRED, None, span, span.verdict.reason), *_resolved(None, span)]
+        return [Change(ChangeKind.FIRED, None, span, span.verdict.reason), *_resolved(None, span, zone)]
     if alert.status is Status.CORRECTED:
         reason = f"judged again, it is a breach after all: {span.verdict.reason}"
-        return [Change(ChangeKind.REOPENED, alert.id, span, reason), *_resolved(alert.id, span)]
+        return [Change(ChangeKind.REOPENED, alert.id, span, reason), *_resolved(alert.id, span, zone)]
     if alert.status is Status.FIRING and not span.firing:
-        return _resolved(alert.id, span)
+        return _resolved(alert.id, span, zone)
     if alert.status is Status.RESOLVED and span.firing:
         reason = f"judged again, it has not ended: {span.verdict.reason}"
         return [Change(ChangeKind.REOPENED, alert.id, span, reason)]
     if alert.window != span.window:
-        return [Change(ChangeKind.UPDATED, alert.id, span, _moved(span.window))]
+        return [Change(ChangeKind.UPDATED, alert.id, span, _moved(span.window, zone))]
     return []
 
 
-def _resolved(alert: str | None, span: AlertSpan) -> list[Change]:
+def _resolved(alert: str | None, span: AlertSpan, zone: str) -> list[Change]:
     if span.ended is None:
         return []
-    reason = f"the window from {moment(span.ended.start)} is ok again"
+    reason = f"the window from {moment(span.ended.start, zone)} is ok again"
     if span.without_rows:
-        reason = f"{span.without_rows} windows in a row had no such rows, the last from {moment(span.ended.start)}"
+        reason = (
+            f"{span.without_rows} windows in a row had no such rows, the last from {moment(span.ended.start, zone)}"
+        )
     return [Change(ChangeKind.RESOLVED, alert, span, span.ended_by or reason)]
 
 
-def _moved(window: Window) -> str:
-    return f"it now reaches from {moment(window.start)} to {moment(window.end)}"
+def _moved(window: Window, zone: str) -> str:
+    return f"it now reaches from {moment(window.start, zone)} to {moment(window.end, zone)}"
 
 
 def _status_after(change: Change, before: StoredAlert | None) -> Status:

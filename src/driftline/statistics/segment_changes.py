@@ -7,7 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from driftline.profiles import Performance
+from driftline.events import Task
+from driftline.profiles import Performance, Regression
 from driftline.profiles.naive import NO_REFERENCE, Naive
 from driftline.statistics.catalogue import CATALOGUE
 from driftline.statistics.intervals import difference
@@ -119,7 +120,9 @@ def _column(
     if split is not None:  # of the rows that the measure is a mean of, without rounding on the way
         was, now = split.reference, split.current
     found = [
-        _segment(asked, value, pair, split.parts.get(value) if split is not None else None, (column, value) in worse)
+        _segment(
+            asked, value, pair, split.parts.get(value) if split is not None else None, whole, (column, value) in worse
+        )
         for value, pair in values.items()
     ]
     if split is not None and NO_SEGMENT in split.parts and NO_SEGMENT not in values:
@@ -134,8 +137,15 @@ def _column(
         split.mix if split is not None else None,
         split.within if split is not None else None,
         tuple(sorted(found, key=lambda one: (one.state != "worse", -abs(one.contribution or 0.0), one.value))),
-        split_problem(asked.measure) or ("" if split is not None else "one side has no labelled rows"),
+        split_problem(asked.measure, _splittable(whole))
+        or ("" if split is not None else "one side has no labelled rows"),
     )
+
+
+def _splittable(whole: Pair) -> list[str]:
+    """Return the measures of such a model whose changes have a split."""
+    tasks = {Task.REGRESSION} if isinstance(whole[1], Regression) else {Task.BINARY, Task.MULTICLASS}
+    return [name for name in MEANS if tasks & {*CATALOGUE[name].tasks}]
 
 
 def _split(measure: str, values: Mapping[str, Pair], whole: Pair) -> Split | None:
@@ -145,9 +155,11 @@ def _split(measure: str, values: Mapping[str, Pair], whole: Pair) -> Split | Non
     return split_change(before, after, (row_mean(measure, whole[0]), row_mean(measure, whole[1])))
 
 
-def _segment(asked: _Asked, value: str, pair: Pair, part: Part | None, worse: bool) -> SegmentChange:
-    rows = [0 if side is None else side.count for side in pair]
-    shares = (None, None) if part is None else (part.share_reference, part.share)
+def _segment(asked: _Asked, value: str, pair: Pair, part: Part | None, whole: Pair, worse: bool) -> SegmentChange:
+    rows, of = ([0 if side is None else side.count for side in both] for both in (pair, whole))
+    shares = [n / all_rows if all_rows else None for n, all_rows in zip(rows, of, strict=True)]
+    if part is not None:  # of the rows that the measure is a mean of
+        shares = [part.share_reference, part.share]
     reference, current = (_side(asked, side, n, share) for side, n, share in zip(pair, rows, shares, strict=True))
     low = high = change = None
     ends = [(one.value, one.low, one.high) for one in (current, reference)]

@@ -14,7 +14,7 @@ its share moved towards what is better or worse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -81,15 +81,15 @@ MEANS: Mapping[str, Callable[[Any], RowMean]] = {
 """The measures that are means over rows, by name, and where their sums are."""
 
 
-def split_problem(measure: str) -> str:
-    """Say why the change of a measure has no exact split; empty where it has one.
+def split_problem(measure: str, known: Iterable[str] = tuple(MEANS)) -> str:
+    """Say why the change of a measure has no exact split; empty where it has one. ``known`` are those that have one.
 
-    >>> split_problem("accuracy"), split_problem("recall").partition(";")[0]
-    ('', 'recall is no mean over rows, so its change has no exact split')
+    >>> split_problem("accuracy"), split_problem("recall", ["accuracy", "brier"])
+    ('', 'recall is no mean over rows, so its change has no exact split; accuracy, brier are')
     """
     if measure in MEANS:
         return ""
-    return f"{measure} is no mean over rows, so its change has no exact split; {', '.join(MEANS)} are"
+    return f"{measure} is no mean over rows, so its change has no exact split; {', '.join(known)} are"
 
 
 def row_mean(measure: str, performance: Performance | None) -> RowMean:

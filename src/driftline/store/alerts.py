@@ -113,6 +113,12 @@ class Alerts:
             )
         return [as_row(AlertRow, row) for row in self._connection.execute(statement.limit(most))]
 
+    def count(self, model: str) -> dict[tuple[str, str], int]:
+        """Return how many alerts of a model there are, by rule and status."""
+        statement = sa.select(ALERTS.c.rule, ALERTS.c.status, sa.func.count().label("n")).where(ALERTS.c.model == model)
+        found = self._connection.execute(statement.group_by(ALERTS.c.rule, ALERTS.c.status))
+        return {(row.rule, row.status): int(row.n) for row in found}
+
     def ended_after(self, moment: datetime) -> list[AlertRow]:
         """Return alerts that fire no longer since a moment of wall-clock time."""
         statement = sa.select(ALERTS).where(ALERTS.c.status != "firing", ALERTS.c.ended_at > moment)

@@ -127,6 +127,17 @@ class Judgements:
         newest = statement.order_by(JUDGEMENTS.c.window_start.desc(), JUDGEMENTS.c.id.desc()).limit(most)
         return [as_row(Judgement, row) for row in self._connection.execute(newest)][::-1]
 
+    def newest_of_all(self, model: str, rule: str, most: int) -> list[Judgement]:
+        """Return what is known now of the newest windows by a rule, of all slices, in order of window.
+
+        They are at most so many rows; of the oldest window some slices may be missing then.
+        """
+        statement = sa.select(JUDGEMENTS).where(
+            JUDGEMENTS.c.model == model, JUDGEMENTS.c.rule == rule, JUDGEMENTS.c.current
+        )
+        newest = statement.order_by(JUDGEMENTS.c.window_start.desc(), JUDGEMENTS.c.id.desc()).limit(most)
+        return [as_row(Judgement, row) for row in self._connection.execute(newest)][::-1]
+
     def of_alerts(self, alerts: Sequence[AlertRow]) -> dict[str, list[Judgement]]:
         """Return the current judgements by alert: of the window it fired on, then the newest that its rule could judge.
 

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from driftline.store.retention import settled
-from driftline.store.statements import put_row, put_values, values_of
+from driftline.store.statements import as_row, put_row, put_values, values_of
 from driftline.store.tables import CHANNELS, NOTIFICATIONS, SILENCES, TOLD
 
 _PATTERNS = msgspec.json.Decoder(dict[str, str])
@@ -102,6 +102,12 @@ class Outbox:
             for row in found
         ]
 
+    def of_alert(self, alert: str, most: int) -> list[NotificationRow]:
+        """Return the newest notices of an alert, whatever became of them, in the order in which they were put there."""
+        statement = sa.select(NOTIFICATIONS).where(NOTIFICATIONS.c.alert == alert)
+        found = self._connection.execute(statement.order_by(NOTIFICATIONS.c.id.desc()).limit(most))
+        return [as_row(NotificationRow, row) for row in found][::-1]
+
     def begin(self, ids: Sequence[int], *, batch: int) -> None:
         """Say that notices go out together now: they are one message from here on."""
         self._update(ids, batch=batch)
@@ -163,6 +169,11 @@ class Outbox:
             for row in self._connection.execute(statement):
                 found[row.channel, row.alert] = ToldRow(row.channel, row.alert, row.event, row.at)
         return found
+
+    def told_of(self, alert: str, channels: Sequence[str]) -> dict[str, ToldRow]:
+        """Return the last notification of an alert to each of these channels, by channel."""
+        statement = sa.select(TOLD).where(TOLD.c.channel.in_(channels), TOLD.c.alert == alert)
+        return {row.channel: as_row(ToldRow, row) for row in self._connection.execute(statement)}
 
     def lost(self, alerts: Iterable[str]) -> set[tuple[str, str]]:
         """Of which of these alerts the newest notice was given up, as (channel, alert): it has not arrived."""

@@ -346,6 +346,7 @@ NOTIFICATIONS = sa.Table(
     sa.Column("last_error", _TEXT, nullable=False),
     sa.Column("state", _TEXT, nullable=False),  # waiting | delivered | refused | expired
     sa.Index("notifications_by_state", "state", "channel", "id"),
+    sa.Index("notifications_by_alert", "alert", "id"),
 )
 
 TOLD = sa.Table(

@@ -118,6 +118,28 @@ def feature_view(
     return FeatureView(feature, kind, history, before, now, found, versions if len(rows) > 1 else ())
 
 
+def features_in(read: Work, config: ModelConfig, start: datetime, names: Sequence[str]) -> list[FeatureView]:
+    """Return some features in one window beside the reference, without their history; those that are known there.
+
+    Each profile of the window is decoded once, however many features there are.
+    """
+    stored, rows = read.models.get(config.name), read.windows.at(config.name, start)
+    if stored is None or not rows or not names:
+        return []
+    schema, reference = schema_of(stored), reference_of(stored)
+    columns = [decode(row.profile, WindowProfile).features.columns for row in rows]
+    found = []
+    for name in names:
+        if name not in schema.features or name in schema.aside:
+            continue
+        there = [one[name] for one in columns if name in one]
+        now = reduce(merge_columns, there) if there else None
+        before = _of_reference(reference, config, name, rows[0].window)
+        sides = Side(None, before), Side(rows[0].window, now)
+        found.append(FeatureView(name, schema.features[name].value, (), *sides, _compared(before, now, config), ()))
+    return found
+
+
 def _rows(read: Work, model: str, start: datetime, history: Sequence[FeatureWindow]) -> list[WindowRow]:
     rows = read.windows.at(model, start)
     if not rows:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from driftline.alerts.message import AlertView, StepView
 from driftline.alerts.view import alert_view
@@ -28,7 +29,7 @@ from driftline.sketches import decode
 from driftline.store.addresses import is_server, without_secrets
 from driftline.store.alerts import AlertRow
 from driftline.store.audit import AuditRow
-from driftline.store.counters import ALARMS, INVALID
+from driftline.store.counters import ALARMS, INVALID, VERDICTS
 from driftline.store.database import has_state, open_database
 from driftline.store.inbox import Inbox, QuarantinedRow
 from driftline.store.judgements import Judgement
@@ -38,14 +39,18 @@ from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
 from driftline.store.windows import KNOWN_WINDOWS
 from driftline.text.numbers import count as number
-from driftline.views.features import FeatureView, feature_view
+from driftline.views.features import FeatureView, feature_view, features_in
 from driftline.views.fleet import FleetReader, FleetRow
 from driftline.views.known import as_known_then
 from driftline.views.lines import VersionLine, version_lines
+from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
 from driftline.views.segments import SegmentsChanged, segments_changed
 from driftline.views.stored import measures_of_reference
+from driftline.views.story import AlertStory, notices_of, receivers_of, segments_of, suspicion_of
 
 _REQUESTS_SHOWN = 20
+_MOST_EXPLAINED = 500
+_MOST_BESIDE = 50
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 _DETECTOR_STATES = {VerdictState.OK: "ok", VerdictState.BREACH: "alarm", VerdictState.NODATA: "learning"}
 
@@ -177,6 +182,8 @@ class Views:
     ) -> None:
         self._config, self._tasks, self._state, self._inbox = config, tasks, state, inbox
         self._guesses = guesses or {}
+        self._beside: dict[tuple[str, datetime, tuple[str, ...]], tuple[int | None, list[FeatureView]]] = {}
+        self._explained: dict[str, tuple[object, Explanation]] = {}  # by alert, with what it rests on
         self._usual: dict[str, tuple[bytes, Mapping[str, float]]] = {}
         self._fleet = FleetReader(config, tasks, state, inbox)
 
@@ -424,15 +431,73 @@ class Views:
             return self._alert_views(read, [_known_alert(read, id)])[0]
 
     def explanation(self, id: str) -> Explanation:
-        """Explain one alert; raises `UnknownNameError` for an unknown one, and if its model is not configured."""
+        """Explain one alert; raises `UnknownNameError` for an unknown one, and if its model is not configured.
+
+        It is judged again where a verdict of its model, or what people said of it, is another than the last time.
+        """
         with self._state.read() as read:
             row = _known_alert(read, id)
             config = self.model_config(row.model)
+            said = len(read.feedback.of(row.model)) if row.rule == BUDGET else 0
+            rests_on = row, read.counters.of(row.model).get((VERDICTS, "")), said
+            known = self._explained.get(id)
+            if known is not None and known[0] == rests_on and not config.measures:
+                return known[1]
             stored = read.models.get(row.model)
             log = None
             if config.measures and stored is not None:
                 log = EventLog(log_of(self._config.blobs, row.model), decode(stored.schema, Schema))
-            return explain_alert(config, read, row, log)
+            found = explain_alert(config, read, row, log)
+        if len(self._explained) >= _MOST_EXPLAINED:
+            self._explained.clear()
+        self._explained[id] = (rests_on, found)
+        return found
+
+    def story(self, id: str) -> AlertStory:
+        """Return what there is to say of an alert besides itself; raises `UnknownNameError` for an unknown one."""
+        with self._state.read() as read:
+            row = _known_alert(read, id)
+            found = AlertStory(
+                suspicion=suspicion_of(read, row),
+                notices=notices_of(read, id),
+                receivers=receivers_of(read, self._config.notify, row),
+                segments=segments_of(read, row),
+                retrains=row.model in self._config.retrain,
+            )
+        requests = all_requests(self._state, row.model, most=_REQUESTS_SHOWN) if found.retrains else []
+        return structs.replace(found, requests=[one for one in requests if one.asked_at >= row.fired_at])
+
+    def features_in(self, model: str, start: datetime, names: Sequence[str]) -> list[FeatureView]:
+        """Return some features in the window that starts at a moment, beside the reference; those that are known there.
+
+        What was read last is kept until a verdict of the model is another one.
+        """
+        config, key = self.model_config(model), (model, start, tuple(names))
+        with self._state.read() as read:
+            rests_on = read.counters.of(model).get((VERDICTS, ""))
+            known = self._beside.get(key)
+            if known is not None and known[0] == rests_on:
+                return known[1]
+            found = features_in(read, config, start, names)
+        if len(self._beside) >= _MOST_BESIDE:
+            self._beside.clear()
+        self._beside[key] = (rests_on, found)
+        return found
+
+    def rules(self, model: str) -> RulesView:
+        """Return what the rules of a model say of its newest judged window, and how often they have fired."""
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return rules_of(read, config)
+
+    def try_rule(self, model: str, rule: Rule) -> TriedView:
+        """Return what a configured rule has fired, and what it would have by another threshold, ``for`` or end.
+
+        Raises `UnknownNameError` for a model or the name of a rule that is not configured.
+        """
+        config = self.model_config(model)
+        with self._state.read() as read:
+            return try_on_history(read, config, rule)
 
     def _alert_views(self, read: Work, rows: Sequence[AlertRow]) -> list[AlertView]:
         steps = read.alerts.transitions(row.id for row in rows)

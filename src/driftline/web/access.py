@@ -34,6 +34,7 @@ from driftline.net.limits import TooLargeError
 from driftline.store.retraining import Retraining
 from driftline.store.state import State
 from driftline.web.decode import Bodies, json_of
+from driftline.web.requests import UnsupportedTypeError
 
 COOKIE, CSRF_HEADER = "driftline", "x-csrf-token"
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
@@ -48,7 +49,9 @@ _OF_THEIR_MODELS = frozenset({"page_index"})
 
 _BELIEVED_FOR = timedelta(seconds=1)
 _MOST_BELIEVED = 1000
-_FORM_BYTES = 4096
+_FORM = "application/x-www-form-urlencoded"
+_FORM_BYTES = 32_768  # a reason of a thousand signs, each of twelve bytes in a form, and more
+_MOST_FIELDS = 16
 _NAME_LENGTH = 200
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -74,7 +77,7 @@ class Gate:
         if (cookie := request.cookies.get(COOKIE)) is not None:
             caller = await self.holder(cookie)
             if request.method not in READS:
-                _require_page(request, cookie)
+                await _require_page(request, cookie)
             return caller
         raise UnauthorizedError("no token came; send the header 'Authorization: Bearer …', or sign in at /sign-in")
 
@@ -132,9 +135,12 @@ def _bearer(request: Request) -> str | None:
     return token.strip()
 
 
-def _require_page(request: Request, token: str) -> None:
-    came = unmasked(request.headers.get(CSRF_HEADER, ""))
-    if not hmac.compare_digest(came.encode(), csrf_of(token).encode()):
+async def _require_page(request: Request, token: str) -> None:
+    """Require what only the page knows: a script sends it as a header, a form as its field ``csrf``."""
+    came = request.headers.get(CSRF_HEADER, "")
+    if not came and request.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
+        came = (await form_of(request)).get("csrf", "")
+    if not hmac.compare_digest(unmasked(came).encode(), csrf_of(token).encode()):
         raise ForbiddenError("the page that asked is not signed in; load it again, or send a token as a header")
 
 
@@ -247,7 +253,7 @@ def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
 
     @router.post(SIGN_IN, name="post_sign_in")
     async def sign_in(request: Request) -> Response:
-        form = await _form(request)
+        form = await form_of(request)
         next = _local(form.get("next", ""))
         try:
             token = form.get("token", "").strip()
@@ -269,13 +275,20 @@ def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
     return router
 
 
-async def _form(request: Request) -> Mapping[str, str]:
-    """Read a small form; what is no form has no fields."""
+async def form_of(request: Request) -> Mapping[str, str]:
+    """Read a small form, once for all who ask for it; what is no form has no fields."""
+    known: Mapping[str, str] | None = getattr(request.state, "form", None)
+    if known is None:
+        known = request.state.form = await _read_form(request)
+    return known
+
+
+async def _read_form(request: Request) -> Mapping[str, str]:
     bodies: Bodies = request.app.state.bodies
     try:
         async with bodies.hold(request, _FORM_BYTES) as body:
-            return {name: values[0] for name, values in parse_qs(body.decode(), max_num_fields=8).items()}
-    except (TooLargeError, ValueError):
+            return {name: values[0] for name, values in parse_qs(body.decode(), max_num_fields=_MOST_FIELDS).items()}
+    except (TooLargeError, UnsupportedTypeError, ValueError):
         return {}
 
 

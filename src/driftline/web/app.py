@@ -46,6 +46,7 @@ from driftline.text import visible
 from driftline.views.metrics import MetricsReader
 from driftline.views.segments import MOST_WINDOWS
 from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
+from driftline.web.acting import ServiceActs
 from driftline.web.compressed import Compressed
 from driftline.web.decode import Bodies, json_answer, json_schema_of
 from driftline.web.events import EventDoor, ShortWay
@@ -103,7 +104,7 @@ def create_app(service: Service, gate: Gate | None = None) -> FastAPI:
     app.include_router(retraining_routes(service))
     app.include_router(system_routes(service))
     app.include_router(operations_routes(service, registry))
-    app.include_router(pages(service.views, system=lambda: system_of(service)))
+    app.include_router(pages(service.views, ServiceActs(service), system=lambda: system_of(service)))
     app.include_router(sign_in_routes(gate, sign_in_page))
     app.add_api_route("/api/openapi.json", lambda: json_answer(app.openapi()), name="openapi", include_in_schema=False)
     app.add_middleware(Compressed)

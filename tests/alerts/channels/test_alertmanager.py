@@ -45,9 +45,9 @@ def test_a_firing_alert(server: Server) -> None:
             "alert_id": "0123456789abcdef",
         },
         "annotations": {
-            "summary": "Model accuracy below threshold!",
-            "description": "⚠️ Alert: Model accuracy below threshold!\n"
-            "churn: accuracy-low: window 2024-03-01 to 2024-03-02\n"
+            "summary": "churn: Model accuracy below threshold!",
+            "description": "churn: ⚠️ Alert: Model accuracy below threshold!\n"
+            "accuracy-low: window 2024-03-01 to 2024-03-02\n"
             "accuracy 0.512 [0.45, 0.57], n = 1200, threshold 0.75\n"
             "Input rain changed: 52 % → 0 % (gone).\nOther inputs stable: wind.",
             "value": "0.512",

@@ -154,7 +154,7 @@ def test_a_mail_has_the_text_the_page_and_the_picture(serve: Serve) -> None:
     [(to, _)] = mailbox.mails
     assert to == [ANN, BOB]
     mail = mailbox.last()
-    assert mail["Subject"] == "⚠️ Alert: Model accuracy below threshold! (churn)"
+    assert mail["Subject"] == "churn: ⚠️ Alert: Model accuracy below threshold!"
     assert (mail["From"], mail["To"]) == (SENDER, f"{ANN}, Bob <{BOB}>")
     assert mail["Auto-Submitted"] == "auto-generated"
     assert parsedate_to_datetime(mail["Date"]) == NOW.replace(microsecond=0)

@@ -31,10 +31,10 @@ def test_an_alert_in_blocks(server: Server) -> None:
     header, section, context = body["blocks"]
     assert header == {
         "type": "header",
-        "text": {"type": "plain_text", "text": "⚠️ Alert: Model accuracy below threshold!", "emoji": False},
+        "text": {"type": "plain_text", "text": "churn: ⚠️ Alert: Model accuracy below threshold!", "emoji": False},
     }
     assert section["text"]["text"].splitlines() == [
-        "churn: accuracy-low",
+        "accuracy-low",
         "Input rain changed: 52 % → 0 % (gone).",
         "Other inputs stable: wind.",
     ]
@@ -48,7 +48,7 @@ def test_an_alert_in_blocks(server: Server) -> None:
     assert said["text"] == (
         "page · fired 2026-11-23 11:30 UTC · <https://driftline.example/alerts/1?a=b&amp;c=d%7Ce|Open in Driftline>"
     )
-    assert body["text"].startswith("⚠️ Alert: Model accuracy below threshold!\nchurn: accuracy-low")
+    assert body["text"].startswith("churn: ⚠️ Alert: Model accuracy below threshold!\naccuracy-low: window")
 
 
 def test_without_an_address_of_the_page_there_is_no_link(server: Server) -> None:
@@ -65,12 +65,12 @@ def test_several_alerts_each_with_its_title_and_the_rest_counted(server: Server)
     blocks = sent(server, what)["blocks"]
     sections = [block["text"]["text"] for block in blocks if block["type"] == "section"]
     assert sections[:2] == [
-        "✅ Resolved: title 0\nchurn: accuracy-low\nreason 0",
-        "✅ Resolved: title 1\nchurn: accuracy-low\nreason 1",
+        "churn: ✅ Resolved: title 0\naccuracy-low\nreason 0",
+        "churn: ✅ Resolved: title 1\naccuracy-low\nreason 1",
     ]
     assert len(sections) == 10
     assert blocks[-1]["elements"][0]["text"] == "and 12 more"
-    assert blocks[0]["text"]["text"] == "✅ Resolved: title 0 (and 21 more of churn)"
+    assert blocks[0]["text"]["text"] == "churn: ✅ Resolved: title 0 (and 21 more)"
 
 
 def test_names_are_shown_and_do_nothing(server: Server) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -201,7 +201,7 @@ def test_the_most_severe_alert_of_a_message_comes_first_and_each_alerts_notices_
         ("look", "fired"),
         ("note", "fired"),
     ]
-    assert (found.alert.id, found.title) == ("page", "⚠️ Alert: Model accuracy below threshold! (and 4 more of churn)")
+    assert (found.alert.id, found.title) == ("page", "churn: ⚠️ Alert: Model accuracy below threshold! (and 4 more)")
 
 
 def test_a_correction_says_what_is_known_now() -> None:
@@ -228,3 +228,18 @@ def test_strangers_make_no_lines_of_their_own_and_act_on_nothing(one: Message) -
     assert len(lines) == whole
     for shown in (one.title, *lines, *(said for each in one.notices for said in sentences(each))):
         assert visible(shown) == shown
+
+
+def test_a_message_names_the_model_first_and_the_hours_of_a_short_window_in_its_zone() -> None:
+    start = datetime(2024, 3, 1, 6, 30, tzinfo=UTC)
+    window = Span(start, start + timedelta(hours=6))
+    found = message(notice(model="churn", timezone="Asia/Kolkata", window=window, span=window, newest=None))
+    first, where, *_ = found.text.splitlines()
+    assert first == found.title == "churn: ⚠️ Alert: Model accuracy below threshold!"
+    assert where == "accuracy-low: window 2024-03-01 12:00 to 18:00 IST"
+    assert ("Window", "2024-03-01 12:00 to 18:00 IST") in facts(found.notices[0])
+
+
+def test_a_long_name_does_not_hide_what_happened() -> None:
+    found = message(notice(model="m" * 5_000))
+    assert "⚠️ Alert: Model accuracy below threshold!" in found.title and len(found.title) < 200

@@ -15,8 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from driftline.alerts.message import AlertView, Span, StepView
-from driftline.errors import UnknownNameError
+from driftline.errors import UnknownNameError, UsageError
 from driftline.events import WHOLE, Kind, Schema, Slice, Task, Window, WindowSpec
+from driftline.monitoring.explanation import Explanation
 from driftline.monitoring.options import LabelsConfig, ModelConfig
 from driftline.monitoring.summary import DriftView, MeasureView, Stage, WindowSummary, brief_of
 from driftline.profiles import Columns
@@ -32,17 +33,22 @@ from driftline.rules import (
     interval_confidence,
     judge,
 )
+from driftline.rules.backtest import Track
 from driftline.rules.contest import judge_contest
 from driftline.rules.contestants import Settings
 from driftline.rules.findings import ColumnFinding, findings_of
+from driftline.rules.trying import tried, try_rule
 from driftline.statistics import Measure
 from driftline.store.audit import AuditRow
 from driftline.store.inbox import QuarantinedRow
 from driftline.store.overview import Challenger, FiringAlert
 from driftline.store.retraining import StepRow
+from driftline.views.features import FeatureView
 from driftline.views.fleet import POINTS, FleetRow, course_of
 from driftline.views.lines import VersionLine
 from driftline.views.reader import ModelView, VerdictView, WindowView
+from driftline.views.rules import RulesView, RuleView, TriedView
+from driftline.views.story import AlertStory
 from driftline.web.ui.system import Kept, Process, Receiver, SystemView, Waiting
 from tests.rules.test_contest import binary
 
@@ -73,6 +79,9 @@ class Fake:
     of_windows: dict[str, list[WindowView]] = field(default_factory=dict)
     of_alerts: dict[str, list[AlertView]] = field(default_factory=dict)
     of_requests: dict[str, list[RequestView]] = field(default_factory=dict)
+    of_stories: dict[str, AlertStory] = field(default_factory=dict)
+    of_explanations: dict[str, Explanation] = field(default_factory=dict)
+    of_features: dict[str, FeatureView] = field(default_factory=dict)
     of_windows_then: dict[str, list[WindowView]] = field(default_factory=dict)
     of_versions: dict[str, list[VersionLine]] = field(default_factory=dict)
     of_references: dict[str, Mapping[str, float]] = field(default_factory=dict)
@@ -214,11 +223,69 @@ class Fake:
             AuditRow(1, NOW, "bob", "silence", "", "s", "", ""),
         ]
 
+    def story(self, id: str, /) -> AlertStory:
+        """As `Views.story`."""
+        return self.of_stories.get(id, AlertStory(None, [], [], []))
+
+    def explanation(self, id: str, /) -> Explanation:
+        """As `Views.explanation`."""
+        if id not in self.of_explanations:
+            raise UsageError("nothing is stored")
+        return self.of_explanations[id]
+
+    def features_in(self, model: str, start: datetime, names: Sequence[str], /) -> list[FeatureView]:
+        """As `Views.features_in`."""
+        return [self.of_features[name] for name in names if name in self.of_features]
+
+    def rules(self, model: str, /) -> RulesView:
+        """As `Views.rules`."""
+        views, names = self.of_windows.get(model, []), {rule.name: rule for rule in self.configs[model].rules}
+        judged = [one for one in views if one.verdicts]
+        newest = judged[-1] if judged else None
+        window = None if newest is None else Window(newest.summary.start, newest.summary.end)
+        said = [] if newest is None else [(one.slice, _verdict(one)) for one in newest.verdicts]
+        fired = self.of_alerts.get(model, [])
+        return RulesView(
+            window,
+            [
+                RuleView(
+                    rule,
+                    [(slice, one) for slice, one in said if one.rule == name],
+                    sum(one.rule == name for one in fired),
+                    sum(one.rule == name and one.status == "firing" for one in fired),
+                    sum(one.rule == name and one.status == "corrected" for one in fired),
+                )
+                for name, rule in names.items()
+            ],
+        )
+
+    def try_rule(self, model: str, rule: Rule, /) -> TriedView:
+        """As `Views.try_rule`."""
+        [configured] = [one for one in self.configs[model].rules if one.name == rule.name]
+        judged: dict[Slice, list[JudgedWindow]] = {}
+        for view in self.of_windows.get(model, []):
+            for one in view.verdicts:
+                if one.rule == rule.name:
+                    window = Window(view.summary.start, view.summary.end)
+                    judged.setdefault(one.slice, []).append(JudgedWindow(window, _verdict(one)))
+        tracks = [Track(configured, slice, some) for slice, some in judged.items()] or [Track(configured, WHOLE, [])]
+        before, after = try_rule(model, rule, tracks, SPEC.timezone)
+        windows = [JudgedWindow(one.window, tried(rule, one.verdict)) for one in tracks[0].judged]
+        return TriedView(configured, rule, before, after, tracks[0].slice, windows)
+
     def add(self, other: Fake) -> Fake:
         """Both."""
-        for name in ("shown", "configs", "of_windows", "of_alerts", "of_requests", "of_quarantine"):
+        for name in (
+            *("shown", "configs", "of_windows", "of_alerts", "of_requests"),
+            *("of_quarantine", "of_stories", "of_explanations"),
+        ):
             getattr(self, name).update(getattr(other, name))
         return self
+
+
+def _verdict(one: VerdictView) -> Verdict:
+    ends = one.low, one.high, one.n, one.threshold, one.reason, one.bound, one.confidence
+    return Verdict(one.rule, State(one.state), one.value, *ends)
 
 
 def month(index: int) -> Window:
@@ -313,7 +380,14 @@ def window_view(
     verdicts = [verdict(one, accuracy, n) for one in rules] if stage == "judged" else []
     return WindowView(
         summary,
-        [VerdictView(v.rule, v.state.value, v.value, v.low, v.high, v.n, v.threshold, v.reason, NOW) for v in verdicts],
+        [
+            VerdictView(
+                *(v.rule, v.state.value, v.value, v.low, v.high, v.n, v.threshold, v.reason, NOW),
+                bound=v.bound,
+                confidence=v.confidence,
+            )
+            for v in verdicts
+        ],
     )
 
 
@@ -327,12 +401,12 @@ def verdict(rule: Rule, accuracy: float | None, n: int) -> Verdict:
 
 def alerts_over(views: Sequence[WindowView], rule: Rule = RULE) -> list[AlertView]:
     """The alerts of a rule over windows, the newest first."""
-    judged = []
-    for view in views:
-        for v in view.verdicts:
-            if v.rule == rule.name:
-                said = Verdict(v.rule, State(v.state), v.value, v.low, v.high, v.n, v.threshold, v.reason)
-                judged.append(JudgedWindow(Window(view.summary.start, view.summary.end), said))
+    judged = [
+        JudgedWindow(Window(view.summary.start, view.summary.end), _verdict(one))
+        for view in views
+        for one in view.verdicts
+        if one.rule == rule.name
+    ]
     by_start = {view.summary.start: view for view in views}
     spans = alerts_of(rule, judged)
     return [_alert(rule, span, by_start[span.fired.start], at) for at, span in enumerate(spans)][::-1]
@@ -371,6 +445,9 @@ def _alert(rule: Rule, span: AlertSpan, view: WindowView, at: int) -> AlertView:
             ColumnFinding(True, label.drifted, label.changes, label.reason) if label is not None else None,
         ),
         history=history,
+        bound=span.verdict.bound,
+        confidence=span.verdict.confidence,
+        timezone=SPEC.timezone,
     )
 
 

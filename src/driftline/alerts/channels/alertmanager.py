@@ -213,7 +213,7 @@ def alert_of(notice: Notice, now: datetime, *, forgotten: bool = False) -> dict[
         ends_at = now + OVER_IN
     said = told(alert)
     annotations = {
-        "summary": visible(alert.title),
+        "summary": f"{visible(alert.model)}: {visible(alert.title)}",
         "description": message_of([notice], notice.key).text,
         "value": said.value,
         "value_now": said.value_now if alert.latest is None else said.latest,

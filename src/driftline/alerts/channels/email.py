@@ -21,7 +21,7 @@ from msgspec import Meta
 from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.picture import HEIGHT, WIDTH, picture
 from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, cleaned, facts, line, link, sentences
-from driftline.alerts.message import MARKS, Message, Notice
+from driftline.alerts.message import Message, Notice, headline
 from driftline.environment import secret
 from driftline.errors import RefusedError, UnavailableError, UnreachableError, UsageError
 from driftline.fields import Text
@@ -135,8 +135,7 @@ def mail_of(message: Message, sender: Address, to: Sequence[Address], now: datet
     """Return a message as a mail."""
     notices = message.notices
     mail = EmailMessage(policy=SMTP)
-    alone = f" ({message.alert.model})" if len(notices) == 1 else ""
-    mail["Subject"] = line(message.title + alone, _SUBJECT_LIMIT)
+    mail["Subject"] = line(message.title, _SUBJECT_LIMIT)
     mail["From"], mail["To"] = sender, tuple(to)
     mail["Date"] = format_datetime(now.astimezone(UTC))
     mail["Message-ID"] = _id(f"message {message.key}", sender.domain)
@@ -177,8 +176,7 @@ def _page(message: Message, pictures: Sequence[str]) -> str:
 def _card(notice: Notice, picture_id: str) -> dict[str, Any]:
     alert = notice.alert
     return {
-        "title": MARKS[notice.event] + line(alert.title, 1000),
-        "model": line(alert.model, 200),
+        "title": line(headline(notice.event, alert), 1000),
         "rule": line(alert.rule, 200),
         "severity": line(alert.severity, 50),
         "colour": "#1c7043" if notice.event in ENDED else "#1f5fae" if notice.event in NO_ALARM else "#b3201b",

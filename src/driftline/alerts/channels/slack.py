@@ -11,7 +11,7 @@ import msgspec
 
 from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import MOST_SHOWN, facts, line, link, sentences, shorten
-from driftline.alerts.message import MARKS, Message, Notice
+from driftline.alerts.message import Message, Notice, headline
 from driftline.environment import secret
 from driftline.fields import Text
 from driftline.net.outgoing import post
@@ -50,8 +50,8 @@ def payload(message: Message) -> dict[str, Any]:
 def _blocks(notice: Notice, *, alone: bool) -> list[dict[str, Any]]:
     alert = notice.alert
     # The header has the title of an alert that is alone.
-    first = f"{line(alert.model, 200)}: {line(alert.rule, 200)}"
-    first = first if alone else f"{MARKS[notice.event]}{line(alert.title, 300)}\n{first}"
+    first = line(alert.rule, 200)
+    first = first if alone else f"{line(headline(notice.event, alert), 300)}\n{first}"
     fields = [_text(f"*{name}*\n{escaped(value, FIELD_LIMIT - 100)}") for name, value in facts(notice)]
     context = f"{escaped(line(alert.severity, 100), 500)} · fired {moment(alert.fired_at)}"
     if url := link(notice.url):

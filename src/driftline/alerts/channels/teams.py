@@ -10,7 +10,7 @@ import msgspec
 
 from driftline.alerts.channel import ChannelKind
 from driftline.alerts.channels.wording import ENDED, MOST_SHOWN, NO_ALARM, facts, line, link, sentences
-from driftline.alerts.message import MARKS, Message, Notice
+from driftline.alerts.message import Message, Notice, headline
 from driftline.environment import secret
 from driftline.fields import Text
 from driftline.net.outgoing import post
@@ -59,8 +59,8 @@ def _envelope(message: Message, shown: int) -> dict[str, Any]:
 def _items(notice: Notice) -> list[dict[str, Any]]:
     alert = notice.alert
     colour = "Good" if notice.event in ENDED else "Accent" if notice.event in NO_ALARM else "Attention"
-    title = _run(MARKS[notice.event] + line(alert.title, 300), size="Large", weight="Bolder", color=colour)
-    where = f"{line(alert.model, 200)}: {line(alert.rule, 200)} ({line(alert.severity, 50)})"
+    title = _run(line(headline(notice.event, alert), 300), size="Large", weight="Bolder", color=colour)
+    where = f"{line(alert.rule, 200)} ({line(alert.severity, 50)})"
     items = [_rich([title], separator=True), _rich([_run(where, isSubtle=True)], spacing="None")]
     for name, value in facts(notice):
         items.append(_rich([_run(f"{name}  ", weight="Bolder"), _run(value)], spacing="None"))

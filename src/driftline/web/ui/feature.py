@@ -92,7 +92,7 @@ def feature_page(request: Request, views: Views, render: Render, model: str, fea
         against=_key(against) or REFERENCE,
         reference=REFERENCE,
         names=_names(found, zone),
-        drawn=_drawn(found),
+        drawn=drawn_over(found),
         judged=judged,
         state=_state(judged, found.compared),
         facts=[*_facts(found)],
@@ -130,7 +130,8 @@ def _state(judged: DriftView | None, compared: ColumnDrift | None) -> str:
 # ---- the two distributions ------------------------------------------------------------------------------------------
 
 
-def _drawn(found: FeatureView) -> Drawn | None:
+def drawn_over(found: FeatureView) -> Drawn | None:
+    """Draw both distributions of a feature over each other; None where there is nothing to draw."""
     if found.before is None or found.now is None:
         return None
     part = found.compared.part if found.compared is not None else None

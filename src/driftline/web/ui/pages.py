@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from driftline import clock
-from driftline.errors import UnknownNameError
-from driftline.web.ui import alert, audit, feature, fleet, model, quarantine, segments
-from driftline.web.ui.alert import alert_page
+from driftline.errors import ConflictError, DriftlineError, UnknownNameError
+from driftline.templating import url_segment
+from driftline.web.access import form_of, name_of
+from driftline.web.ui import alert, audit, feature, fleet, model, quarantine, rules, segments
+from driftline.web.ui.alert import DONE, Acts, Said, alert_page
 from driftline.web.ui.audit import BEFORE_CHANGE, audit_page
 from driftline.web.ui.feature import feature_page
 from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
 from driftline.web.ui.quarantine import BEFORE_ROW, quarantine_page
 from driftline.web.ui.reference import operations
-from driftline.web.ui.rendering import HEADERS, Render, answer, renderer
+from driftline.web.ui.rendering import HEADERS, Render, answer, redirect, renderer
+from driftline.web.ui.rules import rules_page
 from driftline.web.ui.segments import segments_page
 from driftline.web.ui.system import SystemView, system_page
 
@@ -30,39 +34,46 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 
 
 class Views(
-    alert.Views, audit.Views, feature.Views, fleet.Views, model.Views, quarantine.Views, segments.Views, Protocol
+    alert.Views,
+    audit.Views,
+    feature.Views,
+    fleet.Views,
+    model.Views,
+    quarantine.Views,
+    rules.Views,
+    segments.Views,
+    Protocol,
 ):
     """What all pages read; `driftline.views.reader.Views` is one."""
 
 
 def pages(
     views: Views,
+    acts: Acts | None = None,
     *,
     refresh_seconds: float = REFRESH_SECONDS,
     now: Callable[[], datetime] = clock.now,
     system: Callable[[], SystemView] | None = None,
 ) -> APIRouter:
-    """Return the routes of the pages and of their files; ``system`` tells how the service itself is."""
+    """Return the routes of the pages and of their files.
+
+    ``acts`` does what people decide there; ``system`` tells how the service itself is.
+    """
     router = APIRouter(include_in_schema=False)
     render = renderer(refresh_seconds)
-
-    def unknown(request: Request, model: str) -> Response | None:
-        """Return the page that says that there is no such model; None if there is."""
-        try:
-            views.model_config(model)
-        except UnknownNameError as error:
-            return render(request, "missing.html", status=404, came=model, known=error.known)
-        return None
 
     @router.get("/", name="page_index")
     def of_fleet(request: Request) -> Response:
         return fleet_page(request, views, render, now())
 
-    _add_pages_of_a_model(router, views, render, unknown)
+    _add_pages_of_a_model(router, views, render)
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
         return alert_page(request, views, render, alert)
+
+    if acts is not None:
+        _add_form(router, views, render, acts)
 
     _of_service(router, views, render, now, system)
     _files(router)
@@ -104,22 +115,51 @@ def _files(router: APIRouter) -> None:
         return answer(request, files[path], _TYPES[Path(path).suffix])
 
 
-def _add_pages_of_a_model(
-    router: APIRouter, views: Views, render: Render, unknown: Callable[[Request, str], Response | None]
-) -> None:
-    """Add the routes of the pages of one model; the shortest address comes last, for it takes any."""
+def _add_form(router: APIRouter, views: Views, render: Render, acts: Acts) -> None:
+    """Route the forms on the page of an alert: what was done leads back to it, what was not is said there."""
 
-    @router.get("/models/{model}/segments", name="page_segments")
-    def of_segments(request: Request, model: str) -> Response:
-        return unknown(request, model) or segments_page(request, views, render, model)
+    @router.post("/alerts/{alert}", name="act_on_alert")
+    async def act(request: Request, alert: str) -> Response:
+        form = await form_of(request)
+        return await run_in_threadpool(answer_form, request, alert, form)
 
-    @router.get("/models/{model}/features/{feature:path}", name="page_feature")
+    def answer_form(request: Request, alert: str, form: Mapping[str, str]) -> Response:
+        action = form.get("action", "")
+        try:
+            acts.do(action, views.alert(alert), {**form, "by": name_of(request, form.get("by", ""))})
+        except DriftlineError as error:  # where the alert is the unknown name, its page says so
+            said = Said(problem=str(error), action=action if action in DONE else "acknowledge", fields=form)
+            status = 409 if isinstance(error, ConflictError) else 400
+            return alert_page(request, views, render, alert, said, status=status)
+        return redirect(request, f"/alerts/{url_segment(alert)}?done={action}#state")
+
+
+def _add_pages_of_a_model(router: APIRouter, views: Views, render: Render) -> None:
+    """Route the pages of one model; the shortest address comes last, for it takes any."""
+
+    def unknown(request: Request, model: str) -> Response | None:
+        """Return the page that says that there is no such model; None if there is."""
+        try:
+            views.model_config(model)
+        except UnknownNameError as error:
+            return render(request, "missing.html", status=404, came=model, known=error.known)
+        return None
+
+    @router.get("/models/{model:path}/features/{feature:path}", name="page_feature")
     def of_feature(request: Request, model: str, feature: str) -> Response:
         return unknown(request, model) or feature_page(request, views, render, model, feature)
 
-    @router.get("/models/{model}/quarantine", name="page_quarantine")
+    @router.get("/models/{model:path}/segments", name="page_segments")
+    def of_segments(request: Request, model: str) -> Response:
+        return unknown(request, model) or segments_page(request, views, render, model)
+
+    @router.get("/models/{model:path}/quarantine", name="page_quarantine")
     def of_quarantine(request: Request, model: str, before: int | None = BEFORE_ROW) -> Response:
         return unknown(request, model) or quarantine_page(request, views, render, model, before)
+
+    @router.get("/models/{model:path}/rules", name="page_rules")
+    def of_rules(request: Request, model: str) -> Response:
+        return unknown(request, model) or rules_page(request, views, render, model)
 
     @router.get("/models/{model:path}", name="page_model")
     def of_model(request: Request, model: str) -> Response:

@@ -17,12 +17,13 @@ from driftline.errors import UnknownNameError, UsageError
 from driftline.templating import environment
 from driftline.web.access import base_of, masked
 
+# A form that is sent from a page with "no-referrer" has the Origin "null", which is no page of this server.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
 

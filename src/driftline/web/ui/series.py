@@ -98,6 +98,26 @@ def performance_chart(
     )
 
 
+def rule_chart(
+    measure: str, windows: Sequence[WindowView], alerts: Sequence[AlertView], rules: Sequence[Rule], zone: ZoneInfo
+) -> Chart:
+    """Draw what rules on a measure have judged over time, whatever the measure is of; by the first of the rules."""
+    said = {
+        one.summary.start: verdict
+        for one in windows
+        for verdict in reversed(one.verdicts)
+        if verdict.rule in {rule.name for rule in rules}
+    }
+
+    def read(one: WindowSummary) -> MeasureView:
+        if one.start not in said:
+            return one.performance.get(measure) or MeasureView(None, None, None, 0, "not judged yet")
+        verdict = said[one.start]
+        return MeasureView(verdict.value, verdict.low, verdict.high, verdict.n, verdict.reason)
+
+    return _chart(measure, measure, windows, alerts, rules, zone, read, HEIGHT)
+
+
 def volume_chart(windows: Sequence[WindowView], zone: ZoneInfo) -> Chart:
     """Draw over time how many predictions there were."""
 

@@ -36,7 +36,8 @@ from driftline.web.ui.series import (
 )
 from driftline.web.ui.state import Headline, Tone, headline, missing, severity
 
-_SPARK_WINDOWS = 60
+SPARK_WINDOWS = 60
+"""So many windows are in a small chart beside a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def model_page(
         performance_chart(name, of_slice, told, mine, zone, small=name not in ruled, beside=beside) for name in names
     ]
     judged = next((one for one in reversed(windows) if one.summary.stage == "judged"), None)
-    shown = [_alert(one, rules.get(one.rule), zone) for one in alerts]
+    shown = [alert_shown(one, rules.get(one.rule), zone) for one in alerts]
     return ModelPage(
         model=model,
         config=config,
@@ -178,7 +179,7 @@ def model_page(
         drift=tuple(_drift_rows(judged.summary, windows)) if judged is not None else (),
         missing=tuple(missing(model, config, [*newest, *windows], zone)),
         slice=slice,
-        query="" if slice == WHOLE else _query(slice),
+        query="" if slice == WHOLE else query_of(slice),
         segments=tuple(_segment_row(one, config.rules, names) for one in segments),
         operation=tuple(_operation(windows, zone)) if slice.segment is None else (),
     )
@@ -195,7 +196,8 @@ def _operation(windows: Sequence[WindowView], zone: ZoneInfo) -> Iterable[Chart]
 # ---- alerts ---------------------------------------------------------------------------------------------------------
 
 
-def _alert(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
+def alert_shown(view: AlertView, rule: Rule | None, zone: ZoneInfo) -> Alert:
+    """Prepare an alert; ``rule`` is the one that it is of, None where that is configured no longer."""
     interval = "" if view.low is None or view.high is None else f"95 % interval {from_to(view.low, view.high)}"
     if view.bound is not None and view.confidence is not None:
         side = "upper" if rule is None or rule.comparison == "below" else "lower"
@@ -249,10 +251,10 @@ def _segment_row(summary: WindowSummary, rules: Sequence[Rule], names: Sequence[
     asked = [rule.measure for rule in rules if rule.segment != "none" and rule.measure != COVERAGE]
     name = next(iter([*asked, *names]), "accuracy")
     view = summary.performance.get(name, MeasureView(None, None, None, 0, "no labelled rows"))
-    return SegmentRow(summary.segment, _query(Slice(segment=summary.segment)), summary, _cell(name, view))
+    return SegmentRow(summary.segment, query_of(Slice(segment=summary.segment)), summary, _cell(name, view))
 
 
-def _query(slice: Slice) -> str:
+def query_of(slice: Slice) -> str:
     """Return the query of the page's address that selects a slice."""
     chosen = {"version": slice.version} if slice.version is not None else {}
     if slice.segment is not None:
@@ -267,23 +269,24 @@ def _cell(name: str, view: MeasureView) -> Cell:
 
 def _drift_rows(newest: WindowSummary, windows: Sequence[WindowView]) -> Iterable[DriftRow]:
     """Return the rows of the drift table: drifted features, other features, the prediction, the label."""
-    recent = [one.summary for one in windows][-_SPARK_WINDOWS:]
+    recent = [one.summary for one in windows][-SPARK_WINDOWS:]
     features = sorted(newest.drift.items(), key=lambda item: (not item[1].drifted, -item[1].severity))
     for name, view in features:
-        yield _drift_row(name, "feature", view, [one.drift.get(name) for one in recent])
+        yield drift_row(name, "feature", view, [one.drift.get(name) for one in recent])
     if newest.prediction_drift is not None:
         views = [one.prediction_drift for one in recent]
-        yield _drift_row("prediction", "prediction", newest.prediction_drift, views)
+        yield drift_row("prediction", "prediction", newest.prediction_drift, views)
     if newest.label_drift is not None:
-        yield _drift_row("label", "label", newest.label_drift, [one.label_drift for one in recent])
+        yield drift_row("label", "label", newest.label_drift, [one.label_drift for one in recent])
 
 
-def _drift_row(
+def drift_row(
     name: str,
     role: Literal["feature", "prediction", "label"],
     view: DriftView,
     history: Sequence[DriftView | None],
 ) -> DriftRow:
+    """Prepare a row on one column; ``history`` are its distances in the windows up to that one, in order of time."""
     drifted = sum(one is not None and one.drifted for one in history)
     spark = sparks.sparkline(
         [_ratio(one) for one in history],

@@ -52,10 +52,6 @@
     announce(told, title);
   };
 
-  // Whether somebody has begun to fill in a field: it is kept as it is.
-  const changed = (one) =>
-    one.matches("select") ? [...one.options].some((each) => each.selected !== each.defaultSelected) : one.value !== one.defaultValue;
-
   // How to find an element again: by its id, or as the summary of its details.
   const place = (one) => {
     const owner = one.id ? one : one.closest("[id]");
@@ -72,11 +68,21 @@
     return Boolean(text);
   };
 
-  // A form that somebody fills in, or a span that somebody draws, is not taken away from them. Filters act at once.
-  const busy = () =>
-    main.contains(document.activeElement?.closest("form:not([data-auto])") ?? null) ||
-    Boolean(main.querySelector(".brushing")) ||
-    [...main.querySelectorAll("form:not([data-auto]) input")].some((one) => one.value !== one.defaultValue);
+  // A form that somebody fills in, or a span that somebody draws, is not taken away from them; nor is what they are told.
+  // Filters act at once.
+  const changed = (one) => {
+    if (one.type === "hidden" || one.tagName === "BUTTON") return false;
+    if (one.options) return one.value !== ([...one.options].find((each) => each.defaultSelected) ?? one.options[0]).value;
+    return one.value !== one.defaultValue;
+  };
+  const busy = () => {
+    const filling =
+      main.contains(document.activeElement?.closest("form:not([data-auto])") ?? null) ||
+      [...main.querySelectorAll("form:not([data-auto]) [name]")].some(changed) ||
+      Boolean(main.querySelector("form .problem"));
+    if (filling) say("Paused while a form is filled in", false);
+    return filling || Boolean(main.querySelector(".brushing"));
+  };
 
   const load = async () => {
     const asked = location.href;
@@ -103,20 +109,53 @@
   };
 
   // ---- decisions: a button says where to, the person says why and who ----
+  const asking = (what) =>
+    new Promise((resolve) => {
+      const { caller } = document.body.dataset;
+      const dialog = document.createElement("dialog");
+      dialog.className = "decision";
+      dialog.setAttribute("aria-labelledby", "decision-name");
+      const form = document.createElement("form");
+      form.method = "dialog";
+      const add = (tag, text, more = {}) => {
+        const one = Object.assign(document.createElement(tag), more);
+        one.textContent = text;
+        form.append(one);
+        return one;
+      };
+      const field = (name, words, value) => {
+        add("label", words, { htmlFor: `decision-${name}` });
+        return add("input", "", { id: `decision-${name}`, required: true, maxLength: name === "by" ? 200 : 1000, value });
+      };
+      add("h2", what, { id: "decision-name" });
+      const why = field("reason", "Why", "");
+      const who = caller ? null : field("by", "Who you are", sessionStorage.getItem("by") ?? "");
+      add("button", what, { value: "yes" });
+      add("button", "Cancel", { value: "no", formNoValidate: true, className: "no" });
+      dialog.append(form);
+      document.body.append(dialog);
+      dialog.addEventListener("close", () => {
+        const by = caller ?? who.value.trim();
+        const reason = why.value.trim();
+        dialog.remove();
+        resolve(dialog.returnValue === "yes" && by && reason ? { by, reason } : null);
+      });
+      dialog.showModal();
+    });
+
   main.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button[data-post]");
     if (!button) return;
-    const reason = prompt(`${button.textContent}: why?`);
     const { caller, csrf } = document.body.dataset;
-    const by = reason && (caller ?? prompt("Who are you?", sessionStorage.getItem("by") ?? ""));
-    if (!by) return;
-    if (!caller) sessionStorage.setItem("by", by);
+    const said = await asking(button.textContent);
+    if (!said) return;
+    if (!caller) sessionStorage.setItem("by", said.by);
     try {
       const headers = { "Content-Type": "application/json", ...(csrf && { "X-CSRF-Token": csrf }) };
-      const body = JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), by, reason });
+      const body = JSON.stringify({ ...JSON.parse(button.dataset.body ?? "{}"), ...said });
       const answer = await fetch(button.dataset.post, { method: "POST", headers, body });
-      const said = await answer.json(); // to its end, or a page that is left meanwhile has broken it off
-      if (!answer.ok) throw new Error(said.error.message);
+      const told = await answer.json(); // to its end, or a page that is left meanwhile has broken it off
+      if (!answer.ok) throw new Error(told.error.message);
       await load();
     } catch (error) {
       say(error.message, true);

@@ -50,6 +50,21 @@ def test_what_is_held_is_not_taken_and_what_has_expired_is_taken_with_the_next_t
     assert take(engine, "d") == {"model a": 2}
 
 
+def test_it_is_seen_whether_somebody_holds_one(engine: sa.Engine) -> None:
+    def held() -> bool:
+        with engine.connect() as connection:
+            return Leases(connection).any_held()
+
+    assert not held()
+    tokens = take(engine, "a", most=1)
+    assert held()
+    with engine.begin() as connection:
+        Leases(connection).release("a", tokens)
+    assert not held()
+    take(engine, "a", OVER)
+    assert not held()
+
+
 def test_one_that_has_expired_is_its_holders_until_another_takes_it(engine: sa.Engine) -> None:
     tokens = take(engine, "a", OVER)
     with engine.begin() as connection:

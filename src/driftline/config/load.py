@@ -139,7 +139,7 @@ def _build(check: Checker, section: FileSection) -> Config:
         bucket=bucket,
         database=database,
         prometheus=_prometheus(check, section.prometheus),
-        url="" if section.url is None else check.address(("url",), section.url).rstrip("/"),
+        url="" if section.url is None else _own_address(check, section.url),
         registry=None if section.registry is None else check.address(("registry",), section.registry),
         hosts=tuple(_host(check, ("hosts", str(index)), one) for index, one in enumerate(section.hosts)),
         limits=_limits(check, ("limits",), section.limits),
@@ -155,6 +155,13 @@ def _host(check: Checker, key: Key, name: str) -> str:
     if problem := host_problem(name):
         raise check.error(key, f"came {shown(name)}; {problem}")
     return name.lower()
+
+
+def _own_address(check: Checker, url: str) -> str:
+    """Return the address of this service; it is in every message, and so it is no secret that stands elsewhere."""
+    if is_named(url):
+        raise check.error(("url",), f"came {shown(url)}; it is not read from there: write the address itself")
+    return check.address(("url",), url).rstrip("/")
 
 
 def _limits(check: Checker, key: Key, section: LimitsSection) -> Limits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 from driftline import clock
@@ -11,7 +12,8 @@ from driftline.errors import InUseError
 from driftline.monitoring.forgetting import ForgetBody, ForgettingView, ask_to_forget, view_of
 from driftline.service.keeping import EventKeeper
 from driftline.service.runtime import Service
-from driftline.store.database import open_database
+from driftline.store.database import is_shared, open_database
+from driftline.store.leases import Leases
 from driftline.store.state import State
 
 _LOOK_SECONDS = 0.2
@@ -27,16 +29,25 @@ def forget(config: Config, model: str, body: ForgetBody, patience: timedelta) ->
     asked = ask_to_forget(state, config.models[model], body, clock.now())
     end = steady() + patience
     while True:
-        try:
-            service = Service(config, alone=True)
-        except InUseError:
-            time.sleep(_LOOK_SECONDS)
-        else:
-            _forget_here(service, model)
+        if not _is_worked_on(config, state):
+            with suppress(InUseError):
+                _forget_here(Service(config, alone=True), model)
         with state.read() as read:
             row = read.forgettings.get(asked.id)
         if row.done_at is not None or row.note or steady() >= end:
             return view_of(row)
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_worked_on(config: Config, state: State) -> bool:
+    """Tell whether another process works on the models; of a folder nobody knows before it is locked.
+
+    To open a service only to find that out, as often as this is asked, would be much work for the database.
+    """
+    if not is_shared(config.database):
+        return False
+    with state.read() as read:
+        return Leases(read.connection).any_held()
 
 
 def _forget_here(service: Service, model: str) -> None:

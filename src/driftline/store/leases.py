@@ -98,6 +98,11 @@ class Leases:
         """Return all leases by name, expired ones too."""
         return [as_row(LeaseRow, row) for row in self._connection.execute(sa.select(LEASES).order_by(LEASES.c.name))]
 
+    def any_held(self) -> bool:
+        """Return whether some process holds a lease."""
+        held = sa.select(LEASES.c.name).where(LEASES.c.expires_at > self.now()).limit(1)
+        return self._connection.execute(held).first() is not None
+
     def add(self, names: Collection[str]) -> None:
         """Add the leases that there are not yet; nobody holds them."""
         known = {row.name for row in self.all()}

@@ -40,7 +40,7 @@ PART_ROWS = 2**15
 _GROWTH = 4  # a run is merged with what comes unless it has so many times its rows
 _SPANS = 4  # runs are merged as long as they cover at most such a part of the time for which ids are kept
 _WRITTEN_AT_ONCE = 8  # parts
-_KEPT_BYTES = 160 * 2**20
+_KEPT_BYTES = 96 * 2**20
 _KEPT_FROM = FULL // 4  # rows of a run that is worth keeping: a smaller one is soon merged
 _WORD_BITS = np.uint64(64)
 
@@ -261,7 +261,8 @@ def _pairs(found: Any) -> Iterator[tuple[int, bytes]]:
 
 def sort_rows(parts: Sequence[Rows]) -> Rows:
     """Return rows in the order of their keys, each key once: the last that came of it."""
-    high, low, times, marks = (np.concatenate(column) for column in zip(*parts, strict=True))
+    columns = list(zip(*parts, strict=True))
+    high, low = (np.concatenate(column) for column in columns[:2])
     order = np.argsort(high, kind="stable")
     alike = high[order[1:]] == high[order[:-1]]
     if np.any(alike & (low[order[1:]] != low[order[:-1]])):  # two keys begin alike, by a chance of 2**-64 a pair
@@ -269,7 +270,8 @@ def sort_rows(parts: Sequence[Rows]) -> Rows:
         alike = high[order[1:]] == high[order[:-1]]
     same = alike & (low[order[1:]] == low[order[:-1]])
     order = order[~np.append(same, False)] if np.any(same) else order
-    return Rows(high[order], low[order], times[order], marks[order])
+    del high, low, alike, same  # a million rows are sorted at a time: only one column is there twice
+    return Rows._make(np.concatenate(column)[order] for column in columns)
 
 
 def _look_up(part: Rows, high: Words, low: Words, places: npt.NDArray[np.intp], found: Found) -> None:

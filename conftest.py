@@ -53,6 +53,41 @@ def pytest_collection() -> Generator[None]:
         atexit.register(gc.unfreeze)  # compiled modules name what is left at the end as leaked
 
 
+LONG = (
+    "tests/demo/test_demo.py",
+    "tests/cli/test_streams.py",
+    "tests/exporters/test_same_verdicts.py",
+    "tests/monitoring/test_agreement.py",
+    "tests/retrain/test_controller.py",
+    "tests/retrain/test_controller_killed.py",
+    "tests/retrain/test_surface.py",
+    "tests/monitoring/test_detecting_hours.py",
+    "tests/monitoring/test_poison.py",
+    "tests/monitoring/test_exactly_once.py",
+    "tests/service/test_postgresql.py",
+    "tests/service/test_killed.py",
+    "tests/service/test_detector_cost.py",
+    "tests/service/test_s3.py",
+    "tests/store/test_tidy.py",
+    "tests/web/test_http.py",
+    "tests/web/ui/test_browser.py",
+)
+"""Files that take long, though they have few tests."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: a long file that begins last is waited for by every process but its own.
+
+    xdist would begin with the files that have most tests, which are the quick ones; see ``--no-loadscope-reorder``.
+    """
+
+    def when(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return LONG.index(file) if file in LONG else len(LONG) + (not file.endswith(".md"))
+
+    items.sort(key=when)
+
+
 PROGRAMS = ("driftline", "python", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "curl", "until")
 TRAILING = re.compile(r" +$", re.MULTILINE)
 NAMED_PORTS = ("8000", "8080", "9090", "9093")

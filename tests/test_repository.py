@@ -304,6 +304,17 @@ def test_a_page_is_not_run_without_its_library_unless_that_was_installed(
     assert told in done.stdout, done.stdout
 
 
+def test_long_files_come_first_then_pages_then_all_others() -> None:
+    asked = ["docs/demo.md", "tests/access", "tests/exporters/test_same_verdicts.py", "tests/demo/test_demo.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", *asked]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    files = list(dict.fromkeys(line.partition("::")[0] for line in done.stdout.splitlines() if "::" in line))
+    assert files[:3] == ["tests/demo/test_demo.py", "tests/exporters/test_same_verdicts.py", "docs/demo.md"]
+    assert len(files) > 3 and all(one.startswith("tests/access/") for one in files[3:])
+    named = re.findall(r'"(tests/[^"]+)"', (ROOT / "conftest.py").read_text())
+    assert len(named) > 3 and all((ROOT / one).exists() for one in named)
+
+
 def test_every_public_name_is_there_under_one_home() -> None:
     """What users have to name; what a page shows of it is run with the page."""
     for name in driftline.__all__:

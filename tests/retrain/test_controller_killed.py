@@ -44,7 +44,7 @@ def test_killed_at_every_stage_it_is_run_and_promoted_once(tmp_path: Path) -> No
             while not found or found[0]["stage"] in seen - {"baking"}:
                 found = requests(address)
                 assert time.monotonic() < end, (seen, found)
-                time.sleep(0.01)
+                time.sleep(0.03)
             if found[0]["stage"] == "baking":
                 champion = httpx.get(
                     f"{address}/api/v1/models/{MODEL}/champion", timeout=10, trust_env=False, verify=False

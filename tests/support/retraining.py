@@ -111,7 +111,7 @@ def loop(service: Service, now: datetime = NOW, until: Callable[[RetrainingRow],
             assert rows, "nobody asked"
             return rows[0]
         assert time.monotonic() < end
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 def requests(service: Service) -> list[RetrainingRow]:

@@ -135,7 +135,7 @@ def test_a_rebuild_and_a_migration_make_the_same_briefs(service: Service) -> Non
     with engine.begin() as connection:
         stored = connection.execute(sa.select(BRIEFS)).all()
         connection.execute(sa.text("DROP TABLE briefs"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0050'"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0055'"))
     database.migrate(engine)
     with engine.begin() as connection:
         assert connection.execute(sa.select(BRIEFS)).all() == stored and len(stored) == number

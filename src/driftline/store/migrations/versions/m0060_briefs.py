@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0060"
-down_revision = "0050"
+down_revision = "0055"
 
 _ROWS = 500
 

@@ -109,8 +109,9 @@ def running(app: FastAPI) -> Iterator[str]:
 
 
 def failed(request: Any) -> bool:
-    """Whether a request failed; that for the icon is broken off where the page is left at once."""
-    return not (request.url.endswith("/icon.svg") and request.failure == "net::ERR_ABORTED")
+    """Whether a request failed; those for the icon and for the page anew are broken off where the page is left."""
+    left = request.url.endswith("/icon.svg") or request.resource_type == "fetch"
+    return not (left and request.failure == "net::ERR_ABORTED")
 
 
 @contextmanager

@@ -44,13 +44,14 @@ STEPS: list[tuple[Any, str]] = [
 
 
 @pytest.fixture
-def pair(tmp_path: Path, postgresql: PostgreSQL) -> Iterator[tuple[Service, Service]]:
+def pair(tmp_path: Path, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Service, Service]]:
     """Two processes of one service, as far as the database can tell; the first has the model.
 
     Events are kept for 40 days.
     """
     path = write_config(tmp_path, f"database: {postgresql.cleared_database()}")
     path.write_text(path.read_text().replace("events: forever", "events: 40d"))
+    monkeypatch.setattr(steps, "NOW", clock.now())  # event time goes on with the clock since the last arrival
     config = load(path)
     with ExitStack() as stack:
         services = Service(config), Service(config)
@@ -204,7 +205,6 @@ def test_whoever_returns_while_it_deletes_what_is_old_leaves_the_rest_to_the_nex
     paused, other = pair
     for service in pair:
         die(service.keeper)
-    monkeypatch.setattr(steps, "NOW", clock.now())  # event time goes on with the clock since the last arrival
     for day in (0, 20, 50):
         rows = [prediction(f"{day}-{number}", day + 0.1, said=1, score=0.9) for number in range(4)]
         deliver(paused, "predictions", rows)

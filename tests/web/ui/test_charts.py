@@ -109,6 +109,15 @@ def test_higher_values_are_drawn_higher_and_later_ones_further_right() -> None:
     assert places == sorted(places) and places[1] == pytest.approx(50)
 
 
+def test_a_sparkline_may_begin_at_its_least_value_instead_of_zero() -> None:
+    drawn = {
+        from_zero: sparkline([0.9, 0.8], marked=[False, False], level=None, label="", from_zero=from_zero)
+        for from_zero in (True, False)
+    }
+    lows = {key: float(re.findall(r"L[\d.]+ ([\d.]+)", str(one))[0]) for key, one in drawn.items()}
+    assert lows[False] == SPARK_HEIGHT - 3 > lows[True]
+
+
 def test_nothing_is_drawn_of_nothing() -> None:
     assert line_chart([], name="plot", label="", zone=ZONE) == ""
     assert sparkline([], marked=[], level=None, label="") == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from driftline.service.runtime import Service
 from driftline.web.app import create_app
+from driftline.web.ui import model
 from tests.support.alert_rows import alert_row
 from tests.support.churn import MODEL, START
 from tests.support.steps import send_day, work
@@ -73,11 +73,10 @@ def test_the_page_shows_what_fires_and_what_is_asked_for_beside_the_newest(
 ) -> None:
     send_day(service, 0, right=4, wrong=0)
     work(service)
-    pages = sys.modules["driftline.web.ui.pages"]  # its package has a function of that name
-    monkeypatch.setattr(pages, "ALERTS_SHOWN", 3)
+    monkeypatch.setattr(model, "ALERTS_SHOWN", 3)
     text = client.get(f"/models/{MODEL}?alert=a3").text
     shown = re.findall(r'data-alert="(\w+)"', text)
     assert shown == ["a1", "a8", "a9", "a6", "a3"]  # the one that fires, the newest three, and the one asked for
     assert "Older alerts are not shown" in text
-    monkeypatch.setattr(pages, "ALERTS_SHOWN", 100)
+    monkeypatch.setattr(model, "ALERTS_SHOWN", 100)
     assert "Older alerts are not shown" not in client.get(f"/models/{MODEL}?alert=z").text

@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from driftline.events import WHOLE, Slice
+from driftline.store.counters import ALERT_CHANGES, Counters
 from driftline.store.statements import as_row, batches, put_row, values_of
 from driftline.store.tables import ALERTS, TRANSITIONS
 
@@ -71,6 +72,12 @@ class TransitionRow:
     reason: str
 
 
+def model_of_alert(connection: sa.Connection, alert: str) -> str | None:
+    """Return the model that an alert is of; None for an unknown one."""
+    found: str | None = connection.execute(sa.select(ALERTS.c.model).where(ALERTS.c.id == alert)).scalar_one_or_none()
+    return found
+
+
 class Alerts:
     """The statements on alerts, within one transaction."""
 
@@ -127,10 +134,13 @@ class Alerts:
     def put(self, row: AlertRow) -> None:
         """Store an alert, new or changed."""
         put_row(self._connection, ALERTS, row)
+        Counters(self._connection).add(row.model, ALERT_CHANGES, "", 1)
 
     def add_transition(self, row: TransitionRow) -> None:
-        """Store a step in an alert's life."""
+        """Store a step in the life of an alert, which is stored already."""
         self._connection.execute(TRANSITIONS.insert().values(values_of(row)))
+        if (model := model_of_alert(self._connection, row.alert)) is not None:
+            Counters(self._connection).add(model, ALERT_CHANGES, "", 1)
 
     def transitions(self, alerts: Iterable[str]) -> dict[str, list[TransitionRow]]:
         """Return the steps of each alert, oldest first."""

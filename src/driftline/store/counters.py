@@ -21,12 +21,14 @@ ALARMS = "alarms"
 VERDICTS = "verdicts"
 """The counter of verdicts that were stored, new or other than before: while it stands, all of them stand."""
 
-
 INVALID = "invalid_events"
 """The counter of rows that were refused or set aside; its key is the kind of reason."""
 
 SHOWN = "shown"
 """The counter of summaries that were stored or dropped: while it stands, what is shown of windows stands."""
+
+ALERT_CHANGES = "alert_changes"
+"""The counter of alerts that were stored, new or changed, and of their steps: while it stands, all of them stand."""
 
 
 class Counters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,13 +28,14 @@ from driftline.rules.backtest import BUDGET
 from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
 from driftline.store.addresses import is_server, without_secrets
-from driftline.store.alerts import AlertRow
+from driftline.store.alerts import AlertRow, model_of_alert
 from driftline.store.audit import AuditRow
 from driftline.store.counters import ALARMS, INVALID, VERDICTS
 from driftline.store.database import has_state, open_database
 from driftline.store.inbox import Inbox, QuarantinedRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog, log_of
+from driftline.store.marks import Mark, mark_of_alert, mark_of_model
 from driftline.store.overview import KnownModel, Overview
 from driftline.store.retention import Cut, Hold, gone_words, held_words
 from driftline.store.state import State, Work
@@ -46,7 +48,7 @@ from driftline.views.lines import VersionLine, version_lines
 from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
 from driftline.views.segments import SegmentsChanged, segments_changed
 from driftline.views.stored import measures_of_reference
-from driftline.views.story import AlertStory, notices_of, receivers_of, segments_of, suspicion_of
+from driftline.views.story import NOTICES_SHOWN, AlertStory, notices_of, receivers_of, segments_of, suspicion_of
 
 _REQUESTS_SHOWN = 20
 _MOST_EXPLAINED = 500
@@ -185,6 +187,7 @@ class Views:
         self._beside: dict[tuple[str, datetime, tuple[str, ...]], tuple[int | None, list[FeatureView]]] = {}
         self._explained: dict[str, tuple[object, Explanation]] = {}  # by alert, with what it rests on
         self._usual: dict[str, tuple[bytes, Mapping[str, float]]] = {}
+        self._since_start: dict[str, int] = {}
         self._fleet = FleetReader(config, tasks, state, inbox)
 
     def model_config(self, model: str) -> ModelConfig:
@@ -200,6 +203,28 @@ class Views:
     def fleet_mark(self) -> tuple[int, ...]:
         """Return what is another whenever `fleet` may say something else."""
         return self._fleet.mark()
+
+    def model_mark(self, model: str) -> Mark:
+        """Return what is another whenever the pages of a model may say something else."""
+        with self._state.read() as read:
+            return self._configured(model), mark_of_model(read.connection, model, requests=_REQUESTS_SHOWN)
+
+    def alert_mark(self, id: str) -> Mark:
+        """Return what is another whenever the page of an alert may say something else; empty for an unknown one."""
+        with self._state.read() as read:
+            model = model_of_alert(read.connection, id)
+            if model is None:
+                return ()
+            of_model = mark_of_model(read.connection, model, requests=_REQUESTS_SHOWN)
+            return self._configured(model), of_model, mark_of_alert(read.connection, id, notices=NOTICES_SHOWN)
+
+    def _configured(self, model: str) -> int:
+        """Return a number of what is known of a model since the start, and of who is told of it."""
+        if model not in self._since_start:
+            config, tasks = self._config, self._tasks.get(model)
+            said = (config.models.get(model), tasks, self._guesses.get(model), config.notify, model in config.retrain)
+            self._since_start[model] = zlib.crc32(repr(said).encode())
+        return self._since_start[model]
 
     def schema(self, model: str) -> Schema | None:
         """Return the shape of a model's events; None where no service has opened it yet."""

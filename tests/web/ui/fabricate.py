@@ -201,6 +201,14 @@ class Fake:
         """As `Views.fleet_mark`."""
         return (hash(repr((self.shown, self.of_alerts, self.of_requests))),)
 
+    def model_mark(self, model: str, /) -> tuple[int, ...]:
+        """As `Views.model_mark`."""
+        return (hash(repr(vars(self))),)
+
+    def alert_mark(self, id: str, /) -> tuple[int, ...]:
+        """As `Views.alert_mark`."""
+        return (hash(repr(vars(self))),)
+
     def schema(self, model: str, /) -> Schema | None:
         """As `Views.schema`."""
         return Schema(Task.MULTICLASS, dict.fromkeys(FEATURES, Kind.NUMERIC), ("drizzle", "rain", "sun"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +22,7 @@ from driftline.web.ui.fleet import fleet_page
 from driftline.web.ui.model import model_page
 from driftline.web.ui.quarantine import BEFORE_ROW, quarantine_page
 from driftline.web.ui.reference import operations
-from driftline.web.ui.rendering import HEADERS, Render, answer, redirect, renderer
+from driftline.web.ui.rendering import HEADERS, Render, answer, as_marked, redirect, renderer
 from driftline.web.ui.rules import rules_page
 from driftline.web.ui.segments import segments_page
 from driftline.web.ui.system import SystemView, system_page
@@ -45,6 +45,12 @@ class Views(
     Protocol,
 ):
     """What all pages read; `driftline.views.reader.Views` is one."""
+
+    def model_mark(self, model: str, /) -> tuple[Any, ...]:
+        """Return what is another whenever the pages of a model may say something else."""
+
+    def alert_mark(self, id: str, /) -> tuple[Any, ...]:
+        """Return what is another whenever the page of an alert may say something else."""
 
 
 def pages(
@@ -70,7 +76,7 @@ def pages(
 
     @router.get("/alerts/{alert}", name="page_alert")
     def of_alert(request: Request, alert: str) -> Response:
-        return alert_page(request, views, render, alert)
+        return as_marked(request, views.alert_mark(alert), lambda: alert_page(request, views, render, alert))
 
     if acts is not None:
         _add_form(router, views, render, acts)
@@ -145,13 +151,17 @@ def _add_pages_of_a_model(router: APIRouter, views: Views, render: Render) -> No
             return render(request, "missing.html", status=404, came=model, known=error.known)
         return None
 
+    def known(request: Request, model: str, page: Callable[[], Response]) -> Response:
+        """Answer with a page of a model that is as its mark says."""
+        return unknown(request, model) or as_marked(request, views.model_mark(model), page)
+
     @router.get("/models/{model:path}/features/{feature:path}", name="page_feature")
     def of_feature(request: Request, model: str, feature: str) -> Response:
-        return unknown(request, model) or feature_page(request, views, render, model, feature)
+        return known(request, model, lambda: feature_page(request, views, render, model, feature))
 
     @router.get("/models/{model:path}/segments", name="page_segments")
     def of_segments(request: Request, model: str) -> Response:
-        return unknown(request, model) or segments_page(request, views, render, model)
+        return known(request, model, lambda: segments_page(request, views, render, model))
 
     @router.get("/models/{model:path}/quarantine", name="page_quarantine")
     def of_quarantine(request: Request, model: str, before: int | None = BEFORE_ROW) -> Response:
@@ -159,11 +169,11 @@ def _add_pages_of_a_model(router: APIRouter, views: Views, render: Render) -> No
 
     @router.get("/models/{model:path}/rules", name="page_rules")
     def of_rules(request: Request, model: str) -> Response:
-        return unknown(request, model) or rules_page(request, views, render, model)
+        return known(request, model, lambda: rules_page(request, views, render, model))
 
     @router.get("/models/{model:path}", name="page_model")
     def of_model(request: Request, model: str) -> Response:
-        return unknown(request, model) or model_page(request, views, render, model)
+        return known(request, model, lambda: model_page(request, views, render, model))
 
 
 def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:

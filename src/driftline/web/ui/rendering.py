@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import secrets
+from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -95,6 +96,20 @@ def unchanged(request: Request, tag: str) -> Response | None:
     if tag not in (one.strip() for one in request.headers.get("if-none-match", "").split(",")):
         return None
     return Response(status_code=304, headers={**HEADERS, "ETag": tag})
+
+
+def as_marked(request: Request, mark: tuple[Any, ...], page: Callable[[], Response]) -> Response:
+    """Answer with a page, or with 304 where ``mark`` is as it was when the browser was given it.
+
+    The mark is read before the page is: what changes in between is on the page, and is fetched once more.
+    """
+    tag = tag_of(request, request.url.path, mark)
+    if (same := unchanged(request, tag)) is not None:
+        return same
+    answered = page()
+    if answered.status_code == 200:
+        answered.headers["ETag"] = tag
+    return answered
 
 
 def _tag(body: bytes) -> str:

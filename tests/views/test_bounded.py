@@ -74,7 +74,7 @@ def ask(service: Service, address: str) -> None:
 def test_ten_times_the_history_is_no_more_work(services: tuple[Service, Service], what: str) -> None:
     short, long = efforts(services, READS[what])
     assert short.writes == long.writes == []
-    assert len(short.statements) == len(long.statements) <= 40
+    assert len(short.statements) == len(long.statements) <= 44  # four are of the mark
     assert 0 < long.steps <= 1.1 * short.steps
 
 

@@ -172,6 +172,20 @@ def test_one_row_that_is_not_plain_has_the_batch_looked_at_row_by_row(change: di
     assert came is None or quick_predictions(came, BINARY, arrived=NOW, new_id=lambda: "new") is None
 
 
+@pytest.mark.parametrize("name", ['12"', "a\\b", "two\nlines", "é\x7f"])
+def test_a_feature_or_class_of_any_name_is_taken(name: str) -> None:
+    schema = Schema(Task.BINARY, {"age": Kind.NUMERIC, name: Kind.NUMERIC}, ("no", name), name)
+    row = {"id": "a", "prediction": name, "score": {name: 0.5}, "features": {"age": 1, name: 2.5}}
+    for rows in ([row, {**row, "score": 0.5}], [{**row, "score": 0.5, "features": {"age": 1}}]):
+        came = TypedReader(schema).predictions(body_of(rows, "array"), lines=False)
+        quick = came and quick_predictions(came, schema, arrived=NOW, new_id=lambda: "new")
+        parsed = parse_predictions(rows, schema, arrived=NOW, new_id=lambda: "new")
+        assert len(parsed.good) == len(rows)
+        if quick is not None:
+            assert quick.rows() == list(parsed.good)
+    assert came is not None, "a row without the feature is taken the quick way"
+
+
 PART = st.sampled_from(
     [b'{"prediction":1}', b"\n", b"\r", b" ", b",", b'{"prediction":\n1}', b'{"prediction":0}', b"{"]
 )

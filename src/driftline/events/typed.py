@@ -5,6 +5,7 @@ msgspec checks names and types while it decodes, so that no dictionary is made o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
@@ -27,16 +28,21 @@ _FEATURE: dict[Kind, Any] = {
     Kind.DATETIME: str | int | float | None,
 }
 _ROW_ENDS = b"}\n{"
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 
 
 class _Table:
-    """A type of objects with these fields, and how its objects become columns. Names may be any text."""
+    """A type of objects with these fields, and how its objects become columns. Names may be any text.
+
+    A name that JSON has to escape cannot be a field of msgspec: an object that has it is not as the type says.
+    """
 
     def __init__(self, title: str, fields: Mapping[str, Any]) -> None:
-        self._fields = {f"f{at}": name for at, name in enumerate(fields)}
+        self._names = tuple(fields)
+        self._fields = {f"f{at}": name for at, name in enumerate(fields) if not _ESCAPED.search(name)}
         self.type: Any = msgspec.defstruct(
             title,
-            [(ours, kind, None) for ours, kind in zip(self._fields, fields.values(), strict=True)],
+            [(ours, fields[name], None) for ours, name in self._fields.items()],
             rename=self._fields,
             forbid_unknown_fields=True,
             kw_only=True,
@@ -46,7 +52,8 @@ class _Table:
 
     def columns(self, objects: Column) -> dict[str, Column]:
         """Return the columns of some objects."""
-        return {name: list(map(attrgetter(ours), objects)) for ours, name in self._fields.items()}
+        known = {name: list(map(attrgetter(ours), objects)) for ours, name in self._fields.items()}
+        return {name: known[name] if name in known else [None] * len(objects) for name in self._names}
 
 
 class _Decoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import ipaddress
 import re
 import ssl
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
@@ -205,7 +207,7 @@ def test_a_limited_token_reaches_the_alerts_and_the_retraining_of_its_model(
     with service.state.work() as work:
         Retraining(work.connection).add(row, busy=[])
         work.alerts.put(alert_row("a1", now - timedelta(days=1), now))
-    for path in ("/api/v1/retraining/r1", "/api/v1/alerts/a1/explanation", "/alerts/a1"):
+    for path in ("/api/v1/retraining/r1", "/api/v1/alerts/a1", "/api/v1/alerts/a1/explanation", "/alerts/a1"):
         mine, other = (client.get(path, headers=bearer(tokens[name])) for name in ("limited", "elsewhere"))
         assert (mine.status_code in (200, 303, 404, 409), other.status_code) == (True, 403), (path, mine.text)
     said = client.post("/api/v1/alerts/a1/ack", json={"reason": "mine"}, headers=bearer(tokens["limited"]))
@@ -286,10 +288,68 @@ def test_a_reader_sees_no_buttons_and_a_limited_one_its_model(service: Service, 
     assert limited.get(f"/models/{MODEL}", headers=PAGE).status_code == 200
     first = limited.get("/", headers=PAGE).text
     assert f'data-model="{MODEL}"' in first and "/system" not in first and "/audit" not in first
-    assert limited.get("/system", headers=PAGE).status_code == 403
+    refused = limited.get("/system", headers=PAGE)
+    assert (refused.status_code, "this is of all models" in refused.text, "Sign out" in refused.text) == (
+        403,
+        True,
+        True,
+    )
+    for page in (first, limited.get(f"/models/{MODEL}", headers=PAGE).text, refused.text):
+        for link in set(re.findall(r'href="(/[^"]*)"', page)):
+            assert limited.get(link, headers=PAGE).status_code == 200, link
     other = client_of(service)
     other.post("/sign-in", data={"token": tokens["elsewhere"]})
-    assert "data-model" not in (page := other.get("/", headers=PAGE).text) and "No models yet" in page
+    page = other.get("/", headers=PAGE).text
+    assert "data-model" not in page and "No models yet" in page
+
+
+@pytest.mark.parametrize("passed_on", ["/monitor", ""])
+@pytest.mark.parametrize("name", ["age", "50% é→ü ?#&/x"])
+def test_a_sign_in_leads_back_under_a_prefix_and_to_any_name(
+    service: Service, tokens: dict[str, str], passed_on: str, name: str
+) -> None:
+    app = create_app(service, Gate(service.state, TOKENS_ALONE, required=True))
+    client = TestClient(app, root_path="/monitor", follow_redirects=False)
+    asked = f"/models/{MODEL}/features/{quote(name)}?window=a%26b"
+    led = client.get(f"{passed_on}{asked}", headers=PAGE).headers["location"]
+    assert led.startswith("/monitor/sign-in?next=%2Fmodels%2F")
+    [next] = parse_qs(urlsplit(led).query)["next"]
+    form = client.get(led, headers=PAGE).text
+    assert 'action="/monitor/sign-in"' in form and f'value="{html.escape(next)}"' in form
+    entered = client.post(f"{passed_on}/sign-in", data={"token": tokens["admin"], "next": next})
+    assert (entered.status_code, entered.headers["location"]) == (303, f"/monitor{asked}")
+    typed = client.post(f"{passed_on}/sign-in", data={"token": tokens["admin"], "next": "/é→"})
+    assert typed.headers["location"] == "/monitor/%C3%A9%E2%86%92"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/nothing/<b>", 404, "Nothing is at /nothing/&lt;b&gt;"),
+        ("/audit?before=x", 400, "before"),
+        (f"/models/{MODEL}/quarantine?before=1e99", 400, "before"),
+        ("/api/nothing", 404, "Nothing is at /api/nothing"),
+    ],
+)
+def test_what_goes_wrong_is_told_a_browser_by_a_page_and_a_program_in_json(
+    service: Service, path: str, status: int, words: str
+) -> None:
+    client = TestClient(create_app(service), raise_server_exceptions=False)
+    page, told = client.get(path, headers=PAGE), client.get(path)
+    assert (page.status_code, told.status_code) == (status, status)
+    assert (
+        page.headers["content-type"].startswith("text/html")
+        and "default-src" in page.headers["content-security-policy"]
+    )
+    assert words in page.text and page.text.count("<h1") == 1 and "<script" not in page.text
+    assert set(told.json()["error"]) == {"type", "message"}
+    assert client.get("/api/v1/alerts/none", headers=PAGE).json()["error"]["type"] == "UnknownNameError"
+
+
+def test_a_form_of_who_has_been_signed_out_is_answered_with_a_page(client: TestClient) -> None:
+    answer = client.post("/alerts/a1", data={"action": "acknowledge"}, headers=PAGE)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert "Sign in first" in answer.text and 'href="/sign-in"' in answer.text
 
 
 @pytest.mark.parametrize("next", ["//evil.example", "https://evil.example/", "/\\evil.example", "evil", "", "/\n/evil"])

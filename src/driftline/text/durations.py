@@ -32,13 +32,14 @@ def length(span: timedelta | float) -> str:
 def about(span: timedelta) -> str:
     """Write a duration in the largest unit that it has at least two of; in whole minutes where it is shorter.
 
-    >>> about(timedelta(hours=49)), about(timedelta(hours=30)), about(timedelta(minutes=90))
-    ('2 days', '30 hours', '90 minutes')
+    >>> about(timedelta(hours=49)), about(timedelta(hours=30)), about(timedelta(minutes=90)), about(timedelta(0, 60))
+    ('2 days', '30 hours', '90 minutes', '1 minute')
     """
     for size, name in _UNITS[:2]:
         if span.total_seconds() >= 2 * size:
             return f"{span.total_seconds() / size:.0f} {name}s"
-    return f"{span.total_seconds() / 60:.0f} minutes"
+    minutes = f"{span.total_seconds() / 60:.0f}"
+    return f"{minutes} minute{'' if minutes == '1' else 's'}"
 
 
 def written(span: timedelta) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
+import string
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -182,13 +183,13 @@ def asked_at(gate: Gate) -> Callable[..., Awaitable[None]]:
             if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                 raise HTTPException(303, headers={"Location": sign_in_path(request)}) from None
             raise
+        request.state.caller = caller  # the page that says what is refused tells them who they are
         needed = role_needed(request.method, events="events" in getattr(route, "tags", ()))
         asks = replace(caller, models=()) if route.name in _OF_NO_MODEL | _OF_THEIR_MODELS else caller
         model = request.path_params.get("model")
         if model is None and asks.models:
             model = await run_in_threadpool(gate.model_of, request.path_params)
         require_allowed(asks, needed, model)
-        request.state.caller = caller
         if caller.rate is not None:
             gate.accounts.enter(caller.name, caller.rate, clock.monotonic_seconds())
             request.state.accounts = gate.accounts
@@ -239,8 +240,11 @@ def _named(data: bytes, caller: Caller) -> bytes:
 
 def sign_in_path(request: Request) -> str:
     """Return the address of the sign-in that leads back to what was asked for."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    return f"{base_of(request)}{SIGN_IN}?next={quote(request.url.path + query, safe='')}"
+    base = quote(base_of(request))
+    path, query = quote(request.scope["path"]), f"?{request.url.query}" if request.url.query else ""
+    if path.startswith(f"{base}/"):  # a proxy may pass the prefix on, or take it away
+        path = path.removeprefix(base)
+    return f"{base}{SIGN_IN}?next={quote(path + query, safe='')}"
 
 
 def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
@@ -260,7 +264,8 @@ def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
             await gate.holder(token)
         except UnauthorizedError as error:
             return render(request, next=next, problem=str(error), status=401)
-        answer = Response(status_code=303, headers={"Location": f"{base_of(request)}{next}"})
+        where = quote(next, safe=string.punctuation)  # what is quoted already stays as it is
+        answer = Response(status_code=303, headers={"Location": f"{quote(base_of(request))}{where}"})
         answer.set_cookie(
             COOKIE, token, path=base_of(request) or "/", httponly=True, samesite="lax", secure=gate.secure
         )
@@ -268,7 +273,7 @@ def sign_in_routes(gate: Gate, render: Callable[..., Response]) -> APIRouter:
 
     @router.post(SIGN_OUT, name="sign_out")
     async def sign_out(request: Request) -> Response:
-        answer = Response(status_code=303, headers={"Location": f"{base_of(request)}{SIGN_IN}"})
+        answer = Response(status_code=303, headers={"Location": f"{quote(base_of(request))}{SIGN_IN}"})
         answer.delete_cookie(COOKIE, path=base_of(request) or "/", httponly=True, samesite="lax", secure=gate.secure)
         return answer
 

@@ -45,7 +45,7 @@ from driftline.store.outbox import Outbox
 from driftline.text import visible
 from driftline.views.metrics import MetricsReader
 from driftline.views.segments import MOST_WINDOWS
-from driftline.web.access import Gate, asked_at, name_of, said, sign_in_routes
+from driftline.web.access import Gate, asked_at, base_of, name_of, said, sign_in_routes
 from driftline.web.acting import ServiceActs
 from driftline.web.compressed import Compressed
 from driftline.web.decode import Bodies, json_answer, json_schema_of
@@ -56,7 +56,7 @@ from driftline.web.operations import ProcessCollector, operations_routes, proble
 from driftline.web.requests import UnsupportedTypeError
 from driftline.web.retraining import retraining_routes
 from driftline.web.system import system_of
-from driftline.web.ui.pages import pages, sign_in_page
+from driftline.web.ui.pages import error_page, pages, sign_in_page
 
 _ROWS_SHOWN = 100
 _PAGE_LIMIT = 1000
@@ -197,6 +197,10 @@ def _answers(service: Service) -> APIRouter:
     ) -> Response:
         return _listed(request, service.views.alerts(status=status, limit=limit, before=before), limit)
 
+    @router.get("/alerts/{alert}", summary="One alert, as the list of alerts has it.")
+    def alert(alert: str) -> Response:
+        return json_answer(service.views.alert(alert))
+
     @router.get("/alerts/{alert}/explanation", summary="Where an alert's threshold came from, and its verdict again.")
     def explanation(alert: str) -> Response:
         return json_answer(service.views.explanation(alert))
@@ -307,7 +311,7 @@ def _fault() -> str:
 
 
 async def _answer_error(request: Request, error: Exception) -> Response:
-    """Answer with what came, what is allowed and what to do: ``{"error": {"type", "message", "rows"}}``."""
+    """Answer with what came, what is allowed and what to do: ``{"error": {"type", "message", "rows"}}``, or a page."""
     kind, message = type(error).__name__, str(error)
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException):
@@ -330,4 +334,15 @@ async def _answer_error(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         headers["Retry-After"] = str(error.wait_seconds if isinstance(error, RateLimitError) else 1)
+    if status >= 400 and _is_of_a_page(request):
+        reason = f"Nothing is at {request.url.path}" if kind == "HTTPException" and status == 404 else message
+        page = error_page(request, status=status, reason=visible(reason))
+        page.headers.update(headers)
+        return page
     return Response(msgspec.json.encode({"error": body}), status, media_type="application/json", headers=headers)
+
+
+def _is_of_a_page(request: Request) -> bool:
+    """Return whether a browser asks for a page, or sends a form of one."""
+    path = request.url.path.removeprefix(base_of(request))
+    return "text/html" in request.headers.get("accept", "") and not path.startswith("/api/v1/")

@@ -179,3 +179,19 @@ def _add_pages_of_a_model(router: APIRouter, views: Views, render: Render) -> No
 def sign_in_page(request: Request, *, next: str, problem: str, status: int) -> Response:
     """Return the page that asks for a token; ``next`` is where it leads, ``problem`` why the last one was no good."""
     return renderer(0)(request, "sign_in.html", next=next, problem=problem, status=status)
+
+
+_HEADINGS = {
+    401: "Sign in first",
+    403: "This is not allowed",
+    404: "There is no such page",
+    429: "Too much at once",
+    500: "Something went wrong",
+    503: "Not now",
+}
+
+
+def error_page(request: Request, *, status: int, reason: str) -> Response:
+    """Return the page that says why there is no other."""
+    heading = _HEADINGS.get(status, "This cannot be shown")
+    return renderer(0)(request, "error.html", heading=heading, number=status, reason=reason, status=status)

@@ -49,6 +49,7 @@ def renderer(refresh_seconds: float) -> Render:
             base=quote(base_of(request)),
             refresh_seconds=refresh_seconds,
             caller=caller,
+            limited=caller is not None and bool(caller.models),
             csrf=place if csrf else "",
             here=_here(request),
             **context,

@@ -91,7 +91,7 @@ def test_axe_finds_nothing_on_the_pages_of_one_model_whose_names_are_odd(browser
         for path in (*paths, "/sign-in"):
             axe_finds_nothing(browser, at, path)
         with opened(browser, f"{at}/alerts/{alerts['accuracy-low']}") as page:
-            page.locator("#next a[href*='/features/']").click()
+            page.locator(".steps").get_by_role("link", name="age").click()
             expect(page.locator("[data-feature]")).to_have_text(FEATURE)
             page.get_by_role("navigation", name="Pages of this model").get_by_role("link", name="Overview").click()
             expect(page.get_by_role("heading", level=1)).to_contain_text(CHURN)

@@ -117,6 +117,14 @@ def test_who_has_taken_an_alert_on_and_why_nobody_is_told_stands_with_it() -> No
     assert not [*untouched.having("data-muted"), *untouched.having("data-acknowledged")]
 
 
+def test_the_most_urgent_alert_stands_first_as_in_the_list_of_models() -> None:
+    [row] = [one for one in firing().alerts(MODEL) if one.status == "firing"]
+    severities = ("info", "warning", "page", "warning")
+    rows = [msgspec.structs.replace(row, id=f"a{at}", severity=one) for at, one in enumerate(severities)]
+    seen = page(fake([window_view(3, 0.3)], rows))
+    assert [one["data-alert"] for one in seen.having("data-alert", "aria-labelledby")] == ["a2", "a1", "a3", "a0"]
+
+
 def test_an_alert_that_there_is_not_is_told_so_whatever_it_is_called() -> None:
     answer = client(firing()).get("/alerts/%3Cb%3E")
     assert answer.status_code == 404

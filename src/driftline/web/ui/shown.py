@@ -34,7 +34,7 @@ from driftline.web.ui.series import (
     performance_chart,
     volume_chart,
 )
-from driftline.web.ui.state import Headline, Tone, headline, missing, severity
+from driftline.web.ui.state import Headline, Tone, headline, missing, severity, severity_rank
 
 SPARK_WINDOWS = 60
 """So many windows are in a small chart beside a column."""
@@ -164,7 +164,11 @@ def model_page(
         config=config,
         zone=zone,
         headline=headline(model, config.rules, newest or windows, alerts),
-        open_alerts=tuple(one for one in shown if one.view.status == "firing"),
+        open_alerts=tuple(
+            sorted(
+                (one for one in shown if one.view.status == "firing"), key=lambda one: severity_rank(one.view.severity)
+            )
+        ),
         past_alerts=tuple(one for one in shown if one.view.status != "firing"),
         charts=tuple(chart for name, chart in zip(names, drawn, strict=True) if name in ruled),
         more_charts=tuple(chart for name, chart in zip(names, drawn, strict=True) if name not in ruled),

@@ -17,6 +17,11 @@ def monotonic_seconds() -> float:
     return time.monotonic()
 
 
+def worked_seconds() -> float:
+    """Return the processor time that this thread has had: while others were before it, none passes."""
+    return time.thread_time()
+
+
 def steady() -> Callable[[], datetime]:
     """Return a clock that starts at the present moment and then never jumps: for schedules and spans."""
     began, origin = now(), monotonic_seconds()

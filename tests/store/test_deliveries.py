@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -121,6 +121,15 @@ def test_a_key_that_comes_twice_in_a_group_is_stored_once(address: str) -> None:
     assert isinstance(third, ConflictError)
     assert box.waiting_events() == {"m": 2}
     assert box.accept(same) == 2
+    engine.dispose()
+
+
+def test_a_model_waits_since_its_first_batch(address: str) -> None:
+    engine = open_database(address)
+    box = Inbox(engine)
+    for model, minute in (("n", 0), ("m", 1), ("m", 2)):
+        box.accept(Delivery(model, "predictions", NOON + timedelta(minutes=minute), columns([f"{minute}"])))
+    assert [box.oldest_of(model) for model in ("m", "n", "o")] == [NOON + timedelta(minutes=1), NOON, None]
     engine.dispose()
 
 

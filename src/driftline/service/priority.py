@@ -67,7 +67,10 @@ class Senders:
             self._last = self._now()
 
     def let_pass(self, worked_seconds: float, stopping: Callable[[], bool]) -> None:
-        """Rest while requests come without a break: three times as long as was worked at most, and five seconds."""
+        """Rest while requests come without a break: three times as long as was worked at most, and five seconds.
+
+        What was worked is processor time: who has waited for the others while working has let them pass already.
+        """
         end = self._now() + min(_SHARE * worked_seconds, _LONGEST_SECONDS)
         while (now := self._now()) < end and not stopping():
             if not self._number and now - self._last >= _BREAK_SECONDS:

@@ -18,7 +18,6 @@ from driftline.alerts.view import alert_view
 from driftline.config.load import Config
 from driftline.errors import LeaseLostError, StorageError
 from driftline.logs import about_model
-from driftline.monitoring.accept import QUEUE_LIMIT_EVENTS
 from driftline.monitoring.alerting import AlertEvent
 from driftline.monitoring.clock_jumps import JumpWatch, bring_back, move_along, move_late, moved_along
 from driftline.monitoring.draining import drain
@@ -38,8 +37,8 @@ from driftline.text import visible
 from driftline.views.reader import timezones_of
 
 TIDY_EVERY = timedelta(hours=1)
-MOST_PUT_OFF = QUEUE_LIMIT_EVENTS // 2
-"""As long as fewer events of a model wait, requests go before them."""
+PUT_OFF = timedelta(minutes=1)
+"""As long as no event of a model has waited for longer, requests go before them."""
 
 JUDGE_EVERY_SECONDS = 5.0
 """How long, at most, what was taken in waits to be judged while more of its model waits to be taken in."""
@@ -223,17 +222,17 @@ class Worker:
         """
         self._quiet.discard(name)
         self._rebuild(name)
-        began = clock.monotonic_seconds()
+        began = clock.worked_seconds()
         worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self.state_of(name))
-        waiting = self._inbox.waiting_events().get(name, 0) if worked else 0
+        oldest = self._inbox.oldest_of(name) if worked else None
         now = clock.monotonic_seconds()
         due = now - self._judged.get(name, -JUDGE_EVERY_SECONDS) >= JUDGE_EVERY_SECONDS
-        if due or not waiting or name in self.problems:
+        if due or oldest is None or name in self.problems:
             self._judge(name)
         else:  # labels that are spread over windows would have each of them profiled again with each batch
             self._unjudged.add(name)
-        if worked and waiting < MOST_PUT_OFF:
-            self._senders.let_pass(clock.monotonic_seconds() - began, self._stopping)
+        if worked and (oldest is None or clock.now() - oldest < PUT_OFF):
+            self._senders.let_pass(clock.worked_seconds() - began, self._stopping)
         if not worked:
             self._quiet.add(name)
 

@@ -156,6 +156,13 @@ class Inbox:
             )
             return {row.model: row.arrived_at for row in connection.execute(oldest)}
 
+    def oldest_of(self, model: str) -> datetime | None:
+        """Return since when the first batch of a model waits; None where none does. One row is read."""
+        asked = sa.select(INBOX.c.arrived_at).where(INBOX.c.model == model).order_by(INBOX.c.seq).limit(1)
+        with self._engine.connect().execution_options(readonly=True) as connection:
+            found: datetime | None = connection.execute(asked).scalar()
+            return found
+
     def quarantined(
         self, model: str, *, most: int, before: int | None = None, row_bytes: int | None = None
     ) -> list[QuarantinedRow]:

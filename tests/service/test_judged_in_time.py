@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -158,3 +159,24 @@ def test_where_judging_fails_it_is_tried_again_with_each_batch(
     fails = False
     service.worker.step()
     assert not service.worker.problems and profiled["judged"] > 0
+
+
+def test_what_was_taken_in_is_judged_though_no_more_can_be(
+    opened: Callable[[], Service], profiled: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = opened()
+    monkeypatch.setattr(worker, "JUDGE_EVERY_SECONDS", 1e9)
+    profiled.clear()
+    service.worker.step()
+    assert profiled["judged"] == 0
+
+    def full(*asked: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("driftline.service.worker.drain", full)
+    for _ in range(3):
+        service.worker.step()
+        assert service.worker.problems.keys() == {MODEL}
+        assert (profiled["judged"], profiled["windows"]) == (1, DAYS)  # once, and not with each try
+    with service.state.read() as read:
+        assert read.windows.with_changed_labels(MODEL) == []

@@ -223,7 +223,14 @@ class Worker:
         self._quiet.discard(name)
         self._rebuild(name)
         began = clock.worked_seconds()
-        worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self.state_of(name))
+        try:
+            worked = 0 if self._stopping() else drain(self._models[name], self._inbox, self.state_of(name))
+        except LeaseLostError:
+            raise
+        except Exception:
+            if name in self._unjudged:  # what was taken in before must not wait until more can be
+                self._judge(name)
+            raise
         oldest = self._inbox.oldest_of(name) if worked else None
         now = clock.monotonic_seconds()
         due = now - self._judged.get(name, -JUDGE_EVERY_SECONDS) >= JUDGE_EVERY_SECONDS

@@ -3,6 +3,9 @@
 A mark names the picture, what to look at (an address, or a file that the page has written), and how large:
 
     <!-- picture: tutorial-1.png http://127.0.0.1:8000/ 900x640 -->
+
+An address that is not known before is that of a link: ``http://127.0.0.1:8000/models/rain>/alerts/`` is where the first
+link to an alert leads on the page of a model.
 """
 
 from __future__ import annotations
@@ -67,7 +70,10 @@ def follow(page: Path, images: Path, browser: Any) -> list[Path]:
         mark: Mark = example.parsed
         place = conftest.with_ports(mark.place, example.namespace)
         tab = browser.new_page(viewport={"width": mark.width, "height": mark.height})
+        place, _, link = place.partition(">")
         tab.goto(place if "://" in place else Path(place).resolve().as_uri(), wait_until="networkidle")
+        if link:
+            tab.goto(tab.locator(f'a[href^="{link}"]').first.evaluate("link => link.href"), wait_until="networkidle")
         save(tab.screenshot(), images / mark.name)
         tab.close()
         made.append(images / mark.name)

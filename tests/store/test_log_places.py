@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from driftline.errors import StorageError
 from driftline.events import Label
@@ -170,3 +172,21 @@ def test_an_append_to_a_bucket_takes_a_bounded_number_of_requests_however_many_c
     first_time = len(faulty_s3.proxy.asked)
     ids(log)
     assert len(faulty_s3.proxy.asked) - first_time < first_time < 40
+
+
+def test_the_tables_of_older_versions_go_without_a_search_for_garbage(place: Blobs) -> None:
+    log = EventLog(place, SCHEMA)
+    gc.collect()
+    gc.disable()
+    try:
+        before = open_tables()
+        for seq in range(1, 6):
+            append(log, seq, seq)
+            assert log.count("predictions") == 2 * seq
+        assert open_tables() - before == 2  # the one that is written, and the one that was read last
+    finally:
+        gc.enable()
+
+
+def open_tables() -> int:
+    return sum(isinstance(one, DeltaTable) for one in gc.get_objects())

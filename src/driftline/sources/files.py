@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from glob import escape, glob, iglob
@@ -249,11 +250,12 @@ def open_delta(path: str, version: int | None = None, options: Mapping[str, str]
     from deltalake import DeltaTable
 
     table = DeltaTable(path, version=version, storage_options=None if options is None else dict(options))
-    named, quoted = table.file_uris, table.table_uri.removeprefix("file://")
+    this, quoted = weakref.ref(table), table.table_uri.removeprefix("file://")
     if table.table_uri.startswith("file://"):
         folder = f"{Path(path).absolute()}/"
         table.file_uris = lambda *filters, **more: [  # type: ignore[method-assign]
-            folder + file.removeprefix(quoted) if file.startswith(quoted) else file for file in named(*filters, **more)
+            folder + file.removeprefix(quoted) if file.startswith(quoted) else file
+            for file in DeltaTable.file_uris(this(), *filters, **more)  # type: ignore[arg-type]
         ]
     return table
 

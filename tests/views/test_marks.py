@@ -192,6 +192,16 @@ def test_whatever_changes_a_page_changes_its_tag_and_nothing_else_does(service: 
     assert changed >= ACTIONS.keys() - SAME
 
 
+def test_an_alert_that_is_unknown_has_no_mark_and_its_page_no_tag_of_one(service: Service) -> None:
+    assert service.views.alert_mark("nobody") == ()
+    http = TestClient(create_app(service))
+    for address in ("/alerts/nobody", f"/models/{MODEL}/features/nobody", f"/models/{MODEL}?windows=no"):
+        answer = http.get(address)
+        assert answer.status_code in (400, 404)
+        known = http.get(address, headers={"If-None-Match": answer.headers["ETag"]})
+        assert known.status_code == answer.status_code
+
+
 def test_another_process_has_the_same_tags_and_another_configuration_others(folder: Path, service: Service) -> None:
     mark, alert = service.views.model_mark(MODEL), service.views.alert_mark(alert_of(service))
     service.stop()
@@ -202,15 +212,6 @@ def test_another_process_has_the_same_tags_and_another_configuration_others(fold
     other = Service(load(folder))
     assert other.views.model_mark(MODEL) != mark
     other.stop()
-
-
-def test_an_alert_that_is_unknown_has_no_mark_and_its_page_no_tag_of_one(service: Service) -> None:
-    assert service.views.alert_mark("nobody") == ()
-    for address in ("/alerts/nobody", f"/models/{MODEL}/features/nobody", f"/models/{MODEL}?windows=no"):
-        answer = TestClient(create_app(service)).get(address)
-        assert answer.status_code in (400, 404)
-        known = TestClient(create_app(service)).get(address, headers={"If-None-Match": answer.headers["ETag"]})
-        assert known.status_code == answer.status_code
 
 
 def test_another_model_leaves_a_tag_as_it_is() -> None:

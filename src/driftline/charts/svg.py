@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 
 from markupsafe import Markup, escape
 
 LARGEST = 1e300
 """The largest value that is drawn; the difference of two larger ones may overflow."""
+
+_is_plain = re.compile("[^&<>\"']*").fullmatch  # most are, and to ask costs less than to escape
 
 
 def element(name: str, *children: str, **attributes: str | float | None) -> Markup:
@@ -16,17 +20,20 @@ def element(name: str, *children: str, **attributes: str | float | None) -> Mark
     >>> element("text", "a < b", class_="tick", text_anchor="end", x=1.50004)
     Markup('<text class="tick" text-anchor="end" x="1.5">a &lt; b</text>')
     """
-    parts = [
-        f' {key.rstrip("_").replace("_", "-") if key != "viewBox" else key}="{_attribute(value)}"'
-        for key, value in attributes.items()
-        if value is not None
-    ]
-    inner = "".join(str(escape(child)) for child in children)
+    parts = [f' {_name(key)}="{_attribute(value)}"' for key, value in attributes.items() if value is not None]
+    inner = "".join([child if isinstance(child, Markup) else escape(child) for child in children])
     return Markup(f"<{name}{''.join(parts)}>{inner}</{name}>")  # every part is escaped above
 
 
+@functools.cache
+def _name(key: str) -> str:
+    return key if key == "viewBox" else key.rstrip("_").replace("_", "-")
+
+
 def _attribute(value: str | float) -> str:
-    return str(escape(value)) if isinstance(value, str) else coordinate(value)
+    if not isinstance(value, str):
+        return coordinate(value)
+    return value if _is_plain(value) else escape(value)
 
 
 def coordinate(value: float) -> str:

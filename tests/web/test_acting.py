@@ -147,8 +147,8 @@ def test_who_has_signed_in_acts_by_their_name_and_only_from_the_page(service: Se
     http.post("/sign-in", data={"token": token})
     page = http.get(f"/alerts/{alert}", headers=PAGE).text
     assert 'name="by"' not in page
-    [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{64})"', page))
-    for wrong in ({}, {"csrf": ""}, {"csrf": "0" * 64}):
+    [csrf] = set(re.findall(r'name="csrf" value="([0-9a-f]{128})"', page))
+    for wrong in ({}, {"csrf": ""}, {"csrf": "0" * 128}):
         assert http.post(f"/alerts/{alert}", data=form | wrong).status_code == 403
     assert http.post(f"/alerts/{alert}", data=form | {"csrf": csrf}).status_code == 303
     assert service.views.alert(alert).acknowledged.by == "bob"  # type: ignore[union-attr]

@@ -84,7 +84,7 @@ def _said(channel: str, body: Any) -> list[tuple[str, str]]:
     if found := re.search(r"(\d+) alerts of", body["text"]):
         return [("over", "")] * int(found[1])
     marks = {"⚠": "fired", "✅": "resolved", "☑": "over"}
-    return [(marks[line[0]], "") for line in body["text"].splitlines() if line[:1] in marks]
+    return [(marks[mark], "") for mark in re.findall(r"^[^:\n]+: ([⚠✅☑])", body["text"], re.MULTILINE)]
 
 
 def configuration(models: Sequence[str], receiver: str) -> str:

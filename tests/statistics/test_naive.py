@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import driftline
@@ -53,7 +53,9 @@ def plain_mase(train: np.ndarray, true: np.ndarray, said: np.ndarray) -> float:
 def test_wape_is_the_plain_ratio_of_sums(rows: list[tuple[float, float]]) -> None:
     true, said = np.array(rows).T
     found = measures(regression(rows), names=["wape", "mae"])["wape"]
-    if not np.abs(true).sum() > 1e-30:
+    size = np.abs(true).sum()
+    assume(size == 0 or size > 1e-20)
+    if size == 0:
         assert found.problem == "every label is 0"
         return
     assert found.value == pytest.approx(np.abs(said - true).sum() / np.abs(true).sum(), rel=1e-9)
@@ -154,7 +156,10 @@ def test_an_older_reference_has_no_naive_forecast() -> None:
     reference = Reference.of(rows, Schema(Task.REGRESSION, {}))
     assert reference.naive.error == 1.0 and decode(encode(reference), Reference) == reference
     plain = msgspec.msgpack.decode(encode(reference)[len(MAGIC) + 1 :])
-    older = decode(MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(plain[:-1]), Reference)
+    older = decode(
+        MAGIC + bytes([VERSION]) + msgspec.msgpack.encode(plain[: Reference.__struct_fields__.index("naive")]),
+        Reference,
+    )
     found = measures(reference.profile.performance, naive=older.naive)["mase"]
     assert found.value is None and "earlier release" in found.problem
 

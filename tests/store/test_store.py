@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -55,10 +56,14 @@ def test_what_waits_in_a_database_of_an_earlier_release_goes_on_waiting(tmp_path
 
 def test_what_was_known_of_all_versions_and_of_each_is_known_of_these_slices(tmp_path: Path) -> None:
     summary = "INSERT INTO summaries (model, start, version, body) VALUES ('m', 0, '{}', x'{}')"
+    of_all = msgspec.msgpack.encode(
+        {"start": 0, "end": 9, "stage": "open", "predictions": 1, "labelled": 0, "coverage": {"value": None}}
+        | {"performance": {}, "drift": {}, "prediction_drift": None, "label_drift": None}
+    )
     at_revision(
         tmp_path,
         "0008",
-        summary.format("*", "01"),
+        summary.format("*", of_all.hex()),
         summary.format("", "02"),
         summary.format("a b%", "03"),
         "INSERT INTO windows VALUES ('m', 0, 'a b%', 9, 1, 0, x'00', 0, 1, 0, 3, NULL)",
@@ -71,7 +76,7 @@ def test_what_was_known_of_all_versions_and_of_each_is_known_of_these_slices(tmp
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     with State(open_database(url(tmp_path))).read() as read:
         assert Overview(read.connection).summaries({"m": epoch})["m"] == {
-            WHOLE: b"\x01",
+            WHOLE: of_all,
             Slice(""): b"\x02",
             Slice("a b%"): b"\x03",
         }

@@ -71,8 +71,9 @@ class Compressed:
             await self._app(scope, receive, send)
             return
         encoding = chosen(Headers(scope=scope).get("accept-encoding", ""))
-        known = _without_encoding(scope, encoding) if encoding is not None else scope
-        await self._app(known, receive, _Answer(send, encoding))
+        if encoding is not None:
+            _take_encoding_off(scope, encoding)
+        await self._app(scope, receive, _Answer(send, encoding))
 
 
 class _Answer:
@@ -118,10 +119,9 @@ def _name(headers: MutableHeaders, encoding: str) -> None:
         headers["ETag"] = f'{tag[:-1]}-{encoding}"'
 
 
-def _without_encoding(scope: Scope, encoding: str) -> Scope:
-    """Return a request that asks whether an answer has changed as if it had not been encoded."""
+def _take_encoding_off(scope: Scope, encoding: str) -> None:
+    """Have a request ask whether an answer has changed as if it had not been encoded."""
     tag = f'-{encoding}"'.encode()
-    headers = [
+    scope["headers"] = [
         (name, value.replace(tag, b'"') if name == b"if-none-match" else value) for name, value in scope["headers"]
     ]
-    return {**scope, "headers": headers}

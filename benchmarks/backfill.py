@@ -81,7 +81,7 @@ def _said(channel: str, body: Any) -> list[tuple[str, str]]:
         return [(notice["event"], notice["alert"]["model"]) for notice in body["notices"]]
     if channel == "pagerduty":
         return [({"trigger": "fired", "resolve": "resolved"}[body["event_action"]], "")]
-    if found := re.search(r"(\d+) alerts of", body["text"]):
+    if found := re.search(r"(\d+) alerts began", body["text"]):
         return [("over", "")] * int(found[1])
     marks = {"⚠": "fired", "✅": "resolved", "☑": "over"}
     return [(marks[mark], "") for mark in re.findall(r"^[^:\n]+: ([⚠✅☑])", body["text"], re.MULTILINE)]

@@ -106,6 +106,14 @@ def test_as_it_is_the_history_is_what_has_fired() -> None:
     assert f"As it is, it fires {len(alerts)} times" in said and "As tried" not in said
 
 
+def test_how_many_windows_were_judged_is_said() -> None:
+    made = firing()
+    judged = made.of_windows[MODEL]
+    for number, words in ((0, "in no window yet."), (1, "in the newest judged window."), (2, "the newest 2 judged")):
+        made.of_windows[MODEL] = judged[:number]
+        assert words in plain(seen_of(made).words)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 100), st.integers(1, 3))
 def test_what_it_says_would_have_fired_is_what_such_a_rule_fires(percent: int, windows: int) -> None:

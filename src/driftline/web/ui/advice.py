@@ -113,7 +113,7 @@ def _challenger(alert: AlertView, *, retrains: bool) -> Step:
         command = f"driftline retrain {_argument(alert.model)}"
         return Step("If the model no longer fits, ask for a challenger.", command=command)
     return Step(
-        "If the model no longer fits, train a new one; with `retrain` in driftline.yaml it can be asked for here."
+        "If the model no longer fits, train a new one; with the key retrain in driftline.yaml it can be asked for here."
     )
 
 

@@ -250,7 +250,9 @@ def _a_year(found: Backtest) -> str:
 
 
 def _windows(view: TriedView) -> str:
-    return "no window yet" if not view.after.windows else f"the newest {view.after.windows} judged windows"
+    if (number := view.after.windows) < 2:
+        return "the newest judged window" if number else "no window yet"
+    return f"the newest {number} judged windows"
 
 
 def _fired(view: TriedView, zone: ZoneInfo) -> Iterator[Fired]:

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import distribution
@@ -68,8 +67,9 @@ def test_it_says_of_itself_what_driftline_says() -> None:
 
 
 def test_a_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    with tarfile.open(build(SDK, "sdist", tmp_path / "sdist")) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="data")
+    (tmp_path / "unpacked").mkdir()
+    unpack = ["tar", "-xzf", build(SDK, "sdist", tmp_path / "sdist"), "-C", tmp_path / "unpacked"]
+    subprocess.run(unpack, check=True)  # Python's own is safe from 3.11.4 on
     [root] = (tmp_path / "unpacked").iterdir()
     assert build(root, "wheel", tmp_path / "again").read_bytes() == wheel.read_bytes()
     with zipfile.ZipFile(wheel) as archive:

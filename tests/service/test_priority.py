@@ -144,10 +144,11 @@ def test_the_end_of_an_answer_does_not_wait_for_its_head() -> None:
 
 def test_what_is_made_before_the_first_request_is_searched_for_garbage_no_more() -> None:
     switch, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
     try:
         answer_soon()
         assert gc.get_freeze_count() > 10_000
-        assert gc.get_threshold()[0] > thresholds[0]
+        assert gc.get_threshold() == (10_000, 10, 10)
     finally:
         gc.unfreeze()
         gc.set_threshold(*thresholds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 import threading
+import time
 import weakref
 from collections import Counter
 from datetime import timedelta
@@ -13,11 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from driftline import clock
 from driftline.errors import StorageError
 from driftline.store.durable import make_folder, sync_file
 
 _BUSY_SECONDS = 30
 _TRIES = 2
+_SWITCH_SECONDS = 5.0
 MICROSECONDS = "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
 """What time it is for the database, in microseconds since 1970, to the millisecond."""
 
@@ -44,8 +47,22 @@ def _engine(url: str, patience: timedelta) -> sa.Engine:
 
 def _prepare(synchronous: str, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy says BEGIN itself, below
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute(f"PRAGMA synchronous = {synchronous}")
+
+
+def _use_wal(connection: Any) -> None:
+    """Switch to a write-ahead log; while another connection does so, SQLite says at once that it is busy."""
+    began = clock.monotonic_seconds()
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or clock.monotonic_seconds() - began > _SWITCH_SECONDS:
+                raise
+            time.sleep(0.01)
 
 
 # ---- the file -------------------------------------------------------------------------------------------------------

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import random
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -21,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from driftline.errors import ConflictError, RefusedRow, StorageError
 from driftline.events import Label, Prediction, Segment, Slice
-from driftline.store import database, inbox
+from driftline.store import database, inbox, sqlite
 from driftline.store.alerts import AlertRow, TransitionRow
 from driftline.store.counters import set_counter
 from driftline.store.database import Watch, has_state, newest_revision, open_database, revision_of
@@ -117,6 +120,40 @@ def test_an_empty_database_is_filled_once_whoever_comes_first(
     assert len(set(revisions)) == 1
     assert revisions[0]
     assert has_state(empty_address)
+
+
+class Taken:
+    """A new SQLite file that somebody else writes to; ``at_rest`` lets go at a wait, else only time passes there."""
+
+    def __init__(self, folder: Path, *, at_rest: bool) -> None:
+        self.url = f"sqlite:///{folder / 'state.db'}"
+        self.connection = sqlite3.connect(folder / "state.db", isolation_level=None)
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.seconds, self.waits, self._at_rest = 0.0, 0, at_rest
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.waits += 1
+        if self._at_rest:
+            self.connection.execute("COMMIT")
+
+    def monotonic_seconds(self) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize("at_rest", [True, False])
+def test_a_new_file_that_another_process_writes_to_is_waited_for_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_rest: bool
+) -> None:
+    """SQLite does not wait by itself where it is to switch to a write-ahead log: it is busy at once."""
+    taken = Taken(tmp_path, at_rest=at_rest)
+    monkeypatch.setattr(database, "migrate", inspect.unwrap(database.migrate))
+    monkeypatch.setattr(sqlite, "time", taken)
+    monkeypatch.setattr(sqlite, "clock", taken)
+    with ExitStack() if at_rest else pytest.raises(StorageError, match="database is locked"):
+        open_database(taken.url).dispose()
+    assert taken.waits == 1 if at_rest else 5.0 < taken.seconds < 6.0
+    taken.connection.close()
 
 
 def _opened(address: str) -> str:

@@ -15,7 +15,6 @@ from driftline.store.judgements import Judgement
 if TYPE_CHECKING:
     from driftline.views.reader import VerdictView, WindowView
 
-NOT_KEPT = "is kept as known then for the measures of rules only"
 NOT_JUDGED = "no rule could judge this window"
 
 

@@ -23,7 +23,7 @@ from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.staleness import check_arrivals, store_event
 from driftline.rules import ChangeKind, Severity
 from driftline.service.runtime import Service
-from driftline.views.reader import read_alerts
+from driftline.views.offline import read_alerts
 from driftline.web.app import create_app
 from tests.support.churn import MODEL, prediction, write_config
 from tests.support.receiver import Server

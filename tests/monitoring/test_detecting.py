@@ -23,7 +23,7 @@ from driftline.service.runtime import Service
 from driftline.store.alerts import AlertRow
 from driftline.store.tables import ALERTS, DETECTIONS, DETECTOR_STATES, DETECTORS, EPOCH, JUDGEMENTS, MODELS
 from driftline.views.metrics import MetricsReader
-from driftline.views.reader import DetectorView
+from driftline.views.values import DetectorView
 from tests.support.churn import MODEL, START
 from tests.support.daily import Day, by_backtest, daily_config, day_of, days_of, said
 from tests.support.steps import NOW, deliver, work

@@ -34,7 +34,7 @@ from driftline.sketches import decode, encode
 from driftline.store.alerts import AlertRow
 from driftline.store.tables import SUMMARIES, WINDOWS
 from driftline.views.metrics import MetricsReader
-from driftline.views.reader import WindowView
+from driftline.views.values import WindowView
 from tests.support.churn import MODEL, label
 from tests.support.seasons import ALL_RULE, WHOLE_RULE, day_of, seasons_config, send
 from tests.support.steps import NOW, deliver, work

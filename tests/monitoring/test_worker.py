@@ -19,7 +19,7 @@ from driftline.monitoring.rebuild import rebuild
 from driftline.service.jobs import Pass
 from driftline.service.runtime import Service
 from driftline.store.inbox import Delivery
-from driftline.views.reader import WindowView
+from driftline.views.values import WindowView
 from tests.support.churn import MODEL, START, label, prediction, write_config
 from tests.support.known import known_of
 from tests.support.steps import a_day, deliver, send_day, work

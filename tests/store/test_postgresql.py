@@ -28,7 +28,7 @@ from driftline.store.addresses import resolved, server_problem, without_secrets
 from driftline.store.database import Watch, open_database
 from driftline.store.inbox import Inbox
 from driftline.store.state import State
-from driftline.views.reader import open_state
+from driftline.views.offline import open_state
 from driftline.web import vitals
 from driftline.web.vitals import Vitals
 from tests.support.churn import prediction, write_config

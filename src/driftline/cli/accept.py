@@ -33,7 +33,7 @@ def command(model: str, since: str, reason: str, by: str, *, as_json: bool, conf
     from driftline import clock
     from driftline.alerts.feedback import AcceptBody, accept
     from driftline.text.moments import day_or_moment, read_moment
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     read = config()
     if model not in read.models:

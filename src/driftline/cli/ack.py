@@ -24,7 +24,7 @@ def command(alert: str, reason: str, by: str, config: Callable[[], Config]) -> N
     """Acknowledge ALERT (its id): no more notifications of it are sent while it goes on."""
     from driftline import clock
     from driftline.alerts.attention import AcknowledgeBody, acknowledge
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     state = open_state(config())
     row = acknowledge(state, alert, AcknowledgeBody(by=by, reason=reason), clock.now())

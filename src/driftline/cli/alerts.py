@@ -25,7 +25,7 @@ def command(config: Callable[[], Config], model: str | None, everything: bool, a
 
     from driftline.cli.alert_table import print_alerts
     from driftline.rules import Severity
-    from driftline.views.reader import read_alerts
+    from driftline.views.offline import read_alerts
 
     found = read_alerts(config(), model)
     firing = [one for one in found if one.status == "firing"]

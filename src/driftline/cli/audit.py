@@ -25,7 +25,7 @@ def command(config: Callable[[], Config], model: str | None, limit: int, as_json
     import msgspec
 
     from driftline.text.moments import moment
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     with open_state(config()).read() as read:
         rows = read.audit.newest(limit, model=model)

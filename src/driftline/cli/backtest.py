@@ -88,7 +88,7 @@ def _backtest(
     if history.startswith(_SERVED):
         from driftline.monitoring.assess import Arrived
         from driftline.store.counters import LABELS_UNTIL
-        from driftline.views.reader import open_state
+        from driftline.views.offline import open_state
 
         served = history.removeprefix(_SERVED)
         if model not in (None, served):

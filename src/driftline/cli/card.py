@@ -26,7 +26,7 @@ def command(model: str, version: str | None, page: Path | None, config: Callable
     from driftline.reports.model_card import html, markdown
     from driftline.retrain.cards import model_card
     from driftline.retrain.controller import open_registry
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     known = config()
     if model not in known.models:

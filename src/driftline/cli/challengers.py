@@ -28,7 +28,7 @@ def command(context: click.Context, config: Callable[[], Config], model: str | N
 
     from driftline.cli.request_table import print_requests
     from driftline.retrain.views import all_requests
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     context.obj = config
     if context.invoked_subcommand is not None:
@@ -51,7 +51,7 @@ def _decision(name: str, stage: Stage, help: str, said: str) -> None:
     def decide(config: Callable[[], Config], request: str, reason: str, by: str) -> None:
         from driftline import clock
         from driftline.retrain.requests import AskBody, decide_by_person
-        from driftline.views.reader import open_state
+        from driftline.views.offline import open_state
 
         known = config()
         body = AskBody(by=by, reason=reason)
@@ -68,7 +68,7 @@ def cancel(config: Callable[[], Config], request: str, reason: str, by: str) -> 
     """End REQUEST before its contest was held: it has failed, and its run on this machine is ended."""
     from driftline import clock
     from driftline.retrain.requests import AskBody, cancel_by_person
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     found = config()
     runs = Path(found.storage) / "runs"

@@ -30,7 +30,7 @@ def command(alert: str, config: Callable[[], Config], as_json: bool) -> int:
     """
     import msgspec
 
-    from driftline.views.reader import read_explanation
+    from driftline.views.offline import read_explanation
 
     found = read_explanation(config(), alert)
     if as_json:

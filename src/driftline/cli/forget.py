@@ -50,7 +50,7 @@ def command(
     from driftline.events import parse_duration
     from driftline.monitoring.forgetting import MOST_IDS, ForgetBody
     from driftline.service.alone import forget
-    from driftline.views.reader import require_storage
+    from driftline.views.offline import require_storage
 
     known = config()
     if model not in known.models:

@@ -30,7 +30,7 @@ def command(model: str, reason: str, is_release: bool, by: str, as_json: bool, c
 
     from driftline import clock
     from driftline.monitoring.forgetting import HoldBody, hold, release
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     known = config()
     if model not in known.models:

@@ -13,7 +13,7 @@ from driftline.text import visible
 
 if TYPE_CHECKING:
     from driftline.config.load import Config
-    from driftline.views.reader import ModelView
+    from driftline.views.values import ModelView
 
 
 @click.command("models")
@@ -23,7 +23,7 @@ def command(config: Callable[[], Config], as_json: bool) -> int:
     """List the models of a service: how much came of each, until when, and how many alerts are firing."""
     import msgspec
 
-    from driftline.views.reader import read_models
+    from driftline.views.offline import read_models
 
     known = config()
     models = read_models(known)

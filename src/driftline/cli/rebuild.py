@@ -29,7 +29,7 @@ def command(model: str, config: Callable[[], Config], accept_loss: bool, as_json
 
     from driftline.monitoring.rebuild import rebuild
     from driftline.service.runtime import Service
-    from driftline.views.reader import require_storage
+    from driftline.views.offline import require_storage
 
     known = config()
     if model not in known.models:

@@ -52,7 +52,7 @@ def command(
     from driftline import clock
     from driftline.monitoring.model import look_at_model
     from driftline.retrain.requests import AskBody, ShadowBody, ask_by_person, ask_for_shadow
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     known = config()
     if model not in known.models:
@@ -99,7 +99,7 @@ def _follow(state: State, id: str, loop: RetrainingController | None, *, wait: b
 def _service(config: Config) -> Iterator[Service | None]:
     """A service of our own that is not started, to train with; None where one runs already."""
     from driftline.service.runtime import Service
-    from driftline.views.reader import require_storage
+    from driftline.views.offline import require_storage
 
     require_storage(config, or_log=True)
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(context: click.Context, config: Callable[[], Config]) -> None:
     """Silence some alerts for a while."""
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     def state(*, planned: bool = False) -> State:  # not before a subcommand needs it: its --help does not
         return open_state(config(), or_folder=planned)

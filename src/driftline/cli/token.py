@@ -55,7 +55,7 @@ def create(
     from driftline.access.callers import Role
     from driftline.access.tokens import create_token
     from driftline.events import parse_duration
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     known = config()
     for model in models:
@@ -77,7 +77,7 @@ def list_(config: Callable[[], Config], as_json: bool) -> None:
     from driftline import clock
     from driftline.access.tokens import state_of
     from driftline.text.moments import moment
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     now = clock.now()
     with open_state(config(), or_folder=True).read() as read:
@@ -126,7 +126,7 @@ def revoke(config: Callable[[], Config], name: str, by: str) -> None:
     """Revoke the token of NAME: within a second nobody signs in by it any more."""
     from driftline import clock
     from driftline.access.tokens import revoke_token
-    from driftline.views.reader import open_state
+    from driftline.views.offline import open_state
 
     row = revoke_token(open_state(config(), or_folder=True), name, clock.now(), by=by)
     click.echo(f"The token of {visible(row.name)} is good no more.")

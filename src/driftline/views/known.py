@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from driftline.monitoring.summary import MeasureView
 from driftline.rules import Rule
 from driftline.store.judgements import Judgement
-
-if TYPE_CHECKING:
-    from driftline.views.reader import VerdictView, WindowView
+from driftline.views.values import VerdictView, WindowView
 
 NOT_JUDGED = "no rule could judge this window"
 

@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 from msgspec import structs
@@ -25,13 +24,10 @@ from driftline.retrain.views import RequestView, all_requests
 from driftline.rules import Rule
 from driftline.rules import State as VerdictState
 from driftline.rules.backtest import BUDGET
-from driftline.rules.contest import PositiveView
 from driftline.sketches import decode
-from driftline.store.addresses import is_server, without_secrets
 from driftline.store.alerts import AlertRow, model_of_alert
 from driftline.store.audit import AuditRow
 from driftline.store.counters import ALARMS, INVALID, VERDICTS
-from driftline.store.database import has_state, open_database
 from driftline.store.inbox import Inbox, QuarantinedRow
 from driftline.store.judgements import Judgement
 from driftline.store.log import EventLog, log_of
@@ -49,103 +45,13 @@ from driftline.views.rules import RulesView, TriedView, rules_of, try_on_history
 from driftline.views.segments import SegmentsChanged, segments_changed
 from driftline.views.stored import measures_of_reference
 from driftline.views.story import NOTICES_SHOWN, AlertStory, notices_of, receivers_of, segments_of, suspicion_of
+from driftline.views.values import DetectorView, ModelView, SegmentsView, VerdictView, WindowView, verdict_view
 
 _REQUESTS_SHOWN = 20
 _MOST_EXPLAINED = 500
 _MOST_BESIDE = 50
 _summary = msgspec.msgpack.Decoder(WindowSummary)
 _DETECTOR_STATES = {VerdictState.OK: "ok", VerdictState.BREACH: "alarm", VerdictState.NODATA: "learning"}
-
-
-class SegmentsView(msgspec.Struct, frozen=True):
-    """A column that defines segments, and the values that have a segment of their own."""
-
-    column: str
-    values: list[str]
-
-
-class DetectorView(msgspec.Struct, frozen=True):
-    """The detector of a model: whether it is ``off``, still ``learning``, ``ok`` or in ``alarm``, and why.
-
-    ``budget`` is the configured number of false alarms that it may raise, None if it is off; ``alarms`` counts those
-    that it has raised.
-    """
-
-    state: str
-    reason: str
-    budget: str | None
-    alarms: int
-
-
-class ModelView(msgspec.Struct, frozen=True):
-    """A summary of one model. ``waiting_events`` are stored but not processed yet; ``notes`` say what was guessed."""
-
-    name: str
-    task: str
-    predictions: int
-    labels: int
-    corrected_labels: int
-    duplicate_events: int
-    invalid_events: int
-    waiting_labels: int
-    waiting_events: int
-    windows: int
-    watermark: datetime | None
-    firing: int
-    versions: list[str]
-    rules: list[str]
-    positive: PositiveView | None = None
-    notes: list[str] = []
-    segments: list[SegmentsView] = []
-    detector: DetectorView | None = None
-    hold: Hold | None = None
-    """Who has it held: nothing of it is deleted; None where nobody has."""
-    team: str = ""
-    tags: list[str] = []
-
-
-class VerdictView(msgspec.Struct, frozen=True):
-    """The current verdict of a rule on a window; ``bound``, at the rule's one-sided ``confidence``, was compared.
-
-    It is on all rows, or on those of ``version`` or ``segment``.
-    """
-
-    rule: str
-    state: str
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    threshold: float
-    reason: str
-    judged_at: datetime
-    bound: float | None = None
-    confidence: float | None = None
-    version: str | None = None
-    segment: Segment | None = None
-
-    @property
-    def slice(self) -> Slice:
-        """The rows of the window that the verdict is on."""
-        return Slice(self.version, self.segment)
-
-    @property
-    def name(self) -> str:
-        """The name of the rule, with the slice if the verdict is not on all rows."""
-        return self.slice.titled(self.rule)
-
-
-class WindowView(msgspec.Struct, frozen=True):
-    """One window with the verdicts of all rules on it.
-
-    ``forgotten`` is how many of the rows that it counts were erased since, and ``events`` says, where none of its rows
-    is kept any more, why.
-    """
-
-    summary: WindowSummary
-    verdicts: list[VerdictView]
-    forgotten: int = 0
-    events: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +208,7 @@ class Views:
         verdicts: dict[datetime, list[VerdictView]] = {}
         for one in sorted(judged, key=lambda one: (rules.index(one.rule), one.slice)):
             if slice == WHOLE or one.slice.covers(slice):
-                verdicts.setdefault(one.window_start, []).append(_verdict_view(one))
+                verdicts.setdefault(one.window_start, []).append(verdict_view(one))
         gone = {one.start: gone_words(cut) for one in summaries if cut is not None and one.start < cut.before}
         return [
             WindowView(one, verdicts.get(one.start, []), lost.get(one.start, 0), gone.get(one.start, ""))
@@ -328,7 +234,7 @@ class Views:
         first, last = windows[0].summary.start, windows[-1].summary.end
         with self._state.read() as read:
             known = read.judgements.first(model, rules, slice=slice, start=first, end=last)
-        return as_known_then(windows, [(one, _verdict_view(one)) for one in known], rules)
+        return as_known_then(windows, [(one, verdict_view(one)) for one in known], rules)
 
     def newest_judged(self, model: str) -> list[WindowView]:
         """Return the newest window that was judged, if there is one: the state of a model is derived from it."""
@@ -593,79 +499,11 @@ def _detector_view(read: Work, config: ModelConfig, alarms: int) -> DetectorView
     return DetectorView(state, newest.reason, str(config.budget), alarms)
 
 
-def open_state(config: Config, *, or_folder: bool = False) -> State:
-    """Open the state of a service, whether it runs or not; raises `UsageError` if there is none.
-
-    With ``or_folder`` an existing folder is enough: an empty state is created there.
-    """
-    if not (or_folder and Path(config.storage).is_dir()):
-        require_storage(config)
-    return State(open_database(config.database))
-
-
-def require_storage(config: Config, *, or_log: bool = False) -> None:
-    """Raise `UsageError` for a folder without a service's state: a mistyped name must not look like one without alerts.
-
-    With ``or_log`` a log of events is enough, because the state can be rebuilt from it.
-    """
-    if has_state(config.database) or (or_log and _has_log(config)):
-        return
-    if is_server(config.database):
-        raise UsageError(
-            f"no `driftline serve` has run with {without_secrets(config.database)}: it is empty. Start one"
-        )
-    state = config.database.partition(":///")[2]
-    raise UsageError(
-        f"no `driftline serve` has run in {config.blobs.root}: there is no {state}. "
-        "Start one, or name its folder with --data"
-    )
-
-
-def _has_log(config: Config) -> bool:
-    if config.bucket is None:
-        return (Path(config.storage) / "log").exists()
-    return bool(config.blobs.list("log"))
-
-
-def read_alerts(config: Config, model: str | None = None) -> list[AlertView]:
-    """Read the alerts of a service, whether it runs or not, the newest window first; of one model or of all."""
-    state = open_state(config)
-    return Views(config, {}, state, Inbox(open_database(config.database))).alerts(model)
-
-
-def read_explanation(config: Config, alert: str) -> Explanation:
-    """Explain an alert of a service, whether it runs or not; see `Views.explanation`."""
-    state = open_state(config)
-    return Views(config, {}, state, Inbox(open_database(config.database))).explanation(alert)
-
-
-def read_models(config: Config) -> list[ModelView]:
-    """Read the summaries of a service's models, whether it runs or not, in the order of the configuration.
-
-    A model that no service has opened yet has the task of the configuration, or none.
-    """
-    state = open_state(config)
-    tasks: dict[str, str] = {}
-    with state.read() as read:
-        for name, one in config.models.items():
-            stored = read.models.get(name)
-            if stored is not None:
-                tasks[name] = decode(stored.schema, Schema).task.value
-            else:
-                tasks[name] = one.task.value if one.task is not None else ""
-    return Views(config, tasks, state, Inbox(open_database(config.database))).models()
-
-
 def _known_alert(read: Work, id: str) -> AlertRow:
     row = read.alerts.get(id)
     if row is None:
         raise UnknownNameError("alert", id, ())
     return row
-
-
-def _verdict_view(one: Judgement) -> VerdictView:
-    ends = one.low, one.high, one.n, one.threshold, one.reason, one.judged_at, one.bound, one.confidence
-    return VerdictView(one.rule, one.state, one.value, *ends, one.slice.version, one.slice.segment)
 
 
 def timezones_of(config: Config) -> dict[str, str]:

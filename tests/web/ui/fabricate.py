@@ -46,9 +46,9 @@ from driftline.store.retraining import StepRow
 from driftline.views.features import FeatureView
 from driftline.views.fleet import POINTS, FleetRow, course_of
 from driftline.views.lines import VersionLine
-from driftline.views.reader import ModelView, VerdictView, WindowView
 from driftline.views.rules import RulesView, RuleView, TriedView
 from driftline.views.story import AlertStory
+from driftline.views.values import ModelView, VerdictView, WindowView
 from driftline.web.ui.system import Kept, Process, Receiver, SystemView, Waiting
 from tests.rules.test_contest import binary
 

@@ -12,7 +12,7 @@ from driftline.events import Slice
 from driftline.monitoring.summary import DriftView, MeasureView
 from driftline.store.retraining import StepRow
 from driftline.views.lines import VersionLine, VersionWindow
-from driftline.views.reader import WindowView
+from driftline.views.values import WindowView
 from driftline.web.ui.asked import MOST_WINDOWS
 from driftline.web.ui.heat import MOST_ROWS
 from tests.web.ui.fabricate import INCIDENT, MODEL, NOW, Fake, _request, drift, fake, firing, month, window_view

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from driftline.config.load import parse
 from driftline.rules import Rule, Severity
-from driftline.views.reader import DetectorView
+from driftline.views.values import DetectorView
 from driftline.web.ui.rules import ALERTS_SHOWN, SLICES_SHOWN, in_words
 from tests.web.ui.fabricate import MODEL, RULE, Fake, alerts_over, fake, firing, hostile, window_view
 from tests.web.ui.test_pages import Elements, client, plain

@@ -26,8 +26,8 @@ from driftline.statistics.catalogue import CATALOGUE, Better
 from driftline.text.moments import page_span
 from driftline.text.numbers import beside, exact, from_to, level, number, number_or_nothing, percent
 from driftline.views.features import FeatureView
-from driftline.views.reader import WindowView
 from driftline.views.story import AlertStory, NoticeView, around
+from driftline.views.values import WindowView
 from driftline.web.ui import shown
 from driftline.web.ui.advice import KINDS, Step, steps_for
 from driftline.web.ui.feature import Drawn, drawn_over

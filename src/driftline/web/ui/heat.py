@@ -14,7 +14,7 @@ from driftline.monitoring.summary import DriftView
 from driftline.templating import url_segment
 from driftline.text.moments import page_span
 from driftline.text.numbers import count, exact, number
-from driftline.views.reader import WindowView
+from driftline.views.values import WindowView
 
 MOST_ROWS = 30
 """So many of the features that drifted are drawn, the worst; the page of all draws up to `MOST_OF_ALL`."""

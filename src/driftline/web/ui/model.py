@@ -20,7 +20,7 @@ from driftline.retrain.views import RequestView, decode_contest
 from driftline.templating import url_segment
 from driftline.text.moments import page_span
 from driftline.views.lines import VersionLine
-from driftline.views.reader import ModelView, WindowView
+from driftline.views.values import ModelView, WindowView
 from driftline.web.access import base_of
 from driftline.web.ui import shown
 from driftline.web.ui.asked import LAST, MOST_WINDOWS, Asked, asked_of, below_a_day, field_of

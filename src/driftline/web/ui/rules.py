@@ -21,8 +21,8 @@ from driftline.rules import JudgedWindow, Rule, State
 from driftline.rules.backtest import Backtest
 from driftline.text.moments import page_span
 from driftline.text.numbers import beside, exact, from_to, level, number, percent
-from driftline.views.reader import ModelView
 from driftline.views.rules import RulesView, RuleView, TriedView
+from driftline.views.values import ModelView
 from driftline.web.ui.rendering import Render
 from driftline.web.ui.series import HEIGHT, bounds_of
 

@@ -20,7 +20,7 @@ from driftline.text.moments import page_span
 from driftline.text.numbers import count, exact, from_to, number_or_nothing, p_words, percent_or_nothing
 from driftline.views.features import FeatureWindow
 from driftline.views.lines import VersionLine
-from driftline.views.reader import WindowView
+from driftline.views.values import WindowView
 from driftline.web.ui.state import SEVERITIES, severity
 
 COVERAGE = "label_coverage"

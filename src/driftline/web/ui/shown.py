@@ -20,7 +20,7 @@ from driftline.rules.backtest import BUDGET
 from driftline.rules.topic import CHANCE, STALENESS
 from driftline.text.moments import page_span
 from driftline.text.numbers import NOTHING, beside, exact, from_to, level, number_or_nothing
-from driftline.views.reader import ModelView, VerdictView, WindowView
+from driftline.views.values import ModelView, VerdictView, WindowView
 from driftline.web.ui.series import (
     COVERAGE,
     NOTHING_BESIDE,

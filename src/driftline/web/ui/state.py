@@ -13,7 +13,7 @@ from driftline.monitoring.options import ModelConfig
 from driftline.rules import Rule
 from driftline.text.durations import length
 from driftline.text.moments import page_moment
-from driftline.views.reader import ModelView, WindowView
+from driftline.views.values import ModelView, WindowView
 
 Tone = Literal["page", "warning", "info", "ok", "unknown", "pending", "resolved", "corrected"]
 

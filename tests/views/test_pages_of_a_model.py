@@ -74,15 +74,16 @@ def shown(http: TestClient, address: str) -> Elements:
 
 def test_what_was_known_then_is_the_first_verdict_and_now_the_last(service: Service) -> None:
     [now] = service.views.windows(MODEL, start=START + DAY, end=START + 2 * DAY)
-    [then] = service.views.windows_as_known_then(MODEL, start=START + DAY, end=START + 2 * DAY)
+    [then] = service.views.as_known_then(MODEL, [now])
     assert now.summary.performance["accuracy"].value == pytest.approx(59 / 60)
     assert then.summary.performance["accuracy"].value == pytest.approx(29 / 60)
     assert [one.state for one in then.verdicts] == ["breach"] and [one.state for one in now.verdicts] == ["ok"]
     assert set(then.summary.performance) == {"accuracy"} and then.summary.drift == now.summary.drift
-    every = service.views.windows_as_known_then(MODEL)
-    assert [one.summary.start for one in every] == [one.summary.start for one in service.views.windows(MODEL)]
+    windows = service.views.windows(MODEL)
+    every = service.views.as_known_then(MODEL, windows)
+    assert [one.summary.start for one in every] == [one.summary.start for one in windows]
     assert every[-1].summary.performance["accuracy"].problem  # still open: no rule has judged it
-    assert service.views.windows_as_known_then(MODEL, end=START - DAY) == []
+    assert service.views.as_known_then(MODEL, []) == []
 
 
 def test_a_line_a_version_where_several_answered(service: Service) -> None:

@@ -52,17 +52,7 @@ def sparkline(
         if value is not None and (mark or index == newest):
             x, y = place(index, value)
             parts.append(element("circle", class_="breach" if mark else "value", cx=x, cy=y, r=2.2))
-    return element(
-        "svg",
-        element("title", label),
-        *parts,
-        class_="spark",
-        viewBox=f"0 0 {SPARK_WIDTH:g} {SPARK_HEIGHT:g}",
-        width=SPARK_WIDTH,
-        height=SPARK_HEIGHT,
-        role="img",
-        aria_label=label,
-    )
+    return _small("spark", parts, label)
 
 
 def interval_bar(
@@ -136,11 +126,16 @@ def shift_bar(parts: Sequence[tuple[str, float]], most: float, *, label: str) ->
         width = min(abs(amount) / scale, 1.0) * (middle - 1)
         left = middle - width if amount < 0 else middle
         drawn.append(element("rect", class_=kind, x=left, y=at * height + 2, width=width, height=height - 4))
+    return _small("shift", drawn, label)
+
+
+def _small(kind: str, parts: Sequence[Markup], label: str) -> Markup:
+    """Return a picture of the size of a line of text, with what it shows in words."""
     return element(
         "svg",
         element("title", label),
-        *drawn,
-        class_="shift",
+        *parts,
+        class_=kind,
         viewBox=f"0 0 {SPARK_WIDTH:g} {SPARK_HEIGHT:g}",
         width=SPARK_WIDTH,
         height=SPARK_HEIGHT,

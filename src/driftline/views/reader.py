@@ -215,21 +215,10 @@ class Views:
             for one in summaries
         ]
 
-    def windows_as_known_then(
-        self,
-        model: str,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        version: str | None = None,
-        newest: int | None = None,
-        segment: str | None = None,
-    ) -> list[WindowView]:
-        """Return the same windows with the values at their first judgement; see `driftline.views.known`."""
-        windows = self.windows(model, start=start, end=end, version=version, newest=newest, segment=segment)
+    def as_known_then(self, model: str, windows: Sequence[WindowView], slice: Slice = WHOLE) -> list[WindowView]:
+        """Return windows of a slice with the values at their first judgement; see `driftline.views.known`."""
         if not windows:
             return []
-        slice = self.slice(model, version=version, segment=segment)
         rules = {rule.name: rule for rule in self.model_config(model).rules if rule.judges(slice)}
         first, last = windows[0].summary.start, windows[-1].summary.end
         with self._state.read() as read:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -133,11 +133,11 @@ class Fake:
         """As `Views.newest_judged`."""
         return [one for one in self.of_windows[model] if one.summary.stage == "judged"][-1:]
 
-    def windows_as_known_then(self, model: str, /, **asked: Any) -> list[WindowView]:
-        """As `Views.windows_as_known_then`: what is known now, unless ``of_windows_then`` has what was known."""
-        now, then = self.windows(model, **asked), self.of_windows_then.get(model)
-        starts = {one.summary.start for one in now}
-        return now if then is None else [one for one in then if one.summary.start in starts]
+    def as_known_then(self, model: str, windows: Sequence[WindowView], slice: Slice, /) -> list[WindowView]:
+        """As `Views.as_known_then`: what is known now, unless ``of_windows_then`` has what was known."""
+        then = self.of_windows_then.get(model)
+        starts = {one.summary.start for one in windows}
+        return [*windows] if then is None else [one for one in then if one.summary.start in starts]
 
     def version_lines(self, model: str, start: datetime, end: datetime, /, *, most_windows: int) -> list[VersionLine]:
         """As `Views.version_lines`."""

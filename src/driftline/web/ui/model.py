@@ -75,18 +75,8 @@ class Views(Protocol):
     def newest_judged(self, model: str, /) -> list[WindowView]:
         """Return the newest window that was judged, if there is one."""
 
-    def windows_as_known_then(
-        self,
-        model: str,
-        /,
-        *,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        newest: int | None = None,
-        version: str | None = None,
-        segment: str | None = None,
-    ) -> list[WindowView]:
-        """Return the same windows as rules could judge them for the first time."""
+    def as_known_then(self, model: str, windows: Sequence[WindowView], slice: Slice, /) -> list[WindowView]:
+        """Return windows of a slice as rules could judge them for the first time."""
 
     def version_lines(self, model: str, start: datetime, end: datetime, /, *, most_windows: int) -> list[VersionLine]:
         """Return a line a version, where several have answered in [start, end)."""
@@ -116,8 +106,7 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
     except (UsageError, UnknownNameError) as error:
         return refused(request, render, model, error)
     view, opened = views.model(model), request.query_params.get("alert", "")
-    read = views.windows_as_known_then if asked.then else views.windows
-    windows = read(
+    windows = views.windows(
         model,
         start=asked.start,
         end=asked.end,
@@ -125,6 +114,8 @@ def model_page(request: Request, views: Views, render: Render, model: str) -> Re
         version=asked.version,
         segment=asked.segment,
     )
+    if asked.then:
+        windows = views.as_known_then(model, windows, slice)
     alerts, more = _alerts(views, model, opened)
     challengers = [(one, decode_contest(one.contest)) for one in views.requests(model)]
     requests = [one for one, _ in challengers]

@@ -29,6 +29,8 @@ from typing import Any
 import httpx
 import polars as pl
 
+from benchmarks.between import between
+
 PAGE = Path(__file__).parents[1] / "docs" / "notifications.md"
 BEGIN, END = "<!-- backfill: python -m benchmarks.backfill --write -->", "<!-- end of backfill -->"
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -195,8 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     lines = [words, "", *table(counted)]
     if asked.write:
-        before, rest = PAGE.read_text().split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{rest.split(END)[1]}")
+        PAGE.write_text(between(PAGE.read_text(), BEGIN, END, lines))
     else:
         sys.stdout.write("\n".join([*lines, ""]))
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from benchmarks.between import between
 from driftline.profiles import Classification, Performance, Regression
 from driftline.profiles.blocks import Keys
 from driftline.statistics import measures
@@ -200,12 +201,6 @@ def table(runs: int) -> list[str]:
     return lines
 
 
-def written(page: str, lines: list[str]) -> str:
-    """The page with the table between its two marks."""
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{rest.split(END)[1]}"
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure, and print the table or write it."""
     parser = argparse.ArgumentParser(description="Coverage of the intervals of measures.")
@@ -214,7 +209,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     lines = table(asked.runs)
     if asked.write:
-        PAGE.write_text(written(PAGE.read_text(), lines))
+        PAGE.write_text(between(PAGE.read_text(), BEGIN, END, lines))
     else:
         sys.stdout.write("\n".join([*lines, ""]))
 

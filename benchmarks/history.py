@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import re
 import statistics
 import sys
 import tempfile
@@ -30,7 +28,7 @@ import numpy as np
 import polars as pl
 from starlette.testclient import TestClient
 
-from driftline import clock
+from benchmarks.between import between, measured_now
 from driftline.config.load import load
 from driftline.events import WHOLE, Label, Prediction, Slice
 from driftline.monitoring.draining import drain
@@ -371,18 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table += [f"| {what} | {taken:.0f} |" for what, taken in of_fleet.items()]
     sys.stdout.write("\n".join(table) + "\n")
     if given.write and not given.quick:
-        _write_page("\n".join(table))
-
-
-def _write_page(table: str) -> None:
-    note = f"Measured {clock.now():%Y-%m-%d %H:%M} UTC; load average {os.getloadavg()[0]:.1f}."
-    text = re.sub(
-        rf"{re.escape(BEGIN)}.*?{re.escape(END)}",
-        lambda _: f"{BEGIN}\n\n{table}\n\n{note}\n\n{END}",
-        PAGE.read_text(),
-        flags=re.DOTALL,
-    )
-    PAGE.write_text(text)
+        PAGE.write_text(between(PAGE.read_text(), BEGIN, END, [*table, "", measured_now()]))
 
 
 if __name__ == "__main__":

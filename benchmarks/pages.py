@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import re
 import sqlite3
 import statistics
@@ -32,6 +31,7 @@ import msgspec
 import numpy as np
 import psutil
 
+from benchmarks.between import between, measured_now
 from benchmarks.history import History, fill, store_alert, write_config
 from driftline import clock
 from driftline.config.load import load
@@ -297,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = said(fleet, costs, times, [cold, *held])
     sys.stdout.write("\n".join(lines) + "\n")
     if given.write and not given.quick:
-        _write_page("\n".join(lines))
+        PAGE.write_text(between(PAGE.read_text(), BEGIN, END, [*lines, "", measured_now()]))
 
 
 # ---- saying it ------------------------------------------------------------------------------------------------------
@@ -325,17 +325,6 @@ def said(fleet: History, costs: Mapping[str, Cost], times: Mapping[str, float], 
         "",
         f"Memory of the service after the first page, and while {TABS} tabs refresh, MB: {megabytes}.",
     ]
-
-
-def _write_page(table: str) -> None:
-    note = f"Measured {clock.now():%Y-%m-%d %H:%M} UTC; load average {os.getloadavg()[0]:.1f}."
-    text = re.sub(
-        rf"{re.escape(BEGIN)}.*?{re.escape(END)}",
-        lambda _: f"{BEGIN}\n\n{table}\n\n{note}\n\n{END}",
-        PAGE.read_text(),
-        flags=re.DOTALL,
-    )
-    PAGE.write_text(text)
 
 
 if __name__ == "__main__":

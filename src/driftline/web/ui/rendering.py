@@ -93,8 +93,11 @@ def tag_of(request: Request, *parts: object) -> str:
 
 
 def unchanged(request: Request, tag: str) -> Response | None:
-    """Return the answer 304 to a browser that has the page with this tag; None for others."""
-    if tag not in (one.strip() for one in request.headers.get("if-none-match", "").split(",")):
+    """Return the answer 304 to a browser that has the page with this tag; None for others.
+
+    A proxy may have made a tag a weak one, and they are compared as if both were (RFC 9110, 13.1.2).
+    """
+    if tag not in (one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")):
         return None
     return Response(status_code=304, headers={**HEADERS, "ETag": tag})
 

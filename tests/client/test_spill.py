@@ -322,7 +322,7 @@ def test_halves_have_the_same_keys_whenever_they_are_made() -> None:
 def test_a_file_that_is_damaged_is_set_aside_and_told_and_the_others_are_sent(
     tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    with monitor_of(tmp_path, away()) as first:
+    with monitor_of(tmp_path, away(), flush_seconds=60) as first:  # by number alone, however slow this machine is
         ids = log(first, 15)
     one, two, _ = files(tmp_path)
     data = two.read_bytes()

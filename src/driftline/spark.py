@@ -1,0 +1,120 @@
+"""Profiles on Apache Spark: partitions become profiles where they lie, which merge in a tree on the executors.
+
+Spark only carries rows to `driftline.profiles.carried` and bytes back, so the result is, byte for byte, that of one
+machine. Executors need this package, and PyArrow, without which Spark has no `mapInArrow`. Importing this module needs
+no Spark; using it does, from 4.0 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from driftline.errors import UsageError
+from driftline.profiles.carried import (
+    KEYS,
+    as_carried,
+    columns_read,
+    merge_group,
+    profile_partition,
+    told_apart,
+)
+from driftline.profiles.layout import Layout
+from driftline.profiles.table import ProfileTable, from_frame
+from driftline.sources.frames import frame_of_table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+TYPES = (
+    "`start` timestamp, `end` timestamp, version string, predictions bigint, labelled bigint, "
+    "profile binary, segments binary, layout string"
+)
+"""The columns of the result as Spark writes their types: those of `driftline.profiles.table.SCHEMA`."""
+
+FAN_IN = 64
+"""The profiles of so many partitions, of one window and version, are merged by one task of the first round."""
+
+_GROUP = "partitions"
+
+
+def profile(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> DataFrame:
+    """Profile a frame of Spark. Returns a small frame of keys and bytes, which Spark computes when it is asked for.
+
+    ``by`` says what rows are told apart by, any of ``window``, ``version`` and ``segment``; by none of them, all are
+    one profile. Each window and version is a row, and its segments are in it. Its layout is that of
+    `driftline.profiles.carried.told_apart`.
+
+    Each partition is read once, in memory that does not grow with its rows. What it makes of a window goes to a task
+    that merges it with that of other partitions, `FAN_IN` at a time; a second round merges the rest. So a task holds
+    some dozens of profiles of one window, of some kilobytes a column each, however unevenly the windows are filled.
+    """
+    functions = _functions()
+    layout = told_apart(layout, by)
+    names = _require_frame(frame, layout)
+    carried = as_carried(layout)
+    # Columns go by number: a name may have dots and quotes in it, or differ from another one by case only.
+    numbered = frame.toDF(*(f"c{place}" for place in range(len(frame.columns))))
+    rows = numbered.select(*(f"c{frame.columns.index(name)}" for name in names))
+    parts = rows.mapInArrow(lambda batches: profile_partition(batches, names, carried), TYPES)
+    parts = parts.withColumn(_GROUP, functions.floor(functions.spark_partition_id() / FAN_IN))
+    few = parts.groupBy("start", "version", _GROUP).applyInArrow(lambda some: merge_group(some, carried), TYPES)
+    return few.groupBy("start", "version").applyInArrow(lambda some: merge_group(some, carried), TYPES)
+
+
+def profile_table(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> ProfileTable:
+    """Profile a frame of Spark, see `profile`, and fetch the profiles to this process."""
+    layout = told_apart(layout, by)
+    fetched = profile(frame, layout).toArrow()
+    return from_frame(frame_of_table(fetched), layout, "what Spark returned")
+
+
+def profile_files(
+    paths: Sequence[str],
+    layout: Layout,
+    by: Iterable[str] = KEYS,
+    *,
+    format: str = "parquet",
+    session: SparkSession | None = None,
+) -> ProfileTable:
+    """Profile files that Spark reads by itself: paths, patterns or addresses, as its reader takes them.
+
+    A column that only some files have is missing in the others. Without a ``session`` the active one is used, or one
+    is made as Spark's own settings say.
+    """
+    _functions()
+    if not paths:
+        raise UsageError("no path came; name the files to profile, or their folders")
+    if session is None:
+        from pyspark.sql import SparkSession
+
+        session = SparkSession.builder.getOrCreate()
+    reader = session.read.format(format).option("mergeSchema", True)
+    return profile_table(reader.load(list(paths)), layout, by)
+
+
+def _functions() -> Any:
+    try:
+        from pyspark.sql import functions
+    except ImportError as error:
+        raise UsageError(
+            "driftline.spark needs Spark, which is not installed here; run: python -m pip install 'driftline[spark]'"
+        ) from error
+    return functions
+
+
+def _require_frame(frame: Any, layout: Layout) -> tuple[str, ...]:
+    """Return the names of the columns to read; raises `UsageError` for what cannot be profiled."""
+    if not hasattr(frame, "mapInArrow"):
+        raise UsageError(
+            f"a {type(frame).__module__}.{type(frame).__qualname__} came; driftline.spark takes a DataFrame of Spark, "
+            "and driftline.check takes other frames"
+        )
+    if not hasattr(frame.groupBy(), "applyInArrow"):
+        raise UsageError("this Spark has no applyInArrow; driftline.spark needs Spark 4.0 or newer")
+    if frame.isStreaming:
+        raise UsageError("a stream came, which has no end; profile each of its batches, with writeStream.foreachBatch")
+    repeated = sorted({name for name in frame.columns if frame.columns.count(name) > 1}.intersection(layout.reads))
+    if repeated:
+        raise UsageError(f"the column {repeated[0]!r} comes more than once; give each a name of its own")
+    return columns_read(layout, frame.columns)

@@ -56,7 +56,7 @@ def _computed(work: Any, parts: Iterable[Any], layout: Layout) -> ProfileTable:
     tables = [work(part, carried) for part in parts]
     while len(tables) > 1:
         tables = [merge(tables[place : place + FAN_IN]) for place in range(0, len(tables), FAN_IN)]
-    [table] = dask.compute(*tables) or [ProfileTable()]
+    table: ProfileTable = dask.compute(*tables)[0] if tables else ProfileTable()
     return table
 
 

@@ -15,7 +15,7 @@ from driftline.profiles.layout import Layout
 from driftline.profiles.reference import layout_of
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
-DAYS = 12
+DAYS = 4
 COLUMNS = Columns(
     time="at",
     version="model version",  # Spark quotes what has blanks, dots and backquotes in it
@@ -45,12 +45,12 @@ SCHEMA = Schema(
 
 
 def rows_of(count: int, seed: int = 1, *, late: bool = True) -> pl.DataFrame:
-    """Rows of 12 days, nine of ten on one of them, of three versions; some values of each kind are hostile or lacking.
+    """Rows of four days, nine of ten on one of them, of three versions; some of their values are hostile or lacking.
 
     Without ``late`` the column of this name is not there.
     """
     rng = np.random.default_rng(seed)
-    day = np.where(rng.random(count) < 0.9, 4, rng.integers(0, DAYS, count))
+    day = np.where(rng.random(count) < 0.9, 2, rng.integers(0, DAYS, count))
     moment = day * 86_400_000_000 + rng.integers(0, 86_400_000_000, count)
     at = pl.Series([START]).dt.cast_time_unit("us").new_from_index(0, count) + pl.Series(moment).cast(pl.Duration("us"))
     amount = rng.lognormal(3, 1, count)
@@ -91,7 +91,7 @@ def layout() -> Layout:
     return Layout(COLUMNS, SCHEMA, *layout_of(known, SCHEMA), WindowSpec("1d", "Europe/Berlin"))
 
 
-def write_parts(folder: Path, parts: int = 7, rows: int = 600) -> list[pl.DataFrame]:
+def write_parts(folder: Path, parts: int = 6, rows: int = 100) -> list[pl.DataFrame]:
     """Parquet files of uneven size, one of them empty; the first ones lack a column. Returns their rows."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = [rows_of(0 if part == 2 else rows * (part + 1) // 2, part + 1, late=part > 3) for part in range(parts)]

@@ -25,10 +25,10 @@ PEERS := evidently nannyml whylogs
 DETECTION_PEERS := evidently nannyml alibi-detect glide-py
 # They are installed where all is measured, or they are asked for.
 ASKED_PEERS := $(if $(findstring --part,$(ARGS)),$(if $(findstring peers,$(ARGS)),$(DETECTION_PEERS)),$(DETECTION_PEERS))
-INTEGRATIONS := $(or $(WITH),airflow bentoml dagster dbt mlflow nbclient prefect)
+INTEGRATIONS := $(or $(WITH),airflow bentoml dagster dbt mlflow nbclient prefect pyspark)
 APT := DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --no-install-recommends
 
-.PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-pages bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations clean system-packages
+.PHONY: help demo test lint format lock changelog sbom fuzz pictures bench bench-detection bench-service bench-pages bench-labels soak soak-service chaos flights mlflow docs sdk wheels test-sdist test-install test-integrations test-engines bench-engines clean system-packages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -139,6 +139,14 @@ test-integrations: $(INTEGRATIONS:%=.bench/with-%.stamp) ## run the pages of lib
 		DRIFTLINE_INTEGRATION=$$name PYTHONPATH=src .bench/with-$$name/bin/python -m pytest -q -p no:cacheprovider \
 			-o addopts= -o filterwarnings= -W ignore $$(grep -l "missing(\"$$name\")" docs/integrations/*.md) || exit 1; done
 
+test-engines: .bench/engines.stamp .bench/executor.stamp ## profiles on Spark, Dask and Ray as they are; needs Java (ARGS="tests/engines/test_dask.py" takes others)
+	PYTHONPATH=src DRIFTLINE_EXECUTOR_PYTHON=$(CURDIR)/.bench/executor/bin/python .bench/engines/bin/python -m pytest \
+		-q -p no:cacheprovider -o addopts= -o filterwarnings= -W ignore --import-mode=importlib --timeout=1200 \
+		$(or $(ARGS),tests/engines docs/scale.md docs/integrations/spark.md)
+
+bench-engines: .bench/engines.stamp ## what profiles cost by rows, columns, windows and engine (ARGS="--quick")
+	@PYTHONPATH=src .bench/engines/bin/python -m benchmarks.engines $(ARGS)
+
 clean: ## remove the environment and everything made
 	rm -rf .venv .bench build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f src/driftline/sketches/kernel.library
@@ -195,6 +203,21 @@ clean: ## remove the environment and everything made
 	@$(BIN)/python -m venv .bench/with-$*
 	@.bench/with-$*/bin/python -m pip --disable-pip-version-check install --quiet --no-input \
 		--requirement $< pytest sybil psutil .
+	@touch $@
+
+# Spark, Dask and Ray with what the tests need; and what an executor of Spark has: the wheel of these sources, and PyArrow.
+.bench/engines.stamp: tests/engines/requirements.txt pyproject.toml | .venv/bin/pip
+	@echo "Installing Driftline, Spark, Dask and Ray into .bench/engines …" >&2
+	@rm -rf .bench/engines
+	@$(BIN)/python -m venv .bench/engines
+	@.bench/engines/bin/python -m pip --disable-pip-version-check install --quiet --no-input --requirement $< .
+	@touch $@
+
+.bench/executor.stamp: $(BUILT_FROM) $(shell find src -name '*.py') | .venv/bin/pip
+	@echo "Installing Driftline and PyArrow into .bench/executor …" >&2
+	@rm -rf .bench/executor
+	@$(BIN)/python -m venv .bench/executor
+	@.bench/executor/bin/python -m pip --disable-pip-version-check install --quiet --no-input pyarrow .
 	@touch $@
 
 # GLIDE needs a newer Python; without one pip says so.

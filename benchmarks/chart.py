@@ -26,21 +26,25 @@ def draw(results: Results) -> str:
     by_rows = [case for case in cases if case.columns == COLUMNS]
     by_columns = [case for case in cases if case.rows == SMALL]
     panels = [
-        _panel(title, across, _lines(chosen, along, value), place)
-        for place, (title, across, chosen, along, value) in enumerate(
-            [
-                (f"Seconds, {COLUMNS} columns", "rows of each file", by_rows, _rows, _seconds),
-                (f"Peak memory in MB, {COLUMNS} columns", "rows of each file", by_rows, _rows, _megabytes),
-                (f"Seconds, {SMALL:,} rows", "columns", by_columns, _columns, _seconds),
-                (f"Peak memory in MB, {SMALL:,} rows", "columns", by_columns, _columns, _megabytes),
-            ]
+        (title, across, _lines(chosen, along, value))
+        for title, across, chosen, along, value in (
+            (f"Seconds, {COLUMNS} columns", "rows of each file", by_rows, _rows, _seconds),
+            (f"Peak memory in MB, {COLUMNS} columns", "rows of each file", by_rows, _rows, _megabytes),
+            (f"Seconds, {SMALL:,} rows", "columns", by_columns, _columns, _seconds),
+            (f"Peak memory in MB, {SMALL:,} rows", "columns", by_columns, _columns, _megabytes),
         )
     ]
-    width, height = 2 * _WIDTH, 2 * _HEIGHT + _LEGEND
+    return drawing("driftline check beside a bare read and Evidently", panels, COLOURS)
+
+
+def drawing(title: str, panels: Sequence[tuple[str, str, Mapping[str, Points]]], colours: Mapping[str, str]) -> str:
+    """Panels two by two, each of a title, what runs across, and its lines by name; both axes are logarithmic."""
+    drawn = "".join(_panel(*panel, colours, place) for place, panel in enumerate(panels))
+    width, height = 2 * _WIDTH, (len(panels) + 1) // 2 * _HEIGHT + _LEGEND
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="12" fill="#222">\n<title>driftline check beside a bare read and Evidently'
-        f'</title>\n<rect width="{width}" height="{height}" fill="#fff"/>\n{_legend()}{"".join(panels)}</svg>\n'
+        f'font-family="sans-serif" font-size="12" fill="#222">\n<title>{escape(title)}</title>\n'
+        f'<rect width="{width}" height="{height}" fill="#fff"/>\n{_legend(colours)}{drawn}</svg>\n'
     )
 
 
@@ -71,7 +75,7 @@ def _lines(
     return lines
 
 
-def _panel(title: str, across: str, lines: Mapping[str, Points], place: int) -> str:
+def _panel(title: str, across: str, lines: Mapping[str, Points], colours: Mapping[str, str], place: int) -> str:
     points = [point for line in lines.values() for point in line]
     left, top = (place % 2) * _WIDTH, (place // 2) * _HEIGHT + _LEGEND
     parts = [f'<text x="{_LEFT}" y="{_TOP - 14}" font-weight="bold">{escape(title)}</text>\n']
@@ -92,10 +96,10 @@ def _panel(title: str, across: str, lines: Mapping[str, Points], place: int) -> 
     parts.append(f'<text x="{middle:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(across)}</text>\n')
     for name, line in lines.items():
         places = [f"{x(one):.1f},{y(two):.1f}" for one, two in line]
-        parts.append(f'<polyline points="{" ".join(places)}" fill="none" stroke="{COLOURS[name]}" stroke-width="2"/>\n')
+        parts.append(f'<polyline points="{" ".join(places)}" fill="none" stroke="{colours[name]}" stroke-width="2"/>\n')
         for one in places:
             across_x, down_y = one.split(",")
-            parts.append(f'<circle cx="{across_x}" cy="{down_y}" r="3.5" fill="{COLOURS[name]}"/>\n')
+            parts.append(f'<circle cx="{across_x}" cy="{down_y}" r="3.5" fill="{colours[name]}"/>\n')
     return f'<g transform="translate({left} {top})">\n{"".join(parts)}</g>\n'
 
 
@@ -130,9 +134,9 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def _legend() -> str:
+def _legend(colours: Mapping[str, str]) -> str:
     parts = []
-    for place, (name, colour) in enumerate(COLOURS.items()):
+    for place, (name, colour) in enumerate(colours.items()):
         x = _LEFT + place * 170
         parts.append(f'<circle cx="{x}" cy="{_LEGEND - 12}" r="5" fill="{colour}"/>')
         parts.append(f'<text x="{x + 10}" y="{_LEGEND - 8}">{escape(name)}</text>\n')

@@ -47,7 +47,7 @@ def profile(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> DataF
 
     Each partition is read once, in memory that does not grow with its rows. What it makes of a window goes to a task
     that merges it with that of other partitions, `FAN_IN` at a time; a second round merges the rest. So a task holds
-    some dozens of profiles of one window, of some kilobytes a column each, however unevenly the windows are filled.
+    some dozens of profiles of one window, of some tens of kilobytes a column each, however unevenly the windows are filled.
     """
     functions = _functions()
     layout = told_apart(layout, by)

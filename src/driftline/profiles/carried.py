@@ -27,7 +27,7 @@ KEYS = ("window", "version", "segment")
 """What rows can be told apart by, as a stored table does."""
 
 _CELLS = 4_000_000  # values in memory at a time, of some batches together: each costs something a window and column
-_HELD = 50_000  # profiles of a column that are kept until there is no more to come; each has some kilobytes
+_HELD = 10_000  # profiles of a column that are kept until there is no more to come; each has some tens of kilobytes
 
 
 def told_apart(layout: Layout, by: Iterable[str] = KEYS) -> Layout:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.between import between, measured_now
 from benchmarks.chart import drawing
-from driftline.text import number
+from driftline.text.numbers import number
 
 ROOT = Path(__file__).parents[1]
 KEPT, PAGE, PICTURE = ROOT / ".bench/engines.json", ROOT / "docs/scale.md", ROOT / "docs/images/scale.svg"

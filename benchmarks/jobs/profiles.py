@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,14 +73,6 @@ def blocks(block: pl.DataFrame, first: int, last: int, of: int, windows: int) ->
         yield timed(block.head(last - begin), begin, of, windows)
 
 
-def merged(parts: Iterable[ProfileTable]) -> ProfileTable:
-    """All parts as one."""
-    whole = ProfileTable()
-    for part in parts:
-        whole = whole.merge(part)
-    return whole
-
-
 def peak_bytes() -> int:
     """The most memory that this process has had."""
     [kilobytes] = re.findall(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
@@ -94,7 +86,11 @@ def local(rows: int, columns: int, windows: int, *, profiled: bool = True) -> di
     list(profile_parts([timed(block.head(1_000), 0, 1_000, 1)], layout))  # whatever is done once
     processor, wall, before = time.process_time(), time.perf_counter(), peak_bytes()
     made = blocks(block, 0, rows, rows, windows)
-    table = merged(profile_parts(made, layout)) if profiled else merged(ProfileTable() for _ in made)
+    table = (
+        ProfileTable.of_all(profile_parts(made, layout))
+        if profiled
+        else ProfileTable.of_all(ProfileTable() for _ in made)
+    )
     took = {"processor": time.process_time() - processor, "wall": time.perf_counter() - wall}
     stored = as_frame(table, layout) if profiled else pl.DataFrame({"profile": []}, schema={"profile": pl.Binary})
     said = {"predictions": table.predictions, "windows": len(table.parts), "before": before, "peak": peak_bytes()}
@@ -106,7 +102,9 @@ def merge(columns: int, windows: int) -> dict[str, Any]:
     block = block_of(columns, 20_000)
     layout = layout_of_block(block)
     rows = windows * 2_000
-    stored = as_frame(merged(profile_parts(blocks(block.head(2_000), 0, rows, rows, windows), layout)), layout)
+    stored = as_frame(
+        ProfileTable.of_all(profile_parts(blocks(block.head(2_000), 0, rows, rows, windows), layout)), layout
+    )
     twice = pl.concat([stored, stored])
     from_frame(twice.head(2), layout)
     processor = time.process_time()
@@ -158,7 +156,7 @@ def on_spark(rows: int, columns: int, windows: int, cores: int) -> dict[str, Any
     whole = told_apart(layout)
     same = None
     if rows <= 1_000_000:
-        here = merged(profile_parts(blocks(block, 0, each * PARTITIONS, rows, windows), whole))
+        here = ProfileTable.of_all(profile_parts(blocks(block, 0, each * PARTITIONS, rows, windows), whole))
         same = as_frame(here, whole).equals(as_frame(table, whole))
     return {
         "processor": processor,

@@ -7,11 +7,11 @@ process. Importing this module needs no Dask.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import reduce
 from typing import Any
 
 import polars as pl
 
+from driftline.engines.local import as_written
 from driftline.errors import UsageError
 from driftline.profiles.carried import KEYS, as_carried, carried_layout, columns_read, profile_parts, told_apart
 from driftline.profiles.layout import Layout
@@ -41,7 +41,7 @@ def profile(frame: Any, layout: Layout, by: Iterable[str] = KEYS) -> ProfileTabl
 
 
 def profile_files(paths: Sequence[str], layout: Layout, by: Iterable[str] = KEYS) -> ProfileTable:
-    """Profile Parquet files, each by a task that reads it in batches: all that `driftline check` opens as one path."""
+    """Profile files of rows, each by a task that reads it in batches: whatever `driftline check` reads."""
     return _computed(_profile_file, paths, told_apart(layout, by))
 
 
@@ -52,7 +52,7 @@ def _computed(work: Any, parts: Iterable[Any], layout: Layout) -> ProfileTable:
         raise UsageError(
             "driftline.dask needs Dask, which is not installed here; run: python -m pip install 'driftline[dask]'"
         ) from error
-    work, merge, carried = dask.delayed(work), dask.delayed(_merged), as_carried(layout)
+    work, merge, carried = dask.delayed(work), dask.delayed(ProfileTable.of_all), as_carried(layout)
     tables = [work(part, carried) for part in parts]
     while len(tables) > 1:
         tables = [merge(tables[place : place + FAN_IN]) for place in range(0, len(tables), FAN_IN)]
@@ -66,18 +66,15 @@ def _profile_part(part: Any, carried: bytes) -> ProfileTable:
     there = list(part.columns if is_pandas or isinstance(part, pl.DataFrame) else part.schema.names)
     wanted = _wanted(there, layout)
     frame = frame_of_pandas(part[wanted]) if is_pandas else frame_of_table(part.select(wanted))
-    return _merged(profile_parts([frame], layout))
+    return ProfileTable.of_all(profile_parts([frame], layout))
 
 
 def _profile_file(path: str, carried: bytes) -> ProfileTable:
-    layout, rows = carried_layout(carried), open_rows(path)
-    return _merged(profile_parts(rows.batches(_wanted(list(rows.schema), layout)), layout))
+    layout = carried_layout(carried)
+    rows = as_written(open_rows(path), layout.reads)
+    return ProfileTable.of_all(profile_parts(rows.batches(_wanted(list(rows.schema), layout)), layout))
 
 
 def _wanted(there: Sequence[str], layout: Layout) -> list[str]:
     """The columns to read of a part; one that is not read where there is none, since its rows count."""
     return [name for name in layout.reads if name in there] or list(there[:1])
-
-
-def _merged(tables: Iterable[ProfileTable]) -> ProfileTable:
-    return reduce(ProfileTable.merge, tables, ProfileTable())

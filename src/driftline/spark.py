@@ -8,8 +8,10 @@ no Spark; using it does, from 4.0 on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from driftline.engines.stored import telling
 from driftline.errors import UsageError
 from driftline.profiles.carried import (
     KEYS,
@@ -36,21 +38,58 @@ FAN_IN = 64
 """The profiles of so many partitions, of one window and version, are merged by one task of the first round."""
 
 _GROUP = "partitions"
+_OTHERS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc", ".gz", ".zip")
 
 
-def profile(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> DataFrame:
+def profile(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS, *, model: str = "") -> DataFrame:
     """Profile a frame of Spark. Returns a small frame of keys and bytes, which Spark computes when it is asked for.
 
     ``by`` says what rows are told apart by, any of ``window``, ``version`` and ``segment``; by none of them, all are
     one profile. Each window and version is a row, and its segments are in it. Its layout is that of
-    `driftline.profiles.carried.told_apart`.
+    `driftline.profiles.carried.told_apart`, and stands in each row, as does the name of the ``model``: written as
+    Parquet or Delta, it is a table that `driftline check` and `driftline backtest` read like any history.
 
     Each partition is read once, in memory that does not grow with its rows. What it makes of a window goes to a task
     that merges it with that of other partitions, `FAN_IN` at a time; a second round merges the rest. So a task holds
-    some dozens of profiles of one window, of some tens of kilobytes a column each, however unevenly the windows are filled.
+    some dozens of profiles of one window, of some tens of kilobytes a column each, however unevenly windows are filled.
     """
-    functions = _functions()
     layout = told_apart(layout, by)
+    return _merged(frame, layout).withColumns(
+        {name: _functions().lit(value) for name, value in telling(layout, model).items()}
+    )
+
+
+def profile_table(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> ProfileTable:
+    """Profile a frame of Spark, see `profile`, and fetch the profiles to this process."""
+    layout = told_apart(layout, by)
+    return from_frame(frame_of_table(_merged(frame, layout).toArrow()), layout, "what Spark returned")
+
+
+def profile_files(
+    paths: Sequence[str],
+    layout: Layout,
+    by: Iterable[str] = KEYS,
+    *,
+    format: str | None = None,
+    session: SparkSession | None = None,
+) -> ProfileTable:
+    """Profile files that Spark reads by itself: paths, patterns or addresses, as its reader takes them.
+
+    They are Parquet, or tables of Delta, unless a ``format`` of Spark's is named. A column that only some files have is
+    missing in the others. Without a ``session`` the active one is used, or one is made as Spark's own settings say.
+    """
+    format = format or _format_of(paths)
+    _functions()
+    if session is None:
+        from pyspark.sql import SparkSession
+
+        session = SparkSession.builder.getOrCreate()
+    reader = session.read.format(format).option("mergeSchema", True)
+    return profile_table(reader.load(list(paths)), layout, by)
+
+
+def _merged(frame: DataFrame, layout: Layout) -> DataFrame:
+    functions = _functions()
     names = _require_frame(frame, layout)
     carried = as_carried(layout)
     # Columns go by number: a name may have dots and quotes in it, or differ from another one by case only.
@@ -62,35 +101,15 @@ def profile(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> DataF
     return few.groupBy("start", "version").applyInArrow(lambda some: merge_group(some, carried), TYPES)
 
 
-def profile_table(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> ProfileTable:
-    """Profile a frame of Spark, see `profile`, and fetch the profiles to this process."""
-    layout = told_apart(layout, by)
-    fetched = profile(frame, layout).toArrow()
-    return from_frame(frame_of_table(fetched), layout, "what Spark returned")
-
-
-def profile_files(
-    paths: Sequence[str],
-    layout: Layout,
-    by: Iterable[str] = KEYS,
-    *,
-    format: str = "parquet",
-    session: SparkSession | None = None,
-) -> ProfileTable:
-    """Profile files that Spark reads by itself: paths, patterns or addresses, as its reader takes them.
-
-    A column that only some files have is missing in the others. Without a ``session`` the active one is used, or one
-    is made as Spark's own settings say.
-    """
-    _functions()
+def _format_of(paths: Sequence[str]) -> str:
     if not paths:
         raise UsageError("no path came; name the files to profile, or their folders")
-    if session is None:
-        from pyspark.sql import SparkSession
-
-        session = SparkSession.builder.getOrCreate()
-    reader = session.read.format(format).option("mergeSchema", True)
-    return profile_table(reader.load(list(paths)), layout, by)
+    if others := [path for path in paths if path.lower().endswith(_OTHERS)]:
+        raise UsageError(
+            f"{others[0]} came, and Spark reads Parquet and Delta here; read it with Spark as it has to be read, and give "
+            "driftline.spark.profile the frame, or profile it with `driftline profile --engine local`"
+        )
+    return "delta" if all((Path(path) / "_delta_log").is_dir() for path in paths) else "parquet"
 
 
 def _functions() -> Any:

@@ -21,7 +21,6 @@ def session(master: str, python: str = sys.executable, **settings: Any) -> Itera
         "spark.driver.host": "127.0.0.1",
         "spark.executor.memory": "1g",
         "spark.network.timeout": "600s",  # this machine may be busy
-        "spark.pyspark.python": python,
         "spark.sql.shuffle.partitions": "4",
         "spark.sql.session.timeZone": "America/Los_Angeles",
         "spark.ui.enabled": "false",
@@ -30,7 +29,7 @@ def session(master: str, python: str = sys.executable, **settings: Any) -> Itera
     builder = SparkSession.builder.master(master).appName("driftline")
     for name, value in (own | {name.replace("_", "."): value for name, value in settings.items()}).items():
         builder = builder.config(name, str(value))
-    os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
+    os.environ |= {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": python}
     if python != sys.executable:  # those have what is installed there, and nothing of this process
         os.environ.pop("PYTHONPATH", None)
     started = builder.getOrCreate()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -338,3 +339,18 @@ def test_without_its_library_one_line_says_what_to_install(
     name = module.__name__.rpartition(".")[2]
     with pytest.raises(UsageError, match=rf"^driftline\.{name} needs .* pip install 'driftline\[{name}\]'$"):
         module.profile([], SMALL)
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [([], "no path came"), (["a.parquet", "b.CSV"], r"b\.CSV came.*reads Parquet and Delta.*--engine local")],
+)
+def test_paths_that_spark_does_not_read_here_are_refused_in_words(paths: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        spark.profile_files(paths, SMALL)
+
+
+def test_a_table_of_delta_is_told_by_its_log(tmp_path: Path) -> None:
+    (tmp_path / "table" / "_delta_log").mkdir(parents=True)
+    assert spark._format_of([str(tmp_path / "table")]) == "delta"
+    assert spark._format_of([str(tmp_path / "table"), "s3a://bucket/rows.parquet"]) == "parquet"

@@ -17,9 +17,10 @@ import pytest
 pytest.importorskip("pyspark", reason="make test-engines runs it")
 
 from driftline import spark
+from driftline.engines.stored import open_profiles
 from driftline.errors import UsageError
 from driftline.profiles.carried import KEYS, told_apart
-from driftline.profiles.table import as_frame, from_frame, profile_batches
+from driftline.profiles.table import as_frame, profile_batches
 from tests.engines.sessions import CLUSTER, LOCAL, session
 from tests.engines.workload import layout, rows_of, write_parts
 
@@ -60,12 +61,13 @@ def test_any_split_into_partitions_gives_the_same_bytes_and_so_do_files_of_the_r
     started: Any, folder: Path, tmp_path: Path
 ) -> None:
     """More partitions than rows in some, so that many are empty; stored by Spark, and read without it."""
-    rows = started.read.option("mergeSchema", True).parquet(str(folder)).repartition(90)
-    spark.profile(rows, LAYOUT, ["window"]).write.parquet(str(tmp_path / "profiles"))
-    stored = pl.read_parquet(tmp_path / "profiles" / "*.parquet").sample(fraction=1, shuffle=True, seed=1)
-    layout = told_apart(LAYOUT, ["window"])
-    assert as_frame(from_frame(stored, layout), layout).equals(on_one_machine(folder, ["window"]))
-    assert stored["start"].n_unique() == stored.height
+    rows = started.read.option("mergeSchema", True).parquet(str(folder)).repartition(70)
+    where = tmp_path / "profiles.parquet"
+    spark.profile(rows, LAYOUT, ["window"], model="shop").write.parquet(str(where))
+    stored = open_profiles(str(where / "*.parquet"))
+    assert (stored.layout, stored.model) == (told_apart(LAYOUT, ["window"]), "shop")
+    assert as_frame(stored.table, stored.layout).equals(on_one_machine(folder, ["window"]))
+    assert pl.read_parquet(where / "*.parquet")["start"].is_unique().all()
 
 
 def test_a_task_merges_the_profiles_of_few_partitions(
@@ -152,5 +154,3 @@ def test_what_cannot_be_profiled_is_refused_before_anything_runs(started: Any, f
         spark.profile(rows.drop("at"), LAYOUT)
     with pytest.raises(UsageError, match=r"'said' comes more than once"):
         spark.profile(rows.select("*", rows["said"]), LAYOUT)
-    with pytest.raises(UsageError, match=r"no path came"):
-        spark.profile_files([], LAYOUT)

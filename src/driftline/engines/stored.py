@@ -1,0 +1,115 @@
+"""Tables of profiles as they are stored: a Parquet file or a Delta Lake table that says by itself what it is.
+
+Beside the columns of `driftline.profiles.table.SCHEMA` each row has its model's name, the release of Driftline that
+made it, and the bytes of its layout, so that whoever copies, joins or rewrites such tables loses nothing. Parquet and
+Delta store a column of equal values once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+import importlib.metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from driftline.errors import CodecError, DataError, DriftlineError
+from driftline.profiles.layout import Layout
+from driftline.profiles.table import SCHEMA, ProfileTable, as_frame, from_frame
+from driftline.sketches import decode, encode
+from driftline.sources.files import open_rows, whole
+
+MODEL, RELEASE, LAYOUT = "model", "release", "layout_bytes"
+"""The columns of a stored table beside those of a table of profiles."""
+
+_TELLING = frozenset((*SCHEMA, MODEL, RELEASE, LAYOUT))
+_MAY_HOLD = re.compile(r"(\.parquet|\.pq|/[^./]*)$", re.IGNORECASE)
+
+
+class StoredProfiles(NamedTuple):
+    """What a stored table holds: its profiles, the layout that they were made with, and the model's name.
+
+    ``name`` is where it came from, for messages.
+    """
+
+    table: ProfileTable
+    layout: Layout
+    model: str
+    name: str
+
+
+def holds_profiles(columns: Collection[str]) -> bool:
+    """Return whether a table with these columns is one of profiles, and not of rows."""
+    return set(columns) >= _TELLING
+
+
+def is_profiles(given: Any) -> bool:
+    """Return whether a path, pattern or address, or a frame, is a table of profiles; nothing but its columns is read.
+
+    What cannot be opened is none: whoever reads it as rows says what is wrong.
+    """
+    if isinstance(given, pl.DataFrame):
+        return holds_profiles(given.columns)
+    if not isinstance(given, (str, Path)) or not _may_hold(str(given)):
+        return False
+    try:
+        return holds_profiles(open_rows(given).schema)
+    except DriftlineError:
+        return False
+
+
+def _may_hold(name: str) -> bool:
+    """Whether it may be Parquet or Delta: text files are read to learn their columns, some of them from far away."""
+    return bool(_MAY_HOLD.search(name)) or Path(name).is_dir()
+
+
+def open_profiles(given: str | Path | pl.DataFrame) -> StoredProfiles:
+    """Read a table of profiles; those of a pattern, or folder, are merged.
+
+    Raises `DataError` for one that is damaged, of a newer release, or of several layouts or models.
+    """
+    if isinstance(given, pl.DataFrame):
+        return _from_frame(given, "the table of profiles")
+    rows = open_rows(given)
+    if not holds_profiles(rows.schema):
+        lacking = ", ".join(sorted(_TELLING - set(rows.schema)))
+        raise DataError(f"{given} is no table of profiles, as `driftline profile` writes them: it lacks {lacking}")
+    return _from_frame(whole(rows), str(given))
+
+
+def _from_frame(frame: pl.DataFrame, name: str) -> StoredProfiles:
+    if not frame.height:
+        raise DataError(f"{name} is a table of profiles without any; profile some rows with `driftline profile`")
+    layout = _layout_of(frame, name)
+    models = frame[MODEL].unique().sort().to_list()
+    if len(models) != 1 or not isinstance(models[0], str):
+        raise DataError(f"{name} has profiles of {len(models)} models ({', '.join(map(str, models))}); name one's")
+    return StoredProfiles(from_frame(frame, layout, name), layout, models[0], name)
+
+
+def _layout_of(frame: pl.DataFrame, name: str) -> Layout:
+    """The layout of the first row; that all others have one like it is checked row by row."""
+    stored = frame[LAYOUT][0]
+    if not isinstance(stored, bytes):
+        raise DataError(f"{name} is damaged: {LAYOUT} has no bytes")
+    try:
+        return decode(stored, Layout)
+    except CodecError as error:
+        release = frame[RELEASE][0]
+        raise DataError(
+            f"{name} has a layout that this release cannot read ({error}); it was made by driftline {release}: upgrade "
+            "driftline, or profile the rows again"
+        ) from error
+
+
+def stored_frame(table: ProfileTable, layout: Layout, model: str, release: str) -> pl.DataFrame:
+    """Return a table of profiles as it is stored; equal tables are equal, byte for byte."""
+    told = {name: pl.lit(value) for name, value in telling(layout, model, release).items()}
+    return as_frame(table, layout).with_columns(**told)
+
+
+def telling(layout: Layout, model: str, release: str | None = None) -> dict[str, str | bytes]:
+    """Return what a stored table says of itself in each row, by column; of this release, unless another is named."""
+    return {MODEL: model, RELEASE: release or importlib.metadata.version("driftline"), LAYOUT: encode(layout)}

@@ -7,9 +7,9 @@ Delta store a column of equal values once.
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from collections.abc import Collection
-import importlib.metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -106,7 +106,7 @@ def _format_of(paths: Sequence[str]) -> str:
         raise UsageError("no path came; name the files to profile, or their folders")
     if others := [path for path in paths if path.lower().endswith(_OTHERS)]:
         raise UsageError(
-            f"{others[0]} came, and Spark reads Parquet and Delta here; read it with Spark as it has to be read and give "
+            f"{others[0]} came, and Spark reads Parquet and Delta here; read it with Spark as has to be done, and give "
             "driftline.spark.profile the frame, or profile it with `driftline profile --engine local`"
         )
     return "delta" if all((Path(path) / "_delta_log").is_dir() for path in paths) else "parquet"

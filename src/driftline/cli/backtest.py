@@ -83,8 +83,9 @@ def _backtest(
 ) -> Backtest:
     from driftline.cli.check import chosen
     from driftline.config.load import load
-    from driftline.engines.stored import is_profiles, open_profiles
+    from driftline.engines.stored import open_profiles
     from driftline.monitoring.backtest import backtest_profiles, backtest_rows, backtest_windows, subject_of
+    from driftline.sources.profiled import is_profiles
 
     config = load(path)
     if history.startswith(_SERVED):

@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import polars as pl
 
-from driftline.engines.stored import holds_profiles
 from driftline.errors import UsageError
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable, profile_batch
+from driftline.sources.profiled import holds_profiles
 from driftline.sources.rows import Rows, readable
 
 _MOST_CORES = 8

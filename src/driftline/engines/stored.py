@@ -7,25 +7,23 @@ Delta store a column of equal values once.
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import importlib.metadata
 import re
 from collections.abc import Collection
+=======
+>>>>>>> profile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from driftline.errors import CodecError, DataError, DriftlineError
+from driftline.errors import CodecError, DataError
 from driftline.profiles.layout import Layout
-from driftline.profiles.table import SCHEMA, ProfileTable, as_frame, from_frame
+from driftline.profiles.table import ProfileTable, as_frame, from_frame
 from driftline.sketches import decode, encode
 from driftline.sources.files import open_rows, whole
-
-MODEL, RELEASE, LAYOUT = "model", "release", "layout_bytes"
-"""The columns of a stored table beside those of a table of profiles."""
-
-_TELLING = frozenset((*SCHEMA, MODEL, RELEASE, LAYOUT))
-_MAY_HOLD = re.compile(r"(\.parquet|\.pq|/[^./]*)$", re.IGNORECASE)
+from driftline.sources.profiled import LAYOUT, MODEL, RELEASE, TELLING, holds_profiles
 
 
 class StoredProfiles(NamedTuple):
@@ -40,31 +38,6 @@ class StoredProfiles(NamedTuple):
     name: str
 
 
-def holds_profiles(columns: Collection[str]) -> bool:
-    """Return whether a table with these columns is one of profiles, and not of rows."""
-    return set(columns) >= _TELLING
-
-
-def is_profiles(given: Any) -> bool:
-    """Return whether a path, pattern or address, or a frame, is a table of profiles; nothing but its columns is read.
-
-    What cannot be opened is none: whoever reads it as rows says what is wrong.
-    """
-    if isinstance(given, pl.DataFrame):
-        return holds_profiles(given.columns)
-    if not isinstance(given, (str, Path)) or not _may_hold(str(given)):
-        return False
-    try:
-        return holds_profiles(open_rows(given).schema)
-    except DriftlineError:
-        return False
-
-
-def _may_hold(name: str) -> bool:
-    """Whether it may be Parquet or Delta: text files are read to learn their columns, some of them from far away."""
-    return bool(_MAY_HOLD.search(name)) or Path(name).is_dir()
-
-
 def open_profiles(given: str | Path | pl.DataFrame) -> StoredProfiles:
     """Read a table of profiles; those of a pattern, or folder, are merged.
 
@@ -74,7 +47,7 @@ def open_profiles(given: str | Path | pl.DataFrame) -> StoredProfiles:
         return _from_frame(given, "the table of profiles")
     rows = open_rows(given)
     if not holds_profiles(rows.schema):
-        lacking = ", ".join(sorted(_TELLING - set(rows.schema)))
+        lacking = ", ".join(sorted(TELLING - set(rows.schema)))
         raise DataError(f"{given} is no table of profiles, as `driftline profile` writes them: it lacks {lacking}")
     return _from_frame(whole(rows), str(given))
 

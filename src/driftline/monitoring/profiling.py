@@ -10,7 +10,6 @@ from typing import NamedTuple
 import polars as pl
 
 from driftline.engines.local import profile_sources, sampled
-from driftline.engines.stored import is_profiles
 from driftline.errors import DataError, UsageError
 from driftline.monitoring.hiding import opened
 from driftline.monitoring.layouts import layout_of_setup
@@ -21,6 +20,7 @@ from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable
 from driftline.sources.far import store_options
 from driftline.sources.files import files_of
+from driftline.sources.profiled import is_profiles
 from driftline.sources.rows import Rows, readable
 from driftline.store.durable import replacing
 from driftline.text.durations import length

@@ -257,6 +257,16 @@ def readings_of(samples: Sequence[pl.DataFrame], columns: Columns, schema: Schem
     return {name: reading for name, reading in sorted(found.items()) if reading != Reading()}
 
 
+def rows_like(layout: Layout, sample: pl.DataFrame) -> Layout:
+    """Return the layout for other rows, whose first ones show how their numbers and times are written."""
+    own = readings_of([sample], layout.columns, layout.schema)
+    readings = {}
+    for name in sorted(layout.readings.keys() | own.keys()):
+        was, now = layout.readings.get(name, Reading()), own.get(name, Reading())
+        readings[name] = replace(now, span=was.span, codes=was.codes)
+    return replace(layout, readings=readings)
+
+
 def _texts(samples: Iterable[pl.DataFrame], name: str, missing: tuple[str, ...]) -> Iterator[pl.Series]:
     """The samples of a column that have texts, without what is missing."""
     for sample in samples:

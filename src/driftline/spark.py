@@ -7,11 +7,11 @@ no Spark; using it does, from 4.0 on.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driftline.engines.stored import telling
 from driftline.errors import UsageError
 from driftline.profiles.carried import (
     KEYS,
@@ -24,6 +24,7 @@ from driftline.profiles.carried import (
 from driftline.profiles.layout import Layout
 from driftline.profiles.table import ProfileTable, from_frame
 from driftline.sources.frames import frame_of_table
+from driftline.sources.profiled import LAYOUT, MODEL, RELEASE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -54,9 +55,8 @@ def profile(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS, *, model
     some dozens of profiles of one window, of some tens of kilobytes a column each, however unevenly windows are filled.
     """
     layout = told_apart(layout, by)
-    return _merged(frame, layout).withColumns(
-        {name: _functions().lit(value) for name, value in telling(layout, model).items()}
-    )
+    telling = {MODEL: model, RELEASE: importlib.metadata.version("driftline"), LAYOUT: bytearray(as_carried(layout))}
+    return _merged(frame, layout).withColumns({name: _functions().lit(value) for name, value in telling.items()})
 
 
 def profile_table(frame: DataFrame, layout: Layout, by: Iterable[str] = KEYS) -> ProfileTable:

@@ -7,12 +7,6 @@ Delta store a column of equal values once.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import importlib.metadata
-import re
-from collections.abc import Collection
-=======
->>>>>>> profile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,10 +73,6 @@ def _layout_of(frame: pl.DataFrame, name: str) -> Layout:
 
 def stored_frame(table: ProfileTable, layout: Layout, model: str, release: str) -> pl.DataFrame:
     """Return a table of profiles as it is stored; equal tables are equal, byte for byte."""
-    told = {name: pl.lit(value) for name, value in telling(layout, model, release).items()}
-    return as_frame(table, layout).with_columns(**told)
-
-
-def telling(layout: Layout, model: str, release: str | None = None) -> dict[str, str | bytes]:
-    """Return what a stored table says of itself in each row, by column; of this release, unless another is named."""
-    return {MODEL: model, RELEASE: release or importlib.metadata.version("driftline"), LAYOUT: encode(layout)}
+    return as_frame(table, layout).with_columns(
+        pl.lit(model).alias(MODEL), pl.lit(release).alias(RELEASE), pl.lit(encode(layout)).alias(LAYOUT)
+    )

@@ -81,6 +81,10 @@ def tables(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
             ("columns", "CPU seconds a million rows", "bytes a window of 33,000 rows", "CPU ms to merge one"),
             [_by_columns(kept, columns) for columns in WIDTHS],
         ),
+        "extrapolated": _table(
+            ("columns", "CPU hours for 10⁹ rows", "cores, if it takes a day", "cores, if it takes an hour"),
+            [_extrapolated(kept, columns) for columns in WIDTHS],
+        ),
         "windows": _table(
             ("windows", "rows of each", "CPU seconds a million rows", "bytes a window"),
             [_by_windows(kept, windows) for windows in LENGTHS],
@@ -101,6 +105,16 @@ def _by_columns(kept: Mapping[str, Mapping[str, Any]], columns: int) -> list[str
     took = "–" if merged is None else _figure(1e3 * merged["processor"])
     each = found["bytes"] // found["windows"]
     return [str(columns), _figure(found["processor"] - made["processor"]), f"{each:,}", took]
+
+
+def _extrapolated(kept: Mapping[str, Mapping[str, Any]], columns: int) -> list[str] | None:
+    """A thousand times what a million rows took."""
+    line = _by_columns(kept, columns)
+    if line is None:
+        return None
+    found, made = (kept[f"{what} {MILLION} {columns} {WINDOWS}"] for what in ("local", "made"))
+    hours = 1_000 * (found["processor"] - made["processor"]) / 3_600
+    return [str(columns), _figure(hours), _figure(hours / 24), _figure(hours)]
 
 
 def _by_windows(kept: Mapping[str, Mapping[str, Any]], windows: int) -> list[str] | None:
@@ -140,7 +154,7 @@ def _figure(value: float) -> str:
 
 def _table(head: tuple[str, ...], lines: list[list[str] | None]) -> list[str]:
     there = ["| " + " | ".join(line) + " |" for line in lines if line is not None]
-    return ["| " + " | ".join(head) + " |", "| " + " | ".join(["---:"] * len(head)) + " |", *there]
+    return ["| " + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |", *there]
 
 
 def draw(kept: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from benchmarks import backfill, chart, false_alarms, history, measure, report
+from benchmarks import backfill, chart, engines, false_alarms, history, measure, report
 from benchmarks import pages as pages_of_fleet
 from benchmarks.bench import measure_case, skip_reason
 from benchmarks.chart import draw
@@ -43,11 +44,12 @@ from benchmarks.contenders import (
     foreseen_seconds,
 )
 from benchmarks.goals import judge
-from benchmarks.jobs import driftline_sdk
+from benchmarks.jobs import driftline_sdk, profiles
 from benchmarks.measure import Limits, Run, answer_in, run_once
 from benchmarks.results import Case, Entry, Measured, Results, read, save
 from benchmarks.workload import DAYS, Workload, batches, kind_at, write, zipf_shares
 from driftline.config.load import load
+from driftline.profiles.table import profile_batches
 from driftline.service.runtime import Service
 from driftline.web.app import create_app
 from tests.views.test_fleet import require_briefs_of_summaries
@@ -559,3 +561,50 @@ def test_answers_with_two_histories_stand_beside_each_other() -> None:
     assert is_well_formed("\n".join(history.said_of_passes(short, long, passes, passes)))
     page = history.PAGE.read_text()
     assert page.count(history.BEGIN) == page.count(history.END) == 1
+
+
+# ---- profiles on several engines -------------------------------------------------------------------------------------
+
+
+def test_rows_of_the_engines_are_those_asked_for_in_order_of_time_over_all_windows() -> None:
+    block = profiles.block_of(5, 300)
+    made = pl.concat(list(profiles.blocks(block, 0, 1_000, 1_000, 4)))
+    assert made.height == 1_000 and made["at"].is_sorted() and made["at"].dt.date().n_unique() == 4
+    parts = [pl.concat(list(profiles.blocks(block, *ends, 1_000, 4))) for ends in ((0, 600), (600, 1_000))]
+    assert pl.concat(parts).equals(made)
+    layout = profiles.layout_of_block(block)
+    assert set(layout.reads) == set(made.columns)
+    assert profile_batches([made], layout).labelled == 1_000
+
+
+def measured_engines() -> dict[str, dict[str, Any]]:
+    """As if everything had been measured: a second of the processor a million rows and ten columns."""
+    found: dict[str, dict[str, Any]] = {}
+    for job in engines.asked(quick=False):
+        numbers = [int(one) for one in job.arguments[1:]]
+        cost = 0.0 if job.arguments[0] == "made" else numbers[0] / 1e6 * numbers[1] / 10
+        said = {"processor": cost, "wall": 2 * cost, "windows": 30, "bytes": 3_000, "peak": 3e8}
+        found[job.name] = said | {"when": "Measured 2026-12-01 12:00 UTC; load average 1.0."}
+    return found
+
+
+def test_tables_of_the_engines_have_what_was_measured_and_nothing_else() -> None:
+    found = engines.tables(measured_engines())
+    assert found["extrapolated"][2:] == [
+        "| 5 | 0.139 | 0.00579 | 0.139 |",
+        "| 25 | 0.694 | 0.0289 | 0.694 |",
+        "| 100 | 2.78 | 0.116 | 2.78 |",
+    ]
+    assert found["columns"][3].startswith("| 25 | 2.5 | 100 |")
+    assert "| 100,000,000 | one process | 250 | 2.5 | 500 | 300 MB | 2026-12-01 12:00" in found["rows"][4]
+    assert all(is_well_formed("\n".join(lines)) for lines in found.values())
+    assert all(len(lines) == 2 for lines in engines.tables({}).values())
+    page = engines.PAGE.read_text()
+    assert [page.count(f"<!-- engines: {name} -->") for name in found] == [1] * len(found)
+
+
+def test_the_drawing_of_the_engines_has_a_point_for_each_measurement() -> None:
+    for found, points in ((measured_engines(), 2 * (3 + 2 + 2)), ({}, 0)):
+        root = ElementTree.fromstring(engines.draw(found))
+        assert len(root.findall(".//{*}g/{*}circle")) == points
+        assert "one process" in "".join(root.itertext())

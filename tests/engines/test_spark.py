@@ -51,7 +51,7 @@ def on_one_machine(folder: Path, by: Any) -> pl.DataFrame:
     return as_frame(profile_batches(frames, layout), layout)
 
 
-@pytest.mark.parametrize("by", [KEYS, ["window", "segment"], ["version"], []], ids=str)
+@pytest.mark.parametrize("by", [KEYS, ["window", "segment"], []], ids=str)
 def test_the_bytes_are_those_of_one_machine(started: Any, folder: Path, by: Any) -> None:
     table = spark.profile_files([str(folder)], LAYOUT, by, session=started)
     assert as_frame(table, told_apart(LAYOUT, by)).equals(on_one_machine(folder, by))

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import polars as pl
 
 from driftline.checks.reading import Input
-from driftline.checks.scan import Layout
 from driftline.errors import UsageError
 from driftline.profiles import canonical
+from driftline.profiles.layout import Layout
 from driftline.sources.own import Function, Replicates, replicates_apart, replicates_of
 from driftline.sources.rows import StreamedRows
 from driftline.statistics import CATALOGUE

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from driftline.checks.opening import Batches, Opened
 from driftline.checks.reading import Input, read_sides_alike
-from driftline.checks.scan import Layout, SideProfile, read_sides
+from driftline.checks.scan import SideProfile, read_sides
 from driftline.checks.schema import require_columns, schema_of, set_aside
 from driftline.checks.sides import Comparison, Said, classes_of
 from driftline.errors import DataError, UnknownNameError, UsageError
@@ -28,6 +28,7 @@ from driftline.events import Kind, Schema, Task, guess_positive
 from driftline.profiles import CategoricalColumn, Columns, NumericColumn, canonical, layout_of
 from driftline.profiles.frame import FEATURE, other_class, score_columns
 from driftline.profiles.infer import CLASSES_OF_NUMBERS, INFERRED_CLASSES_LIMIT, named_in, too_many_classes
+from driftline.profiles.layout import Layout
 from driftline.sources.rows import StreamedRows
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from driftline.checks.opening import Batches
 from driftline.checks.reading import Input
-from driftline.events import Kind, Schema, Task
+from driftline.events import Kind, Task
 from driftline.profiles import (
     Columns,
     NumericColumn,
@@ -28,10 +28,10 @@ from driftline.profiles import (
     kind_of,
 )
 from driftline.profiles.frame import FEATURE, SCORE, TARGETS, score_columns, with_predictions
+from driftline.profiles.layout import Layout
 from driftline.profiles.missing import without_missing, without_missing_in
 from driftline.profiles.naive import Naive, NaiveTally
-from driftline.profiles.parts import Anchor
-from driftline.sketches import Grid, KeySample
+from driftline.sketches import KeySample
 from driftline.sketches.drawn import DrawnRows
 
 SPACED_ROWS = 6_000
@@ -39,15 +39,6 @@ REPEATED_LEAST = 0.01
 """From this share on, repeated rows or ids are reported."""
 
 _KEY_COLUMNS = 6
-
-
-class Layout(msgspec.Struct, frozen=True):
-    """How both sides are profiled: the roles of columns, the schema, the grids of numbers and anchors of vectors."""
-
-    columns: Columns
-    schema: Schema
-    grids: Mapping[str, Grid]
-    anchors: Mapping[str, Anchor]
 
 
 class SideProfile(msgspec.Struct):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
-from driftline.checks.scan import Layout, SideProfile
+from driftline.checks.scan import SideProfile
 from driftline.events import class_name
 from driftline.profiles import CategoricalColumn, Column, Columns, WindowProfile
 from driftline.profiles.frame import SCORE
+from driftline.profiles.layout import Layout
 
 if TYPE_CHECKING:  # it is imported while the rows are read
     from driftline.statistics import EffectThresholds

@@ -32,8 +32,9 @@ from driftline.detection.history import merged_by, singles_of, until_end, withou
 from driftline.events import Window
 from driftline.monitoring.feedback import Guidance, guidance_for
 from driftline.monitoring.options import Budget, ModelConfig
-from driftline.monitoring.segments import by_window, profile
+from driftline.monitoring.segments import profile
 from driftline.monitoring.setup import ModelSetup
+from driftline.profiles.by_window import by_window
 from driftline.rules import Rule, State, Verdict
 from driftline.rules.backtest import BUDGET, BacktestFinding, Detail
 from driftline.rules.findings import Findings, Moved

@@ -18,8 +18,9 @@ import polars as pl
 from driftline.events import Window
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.planning import AHEAD, Gone, Plan, arrived, make_plan
-from driftline.monitoring.segments import Profiled, by_window, decoded_segments, profile, window_row, windows_of
+from driftline.monitoring.segments import decoded_segments, profile, window_row
 from driftline.profiles import NumericColumn, WindowProfile
+from driftline.profiles.by_window import Profiled, by_window, windows_of
 from driftline.sketches import decode, encode
 from driftline.store.counters import LABELS_UNTIL
 from driftline.store.inbox import InboxRow, done

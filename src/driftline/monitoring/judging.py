@@ -24,9 +24,10 @@ from driftline.monitoring.feedback import Guidance, ends_alarm, guidance_for, in
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.own import own_measures
 from driftline.monitoring.reach import History
-from driftline.monitoring.segments import Profiled, encoded_segments, stored_profiles
+from driftline.monitoring.segments import encoded_segments, stored_profiles
 from driftline.monitoring.summary import Stage, WindowSummary, brief_of
 from driftline.profiles import WindowProfile
+from driftline.profiles.by_window import Profiled
 from driftline.profiles.frame import FEATURE, SCORE
 from driftline.profiles.segments import SegmentProfile, profile_segments
 from driftline.rules import ChangeKind, Status

@@ -32,8 +32,8 @@ from driftline.monitoring.ingest import work_in
 from driftline.monitoring.model import MonitoredModel
 from driftline.monitoring.options import ModelConfig
 from driftline.monitoring.planning import arrived
-from driftline.monitoring.segments import windows_of
 from driftline.profiles import Reference
+from driftline.profiles.by_window import windows_of
 from driftline.store.database import open_database
 from driftline.store.inbox import InboxRow
 from driftline.store.log import EventLog, Table

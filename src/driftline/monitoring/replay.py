@@ -15,9 +15,10 @@ from driftline.events import WHOLE, Slice, Window
 from driftline.lookalikes import shown
 from driftline.monitoring.assess import Arrived, Assessment, assess, sliced, stage_of
 from driftline.monitoring.own import functions_on
-from driftline.monitoring.segments import by_window, profile, stored_profiles
+from driftline.monitoring.segments import profile, stored_profiles
 from driftline.monitoring.setup import ModelSetup
 from driftline.profiles import WindowProfile, canonical
+from driftline.profiles.by_window import by_window
 from driftline.profiles.segments import SegmentProfiles
 from driftline.rules import JudgedWindow
 from driftline.rules.backtest import Track

@@ -3,63 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from functools import reduce
-from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 from msgspec.structs import replace
 
 from driftline.errors import ConfigError, UnknownNameError
-from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment, Window, WindowSpec
+from driftline.events import MISSING_VALUE, OTHER_VALUES, Kind, Schema, Segment, Window
 from driftline.lookalikes import shown
 from driftline.monitoring.options import ModelConfig
 from driftline.profiles import Reference, WindowProfile
+from driftline.profiles.by_window import Profiled, profile_with_segments
 from driftline.profiles.frame import SEGMENT
 from driftline.profiles.infer import kind_of
-from driftline.profiles.segments import MOST_VALUES, SegmentProfiles, profile_segments, usual_values
+from driftline.profiles.reference import as_logged
+from driftline.profiles.segments import MOST_VALUES, SegmentProfiles, usual_values
 from driftline.sketches import decode, encode
-from driftline.store.tables import EPOCH
 from driftline.store.windows import WindowRow
-
-_MICROSECOND = timedelta(microseconds=1)
-
-
-class Profiled(NamedTuple):
-    """The profiles of some rows of a window: of all of them, and of their segments."""
-
-    whole: WindowProfile
-    segments: SegmentProfiles
 
 
 def profile(rows: pl.DataFrame, schema: Schema, reference: Reference) -> Profiled:
     """Profile canonical rows of the log, shape (n, columns)."""
-    segments = profile_segments(rows, schema, reference.grids) if schema.segments else SegmentProfiles()
-    return Profiled(reference.profiled(rows, schema), segments)
-
-
-def by_window(rows: pl.DataFrame, spec: WindowSpec) -> dict[tuple[Window, str], pl.DataFrame]:
-    """Split canonical rows with ``time`` and ``version`` into windows and versions."""
-    times = rows["time"].cast(pl.Datetime("us", "UTC"))
-    windows = windows_of(times, spec)
-    starts = np.array([(window.start - EPOCH) // _MICROSECOND for window in windows], np.int64)
-    which = np.searchsorted(starts, times.to_physical().to_numpy(), side="right") - 1
-    parts = rows.with_columns(pl.Series("window", which)).partition_by(
-        "window", "version", as_dict=True, include_key=False, maintain_order=True
-    )
-    return {(windows[place], version): part for (place, version), part in parts.items()}
-
-
-def windows_of(times: pl.Series, spec: WindowSpec) -> list[Window]:
-    """Return the windows that hold moments, aware UTC to the microsecond, each once and in order."""
-    moments = np.sort(times.to_physical().to_numpy())
-    windows: list[Window] = []
-    place = 0
-    while place < len(moments):
-        windows.append(window := spec.window_of(EPOCH + int(moments[place]) * _MICROSECOND))
-        place = int(np.searchsorted(moments, (window.end - EPOCH) // _MICROSECOND))
-    return windows
+    return profile_with_segments(as_logged(rows, schema), schema, reference.grids, reference.anchors)
 
 
 def encoded_segments(segments: SegmentProfiles) -> bytes | None:

@@ -65,7 +65,7 @@ def _styles_of_time(
     for place, style in styles_of_texts(tables, texts, name).items():
         if style in (Doubt.ORDER, Doubt.BOTH):
             more = ", or time_format under columns in driftline.yaml" if style is Doubt.ORDER else ""
-            raise DataError(f"the times in {name!r} {_in_doubt(style, texts[place])}{more}")
+            raise DataError(f"the times in {name!r} {in_doubt(style, texts[place])}{more}")
         if isinstance(style, TimeStyle):
             styles[place] = style
     return styles
@@ -122,7 +122,7 @@ def _words(name: str, styles: Mapping[int, TimeStyle], samples: Mapping[int, pl.
     return f"{name} is read as times, {words}" if words else ""
 
 
-def _in_doubt(doubt: TimeStyle | Doubt, texts: pl.Series) -> str:
+def in_doubt(doubt: TimeStyle | Doubt, texts: pl.Series) -> str:
     """Say what is open about dates, to follow the name of the column or "has dates that"."""
     if doubt is Doubt.BOTH:
         return "are day first in some rows and month first in others, which no format reads; write them alike"
@@ -167,7 +167,7 @@ def read_dates(
         styles = styles_of_texts(tables, given, name, plain=True)
     doubts = {place: style for place, style in styles.items() if style in (Doubt.ORDER, Doubt.BOTH)}
     for place, doubt in doubts.items():
-        found.doubts[name] = f"has dates that {_in_doubt(doubt, given[place])}"
+        found.doubts[name] = f"has dates that {in_doubt(doubt, given[place])}"
         return True
     known = {place: style for place, style in styles.items() if isinstance(style, TimeStyle)}
     if len(known) < len(given):

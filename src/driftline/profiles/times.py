@@ -58,6 +58,9 @@ _ISO_CLOCK = (
     .replace(":(?P<minute>", "(?::(?P<minute>", 1)
     .replace(r"\s*(?P<half>", r")?\s*(?P<half>", 1)
 )  # 2024-01-31T05 has no minutes
+STYLES = ("numbers", "key", "format", *_SPECIAL)
+"""The names of the styles of `TimeStyle`."""
+
 _CLOCKS = {"compact": _COMPACT_CLOCK, "year": _ISO_CLOCK}
 _TEMPLATES = {name: f"^{date}{_CLOCKS.get(name, _CLOCK)}{_ZONE}$" for name, date in _SPECIAL.items()}
 _FOR_PEOPLE = {

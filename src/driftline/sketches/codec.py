@@ -118,8 +118,26 @@ def _field_writers(kind: type) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
 def _union_writer(members: tuple[Any, ...]) -> Callable[[Any], Any]:
     if sum(map(_is_state, members)) > 1:
         return lambda value: None if value is None else [type(value).__name__, _own_writer(value)(value)]
-    write = _writer(next(member for member in members if member is not type(None)))
+    writers = [(_plain_type(member), _writer(member)) for member in members if member is not type(None)]
+    if len(writers) > 1:
+        return lambda value: None if value is None else _by_type(dict(writers), _as_plain(value))(value)
+    write = writers[0][1]
     return lambda value: None if value is None else write(value)
+
+
+def _plain_type(kind: Any) -> type:
+    """The type that a value of an annotated type has when it is plain: what tells the members of a union apart."""
+    return list if _is_state(kind) or typing.get_origin(kind) in (tuple, Mapping) else typing.cast(type, kind)
+
+
+def _as_plain(value: Any) -> type:
+    return list if isinstance(value, (tuple, Mapping)) else type(value)
+
+
+def _by_type(known: Mapping[type, Callable[[Any], Any]], kind: type) -> Callable[[Any], Any]:
+    if kind not in known:
+        raise CodecError(f"{kind.__name__} came; allowed is one of {', '.join(one.__name__ for one in known)}")
+    return known[kind]
 
 
 def _as_it_is(value: Any) -> Any:
@@ -193,7 +211,8 @@ def _union_reader(members: tuple[Any, ...]) -> Callable[[Any], Any]:
     if len(states) > 1:
         read: Callable[[Any], Any] = functools.partial(_one_of, states)
     else:
-        read = _reader(next(member for member in members if member is not type(None)))
+        readers = [(_plain_type(member), _reader(member)) for member in members if member is not type(None)]
+        read = readers[0][1] if len(readers) == 1 else lambda plain: _by_type(dict(readers), type(plain))(plain)
     return (lambda plain: None if plain is None else read(plain)) if optional else read
 
 
